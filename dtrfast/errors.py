@@ -1,0 +1,159 @@
+"""The whole exception tree. `api/errors.py` maps each leaf to a protocol code and an HTTP status.
+
+    DtrfastError
+    ├── NotFound        the named thing is not there
+    │   └── BlobUnknown, ManifestUnknown, RepositoryUnknown, UploadUnknown
+    ├── Invalid         the request cannot mean anything
+    │   ├── NameInvalid, TagInvalid, DigestInvalid, SizeInvalid, PageInvalid, QueryTooLong
+    │   └── ManifestInvalid, ManifestBlobUnknown
+    ├── RangeInvalid    the range does not fit the content, or the chunk does not continue the upload
+    ├── TooLarge        a body is over its limit
+    ├── Unsupported     the operation is switched off or does not exist
+    ├── Unavailable     try again
+    │   ├── UploadBusy  another request holds the upload
+    │   └── Overloaded
+    ├── StorageFull     the disk has no room
+    ├── StorageFailed   the disk answered with an error; nothing was acknowledged
+    ├── Corrupt         bytes on disk are not what they were
+    └── StartRefused    the server cannot start (never reaches a client)
+        ├── ConfigInvalid, DataDirectoryLocked, FormatUnknown, FileSystemUnsupported
+
+Classes carry attributes; `str(error)` is one sentence that tells the user what to do next.
+"""
+
+from __future__ import annotations
+
+
+class DtrfastError(Exception):
+    """Base of everything this package raises on purpose."""
+
+    def __init__(self, message: str, *, detail: object = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail
+
+
+class NotFound(DtrfastError):
+    """The named thing is not there (or the caller may not know that it is)."""
+
+
+class BlobUnknown(NotFound):
+    """No such blob in this repository."""
+
+
+class ManifestUnknown(NotFound):
+    """No such tag or manifest in this repository."""
+
+
+class RepositoryUnknown(NotFound):
+    """No repository has this name."""
+
+
+class UploadUnknown(NotFound):
+    """No such upload, or it has expired."""
+
+
+class Invalid(DtrfastError):
+    """The request cannot mean anything."""
+
+
+class NameInvalid(Invalid):
+    """Not a repository name."""
+
+
+class TagInvalid(Invalid):
+    """Not a tag."""
+
+
+class DigestInvalid(Invalid):
+    """A malformed, unsupported or missing digest, or one that the content does not have."""
+
+
+class ManifestInvalid(Invalid):
+    """Not a manifest that this registry accepts."""
+
+
+class ManifestBlobUnknown(Invalid):
+    """A manifest refers to content that the repository does not hold.
+
+    `digests` lists every missing one; the protocol wants an error entry for each.
+    """
+
+    def __init__(self, digests: tuple[str, ...]) -> None:
+        super().__init__("the manifest refers to content that is not in this repository: push it first")
+        self.digests = digests
+
+
+class SizeInvalid(Invalid):
+    """A body is longer or shorter than announced."""
+
+
+class PageInvalid(Invalid):
+    """`n` is not a count."""
+
+
+class QueryTooLong(Invalid):
+    """More values in a query than one request may carry."""
+
+
+class RangeInvalid(DtrfastError):
+    """A range outside the content, or a chunk that does not continue its upload.
+
+    `size` is the blob's size where a blob was read, None where an upload was written.
+    """
+
+    def __init__(self, message: str, *, size: int | None = None) -> None:
+        super().__init__(message)
+        self.size = size
+
+
+class TooLarge(DtrfastError):
+    """A body is over its limit."""
+
+
+class Unsupported(DtrfastError):
+    """The operation is switched off here, or does not exist."""
+
+
+class Unavailable(DtrfastError):
+    """Not now: the same request may succeed in a moment."""
+
+
+class UploadBusy(Unavailable):
+    """Another request is writing to this upload."""
+
+
+class Overloaded(Unavailable):
+    """More work is waiting than the server lets wait."""
+
+
+class StorageFull(DtrfastError):
+    """The data directory's file system has no room left."""
+
+
+class StorageFailed(DtrfastError):
+    """The disk answered with an error; what the request wrote was not acknowledged and is dropped."""
+
+
+class Corrupt(DtrfastError):
+    """Bytes read from disk are not what was written."""
+
+
+class StartRefused(DtrfastError):
+    """The program cannot start; the message says what to change."""
+
+
+class ConfigInvalid(StartRefused):
+    """An unknown setting, or a value that cannot be honoured."""
+
+
+class DataDirectoryLocked(StartRefused):
+    """Another server uses this data directory."""
+
+
+class FormatUnknown(StartRefused):
+    """The data directory was written by a newer dtrfast, or is not one of ours."""
+
+
+class FileSystemUnsupported(StartRefused):
+    """The data directory lies on a file system that cannot keep the promises (NFS, CIFS)."""

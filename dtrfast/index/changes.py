@@ -1,0 +1,61 @@
+"""The change log's first half: each committed change, recorded in the transaction that makes it.
+
+Rows wait here until the housekeeper has written them to the log's files and synced those. So the log misses
+nothing that was committed, and holds nothing that was not.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from dtrfast.index import counters
+from dtrfast.index.engine import WriteTransaction
+from dtrfast.index.tables import CHANGES, META, number_key
+
+Kind = Literal[
+    "repository.create",
+    "manifest.put",
+    "manifest.delete",
+    "tag.set",
+    "tag.delete",
+    "blob.link",
+    "blob.unlink",
+]
+
+
+class Change(msgspec.Struct, frozen=True, array_like=True):
+    """One change. New fields are appended with a default, so that older records stay readable."""
+
+    sequence: int
+    time: int  # seconds since the epoch
+    kind: str
+    actor: str
+    repository: str
+    payload: dict[str, str | int | bytes | None]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Change)
+
+
+def record(
+    transaction: WriteTransaction,
+    kind: Kind,
+    *,
+    time: int,
+    actor: str,
+    repository: str,
+    payload: dict[str, str | int | bytes | None],
+) -> int:
+    """Add a change to the transaction; returns its sequence number."""
+    sequence = counters.take(transaction, META, b"change_sequence")
+    change = Change(sequence, time, kind, actor, repository, payload)
+    transaction.put(CHANGES, number_key(sequence), _encoder.encode(change))
+    return sequence
+
+
+def decode(data: bytes) -> Change:
+    """Read a recorded change. Raises `msgspec.DecodeError` if it is none."""
+    return _decoder.decode(data)

@@ -1,0 +1,90 @@
+"""The index seam: ordered key-value transactions on named tables.
+
+Everything that is not blob bytes is reached through `Engine` and nothing else. An engine may be LMDB in a
+directory, a dictionary in memory, or a database across the network; the contract suite in
+`tests/index/engine_contract.py` is what they have in common.
+
+Rules for callers:
+
+* Keys are 1 to 511 bytes and are ordered as bytes.
+* No transaction outlives the function that opened it, and none spans an `await`.
+* A function handed to `write` has no side effects outside its transaction: it may run more than once.
+* Nothing relies on one transaction over both local and shared tables: the local write is committed first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar
+
+T = TypeVar("T")
+
+KEY_SIZE_MAX = 511  # LMDB's compiled-in limit
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A named table. `local` tables describe this machine's disk; `shared` ones what the registry holds."""
+
+    name: str
+    scope: Literal["local", "shared"]
+
+
+class ReadTransaction(Protocol):
+    """A consistent view of the index. Valid only inside its `with` block, and in its thread."""
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """The value at `key`, or None."""
+        ...
+
+    def scan(
+        self,
+        table: Table,
+        prefix: bytes = b"",
+        *,
+        after: bytes | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs whose key starts with `prefix`, in key order (descending with `reverse`).
+
+        `after` is exclusive: only keys greater than it (smaller, with `reverse`). It need not exist, and need
+        not start with `prefix`. At most `limit` pairs come; 0 gives none. The table must not be written to
+        while the iterator is in use: collect first, then write.
+        """
+        ...
+
+
+class WriteTransaction(ReadTransaction, Protocol):
+    """A read transaction that sees its own writes."""
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        """Set `key` to `value`, replacing what was there."""
+        ...
+
+    def delete(self, table: Table, key: bytes) -> bool:
+        """Remove `key`; False if it was not there."""
+        ...
+
+
+class Engine(Protocol):
+    """Safe to use from many threads, and from many processes where the engine says so."""
+
+    def read(self) -> AbstractContextManager[ReadTransaction]:
+        """A snapshot: writes committed after it was opened are not seen. Hold it for less than a second."""
+        ...
+
+    def write(self, change: Callable[[WriteTransaction], T]) -> T:
+        """Run `change` in a transaction; return its result once the transaction is on stable storage.
+
+        When `change` raises, nothing it wrote remains and the exception is passed on. Raises `StorageFull` or
+        `StorageFailed` when the commit fails: then nothing was written. Must not be called inside a
+        transaction.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release what the engine holds. No transaction may be open."""
+        ...

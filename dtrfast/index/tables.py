@@ -1,0 +1,65 @@
+"""Every table of the index, and the shape of its keys. `docs/format.md` describes the values.
+
+Local tables say how bytes lie on this machine; shared tables say what the registry holds. Numbers in keys are
+8 bytes, big-endian, so that byte order is number order.
+"""
+
+from __future__ import annotations
+
+from dtrfast.index.engine import Table
+
+
+def _local(name: str) -> Table:
+    return Table(name, "local")
+
+
+def _shared(name: str) -> Table:
+    return Table(name, "shared")
+
+
+# ---- local ------------------------------------------------------------------------------------------
+STORE = _local("store")  # counters, statistics, the boot of the last sweep
+BLOBS = _local("blobs")  # digest key → content number
+CONTENTS = _local("contents")  # content number → Content
+RECIPES = _local("recipes")  # content number + offset of the row's first byte → recipe row
+CHUNKS = _local("chunks")  # chunk id → Chunk
+CHUNK_HASHES = _local("chunk_hashes")  # XXH3-128 + chunk id → empty
+CHUNKS_UNREFERENCED = _local("chunks_unreferenced")  # time + chunk id → empty (a hint)
+PACKS = _local("packs")  # pack number → Pack
+FILES = _local("files")  # file id → kind + number: the files that belong to the index
+CONTENTS_UNLINKED = _local("contents_unlinked")  # content number → time (a hint)
+COMMITS = _local("commits")  # upload id → a commit whose slices are not all written
+UPLOADS_FINISHED = _local("uploads_finished")  # upload id → digest key + repository name
+
+# ---- shared -----------------------------------------------------------------------------------------
+META = _shared("meta")  # counters
+REPOSITORIES = _shared("repositories")  # name → repository record
+REPOSITORY_NAMES = _shared("repository_names")  # repository id → name
+MANIFESTS = _shared("manifests")  # repository id + digest key → record and bytes
+TAGS = _shared("tags")  # repository id + tag → tag record
+MANIFEST_TAGS = _shared("manifest_tags")  # repository id + digest key + tag → empty
+REFERRERS = _shared("referrers")  # repository id + subject key + referrer key → descriptor
+LINKS = _shared("links")  # repository id + digest key → Link
+HOLDERS = _shared("holders")  # digest key + repository id → empty: LINKS the other way round
+REFERENCES = _shared("references")  # repository id + blob digest key + manifest digest key → empty
+LINKS_UNREFERENCED = _shared("links_unreferenced")  # time + repository id + digest key → empty (a hint)
+CHANGES = _shared("changes")  # sequence → change not yet in the change log
+
+TABLES: tuple[Table, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Table))
+
+NUMBER_SIZE = 8
+
+
+def number_key(number: int) -> bytes:
+    """Eight bytes that sort as the number does."""
+    return number.to_bytes(NUMBER_SIZE, "big")
+
+
+def number_of(key: bytes) -> int:
+    """The number at the beginning of a key."""
+    return int.from_bytes(key[:NUMBER_SIZE], "big")
+
+
+def digest_key_size(algorithm_byte: int) -> int:
+    """Length in bytes of a digest key that starts with this algorithm byte (1 sha256, 2 sha512)."""
+    return 1 + (32 if algorithm_byte == 1 else 64)

@@ -1,0 +1,148 @@
+"""The blob seam: what the registry may ask of whatever holds the bytes.
+
+The nouns are the specification's. No packs, paths, locks or transactions appear here; only the store knows how
+bytes lie. All methods block and are safe to call from many threads. The contract suite is
+`tests/store/blob_contract.py`.
+
+A *repository* is an opaque 8-byte number that the registry gives out. A blob belongs to the repositories it is
+linked to; nothing is readable through a repository without a link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import NewType, Protocol, Self
+
+from dtrfast.oci.digests import Digest
+
+RepositoryId = NewType("RepositoryId", int)
+
+
+@dataclass(frozen=True, slots=True)
+class BlobStat:
+    """A blob in a repository. `size` is its length in bytes as pushed, not what it takes on disk."""
+
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """`length` bytes at `offset` of an open file. Read them with `pread` or `sendfile`, never `mmap`.
+
+    The descriptor belongs to the `BlobReader` and is valid until its next segment is asked for or it is closed.
+    """
+
+    descriptor: int
+    offset: int
+    length: int
+
+
+Segment = Extent | bytes
+
+
+class BlobReader(Protocol):
+    """The bytes of a range, in order, as segments. Iterate once, then close; a short iteration is fine.
+
+    Iterating may block and may raise `Corrupt` or `StorageFailed` after some segments were handed out.
+    """
+
+    stat: BlobStat
+
+    def __iter__(self) -> Iterator[Segment]: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Upload(Protocol):
+    """An upload that this caller holds exclusively until `release`, `cancel` or the store's `commit`.
+
+    One thread at a time. What `append` took is kept across requests, workers and restarts of the server.
+    """
+
+    id: str  # a UUID in its 36-character form, unguessable
+    name: str  # the repository name that the upload was begun under
+
+    @property
+    def offset(self) -> int:
+        """Bytes received so far."""
+        ...
+
+    def append(self, data: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes. `data` is not kept. Raises `StorageFull` or `StorageFailed`; then release it."""
+        ...
+
+    def truncate(self, offset: int) -> None:
+        """Go back to `offset`, which must be where this request began: drops what this request appended."""
+        ...
+
+    def check(self, digest: Digest) -> None:
+        """Raise `DigestInvalid` unless the bytes so far have this digest. May read them again (sha512)."""
+        ...
+
+    def save(self) -> None:
+        """Write the uncut tail and the state to disk and give up buffers: call it when the socket runs dry."""
+        ...
+
+    def release(self) -> None:
+        """Save and let go, so that any worker may resume. Idempotent; no-op after commit or cancel."""
+        ...
+
+    def cancel(self) -> None:
+        """Forget the upload and free its bytes."""
+        ...
+
+
+class BlobStore(Protocol):
+    """Where blobs are."""
+
+    def stat(self, repository: RepositoryId, digest: Digest) -> BlobStat:
+        """Raises `BlobUnknown`. A blob in its grace is renewed by this."""
+        ...
+
+    def open_range(
+        self, repository: RepositoryId, digest: Digest, offset: int = 0, length: int | None = None
+    ) -> BlobReader:
+        """Bytes `offset` to `offset + length` (to the end when None). The range must lie inside the blob."""
+        ...
+
+    def begin_upload(self, name: str, *, algorithm: str = "sha256") -> Upload:
+        """A new, empty upload. `algorithm` names the digest that the client announced, if it did."""
+        ...
+
+    def resume(self, name: str, upload_id: str) -> Upload:
+        """The upload, held exclusively. Raises `UploadUnknown` (also for another name), `UploadBusy`."""
+        ...
+
+    def upload_offset(self, name: str, upload_id: str) -> int:
+        """Bytes received by an upload, without holding it. Raises `UploadUnknown`."""
+        ...
+
+    def commit(self, upload: Upload, digest: Digest, repository: RepositoryId) -> BlobStat:
+        """Make the upload's bytes a blob of `repository`. When it returns, they survive a power cut.
+
+        Raises `DigestInvalid` (the upload is gone then), `StorageFull`, `StorageFailed`. When the blob exists
+        already the upload's bytes are dropped. The link starts unreferenced.
+        """
+        ...
+
+    def finished(self, name: str, upload_id: str) -> Digest | None:
+        """The digest that an upload was committed as some minutes ago: its closing PUT may be sent twice."""
+        ...
+
+    def link(self, repository: RepositoryId, digest: Digest, source: RepositoryId) -> BlobStat:
+        """Mount: give `repository` the blob that `source` has. Raises `BlobUnknown`. Idempotent."""
+        ...
+
+    def unlink(self, repository: RepositoryId, digest: Digest) -> None:
+        """Delete the blob from the repository at once, whoever refers to it. Raises `BlobUnknown`."""
+        ...
+
+    def repositories_of(self, digest: Digest, limit: int) -> list[RepositoryId]:
+        """Up to `limit` repositories that hold the blob, for a mount without `from`."""
+        ...
