@@ -1,0 +1,155 @@
+"""An index in memory that holds callers to the rules of `dtrfast.index.engine`.
+
+Each change runs twice, first on a copy that is thrown away, so that one with side effects outside
+its transaction shows. A scan notices that its table was written to, and a transaction that it is
+used after its end.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from dtrfast.index.engine import KEY_SIZE_MAX, ReadTransaction, Table, WriteTransaction
+
+T = TypeVar("T")
+
+_State = dict[Table, "_Rows"]
+
+
+class MemoryEngine:
+    """An `Engine` over sorted dictionaries; safe from many threads."""
+
+    def __init__(self) -> None:
+        self._state: _State = {}
+        self._writer = threading.Lock()
+        self._thread = threading.local()
+
+    @contextmanager
+    def read(self) -> Iterator[ReadTransaction]:
+        transaction = _Transaction(dict(self._state))
+        self._thread.depth = self._depth() + 1
+        try:
+            yield transaction
+        finally:
+            self._thread.depth -= 1
+            transaction.end()
+
+    def write(self, change: Callable[[WriteTransaction], T]) -> T:
+        if self._depth():
+            raise AssertionError("a write was begun inside a transaction")
+        with self._writer:
+            self._run(change)
+            result, state = self._run(change)
+            self._state = state
+            return result
+
+    def close(self) -> None:
+        self._state = {}
+
+    def _run(self, change: Callable[[WriteTransaction], T]) -> tuple[T, _State]:
+        transaction = _Transaction(dict(self._state))
+        self._thread.depth = 1
+        try:
+            return change(transaction), transaction.state
+        finally:
+            self._thread.depth = 0
+            transaction.end()
+
+    def _depth(self) -> int:
+        return int(getattr(self._thread, "depth", 0))
+
+
+class _Rows:
+    """One version of a table. Copied before the first write of a transaction."""
+
+    __slots__ = ("keys", "values", "version")
+
+    def __init__(self, keys: list[bytes], values: dict[bytes, bytes]) -> None:
+        self.keys = keys
+        self.values = values
+        self.version = 0
+
+    def copy(self) -> _Rows:
+        return _Rows(self.keys.copy(), self.values.copy())
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self.version += 1
+        if key not in self.values:
+            self.keys.insert(bisect_left(self.keys, key), key)
+        self.values[key] = value
+
+    def delete(self, key: bytes) -> bool:
+        self.version += 1
+        if self.values.pop(key, None) is None:
+            return False
+        del self.keys[bisect_left(self.keys, key)]
+        return True
+
+
+class _Transaction:
+    def __init__(self, state: _State) -> None:
+        self.state = state
+        self._own: set[Table] = set()
+        self._ended = False
+
+    def end(self) -> None:
+        self._ended = True
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        return self._rows(table).values.get(key)
+
+    def scan(
+        self,
+        table: Table,
+        prefix: bytes = b"",
+        *,
+        after: bytes | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        rows = self._rows(table)
+        version = rows.version
+        for key in _span(rows.keys, prefix, after, reverse)[:limit]:
+            if self._rows(table).version != version:
+                raise AssertionError(f"{table.name} was written to during a scan")
+            yield key, rows.values[key]
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        if not 1 <= len(key) <= KEY_SIZE_MAX:
+            raise ValueError(f"a key has 1 to {KEY_SIZE_MAX} bytes, not {len(key)}")
+        self._owned(table).put(bytes(key), bytes(value))
+
+    def delete(self, table: Table, key: bytes) -> bool:
+        return self._owned(table).delete(key)
+
+    def _owned(self, table: Table) -> _Rows:
+        rows = self._rows(table)
+        if table not in self._own:
+            version = rows.version
+            rows = self.state[table] = rows.copy()
+            rows.version = version
+            self._own.add(table)
+        return rows
+
+    def _rows(self, table: Table) -> _Rows:
+        if self._ended:
+            raise AssertionError("a transaction was used after its end")
+        return self.state.setdefault(table, _Rows([], {}))
+
+
+def _span(keys: list[bytes], prefix: bytes, after: bytes | None, reverse: bool) -> list[bytes]:
+    """Keys of a scan, in its order."""
+    first = bisect_left(keys, prefix)
+    end = first
+    while end < len(keys) and keys[end].startswith(prefix):
+        end += 1
+    if after is not None and reverse:
+        end = min(end, bisect_left(keys, after))
+    elif after is not None:
+        first = max(first, bisect_right(keys, after))
+    span = keys[first:end]
+    return span[::-1] if reverse else span
