@@ -1,12 +1,12 @@
 """The change log's first half: each committed change, recorded in the transaction that makes it.
 
-Rows wait here until the housekeeper has written them to the log's files and synced those. So the log misses
-nothing that was committed, and holds nothing that was not.
+Rows wait here until the housekeeper has written them to the log's files and synced those. So the
+log misses nothing that was committed, and holds nothing that was not.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -33,7 +33,7 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
     kind: str
     actor: str
     repository: str
-    payload: dict[str, str | int | bytes | None]
+    payload: dict[str, Any]  # text, numbers and bytes, as given to `record`
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -1,15 +1,16 @@
 """The index seam: ordered key-value transactions on named tables.
 
-Everything that is not blob bytes is reached through `Engine` and nothing else. An engine may be LMDB in a
-directory, a dictionary in memory, or a database across the network; the contract suite in
+Everything that is not blob bytes is reached through `Engine` and nothing else. An engine may be
+LMDB in a directory, a dictionary in memory, or a database across the network; the contract suite in
 `tests/index/engine_contract.py` is what they have in common.
 
 Rules for callers:
 
 * Keys are 1 to 511 bytes and are ordered as bytes.
 * No transaction outlives the function that opened it, and none spans an `await`.
-* A function handed to `write` has no side effects outside its transaction: it may run more than once.
-* Nothing relies on one transaction over both local and shared tables: the local write is committed first.
+* A function handed to `write` has no side effects outside its transaction: it may run more than
+once. * Nothing relies on one transaction over both local and shared tables: the local write is
+committed first.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ KEY_SIZE_MAX = 511  # LMDB's compiled-in limit
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A named table. `local` tables describe this machine's disk; `shared` ones what the registry holds."""
+    """A named table. `local` tables describe this machine's disk; `shared` ones what the registry
+    holds.
+    """
 
     name: str
     scope: Literal["local", "shared"]
@@ -50,9 +53,9 @@ class ReadTransaction(Protocol):
     ) -> Iterator[tuple[bytes, bytes]]:
         """Pairs whose key starts with `prefix`, in key order (descending with `reverse`).
 
-        `after` is exclusive: only keys greater than it (smaller, with `reverse`). It need not exist, and need
-        not start with `prefix`. At most `limit` pairs come; 0 gives none. The table must not be written to
-        while the iterator is in use: collect first, then write.
+        `after` is exclusive: only keys greater than it (smaller, with `reverse`). It need not
+        exist, and need not start with `prefix`. At most `limit` pairs come; 0 gives none. The table
+        must not be written to while the iterator is in use: collect first, then write.
         """
         ...
 
@@ -73,15 +76,18 @@ class Engine(Protocol):
     """Safe to use from many threads, and from many processes where the engine says so."""
 
     def read(self) -> AbstractContextManager[ReadTransaction]:
-        """A snapshot: writes committed after it was opened are not seen. Hold it for less than a second."""
+        """A snapshot: writes committed after it was opened are not seen. Hold it for less than a
+        second.
+        """
         ...
 
     def write(self, change: Callable[[WriteTransaction], T]) -> T:
-        """Run `change` in a transaction; return its result once the transaction is on stable storage.
+        """Run `change` in a transaction; return its result once the transaction is on stable
+        storage.
 
-        When `change` raises, nothing it wrote remains and the exception is passed on. Raises `StorageFull` or
-        `StorageFailed` when the commit fails: then nothing was written. Must not be called inside a
-        transaction.
+        When `change` raises, nothing it wrote remains and the exception is passed on. Raises
+        `StorageFull` or `StorageFailed` when the commit fails: then nothing was written. Must not
+        be called inside a transaction.
         """
         ...
 

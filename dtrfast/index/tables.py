@@ -1,7 +1,7 @@
 """Every table of the index, and the shape of its keys. `docs/format.md` describes the values.
 
-Local tables say how bytes lie on this machine; shared tables say what the registry holds. Numbers in keys are
-8 bytes, big-endian, so that byte order is number order.
+Local tables say how bytes lie on this machine; shared tables say what the registry holds. Numbers
+in keys are 8 bytes, big-endian, so that byte order is number order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def _shared(name: str) -> Table:
     return Table(name, "shared")
 
 
-# ---- local ------------------------------------------------------------------------------------------
+# ---- local --------------------------------------------------------------------------------
 STORE = _local("store")  # counters, statistics, the boot of the last sweep
 BLOBS = _local("blobs")  # digest key → content number
 CONTENTS = _local("contents")  # content number → Content
@@ -31,7 +31,7 @@ CONTENTS_UNLINKED = _local("contents_unlinked")  # content number → time (a hi
 COMMITS = _local("commits")  # upload id → a commit whose slices are not all written
 UPLOADS_FINISHED = _local("uploads_finished")  # upload id → digest key + repository name
 
-# ---- shared -----------------------------------------------------------------------------------------
+# ---- shared --------------------------------------------------------------------------------
 META = _shared("meta")  # counters
 REPOSITORIES = _shared("repositories")  # name → repository record
 REPOSITORY_NAMES = _shared("repository_names")  # repository id → name
@@ -42,10 +42,14 @@ REFERRERS = _shared("referrers")  # repository id + subject key + referrer key �
 LINKS = _shared("links")  # repository id + digest key → Link
 HOLDERS = _shared("holders")  # digest key + repository id → empty: LINKS the other way round
 REFERENCES = _shared("references")  # repository id + blob digest key + manifest digest key → empty
-LINKS_UNREFERENCED = _shared("links_unreferenced")  # time + repository id + digest key → empty (a hint)
+LINKS_UNREFERENCED = _shared(
+    "links_unreferenced"
+)  # time + repository id + digest key → empty (a hint)
 CHANGES = _shared("changes")  # sequence → change not yet in the change log
 
-TABLES: tuple[Table, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Table))
+TABLES: tuple[Table, ...] = tuple(
+    value for value in list(globals().values()) if isinstance(value, Table)
+)
 
 NUMBER_SIZE = 8
 

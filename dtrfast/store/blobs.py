@@ -1,11 +1,11 @@
 """The blob seam: what the registry may ask of whatever holds the bytes.
 
-The nouns are the specification's. No packs, paths, locks or transactions appear here; only the store knows how
-bytes lie. All methods block and are safe to call from many threads. The contract suite is
-`tests/store/blob_contract.py`.
+The nouns are the specification's. No packs, paths, locks or transactions appear here; only the
+store knows how bytes lie. All methods block and are safe to call from many threads. The contract
+suite is `tests/store/blob_contract.py`.
 
-A *repository* is an opaque 8-byte number that the registry gives out. A blob belongs to the repositories it is
-linked to; nothing is readable through a repository without a link.
+A *repository* is an opaque 8-byte number that the registry gives out. A blob belongs to the
+repositories it is linked to; nothing is readable through a repository without a link.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ class BlobStat:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """`length` bytes at `offset` of an open file. Read them with `pread` or `sendfile`, never `mmap`.
+    """`length` bytes at `offset` of an open file. Read them with `pread` or `sendfile`, never
+    `mmap`.
 
-    The descriptor belongs to the `BlobReader` and is valid until its next segment is asked for or it is closed.
+    The descriptor belongs to the `BlobReader` and is valid until its next segment is asked for or
+    it is closed.
     """
 
     descriptor: int
@@ -44,9 +46,11 @@ Segment = Extent | bytes
 
 
 class BlobReader(Protocol):
-    """The bytes of a range, in order, as segments. Iterate once, then close; a short iteration is fine.
+    """The bytes of a range, in order, as segments. Iterate once, then close; a short iteration is
+    fine.
 
-    Iterating may block and may raise `Corrupt` or `StorageFailed` after some segments were handed out.
+    Iterating may block and may raise `Corrupt` or `StorageFailed` after some segments were handed
+    out.
     """
 
     stat: BlobStat
@@ -55,14 +59,19 @@ class BlobReader(Protocol):
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None: ...
 
 
 class Upload(Protocol):
-    """An upload that this caller holds exclusively until `release`, `cancel` or the store's `commit`.
+    """An upload that this caller holds exclusively until `release`, `cancel` or the store's
+    `commit`.
 
-    One thread at a time. What `append` took is kept across requests, workers and restarts of the server.
+    One thread at a time. What `append` took is kept across requests, workers and restarts of the
+    server.
     """
 
     id: str  # a UUID in its 36-character form, unguessable
@@ -74,19 +83,27 @@ class Upload(Protocol):
         ...
 
     def append(self, data: bytes | bytearray | memoryview) -> None:
-        """Take the next bytes. `data` is not kept. Raises `StorageFull` or `StorageFailed`; then release it."""
+        """Take the next bytes. `data` is not kept. Raises `StorageFull` or `StorageFailed`; then
+        release it.
+        """
         ...
 
     def truncate(self, offset: int) -> None:
-        """Go back to `offset`, which must be where this request began: drops what this request appended."""
+        """Go back to `offset`, which must be where this request began: drops what this request
+        appended.
+        """
         ...
 
     def check(self, digest: Digest) -> None:
-        """Raise `DigestInvalid` unless the bytes so far have this digest. May read them again (sha512)."""
+        """Raise `DigestInvalid` unless the bytes so far have this digest. May read them again
+        (sha512).
+        """
         ...
 
     def save(self) -> None:
-        """Write the uncut tail and the state to disk and give up buffers: call it when the socket runs dry."""
+        """Write the uncut tail and the state to disk and give up buffers: call it when the socket
+        runs dry.
+        """
         ...
 
     def release(self) -> None:
@@ -108,7 +125,9 @@ class BlobStore(Protocol):
     def open_range(
         self, repository: RepositoryId, digest: Digest, offset: int = 0, length: int | None = None
     ) -> BlobReader:
-        """Bytes `offset` to `offset + length` (to the end when None). The range must lie inside the blob."""
+        """Bytes `offset` to `offset + length` (to the end when None). The range must lie inside the
+        blob.
+        """
         ...
 
     def begin_upload(self, name: str, *, algorithm: str = "sha256") -> Upload:
@@ -116,7 +135,9 @@ class BlobStore(Protocol):
         ...
 
     def resume(self, name: str, upload_id: str) -> Upload:
-        """The upload, held exclusively. Raises `UploadUnknown` (also for another name), `UploadBusy`."""
+        """The upload, held exclusively. Raises `UploadUnknown` (also for another name),
+        `UploadBusy`.
+        """
         ...
 
     def upload_offset(self, name: str, upload_id: str) -> int:
@@ -124,15 +145,18 @@ class BlobStore(Protocol):
         ...
 
     def commit(self, upload: Upload, digest: Digest, repository: RepositoryId) -> BlobStat:
-        """Make the upload's bytes a blob of `repository`. When it returns, they survive a power cut.
+        """Make the upload's bytes a blob of `repository`. When it returns, they survive a power
+        cut.
 
-        Raises `DigestInvalid` (the upload is gone then), `StorageFull`, `StorageFailed`. When the blob exists
-        already the upload's bytes are dropped. The link starts unreferenced.
+        Raises `DigestInvalid` (the upload is gone then), `StorageFull`, `StorageFailed`. When the
+        blob exists already the upload's bytes are dropped. The link starts unreferenced.
         """
         ...
 
     def finished(self, name: str, upload_id: str) -> Digest | None:
-        """The digest that an upload was committed as some minutes ago: its closing PUT may be sent twice."""
+        """The digest that an upload was committed as some minutes ago: its closing PUT may be sent
+        twice.
+        """
         ...
 
     def link(self, repository: RepositoryId, digest: Digest, source: RepositoryId) -> BlobStat:

@@ -1,8 +1,8 @@
 """Which repository holds which blob, and which manifests refer to it: functions over a transaction.
 
-A link that no manifest refers to is in its *grace*, which runs from `unreferenced_since`: the time it was made,
-or lost its last reference, or was last asked for. After the grace it may be removed. A referenced link has no
-grace; the time in its record then means nothing.
+A link that no manifest refers to is in its *grace*, which runs from `unreferenced_since`: the time
+it was made, or lost its last reference, or was last asked for. After the grace it may be removed. A
+referenced link has no grace; the time in its record then means nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ from typing import Self
 
 from dtrfast.errors import Corrupt
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
-from dtrfast.index.tables import HOLDERS, LINKS, LINKS_UNREFERENCED, REFERENCES, number_key, number_of
+from dtrfast.index.tables import (
+    HOLDERS,
+    LINKS,
+    LINKS_UNREFERENCED,
+    REFERENCES,
+    number_key,
+    number_of,
+)
 from dtrfast.oci.digests import Digest
 from dtrfast.store.blobs import RepositoryId
 
@@ -51,7 +58,9 @@ def get(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) 
 
 
 def put(transaction: WriteTransaction, repository: RepositoryId, digest: Digest, now: int) -> bool:
-    """Link the blob, in its grace from `now`; renew the grace where the link exists. True if it is new."""
+    """Link the blob, in its grace from `now`; renew the grace where the link exists. True if it is
+    new.
+    """
     old = get(transaction, repository, digest)
     created_at = now if old is None else old.created_at
     _set(transaction, repository, digest, Link(created_at, now))
@@ -60,7 +69,9 @@ def put(transaction: WriteTransaction, repository: RepositoryId, digest: Digest,
     return old is None
 
 
-def renew(transaction: WriteTransaction, repository: RepositoryId, digest: Digest, now: int) -> bool:
+def renew(
+    transaction: WriteTransaction, repository: RepositoryId, digest: Digest, now: int
+) -> bool:
     """Start the grace anew; False when the link is gone."""
     link = get(transaction, repository, digest)
     if link is not None:
@@ -95,7 +106,10 @@ def missing(
 
 
 def add_references(
-    transaction: WriteTransaction, repository: RepositoryId, manifest: Digest, digests: Iterable[Digest]
+    transaction: WriteTransaction,
+    repository: RepositoryId,
+    manifest: Digest,
+    digests: Iterable[Digest],
 ) -> None:
     """Note that `manifest` refers to the blobs; they need not be there (a manifest may come first)."""
     for digest in dict.fromkeys(digests):
@@ -116,7 +130,9 @@ def remove_references(
             renew(transaction, repository, digest, now)
 
 
-def _set(transaction: WriteTransaction, repository: RepositoryId, digest: Digest, link: Link) -> None:
+def _set(
+    transaction: WriteTransaction, repository: RepositoryId, digest: Digest, link: Link
+) -> None:
     key = link_key(repository, digest)
     transaction.put(LINKS, key, link.encode())
     transaction.put(LINKS_UNREFERENCED, number_key(link.unreferenced_since) + key, b"")

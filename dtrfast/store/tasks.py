@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Work for the housekeeper. `run` is bounded: it does a step and returns; the next step comes next time."""
+    """Work for the housekeeper. `run` is bounded: it does a step and returns; the next step comes
+    next time.
+    """
 
     name: str
     interval_seconds: float

@@ -1,0 +1,257 @@
+"""The index on LMDB: one environment in one directory, shared by all processes of a server.
+
+The only module that imports `lmdb`. A process opens a directory once. Transactions of LMDB belong
+to the thread that began them, so each is begun and ended inside one call here.
+
+Writes are committed in groups. The thread that gets the leader's lock runs what is queued, each
+change in a nested transaction so that one that fails aborts alone, and commits once for all; the
+others find their change done. A lone change runs without nesting. Sync flags are LMDB's defaults: a
+commit that returned is on disk.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
+
+import lmdb
+
+from dtrfast.errors import Corrupt, DtrfastError, StorageFailed, StorageFull
+from dtrfast.index.engine import KEY_SIZE_MAX, ReadTransaction, Table, WriteTransaction
+
+T = TypeVar("T")
+
+# Address space, not disk: the file grows as pages are used. LMDB cannot grow a map while
+# transactions run.
+MAP_SIZE = 1 << 40
+TABLES_MAX = 64
+# The writer's lock is shared by all workers: a group holds it no longer than this before its
+# commit.
+GROUP_PUTS_MAX = 1000
+GROUP_SECONDS_MAX = 0.020
+
+
+class LmdbEngine:
+    """An `Engine` over an LMDB environment; safe from many threads and many processes."""
+
+    def __init__(self, directory: Path, tables: Sequence[Table], *, readers_max: int = 256) -> None:
+        """Open or create. `readers_max` counts threads that read at once, over all processes.
+
+        Raises `StorageFull` or `StorageFailed` when the directory cannot be used, `Corrupt` when
+        its content is not an index.
+        """
+        with _translated():
+            self._environment = lmdb.open(
+                str(directory), map_size=MAP_SIZE, max_dbs=TABLES_MAX, max_readers=readers_max
+            )
+            self._databases = {t: self._environment.open_db(t.name.encode()) for t in tables}
+        self._jobs: deque[_Job[Any]] = deque()
+        self._leader = threading.Lock()
+
+    @contextmanager
+    def read(self) -> Iterator[ReadTransaction]:
+        """See `Engine.read`."""
+        with _translated(), self._environment.begin() as transaction:
+            yield cast(ReadTransaction, _Transaction(transaction, self._databases))
+
+    def write(self, change: Callable[[WriteTransaction], T]) -> T:
+        """See `Engine.write`."""
+        job = _Job(change)
+        self._jobs.append(job)
+        with self._leader:
+            while not job.done:
+                self._commit_group()
+        return job.outcome()
+
+    def check_readers(self) -> int:
+        """Free the slots of readers whose process died; their snapshots would keep pages from
+        reuse.
+        """
+        with _translated():
+            return int(self._environment.reader_check())
+
+    def size(self) -> int:
+        """Bytes of the index in use, free pages included."""
+        with _translated():
+            info, stat = self._environment.info(), self._environment.stat()
+            return int(info["last_pgno"] + 1) * int(stat["psize"])
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._environment.close()
+
+    def _commit_group(self) -> None:
+        group: list[_Job[Any]] = []
+        try:
+            with _translated():
+                self._run_group(group)
+        except BaseException as error:
+            # The commit failed: nothing of the group is in the index, whatever each change said.
+            for job in group:
+                job.fail(error)
+            if not isinstance(error, DtrfastError):
+                raise
+        finally:
+            for job in group:
+                job.done = True
+
+    def _run_group(self, group: list[_Job[Any]]) -> None:
+        """Run queued changes and commit them together; `group` gets those that were taken."""
+        root = self._environment.begin(write=True)
+        try:
+            group.append(self._jobs.popleft())
+            if self._jobs:
+                self._run_many(root, group)
+            else:
+                group[0].run(_Transaction(root, self._databases))
+            if len(group) == 1 and group[0].error is not None:
+                root.abort()
+            else:
+                root.commit()
+        except BaseException:
+            root.abort()
+            raise
+
+    def _run_many(self, root: lmdb.Transaction, group: list[_Job[Any]]) -> None:
+        deadline = time.monotonic() + GROUP_SECONDS_MAX
+        puts = self._run_nested(root, group[0])
+        while self._jobs and puts < GROUP_PUTS_MAX and time.monotonic() < deadline:
+            group.append(self._jobs.popleft())
+            puts += self._run_nested(root, group[-1])
+
+    def _run_nested(self, root: lmdb.Transaction, job: _Job[Any]) -> int:
+        nested = self._environment.begin(parent=root, write=True)
+        wrapped = _Transaction(nested, self._databases)
+        job.run(wrapped)
+        if job.error is None:
+            nested.commit()
+        else:
+            nested.abort()
+        return wrapped.puts
+
+
+class _Job(Generic[T]):
+    """A change that waits for a group, and what became of it."""
+
+    __slots__ = ("change", "done", "error", "result")
+
+    def __init__(self, change: Callable[[WriteTransaction], T]) -> None:
+        self.change = change
+        self.done = False
+        self.error: BaseException | None = None
+        self.result: T | None = None
+
+    def run(self, transaction: _Transaction) -> None:
+        try:
+            with _translated():
+                self.result = self.change(cast(WriteTransaction, transaction))
+        except BaseException as error:
+            # Kept for the caller, whose thread may be another one; the group goes on without this
+            # change.
+            self.error = error
+
+    def fail(self, error: BaseException) -> None:
+        if self.error is None:
+            kind = type(error) if isinstance(error, StorageFull) else StorageFailed
+            self.error = kind(str(error))
+
+    def outcome(self) -> T:
+        if self.error is not None:
+            raise self.error
+        return cast(T, self.result)
+
+
+class _Transaction:
+    """`WriteTransaction` over one of LMDB's; the engine hands it out as a reader where it is one."""
+
+    __slots__ = ("_databases", "_transaction", "puts")
+
+    def __init__(self, transaction: lmdb.Transaction, databases: dict[Table, Any]) -> None:
+        self._transaction = transaction
+        self._databases = databases
+        self.puts = 0
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        if not 0 < len(key) <= KEY_SIZE_MAX:
+            return None  # no such key can have been put
+        return cast("bytes | None", self._transaction.get(key, db=self._databases[table]))
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        if not 0 < len(key) <= KEY_SIZE_MAX:
+            raise ValueError(f"a key has 1 to {KEY_SIZE_MAX} bytes, not {len(key)}")
+        self.puts += 1
+        self._transaction.put(key, value, db=self._databases[table])
+
+    def delete(self, table: Table, key: bytes) -> bool:
+        if not 0 < len(key) <= KEY_SIZE_MAX:
+            return False
+        self.puts += 1
+        return bool(self._transaction.delete(key, db=self._databases[table]))
+
+    def scan(
+        self,
+        table: Table,
+        prefix: bytes = b"",
+        *,
+        after: bytes | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        left = -1 if limit is None else limit
+        cursor = self._transaction.cursor(db=self._databases[table])
+        found = _seek_last(cursor, prefix, after) if reverse else _seek_first(cursor, prefix, after)
+        step = cursor.prev if reverse else cursor.next
+        while found and left != 0:
+            key, value = cast("tuple[bytes, bytes]", cursor.item())
+            if not key.startswith(prefix):
+                return
+            yield key, value
+            left -= 1
+            found = step()
+
+
+def _seek_first(cursor: lmdb.Cursor, prefix: bytes, after: bytes | None) -> bool:
+    """Move to the least key that starts with `prefix` and is greater than `after`."""
+    if after is None or after < prefix:
+        return cursor.set_range(prefix) if prefix else cursor.first()
+    if not after:
+        return cursor.first()
+    if not cursor.set_range(after):
+        return False
+    return cursor.next() if cursor.key() == after else True
+
+
+def _seek_last(cursor: lmdb.Cursor, prefix: bytes, after: bytes | None) -> bool:
+    """Move to the greatest key that starts with `prefix` and is less than `after`."""
+    end = _prefix_end(prefix)
+    if after is not None and (end is None or after < end):
+        end = after
+    if end is None:
+        return cursor.last()
+    if not end:
+        return False
+    return cursor.prev() if cursor.set_range(end) else cursor.last()
+
+
+def _prefix_end(prefix: bytes) -> bytes | None:
+    """The least key greater than all that start with `prefix`; None when there is none."""
+    stripped = prefix.rstrip(b"\xff")
+    return stripped[:-1] + bytes([stripped[-1] + 1]) if stripped else None
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn LMDB's exceptions into ours."""
+    try:
+        yield
+    except (lmdb.DiskError, lmdb.MapFullError) as error:
+        raise StorageFull("the disk that holds the index is full: free some space") from error
+    except (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError) as error:
+        raise Corrupt(f"the index is damaged ({error}): restore it") from error
+    except lmdb.Error as error:
+        raise StorageFailed(f"the index could not be read or written ({error})") from error

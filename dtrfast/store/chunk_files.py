@@ -1,0 +1,117 @@
+"""Open packs, and chunks read from them.
+
+A process keeps some packs open between requests. A descriptor is lent for as long as its `with`
+block and is closed by whoever is last: a pack that was unlinked meanwhile stays readable to those
+who hold it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dtrfast import _core
+from dtrfast.errors import Corrupt
+from dtrfast.index.engine import Engine
+from dtrfast.index.tables import PACKS, number_key
+from dtrfast.store import codec, disk
+from dtrfast.store.layout import Layout
+from dtrfast.store.records import Chunk, decode_pack
+
+_OPEN_MAX = 256
+
+
+class OpenPack:
+    """A descriptor with the number of those who use it, the cache among them."""
+
+    __slots__ = ("descriptor", "users")
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.users = 1
+
+
+class ChunkFiles:
+    """Reads chunks by their place. Safe from many threads."""
+
+    def __init__(self, engine: Engine, layout: Layout) -> None:
+        self._engine = engine
+        self._layout = layout
+        self._lock = threading.Lock()
+        self._packs: OrderedDict[int, OpenPack] = OrderedDict()
+
+    def acquire(self, number: int) -> OpenPack:
+        """The pack, open; `release` it. Raises `Corrupt` when the index names a pack that is not
+        there.
+        """
+        with self._lock:
+            pack = self._packs.get(number)
+            if pack is not None:
+                self._packs.move_to_end(number)
+                pack.users += 1
+                return pack
+        return self._remember(number, OpenPack(self._open(number)))
+
+    def release(self, pack: OpenPack) -> None:
+        with self._lock:
+            pack.users -= 1
+            if pack.users == 0:
+                os.close(pack.descriptor)
+
+    @contextmanager
+    def lent(self, number: int) -> Iterator[int]:
+        """The pack's descriptor for the length of the block."""
+        pack = self.acquire(number)
+        try:
+            yield pack.descriptor
+        finally:
+            self.release(pack)
+
+    def read(self, place: Chunk) -> bytes:
+        """The chunk's content. Raises `Corrupt`, `StorageFailed`."""
+        with self.lent(place.pack) as descriptor:
+            stored = disk.read_at(descriptor, place.stored, place.offset)
+        return codec.decompress(stored, place.length) if place.codec == codec.ZSTD else stored
+
+    def equal(self, place: Chunk, data: memoryview) -> bool:
+        """Whether the stored chunk has these bytes. A chunk that cannot be read is equal to
+        nothing.
+        """
+        try:
+            return _core.equal(self.read(place), data)
+        except Corrupt:
+            return False
+
+    def close(self) -> None:
+        with self._lock:
+            packs, self._packs = list(self._packs.values()), OrderedDict()
+        for pack in packs:
+            self.release(pack)
+
+    def _open(self, number: int) -> int:
+        with self._engine.read() as transaction:
+            data = transaction.get(PACKS, number_key(number))
+        if data is None:
+            raise Corrupt(f"the index names pack {number}, which it does not know")
+        try:
+            return disk.open_existing(self._layout.pack(decode_pack(data).file_id))
+        except FileNotFoundError as error:
+            raise Corrupt(f"pack {number} is not on the disk: restore it") from error
+
+    def _remember(self, number: int, pack: OpenPack) -> OpenPack:
+        """Add a pack that was opened without the lock; another thread may have been faster."""
+        with self._lock:
+            known = self._packs.get(number)
+            if known is not None:
+                known.users += 1
+                os.close(pack.descriptor)
+                return known
+            pack.users += 1
+            self._packs[number] = pack
+            oldest = self._packs.popitem(last=False)[1] if len(self._packs) > _OPEN_MAX else None
+        if oldest is not None:
+            self.release(oldest)
+        return pack

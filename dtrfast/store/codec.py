@@ -1,0 +1,41 @@
+"""Chunks as zstd frames. Contexts are costly to make and belong to one thread each."""
+
+from __future__ import annotations
+
+import threading
+
+import zstandard
+
+from dtrfast.errors import Corrupt
+
+RAW = 0
+ZSTD = 1
+
+# Level 1: measured on a Debian root file system, level 3 saves 4 % more and takes 1.6 times as
+# long.
+_LEVEL = 1
+
+
+class _Contexts(threading.local):
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False)
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_contexts = _Contexts()
+
+
+def compress(data: bytes | memoryview) -> bytes:
+    """One frame that states its content size."""
+    return _contexts.compressor.compress(data)
+
+
+def decompress(data: bytes, length: int) -> bytes:
+    """The `length` bytes of a frame. Raises `Corrupt`."""
+    try:
+        content = _contexts.decompressor.decompress(data, max_output_size=length)
+    except zstandard.ZstdError as error:
+        raise Corrupt(f"a chunk does not decompress ({error})") from error
+    if len(content) != length:
+        raise Corrupt(f"a chunk decompresses to {len(content)} bytes instead of {length}")
+    return content

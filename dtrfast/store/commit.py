@@ -1,0 +1,242 @@
+"""From an upload to a blob: what must be on disk before the client hears 201.
+
+1. The upload's bytes have the digest.
+2. Files are synced, then their directory. A sync that fails drops the upload; it is never tried
+again. 3. The recipe is indexed in slices, all but the last on their own; COMMITS says how far it
+came. 4. One transaction indexes the last slice, names the content and links it: now it is visible,
+and durable.
+
+Where the content is there already, only the link is made and the upload's bytes are dropped. A lock
+on the first byte of the digest lets one commit of a content go through all steps while the others
+wait: they find it done.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from dtrfast.errors import DigestInvalid
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.tables import (
+    BLOBS,
+    COMMITS,
+    CONTENTS,
+    FILES,
+    PACKS,
+    RECIPES,
+    UPLOADS_FINISHED,
+    number_key,
+)
+from dtrfast.oci.digests import Digest
+from dtrfast.store import contents, disk, packs, recipes, records, statistics
+from dtrfast.store.blobs import BlobStat, RepositoryId
+from dtrfast.store.context import Context
+from dtrfast.store.parts import Part
+from dtrfast.store.records import Commit, Content, ContentKind, Pack
+from dtrfast.store.uploads import LocalUpload
+
+LOOSE_FILE = b"L"
+PACK_FILE = b"P"
+_KINDS: dict[str, ContentKind] = {"head": "inline", "loose": "loose", "chunked": "chunked"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a commit will write; fixed before its first transaction."""
+
+    upload: LocalUpload
+    digest: Digest
+    sha256: Digest
+    repository: RepositoryId
+    now: int
+
+
+def commit(
+    context: Context, upload: LocalUpload, digest: Digest, repository: RepositoryId
+) -> BlobStat:
+    """See `BlobStore.commit`."""
+    try:
+        upload.check(digest)
+    except DigestInvalid:
+        upload.cancel()
+        raise
+    plan = _Plan(upload, digest, upload.sha256(), repository, context.clock())
+    with _commit_lock(context, plan.sha256):
+        if _link_existing(context, plan):
+            kept = abandon(context, upload.file_id)
+        else:
+            kept = _commit_new(context, plan)
+    upload.forget(keep_data=kept)
+    return BlobStat(digest, upload.offset)
+
+
+def abandon(context: Context, file_id: bytes) -> bool:
+    """Take back a commit that was cut off between its slices; True when its pack is the index's
+    now.
+
+    Other uploads may share the chunks that were indexed, so the pack stays: reclaim sees what is
+    dead in it.
+    """
+    with context.engine.read() as transaction:
+        progress = _progress(transaction, file_id)
+    if progress is None:
+        return False
+    recipes.remove(context.engine, progress.content, context.clock())
+    context.engine.write(lambda transaction: transaction.delete(COMMITS, file_id))
+    return progress.pack != 0
+
+
+def _link_existing(context: Context, plan: _Plan) -> bool:
+    """Link the content if it is there; False if its bytes are needed."""
+    with context.engine.read() as transaction:
+        if contents.find(transaction, plan.sha256) is None:
+            return False
+    return context.engine.write(partial(_link, plan=plan))
+
+
+def _link(transaction: WriteTransaction, plan: _Plan) -> bool:
+    found = contents.find(transaction, plan.sha256)
+    if found is None:
+        return False
+    contents.name(transaction, found, plan.digest)
+    _finish(transaction, plan)
+    return True
+
+
+def _commit_new(context: Context, plan: _Plan) -> bool:
+    """Make the content; True when the index now owns the upload's data file."""
+    plan.upload.finish()
+    progress = _begin(context, plan)
+    last = _index_slices(context, plan, progress)
+    context.engine.write(partial(_publish, plan=plan, last=last))
+    return plan.upload.mode == "loose" or _has_pack(plan.upload)
+
+
+def _begin(context: Context, plan: _Plan) -> Commit:
+    """Where to start: at the beginning, or where a commit that was cut off had come to."""
+    with context.engine.read() as transaction:
+        started = _progress(transaction, plan.upload.file_id)
+    if started is not None:
+        return started
+    pack = context.numbers.take() if _has_pack(plan.upload) else 0
+    return Commit(version=1, content=context.numbers.take(), pack=pack, parts=0, offset=0)
+
+
+def _progress(transaction: ReadTransaction, file_id: bytes) -> Commit | None:
+    data = transaction.get(COMMITS, file_id)
+    return None if data is None else records.decode_commit(data)
+
+
+def _index_slices(context: Context, plan: _Plan, progress: Commit) -> _Slice:
+    """Index all but the last slice, each in a transaction of its own."""
+    count = plan.upload.position.parts
+    while count - progress.parts > recipes.SLICE_PARTS_MAX:
+        parts = plan.upload.read_parts(progress.parts, recipes.SLICE_PARTS_MAX)
+        progress = context.engine.write(partial(_add, plan=plan, step=_Slice(progress, parts)))
+    left = count - progress.parts
+    return _Slice(progress, plan.upload.read_parts(progress.parts, left) if left else [])
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """Parts to index next, and how far the commit has come before them."""
+
+    progress: Commit
+    parts: list[Part]
+
+
+def _add(transaction: WriteTransaction, plan: _Plan, step: _Slice) -> Commit:
+    """Index a slice and note how far the commit has come."""
+    progress = step.progress
+    if progress.parts == 0:
+        _add_pack(transaction, plan, progress.pack)
+    target = recipes.Target(progress.content, progress.pack, progress.offset)
+    offset = recipes.add_slice(transaction, target, step.parts, plan.now)
+    reached = Commit(
+        version=1,
+        content=progress.content,
+        pack=progress.pack,
+        parts=progress.parts + len(step.parts),
+        offset=offset,
+    )
+    transaction.put(COMMITS, plan.upload.file_id, records.encode(reached))
+    return reached
+
+
+def _publish(transaction: WriteTransaction, plan: _Plan, last: _Slice) -> None:
+    """The last slice, the content, its names and its link: all at once."""
+    number = last.progress.content
+    if plan.upload.mode == "chunked":
+        _add(transaction, plan, last)
+        transaction.delete(COMMITS, plan.upload.file_id)
+    else:
+        transaction.put(RECIPES, number_key(number) + number_key(0), _row(plan.upload))
+    if plan.upload.mode == "loose":
+        transaction.put(FILES, plan.upload.file_id, LOOSE_FILE + number_key(number))
+    content = _content(plan)
+    transaction.put(CONTENTS, number_key(number), records.encode(content))
+    for name in contents.digests(content):
+        transaction.put(BLOBS, name.key(), number_key(number))
+    count = {f"{content.kind}_blobs": 1, f"{content.kind}_bytes": content.size}
+    statistics.add(transaction, **count)
+    _finish(transaction, plan)
+
+
+def _finish(transaction: WriteTransaction, plan: _Plan) -> None:
+    upload = plan.upload
+    contents.link(transaction, plan.repository, plan.digest, upload.offset, plan.now)
+    memory = number_key(plan.now) + plan.digest.key() + upload.name.encode()
+    transaction.put(UPLOADS_FINISHED, upload.file_id, memory)
+
+
+def _row(upload: LocalUpload) -> bytes:
+    if upload.mode == "loose":
+        return records.file_row(upload.file_id)
+    return records.inline_row(upload.head)
+
+
+def _content(plan: _Plan) -> Content:
+    upload = plan.upload
+    loose = upload.mode == "loose"
+    return Content(
+        version=1,
+        kind=_KINDS[upload.mode],
+        size=upload.offset,
+        stored=0 if upload.mode == "chunked" else upload.offset,
+        sha256=plan.sha256.raw,
+        sha512=plan.digest.raw if plan.digest.algorithm == "sha512" else None,
+        file_id=upload.file_id if loose else None,
+        pushed_at=plan.now,
+    )
+
+
+def _has_pack(upload: LocalUpload) -> bool:
+    return upload.mode == "chunked" and upload.position.pack_size > packs.HEADER_SIZE
+
+
+def _add_pack(transaction: WriteTransaction, plan: _Plan, number: int) -> None:
+    if not number:
+        return
+    size = plan.upload.position.pack_size
+    pack = Pack(version=1, file_id=plan.upload.file_id, size=size, live=0, created_at=plan.now)
+    transaction.put(PACKS, number_key(number), records.encode(pack))
+    transaction.put(FILES, plan.upload.file_id, PACK_FILE + number_key(number))
+    statistics.add(transaction, packs=1, pack_bytes=size)
+
+
+@contextmanager
+def _commit_lock(context: Context, digest: Digest) -> Iterator[None]:
+    """One commit at a time for this content, over all processes; ends with its holder."""
+    path = context.layout.commit_lock(digest.raw[0])
+    with disk.reported():
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

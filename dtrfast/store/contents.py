@@ -1,0 +1,126 @@
+"""Blobs in the index: digest to content, content to recipe, and who holds it. Functions over a
+transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from dtrfast.errors import BlobUnknown, Corrupt
+from dtrfast.index import changes
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.tables import (
+    BLOBS,
+    CONTENTS,
+    CONTENTS_UNLINKED,
+    HOLDERS,
+    REPOSITORY_NAMES,
+    number_key,
+    number_of,
+)
+from dtrfast.oci.digests import Digest
+from dtrfast.store import links, statistics
+from dtrfast.store.blobs import RepositoryId
+from dtrfast.store.records import Content, decode_content, encode
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A content and its number."""
+
+    number: int
+    content: Content
+
+
+def find(transaction: ReadTransaction, digest: Digest) -> Found | None:
+    """The content with this digest, whoever holds it."""
+    number = transaction.get(BLOBS, digest.key())
+    if number is None:
+        return None
+    data = transaction.get(CONTENTS, number)
+    if data is None:
+        raise Corrupt(f"the index names {digest}, but not what it is: repair the index")
+    return Found(number_of(number), decode_content(data))
+
+
+def find_linked(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> Found:
+    """The content, if the repository holds it. Raises `BlobUnknown`."""
+    if links.get(transaction, repository, digest) is None:
+        raise unknown(digest)
+    found = find(transaction, digest)
+    if found is None:
+        raise Corrupt(f"a repository holds {digest}, but the store does not: push it again")
+    return found
+
+
+def unknown(digest: Digest) -> BlobUnknown:
+    return BlobUnknown("no such blob in this repository", detail={"digest": str(digest)})
+
+
+def digests(content: Content) -> list[Digest]:
+    """All names of a content."""
+    names = [Digest("sha256", content.sha256)]
+    if content.sha512 is not None:
+        names.append(Digest("sha512", content.sha512))
+    return names
+
+
+def name(transaction: WriteTransaction, found: Found, digest: Digest) -> None:
+    """Let `digest` be a name of the content, too."""
+    if transaction.get(BLOBS, digest.key()) is None:
+        transaction.put(BLOBS, digest.key(), number_key(found.number))
+    if digest.algorithm == "sha512" and found.content.sha512 is None:
+        content = msgspec.structs.replace(found.content, sha512=digest.raw)
+        transaction.put(CONTENTS, number_key(found.number), encode(content))
+
+
+def is_held(transaction: ReadTransaction, content: Content) -> bool:
+    """Whether any repository holds it, under any of its names."""
+    return any(
+        True
+        for digest in digests(content)
+        for _ in transaction.scan(HOLDERS, digest.key(), limit=1)
+    )
+
+
+def link(
+    transaction: WriteTransaction, repository: RepositoryId, digest: Digest, size: int, now: int
+) -> None:
+    """Give the repository the blob; renew its grace where it has it. Recorded in the change log."""
+    if links.put(transaction, repository, digest, now):
+        statistics.add(transaction, links=1, linked_bytes=size)
+        _record(transaction, "blob.link", repository, digest, now)
+
+
+def unlink(
+    transaction: WriteTransaction, repository: RepositoryId, digest: Digest, now: int
+) -> None:
+    """Take the blob from the repository. Raises `BlobUnknown`. The last one leaves it to the
+    reclaim.
+    """
+    found = find_linked(transaction, repository, digest)
+    links.remove(transaction, repository, digest)
+    statistics.add(transaction, links=-1, linked_bytes=-found.content.size)
+    _record(transaction, "blob.unlink", repository, digest, now)
+    if not is_held(transaction, found.content):
+        transaction.put(CONTENTS_UNLINKED, number_key(found.number), number_key(now))
+
+
+def _record(
+    transaction: WriteTransaction,
+    kind: changes.Kind,
+    repository: RepositoryId,
+    digest: Digest,
+    now: int,
+) -> None:
+    repository_name = transaction.get(REPOSITORY_NAMES, number_key(repository)) or b""
+    changes.record(
+        transaction,
+        kind,
+        time=now,
+        actor="anonymous",
+        repository=repository_name.decode(),
+        payload={"digest": str(digest)},
+    )

@@ -1,0 +1,28 @@
+"""What the parts of the embedded store have in common."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dtrfast.index.engine import Engine
+from dtrfast.store.chunk_files import ChunkFiles
+from dtrfast.store.ids import Ids
+from dtrfast.store.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One store in one process. `clock` gives seconds since the epoch."""
+
+    engine: Engine
+    layout: Layout
+    store_id: uuid.UUID
+    boot_id: str
+    chunk_files: ChunkFiles
+    chunk_ids: Ids
+    numbers: Ids  # of contents and packs
+    clock: Callable[[], int]
+    upload_expiry_seconds: int
+    grace_seconds: int

@@ -1,0 +1,114 @@
+"""System calls on files, whole and with our exceptions: nothing here knows what the bytes mean."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dtrfast.errors import Corrupt, StorageFailed, StorageFull
+
+Buffer = bytes | bytearray | memoryview
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_BUFFERS_MAX = 1024  # IOV_MAX on Linux
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn what the operating system says of a disk into `StorageFull` or `StorageFailed`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFull("the disk is full: free some space, then push again") from error
+        raise StorageFailed(
+            f"the disk answered: {error.strerror} ({error.filename or 'data file'})"
+        ) from error
+
+
+def create(path: Path) -> int:
+    """A new file, open for reading and writing; it must not exist."""
+    with reported():
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+
+
+def open_existing(path: Path, *, write: bool = False) -> int:
+    """A descriptor of an existing file. Raises `FileNotFoundError` when there is none."""
+    flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StorageFailed(f"the disk answered: {error.strerror} ({path})") from error
+
+
+def write_at(descriptor: int, buffers: Sequence[Buffer], offset: int) -> int:
+    """Write all of the buffers one after another from `offset`; returns the bytes written."""
+    start = offset
+    views = [memoryview(b) for b in buffers if len(b)]
+    while views:
+        with reported():
+            count = os.pwritev(descriptor, views[:_BUFFERS_MAX], offset)
+        offset += count
+        views = _rest(views, count)
+    return offset - start
+
+
+def _rest(views: list[memoryview], count: int) -> list[memoryview]:
+    """What a write of `count` bytes left over."""
+    for position, view in enumerate(views):
+        if count < len(view):
+            return [view[count:], *views[position + 1 :]]
+        count -= len(view)
+    return []
+
+
+def read_at(descriptor: int, length: int, offset: int) -> bytes:
+    """Exactly `length` bytes at `offset`. Raises `Corrupt` when the file ends before."""
+    with reported():
+        data = os.pread(descriptor, length, offset)
+    if len(data) == length:
+        return data
+    parts = [data]
+    got = len(data)
+    while got < length:
+        with reported():
+            data = os.pread(descriptor, length - got, offset + got)
+        if not data:
+            raise Corrupt(f"a data file ends at {offset + got}, before {offset + length}")
+        parts.append(data)
+        got += len(data)
+    return b"".join(parts)
+
+
+def sync(descriptor: int) -> None:
+    """Put the file's bytes on stable storage. A failure is final: what was written may be lost
+    already.
+    """
+    with reported():
+        os.fsync(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Put the directory's entries on stable storage."""
+    with reported():
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def truncate(descriptor: int, size: int) -> None:
+    with reported():
+        os.ftruncate(descriptor, size)
+
+
+def remove(path: Path) -> None:
+    """Unlink; a file that is not there is fine."""
+    with reported(), suppress(FileNotFoundError):
+        path.unlink()

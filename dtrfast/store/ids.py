@@ -1,0 +1,39 @@
+"""Numbers for chunks, packs and contents, given out without a transaction each.
+
+A process reserves a stretch in the index and hands it out; what it has not used when it ends is a
+gap. So an upload names its chunks while it receives them, and its recipe never changes afterwards.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from dtrfast.index import counters
+from dtrfast.index.engine import Engine, WriteTransaction
+from dtrfast.index.tables import STORE
+
+# 4 GiB of new chunks of average size between two reservations.
+_STRETCH = 1 << 16
+
+
+class Ids:
+    """Unique numbers from 1, safe from many threads and, over one index, many processes."""
+
+    def __init__(self, engine: Engine, name: bytes) -> None:
+        self._engine = engine
+        self._name = name
+        self._lock = threading.Lock()
+        self._next = self._end = 0
+
+    def take(self) -> int:
+        """The next number. Must not be called inside a transaction."""
+        with self._lock:
+            if self._next == self._end:
+                self._next = self._engine.write(self._reserve)
+                self._end = self._next + _STRETCH
+            number = self._next
+            self._next += 1
+            return number
+
+    def _reserve(self, transaction: WriteTransaction) -> int:
+        return counters.take(transaction, STORE, self._name, _STRETCH)

@@ -1,0 +1,190 @@
+"""Every path below the data directory.
+
+    DATA/
+      format            which format this is, and whose store (JSON)
+      server.lock       held by the server that runs here
+      housekeeper.lock  held by the one housekeeper
+      index/            LMDB
+      blobs/xx/ID       loose blobs, byte for byte; xx is the last byte of ID
+      packs/xx/ID       packs of chunks
+      uploads/ID.*      state, tail and parts of uploads that are not committed
+      log/N.log         the change log
+
+A loose blob or a pack is written where it stays, under the id of the upload that makes it. Until
+the index names it in FILES it belongs to `uploads/ID.state`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from dtrfast.errors import FileSystemUnsupported, FormatUnknown
+from dtrfast.store import disk
+
+FORMAT = 1
+_FAN_OUT = 256
+# LMDB maps its file and locks by shared memory; neither holds over these.
+_NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph"})
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The data directory. Paths only; nothing is touched but by `prepare`."""
+
+    data: Path
+
+    @property
+    def format(self) -> Path:
+        return self.data / "format"
+
+    @property
+    def index(self) -> Path:
+        return self.data / "index"
+
+    @property
+    def blobs(self) -> Path:
+        return self.data / "blobs"
+
+    @property
+    def packs(self) -> Path:
+        return self.data / "packs"
+
+    @property
+    def uploads(self) -> Path:
+        return self.data / "uploads"
+
+    @property
+    def log(self) -> Path:
+        return self.data / "log"
+
+    def blob(self, file_id: bytes) -> Path:
+        return _file(self.blobs, file_id)
+
+    def pack(self, file_id: bytes) -> Path:
+        return _file(self.packs, file_id)
+
+    def upload(self, file_id: bytes, kind: str) -> Path:
+        """`kind` is state, tail or parts."""
+        return self.uploads / f"{uuid.UUID(bytes=file_id)}.{kind}"
+
+    def commit_lock(self, first_byte: int) -> Path:
+        """Locked while a blob whose SHA-256 begins with this byte is committed."""
+        return self.uploads / f"{first_byte:02x}.commit"
+
+
+def _file(directory: Path, file_id: bytes) -> Path:
+    return directory / f"{file_id[-1]:02x}" / file_id.hex()
+
+
+def prepare(layout: Layout) -> uuid.UUID:
+    """Make the directory a store, or check that it is one we can read; returns the store's UUID.
+
+    The format file is written last, so that a half-made store is made anew. Raises `FormatUnknown`,
+    `FileSystemUnsupported`, `StorageFull`, `StorageFailed`.
+    """
+    with disk.reported():
+        layout.data.mkdir(parents=True, exist_ok=True)
+    _check_file_system(layout.data)
+    if not layout.format.exists():
+        _create(layout)
+    return _read_format(layout)
+
+
+def _create(layout: Layout) -> None:
+    foreign = [
+        p.name for p in layout.data.iterdir() if p.name not in _OURS and not p.name.startswith(".")
+    ]
+    if foreign:
+        raise FormatUnknown(
+            f"{layout.data} holds other files ({', '.join(sorted(foreign)[:3])}): "
+            "name an empty directory"
+        )
+    with disk.reported():
+        for directory in (layout.index, layout.uploads, layout.log, layout.blobs, layout.packs):
+            directory.mkdir(exist_ok=True)
+        for parent in (layout.blobs, layout.packs):
+            for number in range(_FAN_OUT):
+                (parent / f"{number:02x}").mkdir(exist_ok=True)
+            disk.sync_directory(parent)
+        disk.sync_directory(layout.data)
+    _write_format(layout)
+
+
+_OURS = frozenset(
+    {"server.lock", "housekeeper.lock", "index", "blobs", "packs", "uploads", "log", "lost+found"}
+)
+
+
+def _write_format(layout: Layout) -> None:
+    text = json.dumps(
+        {
+            "format": FORMAT,
+            "store": str(uuid.uuid4()),
+            "features": {"compatible": [], "read_only_compatible": [], "incompatible": []},
+        }
+    )
+    temporary = layout.data / f".format.{os.getpid()}"
+    with disk.reported():
+        with temporary.open("w") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, layout.format)  # whoever comes second keeps the first one's
+        except FileExistsError:
+            pass
+        finally:
+            temporary.unlink()
+        disk.sync_directory(layout.data)
+
+
+def _read_format(layout: Layout) -> uuid.UUID:
+    try:
+        record = json.loads(layout.format.read_text())
+        number, store = int(record["format"]), uuid.UUID(record["store"])
+        incompatible = list(record["features"]["incompatible"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatUnknown(f"{layout.format} is damaged: restore it from a backup") from error
+    if number > FORMAT or incompatible:
+        raise FormatUnknown(
+            f"{layout.data} has format {number} {incompatible or ''}, "
+            f"this dtrfast reads up to {FORMAT}: run the newer dtrfast that wrote it"
+        )
+    return store
+
+
+def _check_file_system(path: Path) -> None:
+    kind = _file_system(path.resolve())
+    if kind in _NETWORK_FILE_SYSTEMS:
+        raise FileSystemUnsupported(
+            f"{path} lies on {kind}: locks and mapped files do not hold there; "
+            "name a directory on a local disk"
+        )
+
+
+def _file_system(path: Path) -> str:
+    """The type of the file system that holds `path`, as the kernel names it; empty where /proc is
+    absent.
+    """
+    best, kind = -1, ""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        fields = line.split(" ")
+        mount = Path(fields[4].encode().decode("unicode_escape"))
+        if path.is_relative_to(mount) and len(mount.parts) >= best:
+            best, kind = len(mount.parts), fields[fields.index("-") + 1]
+    return kind
+
+
+def read_boot_id() -> str:
+    """A value that changes with each start of the kernel: what was not synced before it is not to
+    be trusted.
+    """
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

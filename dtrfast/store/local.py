@@ -1,0 +1,111 @@
+"""`BlobStore` on this machine's disk."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from dtrfast.errors import UploadUnknown
+from dtrfast.index.engine import WriteTransaction
+from dtrfast.index.tables import NUMBER_SIZE, UPLOADS_FINISHED, digest_key_size
+from dtrfast.oci.digests import Digest
+from dtrfast.store import contents, links, upload_state, uploads
+from dtrfast.store.blobs import BlobReader, BlobStat, RepositoryId, Upload
+from dtrfast.store.commit import commit
+from dtrfast.store.context import Context
+from dtrfast.store.reader import LocalReader
+from dtrfast.store.uploads import LocalUpload
+
+# A blob that is asked for again and again is renewed no more often than this part of its grace.
+_RENEWALS_IN_GRACE = 10
+
+
+class LocalBlobs:
+    """See `BlobStore`. Safe from many threads; several processes may use one data directory."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def stat(self, repository: RepositoryId, digest: Digest) -> BlobStat:
+        context = self._context
+        with context.engine.read() as transaction:
+            found = contents.find_linked(transaction, repository, digest)
+            link = links.get(transaction, repository, digest)
+            assert link is not None, "find_linked saw it in this transaction"
+            age = context.clock() - link.unreferenced_since
+            due = age * _RENEWALS_IN_GRACE > context.grace_seconds
+            renew = due and not links.is_referenced(transaction, repository, digest)
+        if renew:
+            context.engine.write(
+                partial(links.renew, repository=repository, digest=digest, now=context.clock())
+            )
+        return BlobStat(digest, found.content.size)
+
+    def open_range(
+        self, repository: RepositoryId, digest: Digest, offset: int = 0, length: int | None = None
+    ) -> BlobReader:
+        with self._context.engine.read() as transaction:
+            found = contents.find_linked(transaction, repository, digest)
+        stat = BlobStat(digest, found.content.size)
+        wanted = stat.size - offset if length is None else length
+        return LocalReader(self._context, stat, found.number, offset, wanted)
+
+    def begin_upload(self, name: str, *, algorithm: str = "sha256") -> Upload:
+        return uploads.begin(self._context, name, algorithm)
+
+    def resume(self, name: str, upload_id: str) -> Upload:
+        return uploads.resume(self._context, name, upload_state.parse_upload_id(upload_id))
+
+    def upload_offset(self, name: str, upload_id: str) -> int:
+        file_id = upload_state.parse_upload_id(upload_id)
+        state = upload_state.read_unlocked(self._context.layout.upload(file_id, "state"))
+        if state is None or state.name != name or state.boot_id != self._context.boot_id:
+            raise UploadUnknown("no such upload: begin a new one")
+        return state.offset
+
+    def commit(self, upload: Upload, digest: Digest, repository: RepositoryId) -> BlobStat:
+        assert isinstance(upload, LocalUpload), "an upload is committed by the store that began it"
+        return commit(self._context, upload, digest, repository)
+
+    def finished(self, name: str, upload_id: str) -> Digest | None:
+        try:
+            file_id = upload_state.parse_upload_id(upload_id)
+        except UploadUnknown:
+            return None
+        with self._context.engine.read() as transaction:
+            memory = transaction.get(UPLOADS_FINISHED, file_id)
+        return None if memory is None else _finished_as(memory, name)
+
+    def link(self, repository: RepositoryId, digest: Digest, source: RepositoryId) -> BlobStat:
+        change = partial(
+            _mount, repository=repository, digest=digest, source=source, now=self._context.clock()
+        )
+        return BlobStat(digest, self._context.engine.write(change))
+
+    def unlink(self, repository: RepositoryId, digest: Digest) -> None:
+        now = self._context.clock()
+        self._context.engine.write(
+            partial(contents.unlink, repository=repository, digest=digest, now=now)
+        )
+
+    def repositories_of(self, digest: Digest, limit: int) -> list[RepositoryId]:
+        with self._context.engine.read() as transaction:
+            return links.holders(transaction, digest, limit)
+
+
+def _mount(
+    transaction: WriteTransaction,
+    repository: RepositoryId,
+    digest: Digest,
+    source: RepositoryId,
+    now: int,
+) -> int:
+    """Link the source's blob; returns its size."""
+    found = contents.find_linked(transaction, source, digest)
+    contents.link(transaction, repository, digest, found.content.size, now)
+    return found.content.size
+
+
+def _finished_as(memory: bytes, name: str) -> Digest | None:
+    """The digest in a row of UPLOADS_FINISHED, if it is of this repository."""
+    end = NUMBER_SIZE + digest_key_size(memory[NUMBER_SIZE])
+    return Digest.from_key(memory[NUMBER_SIZE:end]) if memory[end:].decode() == name else None

@@ -1,0 +1,162 @@
+"""Freeing what nobody needs any more, a bounded step at a time, beside everything else.
+
+Three sources, each found through a list that holds nothing else: links whose grace has passed,
+contents that no repository holds, uploads that expired. Loose files are unlinked; chunks lose their
+references and wait for the reclaim of packs.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from dtrfast.errors import UploadBusy, UploadUnknown
+from dtrfast.index.engine import WriteTransaction
+from dtrfast.index.tables import (
+    BLOBS,
+    CONTENTS,
+    CONTENTS_UNLINKED,
+    FILES,
+    LINKS_UNREFERENCED,
+    NUMBER_SIZE,
+    UPLOADS_FINISHED,
+    number_key,
+    number_of,
+)
+from dtrfast.oci.digests import Digest
+from dtrfast.store import contents, disk, links, recipes, statistics, uploads
+from dtrfast.store.blobs import RepositoryId
+from dtrfast.store.commit import abandon
+from dtrfast.store.context import Context
+from dtrfast.store.records import Content, decode_content
+from dtrfast.store.upload_state import StateFile, milliseconds_of, parse_upload_id
+
+_STEP_MAX = 200  # rows a step takes from a list: some milliseconds
+# How long the answer to a closing PUT may be asked for again.
+_FINISHED_SECONDS = 600
+
+
+def reclaim_links(context: Context) -> int:
+    """Unlink blobs whose grace has passed; returns how many."""
+    now = context.clock()
+    due = number_key(max(0, now - context.grace_seconds) + 1)
+    with context.engine.read() as transaction:
+        keys = [
+            key for key, _ in transaction.scan(LINKS_UNREFERENCED, limit=_STEP_MAX) if key < due
+        ]
+    return sum(
+        context.engine.write(partial(_reclaim_link, key=key, now=now, grace=context.grace_seconds))
+        for key in keys
+    )
+
+
+def _reclaim_link(transaction: WriteTransaction, key: bytes, now: int, grace: int) -> bool:
+    """Settle one row of the list: the link goes, unless something refers to it or it was renewed."""
+    transaction.delete(LINKS_UNREFERENCED, key)
+    repository = RepositoryId(number_of(key[NUMBER_SIZE:]))
+    digest = Digest.from_key(key[2 * NUMBER_SIZE :])
+    link = links.get(transaction, repository, digest)
+    if link is None or links.is_referenced(transaction, repository, digest):
+        return False
+    if link.unreferenced_since + grace > now:
+        return False  # renewing put a later row into the list
+    contents.unlink(transaction, repository, digest, now)
+    return True
+
+
+def reclaim_contents(context: Context) -> int:
+    """Free contents that no repository holds; returns the bytes of files that were unlinked."""
+    with context.engine.read() as transaction:
+        numbers = [key for key, _ in transaction.scan(CONTENTS_UNLINKED, limit=_STEP_MAX)]
+    return sum(_reclaim_content(context, number) for number in numbers)
+
+
+def _reclaim_content(context: Context, number: bytes) -> int:
+    """May be cut off anywhere: the row in the list stays until all is done."""
+    content = context.engine.write(partial(_take_names, number=number))
+    if content is None:
+        return 0
+    if content.file_id is not None:
+        disk.remove(context.layout.blob(content.file_id))
+    recipes.remove(context.engine, number_of(number), context.clock())
+    context.engine.write(partial(_forget, number=number, content=content))
+    return content.stored
+
+
+def _take_names(transaction: WriteTransaction, number: bytes) -> Content | None:
+    """Make the content unfindable; None when it is held again, or gone."""
+    data = transaction.get(CONTENTS, number)
+    content = None if data is None else decode_content(data)
+    if content is None or contents.is_held(transaction, content):
+        transaction.delete(CONTENTS_UNLINKED, number)
+        return None
+    for digest in contents.digests(content):
+        if transaction.get(BLOBS, digest.key()) == number:
+            transaction.delete(BLOBS, digest.key())
+    return content
+
+
+def _forget(transaction: WriteTransaction, number: bytes, content: Content) -> None:
+    if not transaction.delete(CONTENTS, number):
+        return
+    transaction.delete(CONTENTS_UNLINKED, number)
+    if content.file_id is not None:
+        transaction.delete(FILES, content.file_id)
+    count = {f"{content.kind}_blobs": -1, f"{content.kind}_bytes": -content.size}
+    statistics.add(transaction, **count)
+
+
+def expire_uploads(context: Context) -> int:
+    """Remove uploads that nobody wrote to for too long, or that another boot left; returns how
+    many.
+    """
+    return sum(_expire(context, path) for path in context.layout.uploads.glob("*.state"))
+
+
+def _expire(context: Context, path: Path) -> bool:
+    try:
+        file_id = parse_upload_id(path.stem)
+        state_file = StateFile.open(path, wait_seconds=0)
+    except (UploadUnknown, UploadBusy):
+        return False
+    try:
+        state = state_file.read()
+        idle = context.clock() - path.stat().st_mtime
+        alive = state is None or state.boot_id == context.boot_id
+        if alive and idle <= context.upload_expiry_seconds:
+            return False
+        remove_upload(context, file_id)
+        return True
+    finally:
+        state_file.close()
+
+
+def remove_upload(context: Context, file_id: bytes) -> None:
+    """Remove what an upload left. Files that the index has taken over stay. The caller holds the
+    lock.
+    """
+    abandon(context, file_id)
+    with context.engine.read() as transaction:
+        owned = transaction.get(FILES, file_id) is not None
+    if owned:
+        uploads.remove_state(context, file_id)
+    else:
+        uploads.remove_files(context, file_id)
+
+
+def forget_finished(context: Context) -> int:
+    """Drop the memory of closing PUTs that were answered long ago."""
+    old = context.clock() - _FINISHED_SECONDS
+    with context.engine.read() as transaction:
+        rows = transaction.scan(UPLOADS_FINISHED, limit=_STEP_MAX)
+        keys = [
+            k for k, value in rows if milliseconds_of(k) < old * 1000 and number_of(value) < old
+        ]
+    if keys:
+        context.engine.write(partial(_delete_finished, keys=keys))
+    return len(keys)
+
+
+def _delete_finished(transaction: WriteTransaction, keys: list[bytes]) -> None:
+    for key in keys:
+        transaction.delete(UPLOADS_FINISHED, key)

@@ -1,0 +1,163 @@
+"""The local tables' values: fixed layouts, parsed with their version checked. `docs/format.md` has
+the bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+from typing import Literal, Self, TypeVar
+
+import msgspec
+
+from dtrfast.errors import Corrupt
+
+ContentKind = Literal["inline", "loose", "chunked"]
+
+_CHUNK = struct.Struct("<BBHIQQII16s")
+_PART = struct.Struct("<QI")
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Where a chunk lies. `stored` and `length` are bytes on disk and bytes of content."""
+
+    codec: int
+    references: int
+    pack: int
+    offset: int
+    stored: int
+    length: int
+    hash: bytes
+
+    def encode(self) -> bytes:
+        return _CHUNK.pack(
+            _VERSION,
+            self.codec,
+            0,
+            self.references,
+            self.pack,
+            self.offset,
+            self.stored,
+            self.length,
+            self.hash,
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        if len(data) < _CHUNK.size or data[0] != _VERSION:
+            raise Corrupt("a chunk record has an unknown version: run a newer dtrfast")
+        _, codec, _, references, pack, offset, stored, length, digest = _CHUNK.unpack_from(data)
+        return cls(codec, references, pack, offset, stored, length, digest)
+
+    def referenced(self, change: int) -> Chunk:
+        """The same chunk with `change` more references."""
+        return replace(self, references=self.references + change)
+
+
+class Content(msgspec.Struct, frozen=True, array_like=True):
+    """What BLOBS points to. New fields are appended with a default."""
+
+    version: int
+    kind: ContentKind
+    size: int
+    stored: int  # bytes that it takes alone: of its file, or inline; 0 where chunks are shared
+    sha256: bytes
+    sha512: bytes | None
+    file_id: bytes | None  # of a loose blob
+    pushed_at: int
+    pulled_at: int = 0
+    deleted_at: int = 0
+
+
+class Pack(msgspec.Struct, frozen=True, array_like=True):
+    """A pack that the index knows. `live` is the stored bytes of chunks with references."""
+
+    version: int
+    file_id: bytes
+    size: int
+    live: int
+    created_at: int
+    key_id: int = 0
+    transform: int = 0
+
+
+class Commit(msgspec.Struct, frozen=True, array_like=True):
+    """How far a commit in slices has come."""
+
+    version: int
+    content: int
+    pack: int  # 0: no chunk was new
+    parts: int
+    offset: int  # of the next recipe row
+
+
+_encoder = msgspec.msgpack.Encoder()
+_contents = msgspec.msgpack.Decoder(Content)
+_packs = msgspec.msgpack.Decoder(Pack)
+_commits = msgspec.msgpack.Decoder(Commit)
+
+
+def encode(record: Content | Pack | Commit) -> bytes:
+    return _encoder.encode(record)
+
+
+def decode_content(data: bytes) -> Content:
+    return _decoded(_contents, data, "content")
+
+
+def decode_pack(data: bytes) -> Pack:
+    return _decoded(_packs, data, "pack")
+
+
+def decode_commit(data: bytes) -> Commit:
+    return _decoded(_commits, data, "commit")
+
+
+R = TypeVar("R", Content, Pack, Commit)
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[R], data: bytes, noun: str) -> R:
+    try:
+        record = decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise Corrupt(f"a {noun} record cannot be read ({error})") from error
+    if record.version != _VERSION:
+        raise Corrupt(f"a {noun} record has version {record.version}: run a newer dtrfast")
+    return record
+
+
+# ---- recipe rows: type, version, payload -----------------------------------------------------
+INLINE = 1  # the bytes
+FILE = 2  # a whole loose file: its id
+CHUNKS = 3  # chunk id and length, repeated
+
+CHUNKS_IN_ROW_MAX = 256  # 3 KiB: a row fits its page, and a range costs one row to find
+
+
+def inline_row(data: bytes) -> bytes:
+    return bytes((INLINE, _VERSION)) + data
+
+
+def file_row(file_id: bytes) -> bytes:
+    return bytes((FILE, _VERSION)) + file_id
+
+
+def chunks_row(parts: list[tuple[int, int]]) -> bytes:
+    """`parts` are (chunk id, length)."""
+    return bytes((CHUNKS, _VERSION)) + b"".join(_PART.pack(*p) for p in parts)
+
+
+def row_parts(row: bytes) -> list[tuple[int, int]]:
+    """The (chunk id, length) pairs of a CHUNKS row."""
+    return list(_PART.iter_unpack(row_payload(row)))
+
+
+def row_payload(row: bytes) -> bytes:
+    """What follows type and version. Raises `Corrupt` for a version that this program does not
+    know.
+    """
+    if len(row) < 2 or row[1] != _VERSION:
+        raise Corrupt("a recipe row has an unknown version: run a newer dtrfast")
+    return row[2:]

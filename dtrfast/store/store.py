@@ -1,0 +1,103 @@
+"""The embedded store: opened once a process, closed at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from dtrfast.config import StoreConfig
+from dtrfast.index.engine import Engine
+from dtrfast.index.lmdb import LmdbEngine
+from dtrfast.index.tables import TABLES
+from dtrfast.store import layout as layouts
+from dtrfast.store import reclaim, statistics
+from dtrfast.store.change_log import ChangeLog
+from dtrfast.store.chunk_files import ChunkFiles
+from dtrfast.store.context import Context
+from dtrfast.store.ids import Ids
+from dtrfast.store.layout import Layout
+from dtrfast.store.local import LocalBlobs
+from dtrfast.store.statistics import StoreStatistics
+from dtrfast.store.sweep import Sweep
+from dtrfast.store.tasks import Task
+
+_MINUTE = 60.0
+
+
+def _now() -> int:
+    return int(time.time())
+
+
+class Store:
+    """Index and blobs of one data directory. Many processes may have it open; one of them runs
+    `tasks`.
+    """
+
+    def __init__(self, context: Context, engine: LmdbEngine) -> None:
+        self._context = context
+        self._lmdb = engine
+        self.engine: Engine = engine
+        self.blobs = LocalBlobs(context)
+
+    @classmethod
+    def open(
+        cls,
+        data: Path,
+        config: StoreConfig,
+        *,
+        readers_max: int = 256,
+        boot_id: str | None = None,
+        clock: Callable[[], int] = _now,
+    ) -> Self:
+        """Open the store in `data`, or make one there.
+
+        Raises `FormatUnknown`, `FileSystemUnsupported`, `StorageFull`, `StorageFailed`, `Corrupt`.
+        """
+        layout = Layout(data)
+        store_id = layouts.prepare(layout)
+        engine = LmdbEngine(layout.index, TABLES, readers_max=readers_max)
+        context = Context(
+            engine=engine,
+            layout=layout,
+            store_id=store_id,
+            boot_id=layouts.read_boot_id() if boot_id is None else boot_id,
+            chunk_files=ChunkFiles(engine, layout),
+            chunk_ids=Ids(engine, b"chunk_id"),
+            numbers=Ids(engine, b"number"),
+            clock=clock,
+            upload_expiry_seconds=int(config.upload_expiry_seconds),
+            grace_seconds=int(config.grace_seconds),
+        )
+        return cls(context, engine)
+
+    def tasks(self) -> list[Task]:
+        """What one process has to do from time to time."""
+        context = self._context
+        log = ChangeLog(self.engine, context.layout.log)
+        sweep = Sweep(context)
+        return [
+            Task("change log", 0.5, log.drain),
+            Task("unreferenced blobs", 5.0, partial(reclaim.reclaim_links, context)),
+            Task("unlinked contents", 5.0, partial(reclaim.reclaim_contents, context)),
+            Task("expired uploads", _MINUTE, partial(reclaim.expire_uploads, context)),
+            Task("finished uploads", _MINUTE, partial(reclaim.forget_finished, context)),
+            Task("sweep after a power cut", 0.1, sweep.step),
+            Task("stale readers", _MINUTE, self._lmdb.check_readers),
+        ]
+
+    def statistics(self) -> StoreStatistics:
+        """What the store holds, at this moment."""
+        with self.engine.read() as transaction:
+            return statistics.read(transaction)
+
+    def index_size(self) -> int:
+        """Bytes of the index file."""
+        return self._lmdb.size()
+
+    def close(self) -> None:
+        """Release all files. No request may be running."""
+        self._context.chunk_files.close()
+        self.engine.close()

@@ -1,0 +1,158 @@
+"""The state file of an upload: what another worker needs to go on, and the lock that lets only one
+do so.
+
+It is written without sync, in one system call: a crash of the program loses nothing of it, and
+after a crash of the machine it does not count (it names the boot it was written in). The lock is
+advisory and ends with its holder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import struct
+import time
+import uuid
+from pathlib import Path
+from typing import Literal, Self
+
+import msgspec
+import xxhash
+
+from dtrfast.errors import UploadBusy, UploadUnknown
+from dtrfast.store import disk
+
+Mode = Literal["head", "loose", "chunked"]
+
+_HEAD = struct.Struct("<4sIQ")  # magic, length and XXH3-64 of what follows
+_MAGIC = b"DTRU"
+_SIZE_MAX = 1 << 16
+# A request that lost its client lets go within moments; the next one waits that long for it.
+_LOCK_SECONDS_MAX = 1.0
+_LOCK_POLL_SECONDS = 0.005
+
+
+class UploadState(msgspec.Struct, frozen=True, array_like=True):
+    """An upload between two requests. New fields are appended with a default."""
+
+    boot_id: str
+    name: str
+    algorithm: str
+    created_at: int
+    mode: Mode
+    offset: int
+    sha256: bytes
+    sha512: bytes | None
+    head: bytes  # what was received, while the mode is head
+    pack_size: int
+    parts: int
+    tail_size: int
+    tail_slot: int  # which third of the tail file holds it
+    closing: bool  # its last chunk is cut: only the commit may follow
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(UploadState)
+
+
+def new_file_id(milliseconds: int) -> bytes:
+    """A UUID version 7 (RFC 9562 §5.7): sorts by time, and 74 random bits nobody can guess."""
+    random = secrets.randbits(74)
+    value = milliseconds << 80 | 7 << 76 | (random >> 62) << 64 | 2 << 62 | random & ((1 << 62) - 1)
+    return value.to_bytes(16, "big")
+
+
+def milliseconds_of(file_id: bytes) -> int:
+    """When the id was made."""
+    return int.from_bytes(file_id[:6], "big")
+
+
+def parse_upload_id(text: str) -> bytes:
+    """The file id in a client's hands. Raises `UploadUnknown` for what we cannot have given out."""
+    try:
+        identifier = uuid.UUID(text)
+    except ValueError:
+        raise UploadUnknown("no such upload: begin a new one") from None
+    if str(identifier) != text:
+        raise UploadUnknown("no such upload: begin a new one")
+    return identifier.bytes
+
+
+class StateFile:
+    """An upload's state file, open and locked."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """A new file, locked."""
+        descriptor = disk.create(path)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return cls(path, descriptor)
+
+    @classmethod
+    def open(cls, path: Path, wait_seconds: float = _LOCK_SECONDS_MAX) -> Self:
+        """An existing one, locked. Raises `UploadUnknown`, or `UploadBusy` when somebody keeps it."""
+        try:
+            descriptor = disk.open_existing(path, write=True)
+        except FileNotFoundError:
+            raise UploadUnknown("no such upload: begin a new one") from None
+        try:
+            _lock(descriptor, time.monotonic() + wait_seconds)
+            if os.fstat(descriptor).st_nlink == 0:
+                raise UploadUnknown("the upload has ended: begin a new one")
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return cls(path, descriptor)
+
+    def read(self) -> UploadState | None:
+        """The state, or None when none was written whole."""
+        return _parse(os.pread(self._descriptor, _SIZE_MAX, 0))
+
+    def write(self, state: UploadState) -> None:
+        payload = _encoder.encode(state)
+        head = _HEAD.pack(_MAGIC, len(payload), xxhash.xxh3_64_intdigest(payload))
+        disk.write_at(self._descriptor, [head + payload], 0)
+
+    def close(self) -> None:
+        """Let go. Idempotent."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def read_unlocked(path: Path) -> UploadState | None:
+    """The state as last written, whoever holds the upload; None when there is none."""
+    try:
+        return _parse(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _parse(data: bytes) -> UploadState | None:
+    if len(data) < _HEAD.size:
+        return None
+    magic, length, check = _HEAD.unpack_from(data)
+    payload = data[_HEAD.size : _HEAD.size + length]
+    if magic != _MAGIC or len(payload) != length or xxhash.xxh3_64_intdigest(payload) != check:
+        return None
+    try:
+        return _decoder.decode(payload)
+    except msgspec.DecodeError:
+        return None
+
+
+def _lock(descriptor: int, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise UploadBusy("another request is writing to this upload: try again") from None
+            time.sleep(_LOCK_POLL_SECONDS)
+        else:
+            return

@@ -1,0 +1,418 @@
+"""An upload on this machine: where its bytes go as they come.
+
+The first 8 KiB are held back: a blob that ends within them is *inline*. Then the first bytes decide
+between *loose* (compressed content, a file byte for byte) and *chunked* (a pack of its own, fed by
+`Ingest`). What no chunk was cut from yet is the *tail*.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from dtrfast import _core
+from dtrfast.errors import DigestInvalid, DtrfastError, RangeInvalid, UploadUnknown
+from dtrfast.index.tables import CHUNKS, number_key
+from dtrfast.oci.digests import Digest
+from dtrfast.store import codec, disk, packs
+from dtrfast.store import parts as part_file
+from dtrfast.store.context import Context
+from dtrfast.store.ingest import Ingest, Position
+from dtrfast.store.records import Chunk
+from dtrfast.store.upload_state import Mode, StateFile, UploadState, new_file_id
+
+INLINE_SIZE_MAX = 8192  # design: configs and small artifacts, one look-up instead of a file
+TAIL_SIZE_MAX = 262144  # the largest chunk: a tail is shorter
+# Content that chunking cannot help: measured on ten builds of an image, chunking gzip or zstd saves
+# 0 to 4 %.
+_COMPRESSED_MAGICS = (
+    b"\x1f\x8b",  # gzip
+    b"\x28\xb5\x2f\xfd",  # zstd
+    b"\xfd7zXZ\x00",
+    b"BZh",
+    b"\x04\x22\x4d\x18",  # lz4
+    b"LZIP",
+)
+# A worker that is killed loses at most this much of a request's bytes; the state costs 0.02 ms to
+# write.
+_SAVE_BYTES = 8 << 20
+_READ_SIZE = 1 << 20
+
+
+class LocalUpload:
+    """`Upload` on files; holds the lock of its state file from construction to `release`."""
+
+    def __init__(
+        self, context: Context, file_id: bytes, state_file: StateFile, state: UploadState
+    ) -> None:
+        self.id = str(uuid.UUID(bytes=file_id))
+        self.file_id = file_id
+        self._context = context
+        self._state_file = state_file
+        self._begin = state
+        self._data = self._parts = -1
+        self._failed = False
+        self._ingest: Ingest | None = None
+        self._mode: Mode = state.mode
+        self._closing = state.closing
+        self._load(state)
+
+    @property
+    def offset(self) -> int:
+        return self._offset
+
+    @property
+    def mode(self) -> Mode:
+        return self._mode
+
+    @property
+    def closing(self) -> bool:
+        return self._closing
+
+    @property
+    def position(self) -> Position:
+        """How far the pack and the parts file have come."""
+        return self._position if self._ingest is None else self._ingest.at
+
+    @property
+    def head(self) -> bytes:
+        """The content, while the mode is head."""
+        return bytes(self._tail)
+
+    def sha256(self) -> Digest:
+        """Of the bytes so far."""
+        return Digest("sha256", self._sha256.digest())
+
+    def append(self, data: bytes | bytearray | memoryview) -> None:
+        if not len(data):
+            return
+        if self._closing:
+            raise RangeInvalid("the upload is being closed: send its last PUT again")
+        try:
+            self._store(memoryview(data))
+        except BaseException:
+            # The files may be ahead of the digest now. The state on disk is not: it stays as it is.
+            self._failed = True
+            raise
+        if self._offset - self._saved_offset >= _SAVE_BYTES:
+            self._save_state()
+
+    def truncate(self, offset: int) -> None:
+        assert offset == self._begin.offset, (
+            "an upload goes back to where its request began, nowhere else"
+        )
+        self._load(self._begin)
+        self._failed = False
+        self._state_file.write(self._begin)
+
+    def check(self, digest: Digest) -> None:
+        actual = self._digest(digest.algorithm)
+        if actual != digest:
+            raise DigestInvalid(
+                f"the content has the digest {actual}, not {digest}: send the blob again",
+                detail=str(digest),
+            )
+
+    def save(self) -> None:
+        if not self._failed and not self._closing:
+            self._save_state()
+            if self._mode == "chunked":
+                self._tail, self._tail_loaded = bytearray(), False
+
+    def release(self) -> None:
+        try:
+            self.save()
+        finally:
+            self._close()
+
+    def cancel(self) -> None:
+        remove_files(self._context, self.file_id)
+        self._failed = True
+        self._close()
+
+    def finish(self) -> None:
+        """Cut the last chunk and put all files on stable storage. Only the commit follows. May be
+        repeated.
+        """
+        if self._mode == "chunked" and not self._closing:
+            self._load_tail()
+            ingest = self._open_ingest()
+            ingest.feed(bytes(self._tail), final=True)
+            self._tail = bytearray()
+            self._closing = True
+            self._save_state()
+        if self._mode != "head":
+            self._sync()
+
+    def _sync(self) -> None:
+        try:
+            disk.truncate(self._open_data(), self.data_size())
+            disk.sync(self._open_data())
+            disk.sync_directory(self._data_path().parent)
+        except DtrfastError:
+            # After a failed sync nobody knows what the disk has: nothing of the upload can be
+            # trusted.
+            self.cancel()
+            raise
+
+    def data_size(self) -> int:
+        """Bytes of the loose file or the pack."""
+        return self._offset if self._mode == "loose" else self.position.pack_size
+
+    def read_parts(self, first: int, count: int) -> list[part_file.Part]:
+        return part_file.read(self._open_parts(), first, count)
+
+    def forget(self, *, keep_data: bool) -> None:
+        """After a commit: remove what the upload leaves; its data file too unless the index has it
+        now.
+        """
+        self._failed = True
+        if not keep_data and self._mode != "head":
+            disk.remove(self._data_path())
+        remove_state(self._context, self.file_id)
+        self._close()
+
+    # ---- bytes in -----------------------------------------------------------------------------
+    def _store(self, view: memoryview) -> None:
+        self._sha256.update(view)
+        if self._sha512 is not None:
+            self._sha512.update(view)
+        if self._mode == "head" and len(self._tail) + len(view) <= INLINE_SIZE_MAX:
+            self._tail += view
+        else:
+            self._store_on_disk(view)
+        self._offset += len(view)
+
+    def _store_on_disk(self, view: memoryview) -> None:
+        if self._mode == "head":
+            self._choose(bytes(self._tail[:8]) + bytes(view[:8]))
+        if self._mode == "loose":
+            disk.write_at(self._open_data(), [self._tail, view], self._offset - len(self._tail))
+            self._tail = bytearray()
+        else:
+            self._store_chunks(view)
+
+    def _choose(self, first: bytes) -> None:
+        """Loose or chunked, by the first bytes; makes the file."""
+        self._mode = "loose" if first.startswith(_COMPRESSED_MAGICS) else "chunked"
+        self._drop_data()
+        self._data = disk.create(self._data_path())
+        if self._mode == "chunked":
+            context = self._context
+            size = disk.write_at(
+                self._data, [packs.header(context.store_id, self.file_id, context.clock())], 0
+            )
+            self._position = Position(size, 0)
+
+    def _store_chunks(self, view: memoryview) -> None:
+        self._load_tail()
+        if len(self._tail) + len(view) < TAIL_SIZE_MAX:
+            self._tail += view
+            return
+        buffer = memoryview(self._tail + view) if self._tail else view
+        used = self._open_ingest().feed(buffer)
+        self._tail = bytearray(buffer[used:])
+
+    def _open_ingest(self) -> Ingest:
+        if self._ingest is None:
+            context = self._context
+            descriptors = (self._open_data(), self._open_parts())
+            self._ingest = Ingest(
+                context.engine, context.chunk_files, context.chunk_ids, descriptors, self._position
+            )
+        return self._ingest
+
+    # ---- digests ------------------------------------------------------------------------------
+    def _digest(self, algorithm: str) -> Digest:
+        if algorithm == "sha256":
+            return self.sha256()
+        if self._sha512 is not None:
+            return Digest("sha512", self._sha512.digest())
+        # Nobody said at the beginning that it would be SHA-512: the bytes are read again.
+        digest = hashlib.sha512()
+        for data in self._read_back():
+            digest.update(data)
+        return Digest("sha512", digest.digest())
+
+    def _read_back(self) -> Iterator[bytes | bytearray]:
+        if self._mode == "loose":
+            for offset in range(0, self._offset, _READ_SIZE):
+                yield disk.read_at(
+                    self._open_data(), min(_READ_SIZE, self._offset - offset), offset
+                )
+            return
+        if self._mode == "chunked":
+            self._load_tail()
+            for part in self._all_parts():
+                yield self._read_part(part)
+        yield self._tail
+
+    def _all_parts(self) -> Iterator[part_file.Part]:
+        count = self.position.parts
+        for first in range(0, count, 256):
+            yield from self.read_parts(first, min(256, count - first))
+
+    def _read_part(self, part: part_file.Part) -> bytes:
+        if part.stored:
+            stored = disk.read_at(self._open_data(), part.stored, part.offset)
+            return codec.decompress(stored, part.length) if part.codec == codec.ZSTD else stored
+        with self._context.engine.read() as transaction:
+            data = transaction.get(CHUNKS, number_key(part.id))
+        assert data is not None, "a chunk that an upload uses is not freed"
+        return self._context.chunk_files.read(Chunk.decode(data))
+
+    # ---- state --------------------------------------------------------------------------------
+    def _load(self, state: UploadState) -> None:
+        self.name = state.name
+        self._algorithm = state.algorithm
+        self._created_at = state.created_at
+        self._mode = state.mode
+        self._offset = self._saved_offset = state.offset
+        self._sha256 = _core.Sha256.restore(state.sha256)
+        self._sha512 = None if state.sha512 is None else _core.Sha512.restore(state.sha512)
+        self._tail = bytearray(state.head)
+        self._tail_size, self._tail_slot = state.tail_size, state.tail_slot
+        self._tail_loaded = state.mode != "chunked"
+        self._position = Position(state.pack_size, state.parts)
+        self._ingest = None
+        self._closing = state.closing
+
+    def _save_state(self) -> None:
+        if self._mode == "chunked" and self._tail_loaded:
+            self._write_tail()
+        self._state_file.write(self._state())
+        self._saved_offset = self._offset
+
+    def _state(self) -> UploadState:
+        return UploadState(
+            boot_id=self._context.boot_id,
+            name=self.name,
+            algorithm=self._algorithm,
+            created_at=self._created_at,
+            mode=self._mode,
+            offset=self._offset,
+            sha256=self._sha256.save(),
+            sha512=None if self._sha512 is None else self._sha512.save(),
+            head=bytes(self._tail) if self._mode == "head" else b"",
+            pack_size=self.position.pack_size,
+            parts=self.position.parts,
+            tail_size=self._tail_size,
+            tail_slot=self._tail_slot,
+            closing=self._closing,
+        )
+
+    def _write_tail(self) -> None:
+        """Into a slot of the tail file that neither the state on disk nor this request's beginning
+        names.
+        """
+        taken = {self._begin.tail_slot, self._tail_slot}
+        self._tail_size = len(self._tail)
+        self._tail_slot = next(slot for slot in range(3) if slot not in taken)
+        path = self._context.layout.upload(self.file_id, "tail")
+        descriptor = _open_or_create(path)
+        try:
+            disk.write_at(descriptor, [self._tail], self._tail_slot * TAIL_SIZE_MAX)
+        finally:
+            os.close(descriptor)
+
+    def _load_tail(self) -> None:
+        if not self._tail_loaded and self._tail_size:
+            descriptor = disk.open_existing(self._context.layout.upload(self.file_id, "tail"))
+            try:
+                self._tail = bytearray(
+                    disk.read_at(descriptor, self._tail_size, self._tail_slot * TAIL_SIZE_MAX)
+                )
+            finally:
+                os.close(descriptor)
+        self._tail_loaded = True
+
+    # ---- files --------------------------------------------------------------------------------
+    def _data_path(self) -> Path:
+        layout = self._context.layout
+        return layout.blob(self.file_id) if self._mode == "loose" else layout.pack(self.file_id)
+
+    def _drop_data(self) -> None:
+        """Remove what a request that was taken back, or killed, has written."""
+        if self._data >= 0:
+            os.close(self._data)
+            self._data = -1
+        disk.remove(self._context.layout.blob(self.file_id))
+        disk.remove(self._context.layout.pack(self.file_id))
+
+    def _open_data(self) -> int:
+        if self._data < 0:
+            self._data = disk.open_existing(self._data_path(), write=True)
+        return self._data
+
+    def _open_parts(self) -> int:
+        if self._parts < 0:
+            self._parts = _open_or_create(self._context.layout.upload(self.file_id, "parts"))
+        return self._parts
+
+    def _close(self) -> None:
+        for descriptor in (self._data, self._parts):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._data = self._parts = -1
+        self._ingest = None
+        self._tail = bytearray()
+        self._state_file.close()
+
+
+def begin(context: Context, name: str, algorithm: str) -> LocalUpload:
+    """A new, empty upload."""
+    file_id = new_file_id(context.clock() * 1000)
+    state_file = StateFile.create(context.layout.upload(file_id, "state"))
+    state = UploadState(
+        boot_id=context.boot_id,
+        name=name,
+        algorithm=algorithm,
+        created_at=context.clock(),
+        mode="head",
+        offset=0,
+        sha256=_core.Sha256().save(),
+        sha512=_core.Sha512().save() if algorithm == "sha512" else None,
+        head=b"",
+        pack_size=0,
+        parts=0,
+        tail_size=0,
+        tail_slot=0,
+        closing=False,
+    )
+    state_file.write(state)
+    return LocalUpload(context, file_id, state_file, state)
+
+
+def resume(context: Context, name: str, file_id: bytes) -> LocalUpload:
+    """The upload, held. Raises `UploadUnknown` also for one of another repository or another boot."""
+    state_file = StateFile.open(context.layout.upload(file_id, "state"))
+    state = state_file.read()
+    if state is None or state.name != name or state.boot_id != context.boot_id:
+        state_file.close()
+        raise UploadUnknown("no such upload: begin a new one")
+    return LocalUpload(context, file_id, state_file, state)
+
+
+def remove_files(context: Context, file_id: bytes) -> None:
+    """Remove an uncommitted upload: its data, then its state. The caller holds the state file's
+    lock.
+    """
+    disk.remove(context.layout.blob(file_id))
+    disk.remove(context.layout.pack(file_id))
+    remove_state(context, file_id)
+
+
+def remove_state(context: Context, file_id: bytes) -> None:
+    """Remove what is below `uploads/`; the state last, since it is what says that the rest is in
+    use.
+    """
+    for kind in ("parts", "tail", "state"):
+        disk.remove(context.layout.upload(file_id, kind))
+
+
+def _open_or_create(path: Path) -> int:
+    with disk.reported():
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
