@@ -1,0 +1,325 @@
+"""Settings: frozen records, and the one place that reads a file and the environment for them.
+
+`load` merges defaults, a TOML file, `DTRFAST_SECTION_FIELD` variables and command-line options,
+in this order. A setting that is unknown or cannot be honoured stops the start: nobody runs for
+weeks with a misspelt one. Sizes are bytes, durations seconds. `docs/operations.md` lists every
+field; a test compares.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from dtrfast.errors import ConfigInvalid
+
+_PREFIX = "DTRFAST_"
+_FILE_VARIABLE = "DTRFAST_CONFIG"  # names the file; all others with the prefix are settings
+
+_Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+_Seconds = Annotated[float, Meta(gt=0, le=86_400 * 3_650)]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """How requests come in."""
+
+    # Where to listen, HOST:PORT or [IPv6]:PORT. A loopback address serves this machine only.
+    bind: str = "127.0.0.1:5000"
+    # Processes that answer requests; 0 means one for each core this process may use.
+    workers: Annotated[int, Meta(ge=0, le=1024)] = 0
+    # Threads in each worker for what waits for the disk.
+    threads_per_worker: Annotated[int, Meta(ge=1, le=1024)] = 40
+    # How long an idle connection stays open. Go clients reuse theirs for 30 to 120 seconds, and a
+    # request that meets a closing connection fails.
+    keep_alive_seconds: _Seconds = 120.0
+    # Longest request line and headers together; tokens with many scopes take tens of kilobytes.
+    head_size_max: Annotated[int, Meta(ge=8192, le=1 << 24)] = 131_072
+    # Connections that the kernel keeps waiting for us. The kernel caps it at net.core.somaxconn.
+    backlog: Annotated[int, Meta(ge=1, le=65_535)] = 2048
+    # How long transfers may go on after a stop was asked for. Then they are cut; uploads keep
+    # what they have.
+    graceful_stop_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 30.0
+    # A transfer is cut when the client moved no byte for this long.
+    idle_body_seconds: _Seconds = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """Where bytes lie, and how long those stay that nobody refers to."""
+
+    # The data directory. All state is below it; a local file system.
+    data: Path = Path("./data")
+    # An upload that received nothing for this long is dropped.
+    upload_expiry_seconds: _Seconds = 86_400.0
+    # A blob that lost its last reference is kept for this long.
+    grace_seconds: Annotated[float, Meta(ge=0, le=86_400 * 3_650)] = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryConfig:
+    """What the registry accepts."""
+
+    # Whether tags, manifests and blobs can be deleted.
+    delete: bool = True
+    # Whether a manifest's blobs must be in the repository before it.
+    require_blobs: bool = True
+    # Whether an index's manifests must be in the repository before it.
+    require_children: bool = True
+    # Most entries in one page of tags or of the catalog.
+    page_size_max: _Count = 1000
+    # Longest manifest. Clients refuse more than 4 MiB themselves.
+    manifest_size_max: Annotated[int, Meta(ge=65_536, le=1 << 26)] = 4_194_304
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """What is written to standard output (requests) and standard error (everything else)."""
+
+    # Lines for people, or JSON objects, one a line.
+    format: Literal["text", "json"] = "text"
+    # The least important message that is written.
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    # Whether each request is logged.
+    access: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AuthConfig:
+    """Who may do what."""
+
+    # "none" serves everybody everything.
+    mode: Literal["none"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting; `origin` is where its value came from: default, file:line, variable, option."""
+
+    name: str
+    value: object
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings. Built once, handed down by constructor."""
+
+    server: ServerConfig = field(default_factory=ServerConfig)
+    store: StoreConfig = field(default_factory=StoreConfig)
+    registry: RegistryConfig = field(default_factory=RegistryConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    auth: AuthConfig = field(default_factory=AuthConfig)
+    # Where values that are not defaults came from, by dotted name.
+    origins: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def settings(self) -> Iterator[Setting]:
+        """Every setting, in the order of the sections."""
+        for name in NAMES:
+            section, key = name.split(".")
+            value = getattr(getattr(self, section), key)
+            yield Setting(name, value, self.origins.get(name, "default"))
+
+    def describe(self) -> str:
+        """The settings as a TOML file that `load` accepts, with the origin of each as a comment."""
+        lines: list[str] = []
+        section = ""
+        for setting in self.settings():
+            head, key = setting.name.split(".")
+            if head != section:
+                section = head
+                lines += ["", f"[{section}]"] if lines else [f"[{section}]"]
+            lines.append(f"{key} = {_toml(setting.value)}  # {setting.origin}")
+        return "\n".join(lines)
+
+    def encode(self) -> bytes:
+        """JSON for a child process; `decode` is its inverse."""
+        return msgspec.json.encode(self, enc_hook=str)
+
+    @staticmethod
+    def decode(data: bytes) -> Config:
+        return msgspec.json.decode(data, type=Config, dec_hook=_convert_path)
+
+
+_SECTIONS: Mapping[str, type] = {
+    "server": ServerConfig,
+    "store": StoreConfig,
+    "registry": RegistryConfig,
+    "log": LogConfig,
+    "auth": AuthConfig,
+}
+
+# Dotted name → annotation, of every setting.
+NAMES: Mapping[str, object] = {
+    f"{section}.{key}": hint
+    for section, kind in _SECTIONS.items()
+    for key, hint in typing.get_type_hints(kind, include_extras=True).items()
+}
+
+
+def load(
+    path: Path | None, environ: Mapping[str, str], options: Mapping[str, object] | None = None
+) -> Config:
+    """Defaults, then the file (`path`, else DTRFAST_CONFIG), then variables, then `options`.
+
+    Options that are None count as not given. Raises ConfigInvalid, which names the file and line,
+    the variable or the option.
+    """
+    if path is None and environ.get(_FILE_VARIABLE):
+        path = Path(environ[_FILE_VARIABLE])
+    sources = [*_from_environ(environ), *_from_options(options or {})]
+    if path is not None:
+        sources = [*_from_file(path), *sources]
+    values: dict[str, dict[str, object]] = {section: {} for section in _SECTIONS}
+    origins: dict[str, str] = {}
+    for setting in sources:
+        section, key = setting.name.split(".")
+        values[section][key] = _checked(setting)
+        origins[setting.name] = setting.origin
+    sections = {section: kind(**values[section]) for section, kind in _SECTIONS.items()}
+    return Config(**sections, origins=origins)
+
+
+def split_address(bind: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT` or `[IPv6]:PORT`; no host means every IPv4 address.
+
+    Raises ValueError.
+    """
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+(?:%\w+)?)\]|([^\s:\[\]/]*)):(\d{1,5})", bind)
+    if match is None or int(match[3]) > 65_535:
+        raise ValueError("expected HOST:PORT or [IPv6]:PORT")
+    return match[1] or match[2] or "0.0.0.0", int(match[3])
+
+
+def _from_file(path: Path) -> Iterator[Setting]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        document = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigInvalid(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigInvalid(f"{path}: is not UTF-8 text: {error.reason}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigInvalid(_syntax_message(path, text, str(error))) from error
+    for section, table in document.items():
+        where = f"{path}:{_line_of(text, section)}"
+        if section not in _SECTIONS:
+            raise ConfigInvalid(f"{where}: unknown section [{section}]; {_one_of(_SECTIONS)}")
+        if not isinstance(table, dict):
+            raise ConfigInvalid(f"{where}: {section}: expected a section [{section}]")
+        for key, value in table.items():
+            name = f"{section}.{key}"
+            where = f"{path}:{_line_of(text, name)}"
+            if name not in NAMES:
+                known = [field.name for field in fields(_SECTIONS[section])]
+                raise ConfigInvalid(f"{where}: unknown setting {name}; {_one_of(known)}")
+            yield Setting(name, value, where)
+
+
+def _from_environ(environ: Mapping[str, str]) -> Iterator[Setting]:
+    variables = {_PREFIX + name.replace(".", "_").upper(): name for name in NAMES}
+    for variable in sorted(environ):
+        if not variable.startswith(_PREFIX) or variable == _FILE_VARIABLE:
+            continue
+        if variable not in variables:
+            raise ConfigInvalid(
+                f"unknown environment variable {variable}: expected DTRFAST_SECTION_FIELD,"
+                " such as DTRFAST_SERVER_BIND"
+            )
+        yield Setting(variables[variable], _Text(environ[variable]), variable)
+
+
+def _from_options(options: Mapping[str, object]) -> Iterator[Setting]:
+    for name, value in options.items():
+        if value is not None:
+            yield Setting(name, value, "--" + name.partition(".")[2].replace("_", "-"))
+
+
+class _Text(str):
+    """A value that arrived as text whatever its type: numbers and booleans are read from it."""
+
+    __slots__ = ()
+
+
+def _checked(setting: Setting) -> object:
+    """The value in its field's type."""
+    value = setting.value
+    lax = isinstance(value, _Text)
+    try:
+        value = msgspec.convert(
+            str(value) if lax else value,
+            NAMES[setting.name],
+            strict=not lax,
+            dec_hook=_convert_path,
+        )
+        if setting.name == "server.bind":
+            split_address(str(value))
+    except (msgspec.ValidationError, ValueError) as error:
+        expected = _expected(NAMES[setting.name], str(error))
+        raise ConfigInvalid(
+            f"{setting.origin}: {setting.name}: {expected}, got {setting.value!r}"
+        ) from error
+    return value
+
+
+def _expected(hint: object, message: str) -> str:
+    if typing.get_origin(hint) is Literal:
+        return _one_of(typing.get_args(hint))
+    return message.partition(", got")[0].replace("`", "").replace("Expected", "expected")
+
+
+def _one_of(names: typing.Iterable[str]) -> str:
+    return "expected one of " + ", ".join(names)
+
+
+def _convert_path(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, (str, Path)) and str(value):
+        return Path(value)
+    raise ValueError("expected a path")
+
+
+def _toml(value: object) -> str:
+    """A value as TOML writes it; JSON's scalars and strings are a subset of that."""
+    return msgspec.json.encode(value, enc_hook=str).decode()
+
+
+def _syntax_message(path: Path, text: str, message: str) -> str:
+    match = re.search(r"^(.*) \(at (?:line (\d+), column \d+|end of document)\)$", message)
+    if match is None:
+        return f"{path}: {message}"
+    line = match[2] or str(text.count("\n") + 1)
+    return f"{path}:{line}: {match[1]}"
+
+
+def _line_of(text: str, name: str) -> int:
+    """The line where `section` or `section.key` stands, in any of TOML's spellings.
+
+    The parser keeps no positions. Where the name is not found, its section's line.
+    """
+    prefix = ""
+    nearest = 1
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line):
+            prefix = _bare(header[1])
+            here = prefix
+        elif assignment := re.match(r"\s*([\w.\"' -]+?)\s*=", line):
+            here = f"{prefix}.{_bare(assignment[1])}".removeprefix(".")
+        else:
+            continue
+        if here == name or here.startswith(f"{name}."):
+            return number
+        if name.startswith(f"{here}."):
+            nearest = number
+    return nearest
+
+
+def _bare(key: str) -> str:
+    return re.sub(r"[\"'\s]", "", key)
