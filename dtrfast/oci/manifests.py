@@ -193,7 +193,7 @@ def _guess(document: _Document) -> str:
 def _check_fields(document: _Document, kind: Kind) -> None:
     """One document must not read as two kinds: clients would disagree on what it names."""
     if document.schemaVersion not in (None, 2):
-        raise ManifestInvalid(f"schemaVersion is {document.schemaVersion}: only 2 is accepted")
+        raise ManifestInvalid("schemaVersion is not 2: use the OCI or Docker v2 format")
     named = {
         "image": document.config is not None or document.layers is not None,
         "index": document.manifests is not None,
