@@ -1,0 +1,218 @@
+"""Blobs in memory, behind the same seam as those on disk.
+
+A blob longer than `EXTENT_SIZE_MIN` is handed out as extents of a file that only memory holds, in
+several pieces, so that readers meet both kinds of segments.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self
+
+from dtrfast.errors import BlobUnknown, DigestInvalid, DtrfastError, UploadBusy, UploadUnknown
+from dtrfast.index.engine import Engine, WriteTransaction
+from dtrfast.oci.digests import ALGORITHMS, Digest
+from dtrfast.store import links
+from dtrfast.store.blobs import BlobReader, BlobStat, Extent, RepositoryId, Segment, Upload
+
+EXTENT_SIZE_MIN = 8193
+_EXTENT_SIZE_MAX = 100_000
+_FINISHED_SECONDS = 600
+
+
+class MemoryBlobs:
+    """A `BlobStore`. Its links lie in the index, where the registry looks for them."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], int]) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.contents: dict[Digest, bytes] = {}
+        self.uploads: dict[str, MemoryUpload] = {}
+        self.failure: DtrfastError | None = None  # what the next append or commit raises
+        self.open_readers = 0
+        self._finished: dict[tuple[str, str], tuple[int, Digest]] = {}
+        self._lock = threading.Lock()
+
+    def stat(self, repository: RepositoryId, digest: Digest) -> BlobStat:
+        stat = self._linked(repository, digest)
+        self.engine.write(lambda t: links.renew(t, repository, digest, self.clock()))
+        return stat
+
+    def open_range(
+        self, repository: RepositoryId, digest: Digest, offset: int = 0, length: int | None = None
+    ) -> BlobReader:
+        stat = self._linked(repository, digest)
+        end = stat.size if length is None else offset + length
+        assert 0 <= offset <= end <= stat.size, "a range lies inside its blob"
+        return MemoryReader(self, stat, self.contents[digest][offset:end])
+
+    def begin_upload(self, name: str, *, algorithm: str = "sha256") -> Upload:
+        assert algorithm in ALGORITHMS
+        upload = MemoryUpload(self, name)
+        self.uploads[upload.id] = upload
+        return upload
+
+    def resume(self, name: str, upload_id: str) -> Upload:
+        with self._lock:
+            upload = self._upload(name, upload_id)
+            if upload.held:
+                raise UploadBusy("another request is writing to this upload: try again")
+            upload.hold()
+        return upload
+
+    def upload_offset(self, name: str, upload_id: str) -> int:
+        return self._upload(name, upload_id).offset
+
+    def commit(self, upload: Upload, digest: Digest, repository: RepositoryId) -> BlobStat:
+        assert isinstance(upload, MemoryUpload)
+        assert upload.held
+        self.fail()
+        try:
+            upload.check(digest)
+        except DigestInvalid:
+            upload.cancel()
+            raise
+        content = bytes(upload.content)
+        for algorithm in ALGORITHMS:
+            self.contents[Digest.of_bytes(content, algorithm)] = content
+        self.engine.write(lambda t: links.put(t, repository, digest, self.clock()))
+        self._finished[upload.name, upload.id] = (self.clock(), digest)
+        upload.cancel()
+        return BlobStat(digest, len(content))
+
+    def finished(self, name: str, upload_id: str) -> Digest | None:
+        finished_at, digest = self._finished.get((name, upload_id), (0, None))
+        return digest if self.clock() - finished_at < _FINISHED_SECONDS else None
+
+    def link(self, repository: RepositoryId, digest: Digest, source: RepositoryId) -> BlobStat:
+        stat = self._linked(source, digest)
+        self.engine.write(lambda t: links.put(t, repository, digest, self.clock()))
+        return stat
+
+    def unlink(self, repository: RepositoryId, digest: Digest) -> None:
+        def change(transaction: WriteTransaction) -> None:
+            if not links.remove(transaction, repository, digest):
+                raise BlobUnknown("the repository has no such blob")
+
+        self.engine.write(change)
+
+    def repositories_of(self, digest: Digest, limit: int) -> list[RepositoryId]:
+        with self.engine.read() as transaction:
+            return links.holders(transaction, digest, limit)
+
+    def fail(self) -> None:
+        """Raise what a test asked for, once."""
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+
+    def _linked(self, repository: RepositoryId, digest: Digest) -> BlobStat:
+        with self.engine.read() as transaction:
+            if links.get(transaction, repository, digest) is None:
+                raise BlobUnknown("the repository has no such blob")
+        return BlobStat(digest, len(self.contents[digest]))
+
+    def _upload(self, name: str, upload_id: str) -> MemoryUpload:
+        upload = self.uploads.get(upload_id)
+        if upload is None or upload.name != name:
+            raise UploadUnknown("no such upload: begin a new one")
+        return upload
+
+
+class MemoryUpload:
+    """An `Upload` that checks that one thread at a time uses it, and only while it is held."""
+
+    def __init__(self, store: MemoryBlobs, name: str) -> None:
+        self.id = str(uuid.uuid4())
+        self.name = name
+        self.content = bytearray()
+        self.held = True
+        self.saves = 0
+        self._store = store
+        self._begin = 0
+        self._busy = threading.Lock()
+
+    @property
+    def offset(self) -> int:
+        return len(self.content)
+
+    def hold(self) -> None:
+        self.held = True
+        self._begin = self.offset
+
+    def append(self, data: bytes | bytearray | memoryview) -> None:
+        assert self._busy.acquire(blocking=False), "two threads append to one upload"
+        try:
+            assert self.held, "append without holding the upload"
+            self._store.fail()
+            self.content += data
+        finally:
+            self._busy.release()
+
+    def truncate(self, offset: int) -> None:
+        assert self.held
+        assert offset == self._begin, "an upload goes back to where its request began"
+        del self.content[offset:]
+
+    def check(self, digest: Digest) -> None:
+        actual = Digest.of_bytes(self.content, digest.algorithm)
+        if actual != digest:
+            raise DigestInvalid(f"the content has the digest {actual}", detail=str(digest))
+
+    def save(self) -> None:
+        assert self.held
+        self.saves += 1
+
+    def release(self) -> None:
+        self.held = False
+
+    def cancel(self) -> None:
+        self.held = False
+        self._store.uploads.pop(self.id, None)
+
+
+class MemoryReader:
+    """A `BlobReader` over a copy of the bytes."""
+
+    def __init__(self, store: MemoryBlobs, stat: BlobStat, content: bytes) -> None:
+        self.stat = stat
+        self._store = store
+        self._content = content
+        self._descriptor = -1
+        self._closed = False
+        store.open_readers += 1
+
+    def __iter__(self) -> Iterator[Segment]:
+        if len(self._content) < EXTENT_SIZE_MIN:
+            if self._content:
+                yield self._content
+            return
+        self._descriptor = os.memfd_create("blob", os.MFD_CLOEXEC)
+        with open(self._descriptor, "wb", closefd=False) as file:
+            file.write(self._content)
+        for offset in range(0, len(self._content), _EXTENT_SIZE_MAX):
+            length = min(_EXTENT_SIZE_MAX, len(self._content) - offset)
+            yield Extent(self._descriptor, offset, length)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._store.open_readers -= 1
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,490 @@
+"""What every `BlobStore` must do.
+
+Subclass, and provide the fixtures `blobs` (an empty store) and `clock` (its time, movable).
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import random
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import pytest
+
+from dtrfast.errors import BlobUnknown, DigestInvalid, UploadBusy, UploadUnknown
+from dtrfast.oci.digests import Algorithm, Digest
+from dtrfast.store.blobs import BlobStore, Extent, RepositoryId, Upload
+from tests.fakes.clock import Clock
+
+NAME = "team/app"
+REPOSITORY = RepositoryId(1)
+OTHER = RepositoryId(2)
+INLINE = 8192
+
+
+def random_bytes(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def contents() -> dict[str, bytes]:
+    """Bytes of every kind that a store may treat differently."""
+    text = b"".join(b"line %d of a text that compresses\n" % n for n in range(60_000))
+    return {
+        "empty": b"",
+        "one byte": b"x",
+        "json": b"{}",
+        "inline less one": random_bytes(INLINE - 1),
+        "inline": random_bytes(INLINE),
+        "inline and one": random_bytes(INLINE + 1),
+        "one chunk": random_bytes(100_000),
+        "longest chunk": random_bytes(256 * 1024),
+        "longest chunk and one": random_bytes(256 * 1024 + 1),
+        "many chunks": random_bytes(3_000_000),
+        "zeros": bytes(2_000_000),
+        "text": text,
+        "the same twice": random_bytes(700_000) * 2,
+        "short gzip": b"\x1f\x8b" + random_bytes(100),
+        "gzip": gzip.compress(random_bytes(1_500_000), 1),
+        "only the magic of gzip": b"\x1f\x8b",
+        "zstd": b"\x28\xb5\x2f\xfd" + random_bytes(500_000),
+    }
+
+
+CONTENTS = contents()
+
+
+def push(
+    blobs: BlobStore,
+    content: bytes,
+    *,
+    repository: RepositoryId = REPOSITORY,
+    algorithm: Algorithm = "sha256",
+    piece: int = 1 << 20,
+) -> Digest:
+    digest = Digest.of_bytes(content, algorithm)
+    upload = blobs.begin_upload(NAME)
+    append(upload, content, piece)
+    assert blobs.commit(upload, digest, repository).size == len(content)
+    return digest
+
+
+def append(upload: Upload, content: bytes, piece: int = 1 << 20) -> None:
+    for offset in range(0, len(content), piece):
+        upload.append(memoryview(content)[offset : offset + piece])
+
+
+def read(
+    blobs: BlobStore,
+    digest: Digest,
+    offset: int = 0,
+    length: int | None = None,
+    *,
+    repository: RepositoryId = REPOSITORY,
+) -> bytes:
+    """A range through its segments."""
+    received = bytearray()
+    with blobs.open_range(repository, digest, offset, length) as reader:
+        for segment in reader:
+            if isinstance(segment, Extent):
+                assert segment.length > 0
+                piece = os.pread(segment.descriptor, segment.length, segment.offset)
+                assert len(piece) == segment.length
+                received += piece
+            else:
+                received += segment
+    return bytes(received)
+
+
+def begin_saved(blobs: BlobStore, content: bytes = b"") -> str:
+    """The id of an upload that holds `content` and that nobody holds."""
+    upload = blobs.begin_upload(NAME)
+    append(upload, content)
+    upload.release()
+    return upload.id
+
+
+class BlobContract:
+    """Tests only; the fixtures come from the subclass."""
+
+    # ---- bytes in, bytes out ------------------------------------------------------------------
+    @pytest.mark.parametrize("kind", CONTENTS)
+    @pytest.mark.parametrize("piece", [1 << 20, 65_536, 10_007])
+    def test_bytes_come_back_as_they_went_in(self, blobs: BlobStore, kind: str, piece: int) -> None:
+        content = CONTENTS[kind]
+        digest = push(blobs, content, piece=piece)
+        assert blobs.stat(REPOSITORY, digest).size == len(content)
+        assert blobs.stat(REPOSITORY, digest).digest == digest
+        assert read(blobs, digest) == content
+
+    @pytest.mark.parametrize("kind", CONTENTS)
+    def test_ranges_at_all_kinds_of_offsets(self, blobs: BlobStore, kind: str) -> None:
+        content = CONTENTS[kind]
+        digest = push(blobs, content)
+        size = len(content)
+        generator = random.Random(kind)
+        edges = {0, 1, 2, 8191, 8192, 8193, 65_536, size // 2, size - 1, size}
+        offsets = sorted({e for e in edges if 0 <= e <= size})
+        for start, end in [*pairwise(offsets), *((offset, size) for offset in offsets)]:
+            assert read(blobs, digest, start, end - start) == content[start:end]
+        for _ in range(20):
+            start = generator.randint(0, size)
+            end = generator.randint(start, size)
+            assert read(blobs, digest, start, end - start) == content[start:end]
+            assert read(blobs, digest, start) == content[start:]
+
+    def test_an_empty_range(self, blobs: BlobStore) -> None:
+        digest = push(blobs, random_bytes(100_000))
+        assert read(blobs, digest, 500, 0) == b""
+        assert read(blobs, digest, 100_000, 0) == b""
+
+    def test_a_reader_may_be_left_early(self, blobs: BlobStore) -> None:
+        digest = push(blobs, CONTENTS["many chunks"])
+        reader = blobs.open_range(REPOSITORY, digest)
+        next(iter(reader))
+        reader.close()
+        reader.close()
+
+    def test_a_reader_that_was_never_read(self, blobs: BlobStore) -> None:
+        digest = push(blobs, CONTENTS["many chunks"])
+        reader = blobs.open_range(REPOSITORY, digest)
+        assert reader.stat.size == len(CONTENTS["many chunks"])
+        reader.close()
+
+    def test_bytes_of_an_open_reader_outlive_a_delete(self, blobs: BlobStore) -> None:
+        content = CONTENTS["gzip"]
+        digest = push(blobs, content)
+        with blobs.open_range(REPOSITORY, digest) as reader:
+            segments = list(reader)
+            blobs.unlink(REPOSITORY, digest)
+            pieces = [
+                os.pread(s.descriptor, s.length, s.offset) if isinstance(s, Extent) else s
+                for s in segments
+            ]
+        assert b"".join(pieces) == content
+
+    def test_buffers_may_be_reused_after_append(self, blobs: BlobStore) -> None:
+        content = random_bytes(400_000)
+        upload = blobs.begin_upload(NAME)
+        buffer = bytearray(1000)
+        for offset in range(0, len(content), len(buffer)):
+            buffer[:] = content[offset : offset + len(buffer)]
+            upload.append(buffer)
+        digest = Digest.of_bytes(content)
+        blobs.commit(upload, digest, REPOSITORY)
+        assert read(blobs, digest) == content
+
+    def test_an_empty_append(self, blobs: BlobStore) -> None:
+        upload = blobs.begin_upload(NAME)
+        upload.append(b"")
+        assert upload.offset == 0
+        blobs.commit(upload, Digest.of_bytes(b""), REPOSITORY)
+
+    # ---- digests ------------------------------------------------------------------------------
+    @pytest.mark.parametrize("kind", ["empty", "json", "one chunk", "many chunks", "gzip"])
+    @pytest.mark.parametrize("announced", ["sha256", "sha512"])
+    @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+    def test_any_digest_at_the_commit(
+        self, blobs: BlobStore, kind: str, announced: str, algorithm: Algorithm
+    ) -> None:
+        content = CONTENTS[kind]
+        upload = blobs.begin_upload(NAME, algorithm=announced)
+        append(upload, content)
+        digest = Digest.of_bytes(content, algorithm)
+        upload.check(digest)
+        assert blobs.commit(upload, digest, REPOSITORY).digest == digest
+        assert read(blobs, digest) == content
+        other = Digest.of_bytes(content, "sha512" if algorithm == "sha256" else "sha256")
+        with pytest.raises(BlobUnknown):
+            blobs.stat(REPOSITORY, other)
+
+    @pytest.mark.parametrize("kind", ["json", "one chunk", "many chunks", "gzip"])
+    def test_both_digests_of_a_blob(self, blobs: BlobStore, kind: str) -> None:
+        content = CONTENTS[kind]
+        digests = [push(blobs, content), push(blobs, content, algorithm="sha512")]
+        blobs.unlink(REPOSITORY, digests[0])
+        assert read(blobs, digests[1]) == content
+
+    @pytest.mark.parametrize("kind", ["empty", "json", "many chunks", "gzip"])
+    @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+    def test_check_tells_a_wrong_digest(
+        self, blobs: BlobStore, kind: str, algorithm: Algorithm
+    ) -> None:
+        content = CONTENTS[kind]
+        upload = blobs.begin_upload(NAME)
+        append(upload, content)
+        with pytest.raises(DigestInvalid):
+            upload.check(Digest.of_bytes(content + b"x", algorithm))
+        digest = Digest.of_bytes(content, algorithm)
+        upload.check(digest)
+        blobs.commit(upload, digest, REPOSITORY)
+        assert read(blobs, digest) == content
+
+    def test_check_in_the_middle_of_an_upload(self, blobs: BlobStore) -> None:
+        content = random_bytes(700_000)
+        upload = blobs.begin_upload(NAME)
+        upload.append(content[:300_001])
+        upload.check(Digest.of_bytes(content[:300_001]))
+        upload.check(Digest.of_bytes(content[:300_001], "sha512"))
+        upload.append(content[300_001:])
+        digest = Digest.of_bytes(content)
+        blobs.commit(upload, digest, REPOSITORY)
+        assert read(blobs, digest) == content
+
+    @pytest.mark.parametrize("kind", ["empty", "json", "many chunks", "gzip"])
+    def test_a_commit_with_a_wrong_digest_stores_nothing(self, blobs: BlobStore, kind: str) -> None:
+        wrong = Digest.of_bytes(b"something else")
+        upload = blobs.begin_upload(NAME)
+        append(upload, CONTENTS[kind])
+        with pytest.raises(DigestInvalid):
+            blobs.commit(upload, wrong, REPOSITORY)
+        upload.release()
+        for digest in (wrong, Digest.of_bytes(CONTENTS[kind])):
+            with pytest.raises(BlobUnknown):
+                blobs.stat(REPOSITORY, digest)
+            assert blobs.repositories_of(digest, 10) == []
+        with pytest.raises(UploadUnknown):
+            blobs.resume(NAME, upload.id)
+        assert blobs.finished(NAME, upload.id) is None
+
+    # ---- uploads ------------------------------------------------------------------------------
+    def test_an_id_is_a_uuid_and_new_each_time(self, blobs: BlobStore) -> None:
+        ids = [begin_saved(blobs) for _ in range(20)]
+        assert len(set(ids)) == 20
+        assert [str(uuid.UUID(i)) for i in ids] == ids
+
+    def test_an_upload_knows_its_name_and_offset(self, blobs: BlobStore) -> None:
+        upload = blobs.begin_upload(NAME)
+        assert (upload.name, upload.offset) == (NAME, 0)
+        upload.append(b"12345")
+        assert upload.offset == 5
+        upload.release()
+        assert blobs.upload_offset(NAME, upload.id) == 5
+
+    @pytest.mark.parametrize("kind", CONTENTS)
+    @pytest.mark.parametrize("piece", [3000, 300_000, 1_000_000])
+    def test_an_upload_goes_on_across_releases(
+        self, blobs: BlobStore, kind: str, piece: int
+    ) -> None:
+        content = CONTENTS[kind][:2_000_000] if piece > 3000 else CONTENTS[kind][:40_000]
+        upload_id = begin_saved(blobs)
+        for offset in range(0, len(content), piece):
+            upload = blobs.resume(NAME, upload_id)
+            assert upload.offset == offset
+            append(upload, content[offset : offset + piece], 65_536)
+            upload.release()
+        upload = blobs.resume(NAME, upload_id)
+        digest = Digest.of_bytes(content)
+        blobs.commit(upload, digest, REPOSITORY)
+        assert read(blobs, digest) == content
+
+    def test_sha512_across_releases(self, blobs: BlobStore) -> None:
+        content = random_bytes(900_000)
+        for announced in ("sha256", "sha512"):
+            upload = blobs.begin_upload(NAME, algorithm=announced)
+            upload.append(content[:500_001])
+            upload.release()
+            upload = blobs.resume(NAME, upload.id)
+            upload.append(content[500_001:])
+            digest = Digest.of_bytes(content, "sha512")
+            blobs.commit(upload, digest, REPOSITORY)
+            assert read(blobs, digest) == content
+
+    def test_save_between_appends(self, blobs: BlobStore) -> None:
+        content = random_bytes(1_200_000)
+        upload = blobs.begin_upload(NAME)
+        for offset in range(0, len(content), 100_000):
+            upload.append(content[offset : offset + 100_000])
+            upload.save()
+            upload.save()
+            assert blobs.upload_offset(NAME, upload.id) == offset + 100_000
+        digest = Digest.of_bytes(content)
+        blobs.commit(upload, digest, REPOSITORY)
+        assert read(blobs, digest) == content
+
+    def test_one_holder_at_a_time(self, blobs: BlobStore) -> None:
+        upload = blobs.begin_upload(NAME)
+        with pytest.raises(UploadBusy):
+            blobs.resume(NAME, upload.id)
+        upload.append(b"abc")
+        upload.release()
+        resumed = blobs.resume(NAME, upload.id)
+        with pytest.raises(UploadBusy):
+            blobs.resume(NAME, upload.id)
+        resumed.release()
+        resumed.release()
+        blobs.resume(NAME, upload.id).release()
+
+    def test_release_by_one_holder_does_not_free_the_next(self, blobs: BlobStore) -> None:
+        first = blobs.begin_upload(NAME)
+        first.release()
+        second = blobs.resume(NAME, first.id)
+        if second is not first:
+            first.release()
+            with pytest.raises(UploadBusy):
+                blobs.resume(NAME, first.id)
+        second.release()
+
+    @pytest.mark.parametrize("before", [0, 5000, 100_000, 1_000_000])
+    @pytest.mark.parametrize("during", [0, 1, 4000, 300_000, 1_000_000])
+    def test_truncate_drops_what_this_request_appended(
+        self, blobs: BlobStore, before: int, during: int
+    ) -> None:
+        content, dropped = random_bytes(before + 50_000), random_bytes(during, seed=2)
+        upload = blobs.resume(NAME, begin_saved(blobs, content[:before]))
+        append(upload, dropped)
+        upload.truncate(before)
+        assert upload.offset == before
+        upload.append(content[before:])
+        digest = Digest.of_bytes(content)
+        blobs.commit(upload, digest, REPOSITORY)
+        assert read(blobs, digest) == content
+
+    def test_truncate_then_release(self, blobs: BlobStore) -> None:
+        content = random_bytes(600_000)
+        upload_id = begin_saved(blobs, content[:400_000])
+        upload = blobs.resume(NAME, upload_id)
+        append(upload, random_bytes(500_000, seed=2))
+        upload.save()
+        upload.truncate(400_000)
+        upload.release()
+        assert blobs.upload_offset(NAME, upload_id) == 400_000
+        upload = blobs.resume(NAME, upload_id)
+        upload.append(content[400_000:])
+        digest = Digest.of_bytes(content)
+        blobs.commit(upload, digest, REPOSITORY)
+        assert read(blobs, digest) == content
+
+    def test_truncate_of_an_upload_that_has_just_begun(self, blobs: BlobStore) -> None:
+        upload = blobs.begin_upload(NAME)
+        append(upload, random_bytes(500_000))
+        upload.truncate(0)
+        upload.append(b"\x1f\x8b short")
+        blobs.commit(upload, Digest.of_bytes(b"\x1f\x8b short"), REPOSITORY)
+
+    @pytest.mark.parametrize("size", [0, 5000, 1_000_000])
+    def test_cancel_forgets_the_upload(self, blobs: BlobStore, size: int) -> None:
+        upload = blobs.resume(NAME, begin_saved(blobs, random_bytes(size)))
+        upload.cancel()
+        upload.release()
+        with pytest.raises(UploadUnknown):
+            blobs.resume(NAME, upload.id)
+        with pytest.raises(UploadUnknown):
+            blobs.upload_offset(NAME, upload.id)
+        assert blobs.finished(NAME, upload.id) is None
+
+    @pytest.mark.parametrize(
+        "upload_id",
+        [str(uuid.UUID(int=0)), str(uuid.uuid4()), "", "x", "../../etc/passwd", "é" * 36, "\x00"],
+    )
+    def test_an_unknown_upload(self, blobs: BlobStore, upload_id: str) -> None:
+        with pytest.raises(UploadUnknown):
+            blobs.resume(NAME, upload_id)
+        with pytest.raises(UploadUnknown):
+            blobs.upload_offset(NAME, upload_id)
+        assert blobs.finished(NAME, upload_id) is None
+
+    def test_an_upload_belongs_to_its_name(self, blobs: BlobStore) -> None:
+        upload_id = begin_saved(blobs, b"abc")
+        with pytest.raises(UploadUnknown):
+            blobs.resume("other/app", upload_id)
+        with pytest.raises(UploadUnknown):
+            blobs.upload_offset("other/app", upload_id)
+        assert blobs.upload_offset(NAME, upload_id) == 3
+
+    # ---- commit -------------------------------------------------------------------------------
+    def test_a_committed_upload_is_gone_and_remembered(
+        self, blobs: BlobStore, clock: Clock
+    ) -> None:
+        upload = blobs.begin_upload(NAME)
+        upload.append(b"abc")
+        digest = Digest.of_bytes(b"abc", "sha512")
+        blobs.commit(upload, digest, REPOSITORY)
+        upload.release()
+        with pytest.raises(UploadUnknown):
+            blobs.resume(NAME, upload.id)
+        clock.advance(60)
+        assert blobs.finished(NAME, upload.id) == digest
+        assert blobs.finished("other/app", upload.id) is None
+
+    @pytest.mark.parametrize("kind", CONTENTS)
+    def test_the_same_blob_twice(self, blobs: BlobStore, kind: str) -> None:
+        content = CONTENTS[kind]
+        digest = push(blobs, content)
+        assert push(blobs, content) == digest
+        assert push(blobs, content, repository=OTHER) == digest
+        assert read(blobs, digest) == content
+        assert read(blobs, digest, repository=OTHER) == content
+
+    @pytest.mark.parametrize("kind", ["json", "many chunks", "gzip", "text"])
+    def test_the_same_blob_in_two_uploads_at_once(self, blobs: BlobStore, kind: str) -> None:
+        content = CONTENTS[kind]
+        with ThreadPoolExecutor(6) as pool:
+            repositories = [RepositoryId(1 + n % 3) for n in range(12)]
+            digests = list(pool.map(lambda r: push(blobs, content, repository=r), repositories))
+        assert set(digests) == {Digest.of_bytes(content)}
+        for repository in repositories:
+            assert read(blobs, digests[0], repository=repository) == content
+
+    def test_different_blobs_at_once(self, blobs: BlobStore) -> None:
+        shared = random_bytes(400_000)
+        bodies = [shared + random_bytes(300_000, seed=n) for n in range(12)]
+        with ThreadPoolExecutor(6) as pool:
+            digests = list(pool.map(lambda b: push(blobs, b, piece=70_000), bodies))
+            assert list(pool.map(lambda d: read(blobs, d), digests)) == bodies
+
+    # ---- links --------------------------------------------------------------------------------
+    def test_nothing_is_readable_without_a_link(self, blobs: BlobStore) -> None:
+        digest = push(blobs, b"abc")
+        with pytest.raises(BlobUnknown):
+            blobs.stat(OTHER, digest)
+        with pytest.raises(BlobUnknown):
+            blobs.open_range(OTHER, digest)
+
+    def test_a_blob_that_never_was(self, blobs: BlobStore) -> None:
+        digest = Digest.of_bytes(b"never")
+        with pytest.raises(BlobUnknown):
+            blobs.stat(REPOSITORY, digest)
+        with pytest.raises(BlobUnknown):
+            blobs.open_range(REPOSITORY, digest)
+        with pytest.raises(BlobUnknown):
+            blobs.unlink(REPOSITORY, digest)
+        with pytest.raises(BlobUnknown):
+            blobs.link(REPOSITORY, digest, OTHER)
+        assert blobs.repositories_of(digest, 10) == []
+
+    def test_link_gives_another_repository_the_blob(self, blobs: BlobStore) -> None:
+        digest = push(blobs, b"abc")
+        assert blobs.link(OTHER, digest, REPOSITORY).size == 3
+        assert blobs.link(OTHER, digest, REPOSITORY).size == 3
+        assert read(blobs, digest, repository=OTHER) == b"abc"
+        assert sorted(blobs.repositories_of(digest, 10)) == [REPOSITORY, OTHER]
+        assert len(blobs.repositories_of(digest, 1)) == 1
+
+    def test_a_link_needs_a_source_that_holds_the_blob(self, blobs: BlobStore) -> None:
+        digest = push(blobs, b"abc")
+        with pytest.raises(BlobUnknown):
+            blobs.link(RepositoryId(3), digest, OTHER)
+        assert blobs.repositories_of(digest, 10) == [REPOSITORY]
+
+    def test_unlink_takes_it_from_one_repository(self, blobs: BlobStore) -> None:
+        digest = push(blobs, b"abc")
+        blobs.link(OTHER, digest, REPOSITORY)
+        blobs.unlink(REPOSITORY, digest)
+        with pytest.raises(BlobUnknown):
+            blobs.stat(REPOSITORY, digest)
+        with pytest.raises(BlobUnknown):
+            blobs.unlink(REPOSITORY, digest)
+        assert read(blobs, digest, repository=OTHER) == b"abc"
+        assert blobs.repositories_of(digest, 10) == [OTHER]
+
+    @pytest.mark.parametrize("kind", ["empty", "json", "many chunks", "gzip", "text"])
+    def test_a_blob_may_be_pushed_again_after_a_delete(self, blobs: BlobStore, kind: str) -> None:
+        content = CONTENTS[kind]
+        digest = push(blobs, content)
+        for _ in range(2):
+            blobs.unlink(REPOSITORY, digest)
+            push(blobs, content)
+            assert read(blobs, digest) == content

@@ -1,0 +1,24 @@
+"""The fake passes the contract of blob stores."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fakes.blobs import MemoryBlobs
+from tests.fakes.clock import Clock
+from tests.fakes.engine import MemoryEngine
+from tests.store.blob_contract import BlobContract
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def blobs(clock: Clock) -> MemoryBlobs:
+    return MemoryBlobs(MemoryEngine(), clock)
+
+
+class TestMemoryBlobs(BlobContract):
+    pass
