@@ -1,0 +1,112 @@
+"""Blobs and uploads by repository name: the blob seam, with names in place of numbers.
+
+A repository is made only once an upload has the digest that the client says, so that a bad push
+leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from dtrfast.errors import BlobUnknown, DigestInvalid, UploadUnknown
+from dtrfast.oci.digests import DEFAULT_ALGORITHM, Algorithm, Digest
+from dtrfast.oci.names import RepositoryName
+from dtrfast.registry.repositories import Catalog
+from dtrfast.registry.writing import Author
+from dtrfast.store.blobs import BlobReader, BlobStat, BlobStore, RepositoryId, Upload
+
+_match_id = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}").fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class Blobs:
+    """The blobs of a registry's repositories."""
+
+    store: BlobStore
+    catalog: Catalog
+
+    def stat(self, name: RepositoryName, digest: Digest) -> BlobStat:
+        """Raises `BlobUnknown`."""
+        return self.store.stat(self._repository(name, digest), digest)
+
+    def open_range(
+        self, name: RepositoryName, digest: Digest, offset: int = 0, length: int | None = None
+    ) -> BlobReader:
+        """See `BlobStore.open_range`."""
+        return self.store.open_range(self._repository(name, digest), digest, offset, length)
+
+    def delete(self, name: RepositoryName, digest: Digest) -> None:
+        """Take the blob from this repository, whoever refers to it. Raises `BlobUnknown`."""
+        self.store.unlink(self._repository(name, digest), digest)
+
+    def mount(
+        self, name: RepositoryName, digest: Digest, source: RepositoryName | None, author: Author
+    ) -> BlobStat | None:
+        """Give the repository the blob that `source` has, or any repository when it is None.
+
+        None when there is no such blob: then the client has to push it.
+        """
+        repository = self._source(digest, source)
+        if repository is None:
+            return None
+        try:
+            # Asked first, so that a mount of nothing makes no repository.
+            self.store.stat(repository, digest)
+            return self.store.link(self.catalog.ensure(name, author), digest, repository)
+        except BlobUnknown:
+            return None
+
+    def _source(self, digest: Digest, source: RepositoryName | None) -> RepositoryId | None:
+        if source is not None:
+            return self.catalog.find(source)
+        holders = self.store.repositories_of(digest, 1)
+        return holders[0] if holders else None
+
+    def _repository(self, name: RepositoryName, digest: Digest) -> RepositoryId:
+        repository = self.catalog.find(name)
+        if repository is None:
+            raise BlobUnknown(f"there is no blob {digest} in {name}", detail=str(digest))
+        return repository
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """Uploads to a registry's repositories."""
+
+    store: BlobStore
+    catalog: Catalog
+
+    def begin(self, name: RepositoryName, algorithm: Algorithm = DEFAULT_ALGORITHM) -> Upload:
+        """A new upload, held."""
+        return self.store.begin_upload(name.text, algorithm=algorithm)
+
+    def resume(self, name: RepositoryName, upload_id: str) -> Upload:
+        """The upload, held. Raises `UploadUnknown`, `UploadBusy`."""
+        return self.store.resume(name.text, _checked_id(upload_id))
+
+    def offset(self, name: RepositoryName, upload_id: str) -> int:
+        """Bytes received. Raises `UploadUnknown`."""
+        return self.store.upload_offset(name.text, _checked_id(upload_id))
+
+    def finished(self, name: RepositoryName, upload_id: str) -> Digest | None:
+        """What an upload became some minutes ago."""
+        return self.store.finished(name.text, upload_id) if _match_id(upload_id) else None
+
+    def finish(
+        self, upload: Upload, name: RepositoryName, digest: Digest, author: Author
+    ) -> BlobStat:
+        """Make a held upload a blob. Raises `DigestInvalid`: then the upload is gone."""
+        try:
+            upload.check(digest)
+        except DigestInvalid:
+            upload.cancel()
+            raise
+        return self.store.commit(upload, digest, self.catalog.ensure(name, author))
+
+
+def _checked_id(upload_id: str) -> str:
+    """Only what can be an id reaches the store, which may use ids as file names."""
+    if not _match_id(upload_id):
+        raise UploadUnknown("no such upload: begin a new one")
+    return upload_id

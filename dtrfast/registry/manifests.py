@@ -1,0 +1,214 @@
+"""Manifests: opaque bytes with a digest, checked against what the repository holds when they come.
+
+A put is one transaction: content is looked for, bytes, tags, references and the subject's list are
+written, and nothing of that when something is missing. The same bytes pushed under digests of two
+algorithms are two manifests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from dtrfast.errors import (
+    DigestInvalid,
+    ManifestBlobUnknown,
+    ManifestUnknown,
+)
+from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
+from dtrfast.index.tables import MANIFESTS
+from dtrfast.oci.digests import Digest, Reference
+from dtrfast.oci.manifests import Manifest, parse_manifest
+from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry import keys, referrers, repositories, statistics, tags
+from dtrfast.registry.records import StoredManifest
+from dtrfast.registry.writing import Author, Place
+from dtrfast.store import links
+from dtrfast.store.blobs import RepositoryId
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A manifest, and the digest that the caller knows it by."""
+
+    digest: Digest
+    media_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """What became of a manifest that was put."""
+
+    digest: Digest
+    media_type: str
+    subject: Digest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What must be in the repository before a manifest is."""
+
+    require_blobs: bool
+    require_children: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Push:
+    """A manifest on its way in; fixed before the transaction."""
+
+    name: RepositoryName
+    digest: Digest
+    tags: tuple[Tag, ...]
+    manifest: Manifest
+    body: bytes
+    author: Author
+
+
+def get(transaction: ReadTransaction, name: RepositoryName, reference: Reference) -> Found:
+    """Raises `ManifestUnknown`."""
+    repository = repositories.find(transaction, name)
+    digest = None if repository is None else _resolve(transaction, repository, reference)
+    if repository is not None and digest is not None:
+        stored = stored_manifest(transaction, repository, digest)
+        if stored is not None:
+            return Found(digest, stored.media_type, stored.body)
+    raise ManifestUnknown(f"there is no manifest {reference} in {name}", detail=str(reference))
+
+
+def stored_manifest(
+    transaction: ReadTransaction, repository: RepositoryId, digest: Digest
+) -> StoredManifest | None:
+    data = transaction.get(MANIFESTS, keys.manifest_key(repository, digest))
+    return None if data is None else StoredManifest.decode(data)
+
+
+class Manifests:
+    """The manifests of a registry's repositories."""
+
+    def __init__(self, engine: Engine, rules: Rules) -> None:
+        self._engine = engine
+        self._rules = rules
+
+    def get(self, name: RepositoryName, reference: Reference) -> Found:
+        """The manifest by tag or digest. Raises `ManifestUnknown`."""
+        with self._engine.read() as transaction:
+            return get(transaction, name, reference)
+
+    def put(
+        self,
+        name: RepositoryName,
+        reference: Reference,
+        body: bytes,
+        content_type: str | None,
+        *,
+        extra_tags: tuple[Tag, ...] = (),
+        author: Author,
+    ) -> Put:
+        """Store a manifest under a digest or a tag, and `extra_tags`, all at once.
+
+        Raises `DigestInvalid` when the digest is not the body's, `ManifestInvalid`,
+        `ManifestBlobUnknown`; then nothing is stored.
+        """
+        manifest = parse_manifest(body, content_type)
+        if isinstance(reference, Tag):
+            digest, names = Digest.of_bytes(body), (reference, *extra_tags)
+        else:
+            digest, names = _checked_digest(reference, body), extra_tags
+        push = _Push(name, digest, tuple(dict.fromkeys(names)), manifest, body, author)
+        self._engine.write(partial(_put, push=push, rules=self._rules))
+        subject = None if manifest.subject is None else manifest.subject.digest
+        return Put(digest, manifest.media_type, subject)
+
+    def delete(self, name: RepositoryName, digest: Digest, author: Author) -> None:
+        """Remove a manifest and all its tags. Raises `ManifestUnknown`."""
+        self._engine.write(partial(_delete, name=name, digest=digest, author=author))
+
+
+def _resolve(
+    transaction: ReadTransaction, repository: RepositoryId, reference: Reference
+) -> Digest | None:
+    if isinstance(reference, Digest):
+        return reference
+    record = tags.resolve(transaction, repository, reference)
+    return None if record is None else record.digest
+
+
+def _checked_digest(digest: Digest, body: bytes) -> Digest:
+    actual = Digest.of_bytes(body, digest.algorithm)
+    if actual != digest:
+        raise DigestInvalid(
+            f"the manifest has the digest {actual}, not {digest}", detail=str(digest)
+        )
+    return digest
+
+
+def _put(transaction: WriteTransaction, push: _Push, rules: Rules) -> None:
+    missing = _missing(transaction, push, rules)
+    if missing:
+        raise ManifestBlobUnknown(tuple(map(str, missing)))
+    repository = repositories.ensure(transaction, push.name, push.author)
+    place = Place(repository, push.name, push.author)
+    _store(transaction, place, push)
+    for tag in push.tags:
+        tags.put(transaction, place, tag, push.digest)
+
+
+def _missing(transaction: ReadTransaction, push: _Push, rules: Rules) -> list[Digest]:
+    """What the manifest needs and the repository does not hold."""
+    blobs = push.manifest.required_blobs() if rules.require_blobs else ()
+    children = push.manifest.children() if rules.require_children else ()
+    repository = repositories.find(transaction, push.name)
+    if repository is None:
+        return [*blobs, *children]
+    # Old build caches are indexes of layers: a child may be a blob.
+    strange = [c for c in children if not _is_manifest(transaction, repository, c)]
+    return links.missing(transaction, repository, [*blobs, *strange])
+
+
+def _is_manifest(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> bool:
+    return transaction.get(MANIFESTS, keys.manifest_key(repository, digest)) is not None
+
+
+def _store(transaction: WriteTransaction, place: Place, push: _Push) -> None:
+    """The manifest's own rows. Pushed again it is the same, but for a type given in the header."""
+    old = stored_manifest(transaction, place.id, push.digest)
+    media_type = push.manifest.media_type
+    if old is not None and old.media_type == media_type:
+        return
+    key = keys.manifest_key(place.id, push.digest)
+    stored = StoredManifest(media_type, push.body, place.author.now)
+    transaction.put(MANIFESTS, key, stored.encode())
+    links.add_references(transaction, place.id, push.digest, _references(push.manifest))
+    referrers.put(transaction, place.id, push.digest, push.manifest, len(push.body))
+    if old is None:
+        statistics.add(transaction, manifests=1, manifest_bytes=len(push.body))
+    place.record(
+        transaction,
+        "manifest.put",
+        {"digest": str(push.digest), "media_type": media_type, "body": push.body},
+    )
+
+
+def _references(manifest: Manifest) -> tuple[Digest, ...]:
+    """Blobs that stay while the manifest does; those of an index that are manifests do no harm."""
+    return (*manifest.referenced_blobs(), *manifest.children())
+
+
+def _delete(
+    transaction: WriteTransaction, name: RepositoryName, digest: Digest, author: Author
+) -> None:
+    repository = repositories.find(transaction, name)
+    stored = None if repository is None else stored_manifest(transaction, repository, digest)
+    if repository is None or stored is None:
+        raise ManifestUnknown(f"there is no manifest {digest} in {name}", detail=str(digest))
+    place = Place(repository, name, author)
+    for tag in tags.tags_of(transaction, repository, digest):
+        tags.remove(transaction, place, tag)
+    manifest = parse_manifest(stored.body, stored.media_type)
+    references = _references(manifest)
+    links.remove_references(transaction, repository, digest, references, author.now)
+    referrers.remove(transaction, repository, digest, manifest)
+    transaction.delete(MANIFESTS, keys.manifest_key(repository, digest))
+    statistics.add(transaction, manifests=-1, manifest_bytes=-len(stored.body))
+    place.record(transaction, "manifest.delete", {"digest": str(digest)})

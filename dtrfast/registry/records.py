@@ -1,0 +1,94 @@
+"""The registry's own values in the index. `docs/format.md` describes their bytes.
+
+Manifests and tags have a fixed layout, because the fast path reads them without this module.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Self
+
+import msgspec
+
+from dtrfast.errors import Corrupt
+from dtrfast.oci.digests import Digest
+
+_MANIFEST = struct.Struct("<BBHIQ")  # version, flags, length of the media type, reserved, pushed
+_TAG = struct.Struct("<BBHIQ")  # version, flags, length of the digest key, reserved, set
+_VERSION = 1
+
+
+class RepositoryRecord(msgspec.Struct, frozen=True, array_like=True):
+    """A repository. New fields are appended with a default."""
+
+    version: int
+    id: int
+    created_at: int
+    description: str = ""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_repositories = msgspec.msgpack.Decoder(RepositoryRecord)
+
+
+def encode_repository(record: RepositoryRecord) -> bytes:
+    return _encoder.encode(record)
+
+
+def decode_repository(data: bytes) -> RepositoryRecord:
+    try:
+        record = _repositories.decode(data)
+    except msgspec.DecodeError as error:
+        raise Corrupt(f"a repository record cannot be read ({error})") from error
+    _check_version(record.version, "repository")
+    return record
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """A manifest as pushed: its bytes, and the type that the client gave them."""
+
+    media_type: str
+    body: bytes
+    pushed_at: int
+
+    def encode(self) -> bytes:
+        media_type = self.media_type.encode("ascii")
+        head = _MANIFEST.pack(_VERSION, 0, len(media_type), 0, self.pushed_at)
+        return head + media_type + self.body
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        if len(data) < _MANIFEST.size:
+            raise Corrupt("a manifest record is too short")
+        version, _, length, _, pushed_at = _MANIFEST.unpack_from(data)
+        _check_version(version, "manifest")
+        body_offset = _MANIFEST.size + length
+        media_type = data[_MANIFEST.size : body_offset].decode("ascii")
+        return cls(media_type, data[body_offset:], pushed_at)
+
+
+@dataclass(frozen=True, slots=True)
+class TagRecord:
+    """Where a tag points: the digest in the algorithm that it was set with."""
+
+    digest: Digest
+    set_at: int
+
+    def encode(self) -> bytes:
+        key = self.digest.key()
+        return _TAG.pack(_VERSION, 0, len(key), 0, self.set_at) + key
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        if len(data) < _TAG.size:
+            raise Corrupt("a tag record is too short")
+        version, _, length, _, set_at = _TAG.unpack_from(data)
+        _check_version(version, "tag")
+        return cls(Digest.from_key(data[_TAG.size : _TAG.size + length]), set_at)
+
+
+def _check_version(version: int, noun: str) -> None:
+    if version != _VERSION:
+        raise Corrupt(f"a {noun} record has version {version}: run a newer dtrfast")

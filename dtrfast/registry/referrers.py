@@ -1,0 +1,105 @@
+"""Referrers: manifests that name another one as their subject, which need not be there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
+from dtrfast.index.tables import REFERRERS
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.manifests import Manifest, referrer_descriptor
+from dtrfast.oci.names import RepositoryName
+from dtrfast.registry import keys, repositories
+from dtrfast.store.blobs import RepositoryId
+
+# An answer is an image index, and clients read no more than 4 MiB of one.
+_PAGE_BYTES_MAX = 2 << 20
+# A filter may pass over rows without showing any; a request looks at no more than these.
+_PAGE_ROWS_MAX = 10_000
+
+
+class _ArtifactType(msgspec.Struct):
+    artifactType: str | None = None
+
+
+_decoder = msgspec.json.Decoder(_ArtifactType)
+
+
+def put(
+    transaction: WriteTransaction,
+    repository: RepositoryId,
+    digest: Digest,
+    manifest: Manifest,
+    size: int,
+) -> None:
+    """List the manifest with its subject, if it has one."""
+    if manifest.subject is not None:
+        key = keys.referrer_key(repository, manifest.subject.digest, digest)
+        transaction.put(REFERRERS, key, referrer_descriptor(manifest, digest, size))
+
+
+def remove(
+    transaction: WriteTransaction, repository: RepositoryId, digest: Digest, manifest: Manifest
+) -> None:
+    """Take the manifest from its subject's list."""
+    if manifest.subject is not None:
+        key = keys.referrer_key(repository, manifest.subject.digest, digest)
+        transaction.delete(REFERRERS, key)
+
+
+@dataclass(frozen=True, slots=True)
+class ReferrersPage:
+    """Descriptors as JSON, and after which referrer the list goes on; None at its end."""
+
+    descriptors: list[bytes]
+    next_after: Digest | None
+
+
+class Referrers:
+    """Who refers to the manifests of a registry."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def page(
+        self,
+        name: RepositoryName,
+        subject: Digest,
+        artifact_type: str | None = None,
+        last: Digest | None = None,
+    ) -> ReferrersPage:
+        """Those after `last`, in the order of their digests' keys.
+
+        An unknown repository or subject has none. A page of a filtered list may be short, or empty,
+        and not be the last.
+        """
+        with self._engine.read() as transaction:
+            repository = repositories.find(transaction, name)
+            if repository is None:
+                return ReferrersPage([], None)
+            return _page(_rows(transaction, repository, subject, last), artifact_type)
+
+
+def _rows(
+    transaction: ReadTransaction, repository: RepositoryId, subject: Digest, last: Digest | None
+) -> Iterator[tuple[bytes, bytes]]:
+    prefix = keys.manifest_key(repository, subject)
+    after = None if last is None else prefix + last.key()
+    return transaction.scan(REFERRERS, prefix, after=after)
+
+
+def _page(rows: Iterator[tuple[bytes, bytes]], artifact_type: str | None) -> ReferrersPage:
+    entries: list[bytes] = []
+    size = 0
+    last: Digest | None = None
+    for count, (key, descriptor) in enumerate(rows):
+        if count == _PAGE_ROWS_MAX or (entries and size + len(descriptor) > _PAGE_BYTES_MAX):
+            return ReferrersPage(entries, last)
+        last = keys.referrer_of(key)
+        if artifact_type is None or _decoder.decode(descriptor).artifactType == artifact_type:
+            entries.append(descriptor)
+            size += len(descriptor)
+    return ReferrersPage(entries, None)

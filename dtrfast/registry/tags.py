@@ -1,0 +1,89 @@
+"""Tags: names for manifests, and the way back from a manifest to its tags."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from dtrfast.errors import ManifestUnknown, RepositoryUnknown
+from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
+from dtrfast.index.tables import MANIFEST_TAGS, TAGS, number_key
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry import keys, repositories, statistics
+from dtrfast.registry.pages import Page, cut
+from dtrfast.registry.records import TagRecord
+from dtrfast.registry.writing import Author, Place
+from dtrfast.store.blobs import RepositoryId
+
+
+def resolve(transaction: ReadTransaction, repository: RepositoryId, tag: Tag) -> TagRecord | None:
+    """Where the tag points; None when there is no such tag."""
+    data = transaction.get(TAGS, keys.tag_key(repository, tag.text))
+    return None if data is None else TagRecord.decode(data)
+
+
+def put(transaction: WriteTransaction, place: Place, tag: Tag, digest: Digest) -> None:
+    """Point the tag at a manifest of the repository, which the caller has seen there."""
+    old = resolve(transaction, place.id, tag)
+    if old is None:
+        statistics.add(transaction, tags=1)
+    elif old.digest != digest:
+        transaction.delete(MANIFEST_TAGS, keys.manifest_tag_key(place.id, old.digest, tag.text))
+    record = TagRecord(digest, place.author.now)
+    transaction.put(TAGS, keys.tag_key(place.id, tag.text), record.encode())
+    transaction.put(MANIFEST_TAGS, keys.manifest_tag_key(place.id, digest, tag.text), b"")
+    place.record(
+        transaction,
+        "tag.set",
+        {
+            "tag": tag.text,
+            "digest": str(digest),
+            "previous": None if old is None else str(old.digest),
+        },
+    )
+
+
+def remove(transaction: WriteTransaction, place: Place, tag: Tag) -> bool:
+    """Remove the tag and nothing else; False if there was none."""
+    old = resolve(transaction, place.id, tag)
+    if old is None:
+        return False
+    transaction.delete(TAGS, keys.tag_key(place.id, tag.text))
+    transaction.delete(MANIFEST_TAGS, keys.manifest_tag_key(place.id, old.digest, tag.text))
+    statistics.add(transaction, tags=-1)
+    place.record(transaction, "tag.delete", {"tag": tag.text, "digest": str(old.digest)})
+    return True
+
+
+def tags_of(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> list[Tag]:
+    """All tags that point at the manifest."""
+    prefix = keys.manifest_key(repository, digest)
+    rows = transaction.scan(MANIFEST_TAGS, prefix)
+    return [Tag(key[len(prefix) :].decode()) for key, _ in rows]
+
+
+class Tags:
+    """The tags of a registry's repositories."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def page(self, name: RepositoryName, count: int, last: str = "") -> Page[str]:
+        """Up to `count` tags greater than `last`. Raises `RepositoryUnknown`."""
+        with self._engine.read() as transaction:
+            repository = repositories.get(transaction, name)
+            if not repositories.holds_something(transaction, repository):
+                raise RepositoryUnknown(f"there is no repository {name}")
+            after = keys.after_tag(repository, last)
+            rows = transaction.scan(TAGS, number_key(repository), after=after, limit=count + 1)
+            return cut((keys.tag_of(key) for key, _ in rows), count)
+
+    def delete(self, name: RepositoryName, tag: Tag, author: Author) -> None:
+        """Remove a tag; what it pointed at stays. Raises `ManifestUnknown`."""
+        self._engine.write(partial(_delete, name=name, tag=tag, author=author))
+
+
+def _delete(transaction: WriteTransaction, name: RepositoryName, tag: Tag, author: Author) -> None:
+    repository = repositories.find(transaction, name)
+    if repository is None or not remove(transaction, Place(repository, name, author), tag):
+        raise ManifestUnknown(f"there is no tag {tag} in {name}")
