@@ -1,0 +1,206 @@
+"""HTTP/1.1 framing: request heads and chunked bodies (RFC 9112), strictly."""
+
+from cpython.buffer cimport PyBUF_WRITABLE
+from cpython.bytes cimport PyBytes_FromStringAndSize
+
+from chunked cimport (
+    DTR_CHUNKED_FINISHED,
+    DTR_CHUNKED_OK,
+    dtr_chunked,
+    dtr_chunked_decode,
+    dtr_chunked_input,
+    dtr_chunked_output,
+)
+from head cimport (
+    DTR_HEAD_COMPLETE,
+    DTR_HEAD_INCOMPLETE,
+    DTR_HEAD_TOO_MANY_FIELDS,
+    dtr_head,
+    dtr_head_parse,
+    dtr_name_lower,
+    dtr_span,
+)
+
+# Indexed by the negative of a dtr_head_status.
+cdef tuple HEAD_REASONS = (
+    "",
+    "malformed method",
+    "malformed request target",
+    "unsupported HTTP version",
+    "line does not end with CR LF",
+    "malformed field name",
+    "control character in field value",
+    "folded field line",
+    "too many field lines",
+    "malformed Content-Length",
+    "repeated Content-Length",
+    "Transfer-Encoding other than chunked",
+    "repeated Transfer-Encoding",
+    "Content-Length with Transfer-Encoding",
+    "Transfer-Encoding in HTTP/1.0",
+    "malformed Host",
+    "repeated Host",
+    "missing Host",
+    "unknown expectation",
+)
+
+# Indexed by the negative of a dtr_chunked_status.
+cdef tuple CHUNKED_REASONS = (
+    "",
+    "malformed chunk size",
+    "chunk extension",
+    "line does not end with CR LF",
+    "malformed trailer field",
+    "trailer fields too large",
+)
+
+
+cdef int raise_head(int status) except -1:
+    if status == DTR_HEAD_TOO_MANY_FIELDS:
+        raise OverflowError(HEAD_REASONS[-status])
+    raise ValueError(HEAD_REASONS[-status])
+
+
+cdef bytes span_bytes(const uint8_t *data, dtr_span span):
+    return PyBytes_FromStringAndSize(<const char *>data + span.start, span.size)
+
+
+cdef bytes name_bytes(const uint8_t *data, dtr_span span):
+    cdef bytes name = PyBytes_FromStringAndSize(NULL, span.size)
+    dtr_name_lower(<uint8_t *>PyBytes_AS_STRING(name), data + span.start, span.size)
+    return name
+
+
+@cython.final
+cdef class Head:
+    """A request head; made by parse_head() only, immutable.
+
+    `size` counts the bytes of the head with its empty line: the body starts there. `version` is
+    "1.0" or "1.1". `headers` has names in lower case and values without outer white space, in
+    order, repeats kept. `chunked` and `content_length` say how the body ends; if neither is set
+    there is no body.
+    """
+
+    cdef readonly str method
+    cdef readonly bytes target
+    cdef readonly str version
+    cdef readonly list headers
+    cdef readonly Py_ssize_t size
+    cdef readonly object content_length
+    cdef readonly bint chunked
+    cdef readonly bint keep_alive
+    cdef readonly bint expect_continue
+
+    def __init__(self):
+        raise TypeError("a Head comes from parse_head()")
+
+
+cdef Head make_head(const uint8_t *data, const dtr_head *parsed):
+    cdef Head head = Head.__new__(Head)
+    cdef size_t i
+    head.method = span_bytes(data, parsed.method).decode("ascii")
+    head.target = span_bytes(data, parsed.target)
+    head.version = "1.1" if parsed.version_minor else "1.0"
+    head.headers = []
+    for i in range(parsed.field_count):
+        head.headers.append(
+            (
+                name_bytes(data, parsed.fields[i].name),
+                span_bytes(data, parsed.fields[i].value),
+            )
+        )
+    head.size = parsed.size
+    head.content_length = None if parsed.content_length < 0 else parsed.content_length
+    head.chunked = parsed.chunked
+    head.keep_alive = parsed.keep_alive
+    head.expect_continue = parsed.expect_continue
+    return head
+
+
+def parse_head(data, *, Py_ssize_t size_max=131072):
+    """The request head at the start of `data`, or None if it is not complete yet.
+
+    Raises ValueError with a reason for what is malformed or ambiguous, as soon as the first wrong
+    byte is there: answer 400 and close. Raises OverflowError for a head of more than `size_max`
+    bytes or 128 field lines: answer 431 and close. docs/kernels.md lists what is refused. Keeps no
+    state and no reference to `data`. Releases the GIL for 16 KiB and more.
+    """
+    cdef Py_buffer view
+    cdef dtr_head parsed
+    cdef Py_ssize_t size
+    cdef int status
+    if size_max < 1:
+        raise ValueError("size_max must be positive")
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        size = min(view.len, size_max)
+        if size >= GIL_RELEASE_SIZE:
+            with nogil:
+                status = dtr_head_parse(&parsed, <const uint8_t *>view.buf, size)
+        else:
+            status = dtr_head_parse(&parsed, <const uint8_t *>view.buf, size)
+        if status == DTR_HEAD_COMPLETE:
+            return make_head(<const uint8_t *>view.buf, &parsed)
+    finally:
+        PyBuffer_Release(&view)
+    if status != DTR_HEAD_INCOMPLETE:
+        raise_head(status)
+    if size == size_max:
+        raise OverflowError(f"request head larger than {size_max} bytes")
+    return None
+
+
+@cython.final
+cdef class ChunkedDecoder:
+    """Undoes the chunked transfer coding of one body (RFC 9112 section 7.1).
+
+    `finished` tells that the last chunk and the trailer section have been read; what follows in
+    the stream is the next request. Not for two threads at once.
+    """
+
+    cdef dtr_chunked decoder
+    cdef bint busy
+
+    @property
+    def finished(self) -> bool:
+        return self.decoder.state == DTR_CHUNKED_FINISHED and self.decoder.status == DTR_CHUNKED_OK
+
+    def decode(self, data, into) -> tuple:
+        """Decode from `data` into the writable buffer `into`; returns (consumed, produced) bytes.
+
+        Stops when `data` is used up, when `into` is full and chunk data follows, or at the end of
+        the body. Give what was not consumed again. `into` may be the memory of `data`: bytes are
+        then decoded in place. Raises ValueError for a malformed body, and again at every later
+        call. Releases the GIL for 16 KiB and more.
+        """
+        cdef Py_buffer source, target
+        claim(&self.busy)
+        try:
+            PyObject_GetBuffer(data, &source, PyBUF_SIMPLE)
+            try:
+                PyObject_GetBuffer(into, &target, PyBUF_WRITABLE)
+                try:
+                    return self.decode_views(&source, &target)
+                finally:
+                    PyBuffer_Release(&target)
+            finally:
+                PyBuffer_Release(&source)
+        finally:
+            self.busy = False
+
+    cdef tuple decode_views(self, Py_buffer *source, Py_buffer *target):
+        cdef dtr_chunked_input data = dtr_chunked_input(
+            data=<const uint8_t *>source.buf, size=source.len, consumed=0
+        )
+        cdef dtr_chunked_output into = dtr_chunked_output(
+            data=<uint8_t *>target.buf, size=target.len, produced=0
+        )
+        cdef int status
+        if source.len >= GIL_RELEASE_SIZE:
+            with nogil:
+                status = dtr_chunked_decode(&self.decoder, &data, &into)
+        else:
+            status = dtr_chunked_decode(&self.decoder, &data, &into)
+        if status != DTR_CHUNKED_OK:
+            raise ValueError(CHUNKED_REASONS[-status])
+        return data.consumed, into.produced

@@ -1,0 +1,66 @@
+/* Strict parser of HTTP/1.1 request heads (RFC 9112), with the framing decision.
+ *
+ * One pass over the octets, no copy: the result holds positions in the buffer. What is wrong is
+ * reported at the first octet that no valid head can have there, so a prefix of a valid head is
+ * incomplete and an error stays an error whatever follows. docs/kernels.md lists the decisions.
+ */
+#ifndef DTR_HEAD_H
+#define DTR_HEAD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Fields of one head. Go's and nginx's clients send fewer than 20; 128 is h11's order too. */
+#define DTR_HEAD_FIELD_COUNT_MAX 128
+
+enum dtr_head_status {
+    DTR_HEAD_COMPLETE = 0,
+    DTR_HEAD_INCOMPLETE = 1,
+    DTR_HEAD_BAD_METHOD = -1,
+    DTR_HEAD_BAD_TARGET = -2,
+    DTR_HEAD_BAD_VERSION = -3,
+    DTR_HEAD_BAD_LINE_END = -4,
+    DTR_HEAD_BAD_NAME = -5,
+    DTR_HEAD_BAD_VALUE = -6,
+    DTR_HEAD_FOLDED = -7,
+    DTR_HEAD_TOO_MANY_FIELDS = -8,
+    DTR_HEAD_BAD_LENGTH = -9,
+    DTR_HEAD_REPEATED_LENGTH = -10,
+    DTR_HEAD_BAD_CODING = -11,
+    DTR_HEAD_REPEATED_CODING = -12,
+    DTR_HEAD_LENGTH_AND_CODING = -13,
+    DTR_HEAD_CODING_IN_1_0 = -14,
+    DTR_HEAD_BAD_HOST = -15,
+    DTR_HEAD_REPEATED_HOST = -16,
+    DTR_HEAD_NO_HOST = -17,
+    DTR_HEAD_BAD_EXPECT = -18,
+};
+
+/* A stretch of the buffer. */
+typedef struct {
+    size_t start, size;
+} dtr_span;
+
+typedef struct {
+    dtr_span name, value;
+} dtr_field;
+
+typedef struct {
+    size_t size; /* of the whole head, its empty line included */
+    dtr_span method, target;
+    int version_minor;
+    int64_t content_length; /* -1 if there is none */
+    int chunked, keep_alive, expect_continue;
+    size_t field_count;
+    dtr_field fields[DTR_HEAD_FIELD_COUNT_MAX];
+} dtr_head;
+
+/* Returns a dtr_head_status. `head` holds sense only if the head is complete. */
+int dtr_head_parse(dtr_head *head, const uint8_t *data, size_t size);
+
+/* Parses the field line at *position and moves *position behind it; for trailers too. */
+int dtr_field_parse(dtr_field *field, const uint8_t *data, size_t size, size_t *position);
+
+void dtr_name_lower(uint8_t *into, const uint8_t *name, size_t size);
+
+#endif
