@@ -4,9 +4,10 @@
     ├── NotFound        the named thing is not there
     │   └── BlobUnknown, ManifestUnknown, RepositoryUnknown, UploadUnknown
     ├── Invalid         the request cannot mean anything
-    │   ├── NameInvalid, TagInvalid, DigestInvalid, SizeInvalid, PageInvalid, QueryTooLong
+    │   ├── NameInvalid, TagInvalid, DigestInvalid, SizeInvalid, PageInvalid
+    │   ├── RangesTooMany, QueryTooLong
     │   └── ManifestInvalid, ManifestBlobUnknown
-    ├── RangeInvalid    the range does not fit the content, or the chunk does not continue the upload
+    ├── RangeInvalid    outside the content, or a chunk that does not continue its upload
     ├── TooLarge        a body is over its limit
     ├── Unsupported     the operation is switched off or does not exist
     ├── Unavailable     try again
@@ -80,7 +81,9 @@ class ManifestBlobUnknown(Invalid):
     """
 
     def __init__(self, digests: tuple[str, ...]) -> None:
-        super().__init__("the manifest refers to content that is not in this repository: push it first")
+        super().__init__(
+            "the manifest refers to content that is not in this repository: push it first"
+        )
         self.digests = digests
 
 
@@ -90,6 +93,10 @@ class SizeInvalid(Invalid):
 
 class PageInvalid(Invalid):
     """`n` is not a count."""
+
+
+class RangesTooMany(Invalid):
+    """More ranges in a header than one answer may carry; clients halve them and ask again."""
 
 
 class QueryTooLong(Invalid):
@@ -132,7 +139,7 @@ class StorageFull(DtrfastError):
 
 
 class StorageFailed(DtrfastError):
-    """The disk answered with an error; what the request wrote was not acknowledged and is dropped."""
+    """The disk answered with an error; what the request wrote is not acknowledged, but dropped."""
 
 
 class Corrupt(DtrfastError):

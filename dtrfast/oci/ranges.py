@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from dtrfast.errors import QueryTooLong, RangeInvalid
+from dtrfast.errors import RangeInvalid, RangesTooMany
 from dtrfast.oci.media_types import OCTET_STREAM
 
 # The most that podman puts into one request. It halves its list when the answer is 400.
@@ -76,7 +76,7 @@ def parse_range(header: str, size: int) -> list[Range] | None:
         return None
     specs = _split(unit.string[unit.end() :])
     if len(specs) > RANGE_COUNT_MAX:
-        raise QueryTooLong(f"more than {RANGE_COUNT_MAX} ranges: ask for fewer in each request")
+        raise RangesTooMany(f"more than {RANGE_COUNT_MAX} ranges: ask for fewer in each request")
     bounds = _parse_specs(specs)
     if not bounds:
         return None

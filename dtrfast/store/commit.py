@@ -16,7 +16,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -66,7 +66,8 @@ def commit(
         upload.cancel()
         raise
     plan = _Plan(upload, digest, upload.sha256(), repository, context.clock())
-    with _commit_lock(context, plan.sha256):
+    lock = _commit_lock(context, plan.sha256) if upload.mode != "head" else nullcontext()
+    with lock:
         if _link_existing(context, plan):
             kept = abandon(context, upload.file_id)
         else:

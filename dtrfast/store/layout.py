@@ -8,6 +8,7 @@
       blobs/xx/ID       loose blobs, byte for byte; xx is the last byte of ID
       packs/xx/ID       packs of chunks
       uploads/ID.*      state, tail and parts of uploads that are not committed
+      locks/xx          locked while a blob whose SHA-256 begins with xx is committed
       log/N.log         the change log
 
 A loose blob or a pack is written where it stays, under the id of the upload that makes it. Until
@@ -58,6 +59,10 @@ class Layout:
         return self.data / "uploads"
 
     @property
+    def locks(self) -> Path:
+        return self.data / "locks"
+
+    @property
     def log(self) -> Path:
         return self.data / "log"
 
@@ -73,7 +78,7 @@ class Layout:
 
     def commit_lock(self, first_byte: int) -> Path:
         """Locked while a blob whose SHA-256 begins with this byte is committed."""
-        return self.uploads / f"{first_byte:02x}.commit"
+        return self.locks / f"{first_byte:02x}"
 
 
 def _file(directory: Path, file_id: bytes) -> Path:
@@ -103,10 +108,11 @@ def _create(layout: Layout) -> None:
             f"{layout.data} holds other files ({', '.join(sorted(foreign)[:3])}): "
             "name an empty directory"
         )
+    files = (layout.blobs, layout.packs)
     with disk.reported():
-        for directory in (layout.index, layout.uploads, layout.log, layout.blobs, layout.packs):
+        for directory in (layout.index, layout.uploads, layout.locks, layout.log, *files):
             directory.mkdir(exist_ok=True)
-        for parent in (layout.blobs, layout.packs):
+        for parent in files:
             for number in range(_FAN_OUT):
                 (parent / f"{number:02x}").mkdir(exist_ok=True)
             disk.sync_directory(parent)
@@ -115,7 +121,17 @@ def _create(layout: Layout) -> None:
 
 
 _OURS = frozenset(
-    {"server.lock", "housekeeper.lock", "index", "blobs", "packs", "uploads", "log", "lost+found"}
+    {
+        "server.lock",
+        "housekeeper.lock",
+        "index",
+        "blobs",
+        "packs",
+        "uploads",
+        "locks",
+        "log",
+        "lost+found",
+    }
 )
 
 

@@ -109,6 +109,10 @@ class StateFile:
             raise
         return cls(path, descriptor)
 
+    @property
+    def is_open(self) -> bool:
+        return self._descriptor >= 0
+
     def read(self) -> UploadState | None:
         """The state, or None when none was written whole."""
         return _parse(os.pread(self._descriptor, _SIZE_MAX, 0))

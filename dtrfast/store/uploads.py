@@ -117,7 +117,7 @@ class LocalUpload:
             )
 
     def save(self) -> None:
-        if not self._failed and not self._closing:
+        if self._state_file.is_open and not self._failed and not self._closing:
             self._save_state()
             if self._mode == "chunked":
                 self._tail, self._tail_loaded = bytearray(), False

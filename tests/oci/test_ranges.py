@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dtrfast.errors import QueryTooLong, RangeInvalid
+from dtrfast.errors import RangesTooMany, RangeInvalid
 from dtrfast.oci.ranges import (
     ChunkRange,
     Range,
@@ -91,7 +91,7 @@ def test_as_many_ranges_as_podman_asks_for_are_answered() -> None:
 
 
 def test_more_ranges_are_refused_so_that_the_client_splits_them() -> None:
-    with pytest.raises(QueryTooLong, match="more than 1024 ranges"):
+    with pytest.raises(RangesTooMany, match="more than 1024 ranges"):
         parse_range("bytes=" + "0-0," * 1025, 10)
 
 

@@ -1,0 +1,263 @@
+"""A commit stores a content once, in slices, and what is cut off leaves nothing behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from dtrfast.errors import (
+    BlobUnknown,
+    DigestInvalid,
+    RangeInvalid,
+    StorageFailed,
+    StorageFull,
+    UploadUnknown,
+)
+from dtrfast.index.tables import CHUNKS, COMMITS, RECIPES, number_key
+from dtrfast.store import recipes
+from dtrfast.store.records import Chunk
+from dtrfast.store.store import Store
+from tests.fakes.clock import Clock
+from tests.store.conftest import OTHER, REPOSITORY, digest_of, files_below, pull, push, run
+
+NAME = "some/name"
+GZIP = b"\x1f\x8b"
+
+
+def random_bytes(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+@pytest.mark.parametrize("magic", [b"", GZIP], ids=["chunked", "loose"])
+def test_fifty_that_push_the_same_at_once_store_it_once(
+    store: Store, data: Path, magic: bytes
+) -> None:
+    body = magic + random_bytes(2_000_000)
+
+    def push_one(number: int) -> None:
+        push(store.blobs, body, REPOSITORY if number % 2 else OTHER)
+
+    with ThreadPoolExecutor(50) as pool:
+        list(pool.map(push_one, range(50)))
+    statistics = store.statistics()
+    assert statistics.blobs == 1
+    assert statistics.links == 2
+    assert statistics.stored_bytes < len(body) * 1.01
+    assert len(files_below(data, "blobs", "packs")) == 1
+    assert sum(p.stat().st_size for p in (data / "packs").rglob("*") if p.is_file()) < 2_100_000
+    assert files_below(data, "uploads") == []
+    assert pull(store.blobs, digest_of(body)) == body
+
+
+def test_sixty_four_uploads_and_pulls_at_once(store: Store) -> None:
+    def push_and_pull(number: int) -> None:
+        body = (GZIP if number % 3 == 0 else b"") + random_bytes(300_000 + number, number)
+        digest = push(store.blobs, body)
+        assert pull(store.blobs, digest) == body
+
+    with ThreadPoolExecutor(64) as pool:
+        list(pool.map(push_and_pull, range(128)))
+    assert store.statistics().blobs == 128
+
+
+def test_a_big_recipe_is_indexed_in_slices(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes, "SLICE_PARTS_MAX", 7)
+    body = random_bytes(6_000_000)
+    digest = push(store.blobs, body)
+    assert pull(store.blobs, digest) == body
+    with store.engine.read() as transaction:
+        assert sum(1 for _ in transaction.scan(RECIPES)) > 5
+        assert not list(transaction.scan(COMMITS))
+        chunks = [Chunk.decode(value) for _, value in transaction.scan(CHUNKS)]
+    assert all(chunk.references == 1 for chunk in chunks)
+    assert sum(chunk.length for chunk in chunks) == len(body)
+
+
+def _cut_off_commit(store: Store, monkeypatch: pytest.MonkeyPatch, body: bytes) -> str:
+    """A commit that fails after its third slice; returns the upload's id."""
+    monkeypatch.setattr(recipes, "SLICE_PARTS_MAX", 7)
+    real = recipes.add_slice
+    calls: list[int] = []
+
+    def failing(*arguments: object, **named: object) -> int:
+        calls.append(1)
+        if len(calls) > 6:  # each change runs twice here
+            raise StorageFull("full")
+        return real(*arguments, **named)  # type: ignore[arg-type]
+
+    upload = store.blobs.begin_upload(NAME)
+    upload.append(body)
+    with monkeypatch.context() as patch:
+        patch.setattr(recipes, "add_slice", failing)
+        with pytest.raises(StorageFull):
+            store.blobs.commit(upload, digest_of(body), REPOSITORY)
+    upload.release()
+    return upload.id
+
+
+def test_a_commit_that_was_cut_off_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = random_bytes(6_000_000)
+    upload_id = _cut_off_commit(store, monkeypatch, body)
+    with pytest.raises(BlobUnknown):
+        store.blobs.stat(REPOSITORY, digest_of(body))
+    upload = store.blobs.resume(NAME, upload_id)
+    with pytest.raises(RangeInvalid):
+        upload.append(b"more")
+    store.blobs.commit(upload, digest_of(body), REPOSITORY)
+    assert pull(store.blobs, digest_of(body)) == body
+    with store.engine.read() as transaction:
+        assert not list(transaction.scan(COMMITS))
+        references = [Chunk.decode(value).references for _, value in transaction.scan(CHUNKS)]
+    assert set(references) == {1}
+
+
+def test_a_commit_that_was_cut_off_gives_way_to_another(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = random_bytes(6_000_000)
+    upload_id = _cut_off_commit(store, monkeypatch, body)
+    push(store.blobs, body)
+    upload = store.blobs.resume(NAME, upload_id)
+    store.blobs.commit(upload, digest_of(body), OTHER)
+    assert pull(store.blobs, digest_of(body), OTHER) == body
+    with store.engine.read() as transaction:
+        assert not list(transaction.scan(COMMITS))
+
+
+def test_a_commit_that_was_cut_off_expires_without_a_trace_in_the_recipes(
+    store: Store, data: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    body = random_bytes(6_000_000)
+    _cut_off_commit(store, monkeypatch, body)
+    clock.now += 10_000_000_000
+    assert run(store, "expired uploads") == 1
+    with store.engine.read() as transaction:
+        assert not list(transaction.scan(COMMITS))
+        assert not list(transaction.scan(RECIPES))
+    assert files_below(data, "uploads") == []
+    digest = push(store.blobs, body)
+    assert pull(store.blobs, digest) == body
+
+
+@pytest.mark.parametrize("magic", [b"", GZIP], ids=["chunked", "loose"])
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_a_failed_sync_drops_the_upload(
+    store: Store, data: Path, monkeypatch: pytest.MonkeyPatch, magic: bytes, code: int
+) -> None:
+    body = magic + random_bytes(1_000_000)
+    upload = store.blobs.begin_upload(NAME)
+    upload.append(body)
+
+    def fail(descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(StorageFull if code == errno.ENOSPC else StorageFailed):
+            store.blobs.commit(upload, digest_of(body), REPOSITORY)
+    upload.release()
+    with pytest.raises(UploadUnknown):
+        store.blobs.resume(NAME, upload.id)
+    assert files_below(data, "blobs", "packs", "uploads") == []
+    assert pull(store.blobs, push(store.blobs, body)) == body
+
+
+@pytest.mark.parametrize("magic", [b"", GZIP], ids=["chunked", "loose"])
+def test_a_full_disk_keeps_what_was_saved(
+    store: Store, monkeypatch: pytest.MonkeyPatch, magic: bytes
+) -> None:
+    body = magic + random_bytes(2_000_000)
+    upload = store.blobs.begin_upload(NAME)
+    upload.append(body[:1_000_000])
+    upload.release()
+    upload = store.blobs.resume(NAME, upload.id)
+
+    def fail(*arguments: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwritev", fail)
+        with pytest.raises(StorageFull):
+            upload.append(body[1_000_000:])
+        upload.release()
+    upload = store.blobs.resume(NAME, upload.id)
+    assert upload.offset == 1_000_000
+    upload.append(body[1_000_000:])
+    store.blobs.commit(upload, digest_of(body), REPOSITORY)
+    assert pull(store.blobs, digest_of(body)) == body
+
+
+@pytest.mark.parametrize("magic", [b"", GZIP], ids=["chunked", "loose"])
+def test_a_short_write_is_completed(
+    store: Store, monkeypatch: pytest.MonkeyPatch, magic: bytes
+) -> None:
+    real = os.pwritev
+    monkeypatch.setattr(
+        os, "pwritev", lambda fd, buffers, offset: real(fd, [bytes(buffers[0])[:70_001]], offset)
+    )
+    body = magic + random_bytes(1_500_000)
+    assert pull(store.blobs, push(store.blobs, body)) == body
+
+
+def test_a_wrong_digest_leaves_nothing(store: Store, data: Path) -> None:
+    before = store.statistics()
+    upload = store.blobs.begin_upload(NAME)
+    upload.append(random_bytes(1_000_000))
+    with pytest.raises(DigestInvalid, match="send the blob again"):
+        store.blobs.commit(upload, digest_of(b"other"), REPOSITORY)
+    assert store.statistics() == before
+    assert files_below(data, "blobs", "packs", "uploads") == []
+
+
+def test_an_upload_of_another_boot_is_gone(store: Store, data: Path, clock: Clock) -> None:
+    upload = store.blobs.begin_upload(NAME)
+    upload.append(random_bytes(1_000_000))
+    upload.release()
+    object.__setattr__(store._context, "boot_id", "another boot")
+    with pytest.raises(UploadUnknown):
+        store.blobs.resume(NAME, upload.id)
+    with pytest.raises(UploadUnknown):
+        store.blobs.upload_offset(NAME, upload.id)
+    assert run(store, "expired uploads") == 1
+    assert files_below(data, "blobs", "packs", "uploads") == []
+
+
+def test_a_state_that_is_torn_is_no_upload(store: Store, data: Path) -> None:
+    upload = store.blobs.begin_upload(NAME)
+    upload.append(b"some bytes")
+    upload.release()
+    (path,) = (data / "uploads").glob("*.state")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UploadUnknown):
+        store.blobs.resume(NAME, upload.id)
+
+
+def test_a_killed_request_goes_on_from_the_last_save(store: Store) -> None:
+    """What a dead worker wrote behind its last save is written again."""
+    body = random_bytes(3_000_000)
+    upload = store.blobs.begin_upload(NAME)
+    upload.append(body[:1_000_000])
+    upload.save()
+    upload.append(body[1_000_000:2_000_000])
+    upload._failed = True  # type: ignore[attr-defined]  # the process ends here: nothing is saved
+    upload.release()
+    upload = store.blobs.resume(NAME, upload.id)
+    assert upload.offset == 1_000_000
+    upload.append(body[1_000_000:])
+    store.blobs.commit(upload, digest_of(body), REPOSITORY)
+    assert pull(store.blobs, digest_of(body)) == body
+
+
+def test_the_numbers_of_contents_are_never_given_twice(store: Store) -> None:
+    for seed in range(5):
+        push(store.blobs, random_bytes(100, seed))
+    with store.engine.read() as transaction:
+        rows = [key for key, _ in transaction.scan(RECIPES)]
+    assert rows == [number_key(n) + number_key(0) for n in range(1, 6)]
