@@ -1,0 +1,110 @@
+"""The assembly, and `dtrfast.app:app` for any ASGI server.
+
+`serving` opens the store and stacks everything that answers a request; workers of `dtrfast serve`
+call it, and so does `app` when its server starts it. Settings for `app` come from the environment
+and from the file that DTRFAST_CONFIG names.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from dtrfast.api.app import create_app
+from dtrfast.config import Config, load
+from dtrfast.errors import DtrfastError
+from dtrfast.jobs import housekeeper, lock
+from dtrfast.jobs.log import configure
+from dtrfast.registry.registry import Registry
+from dtrfast.server.access_log import AccessLog, AccessWriter
+from dtrfast.server.asgi import App, Receive, Scope, Send
+from dtrfast.server.leftover import Leftover
+from dtrfast.server.supervisor import readers_max
+from dtrfast.server.threads import Threads
+from dtrfast.store.store import Store
+
+# New requests that may wait for a thread, for each thread: at a few milliseconds a call the last
+# one waits well under a second, and after that it is kinder to say no.
+_WAITING_PER_THREAD = 16
+
+
+@contextmanager
+def serving(config: Config) -> Iterator[App]:
+    """The application over an open store. Ends when no request runs any more."""
+    store = Store.open(config.store.data, config.store, readers_max=readers_max(config))
+    with ExitStack() as stack:
+        stack.callback(store.close)
+        yield _assemble(config, store, stack)
+
+
+@contextmanager
+def _standalone(config: Config) -> Iterator[App]:
+    """`serving` with the data directory locked, and housekeeping in a thread of its own.
+
+    Workers of one server share the lock, and one of them at a time keeps house.
+    """
+    with ExitStack() as stack:
+        stack.callback(os.close, lock.take_server(config.store.data, shared=True))
+        store = Store.open(config.store.data, config.store, readers_max=readers_max(config))
+        stack.callback(store.close)
+        ending = threading.Event()
+        keeper = threading.Thread(
+            target=housekeeper.keep,
+            args=(store.tasks(), config.store.data, ending.wait),
+            name="dtrfast-housekeeper",
+            daemon=True,
+        )
+        keeper.start()
+        stack.callback(keeper.join)
+        stack.callback(ending.set)
+        yield _assemble(config, store, stack)
+
+
+def _assemble(config: Config, store: Store, stack: ExitStack) -> App:
+    threads = Threads(
+        limit=config.server.threads_per_worker,
+        waiting_max=config.server.threads_per_worker * _WAITING_PER_THREAD,
+    )
+    stack.callback(threads.close)
+    registry = Registry(store.engine, store.blobs, config)
+    app: App = Leftover(create_app(registry, threads, config))
+    if not config.log.access:
+        return app
+    writer = AccessWriter(config.log.format)
+    stack.callback(writer.close)
+    return AccessLog(app, writer)
+
+
+class Application:
+    """The object that an ASGI server is given. It does nothing before its lifespan starts."""
+
+    def __init__(self) -> None:
+        self._app: App | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        if self._app is None:
+            raise RuntimeError("dtrfast.app needs an ASGI server that runs the lifespan protocol")
+        await self._app(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        with ExitStack() as stack:
+            try:
+                config = load(None, os.environ)
+                configure(config.log, "dtrfast")
+                self._app = stack.enter_context(_standalone(config))
+            except DtrfastError as error:
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                return
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            self._app = None
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+app = Application()

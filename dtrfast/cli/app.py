@@ -1,0 +1,58 @@
+"""The command line: its commands, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import cyclopts
+from rich.console import Console
+
+import dtrfast
+from dtrfast.cli import config, serve, stats
+from dtrfast.errors import DtrfastError, StartRefused
+
+app = cyclopts.App(
+    name="dtrfast",
+    help="A container registry for busy CI.",
+    version=dtrfast.__version__,
+    result_action="return_value",
+)
+app.command(serve.serve)
+app.command(config.app)
+app.command(stats.stats)
+
+
+@app.command
+def version() -> None:
+    """Print the version."""
+    Console().print(f"dtrfast {dtrfast.__version__}", highlight=False)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command that `arguments` name. Returns the exit status; errors are one message."""
+    errors = Console(stderr=True)
+    try:
+        _refuse_optimised()
+        result = app(arguments, error_console=errors, exit_on_error=False)
+    except cyclopts.CycloptsError:
+        return 2  # printed with the usage already
+    except DtrfastError as error:
+        errors.print(f"dtrfast: {error}", markup=False, highlight=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough; nor may the flush at exit complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def _refuse_optimised() -> None:
+    if sys.flags.optimize:
+        raise StartRefused(
+            "Python runs with -O, which removes the checks that protect the data: run it without,"
+            " and without PYTHONOPTIMIZE"
+        )

@@ -1,0 +1,27 @@
+"""`dtrfast config`: what the settings are, and whether they are right."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import cyclopts
+
+from dtrfast.cli.options import ConfigFile, Data
+from dtrfast.config import load
+
+app = cyclopts.App(name="config", help="Show and check the settings.")
+
+
+@app.command
+def show(*, config: ConfigFile = None, data: Data = None) -> None:
+    """Print all settings as a TOML file, each with where its value comes from."""
+    settings = load(config, os.environ, {"store.data": data})
+    sys.stdout.write(settings.describe() + "\n")
+
+
+@app.command
+def check(*, config: ConfigFile = None, data: Data = None) -> None:
+    """Say whether a server would accept the settings."""
+    load(config, os.environ, {"store.data": data})
+    sys.stdout.write("the settings are right\n")

@@ -1,0 +1,15 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+ConfigFile = Annotated[
+    Path | None, Parameter(name="--config", help="Settings, a TOML file (else DTRFAST_CONFIG).")
+]
+Data = Annotated[
+    Path | None, Parameter(name="--data", help="The directory that holds everything (./data).")
+]

@@ -1,0 +1,68 @@
+"""`dtrfast serve`: run the registry."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from dtrfast.cli.options import ConfigFile, Data
+from dtrfast.config import Config, load
+from dtrfast.jobs.log import configure
+from dtrfast.server import listener
+from dtrfast.server.supervisor import Supervisor, open_listening, readers_max, worker_count
+from dtrfast.store.store import Store
+
+log = logging.getLogger("dtrfast")
+
+
+def serve(
+    *,
+    config: ConfigFile = None,
+    data: Data = None,
+    bind: Annotated[str | None, Parameter(help="HOST:PORT to listen on (127.0.0.1:5000).")] = None,
+    workers: Annotated[
+        int | None, Parameter(help="Processes that answer requests (0: one for each core).")
+    ] = None,
+    auth: Annotated[
+        str | None, Parameter(help="none: everybody may read and write everything.")
+    ] = None,
+) -> int:
+    """Run the registry until it is told to stop (SIGTERM, or Ctrl-C)."""
+    options = {
+        "store.data": data,
+        "server.bind": bind,
+        "server.workers": workers,
+        "auth.mode": auth,
+    }
+    settings = load(config, os.environ, options)
+    configure(settings.log, "server")
+    lock, listening = open_listening(settings)
+    _check_store(settings)
+    _announce(settings, listening)
+    return Supervisor(settings, listening, lock).run()
+
+
+def _check_store(config: Config) -> None:
+    """Refuse here what every worker would refuse; it also makes a new data directory."""
+    Store.open(config.store.data, config.store, readers_max=readers_max(config)).close()
+
+
+def _announce(config: Config, listening: socket.socket) -> None:
+    log.info(
+        "listening on %s, data in %s, %d workers",
+        listener.url_of(listening),
+        config.store.data.resolve(),
+        worker_count(config),
+    )
+    if config.auth.mode == "none":
+        log.warning("auth none serves everybody everything")
+        if not listener.is_loopback(listening):
+            log.warning(
+                "ANYBODY WHO REACHES %s MAY READ, REPLACE AND DELETE EVERYTHING: bind to 127.0.0.1,"
+                " or let only those reach it whom you trust",
+                config.server.bind,
+            )

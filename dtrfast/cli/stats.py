@@ -1,0 +1,81 @@
+"""`dtrfast stats`: what the data directory holds. Works beside a running server."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+
+from dtrfast.cli.options import ConfigFile, Data
+from dtrfast.config import Config, load
+from dtrfast.errors import StartRefused
+from dtrfast.registry.registry import Registry
+from dtrfast.server.supervisor import readers_max
+from dtrfast.store.store import Store
+
+
+def stats(
+    *,
+    config: ConfigFile = None,
+    data: Data = None,
+    json: Annotated[bool, Parameter(help="Print a JSON object.", negative="")] = False,
+) -> None:
+    """Show how much is stored, and how much of it is shared."""
+    settings = load(config, os.environ, {"store.data": data})
+    numbers = _read(settings)
+    if json:
+        sys.stdout.write(msgspec.json.encode(numbers).decode() + "\n")
+    else:
+        _print(numbers)
+
+
+def _read(config: Config) -> Mapping[str, int]:
+    if not config.store.data.is_dir():
+        raise StartRefused(f"there is no data directory {config.store.data}: name it with --data")
+    store = Store.open(config.store.data, config.store, readers_max=readers_max(config))
+    try:
+        held = store.statistics()
+        named = Registry(store.engine, store.blobs, config).statistics()
+        index_size = store.index_size()
+    finally:
+        store.close()
+    return {
+        "repositories": named.repositories,
+        "tags": named.tags,
+        "manifests": named.manifests,
+        "blobs": held.blobs,
+        "inline_blobs": held.inline_blobs,
+        "loose_blobs": held.loose_blobs,
+        "chunked_blobs": held.chunked_blobs,
+        "chunks": held.chunks,
+        "packs": held.packs,
+        "logical_bytes": held.linked_bytes,
+        "stored_bytes": held.stored_bytes,
+        "shared_bytes": held.shared_bytes,
+        "index_bytes": index_size,
+    }
+
+
+def _print(numbers: Mapping[str, int]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in numbers.items():
+        text = _human(value) if name.endswith("_bytes") else f"{value:,}"
+        table.add_row(name.removesuffix("_bytes").replace("_", " "), text)
+    Console().print(table)
+
+
+def _human(size: float) -> str:
+    """A size in bytes with three significant digits and a binary unit."""
+    units = ["B", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 1024 and len(units) > 1:
+        size /= 1024
+        del units[0]
+    return f"{size:.0f} {units[0]}" if size >= 100 else f"{size:.3g} {units[0]}"

@@ -1,0 +1,58 @@
+"""Locks of the data directory: one server, one housekeeper.
+
+They are `flock`s, so they belong to the open file: children that inherit the descriptor keep the
+lock when its taker is killed, and the kernel frees it when the last of them is gone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from dtrfast.errors import DataDirectoryLocked, StorageFailed
+
+SERVER = "server.lock"
+HOUSEKEEPER = "housekeeper.lock"
+
+
+def take_server(data: Path, *, shared: bool = False) -> int:
+    """Lock `data` (made if missing) for this server and return the descriptor that holds the lock.
+
+    Shared, several servers of the same kind may have it. Raises DataDirectoryLocked.
+    """
+    path = data / SERVER
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StorageFailed(
+            f"the data directory {data} cannot be used: {error.strerror}"
+        ) from error
+    if not _try(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
+        owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        raise DataDirectoryLocked(
+            f"the data directory {data} is in use by another server (process {owner}, or workers"
+            " that it left behind): stop that one, or choose another directory with --data"
+        )
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def try_housekeeper(data: Path) -> int | None:
+    """The descriptor that holds the housekeeper's lock of `data`, or None when another has it."""
+    descriptor = os.open(data / HOUSEKEEPER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    if _try(descriptor, fcntl.LOCK_EX):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _try(descriptor: int, operation: int) -> bool:
+    try:
+        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

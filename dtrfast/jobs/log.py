@@ -1,0 +1,67 @@
+"""Logging: one handler on standard error, lines for people or JSON objects."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+
+from dtrfast.config import LogConfig
+
+
+class TextFormatter(logging.Formatter):
+    """Time, level, process, message. Control characters are escaped: nobody forges a line."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = escape(record.getMessage())
+        line = f"{rfc3339(record.created)} {record.levelname} {self._process}: {message}"
+        return line + "\n" + self.formatException(record.exc_info) if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line; a traceback is a field."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": rfc3339(record.created),
+            "level": record.levelname.lower(),
+            "process": self._process,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+def configure(config: LogConfig, process: str) -> None:
+    """Send all logging of this process to standard error. `process` names it in each line."""
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = JsonFormatter if config.format == "json" else TextFormatter
+    handler.setFormatter(formatter(process))
+    logging.basicConfig(handlers=[handler], level=config.level.upper(), force=True)
+    # Hypercorn logs each start of a worker, which ours says already.
+    logging.getLogger("hypercorn").setLevel(logging.WARNING)
+
+
+def rfc3339(seconds: float) -> str:
+    """UTC with milliseconds, such as 2026-01-31T23:59:59.123Z."""
+    milliseconds = int(seconds * 1000)
+    whole, rest = divmod(milliseconds, 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{rest:03d}Z"
+
+
+def escape(text: str) -> str:
+    """`text` on one line of printable ASCII, control characters and the rest as escapes."""
+    if text.isascii() and text.isprintable():
+        return text
+    return text.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,215 @@
+"""One line for each request, on standard output.
+
+A request costs one append to a queue; a thread of its own formats and writes what has gathered. The
+queue is bounded: when standard output stalls, lines are dropped and counted, and requests go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from dtrfast.jobs.log import rfc3339
+from dtrfast.server.asgi import App, Message, Receive, Scope, Send
+
+_STANDARD_OUTPUT = 1
+_QUEUE_COUNT_MAX = 65_536
+# Lines gather this long before they are formatted, so that a busy worker wakes up for many at once.
+_GATHER_SECONDS = 0.05
+# Writes of at most PIPE_BUF bytes are atomic: lines of several workers do not mix in a pipe.
+_WRITE_SIZE_MAX = 4096
+_PATH_LENGTH_MAX = 1024
+_USER_AGENT_LENGTH_MAX = 256
+
+
+@dataclass(slots=True)
+class Entry:
+    """One request. `status` is None if no response began; `complete`: all of it was handed on."""
+
+    time: float
+    scope: Scope
+    status: int | None = None
+    bytes_in: int = 0
+    bytes_out: int = 0
+    seconds: float = 0.0
+    complete: bool = False
+
+    @property
+    def remote(self) -> str:
+        client = self.scope.get("client")
+        return str(client[0]) if client else "-"
+
+    @property
+    def path(self) -> str:
+        raw: bytes | None = self.scope.get("raw_path")
+        path = self.scope["path"] if raw is None else raw.decode("latin-1")
+        return str(path)[:_PATH_LENGTH_MAX]
+
+    @property
+    def user_agent(self) -> str:
+        for name, value in self.scope["headers"]:
+            if name == b"user-agent":
+                return str(value.decode("latin-1"))[:_USER_AGENT_LENGTH_MAX]
+        return "-"
+
+
+def text_line(entry: Entry) -> str:
+    """For people. The client's own words are quoted with everything but ASCII escaped."""
+    status = entry.status or "-"
+    end = "" if entry.complete else " cut"
+    return (
+        f"{rfc3339(entry.time)} {entry.remote} {_quote(entry.scope['method'])}"
+        f" {_quote(entry.path)} {status} {entry.bytes_in} {entry.bytes_out}"
+        f" {entry.seconds:.4f} {_quote(entry.user_agent)}{end}"
+    )
+
+
+def json_line(entry: Entry) -> str:
+    return json.dumps(
+        {
+            "time": rfc3339(entry.time),
+            "remote": entry.remote,
+            "method": entry.scope["method"],
+            "path": entry.path,
+            "status": entry.status,
+            "bytes_in": entry.bytes_in,
+            "bytes_out": entry.bytes_out,
+            "seconds": round(entry.seconds, 6),
+            "user_agent": entry.user_agent,
+            "complete": entry.complete,
+        }
+    )
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text).replace("\x7f", "\\u007f")
+
+
+class AccessWriter:
+    """The queue and the thread that empties it. `add` is called from the event loop's thread."""
+
+    def __init__(
+        self, format: Literal["text", "json"], *, descriptor: int = _STANDARD_OUTPUT
+    ) -> None:
+        self._line: Callable[[Entry], str] = json_line if format == "json" else text_line
+        self._descriptor = descriptor
+        self._entries: deque[Entry] = deque()
+        self._dropped = 0
+        self._idle = False
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="dtrfast-access-log", daemon=True)
+        self._thread.start()
+
+    def add(self, entry: Entry) -> None:
+        if len(self._entries) >= _QUEUE_COUNT_MAX:
+            self._dropped += 1
+            return
+        self._entries.append(entry)
+        if self._idle:
+            self._wake.set()
+
+    def close(self) -> None:
+        """Write what is there, then end the thread."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._wait()
+            self._stop.wait(_GATHER_SECONDS)
+            self._drain()
+
+    def _wait(self) -> None:
+        """Until there is an entry. `_idle` is set before the last look, so none is overlooked."""
+        self._wake.clear()
+        self._idle = True
+        if not self._entries and not self._stop.is_set():
+            self._wake.wait()
+        self._idle = False
+
+    def _drain(self) -> None:
+        # What is logged is lost when nobody reads it any more: that is no reason to stop serving.
+        with contextlib.suppress(OSError):
+            for piece in _pieces(self._lines()):
+                _write_all(self._descriptor, piece)
+
+    def _lines(self) -> Iterator[bytes]:
+        for _ in range(len(self._entries)):
+            yield self._line(self._entries.popleft()).encode("ascii") + b"\n"
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            yield f'{{"requests_not_logged": {dropped}}}\n'.encode()
+
+
+def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """`lines` joined to pieces that are written at once; a line is never cut."""
+    piece = b""
+    for line in lines:
+        if piece and len(piece) + len(line) > _WRITE_SIZE_MAX:
+            yield piece
+            piece = b""
+        piece += line
+    if piece:
+        yield piece
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+class AccessLog:
+    """Middleware that hands an entry to `writer` when a request is over."""
+
+    def __init__(self, app: App, writer: AccessWriter) -> None:
+        self._app = app
+        self._writer = writer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = _Request(scope, receive, send)
+        try:
+            await self._app(scope, request.receive, request.send)
+        finally:
+            self._writer.add(request.finish())
+
+
+class _Request:
+    """Counts what passes."""
+
+    __slots__ = ("_began", "_entry", "_receive", "_send")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._entry = Entry(time.time(), scope)
+        self._began = time.perf_counter()
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._entry.bytes_in += len(message.get("body", b""))
+        return message
+
+    async def send(self, message: Message) -> None:
+        await self._send(message)
+        if message["type"] == "http.response.start":
+            self._entry.status = message["status"]
+        elif message["type"] == "http.response.body":
+            self._entry.bytes_out += len(message.get("body", b""))
+            self._entry.complete = not message.get("more_body", False)
+
+    def finish(self) -> Entry:
+        self._entry.seconds = time.perf_counter() - self._began
+        return self._entry

@@ -1,0 +1,118 @@
+"""Hypercorn's connection, with two things added.
+
+A lingering close: when the server closes while the client is still sending, the kernel would answer
+the rest with a reset, and that can destroy the response before the client has read it. So only our
+direction is closed first, and what comes is dropped until the client closes too.
+
+An idle limit for transfers: a connection is cut when the client owes bytes (of a body that we read,
+or acknowledgements of one that we write) and none has moved for some time. Time that the server
+itself takes never counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from ssl import SSLError
+
+import h11
+import hypercorn.asyncio.run
+from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.h11 import H11Protocol
+
+log = logging.getLogger("dtrfast.connection")
+
+# Go clients notice our close within a round trip; this is for those that never do.
+_LINGER_SECONDS = 5.0
+_LOOKS_PER_LIMIT = 4
+
+
+def install(idle_body_seconds: float) -> None:
+    """Let Hypercorn make its connections from this class, in this process."""
+    Connection.idle_body_seconds = idle_body_seconds
+    hypercorn.asyncio.run.TCPServer = Connection  # type: ignore[attr-defined]
+
+
+class Connection(TCPServer):
+    """One client's connection."""
+
+    idle_body_seconds = 60.0
+
+    async def run(self) -> None:
+        self._received = 0
+        self._sent = 0
+        self._reading = False
+        self._lingering = False
+        self._mark = (0, 0)
+        self._moved_at = self.loop.time()
+        self._watch = self._after_a_while()
+        try:
+            await super().run()
+        except Exception:
+            # One connection must not end the others: Hypercorn gathers them all when it stops.
+            log.exception("a connection failed")
+        finally:
+            self._watch.cancel()
+
+    async def protocol_send(self, event: Event) -> None:
+        if isinstance(event, Closed) and self._request_is_unread():
+            self._linger()
+            return
+        if isinstance(event, RawData):
+            self._sent += len(event.data)
+        await super().protocol_send(event)
+
+    async def _read_data(self) -> None:
+        while not self.reader.at_eof():
+            self._reading = True
+            try:
+                data = await self.reader.read(MAX_RECV)
+            except (OSError, SSLError):
+                break
+            finally:
+                self._reading = False
+            self._received += len(data)
+            if not self._lingering:
+                await self.protocol.handle(RawData(data))
+        await self.protocol.handle(Closed())
+
+    def _linger(self) -> None:
+        if self._lingering:
+            return
+        self._lingering = True
+        self.writer.write_eof()
+        self._watch.cancel()
+        self._watch = self.loop.call_later(_LINGER_SECONDS, self._cut)
+
+    def _request_is_unread(self) -> bool:
+        """Whether the client may still be sending: its request did not end, or makes no sense."""
+        transport = self.writer.transport
+        if self.reader.at_eof() or transport.is_closing() or not transport.can_write_eof():
+            return False
+        return self._their_state() in (h11.SEND_BODY, h11.ERROR)
+
+    def _their_state(self) -> object:
+        protocol = self.protocol.protocol
+        return protocol.connection.their_state if isinstance(protocol, H11Protocol) else None
+
+    def _after_a_while(self) -> asyncio.TimerHandle:
+        return self.loop.call_later(self.idle_body_seconds / _LOOKS_PER_LIMIT, self._look)
+
+    def _look(self) -> None:
+        """Cut the connection if its client has owed bytes for too long; else look again later."""
+        unsent = self.writer.transport.get_write_buffer_size()
+        mark = (self._received, self._sent - unsent)
+        now = self.loop.time()
+        owing = unsent > 0 or (self._reading and self._their_state() is h11.SEND_BODY)
+        if mark != self._mark or not owing:
+            self._mark = mark
+            self._moved_at = now
+        elif now - self._moved_at >= self.idle_body_seconds:
+            log.info("cutting a transfer that stood still for %.0f s", now - self._moved_at)
+            self._cut()
+            return
+        self._watch = self._after_a_while()
+
+    def _cut(self) -> None:
+        self.writer.transport.abort()

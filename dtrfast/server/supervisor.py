@@ -1,0 +1,232 @@
+"""Starts the workers and the housekeeper, restarts what dies, and stops all of them.
+
+It is one thread that waits for signals with all of them blocked, so there are no handlers and no
+races. Children are spawned, never forked: they share the listening socket and the lock of the data
+directory, and nothing else. Hypercorn's own runner is not used because it ends the whole server
+when one worker is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from dtrfast.config import Config
+from dtrfast.jobs import lifeline, lock
+from dtrfast.server import listener
+
+log = logging.getLogger("dtrfast.supervisor")
+
+APP = "dtrfast.app:serving"
+
+# A child that dies younger than this is taken to be failing at its start.
+_YOUNG_SECONDS = 5.0
+_RESTART_DELAY_MIN_SECONDS = 0.1
+_RESTART_DELAY_MAX_SECONDS = 5.0
+# What a worker may need, beyond the time it gives transfers, to save uploads and close the store.
+_STOP_MARGIN_SECONDS = 10.0
+_OTHER_READERS = 64
+
+_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP}
+
+
+@dataclass(slots=True)
+class _Child:
+    """A process that must always run, through all its lives."""
+
+    name: str
+    module: str
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    start_at: float = 0.0
+    failures: int = 0
+    inherited: Sequence[int] = field(default=())
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None
+
+    def spawn(self, start: lifeline.Start, inherited: Sequence[int]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", self.module], stdin=subprocess.PIPE, pass_fds=inherited
+        )
+        self.started_at = time.monotonic()
+        assert self.process.stdin is not None
+        # A child that died already is noticed by its exit, not here.
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(lifeline.encode(start))
+            self.process.stdin.flush()
+
+    def reap(self) -> int | None:
+        """The exit status once the process has ended, else None. Plans the next start."""
+        if self.process is None or (status := self.process.poll()) is None:
+            return None
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process = None
+        now = time.monotonic()
+        young = now - self.started_at < _YOUNG_SECONDS
+        self.failures = self.failures + 1 if young else 0
+        self.start_at = now + _restart_delay_seconds(self.failures)
+        return status
+
+    def send(self, number: int) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+
+
+def _restart_delay_seconds(failures: int) -> float:
+    """Nothing for the first death; then doubling."""
+    if failures < 2:
+        return 0.0
+    return min(_RESTART_DELAY_MIN_SECONDS * 2.0 ** min(failures, 16), _RESTART_DELAY_MAX_SECONDS)
+
+
+def worker_count(config: Config) -> int:
+    return config.server.workers or len(os.sched_getaffinity(0))
+
+
+def readers_max(config: Config) -> int:
+    """Read transactions that may be open at a time: each thread of each worker may have one, and
+    some are for the housekeeper and for commands that run beside the server.
+    """
+    return worker_count(config) * config.server.threads_per_worker + _OTHER_READERS
+
+
+class Supervisor:
+    """Call `run` once, in the main thread. `app` names what makes the application of a worker."""
+
+    def __init__(
+        self, config: Config, listening: socket.socket, lock_descriptor: int, *, app: str = APP
+    ) -> None:
+        self._config = config
+        self._listening = listening
+        self._lock = lock_descriptor
+        self._app = app
+        self._children = [
+            _Child(f"worker-{number}", "dtrfast.server.worker")
+            for number in range(worker_count(config))
+        ]
+        self._children.append(_Child("housekeeper", "dtrfast.jobs"))
+        self._exit_status = 0
+
+    def run(self) -> int:
+        """Serve until a signal asks for an end. Returns the exit status."""
+        previous = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            self._start()
+            self._supervise()
+            self._stop()
+        finally:
+            self._kill()
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+        return self._exit_status
+
+    def _start(self) -> None:
+        for child in self._children:
+            self._spawn(child)
+
+    def _spawn(self, child: _Child) -> None:
+        start = lifeline.Start(
+            name=child.name,
+            config=msgspec.Raw(self._config.encode()),
+            sockets=(self._listening.fileno(),),
+            app=self._app,
+        )
+        child.spawn(start, (self._listening.fileno(), self._lock))
+
+    def _supervise(self) -> None:
+        """Until a signal to stop comes, or a child says that it cannot start."""
+        while True:
+            number = _wait_signal(self._seconds_to_next_start())
+            if number in (signal.SIGTERM, signal.SIGINT):
+                log.info("stopping")
+                return
+            for child in self._children:
+                status = child.reap()
+                if status == lifeline.EXIT_REFUSED:
+                    self._exit_status = 1
+                    return
+                if status is not None:
+                    log.error("%s %s; starting a new one", child.name, _how_it_ended(status))
+            self._restart_due()
+
+    def _seconds_to_next_start(self) -> float | None:
+        waiting = [child.start_at for child in self._children if not child.running]
+        return max(0.0, min(waiting) - time.monotonic()) if waiting else None
+
+    def _restart_due(self) -> None:
+        now = time.monotonic()
+        for child in self._children:
+            if not child.running and child.start_at <= now:
+                self._spawn(child)
+
+    def _stop(self) -> None:
+        """Ask the workers to stop, then the housekeeper, which looks after what they leave.
+
+        A second signal cuts the wait short.
+        """
+        self._listening.close()
+        limit = self._config.server.graceful_stop_seconds + _STOP_MARGIN_SECONDS
+        deadline = time.monotonic() + limit
+        *workers, housekeeper = self._children
+        for group in (workers, [housekeeper]):
+            for child in group:
+                child.send(signal.SIGTERM)
+            while any(child.running for child in group):
+                if (reason := self._wait_stopped(deadline)) is not None:
+                    log.warning("ending all processes: %s", reason)
+                    return
+
+    def _wait_stopped(self, deadline: float) -> str | None:
+        """Wait for the next child to end. A reason when waiting should end instead."""
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            return "they did not stop in time"
+        if _wait_signal(remaining) in (signal.SIGINT, signal.SIGTERM):
+            return "asked to stop a second time"
+        for child in self._children:
+            child.reap()
+        return None
+
+    def _kill(self) -> None:
+        for child in self._children:
+            if child.process is not None:
+                child.process.kill()
+                child.process.wait()
+                child.reap()
+
+
+def _wait_signal(seconds: float | None) -> int | None:
+    """The next signal of ours, or None when `seconds` have passed first."""
+    if seconds is None:
+        return signal.sigwait(_SIGNALS)
+    information = signal.sigtimedwait(_SIGNALS, seconds)
+    return None if information is None else information.si_signo
+
+
+def _how_it_ended(status: int) -> str:
+    if status < 0:
+        return f"was killed by signal {-status} ({signal.strsignal(-status)})"
+    return f"ended with status {status}"
+
+
+def open_listening(config: Config) -> tuple[int, socket.socket]:
+    """Take the data directory's lock, then the address. Raises StartRefused."""
+    descriptor = lock.take_server(config.store.data)
+    try:
+        return descriptor, listener.listen(config.server)
+    except BaseException:
+        os.close(descriptor)
+        raise

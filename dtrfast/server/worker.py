@@ -1,0 +1,101 @@
+"""A worker: one process that answers requests on the shared socket. Run by the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import cast
+
+import uvloop
+from hypercorn.asyncio.run import worker_serve
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.config import Sockets
+from hypercorn.typing import ASGIFramework
+from hypercorn.utils import wrap_app
+
+from dtrfast.config import Config, ServerConfig
+from dtrfast.errors import DtrfastError, StartRefused
+from dtrfast.jobs import lifeline
+from dtrfast.jobs.log import configure
+from dtrfast.server import connection
+from dtrfast.server.asgi import App
+
+log = logging.getLogger("dtrfast.worker")
+
+# Opens what the application needs, and closes it again after the last request.
+AppFactory = Callable[[Config], AbstractContextManager[App]]
+
+_REQUESTS_PER_CONNECTION_MAX = 1 << 31  # there is nothing to gain from closing a busy connection
+
+
+def main() -> int:
+    """Serve until told to stop. Returns the exit status."""
+    start, config = lifeline.receive()
+    configure(config.log, start.name)
+    try:
+        with (
+            load_factory(start.app)(config) as app,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            runner.run(_serve(app, config, start.sockets))
+    except StartRefused as error:
+        log.error("%s", error)
+        return lifeline.EXIT_REFUSED
+    except DtrfastError as error:  # may be over when the supervisor tries again
+        log.error("%s", error)
+        return 1
+    return 0
+
+
+def load_factory(name: str) -> AppFactory:
+    """The function that `module:function` names."""
+    module, _, attribute = name.partition(":")
+    return cast(AppFactory, getattr(importlib.import_module(module), attribute))
+
+
+def hypercorn_config(config: ServerConfig) -> HypercornConfig:
+    """Hypercorn's settings; its defaults close connections early, cut transfers and limit heads."""
+    settings = HypercornConfig()
+    settings.alpn_protocols = ["http/1.1"]
+    settings.backlog = config.backlog
+    settings.errorlog = logging.getLogger("hypercorn.error")
+    settings.graceful_timeout = config.graceful_stop_seconds
+    settings.h11_max_incomplete_size = config.head_size_max
+    settings.include_server_header = False
+    settings.keep_alive_max_requests = _REQUESTS_PER_CONNECTION_MAX
+    settings.keep_alive_timeout = config.keep_alive_seconds
+    return settings
+
+
+async def _serve(app: App, config: Config, descriptors: tuple[int, ...]) -> None:
+    connection.install(config.server.idle_body_seconds)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_reader(lifeline.DESCRIPTOR, _watch_lifeline, loop, stop)
+    lifeline.allow_signals()
+    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    await worker_serve(
+        wrap_app(cast(ASGIFramework, app), 0, "asgi"),
+        hypercorn_config(config.server),
+        sockets=Sockets(secure_sockets=[], insecure_sockets=sockets, quic_sockets=[]),
+        shutdown_trigger=stop.wait,
+    )
+
+
+def _watch_lifeline(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    if not os.read(lifeline.DESCRIPTOR, 1):
+        loop.remove_reader(lifeline.DESCRIPTOR)
+        log.warning("the supervisor is gone: stopping")
+        stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
