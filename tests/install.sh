@@ -4,10 +4,10 @@
 # nothing. Starts no service. Quick when all is there.
 set -eu
 
-# netavark: podman refuses to start without a network backend. crun, runc: OCI runtimes of podman
-# and docker. uidmap is not needed, all runs as root. ca-certificates: debootstrap over https.
+# netavark: podman refuses to start without a network backend. runc: runs containers for docker and
+# podman. debian-archive-keyring: debootstrap checks signatures, and not every host is Debian itself.
 packages="docker.io skopeo podman buildah umoci debootstrap
-    netavark crun runc fuse-overlayfs ca-certificates
+    netavark runc ca-certificates debian-archive-keyring
     qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 
 skip() {

@@ -1,0 +1,86 @@
+"""Docker daemons with roots of their own: two of them are two machines."""
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.e2e.programs import Program, ProgramFailed, find, wait_until
+
+
+@contextmanager
+def running(
+    root: Path, environment: Mapping[str, str], config: Mapping[str, object] | None = None
+) -> Iterator[Program]:
+    """A daemon that keeps all in `root`; gives the docker command line that talks to it."""
+    (root / "daemon.json").write_text(json.dumps(config or {}))
+    dockerd = find("dockerd", environment)
+    address = f"unix://{root / 'docker.sock'}"
+    docker = find("docker", environment).called_with("--host", address)
+    log = root / "dockerd.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [dockerd.path, *_arguments(root, address)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            text=True,
+        )
+    try:
+        _wait_for(docker, process, log)
+        yield docker
+    finally:
+        _stop(process)
+        _unmount(root)
+
+
+def _arguments(root: Path, address: str) -> list[str]:
+    # No network of containers: bridges and firewall rules would outlive the tests. The storage
+    # driver is the daemon's choice: overlay2 where the file system allows it, else vfs.
+    return [
+        f"--data-root={root / 'data'}",
+        f"--exec-root={root / 'exec'}",
+        f"--pidfile={root / 'docker.pid'}",
+        f"--host={address}",
+        f"--config-file={root / 'daemon.json'}",
+        "--iptables=false",
+        "--ip6tables=false",
+        "--bridge=none",
+        "--insecure-registry=127.0.0.0/8",
+    ]
+
+
+def _wait_for(docker: Program, process: subprocess.Popen[str], log: Path) -> None:
+    def answers() -> bool:
+        try:
+            docker.run("version")
+        except ProgramFailed:
+            return False
+        return True
+
+    try:
+        wait_until(answers, process, "answer from dockerd")
+    except ProgramFailed as failure:
+        raise ProgramFailed(f"dockerd {failure}\n{log.read_text()}") from None
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """End the daemon; its containerd has asked the kernel to die with it."""
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _unmount(root: Path) -> None:
+    """Detach what a container that did not end well left mounted, innermost first."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    mounts = [line.split()[4] for line in lines]
+    for mount in sorted(mounts, reverse=True):
+        if Path(mount).is_relative_to(root):
+            subprocess.run(["umount", "--lazy", mount], check=True)

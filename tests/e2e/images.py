@@ -1,0 +1,91 @@
+"""Images that the tests push: a real Debian, and small ones of a few layers."""
+
+import io
+import os
+import random
+import re
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.e2e.programs import CACHE, Program, find, require_root
+
+SUITE = "bookworm"
+_MIRROR_DEFAULT = "http://deb.debian.org/debian"
+
+
+def debian_rootfs(environment: Mapping[str, str]) -> Path:
+    """A tar file of a minimal Debian, kept between runs; takes 40 s the first time."""
+    path = CACHE / f"debian-{SUITE}.tar"
+    if path.exists():
+        return path
+    require_root("debootstrap makes device nodes")
+    debootstrap = find("debootstrap", environment)
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="dtrfast-rootfs-") as folder:
+        debootstrap.run("--variant=minbase", SUITE, folder, _mirror(), seconds=600)
+        _pack(Path(folder), path)
+    return path
+
+
+def build(
+    buildah: Program, name: str, layers: Sequence[Mapping[str, bytes]], *, architecture: str = ""
+) -> None:
+    """Build an image with one layer for each mapping of file names to contents."""
+    base = "scratch"
+    options = [f"--arch={architecture}"] if architecture else []
+    for files in layers:
+        container = buildah.run("from", "--pull-never", *options, base)
+        with tempfile.TemporaryDirectory(prefix="dtrfast-layer-") as folder:
+            for file, content in files.items():
+                Path(folder, file).write_bytes(content)
+            buildah.run("copy", "--quiet", container, folder, "/")
+        buildah.run("config", "--author=dtrfast", *options, container)
+        base = buildah.run("commit", "--quiet", "--rm", container, name)
+
+
+def noise(size: int, seed: int) -> bytes:
+    """Bytes that do not compress, the same ones for the same seed."""
+    return random.Random(seed).randbytes(size)
+
+
+def layer_of(files: Mapping[str, bytes], path: Path) -> Path:
+    """Write a tar file with these files to `path`."""
+    with tarfile.open(path, "w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def _pack(rootfs: Path, path: Path) -> None:
+    """Pack so that no other run ever sees half a file."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as partial:
+        tar = ["tar", "--create", "--numeric-owner", f"--directory={rootfs}", "."]
+        subprocess.run(tar, stdout=partial, check=True)
+    os.rename(partial.name, path)
+
+
+def _mirror() -> str:
+    """The mirror of this machine for the suite, if it has one, so caches and proxies are used."""
+    folder = Path("/etc/apt")
+    sources = [*folder.glob("sources.list"), *sorted(folder.glob("sources.list.d/*"))]
+    for path in sources:
+        for stanza in re.split(r"\n\s*\n", path.read_text()):
+            uri = _uri_of(stanza)
+            if uri:
+                return uri
+    return _MIRROR_DEFAULT
+
+
+def _uri_of(stanza: str) -> str | None:
+    """The address in a stanza of either format that lists the suite itself, not its updates."""
+    suites = re.search(r"^Suites:(.*)$", stanza, re.MULTILINE)
+    uris = re.search(r"^URIs:\s*(\S+)", stanza, re.MULTILINE)
+    if suites and uris and SUITE in suites[1].split():
+        return uris[1]
+    line = re.search(rf"^deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+{SUITE}\s", stanza, re.MULTILINE)
+    return line[1] if line else None

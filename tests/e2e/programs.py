@@ -1,0 +1,148 @@
+"""Programs of others that the tests run: where they are, and how a call of one ends.
+
+Every program runs with a home folder of its own, so neither the configuration of the user nor an
+earlier run can change a result.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+CACHE = PROJECT / ".cache"
+
+_GO_CLIENTS = ("crane", "oras", "regctl", "helm", "cosign")
+_FOLDERS = (str(CACHE / "clients" / "bin"), os.environ.get("PATH", ""), "/usr/sbin", "/sbin")
+
+# Podman asks for more open files than the machine may let even root have, and then starts nothing.
+_CONTAINERS_CONF = """\
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+[engine]
+cgroup_manager = "cgroupfs"
+runtime = "runc"
+events_logger = "file"
+[network]
+network_backend = "netavark"
+"""
+
+
+class ProgramFailed(Exception):
+    """A program ended with an error; the message has all it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """An executable with the arguments and the environment that each of its calls gets."""
+
+    path: str
+    environment: Mapping[str, str]
+    arguments: tuple[str, ...] = ()
+    folder: Path | None = None
+
+    def called_with(self, *arguments: str) -> Self:
+        """The same program with more arguments in front of those of a call."""
+        return replace(self, arguments=self.arguments + arguments)
+
+    def in_folder(self, folder: Path) -> Self:
+        """The same program, working in that folder."""
+        return replace(self, folder=folder)
+
+    def with_environment(self, **variables: str) -> Self:
+        """The same program with more variables in its environment."""
+        return replace(self, environment={**self.environment, **variables})
+
+    def run(self, *arguments: str | Path, seconds: float = 120, text: str = "") -> str:
+        """Run to the end and give what it wrote to stdout; raise when it fails."""
+        done = subprocess.run(
+            self._command(arguments),
+            cwd=self.folder,
+            env=self.environment,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        if done.returncode:
+            raise ProgramFailed(_account(done))
+        return done.stdout.strip()
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """Start and return at once; stdout and stderr come together. The caller ends it."""
+        return subprocess.Popen(
+            self._command(arguments),
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def _command(self, arguments: tuple[str | Path, ...]) -> list[str]:
+        return [self.path, *self.arguments, *map(str, arguments)]
+
+
+def find(name: str, environment: Mapping[str, str]) -> Program:
+    """The program of that name; skips the test and says how to get it when there is none."""
+    path = shutil.which(name, path=os.pathsep.join(_FOLDERS))
+    if path is None:
+        recipe = f"clients/install_go.sh '' {name}" if name in _GO_CLIENTS else "install.sh"
+        pytest.skip(f"no {name}: get it with tests/{recipe}")
+    return Program(path, environment)
+
+
+def require_root(why: str) -> None:
+    """Skip the test when this is not root."""
+    if os.geteuid() != 0:
+        pytest.skip(f"not root: {why}; run the tests as root")
+
+
+def make_environment(home: Path) -> dict[str, str]:
+    """Environment of all programs: `home` holds every file they keep or read by themselves."""
+    config = home / "containers.conf"
+    config.write_text(_CONTAINERS_CONF)
+    credentials = home / "auth.json"
+    credentials.write_text("{}")
+    kept = ("PATH", "TMPDIR", "LANG")
+    return {name: os.environ[name] for name in kept if name in os.environ} | {
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "XDG_CONFIG_HOME": str(home / "config"),
+        "XDG_DATA_HOME": str(home / "data"),
+        "DOCKER_CONFIG": str(home / "docker"),
+        "REGISTRY_AUTH_FILE": str(credentials),
+        "CONTAINERS_CONF": str(config),
+        "BUILDAH_ISOLATION": "chroot",
+    }
+
+
+def wait_until(
+    ready: Callable[[], bool], process: subprocess.Popen[str], what: str, seconds: float = 30
+) -> None:
+    """Return as soon as `ready` says so; fail when the process ends first or time is up.
+
+    Between two looks it waits for the end of the process, which is the other event to expect.
+    """
+    tick_seconds = 0.02
+    for _ in range(int(seconds / tick_seconds)):
+        if ready():
+            return
+        try:
+            code = process.wait(tick_seconds)
+        except subprocess.TimeoutExpired:
+            continue
+        raise ProgramFailed(f"ended with {code} before {what}")
+    raise ProgramFailed(f"no {what} in {seconds} seconds")
+
+
+def _account(done: subprocess.CompletedProcess[str]) -> str:
+    command = " ".join(done.args)
+    return f"{command}\nended with {done.returncode}\n{done.stdout}{done.stderr}"

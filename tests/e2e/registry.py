@@ -1,0 +1,132 @@
+"""The server under test: a `dtrfast serve` on a port of its own with an empty data folder."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from tests.e2e.programs import PROJECT, ProgramFailed, wait_until
+
+WORKER_COUNT = 2
+READY_PATH = "/readyz"
+
+
+def command(data: Path, port: int) -> list[str]:
+    """The command line that starts the server."""
+    serve = [sys.executable, "-m", "dtrfast", "serve", "--data", str(data)]
+    return [*serve, "--bind", f"127.0.0.1:{port}", "--workers", str(WORKER_COUNT), "--auth", "none"]
+
+
+class Registry:
+    """A running registry, its processes, its log and its data."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start in `folder`; returns once it answers requests."""
+        self.data = folder / "data"
+        self.data.mkdir()
+        self._log = folder / "registry.log"
+        self.port = _free_port()
+        self.host = f"127.0.0.1:{self.port}"
+        self.url = f"http://{self.host}"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command(self.data, self.port),
+                cwd=PROJECT,
+                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                text=True,
+            )
+        try:
+            wait_until(self._is_ready, self.process, f"answer from {self.url}{READY_PATH}")
+        except ProgramFailed as failure:
+            self.stop()
+            raise ProgramFailed(f"registry {failure}\n{self.log()}") from None
+
+    def stop(self) -> None:
+        """Ask the supervisor to end; whatever of its session is left after that is killed."""
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        _kill_group(self.process.pid)
+        self.process.wait()
+
+    def log(self, offset: int = 0) -> str:
+        """What the server printed from that byte on."""
+        with self._log.open("rb") as log:
+            log.seek(offset)
+            return log.read().decode(errors="replace")
+
+    def log_size(self) -> int:
+        """Bytes printed so far."""
+        return self._log.stat().st_size
+
+    def disk_usage(self) -> int:
+        """Bytes that the data folder occupies, as `du` counts them."""
+        total = 0
+        for folder, _, files in os.walk(self.data):
+            for name in files:
+                try:
+                    total += os.lstat(os.path.join(folder, name)).st_blocks * 512
+                except FileNotFoundError:
+                    continue  # a file of an upload, committed between walk and stat
+        return total
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that accept connections, without the supervisor."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [child for child in children if self._listens(child)]
+
+    def _listens(self, process: psutil.Process) -> bool:
+        try:
+            connections = process.net_connections("tcp4")
+        except psutil.NoSuchProcess:
+            return False
+        return any(
+            c.status == psutil.CONN_LISTEN and c.laddr.port == self.port for c in connections
+        )
+
+    def _is_ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", READY_PATH)
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Registry]:
+    """A registry that ends with the block."""
+    registry = Registry(folder)
+    try:
+        yield registry
+    finally:
+        registry.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _kill_group(leader: int) -> None:
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # all of them ended by themselves
