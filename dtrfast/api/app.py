@@ -1,0 +1,39 @@
+"""The application: assembly only."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dtrfast.api import health
+from dtrfast.api.boundary import Boundary
+from dtrfast.api.errors import error_response, missing_page_response
+from dtrfast.api.types import Context, Hop
+from dtrfast.api.v1 import search
+from dtrfast.api.v2.router import V2
+from dtrfast.config import Config
+from dtrfast.errors import Unsupported
+from dtrfast.registry.registry import Registry
+
+
+def create_app(registry: Registry, hop: Hop, config: Config) -> Starlette:
+    """Everything that is served, for any ASGI server. The caller owns what it passes in."""
+    context = Context(registry, hop, config)
+    app = Starlette(
+        routes=[V2(context), *search.routes(context), *health.routes(context)],
+        middleware=[Middleware(Boundary)],
+        exception_handlers={HTTPException: _http_exception},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _http_exception(request: Request, error: Exception) -> Response:
+    """What the framework's own routes refuse: an unknown path, or a method they do not have."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        return error_response(Unsupported(f"{request.method} is not possible here"), error.headers)
+    return missing_page_response()

@@ -1,0 +1,126 @@
+"""The outermost layer: headers of every answer, exceptions to answers, and bodies nobody read.
+
+A server that sees an answer before the end of the request's body closes the connection at once, and
+a client in the middle of sending then reports a broken pipe in place of our answer. So what is left
+of a body is read first, up to a bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dtrfast.api.errors import (
+    ClientGone,
+    ClientIdle,
+    answer_to,
+    error_response,
+    idle_response,
+    unexpected_response,
+)
+from dtrfast.errors import DtrfastError
+
+_DRAIN_BYTES_MAX = 1 << 20
+_DRAIN_SECONDS_MAX = 1.0
+
+_logger = logging.getLogger("dtrfast.api")
+
+
+class Boundary:
+    """Middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await _Exchange(scope, receive, send).run(self.app)
+        else:
+            await self.app(scope, receive, send)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._unread = _announces_body(scope)
+        self._started = False
+
+    async def run(self, app: ASGIApp) -> None:
+        try:
+            await app(self._scope, self.receive, self.send)
+        except ClientGone:
+            _logger.debug("%s was left by its client", self._name())
+        except Exception as error:
+            if self._started:
+                # Ending cleanly would make a part look like the whole: the server has to cut.
+                _logger.error("the answer to %s is cut: %s", self._name(), error)
+                raise
+            await self._answer(error)
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            self._unread = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._started = True
+            headers = MutableHeaders(raw=message.setdefault("headers", []))
+            headers["docker-distribution-api-version"] = "registry/2.0"
+            headers["x-content-type-options"] = "nosniff"
+            await self._finish_body(headers)
+            message["headers"] = headers.raw
+        elif self._scope["method"] == "HEAD":
+            message = {**message, "body": b""}
+        await self._send(message)
+
+    async def _answer(self, error: Exception) -> None:
+        if isinstance(error, DtrfastError):
+            if answer_to(error).status == 500:
+                _logger.error("%s failed: %s", self._name(), error, exc_info=error)
+            response = error_response(error)
+        elif isinstance(error, ClientIdle):
+            self._unread = False  # it had its time
+            response = idle_response()
+        else:
+            _logger.error("%s failed", self._name(), exc_info=error)
+            response = unexpected_response()
+        await response(self._scope, self.receive, self.send)
+
+    async def _finish_body(self, headers: MutableHeaders) -> None:
+        """Read what is left of the request's body; say so when that is too much."""
+        if not self._unread:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS_MAX):
+                await self._drain()
+        if self._unread and self._scope["http_version"].startswith("1"):
+            headers["connection"] = "close"
+
+    async def _drain(self) -> None:
+        left = _DRAIN_BYTES_MAX
+        while self._unread and left > 0:
+            message = await self.receive()
+            left -= len(message.get("body", b""))
+
+    def _name(self) -> str:
+        return f"{self._scope['method']} {self._scope['path']!r}"
+
+
+def _announces_body(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    if "transfer-encoding" in headers:
+        return True
+    if "content-length" in headers:
+        return headers["content-length"] != "0"
+    # HTTP/2 needs neither header for a body.
+    return not scope["http_version"].startswith("1") and scope["method"] in {"POST", "PUT", "PATCH"}

@@ -1,0 +1,131 @@
+"""Errors on the wire: one table from exception to code and status, and the only place that builds
+an error body (distribution specification, "Error Codes").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+from starlette.responses import Response
+
+from dtrfast import errors
+from dtrfast.errors import DtrfastError, ManifestBlobUnknown, RangeInvalid, Unavailable
+from dtrfast.oci.ranges import unsatisfied_range
+
+
+class ClientGone(Exception):
+    """The client closed its connection: nobody is left to answer."""
+
+
+class ClientIdle(Exception):
+    """The client stopped sending in the middle of a body."""
+
+
+class Answer(NamedTuple):
+    """How an exception is told to the client."""
+
+    code: str
+    status: int
+
+
+# Docker's retries hang on the code: DENIED, UNSUPPORTED and NAME_UNKNOWN stop them, UNAVAILABLE
+# does not. Every class of the tree has a row; a test enumerates them.
+TABLE: Mapping[type[DtrfastError], Answer] = {
+    DtrfastError: Answer("UNKNOWN", 500),
+    errors.NotFound: Answer("NAME_UNKNOWN", 404),
+    errors.BlobUnknown: Answer("BLOB_UNKNOWN", 404),
+    errors.ManifestUnknown: Answer("MANIFEST_UNKNOWN", 404),
+    errors.RepositoryUnknown: Answer("NAME_UNKNOWN", 404),
+    errors.UploadUnknown: Answer("BLOB_UPLOAD_UNKNOWN", 404),
+    errors.Invalid: Answer("UNSUPPORTED", 400),
+    errors.NameInvalid: Answer("NAME_INVALID", 400),
+    errors.TagInvalid: Answer("TAG_INVALID", 400),
+    errors.DigestInvalid: Answer("DIGEST_INVALID", 400),
+    errors.SizeInvalid: Answer("SIZE_INVALID", 400),
+    errors.PageInvalid: Answer("PAGINATION_NUMBER_INVALID", 400),
+    errors.QueryTooLong: Answer("TAG_INVALID", 414),
+    errors.ManifestInvalid: Answer("MANIFEST_INVALID", 400),
+    errors.ManifestBlobUnknown: Answer("MANIFEST_BLOB_UNKNOWN", 400),
+    errors.RangeInvalid: Answer("RANGE_INVALID", 416),
+    errors.TooLarge: Answer("MANIFEST_INVALID", 413),  # blobs have no limit
+    errors.Unsupported: Answer("UNSUPPORTED", 405),
+    errors.Unavailable: Answer("UNAVAILABLE", 503),
+    errors.UploadBusy: Answer("UNAVAILABLE", 503),
+    errors.Overloaded: Answer("UNAVAILABLE", 503),
+    errors.StorageFull: Answer("DENIED", 507),
+    errors.StorageFailed: Answer("UNKNOWN", 500),
+    errors.Corrupt: Answer("UNKNOWN", 500),
+    # These stop the program before it listens; they have a row so that the table is total.
+    errors.StartRefused: Answer("UNKNOWN", 500),
+    errors.ConfigInvalid: Answer("UNKNOWN", 500),
+    errors.DataDirectoryLocked: Answer("UNKNOWN", 500),
+    errors.FormatUnknown: Answer("UNKNOWN", 500),
+    errors.FileSystemUnsupported: Answer("UNKNOWN", 500),
+}
+
+_RETRY_SECONDS = "1"
+
+
+class _Entry(msgspec.Struct):
+    code: str
+    message: str
+    detail: object = None
+
+
+class _Body(msgspec.Struct):
+    errors: list[_Entry]
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def answer_to(error: DtrfastError) -> Answer:
+    """The row of the nearest class."""
+    return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
+
+
+def error_response(error: DtrfastError, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer to an exception, with `headers` besides its own."""
+    code, status = answer_to(error)
+    entries = list(_entries(error, code))
+    return _response(entries, status, {**_headers(error), **(headers or {})})
+
+
+def unexpected_response() -> Response:
+    """The answer to a bug: nothing of it is shown."""
+    message = "something went wrong inside the registry; its log says what"
+    return _response([_Entry("UNKNOWN", message)], 500, {})
+
+
+def idle_response() -> Response:
+    """The answer to a client that stopped in the middle of its body."""
+    message = "the request stopped arriving; what came is kept if it was an upload"
+    return _response([_Entry("UNAVAILABLE", message)], 408, {"connection": "close"})
+
+
+def missing_page_response() -> Response:
+    """The answer where there is nothing at all."""
+    return _response([_Entry("NAME_UNKNOWN", "there is nothing at this address")], 404, {})
+
+
+def _entries(error: DtrfastError, code: str) -> Iterator[_Entry]:
+    if isinstance(error, ManifestBlobUnknown):
+        for digest in error.digests:
+            yield _Entry(code, error.message, digest)
+    else:
+        yield _Entry(code, error.message, error.detail)
+
+
+def _headers(error: DtrfastError) -> dict[str, str]:
+    if isinstance(error, Unavailable):
+        return {"retry-after": _RETRY_SECONDS}
+    if isinstance(error, RangeInvalid) and error.size is not None:
+        return {"content-range": unsatisfied_range(error.size)}
+    return {}
+
+
+def _response(entries: list[_Entry], status: int, headers: Mapping[str, str]) -> Response:
+    body = _encoder.encode(_Body(entries))
+    return Response(body, status, {**headers, "content-type": "application/json"})

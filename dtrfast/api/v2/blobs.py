@@ -1,0 +1,128 @@
+"""end-2 and end-10: blobs on their way out."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from dtrfast.api.v2.call import Call
+from dtrfast.api.v2.conditions import CACHE_FOREVER, entity_tag, is_known, range_holds
+from dtrfast.api.v2.download import DownloadResponse, Part, Source
+from dtrfast.errors import Invalid, QueryTooLong
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.media_types import OCTET_STREAM
+from dtrfast.oci.names import RepositoryName
+from dtrfast.oci.ranges import Range, frame_multipart, parse_range
+from dtrfast.store.blobs import BlobStat
+
+# Ranges may overlap; together they may not multiply a blob into a flood of bytes.
+_RANGES_BYTES_FACTOR = 2
+
+
+async def get(call: Call) -> ASGIApp:
+    """GET and HEAD."""
+    digest = Digest.parse(call.reference)
+    headers = _headers(digest)
+    known = is_known(call, digest)
+    if call.is_head or known:
+        stat = await call.run(call.registry.blobs.stat, call.name, digest)
+        if known:
+            return _not_modified(headers)
+        return Response(headers={**headers, "content-length": str(stat.size)})
+    wanted = call.headers.get("range") if range_holds(call, digest) else None
+    opened = await call.run(_open, call, call.name, digest, wanted)
+    plan = opened.plan
+    return DownloadResponse(
+        call.context.hop, plan.status, {**headers, **plan.headers}, opened.source, opened.first
+    )
+
+
+async def delete(call: Call) -> ASGIApp:
+    await call.run(call.registry.blobs.delete, call.name, Digest.parse(call.reference))
+    return Response(status_code=202, headers={"content-length": "0"})
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to send: decided before anything is opened."""
+
+    status: int
+    headers: dict[str, str]
+    parts: tuple[Part, ...]
+    tail: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    plan: Plan
+    source: Source
+    first: bytes
+
+
+def plan_answer(stat: BlobStat, wanted: str | None) -> Plan:
+    """What a `Range` header asks of a blob. Raises `RangeInvalid`, `Invalid`."""
+    ranges = None if wanted is None else _parse_ranges(wanted, stat.size)
+    if ranges is None:
+        return Plan(200, {"content-length": str(stat.size)}, (Part(b"", 0, stat.size),))
+    if len(ranges) == 1:
+        return _plan_range(ranges[0], stat.size)
+    return _plan_multipart(ranges, stat.size)
+
+
+def _parse_ranges(wanted: str, size: int) -> list[Range] | None:
+    try:
+        ranges = parse_range(wanted, size)
+    except QueryTooLong as error:
+        # podman and stargz halve their list on 400, and on nothing else.
+        raise Invalid(error.message) from error
+    if ranges is not None and sum(r.length for r in ranges) > size * _RANGES_BYTES_FACTOR:
+        raise Invalid("the ranges overlap too much: ask for fewer in each request")
+    return ranges
+
+
+def _plan_range(part: Range, size: int) -> Plan:
+    headers = {"content-length": str(part.length), "content-range": part.content_range(size)}
+    return Plan(206, headers, (Part(b"", part.start, part.length),))
+
+
+def _plan_multipart(ranges: list[Range], size: int) -> Plan:
+    frame = frame_multipart(ranges, size, secrets.token_hex(16))
+    headers = {"content-length": str(frame.length), "content-type": frame.content_type}
+    parts = (Part(h, r.start, r.length) for h, r in zip(frame.heads, ranges, strict=True))
+    return Plan(206, headers, tuple(parts), frame.tail)
+
+
+def _open(call: Call, name: RepositoryName, digest: Digest, wanted: str | None) -> _Opened:
+    """Plan the answer and read its first piece, so that what fails early fails with a status."""
+    blobs = call.registry.blobs
+    if wanted is None:
+        reader = blobs.open_range(name, digest)
+        plan = plan_answer(reader.stat, None)
+        source = Source(lambda offset, length: reader, plan.parts)
+    else:
+        plan = plan_answer(blobs.stat(name, digest), wanted)
+        source = Source(partial(blobs.open_range, name, digest), plan.parts, plan.tail)
+    try:
+        return _Opened(plan, source, source.read())
+    except BaseException:
+        source.close()
+        raise
+
+
+def _headers(digest: Digest) -> dict[str, str]:
+    return {
+        "content-type": OCTET_STREAM,
+        "docker-content-digest": str(digest),
+        "etag": entity_tag(digest),
+        "cache-control": CACHE_FOREVER,
+        "accept-ranges": "bytes",
+    }
+
+
+def _not_modified(headers: dict[str, str]) -> Response:
+    del headers["content-type"]
+    return Response(status_code=304, headers=headers)

@@ -1,0 +1,17 @@
+"""Docker's list of repositories."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp
+
+from dtrfast.api.v2.call import Call
+from dtrfast.api.v2.pages import page_count, page_response
+
+_COUNT_DEFAULT = 100  # the reference server's
+
+
+async def get(call: Call) -> ASGIApp:
+    count = page_count(call, _COUNT_DEFAULT)
+    page = await call.run(call.registry.catalog.page, count, call.query.get("last", ""))
+    path = call.scope.get("root_path", "") + "/v2/_catalog"
+    return page_response(path, page, count, {"repositories": page.entries})

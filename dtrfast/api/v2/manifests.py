@@ -1,0 +1,106 @@
+"""end-3, 7 and 9: manifests by tag or digest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from dtrfast.api.v2.body import read_whole
+from dtrfast.api.v2.call import Call
+from dtrfast.api.v2.conditions import CACHE_FOREVER, entity_tag, is_known
+from dtrfast.errors import DigestInvalid, ManifestUnknown, QueryTooLong, TagInvalid
+from dtrfast.oci.digests import Digest, Reference, parse_reference
+from dtrfast.oci.media_types import OCI_ARTIFACT_MANIFEST
+from dtrfast.oci.names import Tag
+from dtrfast.registry.manifests import Put
+
+TAGS_MAX = 100
+_WARNINGS_BYTES_MAX = 4096
+
+
+async def get(call: Call) -> ASGIApp:
+    """GET and HEAD."""
+    reference = _known_reference(call)
+    found = await call.run(call.registry.manifests.get, call.name, reference)
+    headers = {
+        "docker-content-digest": str(found.digest),
+        "etag": entity_tag(found.digest),
+        "cache-control": CACHE_FOREVER if isinstance(reference, Digest) else "no-cache",
+    }
+    if is_known(call, found.digest):
+        return Response(status_code=304, headers=headers)
+    return Response(found.body, headers={**headers, "content-type": found.media_type})
+
+
+async def put(call: Call) -> ASGIApp:
+    name, reference = call.name, parse_reference(call.reference)
+    extra_tags = _extra_tags(call) if isinstance(reference, Digest) else ()
+    body = await read_whole(call, call.context.config.registry.manifest_size_max)
+    store = partial(call.registry.manifests.put, name, reference, body, extra_tags=extra_tags)
+    done, warnings = await call.run(_store, call, store)
+    response = Response(status_code=201, headers=_put_headers(call, done))
+    for tag in extra_tags:
+        response.headers.append("oci-tag", tag.text)
+    _add_warnings(response.headers, warnings)
+    return response
+
+
+async def delete(call: Call) -> ASGIApp:
+    name, reference, author = call.name, _known_reference(call), call.registry.author()
+    if isinstance(reference, Tag):
+        await call.run(call.registry.tags.delete, name, reference, author)
+    else:
+        await call.run(call.registry.manifests.delete, name, reference, author)
+    return Response(status_code=202, headers={"content-length": "0"})
+
+
+def _known_reference(call: Call) -> Reference:
+    """What cannot be a reference cannot be there either: clients expect 404 for both."""
+    try:
+        return parse_reference(call.reference)
+    except (TagInvalid, DigestInvalid) as error:
+        raise ManifestUnknown(error.message, detail=call.reference) from error
+
+
+def _extra_tags(call: Call) -> tuple[Tag, ...]:
+    texts = call.query.getlist("tag")
+    if len(texts) > TAGS_MAX:
+        raise QueryTooLong(
+            f"a manifest is pushed with at most {TAGS_MAX} tags: push the rest after"
+        )
+    return tuple(dict.fromkeys(Tag.parse(text) for text in texts))
+
+
+def _put_headers(call: Call, done: Put) -> dict[str, str]:
+    headers = {
+        "location": call.path("manifests", str(done.digest)),
+        "docker-content-digest": str(done.digest),
+        "content-length": "0",
+    }
+    if done.subject is not None:
+        headers["oci-subject"] = str(done.subject)
+    return headers
+
+
+def _store(call: Call, store: Callable[..., Put]) -> tuple[Put, list[str]]:
+    """Store the manifest, and say what its pusher should know."""
+    content_type = call.headers.get("content-type")
+    done = store(content_type=content_type, author=call.registry.author())
+    warnings = call.registry.warnings()
+    if done.media_type == OCI_ARTIFACT_MANIFEST:
+        warnings.append(f"{OCI_ARTIFACT_MANIFEST} was withdrawn from OCI: use an image manifest")
+    return done, warnings
+
+
+def _add_warnings(headers: MutableHeaders, warnings: list[str]) -> None:
+    """podman reads exactly this form, and no more than 4 KiB of it."""
+    left = _WARNINGS_BYTES_MAX
+    for text in warnings:
+        value = '299 - "{}"'.format(text.replace("\\", "\\\\").replace('"', '\\"'))
+        left -= len(value)
+        if left >= 0:
+            headers.append("warning", value)

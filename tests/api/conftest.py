@@ -1,0 +1,93 @@
+"""A registry over each implementation of the seams, and a client for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from dtrfast.api.app import create_app
+from dtrfast.config import Config, RegistryConfig, ServerConfig, StoreConfig
+from dtrfast.index.engine import Engine
+from dtrfast.registry.registry import Registry
+from dtrfast.store.blobs import BlobStore
+from dtrfast.store.store import Store
+from tests.fakes.blobs import MemoryBlobs
+from tests.fakes.client import Client
+from tests.fakes.clock import Clock
+from tests.fakes.engine import MemoryEngine
+from tests.fakes.hop import ThreadHop
+
+
+@dataclass
+class Backend:
+    """An index and blobs."""
+
+    engine: Engine
+    blobs: BlobStore
+
+
+@dataclass
+class World:
+    """A registry whose surroundings a test may change."""
+
+    backend: Backend
+    clock: Clock
+    hop: ThreadHop
+    runner: asyncio.Runner
+    data: Path
+    fullness: float = 0.5
+    clients: list[Client] = field(default_factory=list)
+
+    def client(
+        self, registry: RegistryConfig | None = None, server: ServerConfig | None = None
+    ) -> Client:
+        config = Config(store=StoreConfig(data=self.data))
+        config = replace(
+            config, registry=registry or RegistryConfig(), server=server or ServerConfig()
+        )
+        domain = Registry(
+            self.backend.engine,
+            self.backend.blobs,
+            config,
+            clock=self.clock,
+            fullness=lambda: self.fullness,
+        )
+        client = Client(create_app(domain, self.hop, config), self.runner)
+        self.clients.append(client)
+        return client
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["fake", "real"])
+def backend(request: pytest.FixtureRequest, clock: Clock, tmp_path: Path) -> Iterator[Backend]:
+    if request.param == "fake":
+        engine = MemoryEngine()
+        yield Backend(engine, MemoryBlobs(engine, clock))
+        return
+    store = Store.open(tmp_path / "data", StoreConfig(), clock=clock)
+    yield Backend(store.engine, store.blobs)
+    store.close()
+
+
+@pytest.fixture
+def world(backend: Backend, clock: Clock, tmp_path: Path) -> Iterator[World]:
+    hop = ThreadHop()
+    with asyncio.Runner() as runner:
+        world = World(backend, clock, hop, runner, tmp_path)
+        yield world
+        for client in world.clients:
+            client.close()
+    hop.close()
+
+
+@pytest.fixture
+def client(world: World) -> Client:
+    return world.client()
