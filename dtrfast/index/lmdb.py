@@ -167,7 +167,7 @@ class _Job(Generic[T]):
 
 
 class _Transaction:
-    """`WriteTransaction` over one of LMDB's; the engine hands it out as a reader where it is one."""
+    """`WriteTransaction` over one of LMDB's; handed out as a reader where it is one."""
 
     __slots__ = ("_databases", "_transaction", "puts")
 

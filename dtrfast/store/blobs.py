@@ -22,7 +22,7 @@ RepositoryId = NewType("RepositoryId", int)
 
 @dataclass(frozen=True, slots=True)
 class BlobStat:
-    """A blob in a repository. `size` is its length in bytes as pushed, not what it takes on disk."""
+    """A blob in a repository. `size` is its bytes as pushed, not what it takes on disk."""
 
     digest: Digest
     size: int
@@ -107,7 +107,7 @@ class Upload(Protocol):
         ...
 
     def release(self) -> None:
-        """Save and let go, so that any worker may resume. Idempotent; no-op after commit or cancel."""
+        """Save and let go: any worker may resume. Idempotent; nothing after commit or cancel."""
         ...
 
     def cancel(self) -> None:
@@ -131,7 +131,7 @@ class BlobStore(Protocol):
         ...
 
     def begin_upload(self, name: str, *, algorithm: str = "sha256") -> Upload:
-        """A new, empty upload. `algorithm` names the digest that the client announced, if it did."""
+        """A new, empty upload. `algorithm` is that of the digest which the client announced."""
         ...
 
     def resume(self, name: str, upload_id: str) -> Upload:
@@ -164,7 +164,7 @@ class BlobStore(Protocol):
         ...
 
     def unlink(self, repository: RepositoryId, digest: Digest) -> None:
-        """Delete the blob from the repository at once, whoever refers to it. Raises `BlobUnknown`."""
+        """Delete the blob from the repository, whoever refers to it. Raises `BlobUnknown`."""
         ...
 
     def repositories_of(self, digest: Digest, limit: int) -> list[RepositoryId]:

@@ -177,7 +177,7 @@ class _Record:
         return replace(part, is_new=False)
 
     def places(self, offset: int) -> dict[int, Part]:
-        """The parts by chunk id, with their offsets in a pack where the record begins at `offset`."""
+        """The parts by chunk id, placed in a pack where the record begins at `offset`."""
         offset += packs.record_size(len(self._parts))
         places = {}
         for part in self._parts:

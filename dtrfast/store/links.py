@@ -111,7 +111,7 @@ def add_references(
     manifest: Digest,
     digests: Iterable[Digest],
 ) -> None:
-    """Note that `manifest` refers to the blobs; they need not be there (a manifest may come first)."""
+    """Note that `manifest` refers to the blobs, which need not be there yet."""
     for digest in dict.fromkeys(digests):
         transaction.put(REFERENCES, link_key(repository, digest) + manifest.key(), b"")
 

@@ -51,7 +51,7 @@ def reclaim_links(context: Context) -> int:
 
 
 def _reclaim_link(transaction: WriteTransaction, key: bytes, now: int, grace: int) -> bool:
-    """Settle one row of the list: the link goes, unless something refers to it or it was renewed."""
+    """Settle one row of the list: the link goes unless it is referred to or was renewed."""
     transaction.delete(LINKS_UNREFERENCED, key)
     repository = RepositoryId(number_of(key[NUMBER_SIZE:]))
     digest = Digest.from_key(key[2 * NUMBER_SIZE :])

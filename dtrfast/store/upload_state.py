@@ -95,7 +95,7 @@ class StateFile:
 
     @classmethod
     def open(cls, path: Path, wait_seconds: float = _LOCK_SECONDS_MAX) -> Self:
-        """An existing one, locked. Raises `UploadUnknown`, or `UploadBusy` when somebody keeps it."""
+        """An existing one, locked. Raises `UploadUnknown`, or `UploadBusy` while it is held."""
         try:
             descriptor = disk.open_existing(path, write=True)
         except FileNotFoundError:

@@ -387,7 +387,7 @@ def begin(context: Context, name: str, algorithm: str) -> LocalUpload:
 
 
 def resume(context: Context, name: str, file_id: bytes) -> LocalUpload:
-    """The upload, held. Raises `UploadUnknown` also for one of another repository or another boot."""
+    """The upload, held. Raises `UploadUnknown`, also for another repository's or boot's."""
     state_file = StateFile.open(context.layout.upload(file_id, "state"))
     state = state_file.read()
     if state is None or state.name != name or state.boot_id != context.boot_id:

@@ -1,0 +1,77 @@
+"""A data directory is made once, and one that is not ours is refused."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+
+import pytest
+
+from dtrfast.errors import FileSystemUnsupported, FormatUnknown
+from dtrfast.store import layout as layouts
+from dtrfast.store.layout import Layout, prepare
+
+
+def test_a_store_keeps_its_identity(tmp_path: Path) -> None:
+    first = prepare(Layout(tmp_path / "a" / "b"))
+    assert prepare(Layout(tmp_path / "a" / "b")) == first
+    assert prepare(Layout(tmp_path / "c")) != first
+
+
+def test_a_half_made_store_is_made_anew(tmp_path: Path) -> None:
+    prepare(Layout(tmp_path))
+    (tmp_path / "format").unlink()
+    assert isinstance(prepare(Layout(tmp_path)), uuid.UUID)
+
+
+def test_a_directory_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(FormatUnknown, match=r"thesis\.tex.*empty directory"):
+        prepare(Layout(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 2},
+        {"features": {"compatible": [], "read_only_compatible": [], "incompatible": ["x"]}},
+    ],
+)
+def test_a_newer_format_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    prepare(Layout(tmp_path))
+    path = tmp_path / "format"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(FormatUnknown, match="newer dtrfast"):
+        prepare(Layout(tmp_path))
+
+
+def test_a_compatible_feature_is_fine(tmp_path: Path) -> None:
+    prepare(Layout(tmp_path))
+    path = tmp_path / "format"
+    features = {"compatible": ["new"], "read_only_compatible": [], "incompatible": []}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"features": features}))
+    prepare(Layout(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": "x"}', "\x00"])
+def test_a_damaged_format_file_is_refused(tmp_path: Path, text: str) -> None:
+    prepare(Layout(tmp_path))
+    (tmp_path / "format").write_text(text)
+    with pytest.raises(FormatUnknown, match="damaged"):
+        prepare(Layout(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs"])
+def test_a_network_file_system_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(layouts, "_file_system", lambda path: kind)
+    with pytest.raises(FileSystemUnsupported, match=f"{kind}.*local disk"):
+        prepare(Layout(tmp_path))
+
+
+def test_the_file_system_of_a_directory_is_found(tmp_path: Path) -> None:
+    assert layouts._file_system(Path("/proc/self")) == "proc"
+    assert layouts._file_system(tmp_path.resolve()) not in ("", "proc")
