@@ -45,6 +45,7 @@ TABLE: Mapping[type[DtrfastError], Answer] = {
     errors.DigestInvalid: Answer("DIGEST_INVALID", 400),
     errors.SizeInvalid: Answer("SIZE_INVALID", 400),
     errors.PageInvalid: Answer("PAGINATION_NUMBER_INVALID", 400),
+    errors.RangesTooMany: Answer("RANGE_INVALID", 400),  # clients halve on 400, and on nothing else
     errors.QueryTooLong: Answer("TAG_INVALID", 414),
     errors.ManifestInvalid: Answer("MANIFEST_INVALID", 400),
     errors.ManifestBlobUnknown: Answer("MANIFEST_BLOB_UNKNOWN", 400),

@@ -55,6 +55,7 @@ class LocalUpload:
         self._begin = state
         self._data = self._parts = -1
         self._failed = False
+        self._checked: Digest | None = None
         self._ingest: Ingest | None = None
         self._mode: Mode = state.mode
         self._closing = state.closing
@@ -91,6 +92,7 @@ class LocalUpload:
             return
         if self._closing:
             raise RangeInvalid("the upload is being closed: send its last PUT again")
+        self._checked = None
         try:
             self._store(memoryview(data))
         except BaseException:
@@ -105,16 +107,19 @@ class LocalUpload:
             "an upload goes back to where its request began, nowhere else"
         )
         self._load(self._begin)
-        self._failed = False
+        self._failed, self._checked = False, None
         self._state_file.write(self._begin)
 
     def check(self, digest: Digest) -> None:
+        if digest == self._checked:
+            return  # reading everything again for SHA-512 once is enough
         actual = self._digest(digest.algorithm)
         if actual != digest:
             raise DigestInvalid(
                 f"the content has the digest {actual}, not {digest}: send the blob again",
                 detail=str(digest),
             )
+        self._checked = digest
 
     def save(self) -> None:
         if self._state_file.is_open and not self._failed and not self._closing:
