@@ -11,7 +11,7 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-compile_flags = ["-O3", "-std=gnu11", "-Wall", "-Wextra"]
+compile_flags = ["-O3", "-std=gnu11", "-fvisibility=hidden", "-Wall", "-Wextra"]
 link_flags = []
 if os.environ.get("DTRFAST_WERROR") == "1":
     compile_flags.append("-Werror")
