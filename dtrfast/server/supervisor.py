@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -50,7 +50,6 @@ class _Child:
     started_at: float = 0.0
     start_at: float = 0.0
     failures: int = 0
-    inherited: Sequence[int] = field(default=())
 
     @property
     def running(self) -> bool:
@@ -138,13 +137,15 @@ class Supervisor:
             self._spawn(child)
 
     def _spawn(self, child: _Child) -> None:
+        # The housekeeper does not get the socket: it would keep it open after the last worker.
+        sockets = () if child is self._children[-1] else (self._listening.fileno(),)
         start = lifeline.Start(
             name=child.name,
             config=msgspec.Raw(self._config.encode()),
-            sockets=(self._listening.fileno(),),
+            sockets=sockets,
             app=self._app,
         )
-        child.spawn(start, (self._listening.fileno(), self._lock))
+        child.spawn(start, (*sockets, self._lock))
 
     def _supervise(self) -> None:
         """Until a signal to stop comes, or a child says that it cannot start."""

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import ssl
+import threading
+
+import pytest
+
+from tests.server.conftest import StartServer, eventually, read_to_end
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_head_of_a_mebibyte_is_answered_431(start_server: StartServer) -> None:
+    server = start_server(workers=1)
+    with server.connect() as connection:
+        connection.sendall(b"GET /pid HTTP/1.1\r\nhost: x\r\nx: " + b"a" * (1 << 20) + b"\r\n\r\n")
+        assert read_to_end(connection).startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_head_below_the_limit_is_read(start_server: StartServer) -> None:
+    server = start_server(workers=1)
+    with server.connect() as connection:
+        connection.sendall(b"GET /pid HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 120_000 + b"\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_tls_hello_is_answered_400_and_closed_at_once(start_server: StartServer) -> None:
+    server = start_server(workers=1)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="x")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    with server.connect() as connection:
+        connection.sendall(outgoing.read())
+        assert read_to_end(connection).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_response_before_the_end_of_the_body_arrives(start_server: StartServer) -> None:
+    """The client sends more than all buffers hold, and only then reads."""
+    server = start_server(workers=1)
+    size = 1 << 25
+    with server.connect() as connection:
+        head = b"PUT /unread HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
+        connection.sendall(head % size + bytes(size))
+        received = read_to_end(connection)
+    assert received.startswith(b"HTTP/1.1 403 ")
+    assert received.endswith(b"no")
+    eventually(lambda: "over /unread" in server.notes())
+
+
+def test_the_server_does_not_name_its_software(start_server: StartServer) -> None:
+    server = start_server(workers=1)
+    with server.connect() as connection:
+        connection.sendall(b"GET /pid HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        received = read_to_end(connection).lower()
+    assert b"hypercorn" not in received
+    assert b"\r\nserver:" not in received
+
+
+def test_an_idle_connection_is_closed_after_its_time(start_server: StartServer) -> None:
+    server = start_server(workers=1, keep_alive_seconds=0.2)
+    with server.connect() as connection:
+        connection.sendall(b"GET /pid HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert read_to_end(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_body_that_stands_still_is_cut(start_server: StartServer) -> None:
+    server = start_server(workers=1, idle_body_seconds=0.3)
+    with server.connect() as connection:
+        connection.sendall(b"PUT /count HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nx")
+        assert read_to_end(connection) == b""
+        eventually(lambda: "disconnected" in server.notes())
+
+
+def test_a_slow_body_that_moves_is_not_cut(start_server: StartServer) -> None:
+    server = start_server(workers=1, idle_body_seconds=0.3)
+    with server.connect() as connection:
+        head = b"PUT /count HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 10\r\n\r\n"
+        connection.sendall(head)
+        for _ in range(10):
+            threading.Event().wait(0.1)  # slower than nothing, faster than the limit
+            connection.sendall(b"x")
+        assert read_to_end(connection).endswith(b"10")
+
+
+def test_time_that_the_server_takes_is_not_idle(start_server: StartServer) -> None:
+    server = start_server(workers=1, idle_body_seconds=0.1)
+    assert server.get("/slow") == (200, b"done")
+
+
+def test_a_download_that_nobody_reads_is_cut(start_server: StartServer) -> None:
+    server = start_server(workers=1, idle_body_seconds=0.3)
+    with server.connect() as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+        eventually(lambda: "over /large" in server.notes())

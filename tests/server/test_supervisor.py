@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dtrfast.config import Config, ServerConfig, StoreConfig
+from dtrfast.errors import DataDirectoryLocked
+from dtrfast.jobs import lock
+from tests.server.conftest import (
+    Server,
+    StartServer,
+    eventually,
+    read_address,
+    read_to_end,
+    start_stub,
+)
+
+pytestmark = pytest.mark.slow
+
+
+def answering(server: Server) -> set[int]:
+    return {int(server.get("/pid")[1]) for _ in range(8)}
+
+
+def begin_upload(server: Server, size: int = 10) -> socket.socket:
+    """A connection on which an upload has begun: its head and the first byte were sent."""
+    connection = server.connect()
+    connection.sendall(b"PUT /count HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\nx" % size)
+    eventually(lambda: "began" in server.notes())
+    return connection
+
+
+def test_a_killed_worker_is_replaced_and_the_others_carry_on(start_server: StartServer) -> None:
+    server = start_server()
+    before = {worker.pid for worker in server.workers()}
+    eventually(lambda: bool(answering(server) & before))
+    victim, survivor = sorted(before)
+    psutil.Process(victim).kill()
+    assert server.get("/pid")[0] == 200
+    eventually(lambda: len({worker.pid for worker in server.workers()} - {victim}) == 2)
+    assert survivor in {worker.pid for worker in server.workers()}
+    newcomer = {worker.pid for worker in server.workers()} - before
+    psutil.Process(survivor).suspend()
+    eventually(lambda: answering(server) <= newcomer)
+    psutil.Process(survivor).resume()
+
+
+def test_a_killed_housekeeper_is_replaced(start_server: StartServer) -> None:
+    server = start_server(workers=1)
+    eventually(lambda: len(server.housekeepers()) == 1)
+    victim = server.housekeepers()[0]
+    victim.kill()
+    eventually(lambda: [child.pid for child in server.housekeepers()] not in ([], [victim.pid]))
+
+
+def test_workers_stop_when_the_supervisor_is_killed(start_server: StartServer) -> None:
+    server = start_server()
+    eventually(lambda: server.get("/pid")[0] == 200)
+    family = [*server.workers(), *server.housekeepers()]
+    server.process.kill()
+    server.process.wait()
+    psutil.wait_procs(family, timeout=20)
+    assert not any(child.is_running() for child in family)
+
+
+def test_workers_of_a_killed_supervisor_keep_the_lock(start_server: StartServer) -> None:
+    server = start_server(workers=1)
+    with begin_upload(server) as connection:
+        family = [*server.workers(), *server.housekeepers()]
+        server.process.kill()
+        server.process.wait()
+        with pytest.raises(DataDirectoryLocked, match=f"process {server.process.pid}"):
+            lock.take_server(server.data)
+        connection.sendall(b"x" * 9)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+    psutil.wait_procs(family, timeout=20)
+    lock.take_server(server.data)
+
+
+def test_a_second_server_is_refused(start_server: StartServer) -> None:
+    server = start_server(workers=1)
+    second = start_stub(
+        Config(ServerConfig(bind="127.0.0.1:0"), StoreConfig(data=server.data)),
+    )
+    _, errors = second.communicate(timeout=20)
+    assert "is in use by another server" in errors
+    assert str(server.process.pid) in errors
+
+
+def test_a_graceful_stop_lets_a_transfer_finish(start_server: StartServer) -> None:
+    server = start_server(workers=1)
+    with begin_upload(server) as connection:
+        server.process.terminate()
+        eventually(lambda: is_refused(server))
+        connection.sendall(b"x" * 9)
+        assert read_to_end(connection).endswith(b"10")
+    assert server.process.wait(20) == 0
+    assert "cancelled" not in server.notes()
+
+
+def is_refused(server: Server) -> bool:
+    try:
+        server.connect().close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_a_transfer_that_outlasts_the_stop_is_cancelled(start_server: StartServer) -> None:
+    server = start_server(workers=1, graceful_stop_seconds=0.2)
+    with begin_upload(server):
+        assert server.stop() == 0
+    assert server.notes() == ["began", "cancelled", "over /count"]
+
+
+def test_idle_connections_do_not_delay_a_stop(start_server: StartServer) -> None:
+    server = start_server(workers=1, graceful_stop_seconds=60)
+    with server.connect() as connection:
+        connection.sendall(b"GET /pid HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        assert server.stop() == 0
+
+
+def test_a_second_signal_stops_at_once(start_server: StartServer) -> None:
+    server = start_server(workers=1, graceful_stop_seconds=60)
+    with begin_upload(server):
+        server.process.send_signal(signal.SIGINT)
+        eventually(lambda: is_refused(server))
+        assert server.stop(signal.SIGINT) == 0
+    assert server.notes() == ["began"]
+
+
+def test_a_hang_up_is_ignored(start_server: StartServer) -> None:
+    server = start_server(workers=1)
+    server.process.send_signal(signal.SIGHUP)
+    assert server.get("/pid")[0] == 200
+    assert server.stop() == 0
+
+
+def test_workers_that_cannot_start_end_the_server(tmp_path: Path) -> None:
+    config = Config(ServerConfig(bind="127.0.0.1:0", workers=2), StoreConfig(data=tmp_path))
+    process = start_stub(config, "refusing")
+    read_address(process)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "the format is from the future" in errors
+    assert "Traceback" not in errors
+
+
+def test_ipv6_is_served(start_server: StartServer) -> None:
+    try:
+        server = start_server(workers=1, bind="[::1]:0")
+    except AssertionError:
+        pytest.skip("this machine has no IPv6")
+    assert server.get("/pid")[0] == 200

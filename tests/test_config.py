@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dtrfast.config import NAMES, Config, load, split_address
+from dtrfast.errors import ConfigInvalid
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "dtrfast.toml"
+    path.write_text(text)
+    return path
+
+
+def refused(path: Path | None, environ: dict[str, str] | None = None) -> str:
+    with pytest.raises(ConfigInvalid) as caught:
+        load(path, environ or {})
+    return str(caught.value)
+
+
+def test_nothing_needs_to_be_configured() -> None:
+    assert load(None, {}) == Config()
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    path = write(tmp_path, '[server]\nworkers = 1\nbacklog = 10\nbind = "a:1"\n')
+    environ = {"DTRFAST_SERVER_WORKERS": "2", "DTRFAST_SERVER_BIND": "b:2", "HOME": "/"}
+    config = load(path, environ, {"server.bind": "c:3", "store.data": None})
+    assert (config.server.backlog, config.server.workers) == (10, 2)
+    assert config.server.bind == "c:3"
+    origins = {setting.name: setting.origin for setting in config.settings()}
+    assert origins["server.backlog"] == f"{path}:3"
+    assert origins["server.workers"] == "DTRFAST_SERVER_WORKERS"
+    assert origins["server.bind"] == "--bind"
+    assert origins["store.data"] == "default"
+
+
+def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "[log]\naccess = false\n")
+    assert load(None, {"DTRFAST_CONFIG": str(path)}).log.access is False
+
+
+def test_the_environment_has_booleans_numbers_and_paths() -> None:
+    environ = {
+        "DTRFAST_LOG_ACCESS": "false",
+        "DTRFAST_STORE_GRACE_SECONDS": "0.5",
+        "DTRFAST_STORE_DATA": "/var/lib/dtrfast",
+    }
+    config = load(None, environ)
+    assert config.log.access is False
+    assert config.store.grace_seconds == 0.5
+    assert config.store.data == Path("/var/lib/dtrfast")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "expected"),
+    [
+        ("[server]\nworkers = 1\nworkerz = 2\n", 3, "unknown setting server.workerz"),
+        ("\n[sever]\n", 2, "unknown section [sever]"),
+        ("[server]\n\nworkers = -1\n", 3, "server.workers: expected int >= 0, got -1"),
+        ('[server]\nworkers = "2"\n', 2, "server.workers: expected int, got '2'"),
+        ("[registry]\ndelete = 1\n", 2, "registry.delete: expected bool, got 1"),
+        ('[log]\nformat = "xml"\n', 2, "log.format: expected one of text, json, got 'xml'"),
+        ('[server]\nbind = "5000"\n', 2, "expected HOST:PORT or [IPv6]:PORT, got '5000'"),
+        ("[store]\ngrace_seconds = -0.1\n", 2, "store.grace_seconds: expected float >= 0.0"),
+        ('[store]\ndata = ""\n', 2, "store.data: expected a path"),
+        ("# a comment\nlog.level = 3\n", 2, "log.level: expected one of debug, info"),
+        ("\nlog = { access = 3 }\n", 2, "log.access: expected bool"),
+        ("log = 3\n", 1, "log: expected a section [log]"),
+        ('[log]\n"level" = "loud"\n', 2, "log.level: expected one of"),
+        ("[server]\nworkers = \n", 2, "Invalid value"),
+        ("[server]\nworkers = 1\nworkers = 2\n", 3, "Cannot overwrite a value"),
+    ],
+)
+def test_a_mistake_is_named_with_its_file_and_line(
+    tmp_path: Path, text: str, line: int, expected: str
+) -> None:
+    path = write(tmp_path, text)
+    message = refused(path)
+    assert message.startswith(f"{path}:{line}: ")
+    assert expected in message
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    assert refused(tmp_path / "none").startswith(f"{tmp_path}/none: cannot be read")
+    path = tmp_path / "binary"
+    path.write_bytes(b"\xff")
+    assert refused(path).startswith(f"{path}: is not UTF-8")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("DTRFAST_SERVER_WORKRES", "1", "unknown environment variable DTRFAST_SERVER_WORKRES"),
+        ("DTRFAST_SERVER_WORKERS", "two", "DTRFAST_SERVER_WORKERS: server.workers: expected int"),
+        ("DTRFAST_LOG_ACCESS", "perhaps", "DTRFAST_LOG_ACCESS: log.access: expected bool"),
+        ("DTRFAST_SERVER_IDLE_BODY_SECONDS", "nan", "expected float > 0"),
+    ],
+)
+def test_a_wrong_variable_is_named(variable: str, value: str, expected: str) -> None:
+    assert expected in refused(None, {variable: value})
+
+
+def test_a_wrong_option_is_named() -> None:
+    with pytest.raises(ConfigInvalid, match=r"--workers: server.workers: expected int >= 0"):
+        load(None, {}, {"server.workers": -1})
+
+
+def test_what_is_described_can_be_loaded(tmp_path: Path) -> None:
+    config = load(None, {"DTRFAST_STORE_DATA": 'odd "name"\\', "DTRFAST_SERVER_BIND": "[::]:1"})
+    assert load(write(tmp_path, config.describe()), {}) == config
+
+
+def test_children_get_the_same_settings() -> None:
+    config = load(None, {"DTRFAST_STORE_DATA": "/x", "DTRFAST_LOG_FORMAT": "json"})
+    assert Config.decode(config.encode()) == config
+
+
+@pytest.mark.parametrize(
+    ("bind", "address"),
+    [
+        ("127.0.0.1:5000", ("127.0.0.1", 5000)),
+        ("localhost:0", ("localhost", 0)),
+        (":5000", ("0.0.0.0", 5000)),
+        ("[::1]:65535", ("::1", 65_535)),
+        ("[fe80::1%eth0]:1", ("fe80::1%eth0", 1)),
+    ],
+)
+def test_addresses(bind: str, address: tuple[str, int]) -> None:
+    assert split_address(bind) == address
+
+
+@pytest.mark.parametrize("bind", ["", "host", "host:", "::1:5000", "h:65536", "h:-1", "[h]:1"])
+def test_what_is_no_address(bind: str) -> None:
+    with pytest.raises(ValueError, match="expected HOST:PORT"):
+        split_address(bind)
+
+
+def test_there_are_few_settings() -> None:
+    assert len(NAMES) < 30
