@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dtrfast.errors import RangesTooMany, RangeInvalid
+from dtrfast.errors import RangeInvalid, RangesTooMany
 from dtrfast.oci.ranges import (
     ChunkRange,
     Range,

@@ -14,8 +14,8 @@ from dtrfast.errors import (
     ManifestInvalid,
     NameInvalid,
     PageInvalid,
-    RangesTooMany,
     RangeInvalid,
+    RangesTooMany,
     TagInvalid,
 )
 from dtrfast.oci.digests import ALGORITHMS, Digest, parse_algorithm, parse_reference

@@ -1,0 +1,175 @@
+"""Uploads as a state machine against a dictionary: whatever requests come, the bytes are right."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
+
+from dtrfast.config import StoreConfig
+from dtrfast.errors import BlobUnknown, DigestInvalid, UploadUnknown
+from dtrfast.oci.digests import Digest
+from dtrfast.store.blobs import RepositoryId, Upload
+from dtrfast.store.store import Store
+from tests.store.conftest import read_all
+
+NAME = "some/name"
+REPOSITORIES = [RepositoryId(1), RepositoryId(2)]
+# Pieces of a common pool share chunks with each other; a few begin like compressed content.
+POOL = random.Random(11).randbytes(1 << 20)
+SIZES = st.one_of(st.integers(0, 300), st.sampled_from([8191, 8192, 8193]), st.integers(0, 600_000))
+
+
+def digest_of(body: bytes) -> Digest:
+    return Digest("sha256", hashlib.sha256(body).digest())
+
+
+class Uploads(RuleBasedStateMachine):
+    """Each rule is a request; `bodies` is what each session must hold, `blobs` what is stored."""
+
+    ids = Bundle("ids")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = Path(tempfile.mkdtemp())
+        self.store = Store.open(self.directory, StoreConfig())
+        self.bodies: dict[str, bytes] = {}
+        self.blobs: dict[tuple[RepositoryId, Digest], bytes] = {}
+
+    def teardown(self) -> None:
+        self.store.close()
+        shutil.rmtree(self.directory)
+
+    def resume(self, upload_id: str) -> Upload | None:
+        """The upload, if the model has it; the store must agree."""
+        if upload_id in self.bodies:
+            upload = self.store.blobs.resume(NAME, upload_id)
+            assert upload.offset == len(self.bodies[upload_id])
+            return upload
+        with pytest.raises(UploadUnknown):
+            self.store.blobs.resume(NAME, upload_id)
+        return None
+
+    @rule(target=ids, sha512=st.booleans())
+    def begin(self, sha512: bool) -> str:
+        upload = self.store.blobs.begin_upload(NAME, algorithm="sha512" if sha512 else "sha256")
+        upload.release()
+        self.bodies[upload.id] = b""
+        return upload.id
+
+    @rule(
+        upload_id=ids,
+        start=st.integers(0, 400_000),
+        sizes=st.lists(SIZES, max_size=4),
+        gzip=st.booleans(),
+        save=st.booleans(),
+    )
+    def append(self, upload_id: str, start: int, sizes: list[int], gzip: bool, save: bool) -> None:
+        upload = self.resume(upload_id)
+        if upload is None:
+            return
+        for size in sizes:
+            piece = POOL[start : start + size]
+            if gzip and not self.bodies[upload_id]:
+                piece = b"\x1f\x8b" + piece
+            upload.append(piece)
+            self.bodies[upload_id] += piece
+            if save:
+                upload.save()
+        upload.release()
+
+    @rule(upload_id=ids, sizes=st.lists(SIZES, min_size=1, max_size=3), save=st.booleans())
+    def take_back(self, upload_id: str, sizes: list[int], save: bool) -> None:
+        upload = self.resume(upload_id)
+        if upload is None:
+            return
+        for size in sizes:
+            upload.append(POOL[:size])
+            if save:
+                upload.save()
+        upload.truncate(len(self.bodies[upload_id]))
+        upload.release()
+
+    @rule(upload_id=ids, repository=st.sampled_from(REPOSITORIES), in_sha512=st.booleans())
+    def commit(self, upload_id: str, repository: RepositoryId, in_sha512: bool) -> None:
+        upload = self.resume(upload_id)
+        if upload is None:
+            return
+        body = self.bodies.pop(upload_id)
+        digest = digest_of(body)
+        if in_sha512:
+            digest = Digest("sha512", hashlib.sha512(body).digest())
+        assert self.store.blobs.commit(upload, digest, repository).size == len(body)
+        self.blobs[repository, digest] = body
+
+    @rule(upload_id=ids)
+    def commit_with_a_wrong_digest(self, upload_id: str) -> None:
+        upload = self.resume(upload_id)
+        if upload is None:
+            return
+        body = self.bodies.pop(upload_id)
+        with pytest.raises(DigestInvalid):
+            self.store.blobs.commit(upload, digest_of(body + b"x"), REPOSITORIES[0])
+
+    @rule(upload_id=ids)
+    def cancel(self, upload_id: str) -> None:
+        upload = self.resume(upload_id)
+        if upload is not None:
+            upload.cancel()
+            del self.bodies[upload_id]
+
+    @precondition(lambda self: self.blobs)
+    @rule(data=st.data())
+    def unlink(self, data: st.DataObject) -> None:
+        repository, digest = data.draw(st.sampled_from(list(self.blobs)))
+        self.store.blobs.unlink(repository, digest)
+        del self.blobs[repository, digest]
+
+    @precondition(lambda self: self.blobs)
+    @rule(data=st.data())
+    def mount(self, data: st.DataObject) -> None:
+        source, digest = data.draw(st.sampled_from(list(self.blobs)))
+        for target in REPOSITORIES:
+            self.store.blobs.link(target, digest, source)
+            self.blobs[target, digest] = self.blobs[source, digest]
+
+    @rule()
+    def housekeeping(self) -> None:
+        for task in self.store.tasks():
+            task.run()
+
+    @precondition(lambda self: self.blobs)
+    @rule(data=st.data(), first=st.floats(0, 1), last=st.floats(0, 1))
+    def read_a_range(self, data: st.DataObject, first: float, last: float) -> None:
+        repository, digest = data.draw(st.sampled_from(list(self.blobs)))
+        body = self.blobs[repository, digest]
+        start, end = sorted((int(first * len(body)), int(last * len(body))))
+        reader = self.store.blobs.open_range(repository, digest, start, end - start)
+        assert read_all(reader) == body[start:end]
+
+    @invariant()
+    def what_is_stored_is_what_was_pushed(self) -> None:
+        statistics = self.store.statistics()
+        assert statistics.links == len(self.blobs)
+        assert statistics.linked_bytes == sum(map(len, self.blobs.values()))
+        for (repository, digest), body in list(self.blobs.items())[-2:]:
+            assert read_all(self.store.blobs.open_range(repository, digest)) == body
+        with pytest.raises(BlobUnknown):
+            self.store.blobs.stat(REPOSITORIES[0], digest_of(b"never pushed"))
+
+
+TestUploads = pytest.mark.slow(Uploads.TestCase)
+TestUploads.settings = settings(
+    max_examples=30,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
+)
