@@ -1,0 +1,59 @@
+# What one types and what CI calls. `make serve` needs python3 (3.11 or newer), gcc and make.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+SOURCES := pyproject.toml setup.py $(wildcard ext/*)
+
+.PHONY: build serve dev check fix test test-clients clean
+
+build: $(VENV)/.dtrfast-built
+
+# A registry on 127.0.0.1:5000 with its data in ./data. More: make serve ARGS='--bind :5000'
+serve: build
+	exec $(BIN)/dtrfast serve $(ARGS)
+
+dev: $(VENV)/.dtrfast-dev
+
+# Changes nothing.
+check: dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/cython-lint ext
+	$(BIN)/stubtest dtrfast._core
+
+fix: dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: dev
+	sh tests/install.sh
+	$(BIN)/python -m pytest -m 'not client' $(ARGS)
+
+# The same registry, asked by the programs that people use.
+test-clients: dev
+	sh tests/install.sh
+	sh tests/clients/install_go.sh
+	$(BIN)/python -m pytest -m client $(ARGS)
+
+clean:
+	rm -rf build dist *.egg-info dtrfast/_core*.so
+
+$(VENV)/.dtrfast-python:
+	@PYTHON='$(PYTHON)' VENV='$(VENV)' sh .ci/python
+	touch $@
+
+# Without isolation, so that a rebuild after a change of the kernels needs no network.
+$(VENV)/.dtrfast-built: $(VENV)/.dtrfast-python $(SOURCES)
+	$(BIN)/pip install --quiet 'setuptools>=77' 'cython>=3.3'
+	$(BIN)/pip install --quiet --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.dtrfast-dev: $(VENV)/.dtrfast-built
+	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
+	touch $@
+
+-include ext.mk

@@ -1,0 +1,93 @@
+"""Style that no linter knows."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dtrfast
+from dtrfast.config import NAMES, Config
+
+ROOT = Path(__file__).parents[1]
+FUNCTION_LINES_MAX = 60
+FILE_LINES_MAX = 600
+# Names that say nothing: a module is born with a noun and a reason.
+BANNED_MODULES = {"utils", "util", "helpers", "helper", "common", "misc", "core", "lib"}
+# The marker is spelt in two parts so that this file does not contain it.
+LEFTOVER = "FIX" + "ME"
+
+PYTHON = sorted(
+    path for folder in ("dtrfast", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")
+)
+TEXT_SUFFIXES = {".py", ".pyx", ".pxd", ".pyi", ".c", ".h", ".md", ".toml", ".sh", ".mk"}
+TEXTS = sorted(
+    path
+    for folder in ("dtrfast", "ext", "tests", "docs", "benchmarks", ".ci")
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in TEXT_SUFFIXES
+)
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def functions_of(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=named)
+def test_functions_and_files_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= FILE_LINES_MAX
+    for function in functions_of(path):
+        length = (function.end_lineno or function.lineno) - function.lineno + 1
+        assert length <= FUNCTION_LINES_MAX, f"{function.name} has {length} lines"
+
+
+def test_modules_are_named_for_what_they_hold() -> None:
+    names = {path.stem for path in (ROOT / "dtrfast").rglob("*.py")}
+    assert not names & BANNED_MODULES
+
+
+def test_every_module_says_what_it_owns() -> None:
+    for path in (ROOT / "dtrfast").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert not text or ast.get_docstring(ast.parse(text)), f"{named(path)} has no docstring"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=named)
+def test_nothing_is_left_over(path: Path) -> None:
+    assert LEFTOVER not in path.read_text(encoding="utf-8")
+
+
+def test_a_document_has_one_title() -> None:
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+        assert len(re.findall(r"^# ", text, flags=re.M)) == 1, named(path)
+
+
+def test_the_changelog_is_of_this_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.search(r"^## \[?(\d[\w.]*)", text, flags=re.M)
+    assert newest is not None
+    assert newest[1] == dtrfast.__version__
+
+
+def test_the_operations_manual_lists_exactly_the_settings() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+\.\w+)` \| `([^`]*)` \|", text, flags=re.M)
+    assert [name for name, _ in rows] == list(NAMES)
+    for (name, default), setting in zip(rows, Config().settings(), strict=True):
+        assert default == _as_written(setting.value), name
+
+
+def _as_written(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
