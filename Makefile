@@ -22,7 +22,7 @@ check: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/cython-lint ext
+	PATH='$(abspath $(BIN))':"$$PATH" cython-lint --max-line-length=100 ext
 	$(BIN)/stubtest dtrfast._core
 
 fix: dev
