@@ -101,7 +101,7 @@ cdef class Chunker:
         the rest is cut too. How a stream is split over calls makes no difference to its cuts.
 
         Raises ValueError if `scanned` is negative, more than the data, or not less than max_size.
-        Releases the GIL for 16 KiB and more.
+        Releases the GIL for 64 KiB and more.
         """
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)

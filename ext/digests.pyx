@@ -18,28 +18,29 @@ from sha256 cimport (
 )
 from sha512 cimport dtr_sha512, dtr_sha512_digest, dtr_sha512_init, dtr_sha512_update
 
-# docs/kernels.md has the layouts byte by byte.
+# Best first.
 cdef tuple SHA256_KERNEL_IDS = (
     ("shani", DTR_SHA256_SHANI),
     ("armv8", DTR_SHA256_ARMV8),
     ("portable", DTR_SHA256_PORTABLE),
 )
+# Found once, at import: CPUID traps to the hypervisor in a virtual machine, where asking for each
+# hash took 14 us, twice as long as hashing 16 KiB.
+cdef dtr_sha256_blocks *SHA256_BLOCKS[3]
+cdef int _kernel_id
+for _kernel_id in range(3):
+    SHA256_BLOCKS[_kernel_id] = dtr_sha256_kernel(_kernel_id)
+cdef tuple SHA256_KERNELS = tuple(
+    [(_name, _kernel_id) for _name, _kernel_id in SHA256_KERNEL_IDS if SHA256_BLOCKS[_kernel_id]]
+)
+
+# docs/kernels.md has the layouts byte by byte.
 cdef enum:
     STATE_HEAD_SIZE = 16
     SHA256_STATE_SIZE = 112
     SHA512_STATE_SIZE = 208
 cdef bytes SHA256_STATE_MAGIC = b"sha256\x00\x01"
 cdef bytes SHA512_STATE_MAGIC = b"sha512\x00\x01"
-
-
-cdef tuple find_sha256_kernels():
-    return tuple(
-        [(name, kernel) for name, kernel in SHA256_KERNEL_IDS if dtr_sha256_kernel(kernel)]
-    )
-
-
-# CPUID traps to the hypervisor in a virtual machine, so it runs once, at import.
-cdef tuple SHA256_KERNELS = find_sha256_kernels()
 
 
 def sha256_kernels() -> tuple:
@@ -105,7 +106,7 @@ cdef class Sha256:
 
     def __cinit__(self, kernel=None):
         self.kernel_id = sha256_kernel_id(kernel)
-        self.blocks = dtr_sha256_kernel(self.kernel_id)
+        self.blocks = SHA256_BLOCKS[self.kernel_id]
         dtr_sha256_init(&self.hash)
 
     @property
@@ -117,7 +118,7 @@ cdef class Sha256:
         return next(name for name, kernel in SHA256_KERNELS if kernel == self.kernel_id)
 
     def update(self, data) -> None:
-        """Hash the bytes of a contiguous buffer. Releases the GIL for 16 KiB and more.
+        """Hash the bytes of a contiguous buffer. Releases the GIL for 64 KiB and more.
 
         Raises OverflowError past 2^61 - 1 bytes in all; then nothing was hashed.
         """
@@ -219,7 +220,7 @@ cdef class Sha512:
         return "portable"
 
     def update(self, data) -> None:
-        """Hash the bytes of a contiguous buffer. Releases the GIL for 16 KiB and more.
+        """Hash the bytes of a contiguous buffer. Releases the GIL for 64 KiB and more.
 
         Raises OverflowError past 2^61 - 1 bytes in all; then nothing was hashed.
         """

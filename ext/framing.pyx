@@ -123,7 +123,7 @@ def parse_head(data, *, Py_ssize_t size_max=131072):
     Raises ValueError with a reason for what is malformed or ambiguous, as soon as the first wrong
     byte is there: answer 400 and close. Raises OverflowError for a head of more than `size_max`
     bytes or 128 field lines: answer 431 and close. docs/kernels.md lists what is refused. Keeps no
-    state and no reference to `data`. Releases the GIL for 16 KiB and more.
+    state and no reference to `data`. Releases the GIL for 64 KiB and more.
     """
     cdef Py_buffer view
     cdef dtr_head parsed
@@ -171,7 +171,7 @@ cdef class ChunkedDecoder:
         Stops when `data` is used up, when `into` is full and chunk data follows, or at the end of
         the body. Give what was not consumed again. `into` may be the memory of `data`: bytes are
         then decoded in place. Raises ValueError for a malformed body, and again at every later
-        call. Releases the GIL for 16 KiB and more.
+        call. Releases the GIL for 64 KiB and more.
         """
         cdef Py_buffer source, target
         claim(&self.busy)

@@ -116,7 +116,7 @@ def test_every_length_and_any_split_agrees_with_hashlib(kind: Any, kernel: str) 
 
 @each_kernel
 def test_large_buffers_agree_with_hashlib(kind: Any, kernel: str) -> None:
-    for size in (16383, 16384, 16385, 100_003, 1 << 20):
+    for size in (65_542, 65_543, 65_544, 100_003, 1 << 20):
         message = random_bytes(size)
         digest = kind(kernel)
         digest.update(message[:7])
