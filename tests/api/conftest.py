@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -38,17 +39,13 @@ class World:
     clock: Clock
     hop: ThreadHop
     runner: asyncio.Runner
-    data: Path
     fullness: float = 0.5
     clients: list[Client] = field(default_factory=list)
 
     def client(
         self, registry: RegistryConfig | None = None, server: ServerConfig | None = None
     ) -> Client:
-        config = Config(store=StoreConfig(data=self.data))
-        config = replace(
-            config, registry=registry or RegistryConfig(), server=server or ServerConfig()
-        )
+        config = Config(registry=registry or RegistryConfig(), server=server or ServerConfig())
         domain = Registry(
             self.backend.engine,
             self.backend.blobs,
@@ -67,21 +64,23 @@ def clock() -> Clock:
 
 
 @pytest.fixture(params=["fake", "real"])
-def backend(request: pytest.FixtureRequest, clock: Clock, tmp_path: Path) -> Iterator[Backend]:
+def backend(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Backend]:
     if request.param == "fake":
         engine = MemoryEngine()
         yield Backend(engine, MemoryBlobs(engine, clock))
         return
-    store = Store.open(tmp_path / "data", StoreConfig(), clock=clock)
-    yield Backend(store.engine, store.blobs)
-    store.close()
+    # Removed at once: a store has hundreds of directories, and pytest keeps those of three runs.
+    with tempfile.TemporaryDirectory() as directory:
+        store = Store.open(Path(directory) / "data", StoreConfig(), clock=clock)
+        yield Backend(store.engine, store.blobs)
+        store.close()
 
 
 @pytest.fixture
-def world(backend: Backend, clock: Clock, tmp_path: Path) -> Iterator[World]:
+def world(backend: Backend, clock: Clock) -> Iterator[World]:
     hop = ThreadHop()
     with asyncio.Runner() as runner:
-        world = World(backend, clock, hop, runner, tmp_path)
+        world = World(backend, clock, hop, runner)
         yield world
         for client in world.clients:
             client.close()
