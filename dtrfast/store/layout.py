@@ -5,8 +5,8 @@
       server.lock       held by the server that runs here
       housekeeper.lock  held by the one housekeeper
       index/            LMDB
-      blobs/xx/ID       loose blobs, byte for byte; xx is the last byte of ID
-      packs/xx/ID       packs of chunks
+      blobs/x/ID        loose blobs, byte for byte; x is the last hex digit of ID
+      packs/x/ID        packs of chunks
       uploads/ID.*      state, tail and parts of uploads that are not committed
       locks/xx          locked while a blob whose SHA-256 begins with xx is committed
       log/N.log         the change log
@@ -27,7 +27,7 @@ from dtrfast.errors import FileSystemUnsupported, FormatUnknown
 from dtrfast.store import disk
 
 FORMAT = 1
-_FAN_OUT = 256
+_FAN_OUT = 16  # directories of a million files are fine; this many keep their locks apart
 # LMDB maps its file and locks by shared memory; neither holds over these.
 _NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph"})
 
@@ -82,7 +82,8 @@ class Layout:
 
 
 def _file(directory: Path, file_id: bytes) -> Path:
-    return directory / f"{file_id[-1]:02x}" / file_id.hex()
+    name = file_id.hex()
+    return directory / name[-1] / name
 
 
 def prepare(layout: Layout) -> uuid.UUID:
@@ -114,7 +115,7 @@ def _create(layout: Layout) -> None:
             directory.mkdir(exist_ok=True)
         for parent in files:
             for number in range(_FAN_OUT):
-                (parent / f"{number:02x}").mkdir(exist_ok=True)
+                (parent / f"{number:x}").mkdir(exist_ok=True)
             disk.sync_directory(parent)
         disk.sync_directory(layout.data)
     _write_format(layout)

@@ -2,12 +2,14 @@
 
 While the kernel runs, a data file belongs to an upload's state file or to the index. A power cut
 can lose the state file and keep the data file. So once after each boot the names in the directories
-are compared with the index, one directory a step; the content is not read, and nobody waits.
+are compared with the index, some a step; the content is not read, and nobody waits.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 from dtrfast.index.engine import WriteTransaction
@@ -16,6 +18,7 @@ from dtrfast.store import disk
 from dtrfast.store.context import Context
 
 _SWEPT = b"swept_boot"
+_NAMES_MAX = 500  # a step: some milliseconds
 
 
 class Sweep:
@@ -23,28 +26,30 @@ class Sweep:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._left: list[Path] | None = None
+        self._names: Iterator[Path] | None = None
+        self._done = False
 
     def step(self) -> int:
-        """Look at one directory; returns how many files were removed. Does nothing once the boot is
-        done.
-        """
-        if self._left is None:
-            self._left = self._directories()
-        if not self._left:
+        """Look at some names; returns how many files were removed. Nothing once a boot is done."""
+        if self._done:
             return 0
-        removed = sum(self._settle(path) for path in list(self._left[-1].iterdir()))
-        self._left.pop()
-        if not self._left:
+        if self._names is None:
+            self._names = self._start()
+        names = list(islice(self._names, _NAMES_MAX))
+        removed = sum(map(self._settle, names))
+        if len(names) < _NAMES_MAX:
             self._context.engine.write(self._remember)
+            self._done = True
         return removed
 
-    def _directories(self) -> list[Path]:
+    def _start(self) -> Iterator[Path]:
+        """All data files, unless this boot is done."""
         with self._context.engine.read() as transaction:
             if transaction.get(STORE, _SWEPT) == self._context.boot_id.encode():
-                return []
+                return iter(())
         layout = self._context.layout
-        return [path for parent in (layout.blobs, layout.packs) for path in parent.iterdir()]
+        directories = chain(layout.blobs.iterdir(), layout.packs.iterdir())
+        return (path for directory in directories for path in directory.iterdir())
 
     def _settle(self, path: Path) -> bool:
         """Remove the file if nobody speaks for it; True if so."""

@@ -79,6 +79,16 @@ def debian_rootfs(environment: Mapping[str, str]) -> Path:
     return images.debian_rootfs(environment)
 
 
+@pytest.fixture(scope="session")
+def debian(registry: Registry, docker_daemons: tuple[Program, Program], debian_rootfs: Path) -> str:
+    """The name of a Debian image that the first daemon has pushed."""
+    docker, _ = docker_daemons
+    name = f"{registry.host}/lib/debian:bookworm"
+    docker.run("import", debian_rootfs, name)
+    docker.run("push", name)
+    return name
+
+
 @pytest.fixture
 def stores(
     new_folder: Callable[[str], Path], environment: Mapping[str, str]

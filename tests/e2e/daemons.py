@@ -11,18 +11,23 @@ from tests.e2e.programs import Program, ProgramFailed, find, wait_until
 
 @contextmanager
 def running(
-    root: Path, environment: Mapping[str, str], config: Mapping[str, object] | None = None
+    root: Path, environment: Mapping[str, str], *, containerd_store: bool = False
 ) -> Iterator[Program]:
-    """A daemon that keeps all in `root`; gives the docker command line that talks to it."""
-    (root / "daemon.json").write_text(json.dumps(config or {}))
-    dockerd = find("dockerd", environment)
+    """A daemon that keeps all in `root`; gives the docker command line that talks to it.
+
+    With `containerd_store` it is a newer daemon, which keeps its images in containerd.
+    """
+    dockerd = find("dockerd-next" if containerd_store else "dockerd", environment)
+    config = {"features": {"containerd-snapshotter": True}} if containerd_store else {}
+    (root / "daemon.json").write_text(json.dumps(config))
     address = f"unix://{root / 'docker.sock'}"
     docker = find("docker", environment).called_with("--host", address)
     log = root / "dockerd.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [dockerd.path, *_arguments(root, address)],
-            env=environment,
+            # Debian's docker speaks an older API than the newer daemon takes by itself.
+            env={**environment, "DOCKER_MIN_API_VERSION": "1.40"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -46,6 +46,15 @@ def build(
         base = buildah.run("commit", "--quiet", "--rm", container, name)
 
 
+def build_index(buildah: Program, name: str, architectures: Sequence[str]) -> None:
+    """Build an index with an image of one layer for each architecture."""
+    buildah.run("manifest", "create", name)
+    for architecture in architectures:
+        layer = {"architecture": architecture.encode()}
+        build(buildah, architecture, [layer], architecture=architecture)
+        buildah.run("manifest", "add", name, f"localhost/{architecture}")
+
+
 def noise(size: int, seed: int) -> bytes:
     """Bytes that do not compress, the same ones for the same seed."""
     return random.Random(seed).randbytes(size)

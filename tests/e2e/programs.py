@@ -17,7 +17,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[2]
 CACHE = PROJECT / ".cache"
 
-_GO_CLIENTS = ("crane", "oras", "regctl", "helm", "cosign")
+_GO_CLIENTS = ("crane", "oras", "regctl", "helm", "cosign", "dockerd-next")
 _FOLDERS = (str(CACHE / "clients" / "bin"), os.environ.get("PATH", ""), "/usr/sbin", "/sbin")
 
 # Podman asks for more open files than the machine may let even root have, and then starts nothing.

@@ -35,11 +35,7 @@ def test_index_serves_each_architecture(
 ) -> None:
     buildah = stores[0].buildah
     name = f"{registry.host}/{repository}:1"
-    buildah.run("manifest", "create", name)
-    for architecture in ("amd64", "arm64"):
-        layer = {"architecture": architecture.encode()}
-        images.build(buildah, architecture, [layer], architecture=architecture)
-        buildah.run("manifest", "add", name, f"localhost/{architecture}")
+    images.build_index(buildah, name, ("amd64", "arm64"))
     buildah.run("manifest", "push", "--all", INSECURE, name, f"docker://{name}")
     inspect = skopeo.called_with("inspect", INSECURE)
     index = json.loads(inspect.run("--raw", f"docker://{name}"))

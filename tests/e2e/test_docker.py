@@ -1,33 +1,17 @@
 """Docker: a daemon pushes, another that has never seen the image pulls and runs it."""
 
-import re
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import pytest
-
-from tests.e2e import daemons, images
-from tests.e2e.programs import Program, find, require_root
+from tests.e2e import images
+from tests.e2e.programs import Program
 from tests.e2e.registry import Registry
 
 # A manifest, its tag and the records of links: a few pages of the index in each of its tables.
 MANIFEST_BYTES_MAX = 1 << 20
-# The first daemon release that can keep images in containerd.
-CONTAINERD_STORE_VERSION = 24
-
-
-@pytest.fixture(scope="module")
-def debian(registry: Registry, docker_daemons: tuple[Program, Program], debian_rootfs: Path) -> str:
-    """The name of a Debian image that the first daemon has pushed."""
-    docker, _ = docker_daemons
-    name = f"{registry.host}/lib/debian:bookworm"
-    docker.run("import", debian_rootfs, name)
-    docker.run("push", name)
-    return name
 
 
 def test_pushed_image_runs_on_another_machine(
-    debian: str, docker_daemons: tuple[Program, Program], debian_rootfs: Path
+    debian: str, docker_daemons: tuple[Program, Program]
 ) -> None:
     _, other = docker_daemons
     other.run("pull", debian)
@@ -84,28 +68,6 @@ def test_several_layers_arrive_whole(
     other.run("cp", f"{container}:/", tmp_path / "out")
     other.run("rm", container)
     assert {file: (tmp_path / "out" / file).read_bytes() for file in files} == files
-
-
-def test_containerd_image_store_pushes_and_pulls(
-    registry: Registry,
-    repository: str,
-    new_folder: Callable[[str], Path],
-    environment: Mapping[str, str],
-    tmp_path: Path,
-) -> None:
-    require_root("dockerd mounts")
-    said = find("dockerd", environment).run("--version")
-    version = re.search(r"version (\d+)", said)
-    if version is None or int(version[1]) < CONTAINERD_STORE_VERSION:
-        pytest.skip(f"{said}: its images are never in containerd; install docker 24 or newer")
-    config = {"features": {"containerd-snapshotter": True}}
-    name = f"{registry.host}/{repository}:1"
-    layer = images.layer_of({"file": images.noise(100_000, seed=1)}, tmp_path / "layer.tar")
-    with daemons.running(new_folder("docker"), environment, config) as docker:
-        docker.run("import", layer, name)
-        docker.run("push", name)
-    with daemons.running(new_folder("docker"), environment, config) as docker:
-        docker.run("pull", name)
 
 
 def _digest(docker: Program, name: str) -> str:

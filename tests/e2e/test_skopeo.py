@@ -51,6 +51,38 @@ def test_copy_there_and_back(
     _assert_blobs_are_whole(skopeo, tmp_path / "back")
 
 
+@pytest.mark.parametrize("form", ["oci", "v2s2"])
+def test_real_image_runs_after_a_copy(
+    debian: str,
+    docker_daemons: tuple[Program, Program],
+    own_registry: Registry,
+    skopeo: Program,
+    form: str,
+) -> None:
+    docker = docker_daemons[1]
+    name = f"{own_registry.host}/lib/debian:{form}"
+    flags = (FROM_REGISTRY, TO_REGISTRY, f"--format={form}")
+    skopeo.run("copy", *flags, f"docker://{debian}", f"docker://{name}")
+    docker.run("pull", name)
+    version = docker.run("run", "--rm", "--network=none", name, "cat", "/etc/debian_version")
+    assert version.startswith("12.")
+
+
+def test_copy_of_an_index_takes_all_of_it(
+    registry: Registry, skopeo: Program, stores: tuple[Store, Store], repository: str
+) -> None:
+    source, target = (f"docker://{registry.host}/{repository}/{name}:1" for name in ("a", "b"))
+    buildah = stores[0].buildah
+    images.build_index(buildah, f"{registry.host}/{repository}", ("amd64", "arm64"))
+    buildah.run("manifest", "push", "--all", INSECURE, f"{registry.host}/{repository}", source)
+    skopeo.run("copy", "--all", FROM_REGISTRY, TO_REGISTRY, source, target)
+    raw = [skopeo.run("inspect", INSECURE, "--raw", image) for image in (source, target)]
+    assert raw[0] == raw[1]
+    for architecture in ("amd64", "arm64"):
+        chosen = skopeo.called_with(f"--override-arch={architecture}", "inspect", INSECURE)
+        assert json.loads(chosen.run(target))["Architecture"] == architecture
+
+
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 def test_compressions(
     registry: Registry,

@@ -251,12 +251,12 @@ def test_after_a_power_cut_files_that_nobody_speaks_for_are_removed(
     kept = push(store.blobs, b"\x1f\x8b" + random_bytes(50_000))
     upload = store.blobs.begin_upload("some/name")
     upload.append(random_bytes(1_000_000))
-    lost = data / "blobs" / "00" / "0190a0b0c0d0700080000000000000ff"
+    lost = data / "blobs" / "f" / "0190a0b0c0d0700080000000000000ff"
     lost.write_bytes(b"a file whose upload is gone")
-    foreign = data / "packs" / "00" / "not-ours"
+    foreign = data / "packs" / "0" / "not-ours"
     foreign.write_bytes(b"")
     sweep = next(t.run for t in store.tasks() if t.name == "sweep after a power cut")
-    assert sum(int(str(sweep())) for _ in range(600)) == 1
+    assert sum(int(str(sweep())) for _ in range(3)) == 1
     assert not lost.exists()
     assert foreign.exists()
     upload.release()

@@ -1,0 +1,75 @@
+"""Pushing and pulling with plain HTTP, for what no client program does on purpose."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+
+import httpx
+
+from tests.e2e.registry import Registry
+
+CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+
+
+def digest_of(body: bytes) -> str:
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def connect(registry: Registry) -> httpx.Client:
+    """A client; one a thread, so that connections spread over the workers."""
+    return httpx.Client(base_url=registry.url, timeout=120)
+
+
+def begin(client: httpx.Client, name: str) -> str:
+    """A new upload's location."""
+    response = client.post(f"/v2/{name}/blobs/uploads/")
+    assert response.status_code == 202, response.text
+    return response.headers["location"]
+
+
+def push(client: httpx.Client, name: str, body: bytes | Iterable[bytes], digest: str) -> None:
+    """One blob, with its length or, when it comes in pieces, chunked: PATCH, then PUT."""
+    location = begin(client, name)
+    response = client.patch(location, content=body)
+    assert response.status_code == 202, response.text
+    response = client.put(response.headers["location"], params={"digest": digest})
+    assert response.status_code == 201, response.text
+
+
+def pull(client: httpx.Client, name: str, digest: str) -> bytes:
+    response = client.get(f"/v2/{name}/blobs/{digest}")
+    assert response.status_code == 200, response.text
+    return response.content
+
+
+def push_image(client: httpx.Client, name: str, tag: str, layers: list[bytes]) -> str:
+    """Layers, a config and a manifest; returns the manifest's digest."""
+    config = json.dumps({"layers": [digest_of(layer) for layer in layers]}).encode()
+    for body in (*layers, config):
+        push(client, name, body, digest_of(body))
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "config": _descriptor(CONFIG_TYPE, config),
+            "layers": [_descriptor(LAYER_TYPE, layer) for layer in layers],
+        }
+    ).encode()
+    response = client.put(
+        f"/v2/{name}/manifests/{tag}", content=manifest, headers={"content-type": MANIFEST_TYPE}
+    )
+    assert response.status_code == 201, response.text
+    return response.headers["docker-content-digest"]
+
+
+def pieces_of(body: bytes, size: int) -> Iterator[bytes]:
+    for start in range(0, len(body), size):
+        yield body[start : start + size]
+
+
+def _descriptor(media_type: str, body: bytes) -> dict[str, object]:
+    return {"mediaType": media_type, "digest": digest_of(body), "size": len(body)}

@@ -1,0 +1,72 @@
+"""A disk that fills up: nothing acknowledged is lost, and once there is room, pushes go on."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.http_client import begin, connect, digest_of, pull, push
+from tests.e2e.programs import require_root
+from tests.e2e.registry import Registry, running
+
+GZIP = b"\x1f\x8b"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 48 MiB."""
+    require_root("a small file system is mounted")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(folder)]
+    if subprocess.run(mount, check=False).returncode:
+        pytest.skip("tmpfs cannot be mounted here: run the tests where root may mount")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_registry(small_disk: Path) -> Iterator[Registry]:
+    with running(small_disk) as server:
+        yield server
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("magic", [b"", GZIP], ids=["chunked", "loose"])
+def test_a_full_disk_is_told_survived_and_left(small_registry: Registry, magic: bytes) -> None:
+    kept = magic + random.Random(1).randbytes(5_000_000)
+    large = magic + random.Random(2).randbytes(60_000_000)
+    with connect(small_registry) as client:
+        push(client, "a/b", kept, digest_of(kept))
+        response = client.put(
+            begin(client, "a/b"), params={"digest": digest_of(large)}, content=large
+        )
+        assert response.status_code == 507
+        assert response.json()["errors"][0]["code"] == "DENIED"
+        assert "full" in response.json()["errors"][0]["message"]
+        assert client.head(f"/v2/a/b/blobs/{digest_of(large)}").status_code == 404
+        assert pull(client, "a/b", digest_of(kept)) == kept
+
+
+@pytest.mark.slow
+def test_pushing_works_again_once_there_is_room(small_registry: Registry, small_disk: Path) -> None:
+    body = GZIP + random.Random(3).randbytes(4_000_000)
+    ballast = small_disk / "ballast"
+    with connect(small_registry) as client:
+        with ballast.open("wb") as file:
+            statistics = os.statvfs(small_disk)
+            os.posix_fallocate(
+                file.fileno(), 0, statistics.f_bavail * statistics.f_bsize - (1 << 20)
+            )
+        response = client.put(
+            begin(client, "a/b"), params={"digest": digest_of(body)}, content=body
+        )
+        assert response.status_code == 507
+        ballast.unlink()
+        push(client, "a/b", body, digest_of(body))
+        assert pull(client, "a/b", digest_of(body)) == body
