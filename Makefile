@@ -1,10 +1,12 @@
 # What one types and what CI calls. `make serve` needs python3 (3.11 or newer), gcc and make.
 
-PYTHON ?= python3
+# The Python that the virtual environment is made with.
+PYTHON3 ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
+PYTHON := $(BIN)/python
 SOURCES := pyproject.toml setup.py $(wildcard ext/*)
 
 .PHONY: build serve dev check fix test test-clients clean
@@ -17,13 +19,11 @@ serve: build
 
 dev: $(VENV)/.dtrfast-dev
 
-# Changes nothing.
-check: dev
+# Changes no source.
+check: dev ext-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	PATH='$(abspath $(BIN))':"$$PATH" cython-lint --max-line-length=100 ext
-	$(BIN)/stubtest dtrfast._core
 
 fix: dev
 	$(BIN)/ruff check --fix .
@@ -43,7 +43,7 @@ clean:
 	rm -rf build dist *.egg-info dtrfast/_core*.so
 
 $(VENV)/.dtrfast-python:
-	@PYTHON='$(PYTHON)' VENV='$(VENV)' sh .ci/python
+	@PYTHON='$(PYTHON3)' VENV='$(VENV)' sh .ci/python
 	touch $@
 
 # Without isolation, so that a rebuild after a change of the kernels needs no network.
@@ -56,4 +56,4 @@ $(VENV)/.dtrfast-dev: $(VENV)/.dtrfast-built
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
 	touch $@
 
--include ext.mk
+include ext.mk
