@@ -5,13 +5,15 @@
 # A second argument limits the work to one client by name.
 set -eu
 
-# name, package, version. Each is known to build with Go 1.26.
+# Name of the binary, package, version; each is known to build with Go 1.26. The dockerd here keeps
+# its images in containerd, whose registry client is another one than that of Debian's dockerd.
 clients="
 crane   github.com/google/go-containerregistry/cmd/crane    v0.22.1
 oras    oras.land/oras/cmd/oras                             v1.3.6
 regctl  github.com/regclient/regclient/cmd/regctl           v0.11.7
 helm    helm.sh/helm/v4/cmd/helm                            v4.3.1
 cosign  github.com/sigstore/cosign/v3/cmd/cosign            v3.1.3
+dockerd-next  github.com/moby/moby/v2/cmd/dockerd           v2.0.0-beta.24
 "
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -23,7 +25,7 @@ if ! command -v go >/dev/null; then
     exit 0
 fi
 
-mkdir -p "$bin"
+mkdir -p "$bin/new"
 bin=$(cd "$bin" && pwd)
 
 built() { # path, version: is this binary made from that version of its module?
@@ -39,6 +41,7 @@ echo "$clients" | while read -r name package version; do
         continue
     fi
     start=$(date +%s)
-    GOBIN=$bin CGO_ENABLED=0 go install -trimpath "$package@$version"
+    GOBIN=$bin/new CGO_ENABLED=0 go install -trimpath "$package@$version"
+    mv "$bin/new/${package##*/}" "$bin/$name"
     echo "$name $version built in $(($(date +%s) - start)) s"
 done

@@ -65,4 +65,5 @@ def test_push_under_another_name_mounts(
     name = f"{registry.host}/containerd/mounted:1"
     daemon.run("pull", debian)
     daemon.run("tag", debian, name)
-    assert "Mounted from lib/debian" in daemon.run("push", name)
+    # From any repository in which the daemon has seen the layer.
+    assert "Mounted from " in daemon.run("push", name)
