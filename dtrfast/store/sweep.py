@@ -43,28 +43,31 @@ class Sweep:
         return removed
 
     def _start(self) -> Iterator[Path]:
-        """All data files, unless this boot is done."""
+        """All files of uploads and blobs, unless this boot is done."""
         with self._context.engine.read() as transaction:
             if transaction.get(STORE, _SWEPT) == self._context.boot_id.encode():
                 return iter(())
         layout = self._context.layout
-        directories = chain(layout.blobs.iterdir(), layout.packs.iterdir())
+        directories = chain(layout.blobs.iterdir(), layout.packs.iterdir(), [layout.uploads])
         return (path for directory in directories for path in directory.iterdir())
 
     def _settle(self, path: Path) -> bool:
         """Remove the file if nobody speaks for it; True if so."""
         try:
-            file_id = uuid.UUID(hex=path.name).bytes
+            file_id = uuid.UUID(hex=path.stem).bytes
         except ValueError:
             return False  # not ours
         # In this order: an upload's state goes away only after the index has its file.
         if self._context.layout.upload(file_id, "state").exists():
             return False
-        with self._context.engine.read() as transaction:
-            if transaction.get(FILES, file_id) is not None:
-                return False
+        if path.parent != self._context.layout.uploads and self._is_owned(file_id):
+            return False
         disk.remove(path)
         return True
+
+    def _is_owned(self, file_id: bytes) -> bool:
+        with self._context.engine.read() as transaction:
+            return transaction.get(FILES, file_id) is not None
 
     def _remember(self, transaction: WriteTransaction) -> None:
         transaction.put(STORE, _SWEPT, self._context.boot_id.encode())

@@ -253,11 +253,14 @@ def test_after_a_power_cut_files_that_nobody_speaks_for_are_removed(
     upload.append(random_bytes(1_000_000))
     lost = data / "blobs" / "f" / "0190a0b0c0d0700080000000000000ff"
     lost.write_bytes(b"a file whose upload is gone")
+    tail = data / "uploads" / "0190a0b0-c0d0-7000-8000-000000000001.tail"
+    tail.write_bytes(b"a tail whose upload is gone")
     foreign = data / "packs" / "0" / "not-ours"
     foreign.write_bytes(b"")
     sweep = next(t.run for t in store.tasks() if t.name == "sweep after a power cut")
-    assert sum(int(str(sweep())) for _ in range(3)) == 1
+    assert sum(int(str(sweep())) for _ in range(3)) == 2
     assert not lost.exists()
+    assert not tail.exists()
     assert foreign.exists()
     upload.release()
     assert len(pull(store.blobs, kept)) == 50_002
