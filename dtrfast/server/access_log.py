@@ -188,11 +188,12 @@ class AccessLog:
 class _Request:
     """Counts what passes."""
 
-    __slots__ = ("_began", "_entry", "_receive", "_send")
+    __slots__ = ("_began", "_entry", "_gone", "_receive", "_send")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
+        self._gone = False
         self._entry = Entry(time.time(), scope)
         self._began = time.perf_counter()
 
@@ -200,6 +201,8 @@ class _Request:
         message = await self._receive()
         if message["type"] == "http.request":
             self._entry.bytes_in += len(message.get("body", b""))
+        elif message["type"] == "http.disconnect":
+            self._gone = True
         return message
 
     async def send(self, message: Message) -> None:
@@ -208,7 +211,7 @@ class _Request:
             self._entry.status = message["status"]
         elif message["type"] == "http.response.body":
             self._entry.bytes_out += len(message.get("body", b""))
-            self._entry.complete = not message.get("more_body", False)
+            self._entry.complete = not (self._gone or message.get("more_body", False))
 
     def finish(self) -> Entry:
         self._entry.seconds = time.perf_counter() - self._began

@@ -1,4 +1,4 @@
-"""Hypercorn's connection, with two things added.
+"""Hypercorn's connection, with two things added and two put right.
 
 A lingering close: when the server closes while the client is still sending, the kernel would answer
 the rest with a reset, and that can destroy the response before the client has read it. So only our
@@ -7,6 +7,9 @@ direction is closed first, and what comes is dropped until the client closes too
 An idle limit for transfers: a connection is cut when the client owes bytes (of a body that we read,
 or acknowledgements of one that we write) and none has moved for some time. Time that the server
 itself takes never counts.
+
+Put right: Hypercorn keeps a connection that its client closed until the keep-alive time is over,
+and answers HTTP/2 on a plain port, where nobody needs it and its tasks outlive their connections.
 """
 
 from __future__ import annotations
@@ -17,8 +20,9 @@ from ssl import SSLError
 
 import h11
 import hypercorn.asyncio.run
+import hypercorn.protocol
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
-from hypercorn.events import Closed, Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 
 log = logging.getLogger("dtrfast.connection")
@@ -32,6 +36,14 @@ def install(idle_body_seconds: float) -> None:
     """Let Hypercorn make its connections from this class, in this process."""
     Connection.idle_body_seconds = idle_body_seconds
     hypercorn.asyncio.run.TCPServer = Connection  # type: ignore[attr-defined]
+    hypercorn.protocol.H11Protocol = Http11  # type: ignore[attr-defined]
+
+
+class Http11(H11Protocol):
+    """HTTP/1.1 and nothing else: an offer to upgrade is not taken, as the standard allows."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        pass
 
 
 class Connection(TCPServer):
@@ -44,11 +56,17 @@ class Connection(TCPServer):
         self._sent = 0
         self._reading = False
         self._lingering = False
+        self._ended = False
         self._mark = (0, 0)
         self._moved_at = self.loop.time()
         self._watch = self._after_a_while()
         try:
             await super().run()
+        except OSError:
+            pass  # the client's end is gone
+        except asyncio.CancelledError:
+            # The server stops. Nothing awaits this task that could want to know.
+            log.info("cut a connection that was in use")
         except Exception:
             # One connection must not end the others: Hypercorn gathers them all when it stops.
             log.exception("a connection failed")
@@ -59,6 +77,8 @@ class Connection(TCPServer):
         if isinstance(event, Closed) and self._request_is_unread():
             self._linger()
             return
+        if self._ended and isinstance(event, Updated):
+            return  # it would wait for the next request
         if isinstance(event, RawData):
             self._sent += len(event.data)
         await super().protocol_send(event)
@@ -75,7 +95,9 @@ class Connection(TCPServer):
             self._received += len(data)
             if not self._lingering:
                 await self.protocol.handle(RawData(data))
+        self._ended = True
         await self.protocol.handle(Closed())
+        await self.idle_task.stop()
 
     def _linger(self) -> None:
         if self._lingering:

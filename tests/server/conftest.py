@@ -56,6 +56,10 @@ class Server:
     def connect(self) -> socket.socket:
         return socket.create_connection(self.address, timeout=10)
 
+    def errors(self) -> str:
+        """What a stopped server wrote to standard error."""
+        return self.process.communicate(timeout=20)[1]
+
     def workers(self) -> list[psutil.Process]:
         return self._children("dtrfast.server.worker")
 
@@ -63,7 +67,7 @@ class Server:
         return self._children("dtrfast.jobs")
 
     def notes(self) -> list[str]:
-        path = self.data / "notes"
+        path = self.data.with_name("notes")
         return path.read_text().splitlines() if path.exists() else []
 
     def stop(self, number: int = signal.SIGTERM) -> int:

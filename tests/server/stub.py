@@ -25,7 +25,7 @@ from dtrfast.server.supervisor import Supervisor, open_listening
 
 @contextmanager
 def serving(config: Config) -> Iterator[App]:
-    notes = config.store.data / "notes"
+    notes = config.store.data.with_name("notes")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import socket
 import ssl
+import struct
 import threading
 
+import psutil
 import pytest
 
 from tests.server.conftest import StartServer, eventually, read_to_end
@@ -93,3 +96,68 @@ def test_a_download_that_nobody_reads_is_cut(start_server: StartServer) -> None:
     with server.connect() as connection:
         connection.sendall(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
         eventually(lambda: "over /large" in server.notes())
+
+
+def test_a_connection_that_its_client_closed_is_let_go_at_once(start_server: StartServer) -> None:
+    server = start_server(workers=1, keep_alive_seconds=1000)
+    (worker,) = server.workers()
+    server.get("/pid")
+    eventually(lambda: not established(worker))
+    with server.connect() as connection:
+        connection.sendall(b"GET /pid HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+        assert len(established(worker)) == 1
+    eventually(lambda: not established(worker))
+
+
+def established(worker: psutil.Process) -> list[object]:
+    return [one for one in worker.net_connections() if one.status != psutil.CONN_LISTEN]
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /pid HTTP/1.1\r\nhost: x\r\nupgrade: h2c\r\nconnection: upgrade, close\r\n\r\n",
+        b"GET /pid HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+    ],
+)
+def test_a_plain_port_speaks_http_1_only(start_server: StartServer, request_bytes: bytes) -> None:
+    server = start_server(workers=1)
+    with server.connect() as connection:
+        connection.sendall(request_bytes)
+        assert read_to_end(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_preface_of_http_2_is_an_error(start_server: StartServer) -> None:
+    server = start_server(workers=1)
+    with server.connect() as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        assert read_to_end(connection).startswith((b"HTTP/1.1 4", b"HTTP/1.1 5"))
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"PUT /count HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\nx",
+        b"PUT /count HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n9\r\nx",
+        b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /pid HTTP/1.1\r\n",
+        b"\0garbage",
+    ],
+)
+def test_a_client_that_leaves_is_no_error(
+    start_server: StartServer, request_bytes: bytes, reset: bool
+) -> None:
+    server = start_server(workers=1, keep_alive_seconds=1000)
+    (worker,) = server.workers()
+    eventually(lambda: server.get("/pid")[0] == 200)
+    with server.connect() as connection:
+        connection.sendall(request_bytes)
+        if reset:
+            linger = struct.pack("ii", 1, 0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    eventually(lambda: not established(worker))
+    status = server.stop()
+    assert server.errors() == ""
+    assert status == 0

@@ -115,6 +115,7 @@ def test_a_transfer_that_outlasts_the_stop_is_cancelled(start_server: StartServe
     with begin_upload(server):
         assert server.stop() == 0
     assert server.notes() == ["began", "cancelled", "over /count"]
+    assert "Traceback" not in server.errors()
 
 
 def test_idle_connections_do_not_delay_a_stop(start_server: StartServer) -> None:
