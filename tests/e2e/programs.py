@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import pytest
 
@@ -74,13 +74,18 @@ class Program:
             raise ProgramFailed(_account(done))
         return done.stdout.strip()
 
-    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        """Start and return at once; stdout and stderr come together. The caller ends it."""
+    def start(
+        self, *arguments: str | Path, source: int | IO[bytes] = subprocess.DEVNULL
+    ) -> subprocess.Popen[str]:
+        """Start and return at once; it reads `source`, and stdout and stderr come together.
+
+        The caller ends it.
+        """
         return subprocess.Popen(
             self._command(arguments),
             cwd=self.folder,
             env=self.environment,
-            stdin=subprocess.DEVNULL,
+            stdin=source,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

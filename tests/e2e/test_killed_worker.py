@@ -1,16 +1,20 @@
-"""A worker dies in the middle of a push: the client's own retries carry it to the end."""
+"""A worker dies in the middle of a push: the client's own means carry it to the end."""
 
+import hashlib
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.e2e import images
-from tests.e2e.programs import Program, wait_until
+from tests.e2e.programs import Program, find, wait_until
 from tests.e2e.registry import WORKER_COUNT, Registry
 
 LAYER_BYTES = 96 << 20
 ARRIVED_BYTES = 8 << 20
+CHUNK_BYTES = 4 << 20
 
 
 def test_push_survives_a_killed_worker(
@@ -31,6 +35,30 @@ def test_push_survives_a_killed_worker(
     assert "Retrying" in said
     _assert_pulls(other, name, content, tmp_path)
     docker.run("rmi", name)
+
+
+@pytest.mark.client
+def test_upload_resumes_after_a_killed_worker(
+    environment: Mapping[str, str], own_registry: Registry, tmp_path: Path
+) -> None:
+    config = str(tmp_path / "regctl.json")
+    regctl = find("regctl", environment).with_environment(REGCTL_CONFIG=config)
+    sizes = (f"--blob-max={CHUNK_BYTES}", f"--blob-chunk={CHUNK_BYTES}")
+    regctl.run("registry", "set", own_registry.host, "--tls=disabled", *sizes)
+    content = images.noise(LAYER_BYTES, seed=12)
+    (tmp_path / "content").write_bytes(content)
+    name = f"{own_registry.host}/team/resumed"
+    workers = own_registry.workers()
+    with (
+        (tmp_path / "content").open("rb") as source,
+        regctl.start("blob", "put", "--verbosity=debug", name, source=source) as put,
+    ):
+        _busy_worker(own_registry, workers, put).kill()
+        said, _ = put.communicate(timeout=120)
+    assert put.returncode == 0, said
+    assert f"sha256:{hashlib.sha256(content).hexdigest()}" in said
+    # It asked for one upload and carried on with that, instead of beginning anew.
+    assert said.count("Upload location received") == 1
 
 
 def _busy_worker(
