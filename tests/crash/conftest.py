@@ -21,6 +21,6 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def seed() -> int:
-    """A new one each run, told with each failure; DTRFAST_CRASH_SEED repeats a run."""
-    given = os.environ.get("DTRFAST_CRASH_SEED")
+    """A new one each run, told with each failure; POWERCUT_SEED repeats a run."""
+    given = os.environ.get("POWERCUT_SEED")
     return int(given) if given else random.SystemRandom().randrange(1 << 32)

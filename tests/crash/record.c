@@ -1,9 +1,9 @@
 /*
  * Records every change that a program makes to the file system below one directory.
  *
- * Preloaded with LD_PRELOAD. DTRFAST_TRACE names the trace file, DTRFAST_TRACE_ROOT the directory,
+ * Preloaded with LD_PRELOAD. POWERCUT_TRACE names the trace file, POWERCUT_ROOT the directory,
  * which must exist and be empty when the first traced program starts. A write to the path
- * "$DTRFAST_TRACE.mark" stores nothing and becomes a mark in the trace. powercut.py replays the
+ * "$POWERCUT_TRACE.mark" stores nothing and becomes a mark in the trace. powercut.py replays the
  * trace; it owns the meaning of each record.
  *
  * The library keeps no state about descriptors: files are known by inode number, which

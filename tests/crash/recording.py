@@ -48,9 +48,7 @@ def build_recorder(directory: Path) -> Path:
     return library
 
 
-def record(
-    library: Path, directory: Path, arguments: Sequence[str], *, stdin: str = ""
-) -> Recording:
+def record(library: Path, directory: Path, arguments: Sequence[str]) -> Recording:
     """Run Python with `arguments` and the path of an empty root; what it changes there is recorded.
 
     `directory` is made, for the root and the trace. Raises when the program fails.
@@ -61,16 +59,14 @@ def record(
     preload = [name for name in (os.environ.get("LD_PRELOAD"), str(library)) if name]
     environment = os.environ | {
         "LD_PRELOAD": ":".join(preload),
-        "DTRFAST_TRACE": str(trace),
-        "DTRFAST_TRACE_ROOT": str(root),
+        "POWERCUT_TRACE": str(trace),
+        "POWERCUT_ROOT": str(root),
         "PYTHONPATH": str(_HERE.parent.parent),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     subprocess.run(
         [sys.executable, *arguments, str(root)],
         env=environment,
-        input=stdin,
-        text=True,
         check=True,
         timeout=_RUN_SECONDS_MAX,
     )
@@ -79,7 +75,7 @@ def record(
 
 def mark(text: str) -> None:
     """Note in the trace, from inside the recorded program, what it promises from here on."""
-    descriptor = os.open(os.environ["DTRFAST_TRACE"] + ".mark", os.O_WRONLY | os.O_CREAT, 0o600)
+    descriptor = os.open(os.environ["POWERCUT_TRACE"] + ".mark", os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         os.write(descriptor, text.encode())
     finally:

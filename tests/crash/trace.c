@@ -181,14 +181,14 @@ struct place place_resolve(int directory, const char *path)
 
 __attribute__((constructor)) static void start(void)
 {
-    const char *trace = getenv("DTRFAST_TRACE");
-    const char *root = getenv("DTRFAST_TRACE_ROOT");
+    const char *trace = getenv("POWERCUT_TRACE");
+    const char *root = getenv("POWERCUT_ROOT");
     struct stat status;
     if (!trace || !root)
         return;
     snprintf(trace_path, sizeof(trace_path), "%s", trace);
     if (!realpath(root, root_path) || stat(root_path, &status) != 0)
-        fail("DTRFAST_TRACE_ROOT is not a directory");
+        fail("POWERCUT_ROOT is not a directory");
     root_device = status.st_dev;
     int fd = trace_lock();
     char path[PATH_MAX];

@@ -1,0 +1,253 @@
+"""Is a store, found after a crash, what its clients may count on?"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from dtrfast.config import StoreConfig
+from dtrfast.errors import BlobUnknown, ManifestUnknown, UploadUnknown
+from dtrfast.index.tables import (
+    CHUNKS,
+    COMMITS,
+    CONTENTS,
+    FILES,
+    LINKS,
+    MANIFESTS,
+    PACKS,
+    RECIPES,
+    REPOSITORY_NAMES,
+    TAGS,
+    number_key,
+    number_of,
+)
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.manifests import parse_manifest
+from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.store import change_log, records
+from dtrfast.store.blobs import RepositoryId
+from dtrfast.store.records import Chunk, decode_pack
+from dtrfast.store.store import Store
+from tests.crash import workload
+from tests.crash.facts import ENDED, Facts, Key, Value
+from tests.fakes.clock import Clock
+
+_AGAIN = RepositoryName.parse("after/the-crash")
+# The sweep takes bounded steps; so few files need one, and one more to see that it is done.
+_ROUNDS = 3
+_YEAR_SECONDS = 31_536_000
+
+make_body = cache(workload.make_body)
+
+
+class Audit:
+    """Opens a store and asks it about everything. `boot_id` is None in the boot of the workload."""
+
+    def __init__(self, data: Path, facts: Facts, seed: int, boot_id: str | None) -> None:
+        self._clock = Clock(int(time.time()))
+        self._data = data
+        self._facts = facts
+        self._seed = seed
+        self._chance = random.Random(seed)
+        self._rebooted = boot_id is not None
+        self._store = Store.open(data, StoreConfig(), boot_id=boot_id, clock=self._clock)
+        self._registry = workload.open_registry(self._store, data)
+
+    def run(self) -> None:
+        """All checks, in an order in which none spoils the next."""
+        try:
+            for kind, look in self._looks().items():
+                self._check_known(kind, look)
+            self._check_nothing_else()
+            self._check_uploads()
+            self._check_known("blob", self._blob)
+            self._check_pushes_work()
+            self._check_housekeeping()
+            self._check_deleting_frees()
+        finally:
+            self._store.close()
+
+    # ---- what is there ----
+
+    def _looks(self) -> dict[str, Callable[[Key], Value]]:
+        return {"blob": self._blob, "manifest": self._manifest, "tag": self._tag}
+
+    def _check_known(self, kind: str, look: Callable[[Key], Value]) -> None:
+        for key, possible in self._facts.of_kind(kind):
+            found = look(key)
+            assert found in possible, f"{kind} {key}: found {found!r}, possible is {possible}"
+
+    def _blob(self, key: Key) -> Value:
+        """The name of the body that the blob has; it must be one that was pushed."""
+        repository, digest = key
+        try:
+            body = self._pull(RepositoryName.parse(repository), Digest.parse(digest))
+        except BlobUnknown:
+            return None
+        names = [v for v in self._facts.possible("blob", key) if isinstance(v, str)]
+        same = [name for name in names if make_body(self._seed, name) == body]
+        assert same, f"the blob {key} has {len(body)} bytes that nobody pushed"
+        return same[0]
+
+    def _manifest(self, key: Key) -> Value:
+        repository, digest = key
+        try:
+            name = RepositoryName.parse(repository)
+            return self._registry.manifests.get(name, Digest.parse(digest)).body.decode()
+        except ManifestUnknown:
+            return None
+
+    def _tag(self, key: Key) -> Value:
+        repository, tag = key
+        try:
+            name = RepositoryName.parse(repository)
+            return str(self._registry.manifests.get(name, Tag.parse(tag)).digest)
+        except ManifestUnknown:
+            return None
+
+    def _check_nothing_else(self) -> None:
+        """Each row that makes something visible belongs to a fact."""
+        for repository, digest in self._links():
+            name = self._repository_name(repository)
+            assert self._facts.possible("blob", (name, str(digest))) != [None]
+        for table, kind in ((MANIFESTS, "manifest"), (TAGS, "tag")):
+            known = {key for key, _ in self._facts.of_kind(kind)}
+            assert len(self._keys(table)) <= len(known), kind
+
+    # ---- what can be done ----
+
+    def _check_uploads(self) -> None:
+        for key, possible in self._facts.of_kind("upload"):
+            repository, upload_id, name = key
+            found = self._end(RepositoryName.parse(repository), upload_id, name)
+            if self._rebooted:
+                assert found == ENDED, f"{key} outlived the boot"
+            else:
+                assert found in possible, f"{key} went on at {found}, possible is {possible}"
+
+    def _end(self, repository: RepositoryName, upload_id: str, name: str) -> int:
+        """Complete or cancel an upload; returns where it went on, ENDED if nowhere."""
+        try:
+            upload = self._registry.uploads.resume(repository, upload_id)
+        except UploadUnknown:
+            return ENDED
+        offset = upload.offset
+        if self._chance.random() < 0.3:
+            upload.cancel()
+            return offset
+        body = make_body(self._seed, name)
+        upload.append(body[offset:])
+        digest = Digest.of_bytes(body)
+        self._registry.uploads.finish(upload, _AGAIN, digest, self._registry.author())
+        assert self._pull(_AGAIN, digest) == body, f"{name} resumed at {offset}"
+        return offset
+
+    def _check_pushes_work(self) -> None:
+        names = {key[2] for key, _ in self._facts.of_kind("upload")}
+        for name in sorted(names):
+            body = make_body(self._seed, name)
+            digest = Digest.of_bytes(body)
+            upload = self._registry.uploads.begin(_AGAIN)
+            upload.append(body)
+            self._registry.uploads.finish(upload, _AGAIN, digest, self._registry.author())
+            assert self._pull(_AGAIN, digest) == body, name
+
+    # ---- what is left over ----
+
+    def _check_housekeeping(self) -> None:
+        """A long time later only what manifests refer to is left, and that is whole."""
+        self._clock.advance(_YEAR_SECONDS)
+        self._keep_house()
+        self._check_files()
+        self._check_recipes()
+        for repository, name, body in self._manifests():
+            for digest in parse_manifest(body, None).referenced_blobs():
+                assert self._pull(name, digest), f"{name} lacks {digest}"
+                assert self._has_link(repository, digest)
+        sequences = [change.sequence for change in change_log.read(self._data / "log")]
+        assert sequences == list(range(1, len(sequences) + 1)), "the change log has holes"
+
+    def _check_deleting_frees(self) -> None:
+        for _, name, body in self._manifests():
+            digest = Digest.of_bytes(body)
+            self._registry.manifests.delete(name, digest, self._registry.author())
+        self._clock.advance(_YEAR_SECONDS)
+        self._keep_house()
+        self._check_files()
+        assert self._links() == []
+        assert not self._keys(CONTENTS)
+        assert not list(self._data.glob("blobs/*/*"))
+        with self._store.engine.read() as transaction:
+            packs = [decode_pack(value) for _, value in transaction.scan(PACKS)]
+        assert [pack.live for pack in packs] == [0] * len(packs)
+        statistics = self._store.statistics()
+        assert (statistics.links, statistics.linked_bytes, statistics.blobs) == (0, 0, 0)
+
+    def _keep_house(self) -> None:
+        tasks = self._store.tasks()
+        for _ in range(_ROUNDS):
+            for task in tasks:
+                task.run()
+
+    def _check_files(self) -> None:
+        """No file without an owner, no owner without its file."""
+        found = {path.name for path in self._data.glob("[bp]*/*/*")}
+        owned = {key.hex() for key in self._keys(FILES)}
+        assert found == owned, f"left over: {found - owned}, missing: {owned - found}"
+        assert os.listdir(self._data / "uploads") == []
+
+    def _check_recipes(self) -> None:
+        """Each recipe has its content, each chunk as many references as recipes name it."""
+        references: Counter[bytes] = Counter()
+        with self._store.engine.read() as transaction:
+            rows = list(transaction.scan(RECIPES))
+            chunks = list(transaction.scan(CHUNKS))
+            contents = {key for key, _ in transaction.scan(CONTENTS)}
+        for key, row in rows:
+            assert key[:8] in contents, f"a recipe of no content: {key.hex()}"
+            if row[0] == records.CHUNKS:
+                references.update(number_key(chunk) for chunk, _ in records.row_parts(row))
+        assert self._keys(COMMITS) == []
+        counted = {key: Chunk.decode(value).references for key, value in chunks}
+        assert references == Counter({key: count for key, count in counted.items() if count})
+
+    # ---- reading ----
+
+    def _pull(self, name: RepositoryName, digest: Digest) -> bytes:
+        with self._registry.blobs.open_range(name, digest) as reader:
+            return b"".join(
+                segment
+                if isinstance(segment, bytes)
+                else os.pread(segment.descriptor, segment.length, segment.offset)
+                for segment in reader
+            )
+
+    def _keys(self, table: object) -> list[bytes]:
+        with self._store.engine.read() as transaction:
+            return [key for key, _ in transaction.scan(table)]  # type: ignore[arg-type]
+
+    def _links(self) -> list[tuple[RepositoryId, Digest]]:
+        keys = self._keys(LINKS)
+        return [(RepositoryId(number_of(key)), Digest.from_key(key[8:])) for key in keys]
+
+    def _has_link(self, repository: RepositoryId, digest: Digest) -> bool:
+        return (repository, digest) in self._links()
+
+    def _manifests(self) -> list[tuple[RepositoryId, RepositoryName, bytes]]:
+        found = []
+        for key in self._keys(MANIFESTS):
+            repository, digest = RepositoryId(number_of(key)), Digest.from_key(key[8:])
+            name = RepositoryName.parse(self._repository_name(repository))
+            found.append((repository, name, self._registry.manifests.get(name, digest).body))
+        return found
+
+    def _repository_name(self, repository: RepositoryId) -> str:
+        with self._store.engine.read() as transaction:
+            name = transaction.get(REPOSITORY_NAMES, number_key(repository))
+        assert name is not None, f"repository {repository} has no name"
+        return name.decode()

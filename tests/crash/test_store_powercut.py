@@ -1,0 +1,78 @@
+"""The store after a power cut, and after `kill -9`, at moments of a busy time."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.crash.audit import Audit
+from tests.crash.facts import Facts
+from tests.crash.powercut import Mode, cut_power, told
+from tests.crash.recording import Recording, record
+from tests.crash.trace import Kind, Trace, cut_points, read_trace
+
+# Each costs an eighth of a second; a run by night may take more.
+_CUTS = int(os.environ.get("POWERCUT_CUTS", "20"))
+# What separates one state of the store from the next, for somebody who sees the page cache.
+_STEPS = frozenset({Kind.FILE, Kind.UNLINK, Kind.WRITE_DURABLE, Kind.MARK})
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """A recorded run of the workload."""
+
+    recording: Recording
+    trace: Trace
+
+
+@pytest.fixture(scope="module")
+def busy(recorder: Path, seed: int, tmp_path_factory: pytest.TempPathFactory) -> Busy:
+    directory = tmp_path_factory.mktemp("busy")
+    recording = record(recorder, directory / "run", ["-m", "tests.crash.workload", str(seed)])
+    return Busy(recording, read_trace(recording.trace))
+
+
+def kill_points(trace: Trace) -> list[int]:
+    """Numbers of operations after which to kill the program."""
+    return [index + 1 for index, operation in enumerate(trace) if operation.kind in _STEPS]
+
+
+def sample(points: list[int], seed: int) -> list[int]:
+    """Some of the points, and the last one."""
+    chosen = random.Random(seed).sample(points[:-1], min(_CUTS, len(points)) - 1)
+    return [*sorted(chosen), points[-1]]
+
+
+def audit(trace: Trace, cut: int, found: Path, mode: Mode, seed: int) -> None:
+    """Cut, then open what is found: with another boot id where the machine went down."""
+    with told(cut, mode, seed):
+        marks = cut_power(trace, cut, found, mode, seed + cut)
+        boot_id = None if mode == "intact" else "the boot after"
+        Audit(found / "data", Facts(marks), seed, boot_id).run()
+
+
+@pytest.mark.slow
+def test_the_recorder_misses_nothing_that_the_store_does(busy: Busy, tmp_path: Path) -> None:
+    cut_power(busy.trace, len(busy.trace), tmp_path / "found", "intact")
+    for path in (tmp_path / "found").rglob("*"):
+        original = busy.recording.root / path.relative_to(tmp_path / "found")
+        assert path.is_dir() or path.read_bytes() == original.read_bytes(), path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["strict", "torn"])
+def test_what_was_acknowledged_survives_a_power_cut(
+    busy: Busy, tmp_path: Path, mode: Mode, seed: int
+) -> None:
+    for cut in sample(cut_points(busy.trace), seed):
+        audit(busy.trace, cut, tmp_path / str(cut), mode, seed)
+
+
+@pytest.mark.slow
+def test_uploads_go_on_after_the_program_was_killed(busy: Busy, tmp_path: Path, seed: int) -> None:
+    for cut in sample(kill_points(busy.trace), seed):
+        audit(busy.trace, cut, tmp_path / str(cut), "intact", seed)

@@ -1,0 +1,216 @@
+"""The program that loses power: some clients that push, resume, cancel, tag and delete at once.
+
+Run with a seed and a root. Bodies follow from the seed and their name, so that the test can make
+them again. Every acknowledgement is marked.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from dtrfast.config import Config, StoreConfig
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
+from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry.registry import Registry
+from dtrfast.store import recipes
+from dtrfast.store.store import Store
+from tests.crash.facts import ENDED, known, trying
+
+CLIENTS = 3
+_IMAGES = 3
+# So that blobs of half a megabyte are indexed in several transactions.
+_SLICE_PARTS_MAX = 2
+_BLOCK_SIZE = 150_000
+
+
+def make_body(seed: int, name: str) -> bytes:
+    """The content called `name`: `inline-…`, `loose-…` or `chunked-…`."""
+    chance = random.Random(f"{seed} {name}")
+    if name.startswith("inline"):
+        return chance.randbytes(chance.randrange(1, 8192))
+    if name.startswith("loose"):
+        return b"\x1f\x8b" + chance.randbytes(chance.randrange(9_000, 120_000))
+    return b"".join(_blocks(seed, chance))
+
+
+def _blocks(seed: int, chance: random.Random) -> Iterator[bytes]:
+    """Some that other bodies have too, some that compress, one of its own."""
+    shared = random.Random(seed)
+    yield shared.randbytes(_BLOCK_SIZE)
+    yield chance.randbytes(chance.randrange(_BLOCK_SIZE))
+    yield b"the same again and again" * chance.randrange(9_000)
+    yield shared.randbytes(_BLOCK_SIZE)
+
+
+def open_registry(store: Store, data: Path) -> Registry:
+    """The registry over a store, whose disk is never full."""
+    config = Config(store=StoreConfig(data=data))
+    return Registry(store.engine, store.blobs, config, fullness=lambda: 0.0)
+
+
+class Client:
+    """One that pushes images to a repository of its own, and blobs that all clients push."""
+
+    def __init__(self, registry: Registry, seed: int, number: int) -> None:
+        self._registry = registry
+        self._seed = seed
+        self._chance = random.Random(f"{seed} client {number}")
+        self._number = number
+        self._name = RepositoryName.parse(f"team/client{number}")
+
+    def run(self) -> None:
+        older: list[tuple[Digest, list[str]]] = []
+        for image in range(_IMAGES):
+            older.append(self._push_image(image))
+            if self._chance.random() < 0.5:
+                self._delete_image(*older.pop(0))
+
+    def _push_image(self, image: int) -> tuple[Digest, list[str]]:
+        own = f"{self._number}-{image}"
+        layers = [f"loose-{image}", f"chunked-{image}", f"loose-{own}", f"chunked-{own}"]
+        self._chance.shuffle(layers)
+        names = [f"inline-{own}", *layers[:3]]
+        for name in names:
+            self._push_blob(name)
+        self._abandon_blob(f"chunked-left-{own}")
+        return self._push_manifest(image, names), names
+
+    def _push_blob(self, name: str) -> None:
+        body = make_body(self._seed, name)
+        digest = Digest.of_bytes(body)
+        upload_id = self._send(body, name, requests=self._chance.randrange(1, 4))
+        key = (self._name.text, str(digest))
+        upload_key = (self._name.text, upload_id, name)
+        trying("blob", key, name)
+        trying("upload", upload_key, ENDED)
+        uploads = self._registry.uploads
+        upload = uploads.resume(self._name, upload_id)
+        uploads.finish(upload, self._name, digest, self._registry.author())
+        known("blob", key, name)
+        known("upload", upload_key, ENDED)
+
+    def _abandon_blob(self, name: str) -> None:
+        body = make_body(self._seed, name)
+        upload_id = self._send(body[: self._chance.randrange(len(body))], name, requests=2)
+        if self._chance.random() < 0.5:
+            key = (self._name.text, upload_id, name)
+            trying("upload", key, ENDED)
+            self._registry.uploads.resume(self._name, upload_id).cancel()
+            known("upload", key, ENDED)
+
+    def _send(self, body: bytes, name: str, requests: int) -> str:
+        """Upload without closing; returns the upload's id."""
+        uploads = self._registry.uploads
+        upload = uploads.begin(self._name)
+        key = (self._name.text, upload.id, name)
+        known("upload", key, 0)
+        ends = sorted(self._chance.randrange(len(body) + 1) for _ in range(requests - 1))
+        for end in [*ends, len(body)]:
+            trying("upload", key, end)
+            while upload.offset < end:
+                size = self._chance.randrange(1, 200_000)
+                upload.append(body[upload.offset : min(end, upload.offset + size)])
+            upload.release()
+            known("upload", key, end)
+            upload = uploads.resume(self._name, upload.id)
+        upload.release()
+        return upload.id
+
+    def _push_manifest(self, image: int, names: list[str]) -> Digest:
+        body = make_manifest(self._seed, names)
+        digest = Digest.of_bytes(body)
+        tags = [Tag.parse("latest"), Tag.parse(f"build-{image}")]
+        manifest_key = (self._name.text, str(digest))
+        tag_keys = [(self._name.text, tag.text) for tag in tags]
+        trying("manifest", manifest_key, body.decode())
+        for key in tag_keys:
+            trying("tag", key, str(digest))
+        self._registry.manifests.put(
+            self._name,
+            tags[0],
+            body,
+            OCI_MANIFEST,
+            extra_tags=(tags[1],),
+            author=self._registry.author(),
+        )
+        known("manifest", manifest_key, body.decode())
+        for key in tag_keys:
+            known("tag", key, str(digest))
+        return digest
+
+    def _delete_image(self, digest: Digest, names: list[str]) -> None:
+        repository = self._name.text
+        tags = [
+            (repository, tag)
+            for tag in self._registry.tags.page(self._name, 100).entries
+            if self._registry.manifests.get(self._name, Tag.parse(tag)).digest == digest
+        ]
+        self._delete_manifest(digest, tags)
+        for name in names:
+            blob = Digest.of_bytes(make_body(self._seed, name))
+            trying("blob", (repository, str(blob)), None)
+            self._registry.blobs.delete(self._name, blob)
+            known("blob", (repository, str(blob)), None)
+
+    def _delete_manifest(self, digest: Digest, tags: list[tuple[str, str]]) -> None:
+        key = (self._name.text, str(digest))
+        trying("manifest", key, None)
+        for tag in tags:
+            trying("tag", tag, None)
+        self._registry.manifests.delete(self._name, digest, self._registry.author())
+        known("manifest", key, None)
+        for tag in tags:
+            known("tag", tag, None)
+
+
+def make_manifest(seed: int, names: list[str]) -> bytes:
+    """An image of the bodies with these names; the first is its config."""
+    bodies = [make_body(seed, name) for name in names]
+    config, *layers = [
+        {"mediaType": kind, "digest": str(Digest.of_bytes(body)), "size": len(body)}
+        for kind, body in zip([OCI_CONFIG] + [OCI_LAYER] * len(bodies), bodies, strict=False)
+    ]
+    image = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers}
+    return json.dumps(image).encode()
+
+
+def _keep_house(store: Store, stop: threading.Event) -> None:
+    tasks = store.tasks()
+    while not stop.wait(0.01):
+        for task in tasks:
+            task.run()
+
+
+def main(seed: int, root: Path) -> None:
+    recipes.SLICE_PARTS_MAX = _SLICE_PARTS_MAX
+    store = Store.open(root / "data", StoreConfig())
+    registry = open_registry(store, root)
+    failures: list[threading.ExceptHookArgs] = []
+    threading.excepthook = failures.append
+    stop = threading.Event()
+    housekeeper = threading.Thread(target=_keep_house, args=(store, stop))
+    clients = [
+        threading.Thread(target=Client(registry, seed, number).run) for number in range(CLIENTS)
+    ]
+    for thread in [housekeeper, *clients]:
+        thread.start()
+    for thread in clients:
+        thread.join()
+    stop.set()
+    housekeeper.join()
+    store.close()
+    for failure in failures:
+        sys.__excepthook__(
+            failure.exc_type, failure.exc_value or Exception(), failure.exc_traceback
+        )
+    sys.exit(bool(failures))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))
