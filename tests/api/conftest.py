@@ -22,6 +22,8 @@ from tests.fakes.clock import Clock
 from tests.fakes.engine import MemoryEngine
 from tests.fakes.hop import ThreadHop
 
+_MEMORY = Path("/dev/shm")
+
 
 @dataclass
 class Backend:
@@ -69,8 +71,9 @@ def backend(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Backend]:
         engine = MemoryEngine()
         yield Backend(engine, MemoryBlobs(engine, clock))
         return
-    # Removed at once: a store has hundreds of directories, and pytest keeps those of three runs.
-    with tempfile.TemporaryDirectory() as directory:
+    # A store has hundreds of directories, so they go at once (pytest keeps those of three runs)
+    # and lie in memory where that is possible: what survives a power cut is tested elsewhere.
+    with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.exists() else None) as directory:
         store = Store.open(Path(directory) / "data", StoreConfig(), clock=clock)
         yield Backend(store.engine, store.blobs)
         store.close()

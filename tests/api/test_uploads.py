@@ -397,6 +397,7 @@ def test_mount_of_a_blob_that_another_repository_has_than_the_named_one(client: 
 
 
 # ---- when storing fails -----------------------------------------------------------------------
+@pytest.mark.slow  # a store may wait a moment for the other request to end
 def test_two_requests_at_one_session(world: World, client: Client) -> None:
     location = client.begin()
     upload = world.backend.blobs.resume(NAME, location.rpartition("/")[2])
