@@ -99,6 +99,12 @@ class Connection(TCPServer):
         await self.protocol.handle(Closed())
         await self.idle_task.stop()
 
+    async def _close(self) -> None:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            self._cut()  # the server stops: do not wait for a client that reads nothing
+        await super()._close()
+
     def _linger(self) -> None:
         if self._lingering:
             return

@@ -118,6 +118,16 @@ def test_a_transfer_that_outlasts_the_stop_is_cancelled(start_server: StartServe
     assert "Traceback" not in server.errors()
 
 
+def test_a_client_that_reads_nothing_does_not_delay_a_stop(start_server: StartServer) -> None:
+    server = start_server(workers=1, graceful_stop_seconds=0.2)
+    with server.connect() as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        status = server.stop()
+    assert server.errors() == ""
+    assert status == 0
+
+
 def test_idle_connections_do_not_delay_a_stop(start_server: StartServer) -> None:
     server = start_server(workers=1, graceful_stop_seconds=60)
     with server.connect() as connection:
