@@ -11,6 +11,7 @@ commit that returned is on disk.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -50,6 +51,7 @@ class LmdbEngine:
                 str(directory), map_size=MAP_SIZE, max_dbs=TABLES_MAX, max_readers=readers_max
             )
             self._databases = {t: self._environment.open_db(t.name.encode()) for t in tables}
+        _sync_directory(directory)
         self._jobs: deque[_Job[Any]] = deque()
         self._leader = threading.Lock()
 
@@ -242,6 +244,18 @@ def _prefix_end(prefix: bytes) -> bytes | None:
     """The least key greater than all that start with `prefix`; None when there is none."""
     stripped = prefix.rstrip(b"\xff")
     return stripped[:-1] + bytes([stripped[-1] + 1]) if stripped else None
+
+
+def _sync_directory(directory: Path) -> None:
+    """LMDB syncs what it writes into its files, but not that they are there."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StorageFailed(f"the index's directory cannot be synced ({error})") from error
 
 
 @contextmanager

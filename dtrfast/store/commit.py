@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from dtrfast.errors import DigestInvalid
-from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import (
     BLOBS,
     COMMITS,
@@ -33,7 +33,7 @@ from dtrfast.index.tables import (
     number_key,
 )
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, disk, packs, recipes, records, statistics
+from dtrfast.store import contents, disk, leftovers, packs, recipes, records, statistics
 from dtrfast.store.blobs import BlobStat, RepositoryId
 from dtrfast.store.context import Context
 from dtrfast.store.parts import Part
@@ -69,27 +69,11 @@ def commit(
     lock = _commit_lock(context, plan.sha256) if upload.mode != "head" else nullcontext()
     with lock:
         if _link_existing(context, plan):
-            kept = abandon(context, upload.file_id)
+            kept = leftovers.abandon(context, upload.file_id)
         else:
             kept = _commit_new(context, plan)
     upload.forget(keep_data=kept)
     return BlobStat(digest, upload.offset)
-
-
-def abandon(context: Context, file_id: bytes) -> bool:
-    """Take back a commit that was cut off between its slices; True when its pack is the index's
-    now.
-
-    Other uploads may share the chunks that were indexed, so the pack stays: reclaim sees what is
-    dead in it.
-    """
-    with context.engine.read() as transaction:
-        progress = _progress(transaction, file_id)
-    if progress is None:
-        return False
-    recipes.remove(context.engine, progress.content, context.clock())
-    context.engine.write(lambda transaction: transaction.delete(COMMITS, file_id))
-    return progress.pack != 0
 
 
 def _link_existing(context: Context, plan: _Plan) -> bool:
@@ -121,16 +105,11 @@ def _commit_new(context: Context, plan: _Plan) -> bool:
 def _begin(context: Context, plan: _Plan) -> Commit:
     """Where to start: at the beginning, or where a commit that was cut off had come to."""
     with context.engine.read() as transaction:
-        started = _progress(transaction, plan.upload.file_id)
+        started = leftovers.progress(transaction, plan.upload.file_id)
     if started is not None:
         return started
     pack = context.numbers.take() if _has_pack(plan.upload) else 0
     return Commit(version=1, content=context.numbers.take(), pack=pack, parts=0, offset=0)
-
-
-def _progress(transaction: ReadTransaction, file_id: bytes) -> Commit | None:
-    data = transaction.get(COMMITS, file_id)
-    return None if data is None else records.decode_commit(data)
 
 
 def _index_slices(context: Context, plan: _Plan, progress: Commit) -> _Slice:

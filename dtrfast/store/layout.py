@@ -92,12 +92,20 @@ def prepare(layout: Layout) -> uuid.UUID:
     The format file is written last, so that a half-made store is made anew. Raises `FormatUnknown`,
     `FileSystemUnsupported`, `StorageFull`, `StorageFailed`.
     """
-    with disk.reported():
-        layout.data.mkdir(parents=True, exist_ok=True)
+    _make_directory(layout.data.absolute())
     _check_file_system(layout.data)
     if not layout.format.exists():
         _create(layout)
     return _read_format(layout)
+
+
+def _make_directory(path: Path) -> None:
+    """Make the directory and those above it, each durably before the next."""
+    if not path.parent.exists():
+        _make_directory(path.parent)
+    with disk.reported():
+        path.mkdir(exist_ok=True)
+        disk.sync_directory(path.parent)
 
 
 def _create(layout: Layout) -> None:

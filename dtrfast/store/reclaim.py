@@ -24,9 +24,8 @@ from dtrfast.index.tables import (
     number_of,
 )
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, disk, links, recipes, statistics, uploads
+from dtrfast.store import contents, disk, leftovers, links, recipes, statistics
 from dtrfast.store.blobs import RepositoryId
-from dtrfast.store.commit import abandon
 from dtrfast.store.context import Context
 from dtrfast.store.records import Content, decode_content
 from dtrfast.store.upload_state import StateFile, milliseconds_of, parse_upload_id
@@ -125,23 +124,10 @@ def _expire(context: Context, path: Path) -> bool:
         alive = state is None or state.boot_id == context.boot_id
         if alive and idle <= context.upload_expiry_seconds:
             return False
-        remove_upload(context, file_id)
+        leftovers.remove_upload(context, file_id)
         return True
     finally:
         state_file.close()
-
-
-def remove_upload(context: Context, file_id: bytes) -> None:
-    """Remove what an upload left. Files that the index has taken over stay. The caller holds the
-    lock.
-    """
-    abandon(context, file_id)
-    with context.engine.read() as transaction:
-        owned = transaction.get(FILES, file_id) is not None
-    if owned:
-        uploads.remove_state(context, file_id)
-    else:
-        uploads.remove_files(context, file_id)
 
 
 def forget_finished(context: Context) -> int:

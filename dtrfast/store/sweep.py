@@ -13,8 +13,8 @@ from itertools import chain, islice
 from pathlib import Path
 
 from dtrfast.index.engine import WriteTransaction
-from dtrfast.index.tables import FILES, STORE
-from dtrfast.store import disk
+from dtrfast.index.tables import COMMITS, FILES, STORE
+from dtrfast.store import disk, leftovers
 from dtrfast.store.context import Context
 
 _SWEPT = b"swept_boot"
@@ -38,6 +38,7 @@ class Sweep:
         names = list(islice(self._names, _NAMES_MAX))
         removed = sum(map(self._settle, names))
         if len(names) < _NAMES_MAX:
+            self._end_commits()
             self._context.engine.write(self._remember)
             self._done = True
         return removed
@@ -64,6 +65,14 @@ class Sweep:
             return False
         disk.remove(path)
         return True
+
+    def _end_commits(self) -> None:
+        """Take back commits that were cut off, and whose upload's state is lost."""
+        with self._context.engine.read() as transaction:
+            file_ids = [key for key, _ in transaction.scan(COMMITS)]
+        for file_id in file_ids:
+            if not self._context.layout.upload(file_id, "state").exists():
+                leftovers.abandon(self._context, file_id)
 
     def _is_owned(self, file_id: bytes) -> bool:
         with self._context.engine.read() as transaction:

@@ -17,7 +17,7 @@ from dtrfast import _core
 from dtrfast.errors import DigestInvalid, DtrfastError, RangeInvalid, UploadUnknown
 from dtrfast.index.tables import CHUNKS, number_key
 from dtrfast.oci.digests import Digest
-from dtrfast.store import codec, disk, packs
+from dtrfast.store import codec, disk, leftovers, packs
 from dtrfast.store import parts as part_file
 from dtrfast.store.context import Context
 from dtrfast.store.ingest import Ingest, Position
@@ -134,7 +134,7 @@ class LocalUpload:
             self._close()
 
     def cancel(self) -> None:
-        remove_files(self._context, self.file_id)
+        leftovers.remove_upload(self._context, self.file_id)
         self._failed = True
         self._close()
 
@@ -177,7 +177,7 @@ class LocalUpload:
         self._failed = True
         if not keep_data and self._mode != "head":
             disk.remove(self._data_path())
-        remove_state(self._context, self.file_id)
+        leftovers.remove_state(self._context, self.file_id)
         self._close()
 
     # ---- bytes in -----------------------------------------------------------------------------
@@ -336,8 +336,7 @@ class LocalUpload:
 
     # ---- files --------------------------------------------------------------------------------
     def _data_path(self) -> Path:
-        layout = self._context.layout
-        return layout.blob(self.file_id) if self._mode == "loose" else layout.pack(self.file_id)
+        return data_path(self._context, self.file_id, self._mode)
 
     def _drop_data(self) -> None:
         """Remove what a request that was taken back, or killed, has written."""
@@ -394,28 +393,32 @@ def begin(context: Context, name: str, algorithm: str) -> LocalUpload:
 def resume(context: Context, name: str, file_id: bytes) -> LocalUpload:
     """The upload, held. Raises `UploadUnknown`, also for another repository's or boot's."""
     state_file = StateFile.open(context.layout.upload(file_id, "state"))
+    try:
+        return LocalUpload(
+            context, file_id, state_file, _usable(context, name, file_id, state_file)
+        )
+    except BaseException:
+        state_file.close()
+        raise
+
+
+def _usable(context: Context, name: str, file_id: bytes, state_file: StateFile) -> UploadState:
+    """The state, if an upload can go on from it. What a dead process had ended is ended here."""
     state = state_file.read()
     if state is None or state.name != name or state.boot_id != context.boot_id:
-        state_file.close()
         raise UploadUnknown("no such upload: begin a new one")
-    return LocalUpload(context, file_id, state_file, state)
+    if state.mode != "head":
+        committed = leftovers.is_committed(context, file_id)
+        if committed or not data_path(context, file_id, state.mode).exists():
+            leftovers.remove_upload(context, file_id)
+            raise UploadUnknown("the upload has ended: begin a new one")
+    return state
 
 
-def remove_files(context: Context, file_id: bytes) -> None:
-    """Remove an uncommitted upload: its data, then its state. The caller holds the state file's
-    lock.
-    """
-    disk.remove(context.layout.blob(file_id))
-    disk.remove(context.layout.pack(file_id))
-    remove_state(context, file_id)
-
-
-def remove_state(context: Context, file_id: bytes) -> None:
-    """Remove what is below `uploads/`; the state last, since it is what says that the rest is in
-    use.
-    """
-    for kind in ("parts", "tail", "state"):
-        disk.remove(context.layout.upload(file_id, kind))
+def data_path(context: Context, file_id: bytes, mode: Mode) -> Path:
+    """Where the loose file or the pack of an upload lies."""
+    layout = context.layout
+    return layout.blob(file_id) if mode == "loose" else layout.pack(file_id)
 
 
 def _open_or_create(path: Path) -> int:

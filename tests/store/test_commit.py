@@ -22,6 +22,7 @@ from dtrfast.index.tables import CHUNKS, COMMITS, RECIPES, number_key
 from dtrfast.store import recipes
 from dtrfast.store.records import Chunk
 from dtrfast.store.store import Store
+from dtrfast.store.uploads import LocalUpload
 from tests.fakes.clock import Clock
 from tests.store.conftest import OTHER, REPOSITORY, digest_of, files_below, pull, push, run
 
@@ -261,3 +262,85 @@ def test_the_numbers_of_contents_are_never_given_twice(store: Store) -> None:
     with store.engine.read() as transaction:
         rows = [key for key, _ in transaction.scan(RECIPES)]
     assert rows == [number_key(n) + number_key(0) for n in range(1, 6)]
+
+
+def _die_in(monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+    """The process ends when `target` is called: nothing after it happens."""
+
+    def die(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(target, die)
+
+
+def _close_as_the_dead_do(upload: LocalUpload) -> None:
+    """A process that is gone holds no lock, and saves nothing."""
+    upload._failed = True
+    upload._close()
+
+
+@pytest.mark.parametrize("magic", [b"", GZIP], ids=["chunked", "loose"])
+@pytest.mark.parametrize("again", ["put", "cancel", "expire"])
+def test_a_process_that_dies_behind_the_commit_loses_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch, clock: Clock, magic: bytes, again: str
+) -> None:
+    """Killed after the index has the blob, before the upload's state is gone."""
+    body = magic + random_bytes(1_000_000)
+    upload = store.blobs.begin_upload(NAME)
+    assert isinstance(upload, LocalUpload)
+    upload.append(body)
+    upload.save()
+    with monkeypatch.context() as patch:
+        _die_in(patch, "dtrfast.store.uploads.LocalUpload.forget")
+        with pytest.raises(KeyboardInterrupt):
+            store.blobs.commit(upload, digest_of(body), REPOSITORY)
+    _close_as_the_dead_do(upload)
+    if again == "expire":
+        clock.now += 10_000_000_000
+        assert run(store, "expired uploads") == 1
+    else:
+        with pytest.raises(UploadUnknown):
+            store.blobs.resume(NAME, upload.id)
+        assert store.blobs.finished(NAME, upload.id) == digest_of(body)
+    assert pull(store.blobs, digest_of(body)) == body
+
+
+def test_cancelling_a_commit_that_was_cut_off_keeps_chunks_that_others_share(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = random_bytes(6_000_000)
+    upload_id = _cut_off_commit(store, monkeypatch, body)
+    shorter = body[:1_000_000]
+    digest = push(store.blobs, shorter)
+    store.blobs.resume(NAME, upload_id).cancel()
+    assert pull(store.blobs, digest) == shorter
+    with store.engine.read() as transaction:
+        assert not list(transaction.scan(COMMITS))
+
+
+def test_a_commit_that_was_cut_off_and_lost_its_state_is_taken_back_by_the_sweep(
+    store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _cut_off_commit(store, monkeypatch, random_bytes(6_000_000))
+    for path in (data / "uploads").iterdir():
+        path.unlink()
+    run(store, "sweep after a power cut")
+    with store.engine.read() as transaction:
+        assert not list(transaction.scan(COMMITS))
+        assert not list(transaction.scan(RECIPES))
+
+
+@pytest.mark.parametrize("magic", [b"", GZIP], ids=["chunked", "loose"])
+def test_an_upload_whose_removal_was_cut_off_is_unknown(
+    store: Store, data: Path, magic: bytes
+) -> None:
+    upload = store.blobs.begin_upload(NAME)
+    upload.append(magic + random_bytes(1_000_000))
+    upload.release()
+    for name in ("blobs", "packs"):
+        for path in (data / name).rglob("*"):
+            if path.is_file():
+                path.unlink()
+    with pytest.raises(UploadUnknown):
+        store.blobs.resume(NAME, upload.id)
+    assert files_below(data, "uploads") == []

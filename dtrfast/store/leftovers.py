@@ -1,0 +1,58 @@
+"""What an upload leaves on disk, and who owns it: the upload, or the index.
+
+A program can die between any two steps of a commit or a removal. So whoever removes an upload's
+files asks here first. A data file that FILES names is the index's, whatever the state file says.
+"""
+
+from __future__ import annotations
+
+from dtrfast.index.engine import ReadTransaction
+from dtrfast.index.tables import COMMITS, FILES
+from dtrfast.store import disk, recipes
+from dtrfast.store.context import Context
+from dtrfast.store.records import Commit, decode_commit
+
+
+def progress(transaction: ReadTransaction, file_id: bytes) -> Commit | None:
+    """How far a commit in slices came that is not complete."""
+    data = transaction.get(COMMITS, file_id)
+    return None if data is None else decode_commit(data)
+
+
+def is_committed(context: Context, file_id: bytes) -> bool:
+    """Whether the index has the upload's data file, and all that belongs to it."""
+    with context.engine.read() as transaction:
+        owned = transaction.get(FILES, file_id) is not None
+        return owned and transaction.get(COMMITS, file_id) is None
+
+
+def abandon(context: Context, file_id: bytes) -> bool:
+    """Take back a commit that was cut off between its slices; True when its pack is the index's.
+
+    Other uploads may share the chunks that were indexed, so the pack stays: reclaim sees what is
+    dead in it.
+    """
+    with context.engine.read() as transaction:
+        commit = progress(transaction, file_id)
+    if commit is None:
+        return False
+    recipes.remove(context.engine, commit.content, context.clock())
+    context.engine.write(lambda transaction: transaction.delete(COMMITS, file_id))
+    return commit.pack != 0
+
+
+def remove_upload(context: Context, file_id: bytes) -> None:
+    """Remove an upload and what only it owns. The caller holds the state file's lock."""
+    abandon(context, file_id)
+    with context.engine.read() as transaction:
+        owned = transaction.get(FILES, file_id) is not None
+    if not owned:
+        disk.remove(context.layout.blob(file_id))
+        disk.remove(context.layout.pack(file_id))
+    remove_state(context, file_id)
+
+
+def remove_state(context: Context, file_id: bytes) -> None:
+    """Remove what is below `uploads/`; the state last, since it says that the rest is in use."""
+    for kind in ("parts", "tail", "state"):
+        disk.remove(context.layout.upload(file_id, kind))
