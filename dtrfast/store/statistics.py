@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import struct
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.counts import Counts
 from dtrfast.index.tables import STORE
-
-_KEY = b"statistics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +48,6 @@ class StoreStatistics:
         return max(0, self.linked_bytes - self.stored_bytes)
 
 
-_NAMES = tuple(field.name for field in fields(StoreStatistics))
-_LAYOUT = struct.Struct(f"<{len(_NAMES)}q")
-
-
-def read(transaction: ReadTransaction) -> StoreStatistics:
-    data = transaction.get(STORE, _KEY)
-    return StoreStatistics() if data is None else _decode(data)
-
-
-def add(transaction: WriteTransaction, **changes: int) -> None:
-    """Count: each keyword is a field and its difference."""
-    now = read(transaction)
-    values = [getattr(now, name) + changes.pop(name, 0) for name in _NAMES]
-    assert not changes, f"no such counts: {changes}"
-    transaction.put(STORE, _KEY, _LAYOUT.pack(*values))
-
-
-def _decode(data: bytes) -> StoreStatistics:
-    # An older record is shorter: what it does not count is zero.
-    return StoreStatistics(*_LAYOUT.unpack(data.ljust(_LAYOUT.size, b"\0")[: _LAYOUT.size]))
+_counts = Counts(STORE, b"statistics", StoreStatistics)
+read = _counts.read
+add = _counts.add
