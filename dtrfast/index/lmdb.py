@@ -12,6 +12,7 @@ commit that returned is on disk.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections import deque
@@ -104,9 +105,9 @@ class LmdbEngine:
 
     def _run_group(self, group: list[_Job[Any]]) -> None:
         """Run queued changes and commit them together; `group` gets those that were taken."""
+        group.append(self._jobs.popleft())  # first: a job must end, even if nothing can begin
         root = self._environment.begin(write=True)
         try:
-            group.append(self._jobs.popleft())
             if self._jobs:
                 self._run_many(root, group)
             else:
@@ -267,5 +268,9 @@ def _translated() -> Iterator[None]:
         raise StorageFull("the disk that holds the index is full: free some space") from error
     except (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError) as error:
         raise Corrupt(f"the index is damaged ({error}): restore it") from error
+    except lmdb.PanicError as error:
+        # This environment answers nothing any more until it is opened anew, by another process.
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise StorageFailed("the disk failed under the index: starting again") from error
     except lmdb.Error as error:
         raise StorageFailed(f"the index could not be read or written ({error})") from error

@@ -29,7 +29,7 @@ PACKS = _local("packs")  # pack number → Pack
 FILES = _local("files")  # file id → kind + number: the files that belong to the index
 CONTENTS_UNLINKED = _local("contents_unlinked")  # content number → time (a hint)
 COMMITS = _local("commits")  # upload id → a commit whose slices are not all written
-UPLOADS_FINISHED = _local("uploads_finished")  # upload id → digest key + repository name
+UPLOADS_FINISHED = _local("uploads_finished")  # upload id → time + digest key + repository name
 
 # ---- shared --------------------------------------------------------------------------------
 META = _shared("meta")  # counters

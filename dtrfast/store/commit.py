@@ -26,6 +26,7 @@ from dtrfast.index.tables import (
     BLOBS,
     COMMITS,
     CONTENTS,
+    CONTENTS_UNLINKED,
     FILES,
     PACKS,
     RECIPES,
@@ -68,20 +69,36 @@ def commit(
     plan = _Plan(upload, digest, upload.sha256(), repository, context.clock())
     lock = _commit_lock(context, plan.sha256) if upload.mode != "head" else nullcontext()
     with lock:
-        if _link_existing(context, plan):
-            kept = leftovers.abandon(context, upload.file_id)
-        else:
-            kept = _commit_new(context, plan)
-    upload.forget(keep_data=kept)
+        if not _link_existing(context, plan):
+            _commit_new(context, plan)
+    upload.forget()
     return BlobStat(digest, upload.offset)
 
 
 def _link_existing(context: Context, plan: _Plan) -> bool:
     """Link the content if it is there; False if its bytes are needed."""
     with context.engine.read() as transaction:
-        if contents.find(transaction, plan.sha256) is None:
-            return False
+        found = contents.find(transaction, plan.sha256)
+    if found is None or _is_lost(context, found.content):
+        return False
     return context.engine.write(partial(_link, plan=plan))
+
+
+def _is_lost(context: Context, content: Content) -> bool:
+    """Whether a loose blob's file is not what the index says: then this upload takes its place."""
+    if content.file_id is None:
+        return False
+    try:
+        return context.layout.blob(content.file_id).stat().st_size != content.size
+    except FileNotFoundError:
+        return True
+
+
+def _replace_lost(transaction: WriteTransaction, plan: _Plan) -> None:
+    """Leave a content whose file is lost to the reclaim; its names are about to be given away."""
+    found = contents.find(transaction, plan.sha256)
+    if found is not None:
+        transaction.put(CONTENTS_UNLINKED, number_key(found.number), number_key(plan.now))
 
 
 def _link(transaction: WriteTransaction, plan: _Plan) -> bool:
@@ -93,13 +110,12 @@ def _link(transaction: WriteTransaction, plan: _Plan) -> bool:
     return True
 
 
-def _commit_new(context: Context, plan: _Plan) -> bool:
-    """Make the content; True when the index now owns the upload's data file."""
+def _commit_new(context: Context, plan: _Plan) -> None:
+    """Make the content."""
     plan.upload.finish()
     progress = _begin(context, plan)
     last = _index_slices(context, plan, progress)
     context.engine.write(partial(_publish, plan=plan, last=last))
-    return plan.upload.mode == "loose" or _has_pack(plan.upload)
 
 
 def _begin(context: Context, plan: _Plan) -> Commit:
@@ -150,6 +166,9 @@ def _add(transaction: WriteTransaction, plan: _Plan, step: _Slice) -> Commit:
 
 def _publish(transaction: WriteTransaction, plan: _Plan, last: _Slice) -> None:
     """The last slice, the content, its names and its link: all at once."""
+    if plan.upload.mode == "head" and _link(transaction, plan):
+        return  # no lock is taken for what costs less than the lock
+    _replace_lost(transaction, plan)
     number = last.progress.content
     if plan.upload.mode == "chunked":
         _add(transaction, plan, last)

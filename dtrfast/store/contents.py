@@ -76,11 +76,12 @@ def name(transaction: WriteTransaction, found: Found, digest: Digest) -> None:
         transaction.put(CONTENTS, number_key(found.number), encode(content))
 
 
-def is_held(transaction: ReadTransaction, content: Content) -> bool:
-    """Whether any repository holds it, under any of its names."""
+def is_held(transaction: ReadTransaction, found: Found) -> bool:
+    """Whether any repository holds it, under a name that is still its own."""
+    number = number_key(found.number)
     return any(
-        True
-        for digest in digests(content)
+        transaction.get(BLOBS, digest.key()) == number
+        for digest in digests(found.content)
         for _ in transaction.scan(HOLDERS, digest.key(), limit=1)
     )
 
@@ -104,7 +105,7 @@ def unlink(
     links.remove(transaction, repository, digest)
     statistics.add(transaction, links=-1, linked_bytes=-found.content.size)
     _record(transaction, "blob.unlink", repository, digest, now)
-    if not is_held(transaction, found.content):
+    if not is_held(transaction, found):
         transaction.put(CONTENTS_UNLINKED, number_key(found.number), number_key(now))
 
 

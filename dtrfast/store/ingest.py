@@ -28,6 +28,8 @@ _INCOMPRESSIBLE_RUN = 8
 # Chunks of this upload that a later one of the same upload is compared with (about 1 MiB of Python
 # objects).
 _RECENT_MAX = 4096
+# Chunks of one hash that a new one is compared with; only who makes collisions sees more.
+_CANDIDATES_MAX = 8
 
 
 @dataclass(slots=True)
@@ -140,7 +142,10 @@ class Ingest:
         places = record.places(size)
         if places:
             size += disk.write_at(self._pack, record.buffers(), size)
-        placed = [places[part.id] if part.is_new else part for part in parts]
+        placed = [
+            replace(places[part.id], is_new=part.is_new) if part.id in places else part
+            for part in parts
+        ]
         table = b"".join(part.encode() for part in placed)
         disk.write_at(self._parts, [table], self.at.parts * PART_SIZE)
         self.at = Position(size, self.at.parts + len(placed))
@@ -193,7 +198,7 @@ class _Record:
 def _lookup(transaction: ReadTransaction, digest: bytes) -> list[tuple[int, Chunk]]:
     """Chunks with this hash; nearly always one, or none."""
     found = []
-    for key, _ in transaction.scan(CHUNK_HASHES, digest):
+    for key, _ in transaction.scan(CHUNK_HASHES, digest, limit=_CANDIDATES_MAX):
         identifier = key[len(digest) :]
         data = transaction.get(CHUNKS, identifier)
         if data is not None:

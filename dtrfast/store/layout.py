@@ -86,17 +86,18 @@ def _file(directory: Path, file_id: bytes) -> Path:
     return directory / name[-1] / name
 
 
-def prepare(layout: Layout) -> uuid.UUID:
-    """Make the directory a store, or check that it is one we can read; returns the store's UUID.
+def prepare(layout: Layout) -> uuid.UUID | None:
+    """Make the directories of a store, or check that we can read the one that is there.
 
-    The format file is written last, so that a half-made store is made anew. Raises `FormatUnknown`,
-    `FileSystemUnsupported`, `StorageFull`, `StorageFailed`.
+    Returns its UUID, None while it has none: then `write_format` ends its making. Raises
+    `FormatUnknown`, `FileSystemUnsupported`, `StorageFull`, `StorageFailed`.
     """
     _make_directory(layout.data.absolute())
     _check_file_system(layout.data)
-    if not layout.format.exists():
-        _create(layout)
-    return _read_format(layout)
+    if layout.format.exists():
+        return _read_format(layout)
+    _create(layout)
+    return None
 
 
 def _make_directory(path: Path) -> None:
@@ -126,7 +127,6 @@ def _create(layout: Layout) -> None:
                 (parent / f"{number:x}").mkdir(exist_ok=True)
             disk.sync_directory(parent)
         disk.sync_directory(layout.data)
-    _write_format(layout)
 
 
 _OURS = frozenset(
@@ -144,11 +144,12 @@ _OURS = frozenset(
 )
 
 
-def _write_format(layout: Layout) -> None:
+def write_format(layout: Layout, store_id: uuid.UUID) -> None:
+    """Make the directory a store. Last, so that one that is half made is made anew."""
     text = json.dumps(
         {
             "format": FORMAT,
-            "store": str(uuid.uuid4()),
+            "store": str(store_id),
             "features": {"compatible": [], "read_only_compatible": [], "incompatible": []},
         }
     )

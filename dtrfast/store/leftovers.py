@@ -26,19 +26,17 @@ def is_committed(context: Context, file_id: bytes) -> bool:
         return owned and transaction.get(COMMITS, file_id) is None
 
 
-def abandon(context: Context, file_id: bytes) -> bool:
-    """Take back a commit that was cut off between its slices; True when its pack is the index's.
+def abandon(context: Context, file_id: bytes) -> None:
+    """Take back a commit that was cut off between its slices.
 
     Other uploads may share the chunks that were indexed, so the pack stays: reclaim sees what is
     dead in it.
     """
     with context.engine.read() as transaction:
         commit = progress(transaction, file_id)
-    if commit is None:
-        return False
-    recipes.remove(context.engine, commit.content, context.clock())
-    context.engine.write(lambda transaction: transaction.delete(COMMITS, file_id))
-    return commit.pack != 0
+    if commit is not None:
+        recipes.remove(context.engine, commit.content, context.clock())
+        context.engine.write(lambda transaction: transaction.delete(COMMITS, file_id))
 
 
 def remove_upload(context: Context, file_id: bytes) -> None:

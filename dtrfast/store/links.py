@@ -63,7 +63,7 @@ def put(transaction: WriteTransaction, repository: RepositoryId, digest: Digest,
     """
     old = get(transaction, repository, digest)
     created_at = now if old is None else old.created_at
-    _set(transaction, repository, digest, Link(created_at, now))
+    _set(transaction, link_key(repository, digest), old, Link(created_at, now))
     if old is None:
         transaction.put(HOLDERS, digest.key() + number_key(repository), b"")
     return old is None
@@ -75,7 +75,7 @@ def renew(
     """Start the grace anew; False when the link is gone."""
     link = get(transaction, repository, digest)
     if link is not None:
-        _set(transaction, repository, digest, Link(link.created_at, now))
+        _set(transaction, link_key(repository, digest), link, Link(link.created_at, now))
     return link is not None
 
 
@@ -113,7 +113,11 @@ def add_references(
 ) -> None:
     """Note that `manifest` refers to the blobs, which need not be there yet."""
     for digest in dict.fromkeys(digests):
-        transaction.put(REFERENCES, link_key(repository, digest) + manifest.key(), b"")
+        key = link_key(repository, digest)
+        transaction.put(REFERENCES, key + manifest.key(), b"")
+        link = get(transaction, repository, digest)
+        if link is not None:
+            transaction.delete(LINKS_UNREFERENCED, number_key(link.unreferenced_since) + key)
 
 
 def remove_references(
@@ -130,9 +134,8 @@ def remove_references(
             renew(transaction, repository, digest, now)
 
 
-def _set(
-    transaction: WriteTransaction, repository: RepositoryId, digest: Digest, link: Link
-) -> None:
-    key = link_key(repository, digest)
+def _set(transaction: WriteTransaction, key: bytes, old: Link | None, link: Link) -> None:
+    if old is not None:
+        transaction.delete(LINKS_UNREFERENCED, number_key(old.unreferenced_since) + key)
     transaction.put(LINKS, key, link.encode())
     transaction.put(LINKS_UNREFERENCED, number_key(link.unreferenced_since) + key, b"")

@@ -7,10 +7,14 @@ references and wait for the reclaim of packs.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
+from typing import TypeVar
 
-from dtrfast.errors import UploadBusy, UploadUnknown
+from dtrfast.errors import DtrfastError, UploadBusy, UploadUnknown
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import (
     BLOBS,
@@ -26,9 +30,14 @@ from dtrfast.index.tables import (
 from dtrfast.oci.digests import Digest
 from dtrfast.store import contents, disk, leftovers, links, recipes, statistics
 from dtrfast.store.blobs import RepositoryId
+from dtrfast.store.contents import Found
 from dtrfast.store.context import Context
 from dtrfast.store.records import Content, decode_content
 from dtrfast.store.upload_state import StateFile, milliseconds_of, parse_upload_id
+
+T = TypeVar("T")
+
+_logger = logging.getLogger("dtrfast.reclaim")
 
 _STEP_MAX = 200  # rows a step takes from a list: some milliseconds
 # How long the answer to a closing PUT may be asked for again.
@@ -40,13 +49,21 @@ def reclaim_links(context: Context) -> int:
     now = context.clock()
     due = number_key(max(0, now - context.grace_seconds) + 1)
     with context.engine.read() as transaction:
-        keys = [
-            key for key, _ in transaction.scan(LINKS_UNREFERENCED, limit=_STEP_MAX) if key < due
-        ]
-    return sum(
-        context.engine.write(partial(_reclaim_link, key=key, now=now, grace=context.grace_seconds))
-        for key in keys
-    )
+        rows = transaction.scan(LINKS_UNREFERENCED, limit=_STEP_MAX)
+        keys = [key for key, _ in takewhile(lambda row: row[0] < due, rows)]
+    settle = partial(_reclaim_link, now=now, grace=context.grace_seconds)
+    return _each(keys, lambda key: context.engine.write(partial(settle, key=key)))
+
+
+def _each(items: Iterable[T], settle: Callable[[T], int]) -> int:
+    """The sum of what `settle` returns. An item that fails does not stop those behind it."""
+    total = 0
+    for item in items:
+        try:
+            total += settle(item)
+        except DtrfastError as error:
+            _logger.error("could not reclaim %r: %s", item, error)
+    return total
 
 
 def _reclaim_link(transaction: WriteTransaction, key: bytes, now: int, grace: int) -> bool:
@@ -67,7 +84,7 @@ def reclaim_contents(context: Context) -> int:
     """Free contents that no repository holds; returns the bytes of files that were unlinked."""
     with context.engine.read() as transaction:
         numbers = [key for key, _ in transaction.scan(CONTENTS_UNLINKED, limit=_STEP_MAX)]
-    return sum(_reclaim_content(context, number) for number in numbers)
+    return _each(numbers, partial(_reclaim_content, context))
 
 
 def _reclaim_content(context: Context, number: bytes) -> int:
@@ -86,7 +103,7 @@ def _take_names(transaction: WriteTransaction, number: bytes) -> Content | None:
     """Make the content unfindable; None when it is held again, or gone."""
     data = transaction.get(CONTENTS, number)
     content = None if data is None else decode_content(data)
-    if content is None or contents.is_held(transaction, content):
+    if content is None or contents.is_held(transaction, Found(number_of(number), content)):
         transaction.delete(CONTENTS_UNLINKED, number)
         return None
     for digest in contents.digests(content):
@@ -109,7 +126,7 @@ def expire_uploads(context: Context) -> int:
     """Remove uploads that nobody wrote to for too long, or that another boot left; returns how
     many.
     """
-    return sum(_expire(context, path) for path in context.layout.uploads.glob("*.state"))
+    return _each(context.layout.uploads.glob("*.state"), partial(_expire, context))
 
 
 def _expire(context: Context, path: Path) -> bool:
@@ -132,6 +149,13 @@ def _expire(context: Context, path: Path) -> bool:
 
 def forget_finished(context: Context) -> int:
     """Drop the memory of closing PUTs that were answered long ago."""
+    total = 0
+    while (count := _forget_finished_step(context)) > 0:
+        total += count
+    return total
+
+
+def _forget_finished_step(context: Context) -> int:
     old = context.clock() - _FINISHED_SECONDS
     with context.engine.read() as transaction:
         rows = transaction.scan(UPLOADS_FINISHED, limit=_STEP_MAX)

@@ -133,7 +133,7 @@ INLINE = 1  # the bytes
 FILE = 2  # a whole loose file: its id
 CHUNKS = 3  # chunk id and length, repeated
 
-CHUNKS_IN_ROW_MAX = 256  # 3 KiB: a row fits its page, and a range costs one row to find
+CHUNKS_IN_ROW_MAX = 128  # 1.5 KiB: two rows share a page of the index
 
 
 def inline_row(data: bytes) -> bytes:

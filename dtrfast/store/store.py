@@ -12,8 +12,8 @@ from dtrfast.config import StoreConfig
 from dtrfast.index.engine import Engine
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import TABLES
+from dtrfast.store import identity, reclaim, statistics
 from dtrfast.store import layout as layouts
-from dtrfast.store import reclaim, statistics
 from dtrfast.store.change_log import ChangeLog
 from dtrfast.store.chunk_files import ChunkFiles
 from dtrfast.store.context import Context
@@ -57,8 +57,15 @@ class Store:
         Raises `FormatUnknown`, `FileSystemUnsupported`, `StorageFull`, `StorageFailed`, `Corrupt`.
         """
         layout = Layout(data)
-        store_id = layouts.prepare(layout)
+        named = layouts.prepare(layout)
         engine = LmdbEngine(layout.index, TABLES, readers_max=readers_max)
+        try:
+            store_id = identity.identify(engine, named)
+            if named is None:
+                layouts.write_format(layout, store_id)
+        except BaseException:
+            engine.close()
+            raise
         context = Context(
             engine=engine,
             layout=layout,
@@ -83,7 +90,7 @@ class Store:
             Task("unreferenced blobs", 5.0, partial(reclaim.reclaim_links, context)),
             Task("unlinked contents", 5.0, partial(reclaim.reclaim_contents, context)),
             Task("expired uploads", _MINUTE, partial(reclaim.expire_uploads, context)),
-            Task("finished uploads", _MINUTE, partial(reclaim.forget_finished, context)),
+            Task("finished uploads", 5.0, partial(reclaim.forget_finished, context)),
             Task("sweep after a power cut", 0.1, sweep.step),
             Task("stale readers", _MINUTE, self._lmdb.check_readers),
         ]

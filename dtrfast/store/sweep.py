@@ -7,11 +7,13 @@ are compared with the index, some a step; the content is not read, and nobody wa
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
+from dtrfast.errors import DtrfastError
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import COMMITS, FILES, STORE
 from dtrfast.store import disk, leftovers
@@ -28,6 +30,7 @@ class Sweep:
         self._context = context
         self._names: Iterator[Path] | None = None
         self._done = False
+        self._failed = False
 
     def step(self) -> int:
         """Look at some names; returns how many files were removed. Nothing once a boot is done."""
@@ -36,10 +39,15 @@ class Sweep:
         if self._names is None:
             self._names = self._start()
         names = list(islice(self._names, _NAMES_MAX))
-        removed = sum(map(self._settle, names))
+        try:
+            removed = sum(map(self._settle, names))
+        except DtrfastError:
+            self._failed = True  # the names of this step are looked at after the next start
+            raise
         if len(names) < _NAMES_MAX:
             self._end_commits()
-            self._context.engine.write(self._remember)
+            if not self._failed:
+                self._context.engine.write(self._remember)
             self._done = True
         return removed
 
@@ -50,7 +58,7 @@ class Sweep:
                 return iter(())
         layout = self._context.layout
         directories = chain(layout.blobs.iterdir(), layout.packs.iterdir(), [layout.uploads])
-        return (path for directory in directories for path in directory.iterdir())
+        return (Path(entry) for directory in directories for entry in os.scandir(directory))
 
     def _settle(self, path: Path) -> bool:
         """Remove the file if nobody speaks for it; True if so."""

@@ -90,7 +90,7 @@ class StateFile:
     def create(cls, path: Path) -> Self:
         """A new file, locked."""
         descriptor = disk.create(path)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # whoever looks for expired uploads has it briefly
         return cls(path, descriptor)
 
     @classmethod

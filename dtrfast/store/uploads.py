@@ -11,6 +11,7 @@ import hashlib
 import os
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from dtrfast import _core
@@ -40,6 +41,14 @@ _COMPRESSED_MAGICS = (
 # write.
 _SAVE_BYTES = 8 << 20
 _READ_SIZE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _SavedTail:
+    """The tail on disk: its size in bytes, and its slot in the tail file."""
+
+    size: int
+    slot: int
 
 
 class LocalUpload:
@@ -134,9 +143,11 @@ class LocalUpload:
             self._close()
 
     def cancel(self) -> None:
-        leftovers.remove_upload(self._context, self.file_id)
         self._failed = True
-        self._close()
+        try:
+            leftovers.remove_upload(self._context, self.file_id)
+        finally:
+            self._close()
 
     def finish(self) -> None:
         """Cut the last chunk and put all files on stable storage. Only the commit follows. May be
@@ -170,15 +181,9 @@ class LocalUpload:
     def read_parts(self, first: int, count: int) -> list[part_file.Part]:
         return part_file.read(self._open_parts(), first, count)
 
-    def forget(self, *, keep_data: bool) -> None:
-        """After a commit: remove what the upload leaves; its data file too unless the index has it
-        now.
-        """
-        self._failed = True
-        if not keep_data and self._mode != "head":
-            disk.remove(self._data_path())
-        leftovers.remove_state(self._context, self.file_id)
-        self._close()
+    def forget(self) -> None:
+        """After a commit: remove what the index has not taken over."""
+        self.cancel()
 
     # ---- bytes in -----------------------------------------------------------------------------
     def _store(self, view: memoryview) -> None:
@@ -279,19 +284,26 @@ class LocalUpload:
         self._sha256 = _core.Sha256.restore(state.sha256)
         self._sha512 = None if state.sha512 is None else _core.Sha512.restore(state.sha512)
         self._tail = bytearray(state.head)
-        self._tail_size, self._tail_slot = state.tail_size, state.tail_slot
+        self._saved = _SavedTail(state.tail_size, state.tail_slot)
         self._tail_loaded = state.mode != "chunked"
         self._position = Position(state.pack_size, state.parts)
         self._ingest = None
         self._closing = state.closing
 
     def _save_state(self) -> None:
-        if self._mode == "chunked" and self._tail_loaded:
-            self._write_tail()
-        self._state_file.write(self._state())
+        try:
+            tail = (
+                self._write_tail() if self._mode == "chunked" and self._tail_loaded else self._saved
+            )
+            self._state_file.write(self._state(tail))
+        except BaseException:
+            # The state on disk, and the tail that it names, stay as they are.
+            self._failed = True
+            raise
+        self._saved = tail
         self._saved_offset = self._offset
 
-    def _state(self) -> UploadState:
+    def _state(self, tail: _SavedTail) -> UploadState:
         return UploadState(
             boot_id=self._context.boot_id,
             name=self.name,
@@ -304,31 +316,28 @@ class LocalUpload:
             head=bytes(self._tail) if self._mode == "head" else b"",
             pack_size=self.position.pack_size,
             parts=self.position.parts,
-            tail_size=self._tail_size,
-            tail_slot=self._tail_slot,
+            tail_size=tail.size,
+            tail_slot=tail.slot,
             closing=self._closing,
         )
 
-    def _write_tail(self) -> None:
-        """Into a slot of the tail file that neither the state on disk nor this request's beginning
-        names.
-        """
-        taken = {self._begin.tail_slot, self._tail_slot}
-        self._tail_size = len(self._tail)
-        self._tail_slot = next(slot for slot in range(3) if slot not in taken)
-        path = self._context.layout.upload(self.file_id, "tail")
-        descriptor = _open_or_create(path)
+    def _write_tail(self) -> _SavedTail:
+        """Into a slot that neither the state on disk nor that of this request's beginning names."""
+        taken = {self._begin.tail_slot, self._saved.slot}
+        slot = next(slot for slot in range(3) if slot not in taken)
+        descriptor = _open_or_create(self._context.layout.upload(self.file_id, "tail"))
         try:
-            disk.write_at(descriptor, [self._tail], self._tail_slot * TAIL_SIZE_MAX)
+            disk.write_at(descriptor, [self._tail], slot * TAIL_SIZE_MAX)
         finally:
             os.close(descriptor)
+        return _SavedTail(len(self._tail), slot)
 
     def _load_tail(self) -> None:
-        if not self._tail_loaded and self._tail_size:
+        if not self._tail_loaded and self._saved.size:
             descriptor = disk.open_existing(self._context.layout.upload(self.file_id, "tail"))
             try:
                 self._tail = bytearray(
-                    disk.read_at(descriptor, self._tail_size, self._tail_slot * TAIL_SIZE_MAX)
+                    disk.read_at(descriptor, self._saved.size, self._saved.slot * TAIL_SIZE_MAX)
                 )
             finally:
                 os.close(descriptor)
@@ -386,7 +395,12 @@ def begin(context: Context, name: str, algorithm: str) -> LocalUpload:
         tail_slot=0,
         closing=False,
     )
-    state_file.write(state)
+    try:
+        state_file.write(state)
+    except BaseException:
+        leftovers.remove_state(context, file_id)
+        state_file.close()
+        raise
     return LocalUpload(context, file_id, state_file, state)
 
 
@@ -407,11 +421,10 @@ def _usable(context: Context, name: str, file_id: bytes, state_file: StateFile) 
     state = state_file.read()
     if state is None or state.name != name or state.boot_id != context.boot_id:
         raise UploadUnknown("no such upload: begin a new one")
-    if state.mode != "head":
-        committed = leftovers.is_committed(context, file_id)
-        if committed or not data_path(context, file_id, state.mode).exists():
-            leftovers.remove_upload(context, file_id)
-            raise UploadUnknown("the upload has ended: begin a new one")
+    lost = state.mode != "head" and not data_path(context, file_id, state.mode).exists()
+    if lost or leftovers.is_committed(context, file_id):
+        leftovers.remove_upload(context, file_id)
+        raise UploadUnknown("the upload has ended: begin a new one")
     return state
 
 

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import lmdb
 import pytest
 
-from dtrfast.errors import Corrupt
+from dtrfast.errors import Corrupt, StorageFailed
 from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import META, TABLES, TAGS
@@ -125,3 +126,20 @@ def test_an_oversized_key_is_refused_and_nothing_is_written(engine: Engine) -> N
         engine.write(change)
     with engine.read() as transaction:
         assert transaction.get(META, b"a") is None
+
+
+def test_a_write_that_cannot_begin_ends(
+    engine: LmdbEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a disk failed under the environment: each caller is told, nobody waits for ever."""
+
+    class Failing:
+        def begin(self, **options: object) -> None:
+            raise lmdb.Error("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_environment", Failing())
+        for _ in range(2):
+            with pytest.raises(StorageFailed):
+                engine.write(lambda t: None)
+    engine.write(lambda t: t.put(TAGS, b"a", b"1"))

@@ -67,7 +67,7 @@ def test_a_log_that_is_opened_again_goes_on(engine: Engine, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_torn_end_is_written_again(engine: Engine, tmp_path: Path, seed: int) -> None:
+def test_a_torn_end_hides_nothing(engine: Engine, tmp_path: Path, seed: int) -> None:
     record(engine, 5)
     log = ChangeLog(engine, tmp_path)
     log.drain()
@@ -82,25 +82,38 @@ def test_a_torn_end_is_written_again(engine: Engine, tmp_path: Path, seed: int) 
     assert sequences(tmp_path) == list(range(1, 8))
 
 
-def test_rows_stay_until_the_log_is_synced(
+def test_nothing_is_written_behind_a_sync_that_failed(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record(engine, 5)
+    """What such a sync has left of the file, nobody knows: here it is lost."""
+    record(engine, 2)
+    log = ChangeLog(engine, tmp_path)
+    log.drain()
+    record(engine, 3)
 
     def fail(descriptor: int) -> None:
         raise StorageFailed("no")
 
-    log = ChangeLog(engine, tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(disk, "sync", fail)
         with pytest.raises(StorageFailed):
             log.drain()
-    assert waiting(engine) == 5
-    log.close()
-    log = ChangeLog(engine, tmp_path)
+    assert waiting(engine) == 3
+    (damaged,) = tmp_path.glob("*.log")
+    damaged.write_bytes(damaged.read_bytes()[:-30])
+    record(engine, 1)
     log.drain()
     log.close()
-    assert sequences(tmp_path) == [1, 2, 3, 4, 5]
+    assert waiting(engine) == 0
+    assert sequences(tmp_path) == [1, 2, 3, 4, 5, 6]
+
+
+def test_large_changes_are_taken_a_few_at_a_time(engine: Engine, tmp_path: Path) -> None:
+    record(engine, 10, bytes(1 << 20))
+    log = ChangeLog(engine, tmp_path)
+    assert len(log._waiting()) <= 5
+    assert log.drain() == 10
+    log.close()
 
 
 def test_a_full_file_is_followed_by_another(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
@@ -343,4 +344,112 @@ def test_an_upload_whose_removal_was_cut_off_is_unknown(
                 path.unlink()
     with pytest.raises(UploadUnknown):
         store.blobs.resume(NAME, upload.id)
+    assert files_below(data, "uploads") == []
+
+
+@pytest.mark.parametrize("magic", [b"", GZIP], ids=["chunked", "loose"])
+def test_a_put_that_is_repeated_after_a_kill_finds_its_blob(
+    store: Store, monkeypatch: pytest.MonkeyPatch, magic: bytes
+) -> None:
+    """The state was never saved after the first byte: it says that nothing came."""
+    body = magic + random_bytes(1_000_000)
+    upload = store.blobs.begin_upload(NAME)
+    assert isinstance(upload, LocalUpload)
+    upload.release()
+    upload = store.blobs.resume(NAME, upload.id)
+    assert isinstance(upload, LocalUpload)
+    with monkeypatch.context() as patch:
+        patch.setattr("dtrfast.store.uploads.LocalUpload._save_state", lambda self: None)
+        _die_in(patch, "dtrfast.store.uploads.LocalUpload.forget")
+        upload.append(body)
+        with pytest.raises(KeyboardInterrupt):
+            store.blobs.commit(upload, digest_of(body), REPOSITORY)
+    _close_as_the_dead_do(upload)
+    with pytest.raises(UploadUnknown):
+        store.blobs.resume(NAME, upload.id)
+    assert store.blobs.finished(NAME, upload.id) == digest_of(body)
+    assert pull(store.blobs, digest_of(body)) == body
+
+
+def test_saves_that_fail_leave_the_tail_that_the_state_names(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = random_bytes(600_000)
+    upload = store.blobs.begin_upload(NAME)
+    upload.append(body[:100_000])
+    upload.release()
+    for _ in range(3):
+        upload = store.blobs.resume(NAME, upload.id)
+        upload.append(body[100_000:200_000])
+        with monkeypatch.context() as patch:
+
+            def fail(self: object, state: object) -> None:
+                raise StorageFull("full")
+
+            patch.setattr("dtrfast.store.upload_state.StateFile.write", fail)
+            for save in (upload.save, upload.save, upload.release):
+                with contextlib.suppress(StorageFull):
+                    save()
+    upload = store.blobs.resume(NAME, upload.id)
+    assert upload.offset == 100_000
+    upload.append(body[100_000:])
+    store.blobs.commit(upload, digest_of(body), REPOSITORY)
+    assert pull(store.blobs, digest_of(body)) == body
+
+
+@pytest.mark.parametrize("magic", [b"", GZIP], ids=["chunked", "loose"])
+def test_a_request_that_was_taken_back_leaves_no_file(
+    store: Store, data: Path, magic: bytes
+) -> None:
+    upload = store.blobs.begin_upload(NAME)
+    upload.append(magic + random_bytes(100_000))
+    upload.truncate(0)
+    upload.append(b"x")
+    store.blobs.commit(upload, digest_of(b"x"), REPOSITORY)
+    assert files_below(data, "blobs", "packs", "uploads") == []
+
+
+def test_small_blobs_pushed_at_once_are_one_content(store: Store) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: push(store.blobs, b"{}"), range(32)))
+    assert store.statistics().inline_blobs == 1
+    with store.engine.read() as transaction:
+        assert sum(1 for _ in transaction.scan(RECIPES)) == 1
+
+
+def test_a_push_heals_a_blob_whose_file_is_lost(store: Store, data: Path) -> None:
+    body = GZIP + random_bytes(100_000)
+    digest = push(store.blobs, body)
+    (name,) = files_below(data, "blobs")
+    next((data / "blobs").rglob(name)).unlink()
+    push(store.blobs, body)
+    assert pull(store.blobs, digest) == body
+    run(store, "unlinked contents")
+    assert pull(store.blobs, digest) == body
+    assert store.statistics().loose_blobs == 1
+
+
+@pytest.mark.parametrize(
+    "body", [bytes(3_000_000), random_bytes(300_000) * 4], ids=["zeros", "twice"]
+)
+def test_sha512_is_found_by_reading_again_what_repeats(store: Store, body: bytes) -> None:
+    upload = store.blobs.begin_upload(NAME)
+    upload.append(body)
+    digest = digest_of(body, "sha512")
+    store.blobs.commit(upload, digest, REPOSITORY)
+    assert pull(store.blobs, digest) == body
+
+
+def test_uploads_refused_by_a_full_disk_leave_nothing_open(
+    store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: object, state: object) -> None:
+        raise StorageFull("full")
+
+    monkeypatch.setattr("dtrfast.store.upload_state.StateFile.write", fail)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        with pytest.raises(StorageFull):
+            store.blobs.begin_upload(NAME)
+    assert len(os.listdir("/proc/self/fd")) == before
     assert files_below(data, "uploads") == []

@@ -10,7 +10,16 @@ import pytest
 
 from dtrfast.errors import FileSystemUnsupported, FormatUnknown
 from dtrfast.store import layout as layouts
-from dtrfast.store.layout import Layout, prepare
+from dtrfast.store.layout import Layout, write_format
+
+
+def prepare(layout: Layout) -> uuid.UUID:
+    """Prepare the directory, and make it a store if it is none; returns its UUID."""
+    if layouts.prepare(layout) is None:
+        write_format(layout, uuid.uuid4())
+    store_id = layouts.prepare(layout)
+    assert store_id is not None
+    return store_id
 
 
 def test_a_store_keeps_its_identity(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from dtrfast.errors import BlobUnknown, UploadUnknown
+from dtrfast.config import StoreConfig
+from dtrfast.errors import BlobUnknown, Corrupt, StorageFailed, UploadUnknown
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import CHUNKS, CHUNKS_UNREFERENCED, LINKS_UNREFERENCED, PACKS
 from dtrfast.oci.digests import Digest
-from dtrfast.store import links
+from dtrfast.store import disk, links
 from dtrfast.store.records import Chunk, decode_pack
 from dtrfast.store.store import Store
 from tests.fakes.clock import Clock
@@ -268,3 +269,63 @@ def test_after_a_power_cut_files_that_nobody_speaks_for_are_removed(
     again = next(t.run for t in store.tasks() if t.name == "sweep after a power cut")
     assert again() == 0
     assert lost.exists()
+
+
+def test_a_content_that_lost_its_names_to_another_is_freed(
+    store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reclaim is cut off between names and freeing; the blob is pushed again meanwhile."""
+    body = b"\x1f\x8b" + random_bytes(50_000)
+    digest = push(store.blobs, body)
+    store.blobs.unlink(REPOSITORY, digest)
+
+    def fail(path: Path) -> None:
+        raise StorageFailed("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dtrfast.store.reclaim.disk.remove", fail)
+        run(store, "unlinked contents")
+    push(store.blobs, body)
+    run(store, "unlinked contents")
+    assert len(files_below(data, "blobs")) == 1
+    assert store.statistics().loose_blobs == 1
+    assert pull(store.blobs, digest) == body
+
+
+def test_a_row_that_fails_does_not_stop_those_behind_it(
+    store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(3):
+        store.blobs.unlink(REPOSITORY, push(store.blobs, b"\x1f\x8b" + random_bytes(50_000, seed)))
+    first = min(p for p in (data / "blobs").rglob("*") if p.is_file())
+    real = disk.remove
+
+    def fail_once(path: Path) -> None:
+        if path == first:
+            raise StorageFailed("no")
+        real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "remove", fail_once)
+        run(store, "unlinked contents")
+    assert files_below(data, "blobs") == [first.name]
+    run(store, "unlinked contents")
+    assert files_below(data, "blobs") == []
+
+
+def test_referenced_blobs_do_not_wait_in_the_list(store: Store) -> None:
+    refer(store, push(store.blobs, b"config"))
+    with store.engine.read() as transaction:
+        assert not list(transaction.scan(LINKS_UNREFERENCED))
+
+
+def test_an_index_that_is_gone_is_refused_and_no_file_is_touched(tmp_path: Path) -> None:
+    config = StoreConfig()
+    store = Store.open(tmp_path / "data", config)
+    push(store.blobs, b"\x1f\x8b" + random_bytes(50_000))
+    store.close()
+    for path in (tmp_path / "data" / "index").iterdir():
+        path.unlink()
+    with pytest.raises(Corrupt, match="restore index/"):
+        Store.open(tmp_path / "data", config)
+    assert len(files_below(tmp_path / "data", "blobs")) == 1

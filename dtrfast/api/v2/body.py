@@ -1,7 +1,7 @@
 """Request bodies: whole for manifests, through two buffers for blobs.
 
-A blob's bytes are collected up to 1 MiB and handed to a thread while the next ones arrive: at most
-2 MiB a transfer. A socket that runs dry costs nothing: what is there is written and its buffers are
+A blob's bytes are collected up to 512 KiB and handed to a thread while the next ones arrive; with
+what the store holds of them while it cuts, that is at most 2 MiB a transfer. A socket that runs dry costs nothing: what is there is written and its buffers are
 given up.
 """
 
@@ -20,7 +20,7 @@ from dtrfast.store.blobs import Upload
 
 T = TypeVar("T")
 
-BUFFER_SIZE = 1 << 20
+BUFFER_SIZE = 512 * 1024
 # An event of one byte takes forty: their number is bounded as well.
 _PIECES_MAX = 256
 DRY_SECONDS = 0.2
