@@ -1,8 +1,8 @@
 """Request bodies: whole for manifests, through two buffers for blobs.
 
 A blob's bytes are collected up to 512 KiB and handed to a thread while the next ones arrive; with
-what the store holds of them while it cuts, that is at most 2 MiB a transfer. A socket that runs dry costs nothing: what is there is written and its buffers are
-given up.
+what the store holds of them while it cuts, that is at most 2 MiB a transfer. A socket that runs dry
+costs nothing: what is there is written and its buffers are given up.
 """
 
 from __future__ import annotations
