@@ -206,12 +206,13 @@ class _Request:
         return message
 
     async def send(self, message: Message) -> None:
+        gone = self._gone  # before: the last message may close the connection by itself
         await self._send(message)
         if message["type"] == "http.response.start":
             self._entry.status = message["status"]
         elif message["type"] == "http.response.body":
             self._entry.bytes_out += len(message.get("body", b""))
-            self._entry.complete = not (self._gone or message.get("more_body", False))
+            self._entry.complete = not (gone or message.get("more_body", False))
 
     def finish(self) -> Entry:
         self._entry.seconds = time.perf_counter() - self._began

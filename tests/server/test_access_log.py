@@ -123,3 +123,29 @@ def test_a_reader_that_is_gone_does_not_matter() -> None:
     writer.add(Entry(0.0, scope_of()))
     writer.close()
     os.close(descriptor)
+
+
+def test_an_answer_that_closes_its_connection_is_complete(tmp_path: Path) -> None:
+    """The application hears of the end while its last piece is sent: all of it was handed on."""
+    closed = asyncio.Event()
+
+    async def receive() -> Message:
+        await closed.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            closed.set()
+            await asyncio.sleep(0)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        watcher = asyncio.create_task(receive())
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"all"})
+        await watcher
+
+    with (tmp_path / "log").open("wb") as file:
+        writer = AccessWriter("json", descriptor=file.fileno())
+        asyncio.run(AccessLog(app, writer)(scope_of(), receive, send))
+        writer.close()
+    assert json.loads((tmp_path / "log").read_text())["complete"] is True
