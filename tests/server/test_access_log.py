@@ -139,7 +139,7 @@ def test_an_answer_that_closes_its_connection_is_complete(tmp_path: Path) -> Non
             await asyncio.sleep(0)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        watcher = asyncio.create_task(receive())
+        watcher = asyncio.ensure_future(receive())
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"all"})
         await watcher
