@@ -52,7 +52,7 @@ class Registry:
         answer = self.request("GET", upload).headers["Range"]
         return int(answer.removeprefix("0-")) + 1
 
-    def end(self) -> None:
+    def close(self) -> None:
         self.process.kill()
         self.process.communicate()
 
@@ -72,22 +72,18 @@ def begin_patch(registry: Registry, upload: str) -> http.client.HTTPConnection:
 
 
 def test_a_cut_upload_is_resumed_after_a_restart(tmp_path: Path) -> None:
-    first = Registry(tmp_path)
-    upload = path_of(first.request("POST", "/v2/a/blobs/uploads/").headers["Location"])
-    with closing(begin_patch(first, upload)):
-        # The dry socket makes the upload write down what it has.
-        eventually(lambda: first.received(upload) == len(BODY) // 2)
-        first.process.send_signal(signal.SIGTERM)
-        assert first.process.wait(20) == 0
-    first.end()
+    with closing(Registry(tmp_path)) as first:
+        upload = path_of(first.request("POST", "/v2/a/blobs/uploads/").headers["Location"])
+        with closing(begin_patch(first, upload)):
+            # The dry socket makes the upload write down what it has.
+            eventually(lambda: first.received(upload) == len(BODY) // 2)
+            first.process.send_signal(signal.SIGTERM)
+            assert first.process.wait(20) == 0
 
-    second = Registry(tmp_path)
-    try:
+    with closing(Registry(tmp_path)) as second:
         offset = second.received(upload)
         assert offset == len(BODY) // 2
         digest = f"sha256:{sha256(BODY).hexdigest()}"
         response = second.request("PUT", f"{upload}?digest={digest}", BODY[offset:])
         assert response.status == 201
         assert second.request("HEAD", f"/v2/a/blobs/{digest}").status == 200
-    finally:
-        second.end()

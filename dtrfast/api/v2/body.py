@@ -61,6 +61,7 @@ class Transfer:
         self._pieces: list[bytes] = []
         self._size = 0
         self._writing: asyncio.Task[None] | None = None
+        self._saved = True
         self._waiting_since: float | None = None
         self._finished = False
 
@@ -137,6 +138,7 @@ class Transfer:
     def _write(self, function: Callable[[Upload, list[bytes]], None]) -> None:
         """Give the collected pieces to a thread; the one before has ended."""
         pieces, self._pieces, self._size = self._pieces, [], 0
+        self._saved = function is _append_and_save
         self._writing = self._loop.create_task(self._call.run(function, self.upload, pieces))
 
     def _tick(self, deadline: asyncio.Timeout) -> float:
@@ -146,9 +148,12 @@ class Transfer:
         dry_seconds = self._loop.time() - self._waiting_since
         if dry_seconds >= self._call.context.config.server.idle_body_seconds:
             deadline.reschedule(self._loop.time())
-        elif self._pieces and dry_seconds >= DRY_SECONDS and self._is_settled():
+        elif self._is_unsaved() and dry_seconds >= DRY_SECONDS and self._is_settled():
             self._write(_append_and_save)
-        return DRY_SECONDS if self._pieces else _TICK_SECONDS
+        return DRY_SECONDS if self._is_unsaved() else _TICK_SECONDS
+
+    def _is_unsaved(self) -> bool:
+        return bool(self._pieces) or not self._saved
 
     def _is_settled(self) -> bool:
         writing = self._writing
