@@ -22,6 +22,7 @@ from msgspec import Meta
 from dtrfast.errors import ConfigInvalid
 
 _PREFIX = "DTRFAST_"
+_OPTIONS = {"auth.mode": "--auth"}  # an option that is not called as its field is
 _FILE_VARIABLE = "DTRFAST_CONFIG"  # names the file; all others with the prefix are settings
 
 _Count = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -240,7 +241,7 @@ def _from_environ(environ: Mapping[str, str]) -> Iterator[Setting]:
 def _from_options(options: Mapping[str, object]) -> Iterator[Setting]:
     for name, value in options.items():
         if value is not None:
-            yield Setting(name, value, "--" + name.partition(".")[2].replace("_", "-"))
+            yield Setting(name, value, _OPTIONS.get(name, "--" + name.partition(".")[2]))
 
 
 class _Text(str):
@@ -281,7 +282,7 @@ def _one_of(names: typing.Iterable[str]) -> str:
 
 
 def _convert_path(kind: type, value: object) -> object:
-    if kind is Path and isinstance(value, (str, Path)) and str(value):
+    if kind is Path and isinstance(value, (str, Path)) and str(value) and "\0" not in str(value):
         return Path(value)
     raise ValueError("expected a path")
 

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 ConfigFile = Annotated[
     Path | None, Parameter(name="--config", help="Settings, a TOML file (else DTRFAST_CONFIG).")
 ]
+# As text: an empty path, such as an unset variable in a script, would be the current directory.
 Data = Annotated[
-    Path | None, Parameter(name="--data", help="The directory that holds everything (./data).")
+    str | None, Parameter(name="--data", help="The directory that holds everything (./data).")
 ]

@@ -36,9 +36,10 @@ def stats(
 
 
 def _read(config: Config) -> Mapping[str, int]:
-    if not config.store.data.is_dir():
-        raise StartRefused(f"there is no data directory {config.store.data}: name it with --data")
-    store = Store.open(config.store.data, config.store, readers_max=readers_max(config))
+    data = config.store.data
+    if not os.access(data / "format", os.R_OK | os.W_OK):
+        raise StartRefused(f"{data} is no data directory that you may open: name one with --data")
+    store = Store.open(data, config.store, readers_max=readers_max(config))
     try:
         held = store.statistics()
         named = Registry(store.engine, store.blobs, config).statistics()

@@ -31,6 +31,11 @@ log = logging.getLogger("dtrfast.connection")
 _LINGER_SECONDS = 5.0
 _LOOKS_PER_LIMIT = 4
 
+_NO_REQUEST = (
+    b'{"errors":[{"code":"UNSUPPORTED","message":"this is not a request that can be answered: '
+    b'plain HTTP/1.1 is expected, with a head of bounded size and one length"}]}'
+)
+
 
 def install(idle_body_seconds: float) -> None:
     """Let Hypercorn make its connections from this class, in this process."""
@@ -40,10 +45,39 @@ def install(idle_body_seconds: float) -> None:
 
 
 class Http11(H11Protocol):
-    """HTTP/1.1 and nothing else: an offer to upgrade is not taken, as the standard allows."""
+    """HTTP/1.1 and nothing else: an offer to upgrade is not taken, as the standard allows.
+
+    What is no request at all never reaches the application; it is answered here, in its words.
+    """
 
     async def _check_protocol(self, event: h11.Request) -> None:
         pass
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        names = {name for name, _ in request.headers}
+        if {b"content-length", b"transfer-encoding"} <= names:
+            # Two ways to tell where the body ends: whoever is in front of us may take the other.
+            await self._send_error_response(400)
+            await self.send(Closed())
+            return
+        await super()._create_stream(request)
+
+    async def _send_error_response(self, status_code: int) -> None:
+        log.info("%s sent what is no request: %d", _address(self.client), status_code)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(_NO_REQUEST)),
+            (b"connection", b"close"),
+            (b"docker-distribution-api-version", b"registry/2.0"),
+            *self.config.response_headers("h11"),
+        ]
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        await self._send_h11_event(h11.Data(data=_NO_REQUEST))
+        await self._send_h11_event(h11.EndOfMessage())
+
+
+def _address(client: tuple[str, int] | None) -> str:
+    return "somebody" if client is None else client[0]
 
 
 class Connection(TCPServer):

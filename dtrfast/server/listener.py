@@ -20,9 +20,10 @@ def listen(config: ServerConfig) -> socket.socket:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
         listener.bind(address)
         listener.listen(config.backlog)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a host name"
         raise StartRefused(
-            f"cannot listen on {config.bind}: {error.strerror}; choose another address with --bind"
+            f"cannot listen on {config.bind}: {reason}; choose another address with --bind"
         ) from error
     listener.setblocking(False)
     return listener

@@ -94,7 +94,9 @@ def prepare(layout: Layout) -> uuid.UUID | None:
     """
     _make_directory(layout.data.absolute())
     _check_file_system(layout.data)
-    if layout.format.exists():
+    with disk.reported():
+        is_made = layout.format.exists()
+    if is_made:
         return _read_format(layout)
     _create(layout)
     return None
@@ -177,10 +179,14 @@ def _read_format(layout: Layout) -> uuid.UUID:
         raise FormatUnknown(f"{layout.format} is damaged: restore it from a backup") from error
     if number > FORMAT or incompatible:
         raise FormatUnknown(
-            f"{layout.data} has format {number} {incompatible or ''}, "
+            f"{layout.data} has format {number}{_features(incompatible)}, "
             f"this dtrfast reads up to {FORMAT}: run the newer dtrfast that wrote it"
         )
     return store
+
+
+def _features(names: list[str]) -> str:
+    return f" with {', '.join(names)}" if names else ""
 
 
 def _check_file_system(path: Path) -> None:

@@ -45,7 +45,11 @@ def test_config_check(command: Command, tmp_path: Path) -> None:
         (("serve", "--bind", "192.0.2.1:1"), "cannot listen on 192.0.2.1:1"),
         (("serve", "--auth", "basic"), "auth.mode: expected one of none"),
         (("serve", "--data", "/proc/x"), "the data directory /proc/x cannot be used"),
-        (("stats", "--data", "nowhere"), "there is no data directory nowhere"),
+        (("serve", "--data", ""), "--data: store.data: expected a path"),
+        (("serve", "--auth", "basic"), "--auth: auth.mode"),
+        (("serve", "--bind", "a..b:5000"), "cannot listen on a..b:5000: not a host name"),
+        (("stats", "--data", "nowhere"), "nowhere is no data directory"),
+        (("stats", "--data", "."), ". is no data directory"),
     ],
 )
 def test_a_refused_start_is_one_message(

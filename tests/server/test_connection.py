@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import struct
@@ -13,11 +14,19 @@ from tests.server.conftest import StartServer, eventually, read_to_end
 pytestmark = pytest.mark.slow
 
 
+def assert_refused(received: bytes, status: int) -> None:
+    """The protocol's error, whole, on a connection that is closed."""
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"content-type: application/json" in head.lower()
+    assert json.loads(body)["errors"][0]["code"] == "UNSUPPORTED"
+
+
 def test_a_head_of_a_mebibyte_is_answered_431(start_server: StartServer) -> None:
     server = start_server(workers=1)
     with server.connect() as connection:
         connection.sendall(b"GET /pid HTTP/1.1\r\nhost: x\r\nx: " + b"a" * (1 << 20) + b"\r\n\r\n")
-        assert read_to_end(connection).startswith(b"HTTP/1.1 431 ")
+        assert_refused(read_to_end(connection), 431)
 
 
 def test_a_head_below_the_limit_is_read(start_server: StartServer) -> None:
@@ -35,7 +44,27 @@ def test_a_tls_hello_is_answered_400_and_closed_at_once(start_server: StartServe
         client.do_handshake()
     with server.connect() as connection:
         connection.sendall(outgoing.read())
-        assert read_to_end(connection).startswith(b"HTTP/1.1 400 ")
+        assert_refused(read_to_end(connection), 400)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"content-length: 3\r\ntransfer-encoding: chunked",
+        b"transfer-encoding: chunked\r\ncontent-length: 3",
+        b"content-length: 3\r\ncontent-length: 4",
+        b"content-length: -1",
+        b"transfer-encoding: gzip",
+    ],
+)
+def test_a_body_of_doubtful_length_is_refused(start_server: StartServer, head: bytes) -> None:
+    server = start_server(workers=1)
+    with server.connect() as connection:
+        connection.sendall(
+            b"PUT /unread HTTP/1.1\r\nhost: x\r\n" + head + b"\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        )
+        received = read_to_end(connection)
+    assert_refused(received, 501 if b"gzip" in head else 400)
 
 
 def test_a_response_before_the_end_of_the_body_arrives(start_server: StartServer) -> None:

@@ -135,7 +135,8 @@ class DownloadResponse:
     async def _send_pieces(self, receive: Receive, send: Send) -> None:
         watcher = asyncio.create_task(_wait_disconnect(receive))
         try:
-            piece = self._first
+            # A client may take hours: only the piece on its way is held.
+            piece, self._first = self._first, b""
             while piece:
                 if watcher.done():
                     raise ClientGone

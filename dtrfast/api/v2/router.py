@@ -119,6 +119,8 @@ def _raw_path(scope: Scope) -> str:
     """The path as it was sent, without what the application is mounted under."""
     raw = scope.get("raw_path")
     path = quote(scope["path"]) if raw is None else raw.decode("latin-1")
+    if path.startswith(("http://", "https://")):  # how proxies are asked, RFC 9112 §3.2.2
+        path = "/" + "/".join(path.split("/")[3:])
     return str(path.removeprefix(scope.get("root_path", "")))
 
 
