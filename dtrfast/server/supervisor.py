@@ -23,7 +23,7 @@ import msgspec
 
 from dtrfast.config import Config
 from dtrfast.jobs import lifeline, lock
-from dtrfast.server import listener
+from dtrfast.server import listener, memory
 
 log = logging.getLogger("dtrfast.supervisor")
 
@@ -36,10 +36,6 @@ _RESTART_DELAY_MAX_SECONDS = 5.0
 # What a worker may need, beyond the time it gives transfers, to save uploads and close the store.
 _STOP_MARGIN_SECONDS = 10.0
 _OTHER_READERS = 64
-
-# Buffers of slow transfers go back to the kernel when they are freed. Measured with 100 stalled
-# pulls of 16 MB: a worker kept 161 MB afterwards with glibc's own settings, 35 MB with these.
-_ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "131072"}
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP}
 
@@ -64,7 +60,7 @@ class _Child:
             [sys.executable, "-m", self.module],
             stdin=subprocess.PIPE,
             pass_fds=inherited,
-            env={**_ALLOCATOR, **os.environ},
+            env={**memory.ARENAS, **os.environ},
         )
         self.started_at = time.monotonic()
         assert self.process.stdin is not None

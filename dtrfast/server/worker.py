@@ -24,7 +24,7 @@ from dtrfast.config import Config, ServerConfig
 from dtrfast.errors import DtrfastError, StartRefused
 from dtrfast.jobs import lifeline
 from dtrfast.jobs.log import configure
-from dtrfast.server import connection
+from dtrfast.server import connection, memory
 from dtrfast.server.asgi import App
 
 log = logging.getLogger("dtrfast.worker")
@@ -78,6 +78,7 @@ async def _serve(app: App, config: Config, descriptors: tuple[int, ...]) -> None
     connection.install(config.server.idle_body_seconds)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    memory.keep_trimmed(loop)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(lifeline.DESCRIPTOR, _watch_lifeline, loop, stop)
     lifeline.allow_signals()

@@ -192,3 +192,16 @@ def test_addresses_are_below_what_the_application_is_mounted_under(client: Clien
     assert response.headers["location"] == f"/registry/v2/team/app/blobs/{digest}"
     assert outer.get(response.headers["location"]).content == b"abc"
     outer.close()
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        (b"http://registry:5000/v2/a/tags/list", "/v2/a/tags/list"),
+        (b"https://registry/v2/", "/v2/"),
+        (b"http://registry", "/"),
+        (b"/v2/http://x/tags/list", "/v2/http://x/tags/list"),
+    ],
+)
+def test_a_target_in_absolute_form_leads_to_its_path(target: bytes, path: str) -> None:
+    assert router._raw_path({"path": "", "raw_path": target}) == path
