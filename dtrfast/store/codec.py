@@ -11,8 +11,8 @@ from dtrfast.errors import Corrupt
 RAW = 0
 ZSTD = 1
 
-# Level 1: measured on a Debian root file system, level 3 saves 4 % more and takes 1.6 times as
-# long.
+# Level 1: measured on 64 KiB pieces of a Debian root file system (204 MB), level 3 makes 96.8 MB of
+# them instead of 99.2 and takes 1.3 times as long.
 _LEVEL = 1
 
 
