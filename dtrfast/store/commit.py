@@ -94,11 +94,16 @@ def _is_lost(context: Context, content: Content) -> bool:
         return True
 
 
-def _replace_lost(transaction: WriteTransaction, plan: _Plan) -> None:
-    """Leave a content whose file is lost to the reclaim; its names are about to be given away."""
+def _give_up_lost(transaction: WriteTransaction, plan: _Plan) -> bytes | None:
+    """Leave a content whose file is lost to the reclaim, since its names are about to be taken.
+
+    Returns the SHA-512 that it also went by.
+    """
     found = contents.find(transaction, plan.sha256)
-    if found is not None:
-        transaction.put(CONTENTS_UNLINKED, number_key(found.number), number_key(plan.now))
+    if found is None:
+        return None
+    transaction.put(CONTENTS_UNLINKED, number_key(found.number), number_key(plan.now))
+    return found.content.sha512
 
 
 def _link(transaction: WriteTransaction, plan: _Plan) -> bool:
@@ -168,7 +173,7 @@ def _publish(transaction: WriteTransaction, plan: _Plan, last: _Slice) -> None:
     """The last slice, the content, its names and its link: all at once."""
     if plan.upload.mode == "head" and _link(transaction, plan):
         return  # no lock is taken for what costs less than the lock
-    _replace_lost(transaction, plan)
+    sha512 = _give_up_lost(transaction, plan)
     number = last.progress.content
     if plan.upload.mode == "chunked":
         _add(transaction, plan, last)
@@ -177,7 +182,7 @@ def _publish(transaction: WriteTransaction, plan: _Plan, last: _Slice) -> None:
         transaction.put(RECIPES, number_key(number) + number_key(0), _row(plan.upload))
     if plan.upload.mode == "loose":
         transaction.put(FILES, plan.upload.file_id, LOOSE_FILE + number_key(number))
-    content = _content(plan)
+    content = _content(plan, sha512)
     transaction.put(CONTENTS, number_key(number), records.encode(content))
     for name in contents.digests(content):
         transaction.put(BLOBS, name.key(), number_key(number))
@@ -199,7 +204,7 @@ def _row(upload: LocalUpload) -> bytes:
     return records.inline_row(upload.head)
 
 
-def _content(plan: _Plan) -> Content:
+def _content(plan: _Plan, sha512: bytes | None) -> Content:
     upload = plan.upload
     loose = upload.mode == "loose"
     return Content(
@@ -208,7 +213,7 @@ def _content(plan: _Plan) -> Content:
         size=upload.offset,
         stored=0 if upload.mode == "chunked" else upload.offset,
         sha256=plan.sha256.raw,
-        sha512=plan.digest.raw if plan.digest.algorithm == "sha512" else None,
+        sha512=plan.digest.raw if plan.digest.algorithm == "sha512" else sha512,
         file_id=upload.file_id if loose else None,
         pushed_at=plan.now,
     )

@@ -429,6 +429,21 @@ def test_a_push_heals_a_blob_whose_file_is_lost(store: Store, data: Path) -> Non
     assert store.statistics().loose_blobs == 1
 
 
+def test_a_healed_blob_keeps_its_other_digest(store: Store, data: Path) -> None:
+    body = GZIP + random_bytes(100_000)
+    other = digest_of(body, "sha512")
+    push(store.blobs, body)
+    upload = store.blobs.begin_upload(NAME)
+    upload.append(body)
+    store.blobs.commit(upload, other, REPOSITORY)
+    (name,) = files_below(data, "blobs")
+    next((data / "blobs").rglob(name)).unlink()
+    push(store.blobs, body)
+    run(store, "unlinked contents")
+    assert pull(store.blobs, other) == body
+    assert store.statistics().loose_blobs == 1
+
+
 @pytest.mark.parametrize(
     "body", [bytes(3_000_000), random_bytes(300_000) * 4], ids=["zeros", "twice"]
 )
