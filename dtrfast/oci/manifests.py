@@ -25,9 +25,6 @@ from dtrfast.oci.media_types import (
     schema1_refusal,
 )
 
-# The specification asks for 4 MB at least; containerd reads little more than 4 MiB.
-MANIFEST_SIZE_MAX = 4 * 1024 * 1024
-
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 

@@ -73,14 +73,6 @@ def parse_media_type(header: str) -> str:
     return text.lower()
 
 
-def is_manifest_type(media_type: str) -> bool:
-    return media_type in MANIFEST_TYPES
-
-
-def is_index_type(media_type: str) -> bool:
-    return KINDS.get(media_type) == "index"
-
-
 def is_foreign_type(media_type: str) -> bool:
     return media_type in FOREIGN_TYPES
 

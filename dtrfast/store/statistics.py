@@ -33,11 +33,6 @@ class StoreStatistics:
         return self.inline_blobs + self.loose_blobs + self.chunked_blobs
 
     @property
-    def blob_bytes(self) -> int:
-        """Content of distinct blobs."""
-        return self.inline_bytes + self.loose_bytes + self.chunked_bytes
-
-    @property
     def stored_bytes(self) -> int:
         """Bytes of content on disk; the index comes on top."""
         return self.inline_bytes + self.loose_bytes + self.pack_bytes
