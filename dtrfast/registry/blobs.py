@@ -14,7 +14,7 @@ from dtrfast.oci.digests import DEFAULT_ALGORITHM, Algorithm, Digest
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry.repositories import Catalog
 from dtrfast.registry.writing import Author
-from dtrfast.store.blobs import BlobReader, BlobStat, BlobStore, RepositoryId, Upload
+from dtrfast.store.blobs import BlobReader, BlobStat, BlobStore, Peek, RepositoryId, Upload
 
 _match_id = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}").fullmatch
 
@@ -29,6 +29,10 @@ class Blobs:
     def stat(self, name: RepositoryName, digest: Digest) -> BlobStat:
         """Raises `BlobUnknown`."""
         return self.store.stat(self._repository(name, digest), digest)
+
+    def peek(self, name: RepositoryName, digest: Digest) -> Peek | None:
+        """See `BlobStore.peek`. Raises `BlobUnknown`."""
+        return self.store.peek(self._repository(name, digest), digest)
 
     def open_range(
         self, name: RepositoryName, digest: Digest, offset: int = 0, length: int | None = None

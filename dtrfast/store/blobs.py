@@ -10,7 +10,7 @@ repositories it is linked to; nothing is readable through a repository without a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import NewType, Protocol, Self
@@ -19,6 +19,9 @@ from dtrfast.oci.digests import Digest
 
 RepositoryId = NewType("RepositoryId", int)
 
+# The least room that `Upload.append_from` offers: below it the calls cost more than the bytes.
+FILL_SIZE_MIN = 262144
+
 
 @dataclass(frozen=True, slots=True)
 class BlobStat:
@@ -26,6 +29,14 @@ class BlobStat:
 
     digest: Digest
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """What the index alone knows of a blob. `body` is its bytes if they lie there, else None."""
+
+    stat: BlobStat
+    body: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +99,16 @@ class Upload(Protocol):
         """
         ...
 
+    def append_from(self, fill: Callable[[memoryview], int]) -> int:
+        """Let `fill` put the next bytes into memory of the store's, again and again until it
+        returns 0; returns how many bytes were taken.
+
+        `fill` gets a writable view of at least `FILL_SIZE_MIN` bytes, returns how many it put at
+        its front, and keeps no reference to it. Fails as `append` does. What `fill` raises passes
+        through: the bytes taken before it count, and the upload stays usable.
+        """
+        ...
+
     def truncate(self, offset: int) -> None:
         """Go back to `offset`, which must be where this request began: drops what this request
         appended.
@@ -120,6 +141,14 @@ class BlobStore(Protocol):
 
     def stat(self, repository: RepositoryId, digest: Digest) -> BlobStat:
         """Raises `BlobUnknown`. A blob in its grace is renewed by this."""
+        ...
+
+    def peek(self, repository: RepositoryId, digest: Digest) -> Peek | None:
+        """What the index alone can tell at once. Never writes and never waits for a disk write.
+
+        None when only `stat` can answer: the blob's grace is due to be renewed. Raises
+        `BlobUnknown`.
+        """
         ...
 
     def open_range(

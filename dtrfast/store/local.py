@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 
-from dtrfast.errors import UploadUnknown
-from dtrfast.index.engine import WriteTransaction
-from dtrfast.index.tables import NUMBER_SIZE, UPLOADS_FINISHED, digest_key_size
+from dtrfast.errors import Corrupt, UploadUnknown
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.tables import (
+    NUMBER_SIZE,
+    RECIPES,
+    UPLOADS_FINISHED,
+    digest_key_size,
+    number_key,
+)
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, links, upload_state, uploads
-from dtrfast.store.blobs import BlobReader, BlobStat, RepositoryId, Upload
+from dtrfast.store import contents, links, records, upload_state, uploads
+from dtrfast.store.blobs import BlobReader, BlobStat, Peek, RepositoryId, Upload
 from dtrfast.store.commit import commit
 from dtrfast.store.context import Context
 from dtrfast.store.reader import LocalReader
@@ -29,16 +35,25 @@ class LocalBlobs:
         context = self._context
         with context.engine.read() as transaction:
             found = contents.find_linked(transaction, repository, digest)
-            link = links.get(transaction, repository, digest)
-            assert link is not None, "find_linked saw it in this transaction"
-            age = context.clock() - link.unreferenced_since
-            due = age * _RENEWALS_IN_GRACE > context.grace_seconds
-            renew = due and not links.is_referenced(transaction, repository, digest)
+            renew = self._is_renewal_due(transaction, repository, digest)
         if renew:
             context.engine.write(
                 partial(links.renew, repository=repository, digest=digest, now=context.clock())
             )
         return BlobStat(digest, found.content.size)
+
+    def peek(self, repository: RepositoryId, digest: Digest) -> Peek | None:
+        with self._context.engine.read() as transaction:
+            found = contents.find_linked(transaction, repository, digest)
+            if self._is_renewal_due(transaction, repository, digest):
+                return None
+            stat = BlobStat(digest, found.content.size)
+            if found.content.kind != "inline":
+                return Peek(stat, None)
+            row = transaction.get(RECIPES, number_key(found.number) + number_key(0))
+        if row is None:
+            raise Corrupt(f"the recipe of {digest} is gone: push it again")
+        return Peek(stat, records.row_payload(row))
 
     def open_range(
         self, repository: RepositoryId, digest: Digest, offset: int = 0, length: int | None = None
@@ -90,6 +105,17 @@ class LocalBlobs:
     def repositories_of(self, digest: Digest, limit: int) -> list[RepositoryId]:
         with self._context.engine.read() as transaction:
             return links.holders(transaction, digest, limit)
+
+    def _is_renewal_due(
+        self, transaction: ReadTransaction, repository: RepositoryId, digest: Digest
+    ) -> bool:
+        """Whether to ask for this blob, which the repository holds, starts its grace anew."""
+        link = links.get(transaction, repository, digest)
+        assert link is not None, "the caller saw it in this transaction"
+        age = self._context.clock() - link.unreferenced_since
+        if age * _RENEWALS_IN_GRACE <= self._context.grace_seconds:
+            return False
+        return not links.is_referenced(transaction, repository, digest)
 
 
 def _mount(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from dtrfast.index.tables import CHUNKS, number_key
 from dtrfast.oci.digests import Digest
 from dtrfast.store import codec, disk, leftovers, packs
 from dtrfast.store import parts as part_file
+from dtrfast.store.blobs import FILL_SIZE_MIN
 from dtrfast.store.context import Context
 from dtrfast.store.ingest import Ingest, Position
 from dtrfast.store.records import Chunk
@@ -110,6 +111,13 @@ class LocalUpload:
             raise
         if self._offset - self._saved_offset >= _SAVE_BYTES:
             self._save_state()
+
+    def append_from(self, fill: Callable[[memoryview], int]) -> int:
+        begin = self._offset
+        with memoryview(bytearray(FILL_SIZE_MIN)) as view:
+            while count := fill(view):
+                self.append(view[:count])
+        return self._offset - begin
 
     def truncate(self, offset: int) -> None:
         assert offset == self._begin.offset, (

@@ -17,7 +17,16 @@ from dtrfast.errors import BlobUnknown, DigestInvalid, DtrfastError, UploadBusy,
 from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.oci.digests import ALGORITHMS, Digest
 from dtrfast.store import links
-from dtrfast.store.blobs import BlobReader, BlobStat, Extent, RepositoryId, Segment, Upload
+from dtrfast.store.blobs import (
+    FILL_SIZE_MIN,
+    BlobReader,
+    BlobStat,
+    Extent,
+    Peek,
+    RepositoryId,
+    Segment,
+    Upload,
+)
 
 EXTENT_SIZE_MIN = 8193
 _EXTENT_SIZE_MAX = 100_000
@@ -41,6 +50,17 @@ class MemoryBlobs:
         stat = self._linked(repository, digest)
         self.engine.write(lambda t: links.renew(t, repository, digest, self.clock()))
         return stat
+
+    def peek(self, repository: RepositoryId, digest: Digest) -> Peek | None:
+        stat = self._linked(repository, digest)
+        with self.engine.read() as transaction:
+            link = links.get(transaction, repository, digest)
+            referenced = links.is_referenced(transaction, repository, digest)
+        assert link is not None
+        if self.clock() > link.unreferenced_since and not referenced:
+            return None
+        content = self.contents[digest]
+        return Peek(stat, content if len(content) < EXTENT_SIZE_MIN else None)
 
     def open_range(
         self, repository: RepositoryId, digest: Digest, offset: int = 0, length: int | None = None
@@ -152,6 +172,18 @@ class MemoryUpload:
             self.content += data
         finally:
             self._busy.release()
+
+    def append_from(self, fill: Callable[[memoryview], int]) -> int:
+        begin = self.offset
+        buffer = bytearray(FILL_SIZE_MIN)
+        while True:
+            with memoryview(buffer) as view:
+                count = fill(view)
+            if count == 0:
+                return self.offset - begin
+            self.append(buffer[:count])
+            buffer.append(0)  # raises BufferError if a reference was kept
+            buffer.pop()
 
     def truncate(self, offset: int) -> None:
         assert self.held

@@ -1,4 +1,4 @@
-"""What every `BlobStore` must do.
+"""What every `BlobStore` must do; `fill_contract` goes on from here.
 
 Subclass, and provide the fixtures `blobs` (an empty store) and `clock` (its time, movable).
 """
@@ -181,6 +181,39 @@ class BlobContract:
         upload.append(b"")
         assert upload.offset == 0
         blobs.commit(upload, Digest.of_bytes(b""), REPOSITORY)
+
+    # ---- what can be told at once -------------------------------------------------------------
+    @pytest.mark.parametrize("kind", CONTENTS)
+    @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+    def test_a_peek_tells_what_stat_tells(
+        self, blobs: BlobStore, kind: str, algorithm: Algorithm
+    ) -> None:
+        content = CONTENTS[kind]
+        digest = push(blobs, content, algorithm=algorithm)
+        peek = blobs.peek(REPOSITORY, digest)
+        assert peek is not None
+        assert peek.stat == blobs.stat(REPOSITORY, digest)
+        assert peek.body == (content if len(content) <= INLINE else None)
+
+    def test_a_peek_needs_a_link(self, blobs: BlobStore) -> None:
+        digest = push(blobs, b"abc")
+        with pytest.raises(BlobUnknown):
+            blobs.peek(OTHER, digest)
+        with pytest.raises(BlobUnknown):
+            blobs.peek(REPOSITORY, Digest.of_bytes(b"never"))
+        blobs.unlink(REPOSITORY, digest)
+        with pytest.raises(BlobUnknown):
+            blobs.peek(REPOSITORY, digest)
+
+    def test_a_peek_leaves_renewing_to_stat(self, blobs: BlobStore, clock: Clock) -> None:
+        digest = push(blobs, b"abc")
+        clock.advance(80_000)
+        assert blobs.peek(REPOSITORY, digest) is None
+        assert blobs.peek(REPOSITORY, digest) is None
+        blobs.stat(REPOSITORY, digest)
+        peek = blobs.peek(REPOSITORY, digest)
+        assert peek is not None
+        assert peek.body == b"abc"
 
     # ---- digests ------------------------------------------------------------------------------
     @pytest.mark.parametrize("kind", ["empty", "json", "one chunk", "many chunks", "gzip"])

@@ -8,6 +8,7 @@ from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import Clock
 from tests.fakes.engine import MemoryEngine
 from tests.store.blob_contract import BlobContract
+from tests.store.fill_contract import FillContract
 
 
 @pytest.fixture
@@ -20,5 +21,5 @@ def blobs(clock: Clock) -> MemoryBlobs:
     return MemoryBlobs(MemoryEngine(), clock)
 
 
-class TestMemoryBlobs(BlobContract):
+class TestMemoryBlobs(BlobContract, FillContract):
     pass

@@ -7,6 +7,7 @@ import pytest
 from dtrfast.store.local import LocalBlobs
 from dtrfast.store.store import Store
 from tests.store.blob_contract import BlobContract
+from tests.store.fill_contract import FillContract
 
 
 @pytest.fixture
@@ -14,5 +15,5 @@ def blobs(store: Store) -> LocalBlobs:
     return store.blobs
 
 
-class TestLocalBlobs(BlobContract):
+class TestLocalBlobs(BlobContract, FillContract):
     pass

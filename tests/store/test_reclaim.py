@@ -126,6 +126,7 @@ def test_asking_for_a_referenced_blob_writes_nothing(store: Store, clock: Clock)
 
     before = waiting()
     store.blobs.stat(REPOSITORY, digest)
+    assert store.blobs.peek(REPOSITORY, digest) is not None
     assert waiting() == before
 
 
