@@ -22,7 +22,12 @@ from msgspec import Meta
 from dtrfast.errors import ConfigInvalid
 
 _PREFIX = "DTRFAST_"
-_OPTIONS = {"auth.mode": "--auth"}  # an option that is not called as its field is
+# Options that are not called as their fields are.
+_OPTIONS = {
+    "auth.mode": "--auth",
+    "server.tls_cert": "--tls-cert",
+    "server.tls_key": "--tls-key",
+}
 _FILE_VARIABLE = "DTRFAST_CONFIG"  # names the file; all others with the prefix are settings
 
 _Count = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -35,6 +40,13 @@ class ServerConfig:
 
     # Where to listen, HOST:PORT or [IPv6]:PORT. A loopback address serves this machine only.
     bind: str = "127.0.0.1:5000"
+    # A certificate in PEM, and what leads from it to the authority after it; then all connections
+    # are TLS. Empty means plain HTTP.
+    tls_cert: str = ""
+    # The certificate's private key in PEM, without a passphrase.
+    tls_key: str = ""
+    # Offer HTTP/2 as well, to TLS clients that ask for it. HTTP/1.1 moves blobs faster.
+    http2: bool = False
     # Processes that answer requests; 0 means one for each core this process may use.
     workers: Annotated[int, Meta(ge=0, le=1024)] = 0
     # Threads in each worker for what waits for the disk.
@@ -51,6 +63,8 @@ class ServerConfig:
     graceful_stop_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 30.0
     # A transfer is cut when the client moved no byte for this long.
     idle_body_seconds: _Seconds = 60.0
+    # Whether small answers and blob bytes take the short way; the answers are the same without.
+    lanes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +200,9 @@ def load(
         values[section][key] = _checked(setting)
         origins[setting.name] = setting.origin
     sections = {section: kind(**values[section]) for section, kind in _SECTIONS.items()}
-    return Config(**sections, origins=origins)
+    config = Config(**sections, origins=origins)
+    _refuse_half_tls(config)
+    return config
 
 
 def split_address(bind: str) -> tuple[str, int]:
@@ -198,6 +214,13 @@ def split_address(bind: str) -> tuple[str, int]:
     if match is None or int(match[3]) > 65_535:
         raise ValueError("expected HOST:PORT or [IPv6]:PORT")
     return match[1] or match[2] or "0.0.0.0", int(match[3])
+
+
+def _refuse_half_tls(config: Config) -> None:
+    pair = ("server.tls_cert", "server.tls_key")
+    given, missing = pair if config.server.tls_cert else reversed(pair)
+    if bool(config.server.tls_cert) != bool(config.server.tls_key):
+        raise ConfigInvalid(f"{config.origins[given]}: {given} needs {missing} beside it")
 
 
 def _from_file(path: Path) -> Iterator[Setting]:

@@ -108,6 +108,12 @@ def test_a_wrong_option_is_named() -> None:
         load(None, {}, {"server.workers": -1})
 
 
+@pytest.mark.parametrize(("given", "missing"), [("cert", "key"), ("key", "cert")])
+def test_a_certificate_needs_its_key(tmp_path: Path, given: str, missing: str) -> None:
+    path = write(tmp_path, f'[server]\ntls_{given} = "x.pem"\n')
+    assert refused(path) == f"{path}:2: server.tls_{given} needs server.tls_{missing} beside it"
+
+
 def test_what_is_described_can_be_loaded(tmp_path: Path) -> None:
     config = load(None, {"DTRFAST_STORE_DATA": 'odd "name"\\', "DTRFAST_SERVER_BIND": "[::]:1"})
     assert load(write(tmp_path, config.describe()), {}) == config

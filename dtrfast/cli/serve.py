@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from dataclasses import dataclass
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -19,11 +20,27 @@ from dtrfast.store.store import Store
 log = logging.getLogger("dtrfast")
 
 
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Options that belong together."""
+
+    tls_cert: Annotated[
+        str | None, Parameter(help="A certificate chain in PEM; with --tls-key it serves https.")
+    ] = None
+    tls_key: Annotated[
+        str | None, Parameter(help="The certificate's private key in PEM, without a passphrase.")
+    ] = None
+
+
+_PLAIN = TlsFiles()
+
+
 def serve(
     *,
     config: ConfigFile = None,
     data: Data = None,
     bind: Annotated[str | None, Parameter(help="HOST:PORT to listen on (127.0.0.1:5000).")] = None,
+    tls: Annotated[TlsFiles, Parameter(name="*")] = _PLAIN,
     workers: Annotated[
         int | None, Parameter(help="Processes that answer requests (0: one for each core).")
     ] = None,
@@ -35,6 +52,8 @@ def serve(
     options = {
         "store.data": data,
         "server.bind": bind,
+        "server.tls_cert": tls.tls_cert,
+        "server.tls_key": tls.tls_key,
         "server.workers": workers,
         "auth.mode": auth,
     }
