@@ -25,10 +25,10 @@ T = TypeVar("T")
 KEY_SIZE_MAX = 511  # LMDB's compiled-in limit
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """A named table. `local` tables describe this machine's disk; `shared` ones what the registry
-    holds.
+    holds. Compared by identity: a table is looked up for each key that is read.
     """
 
     name: str

@@ -6,7 +6,6 @@ Manifests and tags have a fixed layout, because the fast path reads them without
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Self
 
 import msgspec
@@ -45,8 +44,7 @@ def decode_repository(data: bytes) -> RepositoryRecord:
     return record
 
 
-@dataclass(frozen=True, slots=True)
-class StoredManifest:
+class StoredManifest(msgspec.Struct, frozen=True, gc=False):
     """A manifest as pushed: its bytes, and the type that the client gave them."""
 
     media_type: str
@@ -69,8 +67,7 @@ class StoredManifest:
         return cls(media_type, data[body_offset:], pushed_at)
 
 
-@dataclass(frozen=True, slots=True)
-class TagRecord:
+class TagRecord(msgspec.Struct, frozen=True):
     """Where a tag points: the digest in the algorithm that it was set with."""
 
     digest: Digest

@@ -4,8 +4,6 @@ transaction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
 from dtrfast.errors import BlobUnknown, Corrupt
@@ -23,11 +21,11 @@ from dtrfast.index.tables import (
 from dtrfast.oci.digests import Digest
 from dtrfast.store import links, statistics
 from dtrfast.store.blobs import RepositoryId
+from dtrfast.store.links import Link
 from dtrfast.store.records import Content, decode_content, encode
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True, gc=False):
     """A content and its number."""
 
     number: int
@@ -45,14 +43,26 @@ def find(transaction: ReadTransaction, digest: Digest) -> Found | None:
     return Found(number_of(number), decode_content(data))
 
 
-def find_linked(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> Found:
-    """The content, if the repository holds it. Raises `BlobUnknown`."""
-    if links.get(transaction, repository, digest) is None:
+def get_link(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> Link:
+    """The link. Raises `BlobUnknown` when the repository does not hold the blob."""
+    link = links.get(transaction, repository, digest)
+    if link is None:
         raise unknown(digest)
+    return link
+
+
+def get(transaction: ReadTransaction, digest: Digest) -> Found:
+    """The content of a blob that some repository holds."""
     found = find(transaction, digest)
     if found is None:
         raise Corrupt(f"a repository holds {digest}, but the store does not: push it again")
     return found
+
+
+def find_linked(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> Found:
+    """The content, if the repository holds it. Raises `BlobUnknown`."""
+    get_link(transaction, repository, digest)
+    return get(transaction, digest)
 
 
 def unknown(digest: Digest) -> BlobUnknown:

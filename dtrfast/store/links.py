@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from dtrfast.errors import Corrupt
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
@@ -29,8 +30,7 @@ _LINK = struct.Struct("<BBHIQQ")  # version, flags, two reserved fields, created
 _VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(msgspec.Struct, frozen=True, gc=False):
     """A blob's place in a repository. Times are seconds since the epoch."""
 
     created_at: int

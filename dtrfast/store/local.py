@@ -18,6 +18,7 @@ from dtrfast.store import contents, links, records, upload_state, uploads
 from dtrfast.store.blobs import BlobReader, BlobStat, Peek, RepositoryId, Upload
 from dtrfast.store.commit import commit
 from dtrfast.store.context import Context
+from dtrfast.store.links import Link
 from dtrfast.store.reader import LocalReader
 from dtrfast.store.uploads import LocalUpload
 
@@ -34,8 +35,9 @@ class LocalBlobs:
     def stat(self, repository: RepositoryId, digest: Digest) -> BlobStat:
         context = self._context
         with context.engine.read() as transaction:
-            found = contents.find_linked(transaction, repository, digest)
-            renew = self._is_renewal_due(transaction, repository, digest)
+            link = contents.get_link(transaction, repository, digest)
+            found = contents.get(transaction, digest)
+            renew = self._is_renewal_due(transaction, repository, digest, link)
         if renew:
             context.engine.write(
                 partial(links.renew, repository=repository, digest=digest, now=context.clock())
@@ -44,9 +46,10 @@ class LocalBlobs:
 
     def peek(self, repository: RepositoryId, digest: Digest) -> Peek | None:
         with self._context.engine.read() as transaction:
-            found = contents.find_linked(transaction, repository, digest)
-            if self._is_renewal_due(transaction, repository, digest):
+            link = contents.get_link(transaction, repository, digest)
+            if self._is_renewal_due(transaction, repository, digest, link):
                 return None
+            found = contents.get(transaction, digest)
             stat = BlobStat(digest, found.content.size)
             if found.content.kind != "inline":
                 return Peek(stat, None)
@@ -107,11 +110,9 @@ class LocalBlobs:
             return links.holders(transaction, digest, limit)
 
     def _is_renewal_due(
-        self, transaction: ReadTransaction, repository: RepositoryId, digest: Digest
+        self, transaction: ReadTransaction, repository: RepositoryId, digest: Digest, link: Link
     ) -> bool:
         """Whether to ask for this blob, which the repository holds, starts its grace anew."""
-        link = links.get(transaction, repository, digest)
-        assert link is not None, "the caller saw it in this transaction"
         age = self._context.clock() - link.unreferenced_since
         if age * _RENEWALS_IN_GRACE <= self._context.grace_seconds:
             return False
