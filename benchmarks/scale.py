@@ -1,0 +1,389 @@
+"""Stores of any size, made straight in the index: what CI leaves behind, without its bytes.
+
+An image here has a config of its own in the index, a chunked layer of its own and four loose layers
+that its repository shares with others. Only the index is made, no blob's file: such a store answers
+for manifests, configs, lists and HEAD of every blob, takes pushes, and cannot send those layers.
+
+Rows are written by the registry's own functions, image after image, so counters agree and keys come
+in the order of pushes: digests and hashes at random, numbers ascending. A store is a function of
+its scale, and anything in it can be named from its number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import astuple, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import xxhash
+
+from dtrfast.config import StoreConfig
+from dtrfast.index import counters
+from dtrfast.index.engine import ReadTransaction, Table, WriteTransaction
+from dtrfast.index.tables import (
+    BLOBS,
+    CHANGES,
+    CONTENTS,
+    FILES,
+    PACKS,
+    RECIPES,
+    STORE,
+    number_key,
+)
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
+from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry import repositories
+from dtrfast.registry.manifests import Manifests, Rules
+from dtrfast.registry.writing import Author
+from dtrfast.store import contents, links, packs, recipes, records, statistics
+from dtrfast.store.blobs import RepositoryId
+from dtrfast.store.commit import LOOSE_FILE, PACK_FILE
+from dtrfast.store.parts import Part
+from dtrfast.store.records import Content, ContentKind, Pack
+from dtrfast.store.store import Store
+from dtrfast.store.upload_state import new_file_id
+
+T = TypeVar("T")
+
+# Part of a store's name: a store that an older generator made is not taken for one of this.
+_VERSION = 1
+_IMAGES_IN_TRANSACTION = 5_000
+_REPOSITORIES_OF_A_BASE = 100
+# 65,536 bytes on average, as the chunker cuts.
+_CHUNK_SIZE_MIN = 16_384
+_CHUNK_SIZE_SPREAD = 98_304
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much a store holds. Each repository has a tag at least; `largest` tags are in one."""
+
+    repositories: int
+    tags: int
+    chunks: int
+    largest: int
+
+    @property
+    def name(self) -> str:
+        return "-".join(map(str, ("store", _VERSION, *astuple(self))))
+
+
+BASE = Scale(repositories=100, tags=1_000, chunks=10_000, largest=100)
+TENFOLD = Scale(repositories=1_000, tags=10_000, chunks=100_000, largest=1_000)
+THOUSANDFOLD = Scale(repositories=100_000, tags=1_000_000, chunks=10_000_000, largest=100_000)
+# For one listing each, and made in a small part of the time.
+MANY_TAGS = Scale(repositories=1, tags=100_000, chunks=0, largest=100_000)
+MANY_REPOSITORIES = Scale(repositories=100_000, tags=100_000, chunks=0, largest=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image of a store, by its number: what clients ask for, and the bytes they get."""
+
+    repository: str
+    tag: str
+    manifest: bytes
+    config: bytes
+    layers: tuple[Digest, ...]  # the last one is its own, and chunked
+
+    @property
+    def digest(self) -> Digest:
+        return Digest.of_bytes(self.manifest)
+
+    @property
+    def config_digest(self) -> Digest:
+        return Digest.of_bytes(self.config)
+
+
+@dataclass(frozen=True, slots=True)
+class LargeStore:
+    """A store in `data`, to be opened as any other."""
+
+    data: Path
+    scale: Scale
+
+    def repository(self, number: int) -> str:
+        """The name of repository `number`; 0 is the one with the most tags."""
+        return f"team-{number % 97:02d}/app-{number:06d}"
+
+    def tag(self, number: int) -> str:
+        """The tag of image `number`, as CI makes them of commits."""
+        return f"ci-{xxhash.xxh3_64_hexdigest(b'tag %d' % number)}"
+
+    def image(self, number: int) -> Image:
+        """Image `number`, from 0 to the number of tags."""
+        repository = self._repository_of(number)
+        layers = (*self._shared(repository), _layer(b"own %d" % number))
+        sizes = (*_SHARED_SIZES, sum(map(_chunk_length, self.chunks_of(number))) or _LOOSE_SIZE)
+        config = _config(number, layers)
+        manifest = _manifest(config, layers, sizes)
+        return Image(self.repository(repository), self.tag(number), manifest, config, layers)
+
+    def images(self, count: int, *, seed: int = 1) -> list[Image]:
+        """`count` images at random, the same ones for the same seed."""
+        choice = random.Random(seed)
+        return [self.image(choice.randrange(self.scale.tags)) for _ in range(count)]
+
+    def repositories(self) -> list[str]:
+        """All names, as the catalog lists them."""
+        return sorted(map(self.repository, range(self.scale.repositories)))
+
+    def tags(self) -> list[str]:
+        """The tags of repository 0, as they are listed."""
+        return sorted(map(self.tag, range(self.scale.largest)))
+
+    def chunks_of(self, number: int) -> range:
+        """The chunks of an image's own layer, by number."""
+        tags, chunks = self.scale.tags, self.scale.chunks
+        return range(number * chunks // tags, (number + 1) * chunks // tags)
+
+    def _repository_of(self, number: int) -> int:
+        others = self.scale.repositories - 1
+        return 0 if number < self.scale.largest else 1 + (number - self.scale.largest) % others
+
+    def _shared(self, repository: int) -> tuple[Digest, ...]:
+        base = repository // _REPOSITORIES_OF_A_BASE
+        return tuple(_layer(b"base %d %d" % (base, n)) for n in range(len(_SHARED_SIZES)))
+
+
+def large_store(
+    directory: Path, scale: Scale, *, progress: Callable[[float], object] = lambda part: None
+) -> LargeStore:
+    """The store of this scale below `directory`; made if it is not there.
+
+    `progress` hears which part is done. The store stays, with what is pushed to it, until somebody
+    removes it: only a whole one has its name.
+    """
+    store = LargeStore(directory / scale.name, scale)
+    if not store.data.exists():
+        unfinished = store.data.with_suffix(".part")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        _make(LargeStore(unfinished, scale), progress)
+        unfinished.rename(store.data)
+    return store
+
+
+# ---- what an image is made of ----------------------------------------------------------------
+# A base system, a runtime, packages and an application's dependencies; the application is its own.
+_SHARED_SIZES = (29_150_000, 12_400_000, 3_200_000, 48_700_000)
+_LOOSE_SIZE = 640_000
+_LAYER_TYPE = OCI_LAYER + "+gzip"
+_COMMANDS = (
+    "/bin/sh -c #(nop) ADD file:4ab3f1 in / ",
+    "/bin/sh -c apt-get update && apt-get install -y --no-install-recommends ca-certificates",
+    "/bin/sh -c pip install --no-cache-dir -r requirements.txt",
+    "/bin/sh -c apt-get clean && rm -rf /var/lib/apt/lists/*",
+    "COPY dist/ /app # buildkit",
+)
+
+
+def _layer(label: bytes) -> Digest:
+    """The digest of a layer whose bytes nobody has."""
+    return Digest("sha256", hashlib.sha256(label).digest())
+
+
+def _chunk_hash(number: int) -> bytes:
+    return xxhash.xxh3_128_digest(number_key(number))
+
+
+def _chunk_length(number: int) -> int:
+    return _CHUNK_SIZE_MIN + int.from_bytes(_chunk_hash(number)[:4], "big") % _CHUNK_SIZE_SPREAD
+
+
+def _config(number: int, layers: tuple[Digest, ...]) -> bytes:
+    """As builders write them, with the layers' digests for those of their content."""
+    created = f"2025-01-01T00:00:{number % 60:02d}Z"
+    document = {
+        "architecture": "amd64",
+        "os": "linux",
+        "created": created,
+        "config": {
+            "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", f"BUILD={number}"],
+            "Entrypoint": ["/app/serve"],
+            "WorkingDir": "/app",
+        },
+        "history": [{"created": created, "created_by": command} for command in _COMMANDS],
+        "rootfs": {"type": "layers", "diff_ids": [str(layer) for layer in layers]},
+    }
+    return msgspec.json.encode(document)
+
+
+def _manifest(config: bytes, layers: tuple[Digest, ...], sizes: tuple[int, ...]) -> bytes:
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": _descriptor(OCI_CONFIG, Digest.of_bytes(config), len(config)),
+        "layers": [
+            _descriptor(_LAYER_TYPE, layer, size) for layer, size in zip(layers, sizes, strict=True)
+        ],
+    }
+    return msgspec.json.encode(document)
+
+
+def _descriptor(media_type: str, digest: Digest, size: int) -> dict[str, object]:
+    return {"mediaType": media_type, "digest": str(digest), "size": size}
+
+
+# ---- into the index --------------------------------------------------------------------------
+def _make(store: LargeStore, progress: Callable[[float], object]) -> None:
+    opened = Store.open(store.data, StoreConfig(data=store.data))
+    now = int(time.time())
+    try:
+        for first in range(0, store.scale.tags, _IMAGES_IN_TRANSACTION):
+            end = min(first + _IMAGES_IN_TRANSACTION, store.scale.tags)
+            change = partial(_push, store=store, numbers=range(first, end), now=now)
+            opened.engine.write(change)
+            progress(end / store.scale.tags)
+    finally:
+        opened.close()
+
+
+def _push(transaction: WriteTransaction, store: LargeStore, numbers: range, now: int) -> None:
+    pushes = _Pushes(transaction, now)
+    for number in numbers:
+        pushes.push(store.image(number), store.chunks_of(number))
+
+
+class _Pushes:
+    """Pushes of images in one transaction."""
+
+    def __init__(self, transaction: WriteTransaction, now: int) -> None:
+        self._transaction = _Quiet(transaction)
+        self._author = Author("anonymous", now)
+        self._manifests = Manifests(_Inside(self._transaction), Rules(True, True))
+
+    def push(self, image: Image, chunks: range) -> None:
+        name = RepositoryName(image.repository)
+        repository = repositories.ensure(self._transaction, name, self._author)
+        *shared, own = image.layers
+        for layer, size in zip(shared, _SHARED_SIZES, strict=True):
+            self._link_loose(repository, layer, size)
+        if chunks:
+            self._add_chunked(repository, own, chunks)
+        else:
+            self._link_loose(repository, own, _LOOSE_SIZE)
+        self._add_inline(repository, image.config)
+        tag = Tag(image.tag)
+        self._manifests.put(name, tag, image.manifest, OCI_MANIFEST, author=self._author)
+
+    def _link_loose(self, repository: RepositoryId, digest: Digest, size: int) -> None:
+        """As after a push that found the blob, or else pushed it."""
+        if links.get(self._transaction, repository, digest) is not None:
+            return
+        if contents.find(self._transaction, digest) is None:
+            number, file_id = self._take(b"number", 1), self._file_id()
+            self._transaction.put(FILES, file_id, LOOSE_FILE + number_key(number))
+            self._put_row(number, records.file_row(file_id))
+            self._add(number, digest, size, "loose", file_id)
+        contents.link(self._transaction, repository, digest, size, self._author.now)
+
+    def _add_inline(self, repository: RepositoryId, body: bytes) -> None:
+        number = self._take(b"number", 1)
+        digest = Digest.of_bytes(body)
+        self._put_row(number, records.inline_row(body))
+        self._add(number, digest, len(body), "inline")
+        contents.link(self._transaction, repository, digest, len(body), self._author.now)
+
+    def _add_chunked(self, repository: RepositoryId, digest: Digest, chunks: range) -> None:
+        """A layer of new chunks, in a pack of its own."""
+        number = self._take(b"number", 2)
+        pack = number + 1
+        parts = _parts(chunks, self._take(b"chunk_id", len(chunks)))
+        self._add_pack(pack, parts[-1].offset + parts[-1].stored)
+        target = recipes.Target(number, pack, 0)
+        size = recipes.add_slice(self._transaction, target, parts, self._author.now)
+        self._add(number, digest, size, "chunked")
+        contents.link(self._transaction, repository, digest, size, self._author.now)
+
+    def _add_pack(self, number: int, size: int) -> None:
+        file_id = self._file_id()
+        pack = Pack(version=1, file_id=file_id, size=size, live=0, created_at=self._author.now)
+        self._transaction.put(PACKS, number_key(number), records.encode(pack))
+        self._transaction.put(FILES, file_id, PACK_FILE + number_key(number))
+        statistics.add(self._transaction, packs=1, pack_bytes=size)
+
+    def _add(
+        self,
+        number: int,
+        digest: Digest,
+        size: int,
+        kind: ContentKind,
+        file_id: bytes | None = None,
+    ) -> None:
+        """The content, and its name."""
+        content = Content(
+            version=1,
+            kind=kind,
+            size=size,
+            stored=0 if kind == "chunked" else size,
+            sha256=digest.raw,
+            sha512=None,
+            file_id=file_id,
+            pushed_at=self._author.now,
+        )
+        self._transaction.put(CONTENTS, number_key(number), records.encode(content))
+        self._transaction.put(BLOBS, digest.key(), number_key(number))
+        statistics.add(self._transaction, **{f"{kind}_blobs": 1, f"{kind}_bytes": size})
+
+    def _put_row(self, number: int, row: bytes) -> None:
+        self._transaction.put(RECIPES, number_key(number) + number_key(0), row)
+
+    def _take(self, name: bytes, count: int) -> int:
+        return counters.take(self._transaction, STORE, name, count)
+
+    def _file_id(self) -> bytes:
+        return new_file_id(self._author.now * 1000)
+
+
+def _parts(chunks: range, first_id: int) -> list[Part]:
+    """The chunks, stored as they are in one record of a pack."""
+    parts = []
+    offset = packs.HEADER_SIZE + packs.record_size(len(chunks))
+    for identifier, number in enumerate(chunks, first_id):
+        length = _chunk_length(number)
+        part = Part(
+            identifier, _chunk_hash(number), length, is_new=True, offset=offset, stored=length
+        )
+        parts.append(part)
+        offset += length
+    return parts
+
+
+class _Inside:
+    """An `Engine` whose transactions are all one that is open already."""
+
+    def __init__(self, transaction: WriteTransaction) -> None:
+        self._transaction = transaction
+
+    def read(self) -> AbstractContextManager[ReadTransaction]:
+        return nullcontext(self._transaction)
+
+    def write(self, change: Callable[[WriteTransaction], T]) -> T:
+        return change(self._transaction)
+
+    def close(self) -> None:
+        """The transaction is its owner's."""
+
+
+class _Quiet:
+    """A transaction that forgets changes, as after they were written to the change log."""
+
+    def __init__(self, transaction: WriteTransaction) -> None:
+        self._transaction = transaction
+        self.get = transaction.get
+        self.delete = transaction.delete
+        self.scan = transaction.scan
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        if table is not CHANGES:
+            self._transaction.put(table, key, value)
