@@ -3,7 +3,13 @@
 PYTHON ?= .venv/bin/python
 asan_dir = build/asan
 
-.PHONY: ext ext-check asan
+CLANG ?= clang
+# How long each fuzzer looks for something new; what is kept in tests/fuzz/corpus runs in any case.
+FUZZ_SECONDS ?= 20
+fuzz_dir = build/fuzz
+fuzzers = $(fuzz_dir)/head $(fuzz_dir)/chunked
+
+.PHONY: ext ext-check asan fuzz
 
 ext:
 	$(PYTHON) setup.py -q build_ext --inplace
@@ -30,3 +36,21 @@ asan:
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 		$(abspath $(PYTHON)) -m pytest -q -p no:cacheprovider tests/ext
+
+# What a fuzzer found stays in build/fuzz/found, so the next run begins where this one ended. An
+# input that breaks something is written to build/fuzz too; once the kernel is mended it belongs into
+# tests/fuzz/corpus.
+fuzz: $(fuzzers)
+	@for name in $(notdir $(fuzzers)); do \
+		mkdir -p $(fuzz_dir)/found/$$name; \
+		$(fuzz_dir)/$$name -max_total_time=$(FUZZ_SECONDS) -dict=tests/fuzz/$$name.dict \
+			-artifact_prefix=$(fuzz_dir)/$$name- -print_final_stats=1 -verbosity=0 \
+			$(fuzz_dir)/found/$$name tests/fuzz/corpus/$$name >$(fuzz_dir)/$$name.log 2>&1 || \
+			{ cat $(fuzz_dir)/$$name.log; exit 1; }; \
+		echo "$$name: nothing wrong in" $$(sed -n 's/.*executed_units: *//p' $(fuzz_dir)/$$name.log) inputs; \
+	done
+
+$(fuzz_dir)/%: tests/fuzz/%.c tests/fuzz/bytes.h ext/%.c ext/%.h ext/octets.c ext/octets.h
+	mkdir -p $(fuzz_dir)
+	$(CLANG) -std=gnu11 -O1 -g -Wall -Wextra -Werror -fsanitize=fuzzer,address,undefined \
+		-fno-sanitize-recover=all -Iext -o $@ $(filter %.c,$^)

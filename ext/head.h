@@ -1,8 +1,9 @@
 /* Strict parser of HTTP/1.1 request heads (RFC 9112), with the framing decision.
  *
- * One pass over the octets, no copy: the result holds positions in the buffer. What is wrong is
- * reported at the first octet that no valid head can have there, so a prefix of a valid head is
- * incomplete and an error stays an error whatever follows. docs/kernels.md lists the decisions.
+ * One pass over the octets, no copy: the result holds positions in the buffer. An octet that no line
+ * may have there is reported at once, a value that is not taken at the end of its line. A prefix of
+ * a valid head is incomplete, and an error stays an error whatever follows. docs/kernels.md lists
+ * the decisions.
  */
 #ifndef DTR_HEAD_H
 #define DTR_HEAD_H

@@ -1,14 +1,15 @@
 #!/bin/sh
-# Installs what the tests need beyond Python packages: container tools, a rootfs builder and an
-# aarch64 emulator with its compiler. Needs root on Debian or Ubuntu; elsewhere it says why it does
-# nothing. Starts no service. Quick when all is there.
+# Installs what the tests need beyond Python packages: container tools, a rootfs builder, an
+# aarch64 emulator with its compiler, and a compiler that fuzzes. Needs root on Debian or Ubuntu;
+# elsewhere it says why it does nothing. Starts no service. Quick when all is there.
 set -eu
 
 # netavark: podman refuses to start without a network backend. runc: runs containers for docker and
 # podman. debian-archive-keyring: debootstrap checks signatures, and not every host is Debian itself.
 packages="docker.io skopeo podman buildah umoci debootstrap
     netavark runc ca-certificates debian-archive-keyring
-    qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+    qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+    clang libclang-rt-dev"
 
 skip() {
     echo "tests/install.sh: nothing installed: $1" >&2
