@@ -9,6 +9,7 @@ import cyclopts
 
 from dtrfast.cli.options import ConfigFile, Data
 from dtrfast.config import load
+from dtrfast.server import tls
 
 app = cyclopts.App(name="config", help="Show and check the settings.")
 
@@ -23,5 +24,5 @@ def show(*, config: ConfigFile = None, data: Data = None) -> None:
 @app.command
 def check(*, config: ConfigFile = None, data: Data = None) -> None:
     """Say whether a server would accept the settings."""
-    load(config, os.environ, {"store.data": data})
+    tls.check(load(config, os.environ, {"store.data": data}).server)
     sys.stdout.write("the settings are right\n")

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from dtrfast.cli.options import ConfigFile, Data
 from dtrfast.config import Config, load
 from dtrfast.jobs.log import configure
-from dtrfast.server import listener
+from dtrfast.server import listener, tls
 from dtrfast.server.supervisor import Supervisor, open_listening, readers_max, worker_count
 from dtrfast.store.store import Store
 
@@ -40,7 +40,7 @@ def serve(
     config: ConfigFile = None,
     data: Data = None,
     bind: Annotated[str | None, Parameter(help="HOST:PORT to listen on (127.0.0.1:5000).")] = None,
-    tls: Annotated[TlsFiles, Parameter(name="*")] = _PLAIN,
+    files: Annotated[TlsFiles, Parameter(name="*")] = _PLAIN,
     workers: Annotated[
         int | None, Parameter(help="Processes that answer requests (0: one for each core).")
     ] = None,
@@ -52,16 +52,19 @@ def serve(
     options = {
         "store.data": data,
         "server.bind": bind,
-        "server.tls_cert": tls.tls_cert,
-        "server.tls_key": tls.tls_key,
+        "server.tls_cert": files.tls_cert,
+        "server.tls_key": files.tls_key,
         "server.workers": workers,
         "auth.mode": auth,
     }
     settings = load(config, os.environ, options)
     configure(settings.log, "server")
+    expires = tls.check(settings.server)
     lock, listening = open_listening(settings)
     _check_store(settings)
     _announce(settings, listening)
+    if expires is not None:
+        log.info("the certificate in %s expires on %s", settings.server.tls_cert, expires)
     return Supervisor(settings, listening, lock).run()
 
 
@@ -73,7 +76,7 @@ def _check_store(config: Config) -> None:
 def _announce(config: Config, listening: socket.socket) -> None:
     log.info(
         "listening on %s, data in %s, %d workers",
-        listener.url_of(listening),
+        listener.url_of(listening, config.server),
         config.store.data.resolve(),
         worker_count(config),
     )

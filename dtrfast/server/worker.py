@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -21,10 +22,10 @@ from hypercorn.typing import ASGIFramework
 from hypercorn.utils import wrap_app
 
 from dtrfast.config import Config, ServerConfig
-from dtrfast.errors import DtrfastError, StartRefused
+from dtrfast.errors import ConfigInvalid, DtrfastError, StartRefused
 from dtrfast.jobs import lifeline
 from dtrfast.jobs.log import configure
-from dtrfast.server import connection, memory
+from dtrfast.server import connection, memory, tls
 from dtrfast.server.asgi import App
 
 log = logging.getLogger("dtrfast.worker")
@@ -60,10 +61,24 @@ def load_factory(name: str) -> AppFactory:
     return cast(AppFactory, getattr(importlib.import_module(module), attribute))
 
 
+class _Settings(HypercornConfig):
+    """Hypercorn's settings, with a TLS context of ours."""
+
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def ssl_enabled(self) -> bool:
+        return self.tls is not None
+
+    def create_ssl_context(self) -> ssl.SSLContext | None:
+        return self.tls
+
+
 def hypercorn_config(config: ServerConfig) -> HypercornConfig:
     """Hypercorn's settings; its defaults close connections early, cut transfers and limit heads."""
-    settings = HypercornConfig()
-    settings.alpn_protocols = ["http/1.1"]
+    settings = _Settings()
+    settings.tls = _tls_context(config)
+    settings.ssl_handshake_timeout = tls.HANDSHAKE_TIMEOUT_SECONDS
     settings.backlog = config.backlog
     settings.errorlog = logging.getLogger("hypercorn.error")
     settings.graceful_timeout = config.graceful_stop_seconds
@@ -72,6 +87,14 @@ def hypercorn_config(config: ServerConfig) -> HypercornConfig:
     settings.keep_alive_max_requests = _REQUESTS_PER_CONNECTION_MAX
     settings.keep_alive_timeout = config.keep_alive_seconds
     return settings
+
+
+def _tls_context(config: ServerConfig) -> ssl.SSLContext | None:
+    try:
+        return tls.make_context(config)
+    except ConfigInvalid as error:
+        # The files were right when the server started, so this may be over at the next try.
+        raise DtrfastError(str(error)) from error
 
 
 async def _serve(app: App, config: Config, descriptors: tuple[int, ...]) -> None:
@@ -83,10 +106,12 @@ async def _serve(app: App, config: Config, descriptors: tuple[int, ...]) -> None
     loop.add_reader(lifeline.DESCRIPTOR, _watch_lifeline, loop, stop)
     lifeline.allow_signals()
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    settings = hypercorn_config(config.server)
+    secure, plain = (sockets, []) if settings.ssl_enabled else ([], sockets)
     await worker_serve(
         wrap_app(cast(ASGIFramework, app), 0, "asgi"),
-        hypercorn_config(config.server),
-        sockets=Sockets(secure_sockets=[], insecure_sockets=sockets, quic_sockets=[]),
+        settings,
+        sockets=Sockets(secure_sockets=secure, insecure_sockets=plain, quic_sockets=[]),
         shutdown_trigger=stop.wait,
     )
 

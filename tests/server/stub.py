@@ -96,7 +96,7 @@ def main() -> int:
     app = sys.argv[2]
     configure(config.log, "server")
     lock, listening = open_listening(config)
-    sys.stdout.write(json.dumps(url_of(listening)) + "\n")
+    sys.stdout.write(json.dumps(url_of(listening, config.server)) + "\n")
     sys.stdout.flush()
     return Supervisor(config, listening, lock, app=app).run()
 

@@ -1,0 +1,129 @@
+"""TLS: what this server accepts, and whether its certificate and key can be used."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import NoReturn
+
+from dtrfast.config import ServerConfig
+from dtrfast.errors import ConfigInvalid
+
+# From TCP's accept to the end of the handshake; a client on a poor line needs two or three.
+HANDSHAKE_TIMEOUT_SECONDS = 10.0
+
+# Forward secrecy and an authenticated cipher: what every client of the last ten years has. TLS 1.3
+# has its own list, which holds nothing else.
+_TLS_1_2_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+def alpn_protocols(config: ServerConfig) -> list[str]:
+    return ["h2", "http/1.1"] if config.http2 else ["http/1.1"]
+
+
+def make_context(config: ServerConfig) -> ssl.SSLContext | None:
+    """The context of all connections; None where they are plain. Raises ConfigInvalid."""
+    if not config.tls_cert:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_TLS_1_2_CIPHERS)
+    context.set_alpn_protocols(alpn_protocols(config))
+    # A client may not make us repeat the handshake, which costs us more than it.
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    # The client knows which cipher its processor is good at; ours is good at all of them.
+    context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    _load(context, config)
+    return context
+
+
+def check(config: ServerConfig) -> str | None:
+    """When the certificate expires, as it says itself; None where connections are plain.
+
+    Raises ConfigInvalid when no client could connect: besides what `make_context` refuses, for a
+    certificate that has expired, is of the future, or is not for servers.
+    """
+    context = make_context(config)
+    if context is None:
+        return None
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    # Only the certificate itself is examined: clients have authorities that we do not.
+    client.load_verify_locations(cadata=_first_certificate(config))
+    try:
+        peer = _shake_hands(context, client).getpeercert()
+    except ssl.SSLCertVerificationError as error:
+        raise ConfigInvalid(
+            f"server.tls_cert: clients would refuse {config.tls_cert}: {error.verify_message};"
+            f" `openssl x509 -in {config.tls_cert} -noout -text` shows what it says"
+        ) from error
+    except ssl.SSLError as error:
+        raise ConfigInvalid(
+            f"server.tls_cert: no client could connect with {config.tls_cert}: {_reason(error)}"
+        ) from error
+    assert peer is not None
+    return str(peer["notAfter"])
+
+
+def _load(context: ssl.SSLContext, config: ServerConfig) -> None:
+    _require("server.tls_cert", config.tls_cert, "CERTIFICATE-----")
+    _require("server.tls_key", config.tls_key, "PRIVATE KEY-----")
+    try:
+        context.load_cert_chain(
+            config.tls_cert, config.tls_key, password=lambda: _refuse_passphrase(config.tls_key)
+        )
+    except OSError as error:
+        if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
+            raise ConfigInvalid(
+                f"server.tls_key: {config.tls_key} is not the key of the first certificate in"
+                f" {config.tls_cert}: the server's own comes first there, then those that signed it"
+            ) from error
+        raise ConfigInvalid(
+            f"server.tls_cert: {config.tls_cert} or {config.tls_key} cannot be used:"
+            f" {_reason(error)}; write both in PEM again"
+        ) from error
+
+
+def _require(name: str, path: str, marker: str) -> None:
+    """Refuse a file that cannot be read or is something else."""
+    try:
+        text = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigInvalid(f"{name}: {path} cannot be read: {error.strerror}") from error
+    if marker.encode() not in text:
+        raise ConfigInvalid(f"{name}: {path} has no line `-----BEGIN … {marker}`: give a PEM file")
+
+
+def _refuse_passphrase(path: str) -> NoReturn:
+    raise ConfigInvalid(
+        f"server.tls_key: {path} has a passphrase, which nobody could type at a restart:"
+        f" `openssl pkey -in {path} -out NEW` writes it without"
+    )
+
+
+def _first_certificate(config: ServerConfig) -> bytes:
+    text = Path(config.tls_cert).read_text(encoding="ascii", errors="replace")
+    end = "-----END CERTIFICATE-----"
+    start = text.index("-----BEGIN CERTIFICATE-----")
+    return ssl.PEM_cert_to_DER_cert(text[start : text.index(end, start) + len(end)])
+
+
+def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> ssl.SSLObject:
+    """Connect the two in memory. Gives the client's side."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = server.wrap_bio(to_server, to_client, server_side=True)
+    theirs = client.wrap_bio(to_client, to_server)
+    waiting = [theirs, ours]
+    while waiting:
+        side = waiting.pop(0)
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            waiting.append(side)
+    return theirs
+
+
+def _reason(error: OSError) -> str:
+    reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+    return (reason or str(error)).replace("_", " ").lower()
