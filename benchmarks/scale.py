@@ -106,10 +106,14 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class LargeStore:
-    """A store in `data`, to be opened as any other."""
+    """A store in `data`, to be opened as any other; nothing else is in `home`."""
 
-    data: Path
+    home: Path
     scale: Scale
+
+    @property
+    def data(self) -> Path:
+        return self.home / "data"
 
     def repository(self, number: int) -> str:
         """The name of repository `number`; 0 is the one with the most tags."""
@@ -164,12 +168,12 @@ def large_store(
     removes it: only a whole one has its name.
     """
     store = LargeStore(directory / scale.name, scale)
-    if not store.data.exists():
-        unfinished = store.data.with_suffix(".part")
+    if not store.home.exists():
+        unfinished = store.home.with_suffix(".part")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         _make(LargeStore(unfinished, scale), progress)
-        unfinished.rename(store.data)
+        unfinished.rename(store.home)
     return store
 
 
