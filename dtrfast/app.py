@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from dtrfast.api.app import create_app
+from dtrfast.api.types import Context
 from dtrfast.config import Config, load
 from dtrfast.errors import DtrfastError
 from dtrfast.jobs import housekeeper, lock
@@ -21,6 +22,7 @@ from dtrfast.registry.registry import Registry
 from dtrfast.server.access_log import AccessLog, AccessWriter
 from dtrfast.server.asgi import App, Receive, Scope, Send
 from dtrfast.server.leftover import Leftover
+from dtrfast.server.served import Served
 from dtrfast.server.supervisor import readers_max
 from dtrfast.server.threads import Threads
 from dtrfast.store.store import Store
@@ -31,8 +33,8 @@ _WAITING_PER_THREAD = 16
 
 
 @contextmanager
-def serving(config: Config) -> Iterator[App]:
-    """The application over an open store. Ends when no request runs any more."""
+def serving(config: Config) -> Iterator[Served]:
+    """What a worker serves from an open store. Ends when no request runs any more."""
     store = Store.open(config.store.data, config.store, readers_max=readers_max(config))
     with ExitStack() as stack:
         stack.callback(store.close)
@@ -40,7 +42,7 @@ def serving(config: Config) -> Iterator[App]:
 
 
 @contextmanager
-def _standalone(config: Config) -> Iterator[App]:
+def _standalone(config: Config) -> Iterator[Served]:
     """`serving` with the data directory locked, and housekeeping in a thread of its own.
 
     Workers of one server share the lock, and one of them at a time keeps house.
@@ -62,19 +64,19 @@ def _standalone(config: Config) -> Iterator[App]:
         yield _assemble(config, store, stack)
 
 
-def _assemble(config: Config, store: Store, stack: ExitStack) -> App:
+def _assemble(config: Config, store: Store, stack: ExitStack) -> Served:
     threads = Threads(
         limit=config.server.threads_per_worker,
         waiting_max=config.server.threads_per_worker * _WAITING_PER_THREAD,
     )
     stack.callback(threads.close)
-    registry = Registry(store.engine, store.blobs, config)
-    app: App = Leftover(create_app(registry, threads, config))
+    context = Context(Registry(store.engine, store.blobs, config), threads, config)
+    app: App = Leftover(create_app(context))
     if not config.log.access:
-        return app
-    writer = AccessWriter(config.log.format)
-    stack.callback(writer.close)
-    return AccessLog(app, writer)
+        return Served(app, context)
+    access = AccessWriter(config.log.format)
+    stack.callback(access.close)
+    return Served(AccessLog(app, access), context, access)
 
 
 class Application:
@@ -97,7 +99,7 @@ class Application:
             try:
                 config = load(None, os.environ)
                 configure(config.log, "dtrfast")
-                self._app = stack.enter_context(_standalone(config))
+                self._app = stack.enter_context(_standalone(config)).app
             except DtrfastError as error:
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
                 return

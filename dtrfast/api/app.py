@@ -11,17 +11,14 @@ from starlette.responses import Response
 from dtrfast.api import health
 from dtrfast.api.boundary import Boundary
 from dtrfast.api.errors import error_response, missing_page_response
-from dtrfast.api.types import Context, Hop
+from dtrfast.api.types import Context
 from dtrfast.api.v1 import search
 from dtrfast.api.v2.router import V2
-from dtrfast.config import Config
 from dtrfast.errors import Unsupported
-from dtrfast.registry.registry import Registry
 
 
-def create_app(registry: Registry, hop: Hop, config: Config) -> Starlette:
+def create_app(context: Context) -> Starlette:
     """Everything that is served, for any ASGI server. The caller owns what it passes in."""
-    context = Context(registry, hop, config)
     app = Starlette(
         routes=[V2(context), *search.routes(context), *health.routes(context)],
         middleware=[Middleware(Boundary)],

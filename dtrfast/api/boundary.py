@@ -14,14 +14,16 @@ import logging
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dtrfast.api.answers import COMMON_HEADERS
 from dtrfast.api.errors import (
     ClientGone,
     ClientIdle,
-    answer_to,
     error_response,
     idle_response,
+    row_of,
     unexpected_response,
 )
+from dtrfast.api.types import lane_of
 from dtrfast.errors import DtrfastError
 
 _DRAIN_BYTES_MAX = 1 << 20
@@ -51,6 +53,8 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._unread = _announces_body(scope)
+        # Reading would ask for a body that the client holds back until it is wanted.
+        self._held_back = Headers(scope=scope).get("expect", "").lower() == "100-continue"
         self._started = False
 
     async def run(self, app: ASGIApp) -> None:
@@ -66,6 +70,7 @@ class _Exchange:
             await self._answer(error)
 
     async def receive(self) -> Message:
+        self._held_back = False
         message = await self._receive()
         if message["type"] != "http.request" or not message.get("more_body", False):
             self._unread = False
@@ -75,8 +80,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self._started = True
             headers = MutableHeaders(raw=message.setdefault("headers", []))
-            headers["docker-distribution-api-version"] = "registry/2.0"
-            headers["x-content-type-options"] = "nosniff"
+            headers.update(COMMON_HEADERS)
             await self._finish_body(headers)
             message["headers"] = headers.raw
         elif self._scope["method"] == "HEAD":
@@ -85,7 +89,7 @@ class _Exchange:
 
     async def _answer(self, error: Exception) -> None:
         if isinstance(error, DtrfastError):
-            if answer_to(error).status == 500:
+            if row_of(error).status == 500:
                 _logger.error("%s failed: %s", self._name(), error, exc_info=error)
             response = error_response(error)
         elif isinstance(error, ClientIdle):
@@ -98,11 +102,13 @@ class _Exchange:
 
     async def _finish_body(self, headers: MutableHeaders) -> None:
         """Read what is left of the request's body; say so when that is too much."""
-        if not self._unread:
+        lane = lane_of(self._scope)
+        if not self._unread or (lane is not None and lane.finished):
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN_SECONDS_MAX):
-                await self._drain()
+        if not self._held_back:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DRAIN_SECONDS_MAX):
+                    await self._drain()
         if self._unread and self._scope["http_version"].startswith("1"):
             headers["connection"] = "close"
 

@@ -11,6 +11,7 @@ import msgspec
 from starlette.responses import Response
 
 from dtrfast import errors
+from dtrfast.api.answers import Answer
 from dtrfast.errors import DtrfastError, ManifestBlobUnknown, RangeInvalid, Unavailable
 from dtrfast.oci.ranges import unsatisfied_range
 
@@ -23,7 +24,7 @@ class ClientIdle(Exception):
     """The client stopped sending in the middle of a body."""
 
 
-class Answer(NamedTuple):
+class Row(NamedTuple):
     """How an exception is told to the client."""
 
     code: str
@@ -32,38 +33,38 @@ class Answer(NamedTuple):
 
 # Docker's retries hang on the code: DENIED, UNSUPPORTED and NAME_UNKNOWN stop them, UNAVAILABLE
 # does not. Every class of the tree has a row; a test enumerates them.
-TABLE: Mapping[type[DtrfastError], Answer] = {
-    DtrfastError: Answer("UNKNOWN", 500),
-    errors.NotFound: Answer("NAME_UNKNOWN", 404),
-    errors.BlobUnknown: Answer("BLOB_UNKNOWN", 404),
-    errors.ManifestUnknown: Answer("MANIFEST_UNKNOWN", 404),
-    errors.RepositoryUnknown: Answer("NAME_UNKNOWN", 404),
-    errors.UploadUnknown: Answer("BLOB_UPLOAD_UNKNOWN", 404),
-    errors.Invalid: Answer("UNSUPPORTED", 400),
-    errors.NameInvalid: Answer("NAME_INVALID", 400),
-    errors.TagInvalid: Answer("TAG_INVALID", 400),
-    errors.DigestInvalid: Answer("DIGEST_INVALID", 400),
-    errors.SizeInvalid: Answer("SIZE_INVALID", 400),
-    errors.PageInvalid: Answer("PAGINATION_NUMBER_INVALID", 400),
-    errors.RangesTooMany: Answer("RANGE_INVALID", 400),  # clients halve on 400, and on nothing else
-    errors.QueryTooLong: Answer("TAG_INVALID", 414),
-    errors.ManifestInvalid: Answer("MANIFEST_INVALID", 400),
-    errors.ManifestBlobUnknown: Answer("MANIFEST_BLOB_UNKNOWN", 400),
-    errors.RangeInvalid: Answer("RANGE_INVALID", 416),
-    errors.TooLarge: Answer("MANIFEST_INVALID", 413),  # blobs have no limit
-    errors.Unsupported: Answer("UNSUPPORTED", 405),
-    errors.Unavailable: Answer("UNAVAILABLE", 503),
-    errors.UploadBusy: Answer("UNAVAILABLE", 503),
-    errors.Overloaded: Answer("UNAVAILABLE", 503),
-    errors.StorageFull: Answer("DENIED", 507),
-    errors.StorageFailed: Answer("UNKNOWN", 500),
-    errors.Corrupt: Answer("UNKNOWN", 500),
+TABLE: Mapping[type[DtrfastError], Row] = {
+    DtrfastError: Row("UNKNOWN", 500),
+    errors.NotFound: Row("NAME_UNKNOWN", 404),
+    errors.BlobUnknown: Row("BLOB_UNKNOWN", 404),
+    errors.ManifestUnknown: Row("MANIFEST_UNKNOWN", 404),
+    errors.RepositoryUnknown: Row("NAME_UNKNOWN", 404),
+    errors.UploadUnknown: Row("BLOB_UPLOAD_UNKNOWN", 404),
+    errors.Invalid: Row("UNSUPPORTED", 400),
+    errors.NameInvalid: Row("NAME_INVALID", 400),
+    errors.TagInvalid: Row("TAG_INVALID", 400),
+    errors.DigestInvalid: Row("DIGEST_INVALID", 400),
+    errors.SizeInvalid: Row("SIZE_INVALID", 400),
+    errors.PageInvalid: Row("PAGINATION_NUMBER_INVALID", 400),
+    errors.RangesTooMany: Row("RANGE_INVALID", 400),  # clients halve on 400, and on nothing else
+    errors.QueryTooLong: Row("TAG_INVALID", 414),
+    errors.ManifestInvalid: Row("MANIFEST_INVALID", 400),
+    errors.ManifestBlobUnknown: Row("MANIFEST_BLOB_UNKNOWN", 400),
+    errors.RangeInvalid: Row("RANGE_INVALID", 416),
+    errors.TooLarge: Row("MANIFEST_INVALID", 413),  # blobs have no limit
+    errors.Unsupported: Row("UNSUPPORTED", 405),
+    errors.Unavailable: Row("UNAVAILABLE", 503),
+    errors.UploadBusy: Row("UNAVAILABLE", 503),
+    errors.Overloaded: Row("UNAVAILABLE", 503),
+    errors.StorageFull: Row("DENIED", 507),
+    errors.StorageFailed: Row("UNKNOWN", 500),
+    errors.Corrupt: Row("UNKNOWN", 500),
     # These stop the program before it listens; they have a row so that the table is total.
-    errors.StartRefused: Answer("UNKNOWN", 500),
-    errors.ConfigInvalid: Answer("UNKNOWN", 500),
-    errors.DataDirectoryLocked: Answer("UNKNOWN", 500),
-    errors.FormatUnknown: Answer("UNKNOWN", 500),
-    errors.FileSystemUnsupported: Answer("UNKNOWN", 500),
+    errors.StartRefused: Row("UNKNOWN", 500),
+    errors.ConfigInvalid: Row("UNKNOWN", 500),
+    errors.DataDirectoryLocked: Row("UNKNOWN", 500),
+    errors.FormatUnknown: Row("UNKNOWN", 500),
+    errors.FileSystemUnsupported: Row("UNKNOWN", 500),
 }
 
 _RETRY_SECONDS = "1"
@@ -82,16 +83,21 @@ class _Body(msgspec.Struct):
 _encoder = msgspec.json.Encoder()
 
 
-def answer_to(error: DtrfastError) -> Answer:
+def row_of(error: DtrfastError) -> Row:
     """The row of the nearest class."""
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
 
 
-def error_response(error: DtrfastError, headers: Mapping[str, str] | None = None) -> Response:
+def error_answer(error: DtrfastError, headers: Mapping[str, str] | None = None) -> Answer:
     """The answer to an exception, with `headers` besides its own."""
-    code, status = answer_to(error)
+    code, status = row_of(error)
     entries = list(_entries(error, code))
-    return _response(entries, status, {**_headers(error), **(headers or {})})
+    return _answer(entries, status, {**_headers(error), **(headers or {})})
+
+
+def error_response(error: DtrfastError, headers: Mapping[str, str] | None = None) -> Response:
+    """`error_answer`, to be sent by Starlette."""
+    return error_answer(error, headers).response()
 
 
 def unexpected_response() -> Response:
@@ -128,5 +134,12 @@ def _headers(error: DtrfastError) -> dict[str, str]:
 
 
 def _response(entries: list[_Entry], status: int, headers: Mapping[str, str]) -> Response:
+    return _answer(entries, status, headers).response()
+
+
+def _answer(entries: list[_Entry], status: int, headers: Mapping[str, str]) -> Answer:
     body = _encoder.encode(_Body(entries))
-    return Response(body, status, {**headers, "content-type": "application/json"})
+    size = str(len(body))
+    return Answer(
+        status, {**headers, "content-type": "application/json", "content-length": size}, body
+    )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from starlette.types import Scope
+
 from dtrfast.config import Config
 from dtrfast.registry.registry import Registry
+from dtrfast.store.blobs import Segment, Upload
 
 T = TypeVar("T")
+
+# Where a server puts its lane into a scope's state; no client can.
+LANE = "dtrfast.lane"
 
 
 class Hop(Protocol):
@@ -31,3 +37,38 @@ class Context:
     registry: Registry
     hop: Hop
     config: Config
+
+
+class Lane(Protocol):
+    """What a server may offer beside ASGI's messages: a blob's bytes, moved on threads."""
+
+    # Bytes of content that it moved so far.
+    bytes_in: int
+    bytes_out: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether the request's body has been read to its end."""
+        ...
+
+    async def receive(self, upload: Upload, size_max: int | None) -> int:
+        """Append the request's body to `upload`; returns its size. Nobody else may read the body.
+
+        Stops early when there are more than `size_max` bytes. Raises `ClientGone`, `ClientIdle`,
+        and what the upload raises. Afterwards no thread uses the upload.
+        """
+        ...
+
+    async def send(self, segments: Iterator[Segment]) -> None:
+        """Send segments as the content of an answer that began with its length in a header.
+
+        They are taken on threads, one at a time. Raises `ClientGone` and what taking them raises;
+        either way the caller closes their reader, and ends the answer if it is whole.
+        """
+        ...
+
+
+def lane_of(scope: Scope) -> Lane | None:
+    """The lane of this request; most servers have none."""
+    lane: Lane | None = scope.get("state", {}).get(LANE)
+    return lane

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from dtrfast.api.types import lane_of
 from dtrfast.jobs.log import rfc3339
 from dtrfast.server.asgi import App, Message, Receive, Scope, Send
 
@@ -216,4 +217,8 @@ class _Request:
 
     def finish(self) -> Entry:
         self._entry.seconds = time.perf_counter() - self._began
+        lane = lane_of(self._entry.scope)
+        if lane is not None:
+            self._entry.bytes_in += lane.bytes_in
+            self._entry.bytes_out += lane.bytes_out
         return self._entry

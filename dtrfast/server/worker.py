@@ -25,13 +25,15 @@ from dtrfast.config import Config, ServerConfig
 from dtrfast.errors import ConfigInvalid, DtrfastError, StartRefused
 from dtrfast.jobs import lifeline
 from dtrfast.jobs.log import configure
-from dtrfast.server import connection, memory, tls
-from dtrfast.server.asgi import App
+from dtrfast.server import memory, tls
+from dtrfast.server.door.connection import Doorman
+from dtrfast.server.door.exchange import OnDemand
+from dtrfast.server.served import Served
 
 log = logging.getLogger("dtrfast.worker")
 
 # Opens what the application needs, and closes it again after the last request.
-AppFactory = Callable[[Config], AbstractContextManager[App]]
+AppFactory = Callable[[Config], AbstractContextManager[Served]]
 
 _REQUESTS_PER_CONNECTION_MAX = 1 << 31  # there is nothing to gain from closing a busy connection
 
@@ -42,10 +44,10 @@ def main() -> int:
     configure(config.log, start.name)
     try:
         with (
-            load_factory(start.app)(config) as app,
+            load_factory(start.app)(config) as served,
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
-            runner.run(_serve(app, config, start.sockets))
+            runner.run(_serve(served, config, start.sockets))
     except StartRefused as error:
         log.error("%s", error)
         return lifeline.EXIT_REFUSED
@@ -82,7 +84,6 @@ def hypercorn_config(config: ServerConfig) -> HypercornConfig:
     settings.backlog = config.backlog
     settings.errorlog = logging.getLogger("hypercorn.error")
     settings.graceful_timeout = config.graceful_stop_seconds
-    settings.h11_max_incomplete_size = config.head_size_max
     settings.include_server_header = False
     settings.keep_alive_max_requests = _REQUESTS_PER_CONNECTION_MAX
     settings.keep_alive_timeout = config.keep_alive_seconds
@@ -97,8 +98,8 @@ def _tls_context(config: ServerConfig) -> ssl.SSLContext | None:
         raise DtrfastError(str(error)) from error
 
 
-async def _serve(app: App, config: Config, descriptors: tuple[int, ...]) -> None:
-    connection.install(config.server.idle_body_seconds)
+async def _serve(served: Served, config: Config, descriptors: tuple[int, ...]) -> None:
+    Doorman(served, config.server).install()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     memory.keep_trimmed(loop)
@@ -109,7 +110,7 @@ async def _serve(app: App, config: Config, descriptors: tuple[int, ...]) -> None
     settings = hypercorn_config(config.server)
     secure, plain = (sockets, []) if settings.ssl_enabled else ([], sockets)
     await worker_serve(
-        wrap_app(cast(ASGIFramework, app), 0, "asgi"),
+        wrap_app(cast(ASGIFramework, OnDemand(served.app)), 0, "asgi"),
         settings,
         sockets=Sockets(secure_sockets=secure, insecure_sockets=plain, quic_sockets=[]),
         shutdown_trigger=stop.wait,

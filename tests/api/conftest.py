@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dtrfast.api.app import create_app
+from dtrfast.api.types import Context
 from dtrfast.config import Config, RegistryConfig, ServerConfig, StoreConfig
 from dtrfast.index.engine import Engine
 from dtrfast.registry.registry import Registry
@@ -55,7 +56,7 @@ class World:
             clock=self.clock,
             fullness=lambda: self.fullness,
         )
-        client = Client(create_app(domain, self.hop, config), self.runner)
+        client = Client(create_app(Context(domain, self.hop, config)), self.runner)
         self.clients.append(client)
         return client
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from dtrfast import errors
-from dtrfast.api.errors import TABLE, answer_to
+from dtrfast.api.errors import TABLE, row_of
 from dtrfast.errors import DtrfastError
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_MANIFEST
@@ -43,7 +43,7 @@ def test_a_class_below_the_tree_gets_the_row_of_the_nearest() -> None:
     class Special(errors.BlobUnknown):
         pass
 
-    assert answer_to(Special("x")) == TABLE[errors.BlobUnknown]
+    assert row_of(Special("x")) == TABLE[errors.BlobUnknown]
 
 
 def test_a_golden_body(client: Client) -> None:

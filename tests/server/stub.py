@@ -17,14 +17,15 @@ from pathlib import Path
 from dtrfast.config import Config
 from dtrfast.errors import StartRefused
 from dtrfast.jobs.log import configure
-from dtrfast.server.asgi import App, Receive, Scope, Send
+from dtrfast.server.asgi import Receive, Scope, Send
 from dtrfast.server.leftover import Leftover
 from dtrfast.server.listener import url_of
+from dtrfast.server.served import Served
 from dtrfast.server.supervisor import Supervisor, open_listening
 
 
 @contextmanager
-def serving(config: Config) -> Iterator[App]:
+def serving(config: Config) -> Iterator[Served]:
     notes = config.store.data.with_name("notes")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,11 +57,11 @@ def serving(config: Config) -> Iterator[App]:
                 break
         await _respond(send, 200, str(size).encode())
 
-    yield Leftover(app)
+    yield Served(Leftover(app))
 
 
 @contextmanager
-def refusing(config: Config) -> Iterator[App]:
+def refusing(config: Config) -> Iterator[Served]:
     if config.server.workers:
         raise StartRefused("the format is from the future")
     yield serving  # type: ignore[misc]

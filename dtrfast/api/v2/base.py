@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from dtrfast.api.answers import Answer
 from dtrfast.api.v2.call import Call
+
+ANSWER = Answer(200, {"content-type": "application/json", "content-length": "2"}, b"{}")
 
 
 async def get(call: Call) -> ASGIApp:
-    return Response(b"{}", headers={"content-type": "application/json"})
+    return ANSWER.response()

@@ -9,6 +9,8 @@ from functools import partial
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from dtrfast.api.answers import Answer
+from dtrfast.api.types import lane_of
 from dtrfast.api.v2.call import Call
 from dtrfast.api.v2.conditions import CACHE_FOREVER, entity_tag, is_known, range_holds
 from dtrfast.api.v2.download import DownloadResponse, Part, Source
@@ -27,19 +29,29 @@ _RANGES_BYTES_FREE = 16 << 20
 async def get(call: Call) -> ASGIApp:
     """GET and HEAD."""
     digest = Digest.parse(call.reference)
-    headers = _headers(digest)
-    known = is_known(call, digest)
-    if call.is_head or known:
+    if_none_match = call.headers.get("if-none-match")
+    if call.is_head or is_known(if_none_match, digest):
         stat = await call.run(call.registry.blobs.stat, call.name, digest)
-        if known:
-            return _not_modified(headers)
-        return Response(headers={**headers, "content-length": str(stat.size)})
+        return answer_stat(stat, if_none_match).response()
     wanted = call.headers.get("range") if range_holds(call, digest) else None
     opened = await call.run(_open, call, call.name, digest, wanted)
     plan = opened.plan
     return DownloadResponse(
-        call.context.hop, plan.status, {**headers, **plan.headers}, opened.source, opened.first
+        call.context.hop,
+        plan.status,
+        {**_headers(digest), **plan.headers},
+        opened.source,
+        opened.first,
     )
+
+
+def answer_stat(stat: BlobStat, if_none_match: str | None, body: bytes = b"") -> Answer:
+    """The answer to a HEAD, or with `body` to a GET of the whole blob."""
+    headers = _headers(stat.digest)
+    if is_known(if_none_match, stat.digest):
+        del headers["content-type"]
+        return Answer(304, headers)
+    return Answer(200, {**headers, "content-length": str(stat.size)}, body)
 
 
 async def delete(call: Call) -> ASGIApp:
@@ -95,7 +107,7 @@ def _plan_multipart(ranges: list[Range], size: int) -> Plan:
 
 
 def _open(call: Call, name: RepositoryName, digest: Digest, wanted: str | None) -> _Opened:
-    """Plan the answer and read its first piece, so that what fails early fails with a status."""
+    """Plan the answer and begin to read, so that what fails early fails with a status."""
     blobs = call.registry.blobs
     if wanted is None:
         reader = blobs.open_range(name, digest)
@@ -105,7 +117,7 @@ def _open(call: Call, name: RepositoryName, digest: Digest, wanted: str | None) 
         plan = plan_answer(blobs.stat(name, digest), wanted)
         source = Source(partial(blobs.open_range, name, digest), plan.parts, plan.tail)
     try:
-        return _Opened(plan, source, source.read())
+        return _Opened(plan, source, source.prepare(lane_of(call.scope)))
     except BaseException:
         source.close()
         raise
@@ -119,8 +131,3 @@ def _headers(digest: Digest) -> dict[str, str]:
         "cache-control": CACHE_FOREVER,
         "accept-ranges": "bytes",
     }
-
-
-def _not_modified(headers: dict[str, str]) -> Response:
-    del headers["content-type"]
-    return Response(status_code=304, headers=headers)

@@ -17,12 +17,11 @@ def entity_tag(digest: Digest) -> str:
     return f'"{digest}"'
 
 
-def is_known(call: Call, digest: Digest) -> bool:
+def is_known(if_none_match: str | None, digest: Digest) -> bool:
     """Whether the client says that it has this content."""
-    header = call.headers.get("if-none-match")
-    if header is None:
+    if if_none_match is None:
         return False
-    return header.strip() == "*" or entity_tag(digest) in _find_tags(header)
+    return if_none_match.strip() == "*" or entity_tag(digest) in _find_tags(if_none_match)
 
 
 def range_holds(call: Call, digest: Digest) -> bool:

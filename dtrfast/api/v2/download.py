@@ -11,7 +11,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import Receive, Scope, Send
 
 from dtrfast.api.errors import ClientGone
-from dtrfast.api.types import Hop
+from dtrfast.api.types import Hop, Lane, lane_of
 from dtrfast.errors import Corrupt, StorageFailed
 from dtrfast.store.blobs import BlobReader, Extent, Segment
 
@@ -31,7 +31,8 @@ class Part:
 class Source:
     """The bytes of an answer: parts of a blob and what frames them. One thread at a time.
 
-    Holds at most one reader. After the last piece it holds nothing; until then it must be closed.
+    Taken either in pieces (`read`) or as segments (`segments`). Holds at most one reader.
+    After the last byte it holds nothing; until then it must be closed.
     """
 
     def __init__(
@@ -43,8 +44,20 @@ class Source:
         self._open_range = open_range
         self._parts = parts
         self._tail = tail
-        self._bytes = self._iterate()
+        self._segments = self._iterate()
+        self._bytes = _read_segments(self._segments)
+        self._first: Segment | None = None
         self.left = sum(len(part.head) + part.length for part in parts) + len(tail)
+
+    def prepare(self, lane: Lane | None) -> bytes:
+        """Take what comes first: for a lane the first segment, which is kept; else a piece.
+
+        What fails early then fails before an answer begins.
+        """
+        if lane is None:
+            return self.read()
+        self._first = next(self._segments, None)
+        return b""
 
     def read(self) -> bytes:
         """The next piece; empty after the last. Raises `Corrupt`, `StorageFailed`."""
@@ -59,31 +72,52 @@ class Source:
             self._end()
         return gathered[0] if len(gathered) == 1 else b"".join(gathered)
 
+    def segments(self) -> Iterator[Segment]:
+        """All segments, after `prepare`. Raises `Corrupt`, `StorageFailed`."""
+        segment, self._first = self._first, None
+        while segment is not None:
+            yield segment
+            self.left -= _size(segment)
+            if self.left == 0:
+                self._end()
+                return
+            segment = next(self._segments)
+
     def close(self) -> None:
         """Let go of the reader, wherever it is. Idempotent."""
-        self._bytes.close()
+        self._segments.close()
 
     def _end(self) -> None:
-        if next(self._bytes, None) is not None:
+        if next(self._segments, None) is not None:
             raise Corrupt("a blob is longer than its size")
 
-    def _iterate(self) -> Generator[bytes, None, None]:
+    def _iterate(self) -> Generator[Segment, None, None]:
         for part in self._parts:
             if part.head:
                 yield part.head
-            yield from self._read_part(part)
+            yield from self._part_segments(part)
         if self._tail:
             yield self._tail
 
-    def _read_part(self, part: Part) -> Iterator[bytes]:
+    def _part_segments(self, part: Part) -> Iterator[Segment]:
         left = part.length
         with self._open_range(part.offset, part.length) as reader:
             for segment in reader:
-                for data in _read_segment(segment):
-                    left -= len(data)
-                    yield data
+                left -= _size(segment)
+                if left < 0:
+                    raise Corrupt("a blob is longer than its size")
+                yield segment
             if left:
                 raise Corrupt(f"{reader.stat.digest} has not all of its bytes on disk")
+
+
+def _size(segment: Segment) -> int:
+    return segment.length if isinstance(segment, Extent) else len(segment)
+
+
+def _read_segments(segments: Iterator[Segment]) -> Iterator[bytes]:
+    for segment in segments:
+        yield from _read_segment(segment)
 
 
 def _read_segment(segment: Segment) -> Iterator[bytes]:
@@ -108,7 +142,7 @@ def _read_at(descriptor: int, length: int, offset: int) -> bytes:
 
 
 class DownloadResponse:
-    """An answer whose first piece was read already: only then is its head sent."""
+    """An answer whose source is prepared already: only then is its head sent."""
 
     def __init__(
         self, hop: Hop, status: int, headers: dict[str, str], source: Source, first: bytes
@@ -124,7 +158,11 @@ class DownloadResponse:
             headers = MutableHeaders(self._headers)
             head = {"type": "http.response.start", "status": self._status, "headers": headers.raw}
             await send(head)
-            if self._source.left:
+            lane = lane_of(scope)
+            if lane is not None:
+                await lane.send(self._source.segments())
+                await send({"type": "http.response.body", "body": b""})
+            elif self._source.left:
                 await self._send_pieces(receive, send)
             else:
                 await send({"type": "http.response.body", "body": self._first})

@@ -9,6 +9,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from dtrfast.api.answers import Answer
 from dtrfast.api.v2.body import read_whole
 from dtrfast.api.v2.call import Call
 from dtrfast.api.v2.conditions import CACHE_FOREVER, entity_tag, is_known
@@ -16,7 +17,7 @@ from dtrfast.errors import DigestInvalid, ManifestUnknown, QueryTooLong, TagInva
 from dtrfast.oci.digests import Digest, Reference, parse_reference
 from dtrfast.oci.media_types import OCI_ARTIFACT_MANIFEST
 from dtrfast.oci.names import Tag
-from dtrfast.registry.manifests import Put
+from dtrfast.registry.manifests import Found, Put
 
 TAGS_MAX = 100
 _WARNINGS_BYTES_MAX = 4096
@@ -26,14 +27,21 @@ async def get(call: Call) -> ASGIApp:
     """GET and HEAD."""
     reference = _known_reference(call)
     found = await call.run(call.registry.manifests.get, call.name, reference)
+    return answer_found(found, reference, call.headers.get("if-none-match")).response()
+
+
+def answer_found(found: Found, reference: Reference, if_none_match: str | None) -> Answer:
+    """The answer to a GET; to a HEAD as well, but for the body."""
     headers = {
         "docker-content-digest": str(found.digest),
         "etag": entity_tag(found.digest),
         "cache-control": CACHE_FOREVER if isinstance(reference, Digest) else "no-cache",
     }
-    if is_known(call, found.digest):
-        return Response(status_code=304, headers=headers)
-    return Response(found.body, headers={**headers, "content-type": found.media_type})
+    if is_known(if_none_match, found.digest):
+        return Answer(304, headers)
+    headers["content-type"] = found.media_type
+    headers["content-length"] = str(len(found.body))
+    return Answer(200, headers, found.body)
 
 
 async def put(call: Call) -> ASGIApp:

@@ -48,6 +48,11 @@ class Target:
     reference: str = ""
 
 
+def find_path(path: str) -> Target | None:
+    """The endpoint of a path at or below `/v2`, as it was sent; None when there is none."""
+    return find_target([_decode(piece) for piece in path[len(_PREFIX) :].split("/")[1:]])
+
+
 def find_target(pieces: list[str]) -> Target | None:
     """The endpoint of a path below `/v2/`, given its decoded pieces; None when there is none."""
     match pieces:
@@ -96,8 +101,7 @@ class V2(BaseRoute):
         await response(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive) -> ASGIApp:
-        pieces = _raw_path(scope)[len(_PREFIX) :].split("/")[1:]
-        target = find_target([_decode(piece) for piece in pieces])
+        target = find_path(_raw_path(scope))
         if target is None:
             return missing_page_response()
         methods = self._allowed(target.methods)

@@ -1,0 +1,153 @@
+"""The hot lane: small answers that the index alone can give, on the spot.
+
+What a target leads to is told by the application's own router, once for each target; the answers
+are the application's values. Whatever is not plainly a case for this lane is left to the
+application, and so is every failure but "there is no such thing". The look-ups run on the event
+loop's thread: they read the memory-mapped index and nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from dtrfast import _core
+from dtrfast.api.answers import COMMON_HEADERS, Answer
+from dtrfast.api.errors import error_answer
+from dtrfast.api.v2 import base, blobs, manifests, router
+from dtrfast.errors import DtrfastError, Invalid, NotFound
+from dtrfast.oci.digests import Digest, Reference, parse_reference
+from dtrfast.oci.names import RepositoryName
+from dtrfast.registry.registry import Registry
+from dtrfast.server.access_log import AccessWriter, Entry
+from dtrfast.server.door import wire
+
+# Targets whose meaning is kept: a busy day asks for the same few thousand again and again, and an
+# entry takes under a kilobyte.
+_TARGETS_MAX = 8192
+_PREFIX = b"/v2/"
+_COMMON = tuple((name.encode(), value.encode()) for name, value in COMMON_HEADERS.items())
+_CLOSE = (b"connection", b"close")
+
+
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    name: RepositoryName
+    reference: Reference
+
+
+@dataclass(frozen=True, slots=True)
+class _Blob:
+    name: RepositoryName
+    digest: Digest
+
+
+_Target = Literal["base"] | _Manifest | _Blob
+
+
+class Hot:
+    """Answers from the registry's index. One thread."""
+
+    def __init__(
+        self, registry: Registry, dates: wire.Dates, access: AccessWriter | None = None
+    ) -> None:
+        self._registry = registry
+        self._dates = dates
+        self._access = access
+
+    def answer(self, head: _core.Head, client: tuple[str, int] | None) -> bytes | None:
+        """The whole answer as it goes out, or None: then the application has to be asked."""
+        if head.method not in ("GET", "HEAD") or head.chunked or head.content_length:
+            return None
+        target = _find_target(head.target)
+        if target is None:
+            return None
+        began = time.perf_counter()
+        try:
+            answer = self._answer(target, head)
+        except NotFound as error:
+            answer = error_answer(error)
+        except DtrfastError:
+            return None  # the application meets it again, tells it and logs it
+        if answer is None:
+            return None
+        if self._access is not None:
+            self._access.add(_entry(head, client, answer, time.perf_counter() - began))
+        return self._encode(head, answer)
+
+    def _answer(self, target: _Target, head: _core.Head) -> Answer | None:
+        if isinstance(target, _Manifest):
+            found = self._registry.manifests.get(target.name, target.reference)
+            return manifests.answer_found(found, target.reference, _if_none_match(head))
+        if isinstance(target, _Blob):
+            return self._answer_blob(target, head)
+        return base.ANSWER
+
+    def _answer_blob(self, target: _Blob, head: _core.Head) -> Answer | None:
+        peek = self._registry.blobs.peek(target.name, target.digest)
+        if peek is None:
+            return None
+        if head.method == "HEAD":
+            return blobs.answer_stat(peek.stat, _if_none_match(head))
+        if peek.body is None or any(name == b"range" for name, _ in head.headers):
+            return None
+        return blobs.answer_stat(peek.stat, _if_none_match(head), peek.body)
+
+    def _encode(self, head: _core.Head, answer: Answer) -> bytes:
+        headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+        headers += _COMMON
+        if must_close(head):
+            headers.append(_CLOSE)
+        data = wire.response_head(answer.status, headers, self._dates.line())
+        return data + answer.body if wire.has_body(head.method, answer.status) else data
+
+
+def must_close(head: _core.Head) -> bool:
+    """Whether the connection ends with this answer, as far as the request says."""
+    return not head.keep_alive or head.version == "1.0"
+
+
+@lru_cache(_TARGETS_MAX)
+def _find_target(target: bytes) -> _Target | None:
+    """What a request target leads to, if it is one of this lane's."""
+    if not target.startswith(_PREFIX):
+        return None
+    path = target.partition(b"?")[0].decode("latin-1")
+    found = router.find_path(path)
+    if found is None:
+        return None
+    if found.methods is router.BASE:
+        return "base"
+    try:
+        if found.methods is router.MANIFEST:
+            reference = parse_reference(found.reference)
+            return _Manifest(RepositoryName.parse(found.name), reference)
+        if found.methods is router.BLOB:
+            return _Blob(RepositoryName.parse(found.name), Digest.parse(found.reference))
+    except Invalid:
+        pass  # the application says what is wrong with it
+    return None
+
+
+def _if_none_match(head: _core.Head) -> str | None:
+    for name, value in head.headers:
+        if name == b"if-none-match":
+            return value.decode("latin-1")
+    return None
+
+
+def _entry(
+    head: _core.Head, client: tuple[str, int] | None, answer: Answer, seconds: float
+) -> Entry:
+    scope = {
+        "client": client,
+        "method": head.method,
+        "raw_path": head.target.partition(b"?")[0],
+        "headers": head.headers,
+    }
+    sent = len(answer.body) if wire.has_body(head.method, answer.status) else 0
+    return Entry(
+        time.time() - seconds, scope, answer.status, 0, sent, seconds=seconds, complete=True
+    )

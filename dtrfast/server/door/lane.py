@@ -1,0 +1,163 @@
+"""The body lane: a blob's bytes between socket and store, past ASGI and past the event loop.
+
+Threads work on a duplicate of the socket's descriptor, in turns. In between the event loop watches
+the socket, so a slow client costs a socket and no thread. Bodies are read into memory of the store;
+answers are sent with `sendfile` from the store's files, which are never changed in place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+from dtrfast.api.errors import ClientGone, ClientIdle
+from dtrfast.api.types import Context
+from dtrfast.server.door.body import Body
+from dtrfast.server.door.turns import Receiving, Sending
+from dtrfast.store.blobs import Segment, Upload
+
+if TYPE_CHECKING:
+    from dtrfast.server.door.door import Door
+    from dtrfast.server.door.exchange import Exchange
+
+# A socket that is dry for so long is not just between two packets.
+_DRY_SECONDS = 0.2
+# What a dribbling client may lose with its worker; more is saved once the socket is dry.
+_UNSAVED_SIZE_MAX = 16 * 1024
+# A turn that brought less was not worth its thread: the next one waits until more has gathered in
+# the kernel, at first for the shorter and at last for the longer time.
+_TURN_SIZE_MIN = 32 * 1024
+_GATHER_SECONDS_MIN = 0.001
+_GATHER_SECONDS_MAX = 2.0
+
+
+class SocketLane:
+    """See `dtrfast.api.types.Lane`."""
+
+    __slots__ = ("_body", "_context", "_door", "_exchange", "bytes_in", "bytes_out")
+
+    def __init__(self, door: Door, exchange: Exchange, body: Body, context: Context) -> None:
+        self._door = door
+        self._exchange = exchange
+        self._body = body
+        self._context = context
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    @property
+    def finished(self) -> bool:
+        return self._body.finished
+
+    # ---- in -------------------------------------------------------------------------------------
+    async def receive(self, upload: Upload, size_max: int | None) -> int:
+        self._exchange.want_body()
+        self._door.pause_reading()
+        with _duplicate(self._door) as connection:
+            receiving = Receiving(connection, self._body, self._door.take_ahead(), size_max)
+            try:
+                await self._receive_all(receiving, upload)
+            except ValueError as error:
+                self._exchange.refuse()
+                raise ClientGone from error
+            finally:
+                self.bytes_in += receiving.received
+                self._door.put_back(receiving.behind)
+                self._door.resume_reading()
+        return receiving.received
+
+    async def _receive_all(self, receiving: Receiving, upload: Upload) -> None:
+        unsaved, gather_seconds = 0, 0.0
+        while not receiving.over:
+            if receiving.is_dry():
+                if unsaved > _UNSAVED_SIZE_MAX and not await self._readable(receiving):
+                    await self._context.hop.run(upload.save)
+                    unsaved = 0
+                await self._wait_readable(receiving, gather_seconds)
+            taken = await self._context.hop.run(receiving.turn, upload)
+            if receiving.gone:
+                raise ClientGone
+            unsaved += taken
+            gather_seconds = next_gather_seconds(gather_seconds, taken)
+
+    async def _readable(self, receiving: Receiving) -> bool:
+        """Whether bytes come before the socket is called dry."""
+        return await _wait(receiving.connection, "reading", _DRY_SECONDS)
+
+    async def _wait_readable(self, receiving: Receiving, gather_seconds: float) -> None:
+        """Until there are bytes, and for a client that dribbles until there are some more."""
+        limit = self._context.config.server.idle_body_seconds
+        if not await _wait(receiving.connection, "reading", limit):
+            raise ClientIdle
+        if gather_seconds and not receiving.has_all():
+            await asyncio.sleep(gather_seconds)
+
+    # ---- out ------------------------------------------------------------------------------------
+    async def send(self, segments: Iterator[Segment]) -> None:
+        await self._door.flush()
+        with _duplicate(self._door) as connection:
+            sending = Sending(connection, self._exchange.take_pending(), segments)
+            try:
+                await self._send_all(sending)
+            finally:
+                self.bytes_out += sending.sent
+                self._exchange.count_sent(sending.sent)
+
+    async def _send_all(self, sending: Sending) -> None:
+        limit = self._context.config.server.idle_body_seconds
+        while not await self._context.hop.run(sending.turn):
+            if sending.gone or self._door.is_lost:
+                raise ClientGone
+            if sending.is_full() and not await _wait(sending.connection, "writing", limit):
+                self._door.cut_idle()
+                raise ClientGone
+
+
+def next_gather_seconds(seconds: float, taken: int) -> float:
+    """How long to let bytes gather after a turn that took so many."""
+    if taken >= _TURN_SIZE_MIN:
+        return 0.0
+    return min(max(seconds * 2, _GATHER_SECONDS_MIN), _GATHER_SECONDS_MAX)
+
+
+def _duplicate(door: Door) -> socket.socket:
+    """The door's socket under a descriptor of its own, which no close of the transport takes away.
+
+    Raises `ClientGone`.
+    """
+    original = door.transport.get_extra_info("socket")
+    if door.is_lost or original is None or original.fileno() < 0:
+        raise ClientGone
+    # With family and type given nothing is asked of the kernel; neither matters here.
+    descriptor = os.dup(original.fileno())
+    return socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
+
+
+async def _wait(
+    connection: socket.socket, what: Literal["reading", "writing"], seconds: float
+) -> bool:
+    """Whether the socket gets ready for it in time."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    if what == "reading":
+        loop.add_reader(connection, _wake, ready)
+    else:
+        loop.add_writer(connection, _wake, ready)
+    try:
+        async with asyncio.timeout(seconds):
+            await ready
+    except TimeoutError:
+        return False
+    finally:
+        if what == "reading":
+            loop.remove_reader(connection)
+        else:
+            loop.remove_writer(connection)
+    return True
+
+
+def _wake(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)

@@ -1,0 +1,215 @@
+"""What threads do with a socket: turns of receiving a body or sending an answer.
+
+One thread at a time has a transfer. Nothing here waits for longer than a poll of a few
+milliseconds.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import socket
+import struct
+import termios
+import time
+from collections.abc import Iterator
+
+from dtrfast.errors import Corrupt, StorageFailed
+from dtrfast.server.door.body import Body
+from dtrfast.store.blobs import Extent, Segment, Upload
+
+# A thread is kept for so long by one transfer while others may wait for it.
+_TURN_SECONDS = 0.1
+# How long a thread waits for a socket. Going back to the event loop costs about 0.1 ms of two
+# cores; a client that takes longer than this for a packet would keep a thread for under 16 MB/s.
+_POLL_MILLISECONDS = 2
+# Bytes in one call of sendfile: it would go on for a whole blob if the client keeps up.
+_SENDFILE_SIZE_MAX = 8 << 20
+
+
+class Receiving:
+    """A body on its way from the socket into an upload. Nothing behind the body is taken."""
+
+    __slots__ = (
+        "_ahead",
+        "_body",
+        "_deadline",
+        "_poll",
+        "_size_max",
+        "behind",
+        "connection",
+        "gone",
+        "received",
+    )
+
+    def __init__(
+        self, connection: socket.socket, body: Body, ahead: bytes, size_max: int | None
+    ) -> None:
+        self.connection = connection
+        self.received = 0  # bytes of content
+        self.gone = False  # the client sends nothing more
+        self.behind = b""  # bytes behind the body
+        self._ahead = ahead  # bytes that were received before
+        self._body = body
+        self._size_max = size_max
+        self._deadline = 0.0
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
+
+    @property
+    def over(self) -> bool:
+        """Whether the body is finished, or known to be longer than it may be."""
+        too_long = self._size_max is not None and self.received > self._size_max
+        return too_long or self._body.finished
+
+    def is_dry(self) -> bool:
+        """Whether a turn would find nothing."""
+        return not self._ahead and _readable_size(self.connection) == 0
+
+    def has_all(self) -> bool:
+        """Whether the rest of the body lies in the socket; framing tells that only at the end."""
+        left = self._body.left
+        return left is not None and _readable_size(self.connection) >= left
+
+    def turn(self, upload: Upload) -> int:
+        """Take what is there; returns how many bytes. Raises ValueError for broken framing."""
+        self._deadline = time.monotonic() + _TURN_SECONDS
+        return upload.append_from(self._fill)
+
+    def _fill(self, view: memoryview) -> int:
+        while not self.over and time.monotonic() < self._deadline:
+            room = self._room(view)
+            count = self._take(room)
+            if count == 0:
+                break
+            size, used = self._body.take_in_place(room[:count])
+            if used < count:
+                self.behind = bytes(room[used:count]) + self._ahead
+                self._ahead = b""
+            self.received += size
+            if size:
+                return size
+        return 0
+
+    def _room(self, view: memoryview) -> memoryview:
+        left = self._body.left
+        return view if left is None else view[:left]
+
+    def _take(self, room: memoryview) -> int:
+        """Fill `room` from what was received before, then from the socket; 0 when it is dry."""
+        if self._ahead:
+            count = min(len(room), len(self._ahead))
+            room[:count] = self._ahead[:count]
+            self._ahead = self._ahead[count:]
+            return count
+        received = self._read(room)
+        if received is None and self._poll.poll(_POLL_MILLISECONDS):
+            received = self._read(room)
+        self.gone = received == 0
+        return received or 0
+
+    def _read(self, room: memoryview) -> int | None:
+        """None when there is nothing now, 0 when there will be nothing more."""
+        try:
+            return self.connection.recv_into(room)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return 0
+
+
+class Sending:
+    """An answer on its way out: its head, then segments of a blob."""
+
+    __slots__ = (
+        "_head",
+        "_poll",
+        "_position",
+        "_segment",
+        "_segments",
+        "connection",
+        "gone",
+        "sent",
+    )
+
+    def __init__(self, connection: socket.socket, head: bytes, segments: Iterator[Segment]) -> None:
+        self.connection = connection
+        self.gone = False  # the client takes nothing more
+        self.sent = 0  # bytes of segments
+        self._head = head
+        self._segments = segments
+        self._segment: Segment | None = None
+        self._position = 0  # what was sent of the segment
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLOUT)
+
+    def turn(self) -> bool:
+        """Send until the socket is full or the turn is over; True when everything is sent."""
+        deadline = time.monotonic() + _TURN_SECONDS
+        try:
+            while self._next():
+                if not self._send_some() or time.monotonic() >= deadline:
+                    return False
+        except ConnectionError:
+            self.gone = True
+            return False
+        return True
+
+    def is_full(self) -> bool:
+        return not self._poll.poll(0)
+
+    def _next(self) -> bool:
+        """Move to what is to be sent next; False after the last."""
+        if self._head or self._segment is not None:
+            return True
+        self._segment, self._position = next(self._segments, None), 0
+        return self._segment is not None
+
+    def _send_some(self) -> bool:
+        """False when the client takes nothing for now."""
+        while True:
+            try:
+                self._send_once()
+            except BlockingIOError:
+                if not self._poll.poll(_POLL_MILLISECONDS):
+                    return False
+            else:
+                return True
+
+    def _send_once(self) -> None:
+        if self._head:
+            count = self.connection.send(self._head, socket.MSG_MORE)
+            self._head = self._head[count:]
+            return
+        segment, position = self._segment, self._position
+        if isinstance(segment, Extent):
+            size = segment.length
+            count = self._send_file(segment, position)
+        else:
+            assert segment is not None, "there is something to send"
+            size = len(segment)
+            count = self.connection.send(memoryview(segment)[position:])
+        self.sent += count
+        self._position = position + count
+        if self._position == size:
+            self._segment = None
+
+    def _send_file(self, extent: Extent, position: int) -> int:
+        count = min(extent.length - position, _SENDFILE_SIZE_MAX)
+        try:
+            sent = os.sendfile(
+                self.connection.fileno(), extent.descriptor, extent.offset + position, count
+            )
+        except (BlockingIOError, ConnectionError):
+            raise
+        except OSError as error:
+            raise StorageFailed(f"the disk could not be read: {error.strerror}") from error
+        if sent == 0:
+            raise Corrupt("a file is shorter than the index says")
+        return sent
+
+
+def _readable_size(connection: socket.socket) -> int:
+    answer = fcntl.ioctl(connection, termios.FIONREAD, b"\0\0\0\0")
+    return int(struct.unpack("i", answer)[0])
