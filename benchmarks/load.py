@@ -281,11 +281,11 @@ def _has_tls_headers() -> bool:
 
 
 def _compile(arguments: Sequence[str], *, tls: bool, sanitize: bool) -> None:
-    flags = ["-std=c11", "-O2", "-Wall", "-Wextra", f"-I{ROOT / 'ext'}"]
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", f"-I{ROOT / 'ext'}"]
     flags += ["-Werror"] if os.environ.get("DTRFAST_WERROR") == "1" else []
     flags += SANITIZERS if sanitize else []
     flags += ["-DLOAD_TLS"] if tls else []
-    libraries = ["-lssl", "-lcrypto"] if tls else []
+    libraries = ["-lm", *(["-lssl", "-lcrypto"] if tls else [])]
     done = subprocess.run(
         ["cc", *flags, *arguments, *libraries], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
