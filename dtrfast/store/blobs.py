@@ -123,12 +123,14 @@ class Upload(Protocol):
 
     def save(self) -> None:
         """Write the uncut tail and the state to disk and give up buffers: call it when the socket
-        runs dry.
+        runs dry. Fails as `append` does, which may not have written what it took.
         """
         ...
 
     def release(self) -> None:
-        """Save and let go: any worker may resume. Idempotent; nothing after commit or cancel."""
+        """Save and let go, also when saving fails: any worker may resume. Idempotent; nothing after
+        commit or cancel.
+        """
         ...
 
     def cancel(self) -> None:

@@ -74,7 +74,7 @@ class ChunkFiles:
         """The chunk's content. Raises `Corrupt`, `StorageFailed`."""
         with self.lent(place.pack) as descriptor:
             stored = disk.read_at(descriptor, place.stored, place.offset)
-        return codec.decompress(stored, place.length) if place.codec == codec.ZSTD else stored
+        return codec.decode(place.codec, stored, place.length)
 
     def equal(self, place: Chunk, data: memoryview) -> bool:
         """Whether the stored chunk has these bytes. A chunk that cannot be read is equal to

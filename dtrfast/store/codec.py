@@ -39,3 +39,8 @@ def decompress(data: bytes, length: int) -> bytes:
     if len(content) != length:
         raise Corrupt(f"a chunk decompresses to {len(content)} bytes instead of {length}")
     return content
+
+
+def decode(codec: int, stored: bytes, length: int) -> bytes:
+    """A chunk's content from its stored bytes. Raises `Corrupt`."""
+    return decompress(stored, length) if codec == ZSTD else stored

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dtrfast.index.engine import Engine
+from dtrfast.store.buffers import Buffers
 from dtrfast.store.chunk_files import ChunkFiles
+from dtrfast.store.hashing import HashThread
 from dtrfast.store.ids import Ids
 from dtrfast.store.layout import Layout
 
@@ -20,6 +22,8 @@ class Context:
     layout: Layout
     store_id: uuid.UUID
     boot_id: str
+    buffers: Buffers
+    hash_thread: HashThread
     chunk_files: ChunkFiles
     chunk_ids: Ids
     numbers: Ids  # of contents and packs

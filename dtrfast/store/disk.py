@@ -73,16 +73,19 @@ def read_at(descriptor: int, length: int, offset: int) -> bytes:
         data = os.pread(descriptor, length, offset)
     if len(data) == length:
         return data
-    parts = [data]
-    got = len(data)
-    while got < length:
+    rest = bytearray(length - len(data))
+    read_into(descriptor, memoryview(rest), offset + len(data))
+    return data + rest
+
+
+def read_into(descriptor: int, into: memoryview, offset: int) -> None:
+    """Fill `into` from `offset`. Raises `Corrupt` when the file ends before."""
+    while len(into):
         with reported():
-            data = os.pread(descriptor, length - got, offset + got)
-        if not data:
-            raise Corrupt(f"a data file ends at {offset + got}, before {offset + length}")
-        parts.append(data)
-        got += len(data)
-    return b"".join(parts)
+            count = os.preadv(descriptor, [into], offset)
+        if count == 0:
+            raise Corrupt(f"a data file ends at {offset}, before {offset + len(into)}")
+        into, offset = into[count:], offset + count
 
 
 def sync(descriptor: int) -> None:

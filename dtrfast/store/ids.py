@@ -25,14 +25,15 @@ class Ids:
         self._lock = threading.Lock()
         self._next = self._end = 0
 
-    def take(self) -> int:
-        """The next number. Must not be called inside a transaction."""
+    def take(self, count: int = 1) -> int:
+        """The first of the next `count` numbers. Must not be called inside a transaction."""
+        assert count <= _STRETCH
         with self._lock:
-            if self._next == self._end:
+            if self._end - self._next < count:
                 self._next = self._engine.write(self._reserve)
                 self._end = self._next + _STRETCH
             number = self._next
-            self._next += 1
+            self._next += count
             return number
 
     def _reserve(self, transaction: WriteTransaction) -> int:

@@ -7,8 +7,10 @@ commits.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 
+import msgspec
 import xxhash
 
 from dtrfast import _core
@@ -64,41 +66,44 @@ class Ingest:
         self._incompressible = 0
         self.at = at
 
-    def feed(self, data: bytes | bytearray | memoryview, *, final: bool = False) -> int:
+    def feed(self, data: memoryview, *, scanned: int = 0, final: bool = False) -> int:
         """Take the chunks that `data` holds whole; returns their length. `data` starts at a chunk
-        boundary.
+        boundary; its first `scanned` bytes were given before, and hold no cut.
 
         With `final` nothing stays over. Raises `StorageFull` or `StorageFailed`; `at` is then
         unchanged.
         """
-        view = memoryview(data)
-        cuts = self._chunker.cut(view, final=final)
+        cuts = self._chunker.cut(data, final=final, scanned=scanned)
         if not cuts:
             return 0
-        starts = [0, *cuts[:-1]]
-        chunks = [view[start:end] for start, end in zip(starts, cuts, strict=True)]
-        self._take(chunks)
+        self._take([data[start:end] for start, end in zip([0, *cuts], cuts, strict=False)])
         return cuts[-1]
 
     def _take(self, chunks: list[memoryview]) -> None:
         hashes = [xxhash.xxh3_128_digest(chunk) for chunk in chunks]
+        parts = self._known(chunks, hashes)
+        firsts = _firsts(chunks, hashes, parts)
+        new = [position for position, first in firsts.items() if position == first]
+        size = self._add(chunks, hashes, parts, new)
+        for position, first in firsts.items():
+            if position != first:
+                parts[position] = _again(parts[first])
+        self._write_parts(parts, size)
+
+    def _known(self, chunks: list[memoryview], hashes: list[bytes]) -> list[Part | None]:
+        """Which of the chunks are stored already, by their bytes."""
         candidates = self._candidates(hashes)
-        record = _Record()
-        parts = [
-            self._in_index(chunk, candidates.get(digest, []))
-            or self._in_pack(chunk, digest)
-            or record.find(chunk, digest)
-            or self._added(chunk, digest, record)
+        return [
+            self._in_index(chunk, candidates.get(digest, ())) or self._in_pack(chunk, digest)
             for chunk, digest in zip(chunks, hashes, strict=True)
         ]
-        self._write(parts, record)
 
     def _candidates(self, hashes: list[bytes]) -> dict[bytes, list[tuple[int, Chunk]]]:
         """What the index has under these hashes, from one transaction."""
         with self._engine.read() as transaction:
             return {h: found for h in set(hashes) if (found := _lookup(transaction, h))}
 
-    def _in_index(self, chunk: memoryview, candidates: list[tuple[int, Chunk]]) -> Part | None:
+    def _in_index(self, chunk: memoryview, candidates: Iterable[tuple[int, Chunk]]) -> Part | None:
         """The committed chunk with the same bytes. XXH3 is not collision-proof: only bytes prove
         it.
         """
@@ -114,15 +119,36 @@ class Ingest:
             return None
         self._recent.move_to_end(digest)
         stored = disk.read_at(self._pack, part.stored, part.offset)
-        return replace(part, is_new=False) if _same(part, stored, chunk) else None
+        content = codec.decode(part.codec, stored, part.length)
+        return _again(part) if _core.equal(content, chunk) else None
 
-    def _added(self, chunk: memoryview, digest: bytes, record: _Record) -> Part:
-        kind, stored = self._encoded(chunk)
-        part = Part(
-            self._ids.take(), digest, len(chunk), is_new=True, codec=kind, stored=len(stored)
-        )
-        record.add(part, stored)
-        return part
+    def _add(
+        self,
+        chunks: list[memoryview],
+        hashes: list[bytes],
+        parts: list[Part | None],
+        new: list[int],
+    ) -> int:
+        """Append the new chunks as a record and set their parts; returns the pack's size then."""
+        size = self.at.pack_size
+        if not new:
+            return size
+        identifier = self._ids.take(len(new))
+        offset = size + packs.record_size(len(new))
+        added: list[Part] = []
+        buffers: list[bytes | memoryview] = []
+        for position in new:
+            kind, stored = self._encoded(chunks[position])
+            length = len(chunks[position])
+            part = Part(identifier, hashes[position], length, True, kind, offset, len(stored))
+            parts[position] = part
+            added.append(part)
+            buffers.append(stored)
+            identifier += 1
+            offset += len(stored)
+        size += disk.write_at(self._pack, [packs.record_head(added), *buffers], size)
+        self._remember(added)
+        return size
 
     def _encoded(self, chunk: memoryview) -> tuple[int, bytes | memoryview]:
         """The chunk as it is stored: a zstd frame where that pays."""
@@ -136,63 +162,37 @@ class Ingest:
         self._incompressible += 1
         return codec.RAW, chunk
 
-    def _write(self, parts: list[Part], record: _Record) -> None:
-        """Append the record and the parts; `at` moves only when both are written."""
-        size = self.at.pack_size
-        places = record.places(size)
-        if places:
-            size += disk.write_at(self._pack, record.buffers(), size)
-        placed = [
-            replace(places[part.id], is_new=part.is_new) if part.id in places else part
-            for part in parts
-        ]
-        table = b"".join(part.encode() for part in placed)
+    def _write_parts(self, parts: list[Part | None], pack_size: int) -> None:
+        """Append the parts; `at` moves only when all is written."""
+        table = b"".join([part.encode() for part in parts if part is not None])
         disk.write_at(self._parts, [table], self.at.parts * PART_SIZE)
-        self.at = Position(size, self.at.parts + len(placed))
-        self._remember(places)
+        self.at = Position(pack_size, self.at.parts + len(parts))
 
-    def _remember(self, places: dict[int, Part]) -> None:
-        for part in places.values():
+    def _remember(self, parts: list[Part]) -> None:
+        for part in parts:
             self._recent[part.hash] = part
         while len(self._recent) > _RECENT_MAX:
             self._recent.popitem(last=False)
 
 
-class _Record:
-    """The new chunks of one buffer, on their way into the pack as one record."""
+def _firsts(
+    chunks: list[memoryview], hashes: list[bytes], known: list[Part | None]
+) -> dict[int, int]:
+    """The positions of chunks that are not known: of each, and of the first with equal bytes."""
+    firsts: dict[int, int] = {}
+    by_hash: dict[bytes, int] = {}
+    for position, part in enumerate(known):
+        if part is None:
+            first = by_hash.setdefault(hashes[position], position)
+            is_equal = first == position or _core.equal(chunks[first], chunks[position])
+            firsts[position] = first if is_equal else position
+    return firsts
 
-    def __init__(self) -> None:
-        self._parts: list[Part] = []
-        self._stored: list[bytes | memoryview] = []
-        self._by_hash: dict[bytes, int] = {}
 
-    def add(self, part: Part, stored: bytes | memoryview) -> None:
-        self._by_hash[part.hash] = len(self._parts)
-        self._parts.append(part)
-        self._stored.append(stored)
-
-    def find(self, chunk: memoryview, digest: bytes) -> Part | None:
-        """The chunk of this record with the same bytes."""
-        index = self._by_hash.get(digest)
-        if index is None:
-            return None
-        part = self._parts[index]
-        if part.length != len(chunk) or not _same(part, self._stored[index], chunk):
-            return None
-        return replace(part, is_new=False)
-
-    def places(self, offset: int) -> dict[int, Part]:
-        """The parts by chunk id, placed in a pack where the record begins at `offset`."""
-        offset += packs.record_size(len(self._parts))
-        places = {}
-        for part in self._parts:
-            places[part.id] = replace(part, offset=offset)
-            offset += part.stored
-        return places
-
-    def buffers(self) -> list[bytes | memoryview]:
-        entries = [packs.Entry(p.id, p.hash, p.codec, p.length, p.stored, 0) for p in self._parts]
-        return [packs.record_head(entries), *self._stored]
+def _again(part: Part | None) -> Part:
+    """The same chunk once more in the same upload."""
+    assert part is not None, "new chunks are placed before those that equal them"
+    return msgspec.structs.replace(part, is_new=False)
 
 
 def _lookup(transaction: ReadTransaction, digest: bytes) -> list[tuple[int, Chunk]]:
@@ -204,8 +204,3 @@ def _lookup(transaction: ReadTransaction, digest: bytes) -> list[tuple[int, Chun
         if data is not None:
             found.append((number_of(identifier), Chunk.decode(data)))
     return found
-
-
-def _same(part: Part, stored: bytes | memoryview, chunk: memoryview) -> bool:
-    content = codec.decompress(bytes(stored), part.length) if part.codec == codec.ZSTD else stored
-    return _core.equal(content, chunk)

@@ -17,6 +17,7 @@ import xxhash
 
 from dtrfast.errors import Corrupt, FormatUnknown
 from dtrfast.store import disk
+from dtrfast.store.parts import Part
 
 _HEADER = struct.Struct("<8sIIII16s16sIIQ")  # magic … see `header`
 _MAGIC = b"DTRPACK\x00"
@@ -69,9 +70,9 @@ def record_size(count: int) -> int:
     return _HEAD.size + count * _ENTRY.size
 
 
-def record_head(entries: Sequence[Entry]) -> bytes:
+def record_head(entries: Sequence[Entry | Part]) -> bytes:
     """What goes before the stored bytes of `entries`."""
-    table = b"".join(_ENTRY.pack(e.id, e.length, e.stored, e.codec, e.hash) for e in entries)
+    table = b"".join([_ENTRY.pack(e.id, e.length, e.stored, e.codec, e.hash) for e in entries])
     stored = sum(e.stored for e in entries)
     check = _checksum(len(entries), stored, table)
     return _HEAD.pack(_RECORD_MAGIC, len(entries), stored, check) + table

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from dtrfast.store import disk
 
@@ -16,8 +17,7 @@ _PART = struct.Struct("<QQII16sB7x")
 PART_SIZE = _PART.size
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True, gc=False):
     """A chunk of the upload. `is_new`: this upload's pack holds it, and the index does not know it
     yet.
     """

@@ -5,7 +5,6 @@ the bytes.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
 from typing import Literal, Self, TypeVar
 
 import msgspec
@@ -19,8 +18,7 @@ _PART = struct.Struct("<QI")
 _VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(msgspec.Struct, frozen=True, gc=False):
     """Where a chunk lies. `stored` and `length` are bytes on disk and bytes of content."""
 
     codec: int
@@ -53,7 +51,7 @@ class Chunk:
 
     def referenced(self, change: int) -> Chunk:
         """The same chunk with `change` more references."""
-        return replace(self, references=self.references + change)
+        return msgspec.structs.replace(self, references=self.references + change)
 
 
 class Content(msgspec.Struct, frozen=True, array_like=True):

@@ -14,9 +14,11 @@ from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import TABLES
 from dtrfast.store import identity, reclaim, statistics
 from dtrfast.store import layout as layouts
+from dtrfast.store.buffers import Buffers
 from dtrfast.store.change_log import ChangeLog
 from dtrfast.store.chunk_files import ChunkFiles
 from dtrfast.store.context import Context
+from dtrfast.store.hashing import HashThread
 from dtrfast.store.ids import Ids
 from dtrfast.store.layout import Layout
 from dtrfast.store.local import LocalBlobs
@@ -71,6 +73,8 @@ class Store:
             layout=layout,
             store_id=store_id,
             boot_id=layouts.read_boot_id() if boot_id is None else boot_id,
+            buffers=Buffers(),
+            hash_thread=HashThread(),
             chunk_files=ChunkFiles(engine, layout),
             chunk_ids=Ids(engine, b"chunk_id"),
             numbers=Ids(engine, b"number"),
@@ -106,5 +110,6 @@ class Store:
 
     def close(self) -> None:
         """Release all files. No request may be running."""
+        self._context.hash_thread.close()
         self._context.chunk_files.close()
         self.engine.close()

@@ -1,8 +1,9 @@
 """An upload on this machine: where its bytes go as they come.
 
-The first 8 KiB are held back: a blob that ends within them is *inline*. Then the first bytes decide
-between *loose* (compressed content, a file byte for byte) and *chunked* (a pack of its own, fed by
-`Ingest`). What no chunk was cut from yet is the *tail*.
+They are received into a large buffer and hashed there. The first 8 KiB are held back: a blob that
+ends within them is *inline*. Then the first bytes decide between *loose* (compressed content, a
+file byte for byte) and *chunked* (a pack of its own, fed by `Ingest`). What no chunk was cut from
+yet is the *tail*.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +24,9 @@ from dtrfast.store import codec, disk, leftovers, packs
 from dtrfast.store import parts as part_file
 from dtrfast.store.blobs import FILL_SIZE_MIN
 from dtrfast.store.context import Context
+from dtrfast.store.hashing import Hashing
 from dtrfast.store.ingest import Ingest, Position
+from dtrfast.store.pending import Pending
 from dtrfast.store.records import Chunk
 from dtrfast.store.upload_state import Mode, StateFile, UploadState, new_file_id
 
@@ -42,6 +46,9 @@ _COMPRESSED_MAGICS = (
 # write.
 _SAVE_BYTES = 8 << 20
 _READ_SIZE = 1 << 20
+# Bytes are hashed in pieces of this size as they come: they still are in the cache, and the other
+# core has something to do while more are received.
+_HASH_SIZE = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,9 @@ class LocalUpload:
         self._ingest: Ingest | None = None
         self._mode: Mode = state.mode
         self._closing = state.closing
+        self._pending = Pending(context.buffers)
+        self._unhashed = 0  # bytes at the end of those pending
+        self._scanned = 0  # bytes at the beginning of those pending that hold no cut
         self._load(state)
 
     @property
@@ -91,32 +101,23 @@ class LocalUpload:
     @property
     def head(self) -> bytes:
         """The content, while the mode is head."""
-        return bytes(self._tail)
+        return bytes(self._pending.in_memory())
 
     def sha256(self) -> Digest:
         """Of the bytes so far."""
-        return Digest("sha256", self._sha256.digest())
+        return Digest("sha256", self._hashing.sha256.digest())
 
     def append(self, data: bytes | bytearray | memoryview) -> None:
-        if not len(data):
-            return
-        if self._closing:
-            raise RangeInvalid("the upload is being closed: send its last PUT again")
-        self._checked = None
-        try:
-            self._store(memoryview(data))
-        except BaseException:
-            # The files may be ahead of the digest now. The state on disk is not: it stays as it is.
-            self._failed = True
-            raise
-        if self._offset - self._saved_offset >= _SAVE_BYTES:
-            self._save_state()
+        self.append_from(_source(memoryview(data).cast("B")))
 
     def append_from(self, fill: Callable[[memoryview], int]) -> int:
         begin = self._offset
-        with memoryview(bytearray(FILL_SIZE_MIN)) as view:
-            while count := fill(view):
-                self.append(view[:count])
+        with self._context.hash_thread.transfer():
+            try:
+                while count := fill(self._pending.room()):
+                    self._take(count)
+            finally:
+                self._rest()
         return self._offset - begin
 
     def truncate(self, offset: int) -> None:
@@ -142,7 +143,7 @@ class LocalUpload:
         if self._state_file.is_open and not self._failed and not self._closing:
             self._save_state()
             if self._mode == "chunked":
-                self._tail, self._tail_loaded = bytearray(), False
+                self._pending.leave(self._saved.size)
 
     def release(self) -> None:
         try:
@@ -162,11 +163,8 @@ class LocalUpload:
         repeated.
         """
         if self._mode == "chunked" and not self._closing:
-            self._load_tail()
-            ingest = self._open_ingest()
-            ingest.feed(bytes(self._tail), final=True)
-            self._tail = bytearray()
             self._closing = True
+            self._store(final=True)
             self._save_state()
         if self._mode != "head":
             self._sync()
@@ -194,45 +192,81 @@ class LocalUpload:
         self.cancel()
 
     # ---- bytes in -----------------------------------------------------------------------------
-    def _store(self, view: memoryview) -> None:
-        self._sha256.update(view)
-        if self._sha512 is not None:
-            self._sha512.update(view)
-        if self._mode == "head" and len(self._tail) + len(view) <= INLINE_SIZE_MAX:
-            self._tail += view
-        else:
-            self._store_on_disk(view)
-        self._offset += len(view)
+    def _take(self, count: int) -> None:
+        """The next `count` bytes lie behind those that are pending."""
+        if self._closing:
+            raise RangeInvalid("the upload is being closed: send its last PUT again")
+        self._checked = None
+        self._pending.add(count)
+        self._offset += count
+        self._unhashed += count
+        if self._unhashed >= _HASH_SIZE:
+            self._hash()
+        if self._mode == "head" and self._pending.size > INLINE_SIZE_MAX:
+            self._choose()
+        if len(self._pending.room()) < FILL_SIZE_MIN:
+            self._store()
 
-    def _store_on_disk(self, view: memoryview) -> None:
-        if self._mode == "head":
-            self._choose(bytes(self._tail[:8]) + bytes(view[:8]))
-        if self._mode == "loose":
-            disk.write_at(self._open_data(), [self._tail, view], self._offset - len(self._tail))
-            self._tail = bytearray()
-        else:
-            self._store_chunks(view)
+    def _rest(self) -> None:
+        """No bytes come for now."""
+        if not self._failed and self._is_storing_due():
+            self._store()
+        self._hash()
+        self._hashing.settle()
+        self._pending.park()
 
-    def _choose(self, first: bytes) -> None:
-        """Loose or chunked, by the first bytes; makes the file."""
-        self._mode = "loose" if first.startswith(_COMPRESSED_MAGICS) else "chunked"
-        self._drop_data()
-        self._data = disk.create(self._data_path())
+    def _is_storing_due(self) -> bool:
+        """Whether what is pending should not wait for more."""
         if self._mode == "chunked":
-            context = self._context
-            size = disk.write_at(
-                self._data, [packs.header(context.store_id, self.file_id, context.clock())], 0
-            )
-            self._position = Position(size, 0)
+            return self._pending.is_large and self._context.buffers.is_scarce
+        return self._mode == "loose" and self._pending.size > 0
 
-    def _store_chunks(self, view: memoryview) -> None:
-        self._load_tail()
-        if len(self._tail) + len(view) < TAIL_SIZE_MAX:
-            self._tail += view
-            return
-        buffer = memoryview(self._tail + view) if self._tail else view
-        used = self._open_ingest().feed(buffer)
-        self._tail = bytearray(buffer[used:])
+    def _hash(self) -> None:
+        if self._unhashed:
+            self._hashing.update(self._pending.last(self._unhashed))
+            self._unhashed = 0
+
+    def _store(self, *, final: bool = False) -> None:
+        """Put what is pending where it belongs. Of a chunked upload a tail stays pending, unless it
+        is the final one.
+        """
+        self._hash()
+        try:
+            with self._marked():
+                self._pending.load(self._read_tail)
+                data = self._pending.in_memory()
+                if self._mode == "loose":
+                    used = disk.write_at(self._open_data(), [data], self._offset - len(data))
+                else:
+                    used = self._open_ingest().feed(data, scanned=self._scanned, final=final)
+        finally:
+            self._hashing.settle()
+        self._pending.drop(used)
+        self._scanned = self._pending.size
+        if self._offset - self._saved_offset >= _SAVE_BYTES:
+            self._save_state()
+
+    @contextmanager
+    def _marked(self) -> Iterator[None]:
+        """Whatever fails in the block leaves files that do not fit the upload's offset. The state
+        on disk, and the tail that it names, stay as they are.
+        """
+        try:
+            yield
+        except BaseException:
+            self._failed = True
+            raise
+
+    def _choose(self) -> None:
+        """Loose or chunked, by the first bytes; makes the file."""
+        first = bytes(self._pending.in_memory()[:8])
+        self._mode = "loose" if first.startswith(_COMPRESSED_MAGICS) else "chunked"
+        with self._marked():
+            self._drop_data()
+            self._data = disk.create(self._data_path())
+            if self._mode == "chunked":
+                header = packs.header(self._context.store_id, self.file_id, self._context.clock())
+                self._position = Position(disk.write_at(self._data, [header], 0), 0)
 
     def _open_ingest(self) -> Ingest:
         if self._ingest is None:
@@ -247,15 +281,15 @@ class LocalUpload:
     def _digest(self, algorithm: str) -> Digest:
         if algorithm == "sha256":
             return self.sha256()
-        if self._sha512 is not None:
-            return Digest("sha512", self._sha512.digest())
+        if self._hashing.sha512 is not None:
+            return Digest("sha512", self._hashing.sha512.digest())
         # Nobody said at the beginning that it would be SHA-512: the bytes are read again.
         digest = hashlib.sha512()
         for data in self._read_back():
             digest.update(data)
         return Digest("sha512", digest.digest())
 
-    def _read_back(self) -> Iterator[bytes | bytearray]:
+    def _read_back(self) -> Iterator[bytes | memoryview]:
         if self._mode == "loose":
             for offset in range(0, self._offset, _READ_SIZE):
                 yield disk.read_at(
@@ -263,10 +297,10 @@ class LocalUpload:
                 )
             return
         if self._mode == "chunked":
-            self._load_tail()
+            self._pending.load(self._read_tail)
             for part in self._all_parts():
                 yield self._read_part(part)
-        yield self._tail
+        yield self._pending.in_memory()
 
     def _all_parts(self) -> Iterator[part_file.Part]:
         count = self.position.parts
@@ -276,7 +310,7 @@ class LocalUpload:
     def _read_part(self, part: part_file.Part) -> bytes:
         if part.stored:
             stored = disk.read_at(self._open_data(), part.stored, part.offset)
-            return codec.decompress(stored, part.length) if part.codec == codec.ZSTD else stored
+            return codec.decode(part.codec, stored, part.length)
         with self._context.engine.read() as transaction:
             data = transaction.get(CHUNKS, number_key(part.id))
         assert data is not None, "a chunk that an upload uses is not freed"
@@ -289,25 +323,21 @@ class LocalUpload:
         self._created_at = state.created_at
         self._mode = state.mode
         self._offset = self._saved_offset = state.offset
-        self._sha256 = _core.Sha256.restore(state.sha256)
-        self._sha512 = None if state.sha512 is None else _core.Sha512.restore(state.sha512)
-        self._tail = bytearray(state.head)
+        self._hashing = Hashing(self._context.hash_thread, state.sha256, state.sha512)
+        self._pending.leave(0)
+        self._pending = Pending(self._context.buffers, state.head, saved=state.tail_size)
+        self._unhashed = self._scanned = 0
         self._saved = _SavedTail(state.tail_size, state.tail_slot)
-        self._tail_loaded = state.mode != "chunked"
         self._position = Position(state.pack_size, state.parts)
         self._ingest = None
         self._closing = state.closing
 
     def _save_state(self) -> None:
-        try:
-            tail = (
-                self._write_tail() if self._mode == "chunked" and self._tail_loaded else self._saved
-            )
+        if self._mode == "chunked" and self._pending.size >= TAIL_SIZE_MAX:
+            self._store()
+        with self._marked():
+            tail = self._write_tail() if self._mode == "chunked" else self._saved
             self._state_file.write(self._state(tail))
-        except BaseException:
-            # The state on disk, and the tail that it names, stay as they are.
-            self._failed = True
-            raise
         self._saved = tail
         self._saved_offset = self._offset
 
@@ -319,9 +349,9 @@ class LocalUpload:
             created_at=self._created_at,
             mode=self._mode,
             offset=self._offset,
-            sha256=self._sha256.save(),
-            sha512=None if self._sha512 is None else self._sha512.save(),
-            head=bytes(self._tail) if self._mode == "head" else b"",
+            sha256=self._hashing.sha256.save(),
+            sha512=None if self._hashing.sha512 is None else self._hashing.sha512.save(),
+            head=self.head if self._mode == "head" else b"",
             pack_size=self.position.pack_size,
             parts=self.position.parts,
             tail_size=tail.size,
@@ -330,26 +360,28 @@ class LocalUpload:
         )
 
     def _write_tail(self) -> _SavedTail:
-        """Into a slot that neither the state on disk nor that of this request's beginning names."""
-        taken = {self._begin.tail_slot, self._saved.slot}
-        slot = next(slot for slot in range(3) if slot not in taken)
-        descriptor = _open_or_create(self._context.layout.upload(self.file_id, "tail"))
-        try:
-            disk.write_at(descriptor, [self._tail], slot * TAIL_SIZE_MAX)
-        finally:
-            os.close(descriptor)
-        return _SavedTail(len(self._tail), slot)
-
-    def _load_tail(self) -> None:
-        if not self._tail_loaded and self._saved.size:
-            descriptor = disk.open_existing(self._context.layout.upload(self.file_id, "tail"))
+        """Behind the part that is saved already; else into a slot that neither the state on disk
+        nor that of this request's beginning names.
+        """
+        pending, slot = self._pending, self._saved.slot
+        if not pending.saved:
+            taken = {self._begin.tail_slot, slot}
+            slot = next(slot for slot in range(3) if slot not in taken)
+        data = pending.in_memory()
+        if data:
+            descriptor = _open_or_create(self._context.layout.upload(self.file_id, "tail"))
             try:
-                self._tail = bytearray(
-                    disk.read_at(descriptor, self._saved.size, self._saved.slot * TAIL_SIZE_MAX)
-                )
+                disk.write_at(descriptor, [data], slot * TAIL_SIZE_MAX + pending.saved)
             finally:
                 os.close(descriptor)
-        self._tail_loaded = True
+        return _SavedTail(pending.size, slot)
+
+    def _read_tail(self, into: memoryview) -> None:
+        descriptor = disk.open_existing(self._context.layout.upload(self.file_id, "tail"))
+        try:
+            disk.read_into(descriptor, into, self._saved.slot * TAIL_SIZE_MAX)
+        finally:
+            os.close(descriptor)
 
     # ---- files --------------------------------------------------------------------------------
     def _data_path(self) -> Path:
@@ -379,8 +411,22 @@ class LocalUpload:
                 os.close(descriptor)
         self._data = self._parts = -1
         self._ingest = None
-        self._tail = bytearray()
+        self._pending.leave(0)
         self._state_file.close()
+
+
+def _source(data: memoryview) -> Callable[[memoryview], int]:
+    """What `append_from` takes, over bytes that are there."""
+    taken = 0
+
+    def fill(room: memoryview) -> int:
+        nonlocal taken
+        count = min(len(room), len(data) - taken)
+        room[:count] = data[taken : taken + count]
+        taken += count
+        return count
+
+    return fill
 
 
 def begin(context: Context, name: str, algorithm: str) -> LocalUpload:
