@@ -98,7 +98,7 @@ class Exchange:
     def lose(self) -> None:
         """The connection is gone: tell the application."""
         if self._stream is not None:
-            self._losing = self._context.loop.create_task(self._disconnect())
+            self._losing = self._context.loop.create_task(self.disconnect())
 
     def cancel(self) -> None:
         """The server stops: the application is cancelled."""
@@ -181,7 +181,7 @@ class Exchange:
         except TimeoutError:
             content = None
         if content is None:
-            await self._disconnect()
+            await self.disconnect()
             return
         if content:
             await self._stream.handle(BodyEvent(_STREAM_ID, content))
@@ -203,7 +203,8 @@ class Exchange:
             if not await self._door.wait_ahead(seconds):
                 return None
 
-    async def _disconnect(self) -> None:
+    async def disconnect(self) -> None:
+        """The application's answer, if there is still none, would go to nobody."""
         assert self._stream is not None
         await self._stream.handle(StreamClosed(_STREAM_ID))
 

@@ -61,7 +61,11 @@ class SocketLane:
                 await self._receive_all(receiving, upload)
             except ValueError as error:
                 self._exchange.refuse()
+                await self._exchange.disconnect()
                 raise ClientGone from error
+            except ClientGone:
+                await self._exchange.disconnect()
+                raise
             finally:
                 self.bytes_in += receiving.received
                 self._door.put_back(receiving.behind)

@@ -37,7 +37,6 @@ class Receiving:
         "_deadline",
         "_poll",
         "_size_max",
-        "behind",
         "connection",
         "gone",
         "received",
@@ -49,13 +48,17 @@ class Receiving:
         self.connection = connection
         self.received = 0  # bytes of content
         self.gone = False  # the client sends nothing more
-        self.behind = b""  # bytes behind the body
         self._ahead = ahead  # bytes that were received before
         self._body = body
         self._size_max = size_max
         self._deadline = 0.0
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
+
+    @property
+    def behind(self) -> bytes:
+        """What came and was not taken: once the body is over, what stands behind it."""
+        return self._ahead
 
     @property
     def over(self) -> bool:
@@ -85,8 +88,7 @@ class Receiving:
                 break
             size, used = self._body.take_in_place(room[:count])
             if used < count:
-                self.behind = bytes(room[used:count]) + self._ahead
-                self._ahead = b""
+                self._ahead = bytes(room[used:count]) + self._ahead
             self.received += size
             if size:
                 return size

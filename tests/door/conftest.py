@@ -1,0 +1,73 @@
+"""Two servers with equal content: one with lanes, one without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.door.corpus.case import MANIFEST, SMUGGLED, TAG, VICTIM
+from tests.door.wire import TIMEOUT_SECONDS, Answer, Wire, request
+from tests.e2e import registry as registries
+
+LANES = {True: "lanes on", False: "lanes off"}
+
+
+@dataclass(frozen=True, slots=True)
+class DoorServer:
+    """A running server, and what tests of any kind ask of it."""
+
+    address: tuple[str, int]
+    process: registries.Registry
+
+    def connect(self, timeout_seconds: float = TIMEOUT_SECONDS) -> Wire:
+        return Wire(self.address, timeout_seconds)
+
+    def ask(self, sent: bytes, method: str = "GET") -> Answer:
+        """The answer to one request on a connection of its own."""
+        with self.connect() as wire:
+            wire.send(sent)
+            return wire.read_answer(method)
+
+    def put_victim(self) -> None:
+        answer = self.ask(request("PUT", f"/v2/{VICTIM}/manifests/{TAG}", body=MANIFEST), "PUT")
+        assert answer.status == 201
+
+    def begin_upload(self) -> str:
+        """The path of a new upload."""
+        answer = self.ask(request("POST", f"/v2/{SMUGGLED}/blobs/uploads/"), "POST")
+        assert answer.status == 202
+        location = answer.get("location")
+        assert location is not None
+        return location
+
+
+@contextmanager
+def serving(
+    folder: Path, *, lanes: bool, workers: int = 1, **settings: str
+) -> Iterator[DoorServer]:
+    """`dtrfast serve` with those settings, as their environment variables are called."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DTRFAST_SERVER_LANES", str(lanes).lower())
+        patch.setenv("DTRFAST_LOG_ACCESS", "false")
+        for name, value in settings.items():
+            patch.setenv(f"DTRFAST_{name}", value)
+        patch.setattr(registries, "WORKER_COUNT", workers)
+        server = registries.Registry(folder)
+    try:
+        yield DoorServer(("127.0.0.1", server.port), server)
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module", params=[*LANES], ids=[*LANES.values()])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DoorServer]:
+    """One worker, so that what one connection has been answered tells how far another is."""
+    with serving(tmp_path_factory.mktemp("door"), lanes=request.param) as running:
+        running.put_victim()
+        yield running

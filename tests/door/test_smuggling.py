@@ -1,0 +1,142 @@
+"""The corpus, sent to a server: each case is answered as it says, and nothing else happens."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.door.conftest import DoorServer
+from tests.door.corpus import bodies, cut, framing, lines, valid
+from tests.door.corpus.case import (
+    LAST_PROBE,
+    MANIFEST,
+    POISON,
+    PROBE,
+    SMUGGLED,
+    UPLOAD,
+    Case,
+    answered,
+    refused,
+)
+from tests.door.wire import TIMEOUT_SECONDS, Answer, Wire, request
+from tests.ext import test_chunked, test_head
+
+pytestmark = pytest.mark.slow
+
+CHUNKED = b" HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+# What the kernel is known to refuse must be refused by the server, too.
+KERNEL_HEADS = [refused(name, data + POISON) for name, data in test_head.MALFORMED.items()]
+
+
+def named(case: Case) -> str:
+    return case.name
+
+
+def check(server: DoorServer, case: Case, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    """Send the case and expect its answers; afterwards nothing may have been stored or removed."""
+    sent, upload = case.sent, ""
+    if UPLOAD in sent:
+        upload = server.begin_upload()
+        sent = sent.replace(UPLOAD, upload.encode())
+    with server.connect(timeout_seconds) as wire:
+        wire.send(sent)
+        if case.ends:
+            wire.send_end()
+        answer = None
+        for number, status in enumerate(case.answers):
+            answer = wire.read_answer(case.methods[number] if number < len(case.methods) else "GET")
+            assert answer.status == status, answer
+        expect_next(wire, case, answer)
+    expect_untouched(server)
+
+
+def expect_next(wire: Wire, case: Case, last: Answer | None) -> None:
+    """The connection closes, or is in step: and it does what the last answer says."""
+    closes = last is None or last.closes or (case.closes is None and not keeps_old(last))
+    assert case.closes in (None, closes), last
+    if closes:
+        wire.read_end()
+        return
+    wire.send(LAST_PROBE)
+    answer = wire.read_answer()
+    assert (answer.status, answer.body) == (200, MANIFEST)
+    wire.read_end()
+
+
+def keeps_old(answer: Answer) -> bool:
+    """Whether a connection of HTTP/1.0 stays, which it does only when both sides say so."""
+    return answer.get("connection") == "keep-alive"
+
+
+def expect_untouched(server: DoorServer) -> None:
+    with server.connect() as wire:
+        wire.send(PROBE + request("GET", f"/v2/{SMUGGLED}/tags/list"))
+        victim, smuggled = wire.read_answer(), wire.read_answer()
+    assert (victim.status, victim.body) == (200, MANIFEST)
+    assert smuggled.status == 404
+
+
+FRAMING = [case for carrier in framing.CARRIERS for case in framing.cases(carrier)]
+BODIES = [case for carrier in framing.CARRIERS for case in bodies.cases(carrier)]
+KERNEL_BODIES = [
+    refused(f"{carrier}: {name}", framing.CARRIERS[carrier] + CHUNKED + data)
+    for carrier in ("append", "manifest")
+    for name, data in test_chunked.MALFORMED.items()
+]
+
+
+@pytest.mark.parametrize("case", FRAMING, ids=named)
+def test_doubtful_lengths_are_refused(server: DoorServer, case: Case) -> None:
+    check(server, case)
+
+
+@pytest.mark.parametrize("case", BODIES + KERNEL_BODIES, ids=named)
+def test_malformed_bodies_are_refused(server: DoorServer, case: Case) -> None:
+    check(server, case)
+
+
+@pytest.mark.parametrize("case", [*lines.cases(), *KERNEL_HEADS], ids=named)
+def test_malformed_heads_are_refused(server: DoorServer, case: Case) -> None:
+    check(server, case)
+
+
+@pytest.mark.parametrize("case", [*valid.cases()], ids=named)
+def test_odd_requests_are_answered(server: DoorServer, case: Case) -> None:
+    check(server, case)
+
+
+@pytest.mark.parametrize("case", [*cut.cases()], ids=named)
+def test_requests_that_end_too_early_come_to_nothing(server: DoorServer, case: Case) -> None:
+    check(server, case)
+
+
+@pytest.mark.parametrize("sent", [b"\0" + PROBE, lines.TOO_LARGE["129 fields"]], ids=["400", "431"])
+def test_a_refusal_is_told_in_the_words_of_the_protocol(server: DoorServer, sent: bytes) -> None:
+    answer = server.ask(sent)
+    assert answer.closes
+    assert answer.get("content-type") == "application/json"
+    assert answer.get("docker-distribution-api-version") == "registry/2.0"
+    assert [error["code"] for error in json.loads(answer.body)["errors"]] == ["UNSUPPORTED"]
+
+
+def test_a_malformed_body_leaves_what_came_before_in_the_upload(server: DoorServer) -> None:
+    upload = server.begin_upload()
+    head = f"PATCH {upload} HTTP/1.1".encode() + CHUNKED
+    answer = server.ask(head + b"3\r\nabc\r\n3;x\r\ndef\r\n0\r\n\r\n", "PATCH")
+    assert (answer.status, answer.closes) == (400, True)
+    status = server.ask(request("GET", upload))
+    assert (status.status, status.get("range")) in [(204, "0-0"), (204, "0-2")]
+
+
+def test_a_case_that_is_taken_for_two_requests_fails(server: DoorServer) -> None:
+    """The check itself: it sees an answer more, one less, and another status."""
+    for case in (
+        answered("one too many", PROBE * 2, 200),
+        answered("one too few", PROBE, 200, 200),
+        answered("another status", PROBE, 404),
+        refused("accepted", PROBE),
+        Case("stays open", PROBE, (200,)),
+    ):
+        with pytest.raises((AssertionError, TimeoutError)):
+            check(server, case, timeout_seconds=0.5)
