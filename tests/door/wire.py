@@ -71,6 +71,12 @@ class Wire:
         answer = Answer(status, tuple(headers))
         return Answer(status, answer.headers, self._read_body(answer, method), tuple(interim))
 
+    def read_interim(self) -> int:
+        """The status of a 1xx answer."""
+        status, _ = self._read_head()
+        assert status < 200
+        return status
+
     def read_end(self) -> None:
         """Expect that the server closes without another byte, and without a reset."""
         rest = self._held + self._receive()
