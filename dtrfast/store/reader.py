@@ -7,10 +7,13 @@ found by id at the moment they are needed, wherever they lie by then.
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import accumulate
 from types import TracebackType
 from typing import Self
+
+import msgspec
 
 from dtrfast.errors import Corrupt
 from dtrfast.index.engine import ReadTransaction
@@ -22,8 +25,7 @@ from dtrfast.store.context import Context
 from dtrfast.store.records import Chunk
 
 
-@dataclass(frozen=True, slots=True)
-class _Slice:
+class _Slice(msgspec.Struct, frozen=True, gc=False):
     """Bytes `start` to `end` of a chunk's content."""
 
     place: Chunk
@@ -90,15 +92,19 @@ class LocalReader:
         raise Corrupt(f"the recipe of {self.stat.digest} is gone or has a hole")
 
     def _slices(self, transaction: ReadTransaction, row: bytes, position: int) -> list[_Slice]:
+        """What is wanted of the chunks in a row that begins at `position` of the blob."""
+        parts = records.row_parts(row)
+        ends = list(accumulate([length for _, length in parts], initial=position))
+        first = bisect_right(ends, self._offset) - 1
         slices = []
-        for identifier, length in records.row_parts(row):
-            start, end = max(self._offset - position, 0), min(self._end - position, length)
-            if start < end:
-                data = transaction.get(CHUNKS, number_key(identifier))
-                if data is None:
-                    raise Corrupt(f"a chunk of {self.stat.digest} is not in the index")
-                slices.append(_Slice(Chunk.decode(data), start, end))
-            position += length
+        for (identifier, length), start in zip(parts[first:], ends[first:], strict=False):
+            if start >= self._end:
+                break
+            data = transaction.get(CHUNKS, number_key(identifier))
+            if data is None:
+                raise Corrupt(f"a chunk of {self.stat.digest} is not in the index")
+            begin, end = max(self._offset - start, 0), min(self._end - start, length)
+            slices.append(_Slice(Chunk.decode(data), begin, end))
         if not slices:
             raise Corrupt(f"the recipe of {self.stat.digest} has a hole at {self._offset}")
         return slices
