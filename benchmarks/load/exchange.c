@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* A read whose bytes are hashed: a quarter of an L2 cache of today, so that they are still there. */
+/* A read whose bytes are hashed. Chosen: they are still in a second-level cache of today. */
 #define VERIFY_SIZE 262144
 
 static const char DIGEST_PREFIX[] = "sha256:";

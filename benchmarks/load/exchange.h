@@ -27,9 +27,9 @@ enum exchange_outcome { EXCHANGE_BLOCKED = 0, EXCHANGE_FINISHED = 1, EXCHANGE_FA
 struct question {
     const char *head; /* with the body, if that is small */
     size_t head_size, body_size;
-    bool has_body;     /* one from a file follows, which the exchange's `body` holds */
-    bool bodiless;     /* the answer has no body: HEAD */
-    bool head_only;    /* the exchange is done when the answer's head is there */
+    bool has_body;      /* one from a file follows, which the exchange's `body` holds */
+    bool bodiless;      /* the answer has no body: HEAD */
+    bool head_only;     /* the exchange is done when the answer's head is there */
     const char *digest; /* of the body of a 200 answer, or NULL */
 };
 

@@ -23,7 +23,7 @@
 
 enum held_state {
     HELD_UNOPENED,
-    HELD_OPENING, /* until it has what its kind has: an answer, an upload, or the head of an answer */
+    HELD_OPENING, /* until it has an answer, an upload, or the head of an answer */
     HELD_OPEN,
     HELD_LOST,
 };
@@ -284,7 +284,8 @@ static int make_head(struct hold *hold)
 {
     const struct options *options = hold->options;
     const bool upload = options->kind == HOLD_SLOW_UPLOAD;
-    const int size = snprintf(hold->head, sizeof(hold->head), "%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n",
+    const int size = snprintf(hold->head, sizeof(hold->head),
+                              "%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n",
                               upload ? "POST" : "GET", options->path, options->host,
                               upload ? "Content-Length: 0\r\n" : "");
 

@@ -50,6 +50,7 @@ static bool plan_fits(const struct plan *plan)
 int plan_open(struct plan *plan, int fd)
 {
     const struct plan_header *header;
+    uint64_t label_count;
     struct stat status;
     uint64_t size = sizeof(*header);
 
@@ -64,7 +65,8 @@ int plan_open(struct plan *plan, int fd)
     plan->steps = (const struct plan_step *)(plan->job_labels + header->job_label_count);
     plan->jobs = (const struct plan_job *)(plan->steps + header->step_count);
     plan->heap = (const char *)(plan->jobs + header->job_count);
-    size += ((uint64_t)header->step_label_count + header->job_label_count) * sizeof(struct plan_span);
+    label_count = (uint64_t)header->step_label_count + header->job_label_count;
+    size += label_count * sizeof(struct plan_span);
     size += (uint64_t)header->step_count * sizeof(struct plan_step);
     size += (uint64_t)header->job_count * sizeof(struct plan_job) + header->heap_size;
     return size == (uint64_t)status.st_size && plan_fits(plan) ? 0 : -1;

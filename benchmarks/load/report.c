@@ -12,12 +12,18 @@
 void message_add(struct messages *messages, const char *format, ...)
 {
     va_list arguments;
+    char *text;
 
     if (messages->count == MESSAGE_COUNT_MAX)
         return;
+    text = messages->texts[messages->count];
     va_start(arguments, format);
-    vsnprintf(messages->texts[messages->count++], MESSAGE_SIZE_MAX, format, arguments);
+    vsnprintf(text, MESSAGE_SIZE_MAX, format, arguments);
     va_end(arguments);
+    for (size_t i = 0; i < messages->count; i++)
+        if (strcmp(messages->texts[i], text) == 0)
+            return;
+    messages->count++;
 }
 
 uint64_t clock_now(void)

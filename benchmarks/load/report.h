@@ -17,7 +17,7 @@ struct messages {
     char texts[MESSAGE_COUNT_MAX][MESSAGE_SIZE_MAX];
 };
 
-/* Keeps one message, or drops it when there are enough. */
+/* Keeps a message, unless it is there or there are enough. */
 void message_add(struct messages *messages, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

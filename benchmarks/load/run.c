@@ -15,8 +15,8 @@
 
 /* Events of one turn. Chosen: more than the connections of most runs. */
 #define EVENT_COUNT_MAX 256
-/* Silent connections are looked for this often. */
-#define SWEEP_MILLISECONDS 1000
+/* Silent connections are looked for this often, or more often if they may be silent for less. */
+#define SWEEP_INTERVAL_MAX 1000000000ull
 /* What of the body of an unexpected answer goes into its message. */
 #define EXCERPT_SIZE_MAX 160
 
@@ -38,7 +38,7 @@ struct run {
     int poll;
     uint32_t alive, opening; /* connections that are not given up; that the start waits for */
     uint32_t job_next;
-    uint64_t turn_at, began_at, ended_at, deadline, cpu_began_at;
+    uint64_t turn_at, swept_at, sweep_interval, began_at, ended_at, deadline, cpu_began_at;
     uint64_t connects, verified;
     struct measure total, *steps, *jobs;
     struct messages messages;
@@ -268,6 +268,7 @@ static void connection_advance(struct run *run, struct connection *connection)
 /* Connections on which nothing moves any more. */
 static void sweep(struct run *run)
 {
+    run->swept_at = run->turn_at;
     for (uint32_t i = 0; i < run->options->connections; i++) {
         struct connection *connection = &run->connections[i];
 
@@ -287,7 +288,8 @@ static void sweep(struct run *run)
 static void turn(struct run *run)
 {
     struct epoll_event events[EVENT_COUNT_MAX];
-    const int count = epoll_wait(run->poll, events, EVENT_COUNT_MAX, SWEEP_MILLISECONDS);
+    const int milliseconds = (int)(run->sweep_interval / 1000000) + 1;
+    const int count = epoll_wait(run->poll, events, EVENT_COUNT_MAX, milliseconds);
 
     run->turn_at = clock_now();
     for (int i = 0; i < count; i++) {
@@ -301,24 +303,22 @@ static void turn(struct run *run)
 
 static void run_loop(struct run *run)
 {
-    uint64_t swept_at;
-
+    run->turn_at = run->swept_at = clock_now();
     for (uint32_t i = 0; i < run->options->connections; i++) {
-        run->connections[i].transport.fd = run->connections[i].exchange.body.file = -1;
-        connection_open(run, &run->connections[i]);
-        transport_watch(&run->connections[i].transport, run->poll, &run->connections[i]);
-        run->connections[i].moved_at = run->turn_at;
+        struct connection *connection = &run->connections[i];
+
+        connection->transport.fd = connection->exchange.body.file = -1;
+        connection->moved_at = run->turn_at;
+        connection_open(run, connection);
+        transport_watch(&connection->transport, run->poll, connection);
     }
-    swept_at = run->turn_at;
     while (run->alive > 0) {
         if (run->opening == 0 && !run->began_at)
             run_begin(run);
         else
             turn(run);
-        if (run->turn_at - swept_at >= SWEEP_MILLISECONDS * 1000000ull) {
-            swept_at = run->turn_at;
+        if (run->turn_at - run->swept_at >= run->sweep_interval)
             sweep(run);
-        }
     }
 }
 
@@ -358,7 +358,8 @@ int run_plan(const struct options *options)
 
     run.options = options;
     run.alive = run.opening = options->connections;
-    run.turn_at = clock_now();
+    run.sweep_interval =
+        options->timeout < SWEEP_INTERVAL_MAX ? options->timeout : SWEEP_INTERVAL_MAX;
     run.poll = epoll_create1(EPOLL_CLOEXEC);
     if (plan_open(&run.plan, STDIN_FILENO)) {
         fputs("load: standard input is no plan\n", stderr);

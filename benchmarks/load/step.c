@@ -68,7 +68,8 @@ static size_t write_head(struct step *step, const struct plan *plan)
     if (!patch || step->plan->framing != PLAN_CHUNKED)
         snprintf(framing, sizeof(framing), "Content-Length: %" PRIu64,
                  body ? step->plan->size : 0);
-    size = snprintf(step->head, sizeof(step->head), "%s %s%s HTTP/1.1\r\nHost: %.*s\r\n%s%s\r\n\r\n",
+    size = snprintf(step->head, sizeof(step->head),
+                    "%s %s%s HTTP/1.1\r\nHost: %.*s\r\n%s%s\r\n\r\n",
                     patch ? "PATCH" : "PUT", step->location, query, (int)host.size,
                     plan_bytes(plan, host),
                     body ? "Content-Type: application/octet-stream\r\n" : "", framing);
@@ -83,7 +84,8 @@ static bool begin_located(struct step *step, const struct plan *plan, struct exc
         step->stage == STEP_PATCH && blob->framing == PLAN_CHUNKED ? blob->chunk_size : 0;
     const struct question question = {.head = step->head,
                                       .head_size = write_head(step, plan),
-                                      .has_body = step->stage != STEP_CLOSE};
+                                      .has_body = step->stage != STEP_CLOSE &&
+                                                  (chunk_size > 0 || blob->size > 0)};
 
     if (question.head_size == 0) {
         exchange->failure = "location too long";

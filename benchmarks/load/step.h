@@ -33,7 +33,7 @@ void step_begin(struct step *step, const struct plan *plan, const struct plan_st
  * of the exchange says why if it is not the status. */
 enum step_stage step_continue(struct step *step, const struct plan *plan,
                               struct exchange *exchange);
-/* The upload that a 2xx answer told of, as a path; false if it did not, or at too great a length. */
+/* Keeps the path of the upload that an answer told of; false if it told of none, or too long. */
 bool step_locate(struct step *step, const struct answer *answer);
 
 #endif

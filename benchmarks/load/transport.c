@@ -192,6 +192,7 @@ ssize_t transport_discard(struct transport *transport, uint64_t size)
     const size_t count = size < DISCARD_SIZE_MAX ? (size_t)size : DISCARD_SIZE_MAX;
 
     if (transport->tls)
-        return transport_receive(transport, record, count < sizeof(record) ? count : sizeof(record));
+        return transport_receive(transport, record,
+                                 count < sizeof(record) ? count : sizeof(record));
     return received(transport, outcome_of(recv(transport->fd, NULL, count, MSG_TRUNC)));
 }
