@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -70,6 +71,19 @@ class Wire:
             interim.append(status)
         answer = Answer(status, tuple(headers))
         return Answer(status, answer.headers, self._read_body(answer, method), tuple(interim))
+
+    def read_answers(self, methods: Sequence[str] = ()) -> list[Answer]:
+        """All that come before the connection ends, cut or closed; to GET behind `methods`."""
+        answers: list[Answer] = []
+        try:
+            while self._held or self._receive_ahead():
+                number = len(answers)
+                answers.append(
+                    self.read_answer(methods[number] if number < len(methods) else "GET")
+                )
+        except ConnectionResetError:
+            assert not self._held, f"cut in the middle of {self._held[:200]!r}"
+        return answers
 
     def read_interim(self) -> int:
         """The status of a 1xx answer."""
@@ -138,6 +152,11 @@ class Wire:
         while piece := self._receive():
             data += piece
         return data
+
+    def _receive_ahead(self) -> bool:
+        """Whether anything more comes; it is kept."""
+        self._held += self._receive()
+        return self._held != b""
 
     def _receive_some(self) -> bytes:
         data = self._receive()
