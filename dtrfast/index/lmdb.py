@@ -3,10 +3,10 @@
 The only module that imports `lmdb`. A process opens a directory once. Transactions of LMDB belong
 to the thread that began them, so each is begun and ended inside one call here.
 
-Writes are committed in groups. The thread that gets the leader's lock runs what is queued, each
-change in a nested transaction so that one that fails aborts alone, and commits once for all; the
-others find their change done. A lone change runs without nesting. Sync flags are LMDB's defaults: a
-commit that returned is on disk.
+Writes are committed in groups. One thread leads: it runs what is queued, each change in a nested
+transaction so that one that fails aborts alone, and commits once for all. Then it hands over to
+whoever came first of those that queued up meanwhile, before it wakes those whose change is done. A
+lone change runs without nesting. Sync flags are LMDB's defaults: a commit that returned is on disk.
 """
 
 from __future__ import annotations
@@ -52,10 +52,14 @@ class LmdbEngine:
             self._environment = lmdb.open(
                 str(directory), map_size=MAP_SIZE, max_dbs=TABLES_MAX, max_readers=readers_max
             )
-            self._databases = {t: self._environment.open_db(t.name.encode()) for t in tables}
+            with self._environment.begin(write=True) as transaction:
+                self._databases = {
+                    t: self._environment.open_db(t.name.encode(), transaction) for t in tables
+                }
         _sync_directory(directory)
-        self._jobs: deque[_Job[Any]] = deque()
-        self._leader = threading.Lock()
+        self._lock = threading.Lock()
+        self._jobs: deque[_Job[Any]] = deque()  # whoever begins to lead has the first
+        self._is_led = False
 
     def read(self) -> AbstractContextManager[ReadTransaction]:
         """See `Engine.read`."""
@@ -70,10 +74,13 @@ class LmdbEngine:
     def write(self, change: Callable[[WriteTransaction], T]) -> T:
         """See `Engine.write`."""
         job = _Job(change)
-        self._jobs.append(job)
-        with self._leader:
-            while not job.done:
-                self._commit_group()
+        with self._lock:
+            self._jobs.append(job)
+            leads, self._is_led = not self._is_led, True
+        if not leads:
+            job.wait()
+        if not job.done:
+            self._lead()
         return job.outcome()
 
     def check_readers(self) -> int:
@@ -93,8 +100,22 @@ class LmdbEngine:
         """See `Engine.close`."""
         self._environment.close()
 
-    def _commit_group(self) -> None:
+    def _lead(self) -> None:
+        """Commit a group, then let the next one begin."""
         group: list[_Job[Any]] = []
+        try:
+            self._commit_group(group)
+        finally:
+            with self._lock:
+                self._is_led = bool(self._jobs)
+                if self._is_led:
+                    self._jobs[0].wake()
+            for job in group:
+                job.done = True
+                job.wake()
+
+    def _commit_group(self, group: list[_Job[Any]]) -> None:
+        """Run queued changes and commit them; `group` gets those that were taken."""
         try:
             with _translated():
                 self._run_group(group)
@@ -104,12 +125,8 @@ class LmdbEngine:
                 job.fail(error)
             if not isinstance(error, DtrfastError):
                 raise
-        finally:
-            for job in group:
-                job.done = True
 
     def _run_group(self, group: list[_Job[Any]]) -> None:
-        """Run queued changes and commit them together; `group` gets those that were taken."""
         group.append(self._jobs.popleft())  # first: a job must end, even if nothing can begin
         root = self._environment.begin(write=True)
         try:
@@ -146,13 +163,22 @@ class LmdbEngine:
 class _Job(Generic[T]):
     """A change that waits for a group, and what became of it."""
 
-    __slots__ = ("change", "done", "error", "result")
+    __slots__ = ("_turn", "change", "done", "error", "result")
 
     def __init__(self, change: Callable[[WriteTransaction], T]) -> None:
         self.change = change
         self.done = False
         self.error: BaseException | None = None
         self.result: T | None = None
+        self._turn = threading.Lock()
+        self._turn.acquire()
+
+    def wait(self) -> None:
+        """Until the change is done, or its thread is to lead."""
+        self._turn.acquire()
+
+    def wake(self) -> None:
+        self._turn.release()
 
     def run(self, transaction: _Transaction) -> None:
         try:

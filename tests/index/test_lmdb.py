@@ -65,6 +65,42 @@ def test_changes_that_wait_are_committed_together_and_fail_alone(engine: LmdbEng
     assert keys == [b"n%03d" % number for number in range(30) if number % 3]
 
 
+def test_the_lead_is_handed_over_and_who_is_done_goes_on(
+    engine: LmdbEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dtrfast.index.lmdb.GROUP_PUTS_MAX", 2)
+    gates = {name: (threading.Event(), threading.Event()) for name in (b"first", b"last")}
+
+    def put(key: bytes) -> bytes:
+        def change(transaction: WriteTransaction) -> bytes:
+            if key in gates:
+                entered, go = gates[key]
+                entered.set()
+                assert go.wait(10)
+            transaction.put(TAGS, key, b"")
+            return key
+
+        return engine.write(change)
+
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(put, b"first")
+        assert gates[b"first"][0].wait(10)
+        others = []
+        for key in (b"second", b"third", b"last"):
+            others.append(pool.submit(put, key))
+            while len(engine._jobs) < len(others):
+                threading.Event().wait(0.001)
+        gates[b"first"][1].set()
+        assert gates[b"last"][0].wait(10)
+        assert [first.result(10), *(other.result(10) for other in others[:2])] == [
+            b"first",
+            b"second",
+            b"third",
+        ]
+        gates[b"last"][1].set()
+        assert others[2].result(10) == b"last"
+
+
 def test_what_was_committed_is_there_when_opened_again(tmp_path: Path) -> None:
     first = LmdbEngine(tmp_path, TABLES)
     first.write(lambda t: t.put(TAGS, b"a", b"1"))
