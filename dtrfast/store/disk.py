@@ -106,9 +106,11 @@ def sync_directory(path: Path) -> None:
             os.close(descriptor)
 
 
-def truncate(descriptor: int, size: int) -> None:
+def cut_off(descriptor: int, size: int) -> None:
+    """Drop what lies behind `size`; a file that ends there is left alone, with its times."""
     with reported():
-        os.ftruncate(descriptor, size)
+        if os.fstat(descriptor).st_size > size:
+            os.ftruncate(descriptor, size)
 
 
 def remove(path: Path) -> None:

@@ -141,7 +141,8 @@ class LocalUpload:
 
     def save(self) -> None:
         if self._state_file.is_open and not self._failed and not self._closing:
-            self._save_state()
+            if self._offset != self._saved_offset:
+                self._save_state()
             if self._mode == "chunked":
                 self._pending.leave(self._saved.size)
 
@@ -171,7 +172,7 @@ class LocalUpload:
 
     def _sync(self) -> None:
         try:
-            disk.truncate(self._open_data(), self.data_size())
+            disk.cut_off(self._open_data(), self.data_size())
             disk.sync(self._open_data())
             disk.sync_directory(self._data_path().parent)
         except DtrfastError:
