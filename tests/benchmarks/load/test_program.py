@@ -28,7 +28,9 @@ def test_what_cannot_be_planned_is_refused() -> None:
 def test_a_broken_plan_is_refused(tmp_path: Path) -> None:
     plan = load._encode_plan([get()], "host")
     command = [str(load.build()), "run", "--address", "127.0.0.1", "--port", "1"]
-    for broken in (b"", plan[:-1], plan + b"x", b"X" + plan[1:], plan.replace(b"GET", b"GE")):
+    short_heap = bytearray(plan[:-1])
+    short_heap[24:28] = (int.from_bytes(plan[24:28], "little") - 1).to_bytes(4, "little")
+    for broken in (b"", plan[:-1], plan + b"x", b"X" + plan[1:], bytes(short_heap)):
         path = tmp_path / "plan"
         path.write_bytes(broken)
         with path.open("rb") as file:
@@ -59,12 +61,12 @@ def test_quantiles_are_right_to_two_percent(tmp_path: Path) -> None:
     measure.histogram_quantile.restype = ctypes.c_uint64
     measure.histogram_quantile.argtypes = [ctypes.c_void_p, ctypes.c_double]
     measure.histogram_add.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
-    histogram = ctypes.create_string_buffer(1 << 15)
     chance = random.Random(11)
-    values = sorted(int(10 ** chance.uniform(0, 18)) for _ in range(5000))
-    for value in values:
-        measure.histogram_add(histogram, value)
-    for share in (0.001, 0.1, 0.5, 0.9, 0.99, 1.0):
-        exact = values[max(0, round(share * len(values)) - 1)]
-        found = measure.histogram_quantile(histogram, share)
-        assert found == pytest.approx(exact, rel=0.02)
+    for _ in range(500):
+        histogram = ctypes.create_string_buffer(1 << 15)
+        values = sorted(int(10 ** chance.uniform(0, 18)) for _ in range(5))
+        for value in values:
+            measure.histogram_add(histogram, value)
+        for rank, value in enumerate(values, start=1):
+            found = measure.histogram_quantile(histogram, rank / 5)
+            assert found == pytest.approx(value, rel=0.017)

@@ -49,6 +49,9 @@ def test_everything_is_counted_under_its_labels(serve: Serve) -> None:
         pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" + response("200 OK", CONTENT), id="interim"),
         pytest.param(Reply(b"HTTP/1.0 200 OK\r\n\r\n" + CONTENT, close=True), id="until-close"),
         pytest.param(
+            Reply(response("200 OK", CONTENT).replace(b"1.1", b"1.0", 1), close=True), id="old"
+        ),
+        pytest.param(
             Reply(response("200 OK", CONTENT, "Connection: close"), close=True), id="last"
         ),
     ],
