@@ -55,7 +55,7 @@ from dtrfast.store.upload_state import new_file_id
 T = TypeVar("T")
 
 # Part of a store's name: a store that an older generator made is not taken for one of this.
-_VERSION = 1
+_VERSION = 2
 _IMAGES_IN_TRANSACTION = 5_000
 _REPOSITORIES_OF_A_BASE = 100
 # 65,536 bytes on average, as the chunker cuts.

@@ -35,6 +35,7 @@ UPLOADS_FINISHED = _local("uploads_finished")  # upload id → time + digest key
 META = _shared("meta")  # counters
 REPOSITORIES = _shared("repositories")  # name → repository record
 REPOSITORY_NAMES = _shared("repository_names")  # repository id → name
+CATALOG = _shared("catalog")  # name → empty: the repositories that hold something
 MANIFESTS = _shared("manifests")  # repository id + digest key → record and bytes
 TAGS = _shared("tags")  # repository id + tag → tag record
 MANIFEST_TAGS = _shared("manifest_tags")  # repository id + digest key + tag → empty

@@ -23,7 +23,7 @@ from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import keys, referrers, repositories, statistics, tags
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.writing import Author, Place
-from dtrfast.store import links
+from dtrfast.store import catalog, links
 from dtrfast.store.blobs import RepositoryId
 
 
@@ -182,6 +182,7 @@ def _store(transaction: WriteTransaction, place: Place, push: _Push) -> None:
     links.add_references(transaction, place.id, push.digest, _references(push.manifest))
     referrers.put(transaction, place.id, push.digest, push.manifest, len(push.body))
     if old is None:
+        catalog.enter(transaction, place.id)
         statistics.add(transaction, manifests=1, manifest_bytes=len(push.body))
     place.record(
         transaction,
@@ -210,5 +211,6 @@ def _delete(
     links.remove_references(transaction, repository, digest, references, author.now)
     referrers.remove(transaction, repository, digest, manifest)
     transaction.delete(MANIFESTS, keys.manifest_key(repository, digest))
+    catalog.leave_if_empty(transaction, repository)
     statistics.add(transaction, manifests=-1, manifest_bytes=-len(stored.body))
     place.record(transaction, "manifest.delete", {"digest": str(digest)})

@@ -6,20 +6,12 @@ Its number is never used again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 from dtrfast.errors import RepositoryUnknown
 from dtrfast.index import changes, counters
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
-from dtrfast.index.tables import (
-    LINKS,
-    MANIFESTS,
-    META,
-    REPOSITORIES,
-    REPOSITORY_NAMES,
-    number_key,
-)
+from dtrfast.index.tables import CATALOG, META, REPOSITORIES, REPOSITORY_NAMES, number_key
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import keys, statistics
 from dtrfast.registry.pages import Page, cut
@@ -50,21 +42,6 @@ def ensure(transaction: WriteTransaction, name: RepositoryName, author: Author) 
     return repository
 
 
-def holds_something(transaction: ReadTransaction, repository: RepositoryId) -> bool:
-    """Whether a manifest or a blob is in it: only then is it shown."""
-    prefix = number_key(repository)
-    return any(
-        True for table in (MANIFESTS, LINKS) for _ in transaction.scan(table, prefix, limit=1)
-    )
-
-
-def visible(transaction: ReadTransaction, *, after: bytes = b"") -> Iterator[str]:
-    """Names of repositories that hold something, in order."""
-    for key, value in transaction.scan(REPOSITORIES, after=after):
-        if holds_something(transaction, RepositoryId(decode_repository(value).id)):
-            yield key.decode()
-
-
 class Catalog:
     """The repositories of a registry, as a whole."""
 
@@ -74,7 +51,8 @@ class Catalog:
     def page(self, count: int, last: str = "") -> Page[str]:
         """Up to `count` names greater than `last`."""
         with self._engine.read() as transaction:
-            return cut(visible(transaction, after=keys.after_name(last)), count)
+            rows = transaction.scan(CATALOG, after=keys.after_name(last), limit=count + 1)
+            return cut((name.decode() for name, _ in rows), count)
 
     def find(self, name: RepositoryName) -> RepositoryId | None:
         with self._engine.read() as transaction:

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from dtrfast.index.engine import Engine, ReadTransaction
-from dtrfast.index.tables import REPOSITORIES
-from dtrfast.registry import repositories
-from dtrfast.registry.records import RepositoryRecord, decode_repository
-from dtrfast.store.blobs import RepositoryId
+from dtrfast.index.tables import CATALOG, REPOSITORIES
+from dtrfast.registry.records import decode_repository
 
 # A search reads names one after the other: 200,000 take about a quarter of a second.
 _NAMES_MAX = 200_000
@@ -33,15 +31,12 @@ class Search:
         """Up to `count` repositories with `term` in their name that hold something, in order."""
         wanted = term.strip().lower().encode("utf-8", "surrogatepass")
         with self._engine.read() as transaction:
-            rows = transaction.scan(REPOSITORIES, limit=_NAMES_MAX)
-            records = ((key, decode_repository(value)) for key, value in rows if wanted in key)
-            shown = (_match(k, r) for k, r in records if _is_visible(transaction, r))
-            return list(islice(shown, count))
+            rows = transaction.scan(CATALOG, limit=_NAMES_MAX)
+            found = islice((name for name, _ in rows if wanted in name), count)
+            return [_match(transaction, name) for name in found]
 
 
-def _match(key: bytes, record: RepositoryRecord) -> Match:
-    return Match(key.decode(), record.description)
-
-
-def _is_visible(transaction: ReadTransaction, record: RepositoryRecord) -> bool:
-    return repositories.holds_something(transaction, RepositoryId(record.id))
+def _match(transaction: ReadTransaction, name: bytes) -> Match:
+    record = transaction.get(REPOSITORIES, name)
+    description = "" if record is None else decode_repository(record).description
+    return Match(name.decode(), description)

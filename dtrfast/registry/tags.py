@@ -13,6 +13,7 @@ from dtrfast.registry import keys, repositories, statistics
 from dtrfast.registry.pages import Page, cut
 from dtrfast.registry.records import TagRecord
 from dtrfast.registry.writing import Author, Place
+from dtrfast.store import catalog
 from dtrfast.store.blobs import RepositoryId
 
 
@@ -72,7 +73,7 @@ class Tags:
         """Up to `count` tags greater than `last`. Raises `RepositoryUnknown`."""
         with self._engine.read() as transaction:
             repository = repositories.get(transaction, name)
-            if not repositories.holds_something(transaction, repository):
+            if not catalog.holds_something(transaction, repository):
                 raise RepositoryUnknown(f"there is no repository {name}")
             after = keys.after_tag(repository, last)
             rows = transaction.scan(TAGS, number_key(repository), after=after, limit=count + 1)

@@ -24,6 +24,7 @@ from dtrfast.index.tables import (
     number_of,
 )
 from dtrfast.oci.digests import Digest
+from dtrfast.store import catalog
 from dtrfast.store.blobs import RepositoryId
 
 _LINK = struct.Struct("<BBHIQQ")  # version, flags, two reserved fields, created, unreferenced since
@@ -66,6 +67,7 @@ def put(transaction: WriteTransaction, repository: RepositoryId, digest: Digest,
     _set(transaction, link_key(repository, digest), old, Link(created_at, now))
     if old is None:
         transaction.put(HOLDERS, digest.key() + number_key(repository), b"")
+        catalog.enter(transaction, repository)
     return old is None
 
 
@@ -82,7 +84,9 @@ def renew(
 def remove(transaction: WriteTransaction, repository: RepositoryId, digest: Digest) -> bool:
     """Unlink, whoever refers to the blob; False if there was no link."""
     transaction.delete(HOLDERS, digest.key() + number_key(repository))
-    return transaction.delete(LINKS, link_key(repository, digest))
+    was_there = transaction.delete(LINKS, link_key(repository, digest))
+    catalog.leave_if_empty(transaction, repository)
+    return was_there
 
 
 def holders(transaction: ReadTransaction, digest: Digest, limit: int) -> list[RepositoryId]:
