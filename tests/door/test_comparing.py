@@ -51,6 +51,12 @@ def test_the_time_and_the_order_of_headers_are_not_seen() -> None:
     assert compare(ANSWER, Answer(200, headers, b"body")) is None
 
 
+def test_the_order_of_allowed_methods_is_not_seen() -> None:
+    one, other, third = (Answer(405, (("allow", v),)) for v in ("GET, HEAD", "HEAD, GET", "GET"))
+    assert compare(one, other) is None
+    assert compare(one, third) is not None
+
+
 def test_each_server_has_ids_of_its_own_for_the_same_uploads() -> None:
     one = Answer(404, (("location", f"/v2/a/blobs/uploads/{ID}"),), ID.encode())
     other = Answer(404, (("location", f"/v2/a/blobs/uploads/{OTHER_ID}"),), OTHER_ID.encode())

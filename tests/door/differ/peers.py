@@ -23,11 +23,13 @@ class Peer:
         self.name = name
         self._address = address
         self._wire: Wire | None = None
+        self._space = ""
         self._uploads: list[str] = []
 
-    def begin(self) -> None:
-        """Forget the last example."""
+    def begin(self, space: str) -> None:
+        """Forget the last example: the next one has this space."""
         self.close()
+        self._space = space
         self._uploads.clear()
 
     def close(self) -> None:
@@ -35,30 +37,44 @@ class Peer:
             self._wire.__exit__()
             self._wire = None
 
-    def ask(self, asks: Sequence[Ask], space: str) -> list[Sight]:
+    def ask(self, asks: Sequence[Ask]) -> list[Sight]:
         """Send all in one piece; the answers up to one that closes the connection."""
-        if self._wire is None:
-            self._wire = Wire(self._address)
-        self._wire.send(b"".join(one.write(space, self._uploads) for one in asks))
-        sights = []
-        for one in asks:
-            answer = self._wire.read_answer(one.method)
-            sights.append(self._see(answer))
-            if answer.closes:
-                self._wire.read_end()
-                self.close()
-                break
+        self._send(b"".join(self._write(asks)))
+        sights: list[Sight] = []
+        while len(sights) < len(asks) and self._wire is not None:
+            sights.append(self._read(asks[len(sights)].method))
         return sights
 
-    def ask_one_by_one(self, asks: Sequence[Ask], space: str) -> list[Sight]:
-        return [sight for one in asks for sight in self.ask([one], space)]
+    def ask_one_by_one(self, asks: Sequence[Ask]) -> list[Sight]:
+        """All answers; the requests are those that `ask` would send."""
+        sights = []
+        for ask, data in zip(asks, self._write(asks), strict=True):
+            self._send(data)
+            sights.append(self._read(ask.method))
+        return sights
 
-    def ask_raw(self, sent: Mutation | Hostile, space: str) -> list[Sight]:
+    def ask_raw(self, sent: Mutation | Hostile) -> list[Sight]:
         """Send bytes that mean something or nothing, end, and read all that comes."""
         with Wire(self._address) as wire:
-            wire.send(sent.write(space, self._uploads))
+            wire.send(sent.write(self._space, self._uploads))
             wire.send_end()
             return [self._see(answer) for answer in wire.read_answers(sent.methods)]
+
+    def _write(self, asks: Sequence[Ask]) -> list[bytes]:
+        return [ask.write(self._space, self._uploads) for ask in asks]
+
+    def _send(self, data: bytes) -> None:
+        if self._wire is None:
+            self._wire = Wire(self._address)
+        self._wire.send(data)
+
+    def _read(self, method: str) -> Sight:
+        assert self._wire is not None
+        answer = self._wire.read_answer(method)
+        if answer.closes:
+            self._wire.read_end()
+            self.close()
+        return self._see(answer)
 
     def _see(self, answer: Answer) -> Sight:
         begun = begun_upload(answer)
