@@ -50,7 +50,14 @@ class LmdbEngine:
         """
         with _translated():
             self._environment = lmdb.open(
-                str(directory), map_size=MAP_SIZE, max_dbs=TABLES_MAX, max_readers=readers_max
+                str(directory),
+                map_size=MAP_SIZE,
+                max_dbs=TABLES_MAX,
+                max_readers=readers_max,
+                # Digests are random keys: what the kernel reads around a page is of no use. Of an
+                # index that is not in memory a look-up read 227 kB so, 10 kB without (measured on a
+                # gigabyte with Linux's usual read-ahead of 128 kB), and took twice as long.
+                readahead=False,
             )
             with self._environment.begin(write=True) as transaction:
                 self._databases = {

@@ -30,6 +30,15 @@ class TestLmdbEngine(EngineContract):
     pass
 
 
+def test_the_kernel_reads_only_the_pages_that_are_asked_for(
+    engine: LmdbEngine, tmp_path: Path
+) -> None:
+    """proc(5): the flag of a mapping that is advised to be read at random is rr."""
+    _, _, maps = Path("/proc/self/smaps").read_text().partition(str(tmp_path / "data.mdb"))
+    flags = next(line for line in maps.splitlines() if line.startswith("VmFlags:"))
+    assert "rr" in flags.split()
+
+
 def test_changes_that_wait_are_committed_together_and_fail_alone(engine: LmdbEngine) -> None:
     """While one change holds the writer's lock, others queue up: they form a group."""
     entered, go = threading.Event(), threading.Event()
