@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from dtrfast.index.engine import Engine
 from dtrfast.store.buffers import Buffers
 from dtrfast.store.chunk_files import ChunkFiles
-from dtrfast.store.hashing import HashThread
 from dtrfast.store.ids import Ids
 from dtrfast.store.layout import Layout
+from dtrfast.store.second_thread import SecondThread
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Context:
     store_id: uuid.UUID
     boot_id: str
     buffers: Buffers
-    hash_thread: HashThread
+    second_thread: SecondThread
     chunk_files: ChunkFiles
     chunk_ids: Ids
     numbers: Ids  # of contents and packs

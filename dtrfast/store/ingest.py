@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import msgspec
 import xxhash
 
 from dtrfast import _core
-from dtrfast.index.engine import Engine, ReadTransaction
+from dtrfast.index.engine import ReadTransaction
 from dtrfast.index.tables import CHUNK_HASHES, CHUNKS, number_of
 from dtrfast.store import codec, disk, packs
-from dtrfast.store.chunk_files import ChunkFiles
-from dtrfast.store.ids import Ids
+from dtrfast.store.context import Context
 from dtrfast.store.parts import PART_SIZE, Part
 from dtrfast.store.records import Chunk
 
@@ -32,6 +32,8 @@ _INCOMPRESSIBLE_RUN = 8
 _RECENT_MAX = 4096
 # Chunks of one hash that a new one is compared with; only who makes collisions sees more.
 _CANDIDATES_MAX = 8
+
+_Encoded: TypeAlias = tuple[int, bytes | memoryview]  # codec, and the stored bytes
 
 
 @dataclass(slots=True)
@@ -49,17 +51,11 @@ class Ingest:
     closes.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        files: ChunkFiles,
-        ids: Ids,
-        descriptors: tuple[int, int],
-        at: Position,
-    ) -> None:
-        self._engine = engine
-        self._files = files
-        self._ids = ids
+    def __init__(self, context: Context, descriptors: tuple[int, int], at: Position) -> None:
+        self._engine = context.engine
+        self._files = context.chunk_files
+        self._ids = context.chunk_ids
+        self._thread = context.second_thread
         self._pack, self._parts = descriptors
         self._chunker = _core.Chunker()
         self._recent: OrderedDict[bytes, Part] = OrderedDict()
@@ -136,31 +132,42 @@ class Ingest:
         identifier = self._ids.take(len(new))
         offset = size + packs.record_size(len(new))
         added: list[Part] = []
-        buffers: list[bytes | memoryview] = []
-        for position in new:
-            kind, stored = self._encoded(chunks[position])
+        encoded = self._encoded([chunks[position] for position in new])
+        for position, (kind, stored) in zip(new, encoded, strict=True):
             length = len(chunks[position])
             part = Part(identifier, hashes[position], length, True, kind, offset, len(stored))
             parts[position] = part
             added.append(part)
-            buffers.append(stored)
             identifier += 1
             offset += len(stored)
-        size += disk.write_at(self._pack, [packs.record_head(added), *buffers], size)
+        buffers = [packs.record_head(added), *(stored for _, stored in encoded)]
+        size += disk.write_at(self._pack, buffers, size)
         self._remember(added)
         return size
 
-    def _encoded(self, chunk: memoryview) -> tuple[int, bytes | memoryview]:
-        """The chunk as it is stored: a zstd frame where that pays."""
+    def _encoded(self, chunks: list[memoryview]) -> list[_Encoded]:
+        """The chunks as they are stored, by two threads where that pays."""
+        if self._incompressible >= _INCOMPRESSIBLE_RUN or not self._thread.is_free:
+            return [self._encode(chunk) for chunk in chunks]
+        half = len(chunks) // 2
+        beside = self._thread.begin(lambda: [_compressed(chunk) for chunk in chunks[half:]])
+        encoded = [_compressed(chunk) for chunk in chunks[:half]]
+        encoded += beside.wait()
+        for kind, _ in encoded:
+            self._count(kind)
+        return encoded
+
+    def _encode(self, chunk: memoryview) -> _Encoded:
+        """The chunk as it is stored. After many that did not compress few are tried."""
         if self._incompressible >= _INCOMPRESSIBLE_RUN and self._incompressible % 8:
-            self._incompressible += 1
-            return codec.RAW, chunk
-        frame = codec.compress(chunk)
-        if len(frame) * 100 <= len(chunk) * _COMPRESSED_PERCENT_MAX:
-            self._incompressible = 0
-            return codec.ZSTD, frame
-        self._incompressible += 1
-        return codec.RAW, chunk
+            encoded: _Encoded = (codec.RAW, chunk)
+        else:
+            encoded = _compressed(chunk)
+        self._count(encoded[0])
+        return encoded
+
+    def _count(self, kind: int) -> None:
+        self._incompressible = 0 if kind == codec.ZSTD else self._incompressible + 1
 
     def _write_parts(self, parts: list[Part | None], pack_size: int) -> None:
         """Append the parts; `at` moves only when all is written."""
@@ -173,6 +180,14 @@ class Ingest:
             self._recent[part.hash] = part
         while len(self._recent) > _RECENT_MAX:
             self._recent.popitem(last=False)
+
+
+def _compressed(chunk: memoryview) -> _Encoded:
+    """The chunk as a zstd frame where that pays."""
+    frame = codec.compress(chunk)
+    if len(frame) * 100 <= len(chunk) * _COMPRESSED_PERCENT_MAX:
+        return codec.ZSTD, frame
+    return codec.RAW, chunk
 
 
 def _firsts(

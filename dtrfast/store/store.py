@@ -18,10 +18,10 @@ from dtrfast.store.buffers import Buffers
 from dtrfast.store.change_log import ChangeLog
 from dtrfast.store.chunk_files import ChunkFiles
 from dtrfast.store.context import Context
-from dtrfast.store.hashing import HashThread
 from dtrfast.store.ids import Ids
 from dtrfast.store.layout import Layout
 from dtrfast.store.local import LocalBlobs
+from dtrfast.store.second_thread import SecondThread
 from dtrfast.store.statistics import StoreStatistics
 from dtrfast.store.sweep import Sweep
 from dtrfast.store.tasks import Task
@@ -74,7 +74,7 @@ class Store:
             store_id=store_id,
             boot_id=layouts.read_boot_id() if boot_id is None else boot_id,
             buffers=Buffers(),
-            hash_thread=HashThread(),
+            second_thread=SecondThread(),
             chunk_files=ChunkFiles(engine, layout),
             chunk_ids=Ids(engine, b"chunk_id"),
             numbers=Ids(engine, b"number"),
@@ -110,6 +110,6 @@ class Store:
 
     def close(self) -> None:
         """Release all files. No request may be running."""
-        self._context.hash_thread.close()
+        self._context.second_thread.close()
         self._context.chunk_files.close()
         self.engine.close()

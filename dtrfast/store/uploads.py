@@ -112,7 +112,7 @@ class LocalUpload:
 
     def append_from(self, fill: Callable[[memoryview], int]) -> int:
         begin = self._offset
-        with self._context.hash_thread.transfer():
+        with self._context.second_thread.transfer():
             try:
                 while count := fill(self._pending.room()):
                     self._take(count)
@@ -273,9 +273,7 @@ class LocalUpload:
         if self._ingest is None:
             context = self._context
             descriptors = (self._open_data(), self._open_parts())
-            self._ingest = Ingest(
-                context.engine, context.chunk_files, context.chunk_ids, descriptors, self._position
-            )
+            self._ingest = Ingest(context, descriptors, self._position)
         return self._ingest
 
     # ---- digests ------------------------------------------------------------------------------
@@ -324,7 +322,7 @@ class LocalUpload:
         self._created_at = state.created_at
         self._mode = state.mode
         self._offset = self._saved_offset = state.offset
-        self._hashing = Hashing(self._context.hash_thread, state.sha256, state.sha512)
+        self._hashing = Hashing(self._context.second_thread, state.sha256, state.sha512)
         self._pending.leave(0)
         self._pending = Pending(self._context.buffers, state.head, saved=state.tail_size)
         self._unhashed = self._scanned = 0
