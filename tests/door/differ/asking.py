@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from tests.door.corpus import bodies, framing, lines
 from tests.door.corpus.case import UPLOAD as CASE_UPLOAD
+from tests.door.corpus.case import Case
 from tests.door.differ.content import BODIES
 from tests.door.wire import chunked, request
 
@@ -72,12 +73,14 @@ class Mutation:
         return data
 
 
-_CASES = [
-    *lines.cases(),
-    *(case for carrier in framing.CARRIERS for case in framing.cases(carrier)),
-    *(case for carrier in framing.CARRIERS for case in bodies.cases(carrier)),
+_CASES: list[list[Case]] = [
+    [*lines.cases()],
+    [case for carrier in framing.CARRIERS for case in framing.cases(carrier)],
+    [case for carrier in framing.CARRIERS for case in bodies.cases(carrier)],
 ]
-CASES = {case.name: case for case in _CASES}
+CASES = {case.name: case for cases in _CASES for case in cases}
+# Their names, by what is wrong with them.
+KINDS = [[case.name for case in cases] for cases in _CASES]
 
 
 @dataclass(frozen=True, slots=True)
