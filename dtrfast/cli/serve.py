@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -73,7 +74,7 @@ def _check_store(config: Config) -> None:
     Store.open(config.store.data, config.store, readers_max=readers_max(config)).close()
 
 
-def _announce(config: Config, listening: socket.socket) -> None:
+def _announce(config: Config, listening: Sequence[socket.socket]) -> None:
     log.info(
         "listening on %s, data in %s, %d workers",
         listener.url_of(listening, config.server),

@@ -1,9 +1,10 @@
 """Starts the workers and the housekeeper, restarts what dies, and stops all of them.
 
 It is one thread that waits for signals with all of them blocked, so there are no handlers and no
-races. Children are spawned, never forked: they share the listening socket and the lock of the data
-directory, and nothing else. Hypercorn's own runner is not used because it ends the whole server
-when one worker is killed.
+races. Children are spawned, never forked: they share the lock of the data directory, and nothing
+else. Each worker has a listening socket of its own, which is kept open here: what waits there when
+a worker dies is taken by its successor. Hypercorn's own runner is not used because it ends the
+whole server when one worker is killed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -36,6 +38,8 @@ _RESTART_DELAY_MAX_SECONDS = 5.0
 # What a worker may need, beyond the time it gives transfers, to save uploads and close the store.
 _STOP_MARGIN_SECONDS = 10.0
 _OTHER_READERS = 64
+# Ten thousand connections, of which a thousand are in a transfer with a duplicate and five files.
+_DESCRIPTORS_WANTED = 16_384
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP}
 
@@ -46,6 +50,7 @@ class _Child:
 
     name: str
     module: str
+    sockets: tuple[int, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_at: float = 0.0
@@ -110,21 +115,29 @@ class Supervisor:
     """Call `run` once, in the main thread. `app` names what makes the application of a worker."""
 
     def __init__(
-        self, config: Config, listening: socket.socket, lock_descriptor: int, *, app: str = APP
+        self,
+        config: Config,
+        listening: Sequence[socket.socket],
+        lock_descriptor: int,
+        *,
+        app: str = APP,
     ) -> None:
+        """Takes over `listening`, one socket for each worker, and the lock."""
         self._config = config
         self._listening = listening
         self._lock = lock_descriptor
         self._app = app
+        # The housekeeper has no socket: it would keep it open after its worker.
         self._children = [
-            _Child(f"worker-{number}", "dtrfast.server.worker")
-            for number in range(worker_count(config))
+            _Child(f"worker-{number}", "dtrfast.server.worker", (mine.fileno(),))
+            for number, mine in enumerate(listening)
         ]
         self._children.append(_Child("housekeeper", "dtrfast.jobs"))
         self._exit_status = 0
 
     def run(self) -> int:
         """Serve until a signal asks for an end. Returns the exit status."""
+        _raise_descriptor_limit()
         previous = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             self._start()
@@ -140,15 +153,13 @@ class Supervisor:
             self._spawn(child)
 
     def _spawn(self, child: _Child) -> None:
-        # The housekeeper does not get the socket: it would keep it open after the last worker.
-        sockets = () if child is self._children[-1] else (self._listening.fileno(),)
         start = lifeline.Start(
             name=child.name,
             config=msgspec.Raw(self._config.encode()),
-            sockets=sockets,
+            sockets=child.sockets,
             app=self._app,
         )
-        child.spawn(start, (*sockets, self._lock))
+        child.spawn(start, (*child.sockets, self._lock))
 
     def _supervise(self) -> None:
         """Until a signal to stop comes, or a child says that it cannot start."""
@@ -181,7 +192,8 @@ class Supervisor:
 
         A second signal cuts the wait short.
         """
-        self._listening.close()
+        for listening in self._listening:
+            listening.close()
         limit = self._config.server.graceful_stop_seconds + _STOP_MARGIN_SECONDS
         deadline = time.monotonic() + limit
         *workers, housekeeper = self._children
@@ -212,6 +224,19 @@ class Supervisor:
                 child.reap()
 
 
+def _raise_descriptor_limit() -> None:
+    """For the children, which inherit it: shells give 1024, which guards programs that select."""
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    if limit != resource.RLIM_INFINITY and limit < _DESCRIPTORS_WANTED:
+        log.warning(
+            "a worker may open %d files and connections: raise the hard limit (`ulimit -Hn`,"
+            " LimitNOFILE= of systemd) to %d where thousands of clients connect",
+            limit,
+            _DESCRIPTORS_WANTED,
+        )
+
+
 def _wait_signal(seconds: float | None) -> int | None:
     """The next signal of ours, or None when `seconds` have passed first."""
     if seconds is None:
@@ -226,11 +251,11 @@ def _how_it_ended(status: int) -> str:
     return f"ended with status {status}"
 
 
-def open_listening(config: Config) -> tuple[int, socket.socket]:
+def open_listening(config: Config) -> tuple[int, list[socket.socket]]:
     """Take the data directory's lock, then the address. Raises StartRefused."""
     descriptor = lock.take_server(config.store.data)
     try:
-        return descriptor, listener.listen(config.server)
+        return descriptor, listener.listen(config.server, worker_count(config))
     except BaseException:
         os.close(descriptor)
         raise

@@ -65,6 +65,22 @@ def test_serving_the_network_without_authentication_is_warned_of(start: Start) -
     assert process.wait(20) == 0
 
 
+def test_too_few_descriptors_are_warned_of(tmp_path: Path) -> None:
+    command = 'ulimit -n 2000 && exec "$0" -m dtrfast serve --bind 127.0.0.1:0 --workers 1'
+    process = subprocess.Popen(
+        ["sh", "-c", command, sys.executable],
+        env={**os.environ, "DTRFAST_STORE_DATA": str(tmp_path / "data")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_for_line(process, "WARNING .*may open 2000 files .* raise the hard limit")
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
