@@ -1,7 +1,11 @@
 """HTTP/1.1 framing: request heads and chunked bodies (RFC 9112), strictly."""
 
 from cpython.buffer cimport PyBUF_WRITABLE
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_Next
+from cpython.ref cimport PyObject
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from libc.string cimport memcpy
 
 from chunked cimport (
     DTR_CHUNKED_FINISHED,
@@ -148,6 +152,51 @@ def parse_head(data, *, Py_ssize_t size_max=131072):
     if size == size_max:
         raise OverflowError(f"request head larger than {size_max} bytes")
     return None
+
+
+cdef char *copy_bytes(char *into, bytes data):
+    memcpy(into, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+    return into + PyBytes_GET_SIZE(data)
+
+
+cdef char *copy_text(char *into, object text, const char *end) except NULL:
+    """The text and `end`, which has two bytes."""
+    cdef Py_ssize_t size
+    cdef const char *data = PyUnicode_AsUTF8AndSize(text, &size)
+    memcpy(into, data, size)
+    memcpy(into + size, end, 2)
+    return into + size + 2
+
+
+cdef Py_ssize_t text_size(object text) except -1:
+    cdef Py_ssize_t size
+    PyUnicode_AsUTF8AndSize(text, &size)
+    return size
+
+
+def encode_answer(bytes status_line, dict headers, bytes lines, bytes body):
+    """A whole answer as it goes out: the status line, `headers`, more header `lines`, the body.
+
+    `status_line` and `lines` have their line ends; the empty line behind the head comes from here.
+    Nothing is checked: headers are the caller's own, never a client's words.
+    """
+    cdef Py_ssize_t position = 0
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(status_line) + PyBytes_GET_SIZE(lines)
+    cdef PyObject *name
+    cdef PyObject *value
+    while PyDict_Next(headers, &position, &name, &value):
+        size += text_size(<object>name) + text_size(<object>value) + 4
+    size += 2 + PyBytes_GET_SIZE(body)
+    cdef bytes answer = PyBytes_FromStringAndSize(NULL, size)
+    cdef char *into = copy_bytes(PyBytes_AS_STRING(answer), status_line)
+    position = 0
+    while PyDict_Next(headers, &position, &name, &value):
+        into = copy_text(into, <object>name, b": ")
+        into = copy_text(into, <object>value, b"\r\n")
+    into = copy_bytes(into, lines)
+    memcpy(into, b"\r\n", 2)
+    copy_bytes(into + 2, body)
+    return answer
 
 
 @cython.final

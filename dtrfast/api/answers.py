@@ -18,7 +18,7 @@ class Answer(NamedTuple):
     """A whole answer. `headers` have lower-case names and, where it matters, content-length."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: dict[str, str]
     body: bytes = b""
 
     def response(self) -> Response:

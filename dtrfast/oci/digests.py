@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
+
+import msgspec
 
 from dtrfast.errors import Corrupt, DigestInvalid
 from dtrfast.oci.names import Tag
@@ -37,8 +38,7 @@ _ALGORITHMS_SHOWN = " or ".join(ALGORITHMS)
 _SHOWN_LENGTH_MAX = 140
 
 
-@dataclass(frozen=True, slots=True)
-class Digest:
+class Digest(msgspec.Struct, frozen=True, gc=False):
     """An algorithm and what it made of the content."""
 
     algorithm: Algorithm

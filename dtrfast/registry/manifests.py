@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
+
 from dtrfast.errors import (
     DigestInvalid,
     ManifestBlobUnknown,
@@ -27,8 +29,7 @@ from dtrfast.store import catalog, links
 from dtrfast.store.blobs import RepositoryId
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True, gc=False):
     """A manifest, and the digest that the caller knows it by."""
 
     digest: Digest

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import NewType, Protocol, Self
 
+import msgspec
+
 from dtrfast.oci.digests import Digest
 
 RepositoryId = NewType("RepositoryId", int)
@@ -23,16 +25,14 @@ RepositoryId = NewType("RepositoryId", int)
 FILL_SIZE_MIN = 262144
 
 
-@dataclass(frozen=True, slots=True)
-class BlobStat:
+class BlobStat(msgspec.Struct, frozen=True, gc=False):
     """A blob in a repository. `size` is its bytes as pushed, not what it takes on disk."""
 
     digest: Digest
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Peek:
+class Peek(msgspec.Struct, frozen=True, gc=False):
     """What the index alone knows of a blob. `body` is its bytes if they lie there, else None."""
 
     stat: BlobStat

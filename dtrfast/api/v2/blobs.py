@@ -51,7 +51,8 @@ def answer_stat(stat: BlobStat, if_none_match: str | None, body: bytes = b"") ->
     if is_known(if_none_match, stat.digest):
         del headers["content-type"]
         return Answer(304, headers)
-    return Answer(200, {**headers, "content-length": str(stat.size)}, body)
+    headers["content-length"] = str(stat.size)
+    return Answer(200, headers, body)
 
 
 async def delete(call: Call) -> ASGIApp:
@@ -124,10 +125,11 @@ def _open(call: Call, name: RepositoryName, digest: Digest, wanted: str | None) 
 
 
 def _headers(digest: Digest) -> dict[str, str]:
+    text = str(digest)
     return {
         "content-type": OCTET_STREAM,
-        "docker-content-digest": str(digest),
-        "etag": entity_tag(digest),
+        "docker-content-digest": text,
+        "etag": entity_tag(text),
         "cache-control": CACHE_FOREVER,
         "accept-ranges": "bytes",
     }

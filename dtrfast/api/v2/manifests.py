@@ -32,9 +32,10 @@ async def get(call: Call) -> ASGIApp:
 
 def answer_found(found: Found, reference: Reference, if_none_match: str | None) -> Answer:
     """The answer to a GET; to a HEAD as well, but for the body."""
+    digest = str(found.digest)
     headers = {
-        "docker-content-digest": str(found.digest),
-        "etag": entity_tag(found.digest),
+        "docker-content-digest": digest,
+        "etag": entity_tag(digest),
         "cache-control": CACHE_FOREVER if isinstance(reference, Digest) else "no-cache",
     }
     if is_known(if_none_match, found.digest):

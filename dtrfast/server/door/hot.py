@@ -28,8 +28,8 @@ from dtrfast.server.door import wire
 # entry takes under a kilobyte.
 _TARGETS_MAX = 8192
 _PREFIX = b"/v2/"
-_COMMON = tuple((name.encode(), value.encode()) for name, value in COMMON_HEADERS.items())
-_CLOSE = (b"connection", b"close")
+_COMMON_LINES = "".join(f"{name}: {value}\r\n" for name, value in COMMON_HEADERS.items()).encode()
+_CLOSE_LINE = b"connection: close\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +96,11 @@ class Hot:
         return blobs.answer_stat(peek.stat, _if_none_match(head), peek.body)
 
     def _encode(self, head: _core.Head, answer: Answer) -> bytes:
-        headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
-        headers += _COMMON
+        lines = self._dates.line() + _COMMON_LINES
         if must_close(head):
-            headers.append(_CLOSE)
-        data = wire.response_head(answer.status, headers, self._dates.line())
-        return data + answer.body if wire.has_body(head.method, answer.status) else data
+            lines += _CLOSE_LINE
+        body = answer.body if wire.has_body(head.method, answer.status) else b""
+        return _core.encode_answer(wire.status_line(answer.status), answer.headers, lines, body)
 
 
 def must_close(head: _core.Head) -> bool:

@@ -34,7 +34,7 @@ class Dates:
 def response_head(status: int, headers: Headers, date_line: bytes) -> bytes:
     """The head with its empty line. `headers` are valid: nothing is checked here."""
     lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-    return b"%b%b%b\r\n" % (_status_line(status), lines, date_line)
+    return b"%b%b%b\r\n" % (status_line(status), lines, date_line)
 
 
 def chunk(data: bytes) -> bytes:
@@ -50,6 +50,6 @@ def has_body(method: str, status: int) -> bool:
     return method != "HEAD" and status >= 200 and status not in (204, 304)
 
 
-def _status_line(status: int) -> bytes:
+def status_line(status: int) -> bytes:
     known = _STATUS_LINES.get(status)
     return b"HTTP/1.1 %d \r\n" % status if known is None else known
