@@ -105,10 +105,10 @@ def worker_count(config: Config) -> int:
 
 
 def readers_max(config: Config) -> int:
-    """Read transactions that may be open at a time: each thread of each worker may have one, and
-    some are for the housekeeper and for commands that run beside the server.
+    """Read transactions that may be open at a time: each thread of each worker may have one, its
+    event loop's too, and some are for the housekeeper and for commands beside the server.
     """
-    return worker_count(config) * config.server.threads_per_worker + _OTHER_READERS
+    return worker_count(config) * (config.server.threads_per_worker + 1) + _OTHER_READERS
 
 
 class Supervisor:
