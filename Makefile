@@ -9,7 +9,7 @@ ARGS ?=
 PYTHON := $(BIN)/python
 SOURCES := pyproject.toml setup.py $(wildcard ext/*)
 
-.PHONY: build serve dev check fix test test-clients clean
+.PHONY: build serve dev check fix test test-clients bench clean
 
 build: $(VENV)/.dtrfast-built
 
@@ -38,6 +38,10 @@ test-clients: dev
 	sh tests/install.sh
 	sh tests/clients/install_go.sh
 	$(BIN)/python -m pytest -m client $(ARGS)
+
+# The quick set beside every peer that is on this machine. More: make bench ARGS='--only push'
+bench: dev
+	$(BIN)/python -m benchmarks --quick --against all $(ARGS)
 
 clean:
 	rm -rf build dist *.egg-info dtrfast/_core*.so

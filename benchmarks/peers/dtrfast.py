@@ -1,0 +1,38 @@
+"""This checkout, run as `dtrfast serve` runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import dtrfast
+from benchmarks.peers.peer import REGISTRY, Program, Start
+
+
+class Dtrfast(Program):
+    """The subject of every run. `lanes` switches the short ways off, to see what they give."""
+
+    def __init__(self, *, lanes: bool = True) -> None:
+        super().__init__("dtrfast", Path(sys.executable), REGISTRY)
+        self._lanes = lanes
+
+    def version(self) -> str:
+        return f"dtrfast {dtrfast.__version__}" + ("" if self._lanes else ", lanes off")
+
+    def command(self, start: Start, port: int) -> Sequence[str]:
+        command = [str(self.program), "-m", "dtrfast", "serve", "--data", str(start.data)]
+        command += ["--bind", f"127.0.0.1:{port}", "--workers", str(start.workers)]
+        if start.certificate:
+            command += ["--tls-cert", str(start.certificate.chain)]
+            command += ["--tls-key", str(start.certificate.key)]
+        return command
+
+    def environment(self) -> dict[str, str]:
+        variables = {
+            "DTRFAST_LOG_ACCESS": "false",
+            "DTRFAST_LOG_LEVEL": "error",
+            # Idle connections are held for as long as a measurement takes.
+            "DTRFAST_SERVER_GRACEFUL_STOP_SECONDS": "0",
+        }
+        return variables if self._lanes else variables | {"DTRFAST_SERVER_LANES": "false"}

@@ -1,0 +1,66 @@
+"""How measured values are written, with their units, in the terminal and in the report."""
+
+from __future__ import annotations
+
+from benchmarks.results import Spread, Unit
+
+_RATES = {Unit.REQUESTS: (1.0, "/s"), Unit.BYTES: (1e6, " MB/s"), Unit.IMAGES: (1.0, " images/s")}
+_LEVELS = {Unit.SECONDS: (1.0, " s"), Unit.MEMORY: (1e6, " MB"), Unit.DISK: (1e6, " MB")}
+_COSTS = {Unit.REQUESTS: "s/1,000", Unit.BYTES: "s/GB", Unit.IMAGES: "s/image"}
+MISSING = "–"
+
+
+def value(unit: Unit, spread: Spread | None) -> str:
+    """A headline, such as 21,300/s or 412 MB/s."""
+    if spread is None:
+        return MISSING
+    scale, suffix = (_RATES | _LEVELS)[unit]
+    return number(spread.middle / scale) + suffix
+
+
+def cost(unit: Unit, spread: Spread | None) -> str:
+    """CPU-seconds for the unit's scale of work."""
+    return MISSING if spread is None else f"{number(spread.middle)} {_COSTS[unit]}"
+
+
+def ratio(spread: Spread | None) -> str:
+    """A quotient and its extremes over the turns."""
+    if spread is None:
+        return MISSING
+    if spread.low == spread.high:
+        return f"{number(spread.middle)} ×"
+    return f"{number(spread.middle)} × ({number(spread.low)}–{number(spread.high)})"
+
+
+def milliseconds(*spreads: Spread | None) -> str:
+    """Latencies, such as 0.31/0.52/1.24 ms."""
+    if all(spread is None for spread in spreads):
+        return MISSING
+    texts = [MISSING if spread is None else number(spread.middle * 1e3) for spread in spreads]
+    return "/".join(texts) + " ms"
+
+
+def megabytes(spread: Spread | None) -> str:
+    """A size in memory or on disk."""
+    return MISSING if spread is None else f"{number(spread.middle / 1e6)} MB"
+
+
+def figure(name: str, spread: Spread) -> str:
+    """A finding of one workload: its name ends with its unit."""
+    words = name.replace("_", " ")
+    if name.endswith("_bytes"):
+        return f"{words.removesuffix(' bytes')} {megabytes(spread)}"
+    if name.endswith("_p99"):
+        return f"{words} {milliseconds(spread)}"
+    return f"{words} {number(spread.middle)}"
+
+
+def number(number: float) -> str:
+    """Three significant digits, and no more digits than that below 1,000."""
+    if number == 0:
+        return "0"
+    if abs(number) >= 1000:
+        return f"{number:,.0f}"
+    if abs(number) >= 100:
+        return f"{number:.0f}"
+    return f"{number:.3g}"

@@ -1,0 +1,102 @@
+"""The table in the terminal: a line for each server in each row, and the targets below it."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks.report import numbers
+from benchmarks.results import Report, Row, metric, ratio
+from benchmarks.targets import SUBJECT, Verdict, verdicts
+
+# The rest says the same again with other names.
+_MESSAGES_MAX = 2
+_COLUMNS = ("case", "server", "value", "p50 / p90 / p99", "server's CPU", "peak", "ratio", "CPU ×")
+
+
+def render(report: Report) -> RenderableType:
+    """The whole report."""
+    machine = report.machine
+    head = Text(
+        f"{machine.cores} × {machine.processor}, Linux {machine.kernel}, Python {machine.python},"
+        f" {machine.memory_file_system} and {machine.disk_file_system}, {report.began}\n"
+        + ", ".join(report.servers.values()),
+        style="dim",
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in _COLUMNS:
+        left = name in ("case", "server")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
+    for row in report.rows:
+        _add(table, row)
+    return Group(head, table, *_complaints(report), _targets(report))
+
+
+def _add(table: Table, row: Row) -> None:
+    for server, outcome in row.outcomes.items():
+        mine = server == SUBJECT
+        cells = [
+            Text(row.name if mine or server == next(iter(row.outcomes)) else ""),
+            Text(server, style="bold" if mine else ""),
+            *(Text(text) for text in measured(row, server)),
+        ]
+        if not outcome.is_valid:
+            cells[2] = Text("errors" if outcome.errors else "skipped", style="red")
+        table.add_row(*cells)
+
+
+def measured(row: Row, server: str) -> list[str]:
+    """A server's cells of a row; ratios are the subject's to it."""
+    peer = server != SUBJECT
+    return [
+        numbers.value(row.unit, metric(row, server, "value")),
+        numbers.milliseconds(*(metric(row, server, name) for name in ("p50", "p90", "p99"))),
+        numbers.cost(row.unit, metric(row, server, "cost")),
+        numbers.megabytes(metric(row, server, "resident_peak")),
+        numbers.ratio(ratio(row, SUBJECT, server, "value")) if peer else "",
+        numbers.ratio(ratio(row, SUBJECT, server, "cost")) if peer else "",
+    ]
+
+
+def figures(row: Row, server: str) -> list[str]:
+    """A server's further findings in a row, written out."""
+    samples = row.outcomes[server].samples
+    names = samples[0].figures if samples else {}
+    found = [(name, metric(row, server, name)) for name in names]
+    return [numbers.figure(name, spread) for name, spread in found if spread is not None]
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """A target beside what was measured."""
+    if verdict.target.peer:
+        measured = f"{numbers.number(verdict.measured)} ×"
+    else:
+        measured = numbers.number(verdict.measured)
+    return f"{verdict.target}: {measured}, {'reached' if verdict.is_reached else 'NOT reached'}"
+
+
+def _complaints(report: Report) -> list[Text]:
+    """What went wrong, and what a row says beside its columns."""
+    texts = []
+    for row in report.rows:
+        for server, outcome in row.outcomes.items():
+            where = f"{row.name} on {server}"
+            if outcome.skipped:
+                texts.append(Text(f"{where}: skipped: {outcome.skipped}", style="red"))
+            if outcome.errors:
+                told = dict.fromkeys(m.strip() for s in outcome.samples for m in s.messages)
+                said = "; ".join(list(told)[:_MESSAGES_MAX])
+                texts.append(Text(f"{where}: {outcome.errors} errors: {said}", style="red"))
+            if found := figures(row, server):
+                texts.append(Text(f"{where}: {', '.join(found)}"))
+    return texts
+
+
+def _targets(report: Report) -> Text:
+    text = Text()
+    for row in report.rows:
+        for verdict in verdicts(row):
+            style = "green" if verdict.is_reached else "bold red"
+            text.append(f"{row.name} {verdict_text(verdict)}\n", style)
+    return text

@@ -1,0 +1,190 @@
+"""What a run of the benchmarks found, as it is kept and compared: records, and their arithmetic.
+
+A row is one case of a workload; it has an outcome for each server, and that a sample for each turn.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import msgspec
+
+# Of the report's layout; another one is not compared with.
+VERSION = 1
+
+
+class Unit(StrEnum):
+    """What a case counts. The first three are work, done at a rate; the others are levels."""
+
+    REQUESTS = "requests"
+    BYTES = "bytes"
+    IMAGES = "images"
+    SECONDS = "seconds"
+    MEMORY = "memory"
+    DISK = "disk"
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether more is better; of a level, less is."""
+        return self in (Unit.REQUESTS, Unit.BYTES, Unit.IMAGES)
+
+    @property
+    def cost_scale(self) -> float:
+        """The amount of work that costs are given for: 1,000 requests, 1 GB, 1 image."""
+        return {Unit.REQUESTS: 1e3, Unit.BYTES: 1e9}.get(self, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One turn of one server. `work` is in the case's unit, or is the level that was measured.
+
+    What is unknown of a server that somebody else started is None. `figures` are further findings
+    of this workload by name; names say their unit.
+    """
+
+    work: float
+    seconds: float
+    p50: float | None = None
+    p90: float | None = None
+    p99: float | None = None
+    errors: int = 0
+    messages: tuple[str, ...] = ()
+    cpu_seconds: float | None = None
+    client_cpu_seconds: float = 0.0
+    resident_peak: int | None = None
+    anonymous_peak: int | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A server's samples, or why there are none."""
+
+    samples: tuple[Sample, ...] = ()
+    skipped: str = ""
+
+    @property
+    def errors(self) -> int:
+        return sum(sample.errors for sample in self.samples)
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether its figures mean anything: a server that makes errors has none."""
+        return bool(self.samples) and not self.errors
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A case and what came of it; the subject is the first outcome."""
+
+    name: str
+    about: str
+    unit: Unit
+    outcomes: dict[str, Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where it ran."""
+
+    processor: str
+    cores: int
+    memory_bytes: int
+    kernel: str
+    system: str
+    python: str
+    memory_file_system: str
+    disk_file_system: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A whole run."""
+
+    version: int
+    began: str
+    commit: str
+    machine: Machine
+    servers: dict[str, str]
+    conditions: dict[str, str]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The middle of several measurements, and their extremes."""
+
+    middle: float
+    low: float
+    high: float
+
+    @property
+    def width(self) -> float:
+        """How far the extremes lie apart, as a part of the middle: the noise."""
+        return (self.high - self.low) / self.middle if self.middle else 0.0
+
+
+def spread_of(values: Sequence[float]) -> Spread:
+    """The median of at least one value, and the extremes."""
+    return Spread(statistics.median(values), min(values), max(values))
+
+
+def value_of(unit: Unit, sample: Sample) -> float:
+    """A turn's headline: work a second, or the level."""
+    return sample.work / sample.seconds if unit.is_rate else sample.work
+
+
+def cost_of(unit: Unit, sample: Sample) -> float | None:
+    """The server's CPU-seconds for the unit's scale of work; levels have no such cost."""
+    if not unit.is_rate or sample.cpu_seconds is None or not sample.work:
+        return None
+    return sample.cpu_seconds * unit.cost_scale / sample.work
+
+
+def metric_of(name: str, unit: Unit, sample: Sample) -> float | None:
+    """A turn's `value`, `cost`, `p99`, `resident_peak` and so on, or a figure of its workload."""
+    if name == "value":
+        return value_of(unit, sample)
+    if name == "cost":
+        return cost_of(unit, sample)
+    if name in sample.figures:
+        return sample.figures[name]
+    found: float | None = getattr(sample, name, None)
+    return found
+
+
+def metric(row: Row, server: str, name: str) -> Spread | None:
+    """A server's metric over its turns; None if it has none that is valid."""
+    values = _values(row, server, name)
+    return spread_of(values) if values else None
+
+
+def ratio(row: Row, server: str, other: str, name: str) -> Spread | None:
+    """A server's metric over another's: the quotients of turns that followed each other."""
+    ours, theirs = _values(row, server, name), _values(row, other, name)
+    quotients = [a / b for a, b in zip(ours, theirs, strict=False) if b]
+    return spread_of(quotients) if quotients else None
+
+
+def _values(row: Row, server: str, name: str) -> list[float]:
+    outcome = row.outcomes.get(server)
+    if outcome is None or not outcome.is_valid:
+        return []
+    values = [metric_of(name, row.unit, sample) for sample in outcome.samples]
+    return [value for value in values if value is not None]
+
+
+def encode(report: Report) -> bytes:
+    """For machines, and for a later comparison."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
+
+
+def decode(data: bytes) -> Report:
+    """What `encode` made. Raises ValueError if it is anything else."""
+    report = msgspec.json.decode(data, type=Report)
+    if report.version != VERSION:
+        raise ValueError(f"a report of version {report.version}, not {VERSION}")
+    return report

@@ -1,0 +1,117 @@
+"""A run: for each case every server has its turn, over and over, and all is left as it was."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from benchmarks.cases import Case, Effort, Setup, Stage, Turn
+from benchmarks.content.workshop import Workshop
+from benchmarks.disk import Place, Scratch
+from benchmarks.holdings import FillFailed
+from benchmarks.load import LoadFailed
+from benchmarks.peers.certificate import CertificateUnavailable, certificate
+from benchmarks.peers.peer import Ability, Certificate, Peer, PeerUnavailable, Start
+from benchmarks.results import Outcome, Row, Sample
+
+# What a turn may end with; then that server has no figures in that row, and the run goes on.
+_FAILURES = (PeerUnavailable, CertificateUnavailable, FillFailed, LoadFailed)
+
+
+class Session:
+    """Stages and content of a run. `close` ends every server and removes every file."""
+
+    def __init__(self, peers: Sequence[Peer], effort: Effort, scratch: Scratch) -> None:
+        """The first of `peers` is the subject; the scratch is removed with the session."""
+        self.peers = peers
+        self.effort = effort
+        self._scratch = scratch
+        self._workshop = Workshop(scratch.folder(Place.MEMORY, "content"))
+        self._stages: dict[tuple[str, Setup], Stage] = {}
+
+    def turn_count(self, case: Case) -> int:
+        """How many turns `run` takes."""
+        return self._rounds(case) * len(self._peers_of(case))
+
+    def run(self, case: Case, turn_done: Callable[[], object]) -> Row:
+        """Measure a case."""
+        samples: dict[str, list[Sample]] = {peer.name: [] for peer in self._peers_of(case)}
+        skipped: dict[str, str] = {}
+        for number in range(self._rounds(case)):
+            for peer in self._peers_of(case):
+                if peer.name not in skipped:
+                    try:
+                        samples[peer.name].append(self._take_turn(case, peer, number))
+                    except _FAILURES as failure:
+                        skipped[peer.name] = str(failure)
+                turn_done()
+        outcomes = {
+            name: Outcome(tuple(taken), skipped.get(name, "")) for name, taken in samples.items()
+        }
+        return Row(case.name, case.about, case.unit, outcomes)
+
+    def keep_only(self, setup: Setup) -> None:
+        """End the servers of all other setups; without the stock, its content goes too."""
+        for key in [key for key in self._stages if key[1] != setup]:
+            self._drop(key)
+
+    def forget_content(self) -> None:
+        """Throw away what was pushed."""
+        self._workshop.clear()
+
+    def close(self) -> None:
+        """Leave nothing."""
+        try:
+            for key in list(self._stages):
+                self._drop(key)
+        finally:
+            self._scratch.remove()
+
+    def _rounds(self, case: Case) -> int:
+        return min(self.effort.rounds, case.rounds or self.effort.rounds)
+
+    def _peers_of(self, case: Case) -> list[Peer]:
+        return [peer for peer in self.peers if case.is_for(peer)]
+
+    def _take_turn(self, case: Case, peer: Peer, number: int) -> Sample:
+        """A turn begins with nothing left to write of the one before."""
+        salt = 0 if Ability.START in peer.abilities else secrets.randbits(63)
+        with ExitStack() as stack:
+            stage = self._stage(case, peer)
+            if case.writes or not case.running:
+                stack.callback(self._drop, (peer.name, case.setup))
+            if case.setup.place is Place.DISK:
+                os.sync()
+            return case.measure(Turn(stage, self.effort, salt))
+
+    def _stage(self, case: Case, peer: Peer) -> Stage:
+        key = (peer.name, case.setup)
+        if key not in self._stages:
+            home = self._scratch.folder(case.setup.place, peer.name.replace("/", "-"))
+            start = Start(home, self._certificate(case.setup), case.setup.workers)
+            stage = self._stages[key] = Stage(peer, case.setup, start, self._workshop)
+            try:
+                self._prepare(stage, running=case.running)
+            except BaseException:
+                self._drop(key)
+                raise
+        return self._stages[key]
+
+    def _prepare(self, stage: Stage, *, running: bool) -> None:
+        stage.setup.stock.before(stage)
+        if running:
+            stage.open()
+            stage.warm()
+            stage.setup.stock.after(stage)
+
+    def _certificate(self, setup: Setup) -> Certificate | None:
+        return self._workshop.get(certificate) if setup.tls else None
+
+    def _drop(self, key: tuple[str, Setup]) -> None:
+        stage = self._stages.pop(key, None)
+        if stage is not None:
+            stage.close()
+            shutil.rmtree(stage.start.home, ignore_errors=True)

@@ -1,0 +1,24 @@
+"""GET of manifests by tag: what every pull and every check for news begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from benchmarks.cases import Case
+from benchmarks.content.images import Image
+from benchmarks.holdings import ACCEPT
+from benchmarks.load import Request
+from benchmarks.workloads import requests
+from benchmarks.workloads.library import REPOSITORY
+
+
+def cases() -> Iterator[Case]:
+    """Plain, and over TLS."""
+    return requests.cases("manifest-by-tag", "GET of a manifest by tag", _steps, tls=True)
+
+
+def _steps(images: Sequence[Image]) -> list[Request]:
+    return [
+        Request("GET", f"/v2/{REPOSITORY}/manifests/{image.manifest.tag}", headers=ACCEPT)
+        for image in images
+    ]
