@@ -78,7 +78,7 @@ EMPTY = Empty()
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a server must be. `stock` is compared by identity; 0 workers are as many as it likes."""
+    """What a server must be. 0 workers are as many as it likes."""
 
     stock: Stock = EMPTY
     place: Place = Place.MEMORY
@@ -114,8 +114,11 @@ class Case:
 class Stage:
     """A server for a setup, in a folder of its own."""
 
-    def __init__(self, peer: Peer, setup: Setup, start: Start, workshop: Workshop) -> None:
+    def __init__(
+        self, peer: Peer, setup: Setup, start: Start, workshop: Workshop, effort: Effort
+    ) -> None:
         self.peer = peer
+        self.effort = effort
         self.setup = setup
         self.start = start
         self.workshop = workshop

@@ -61,19 +61,25 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A server's samples, or why there are none."""
+    """A server's samples; or why it was passed by, or what ended it, which should not happen."""
 
     samples: tuple[Sample, ...] = ()
     skipped: str = ""
+    failure: str = ""
 
     @property
     def errors(self) -> int:
         return sum(sample.errors for sample in self.samples)
 
     @property
+    def has_failed(self) -> bool:
+        """Whether it made errors or did not get to an end."""
+        return bool(self.errors or self.failure)
+
+    @property
     def is_valid(self) -> bool:
-        """Whether its figures mean anything: a server that makes errors has none."""
-        return bool(self.samples) and not self.errors
+        """Whether its figures mean anything: a server that failed has none."""
+        return bool(self.samples) and not self.has_failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +115,14 @@ class Report:
     commit: str
     machine: Machine
     servers: dict[str, str]
+    durability: dict[str, str]
     conditions: dict[str, str]
     rows: tuple[Row, ...]
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether any server failed in any row."""
+        return any(outcome.has_failed for row in self.rows for outcome in row.outcomes.values())
 
 
 @dataclass(frozen=True, slots=True)

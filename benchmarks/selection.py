@@ -11,6 +11,9 @@ from benchmarks.workloads import (
     head_blob,
     manifest_by_digest,
     manifest_by_tag,
+    pull,
+    push,
+    rebuilt,
     small_blob,
 )
 
@@ -20,6 +23,9 @@ WORKLOADS: tuple[ModuleType, ...] = (
     manifest_by_digest,
     head_blob,
     small_blob,
+    push,
+    rebuilt,
+    pull,
 )
 
 

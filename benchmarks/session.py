@@ -92,7 +92,7 @@ class Session:
         if key not in self._stages:
             home = self._scratch.folder(case.setup.place, peer.name.replace("/", "-"))
             start = Start(home, self._certificate(case.setup), case.setup.workers)
-            stage = self._stages[key] = Stage(peer, case.setup, start, self._workshop)
+            stage = self._stages[key] = Stage(peer, case.setup, start, self._workshop, self.effort)
             try:
                 self._prepare(stage, running=case.running)
             except BaseException:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-from collections.abc import Sequence
+import tarfile
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
@@ -35,19 +36,48 @@ class Kind(StrEnum):
     GZIP = "gzip"  # compressed: random behind gzip's first bytes
     CHUNKABLE = "chunkable"  # uncompressed by name, and yet random
     COMPRESSIBLE = "compressible"  # text-like
+    REAL = "real"  # files of this machine in a tar, as in an uncompressed layer
+
+    @property
+    def about(self) -> str:
+        """In a few words."""
+        return _ABOUT[self]
+
+
+_ABOUT = {
+    Kind.GZIP: "compressed",
+    Kind.CHUNKABLE: "uncompressed random bytes",
+    Kind.COMPRESSIBLE: "uncompressed text",
+    Kind.REAL: "uncompressed files of this machine",
+}
+# Where every machine has files in plenty.
+_REAL_FILES = "/usr"
 
 
 def layers(folder: Path, kind: Kind, count: int, size: int, salt: int = 0) -> tuple[Blob, ...]:
-    """So many blobs of this kind and size, one behind the other in a file in `folder`."""
+    """So many blobs of this kind and size, one behind the other in a file in `folder`.
+
+    Fewer if there are not so many real files.
+    """
     path = folder / kind
-    source = random.Random(f"{kind} {salt}")
-    with path.open("wb") as file:
-        write = _write_text if kind is Kind.COMPRESSIBLE else _write_noise
-        write(file.fileno(), count * size, source)
-        start = _GZIP_MAGIC if kind is Kind.GZIP else _PLAIN_START
+    written = _write(path, kind, count * size, salt)
+    count = min(count, written // size)
+    start = _GZIP_MAGIC if kind is Kind.GZIP else _PLAIN_START
+    with path.open("r+b") as file:
         for number in range(count):
-            os.pwrite(file.fileno(), start, number * size)
+            # Of real files that are pushed once more a salt makes new blobs, but not new chunks.
+            first = start + b"%d\n" % salt if salt else start
+            os.pwrite(file.fileno(), first, number * size)
     return blobs_of([Body(path, number * size, size) for number in range(count)])
+
+
+def content(folder: Path, kind: Kind, size: int) -> bytes:
+    """Bytes of this kind; `folder` is used while they are made."""
+    path = folder / kind
+    _write(path, kind, size, 0)
+    data = path.read_bytes()
+    path.unlink()
+    return data
 
 
 def blobs_of(bodies: Sequence[Body]) -> tuple[Blob, ...]:
@@ -71,6 +101,45 @@ def _blob_of(body: Body) -> Blob:
             found.update(data)
             offset += len(data)
     return Blob(body, size, f"sha256:{found.hexdigest()}")
+
+
+def _write(path: Path, kind: Kind, size: int, salt: int) -> int:
+    """Fill a new file; returns how much is in it."""
+    source = random.Random(f"{kind} {salt}")
+    with path.open("wb") as file:
+        if kind is Kind.REAL:
+            return _write_files(file.fileno(), size)
+        write = _write_text if kind is Kind.COMPRESSIBLE else _write_noise
+        write(file.fileno(), size, source)
+        return size
+
+
+def _write_files(file: int, size: int) -> int:
+    """The beginning of a tar of real files."""
+    position = 0
+    for piece in _tar_pieces():
+        position += os.pwrite(file, piece[: size - position], position)
+        if position == size:
+            break
+    return position
+
+
+def _tar_pieces() -> Iterator[bytes]:
+    for parent, folders, names in os.walk(_REAL_FILES):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(parent, name)
+            if path.is_file() and not path.is_symlink() and os.access(path, os.R_OK):
+                yield _tar_of(path)
+
+
+def _tar_of(path: Path) -> bytes:
+    """A file as it stands in a tar."""
+    data = path.read_bytes()
+    entry = tarfile.TarInfo(str(path))
+    entry.size = len(data)
+    padding = -len(data) % tarfile.BLOCKSIZE
+    return b"".join((entry.tobuf(), data, bytes(padding)))
 
 
 def _write_noise(file: int, size: int, source: random.Random) -> None:
