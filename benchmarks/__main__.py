@@ -5,30 +5,25 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import cyclopts
 from cyclopts import Parameter
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks import load, machine, results
+from benchmarks import load, results, run
 from benchmarks.cases import FULL, QUICK, Case, Effort
-from benchmarks.comparison import Change, changes
-from benchmarks.disk import Scratch
+from benchmarks.comparison import changes, differences
 from benchmarks.load import LoadUnavailable
 from benchmarks.peers import find
 from benchmarks.peers.dtrfast import Dtrfast
-from benchmarks.peers.peer import Peer, PeerUnavailable
+from benchmarks.peers.peer import PeerUnavailable
 from benchmarks.report import page, table
-from benchmarks.results import Report, Row
+from benchmarks.results import Report
 from benchmarks.selection import NothingSelected, all_cases, select
-from benchmarks.session import Session
 
 app = cyclopts.App(name="benchmarks", help=__doc__, version_flags=[])
 _MEMORY = Path("/dev/shm")
@@ -74,9 +69,11 @@ class Places:
 _DEFAULT_OPTIONS = Options()
 _DEFAULT_PLACES = Places()
 # Of the table where nobody looks at it as it comes.
-_WIDTH = 150
+_WIDTH = 160
 # What a wrong command line, a missing peer or a missing compiler ends with.
 _USAGE_STATUS = 2
+# As a shell gives it for what Ctrl-C ended.
+_INTERRUPTED_STATUS = 130
 
 
 @app.default
@@ -89,10 +86,10 @@ def measure(
     """Measure, print a table, and say which figures of the design are reached.
 
     Exit status: 0; 1 when a server made errors or something got slower than in the report that is
-    compared with; 2 when there is nothing to do.
+    compared with; 2 when there is nothing to do; 130 after Ctrl-C.
 
     Args:
-        list_cases: Show all cases, and measure nothing.
+        list_cases: Show the cases, and measure nothing.
     """
     console = Console()
     if not console.is_terminal:
@@ -104,66 +101,24 @@ def measure(
             return 0
         old = None if places.compare is None else results.decode(places.compare.read_bytes())
         found = find.peers(places.peer_path)
-        subject = Dtrfast(lanes=options.lanes == "on")
-        peers = [subject, *find.choose(options.against, found)]
+        peers = [Dtrfast(lanes=options.lanes == "on"), *find.choose(options.against, found)]
         load.build()
     except (NothingSelected, PeerUnavailable, LoadUnavailable, OSError, ValueError) as error:
         return _complain(error)
-    report = _run(console, cases, peers, _effort(options), places)
+    plan = run.Plan(cases, peers, _effort(options), places.scratch, places.disk)
+    report, interrupted = run.run(plan)
     console.print(table.render(report))
     _write(report, places)
-    slower = [] if old is None else changes(old, report)
-    _print_changes(console, slower)
-    errors = any(outcome.errors for row in report.rows for outcome in row.outcomes.values())
-    return int(errors or any(change.is_worse for change in slower))
-
-
-def _run(
-    console: Console, cases: Sequence[Case], peers: Sequence[Peer], effort: Effort, places: Places
-) -> Report:
-    """Measure all cases; what was measured before Ctrl-C is kept, and nothing else is."""
-    began = datetime.now(UTC)
-    rows: list[Row] = []
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-    )
-    with closing(Session(peers, effort, Scratch(places.scratch, places.disk))) as session, progress:
-        total = sum(map(session.turn_count, cases))
-        task = progress.add_task("", total=total)
-        try:
-            for case in cases:
-                progress.update(task, description=case.name)
-                session.keep_only(case.setup)
-                rows.append(session.run(case, lambda: progress.advance(task)))
-        except KeyboardInterrupt:
-            console.print("stopped; what was measured so far:", style="yellow")
-    return Report(
-        version=results.VERSION,
-        began=began.strftime("%Y-%m-%d %H:%M UTC"),
-        commit=machine.commit(),
-        machine=machine.machine(places.scratch, places.disk),
-        servers={peer.name: peer.version() for peer in peers},
-        conditions=_conditions(effort),
-        rows=tuple(rows),
-    )
+    slower = old is not None and _compare(console, old, report)
+    if interrupted:
+        return _INTERRUPTED_STATUS
+    return int(report.has_failed or slower)
 
 
 def _effort(options: Options) -> Effort:
     effort = QUICK if options.quick else FULL
-    if options.rounds is not None:
-        effort = replace(effort, rounds=options.rounds)
-    if options.seconds is not None:
-        effort = replace(effort, seconds=options.seconds)
-    return effort
-
-
-def _conditions(effort: Effort) -> dict[str, str]:
-    return {"effort": str(effort)}
+    rounds, seconds = options.rounds or effort.rounds, options.seconds or effort.seconds
+    return replace(effort, rounds=rounds, seconds=seconds)
 
 
 def _listing(cases: Sequence[Case]) -> Table:
@@ -180,9 +135,17 @@ def _write(report: Report, places: Places) -> None:
         places.html.write_text(page.render(report), encoding="utf-8")
 
 
-def _print_changes(console: Console, found: Sequence[Change]) -> None:
+def _compare(console: Console, old: Report, new: Report) -> bool:
+    """Print what changed; returns whether something got worse."""
+    found = changes(old, new)
+    console.print(f"compared with {old.commit or 'a report'} of {old.began}:", style="bold")
+    for difference in differences(old, new):
+        console.print(difference, style="yellow")
     for change in found:
         console.print(str(change), style="bold red" if change.is_worse else "green")
+    if not found:
+        console.print("no change beyond the noise")
+    return any(change.is_worse for change in found)
 
 
 def _complain(error: Exception) -> int:
@@ -195,5 +158,6 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _interrupt)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _interrupt)
     sys.exit(app())

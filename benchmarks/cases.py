@@ -31,6 +31,7 @@ class Effort:
     storm_jobs: int
     day_images: int
     builds: int
+    has_large_store: bool  # where one is started
 
 
 FULL = Effort(
@@ -43,6 +44,7 @@ FULL = Effort(
     storm_jobs=50,
     day_images=50,
     builds=30,
+    has_large_store=True,
 )
 QUICK = Effort(
     rounds=2,
@@ -53,8 +55,13 @@ QUICK = Effort(
     pull_bytes=1 << 30,
     storm_jobs=10,
     day_images=5,
-    builds=5,
+    builds=6,
+    has_large_store=False,
 )
+
+
+class Skipped(Exception):
+    """A server is passed by in a case; the message says why."""
 
 
 class Stock:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import msgspec
@@ -58,6 +58,21 @@ class Sample:
     anonymous_peak: int | None = None
     figures: dict[str, float] = field(default_factory=dict)
 
+    def plus(self, other: Sample, *, work: float, figures: dict[str, float]) -> Sample:
+        """This and what came after it as one; its latencies are those of `other`."""
+        known = self.cpu_seconds is not None and other.cpu_seconds is not None
+        return replace(
+            other,
+            work=work,
+            seconds=self.seconds + other.seconds,
+            errors=self.errors + other.errors,
+            messages=(*self.messages, *other.messages),
+            cpu_seconds=(self.cpu_seconds or 0) + (other.cpu_seconds or 0) if known else None,
+            client_cpu_seconds=self.client_cpu_seconds + other.client_cpu_seconds,
+            resident_peak=max(self.resident_peak or 0, other.resident_peak or 0) if known else None,
+            figures=figures,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -70,6 +85,11 @@ class Outcome:
     @property
     def errors(self) -> int:
         return sum(sample.errors for sample in self.samples)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether more turns would be in vain."""
+        return bool(self.skipped) or self.has_failed
 
     @property
     def has_failed(self) -> bool:

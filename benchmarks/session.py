@@ -7,18 +7,22 @@ import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
-from benchmarks.cases import Case, Effort, Setup, Stage, Turn
+from benchmarks.cases import Case, Effort, Setup, Skipped, Stage, Turn
 from benchmarks.content.workshop import Workshop
 from benchmarks.disk import Place, Scratch
 from benchmarks.holdings import FillFailed
-from benchmarks.load import LoadFailed
+from benchmarks.load import LoadFailed, LoadUnavailable
 from benchmarks.peers.certificate import CertificateUnavailable, certificate
 from benchmarks.peers.peer import Ability, Certificate, Peer, PeerUnavailable, Start
 from benchmarks.results import Outcome, Row, Sample
 
 # What a turn may end with; then that server has no figures in that row, and the run goes on.
-_FAILURES = (PeerUnavailable, CertificateUnavailable, FillFailed, LoadFailed)
+_SKIPS = (Skipped, CertificateUnavailable, LoadUnavailable)
+_FAILURES = (PeerUnavailable, FillFailed, LoadFailed)
+# Content for a case has 1 GiB; with room for twice that, cases in a row share theirs.
+_CONTENT_BYTES_MAX = 2 << 30
 
 
 class Session:
@@ -38,29 +42,31 @@ class Session:
 
     def run(self, case: Case, turn_done: Callable[[], object]) -> Row:
         """Measure a case."""
-        samples: dict[str, list[Sample]] = {peer.name: [] for peer in self._peers_of(case)}
-        skipped: dict[str, str] = {}
-        for number in range(self._rounds(case)):
-            for peer in self._peers_of(case):
-                if peer.name not in skipped:
-                    try:
-                        samples[peer.name].append(self._take_turn(case, peer, number))
-                    except _FAILURES as failure:
-                        skipped[peer.name] = str(failure)
+        peers = self._peers_of(case)
+        outcomes = {peer.name: Outcome() for peer in peers}
+        for _ in range(self._rounds(case)):
+            for peer in peers:
+                if not outcomes[peer.name].has_ended:
+                    outcomes[peer.name] = self._after_turn(outcomes[peer.name], case, peer)
+                if outcomes[peer.name].has_ended:
+                    self._drop((peer.name, case.setup))  # the next case gets one that is well
                 turn_done()
-        outcomes = {
-            name: Outcome(tuple(taken), skipped.get(name, "")) for name, taken in samples.items()
-        }
         return Row(case.name, case.about, case.unit, outcomes)
 
+    def _after_turn(self, outcome: Outcome, case: Case, peer: Peer) -> Outcome:
+        """The outcome, and what one more turn adds to it."""
+        try:
+            sample = self._take_turn(case, peer)
+        except _SKIPS as skip:
+            return replace(outcome, skipped=str(skip))
+        except _FAILURES as failure:
+            return replace(outcome, failure=str(failure))
+        return replace(outcome, samples=(*outcome.samples, sample))
+
     def keep_only(self, setup: Setup) -> None:
-        """End the servers of all other setups; without the stock, its content goes too."""
+        """End the servers of all other setups."""
         for key in [key for key in self._stages if key[1] != setup]:
             self._drop(key)
-
-    def forget_content(self) -> None:
-        """Throw away what was pushed."""
-        self._workshop.clear()
 
     def close(self) -> None:
         """Leave nothing."""
@@ -76,8 +82,9 @@ class Session:
     def _peers_of(self, case: Case) -> list[Peer]:
         return [peer for peer in self.peers if case.is_for(peer)]
 
-    def _take_turn(self, case: Case, peer: Peer, number: int) -> Sample:
+    def _take_turn(self, case: Case, peer: Peer) -> Sample:
         """A turn begins with nothing left to write of the one before."""
+        self._workshop.trim(_CONTENT_BYTES_MAX)
         salt = 0 if Ability.START in peer.abilities else secrets.randbits(63)
         with ExitStack() as stack:
             stage = self._stage(case, peer)

@@ -20,6 +20,8 @@ _FLAGS = ("-O3", "-std=gnu11", "-Wall", "-Wextra", "-Iext")
 class Bound(Program):
     """It takes uploads and keeps none."""
 
+    durability = "the blob's file"
+
     def __init__(self) -> None:
         program = ROOT / "build" / "benchmarks" / "bound"
         super().__init__("c-loop", program, frozenset({Ability.PLAIN, Ability.RECEIVE}))

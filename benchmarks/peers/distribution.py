@@ -32,6 +32,8 @@ _TLS = '  tls: {{certificate: "{chain}", key: "{key}"}}\n'
 class Distribution(Program):
     """Either of them: their settings are the same."""
 
+    durability = "the blob's file, not its directory"
+
     def __init__(self, name: str, program: Path) -> None:
         super().__init__(name, program, REGISTRY)
 

@@ -13,6 +13,8 @@ from benchmarks.peers.peer import REGISTRY, Program, Start
 class Dtrfast(Program):
     """The subject of every run. `lanes` switches the short ways off, to see what they give."""
 
+    durability = "the blob's file or chunks, their directory, and the index"
+
     def __init__(self, *, lanes: bool = True) -> None:
         super().__init__("dtrfast", Path(sys.executable), REGISTRY)
         self._lanes = lanes

@@ -45,6 +45,8 @@ _CERTIFICATE = """\
 class Nginx(Program):
     """A bound, not a registry: it has nothing but files."""
 
+    durability = "takes no pushes"
+
     def __init__(self, program: Path) -> None:
         super().__init__("nginx", program, frozenset({Ability.PULL, Ability.PLAIN, Ability.TLS}))
 

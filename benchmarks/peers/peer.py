@@ -142,6 +142,9 @@ class Server:
 class Peer(ABC):
     """A kind of server, found on this machine."""
 
+    # What is on disk when it has acknowledged a blob.
+    durability = "unknown"
+
     def __init__(self, name: str, abilities: frozenset[Ability]) -> None:
         self.name = name
         self.abilities = abilities

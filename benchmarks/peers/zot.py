@@ -12,6 +12,8 @@ from benchmarks.peers.peer import REGISTRY, Program, Start, output_of
 class Zot(Program):
     """With `commit`, which makes it sync what it acknowledges, as the others do."""
 
+    durability = "the blob's file"
+
     def __init__(self, program: Path) -> None:
         super().__init__("zot", program, REGISTRY)
 

@@ -50,6 +50,8 @@ def figure(name: str, spread: Spread) -> str:
     words = name.replace("_", " ")
     if name.endswith("_bytes"):
         return f"{words.removesuffix(' bytes')} {megabytes(spread)}"
+    if name.endswith("_per_second"):
+        return f"{words.removesuffix(' per second')} {number(spread.middle)}/s"
     if name.endswith("_p99"):
         return f"{words} {milliseconds(spread)}"
     return f"{words} {number(spread.middle)}"

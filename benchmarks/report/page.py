@@ -61,8 +61,7 @@ def _row(row: Row) -> str:
     for server, outcome in row.outcomes.items():
         if found := table.figures(row, server):
             parts.append(f"<p>{escape(server)}: {escape(', '.join(found))}</p>")
-        if outcome.skipped or outcome.errors:
-            said = outcome.skipped or f"{outcome.errors} errors"
+        if said := table.complaint(outcome):
             parts.append(f"<p class=missed>{escape(server)}: {escape(said)}</p>")
     for verdict in verdicts(row):
         mark = "" if verdict.is_reached else " class=missed"

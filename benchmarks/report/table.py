@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.report import numbers
-from benchmarks.results import Report, Row, metric, ratio
+from benchmarks.results import Outcome, Report, Row, metric, ratio
 from benchmarks.targets import SUBJECT, Verdict, verdicts
 
 # The rest says the same again with other names.
@@ -33,6 +33,18 @@ def render(report: Report) -> RenderableType:
     return Group(head, table, *_complaints(report), _targets(report))
 
 
+def line(row: Row) -> str:
+    """A row in short: each server's value, and the subject's ratio to it."""
+    parts = []
+    for server, outcome in row.outcomes.items():
+        value = numbers.value(row.unit, metric(row, server, "value"))
+        text = complaint(outcome) or value
+        if server != SUBJECT and outcome.is_valid:
+            text += f" ({numbers.ratio(ratio(row, SUBJECT, server, 'value'))})"
+        parts.append(f"{server} {text}")
+    return f"{row.name}: {', '.join(parts)}"
+
+
 def _add(table: Table, row: Row) -> None:
     for server, outcome in row.outcomes.items():
         mine = server == SUBJECT
@@ -42,7 +54,8 @@ def _add(table: Table, row: Row) -> None:
             *(Text(text) for text in measured(row, server)),
         ]
         if not outcome.is_valid:
-            cells[2] = Text("errors" if outcome.errors else "skipped", style="red")
+            failed = outcome.has_failed
+            cells[2] = Text("failed" if failed else "skipped", style="red" if failed else "dim")
         table.add_row(*cells)
 
 
@@ -67,6 +80,16 @@ def figures(row: Row, server: str) -> list[str]:
     return [numbers.figure(name, spread) for name, spread in found if spread is not None]
 
 
+def complaint(outcome: Outcome) -> str:
+    """Why there are no figures; empty if there are."""
+    if outcome.errors:
+        told = dict.fromkeys(m.strip() for sample in outcome.samples for m in sample.messages)
+        return f"{outcome.errors} errors: {'; '.join(list(told)[:_MESSAGES_MAX])}"
+    if outcome.failure:
+        return f"failed: {outcome.failure}"
+    return f"skipped: {outcome.skipped}" if outcome.skipped else ""
+
+
 def verdict_text(verdict: Verdict) -> str:
     """A target beside what was measured."""
     if verdict.target.peer:
@@ -82,12 +105,9 @@ def _complaints(report: Report) -> list[Text]:
     for row in report.rows:
         for server, outcome in row.outcomes.items():
             where = f"{row.name} on {server}"
-            if outcome.skipped:
-                texts.append(Text(f"{where}: skipped: {outcome.skipped}", style="red"))
-            if outcome.errors:
-                told = dict.fromkeys(m.strip() for s in outcome.samples for m in s.messages)
-                said = "; ".join(list(told)[:_MESSAGES_MAX])
-                texts.append(Text(f"{where}: {outcome.errors} errors: {said}", style="red"))
+            if said := complaint(outcome):
+                style = "red" if outcome.has_failed else "dim"
+                texts.append(Text(f"{where}: {said}", style=style))
             if found := figures(row, server):
                 texts.append(Text(f"{where}: {', '.join(found)}"))
     return texts
