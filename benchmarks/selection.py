@@ -8,13 +8,19 @@ from types import ModuleType
 
 from benchmarks.cases import Case
 from benchmarks.workloads import (
+    builds,
     head_blob,
+    lists,
     manifest_by_digest,
     manifest_by_tag,
+    memory,
     pull,
     push,
+    ranged,
     rebuilt,
     small_blob,
+    start,
+    storm,
 )
 
 # In the order of the report. Cases with the same stock stand together: they share servers.
@@ -26,6 +32,12 @@ WORKLOADS: tuple[ModuleType, ...] = (
     push,
     rebuilt,
     pull,
+    ranged,
+    storm,
+    lists,
+    memory,
+    start,
+    builds,
 )
 
 

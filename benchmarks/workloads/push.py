@@ -66,6 +66,7 @@ def _blobs(kind: Kind, connections: int, turn: Turn) -> tuple[Blob, ...]:
 
 
 def _figures(turn: Turn, size: int) -> dict[str, float]:
-    if turn.server.start is None:
+    """What the server's disk took of it, where the server has one and decides that."""
+    if Ability.PUSH not in turn.stage.peer.abilities or turn.server.start is None:
         return {}
     return {"disk_per_byte": occupied_bytes(turn.server.data) / size}
