@@ -63,24 +63,9 @@ def load_factory(name: str) -> AppFactory:
     return cast(AppFactory, getattr(importlib.import_module(module), attribute))
 
 
-class _Settings(HypercornConfig):
-    """Hypercorn's settings, with a TLS context of ours."""
-
-    tls: ssl.SSLContext | None = None
-
-    @property
-    def ssl_enabled(self) -> bool:
-        return self.tls is not None
-
-    def create_ssl_context(self) -> ssl.SSLContext | None:
-        return self.tls
-
-
 def hypercorn_config(config: ServerConfig) -> HypercornConfig:
     """Hypercorn's settings; its defaults close connections early, cut transfers and limit heads."""
-    settings = _Settings()
-    settings.tls = _tls_context(config)
-    settings.ssl_handshake_timeout = tls.HANDSHAKE_TIMEOUT_SECONDS
+    settings = HypercornConfig()
     settings.backlog = config.backlog
     settings.errorlog = logging.getLogger("hypercorn.error")
     settings.graceful_timeout = config.graceful_stop_seconds
@@ -99,7 +84,7 @@ def _tls_context(config: ServerConfig) -> ssl.SSLContext | None:
 
 
 async def _serve(served: Served, config: Config, descriptors: tuple[int, ...]) -> None:
-    Doorman(served, config.server).install()
+    Doorman(served, config.server, _tls_context(config.server)).install()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     memory.keep_trimmed(loop)
@@ -107,12 +92,10 @@ async def _serve(served: Served, config: Config, descriptors: tuple[int, ...]) -
     loop.add_reader(lifeline.DESCRIPTOR, _watch_lifeline, loop, stop)
     lifeline.allow_signals()
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-    settings = hypercorn_config(config.server)
-    secure, plain = (sockets, []) if settings.ssl_enabled else ([], sockets)
     await worker_serve(
         wrap_app(cast(ASGIFramework, OnDemand(served.app)), 0, "asgi"),
-        settings,
-        sockets=Sockets(secure_sockets=secure, insecure_sockets=plain, quic_sockets=[]),
+        hypercorn_config(config.server),
+        sockets=Sockets(secure_sockets=[], insecure_sockets=sockets, quic_sockets=[]),
         shutdown_trigger=stop.wait,
     )
 

@@ -15,7 +15,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Generator
+import ssl
+from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from typing import Any, cast
 
 import hypercorn.asyncio.run
@@ -28,7 +30,10 @@ from dtrfast.config import ServerConfig
 from dtrfast.server.door.context import Context
 from dtrfast.server.door.door import Door
 from dtrfast.server.door.hot import Hot
+from dtrfast.server.door.http2 import Http2
+from dtrfast.server.door.http2 import install as install_http2
 from dtrfast.server.door.idle import IdleDoors
+from dtrfast.server.door.secure import Secure
 from dtrfast.server.door.wire import Dates
 from dtrfast.server.served import Served
 
@@ -38,15 +43,17 @@ log = logging.getLogger("dtrfast.door")
 class Doorman:
     """Receives the connections of a worker. Stands where Hypercorn looks for `TCPServer`."""
 
-    def __init__(self, served: Served, limits: ServerConfig) -> None:
+    def __init__(self, served: Served, limits: ServerConfig, tls: ssl.SSLContext | None) -> None:
         self._served = served
         self._limits = limits
+        self._tls = tls
         self._context: Context | None = None
         self._closing: asyncio.Task[None] | None = None
 
     def install(self) -> None:
         """Take over Hypercorn's connections in this process."""
         hypercorn.asyncio.run.TCPServer = self  # type: ignore[attr-defined, assignment]
+        install_http2()
 
     def __call__(  # noqa: PLR0913 - the arguments of Hypercorn's TCPServer
         self,
@@ -58,11 +65,12 @@ class Doorman:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> Awaitable[None]:
-        if _speaks_http2(writer):
-            return _Http2(app, loop, config, worker, state, reader, writer)
         if self._context is None:
             self._context = self._open(app, loop, config, worker)
-        return _Connection(self._context, reader, writer)
+        if self._tls is None:
+            return _Connection(self._context, reader, writer)
+        http2 = partial(Http2, app, loop, config, worker, state)
+        return _open_secure(self._context, self._tls, reader, writer, http2)
 
     def _open(
         self,
@@ -96,7 +104,7 @@ class _Connection:
         transport = cast(asyncio.Transport, writer.transport)
         self._door = Door(context, transport, transport.get_protocol())
         transport.set_protocol(self._door)
-        _hand_over(reader, self._door)
+        _hand_over(reader, self._door, transport)
 
     def __await__(self) -> Generator[Any]:
         try:
@@ -107,31 +115,39 @@ class _Connection:
             yield from self._door.cut().__await__()
 
 
-class _Http2(TCPServer):
-    """Hypercorn's own connection, which must not end the others when it fails."""
+async def _open_secure(
+    context: Context,
+    tls: ssl.SSLContext,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    http2: Callable[[asyncio.StreamReader, asyncio.StreamWriter], TCPServer],
+) -> None:
+    plain = cast(asyncio.Transport, writer.transport)
+    protocol = cast(asyncio.StreamReaderProtocol, plain.get_protocol())
+    secure = Secure(context.loop, tls, plain)
+    _hand_over(reader, secure, plain)
+    context.idle.add(secure)
+    shaken = await secure.shaken
+    context.idle.remove(secure)
+    if not shaken:
+        return
+    writer = asyncio.StreamWriter(secure, protocol, reader, context.loop)
+    if secure.ssl.selected_alpn_protocol() == "h2":
+        await http2(reader, writer)
+    else:
+        await _Connection(context, reader, writer)
 
-    async def run(self) -> None:
-        try:
-            await super().run()
-        except asyncio.CancelledError:
-            log.info("cut a connection that was in use")
-        except Exception:
-            log.exception("a connection failed")
 
-
-def _speaks_http2(writer: asyncio.StreamWriter) -> bool:
-    tls = writer.get_extra_info("ssl_object")
-    return tls is not None and tls.selected_alpn_protocol() == "h2"
-
-
-def _hand_over(reader: asyncio.StreamReader, door: Door) -> None:
+def _hand_over(
+    reader: asyncio.StreamReader, door: asyncio.Protocol, transport: asyncio.Transport
+) -> None:
     """Give the door what came before it stood there."""
     held = cast(Any, reader)
     if held._buffer:
         data = bytes(held._buffer)
         held._buffer.clear()
         with contextlib.suppress(RuntimeError):  # it was not paused
-            door.transport.resume_reading()
+            transport.resume_reading()
         door.data_received(data)
     if held._eof:
         door.eof_received()

@@ -108,7 +108,7 @@ class Door(asyncio.Protocol):
         self._wake()
         if self._state is not State.EXCHANGE:
             self._close()
-        return not self.tls
+        return True
 
     def pause_writing(self) -> None:
         self._writable = False

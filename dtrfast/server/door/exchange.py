@@ -150,7 +150,7 @@ class Exchange:
 
     def _lane(self) -> SocketLane | None:
         context = self._context.served.context
-        if context is None or self._door.tls or not self._context.limits.lanes:
+        if context is None or not self._context.limits.lanes:
             return None
         return SocketLane(self._door, self, self._body, context)
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Literal
 from dtrfast.api.errors import ClientGone, ClientIdle
 from dtrfast.api.types import Context
 from dtrfast.server.door.body import Body
+from dtrfast.server.door.secure import Secure
+from dtrfast.server.door.sockets import PlainSocket, SecureSocket
 from dtrfast.server.door.turns import Receiving, Sending
 from dtrfast.store.blobs import Segment, Upload
 
@@ -126,21 +128,25 @@ def next_gather_seconds(seconds: float, taken: int) -> float:
     return min(max(seconds * 2, _GATHER_SECONDS_MIN), _GATHER_SECONDS_MAX)
 
 
-def _duplicate(door: Door) -> socket.socket:
+def _duplicate(door: Door) -> PlainSocket:
     """The door's socket under a descriptor of its own, which no close of the transport takes away.
 
     Raises `ClientGone`.
     """
-    original = door.transport.get_extra_info("socket")
+    transport = door.transport
+    original = transport.get_extra_info("socket")
     if door.is_lost or original is None or original.fileno() < 0:
         raise ClientGone
     # With family and type given nothing is asked of the kernel; neither matters here.
     descriptor = os.dup(original.fileno())
-    return socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
+    duplicate = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
+    if isinstance(transport, Secure):
+        return SecureSocket(duplicate, transport)
+    return PlainSocket(duplicate)
 
 
 async def _wait(
-    connection: socket.socket, what: Literal["reading", "writing"], seconds: float
+    connection: PlainSocket, what: Literal["reading", "writing"], seconds: float
 ) -> bool:
     """Whether the socket gets ready for it in time."""
     loop = asyncio.get_running_loop()

@@ -6,17 +6,12 @@ milliseconds.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import select
-import socket
-import struct
-import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from dtrfast.errors import Corrupt, StorageFailed
 from dtrfast.server.door.body import Body
+from dtrfast.server.door.sockets import PlainSocket
 from dtrfast.store.blobs import Extent, Segment, Upload
 
 # A thread is kept for so long by one transfer while others may wait for it.
@@ -24,8 +19,6 @@ _TURN_SECONDS = 0.1
 # How long a thread waits for a socket. Going back to the event loop costs about 0.1 ms of two
 # cores; a client that takes longer than this for a packet would keep a thread for under 16 MB/s.
 _POLL_MILLISECONDS = 2
-# Bytes in one call of sendfile: it would go on for a whole blob if the client keeps up.
-_SENDFILE_SIZE_MAX = 8 << 20
 
 
 class Receiving:
@@ -43,7 +36,7 @@ class Receiving:
     )
 
     def __init__(
-        self, connection: socket.socket, body: Body, ahead: bytes, size_max: int | None
+        self, connection: PlainSocket, body: Body, ahead: bytes, size_max: int | None
     ) -> None:
         self.connection = connection
         self.received = 0  # bytes of content
@@ -68,12 +61,12 @@ class Receiving:
 
     def is_dry(self) -> bool:
         """Whether a turn would find nothing."""
-        return not self._ahead and _readable_size(self.connection) == 0
+        return not self._ahead and self.connection.readable_size() == 0
 
     def has_all(self) -> bool:
         """Whether the rest of the body lies in the socket; framing tells that only at the end."""
         left = self._body.left
-        return left is not None and _readable_size(self.connection) >= left
+        return left is not None and self.connection.readable_size() >= left
 
     def turn(self, upload: Upload) -> int:
         """Take what is there; returns how many bytes. Raises ValueError for broken framing."""
@@ -114,7 +107,7 @@ class Receiving:
     def _read(self, room: memoryview) -> int | None:
         """None when there is nothing now, 0 when there will be nothing more."""
         try:
-            return self.connection.recv_into(room)
+            return self.connection.receive_into(room)
         except BlockingIOError:
             return None
         except OSError:
@@ -135,7 +128,7 @@ class Sending:
         "sent",
     )
 
-    def __init__(self, connection: socket.socket, head: bytes, segments: Iterator[Segment]) -> None:
+    def __init__(self, connection: PlainSocket, head: bytes, segments: Iterator[Segment]) -> None:
         self.connection = connection
         self.gone = False  # the client takes nothing more
         self.sent = 0  # bytes of segments
@@ -151,12 +144,12 @@ class Sending:
         deadline = time.monotonic() + _TURN_SECONDS
         try:
             while self._next():
-                if not self._send_some() or time.monotonic() >= deadline:
+                if not self._insist(self._send_once) or time.monotonic() >= deadline:
                     return False
+            return self._insist(self.connection.flush)
         except ConnectionError:
             self.gone = True
             return False
-        return True
 
     def is_full(self) -> bool:
         return not self._poll.poll(0)
@@ -168,11 +161,11 @@ class Sending:
         self._segment, self._position = next(self._segments, None), 0
         return self._segment is not None
 
-    def _send_some(self) -> bool:
+    def _insist(self, step: Callable[[], None]) -> bool:
         """False when the client takes nothing for now."""
         while True:
             try:
-                self._send_once()
+                step()
             except BlockingIOError:
                 if not self._poll.poll(_POLL_MILLISECONDS):
                     return False
@@ -181,13 +174,13 @@ class Sending:
 
     def _send_once(self) -> None:
         if self._head:
-            count = self.connection.send(self._head, socket.MSG_MORE)
+            count = self.connection.send(self._head, more=True)
             self._head = self._head[count:]
             return
         segment, position = self._segment, self._position
         if isinstance(segment, Extent):
             size = segment.length
-            count = self._send_file(segment, position)
+            count = self.connection.send_extent(segment, position)
         else:
             assert segment is not None, "there is something to send"
             size = len(segment)
@@ -196,22 +189,3 @@ class Sending:
         self._position = position + count
         if self._position == size:
             self._segment = None
-
-    def _send_file(self, extent: Extent, position: int) -> int:
-        count = min(extent.length - position, _SENDFILE_SIZE_MAX)
-        try:
-            sent = os.sendfile(
-                self.connection.fileno(), extent.descriptor, extent.offset + position, count
-            )
-        except (BlockingIOError, ConnectionError):
-            raise
-        except OSError as error:
-            raise StorageFailed(f"the disk could not be read: {error.strerror}") from error
-        if sent == 0:
-            raise Corrupt("a file is shorter than the index says")
-        return sent
-
-
-def _readable_size(connection: socket.socket) -> int:
-    answer = fcntl.ioctl(connection, termios.FIONREAD, b"\0\0\0\0")
-    return int(struct.unpack("i", answer)[0])
