@@ -111,6 +111,7 @@ def measure(
     _write(report, places)
     slower = old is not None and _compare(console, old, report)
     if interrupted:
+        console.print(f"interrupted after {len(report.rows)} of {len(cases)} cases", style="yellow")
         return _INTERRUPTED_STATUS
     return int(report.has_failed or slower)
 

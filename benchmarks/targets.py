@@ -28,13 +28,6 @@ class Target:
     bound: float
     at_most: bool = False
 
-    def __str__(self) -> str:
-        sign = "≤" if self.at_most else "≥"
-        name = "" if self.metric == "value" else f"{self.metric.replace('_', ' ')} "
-        if self.peer:
-            return f"{name}{sign} {self.bound:g} × {self.peer}"
-        return f"{name}{sign} {self.bound:g}"
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

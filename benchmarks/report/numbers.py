@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from benchmarks.results import Spread, Unit
 
 _RATES = {Unit.REQUESTS: (1.0, "/s"), Unit.BYTES: (1e6, " MB/s"), Unit.IMAGES: (1.0, " images/s")}
 _LEVELS = {Unit.SECONDS: (1.0, " s"), Unit.MEMORY: (1e6, " MB"), Unit.DISK: (1e6, " MB")}
+_WHAT = {
+    Unit.REQUESTS: "requests a second",
+    Unit.BYTES: "bytes a second",
+    Unit.IMAGES: "images a second",
+    Unit.SECONDS: "seconds",
+    Unit.MEMORY: "anonymous memory",
+    Unit.DISK: "bytes on disk",
+}
 _COSTS = {Unit.REQUESTS: "s/1,000", Unit.BYTES: "s/GB", Unit.IMAGES: "s/image"}
 MISSING = "–"
+
+
+def caption(unit: Unit) -> str:
+    """What a headline counts, and which way is better."""
+    return f"{_WHAT[unit]}, {'more' if unit.is_rate else 'less'} is better"
 
 
 def value(unit: Unit, spread: Spread | None) -> str:
@@ -34,15 +49,19 @@ def ratio(spread: Spread | None) -> str:
 
 def milliseconds(*spreads: Spread | None) -> str:
     """Latencies, such as 0.31/0.52/1.24 ms."""
+    return _joined(spreads, 1e-3, " ms")
+
+
+def megabytes(*spreads: Spread | None) -> str:
+    """Sizes in memory or on disk, such as 140/61.2 MB."""
+    return _joined(spreads, 1e6, " MB")
+
+
+def _joined(spreads: Sequence[Spread | None], scale: float, suffix: str) -> str:
     if all(spread is None for spread in spreads):
         return MISSING
-    texts = [MISSING if spread is None else number(spread.middle * 1e3) for spread in spreads]
-    return "/".join(texts) + " ms"
-
-
-def megabytes(spread: Spread | None) -> str:
-    """A size in memory or on disk."""
-    return MISSING if spread is None else f"{number(spread.middle / 1e6)} MB"
+    texts = [MISSING if spread is None else number(spread.middle / scale) for spread in spreads]
+    return "/".join(texts) + suffix
 
 
 def figure(name: str, spread: Spread) -> str:

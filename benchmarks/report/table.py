@@ -7,12 +7,14 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.report import numbers
-from benchmarks.results import Outcome, Report, Row, metric, ratio
-from benchmarks.targets import SUBJECT, Verdict, verdicts
+from benchmarks.results import Outcome, Report, Row, metric, ratio, spread_of
+from benchmarks.targets import SUBJECT, Target, Verdict, verdicts
 
 # The rest says the same again with other names.
 _MESSAGES_MAX = 2
-_COLUMNS = ("case", "server", "value", "p50 / p90 / p99", "server's CPU", "peak", "ratio", "CPU ×")
+_MEMORY = ("resident_peak", "anonymous_peak")
+MEASURED = ("value", "p50/p90/p99", "server's CPU", "peak RSS/anon", "ratio", "CPU ×")
+_COLUMNS = ("case", "server", *MEASURED)
 
 
 def render(report: Report) -> RenderableType:
@@ -66,7 +68,7 @@ def measured(row: Row, server: str) -> list[str]:
         numbers.value(row.unit, metric(row, server, "value")),
         numbers.milliseconds(*(metric(row, server, name) for name in ("p50", "p90", "p99"))),
         numbers.cost(row.unit, metric(row, server, "cost")),
-        numbers.megabytes(metric(row, server, "resident_peak")),
+        numbers.megabytes(*(metric(row, server, name) for name in _MEMORY)),
         numbers.ratio(ratio(row, SUBJECT, server, "value")) if peer else "",
         numbers.ratio(ratio(row, SUBJECT, server, "cost")) if peer else "",
     ]
@@ -90,13 +92,22 @@ def complaint(outcome: Outcome) -> str:
     return f"skipped: {outcome.skipped}" if outcome.skipped else ""
 
 
-def verdict_text(verdict: Verdict) -> str:
-    """A target beside what was measured."""
-    if verdict.target.peer:
-        measured = f"{numbers.number(verdict.measured)} ×"
-    else:
-        measured = numbers.number(verdict.measured)
-    return f"{verdict.target}: {measured}, {'reached' if verdict.is_reached else 'NOT reached'}"
+def target_text(row: Row, target: Target) -> str:
+    """What a target asks for, such as `CPU ≤ 0.85 × registry`."""
+    name = {"value": "", "cost": "CPU "}.get(target.metric, target.metric.replace("_", " ") + " ")
+    sign = "≤" if target.at_most else "≥"
+    other = f" {target.peer}" if target.peer else ""
+    return f"{name}{sign} {_amount(row, target, target.bound)}{other}"
+
+
+def measured_text(row: Row, verdict: Verdict) -> str:
+    """What was measured for a target."""
+    return _amount(row, verdict.target, verdict.measured)
+
+
+def _amount(row: Row, target: Target, amount: float) -> str:
+    spread = spread_of([amount])
+    return numbers.ratio(spread) if target.peer else numbers.value(row.unit, spread)
 
 
 def _complaints(report: Report) -> list[Text]:
@@ -118,5 +129,7 @@ def _targets(report: Report) -> Text:
     for row in report.rows:
         for verdict in verdicts(row):
             style = "green" if verdict.is_reached else "bold red"
-            text.append(f"{row.name} {verdict_text(verdict)}\n", style)
+            asked, measured = target_text(row, verdict.target), measured_text(row, verdict)
+            word = "reached" if verdict.is_reached else "NOT reached"
+            text.append(f"{row.name} {asked}: {measured}, {word}\n", style)
     return text
