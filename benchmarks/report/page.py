@@ -26,7 +26,7 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
   padding: .8rem 1rem; margin: .8rem 0 }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr)); gap: 1rem }
 figure { margin: .5rem 0 } figcaption, summary { font-size: 13px }
-svg { width: 100%; height: auto; display: block }
+svg { width: 100%; max-width: 30rem; height: auto; display: block }
 text { fill: var(--text); font: 13px system-ui, sans-serif }
 .ours { fill: var(--ours) } .peer { fill: var(--peer) }
 .whisker { stroke: var(--text); stroke-width: 1.5; opacity: .7 }
