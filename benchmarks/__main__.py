@@ -103,10 +103,13 @@ def measure(
         found = find.peers(places.peer_path)
         peers = [Dtrfast(lanes=options.lanes == "on"), *find.choose(options.against, found)]
         load.build()
+        plan = run.Plan(cases, peers, _effort(options), places.scratch, places.disk)
     except (NothingSelected, PeerUnavailable, LoadUnavailable, OSError, ValueError) as error:
         return _complain(error)
-    plan = run.Plan(cases, peers, _effort(options), places.scratch, places.disk)
-    report, interrupted = run.run(plan)
+    try:
+        report, interrupted = run.run(plan)
+    except PeerUnavailable as error:
+        return _complain(error)
     console.print(table.render(report))
     _write(report, places)
     slower = old is not None and _compare(console, old, report)

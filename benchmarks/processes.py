@@ -22,6 +22,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _SAMPLE_SECONDS = 0.1
 # Servers are asked to end once. What they would still do is of no use: their data is deleted.
 _STOP_SECONDS = 5.0
+_SAID_LINES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,8 @@ class ProcessTree:
         return self._leader.poll() is not None
 
     def said(self) -> str:
-        """The end of what it printed."""
-        return self._log.read_text(errors="replace")[-2000:].strip()
+        """The end of what it printed: as much as one reads."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-_SAID_LINES:])
 
     def pids(self) -> list[int]:
         """All processes of the tree that live."""

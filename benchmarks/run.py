@@ -37,13 +37,15 @@ class Plan:
 def run(plan: Plan) -> tuple[Report, bool]:
     """The report, and whether Ctrl-C cut it short: then it has what was measured before.
 
-    Nothing that was started or written is left.
+    Nothing that was started or written is left. Raises PeerUnavailable, before anything was
+    measured.
     """
     began = datetime.now(UTC)
     rows: list[Row] = []
     interrupted = False
     try:
         with _session(plan) as session, _progress() as progress:
+            session.check()
             total = sum(map(session.turn_count, plan.cases))
             task = progress.add_task("", total=total)
             for case in plan.cases:

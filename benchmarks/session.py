@@ -36,6 +36,16 @@ class Session:
         self._workshop = Workshop(scratch.folder(Place.MEMORY, "content"))
         self._stages: dict[tuple[str, Setup], Stage] = {}
 
+    def check(self) -> None:
+        """Start every server once, since one that cannot run needs no turns.
+
+        Raises PeerUnavailable.
+        """
+        for peer in self.peers:
+            setup = Setup(tls=Ability.PLAIN not in peer.abilities)
+            self._stage(peer, setup, running=True)
+            self._drop((peer.name, setup))
+
     def turn_count(self, case: Case) -> int:
         """How many turns `run` takes."""
         return self._rounds(case) * len(self._peers_of(case))
@@ -87,21 +97,21 @@ class Session:
         self._workshop.trim(_CONTENT_BYTES_MAX)
         salt = 0 if Ability.START in peer.abilities else secrets.randbits(63)
         with ExitStack() as stack:
-            stage = self._stage(case, peer)
+            stage = self._stage(peer, case.setup, running=case.running)
             if case.writes or not case.running:
                 stack.callback(self._drop, (peer.name, case.setup))
             if case.setup.place is Place.DISK:
                 os.sync()
             return case.measure(Turn(stage, self.effort, salt))
 
-    def _stage(self, case: Case, peer: Peer) -> Stage:
-        key = (peer.name, case.setup)
+    def _stage(self, peer: Peer, setup: Setup, *, running: bool) -> Stage:
+        key = (peer.name, setup)
         if key not in self._stages:
-            home = self._scratch.folder(case.setup.place, peer.name.replace("/", "-"))
-            start = Start(home, self._certificate(case.setup), case.setup.workers)
-            stage = self._stages[key] = Stage(peer, case.setup, start, self._workshop, self.effort)
+            home = self._scratch.folder(setup.place, peer.name.replace("/", "-"))
+            start = Start(home, self._certificate(setup), setup.workers)
+            stage = self._stages[key] = Stage(peer, setup, start, self._workshop, self.effort)
             try:
-                self._prepare(stage, running=case.running)
+                self._prepare(stage, running=running)
             except BaseException:
                 self._drop(key)
                 raise

@@ -40,7 +40,7 @@ def line(row: Row) -> str:
     parts = []
     for server, outcome in row.outcomes.items():
         value = numbers.value(row.unit, metric(row, server, "value"))
-        text = complaint(outcome) or value
+        text = value if outcome.is_valid else "failed" if outcome.has_failed else "skipped"
         if server != SUBJECT and outcome.is_valid:
             text += f" ({numbers.ratio(ratio(row, SUBJECT, server, 'value'))})"
         parts.append(f"{server} {text}")
