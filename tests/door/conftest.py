@@ -1,19 +1,29 @@
-"""Two servers with equal content: one with lanes, one without."""
+"""Servers with equal content: with lanes, without, and over TLS."""
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
 
 from tests.door.corpus.case import MANIFEST, SMUGGLED, TAG, VICTIM
+from tests.door.tls import context
 from tests.door.wire import TIMEOUT_SECONDS, Answer, Wire, request
+from tests.e2e import certificates
 from tests.e2e import registry as registries
 
-LANES = {True: "lanes on", False: "lanes off"}
+
+class Mode(StrEnum):
+    """How a server under test is run."""
+
+    LANES = "lanes on"
+    NO_LANES = "lanes off"
+    TLS = "lanes on, TLS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +32,10 @@ class DoorServer:
 
     address: tuple[str, int]
     process: registries.Registry
+    tls: ssl.SSLContext | None = None
 
     def connect(self, timeout_seconds: float = TIMEOUT_SECONDS) -> Wire:
-        return Wire(self.address, timeout_seconds)
+        return Wire(self.address, timeout_seconds, self.tls)
 
     def ask(self, sent: bytes, method: str = "GET") -> Answer:
         """The answer to one request on a connection of its own."""
@@ -47,7 +58,7 @@ class DoorServer:
 
 @contextmanager
 def serving(
-    folder: Path, *, lanes: bool, workers: int = 1, **settings: str
+    folder: Path, *, lanes: bool, workers: int = 1, tls: bool = False, **settings: str
 ) -> Iterator[DoorServer]:
     """`dtrfast serve` with those settings, as their environment variables are called."""
     with pytest.MonkeyPatch.context() as patch:
@@ -56,18 +67,21 @@ def serving(
         for name, value in settings.items():
             patch.setenv(f"DTRFAST_{name}", value)
         patch.setattr(registries, "WORKER_COUNT", workers)
-        server = registries.Registry(folder)
+        certificate = certificates.make(folder) if tls else None
+        server = registries.Registry(folder, certificate)
+    trusting = context(certificate.authority) if certificate else None
     try:
-        yield DoorServer(("127.0.0.1", server.port), server)
+        yield DoorServer(("127.0.0.1", server.port), server, trusting)
     finally:
         server.stop()
 
 
-@pytest.fixture(scope="module", params=[*LANES], ids=[*LANES.values()])
+@pytest.fixture(scope="module", params=[*Mode], ids=[*Mode])
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[DoorServer]:
     """One worker, so that what one connection has been answered tells how far another is."""
-    with serving(tmp_path_factory.mktemp("door"), lanes=request.param) as running:
+    lanes, tls = request.param is not Mode.NO_LANES, request.param is Mode.TLS
+    with serving(tmp_path_factory.mktemp("door"), lanes=lanes, tls=tls) as running:
         running.put_victim()
         yield running

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.door.conftest import LANES, serving
+from tests.door.conftest import Mode, serving
 from tests.door.differ.asking import Ask, Hostile, Mutation
 from tests.door.differ.asks import FIRST, asks, hostile, mutations
 from tests.door.differ.comparing import FRAMING, Sight, difference
@@ -56,7 +56,7 @@ def folder() -> Iterator[Path]:
 @contextmanager
 def peer(*, lanes: bool) -> Iterator[Peer]:
     with folder() as place, serving(place, lanes=lanes) as server:
-        client = Peer(LANES[lanes], server.address)
+        client = Peer(Mode.LANES if lanes else Mode.NO_LANES, server.address)
         yield client
         client.close()
 

@@ -56,7 +56,7 @@ def expect_next(wire: Wire, case: Case, last: Answer | None) -> None:
     closes = last is None or last.closes or (case.closes is None and not keeps_old(last))
     assert case.closes in (None, closes), last
     if closes:
-        wire.read_end()
+        wire.read_end(unanswered=last is None)
         return
     wire.send(LAST_PROBE)
     answer = wire.read_answer()

@@ -4,6 +4,7 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.e2e.certificates import Certificate
 from tests.e2e.programs import PROJECT, ProgramFailed, wait_until
 
 WORKER_COUNT = 2
@@ -27,17 +29,18 @@ def command(data: Path, port: int) -> list[str]:
 class Registry:
     """A running registry, its processes, its log and its data."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tls: Certificate | None = None) -> None:
         """Start in `folder`; returns once it answers requests."""
+        self.tls = tls
         self.data = folder / "data"
         self.data.mkdir()
         self._log = folder / "registry.log"
         self.port = _free_port()
         self.host = f"127.0.0.1:{self.port}"
-        self.url = f"http://{self.host}"
+        self.url = f"{'https' if tls else 'http'}://{self.host}"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                command(self.data, self.port),
+                [*command(self.data, self.port), *_tls_options(tls)],
                 cwd=PROJECT,
                 env=os.environ | {"PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,
@@ -98,7 +101,7 @@ class Registry:
         )
 
     def _is_ready(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = _connection(self.port, self.tls)
         try:
             connection.request("GET", READY_PATH)
             return connection.getresponse().status == http.HTTPStatus.OK
@@ -116,6 +119,17 @@ def running(folder: Path) -> Iterator[Registry]:
         yield registry
     finally:
         registry.stop()
+
+
+def _tls_options(tls: Certificate | None) -> list[str]:
+    return ["--tls-cert", str(tls.chain), "--tls-key", str(tls.key)] if tls else []
+
+
+def _connection(port: int, tls: Certificate | None) -> http.client.HTTPConnection:
+    if tls is None:
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    context = ssl.create_default_context(cafile=str(tls.authority))
+    return http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
 
 
 def _free_port() -> int:
