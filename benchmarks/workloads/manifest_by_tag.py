@@ -14,7 +14,8 @@ from benchmarks.workloads.library import REPOSITORY
 
 def cases() -> Iterator[Case]:
     """Plain, and over TLS."""
-    return requests.cases("manifest-by-tag", "GET of a manifest by tag", _steps, tls=True)
+    about = "GET of a manifest by tag"
+    return requests.cases("manifest-by-tag", about, _steps, quick=True, tls=True)
 
 
 def _steps(images: Sequence[Image]) -> list[Request]:

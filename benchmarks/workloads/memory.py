@@ -34,7 +34,7 @@ def cases() -> Iterator[Case]:
             setup=Setup(workers=1),
             writes=True,
             rounds=1,
-            quick=True,
+            quick=name == "idle",
         )
 
 

@@ -16,9 +16,14 @@ CONNECTIONS = 16
 
 
 def cases(
-    name: str, about: str, steps: Callable[[Sequence[Image]], list[Request]], *, tls: bool = False
+    name: str,
+    about: str,
+    steps: Callable[[Sequence[Image]], list[Request]],
+    *,
+    quick: bool = False,
+    tls: bool = False,
 ) -> Iterator[Case]:
-    """The case, and with `tls` the same over TLS."""
+    """The case, and with `tls` the same over TLS, which is never quick."""
     for over_tls in (False, True) if tls else (False,):
         yield Case(
             name=f"{name}/tls" if over_tls else name,
@@ -27,7 +32,7 @@ def cases(
             measure=partial(_measure, steps),
             needs=frozenset({Ability.PULL}),
             setup=Setup(stock=LIBRARY, tls=over_tls),
-            quick=not over_tls,
+            quick=quick and not over_tls,
         )
 
 

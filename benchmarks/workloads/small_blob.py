@@ -13,7 +13,7 @@ from benchmarks.workloads.library import REPOSITORY
 
 def cases() -> Iterator[Case]:
     """One."""
-    return requests.cases("small-blob", "GET of a blob of 2 KB", _steps)
+    return requests.cases("small-blob", "GET of a blob of 2 KB", _steps, quick=True)
 
 
 def _steps(images: Sequence[Image]) -> list[Request]:
