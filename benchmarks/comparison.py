@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.report import numbers
-from benchmarks.results import Report, Row, Spread, metric
+from benchmarks.results import Report, Row, Spread, metric, ratio
 from benchmarks.targets import SUBJECT
 
 # Least difference that counts, as a part of what was. Latencies at the far end swing more than
@@ -31,7 +32,7 @@ class Change:
 
 
 def changes(old: Report, new: Report) -> list[Change]:
-    """What got better or worse, in rows that both have."""
+    """What got better or worse in rows that both have, by itself and beside each peer."""
     before = {row.name: row for row in old.rows}
     pairs = [(before[row.name], row) for row in new.rows if row.name in before]
     found = (_change(was, now, name) for was, now in pairs for name in _NOISE)
@@ -61,14 +62,33 @@ def _circumstances(report: Report) -> dict[str, str]:
 
 def _change(old: Row, new: Row, name: str) -> Change | None:
     before, now = metric(old, SUBJECT, name), metric(new, SUBJECT, name)
-    if before is None or now is None or not before.middle or not now.middle:
+    if before is None or now is None or not _lie_apart(before, now, _NOISE[name]):
         return None
-    if abs(now.middle / before.middle - 1) <= _NOISE[name]:
-        return None
-    # Turns of the same code swing as wide as this. A few of them show less than the whole of it,
-    # so those of then and of now have to lie apart by as much again.
-    swing = max(before.high - before.low, now.high - now.low)
-    if max(before.low, now.low) - min(before.high, now.high) <= swing:
-        return None
+    is_more = now.middle > before.middle
+    for then_to_peer, to_peer in _ratios(old, new, name):
+        # A machine that was busier then or now made the peer faster or slower just as well.
+        if not _lie_apart(then_to_peer, to_peer, _NOISE[name]):
+            return None
+        if is_more != (to_peer.middle > then_to_peer.middle):
+            return None
     more_is_better = name == "value" and new.unit.is_rate
-    return Change(new.name, name, before, now, (now.middle > before.middle) != more_is_better)
+    return Change(new.name, name, before, now, is_more != more_is_better)
+
+
+def _ratios(old: Row, new: Row, name: str) -> Iterator[tuple[Spread, Spread]]:
+    """To each peer that had its turns both times, then and now."""
+    for peer in new.outcomes:
+        if peer != SUBJECT:
+            then_to_peer = ratio(old, SUBJECT, peer, name)
+            to_peer = ratio(new, SUBJECT, peer, name)
+            if then_to_peer is not None and to_peer is not None:
+                yield then_to_peer, to_peer
+
+
+def _lie_apart(before: Spread, now: Spread, noise: float) -> bool:
+    """Whether it differs by more than `noise` and by more than turns of the same code do."""
+    if not before.middle or abs(now.middle / before.middle - 1) <= noise:
+        return False
+    # A few turns show less than all of the swing, so there has to be as much again between them.
+    swing = max(before.high - before.low, now.high - now.low)
+    return max(before.low, now.low) - min(before.high, now.high) > swing
