@@ -1,9 +1,9 @@
 """The seam to Hypercorn.
 
-`hypercorn.asyncio.run.worker_serve` accepts a connection, does the TLS handshake, and awaits
-`TCPServer(app, loop, config, context, state, reader, writer)`, the name of which it looks up in its
-own module. A `Doorman` stands there instead. HTTP/2, which only TLS can offer, is left to
-Hypercorn's class; for everything else the transport is given a `Door` as its protocol.
+`hypercorn.asyncio.run.worker_serve` accepts a connection and awaits `TCPServer(app, loop, config,
+context, state, reader, writer)`, the name of which it looks up in its own module. A `Doorman`
+stands there instead: it shakes hands where there is TLS (`secure.py`), and gives the transport a
+`Door` as its protocol. HTTP/2, which only TLS can offer, is left to Hypercorn's class (`http2.py`).
 
 Used of Hypercorn, and checked by `tests/door/test_seam.py`: that name and those arguments,
 `HTTPStream` with its events, `TaskGroup`, and `WorkerContext.terminated`. Of the standard library:

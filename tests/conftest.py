@@ -1,0 +1,27 @@
+"""How the whole suite is run: with the server's lanes on, or off."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+_VARIABLE = "DTRFAST_SERVER_LANES"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--lanes",
+        choices=("on", "off"),
+        default="on",
+        help="whether servers under test take the short ways (server.lanes)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Every server of a test inherits this; tests that compare both ways say so themselves."""
+    os.environ[_VARIABLE] = "true" if config.getoption("--lanes") == "on" else "false"
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"servers under test: lanes {config.getoption('--lanes')}"
