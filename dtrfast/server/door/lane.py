@@ -1,8 +1,9 @@
 """The body lane: a blob's bytes between socket and store, past ASGI and past the event loop.
 
 Threads work on a duplicate of the socket's descriptor, in turns. In between the event loop watches
-the socket, so a slow client costs a socket and no thread. Bodies are read into memory of the store;
-answers are sent with `sendfile` from the store's files, which are never changed in place.
+the socket, so a slow client costs a socket and no thread; the bytes of one that dribbles gather on
+the event loop until they are worth a turn. Bodies are read into memory of the store; answers are
+sent with `sendfile` from the store's files, which are never changed in place.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal
 
 from dtrfast.api.errors import ClientGone, ClientIdle
@@ -18,7 +19,7 @@ from dtrfast.api.types import Context
 from dtrfast.server.door.body import Body
 from dtrfast.server.door.secure import Secure
 from dtrfast.server.door.sockets import PlainSocket, SecureSocket
-from dtrfast.server.door.turns import Receiving, Sending
+from dtrfast.server.door.turns import TURN_SIZE_MIN, Receiving, Sending
 from dtrfast.store.blobs import Segment, Upload
 
 if TYPE_CHECKING:
@@ -29,11 +30,9 @@ if TYPE_CHECKING:
 _DRY_SECONDS = 0.2
 # What a dribbling client may lose with its worker; more is saved once the socket is dry.
 _UNSAVED_SIZE_MAX = 16 * 1024
-# A turn that brought less was not worth its thread: the next one waits until more has gathered in
-# the kernel, at first for the shorter and at last for the longer time.
-_TURN_SIZE_MIN = 32 * 1024
-_GATHER_SECONDS_MIN = 0.001
-_GATHER_SECONDS_MAX = 2.0
+# So long at most do bytes of a client that dribbles wait to be worth a turn. A turn takes two cores
+# 0.4 ms: a thousand such clients need a few hundredths of one for theirs.
+_GATHER_SECONDS_MAX = 30.0
 
 
 class SocketLane:
@@ -75,30 +74,34 @@ class SocketLane:
         return receiving.received
 
     async def _receive_all(self, receiving: Receiving, upload: Upload) -> None:
-        unsaved, gather_seconds = 0, 0.0
+        unsaved, dribbles = 0, False
         while not receiving.over:
             if receiving.is_dry():
                 if unsaved > _UNSAVED_SIZE_MAX and not await self._readable(receiving):
                     await self._context.hop.run(upload.save)
                     unsaved = 0
-                await self._wait_readable(receiving, gather_seconds)
+                await self._wait_readable(receiving)
+                if dribbles:
+                    await self._gather(receiving)
             taken = await self._context.hop.run(receiving.turn, upload)
             if receiving.gone:
                 raise ClientGone
             unsaved += taken
-            gather_seconds = next_gather_seconds(gather_seconds, taken)
+            dribbles = taken < TURN_SIZE_MIN
 
     async def _readable(self, receiving: Receiving) -> bool:
         """Whether bytes come before the socket is called dry."""
         return await _wait(receiving.connection, "reading", _DRY_SECONDS)
 
-    async def _wait_readable(self, receiving: Receiving, gather_seconds: float) -> None:
-        """Until there are bytes, and for a client that dribbles until there are some more."""
+    async def _wait_readable(self, receiving: Receiving) -> None:
         limit = self._context.config.server.idle_body_seconds
         if not await _wait(receiving.connection, "reading", limit):
             raise ClientIdle
-        if gather_seconds and not receiving.has_all():
-            await asyncio.sleep(gather_seconds)
+
+    async def _gather(self, receiving: Receiving) -> None:
+        limit = self._context.config.server.idle_body_seconds
+        seconds = min(limit, _GATHER_SECONDS_MAX)
+        await _wait(receiving.connection, "reading", seconds, receiving.gather)
 
     # ---- out ------------------------------------------------------------------------------------
     async def send(self, segments: Iterator[Segment]) -> None:
@@ -121,13 +124,6 @@ class SocketLane:
                 raise ClientGone
 
 
-def next_gather_seconds(seconds: float, taken: int) -> float:
-    """How long to let bytes gather after a turn that took so many."""
-    if taken >= _TURN_SIZE_MIN:
-        return 0.0
-    return min(max(seconds * 2, _GATHER_SECONDS_MIN), _GATHER_SECONDS_MAX)
-
-
 def _duplicate(door: Door) -> PlainSocket:
     """The door's socket under a descriptor of its own, which no close of the transport takes away.
 
@@ -146,15 +142,18 @@ def _duplicate(door: Door) -> PlainSocket:
 
 
 async def _wait(
-    connection: PlainSocket, what: Literal["reading", "writing"], seconds: float
+    connection: PlainSocket,
+    what: Literal["reading", "writing"],
+    seconds: float,
+    look: Callable[[], bool] | None = None,
 ) -> bool:
-    """Whether the socket gets ready for it in time."""
+    """Whether in time the socket gets ready, and then once `look`, if there is one, says so."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
     if what == "reading":
-        loop.add_reader(connection, _wake, ready)
+        loop.add_reader(connection, _wake, ready, look)
     else:
-        loop.add_writer(connection, _wake, ready)
+        loop.add_writer(connection, _wake, ready, look)
     try:
         async with asyncio.timeout(seconds):
             await ready
@@ -168,6 +167,6 @@ async def _wait(
     return True
 
 
-def _wake(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
+def _wake(ready: asyncio.Future[None], look: Callable[[], bool] | None) -> None:
+    if not ready.done() and (look is None or look()):
         ready.set_result(None)

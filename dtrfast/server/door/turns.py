@@ -16,6 +16,8 @@ from dtrfast.store.blobs import Extent, Segment, Upload
 
 # A thread is kept for so long by one transfer while others may wait for it.
 _TURN_SECONDS = 0.1
+# A turn that brings less is not worth its thread.
+TURN_SIZE_MIN = 32 * 1024
 # How long a thread waits for a socket. Going back to the event loop costs about 0.1 ms of two
 # cores; a client that takes longer than this for a packet would keep a thread for under 16 MB/s.
 _POLL_MILLISECONDS = 2
@@ -28,6 +30,7 @@ class Receiving:
         "_ahead",
         "_body",
         "_deadline",
+        "_gathered",
         "_poll",
         "_size_max",
         "connection",
@@ -42,6 +45,7 @@ class Receiving:
         self.received = 0  # bytes of content
         self.gone = False  # the client sends nothing more
         self._ahead = ahead  # bytes that were received before
+        self._gathered = bytearray()  # content that waits for a turn
         self._body = body
         self._size_max = size_max
         self._deadline = 0.0
@@ -57,16 +61,28 @@ class Receiving:
     def over(self) -> bool:
         """Whether the body is finished, or known to be longer than it may be."""
         too_long = self._size_max is not None and self.received > self._size_max
-        return too_long or self._body.finished
+        return too_long or (self._body.finished and not self._gathered)
 
     def is_dry(self) -> bool:
         """Whether a turn would find nothing."""
         return not self._ahead and self.connection.readable_size() == 0
 
-    def has_all(self) -> bool:
-        """Whether the rest of the body lies in the socket; framing tells that only at the end."""
-        left = self._body.left
-        return left is not None and self.connection.readable_size() >= left
+    def gather(self) -> bool:
+        """Take the little that is there, between two turns; whether the next one is worth it."""
+        room = memoryview(bytearray(TURN_SIZE_MIN))
+        while not self.gone and not self._body.finished and len(self._gathered) < TURN_SIZE_MIN:
+            received = self._read(room)
+            if received is None:
+                return False
+            self.gone = received == 0
+            self._ahead = bytes(room[:received])
+            try:
+                content, used = self._body.take(self._ahead)
+            except ValueError:
+                break  # it makes no sense to the turn either
+            self._gathered += content
+            self._ahead = self._ahead[used:]
+        return True
 
     def turn(self, upload: Upload) -> int:
         """Take what is there; returns how many bytes. Raises ValueError for broken framing."""
@@ -74,6 +90,8 @@ class Receiving:
         return upload.append_from(self._fill)
 
     def _fill(self, view: memoryview) -> int:
+        if self._gathered:
+            return self._take_gathered(view)
         while not self.over and time.monotonic() < self._deadline:
             room = self._room(view)
             count = self._take(room)
@@ -86,6 +104,13 @@ class Receiving:
             if size:
                 return size
         return 0
+
+    def _take_gathered(self, view: memoryview) -> int:
+        count = min(len(view), len(self._gathered))
+        view[:count] = self._gathered[:count]
+        del self._gathered[:count]
+        self.received += count
+        return count
 
     def _room(self, view: memoryview) -> memoryview:
         left = self._body.left
