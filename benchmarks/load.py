@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import IO, Literal
 from urllib.parse import quote
@@ -267,6 +268,7 @@ def hold(
             process.kill()
 
 
+@cache
 def _has_tls_headers() -> bool:
     probe = "#include <openssl/ssl.h>"
     try:
