@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
 from typing import IO, Literal
 from urllib.parse import quote
@@ -268,7 +267,6 @@ def hold(
             process.kill()
 
 
-@cache
 def _has_tls_headers() -> bool:
     probe = "#include <openssl/ssl.h>"
     try:
