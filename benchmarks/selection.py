@@ -9,6 +9,7 @@ from types import ModuleType
 from benchmarks.cases import Case
 from benchmarks.workloads import (
     builds,
+    day,
     head_blob,
     lists,
     manifest_by_digest,
@@ -34,6 +35,7 @@ WORKLOADS: tuple[ModuleType, ...] = (
     pull,
     ranged,
     storm,
+    day,
     lists,
     memory,
     start,

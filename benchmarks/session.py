@@ -98,7 +98,7 @@ class Session:
         salt = 0 if Ability.START in peer.abilities else secrets.randbits(63)
         with ExitStack() as stack:
             stage = self._stage(peer, case.setup, running=case.running)
-            if case.writes or not case.running:
+            if case.writes:
                 stack.callback(self._drop, (peer.name, case.setup))
             if case.setup.place is Place.DISK:
                 os.sync()

@@ -41,6 +41,7 @@ def cases() -> Iterator[Case]:
             needs=frozenset({Ability.START, Ability.PUSH}),
             setup=Setup(stock=stock),
             running=False,
+            writes=stock is EMPTY,
             quick=name == "empty",
         )
 
