@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NoReturn
 
 import cyclopts
 from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 from rich.table import Table
 
@@ -37,15 +38,21 @@ class Options:
 
     against: Annotated[
         tuple[str, ...],
-        Parameter(help="A peer to measure in turns: a name, a URL, or all that are found."),
+        Parameter(
+            negative="", help="A peer to measure in turns: a name, a URL, or all that are found."
+        ),
     ] = ()
     only: Annotated[
         tuple[str, ...],
-        Parameter(consume_multiple=True, help="Cases: push, push/gzip, 'push/*/4'."),
+        Parameter(negative="", consume_multiple=True, help="Cases: push, push/gzip, 'push/*/4'."),
     ] = ()
     quick: Annotated[bool, Parameter(negative="", help="End within a minute.")] = False
-    rounds: Annotated[int | None, Parameter(help="Turns of each server.")] = None
-    seconds: Annotated[float | None, Parameter(help="How long a turn of requests lasts.")] = None
+    rounds: Annotated[
+        int | None, Parameter(validator=Number(gte=1), help="Turns of each server.")
+    ] = None
+    seconds: Annotated[
+        float | None, Parameter(validator=Number(gt=0), help="How long a turn of requests lasts.")
+    ] = None
     lanes: Annotated[Literal["on", "off"], Parameter(help="The short ways of dtrfast.")] = "on"
 
 
@@ -57,7 +64,7 @@ class Places:
     scratch: Annotated[Path, Parameter(help="A directory in memory.")] = _MEMORY
     disk: Annotated[Path, Parameter(help="A directory on a disk.")] = _DISK
     peer_path: Annotated[
-        tuple[Path, ...], Parameter(help="A directory with programs of peers.")
+        tuple[Path, ...], Parameter(negative="", help="A directory with programs of peers.")
     ] = ()
     json: Annotated[Path | None, Parameter(help="Write the report for machines.")] = None
     html: Annotated[Path | None, Parameter(help="Write the report with charts.")] = None
@@ -78,9 +85,9 @@ _INTERRUPTED_STATUS = 130
 
 @app.default
 def measure(
+    *,
     options: Options = _DEFAULT_OPTIONS,
     places: Places = _DEFAULT_PLACES,
-    *,
     list_cases: Annotated[bool, Parameter(name="--list", negative="")] = False,
 ) -> int:
     """Measure, print a table, and say which figures of the design are reached.
@@ -99,6 +106,7 @@ def measure(
         if list_cases:
             console.print(_listing(cases))
             return 0
+        _check_writable(places)
         old = None if places.compare is None else results.decode(places.compare.read_bytes())
         found = find.peers(places.peer_path)
         peers = [Dtrfast(lanes=options.lanes == "on"), *find.choose(options.against, found)]
@@ -130,6 +138,13 @@ def _listing(cases: Sequence[Case]) -> Table:
     for case in cases:
         listing.add_row(case.name, case.about, "yes" if case.quick else "")
     return listing
+
+
+def _check_writable(places: Places) -> None:
+    """What takes long to measure must have a place to go to. Raises OSError."""
+    for path in (places.json, places.html):
+        if path is not None:
+            path.open("ab").close()
 
 
 def _write(report: Report, places: Places) -> None:

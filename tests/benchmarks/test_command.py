@@ -107,6 +107,7 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, places: tuple[str | Path, .
         (("--only", "nonsense"), "no case is called nonsense"),
         (("--against", "nonsense"), "no peer is called nonsense"),
         (("--compare", other), "missing required field"),
+        (("--json", tmp_path / "nowhere" / "new.json"), "No such file"),
     ):
         done = ask(*places, *arguments)
         assert done.returncode == 2
