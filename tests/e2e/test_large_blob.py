@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
 
 import pytest
 
+from benchmarks import load
+from benchmarks.load import Body, Framing, Job, Push, Request, Result
 from tests.e2e.http_client import begin, connect
 from tests.e2e.registry import Registry
 
-SIZE = 5_000_000_000
+# DTRFAST_TEST_BLOB_SIZE=20000000000 is what was promised; it takes as much of disk, and minutes.
+SIZE = int(os.environ.get("DTRFAST_TEST_BLOB_SIZE", 5_000_000_000))
+# This much really lies on the disk.
+LOOSE_SIZE = int(os.environ.get("DTRFAST_TEST_BLOB_SIZE", 2_000_000_000))
+_LOOK_SECONDS = 0.05
 BUFFER = 1 << 20
 # The content repeats after this much, so that the disk of a test machine holds it.
 PIECE = random.Random(6).randbytes(64 << 20)
+# Two buffers, the table of recent chunks, threads' stacks and the allocator's slack.
+GROWTH_MAX = 40 << 20
 
 
 def anonymous_bytes(registry: Registry) -> int:
@@ -24,7 +35,7 @@ def anonymous_bytes(registry: Registry) -> int:
 
 
 @pytest.mark.slow
-def test_five_gigabytes_pass_through_a_worker_of_small_memory(own_registry: Registry) -> None:
+def test_a_chunked_blob_passes_through_a_worker_of_small_memory(own_registry: Registry) -> None:
     digest = hashlib.sha256()
     before, peak = anonymous_bytes(own_registry), 0
 
@@ -47,12 +58,43 @@ def test_five_gigabytes_pass_through_a_worker_of_small_memory(own_registry: Regi
         assert response.status_code == 201, response.text
         peak = max(peak, anonymous_bytes(own_registry))
         assert int(client.head(f"/v2/a/b/blobs/{name}").headers["content-length"]) == SIZE
-        start = 3_000_000_000
+        start = SIZE * 3 // 5
         part = client.get(
             f"/v2/a/b/blobs/{name}", headers={"range": f"bytes={start}-{start + BUFFER - 1}"}
         )
         assert part.status_code == 206
         assert part.content == (PIECE + PIECE)[start % len(PIECE) :][:BUFFER]
-    # Two buffers, the table of recent chunks, threads' stacks and the allocator's slack.
-    assert peak - before < 40 << 20
+    assert peak - before < GROWTH_MAX
     assert own_registry.disk_usage() < 2 * len(PIECE)
+
+
+def peak_while(registry: Registry, work: Callable[[], Result]) -> int:
+    """The most anonymous memory of a worker while `work` is done, which must go well."""
+    with ThreadPoolExecutor(1) as threads:
+        done, peak = threads.submit(work), 0
+        while wait([done], _LOOK_SECONDS).not_done:
+            peak = max(peak, anonymous_bytes(registry))
+    assert done.result().errors == ()
+    return peak
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framing", [Framing.CHUNKED, Framing.LENGTH])
+def test_a_loose_blob_comes_and_goes_in_small_memory(
+    own_registry: Registry, tmp_path: Path, framing: Framing
+) -> None:
+    """A file with a hole is as long as it says, and lies whole on the server's disk."""
+    path, digest = tmp_path / "blob", hashlib.sha256()
+    path.write_bytes(b"\x1f\x8b\x08")
+    os.truncate(path, LOOSE_SIZE)
+    with path.open("rb") as file:
+        while piece := file.read(BUFFER):
+            digest.update(piece)
+    name, address = f"sha256:{digest.hexdigest()}", ("127.0.0.1", own_registry.port)
+    push = Job((Push("a/b", name, Body(path), framing),))
+    pull = Job((Request("GET", f"/v2/a/b/blobs/{name}"),))
+    before = anonymous_bytes(own_registry)
+    pushing = peak_while(own_registry, lambda: load.run(address, [push], connections=1))
+    pulling = peak_while(own_registry, lambda: load.run(address, [pull], connections=1))
+    assert max(pushing, pulling) - before < GROWTH_MAX
+    assert own_registry.disk_usage() >= LOOSE_SIZE
