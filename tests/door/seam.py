@@ -25,7 +25,7 @@ from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.utils import wrap_app
 
-_SECONDS_MAX = 5.0
+_SECONDS_MAX = 3.0
 _GRACE_SECONDS = 0.2
 _SETTINGS = (
     "backlog",

@@ -16,10 +16,10 @@ from benchmarks.load import Body, Framing, Job, Push, Request, Result
 from tests.e2e.http_client import begin, connect
 from tests.e2e.registry import Registry
 
-# DTRFAST_TEST_BLOB_SIZE=20000000000 is what was promised; it takes as much of disk, and minutes.
-SIZE = int(os.environ.get("DTRFAST_TEST_BLOB_SIZE", 5_000_000_000))
+# LARGE_BLOB_SIZE=20000000000 is what was promised; it takes as much of disk, and minutes.
+SIZE = int(os.environ.get("LARGE_BLOB_SIZE", 5_000_000_000))
 # This much really lies on the disk.
-LOOSE_SIZE = int(os.environ.get("DTRFAST_TEST_BLOB_SIZE", 2_000_000_000))
+LOOSE_SIZE = int(os.environ.get("LARGE_BLOB_SIZE", 2_000_000_000))
 _LOOK_SECONDS = 0.05
 BUFFER = 1 << 20
 # The content repeats after this much, so that the disk of a test machine holds it.
