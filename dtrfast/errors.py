@@ -2,9 +2,19 @@
 
     DtrfastError
     ├── NotFound        the named thing is not there
-    │   └── BlobUnknown, ManifestUnknown, RepositoryUnknown, UploadUnknown
+    │   ├── BlobUnknown, ManifestUnknown, RepositoryUnknown, UploadUnknown
+    │   └── AccountUnknown, TeamUnknown, GrantUnknown, CredentialUnknown
+    ├── Unidentified    it is not known who asks
+    │   ├── SignInRequired   nobody said who asks
+    │   ├── SignInFailed     a name and a password that do not belong together
+    │   ├── TokenInvalid     a token or another credential that does not count
+    │   └── ScopeTooSmall    a token that bounds what its owner may do
+    ├── Denied          who asks may not do that
+    ├── TooManyTries    sign-in is limited for a while
+    ├── Conflict        what is there does not go together with the request
     ├── Invalid         the request cannot mean anything
     │   ├── NameInvalid, TagInvalid, DigestInvalid, SizeInvalid, PageInvalid
+    │   ├── AccountInvalid, PasswordInvalid, SettingsInvalid
     │   ├── RangesTooMany, QueryTooLong
     │   └── ManifestInvalid, ManifestBlobUnknown
     ├── RangeInvalid    outside the content, or a chunk that does not continue its upload
@@ -12,7 +22,8 @@
     ├── Unsupported     the operation is switched off or does not exist
     ├── Unavailable     try again
     │   ├── UploadBusy  another request holds the upload
-    │   └── Overloaded
+    │   ├── Overloaded
+    │   └── DirectoryUnavailable, IssuerUnavailable
     ├── StorageFull     the disk has no room
     ├── StorageFailed   the disk answered with an error; nothing was acknowledged
     ├── Corrupt         bytes on disk are not what they were
@@ -54,6 +65,58 @@ class UploadUnknown(NotFound):
     """No such upload, or it has expired."""
 
 
+class AccountUnknown(NotFound):
+    """No user or organization has this name."""
+
+
+class TeamUnknown(NotFound):
+    """The organization has no such team, or the team no such member."""
+
+
+class GrantUnknown(NotFound):
+    """Nobody granted that."""
+
+
+class CredentialUnknown(NotFound):
+    """No such token, session, issuer or trust."""
+
+
+class Unidentified(DtrfastError):
+    """It is not known who asks: signing in may help."""
+
+
+class SignInRequired(Unidentified):
+    """Nobody said who asks, and not everybody may do that."""
+
+
+class SignInFailed(Unidentified):
+    """A name and a password that do not belong together; which of them is wrong is not said."""
+
+
+class TokenInvalid(Unidentified):
+    """A token or another credential that does not count. The message never contains it."""
+
+
+class ScopeTooSmall(Unidentified):
+    """A token that bounds what its owner may do, to less than this."""
+
+
+class Denied(DtrfastError):
+    """Who asks is known, and may not do that."""
+
+
+class TooManyTries(DtrfastError):
+    """Sign-in is refused for `seconds`, whatever the password."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"too many failed tries to sign in: wait {seconds} s, then try again")
+        self.seconds = seconds
+
+
+class Conflict(DtrfastError):
+    """What is there does not go together with the request: the message says what to change."""
+
+
 class Invalid(DtrfastError):
     """The request cannot mean anything."""
 
@@ -85,6 +148,18 @@ class ManifestBlobUnknown(Invalid):
             "the manifest refers to content that is not in this repository: push it first"
         )
         self.digests = digests
+
+
+class AccountInvalid(Invalid):
+    """Not a name that an account, a team or a credential may have, or not a use for this one."""
+
+
+class PasswordInvalid(Invalid):
+    """A new password that is too short, too long, or too easy to guess."""
+
+
+class SettingsInvalid(Invalid):
+    """A setting, or another document, that cannot be honoured."""
 
 
 class SizeInvalid(Invalid):
@@ -132,6 +207,14 @@ class UploadBusy(Unavailable):
 
 class Overloaded(Unavailable):
     """More work is waiting than the server lets wait."""
+
+
+class DirectoryUnavailable(Unavailable):
+    """The LDAP server does not answer."""
+
+
+class IssuerUnavailable(Unavailable):
+    """An issuer of tokens does not publish its keys just now."""
 
 
 class StorageFull(DtrfastError):

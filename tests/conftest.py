@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-_VARIABLE = "DTRFAST_SERVER_LANES"
+_LANES = "DTRFAST_SERVER_LANES"
+_AUTH = "DTRFAST_AUTH_MODE"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,8 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Every server of a test inherits this; tests that compare both ways say so themselves."""
-    os.environ[_VARIABLE] = "true" if config.getoption("--lanes") == "on" else "false"
+    """Every server of a test inherits this; tests that compare both ways say so themselves.
+
+    Without accounts, unless a test asks for them: most tests are about something else.
+    """
+    os.environ.setdefault(_AUTH, "none")
+    os.environ[_LANES] = "true" if config.getoption("--lanes") == "on" else "false"
 
 
 def pytest_report_header(config: pytest.Config) -> str:

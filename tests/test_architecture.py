@@ -20,6 +20,7 @@ LAYERS = (
     {"index"},
     {"store"},
     {"registry"},
+    {"identity"},
     {"api", "jobs"},
     {"server"},
     {"app"},
@@ -37,10 +38,13 @@ OWNERS = {
     "hypercorn": ("server/",),
     "h11": ("server/",),
     "uvloop": ("server/",),
+    "argon2": ("identity/passwords.py",),
+    "joserfc": ("identity/",),
+    "ldap3": ("identity/ldap/",),
     "cyclopts": ("cli/",),
     "rich": ("cli/",),
 }
-SYNCHRONOUS = ("oci", "index", "store", "registry", "jobs")
+SYNCHRONOUS = ("oci", "index", "store", "registry", "identity", "jobs")
 HOPS = ("run_in_executor", "to_thread", "run_in_threadpool", "run_sync", "ThreadPoolExecutor")
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

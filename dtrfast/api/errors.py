@@ -40,7 +40,22 @@ TABLE: Mapping[type[DtrfastError], Row] = {
     errors.ManifestUnknown: Row("MANIFEST_UNKNOWN", 404),
     errors.RepositoryUnknown: Row("NAME_UNKNOWN", 404),
     errors.UploadUnknown: Row("BLOB_UPLOAD_UNKNOWN", 404),
+    errors.AccountUnknown: Row("NAME_UNKNOWN", 404),
+    errors.TeamUnknown: Row("NAME_UNKNOWN", 404),
+    errors.GrantUnknown: Row("NAME_UNKNOWN", 404),
+    errors.CredentialUnknown: Row("NAME_UNKNOWN", 404),
+    errors.Unidentified: Row("UNAUTHORIZED", 401),
+    errors.SignInRequired: Row("UNAUTHORIZED", 401),
+    errors.SignInFailed: Row("UNAUTHORIZED", 401),
+    errors.TokenInvalid: Row("UNAUTHORIZED", 401),
+    errors.ScopeTooSmall: Row("UNAUTHORIZED", 401),
+    errors.Denied: Row("DENIED", 403),
+    errors.TooManyTries: Row("TOOMANYREQUESTS", 429),
+    errors.Conflict: Row("DENIED", 409),
     errors.Invalid: Row("UNSUPPORTED", 400),
+    errors.AccountInvalid: Row("NAME_INVALID", 400),
+    errors.PasswordInvalid: Row("UNSUPPORTED", 400),
+    errors.SettingsInvalid: Row("UNSUPPORTED", 400),
     errors.NameInvalid: Row("NAME_INVALID", 400),
     errors.TagInvalid: Row("TAG_INVALID", 400),
     errors.DigestInvalid: Row("DIGEST_INVALID", 400),
@@ -56,6 +71,8 @@ TABLE: Mapping[type[DtrfastError], Row] = {
     errors.Unavailable: Row("UNAVAILABLE", 503),
     errors.UploadBusy: Row("UNAVAILABLE", 503),
     errors.Overloaded: Row("UNAVAILABLE", 503),
+    errors.DirectoryUnavailable: Row("UNAVAILABLE", 503),
+    errors.IssuerUnavailable: Row("UNAVAILABLE", 503),
     errors.StorageFull: Row("DENIED", 507),
     errors.StorageFailed: Row("UNKNOWN", 500),
     errors.Corrupt: Row("UNKNOWN", 500),
@@ -128,6 +145,8 @@ def _entries(error: DtrfastError, code: str) -> Iterator[_Entry]:
 def _headers(error: DtrfastError) -> dict[str, str]:
     if isinstance(error, Unavailable):
         return {"retry-after": _RETRY_SECONDS}
+    if isinstance(error, errors.TooManyTries):
+        return {"retry-after": str(error.seconds)}
     if isinstance(error, RangeInvalid) and error.size is not None:
         return {"content-range": unsatisfied_range(error.size)}
     return {}
