@@ -43,6 +43,7 @@ from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import repositories
 from dtrfast.registry.manifests import Manifests, Rules
+from dtrfast.registry.permits import EVERYBODY
 from dtrfast.registry.writing import Author
 from dtrfast.store import contents, links, packs, recipes, records, statistics
 from dtrfast.store.blobs import RepositoryId
@@ -264,7 +265,7 @@ class _Pushes:
     def __init__(self, transaction: WriteTransaction, now: int) -> None:
         self._transaction = _Quiet(transaction)
         self._author = Author("anonymous", now)
-        self._manifests = Manifests(_Inside(self._transaction), Rules(True, True))
+        self._manifests = Manifests(_Inside(self._transaction), Rules(True, True), EVERYBODY)
 
     def push(self, image: Image, chunks: range) -> None:
         name = RepositoryName(image.repository)

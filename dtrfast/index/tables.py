@@ -47,6 +47,29 @@ LINKS_UNREFERENCED = _shared(
     "links_unreferenced"
 )  # time + repository id + digest key → empty (a hint)
 CHANGES = _shared("changes")  # sequence → change not yet in the change log
+PUBLIC = _shared("public")  # name → empty: the repositories that everybody may pull from
+READMES = _shared("readmes")  # repository id → text
+REPOSITORIES_DELETED = _shared("repositories_deleted")  # repository id → time: rows to be removed
+
+# Accounts, teams and tokens have ids from one counter. Names are ASCII, so their order is theirs.
+ACCOUNTS = _shared("accounts")  # account id → account record
+ACCOUNT_NAMES = _shared("account_names")  # name → account id
+DIRECTORY_IDS = _shared("directory_ids")  # stable id in the LDAP directory → account id
+PASSWORDS = _shared("passwords")  # account id → hash, and of what it is one
+TEAMS = _shared("teams")  # organization id + team name → team record
+TEAM_NAMES = _shared("team_names")  # team id → organization id + team name
+TEAM_MEMBERS = _shared("team_members")  # team id + user name → user id
+MEMBERS = _shared("members")  # organization id + user name → user id + number of teams
+USER_TEAMS = _shared("user_teams")  # user id + organization id + team id → flags
+GRANTS = _shared("grants")  # place (repository or namespace) + grantee id → level
+GRANTEES = _shared("grantees")  # grantee id + place → level: GRANTS the other way round
+TOKENS = _shared("tokens")  # SHA-256 of the token → token record
+ACCOUNT_TOKENS = _shared("account_tokens")  # account id + token id → SHA-256 of the token
+TOKEN_USES = _shared("token_uses")  # token id → time and address of the last use
+SESSIONS = _shared("sessions")  # SHA-256 of the session's id → session record
+TRUSTS = _shared("trusts")  # repository id + name → trust record
+SIGNING_KEYS = _shared("signing_keys")  # key id → key record
+SETTINGS = _shared("settings")  # name → JSON
 
 TABLES: tuple[Table, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, Table)

@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from dtrfast.errors import BlobUnknown, DigestInvalid, UploadUnknown
 from dtrfast.oci.digests import DEFAULT_ALGORITHM, Algorithm, Digest
 from dtrfast.oci.names import RepositoryName
+from dtrfast.registry.permits import Action
 from dtrfast.registry.repositories import Catalog
 from dtrfast.registry.writing import Author
 from dtrfast.store.blobs import BlobReader, BlobStat, BlobStore, Peek, RepositoryId, Upload
+
+# Where a mount without `from` looks for a repository that the caller may read.
+_HOLDERS_MAX = 100
 
 _match_id = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}").fullmatch
 
@@ -42,15 +46,17 @@ class Blobs:
 
     def delete(self, name: RepositoryName, digest: Digest) -> None:
         """Take the blob from this repository, whoever refers to it. Raises `BlobUnknown`."""
-        self.store.unlink(self._repository(name, digest), digest)
+        self.store.unlink(self._repository(name, digest, Action.DELETE), digest)
 
     def mount(
         self, name: RepositoryName, digest: Digest, source: RepositoryName | None, author: Author
     ) -> BlobStat | None:
         """Give the repository the blob that `source` has, or any repository when it is None.
 
-        None when there is no such blob: then the client has to push it.
+        None when there is no such blob, or none that the caller may read: then the client has to
+        push it.
         """
+        self.catalog.check(name, Action.PUSH)
         repository = self._source(digest, source)
         if repository is None:
             return None
@@ -63,12 +69,14 @@ class Blobs:
 
     def _source(self, digest: Digest, source: RepositoryName | None) -> RepositoryId | None:
         if source is not None:
-            return self.catalog.find(source)
-        holders = self.store.repositories_of(digest, 1)
-        return holders[0] if holders else None
+            return self.catalog.find_if_allowed(source)
+        holders = self.store.repositories_of(digest, _HOLDERS_MAX)
+        return self.catalog.first_allowed(holders)
 
-    def _repository(self, name: RepositoryName, digest: Digest) -> RepositoryId:
-        repository = self.catalog.find(name)
+    def _repository(
+        self, name: RepositoryName, digest: Digest, action: Action = Action.PULL
+    ) -> RepositoryId:
+        repository = self.catalog.find(name, action)
         if repository is None:
             raise BlobUnknown(f"there is no blob {digest} in {name}", detail=str(digest))
         return repository
@@ -76,37 +84,46 @@ class Blobs:
 
 @dataclass(frozen=True, slots=True)
 class Uploads:
-    """Uploads to a registry's repositories."""
+    """Uploads to a registry's repositories: each belongs to whoever began it."""
 
     store: BlobStore
     catalog: Catalog
+    owner: str = ""
 
     def begin(self, name: RepositoryName, algorithm: Algorithm = DEFAULT_ALGORITHM) -> Upload:
-        """A new upload, held."""
-        return self.store.begin_upload(name.text, algorithm=algorithm)
+        """A new upload, held. Raises what `Permits.check` does, as all of these do."""
+        return self.store.begin_upload(self._session_name(name), algorithm=algorithm)
 
     def resume(self, name: RepositoryName, upload_id: str) -> Upload:
         """The upload, held. Raises `UploadUnknown`, `UploadBusy`."""
-        return self.store.resume(name.text, _checked_id(upload_id))
+        return self.store.resume(self._session_name(name), _checked_id(upload_id))
 
     def offset(self, name: RepositoryName, upload_id: str) -> int:
         """Bytes received. Raises `UploadUnknown`."""
-        return self.store.upload_offset(name.text, _checked_id(upload_id))
+        return self.store.upload_offset(self._session_name(name), _checked_id(upload_id))
 
     def finished(self, name: RepositoryName, upload_id: str) -> Digest | None:
         """What an upload became some minutes ago."""
-        return self.store.finished(name.text, upload_id) if _match_id(upload_id) else None
+        session_name = self._session_name(name)
+        return self.store.finished(session_name, upload_id) if _match_id(upload_id) else None
 
     def finish(
         self, upload: Upload, name: RepositoryName, digest: Digest, author: Author
     ) -> BlobStat:
         """Make a held upload a blob. Raises `DigestInvalid`: then the upload is gone."""
+        # Asked again, as the bytes may have taken an hour. What was sent stays to be resumed.
+        self.catalog.check(name, Action.PUSH)
         try:
             upload.check(digest)
         except DigestInvalid:
             upload.cancel()
             raise
         return self.store.commit(upload, digest, self.catalog.ensure(name, author))
+
+    def _session_name(self, name: RepositoryName) -> str:
+        """What the store knows the upload by: no repository's name has a space in it."""
+        self.catalog.check(name, Action.PUSH)
+        return f"{name.text} {self.owner}" if self.owner else name.text
 
 
 def _checked_id(upload_id: str) -> str:

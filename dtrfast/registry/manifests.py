@@ -23,6 +23,7 @@ from dtrfast.oci.digests import Digest, Reference
 from dtrfast.oci.manifests import Manifest, parse_manifest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import keys, referrers, repositories, statistics, tags
+from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.writing import Author, Place
 from dtrfast.store import catalog, links
@@ -64,6 +65,7 @@ class _Push:
     manifest: Manifest
     body: bytes
     author: Author
+    permits: Permits
 
 
 def get(transaction: ReadTransaction, name: RepositoryName, reference: Reference) -> Found:
@@ -87,13 +89,15 @@ def stored_manifest(
 class Manifests:
     """The manifests of a registry's repositories."""
 
-    def __init__(self, engine: Engine, rules: Rules) -> None:
+    def __init__(self, engine: Engine, rules: Rules, permits: Permits) -> None:
         self._engine = engine
         self._rules = rules
+        self._permits = permits
 
     def get(self, name: RepositoryName, reference: Reference) -> Found:
         """The manifest by tag or digest. Raises `ManifestUnknown`."""
         with self._engine.read() as transaction:
+            self._permits.check(transaction, Action.PULL, name)
             return get(transaction, name, reference)
 
     def put(
@@ -116,14 +120,16 @@ class Manifests:
             digest, names = Digest.of_bytes(body), (reference, *extra_tags)
         else:
             digest, names = _checked_digest(reference, body), extra_tags
-        push = _Push(name, digest, tuple(dict.fromkeys(names)), manifest, body, author)
+        unique = tuple(dict.fromkeys(names))
+        push = _Push(name, digest, unique, manifest, body, author, self._permits)
         self._engine.write(partial(_put, push=push, rules=self._rules))
         subject = None if manifest.subject is None else manifest.subject.digest
         return Put(digest, manifest.media_type, subject)
 
     def delete(self, name: RepositoryName, digest: Digest, author: Author) -> None:
         """Remove a manifest and all its tags. Raises `ManifestUnknown`."""
-        self._engine.write(partial(_delete, name=name, digest=digest, author=author))
+        remove = partial(_delete, name=name, digest=digest, author=author, permits=self._permits)
+        self._engine.write(remove)
 
 
 def _resolve(
@@ -145,6 +151,7 @@ def _checked_digest(digest: Digest, body: bytes) -> Digest:
 
 
 def _put(transaction: WriteTransaction, push: _Push, rules: Rules) -> None:
+    push.permits.check(transaction, Action.PUSH, push.name)
     missing = _missing(transaction, push, rules)
     if missing:
         raise ManifestBlobUnknown(tuple(map(str, missing)))
@@ -198,8 +205,13 @@ def _references(manifest: Manifest) -> tuple[Digest, ...]:
 
 
 def _delete(
-    transaction: WriteTransaction, name: RepositoryName, digest: Digest, author: Author
+    transaction: WriteTransaction,
+    name: RepositoryName,
+    digest: Digest,
+    author: Author,
+    permits: Permits,
 ) -> None:
+    permits.check(transaction, Action.DELETE, name)
     repository = repositories.find(transaction, name)
     stored = None if repository is None else stored_manifest(transaction, repository, digest)
     if repository is None or stored is None:

@@ -25,6 +25,7 @@ class RepositoryRecord(msgspec.Struct, frozen=True, array_like=True):
     id: int
     created_at: int
     description: str = ""
+    is_public: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -13,6 +13,7 @@ from dtrfast.oci.digests import Digest
 from dtrfast.oci.manifests import Manifest, referrer_descriptor
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import keys, repositories
+from dtrfast.registry.permits import Action, Permits
 from dtrfast.store.blobs import RepositoryId
 
 # An answer is an image index, and clients read no more than 4 MiB of one.
@@ -61,8 +62,9 @@ class ReferrersPage:
 class Referrers:
     """Who refers to the manifests of a registry."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, permits: Permits) -> None:
         self._engine = engine
+        self._permits = permits
 
     def page(
         self,
@@ -77,6 +79,7 @@ class Referrers:
         and not be the last.
         """
         with self._engine.read() as transaction:
+            self._permits.check(transaction, Action.PULL, name)
             repository = repositories.find(transaction, name)
             if repository is None:
                 return ReferrersPage([], None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from dtrfast.index.engine import Engine
 from dtrfast.registry import statistics
 from dtrfast.registry.blobs import Blobs, Uploads
 from dtrfast.registry.manifests import Manifests, Rules
+from dtrfast.registry.permits import EVERYBODY, Permits
 from dtrfast.registry.referrers import Referrers
 from dtrfast.registry.repositories import Catalog
 from dtrfast.registry.search import Search
@@ -20,7 +22,6 @@ from dtrfast.registry.tags import Tags
 from dtrfast.registry.writing import Author
 from dtrfast.store.blobs import BlobStore
 
-ANONYMOUS = "anonymous"
 # Enough time for somebody to act, on disks of any usual size.
 _FULLNESS_WARNED = 0.95
 
@@ -37,7 +38,10 @@ def measure_fullness(directory: Path) -> float:
 
 
 class Registry:
-    """Everything that the API serves. `clock` gives seconds since the epoch."""
+    """Everything that the API serves, for one caller. `clock` gives seconds since the epoch.
+
+    One that was opened serves everybody everything: an API with accounts asks `acting_for`.
+    """
 
     def __init__(
         self,
@@ -48,22 +52,34 @@ class Registry:
         clock: Callable[[], int] = _now,
         fullness: Callable[[], float] | None = None,
     ) -> None:
-        rules = Rules(config.registry.require_blobs, config.registry.require_children)
+        self._rules = Rules(config.registry.require_blobs, config.registry.require_children)
         self._engine = engine
+        self._store = blobs
         self._clock = clock
         self._data = config.store.data
         self._fullness = fullness
-        self.catalog = Catalog(engine)
-        self.tags = Tags(engine)
-        self.manifests = Manifests(engine, rules)
-        self.referrers = Referrers(engine)
-        self.search = Search(engine)
-        self.blobs = Blobs(blobs, self.catalog)
-        self.uploads = Uploads(blobs, self.catalog)
+        self._act_for(EVERYBODY)
 
-    def author(self, actor: str = ANONYMOUS) -> Author:
-        """Who changes something now."""
-        return Author(actor, self._clock())
+    def acting_for(self, permits: Permits) -> Registry:
+        """The same registry as somebody may use it."""
+        registry = copy.copy(self)
+        registry._act_for(permits)
+        return registry
+
+    def _act_for(self, permits: Permits) -> None:
+        engine = self._engine
+        self.permits = permits
+        self.catalog = Catalog(engine, permits)
+        self.tags = Tags(engine, permits)
+        self.manifests = Manifests(engine, self._rules, permits)
+        self.referrers = Referrers(engine, permits)
+        self.search = Search(engine, permits)
+        self.blobs = Blobs(self._store, self.catalog)
+        self.uploads = Uploads(self._store, self.catalog, permits.upload_owner)
+
+    def author(self, actor: str | None = None) -> Author:
+        """Who changes something now: the caller, if nobody else is named."""
+        return Author(self.permits.actor if actor is None else actor, self._clock())
 
     def statistics(self) -> RegistryStatistics:
         """What the registry holds. Also the cheapest proof that the index answers."""

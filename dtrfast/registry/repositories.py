@@ -1,20 +1,22 @@
 """Repositories: their numbers, and the catalog.
 
-A repository comes into being with the first thing in it, and is listed while it holds something.
-Its number is never used again.
+A repository comes into being with the first thing in it, or because somebody asks for it. The
+catalog lists it while it holds something. Its number is never used again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 
 from dtrfast.errors import RepositoryUnknown
-from dtrfast.index import changes, counters
+from dtrfast.index import changes, counters, epoch
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
-from dtrfast.index.tables import CATALOG, META, REPOSITORIES, REPOSITORY_NAMES, number_key
+from dtrfast.index.tables import META, PUBLIC, REPOSITORIES, REPOSITORY_NAMES, number_key
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import keys, statistics
 from dtrfast.registry.pages import Page, cut
+from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.records import RepositoryRecord, decode_repository, encode_repository
 from dtrfast.registry.writing import Author
 from dtrfast.store.blobs import RepositoryId
@@ -38,40 +40,91 @@ def ensure(transaction: WriteTransaction, name: RepositoryName, author: Author) 
     """The repository's number; makes the repository if it is not there."""
     repository = find(transaction, name)
     if repository is None:
-        repository = _create(transaction, name, author)
+        repository = create(transaction, name, author)
     return repository
 
 
 class Catalog:
     """The repositories of a registry, as a whole."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, permits: Permits) -> None:
         self._engine = engine
+        self._permits = permits
 
     def page(self, count: int, last: str = "") -> Page[str]:
         """Up to `count` names greater than `last`."""
         with self._engine.read() as transaction:
-            rows = transaction.scan(CATALOG, after=keys.after_name(last), limit=count + 1)
-            return cut((name.decode() for name, _ in rows), count)
+            names = self._permits.visible(transaction, keys.after_name(last))
+            return cut((name.decode() for name in names), count)
 
-    def find(self, name: RepositoryName) -> RepositoryId | None:
+    def check(self, name: RepositoryName, action: Action) -> None:
+        """Return if the caller may do that there; raises what `Permits.check` does."""
         with self._engine.read() as transaction:
+            self._permits.check(transaction, action, name)
+
+    def find(self, name: RepositoryName, action: Action = Action.PULL) -> RepositoryId | None:
+        """The repository's number, for somebody who may do that there; None when it is not there.
+
+        Raises what `Permits.check` does.
+        """
+        with self._engine.read() as transaction:
+            self._permits.check(transaction, action, name)
             return find(transaction, name)
 
+    def find_if_allowed(self, name: RepositoryName) -> RepositoryId | None:
+        """The repository's number; None as well when the caller may not pull from it."""
+        with self._engine.read() as transaction:
+            allowed = self._permits.may(transaction, Action.PULL, name)
+            return find(transaction, name) if allowed else None
+
+    def first_allowed(self, candidates: Iterable[RepositoryId]) -> RepositoryId | None:
+        """The first of some repositories that the caller may pull from."""
+        with self._engine.read() as transaction:
+            for repository in candidates:
+                name = transaction.get(REPOSITORY_NAMES, number_key(repository))
+                if name is not None and self._permits.may(
+                    transaction, Action.PULL, RepositoryName(name.decode())
+                ):
+                    return repository
+        return None
+
     def ensure(self, name: RepositoryName, author: Author) -> RepositoryId:
-        """The repository's number; a write only where it is new."""
-        found = self.find(name)
+        """The number of a repository to push to; a write only where it is new.
+
+        Raises what `Permits.check` does.
+        """
+        found = self.find(name, Action.PUSH)
         if found is not None:
             return found
-        return self._engine.write(partial(ensure, name=name, author=author))
+        return self._engine.write(
+            partial(_ensure_allowed, name=name, author=author, permits=self._permits)
+        )
 
 
-def _create(transaction: WriteTransaction, name: RepositoryName, author: Author) -> RepositoryId:
+def _ensure_allowed(
+    transaction: WriteTransaction, name: RepositoryName, author: Author, permits: Permits
+) -> RepositoryId:
+    permits.check(transaction, Action.PUSH, name)
+    return ensure(transaction, name, author)
+
+
+def create(
+    transaction: WriteTransaction,
+    name: RepositoryName,
+    author: Author,
+    *,
+    is_public: bool = False,
+    description: str = "",
+) -> RepositoryId:
+    """Make a repository that is not there. Verdicts on its name end with that."""
     number = counters.take(transaction, META, b"repository_id")
     key = name.text.encode()
-    record = RepositoryRecord(version=1, id=number, created_at=author.now)
+    record = RepositoryRecord(1, number, author.now, description, is_public)
     transaction.put(REPOSITORIES, key, encode_repository(record))
     transaction.put(REPOSITORY_NAMES, number_key(number), key)
+    if is_public:
+        transaction.put(PUBLIC, key, b"")
+    epoch.advance(transaction)
     statistics.add(transaction, repositories=1)
     changes.record(
         transaction,
@@ -79,6 +132,6 @@ def _create(transaction: WriteTransaction, name: RepositoryName, author: Author)
         time=author.now,
         actor=author.actor,
         repository=name.text,
-        payload={"id": number},
+        payload={"record": encode_repository(record)},
     )
     return RepositoryId(number)

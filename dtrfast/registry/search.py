@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from dtrfast.index.engine import Engine, ReadTransaction
-from dtrfast.index.tables import CATALOG, REPOSITORIES
+from dtrfast.index.tables import REPOSITORIES
+from dtrfast.registry.permits import Permits
 from dtrfast.registry.records import decode_repository
 
 # A search reads names one after the other: 200,000 take about a quarter of a second.
@@ -24,15 +25,18 @@ class Match:
 class Search:
     """Repositories by a part of their name."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, permits: Permits) -> None:
         self._engine = engine
+        self._permits = permits
 
     def find(self, term: str, count: int) -> list[Match]:
-        """Up to `count` repositories with `term` in their name that hold something, in order."""
+        """Up to `count` repositories with `term` in their name that hold something and that the
+        caller may see, in order.
+        """
         wanted = term.strip().lower().encode("utf-8", "surrogatepass")
         with self._engine.read() as transaction:
-            rows = transaction.scan(CATALOG, limit=_NAMES_MAX)
-            found = islice((name for name, _ in rows if wanted in name), count)
+            names = islice(self._permits.visible(transaction, b""), _NAMES_MAX)
+            found = islice((name for name in names if wanted in name), count)
             return [_match(transaction, name) for name in found]
 
 

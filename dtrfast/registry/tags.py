@@ -11,6 +11,7 @@ from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import keys, repositories, statistics
 from dtrfast.registry.pages import Page, cut
+from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.records import TagRecord
 from dtrfast.registry.writing import Author, Place
 from dtrfast.store import catalog
@@ -66,12 +67,14 @@ def tags_of(transaction: ReadTransaction, repository: RepositoryId, digest: Dige
 class Tags:
     """The tags of a registry's repositories."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, permits: Permits) -> None:
         self._engine = engine
+        self._permits = permits
 
     def page(self, name: RepositoryName, count: int, last: str = "") -> Page[str]:
         """Up to `count` tags greater than `last`. Raises `RepositoryUnknown`."""
         with self._engine.read() as transaction:
+            self._permits.check(transaction, Action.PULL, name)
             repository = repositories.get(transaction, name)
             if not catalog.holds_something(transaction, repository):
                 raise RepositoryUnknown(f"there is no repository {name}")
@@ -81,10 +84,18 @@ class Tags:
 
     def delete(self, name: RepositoryName, tag: Tag, author: Author) -> None:
         """Remove a tag; what it pointed at stays. Raises `ManifestUnknown`."""
-        self._engine.write(partial(_delete, name=name, tag=tag, author=author))
+        permits = self._permits
+        self._engine.write(partial(_delete, name=name, tag=tag, author=author, permits=permits))
 
 
-def _delete(transaction: WriteTransaction, name: RepositoryName, tag: Tag, author: Author) -> None:
+def _delete(
+    transaction: WriteTransaction,
+    name: RepositoryName,
+    tag: Tag,
+    author: Author,
+    permits: Permits,
+) -> None:
+    permits.check(transaction, Action.DELETE, name)
     repository = repositories.find(transaction, name)
     if repository is None or not remove(transaction, Place(repository, name, author), tag):
         raise ManifestUnknown(f"there is no tag {tag} in {name}")

@@ -314,7 +314,7 @@ def test_golden_records() -> None:
         "01000300000000000600000000000000" + b"a/b{}".hex()
     )
     record = RepositoryRecord(version=1, id=2, created_at=3)
-    assert records.encode_repository(record).hex() == "94010203a0"
+    assert records.encode_repository(record).hex() == "95010203a0c2"
 
 
 def test_records_come_back() -> None:
