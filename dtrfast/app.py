@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -16,6 +17,9 @@ from dtrfast.api.app import create_app
 from dtrfast.api.types import Context
 from dtrfast.config import Config, load
 from dtrfast.errors import DtrfastError
+from dtrfast.identity.guard import OpenGuard
+from dtrfast.identity.identity import Identity, tries_path
+from dtrfast.identity.tries import Tries
 from dtrfast.jobs import housekeeper, lock
 from dtrfast.jobs.log import configure
 from dtrfast.registry.registry import Registry
@@ -70,13 +74,23 @@ def _assemble(config: Config, store: Store, stack: ExitStack) -> Served:
         waiting_max=config.server.threads_per_worker * _WAITING_PER_THREAD,
     )
     stack.callback(threads.close)
-    context = Context(Registry(store.engine, store.blobs, config), threads, config)
+    registry = Registry(store.engine, store.blobs, config)
+    identity = _open_identity(store, registry, config)
+    guard = OpenGuard(registry) if identity is None else identity.guard
+    context = Context(registry, threads, config, guard, identity)
     app: App = Leftover(create_app(context))
     if not config.log.access:
         return Served(app, context)
     access = AccessWriter(config.log.format)
     stack.callback(access.close)
     return Served(AccessLog(app, access), context, access)
+
+
+def _open_identity(store: Store, registry: Registry, config: Config) -> Identity | None:
+    if config.auth.mode == "none":
+        return None
+    tries = Tries.open(tries_path(config.store.data), time.time)
+    return Identity.open(store.engine, registry, config, lambda: int(time.time()), tries)
 
 
 class Application:

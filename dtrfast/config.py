@@ -65,6 +65,9 @@ class ServerConfig:
     idle_body_seconds: _Seconds = 60.0
     # Whether small answers and blob bytes take the short way; the answers are the same without.
     lanes: bool = True
+    # Where clients reach the registry, such as https://registry.example, if a proxy stands before
+    # it that does not pass on the Host header. Empty: where the request says.
+    external_url: Annotated[str, Meta(pattern=r"^(https?://[^/\s\"]+)?$")] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +114,13 @@ class LogConfig:
 class AuthConfig:
     """Who may do what."""
 
-    # "none" serves everybody everything.
-    mode: Literal["none"] = "none"
+    # "managed": accounts, which the registry keeps. "none" serves everybody everything.
+    mode: Literal["managed", "none"] = "managed"
+    # What tokens are for: their issuer and audience. Registries behind one balancer share it.
+    service: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,128}$")] = "dtrfast"
+    # How long an access token lives. Long enough for a push of many layers: one that is on its way
+    # when its token expires is finished all the same.
+    token_seconds: Annotated[int, Meta(ge=60, le=86_400)] = 900
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "dtrfast"
 
 # Each layer may import itself and those before it.
 LAYERS = (
-    {"__init__", "errors"},
+    {"__init__", "errors", "times"},
     {"config"},
     {"_core"},
     {"oci"},

@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dtrfast.api import health
+from dtrfast.api import health, token
 from dtrfast.api.boundary import Boundary
 from dtrfast.api.errors import error_response, missing_page_response
 from dtrfast.api.types import Context
@@ -19,8 +19,9 @@ from dtrfast.errors import Unsupported
 
 def create_app(context: Context) -> Starlette:
     """Everything that is served, for any ASGI server. The caller owns what it passes in."""
+    routes = (search.routes, token.routes, health.routes)
     app = Starlette(
-        routes=[V2(context), *search.routes(context), *health.routes(context)],
+        routes=[V2(context), *(route for make in routes for route in make(context))],
         middleware=[Middleware(Boundary)],
         exception_handlers={HTTPException: _http_exception},
     )

@@ -9,6 +9,8 @@ from typing import Protocol, TypeVar
 from starlette.types import Scope
 
 from dtrfast.config import Config
+from dtrfast.identity.guard import Guard
+from dtrfast.identity.identity import Identity
 from dtrfast.registry.registry import Registry
 from dtrfast.store.blobs import Segment, Upload
 
@@ -32,11 +34,16 @@ class Hop(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every request needs."""
+    """What every request needs. `registry` serves everybody: requests go through `guard`.
+
+    `identity` is None where there are no accounts.
+    """
 
     registry: Registry
     hop: Hop
     config: Config
+    guard: Guard
+    identity: Identity | None = None
 
 
 class Lane(Protocol):

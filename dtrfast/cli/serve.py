@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -13,7 +15,9 @@ from cyclopts import Parameter
 
 from dtrfast.cli.options import ConfigFile, Data
 from dtrfast.config import Config, load
+from dtrfast.identity.sign_in import first_admin
 from dtrfast.jobs.log import configure
+from dtrfast.registry.writing import Author
 from dtrfast.server import listener, tls
 from dtrfast.server.supervisor import Supervisor, open_listening, readers_max, worker_count
 from dtrfast.store.store import Store
@@ -46,7 +50,8 @@ def serve(
         int | None, Parameter(help="Processes that answer requests (0: one for each core).")
     ] = None,
     auth: Annotated[
-        str | None, Parameter(help="none: everybody may read and write everything.")
+        str | None,
+        Parameter(help="managed: accounts (the default). none: everybody may do everything."),
     ] = None,
 ) -> int:
     """Run the registry until it is told to stop (SIGTERM, or Ctrl-C)."""
@@ -62,16 +67,37 @@ def serve(
     configure(settings.log, "server")
     expires = tls.check(settings.server)
     lock, listening = open_listening(settings)
-    _check_store(settings)
+    password = _check_store(settings)
     _announce(settings, listening)
+    if password is not None:
+        _show_password(password)
     if expires is not None:
         log.info("the certificate in %s expires on %s", settings.server.tls_cert, expires)
     return Supervisor(settings, listening, lock).run()
 
 
-def _check_store(config: Config) -> None:
-    """Refuse here what every worker would refuse; it also makes a new data directory."""
-    Store.open(config.store.data, config.store, readers_max=readers_max(config)).close()
+def _check_store(config: Config) -> str | None:
+    """Refuse here what every worker would refuse; it also makes a new data directory.
+
+    Gives the password of the first administrator where there was no account yet.
+    """
+    store = Store.open(config.store.data, config.store, readers_max=readers_max(config))
+    try:
+        if config.auth.mode == "none":
+            return None
+        return first_admin(store.engine, Author("system", int(time.time())))
+    finally:
+        store.close()
+
+
+def _show_password(password: str) -> None:
+    """On the terminal and not in the log, which others read and keep."""
+    sys.stderr.write(
+        f"\n  The first administrator is made. This is shown once:\n\n"
+        f"    name      admin\n    password  {password}\n\n"
+        f"  Lost it? `dtrfast user reset-password admin` makes another one.\n\n"
+    )
+    sys.stderr.flush()
 
 
 def _announce(config: Config, listening: Sequence[socket.socket]) -> None:

@@ -15,7 +15,22 @@ from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import CHANGES, META, number_key
 
 Kind = Literal[
+    "account.put",
+    "account.delete",
+    "team.put",
+    "team.delete",
+    "member.add",
+    "member.remove",
+    "grant.set",
+    "grant.remove",
+    "token.put",
+    "token.delete",
+    "trust.put",
+    "trust.delete",
+    "settings.put",
     "repository.create",
+    "repository.update",
+    "repository.delete",
     "manifest.put",
     "manifest.delete",
     "tag.set",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import time
 
 from dtrfast.config import LogConfig
+from dtrfast.times import rfc3339
 
 
 class TextFormatter(logging.Formatter):
@@ -51,13 +51,6 @@ def configure(config: LogConfig, process: str) -> None:
     logging.basicConfig(handlers=[handler], level=config.level.upper(), force=True)
     # Hypercorn logs each start of a worker, which ours says already.
     logging.getLogger("hypercorn").setLevel(logging.WARNING)
-
-
-def rfc3339(seconds: float) -> str:
-    """UTC with milliseconds, such as 2026-01-31T23:59:59.123Z."""
-    milliseconds = int(seconds * 1000)
-    whole, rest = divmod(milliseconds, 1000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{rest:03d}Z"
 
 
 def escape(text: str) -> str:

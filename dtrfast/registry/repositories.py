@@ -23,9 +23,15 @@ from dtrfast.store.blobs import RepositoryId
 
 
 def find(transaction: ReadTransaction, name: RepositoryName) -> RepositoryId | None:
-    """The repository's number; None when nobody has pushed to it yet."""
+    """The repository's number; None when it is not there."""
+    found = record(transaction, name)
+    return None if found is None else RepositoryId(found.id)
+
+
+def record(transaction: ReadTransaction, name: RepositoryName) -> RepositoryRecord | None:
+    """What is known of the repository; None when it is not there."""
     data = transaction.get(REPOSITORIES, name.text.encode())
-    return None if data is None else RepositoryId(decode_repository(data).id)
+    return None if data is None else decode_repository(data)
 
 
 def get(transaction: ReadTransaction, name: RepositoryName) -> RepositoryId:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dtrfast.api.types import lane_of
-from dtrfast.jobs.log import rfc3339
 from dtrfast.server.asgi import App, Message, Receive, Scope, Send
+from dtrfast.times import rfc3339
 
 _STANDARD_OUTPUT = 1
 _QUEUE_COUNT_MAX = 65_536

@@ -13,6 +13,7 @@ import pytest
 from dtrfast.api.app import create_app
 from dtrfast.api.types import Context
 from dtrfast.config import Config, RegistryConfig, ServerConfig, StoreConfig
+from dtrfast.identity.guard import OpenGuard
 from dtrfast.index.engine import Engine
 from dtrfast.registry.registry import Registry
 from dtrfast.store.blobs import BlobStore
@@ -56,7 +57,9 @@ class World:
             clock=self.clock,
             fullness=lambda: self.fullness,
         )
-        client = Client(create_app(Context(domain, self.hop, config)), self.runner)
+        client = Client(
+            create_app(Context(domain, self.hop, config, OpenGuard(domain))), self.runner
+        )
         self.clients.append(client)
         return client
 

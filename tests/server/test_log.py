@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 import logging
 
-from dtrfast.jobs.log import JsonFormatter, TextFormatter, escape, rfc3339
+from dtrfast.jobs.log import JsonFormatter, TextFormatter, escape
+from dtrfast.times import rfc3339
 
 
 def record(message: str, error: BaseException | None = None) -> logging.LogRecord:

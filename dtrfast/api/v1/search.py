@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from dtrfast.api import visits
 from dtrfast.api.types import Context
 from dtrfast.oci.pages import parse_count
 from dtrfast.registry.search import Match
@@ -40,7 +41,8 @@ def routes(context: Context) -> list[Route]:
     async def search(request: Request) -> Response:
         term = request.query_params.get("q", "")
         count = parse_count(request.query_params.get("n"), _COUNT_DEFAULT, _COUNT_MAX)
-        matches = await context.hop.run(context.registry.search.find, term, count)
+        visit = await visits.of_request(context, request.scope)
+        matches = await context.hop.run(visit.registry.search.find, term, count)
         return Response(_encoder.encode(_results(term, matches)), headers=_JSON)
 
     return [Route("/v1/_ping", ping), Route("/v1/search", search)]

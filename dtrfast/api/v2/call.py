@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope
 
 from dtrfast.api.types import Context
 from dtrfast.errors import SizeInvalid
+from dtrfast.identity.guard import Visit
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry.registry import Registry
 
@@ -27,6 +28,7 @@ class Call:
     """
 
     context: Context
+    visit: Visit
     scope: Scope
     receive: Receive
     reference: str = ""
@@ -47,7 +49,8 @@ class Call:
 
     @property
     def registry(self) -> Registry:
-        return self.context.registry
+        """The registry as the caller may use it."""
+        return self.visit.registry
 
     @property
     def is_head(self) -> bool:

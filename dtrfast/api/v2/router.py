@@ -14,11 +14,12 @@ from urllib.parse import quote, unquote
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dtrfast.api import challenge, visits
 from dtrfast.api.errors import error_response, missing_page_response
 from dtrfast.api.types import Context
 from dtrfast.api.v2 import base, blobs, catalog, manifests, referrers, tags, uploads
 from dtrfast.api.v2.call import Call, Endpoint
-from dtrfast.errors import Unsupported
+from dtrfast.errors import Unidentified, Unsupported
 
 _PREFIX = "/v2"
 
@@ -110,7 +111,15 @@ class V2(BaseRoute):
         if endpoint is None:
             error = Unsupported(f"{scope['method'][:20]} is not possible here")
             return error_response(error, {"allow": _list_methods(methods)})
-        return await endpoint(Call(self._context, scope, receive, target.reference, target.name))
+        try:
+            visit = await visits.of_request(
+                self._context, scope, finishing=target.methods is UPLOAD
+            )
+            call = Call(self._context, visit, scope, receive, target.reference, target.name)
+            return await endpoint(call)
+        except Unidentified as error:
+            wanted = challenge.scope_of(target.name, method, is_catalog=target.methods is CATALOG)
+            return challenge.response(self._context, scope, error, wanted)
 
     def _allowed(self, methods: Methods) -> Methods:
         """Deletes of content can be switched off; a session may be cancelled all the same."""

@@ -84,7 +84,7 @@ class Doorman:
         dates, hot = Dates(), None
         served = self._served
         if self._limits.lanes and served.context is not None:
-            hot = Hot(served.context.registry, dates, served.access)
+            hot = Hot(served.context.guard, dates, served.access)
         return Context(app, config, worker, loop, self._limits, served, idle, dates, hot)
 
 

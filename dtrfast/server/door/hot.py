@@ -18,6 +18,7 @@ from dtrfast.api.answers import COMMON_HEADERS, Answer
 from dtrfast.api.errors import error_answer
 from dtrfast.api.v2 import base, blobs, manifests, router
 from dtrfast.errors import DtrfastError, Invalid, NotFound
+from dtrfast.identity.guard import Guard
 from dtrfast.oci.digests import Digest, Reference, parse_reference
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry.registry import Registry
@@ -50,10 +51,8 @@ _Target = Literal["base"] | _Manifest | _Blob
 class Hot:
     """Answers from the registry's index. One thread."""
 
-    def __init__(
-        self, registry: Registry, dates: wire.Dates, access: AccessWriter | None = None
-    ) -> None:
-        self._registry = registry
+    def __init__(self, guard: Guard, dates: wire.Dates, access: AccessWriter | None = None) -> None:
+        self._guard = guard
         self._dates = dates
         self._access = access
 
@@ -65,8 +64,12 @@ class Hot:
         if target is None:
             return None
         began = time.perf_counter()
+        authorization = _header(head, b"authorization")
+        visit = self._guard.known(authorization)
+        if visit is None or (target == "base" and authorization is None and self._guard.challenges):
+            return None  # it has to be proven, or asked for, who calls
         try:
-            answer = self._answer(target, head)
+            answer = self._answer(visit.registry, target, head)
         except NotFound as error:
             answer = error_answer(error)
         except DtrfastError:
@@ -77,16 +80,16 @@ class Hot:
             self._access.add(_entry(head, client, answer, time.perf_counter() - began))
         return self._encode(head, answer)
 
-    def _answer(self, target: _Target, head: _core.Head) -> Answer | None:
+    def _answer(self, registry: Registry, target: _Target, head: _core.Head) -> Answer | None:
         if isinstance(target, _Manifest):
-            found = self._registry.manifests.get(target.name, target.reference)
+            found = registry.manifests.get(target.name, target.reference)
             return manifests.answer_found(found, target.reference, _if_none_match(head))
         if isinstance(target, _Blob):
-            return self._answer_blob(target, head)
+            return self._answer_blob(registry, target, head)
         return base.ANSWER
 
-    def _answer_blob(self, target: _Blob, head: _core.Head) -> Answer | None:
-        peek = self._registry.blobs.peek(target.name, target.digest)
+    def _answer_blob(self, registry: Registry, target: _Blob, head: _core.Head) -> Answer | None:
+        peek = registry.blobs.peek(target.name, target.digest)
         if peek is None:
             return None
         if head.method == "HEAD":
@@ -131,8 +134,12 @@ def _find_target(target: bytes) -> _Target | None:
 
 
 def _if_none_match(head: _core.Head) -> str | None:
+    return _header(head, b"if-none-match")
+
+
+def _header(head: _core.Head, wanted: bytes) -> str | None:
     for name, value in head.headers:
-        if name == b"if-none-match":
+        if name == wanted:
             return value.decode("latin-1")
     return None
 

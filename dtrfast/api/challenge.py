@@ -1,0 +1,63 @@
+"""401 with the one challenge that all clients understand: where to get a token, and what for.
+
+The Distribution project's token specification; RFC 6750 section 3 for `error`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import Scope
+
+from dtrfast.api.errors import error_response
+from dtrfast.api.types import Context
+from dtrfast.errors import DtrfastError, ScopeTooSmall, SignInRequired, Unidentified
+from dtrfast.oci.names import RepositoryName
+
+TOKEN_PATH = "/auth/token"
+CATALOG_SCOPE = "registry:catalog:*"
+
+_is_authority = re.compile(
+    r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?"
+).fullmatch
+_ACTIONS = {"GET": "pull", "DELETE": "delete"}
+
+
+def external_url(context: Context, scope: Scope) -> str:
+    """Where the client reaches this registry, without a slash at its end."""
+    if context.config.server.external_url:
+        return context.config.server.external_url
+    headers = Headers(scope=scope)
+    scheme = headers.get("x-forwarded-proto", scope["scheme"])
+    host = headers.get("host", "")
+    if not _is_authority(host):
+        address, port = scope.get("server") or ("localhost", None)
+        host = f"{address}:{port}" if port else str(address)
+    return f"{scheme if scheme in ('http', 'https') else scope['scheme']}://{host}"
+
+
+def scope_of(name: str, method: str, *, is_catalog: bool = False) -> str:
+    """What a token has to cover for such a request; empty where any will do."""
+    if is_catalog:
+        return CATALOG_SCOPE
+    try:
+        repository = RepositoryName.parse(name) if name else None
+    except DtrfastError:
+        return ""
+    return f"repository:{repository}:{_ACTIONS.get(method, 'pull,push')}" if repository else ""
+
+
+def response(context: Context, scope: Scope, error: Unidentified, wanted: str = "") -> Response:
+    """The answer to who has to say, or to prove, who they are."""
+    realm = external_url(context, scope) + scope.get("root_path", "") + TOKEN_PATH
+    parts = [f'realm="{realm}"', f'service="{context.config.auth.service}"']
+    if wanted:
+        parts.append(f'scope="{wanted}"')
+    if isinstance(error, ScopeTooSmall):
+        parts.append('error="insufficient_scope"')
+    elif not isinstance(error, SignInRequired):
+        # containerd asks for a new token when it sees this, and otherwise sends the old one again.
+        parts.append('error="invalid_token"')
+    return error_response(error, {"www-authenticate": f"Bearer {','.join(parts)}"})

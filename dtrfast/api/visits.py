@@ -1,0 +1,37 @@
+"""Who calls: from a request's header to the registry as that caller may use it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from dtrfast.api.types import Context
+from dtrfast.identity.guard import Visit
+
+# A visit that whoever calls the application from inside this process puts into the scope's state,
+# where no client can put anything.
+VISIT = "dtrfast.visit"
+
+
+async def of_request(context: Context, scope: Scope, *, finishing: bool = False) -> Visit:
+    """The caller of a request. `finishing`: an expired token counts, for an upload of its own.
+
+    Raises `Unidentified`, `TooManyTries`, `Unavailable`.
+    """
+    given: Visit | None = scope.get("state", {}).get(VISIT)
+    if given is not None:
+        return given
+    header = Headers(scope=scope).get("authorization")
+    known = context.guard.known(header, finishing=finishing)
+    if known is not None:
+        return known
+    identify = partial(context.guard.identify, header, remote_of(scope), finishing=finishing)
+    return await context.hop.run(identify)
+
+
+def remote_of(scope: Scope) -> str:
+    """The address that the request came from, as the socket has it."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""

@@ -1,0 +1,306 @@
+"""Who may do what: the one place that decides.
+
+`decide` is the identity seam's `allowed(caller, action, repository)` for all actions at once. It
+reads accounts, teams, grants and the repository from the caller's transaction. `CallerPermits`
+keeps what it answered for one value of the access epoch, which it reads in the same transaction.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+
+from dtrfast.errors import (
+    Denied,
+    RepositoryUnknown,
+    ScopeTooSmall,
+    SignInRequired,
+    TokenInvalid,
+)
+from dtrfast.identity import accounts, grants, settings, teams, tokens, trusts
+from dtrfast.identity.callers import Caller
+from dtrfast.identity.records import Account, Bound
+from dtrfast.index import epoch
+from dtrfast.index.engine import ReadTransaction
+from dtrfast.index.tables import CATALOG, PUBLIC, REPOSITORY_NAMES, number_key
+from dtrfast.oci.names import RepositoryName
+from dtrfast.registry import repositories
+from dtrfast.registry.permits import EVERYTHING, NOTHING, Action
+from dtrfast.registry.records import RepositoryRecord
+
+# Verdicts that one caller's permits keep. An entry takes about 150 bytes.
+_VERDICTS_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What an account is, whatever the repository. `grantees`: itself and its teams."""
+
+    is_admin: bool = False
+    account_id: int = 0
+    owned: frozenset[int] = frozenset()  # namespaces: its own, and organizations that it owns
+    grantees: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`rights` is what the caller may do, `allowed` what this credential lets it do of that."""
+
+    rights: Action
+    allowed: Action
+
+
+NOBODY = Standing()
+_ROOT = Standing(is_admin=True)
+
+
+def standing_of(transaction: ReadTransaction, account: Account) -> Standing:
+    """What a user is, from the tables of accounts and teams."""
+    memberships = teams.memberships(transaction, account.id)
+    owned = {m.organization_id for m in memberships if m.is_owner}
+    return Standing(
+        is_admin=account.is_admin,
+        account_id=account.id,
+        owned=frozenset({account.id, *owned}),
+        grantees=(account.id, *(m.team_id for m in memberships)),
+    )
+
+
+def rights(transaction: ReadTransaction, standing: Standing, name: RepositoryName) -> Action:
+    """What somebody of this standing may do with a repository, which need not be there."""
+    record = repositories.record(transaction, name)
+    if standing.is_admin:
+        return EVERYTHING
+    namespace = namespace_of(transaction, name)
+    if record is None:
+        return _rights_to_make(transaction, standing, namespace)
+    granted = Action.PULL if record.is_public else NOTHING
+    if namespace is not None and namespace.id in standing.owned:
+        return EVERYTHING
+    return granted | _granted(transaction, standing, namespace, record)
+
+
+def namespace_of(transaction: ReadTransaction, name: RepositoryName) -> Account | None:
+    """The account that the repository belongs to; None if it is the registry's own."""
+    owner, slash, _ = name.text.partition("/")
+    return accounts.find(transaction, owner) if slash else None
+
+
+def rights_in_namespace(
+    transaction: ReadTransaction, standing: Standing, namespace: Account
+) -> Action:
+    """What somebody may do with every repository of a namespace; ADMIN: also make and delete."""
+    if standing.is_admin or namespace.id in standing.owned:
+        return EVERYTHING
+    place = grants.namespace_place(namespace.id)
+    return _sum(grants.get(transaction, place, g).actions for g in standing.grantees)
+
+
+def _rights_to_make(
+    transaction: ReadTransaction, standing: Standing, namespace: Account | None
+) -> Action:
+    """A repository that is not there looks to others as one that they may not see."""
+    if namespace is None:
+        return NOTHING
+    in_namespace = rights_in_namespace(transaction, standing, namespace)
+    if Action.ADMIN not in in_namespace:
+        return NOTHING
+    return EVERYTHING
+
+
+def _granted(
+    transaction: ReadTransaction,
+    standing: Standing,
+    namespace: Account | None,
+    record: RepositoryRecord,
+) -> Action:
+    places = [grants.repository_place(record.id)]
+    if namespace is not None:
+        places.append(grants.namespace_place(namespace.id))
+    return _sum(
+        grants.get(transaction, place, grantee).actions
+        for place in places
+        for grantee in standing.grantees
+    )
+
+
+def _sum(actions: Iterable[Action]) -> Action:
+    return reduce(or_, actions, NOTHING)
+
+
+# ---- callers ---------------------------------------------------------------------------------
+def decide(transaction: ReadTransaction, caller: Caller, name: RepositoryName) -> Verdict:
+    """What a caller may do with a repository. Raises `TokenInvalid` when its credential no longer
+    holds.
+    """
+    bounded = EVERYTHING if caller.bounds is None else bounds_on(caller.bounds, name.text)
+    if caller.kind == "robot":
+        owner = hold(transaction, caller)
+        mine = bounded if name.text.startswith(f"{owner.name}/") else NOTHING  # type: ignore[union-attr]
+        return Verdict(mine, mine)
+    if caller.kind == "job":
+        mine = trusts.rights(transaction, caller.trusts, name) & bounded
+        public = rights(transaction, NOBODY, name)
+        return Verdict(mine | public, mine | public)
+    found = rights(transaction, standing(transaction, caller), name)
+    return Verdict(found, found & bounded)
+
+
+def standing(transaction: ReadTransaction, caller: Caller) -> Standing:
+    """Raises `TokenInvalid` when the caller's credential no longer holds."""
+    if caller.kind == "system":
+        return _ROOT
+    account = hold(transaction, caller)
+    return NOBODY if account is None or caller.kind != "user" else standing_of(transaction, account)
+
+
+def hold(transaction: ReadTransaction, caller: Caller) -> Account | None:
+    """The caller's account, if what proved it still counts. Raises `TokenInvalid`."""
+    if caller.account_id == 0:
+        return None
+    account = accounts.find_id(transaction, caller.account_id)
+    if account is None or not account.is_active:
+        raise TokenInvalid("the account is not active: ask an administrator")
+    signed_in = caller.kind == "user" and not caller.token_id
+    if signed_in and account.generation != caller.generation:
+        raise TokenInvalid("the sign-in has ended: sign in again")
+    if caller.token_id and not tokens.is_there(transaction, caller.account_id, caller.token_id):
+        raise TokenInvalid("the token was revoked: make a new one")
+    return account
+
+
+def bounds_on(bounds: Iterable[Bound], name: str) -> Action:
+    """What a credential's bounds leave of a repository."""
+    return _sum(Action(bound.actions) for bound in bounds if covers(bound.repository, name))
+
+
+def covers(pattern: str, name: str) -> bool:
+    """Whether a bound's repository, such as `acme/app`, `acme/*` or `*`, is or has this one."""
+    if pattern.endswith("*"):
+        return name.startswith(pattern[:-1])
+    return name == pattern
+
+
+class CallerPermits:
+    """A caller's `Permits`. Safe from many threads."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+        self.actor = caller.actor
+        self.upload_owner = caller.upload_owner
+        # The epoch that the verdicts are of. Replaced as one, so that no thread mixes two.
+        self._kept: tuple[bytes, dict[str, Verdict]] = (b"none", {})
+
+    def verdict(self, transaction: ReadTransaction, name: RepositoryName) -> Verdict:
+        """`decide`, kept for one epoch. Raises `TokenInvalid`."""
+        now = epoch.read(transaction)
+        kept = self._kept
+        if kept[0] != now or len(kept[1]) >= _VERDICTS_MAX:
+            kept = self._kept = (now, {})
+        found = kept[1].get(name.text)
+        if found is None:
+            found = kept[1][name.text] = decide(transaction, self.caller, name)
+        return found
+
+    def check(self, transaction: ReadTransaction, action: Action, name: RepositoryName) -> None:
+        """See `Permits.check`."""
+        verdict = self.verdict(transaction, name)
+        if action not in verdict.allowed:
+            raise self._refusal(verdict, action, name)
+        if action is Action.PUSH and not settings.read(transaction).create_on_push:
+            self._check_is_there(transaction, name)
+
+    def may(self, transaction: ReadTransaction, action: Action, name: RepositoryName) -> bool:
+        return action in self.verdict(transaction, name).allowed
+
+    def visible(self, transaction: ReadTransaction, after: bytes) -> Iterator[bytes]:
+        """See `Permits.visible`. Raises `ScopeTooSmall`, `TokenInvalid`."""
+        caller = self.caller
+        if not caller.lists:
+            raise ScopeTooSmall("this token does not cover the catalog")
+        if caller.kind in ("robot", "job"):
+            names = visible_to_bounds(transaction, self, after)
+        else:
+            names = visible_to(transaction, standing(transaction, caller), after)
+        bounds = caller.bounds
+        if bounds is None:
+            return names
+        return (n for n in names if Action.PULL in bounds_on(bounds, n.decode()))
+
+    def _check_is_there(self, transaction: ReadTransaction, name: RepositoryName) -> None:
+        if repositories.find(transaction, name) is None:
+            raise Denied(f"there is no repository {name}: make it before you push")
+
+    def _refusal(self, verdict: Verdict, action: Action, name: RepositoryName) -> Exception:
+        if self.caller.kind == "anonymous":
+            return SignInRequired("authentication required")
+        if Action.PULL not in verdict.rights:
+            return RepositoryUnknown(f"there is no repository {name}, or you may not know of it")
+        word = str(action.name).lower()
+        if action not in verdict.rights:
+            return Denied(f"you may not {word} in {name}: ask one of its administrators")
+        if self.caller.method == "bearer":
+            return ScopeTooSmall(f"this token does not cover {word} in {name}")
+        return Denied(f"this token may not {word} in {name}: use one that may")
+
+
+# ---- lists -----------------------------------------------------------------------------------
+def visible_to(transaction: ReadTransaction, who: Standing, after: bytes) -> Iterator[bytes]:
+    """Names in the catalog that somebody may pull from. Costs what is taken of it, and the number
+    of grants.
+    """
+    if who.is_admin:
+        return (name for name, _ in transaction.scan(CATALOG, after=after))
+    sources = [_public(transaction, after)]
+    namespaces = set(who.owned)
+    granted: list[bytes] = []
+    for grantee in who.grantees:
+        for place, _ in grants.of_grantee(transaction, grantee):
+            if grants.is_namespace(place):
+                namespaces.add(place.id)
+            else:
+                granted.append(transaction.get(REPOSITORY_NAMES, number_key(place.id)) or b"")
+    sources += [_of_namespace(transaction, number, after) for number in namespaces]
+    sources.append(_listed(transaction, sorted(granted), after))
+    return _unique(heapq.merge(*sources))
+
+
+def visible_to_bounds(
+    transaction: ReadTransaction, permits: CallerPermits, after: bytes
+) -> Iterator[bytes]:
+    """What a robot or a job sees: what its bounds name, and what is public."""
+    sources = [_public(transaction, after)]
+    for bound in permits.caller.bounds or ():
+        prefix = bound.repository.removesuffix("*").encode()
+        sources.append(_below(transaction, prefix, after))
+    merged = _unique(heapq.merge(*sources))
+    return (n for n in merged if permits.may(transaction, Action.PULL, RepositoryName(n.decode())))
+
+
+def _public(transaction: ReadTransaction, after: bytes) -> Iterator[bytes]:
+    names = (name for name, _ in transaction.scan(PUBLIC, after=after))
+    return (name for name in names if transaction.get(CATALOG, name) is not None)
+
+
+def _of_namespace(transaction: ReadTransaction, account_id: int, after: bytes) -> Iterator[bytes]:
+    account = accounts.find_id(transaction, account_id)
+    return iter(()) if account is None else _below(transaction, f"{account.name}/".encode(), after)
+
+
+def _below(transaction: ReadTransaction, prefix: bytes, after: bytes) -> Iterator[bytes]:
+    return (name for name, _ in transaction.scan(CATALOG, prefix, after=after))
+
+
+def _listed(transaction: ReadTransaction, names: Iterable[bytes], after: bytes) -> Iterator[bytes]:
+    return (n for n in names if n > after and transaction.get(CATALOG, n) is not None)
+
+
+def _unique(names: Iterable[bytes]) -> Iterator[bytes]:
+    last = b""
+    for name in names:
+        if name != last:
+            last = name
+            yield name

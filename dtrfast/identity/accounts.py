@@ -1,0 +1,211 @@
+"""Users and organizations: functions over a transaction. They share one namespace.
+
+Who may call them is decided by their callers. A rule that must hold whoever asks is kept here:
+there always is an active local system administrator, who can sign in when a directory is down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from dtrfast.errors import AccountInvalid, AccountUnknown, Conflict
+from dtrfast.identity import records
+from dtrfast.identity.changing import changed
+from dtrfast.identity.names import AccountName
+from dtrfast.identity.records import Account, AccountKind, Password
+from dtrfast.index import counters
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.tables import (
+    ACCOUNT_NAMES,
+    ACCOUNTS,
+    DIRECTORY_IDS,
+    META,
+    PASSWORDS,
+    REPOSITORIES,
+    number_key,
+    number_of,
+)
+from dtrfast.registry.writing import Author
+
+# A directory chooses its ids; one that is longer than a key may be is cut by whoever reads it.
+DIRECTORY_ID_LENGTH_MAX = 255
+
+
+def find(transaction: ReadTransaction, name: str) -> Account | None:
+    """The account with this name, which need not have the form of one."""
+    if not name or len(name) > 255 or not name.isascii():
+        return None
+    number = transaction.get(ACCOUNT_NAMES, name.encode())
+    return None if number is None else find_id(transaction, number_of(number))
+
+
+def find_id(transaction: ReadTransaction, account_id: int) -> Account | None:
+    data = transaction.get(ACCOUNTS, number_key(account_id))
+    return None if data is None else records.accounts.decode(data)
+
+
+def find_directory_id(transaction: ReadTransaction, directory_id: str) -> Account | None:
+    """The account of somebody in the LDAP directory."""
+    number = transaction.get(DIRECTORY_IDS, directory_id.encode())
+    return None if number is None else find_id(transaction, number_of(number))
+
+
+def get(transaction: ReadTransaction, name: str, kind: AccountKind | None = None) -> Account:
+    """The account. Raises `AccountUnknown`, also when it is of another kind."""
+    account = find(transaction, name)
+    if account is None or kind not in (None, account.kind):
+        raise AccountUnknown(f"there is no {kind or 'account'} {name[:80]!r}")
+    return account
+
+
+def scan(transaction: ReadTransaction, after: str = "") -> Iterator[Account]:
+    """All accounts with a name greater than `after`, by name."""
+    key = after.encode("ascii", "replace")[:255]
+    for _, number in transaction.scan(ACCOUNT_NAMES, after=key):
+        account = find_id(transaction, number_of(number))
+        if account is not None:
+            yield account
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """An account that is to be made."""
+
+    name: AccountName
+    kind: AccountKind = "user"
+    is_admin: bool = False
+    full_name: str = ""
+    directory_id: str = ""
+
+
+def create(transaction: WriteTransaction, author: Author, new: NewAccount) -> Account:
+    """A new account, active. Raises `Conflict` when the name is taken."""
+    if find(transaction, new.name.text) is not None:
+        raise Conflict(f"the name {new.name} is taken: users and organizations share one namespace")
+    account = Account(
+        version=1,
+        id=counters.take(transaction, META, b"identity_id"),
+        name=new.name.text,
+        kind=new.kind,
+        created_at=author.now,
+        is_admin=new.is_admin,
+        full_name=new.full_name,
+        directory_id=new.directory_id,
+    )
+    _put(transaction, author, account)
+    return account
+
+
+def put(transaction: WriteTransaction, author: Author, old: Account, new: Account) -> None:
+    """Change an account, but not its name. Raises `Conflict` for the last local administrator."""
+    assert (old.id, old.name) == (new.id, new.name)
+    if old == new:
+        return
+    if old.is_admin and old.is_active and not (new.is_admin and new.is_active):
+        _refuse_last_admin(transaction, old)
+    if old.is_active and not new.is_active:
+        new = end_sign_ins(new)
+    if old.directory_id and old.directory_id != new.directory_id:
+        transaction.delete(DIRECTORY_IDS, old.directory_id.encode())
+    _put(transaction, author, new)
+
+
+def rename(
+    transaction: WriteTransaction, author: Author, account: Account, name: AccountName
+) -> Account:
+    """Give the account another name; its repositories keep theirs. Raises `Conflict`.
+
+    The caller moves what has the name in its keys (`teams.rename_member`).
+    """
+    if find(transaction, name.text) is not None:
+        raise Conflict(f"the name {name} is taken: users and organizations share one namespace")
+    if owns_repositories(transaction, account.name):
+        raise Conflict(f"{account.name} has repositories, which its new name would not have")
+    transaction.delete(ACCOUNT_NAMES, account.name.encode())
+    new = msgspec.structs.replace(account, name=name.text)
+    _put(transaction, author, new)
+    return new
+
+
+def delete(transaction: WriteTransaction, author: Author, account: Account) -> None:
+    """Remove the account's own rows; the caller has removed what refers to it.
+
+    Raises `Conflict` for the last local administrator, and while it has repositories.
+    """
+    if owns_repositories(transaction, account.name):
+        raise Conflict(f"{account.name} has repositories: delete them first")
+    if account.is_admin and account.is_active:
+        _refuse_last_admin(transaction, account)
+    transaction.delete(ACCOUNTS, number_key(account.id))
+    transaction.delete(ACCOUNT_NAMES, account.name.encode())
+    transaction.delete(PASSWORDS, number_key(account.id))
+    if account.directory_id:
+        transaction.delete(DIRECTORY_IDS, account.directory_id.encode())
+    changed(transaction, author, "account.delete", {"id": account.id, "name": account.name})
+
+
+def end_sign_ins(account: Account) -> Account:
+    """The account, for which every session and token of a sign-in has ended."""
+    return msgspec.structs.replace(account, generation=account.generation + 1)
+
+
+def password(transaction: ReadTransaction, account: Account) -> Password | None:
+    """What is known of the account's password."""
+    data = transaction.get(PASSWORDS, number_key(account.id))
+    return None if data is None else records.passwords.decode(data)
+
+
+def set_password(
+    transaction: WriteTransaction, author: Author, account: Account, password_hash: str
+) -> None:
+    """Give a local user another password; whoever signed in before has to do it again."""
+    if not account.is_user:
+        raise AccountInvalid(f"{account.name} is an organization, which has no password")
+    if not account.is_local:
+        raise Conflict(f"{account.name} has the password of the LDAP directory: change it there")
+    remember_password(transaction, account, password_hash, author.now)
+    _put(transaction, author, end_sign_ins(account))
+
+
+def remember_password(
+    transaction: WriteTransaction, account: Account, password_hash: str, now: int
+) -> None:
+    """Keep the hash of a password that was right at `now`."""
+    data = records.passwords.encode(Password(1, password_hash, now))
+    transaction.put(PASSWORDS, number_key(account.id), data)
+
+
+def owns_repositories(transaction: ReadTransaction, name: str) -> bool:
+    """Whether there is a repository in the namespace of this name."""
+    prefix = name.encode() + b"/"
+    return any(True for _ in transaction.scan(REPOSITORIES, prefix, limit=1))
+
+
+def _put(transaction: WriteTransaction, author: Author, account: Account) -> None:
+    key = number_key(account.id)
+    data = records.accounts.encode(account)
+    transaction.put(ACCOUNTS, key, data)
+    transaction.put(ACCOUNT_NAMES, account.name.encode(), key)
+    if account.directory_id:
+        transaction.put(DIRECTORY_IDS, account.directory_id.encode(), key)
+    changed(transaction, author, "account.put", {"record": data})
+
+
+def _refuse_last_admin(transaction: ReadTransaction, account: Account) -> None:
+    others = (a for a in scan(transaction) if a.is_admin and a.is_active and a.is_local)
+    if account.is_local and all(other.id == account.id for other in others):
+        raise Conflict(
+            f"{account.name} is the last active local system administrator: make another one first"
+        )
+
+
+def create_first(transaction: WriteTransaction, author: Author, password_hash: str) -> bool:
+    """Make the account `admin` if there is no account; False if there is one."""
+    if any(True for _ in transaction.scan(ACCOUNT_NAMES, limit=1)):
+        return False
+    account = create(transaction, author, NewAccount(AccountName("admin"), is_admin=True))
+    remember_password(transaction, account, password_hash, author.now)
+    return True

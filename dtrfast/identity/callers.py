@@ -1,0 +1,46 @@
+"""Who calls: a value that a credential proves, and that bounds what may be done with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dtrfast.identity.records import Bound
+
+CallerKind = Literal["anonymous", "user", "robot", "job", "system"]
+# How the caller was recognised.
+Method = Literal["none", "password", "token", "bearer", "session", "local"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody, as proven by one credential. That it still holds is looked up at each use.
+
+    `account_id` is the user, or a robot's organization; 0 where there is none. `bounds` limits what
+    this credential may do; None means that it does not. `is_expired`: only good for an upload that
+    it began. `lists` is whether it may be used to list repositories.
+    """
+
+    kind: CallerKind
+    actor: str
+    method: Method = "none"
+    account_id: int = 0
+    generation: int = 0
+    token_id: int = 0
+    bounds: tuple[Bound, ...] | None = None
+    trusts: tuple[str, ...] = ()
+    expires_at: int = 0  # seconds since the epoch; 0: not by itself
+    is_expired: bool = False
+    lists: bool = True
+
+    @property
+    def upload_owner(self) -> str:
+        """Whoever goes on with an upload has to be the same."""
+        if self.kind == "job":
+            return self.actor
+        return f"{self.kind}:{self.account_id}:{self.token_id if self.kind == 'robot' else 0}"
+
+
+ANONYMOUS = Caller("anonymous", "anonymous")
+# Whoever can read the data directory may do everything to it already.
+SYSTEM = Caller("system", "system", method="local")

@@ -1,0 +1,50 @@
+"""Accounts and everything around them, opened once a process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dtrfast.config import Config
+from dtrfast.identity.bearer import Bearers
+from dtrfast.identity.guard import AccountsGuard
+from dtrfast.identity.keys import Keys
+from dtrfast.identity.ldap.client import Directory
+from dtrfast.identity.oidc import Verifier
+from dtrfast.identity.sign_in import SignIn
+from dtrfast.identity.tries import Tries
+from dtrfast.index.engine import Engine
+from dtrfast.registry.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the API asks of accounts. `clock` gives seconds since the epoch."""
+
+    engine: Engine
+    guard: AccountsGuard
+    sign_in: SignIn
+    bearers: Bearers
+    keys: Keys
+    clock: Callable[[], int]
+
+    @classmethod
+    def open(
+        cls,
+        engine: Engine,
+        registry: Registry,
+        config: Config,
+        clock: Callable[[], int],
+        tries: Tries,
+    ) -> Identity:
+        keys = Keys(engine, clock)
+        bearers = Bearers(keys, config.auth.service, config.auth.token_seconds, clock)
+        sign_in = SignIn(engine, bearers, tries, Directory, Verifier(clock), clock)
+        guard = AccountsGuard(registry, sign_in, bearers, clock)
+        return cls(engine, guard, sign_in, bearers, keys, clock)
+
+
+def tries_path(data: Path) -> Path:
+    """Where the processes of a server count failed tries."""
+    return data / "tries"

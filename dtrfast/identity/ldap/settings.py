@@ -1,0 +1,114 @@
+"""What is known of an LDAP directory: where it is, who its users are, and how often to look."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from ldap3.core.exceptions import LDAPException
+from ldap3.operation.search import parse_filter
+from ldap3.utils.dn import parse_dn
+from msgspec import Meta
+
+from dtrfast.errors import SettingsInvalid
+
+_Seconds = Annotated[float, Meta(gt=0, le=86_400 * 30)]
+
+
+class UserSet(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True
+):
+    """A part of the directory that has users in it. `scope`: everything below, or one level."""
+
+    base_dn: str
+    scope: Literal["subtree", "one"] = "subtree"
+    filter: str = "(objectClass=person)"
+    login_attribute: str = "uid"
+    full_name_attribute: str = "cn"
+    # Whether the login is an e-mail address, of which the part before the @ is the name here.
+    login_is_email: bool = False
+
+
+class GroupRef(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True
+):
+    """A group, and the attribute that holds its members: as DNs, or as bare logins."""
+
+    dn: str
+    member_attribute: str = "member"
+
+
+class LdapSettings(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True
+):
+    """A directory. Its servers hold the same and are tried in order."""
+
+    server_urls: tuple[str, ...]
+    user_sets: tuple[UserSet, ...]
+    # Encrypt a connection to an ldap:// server before anything is said. ldaps:// always is.
+    start_tls: bool = False
+    # Authorities that sign the servers' certificates, in PEM; empty: those of the system.
+    ca_pem: str = ""
+    search_dn: str = ""
+    search_password: str = ""
+    # What tells a user who was renamed from another one. Active Directory calls it objectGUID.
+    id_attribute: str = "entryUUID"
+    # Whose members are system administrators; None leaves that to this registry.
+    admin_group: GroupRef | None = None
+    # Whether members of a group that is a member of a group belong to both.
+    nested_groups: bool = True
+    sync_interval_seconds: _Seconds = 3600.0
+    timeout_seconds: Annotated[float, Meta(gt=0, le=300)] = 5.0
+    # For how long a password that was right counts while no server answers.
+    outage_seconds: Annotated[float, Meta(ge=0, le=86_400 * 30)] = 3600.0
+    page_size: Annotated[int, Meta(ge=1, le=10_000)] = 500
+
+
+def check(settings: LdapSettings) -> LdapSettings:
+    """The settings, if they can be used at all. Raises `SettingsInvalid`."""
+    if not settings.server_urls:
+        raise SettingsInvalid("serverUrls: name at least one server, such as ldaps://ldap.example")
+    if not settings.user_sets:
+        raise SettingsInvalid("userSets: name at least one part of the directory with users")
+    for url in settings.server_urls:
+        _check_url(url)
+    groups = [] if settings.admin_group is None else [settings.admin_group.dn]
+    for dn in (*(user_set.base_dn for user_set in settings.user_sets), *groups):
+        check_dn(dn)
+    if settings.search_dn and not settings.search_password:
+        raise SettingsInvalid("searchPassword: an account that searches needs its password")
+    for user_set in settings.user_sets:
+        _check_filter(user_set.filter)
+    return settings
+
+
+def is_encrypted(settings: LdapSettings) -> bool:
+    """Whether passwords go to every server encrypted."""
+    return settings.start_tls or all(url.startswith("ldaps://") for url in settings.server_urls)
+
+
+def check_dn(dn: str) -> None:
+    """Raises `SettingsInvalid` unless this is a distinguished name (RFC 4514)."""
+    try:
+        parse_dn(dn)
+    except LDAPException as error:
+        raise SettingsInvalid(f"{dn[:120]!r} is not a distinguished name") from error
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in ("ldap", "ldaps") and parts.hostname and not parts.path.strip("/")
+        _ = parts.port
+    except ValueError:
+        right = False
+    if not right:
+        raise SettingsInvalid(f"serverUrls: {url[:120]!r} is not ldap://HOST or ldaps://HOST")
+
+
+def _check_filter(text: str) -> None:
+    try:
+        parse_filter(text, None, True, None, False, False)  # type: ignore[no-untyped-call]
+    except (LDAPException, AttributeError) as error:
+        raise SettingsInvalid(f"filter: {text[:120]!r} is not a search filter") from error

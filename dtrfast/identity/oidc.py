@@ -1,0 +1,346 @@
+"""Keyless CI: tokens that a job's own platform signs (OpenID Connect), and whom they let in.
+
+An issuer is trusted by name and address; a repository trusts jobs of an issuer by claims. Which key
+signed a token is looked up in the set that the issuer publishes. A token's own word on where its
+key is (`jku`, `jwk`, `x5u`) is never followed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+from dtrfast.errors import IssuerUnavailable, SettingsInvalid, TokenInvalid
+from dtrfast.identity.names import is_account_name
+
+ALGORITHMS = [
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+]  # fmt: skip
+SIZE_MAX = 16_384
+LEEWAY_SECONDS = 60
+# Platforms give jobs minutes to hours; a longer life is a leaked token's.
+LIFE_SECONDS_MAX = 86_400
+_KEYS_SECONDS = 3600
+# An issuer that is down is believed by the keys it had, for as long as it takes to mend it.
+_KEYS_STALE_SECONDS = 86_400
+# Anybody may send any key id: it makes us ask again at most this often.
+_ASK_AGAIN_SECONDS = 30
+_TIMEOUT_SECONDS = 5.0
+_DOCUMENT_SIZE_MAX = 1 << 20
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Issuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
+    """Who signs jobs' tokens. `url` is their `iss`, to the letter; `audience` what `aud` holds."""
+
+    name: str
+    url: str
+    audience: str
+    # Where the keys are; empty: where `<url>/.well-known/openid-configuration` says.
+    jwks_url: str = ""
+    # Authorities for the issuer's certificate, in PEM, such as a cluster's own.
+    ca_pem: str = ""
+    # A file with a token to show when asking for the keys, as some clusters want it.
+    bearer_token_file: str = ""
+
+
+class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
+    """Which jobs of an issuer may do what. All `claims` have to match.
+
+    A claim inside another is named by both, a slash between them: `kubernetes.io/namespace`. In
+    a pattern `*` is anything but `/` and `:`, and `**` is anything.
+    """
+
+    name: str
+    issuer: str
+    claims: dict[str, str]
+    actions: tuple[Literal["pull", "push", "delete"], ...] = ("pull", "push")
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A token's claims, and who vouches for them."""
+
+    issuer: str
+    claims: Mapping[str, object]
+
+
+def check_issuer(issuer: Issuer) -> Issuer:
+    """Raises `SettingsInvalid`."""
+    if not is_account_name(issuer.name):
+        raise SettingsInvalid(f"name: {issuer.name[:80]!r} has other letters than a-z, 0-9, . _ -")
+    if not issuer.audience:
+        raise SettingsInvalid("audience: say what the tokens' `aud` holds, such as this registry")
+    for url in filter(None, (issuer.url, issuer.jwks_url)):
+        _check_url(url)
+    if not issuer.url:
+        raise SettingsInvalid("url: say what the tokens' `iss` is")
+    return issuer
+
+
+def check_trust(trust: Trust) -> Trust:
+    """Raises `SettingsInvalid`."""
+    if not is_account_name(trust.name):
+        raise SettingsInvalid(f"name: {trust.name[:80]!r} has other letters than a-z, 0-9, . _ -")
+    telling = [n for n in trust.claims if n not in ("iss", "aud")]
+    if not telling or all(set(trust.claims[name]) <= set("*/:") for name in telling):
+        raise SettingsInvalid("claims: name one that tells your jobs from everybody's, such as sub")
+    if not all(trust.claims.values()):
+        raise SettingsInvalid("claims: an empty pattern matches nothing")
+    if not trust.actions:
+        raise SettingsInvalid("actions: say what the jobs may do: pull, push, delete")
+    return trust
+
+
+def matches(trust: Trust, claims: Mapping[str, object]) -> bool:
+    """Whether a job with these claims is one that the trust means."""
+    return all(
+        _matches_claim(pattern, _find_claim(claims, path)) for path, pattern in trust.claims.items()
+    )
+
+
+def _find_claim(claims: Mapping[str, object], path: str) -> object:
+    """The claim at a path; a claim whose own name has slashes comes first."""
+    if path in claims:
+        return claims[path]
+    first, slash, rest = path.partition("/")
+    while slash:
+        inner = claims.get(first)
+        if isinstance(inner, Mapping):
+            return _find_claim(inner, rest)
+        more, slash, rest = rest.partition("/")
+        first = f"{first}/{more}"
+    return None
+
+
+def _matches_claim(pattern: str, value: object) -> bool:
+    if isinstance(value, list):
+        return any(_matches_claim(pattern, item) for item in value)
+    if value is None or isinstance(value, Mapping):
+        return False
+    text = value if isinstance(value, str) else json.dumps(value)
+    return re.fullmatch(_expression(pattern), text, flags=re.DOTALL) is not None
+
+
+def _expression(pattern: str) -> str:
+    pieces = re.split(r"(\*{1,2})", pattern)
+    wild = {"**": ".*", "*": "[^/:]*"}
+    return "".join(wild.get(piece) or re.escape(piece) for piece in pieces)
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        is_local = parts.hostname in _LOOPBACK
+        right = bool(parts.hostname) and (
+            parts.scheme == "https" or (parts.scheme == "http" and is_local)
+        )
+        _ = parts.port
+    except ValueError:
+        right = False
+    if not right or len(url) > 2048:
+        raise SettingsInvalid(f"{url[:120]!r} is not an https:// address")
+
+
+# ---- keys ------------------------------------------------------------------------------------
+@dataclass(slots=True)
+class _Known:
+    """An issuer's keys, as last read."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    keys: KeySet | None = None
+    read_at: float = -_KEYS_STALE_SECONDS
+    asked_at: float = -_KEYS_STALE_SECONDS
+
+
+# Reads a document: address, issuer → JSON text. Raises `IssuerUnavailable`.
+Read = Callable[[str, Issuer], bytes]
+
+
+class Verifier:
+    """Verifies tokens of issuers. Safe from many threads; one asks an issuer at a time.
+
+    `clock` gives seconds since the epoch, `elapsed` seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = time.monotonic,
+        read: Read | None = None,
+    ) -> None:
+        self._clock = clock
+        self._elapsed = elapsed
+        self._read = read_document if read is None else read
+        self._lock = threading.Lock()
+        self._known: dict[Issuer, _Known] = {}
+
+    def verify(self, token: str, issuers: Sequence[Issuer]) -> Verified:
+        """The token's claims. Raises `TokenInvalid`, `IssuerUnavailable`."""
+        header, peeked = _peek(token)
+        issuer = next((i for i in issuers if i.url == peeked.get("iss")), None)
+        if issuer is None:
+            raise TokenInvalid("no issuer that is trusted here signed this token")
+        if header.get("alg") not in ALGORITHMS:
+            raise TokenInvalid("the token is signed in a way that is not accepted here")
+        kid = header.get("kid")
+        keys = self._keys(issuer, kid if isinstance(kid, str) else None)
+        claims = _decode(token, keys)
+        _check_claims(claims, issuer, self._clock())
+        return Verified(issuer.name, claims)
+
+    def _keys(self, issuer: Issuer, kid: str | None) -> KeySet:
+        """The issuer's keys, read again when they are old or lack this one."""
+        with self._lock:
+            known = self._known.setdefault(issuer, _Known())
+        with known.lock:
+            now = self._elapsed()
+            age = now - known.read_at
+            lacking = known.keys is None or (kid is not None and not _has(known.keys, kid))
+            may_ask = now - known.asked_at >= _ASK_AGAIN_SECONDS
+            if (age >= _KEYS_SECONDS or lacking) and may_ask:
+                known.asked_at = now
+                try:
+                    known.keys, known.read_at = self._fetch(issuer), now
+                except IssuerUnavailable:
+                    if known.keys is None or age >= _KEYS_STALE_SECONDS:
+                        raise
+            if known.keys is None or now - known.read_at >= _KEYS_STALE_SECONDS:
+                raise IssuerUnavailable(f"the issuer {issuer.name} does not answer: try again")
+            return known.keys
+
+    def _fetch(self, issuer: Issuer) -> KeySet:
+        url = issuer.jwks_url
+        if not url:
+            address = issuer.url.rstrip("/") + "/.well-known/openid-configuration"
+            document = _parse(self._read(address, issuer), issuer)
+            if document.get("issuer") != issuer.url:
+                raise IssuerUnavailable(f"{address} is of another issuer than {issuer.url}")
+            url = str(document.get("jwks_uri", ""))
+            try:
+                _check_url(url)
+            except SettingsInvalid as error:
+                raise IssuerUnavailable(f"{address} names no https:// address of keys") from error
+        return _import_keys(_parse(self._read(url, issuer), issuer), issuer)
+
+
+def _has(keys: KeySet, kid: str) -> bool:
+    return any(key.kid == kid for key in keys.keys)
+
+
+def _import_keys(document: Mapping[str, Any], issuer: Issuer) -> KeySet:
+    """The keys that can verify a signature; a set may hold others, and kinds we do not know."""
+    usable = [
+        jwk
+        for jwk in document.get("keys", ())
+        if isinstance(jwk, dict)
+        and jwk.get("kty") in ("RSA", "EC", "OKP")
+        and jwk.get("use", "sig") == "sig"
+    ]
+    keys = []
+    for jwk in usable:
+        try:
+            keys += KeySet.import_key_set({"keys": [jwk]}).keys
+        except (JoseError, ValueError, KeyError, TypeError):
+            continue
+    if not keys:
+        raise IssuerUnavailable(f"the issuer {issuer.name} publishes no key that can be used")
+    return KeySet(keys)
+
+
+def _decode(token: str, keys: KeySet) -> dict[str, Any]:
+    try:
+        return jwt.decode(token, keys, algorithms=ALGORITHMS).claims
+    except (JoseError, ValueError, TypeError, KeyError) as error:
+        raise TokenInvalid("the token's signature is wrong, or its key is not known") from error
+
+
+def _check_claims(claims: Mapping[str, Any], issuer: Issuer, now: float) -> None:
+    audience = claims.get("aud")
+    audiences = audience if isinstance(audience, list) else [audience]
+    if claims.get("iss") != issuer.url or issuer.audience not in audiences:
+        raise TokenInvalid(f"the token is not for {issuer.audience}: ask your platform for one")
+    exp, iat, nbf = (_second(claims, name) for name in ("exp", "iat", "nbf"))
+    if exp is None:
+        raise TokenInvalid("the token never expires: only one that does is accepted")
+    if exp + LEEWAY_SECONDS < now:
+        raise TokenInvalid("the token has expired: ask your platform for a new one")
+    if max(iat or 0, nbf or 0) > now + LEEWAY_SECONDS:
+        raise TokenInvalid("the token is from the future: check the clocks")
+    if exp - (now if iat is None else iat) > LIFE_SECONDS_MAX:
+        raise TokenInvalid("the token lives for too long: ask for one of a day at most")
+
+
+def _second(claims: Mapping[str, Any], name: str) -> float | None:
+    value = claims.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
+        raise TokenInvalid(f"the token's {name} is no time")
+    return float(value)
+
+
+def _peek(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and claims of a token that nobody verified yet. Raises `TokenInvalid`."""
+    pieces = token.split(".")
+    if len(token) > SIZE_MAX or len(pieces) != 3 or not token.isascii():
+        raise TokenInvalid("this is no token of a job")
+    try:
+        header, claims = (_decode_piece(piece) for piece in pieces[:2])
+    except (ValueError, msgspec.DecodeError) as error:
+        raise TokenInvalid("this is no token of a job") from error
+    return header, claims
+
+
+def _decode_piece(piece: str) -> dict[str, Any]:
+    data = base64.urlsafe_b64decode(piece + "=" * (-len(piece) % 4))
+    return msgspec.json.decode(data, type=dict[str, Any])
+
+
+def _parse(data: bytes, issuer: Issuer) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise IssuerUnavailable(f"the issuer {issuer.name} answered something else") from error
+
+
+def read_document(url: str, issuer: Issuer) -> bytes:
+    """A document of an issuer's. Raises `IssuerUnavailable`. Follows no redirects."""
+    headers = {"accept": "application/json"}
+    try:
+        if issuer.bearer_token_file:
+            with open(issuer.bearer_token_file, encoding="ascii") as file:
+                headers["authorization"] = f"Bearer {file.read(SIZE_MAX).strip()}"
+        context = ssl.create_default_context(cadata=issuer.ca_pem or None)
+        with httpx.Client(verify=context, timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
+            return _read_bounded(client, url, headers, issuer)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        reason = type(error).__name__
+        raise IssuerUnavailable(f"the issuer {issuer.name} does not answer ({reason})") from error
+
+
+def _read_bounded(client: httpx.Client, url: str, headers: dict[str, str], issuer: Issuer) -> bytes:
+    deadline = time.monotonic() + 2 * _TIMEOUT_SECONDS
+    with client.stream("GET", url, headers=headers) as response:
+        if response.status_code != 200:
+            raise IssuerUnavailable(f"{url[:200]} answered with status {response.status_code}")
+        data = b""
+        for piece in response.iter_bytes():
+            data += piece
+            if len(data) > _DOCUMENT_SIZE_MAX or time.monotonic() > deadline:
+                raise IssuerUnavailable(f"the issuer {issuer.name} sends too much, or too slowly")
+        return data

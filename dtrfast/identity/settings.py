@@ -1,0 +1,97 @@
+"""Settings that are changed while the server runs: kept in the index, as JSON by name.
+
+What a process needs before it can open the index is in its configuration file instead.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from dtrfast.errors import Corrupt, SettingsInvalid
+from dtrfast.identity.changing import changed
+from dtrfast.identity.ldap.settings import LdapSettings
+from dtrfast.identity.oidc import Issuer
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.tables import SETTINGS
+from dtrfast.registry.writing import Author
+
+Document = TypeVar("Document", bound=msgspec.Struct)
+
+
+class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """What holds for all repositories."""
+
+    # Whether a push to a repository that is not there makes it, for who may make it.
+    create_on_push: bool = True
+    # Whether a repository that a push made may be pulled by everybody.
+    public_on_push: bool = False
+    # How long a personal token or a robot lives if nobody says; 0: for ever.
+    token_days_default: Annotated[int, Meta(ge=0, le=36_500)] = 365
+
+
+class OidcSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Whose tokens jobs may exchange."""
+
+    issuers: tuple[Issuer, ...] = ()
+
+    def find(self, name: str) -> Issuer | None:
+        return next((issuer for issuer in self.issuers if issuer.name == name), None)
+
+
+HIDDEN = "(hidden)"
+_SECRETS = frozenset({"search_password", "searchPassword"})
+
+_NAMES: dict[type, bytes] = {
+    AccessSettings: b"access",
+    OidcSettings: b"oidc",
+    LdapSettings: b"ldap",
+}
+
+
+def read(transaction: ReadTransaction) -> AccessSettings:
+    """The settings of access, or their defaults."""
+    return get(transaction, AccessSettings) or AccessSettings()
+
+
+def get(transaction: ReadTransaction, kind: type[Document]) -> Document | None:
+    """The settings of one kind; None where nobody made any."""
+    data = transaction.get(SETTINGS, _NAMES[kind])
+    if data is None:
+        return None
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        name = _NAMES[kind].decode()
+        raise Corrupt(f"the settings {name!r} cannot be read ({error})") from error
+
+
+def put(transaction: WriteTransaction, author: Author, document: msgspec.Struct) -> None:
+    """Change the settings of one kind. Their secrets stay out of the change log."""
+    name = _NAMES[type(document)]
+    transaction.put(SETTINGS, name, msgspec.json.encode(document))
+    shown = msgspec.json.encode(without_secrets(document))
+    changed(transaction, author, "settings.put", {"name": name.decode(), "document": shown})
+
+
+def remove(transaction: WriteTransaction, author: Author, kind: type[msgspec.Struct]) -> bool:
+    """Go back to the defaults; False where nothing was changed."""
+    name = _NAMES[kind]
+    changed(transaction, author, "settings.put", {"name": name.decode(), "document": None})
+    return transaction.delete(SETTINGS, name)
+
+
+def without_secrets(document: msgspec.Struct) -> dict[str, object]:
+    """The document as it may be shown: a secret that is set is a word that says so."""
+    fields: dict[str, object] = msgspec.to_builtins(document)
+    return {name: HIDDEN if value and name in _SECRETS else value for name, value in fields.items()}
+
+
+def convert(document: object, kind: type[Document]) -> Document:
+    """What somebody sent, checked. Raises `SettingsInvalid`, which names the place."""
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        raise SettingsInvalid(str(error)) from error

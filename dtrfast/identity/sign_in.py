@@ -1,0 +1,247 @@
+"""From what somebody shows to who it is: here names, passwords and tokens are proven.
+
+A password that was right is remembered for a minute, in memory and as a keyed hash, so that a job
+that asks for ten tokens costs one argon2. Tokens cost a SHA-256. Who fails waits longer each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+from dtrfast.errors import DirectoryUnavailable, SignInFailed, TokenInvalid, TooManyTries
+from dtrfast.identity import accounts, passwords, settings, tokens, trusts
+from dtrfast.identity.bearer import Bearers
+from dtrfast.identity.callers import Caller
+from dtrfast.identity.ldap.settings import LdapSettings
+from dtrfast.identity.names import fold
+from dtrfast.identity.oidc import Issuer, Verified, matches
+from dtrfast.identity.records import Account, Password, Token
+from dtrfast.identity.settings import OidcSettings
+from dtrfast.identity.tries import Tries
+from dtrfast.index.engine import Engine, ReadTransaction
+from dtrfast.oci.names import RepositoryName
+from dtrfast.registry import repositories
+from dtrfast.registry.writing import Author
+
+# The user name that goes with a job's token.
+JOB_NAME = "oidc"
+# For how long a password is not verified again.
+PASSWORD_SECONDS = 60
+_PASSWORDS_MAX = 10_000
+
+
+class Directory(Protocol):
+    """What signing in asks of an LDAP directory."""
+
+    def verify(self, login: str, password: str) -> bool:
+        """Whether it is this user's password. Raises `DirectoryUnavailable`."""
+        ...
+
+
+class JobVerifier(Protocol):
+    """What signing in asks of issuers of jobs' tokens."""
+
+    def verify(self, token: str, issuers: Sequence[Issuer]) -> Verified:
+        """Raises `TokenInvalid`, `IssuerUnavailable`."""
+        ...
+
+
+class SignIn:
+    """Proves who calls. Every method may block; safe from many threads."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        bearers: Bearers,
+        tries: Tries,
+        directory: Callable[[LdapSettings], Directory],
+        verifier: JobVerifier,
+        clock: Callable[[], int],
+    ) -> None:
+        self._engine = engine
+        self._bearers = bearers
+        self._tries = tries
+        self._directory = directory
+        self._verifier = verifier
+        self._clock = clock
+        self._secret = secrets.token_bytes(32)
+        self._verified: dict[bytes, tuple[Caller, int]] = {}
+
+    def basic(self, user: str, secret: str, remote: str) -> Caller:
+        """Whoever has this name and this password, personal token, or robot's token.
+
+        Raises `SignInFailed`, `TooManyTries`, `Overloaded`, `DirectoryUnavailable`.
+        """
+        if tokens.is_token(secret):
+            return self.token(secret, remote, user)
+        return self.password(user, secret, remote)
+
+    def token(self, text: str, remote: str, user: str | None = None) -> Caller:
+        """Whose token it is. With `user`, it has to be that one's. Raises `SignInFailed`."""
+        now = self._clock()
+        with self._engine.read() as transaction:
+            token = tokens.find(transaction, text)
+            account = None if token is None else accounts.find_id(transaction, token.account_id)
+            if token is None or account is None or not account.is_active:
+                raise SignInFailed("the token is not known, or was revoked: make a new one")
+            if token.expires_at and token.expires_at <= now:
+                raise SignInFailed("the token has expired: make a new one")
+            is_use_due = tokens.is_use_due(transaction, token.id, now)
+        caller = _token_caller(account, token)
+        if user is not None and fold(user) != caller.actor:
+            raise SignInFailed(f"the token belongs to another name than {fold(user)[:80]!r}")
+        if is_use_due:
+            self._engine.write(partial(tokens.note_use, token=token, now=now, remote=remote))
+        return caller
+
+    def password(self, user: str, password: str, remote: str) -> Caller:
+        """The user with this name and password, from memory or verified now."""
+        name = fold(user)
+        key = self._key(name, password)
+        now = self._clock()
+        kept = self._verified.get(key)
+        if kept is not None and now - kept[1] < PASSWORD_SECONDS and self._is_current(kept[0]):
+            return kept[0]
+        wait_seconds = self._tries.wait_seconds(name, remote)
+        if wait_seconds > 0:
+            raise TooManyTries(wait_seconds)
+        account = self._verify(name, password)
+        if account is None:
+            self._tries.fail(name, remote)
+            raise SignInFailed("the name or the password is wrong")
+        self._tries.succeed(name, remote)
+        caller = Caller("user", account.name, "password", account.id, account.generation)
+        if len(self._verified) >= _PASSWORDS_MAX:
+            self._verified = {}
+        self._verified[key] = (caller, now)
+        return caller
+
+    def address_wait_seconds(self, remote: str) -> int:
+        """How long an address that failed too often has to wait; 0: it need not."""
+        return self._tries.address_wait_seconds(remote)
+
+    def refresh(self, text: str) -> Caller:
+        """Who got this refresh token. Raises `TokenInvalid`."""
+        caller = self._bearers.read_refresh(text)
+        if not self._is_current(caller):
+            raise TokenInvalid("the sign-in has ended: sign in again")
+        return caller
+
+    def job(self, text: str, wanted: Sequence[RepositoryName]) -> Caller:
+        """A job, let in by the trusts of the repositories that it wants to use.
+
+        Raises `TokenInvalid` when no issuer that is known signed its token, `IssuerUnavailable`.
+        """
+        with self._engine.read() as transaction:
+            issuers = (settings.get(transaction, OidcSettings) or OidcSettings()).issuers
+        verified = self._verifier.verify(text, issuers)
+        with self._engine.read() as transaction:
+            found = [t for name in wanted for t in _trusts_for(transaction, name, verified)]
+        subject = str(verified.claims.get("sub", ""))
+        expires_at = int(verified.claims["exp"])  # type: ignore[call-overload]
+        return Caller(
+            kind="job",
+            actor=f"{verified.issuer}:{subject}"[:255],
+            method="token",
+            trusts=tuple(found),
+            expires_at=max(expires_at, self._clock() + 1),
+        )
+
+    # ---- passwords ----------------------------------------------------------------------------
+    def _key(self, name: str, password: str) -> bytes:
+        text = f"{name}\0{password}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(text, key=self._secret, digest_size=32).digest()
+
+    def _is_current(self, caller: Caller) -> bool:
+        with self._engine.read() as transaction:
+            account = accounts.find_id(transaction, caller.account_id)
+        return account is not None and _can_sign_in(account, caller.generation)
+
+    def _verify(self, name: str, password: str) -> Account | None:
+        """The account whose password it is."""
+        with self._engine.read() as transaction:
+            account = accounts.find(transaction, name)
+            kept = None if account is None else accounts.password(transaction, account)
+            ldap = settings.get(transaction, LdapSettings)
+        if account is not None and not account.is_local and ldap is not None:
+            right = self._verify_in_directory(account, kept, password, ldap)
+        else:
+            known = None if account is None or not account.is_local else kept
+            right = passwords.verify(None if known is None else known.hash, password)
+        return account if right and account is not None and account.is_active else None
+
+    def _verify_in_directory(
+        self, account: Account, kept: Password | None, password: str, ldap: LdapSettings
+    ) -> bool:
+        """Ask the directory; while it does not answer, what it said some time ago counts."""
+        if not password:
+            return False  # LDAP takes an empty password for nobody's sign-in, and accepts it
+        now = self._clock()
+        try:
+            right = self._directory(ldap).verify(account.name, password)
+        except DirectoryUnavailable:
+            if kept is None or now - kept.at > ldap.outage_seconds:
+                raise
+            return passwords.verify(kept.hash, password)
+        if right:
+            self._remember(account, kept, password, now, ldap.outage_seconds)
+        return right
+
+    def _remember(
+        self, account: Account, kept: Password | None, password: str, now: int, seconds: float
+    ) -> None:
+        """Keep the hash for an outage, unless what is kept will do for half of it."""
+        if kept is not None and now - kept.at < seconds / 2:
+            return
+        password_hash = passwords.hash_password(password)
+        keep = partial(
+            accounts.remember_password, account=account, password_hash=password_hash, now=now
+        )
+        self._engine.write(keep)
+
+
+def first_admin(engine: Engine, author: Author) -> str | None:
+    """Make the account `admin` where there is no account at all; returns its password."""
+    with engine.read() as transaction:
+        if any(True for _ in accounts.scan(transaction)):
+            return None
+    password = passwords.make_random()
+    password_hash = passwords.hash_password(password)
+    made = engine.write(partial(accounts.create_first, author=author, password_hash=password_hash))
+    return password if made else None
+
+
+def _can_sign_in(account: Account, generation: int) -> bool:
+    return account.is_active and account.generation == generation
+
+
+def _token_caller(account: Account, token: Token) -> Caller:
+    is_robot = token.kind == "robot"
+    return Caller(
+        kind="robot" if is_robot else "user",
+        actor=tokens.robot_name(account.name, token.name) if is_robot else account.name,
+        method="token",
+        account_id=account.id,
+        generation=account.generation,
+        token_id=token.id,
+        bounds=token.bounds if is_robot or token.bounds else None,
+        expires_at=token.expires_at,
+    )
+
+
+def _trusts_for(
+    transaction: ReadTransaction, name: RepositoryName, verified: Verified
+) -> list[str]:
+    """The trusts of one repository that let the job in."""
+    found = repositories.find(transaction, name)
+    if found is None:
+        return []
+    return [
+        f"{name} {trust.name}"
+        for trust in trusts.of_repository(transaction, found)
+        if trust.issuer == verified.issuer and matches(trust, verified.claims)
+    ]

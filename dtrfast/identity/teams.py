@@ -1,0 +1,287 @@
+"""Teams of organizations, and their members: functions over a transaction.
+
+A user belongs to an organization through its teams. The members of the team `owners` administer the
+organization; there always is one once there was one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from dtrfast.errors import Conflict, TeamUnknown
+from dtrfast.identity import grants, records
+from dtrfast.identity.changing import changed
+from dtrfast.identity.names import TeamName
+from dtrfast.identity.records import Account, Team, TeamType
+from dtrfast.index import counters
+from dtrfast.index.engine import ReadTransaction, Table, WriteTransaction
+from dtrfast.index.tables import (
+    MEMBERS,
+    META,
+    TEAM_MEMBERS,
+    TEAM_NAMES,
+    TEAMS,
+    USER_TEAMS,
+    number_key,
+    number_of,
+)
+from dtrfast.registry.writing import Author
+
+OWNERS = "owners"
+
+_OWNER = b"\1"
+_MEMBER = b"\0"
+
+
+class Membership(msgspec.Struct, frozen=True, gc=False):
+    """That a user is in a team."""
+
+    organization_id: int
+    team_id: int
+    is_owner: bool
+
+
+def find(transaction: ReadTransaction, organization: Account, name: str) -> Team | None:
+    if not name or len(name) > 255 or not name.isascii():
+        return None
+    data = transaction.get(TEAMS, _key(organization.id, name))
+    return None if data is None else records.teams.decode(data)
+
+
+def get(transaction: ReadTransaction, organization: Account, name: str) -> Team:
+    """Raises `TeamUnknown`."""
+    team = find(transaction, organization, name)
+    if team is None:
+        raise TeamUnknown(f"{organization.name} has no team {name[:80]!r}")
+    return team
+
+
+def find_id(transaction: ReadTransaction, team_id: int) -> tuple[int, Team] | None:
+    """The id of a team's organization, and the team."""
+    key = transaction.get(TEAM_NAMES, number_key(team_id))
+    data = None if key is None else transaction.get(TEAMS, key)
+    if key is None or data is None:
+        return None
+    return number_of(key), records.teams.decode(data)
+
+
+def scan(transaction: ReadTransaction, organization: Account, after: str = "") -> Iterator[Team]:
+    """The teams of an organization with a name greater than `after`, by name."""
+    prefix = number_key(organization.id)
+    key = prefix + after.encode("ascii", "replace")[:255]
+    for _, data in transaction.scan(TEAMS, prefix, after=key):
+        yield records.teams.decode(data)
+
+
+def scan_all(transaction: ReadTransaction) -> Iterator[tuple[int, Team]]:
+    """All teams with the ids of their organizations."""
+    for key, data in transaction.scan(TEAMS):
+        yield number_of(key), records.teams.decode(data)
+
+
+@dataclass(frozen=True, slots=True)
+class NewTeam:
+    """A team that is to be made."""
+
+    name: TeamName
+    description: str = ""
+    type: TeamType = "managed"
+    group_dn: str = ""
+    member_attribute: str = "member"
+
+
+def create(
+    transaction: WriteTransaction, author: Author, organization: Account, new: NewTeam
+) -> Team:
+    """A new team without members. Raises `Conflict` when there is one of this name."""
+    if find(transaction, organization, new.name.text) is not None:
+        raise Conflict(f"{organization.name} has a team {new.name} already")
+    team = Team(
+        version=1,
+        id=counters.take(transaction, META, b"identity_id"),
+        name=new.name.text,
+        created_at=author.now,
+        description=new.description,
+        type=new.type,
+        group_dn=new.group_dn,
+        member_attribute=new.member_attribute,
+    )
+    _put(transaction, author, organization, team)
+    return team
+
+
+def put(
+    transaction: WriteTransaction, author: Author, organization: Account, old: Team, new: Team
+) -> None:
+    """Change a team. Raises `Conflict`: `owners` keeps its name, and names are unique."""
+    if old.name != new.name:
+        if old.name == OWNERS:
+            raise Conflict(f"the team {OWNERS} keeps its name")
+        if find(transaction, organization, new.name) is not None:
+            raise Conflict(f"{organization.name} has a team {new.name} already")
+        transaction.delete(TEAMS, _key(organization.id, old.name))
+    _put(transaction, author, organization, new)
+
+
+def delete(
+    transaction: WriteTransaction, author: Author, organization: Account, team: Team
+) -> None:
+    """Remove a team with its grants. Raises `Conflict` for `owners`."""
+    if team.name == OWNERS:
+        raise Conflict(f"the team {OWNERS} stays as long as its organization")
+    _remove(transaction, author, organization, team)
+
+
+def delete_all(transaction: WriteTransaction, author: Author, organization: Account) -> None:
+    """Remove all teams of an organization that is about to go."""
+    for team in list(scan(transaction, organization)):
+        _remove(transaction, author, organization, team)
+
+
+def _remove(
+    transaction: WriteTransaction, author: Author, organization: Account, team: Team
+) -> None:
+    prefix = number_key(team.id)
+    for key, user in list(transaction.scan(TEAM_MEMBERS, prefix)):
+        transaction.delete(TEAM_MEMBERS, key)
+        name = key[len(prefix) :].decode()
+        transaction.delete(USER_TEAMS, user + number_key(organization.id) + number_key(team.id))
+        _leave(transaction, organization.id, name)
+    grants.remove_grantee(transaction, author, team.id)
+    transaction.delete(TEAMS, _key(organization.id, team.name))
+    transaction.delete(TEAM_NAMES, number_key(team.id))
+    changed(transaction, author, "team.delete", {"id": team.id, "name": team.name})
+
+
+# ---- members ---------------------------------------------------------------------------------
+def add_member(
+    transaction: WriteTransaction, author: Author, organization: Account, team: Team, user: Account
+) -> bool:
+    """Put a user into a team; False if that is where the user was."""
+    key = number_key(team.id) + user.name.encode()
+    if transaction.get(TEAM_MEMBERS, key) is not None:
+        return False
+    number = number_key(user.id)
+    transaction.put(TEAM_MEMBERS, key, number)
+    flags = _OWNER if team.name == OWNERS else _MEMBER
+    transaction.put(USER_TEAMS, number + number_key(organization.id) + number_key(team.id), flags)
+    _enter(transaction, organization.id, user)
+    changed(transaction, author, "member.add", {"team": team.id, "user": user.id})
+    return True
+
+
+def remove_member(
+    transaction: WriteTransaction, author: Author, organization: Account, team: Team, user: Account
+) -> bool:
+    """Take a user out of a team; False if the user was not in it.
+
+    Raises `Conflict` for the last owner.
+    """
+    key = number_key(team.id) + user.name.encode()
+    if transaction.get(TEAM_MEMBERS, key) is None:
+        return False
+    if team.name == OWNERS and _is_alone(transaction, team):
+        raise Conflict(f"{user.name} is the last owner of {organization.name}: add another first")
+    transaction.delete(TEAM_MEMBERS, key)
+    transaction.delete(
+        USER_TEAMS, number_key(user.id) + number_key(organization.id) + number_key(team.id)
+    )
+    _leave(transaction, organization.id, user.name)
+    changed(transaction, author, "member.remove", {"team": team.id, "user": user.id})
+    return True
+
+
+def is_member(transaction: ReadTransaction, team: Team, user: Account) -> bool:
+    return transaction.get(TEAM_MEMBERS, number_key(team.id) + user.name.encode()) is not None
+
+
+def is_in_organization(transaction: ReadTransaction, organization: Account, user: Account) -> bool:
+    """Whether the user is in any of its teams."""
+    key = number_key(organization.id) + user.name.encode()
+    return transaction.get(MEMBERS, key) is not None
+
+
+def members(transaction: ReadTransaction, team: Team, after: str = "") -> Iterator[tuple[str, int]]:
+    """Names and ids of a team's members, by name."""
+    return _names(transaction, TEAM_MEMBERS, team.id, after)
+
+
+def members_of_organization(
+    transaction: ReadTransaction, organization: Account, after: str = ""
+) -> Iterator[tuple[str, int]]:
+    """Names and ids of all that are in a team of the organization, by name."""
+    return _names(transaction, MEMBERS, organization.id, after)
+
+
+def memberships(transaction: ReadTransaction, user_id: int) -> list[Membership]:
+    """The teams that a user is in."""
+    prefix = number_key(user_id)
+    size = len(prefix)
+    return [
+        Membership(number_of(key[size:]), number_of(key[2 * size :]), flags == _OWNER)
+        for key, flags in transaction.scan(USER_TEAMS, prefix)
+    ]
+
+
+def rename_member(transaction: WriteTransaction, user: Account, name: str) -> None:
+    """Move a user's rows to another name, before the account is renamed."""
+    number = number_key(user.id)
+    for membership in memberships(transaction, user.id):
+        team = number_key(membership.team_id)
+        transaction.delete(TEAM_MEMBERS, team + user.name.encode())
+        transaction.put(TEAM_MEMBERS, team + name.encode(), number)
+        organization = number_key(membership.organization_id)
+        row = transaction.get(MEMBERS, organization + user.name.encode())
+        if row is not None:
+            transaction.delete(MEMBERS, organization + user.name.encode())
+            transaction.put(MEMBERS, organization + name.encode(), row)
+
+
+def _names(
+    transaction: ReadTransaction, table: Table, number: int, after: str
+) -> Iterator[tuple[str, int]]:
+    prefix = number_key(number)
+    key = prefix + after.encode("ascii", "replace")[:255]
+    rows = transaction.scan(table, prefix, after=key)
+    for row, value in rows:
+        yield row[len(prefix) :].decode(), number_of(value)
+
+
+def _enter(transaction: WriteTransaction, organization_id: int, user: Account) -> None:
+    """One more team of the organization has this user."""
+    key = number_key(organization_id) + user.name.encode()
+    row = transaction.get(MEMBERS, key)
+    count = 0 if row is None else number_of(row[8:])
+    transaction.put(MEMBERS, key, number_key(user.id) + number_key(count + 1))
+
+
+def _leave(transaction: WriteTransaction, organization_id: int, name: str) -> None:
+    """One team of the organization less has this user."""
+    key = number_key(organization_id) + name.encode()
+    row = transaction.get(MEMBERS, key)
+    if row is None:
+        return
+    count = number_of(row[8:]) - 1
+    if count > 0:
+        transaction.put(MEMBERS, key, row[:8] + number_key(count))
+    else:
+        transaction.delete(MEMBERS, key)
+
+
+def _is_alone(transaction: ReadTransaction, team: Team) -> bool:
+    return len(list(transaction.scan(TEAM_MEMBERS, number_key(team.id), limit=2))) == 1
+
+
+def _put(transaction: WriteTransaction, author: Author, organization: Account, team: Team) -> None:
+    key = _key(organization.id, team.name)
+    data = records.teams.encode(team)
+    transaction.put(TEAMS, key, data)
+    transaction.put(TEAM_NAMES, number_key(team.id), key)
+    changed(transaction, author, "team.put", {"organization": organization.id, "record": data})
+
+
+def _key(organization_id: int, name: str) -> bytes:
+    return number_key(organization_id) + name.encode()
