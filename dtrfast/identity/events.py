@@ -1,0 +1,369 @@
+"""Audit events: who did what, from where, when, and whether it was allowed.
+
+Lines of JSON in a few files of one directory, which all processes of a server append to. Together
+they never take more than a bound: when the newest is full a new one begins, and the oldest goes.
+Each batch of lines is one write with O_APPEND, so lines of two processes never mix.
+
+Refusals can come at thousands a second, from whoever tries passwords. Equal ones within a minute
+are one event with a count, and one address that is refused in a hundred ways is as well: nobody can
+push what matters out of the log.
+
+An event is made of the fields below and nothing else; no caller puts a secret into one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+
+from dtrfast.errors import PageInvalid
+
+log = logging.getLogger("dtrfast.events")
+
+Outcome = Literal["ok", "refused", "failed"]
+Detail = dict[str, str | int | bool | None]
+
+_FILES = 16
+_QUEUE_COUNT_MAX = 10_000
+_GATHER_SECONDS = 0.2
+_FOLD_SECONDS = 60.0
+_FOLDS_MAX = 10_000
+# Different refusals of one address in a minute, after which they are folded whatever they are.
+_DISTINCT_PER_REMOTE_MAX = 100
+_TEXT_LENGTH_MAX = 512
+# What a page reads at most: a filter that finds little goes on with the next page.
+_PAGE_BYTES_MAX = 8 << 20
+_BLOCK_SIZE = 256 << 10
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that somebody did. `time`: seconds since the epoch; `subject`: what it is about."""
+
+    time: float
+    kind: str
+    actor: str
+    remote: str
+    outcome: Outcome
+    subject: str = ""
+    detail: Detail = {}
+
+
+class Events(Protocol):
+    """Where events go."""
+
+    def add(self, event: Event) -> None:
+        """Keep an event. Never blocks, never raises."""
+        ...
+
+
+class NoEvents:
+    """Keeps nothing."""
+
+    def add(self, event: Event) -> None:
+        return None
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Event)
+
+
+# ---- writing ---------------------------------------------------------------------------------
+@dataclass(slots=True)
+class _Fold:
+    """Equal refusals since `began`: the first was written, the others are counted."""
+
+    event: Event
+    began: float
+    count: int = 0
+
+
+class _Folder:
+    """Decides which refusals are written. `clock` never goes back."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._folds: dict[tuple[str, ...], _Fold] = {}
+        self._distinct: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def admit(self, event: Event) -> bool:
+        """Whether to write the event; else it is counted."""
+        if event.outcome != "refused":
+            return True
+        with self._lock:
+            key = self._key(event)
+            fold = self._folds.get(key)
+            if fold is not None:
+                fold.count += 1
+                return False
+            self._distinct[event.remote] = self._distinct.get(event.remote, 0) + 1
+            self._folds[key] = _Fold(event, self._clock())
+            return True
+
+    def _key(self, event: Event) -> tuple[str, ...]:
+        if len(self._folds) >= _FOLDS_MAX:
+            return (event.kind,)
+        if self._distinct.get(event.remote, 0) >= _DISTINCT_PER_REMOTE_MAX:
+            return (event.kind, event.remote)
+        return (event.kind, event.remote, event.actor, event.subject)
+
+    def settle(self, *, everything: bool = False) -> list[Event]:
+        """Events for what was counted, once its minute is over."""
+        due_before = self._clock() - _FOLD_SECONDS
+        with self._lock:
+            keys = [k for k, f in self._folds.items() if everything or f.began <= due_before]
+            folds = [(key, self._folds.pop(key)) for key in keys]
+            if not self._folds:
+                self._distinct = {}
+        return [_counted(key, fold) for key, fold in folds if fold.count]
+
+
+def _counted(key: tuple[str, ...], fold: _Fold) -> Event:
+    """How often it happened again; what differed between them is left out."""
+    event = fold.event
+    return msgspec.structs.replace(
+        event,
+        time=time.time(),
+        actor=event.actor if len(key) > 2 else "",
+        remote=event.remote if len(key) > 1 else "",
+        subject=event.subject if len(key) > 2 else "",
+        detail={**event.detail, "again": fold.count},
+    )
+
+
+class EventWriter:
+    """Appends events of one process, from a thread of its own. `size_max` is for all files."""
+
+    def __init__(
+        self, directory: Path, size_max: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._directory = directory
+        self._file_size_max = max(1, size_max // _FILES)
+        self._folder = _Folder(clock)
+        self._queue: deque[Event] = deque()
+        self._dropped = 0
+        self._descriptor = -1
+        self._number = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="dtrfast-events", daemon=True)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        self._thread.start()
+
+    def add(self, event: Event) -> None:
+        """See `Events.add`."""
+        if not self._folder.admit(event):
+            return
+        if len(self._queue) >= _QUEUE_COUNT_MAX:
+            self._dropped += 1
+        else:
+            self._queue.append(event)
+
+    def close(self) -> None:
+        """Write what is there, then end."""
+        self._stop.set()
+        self._thread.join()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def _run(self) -> None:
+        while not self._stop.wait(_GATHER_SECONDS):
+            self._drain(self._folder.settle())
+        self._drain(self._folder.settle(everything=True))
+
+    def _drain(self, more: list[Event]) -> None:
+        events = [self._queue.popleft() for _ in range(len(self._queue))] + more
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            lost: Detail = {"events": dropped}
+            events.append(Event(time.time(), "events.lost", "system", "", "failed", "", lost))
+        if events:
+            try:
+                self._write(b"".join(_line(event) for event in events))
+            except OSError as error:
+                log.error("%d audit events are lost: %s", len(events), error)
+
+    def _write(self, data: bytes) -> None:
+        self._open()
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    def _open(self) -> None:
+        """Let the newest file be open, and have room."""
+        newest = max(_numbers(self._directory), default=0)
+        if self._descriptor < 0 or newest != self._number:
+            self._begin(newest if newest and _ends_well(self._directory, newest) else newest + 1)
+        if os.fstat(self._descriptor).st_size >= self._file_size_max:
+            self._begin(self._number + 1)
+        for number in sorted(_numbers(self._directory))[:-_FILES]:
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                _path(self._directory, number).unlink()
+
+    def _begin(self, number: int) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(_path(self._directory, number), flags, 0o600)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor, self._number = descriptor, number
+
+
+def _line(event: Event) -> bytes:
+    return _encoder.encode(_shortened(event)) + b"\n"
+
+
+def _shortened(event: Event) -> Event:
+    """What clients sent may be of any length, and may hold what UTF-8 cannot."""
+    return msgspec.structs.replace(
+        event,
+        actor=_plain(event.actor),
+        remote=_plain(event.remote),
+        subject=_plain(event.subject),
+        detail={
+            name: _plain(value) if isinstance(value, str) else value
+            for name, value in event.detail.items()
+        },
+    )
+
+
+def _plain(text: str) -> str:
+    return text[:_TEXT_LENGTH_MAX].encode("utf-8", "replace").decode()
+
+
+def _path(directory: Path, number: int) -> Path:
+    return directory / f"{number:08d}.jsonl"
+
+
+def _numbers(directory: Path) -> list[int]:
+    return [int(path.stem) for path in directory.glob("????????.jsonl") if path.stem.isdigit()]
+
+
+def _ends_well(directory: Path, number: int) -> bool:
+    """Whether the file ends with a whole line: it does not after a power cut."""
+    try:
+        with _path(directory, number).open("rb") as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return True
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+    except FileNotFoundError:
+        return False
+
+
+# ---- reading ---------------------------------------------------------------------------------
+class EventFilter(msgspec.Struct, frozen=True):
+    """Which events to show; what is empty filters nothing.
+
+    `kind` may end in a dot and `subject` in a slash: then they are beginnings.
+    """
+
+    kind: str = ""
+    actor: str = ""
+    remote: str = ""
+    subject: str = ""
+    outcome: str = ""
+    since: float = 0.0
+    until: float = 0.0
+    text: str = ""
+
+    def admits(self, event: Event, line: bytes) -> bool:
+        return (
+            _begins(event.kind, self.kind, ".")
+            and _begins(event.subject, self.subject, "/")
+            and self.actor in ("", event.actor)
+            and self.remote in ("", event.remote)
+            and self.outcome in ("", event.outcome)
+            and (not self.since or event.time >= self.since)
+            and (not self.until or event.time < self.until)
+            and (not self.text or self.text.encode("utf-8", "replace") in line)
+        )
+
+
+def _begins(text: str, wanted: str, end: str) -> bool:
+    if wanted.endswith(end):
+        return text.startswith(wanted)
+    return wanted in ("", text)
+
+
+class EventReader:
+    """Reads the log while others write it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def page(
+        self, wanted: EventFilter, before: str = "", limit: int = 100
+    ) -> tuple[list[Event], str]:
+        """Events, newest first, and the cursor for those before; empty at the end of the log.
+
+        A page may be short, or empty, and not be the last. Raises `PageInvalid`.
+        """
+        events: list[Event] = []
+        read = 0
+        for number, start, line in self._lines(_parse_cursor(before)):
+            read += len(line)
+            event = _parse(line)
+            if event is not None and wanted.since and event.time < wanted.since - 60:
+                return events, ""  # processes gather for moments: nothing later comes before this
+            if event is not None and wanted.admits(event, line):
+                events.append(event)
+            if len(events) >= limit or read >= _PAGE_BYTES_MAX:
+                return events, f"{number}-{start}"
+        return events, ""
+
+    def _lines(self, before: tuple[int, int] | None) -> Iterator[tuple[int, int, bytes]]:
+        """File, offset and content of each line, newest first."""
+        for number in sorted(_numbers(self._directory), reverse=True):
+            if before is not None and number > before[0]:
+                continue
+            end = before[1] if before is not None and number == before[0] else None
+            try:
+                with _path(self._directory, number).open("rb") as file:
+                    for start, line in _backwards(file.fileno(), end):
+                        yield number, start, line
+            except FileNotFoundError:
+                continue  # it went with the oldest events
+
+
+def _backwards(descriptor: int, end: int | None) -> Iterator[tuple[int, bytes]]:
+    """Offsets and lines of a file from its end, or from `end`, to its begin."""
+    position = os.fstat(descriptor).st_size if end is None else end
+    rest = b""
+    while position > 0:
+        size = min(_BLOCK_SIZE, position)
+        position -= size
+        block = os.pread(descriptor, size, position) + rest
+        first, *lines = block.split(b"\n")
+        offset = position + len(block)
+        for line in reversed(lines):
+            offset -= len(line)
+            if line:
+                yield offset, line
+            offset -= 1
+        rest = first
+    if rest:
+        yield 0, rest
+
+
+def _parse(line: bytes) -> Event | None:
+    try:
+        return _decoder.decode(line)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None  # torn by a power cut
+
+
+def _parse_cursor(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    number, _, offset = text.partition("-")
+    if not (number.isdecimal() and offset.isdecimal() and len(text) < 40 and text.isascii()):
+        raise PageInvalid("this is no cursor of an earlier page")
+    return int(number), int(offset)
