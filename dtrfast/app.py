@@ -17,8 +17,9 @@ from dtrfast.api.app import create_app
 from dtrfast.api.types import Context
 from dtrfast.config import Config, load
 from dtrfast.errors import DtrfastError
+from dtrfast.identity.events import EventWriter
 from dtrfast.identity.guard import OpenGuard
-from dtrfast.identity.identity import Identity, tries_path
+from dtrfast.identity.identity import Identity, audit_path, tries_path
 from dtrfast.identity.tries import Tries
 from dtrfast.jobs import housekeeper, lock
 from dtrfast.jobs.log import configure
@@ -75,7 +76,7 @@ def _assemble(config: Config, store: Store, stack: ExitStack) -> Served:
     )
     stack.callback(threads.close)
     registry = Registry(store.engine, store.blobs, config)
-    identity = _open_identity(store, registry, config)
+    identity = _open_identity(store, registry, config, stack)
     guard = OpenGuard(registry) if identity is None else identity.guard
     context = Context(registry, threads, config, guard, identity)
     app: App = Leftover(create_app(context))
@@ -86,11 +87,16 @@ def _assemble(config: Config, store: Store, stack: ExitStack) -> Served:
     return Served(AccessLog(app, access), context, access)
 
 
-def _open_identity(store: Store, registry: Registry, config: Config) -> Identity | None:
+def _open_identity(
+    store: Store, registry: Registry, config: Config, stack: ExitStack
+) -> Identity | None:
     if config.auth.mode == "none":
         return None
-    tries = Tries.open(tries_path(config.store.data), time.time)
-    return Identity.open(store.engine, registry, config, lambda: int(time.time()), tries)
+    data = config.store.data
+    events = EventWriter(audit_path(data), config.log.audit_size_max)
+    stack.callback(events.close)
+    tries = Tries.open(tries_path(data), time.time)
+    return Identity.open(store.engine, registry, config, lambda: int(time.time()), tries, events)
 
 
 class Application:

@@ -100,7 +100,9 @@ class RegistryConfig:
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
-    """What is written to standard output (requests) and standard error (everything else)."""
+    """What is written to standard output (requests) and standard error (everything else), and who
+    did what (in the data directory).
+    """
 
     # Lines for people, or JSON objects, one a line.
     format: Literal["text", "json"] = "text"
@@ -108,6 +110,8 @@ class LogConfig:
     level: Literal["debug", "info", "warning", "error"] = "info"
     # Whether each request is logged.
     access: bool = True
+    # What audit events take on disk, all together; the oldest go.
+    audit_size_max: Annotated[int, Meta(ge=1 << 20, le=1 << 40)] = 268_435_456
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,14 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 
 from dtrfast.api import health, token
 from dtrfast.api.boundary import Boundary
 from dtrfast.api.errors import error_response, missing_page_response
 from dtrfast.api.types import Context
+from dtrfast.api.v0 import openapi
+from dtrfast.api.v0.router import V0
 from dtrfast.api.v1 import search
 from dtrfast.api.v2.router import V2
 from dtrfast.errors import Unsupported
@@ -19,9 +22,12 @@ from dtrfast.errors import Unsupported
 
 def create_app(context: Context) -> Starlette:
     """Everything that is served, for any ASGI server. The caller owns what it passes in."""
-    routes = (search.routes, token.routes, health.routes)
+    parts = (search.routes, token.routes, openapi.routes, health.routes)
+    routes: list[BaseRoute] = [route for make in parts for route in make(context)]
+    if context.identity is not None:
+        routes.append(V0(context, context.identity))
     app = Starlette(
-        routes=[V2(context), *(route for make in routes for route in make(context))],
+        routes=[V2(context), *routes],
         middleware=[Middleware(Boundary)],
         exception_handlers={HTTPException: _http_exception},
     )

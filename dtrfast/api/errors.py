@@ -5,7 +5,7 @@ an error body (distribution specification, "Error Codes").
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from starlette.responses import Response
@@ -87,14 +87,18 @@ TABLE: Mapping[type[DtrfastError], Row] = {
 _RETRY_SECONDS = "1"
 
 
-class _Entry(msgspec.Struct):
+class ErrorEntry(msgspec.Struct):
+    """One reason: a code of the protocol, and a sentence that tells what to do."""
+
     code: str
     message: str
-    detail: object = None
+    detail: Any = None
 
 
-class _Body(msgspec.Struct):
-    errors: list[_Entry]
+class ErrorBody(msgspec.Struct):
+    """What every refusal says."""
+
+    errors: list[ErrorEntry]
 
 
 _encoder = msgspec.json.Encoder()
@@ -120,26 +124,26 @@ def error_response(error: DtrfastError, headers: Mapping[str, str] | None = None
 def unexpected_response() -> Response:
     """The answer to a bug: nothing of it is shown."""
     message = "something went wrong inside the registry; its log says what"
-    return _response([_Entry("UNKNOWN", message)], 500, {})
+    return _response([ErrorEntry("UNKNOWN", message)], 500, {})
 
 
 def idle_response() -> Response:
     """The answer to a client that stopped in the middle of its body."""
     message = "the request stopped arriving; what came is kept if it was an upload"
-    return _response([_Entry("UNAVAILABLE", message)], 408, {"connection": "close"})
+    return _response([ErrorEntry("UNAVAILABLE", message)], 408, {"connection": "close"})
 
 
 def missing_page_response() -> Response:
     """The answer where there is nothing at all."""
-    return _response([_Entry("NAME_UNKNOWN", "there is nothing at this address")], 404, {})
+    return _response([ErrorEntry("NAME_UNKNOWN", "there is nothing at this address")], 404, {})
 
 
-def _entries(error: DtrfastError, code: str) -> Iterator[_Entry]:
+def _entries(error: DtrfastError, code: str) -> Iterator[ErrorEntry]:
     if isinstance(error, ManifestBlobUnknown):
         for digest in error.digests:
-            yield _Entry(code, error.message, digest)
+            yield ErrorEntry(code, error.message, digest)
     else:
-        yield _Entry(code, error.message, error.detail)
+        yield ErrorEntry(code, error.message, error.detail)
 
 
 def _headers(error: DtrfastError) -> dict[str, str]:
@@ -152,12 +156,12 @@ def _headers(error: DtrfastError) -> dict[str, str]:
     return {}
 
 
-def _response(entries: list[_Entry], status: int, headers: Mapping[str, str]) -> Response:
+def _response(entries: list[ErrorEntry], status: int, headers: Mapping[str, str]) -> Response:
     return _answer(entries, status, headers).response()
 
 
-def _answer(entries: list[_Entry], status: int, headers: Mapping[str, str]) -> Answer:
-    body = _encoder.encode(_Body(entries))
+def _answer(entries: list[ErrorEntry], status: int, headers: Mapping[str, str]) -> Answer:
+    body = _encoder.encode(ErrorBody(entries))
     size = str(len(body))
     return Answer(
         status, {**headers, "content-type": "application/json", "content-length": size}, body

@@ -20,4 +20,8 @@ def routes(context: Context) -> list[Route]:
         await context.hop.run(context.registry.statistics)
         return Response(b"ready\n", headers=_TEXT)
 
-    return [Route("/healthz", healthz), Route("/readyz", readyz)]
+    return [
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/load_balancer_status", readyz),
+    ]

@@ -17,9 +17,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dtrfast.api import challenge, visits
+from dtrfast.api.body import read_small
 from dtrfast.api.errors import error_response
 from dtrfast.api.types import Context
-from dtrfast.errors import DtrfastError, Invalid, SignInFailed, TooLarge, Unidentified
+from dtrfast.errors import DtrfastError, Invalid, SignInFailed, Unidentified
 from dtrfast.identity import scopes
 from dtrfast.identity.access import CallerPermits
 from dtrfast.identity.bearer import Access
@@ -52,15 +53,17 @@ def routes(context: Context) -> list[Route]:
     async def token(request: Request) -> Response:
         try:
             if request.method == "POST":
-                wish, prove = await _read_form(request, identity)
+                seconds = context.config.server.idle_body_seconds
+                body = await read_small(request.receive, _FORM_SIZE_MAX, seconds)
+                wish, prove = _read_form(request, identity, _parse_form(body))
             else:
                 wish, prove = _read_query(request, identity)
-            body = await context.hop.run(_answer, identity, wish, prove)
+            answer = await context.hop.run(_answer, identity, wish, prove)
         except Unidentified as error:
             return error_response(error, {"www-authenticate": f'Basic realm="{_realm(request)}"'})
         except DtrfastError as error:
             return error_response(error)
-        return Response(body, headers=_JSON)
+        return Response(answer, headers=_JSON)
 
     async def keys(request: Request) -> Response:
         published = await context.hop.run(identity.keys.published)
@@ -106,8 +109,7 @@ def _prove(request: Request, identity: Identity, wish: _Wish, user: str, secret:
     return identity.sign_in.basic(user, secret, visits.remote_of(request.scope))
 
 
-async def _read_form(request: Request, identity: Identity) -> tuple[_Wish, Prove]:
-    form = await _form(request)
+def _read_form(request: Request, identity: Identity, form: dict[str, str]) -> tuple[_Wish, Prove]:
     access = scopes.parse([form.get("scope", "")])
     wish = _Wish(access, form.get("access_type") == "offline")
     grant_type = form.get("grant_type", "")
@@ -122,13 +124,8 @@ async def _read_form(request: Request, identity: Identity) -> tuple[_Wish, Prove
     raise Invalid("grant_type is password, refresh_token or " + EXCHANGE)
 
 
-async def _form(request: Request) -> dict[str, str]:
-    """The first value of each field. Raises `TooLarge`, `Invalid`."""
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > _FORM_SIZE_MAX:
-            raise TooLarge(f"the form has more than {_FORM_SIZE_MAX} bytes")
+def _parse_form(body: bytes) -> dict[str, str]:
+    """The first value of each field. Raises `Invalid`."""
     try:
         fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=100)
     except ValueError as error:

@@ -24,7 +24,7 @@ from dtrfast.identity import accounts, grants, settings, teams, tokens, trusts
 from dtrfast.identity.callers import Caller
 from dtrfast.identity.records import Account, Bound
 from dtrfast.index import epoch
-from dtrfast.index.engine import ReadTransaction
+from dtrfast.index.engine import ReadTransaction, Table
 from dtrfast.index.tables import CATALOG, PUBLIC, REPOSITORY_NAMES, number_key
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import repositories
@@ -218,17 +218,9 @@ class CallerPermits:
 
     def visible(self, transaction: ReadTransaction, after: bytes) -> Iterator[bytes]:
         """See `Permits.visible`. Raises `ScopeTooSmall`, `TokenInvalid`."""
-        caller = self.caller
-        if not caller.lists:
+        if not self.caller.lists:
             raise ScopeTooSmall("this token does not cover the catalog")
-        if caller.kind in ("robot", "job"):
-            names = visible_to_bounds(transaction, self, after)
-        else:
-            names = visible_to(transaction, standing(transaction, caller), after)
-        bounds = caller.bounds
-        if bounds is None:
-            return names
-        return (n for n in names if Action.PULL in bounds_on(bounds, n.decode()))
+        return visible_to_caller(transaction, self, after, CATALOG)
 
     def _check_is_there(self, transaction: ReadTransaction, name: RepositoryName) -> None:
         if repositories.find(transaction, name) is None:
@@ -248,54 +240,74 @@ class CallerPermits:
 
 
 # ---- lists -----------------------------------------------------------------------------------
-def visible_to(transaction: ReadTransaction, who: Standing, after: bytes) -> Iterator[bytes]:
-    """Names in the catalog that somebody may pull from. Costs what is taken of it, and the number
-    of grants.
+def visible_to_caller(
+    transaction: ReadTransaction, permits: CallerPermits, after: bytes, table: Table
+) -> Iterator[bytes]:
+    """Names in a table of names, CATALOG or REPOSITORIES, that a caller may pull from, in order.
+
+    Costs what is taken of it, and the number of the caller's grants.
     """
+    caller = permits.caller
+    names = _Names(transaction, table, after)
+    if caller.kind in ("robot", "job"):
+        return visible_to_bounds(names, permits)
+    found = visible_to(names, standing(transaction, caller))
+    bounds = caller.bounds
+    if bounds is None or caller.method == "bearer":
+        return found
+    return (n for n in found if Action.PULL in bounds_on(bounds, n.decode()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """A table of names, from somewhere on."""
+
+    transaction: ReadTransaction
+    table: Table
+    after: bytes
+
+    def below(self, prefix: bytes) -> Iterator[bytes]:
+        return (n for n, _ in self.transaction.scan(self.table, prefix, after=self.after))
+
+    def of_namespace(self, account_id: int) -> Iterator[bytes]:
+        account = accounts.find_id(self.transaction, account_id)
+        return iter(()) if account is None else self.below(f"{account.name}/".encode())
+
+    def public(self) -> Iterator[bytes]:
+        return self.held(n for n, _ in self.transaction.scan(PUBLIC, after=self.after))
+
+    def held(self, names: Iterable[bytes]) -> Iterator[bytes]:
+        """Those of `names` that are in the table."""
+        return (
+            n for n in names if n > self.after and self.transaction.get(self.table, n) is not None
+        )
+
+
+def visible_to(names: _Names, who: Standing) -> Iterator[bytes]:
+    """What an account sees: what is public, its namespaces, and what it was granted."""
     if who.is_admin:
-        return (name for name, _ in transaction.scan(CATALOG, after=after))
-    sources = [_public(transaction, after)]
+        return names.below(b"")
     namespaces = set(who.owned)
     granted: list[bytes] = []
     for grantee in who.grantees:
-        for place, _ in grants.of_grantee(transaction, grantee):
+        for place, _ in grants.of_grantee(names.transaction, grantee):
             if grants.is_namespace(place):
                 namespaces.add(place.id)
             else:
-                granted.append(transaction.get(REPOSITORY_NAMES, number_key(place.id)) or b"")
-    sources += [_of_namespace(transaction, number, after) for number in namespaces]
-    sources.append(_listed(transaction, sorted(granted), after))
-    return _unique(heapq.merge(*sources))
+                key = number_key(place.id)
+                granted.append(names.transaction.get(REPOSITORY_NAMES, key) or b"")
+    sources = [names.of_namespace(number) for number in namespaces]
+    return _unique(heapq.merge(names.public(), names.held(sorted(granted)), *sources))
 
 
-def visible_to_bounds(
-    transaction: ReadTransaction, permits: CallerPermits, after: bytes
-) -> Iterator[bytes]:
+def visible_to_bounds(names: _Names, permits: CallerPermits) -> Iterator[bytes]:
     """What a robot or a job sees: what its bounds name, and what is public."""
-    sources = [_public(transaction, after)]
-    for bound in permits.caller.bounds or ():
-        prefix = bound.repository.removesuffix("*").encode()
-        sources.append(_below(transaction, prefix, after))
-    merged = _unique(heapq.merge(*sources))
-    return (n for n in merged if permits.may(transaction, Action.PULL, RepositoryName(n.decode())))
-
-
-def _public(transaction: ReadTransaction, after: bytes) -> Iterator[bytes]:
-    names = (name for name, _ in transaction.scan(PUBLIC, after=after))
-    return (name for name in names if transaction.get(CATALOG, name) is not None)
-
-
-def _of_namespace(transaction: ReadTransaction, account_id: int, after: bytes) -> Iterator[bytes]:
-    account = accounts.find_id(transaction, account_id)
-    return iter(()) if account is None else _below(transaction, f"{account.name}/".encode(), after)
-
-
-def _below(transaction: ReadTransaction, prefix: bytes, after: bytes) -> Iterator[bytes]:
-    return (name for name, _ in transaction.scan(CATALOG, prefix, after=after))
-
-
-def _listed(transaction: ReadTransaction, names: Iterable[bytes], after: bytes) -> Iterator[bytes]:
-    return (n for n in names if n > after and transaction.get(CATALOG, n) is not None)
+    bounds = permits.caller.bounds or ()
+    sources = [names.below(bound.repository.removesuffix("*").encode()) for bound in bounds]
+    merged = _unique(heapq.merge(names.public(), *sources))
+    return (
+        n for n in merged if permits.may(names.transaction, Action.PULL, RepositoryName(n.decode()))
+    )
 
 
 def _unique(names: Iterable[bytes]) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dtrfast.config import Config
 from dtrfast.identity.bearer import Bearers
+from dtrfast.identity.events import EventReader, Events
 from dtrfast.identity.guard import AccountsGuard
 from dtrfast.identity.keys import Keys
 from dtrfast.identity.ldap.client import Directory
@@ -27,6 +28,8 @@ class Identity:
     sign_in: SignIn
     bearers: Bearers
     keys: Keys
+    events: Events
+    reader: EventReader
     clock: Callable[[], int]
 
     @classmethod
@@ -37,14 +40,22 @@ class Identity:
         config: Config,
         clock: Callable[[], int],
         tries: Tries,
+        events: Events,
     ) -> Identity:
+        """`registry` is the one that serves everybody."""
         keys = Keys(engine, clock)
         bearers = Bearers(keys, config.auth.service, config.auth.token_seconds, clock)
         sign_in = SignIn(engine, bearers, tries, Directory, Verifier(clock), clock)
         guard = AccountsGuard(registry, sign_in, bearers, clock)
-        return cls(engine, guard, sign_in, bearers, keys, clock)
+        reader = EventReader(audit_path(config.store.data))
+        return cls(engine, guard, sign_in, bearers, keys, events, reader, clock)
 
 
 def tries_path(data: Path) -> Path:
     """Where the processes of a server count failed tries."""
     return data / "tries"
+
+
+def audit_path(data: Path) -> Path:
+    """Where audit events are."""
+    return data / "audit"

@@ -106,3 +106,11 @@ def _page(rows: Iterator[tuple[bytes, bytes]], artifact_type: str | None) -> Ref
             entries.append(descriptor)
             size += len(descriptor)
     return ReferrersPage(entries, None)
+
+
+def digests_of(
+    transaction: ReadTransaction, repository: RepositoryId, subject: Digest, limit: int
+) -> list[Digest]:
+    """Up to `limit` manifests that have this subject."""
+    rows = transaction.scan(REFERRERS, keys.manifest_key(repository, subject), limit=limit)
+    return [keys.referrer_of(key) for key, _ in rows]

@@ -9,10 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
+import msgspec
+
 from dtrfast.errors import RepositoryUnknown
 from dtrfast.index import changes, counters, epoch
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
-from dtrfast.index.tables import META, PUBLIC, REPOSITORIES, REPOSITORY_NAMES, number_key
+from dtrfast.index.tables import (
+    META,
+    PUBLIC,
+    READMES,
+    REPOSITORIES,
+    REPOSITORY_NAMES,
+    number_key,
+)
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import keys, statistics
 from dtrfast.registry.pages import Page, cut
@@ -141,3 +150,49 @@ def create(
         payload={"record": encode_repository(record)},
     )
     return RepositoryId(number)
+
+
+def update(
+    transaction: WriteTransaction,
+    name: RepositoryName,
+    author: Author,
+    *,
+    description: str | None = None,
+    readme: str | None = None,
+    is_public: bool | None = None,
+) -> RepositoryRecord:
+    """Change what is said of a repository, and whether everybody may pull from it. None: stays.
+
+    Raises `RepositoryUnknown`.
+    """
+    number = get(transaction, name)
+    old = record(transaction, name)
+    assert old is not None
+    new = msgspec.structs.replace(
+        old,
+        description=old.description if description is None else description,
+        is_public=old.is_public if is_public is None else is_public,
+    )
+    key = name.text.encode()
+    transaction.put(REPOSITORIES, key, encode_repository(new))
+    if new.is_public:
+        transaction.put(PUBLIC, key, b"")
+    else:
+        transaction.delete(PUBLIC, key)
+    if readme is not None:
+        transaction.put(READMES, number_key(number), readme.encode("utf-8", "replace"))
+    epoch.advance(transaction)
+    changes.record(
+        transaction,
+        "repository.update",
+        time=author.now,
+        actor=author.actor,
+        repository=name.text,
+        payload={"record": encode_repository(new), "readme": readme},
+    )
+    return new
+
+
+def readme(transaction: ReadTransaction, repository: int) -> str:
+    """What the repository's README says; empty where there is none."""
+    return (transaction.get(READMES, number_key(repository)) or b"").decode()

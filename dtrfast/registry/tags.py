@@ -24,6 +24,16 @@ def resolve(transaction: ReadTransaction, repository: RepositoryId, tag: Tag) ->
     return None if data is None else TagRecord.decode(data)
 
 
+def get(
+    transaction: ReadTransaction, repository: RepositoryId, name: RepositoryName, tag: Tag
+) -> TagRecord:
+    """Where the tag points. Raises `ManifestUnknown`."""
+    record = resolve(transaction, repository, tag)
+    if record is None:
+        raise ManifestUnknown(f"there is no tag {tag} in {name}")
+    return record
+
+
 def put(transaction: WriteTransaction, place: Place, tag: Tag, digest: Digest) -> None:
     """Point the tag at a manifest of the repository, which the caller has seen there."""
     old = resolve(transaction, place.id, tag)

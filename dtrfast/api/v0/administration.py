@@ -1,0 +1,151 @@
+"""What administrators see and set: settings, issuers, and the audit log."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from dtrfast.api.v0 import objects
+from dtrfast.api.v0.operation import ApiCall, Operations
+from dtrfast.errors import SettingsInvalid
+from dtrfast.identity import oidc, settings
+from dtrfast.identity.events import Event, EventFilter
+from dtrfast.identity.settings import AccessSettings, OidcSettings
+from dtrfast.index.engine import WriteTransaction
+from dtrfast.times import parse_rfc3339, rfc3339
+
+operations = Operations("administration")
+
+Document = TypeVar("Document", bound=msgspec.Struct)
+
+
+def read_settings(call: ApiCall, kind: type[Document]) -> Document | None:
+    """The settings of one kind, for an administrator."""
+    with call.identity.engine.read() as transaction:
+        call.require_admin(transaction)
+        return settings.get(transaction, kind)
+
+
+def write_settings(call: ApiCall, document: msgspec.Struct, name: str) -> None:
+    """Change the settings of one kind, as an administrator."""
+
+    def change(transaction: WriteTransaction) -> None:
+        call.require_admin(transaction)
+        settings.put(transaction, call.author, document)
+
+    call.identity.engine.write(change)
+    call.note("settings", name)
+
+
+@operations.add("GET", "/admin/settings/access", answer=AccessSettings)
+def get_access_settings(call: ApiCall) -> AccessSettings:
+    """Show what holds for all repositories."""
+    return read_settings(call, AccessSettings) or AccessSettings()
+
+
+@operations.add(
+    "PUT",
+    "/admin/settings/access",
+    answer=AccessSettings,
+    body=AccessSettings,
+    refusals=(400,),
+)
+def put_access_settings(call: ApiCall) -> AccessSettings:
+    """Change what holds for all repositories. What is left out gets its default."""
+    document: AccessSettings = call.body
+    write_settings(call, document, "access")
+    return document
+
+
+@operations.add("GET", "/admin/settings/oidc", answer=OidcSettings)
+def get_oidc_settings(call: ApiCall) -> OidcSettings:
+    """Show the issuers whose jobs may be trusted."""
+    return read_settings(call, OidcSettings) or OidcSettings()
+
+
+@operations.add(
+    "PUT",
+    "/admin/settings/oidc",
+    answer=OidcSettings,
+    body=OidcSettings,
+    refusals=(400,),
+)
+def put_oidc_settings(call: ApiCall) -> OidcSettings:
+    """Change the issuers whose jobs may be trusted."""
+    document: OidcSettings = call.body
+    for issuer in document.issuers:
+        oidc.check_issuer(issuer)
+    for what in ("name", "url"):
+        values = [getattr(issuer, what) for issuer in document.issuers]
+        if len(set(values)) < len(values):
+            raise SettingsInvalid(f"issuers: two have the same {what}")
+    write_settings(call, document, "oidc")
+    return document
+
+
+# ---- events ----------------------------------------------------------------------------------
+class EventsQuery(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """`start` is a `nextPageStart`. `kind` may end in a dot and `subject` in a slash: then they
+    are beginnings. `since` and `until` are times as RFC 3339 has them.
+    """
+
+    start: Annotated[str, Meta(max_length=64)] = ""
+    limit: Annotated[int, Meta(ge=1)] = 100
+    kind: str = ""
+    actor: str = ""
+    remote: str = ""
+    subject: str = ""
+    outcome: str = ""
+    since: str = ""
+    until: str = ""
+    text: str = ""
+
+
+_EVENTS_MAX = 1000
+
+
+@operations.add(
+    "GET", "/admin/events", answer=objects.AuditEvents, query=EventsQuery, refusals=(400,)
+)
+def list_events(call: ApiCall) -> objects.AuditEvents:
+    """List audit events, newest first."""
+    query: EventsQuery = call.query
+    with call.identity.engine.read() as transaction:
+        call.require_admin(transaction)
+    wanted = EventFilter(
+        kind=query.kind,
+        actor=query.actor,
+        remote=query.remote,
+        subject=query.subject,
+        outcome=query.outcome,
+        since=_seconds("since", query.since),
+        until=_seconds("until", query.until),
+        text=query.text,
+    )
+    found, more = call.identity.reader.page(wanted, query.start, min(query.limit, _EVENTS_MAX))
+    return objects.AuditEvents(events=[_event(event) for event in found], next_page_start=more)
+
+
+def _seconds(name: str, text: str) -> float:
+    if not text:
+        return 0.0
+    try:
+        return parse_rfc3339(text)
+    except (ValueError, OverflowError) as error:
+        raise SettingsInvalid(
+            f"{name}: {text[:40]!r} is no time such as 2026-01-31T23:59:59Z"
+        ) from (error)
+
+
+def _event(event: Event) -> objects.AuditEvent:
+    return objects.AuditEvent(
+        time=rfc3339(event.time),
+        kind=event.kind,
+        actor=event.actor,
+        remote=event.remote,
+        outcome=event.outcome,
+        subject=event.subject,
+        detail=event.detail,
+    )

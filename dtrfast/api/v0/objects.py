@@ -1,0 +1,409 @@
+"""What the management API sends and takes: Docker Trusted Registry's objects, and ours."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+AccessLevel = Literal["read-only", "read-write", "admin"]
+Visibility = Literal["public", "private"]
+_Name = Annotated[str, Meta(min_length=1, max_length=255)]
+_Text = Annotated[str, Meta(max_length=1024)]
+_Readme = Annotated[str, Meta(max_length=65_536)]
+
+
+class _Sent(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What goes out."""
+
+
+class _Taken(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
+    """What comes in. A field that is not known is refused: it would be taken for done."""
+
+
+# ---- accounts --------------------------------------------------------------------------------
+class Account(_Sent, frozen=True, kw_only=True):
+    """A user or an organization."""
+
+    id: str
+    type: Literal["user", "organization"]
+    name: str
+    is_active: bool
+    is_admin: bool = False
+    full_name: str = ""
+    # The stable id in the LDAP directory of a user who comes from there.
+    ldap_login: str = ""
+    created_at: str
+
+
+class Accounts(_Sent, frozen=True, kw_only=True):
+    accounts: list[Account]
+    next_page_start: str = ""
+
+
+class NewAccount(_Taken, frozen=True, kw_only=True):
+    """`password` is for users; without one a user signs in once a password is set."""
+
+    type: Literal["user", "organization"] = "user"
+    name: _Name
+    password: Annotated[str, Meta(max_length=256)] = ""
+    full_name: _Text = ""
+    is_admin: bool = False
+    is_active: bool = True
+
+
+class AccountChange(_Taken, frozen=True, kw_only=True):
+    """What is left out stays."""
+
+    full_name: _Text | msgspec.UnsetType = msgspec.UNSET
+    is_admin: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class PasswordChange(_Taken, frozen=True, kw_only=True):
+    """Users give their old password; administrators need not, but for their own."""
+
+    old_password: Annotated[str, Meta(max_length=256)] = ""
+    new_password: Annotated[str, Meta(max_length=256)]
+
+
+class NewPassword(_Sent, frozen=True, kw_only=True):
+    """A password that was made, shown once."""
+
+    password: str
+
+
+class Organizations(_Sent, frozen=True, kw_only=True):
+    organizations: list[Account]
+
+
+class Member(_Sent, frozen=True, kw_only=True):
+    """A user in an organization or a team."""
+
+    member: Account
+    is_owner: bool = False
+
+
+class Members(_Sent, frozen=True, kw_only=True):
+    members: list[Account]
+    next_page_start: str = ""
+
+
+# ---- teams -----------------------------------------------------------------------------------
+class Team(_Sent, frozen=True, kw_only=True):
+    id: str
+    org_id: str
+    name: str
+    description: str = ""
+    type: Literal["managed", "ldap"] = "managed"
+    ldap_dn: str = msgspec.field(default="", name="ldapDN")
+    ldap_group_member_attribute: str = ""
+    # Whether whoever asks is in it.
+    client_user_is_member: bool = False
+
+
+class Teams(_Sent, frozen=True, kw_only=True):
+    teams: list[Team]
+    next_page_start: str = ""
+
+
+class NewTeam(_Taken, frozen=True, kw_only=True):
+    """A team of type `ldap` has the members of the group `ldapDN`."""
+
+    name: _Name
+    description: _Text = ""
+    type: Literal["managed", "ldap"] = "managed"
+    ldap_dn: _Text = msgspec.field(default="", name="ldapDN")
+    ldap_group_member_attribute: _Text = ""
+
+
+class TeamChange(_Taken, frozen=True, kw_only=True):
+    """What is left out stays."""
+
+    name: _Name | msgspec.UnsetType = msgspec.UNSET
+    description: _Text | msgspec.UnsetType = msgspec.UNSET
+    type: Literal["managed", "ldap"] | msgspec.UnsetType = msgspec.UNSET
+    ldap_dn: _Text | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="ldapDN")
+    ldap_group_member_attribute: _Text | msgspec.UnsetType = msgspec.UNSET
+
+
+# ---- repositories ----------------------------------------------------------------------------
+class Repository(_Sent, frozen=True, kw_only=True):
+    """`namespace` is empty for a repository of the registry's own, such as `alpine`."""
+
+    id: str
+    namespace: str
+    namespace_type: Literal["user", "organization", ""]
+    name: str
+    short_description: str = ""
+    long_description: str = ""
+    visibility: Visibility
+    status: str = "ok"
+    created_at: str
+    # What whoever asks may do.
+    access_level: str = ""
+
+
+class Repositories(_Sent, frozen=True, kw_only=True):
+    repositories: list[Repository]
+    next_page_start: str = ""
+
+
+class NewRepository(_Taken, frozen=True, kw_only=True):
+    """A repository below a namespace; its name may have slashes."""
+
+    name: _Name
+    short_description: _Text = ""
+    long_description: _Readme = ""
+    visibility: Visibility = "private"
+
+
+class RepositoryChange(_Taken, frozen=True, kw_only=True):
+    """What is left out stays."""
+
+    short_description: _Text | msgspec.UnsetType = msgspec.UNSET
+    long_description: _Readme | msgspec.UnsetType = msgspec.UNSET
+    visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
+
+
+class Tag(_Sent, frozen=True, kw_only=True):
+    """A tag. Nothing here is signed by Notary; signatures are referrers."""
+
+    name: str
+    in_registry: bool = True
+    in_notary: bool = False
+    hash_mismatch: bool = False
+    digest: str = ""
+    set_at: str = ""
+
+
+class Tags(_Sent, frozen=True, kw_only=True):
+    name: str
+    tags: list[Tag]
+    next_page_start: str = ""
+
+
+class Trusted(_Sent, frozen=True, kw_only=True):
+    """Which manifests vouch for a tag: those that have it as their subject."""
+
+    name: str
+    digest: str
+    in_notary: bool = False
+    referrers: list[str]
+
+
+class Manifest(_Sent, frozen=True, kw_only=True):
+    digest: str
+    media_type: str
+    size: int
+    pushed_at: str
+    tags: list[str]
+
+
+class Manifests(_Sent, frozen=True, kw_only=True):
+    manifests: list[Manifest]
+    next_page_start: str = ""
+
+
+# ---- access ----------------------------------------------------------------------------------
+class LevelGiven(_Taken, frozen=True, kw_only=True):
+    access_level: AccessLevel
+
+
+class UserAccess(_Sent, frozen=True, kw_only=True):
+    """What a user may do; `accessLevel` is `none` where it is nothing."""
+
+    access_level: str
+    user: Account
+    repository: Repository | None = None
+
+
+class UserAccessList(_Sent, frozen=True, kw_only=True):
+    repository: Repository
+    user_access_list: list[UserAccess]
+
+
+class TeamAccess(_Sent, frozen=True, kw_only=True):
+    access_level: str
+    team: Team
+    repository: Repository | None = None
+
+
+class TeamAccessList(_Sent, frozen=True, kw_only=True):
+    repository: Repository
+    team_access_list: list[TeamAccess]
+
+
+class RepositoryAccess(_Sent, frozen=True, kw_only=True):
+    access_level: str
+    repository: Repository
+
+
+class TeamRepositoryAccess(_Sent, frozen=True, kw_only=True):
+    team: Team
+    repository_access_list: list[RepositoryAccess]
+
+
+class NamespaceAccess(_Sent, frozen=True, kw_only=True):
+    """What a user may do with all repositories of a namespace."""
+
+    access_level: str
+    user: Account
+    namespace: Account
+
+
+class NamespaceTeamAccess(_Sent, frozen=True, kw_only=True):
+    access_level: str
+    namespace: Account
+    team: Team
+
+
+class NamespaceTeamAccessList(_Sent, frozen=True, kw_only=True):
+    namespace: Account
+    team_access_list: list[NamespaceTeamAccess]
+
+
+class SearchResults(_Sent, frozen=True, kw_only=True):
+    account_results: list[Account]
+    repository_results: list[Repository]
+
+
+# ---- credentials -----------------------------------------------------------------------------
+class Scope(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Repositories (`acme/app`, `acme/*` or `*`), and what may be done there."""
+
+    repository: _Name
+    actions: list[Annotated[str, Meta(max_length=16)]]
+
+
+class Credential(_Sent, frozen=True, kw_only=True):
+    """A personal token or a robot. `token` is there once: when it was made."""
+
+    id: str
+    name: str
+    # What to sign in as.
+    user: str
+    scopes: list[Scope]
+    created_at: str
+    created_by: str
+    expires_at: str = ""
+    last_used_at: str = ""
+    last_used_from: str = ""
+    token: str = ""
+
+
+class Credentials(_Sent, frozen=True, kw_only=True):
+    credentials: list[Credential]
+
+
+class NewCredential(_Taken, frozen=True, kw_only=True):
+    """`expiresInDays` 0: never; left out: what the settings say."""
+
+    name: _Name
+    scopes: Annotated[list[Scope], Meta(max_length=100)] = []
+    expires_in_days: Annotated[int, Meta(ge=0, le=36_500)] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Trust(_Sent, frozen=True, kw_only=True):
+    """Which jobs of an issuer may use a repository without a secret."""
+
+    name: str
+    issuer: str
+    claims: dict[str, str]
+    actions: list[str]
+
+
+class Trusts(_Sent, frozen=True, kw_only=True):
+    trusts: list[Trust]
+
+
+class NewTrust(_Taken, frozen=True, kw_only=True):
+    issuer: _Name
+    claims: dict[str, _Text]
+    actions: tuple[Literal["pull", "push", "delete"], ...] = ("pull", "push")
+
+
+class SignInForm(_Taken, frozen=True, kw_only=True):
+    """`next` is where the browser wants to go afterwards, a path of this server."""
+
+    username: Annotated[str, Meta(max_length=255)]
+    password: Annotated[str, Meta(max_length=256)]
+    next: Annotated[str, Meta(max_length=2048)] = "/"
+
+
+class Session(_Sent, frozen=True, kw_only=True):
+    """`csrfToken` goes into the header `x-csrf-token` of every request that changes something."""
+
+    account: Account
+    csrf_token: str = ""
+    expires_at: str = ""
+    next: str = "/"
+
+
+# ---- administration --------------------------------------------------------------------------
+class LdapTry(_Taken, frozen=True, kw_only=True):
+    username: Annotated[str, Meta(max_length=255)]
+    password: Annotated[str, Meta(max_length=256)]
+
+
+class LdapTried(_Sent, frozen=True, kw_only=True):
+    """What a sign-in with these would do."""
+
+    ok: bool
+    message: str
+    dn: str = ""
+    name: str = ""
+
+
+class LdapSyncWish(_Taken, frozen=True, kw_only=True):
+    """`dryRun` changes nothing; `allowEmpty` takes an empty directory for true."""
+
+    dry_run: bool = False
+    allow_empty: bool = False
+
+
+class LdapSynced(_Sent, frozen=True, kw_only=True):
+    """What a synchronisation changed, or would change."""
+
+    dry_run: bool
+    started_at: str
+    seconds: float
+    users: int
+    changes: list[dict[str, str]]
+    error: str = ""
+
+
+class Certificate(_Sent, frozen=True, kw_only=True):
+    """The certificate that is shown to clients."""
+
+    subject: str
+    issuer: str
+    names: list[str]
+    not_before: str
+    not_after: str
+    sha256: str
+    replaceable: bool
+
+
+class NewCertificate(_Taken, frozen=True, kw_only=True):
+    """Both in PEM."""
+
+    certificate: Annotated[str, Meta(max_length=1 << 20)]
+    key: Annotated[str, Meta(max_length=1 << 16)]
+
+
+class AuditEvent(_Sent, frozen=True, kw_only=True):
+    time: str
+    kind: str
+    actor: str
+    remote: str
+    outcome: str
+    subject: str
+    detail: dict[str, str | int | bool | None]
+
+
+class AuditEvents(_Sent, frozen=True, kw_only=True):
+    """`nextPageStart` goes on with older ones; a page may be empty and not be the last."""
+
+    events: list[AuditEvent]
+    next_page_start: str = ""

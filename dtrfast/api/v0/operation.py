@@ -1,0 +1,202 @@
+"""An operation of the management API: a function, and what there is to say about it.
+
+The same record routes a request, checks what it brings, and describes the operation in the OpenAPI
+document, so the three cannot differ. Operations are synchronous and run on a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from dtrfast.config import Config
+from dtrfast.errors import Denied, SignInRequired
+from dtrfast.identity import access, accounts
+from dtrfast.identity.access import CallerPermits, Standing
+from dtrfast.identity.callers import Caller
+from dtrfast.identity.events import Detail, Event, Outcome
+from dtrfast.identity.identity import Identity
+from dtrfast.identity.records import Account
+from dtrfast.index.engine import ReadTransaction
+from dtrfast.registry.registry import Registry
+from dtrfast.registry.writing import Author
+
+T = TypeVar("T")
+
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+LIMIT_DEFAULT = 50
+LIMIT_MAX = 1000
+
+
+class PageQuery(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """`start` is the first name of the page, `limit` how many there are at most."""
+
+    start: Annotated[str, Meta(max_length=255)] = ""
+    limit: Annotated[int, Meta(ge=0)] = LIMIT_DEFAULT
+
+    @property
+    def count(self) -> int:
+        """More than the most gives the most."""
+        return min(self.limit, LIMIT_MAX)
+
+    @property
+    def after(self) -> str:
+        """What the page comes after: no name lies between this and `start`."""
+        if not self.start:
+            return ""
+        text = self.start.encode("ascii", "replace").decode()
+        return text[:-1] + chr(max(0, ord(text[-1]) - 1)) + "\x7f"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiCall:
+    """One request. `path` are the pieces in the path, decoded; `body` and `query` are converted."""
+
+    identity: Identity
+    registry: Registry
+    config: Config
+    caller: Caller
+    remote: str
+    path: dict[str, str]
+    query: Any
+    body: Any
+    # What the answer says besides its body.
+    headers: dict[str, str] = field(default_factory=dict)
+    cookies: list[str] = field(default_factory=list)
+    is_secure: bool = False
+    session_id: str = ""
+
+    @property
+    def permits(self) -> CallerPermits:
+        return CallerPermits(self.caller)
+
+    @property
+    def author(self) -> Author:
+        return Author(self.caller.actor, self.identity.clock())
+
+    def standing(self, transaction: ReadTransaction) -> Standing:
+        """Raises `SignInRequired` for nobody, `TokenInvalid`, `Denied` for a bounded token."""
+        if self.caller.kind == "anonymous":
+            raise SignInRequired("sign in to do this")
+        if self.caller.bounds is not None or self.caller.kind not in ("user", "system"):
+            raise Denied("this token is for repositories: use one without bounds, or a password")
+        return access.standing(transaction, self.caller)
+
+    def require_admin(self, transaction: ReadTransaction) -> Standing:
+        """Raises `Denied` for everybody but system administrators."""
+        standing = self.standing(transaction)
+        if not standing.is_admin:
+            raise Denied("only a system administrator may do this")
+        return standing
+
+    def require_self(self, transaction: ReadTransaction, user: Account) -> Standing:
+        """Raises `Denied` for everybody but this user and system administrators."""
+        standing = self.standing(transaction)
+        if not standing.is_admin and standing.account_id != user.id:
+            raise Denied(f"only {user.name} and system administrators may do this")
+        return standing
+
+    def require_owner(self, transaction: ReadTransaction, organization: Account) -> Standing:
+        """Raises `Denied` for everybody but owners and system administrators."""
+        standing = self.standing(transaction)
+        if not standing.is_admin and organization.id not in standing.owned:
+            raise Denied(f"only owners of {organization.name} may do this")
+        return standing
+
+    def account(self, transaction: ReadTransaction, piece: str = "name") -> Account:
+        """The account in the path. Raises `AccountUnknown`."""
+        return accounts.get(transaction, self.path[piece])
+
+    def note(
+        self, kind: str, subject: str, outcome: Outcome = "ok", detail: Detail | None = None
+    ) -> None:
+        """An audit event of this caller."""
+        event = Event(
+            self.identity.clock(),
+            kind,
+            self.caller.actor,
+            self.remote,
+            outcome,
+            subject,
+            detail or {},
+        )
+        self.identity.events.add(event)
+
+
+Handler = Callable[[ApiCall], msgspec.Struct | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A handler and its description. `answer` is None where there is no content."""
+
+    method: Method
+    path: str
+    handler: Handler
+    summary: str
+    tag: str
+    status: int
+    answer: type | None
+    body: type | None
+    query: type | None
+    refusals: tuple[int, ...]
+
+    @property
+    def id(self) -> str:
+        return self.handler.__name__
+
+
+class Operations:
+    """The operations of one part of the API, as a decorator that collects them."""
+
+    def __init__(self, tag: str) -> None:
+        self._tag = tag
+        self.all: list[Operation] = []
+
+    def add(  # noqa: PLR0913 - what there is to say about an operation
+        self,
+        method: Method,
+        path: str,
+        *,
+        answer: type | None = None,
+        status: int | None = None,
+        body: type | None = None,
+        query: type | None = None,
+        refusals: Sequence[int] = (),
+    ) -> Callable[[Handler], Handler]:
+        """The first line of the handler's docstring says what it does."""
+
+        def register(handler: Handler) -> Handler:
+            assert handler.__doc__ is not None
+            done = status or (204 if answer is None else 200)
+            summary = handler.__doc__.strip().splitlines()[0].rstrip(".")
+            self.all.append(
+                Operation(
+                    method,
+                    path,
+                    handler,
+                    summary,
+                    self._tag,
+                    done,
+                    answer,
+                    body,
+                    query,
+                    tuple(refusals),
+                )
+            )
+            return handler
+
+        return register
+
+
+def take(entries: Iterable[T], query: PageQuery, name: Callable[[T], str]) -> tuple[list[T], str]:
+    """The entries of a page, and the name that the next page starts with; empty at the end."""
+    taken = list(islice(entries, query.count + 1))
+    more = name(taken[-1]) if len(taken) > query.count > 0 else ""
+    return taken[: query.count], more

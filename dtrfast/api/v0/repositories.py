@@ -1,0 +1,354 @@
+"""Repositories: what is said of them, and their tags and manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import msgspec
+
+from dtrfast.api.v0 import objects, views
+from dtrfast.api.v0.operation import ApiCall, Operations, PageQuery, take
+from dtrfast.errors import Conflict, Denied, NameInvalid, Unsupported
+from dtrfast.identity import access, accounts, grants, teams
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.tables import (
+    MANIFESTS,
+    REPOSITORIES,
+    REPOSITORY_NAMES,
+    TAGS,
+    number_key,
+)
+from dtrfast.oci.digests import Digest, parse_reference
+from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry import keys, referrers, removal, repositories, tags
+from dtrfast.registry.permits import Action
+from dtrfast.registry.records import StoredManifest, TagRecord
+from dtrfast.store.blobs import RepositoryId
+from dtrfast.times import rfc3339
+
+operations = Operations("repositories")
+
+_REPOSITORY = "/repositories/{namespace}/{repository}"
+_REFERRERS_MAX = 100
+
+
+def name_in(call: ApiCall) -> RepositoryName:
+    """The repository in the path. Raises `RepositoryUnknown`."""
+    return views.repository_name(call.path["namespace"], call.path["repository"])
+
+
+def require(call: ApiCall, transaction: ReadTransaction, action: Action) -> RepositoryName:
+    """The repository in the path, for who may do that there."""
+    name = name_in(call)
+    call.permits.check(transaction, action, name)
+    repositories.get(transaction, name)
+    return name
+
+
+def shown(
+    call: ApiCall,
+    transaction: ReadTransaction,
+    name: RepositoryName,
+    *,
+    with_readme: bool = False,
+) -> objects.Repository | None:
+    """The repository as the caller sees it; None if it is not there."""
+    record = repositories.record(transaction, name)
+    if record is None:
+        return None
+    rights = call.permits.verdict(transaction, name).allowed
+    return views.repository(transaction, name, record, rights, with_readme=with_readme)
+
+
+def visible(call: ApiCall, transaction: ReadTransaction, after: str = "") -> Iterator[str]:
+    """Names of the repositories that the caller may see, holding something or not."""
+    start = after.encode("ascii", "replace")
+    names = access.visible_to_caller(transaction, call.permits, start, REPOSITORIES)
+    return (name.decode() for name in names)
+
+
+@operations.add("GET", "/repositories", answer=objects.Repositories, query=PageQuery)
+def list_repositories(call: ApiCall) -> objects.Repositories:
+    """List the repositories that the caller may see."""
+    with call.identity.engine.read() as transaction:
+        return _page(call, transaction, visible(call, transaction, call.query.after))
+
+
+@operations.add(
+    "GET",
+    "/repositories/{namespace}",
+    answer=objects.Repositories,
+    query=PageQuery,
+    refusals=(404,),
+)
+def list_repositories_of_namespace(call: ApiCall) -> objects.Repositories:
+    """List the repositories of a namespace that the caller may see."""
+    prefix = f"{call.path['namespace']}/"
+    start = call.query.start
+    with call.identity.engine.read() as transaction:
+        if call.path["namespace"] != views.ROOT:
+            accounts.get(transaction, call.path["namespace"])
+        else:
+            own = (name for name in visible(call, transaction) if "/" not in name)
+            return _page(call, transaction, (n for n in own if n >= start))
+        names = visible(call, transaction, call.query.after if start > prefix else prefix[:-1])
+        mine = (name for name in names if name >= start)
+        return _page(call, transaction, _while_below(mine, prefix))
+
+
+def _while_below(names: Iterator[str], prefix: str) -> Iterator[str]:
+    """Names come in order: behind the last of a namespace none of it follows."""
+    for name in names:
+        if name.startswith(prefix):
+            yield name
+        elif name > prefix:
+            return
+
+
+def _page(
+    call: ApiCall, transaction: ReadTransaction, names: Iterator[str]
+) -> objects.Repositories:
+    page, more = take(names, call.query, lambda name: name)
+    found = [shown(call, transaction, RepositoryName(name)) for name in page]
+    entries = [repository for repository in found if repository is not None]
+    return objects.Repositories(repositories=entries, next_page_start=more)
+
+
+@operations.add(
+    "POST",
+    "/repositories/{namespace}",
+    answer=objects.Repository,
+    status=201,
+    body=objects.NewRepository,
+    refusals=(400, 404, 409),
+)
+def create_repository(call: ApiCall) -> objects.Repository:
+    """Make a repository."""
+    made = call.identity.engine.write(partial(_create, call=call))
+    call.note("repository.create", f"{made.namespace}/{made.name}".lstrip("/"))
+    return made
+
+
+def _create(transaction: WriteTransaction, call: ApiCall) -> objects.Repository:
+    body: objects.NewRepository = call.body
+    namespace = call.path["namespace"]
+    text = body.name if namespace == views.ROOT else f"{namespace}/{body.name}"
+    name = RepositoryName.parse(text)
+    if namespace == views.ROOT and "/" in body.name:
+        raise NameInvalid("a repository of the registry's own has no slash in its name")
+    standing = call.standing(transaction)
+    if namespace == views.ROOT:
+        call.require_admin(transaction)
+    else:
+        account = accounts.get(transaction, namespace)
+        rights = access.rights_in_namespace(transaction, standing, account)
+        if Action.ADMIN not in rights:
+            raise Denied(f"you may not make repositories in {namespace}")
+    if repositories.find(transaction, name) is not None:
+        raise Conflict(f"there is a repository {name} already")
+    repositories.create(
+        transaction,
+        name,
+        call.author,
+        is_public=body.visibility == "public",
+        description=body.short_description,
+    )
+    if body.long_description:
+        repositories.update(transaction, name, call.author, readme=body.long_description)
+    made = shown(call, transaction, name, with_readme=True)
+    assert made is not None
+    return made
+
+
+@operations.add("GET", _REPOSITORY, answer=objects.Repository, refusals=(404,))
+def get_repository(call: ApiCall) -> objects.Repository:
+    """Show a repository, with its README."""
+    with call.identity.engine.read() as transaction:
+        found = shown(call, transaction, require(call, transaction, Action.PULL), with_readme=True)
+        assert found is not None
+        return found
+
+
+@operations.add(
+    "PATCH",
+    _REPOSITORY,
+    answer=objects.Repository,
+    body=objects.RepositoryChange,
+    refusals=(400, 404),
+)
+def update_repository(call: ApiCall) -> objects.Repository:
+    """Change a repository's description, README or visibility."""
+    body: objects.RepositoryChange = call.body
+    given = {
+        "description": body.short_description,
+        "readme": body.long_description,
+        "is_public": _is_public(body.visibility),
+    }
+    changes = {name: value for name, value in given.items() if value is not msgspec.UNSET}
+
+    def change(transaction: WriteTransaction) -> objects.Repository:
+        name = require(call, transaction, Action.ADMIN)
+        repositories.update(transaction, name, call.author, **changes)  # type: ignore[arg-type]
+        found = shown(call, transaction, name, with_readme=True)
+        assert found is not None
+        return found
+
+    changed = call.identity.engine.write(change)
+    detail = {"visibility": changed.visibility} if "is_public" in changes else {}
+    call.note("repository.update", name_in(call).text, detail=dict(detail))
+    return changed
+
+
+def _is_public(visibility: str | msgspec.UnsetType) -> bool | msgspec.UnsetType:
+    return visibility if isinstance(visibility, msgspec.UnsetType) else visibility == "public"
+
+
+@operations.add("DELETE", _REPOSITORY, refusals=(404,))
+def delete_repository(call: ApiCall) -> None:
+    """Delete a repository with all that is in it."""
+    name = name_in(call)
+
+    def change(transaction: WriteTransaction) -> None:
+        require(call, transaction, Action.PULL)
+        _require_namespace_admin(call, transaction, name)
+        number = removal.delete(transaction, name, call.author)
+        grants.remove_place(transaction, call.author, grants.repository_place(number))
+
+    call.identity.engine.write(change)
+    call.note("repository.delete", name.text)
+
+
+def _require_namespace_admin(
+    call: ApiCall, transaction: ReadTransaction, name: RepositoryName
+) -> None:
+    """Making and deleting is for who administers the namespace, not one repository of it."""
+    standing = call.standing(transaction)
+    namespace = access.namespace_of(transaction, name)
+    if namespace is None:
+        call.require_admin(transaction)
+    elif Action.ADMIN not in access.rights_in_namespace(transaction, standing, namespace):
+        raise Denied(f"only who administers {namespace.name} may delete its repositories")
+
+
+# ---- what is in them -------------------------------------------------------------------------
+@operations.add("GET", f"{_REPOSITORY}/tags", answer=objects.Tags, query=PageQuery, refusals=(404,))
+def list_tags(call: ApiCall) -> objects.Tags:
+    """List the tags of a repository."""
+    query: PageQuery = call.query
+    with call.identity.engine.read() as transaction:
+        name = require(call, transaction, Action.PULL)
+        number = repositories.get(transaction, name)
+        rows = transaction.scan(TAGS, number_key(number), after=keys.after_tag(number, query.after))
+        page, more = take(rows, query, lambda row: keys.tag_of(row[0]))
+        found = [_tag(keys.tag_of(key), TagRecord.decode(data)) for key, data in page]
+        return objects.Tags(name=name.text, tags=found, next_page_start=more)
+
+
+def _tag(name: str, record: TagRecord) -> objects.Tag:
+    return objects.Tag(name=name, digest=str(record.digest), set_at=rfc3339(record.set_at))
+
+
+@operations.add(
+    "GET", f"{_REPOSITORY}/tags/{{tag}}/trust", answer=objects.Trusted, refusals=(404, 400)
+)
+def get_tag_trust(call: ApiCall) -> objects.Trusted:
+    """Show what vouches for a tag: the manifests that have it as their subject."""
+    tag = Tag.parse(call.path["tag"])
+    with call.identity.engine.read() as transaction:
+        name = require(call, transaction, Action.PULL)
+        number = repositories.get(transaction, name)
+        record = tags.get(transaction, number, name, tag)
+        found = referrers.digests_of(transaction, number, record.digest, _REFERRERS_MAX)
+        return objects.Trusted(
+            name=tag.text, digest=str(record.digest), referrers=[str(digest) for digest in found]
+        )
+
+
+@operations.add(
+    "GET",
+    f"{_REPOSITORY}/manifests",
+    answer=objects.Manifests,
+    query=PageQuery,
+    refusals=(404, 400),
+)
+def list_manifests(call: ApiCall) -> objects.Manifests:
+    """List the manifests of a repository, by digest."""
+    query: PageQuery = call.query
+    with call.identity.engine.read() as transaction:
+        name = require(call, transaction, Action.PULL)
+        number = repositories.get(transaction, name)
+        prefix = number_key(number)
+        rows = transaction.scan(MANIFESTS, prefix, after=_before_digest(prefix, query.start))
+        page, more = take(rows, query, lambda row: str(Digest.from_key(row[0][len(prefix) :])))
+        found = [_manifest(transaction, number, key, data) for key, data in page]
+        return objects.Manifests(manifests=found, next_page_start=more)
+
+
+def _before_digest(prefix: bytes, start: str) -> bytes | None:
+    if not start:
+        return None
+    key = prefix + Digest.parse(start).key()
+    return (int.from_bytes(key, "big") - 1).to_bytes(len(key), "big")
+
+
+def _manifest(
+    transaction: ReadTransaction, number: RepositoryId, key: bytes, data: bytes
+) -> objects.Manifest:
+    digest = Digest.from_key(key[len(number_key(number)) :])
+    stored = StoredManifest.decode(data)
+    return objects.Manifest(
+        digest=str(digest),
+        media_type=stored.media_type,
+        size=len(stored.body),
+        pushed_at=rfc3339(stored.pushed_at),
+        tags=[tag.text for tag in tags.tags_of(transaction, number, digest)],
+    )
+
+
+@operations.add("DELETE", f"{_REPOSITORY}/manifests/{{reference}}", refusals=(404, 400, 405))
+def delete_manifest(call: ApiCall) -> None:
+    """Delete a tag, or a manifest by its digest with all its tags."""
+    name = name_in(call)
+    reference = parse_reference(call.path["reference"])
+    if not call.config.registry.delete:
+        raise Unsupported("deletes are switched off by registry.delete")
+    registry = call.registry.acting_for(call.permits)
+    if isinstance(reference, Tag):
+        registry.tags.delete(name, reference, call.author)
+    else:
+        registry.manifests.delete(name, reference, call.author)
+    call.note("delete", f"{name}", detail={"reference": str(reference)})
+
+
+@operations.add(
+    "GET",
+    "/accounts/{name}/sharedRepositories",
+    answer=objects.Repositories,
+    query=PageQuery,
+    refusals=(404,),
+)
+def list_shared_repositories(call: ApiCall) -> objects.Repositories:
+    """List the repositories that others granted a user, directly or through a team."""
+    with call.identity.engine.read() as transaction:
+        user = accounts.get(transaction, call.path["name"], "user")
+        call.require_self(transaction, user)
+        names = set()
+        grantees = [user.id, *(m.team_id for m in teams.memberships(transaction, user.id))]
+        for grantee in grantees:
+            for place, _ in grants.of_grantee(transaction, grantee):
+                names |= set(_names_at(transaction, place))
+        mine = sorted(n for n in names if not n.startswith(f"{user.name}/"))
+        return _page(call, transaction, (n for n in mine if n >= call.query.start))
+
+
+def _names_at(transaction: ReadTransaction, place: grants.GrantPlace) -> Iterator[str]:
+    if not grants.is_namespace(place):
+        name = transaction.get(REPOSITORY_NAMES, number_key(place.id))
+        if name is not None:
+            yield name.decode()
+        return
+    account = accounts.find_id(transaction, place.id)
+    if account is not None:
+        for key, _ in transaction.scan(REPOSITORIES, f"{account.name}/".encode()):
+            yield key.decode()

@@ -1,0 +1,95 @@
+"""Signing in with a browser, and out again."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from dtrfast.api.v0 import objects, views
+from dtrfast.api.v0.operation import ApiCall, Operations
+from dtrfast.errors import SignInFailed, SignInRequired, TooManyTries
+from dtrfast.identity import accounts, sessions
+from dtrfast.identity.events import Event
+from dtrfast.identity.sessions import NewSession
+from dtrfast.times import rfc3339
+
+operations = Operations("sessions")
+
+COOKIE = "dtrfast_session"
+
+
+@operations.add(
+    "POST",
+    "/sessions",
+    answer=objects.Session,
+    status=201,
+    body=objects.SignInForm,
+    refusals=(400, 401, 429, 503),
+)
+def sign_in(call: ApiCall) -> objects.Session:
+    """Sign in: the answer sets a cookie, and has the CSRF token for it."""
+    body: objects.SignInForm = call.body
+    identity = call.identity
+    now = identity.clock()
+    try:
+        caller = identity.sign_in.password(body.username, body.password, call.remote)
+    except (SignInFailed, TooManyTries):
+        identity.events.add(Event(now, "sign-in", body.username, call.remote, "refused", "session"))
+        raise
+    new = NewSession.make(caller, now, call.remote)
+    if call.session_id:
+        identity.engine.write(partial(sessions.close_session, session_id=call.session_id))
+    identity.engine.write(partial(sessions.open_session, new=new, now=now))
+    identity.events.add(Event(now, "sign-in", caller.actor, call.remote, "ok", "session"))
+    call.cookies.append(cookie(new.id, call.is_secure, sessions.LIFE_SECONDS))
+    with identity.engine.read() as transaction:
+        account = accounts.get(transaction, caller.actor)
+    return objects.Session(
+        account=views.account(account),
+        csrf_token=new.record.csrf_token,
+        expires_at=rfc3339(new.record.expires_at),
+        next=local_path(body.next),
+    )
+
+
+@operations.add("GET", "/sessions/current", answer=objects.Session, refusals=(401,))
+def get_session(call: ApiCall) -> objects.Session:
+    """Show who is signed in, and the CSRF token of the session if it is one."""
+    with call.identity.engine.read() as transaction:
+        standing = call.standing(transaction)
+        account = accounts.find_id(transaction, standing.account_id)
+        if account is None:
+            raise SignInRequired("nobody is signed in")
+        shown = views.account(account)
+        if not call.session_id or call.caller.method != "session":
+            return objects.Session(account=shown)
+        _, record = sessions.find(transaction, call.session_id, call.identity.clock())
+        return objects.Session(
+            account=shown,
+            csrf_token=record.csrf_token,
+            expires_at=rfc3339(record.expires_at),
+        )
+
+
+@operations.add("DELETE", "/sessions/current")
+def sign_out(call: ApiCall) -> None:
+    """Sign out: the session ends, and its cookie goes."""
+    if call.session_id:
+        close = partial(sessions.close_session, session_id=call.session_id)
+        if call.identity.engine.write(close):
+            call.note("sign-out", "session")
+    call.cookies.append(cookie("", call.is_secure, 0))
+
+
+def cookie(session_id: str, is_secure: bool, seconds: int) -> str:
+    """The Set-Cookie header: scripts cannot read it, other sites cannot make a browser send it."""
+    secure = "; Secure" if is_secure else ""
+    return f"{COOKIE}={session_id}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+
+
+def local_path(wanted: str) -> str:
+    """Where to go after the sign-in: a path of this server, else its front page.
+
+    Browsers take `//host` and `/\\host` for other servers, and drop tabs and line ends.
+    """
+    plain = wanted.isascii() and wanted.isprintable() and "\\" not in wanted
+    return wanted if plain and wanted.startswith("/") and not wanted.startswith("//") else "/"

@@ -1,0 +1,236 @@
+"""Teams of organizations."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import msgspec
+
+from dtrfast.api.v0 import objects, views
+from dtrfast.api.v0.accounts import refuse_ldap_team, require_member
+from dtrfast.api.v0.operation import ApiCall, Operations, PageQuery, take
+from dtrfast.errors import SettingsInvalid, TeamUnknown
+from dtrfast.identity import access, accounts, grants, teams
+from dtrfast.identity.ldap.settings import check_dn
+from dtrfast.identity.names import TeamName
+from dtrfast.identity.records import Account, Team
+from dtrfast.identity.teams import NewTeam
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.tables import REPOSITORY_NAMES, number_key
+from dtrfast.oci.names import RepositoryName
+from dtrfast.registry import repositories
+
+operations = Operations("teams")
+
+_TEAM = "/accounts/{name}/teams/{team}"
+_MEMBER_ATTRIBUTE = "member"
+
+
+def _organization(call: ApiCall, transaction: ReadTransaction) -> Account:
+    return accounts.get(transaction, call.path["name"], "organization")
+
+
+def _team(call: ApiCall, transaction: ReadTransaction) -> tuple[Account, Team]:
+    organization = _organization(call, transaction)
+    return organization, teams.get(transaction, organization, call.path["team"])
+
+
+@operations.add(
+    "GET", "/accounts/{name}/teams", answer=objects.Teams, query=PageQuery, refusals=(404,)
+)
+def list_teams(call: ApiCall) -> objects.Teams:
+    """List the teams of an organization."""
+    query: PageQuery = call.query
+    with call.identity.engine.read() as transaction:
+        organization = _organization(call, transaction)
+        standing = require_member(call, transaction, organization)
+        page, more = take(
+            teams.scan(transaction, organization, query.after), query, lambda team: team.name
+        )
+        shown = [views.team(transaction, organization.id, team, standing) for team in page]
+        return objects.Teams(teams=shown, next_page_start=more)
+
+
+@operations.add(
+    "POST",
+    "/accounts/{name}/teams",
+    answer=objects.Team,
+    status=201,
+    body=objects.NewTeam,
+    refusals=(400, 404, 409),
+)
+def create_team(call: ApiCall) -> objects.Team:
+    """Make a team."""
+    body: objects.NewTeam = call.body
+    name = TeamName.parse(body.name)
+    _check_group(body.type, body.ldap_dn)
+
+    def change(transaction: WriteTransaction) -> objects.Team:
+        organization = _organization(call, transaction)
+        standing = call.require_owner(transaction, organization)
+        attribute = body.ldap_group_member_attribute or _MEMBER_ATTRIBUTE
+        new = NewTeam(name, body.description, body.type, body.ldap_dn, attribute)
+        made = teams.create(transaction, call.author, organization, new)
+        return views.team(transaction, organization.id, made, standing)
+
+    made = call.identity.engine.write(change)
+    call.note("team.create", f"{call.path['name']}/{name}")
+    return made
+
+
+@operations.add("GET", _TEAM, answer=objects.Team, refusals=(404,))
+def get_team(call: ApiCall) -> objects.Team:
+    """Show a team."""
+    with call.identity.engine.read() as transaction:
+        organization = _organization(call, transaction)
+        standing = require_member(call, transaction, organization)
+        team = teams.get(transaction, organization, call.path["team"])
+        return views.team(transaction, organization.id, team, standing)
+
+
+@operations.add(
+    "PATCH", _TEAM, answer=objects.Team, body=objects.TeamChange, refusals=(400, 404, 409)
+)
+def update_team(call: ApiCall) -> objects.Team:
+    """Change a team."""
+    changed = call.identity.engine.write(partial(_update, call=call))
+    call.note("team.update", f"{call.path['name']}/{changed.name}")
+    return changed
+
+
+def _update(transaction: WriteTransaction, call: ApiCall) -> objects.Team:
+    body: objects.TeamChange = call.body
+    organization = _organization(call, transaction)
+    standing = call.require_owner(transaction, organization)
+    old = teams.get(transaction, organization, call.path["team"])
+    given = {
+        "name": body.name,
+        "description": body.description,
+        "type": body.type,
+        "group_dn": body.ldap_dn,
+        "member_attribute": body.ldap_group_member_attribute,
+    }
+    changes = {name: value for name, value in given.items() if value is not msgspec.UNSET}
+    if "name" in changes:
+        TeamName.parse(str(changes["name"]))
+    new = msgspec.structs.replace(old, **changes)
+    _check_group(new.type, new.group_dn)
+    teams.put(transaction, call.author, organization, old, new)
+    return views.team(transaction, organization.id, new, standing)
+
+
+def _check_group(kind: str, dn: str) -> None:
+    if kind == "ldap":
+        if not dn:
+            raise SettingsInvalid("ldapDN: a team of type ldap needs the name of its group")
+        check_dn(dn)
+
+
+@operations.add("DELETE", _TEAM, refusals=(404, 409))
+def delete_team(call: ApiCall) -> None:
+    """Delete a team with what was granted to it."""
+
+    def change(transaction: WriteTransaction) -> None:
+        organization, team = _team(call, transaction)
+        call.require_owner(transaction, organization)
+        teams.delete(transaction, call.author, organization, team)
+
+    call.identity.engine.write(change)
+    call.note("team.delete", f"{call.path['name']}/{call.path['team']}")
+
+
+# ---- members ---------------------------------------------------------------------------------
+@operations.add("GET", f"{_TEAM}/members", answer=objects.Members, query=PageQuery, refusals=(404,))
+def list_team_members(call: ApiCall) -> objects.Members:
+    """List the members of a team."""
+    query: PageQuery = call.query
+    with call.identity.engine.read() as transaction:
+        organization = _organization(call, transaction)
+        require_member(call, transaction, organization)
+        team = teams.get(transaction, organization, call.path["team"])
+        page, more = take(teams.members(transaction, team, query.after), query, lambda row: row[0])
+        shown = [views.account_of(transaction, number) for _, number in page]
+        members = [account for account in shown if account is not None]
+        return objects.Members(members=members, next_page_start=more)
+
+
+@operations.add("GET", f"{_TEAM}/members/{{member}}", answer=objects.Member, refusals=(404,))
+def get_team_member(call: ApiCall) -> objects.Member:
+    """Show whether a user is in a team."""
+    with call.identity.engine.read() as transaction:
+        organization = _organization(call, transaction)
+        require_member(call, transaction, organization)
+        team = teams.get(transaction, organization, call.path["team"])
+        user = accounts.get(transaction, call.path["member"], "user")
+        if not teams.is_member(transaction, team, user):
+            raise TeamUnknown(f"{user.name} is not in the team {team.name}")
+        return objects.Member(member=views.account(user), is_owner=team.name == teams.OWNERS)
+
+
+@operations.add("PUT", f"{_TEAM}/members/{{member}}", answer=objects.Member, refusals=(404, 409))
+def add_team_member(call: ApiCall) -> objects.Member:
+    """Put a user into a team, and so into its organization."""
+
+    def change(transaction: WriteTransaction) -> objects.Member:
+        organization, team = _team(call, transaction)
+        call.require_owner(transaction, organization)
+        refuse_ldap_team(transaction, team.id)
+        user = accounts.get(transaction, call.path["member"], "user")
+        teams.add_member(transaction, call.author, organization, team, user)
+        return objects.Member(member=views.account(user), is_owner=team.name == teams.OWNERS)
+
+    done = call.identity.engine.write(change)
+    _note_member(call, "member.add")
+    return done
+
+
+@operations.add("DELETE", f"{_TEAM}/members/{{member}}", refusals=(404, 409))
+def delete_team_member(call: ApiCall) -> None:
+    """Take a user out of a team."""
+
+    def change(transaction: WriteTransaction) -> None:
+        organization, team = _team(call, transaction)
+        call.require_owner(transaction, organization)
+        refuse_ldap_team(transaction, team.id)
+        user = accounts.get(transaction, call.path["member"], "user")
+        if not teams.remove_member(transaction, call.author, organization, team, user):
+            raise TeamUnknown(f"{user.name} is not in the team {team.name}")
+
+    call.identity.engine.write(change)
+    _note_member(call, "member.remove")
+
+
+def _note_member(call: ApiCall, kind: str) -> None:
+    team = f"{call.path['name']}/{call.path['team']}"
+    call.note(kind, team, detail={"user": call.path["member"]})
+
+
+@operations.add(
+    "GET",
+    f"{_TEAM}/repositoryAccess",
+    answer=objects.TeamRepositoryAccess,
+    refusals=(404,),
+)
+def list_team_repository_access(call: ApiCall) -> objects.TeamRepositoryAccess:
+    """List the repositories that a team was granted something on."""
+    with call.identity.engine.read() as transaction:
+        organization = _organization(call, transaction)
+        standing = require_member(call, transaction, organization)
+        team = teams.get(transaction, organization, call.path["team"])
+        shown = []
+        for place, level in grants.of_grantee(transaction, team.id):
+            name = transaction.get(REPOSITORY_NAMES, number_key(place.id))
+            if grants.is_namespace(place) or name is None:
+                continue
+            full = RepositoryName(name.decode())
+            record = repositories.record(transaction, full)
+            rights = access.rights(transaction, standing, full)
+            if record is not None and rights:
+                repository = views.repository(transaction, full, record, rights)
+                shown.append(
+                    objects.RepositoryAccess(access_level=level.text, repository=repository)
+                )
+        return objects.TeamRepositoryAccess(
+            team=views.team(transaction, organization.id, team, standing),
+            repository_access_list=shown,
+        )
