@@ -28,7 +28,8 @@ _OPTIONS = {
     "server.tls_cert": "--tls-cert",
     "server.tls_key": "--tls-key",
 }
-_FILE_VARIABLE = "DTRFAST_CONFIG"  # names the file; all others with the prefix are settings
+_FILE_VARIABLE = "DTRFAST_CONFIG"  # names the file
+_TOKEN_VARIABLE = "DTRFAST_TOKEN"  # for commands; all others with the prefix are settings
 
 _Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 _Seconds = Annotated[float, Meta(gt=0, le=86_400 * 3_650)]
@@ -263,7 +264,7 @@ def _from_file(path: Path) -> Iterator[Setting]:
 def _from_environ(environ: Mapping[str, str]) -> Iterator[Setting]:
     variables = {_PREFIX + name.replace(".", "_").upper(): name for name in NAMES}
     for variable in sorted(environ):
-        if not variable.startswith(_PREFIX) or variable == _FILE_VARIABLE:
+        if not variable.startswith(_PREFIX) or variable in (_FILE_VARIABLE, _TOKEN_VARIABLE):
             continue
         if variable not in variables:
             raise ConfigInvalid(

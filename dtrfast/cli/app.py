@@ -10,7 +10,7 @@ import cyclopts
 from rich.console import Console
 
 import dtrfast
-from dtrfast.cli import config, serve, stats
+from dtrfast.cli import accounts, config, credentials, repositories, serve, stats
 from dtrfast.errors import DtrfastError, StartRefused
 
 app = cyclopts.App(
@@ -22,6 +22,15 @@ app = cyclopts.App(
 app.command(serve.serve)
 app.command(config.app)
 app.command(stats.stats)
+for part in (
+    accounts.users,
+    accounts.organizations,
+    accounts.teams,
+    repositories.repositories,
+    repositories.access,
+    credentials.tokens,
+):
+    app.command(part)
 
 
 @app.command

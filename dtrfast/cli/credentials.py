@@ -1,0 +1,68 @@
+"""`dtrfast token`: personal tokens, and robots of organizations."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import cyclopts
+from cyclopts import Parameter
+
+from dtrfast.cli.accounts import At
+from dtrfast.cli.connection import HERE, connect
+from dtrfast.cli.output import done, say, show
+from dtrfast.errors import NameInvalid
+
+tokens = cyclopts.App(name="token", help="Personal tokens, and robots of organizations.")
+
+_Robot = Annotated[
+    bool, Parameter(help="OWNER is an organization, the token a robot.", negative="")
+]
+
+
+def _kind(robot: bool) -> str:
+    return "robots" if robot else "tokens"
+
+
+@tokens.command(name="list")
+def list_tokens(owner: str, *, robot: _Robot = False, at: At = HERE) -> None:
+    """List the tokens of a user, or the robots of an organization."""
+    with connect(at) as api:
+        found = api.call("GET", "accounts", owner, _kind(robot))["credentials"]
+    show(at, found, ["name", "user", "scopes", "expiresAt", "lastUsedAt", "lastUsedFrom"])
+
+
+@tokens.command(name="create")
+def create_token(
+    owner: str,
+    name: str,
+    *,
+    robot: _Robot = False,
+    scope: Annotated[
+        list[str], Parameter(help="REPOSITORY:ACTION,ACTION such as acme/*:pull,push.")
+    ] = [],  # noqa: B006 - never changed
+    days: Annotated[int | None, Parameter(help="How long it lives; 0: for ever.")] = None,
+    at: At = HERE,
+) -> None:
+    """Make a token; it is shown once."""
+    body: dict[str, Any] = {"name": name, "scopes": [_scope(text) for text in scope]}
+    if days is not None:
+        body["expiresInDays"] = days
+    with connect(at) as api:
+        made = api.call("POST", "accounts", owner, _kind(robot), body=body)
+    done(at, made, made["token"])
+    if not at.json:
+        say(f"shown once; sign in as {made['user']} with it, until {made['expiresAt'] or 'ever'}")
+
+
+def _scope(text: str) -> dict[str, object]:
+    repository, colon, actions = text.rpartition(":")
+    if not colon:
+        raise NameInvalid(f"{text!r} is no scope: write REPOSITORY:ACTION,ACTION")
+    return {"repository": repository, "actions": actions.split(",")}
+
+
+@tokens.command(name="delete")
+def delete_token(owner: str, name: str, *, robot: _Robot = False, at: At = HERE) -> None:
+    """Revoke a token, or a robot, at once."""
+    with connect(at) as api:
+        done(at, api.call("DELETE", "accounts", owner, _kind(robot), name), f"revoked {name}")

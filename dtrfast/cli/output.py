@@ -1,0 +1,63 @@
+"""What commands print: a table for people, or the API's own JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from dtrfast.cli.connection import Where
+
+
+def show(where: Where, entries: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """A list: a row for each entry, a column for each name."""
+    rows = list(entries)
+    if where.json:
+        _write_json(rows)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(_text(row.get(column, "")) for column in columns))
+    Console().print(table, markup=False) if rows else say("there is none")
+
+
+def show_one(where: Where, entry: Mapping[str, Any]) -> None:
+    """A record: a line for each field that has a value."""
+    if where.json:
+        _write_json(entry)
+        return
+    for name, value in entry.items():
+        if value not in ("", [], {}, None):
+            sys.stdout.write(f"{name:<24} {_text(value)}\n")
+
+
+def done(where: Where, entry: object, text: str) -> None:
+    """What was done."""
+    if where.json:
+        _write_json(entry)
+    else:
+        say(text)
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _write_json(value: object) -> None:
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={_text(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return "; ".join(_text(item) for item in value)
+    return str(value)

@@ -1,0 +1,158 @@
+"""`dtrfast repo` and `access`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import cyclopts
+from cyclopts import Parameter
+
+from dtrfast.cli.accounts import At
+from dtrfast.cli.connection import HERE, connect
+from dtrfast.cli.output import done, show, show_one
+from dtrfast.errors import NameInvalid
+
+repositories = cyclopts.App(name="repo", help="Repositories.")
+access = cyclopts.App(name="access", help="Who may do what with repositories.")
+
+Level = Literal["read-only", "read-write", "admin"]
+_COLUMNS = ["namespace", "name", "visibility", "shortDescription", "accessLevel"]
+
+
+def _split(repository: str) -> tuple[str, str, str]:
+    """The pieces of a repository's path in the API."""
+    namespace, slash, name = repository.partition("/")
+    return ("repositories", namespace, name) if slash else ("repositories", "_", namespace)
+
+
+@repositories.command(name="list")
+def list_repositories(namespace: str = "", *, at: At = HERE) -> None:
+    """List repositories, of one namespace or all."""
+    pieces = ("repositories", namespace) if namespace else ("repositories",)
+    with connect(at) as api:
+        show(at, api.pages("repositories", *pieces), _COLUMNS)
+
+
+@repositories.command(name="create")
+def create_repository(
+    repository: str,
+    *,
+    public: Annotated[bool, Parameter(help="Everybody may pull.", negative="")] = False,
+    description: str = "",
+    at: At = HERE,
+) -> None:
+    """Make a repository: NAMESPACE/NAME."""
+    _, namespace, name = _split(repository)
+    body = {
+        "name": name,
+        "shortDescription": description,
+        "visibility": "public" if public else "private",
+    }
+    with connect(at) as api:
+        made = api.call("POST", "repositories", namespace, body=body)
+    done(at, made, f"made the repository {repository}")
+
+
+@repositories.command(name="show")
+def show_repository(repository: str, *, at: At = HERE) -> None:
+    """Show a repository."""
+    with connect(at) as api:
+        show_one(at, api.call("GET", *_split(repository)))
+
+
+@repositories.command(name="update")
+def update_repository(
+    repository: str,
+    *,
+    public: Annotated[
+        bool | None, Parameter(help="Whether everybody may pull.", negative="--private")
+    ] = None,
+    description: str | None = None,
+    at: At = HERE,
+) -> None:
+    """Change a repository's visibility or description."""
+    body: dict[str, str] = {}
+    if public is not None:
+        body["visibility"] = "public" if public else "private"
+    if description is not None:
+        body["shortDescription"] = description
+    with connect(at) as api:
+        answer = api.call("PATCH", *_split(repository), body=body)
+    done(at, answer, f"changed the repository {repository}")
+
+
+@repositories.command(name="tags")
+def list_tags(repository: str, *, at: At = HERE) -> None:
+    """List the tags of a repository."""
+    with connect(at) as api:
+        show(at, api.pages("tags", *_split(repository), "tags"), ["name", "digest", "setAt"])
+
+
+@repositories.command(name="delete")
+def delete_repository(repository: str, *, at: At = HERE) -> None:
+    """Delete a repository with all that is in it."""
+    with connect(at) as api:
+        done(at, api.call("DELETE", *_split(repository)), f"deleted the repository {repository}")
+
+
+# ---- access ----------------------------------------------------------------------------------
+@access.command(name="list")
+def list_access(repository: str, *, at: At = HERE) -> None:
+    """List what was granted on a repository."""
+    with connect(at) as api:
+        users = api.call("GET", *_split(repository), "userAccess")["userAccessList"]
+        teams = api.call("GET", *_split(repository), "teamAccess")["teamAccessList"]
+    rows = [{"kind": "user", "name": a["user"]["name"], "level": a["accessLevel"]} for a in users]
+    rows += [{"kind": "team", "name": a["team"]["name"], "level": a["accessLevel"]} for a in teams]
+    show(at, rows, ["kind", "name", "level"])
+
+
+def _grantee(user: str, team: str) -> tuple[str, str]:
+    if bool(user) == bool(team):
+        raise NameInvalid("say to whom: either --user NAME or --team NAME")
+    return ("userAccess", user) if user else ("teamAccess", team)
+
+
+@access.command(name="grant")
+def grant(repository: str, level: Level, *, user: str = "", team: str = "", at: At = HERE) -> None:
+    """Grant a user, or a team of the repository's organization, something on a repository."""
+    grantee = _grantee(user, team)
+    with connect(at) as api:
+        body = {"accessLevel": level}
+        answer = api.call("PUT", *_split(repository), *grantee, body=body)
+    done(at, answer, f"{grantee[1]} has {level} on {repository}")
+
+
+@access.command(name="revoke")
+def revoke(repository: str, *, user: str = "", team: str = "", at: At = HERE) -> None:
+    """Take back what a user or a team was granted on a repository."""
+    grantee = _grantee(user, team)
+    with connect(at) as api:
+        answer = api.call("DELETE", *_split(repository), *grantee)
+    done(at, answer, f"{grantee[1]} has no grant on {repository} any more")
+
+
+@access.command(name="grant-namespace")
+def grant_namespace(organization: str, team: str, level: Level, *, at: At = HERE) -> None:
+    """Grant a team something on all repositories of its organization."""
+    pieces = ("repositoryNamespaces", organization, "teamAccess", team)
+    with connect(at) as api:
+        answer = api.call("PUT", *pieces, body={"accessLevel": level})
+    done(at, answer, f"the team {team} has {level} on all of {organization}")
+
+
+@access.command(name="revoke-namespace")
+def revoke_namespace(organization: str, team: str, *, at: At = HERE) -> None:
+    """Take back what a team was granted on all of its organization."""
+    with connect(at) as api:
+        answer = api.call("DELETE", "repositoryNamespaces", organization, "teamAccess", team)
+    done(at, answer, f"the team {team} has no grant on all of {organization} any more")
+
+
+@access.command(name="check")
+def check(user: str, repository: str, *, at: At = HERE) -> None:
+    """Show what a user may do with a repository, by all that was granted."""
+    _, namespace, name = _split(repository)
+    with connect(at) as api:
+        answer = api.call("GET", "accounts", user, "repositoryAccess", namespace, name)
+    done(at, answer, f"{user} has {answer['accessLevel']} on {repository}")
