@@ -1,0 +1,179 @@
+"""A registry with accounts and some people in it, in one process.
+
+admin   system administrator
+owen    owner of the organization acme
+rita    in acme's team readers: read-only on acme/app
+will    in acme's team writers: read-write on acme/app
+ada     in acme's team admins: admin on acme/app
+nora    in no organization
+acme    repositories acme/app and acme/secret (private), acme/open (public)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from dtrfast.api.app import create_app
+from dtrfast.api.types import Context
+from dtrfast.config import Config
+from dtrfast.identity import accounts
+from dtrfast.identity.accounts import NewAccount
+from dtrfast.identity.events import Event
+from dtrfast.identity.identity import Identity
+from dtrfast.identity.names import AccountName
+from dtrfast.identity.passwords import hash_password
+from dtrfast.identity.tries import SIZE, Tries
+from dtrfast.index.engine import Engine, WriteTransaction
+from dtrfast.registry.registry import Registry
+from dtrfast.registry.writing import Author
+from dtrfast.store.blobs import BlobStore
+from tests.fakes.client import Client, image_manifest
+from tests.fakes.clock import Clock
+from tests.fakes.hop import ThreadHop
+
+PASSWORD = "correct horse battery"
+PEOPLE = ("owen", "rita", "will", "ada", "nora")
+TEAMS = {
+    "readers": ("rita", "read-only"),
+    "writers": ("will", "read-write"),
+    "admins": ("ada", "admin"),
+}
+_HASH = hash_password(PASSWORD)
+
+
+@dataclass
+class KeptEvents:
+    """Events in a list."""
+
+    all: list[Event] = field(default_factory=list)
+
+    def add(self, event: Event) -> None:
+        self.all.append(event)
+
+    def of(self, kind: str) -> list[Event]:
+        return [event for event in self.all if event.kind == kind]
+
+
+class Town:
+    """The registry, and everybody who uses it."""
+
+    def __init__(
+        self, engine: Engine, blobs: BlobStore, clock: Clock, hop: ThreadHop, runner: asyncio.Runner
+    ) -> None:
+        config = Config()
+        self.engine = engine
+        self.clock = clock
+        self.events = KeptEvents()
+        self.registry = Registry(engine, blobs, config, clock=clock, fullness=lambda: 0.5)
+        self.identity = Identity.open(
+            engine, self.registry, config, clock, Tries(bytearray(SIZE), clock), self.events
+        )
+        context = Context(self.registry, hop, config, self.identity.guard, self.identity)
+        self.client = Client(create_app(context), runner)
+        engine.write(self._people)
+        self._organization()
+
+    def _people(self, transaction: WriteTransaction) -> None:
+        author = Author("system", self.clock())
+        for name in ("admin", *PEOPLE):
+            new = NewAccount(AccountName(name), is_admin=name == "admin")
+            account = accounts.create(transaction, author, new)
+            accounts.remember_password(transaction, account, _HASH, self.clock())
+
+    def _organization(self) -> None:
+        self.api("admin", "POST", "accounts", {"name": "acme", "type": "organization"}, 201)
+        self.api("admin", "PUT", "accounts/acme/teams/owners/members/owen")
+        self.api("admin", "DELETE", "accounts/acme/teams/owners/members/admin", status=204)
+        for name, visibility in (("app", "private"), ("secret", "private"), ("open", "public")):
+            body = {"name": name, "visibility": visibility}
+            self.api("owen", "POST", "repositories/acme", body, 201)
+            self.push(f"acme/{name}", name.encode())
+        for team, (member, level) in TEAMS.items():
+            self.api("owen", "POST", "accounts/acme/teams", {"name": team}, 201)
+            self.api("owen", "PUT", f"accounts/acme/teams/{team}/members/{member}")
+            body = {"accessLevel": level}
+            self.api("owen", "PUT", f"repositories/acme/app/teamAccess/{team}", body)
+
+    def push(self, repository: str, layer: bytes, who: str = "owen") -> str:
+        """Push an image of one layer, tagged `v1`; returns the layer's digest."""
+        headers = basic(who)
+        post = self.client.post(f"/v2/{repository}/blobs/uploads/", headers=headers)
+        assert post.status_code == 202, post.text
+        manifest = image_manifest(layer)
+        digests = [entry["digest"] for entry in _blobs_of(manifest)]
+        for digest, content in zip(digests, (b"{}", layer), strict=True):
+            url = f"/v2/{repository}/blobs/uploads/?digest={digest}"
+            assert self.client.post(url, headers=headers, content=content).status_code == 201
+        put = self.client.put(
+            f"/v2/{repository}/manifests/v1",
+            headers={**headers, "content-type": "application/vnd.oci.image.manifest.v1+json"},
+            content=manifest,
+        )
+        assert put.status_code == 201, put.text
+        return str(digests[1])
+
+    def api(
+        self,
+        who: str,
+        method: str,
+        path: str,
+        body: object = None,
+        status: int | None = 200,
+        **options: Any,
+    ) -> Any:
+        """Ask the management API as somebody; the answer has to have this status."""
+        response = self.ask(who, method, path, body, **options)
+        assert status in (None, response.status_code), response.text
+        return response.json() if response.content else None
+
+    def ask(
+        self, who: str, method: str, path: str, body: object = None, **options: Any
+    ) -> httpx.Response:
+        headers = {**basic(who), **options.pop("headers", {})}
+        if body is not None:
+            options["json"] = body
+        return self.client.request(method, f"/api/v0/{path}", headers=headers, **options)
+
+    def token(self, who: str, *scopes: str, password: str = PASSWORD) -> str:
+        """A token of the token service for some scopes."""
+        response = self.ask_token(who, *scopes, password=password)
+        assert response.status_code == 200, response.text
+        return str(response.json()["token"])
+
+    def ask_token(self, who: str, *scopes: str, password: str = PASSWORD) -> httpx.Response:
+        return self.client.get(
+            "/auth/token",
+            params={"service": "dtrfast", "scope": list(scopes)},
+            headers=basic(who, password),
+        )
+
+    def get(self, path: str, token: str | None = None, **headers: str) -> httpx.Response:
+        if token is not None:
+            headers["authorization"] = f"Bearer {token}"
+        return self.client.get(path, headers=headers)
+
+
+def basic(who: str, password: str = PASSWORD) -> dict[str, str]:
+    """The header of somebody; nobody has none."""
+    if not who:
+        return {}
+    text = f"{who}:{password}".encode()
+    return {"authorization": "Basic " + base64.b64encode(text).decode()}
+
+
+def granted(token: str) -> dict[str, list[str]]:
+    """What a token covers, by repository."""
+    payload = token.split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return {entry["name"]: entry["actions"] for entry in claims["access"]}
+
+
+def _blobs_of(manifest: bytes) -> list[dict[str, str]]:
+    document = json.loads(manifest)
+    return [document["config"], *document["layers"]]
