@@ -104,23 +104,25 @@ def _prove_header(request: Request, identity: Identity, wish: _Wish) -> Caller:
 
 
 def _prove(request: Request, identity: Identity, wish: _Wish, user: str, secret: str) -> Caller:
+    remote = visits.remote_of(request.scope)
     if user == JOB_NAME:
-        return identity.sign_in.job(secret, scopes.repositories(wish.access))
-    return identity.sign_in.basic(user, secret, visits.remote_of(request.scope))
+        return identity.sign_in.job(secret, scopes.repositories(wish.access), remote)
+    return identity.sign_in.basic(user, secret, remote)
 
 
 def _read_form(request: Request, identity: Identity, form: dict[str, str]) -> tuple[_Wish, Prove]:
     access = scopes.parse([form.get("scope", "")])
     wish = _Wish(access, form.get("access_type") == "offline")
     grant_type = form.get("grant_type", "")
+    remote = visits.remote_of(request.scope)
     if grant_type == "password":
         name, secret = form.get("username", ""), form.get("password", "")
         return wish, partial(_prove, request, identity, wish, name, secret)
     if grant_type == "refresh_token":
-        return wish, partial(identity.sign_in.refresh, form.get("refresh_token", ""))
+        return wish, partial(identity.sign_in.refresh, form.get("refresh_token", ""), remote)
     if grant_type == EXCHANGE:
         names = scopes.repositories(access)
-        return wish, partial(identity.sign_in.job, form.get("subject_token", ""), names)
+        return wish, partial(identity.sign_in.job, form.get("subject_token", ""), names, remote)
     raise Invalid("grant_type is password, refresh_token or " + EXCHANGE)
 
 
@@ -149,6 +151,6 @@ def _answer(identity: Identity, wish: _Wish, prove: Prove) -> bytes:
         "issued_at": rfc3339(issued.issued_at),
         "scope": scopes.text_of(granted),
     }
-    if wish.offline and caller.kind == "user" and caller.method in ("password", "bearer"):
+    if wish.offline and caller.kind == "user" and caller.method in ("password", "refresh"):
         answer["refresh_token"] = identity.bearers.issue_refresh(caller)
     return _encoder.encode(answer)

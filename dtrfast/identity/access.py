@@ -205,6 +205,10 @@ class CallerPermits:
             found = kept[1][name.text] = decide(transaction, self.caller, name)
         return found
 
+    def confirm(self, transaction: ReadTransaction) -> None:
+        """See `Permits.confirm`."""
+        hold(transaction, self.caller)
+
     def check(self, transaction: ReadTransaction, action: Action, name: RepositoryName) -> None:
         """See `Permits.check`."""
         verdict = self.verdict(transaction, name)

@@ -151,7 +151,7 @@ class Bearers:
             raise TokenInvalid("the refresh token is for another service: sign in again")
         if claims.exp < self._clock():
             raise TokenInvalid("the sign-in has expired: sign in again")
-        return _caller(claims, is_expired=False)
+        return Caller("user", claims.sub, "refresh", claims.uid, claims.gen)
 
     def _claims(self, text: str, audience: str) -> _Claims:
         _refuse_size(text)

@@ -9,7 +9,7 @@ from dtrfast.identity.records import Bound
 
 CallerKind = Literal["anonymous", "user", "robot", "job", "system"]
 # How the caller was recognised.
-Method = Literal["none", "password", "token", "bearer", "session", "local"]
+Method = Literal["none", "password", "token", "bearer", "refresh", "session", "local"]
 
 
 @dataclass(frozen=True, slots=True)

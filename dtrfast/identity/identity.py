@@ -13,7 +13,7 @@ from dtrfast.identity.guard import AccountsGuard
 from dtrfast.identity.keys import Keys
 from dtrfast.identity.ldap.client import Directory
 from dtrfast.identity.oidc import Verifier
-from dtrfast.identity.sign_in import SignIn
+from dtrfast.identity.sign_in import Elsewhere, SignIn
 from dtrfast.identity.tries import Tries
 from dtrfast.index.engine import Engine
 from dtrfast.registry.registry import Registry
@@ -45,7 +45,9 @@ class Identity:
         """`registry` is the one that serves everybody."""
         keys = Keys(engine, clock)
         bearers = Bearers(keys, config.auth.service, config.auth.token_seconds, clock)
-        sign_in = SignIn(engine, bearers, tries, Directory, Verifier(clock), clock)
+        sign_in = SignIn(
+            engine, bearers, tries, Elsewhere(Directory, Verifier(clock)), events, clock
+        )
         guard = AccountsGuard(registry, sign_in, bearers, clock)
         reader = EventReader(audit_path(config.store.data))
         return cls(engine, guard, sign_in, bearers, keys, events, reader, clock)

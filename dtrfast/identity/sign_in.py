@@ -9,13 +9,22 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from dtrfast.errors import DirectoryUnavailable, SignInFailed, TokenInvalid, TooManyTries
+from dtrfast.errors import (
+    DirectoryUnavailable,
+    DtrfastError,
+    SignInFailed,
+    TokenInvalid,
+    TooManyTries,
+    Unavailable,
+)
 from dtrfast.identity import accounts, passwords, settings, tokens, trusts
 from dtrfast.identity.bearer import Bearers
 from dtrfast.identity.callers import Caller
+from dtrfast.identity.events import Detail, Event, Events, Outcome
 from dtrfast.identity.ldap.settings import LdapSettings
 from dtrfast.identity.names import fold
 from dtrfast.identity.oidc import Issuer, Verified, matches
@@ -50,6 +59,14 @@ class JobVerifier(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Whom signing in may have to ask."""
+
+    directory: Callable[[LdapSettings], Directory]
+    verifier: JobVerifier
+
+
 class SignIn:
     """Proves who calls. Every method may block; safe from many threads."""
 
@@ -58,15 +75,15 @@ class SignIn:
         engine: Engine,
         bearers: Bearers,
         tries: Tries,
-        directory: Callable[[LdapSettings], Directory],
-        verifier: JobVerifier,
+        elsewhere: Elsewhere,
+        events: Events,
         clock: Callable[[], int],
     ) -> None:
         self._engine = engine
         self._bearers = bearers
         self._tries = tries
-        self._directory = directory
-        self._verifier = verifier
+        self._elsewhere = elsewhere
+        self._events = events
         self._clock = clock
         self._secret = secrets.token_bytes(32)
         self._verified: dict[bytes, tuple[Caller, int]] = {}
@@ -82,6 +99,46 @@ class SignIn:
 
     def token(self, text: str, remote: str, user: str | None = None) -> Caller:
         """Whose token it is. With `user`, it has to be that one's. Raises `SignInFailed`."""
+        prove = partial(self._token, text, remote, user)
+        return self._noted("token", user or "", remote, prove)
+
+    def password(self, user: str, password: str, remote: str) -> Caller:
+        """The user with this name and password, from memory or verified now."""
+        prove = partial(self._password, user, password, remote)
+        return self._noted("password", user, remote, prove)
+
+    def refresh(self, text: str, remote: str) -> Caller:
+        """Who got this refresh token. Raises `TokenInvalid`."""
+        return self._noted("refresh", "", remote, partial(self._refresh, text))
+
+    def job(self, text: str, wanted: Sequence[RepositoryName], remote: str) -> Caller:
+        """A job, let in by the trusts of the repositories that it wants to use.
+
+        Raises `TokenInvalid` when no issuer that is known signed its token, `IssuerUnavailable`.
+        """
+        return self._noted("job", JOB_NAME, remote, partial(self._job, text, wanted))
+
+    def address_wait_seconds(self, remote: str) -> int:
+        """How long an address that failed too often has to wait; 0: it need not."""
+        return self._tries.address_wait_seconds(remote)
+
+    def _noted(self, method: str, user: str, remote: str, prove: Callable[[], Caller]) -> Caller:
+        """Every sign-in is an event, and every one that fails."""
+        try:
+            caller = prove()
+        except DtrfastError as error:
+            outcome: Outcome = "failed" if isinstance(error, Unavailable) else "refused"
+            self._note(fold(user), remote, outcome, {"method": method, "reason": error.message})
+            raise
+        self._note(caller.actor, remote, "ok", {"method": method})
+        return caller
+
+    def _note(self, actor: str, remote: str, outcome: Outcome, detail: Detail) -> None:
+        event = Event(self._clock(), "sign-in", actor, remote, outcome, "", detail)
+        self._events.add(event)
+
+    # ---- tokens -------------------------------------------------------------------------------
+    def _token(self, text: str, remote: str, user: str | None) -> Caller:
         now = self._clock()
         with self._engine.read() as transaction:
             token = tokens.find(transaction, text)
@@ -98,8 +155,7 @@ class SignIn:
             self._engine.write(partial(tokens.note_use, token=token, now=now, remote=remote))
         return caller
 
-    def password(self, user: str, password: str, remote: str) -> Caller:
-        """The user with this name and password, from memory or verified now."""
+    def _password(self, user: str, password: str, remote: str) -> Caller:
         name = fold(user)
         key = self._key(name, password)
         now = self._clock()
@@ -120,25 +176,16 @@ class SignIn:
         self._verified[key] = (caller, now)
         return caller
 
-    def address_wait_seconds(self, remote: str) -> int:
-        """How long an address that failed too often has to wait; 0: it need not."""
-        return self._tries.address_wait_seconds(remote)
-
-    def refresh(self, text: str) -> Caller:
-        """Who got this refresh token. Raises `TokenInvalid`."""
+    def _refresh(self, text: str) -> Caller:
         caller = self._bearers.read_refresh(text)
         if not self._is_current(caller):
             raise TokenInvalid("the sign-in has ended: sign in again")
         return caller
 
-    def job(self, text: str, wanted: Sequence[RepositoryName]) -> Caller:
-        """A job, let in by the trusts of the repositories that it wants to use.
-
-        Raises `TokenInvalid` when no issuer that is known signed its token, `IssuerUnavailable`.
-        """
+    def _job(self, text: str, wanted: Sequence[RepositoryName]) -> Caller:
         with self._engine.read() as transaction:
             issuers = (settings.get(transaction, OidcSettings) or OidcSettings()).issuers
-        verified = self._verifier.verify(text, issuers)
+        verified = self._elsewhere.verifier.verify(text, issuers)
         with self._engine.read() as transaction:
             found = [t for name in wanted for t in _trusts_for(transaction, name, verified)]
         subject = str(verified.claims.get("sub", ""))
@@ -182,7 +229,7 @@ class SignIn:
             return False  # LDAP takes an empty password for nobody's sign-in, and accepts it
         now = self._clock()
         try:
-            right = self._directory(ldap).verify(account.name, password)
+            right = self._elsewhere.directory(ldap).verify(account.name, password)
         except DirectoryUnavailable:
             if kept is None or now - kept.at > ldap.outage_seconds:
                 raise

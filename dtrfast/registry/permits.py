@@ -53,6 +53,10 @@ class Permits(Protocol):
         """Whether `check` would return."""
         ...
 
+    def confirm(self, transaction: ReadTransaction) -> None:
+        """Return if the caller still is who it was. Raises `TokenInvalid`."""
+        ...
+
     def visible(self, transaction: ReadTransaction, after: bytes) -> Iterator[bytes]:
         """Names of the repositories that hold something and that the caller may pull from, in
         order, greater than `after`.
@@ -71,6 +75,9 @@ class Everybody:
 
     def may(self, transaction: ReadTransaction, action: Action, name: RepositoryName) -> bool:
         return True
+
+    def confirm(self, transaction: ReadTransaction) -> None:
+        return None
 
     def visible(self, transaction: ReadTransaction, after: bytes) -> Iterator[bytes]:
         return (name for name, _ in transaction.scan(CATALOG, after=after))

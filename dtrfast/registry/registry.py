@@ -81,6 +81,11 @@ class Registry:
         """Who changes something now: the caller, if nobody else is named."""
         return Author(self.permits.actor if actor is None else actor, self._clock())
 
+    def confirm(self) -> None:
+        """Return if the caller still is who it was. Raises `TokenInvalid`."""
+        with self._engine.read() as transaction:
+            self.permits.confirm(transaction)
+
     def statistics(self) -> RegistryStatistics:
         """What the registry holds. Also the cheapest proof that the index answers."""
         with self._engine.read() as transaction:

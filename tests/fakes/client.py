@@ -60,6 +60,10 @@ class Client:
     def delete(self, url: str, **kwargs: Any) -> httpx.Response:
         return self.request("DELETE", url, **kwargs)
 
+    def forget_cookies(self) -> None:
+        """What answers set is sent again only if a test does."""
+        self._http.cookies.clear()
+
     def close(self) -> None:
         self.run(self._http.aclose())
 

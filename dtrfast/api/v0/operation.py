@@ -84,9 +84,10 @@ class ApiCall:
         """Raises `SignInRequired` for nobody, `TokenInvalid`, `Denied` for a bounded token."""
         if self.caller.kind == "anonymous":
             raise SignInRequired("sign in to do this")
+        standing = access.standing(transaction, self.caller)
         if self.caller.bounds is not None or self.caller.kind not in ("user", "system"):
             raise Denied("this token is for repositories: use one without bounds, or a password")
-        return access.standing(transaction, self.caller)
+        return standing
 
     def require_admin(self, transaction: ReadTransaction) -> Standing:
         """Raises `Denied` for everybody but system administrators."""

@@ -6,9 +6,8 @@ from functools import partial
 
 from dtrfast.api.v0 import objects, views
 from dtrfast.api.v0.operation import ApiCall, Operations
-from dtrfast.errors import SignInFailed, SignInRequired, TooManyTries
+from dtrfast.errors import SignInRequired
 from dtrfast.identity import accounts, sessions
-from dtrfast.identity.events import Event
 from dtrfast.identity.sessions import NewSession
 from dtrfast.times import rfc3339
 
@@ -30,16 +29,11 @@ def sign_in(call: ApiCall) -> objects.Session:
     body: objects.SignInForm = call.body
     identity = call.identity
     now = identity.clock()
-    try:
-        caller = identity.sign_in.password(body.username, body.password, call.remote)
-    except (SignInFailed, TooManyTries):
-        identity.events.add(Event(now, "sign-in", body.username, call.remote, "refused", "session"))
-        raise
+    caller = identity.sign_in.password(body.username, body.password, call.remote)
     new = NewSession.make(caller, now, call.remote)
     if call.session_id:
         identity.engine.write(partial(sessions.close_session, session_id=call.session_id))
     identity.engine.write(partial(sessions.open_session, new=new, now=now))
-    identity.events.add(Event(now, "sign-in", caller.actor, call.remote, "ok", "session"))
     call.cookies.append(cookie(new.id, call.is_secure, sessions.LIFE_SECONDS))
     with identity.engine.read() as transaction:
         account = accounts.get(transaction, caller.actor)

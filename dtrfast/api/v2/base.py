@@ -15,4 +15,5 @@ async def get(call: Call) -> ASGIApp:
     """Clients learn here that they need a token; an anonymous one will do."""
     if call.context.guard.challenges and call.visit.caller.method == "none":
         raise SignInRequired("authentication required")
+    await call.run(call.registry.confirm)
     return ANSWER.response()

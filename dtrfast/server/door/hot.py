@@ -86,6 +86,7 @@ class Hot:
             return manifests.answer_found(found, target.reference, _if_none_match(head))
         if isinstance(target, _Blob):
             return self._answer_blob(registry, target, head)
+        registry.confirm()
         return base.ANSWER
 
     def _answer_blob(self, registry: Registry, target: _Blob, head: _core.Head) -> Answer | None:

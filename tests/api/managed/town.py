@@ -138,7 +138,9 @@ class Town:
         headers = {**basic(who), **options.pop("headers", {})}
         if body is not None:
             options["json"] = body
-        return self.client.request(method, f"/api/v0/{path}", headers=headers, **options)
+        answer = self.client.request(method, f"/api/v0/{path}", headers=headers, **options)
+        self.client.forget_cookies()
+        return answer
 
     def token(self, who: str, *scopes: str, password: str = PASSWORD) -> str:
         """A token of the token service for some scopes."""
