@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs what the tests need beyond Python packages: container tools, a rootfs builder, an
-# aarch64 emulator with its compiler, a compiler that fuzzes, clients and headers for TLS. Needs
-# root on Debian or Ubuntu; elsewhere it says why it does nothing. Starts no service. Quick when all
-# is there.
+# aarch64 emulator with its compiler, a compiler that fuzzes, clients and headers for TLS, an LDAP
+# server. Needs root on Debian or Ubuntu; elsewhere it says why it does nothing. Starts no service.
+# Quick when all is there.
 set -eu
 
 # netavark: podman refuses to start without a network backend. runc: runs containers for docker and
@@ -10,7 +10,8 @@ set -eu
 packages="docker.io skopeo podman buildah umoci debootstrap
     netavark runc ca-certificates debian-archive-keyring
     qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
-    clang libclang-rt-dev curl openssl libssl-dev"
+    clang libclang-rt-dev curl openssl libssl-dev
+    slapd ldap-utils"
 
 skip() {
     echo "tests/install.sh: nothing installed: $1" >&2

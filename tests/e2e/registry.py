@@ -7,7 +7,7 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,17 +20,24 @@ WORKER_COUNT = 2
 READY_PATH = "/readyz"
 
 
-def command(data: Path, port: int) -> list[str]:
+def command(data: Path, port: int, auth: str = "none") -> list[str]:
     """The command line that starts the server."""
     serve = [sys.executable, "-m", "dtrfast", "serve", "--data", str(data)]
-    return [*serve, "--bind", f"127.0.0.1:{port}", "--workers", str(WORKER_COUNT), "--auth", "none"]
+    return [*serve, "--bind", f"127.0.0.1:{port}", "--workers", str(WORKER_COUNT), "--auth", auth]
 
 
 class Registry:
     """A running registry, its processes, its log and its data."""
 
-    def __init__(self, folder: Path, tls: Certificate | None = None) -> None:
-        """Start in `folder`; returns once it answers requests."""
+    def __init__(
+        self,
+        folder: Path,
+        tls: Certificate | None = None,
+        *,
+        auth: str = "none",
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start in `folder`; returns once it answers requests. `settings` are variables."""
         self.tls = tls
         self.data = folder / "data"
         self.data.mkdir()
@@ -40,9 +47,9 @@ class Registry:
         self.url = f"{'https' if tls else 'http'}://{self.host}"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*command(self.data, self.port), *_tls_options(tls)],
+                [*command(self.data, self.port, auth), *_tls_options(tls)],
                 cwd=PROJECT,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                env=os.environ | {"PYTHONUNBUFFERED": "1", **(settings or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,0 +1,190 @@
+"""Who may do what, with the programs that people use: sign in, push, pull, search, sign out."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import managed as registries
+from tests.e2e.managed import ROBOT, Managed
+from tests.e2e.programs import Program, ProgramFailed
+from tests.e2e.stores import Store
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What somebody may do: push to acme/app, pull from each of acme's repositories."""
+
+    push: bool
+    app: bool
+    secret: bool
+
+
+PEOPLE = {
+    "admin": Rights(push=True, app=True, secret=True),
+    "owen": Rights(push=True, app=True, secret=True),
+    "ada": Rights(push=True, app=True, secret=False),
+    "will": Rights(push=True, app=True, secret=False),
+    "rita": Rights(push=False, app=True, secret=False),
+    "nora": Rights(push=False, app=False, secret=False),
+    ROBOT: Rights(push=True, app=True, secret=True),
+    "": Rights(push=False, app=False, secret=False),
+}
+everybody = pytest.mark.parametrize("who", PEOPLE, ids=lambda who: who or "anonymous")
+
+
+@pytest.fixture(scope="module")
+def managed(new_folder: Callable[[str], Path]) -> Iterator[Managed]:
+    with registries.running(new_folder("managed")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def rootfs(new_folder: Callable[[str], Path]) -> Path:
+    """A layer of one small file."""
+    path = new_folder("rootfs") / "rootfs.tar"
+    with tarfile.open(path, "w") as tar:
+        info = tarfile.TarInfo("hello")
+        info.size = 5
+        tar.addfile(info, io.BytesIO(b"hello"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def pushed(managed: Managed, docker_daemons: tuple[Program, Program], rootfs: Path) -> Managed:
+    """The registry, with an image in each of acme's repositories, pushed by docker."""
+    docker = _signed_in(docker_daemons[0], managed, "owen")
+    for name in ("app", "secret", "open"):
+        image = f"{managed.host}/acme/{name}:v1"
+        docker.run("import", rootfs, image)
+        docker.run("push", image)
+    return managed
+
+
+def _signed_in(docker: Program, managed: Managed, who: str) -> Program:
+    """Docker with a configuration of its own, in which somebody is signed in."""
+    mine = docker.called_with("--config", tempfile.mkdtemp(prefix="dtrfast-docker-"))
+    if who:
+        secret = managed.secrets[who]
+        mine.run("login", "-u", who, "--password-stdin", managed.host, text=secret)
+    return mine
+
+
+_REFUSALS = ("denied", "unauthorized", "name unknown", "authentication required")
+
+
+def _works(program: Program, *arguments: str) -> bool:
+    try:
+        program.run(*arguments)
+    except ProgramFailed as failure:
+        if not any(word in str(failure).lower() for word in _REFUSALS):
+            raise
+        return False
+    return True
+
+
+@everybody
+def test_docker(
+    pushed: Managed, docker_daemons: tuple[Program, Program], rootfs: Path, who: str
+) -> None:
+    rights = PEOPLE[who]
+    docker = _signed_in(docker_daemons[1], pushed, who)
+    images = {name: f"{pushed.host}/acme/{name}:v1" for name in ("app", "secret", "open")}
+    for name, allowed in (("app", rights.app), ("secret", rights.secret), ("open", True)):
+        assert _works(docker, "pull", images[name]) == allowed
+    mine = f"{pushed.host}/acme/app:{who.replace('+', '-') or 'nobody'}"
+    docker.run("import", rootfs, mine)
+    assert _works(docker, "push", mine) == rights.push
+    if who:
+        docker.run("logout", pushed.host)
+        assert not _works(docker, "pull", images["secret"])
+    docker.run("rmi", "--force", mine, *images.values())
+
+
+@everybody
+def test_docker_search(pushed: Managed, docker_daemons: tuple[Program, Program], who: str) -> None:
+    docker = _signed_in(docker_daemons[1], pushed, who)
+    found = docker.run("search", "--format={{.Name}}", f"{pushed.host}/acme").split()
+    rights = PEOPLE[who]
+    expected = [("acme/app", rights.app), ("acme/open", True), ("acme/secret", rights.secret)]
+    assert found == [name for name, seen in expected if seen]
+
+
+@everybody
+def test_podman(pushed: Managed, stores: tuple[Store, Store], tmp_path: Path, who: str) -> None:
+    rights = PEOPLE[who]
+    podman, insecure = stores[0].podman, "--tls-verify=false"
+    auth = f"--authfile={tmp_path / 'auth.json'}"
+    (tmp_path / "auth.json").write_text("{}")
+    if who:
+        secret = pushed.secrets[who]
+        login = ("login", insecure, auth, "-u", who, "--password-stdin", pushed.host)
+        podman.run(*login, text=secret)
+    for name, allowed in (("app", rights.app), ("secret", rights.secret), ("open", True)):
+        image = f"{pushed.host}/acme/{name}:v1"
+        assert _works(podman, "pull", insecure, auth, image) == allowed
+    target = f"{pushed.host}/acme/app:podman-{who.replace('+', '-') or 'nobody'}"
+    podman.run("tag", f"{pushed.host}/acme/open:v1", target)
+    assert _works(podman, "push", insecure, auth, target) == rights.push
+    if who:
+        podman.run("logout", auth, pushed.host)
+        podman.run("rmi", "--all", "--force")
+        assert not _works(podman, "pull", insecure, auth, f"{pushed.host}/acme/secret:v1")
+
+
+@everybody
+def test_skopeo(pushed: Managed, skopeo: Program, tmp_path: Path, who: str) -> None:
+    rights = PEOPLE[who]
+    creds = f"{who}:{pushed.secrets[who]}" if who else ""
+    source = [f"--src-creds={creds}"] if creds else ["--src-no-creds"]
+    target = [f"--dest-creds={creds}"] if creds else ["--dest-no-creds"]
+    for name, allowed in (("app", rights.app), ("secret", rights.secret), ("open", True)):
+        image = f"docker://{pushed.host}/acme/{name}:v1"
+        folder = f"dir:{tmp_path / name}"
+        copy = ("copy", "--src-tls-verify=false", *source, image, folder)
+        assert _works(skopeo, *copy) == allowed
+    image = f"docker://{pushed.host}/acme/app:skopeo-{who.replace('+', '-') or 'nobody'}"
+    push = ("copy", "--dest-tls-verify=false", *target, f"dir:{tmp_path / 'open'}", image)
+    assert _works(skopeo, *push) == rights.push
+    # Who may push may delete; the robot's scopes leave that out.
+    if rights.push:
+        own = [f"--creds={creds}"]
+        delete = ("delete", "--tls-verify=false", *own, image)
+        assert _works(skopeo, *delete) == (who != ROBOT)
+
+
+def test_a_wrong_password_is_told(pushed: Managed, docker_daemons: tuple[Program, Program]) -> None:
+    docker = _signed_in(docker_daemons[0], pushed, "")
+    login = ("login", "-u", "rita", "--password-stdin", pushed.host)
+    with pytest.raises(ProgramFailed, match=r"unauthorized|the name or the password is wrong"):
+        docker.run(*login, text="wrong")
+
+
+def test_a_revoked_grant_ends_on_every_worker(pushed: Managed, skopeo: Program) -> None:
+    """Each request may land on another worker; none of them may remember."""
+    inspect = ("inspect", "--tls-verify=false", f"--creds=nora:{pushed.secrets['nora']}")
+    image = f"docker://{pushed.host}/acme/secret:v1"
+    path = "repositories/acme/secret/userAccess/nora"
+    for _ in range(3):
+        pushed.api("PUT", path, {"accessLevel": "read-only"})
+        assert all(_works(skopeo, *inspect, image) for _ in range(4))
+        pushed.api("DELETE", path)
+        assert not any(_works(skopeo, *inspect, image) for _ in range(4))
+
+
+def test_no_secret_is_in_any_log(pushed: Managed) -> None:
+    logged = pushed.registry.log().split("\n", 12)[-1]
+    audit = "".join(p.read_text() for p in (pushed.registry.data / "audit").iterdir())
+    for who, secret in pushed.secrets.items():
+        assert secret not in audit
+        if who != "admin":  # whose password the start shows, once
+            assert secret not in logged
+    assert "eyJ" not in logged + audit
