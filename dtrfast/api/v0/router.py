@@ -26,6 +26,7 @@ from dtrfast.api.v0 import (
     administration,
     credentials,
     grants,
+    ldap,
     repositories,
     search,
     teams,
@@ -65,6 +66,7 @@ OPERATIONS: tuple[Operation, ...] = tuple(
         credentials,
         session_operations,
         administration,
+        ldap,
     )
     for operation in part.operations.all
 )

@@ -1,0 +1,133 @@
+"""The LDAP directory: its settings, a synchronisation, and a try to sign in."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dtrfast.api.v0 import objects
+from dtrfast.api.v0.administration import read_settings, write_settings
+from dtrfast.api.v0.operation import ApiCall, Operations
+from dtrfast.errors import CredentialUnknown, DtrfastError
+from dtrfast.identity import settings, synchronise
+from dtrfast.identity.ldap.client import Directory
+from dtrfast.identity.ldap.settings import LdapSettings, check, is_encrypted
+from dtrfast.identity.settings import HIDDEN
+from dtrfast.identity.synchronise import Synchronised
+from dtrfast.index.engine import WriteTransaction
+from dtrfast.times import rfc3339
+
+operations = Operations("ldap")
+
+
+def _settings(call: ApiCall) -> LdapSettings:
+    found = read_settings(call, LdapSettings)
+    if found is None:
+        raise CredentialUnknown("no LDAP directory is set up: PUT its settings first")
+    return found
+
+
+def _shown(document: LdapSettings) -> LdapSettings:
+    """With a word where the password is, which means the old one when it comes back."""
+    password = HIDDEN if document.search_password else ""
+    return msgspec.structs.replace(document, search_password=password)
+
+
+@operations.add("GET", "/admin/settings/ldap", answer=LdapSettings, refusals=(404,))
+def get_ldap_settings(call: ApiCall) -> LdapSettings:
+    """Show the LDAP directory's settings, without the password."""
+    return _shown(_settings(call))
+
+
+@operations.add(
+    "PUT", "/admin/settings/ldap", answer=LdapSettings, body=LdapSettings, refusals=(400,)
+)
+def put_ldap_settings(call: ApiCall) -> LdapSettings:
+    """Change the LDAP directory's settings. The hidden password stays as it was."""
+    document: LdapSettings = call.body
+    if document.search_password == HIDDEN:
+        old = read_settings(call, LdapSettings)
+        kept = "" if old is None else old.search_password
+        document = msgspec.structs.replace(document, search_password=kept)
+    check(document)
+    write_settings(call, document, "ldap")
+    return _shown(document)
+
+
+@operations.add("DELETE", "/admin/settings/ldap", refusals=(404,))
+def delete_ldap_settings(call: ApiCall) -> None:
+    """Use no directory any more. Its accounts stay, and cannot sign in with a password."""
+    _settings(call)
+
+    def change(transaction: WriteTransaction) -> None:
+        call.require_admin(transaction)
+        settings.remove(transaction, call.author, LdapSettings)
+
+    call.identity.engine.write(change)
+    call.note("settings", "ldap", detail={"removed": True})
+
+
+@operations.add(
+    "POST",
+    "/admin/ldap/sync",
+    answer=objects.LdapSynced,
+    body=objects.LdapSyncWish,
+    refusals=(404, 409),
+)
+def sync_ldap(call: ApiCall) -> objects.LdapSynced:
+    """Bring accounts and teams to what the directory says; `dryRun` only says what would change."""
+    wish: objects.LdapSyncWish = call.body
+    ldap = _settings(call)
+    engine = call.identity.engine
+    done = synchronise.synchronise(
+        engine, ldap, call.author, dry_run=wish.dry_run, allow_empty=wish.allow_empty
+    )
+    if not wish.dry_run:
+        synchronise.remember(engine, done)
+        call.note("ldap.sync", "", detail={"users": done.users, "changes": len(done.changes)})
+    return _synced(done)
+
+
+@operations.add("GET", "/admin/ldap/sync", answer=objects.LdapSynced, refusals=(404,))
+def get_last_sync(call: ApiCall) -> objects.LdapSynced:
+    """Show what the last synchronisation did."""
+    _settings(call)
+    done = synchronise.last(call.identity.engine)
+    if done is None:
+        raise CredentialUnknown("there was no synchronisation yet")
+    return _synced(done)
+
+
+def _synced(done: Synchronised) -> objects.LdapSynced:
+    return objects.LdapSynced(
+        dry_run=done.dry_run,
+        started_at=rfc3339(done.started_at),
+        seconds=done.seconds,
+        users=done.users,
+        changes=done.changes,
+        error=done.error,
+    )
+
+
+@operations.add(
+    "POST",
+    "/admin/ldap/tryLogin",
+    answer=objects.LdapTried,
+    body=objects.LdapTry,
+    refusals=(404,),
+)
+def try_ldap_login(call: ApiCall) -> objects.LdapTried:
+    """Try whether somebody of the directory could sign in. Nobody is signed in by that."""
+    ldap = _settings(call)
+    directory = Directory(ldap)
+    try:
+        found = directory.find(call.body.username)
+        if found is None:
+            message = "no user set has this login"
+            return objects.LdapTried(ok=False, message=message)
+        right = directory.verify(call.body.username, call.body.password)
+    except DtrfastError as error:
+        return objects.LdapTried(ok=False, message=error.message)
+    message = "the password is right" if right else "the password is wrong"
+    if right and not is_encrypted(ldap):
+        message += ", and went over the network unencrypted: use ldaps:// or StartTLS"
+    return objects.LdapTried(ok=right, message=message, dn=found.dn, name=found.login)
