@@ -196,8 +196,7 @@ class Directory:
                 _check(connection)
             yield connection if code == _SUCCESS else None
         finally:
-            with suppress(LDAPException, OSError):  # it may be gone already
-                connection.unbind()
+            _close(connection)
 
     def _open(self, dn: str, password: str) -> Any:
         """A connection to the first server that answers, encrypted before anything is said."""
@@ -229,9 +228,13 @@ class Directory:
             raise_exceptions=False,
             read_only=True,
         )
-        connection.open()
-        if settings.start_tls and not connection.start_tls():
-            raise OSError("it refuses to encrypt the connection")
+        try:
+            connection.open()
+            if settings.start_tls and not connection.start_tls():
+                raise OSError("it refuses to encrypt the connection")
+        except BaseException:
+            _close(connection)
+            raise
         return connection
 
 
@@ -296,6 +299,16 @@ def _filter_of_login(user_set: UserSet, login: str) -> str:
 def _normal(dn: str) -> str:
     """A DN to compare: servers differ in case and in blanks behind commas."""
     return ",".join(piece.strip() for piece in dn.lower().split(","))
+
+
+def _close(connection: Any) -> None:
+    """Say good-bye where somebody listens; the library leaves a socket open that was cut."""
+    opened = connection.socket
+    with suppress(LDAPException, OSError):
+        connection.unbind()
+    if opened is not None:
+        with suppress(OSError):
+            opened.close()
 
 
 def _guarded(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -59,7 +59,7 @@ class LdapSettings(
     # Whether members of a group that is a member of a group belong to both.
     nested_groups: bool = True
     sync_interval_seconds: _Seconds = 3600.0
-    timeout_seconds: Annotated[float, Meta(gt=0, le=300)] = 5.0
+    timeout_seconds: Annotated[int, Meta(ge=1, le=300)] = 5
     # For how long a password that was right counts while no server answers.
     outage_seconds: Annotated[float, Meta(ge=0, le=86_400 * 30)] = 3600.0
     page_size: Annotated[int, Meta(ge=1, le=10_000)] = 500
