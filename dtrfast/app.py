@@ -23,6 +23,7 @@ from dtrfast.identity.identity import Identity, audit_path, tries_path
 from dtrfast.identity.tries import Tries
 from dtrfast.jobs import housekeeper, lock
 from dtrfast.jobs.log import configure
+from dtrfast.jobs.tasks import registry_tasks
 from dtrfast.registry.registry import Registry
 from dtrfast.server.access_log import AccessLog, AccessWriter
 from dtrfast.server.asgi import App, Receive, Scope, Send
@@ -56,10 +57,11 @@ def _standalone(config: Config) -> Iterator[Served]:
         stack.callback(os.close, lock.take_server(config.store.data, shared=True))
         store = Store.open(config.store.data, config.store, readers_max=readers_max(config))
         stack.callback(store.close)
+        tasks = [*store.tasks(), *registry_tasks(store, config, stack)]
         ending = threading.Event()
         keeper = threading.Thread(
             target=housekeeper.keep,
-            args=(store.tasks(), config.store.data, ending.wait),
+            args=(tasks, config.store.data, ending.wait),
             name="dtrfast-housekeeper",
             daemon=True,
         )

@@ -10,7 +10,7 @@ import cyclopts
 from rich.console import Console
 
 import dtrfast
-from dtrfast.cli import accounts, config, credentials, repositories, serve, stats
+from dtrfast.cli import accounts, config, credentials, ldap, repositories, serve, stats
 from dtrfast.errors import DtrfastError, StartRefused
 
 app = cyclopts.App(
@@ -29,6 +29,7 @@ for part in (
     repositories.repositories,
     repositories.access,
     credentials.tokens,
+    ldap.ldap,
 ):
     app.command(part)
 

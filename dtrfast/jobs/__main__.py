@@ -7,12 +7,14 @@ import os
 import select
 import signal
 import sys
+from contextlib import ExitStack
 from types import FrameType
 
 from dtrfast.config import Config
 from dtrfast.errors import DtrfastError, StartRefused
 from dtrfast.jobs import housekeeper, lifeline
 from dtrfast.jobs.log import configure
+from dtrfast.jobs.tasks import registry_tasks
 from dtrfast.store.store import Store
 
 log = logging.getLogger("dtrfast.housekeeper")
@@ -55,11 +57,11 @@ def main() -> int:
 
 
 def _keep(config: Config, ending: _Ending) -> None:
-    store = Store.open(config.store.data, config.store)
-    try:
-        housekeeper.keep(store.tasks(), config.store.data, ending.wait)
-    finally:
-        store.close()
+    with ExitStack() as stack:
+        store = Store.open(config.store.data, config.store)
+        stack.callback(store.close)
+        tasks = [*store.tasks(), *registry_tasks(store, config, stack)]
+        housekeeper.keep(tasks, config.store.data, ending.wait)
 
 
 if __name__ == "__main__":

@@ -87,12 +87,17 @@ class Slapd:
         self.process = subprocess.Popen(self.start, stdout=subprocess.DEVNULL, stderr=None)
         _wait(self.port)
 
-    def admin(self) -> ldap3.Connection:
+    @contextmanager
+    def admin(self) -> Iterator[ldap3.Connection]:
         """A connection that may change everything."""
         server = ldap3.Server(self.url, get_info=ldap3.NONE)
-        return ldap3.Connection(
+        connection = ldap3.Connection(
             server, ROOT_DN, ROOT_PASSWORD, auto_bind=True, raise_exceptions=True
         )
+        try:
+            yield connection
+        finally:
+            connection.unbind()
 
 
 @contextmanager
