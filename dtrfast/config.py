@@ -25,6 +25,7 @@ _PREFIX = "DTRFAST_"
 # Options that are not called as their fields are.
 _OPTIONS = {
     "auth.mode": "--auth",
+    "server.tls": "--tls",
     "server.tls_cert": "--tls-cert",
     "server.tls_key": "--tls-key",
 }
@@ -46,6 +47,11 @@ class ServerConfig:
     tls_cert: str = ""
     # The certificate's private key in PEM, without a passphrase.
     tls_key: str = ""
+    # "auto": an address that others reach speaks TLS, with a certificate that the first start makes
+    # if none is given. "off": plain HTTP there too, such as behind a proxy.
+    tls: Literal["auto", "off"] = "auto"
+    # Authorities in PEM. Then only clients with a certificate that one of them signed get in.
+    tls_client_ca: str = ""
     # Offer HTTP/2 as well, to TLS clients that ask for it. HTTP/1.1 moves blobs faster.
     http2: bool = False
     # Processes that answer requests; 0 means one for each core this process may use.
@@ -66,8 +72,8 @@ class ServerConfig:
     idle_body_seconds: _Seconds = 60.0
     # Whether small answers and blob bytes take the short way; the answers are the same without.
     lanes: bool = True
-    # Where clients reach the registry, such as https://registry.example, if a proxy stands before
-    # it that does not pass on the Host header. Empty: where the request says.
+    # Where clients reach the registry, such as https://registry.example: the name in its tokens and
+    # in the certificate that it makes, and where it sends clients. Empty: where a request says.
     external_url: Annotated[str, Meta(pattern=r"^(https?://[^/\s\"]+)?$")] = ""
 
 
@@ -121,8 +127,6 @@ class AuthConfig:
 
     # "managed": accounts, which the registry keeps. "none" serves everybody everything.
     mode: Literal["managed", "none"] = "managed"
-    # What tokens are for: their issuer and audience. Registries behind one balancer share it.
-    service: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,128}$")] = "dtrfast"
     # How long an access token lives. Long enough for a push of many layers: one that is on its way
     # when its token expires is finished all the same.
     token_seconds: Annotated[int, Meta(ge=60, le=86_400)] = 900
@@ -227,6 +231,11 @@ def split_address(bind: str) -> tuple[str, int]:
     if match is None or int(match[3]) > 65_535:
         raise ValueError("expected HOST:PORT or [IPv6]:PORT")
     return match[1] or match[2] or "0.0.0.0", int(match[3])
+
+
+def external_host(config: Config) -> str:
+    """Host, and port if it has one, of where clients reach the registry; empty if nobody said."""
+    return config.server.external_url.partition("://")[2]
 
 
 def _refuse_half_tls(config: Config) -> None:

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "dtrfast"
 # Each layer may import itself and those before it.
 LAYERS = (
     {"__init__", "errors", "times"},
-    {"config"},
+    {"config", "certificates"},
     {"_core"},
     {"oci"},
     {"index"},

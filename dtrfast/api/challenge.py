@@ -52,7 +52,8 @@ def scope_of(name: str, method: str, *, is_catalog: bool = False) -> str:
 def response(context: Context, scope: Scope, error: Unidentified, wanted: str = "") -> Response:
     """The answer to who has to say, or to prove, who they are."""
     realm = external_url(context, scope) + scope.get("root_path", "") + TOKEN_PATH
-    parts = [f'realm="{realm}"', f'service="{context.config.auth.service}"']
+    service = "" if context.identity is None else context.identity.bearers.audience
+    parts = [f'realm="{realm}"', f'service="{service}"']
     if wanted:
         parts.append(f'scope="{wanted}"')
     if isinstance(error, ScopeTooSmall):

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from dtrfast import certificates
 from dtrfast.cli.options import ConfigFile, Data
 from dtrfast.config import Config, load
 from dtrfast.identity.sign_in import first_admin
@@ -29,6 +30,9 @@ log = logging.getLogger("dtrfast")
 class TlsFiles:
     """Options that belong together."""
 
+    tls: Annotated[
+        str | None, Parameter(help="auto, or off: plain HTTP on every address (behind a proxy).")
+    ] = None
     tls_cert: Annotated[
         str | None, Parameter(help="A certificate chain in PEM; with --tls-key it serves https.")
     ] = None
@@ -58,6 +62,7 @@ def serve(
     options = {
         "store.data": data,
         "server.bind": bind,
+        "server.tls": files.tls,
         "server.tls_cert": files.tls_cert,
         "server.tls_key": files.tls_key,
         "server.workers": workers,
@@ -65,14 +70,18 @@ def serve(
     }
     settings = load(config, os.environ, options)
     configure(settings.log, "server")
-    expires = tls.check(settings.server)
+    tls.check(settings.server)
     lock, listening = open_listening(settings)
     password = _check_store(settings)
-    _announce(settings, listening)
-    if password is not None:
-        _show_password(password)
+    settings = tls.resolve(settings, is_public=not listener.is_loopback(listening))
+    expires = tls.check(settings.server)
     if expires is not None:
         log.info("the certificate in %s expires on %s", settings.server.tls_cert, expires)
+    if settings.server.tls_cert == str(certificates.pair_path(settings.store.data).absolute()):
+        _tell_of_certificate(settings, listening)
+    if password is not None:
+        _show_password(password)
+    _announce(settings, listening)
     return Supervisor(settings, listening, lock).run()
 
 
@@ -98,6 +107,17 @@ def _show_password(password: str) -> None:
         f"  Lost it? `dtrfast user reset-password admin` makes another one.\n\n"
     )
     sys.stderr.flush()
+
+
+def _tell_of_certificate(config: Config, listening: Sequence[socket.socket]) -> None:
+    """What clients have to be told before they trust a certificate that nobody vouches for."""
+    data = config.store.data.absolute()
+    log.info("its SHA-256 is %s", certificates.describe(certificates.pair_path(data)).sha256)
+    log.info(
+        "docker trusts it where %s is /etc/docker/certs.d/HOST:%d/ca.crt",
+        certificates.certificate_path(data),
+        listening[0].getsockname()[1],
+    )
 
 
 def _announce(config: Config, listening: Sequence[socket.socket]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dtrfast.config import Config
+from dtrfast.config import Config, external_host
 from dtrfast.identity.bearer import Bearers
 from dtrfast.identity.events import EventReader, Events
 from dtrfast.identity.guard import AccountsGuard
@@ -44,7 +44,9 @@ class Identity:
     ) -> Identity:
         """`registry` is the one that serves everybody."""
         keys = Keys(engine, clock)
-        bearers = Bearers(keys, config.auth.service, config.auth.token_seconds, clock)
+        bearers = Bearers(
+            keys, external_host(config) or "dtrfast", config.auth.token_seconds, clock
+        )
         sign_in = SignIn(
             engine, bearers, tries, Elsewhere(Directory, Verifier(clock)), events, clock
         )

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import ssl
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
-from dtrfast.config import ServerConfig
+from dtrfast import certificates
+from dtrfast.config import Config, ServerConfig, external_host, split_address
 from dtrfast.errors import ConfigInvalid
+
+log = logging.getLogger("dtrfast.tls")
+
+_LOOK_SECONDS = 2.0
 
 # From TCP's accept to the end of the handshake; a client on a poor line needs two or three.
 HANDSHAKE_TIMEOUT_SECONDS = 10.0
@@ -21,7 +31,7 @@ def alpn_protocols(config: ServerConfig) -> list[str]:
     return ["h2", "http/1.1"] if config.http2 else ["http/1.1"]
 
 
-def make_context(config: ServerConfig) -> ssl.SSLContext | None:
+def make_context(config: ServerConfig, *, asks_clients: bool = True) -> ssl.SSLContext | None:
     """The context of all connections; None where they are plain. Raises ConfigInvalid."""
     if not config.tls_cert:
         return None
@@ -34,7 +44,78 @@ def make_context(config: ServerConfig) -> ssl.SSLContext | None:
     # The client knows which cipher its processor is good at; ours is good at all of them.
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     _load(context, config)
+    if config.tls_client_ca:
+        _load_authorities(context, config.tls_client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED if asks_clients else ssl.CERT_NONE
     return context
+
+
+def resolve(config: Config, *, is_public: bool) -> Config:
+    """The settings with the certificate that connections are to have, which may be made here.
+
+    Raises ConfigInvalid where a setting needs TLS that there is none of.
+    """
+    server = config.server
+    if server.tls == "off" and server.tls_cert:
+        raise ConfigInvalid("server.tls: it is off, and server.tls_cert is given: take one away")
+    if server.tls_cert or not is_public or server.tls == "off":
+        if server.tls_client_ca and not server.tls_cert:
+            raise ConfigInvalid("server.tls_client_ca: clients show certificates over TLS only")
+        return config
+    name = external_host(config)
+    given = [urlsplit(f"//{name}").hostname or name] if name else []
+    host, _ = split_address(server.bind)
+    bound = [] if host in ("0.0.0.0", "::") else [host]
+    data = config.store.data
+    certificates.ensure(data, [*given, *bound, *certificates.machine_names()])
+    path = str(certificates.pair_path(data).absolute())
+    return replace(config, server=replace(server, tls_cert=path, tls_key=path))
+
+
+class Contexts:
+    """The context for the next connection: files that change are read again.
+
+    They are looked at when a connection comes, and not more than every two seconds. A pair that
+    cannot be used is logged once, and the one before stays in use.
+    """
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._config = config
+        self._context = make_context(config)
+        self._signature = self._sign()
+        self._looked_at = time.monotonic()
+
+    def current(self) -> ssl.SSLContext | None:
+        now = time.monotonic()
+        if self._context is not None and now - self._looked_at >= _LOOK_SECONDS:
+            self._looked_at = now
+            self._look()
+        return self._context
+
+    def _look(self) -> None:
+        signature = self._sign()
+        if signature == self._signature:
+            return
+        self._signature = signature
+        try:
+            self._context = make_context(self._config)
+        except ConfigInvalid as error:
+            log.error("the certificate that was used before stays in use: %s", error)
+        else:
+            log.info("the certificate in %s was replaced", self._config.tls_cert)
+
+    def _sign(self) -> tuple[object, ...]:
+        config = self._config
+        paths = (config.tls_cert, config.tls_key, config.tls_client_ca)
+        return tuple(_stamp(path) for path in paths if path)
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def check(config: ServerConfig) -> str | None:
@@ -43,7 +124,7 @@ def check(config: ServerConfig) -> str | None:
     Raises ConfigInvalid when no client could connect: besides what `make_context` refuses, for a
     certificate that has expired, is of the future, or is not for servers.
     """
-    context = make_context(config)
+    context = make_context(config, asks_clients=False)
     if context is None:
         return None
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -82,6 +163,16 @@ def _load(context: ssl.SSLContext, config: ServerConfig) -> None:
         raise ConfigInvalid(
             f"server.tls_cert: {config.tls_cert} or {config.tls_key} cannot be used:"
             f" {_reason(error)}; write both in PEM again"
+        ) from error
+
+
+def _load_authorities(context: ssl.SSLContext, path: str) -> None:
+    _require("server.tls_client_ca", path, "CERTIFICATE-----")
+    try:
+        context.load_verify_locations(cafile=path)
+    except OSError as error:
+        raise ConfigInvalid(
+            f"server.tls_client_ca: {path} cannot be used: {_reason(error)}; write it in PEM again"
         ) from error
 
 

@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import socket
-import ssl
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -75,16 +74,16 @@ def hypercorn_config(config: ServerConfig) -> HypercornConfig:
     return settings
 
 
-def _tls_context(config: ServerConfig) -> ssl.SSLContext | None:
+def _tls_contexts(config: ServerConfig) -> tls.Contexts:
     try:
-        return tls.make_context(config)
+        return tls.Contexts(config)
     except ConfigInvalid as error:
         # The files were right when the server started, so this may be over at the next try.
         raise DtrfastError(str(error)) from error
 
 
 async def _serve(served: Served, config: Config, descriptors: tuple[int, ...]) -> None:
-    Doorman(served, config.server, _tls_context(config.server)).install()
+    Doorman(served, config.server, _tls_contexts(config.server).current).install()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     memory.keep_trimmed(loop)

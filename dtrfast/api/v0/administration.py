@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta
 
+from dtrfast import certificates
 from dtrfast.api.v0 import objects
 from dtrfast.api.v0.operation import ApiCall, Operations
-from dtrfast.errors import SettingsInvalid
+from dtrfast.errors import Conflict, CredentialUnknown, SettingsInvalid
 from dtrfast.identity import oidc, settings
 from dtrfast.identity.events import Event, EventFilter
 from dtrfast.identity.settings import AccessSettings, OidcSettings
@@ -149,3 +151,59 @@ def _event(event: Event) -> objects.AuditEvent:
         subject=event.subject,
         detail=event.detail,
     )
+
+
+# ---- the certificate -------------------------------------------------------------------------
+def _certificate_path(call: ApiCall) -> Path:
+    given = call.config.server.tls_cert
+    return Path(given) if given else certificates.pair_path(call.config.store.data)
+
+
+def _is_kept_here(call: ApiCall) -> bool:
+    """Whether the certificate is this registry's own to replace."""
+    return _certificate_path(call).absolute() == (
+        certificates.pair_path(call.config.store.data).absolute()
+    )
+
+
+@operations.add("GET", "/admin/settings/certificate", answer=objects.Certificate, refusals=(404,))
+def get_certificate(call: ApiCall) -> objects.Certificate:
+    """Show the certificate that clients see."""
+    with call.identity.engine.read() as transaction:
+        call.require_admin(transaction)
+    return _describe(call)
+
+
+def _describe(call: ApiCall) -> objects.Certificate:
+    try:
+        found = certificates.describe(_certificate_path(call))
+    except (OSError, ValueError) as error:
+        raise CredentialUnknown("there is no certificate: connections are plain HTTP") from error
+    return objects.Certificate(
+        subject=found.subject,
+        issuer=found.issuer,
+        names=list(found.names),
+        not_before=rfc3339(found.not_before.timestamp()),
+        not_after=rfc3339(found.not_after.timestamp()),
+        sha256=found.sha256,
+        replaceable=_is_kept_here(call),
+    )
+
+
+@operations.add(
+    "PUT",
+    "/admin/settings/certificate",
+    answer=objects.Certificate,
+    body=objects.NewCertificate,
+    refusals=(400, 404, 409),
+)
+def put_certificate(call: ApiCall) -> objects.Certificate:
+    """Use another certificate, without a restart: every worker does within seconds."""
+    body: objects.NewCertificate = call.body
+    with call.identity.engine.read() as transaction:
+        call.require_admin(transaction)
+    if not _is_kept_here(call):
+        raise Conflict("the certificate is that of server.tls_cert: replace those files")
+    certificates.replace(call.config.store.data, body.certificate.encode(), body.key.encode())
+    call.note("settings", "certificate")
+    return _describe(call)

@@ -43,7 +43,10 @@ log = logging.getLogger("dtrfast.door")
 class Doorman:
     """Receives the connections of a worker. Stands where Hypercorn looks for `TCPServer`."""
 
-    def __init__(self, served: Served, limits: ServerConfig, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, served: Served, limits: ServerConfig, tls: Callable[[], ssl.SSLContext | None]
+    ) -> None:
+        """`tls` gives the context for the next connection; None where all are plain."""
         self._served = served
         self._limits = limits
         self._tls = tls
@@ -67,10 +70,11 @@ class Doorman:
     ) -> Awaitable[None]:
         if self._context is None:
             self._context = self._open(app, loop, config, worker)
-        if self._tls is None:
+        tls = self._tls()
+        if tls is None:
             return _Connection(self._context, reader, writer)
         http2 = partial(Http2, app, loop, config, worker, state)
-        return _open_secure(self._context, self._tls, reader, writer, http2)
+        return _open_secure(self._context, tls, reader, writer, http2)
 
     def _open(
         self,

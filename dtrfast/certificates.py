@@ -1,0 +1,238 @@
+"""The certificate that this registry keeps itself: made at the first start, replaced when asked to.
+
+Certificate and key are one file, so that no process ever reads one of them new and the other old.
+Beside it lies the certificate alone, for clients that are to trust it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from dtrfast.errors import SettingsInvalid
+
+# What tells our own certificates from those that somebody gave us.
+_OUR_NAME = "dtrfast self-signed"
+# Apple's programs refuse certificates that live longer than 825 days.
+_LIFE_DAYS = 820
+_RENEW_DAYS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a certificate says. Times are in UTC."""
+
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    sha256: str
+
+
+def pair_path(data: Path) -> Path:
+    """Certificate and key, in one file that only the server reads."""
+    return data / "tls" / "server.pem"
+
+
+def certificate_path(data: Path) -> Path:
+    """The certificate alone, for clients that are to trust it."""
+    return data / "tls" / "server.crt"
+
+
+def ensure(data: Path, names: Iterable[str]) -> bool:
+    """Let there be a certificate; True if one was made now.
+
+    One of ours is made again when it lacks a name or is about to expire; one that was given to us
+    is left alone.
+    """
+    wanted = list(dict.fromkeys(names))
+    path = pair_path(data)
+    if path.exists():
+        current = _first_certificate(path.read_bytes())
+        lives_on = current.not_valid_after_utc > datetime.now(UTC) + timedelta(days=_RENEW_DAYS)
+        has_names = set(wanted) <= set(_names(current))
+        if not _is_ours(current) or (lives_on and has_names):
+            return False
+    certificate, key = _make(wanted)
+    _write(data, certificate, key)
+    return True
+
+
+def machine_names() -> list[str]:
+    """The names and addresses that clients may know this machine by."""
+    host = socket.gethostname()
+    names = ["localhost", "127.0.0.1", "::1", host, socket.getfqdn()]
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        found = []
+    names += [str(entry[4][0]).partition("%")[0] for entry in found]
+    names += _outgoing_addresses()
+    return list(dict.fromkeys(name for name in names if _general_name(name) is not None))
+
+
+def _outgoing_addresses() -> list[str]:
+    """The addresses that packets to elsewhere would come from; nothing is sent."""
+    found = []
+    for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((target, 9))
+                found.append(str(probe.getsockname()[0]).partition("%")[0])
+        except OSError:
+            continue  # the machine has no such network
+    return found
+
+
+def replace(data: Path, certificate: bytes, key: bytes) -> None:
+    """Use another certificate from now on, given with those above it and its key, in PEM.
+
+    Raises `SettingsInvalid`, which says what is wrong with them.
+    """
+    try:
+        chain = x509.load_pem_x509_certificates(certificate)
+    except ValueError as error:
+        raise SettingsInvalid("certificate: this is no certificate in PEM") from error
+    try:
+        private = serialization.load_pem_private_key(key, password=None)
+    except TypeError as error:
+        raise SettingsInvalid("key: it has a passphrase, which nobody could type here") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise SettingsInvalid("key: this is no private key in PEM") from error
+    if private.public_key() != chain[0].public_key():
+        raise SettingsInvalid("key: it is not that of the first certificate")
+    if chain[0].not_valid_after_utc <= datetime.now(UTC):
+        raise SettingsInvalid("certificate: it has expired")
+    plain = private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    pem = b"".join(c.public_bytes(serialization.Encoding.PEM) for c in chain)
+    _write(data, pem, plain)
+
+
+def describe(path: Path) -> Description:
+    """What the first certificate in a file says. Raises OSError, ValueError."""
+    certificate = _first_certificate(path.read_bytes())
+    return Description(
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        names=tuple(_names(certificate)),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        sha256=certificate.fingerprint(hashes.SHA256()).hex(":").upper(),
+    )
+
+
+def _make(names: Iterable[str]) -> tuple[bytes, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, _OUR_NAME),
+            x509.NameAttribute(NameOID.COMMON_NAME, socket.gethostname()[:64]),
+        ]
+    )
+    general = [name for name in map(_general_name, names) if name is not None]
+    now = datetime.now(UTC)
+    # It is an authority for nothing but itself: Go and OpenSSL want that of one to be trusted.
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=_LIFE_DAYS))
+        .add_extension(x509.SubjectAlternativeName(general), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), private
+
+
+def _key_usage() -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _general_name(text: str) -> x509.GeneralName | None:
+    """An address or a host's name; None for what can be neither."""
+    try:
+        return x509.IPAddress(ipaddress.ip_address(text))
+    except ValueError:
+        pass
+    usable = text.isascii() and 0 < len(text) <= 253
+    return x509.DNSName(text) if usable and all(c.isalnum() or c in ".-*_" for c in text) else None
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    addresses = [str(address) for address in found.get_values_for_type(x509.IPAddress)]
+    return [*found.get_values_for_type(x509.DNSName), *addresses]
+
+
+def _is_ours(certificate: x509.Certificate) -> bool:
+    names = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    return [name.value for name in names] == [_OUR_NAME]
+
+
+def _first_certificate(pem: bytes) -> x509.Certificate:
+    return x509.load_pem_x509_certificates(pem)[0]
+
+
+def _write(data: Path, certificate: bytes, key: bytes) -> None:
+    folder = pair_path(data).parent
+    folder.mkdir(mode=0o755, exist_ok=True)
+    _put(pair_path(data), certificate + key, 0o600)
+    _put(certificate_path(data), certificate, 0o644)
+
+
+def _put(path: Path, content: bytes, mode: int) -> None:
+    """Write a file whole, or not at all."""
+    fresh = path.with_suffix(f"{path.suffix}.new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    fresh.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
