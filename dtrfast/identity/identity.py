@@ -44,9 +44,8 @@ class Identity:
     ) -> Identity:
         """`registry` is the one that serves everybody."""
         keys = Keys(engine, clock)
-        bearers = Bearers(
-            keys, external_host(config) or "dtrfast", config.auth.token_seconds, clock
-        )
+        audience = external_host(config) or "dtrfast"
+        bearers = Bearers(keys, audience, config.auth.token_seconds, clock)
         sign_in = SignIn(
             engine, bearers, tries, Elsewhere(Directory, Verifier(clock)), events, clock
         )

@@ -80,10 +80,10 @@ def _listens(port: int, log: Path) -> bool:
 
 
 def _until(changed: str, server: Server, **trusted: str) -> str:
-    """The fingerprint once it is another one, on all of some connections to both workers."""
+    """The fingerprint once it is another one, on enough connections to meet both workers."""
     deadline = time.monotonic() + 10
     while True:
-        shown = {server.fingerprint(**trusted) for _ in range(8)}
+        shown = {server.fingerprint(**trusted) for _ in range(32)}
         if changed not in shown:
             (one,) = shown
             return one
