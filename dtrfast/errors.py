@@ -2,7 +2,7 @@
 
     DtrfastError
     ├── NotFound        the named thing is not there
-    │   ├── BlobUnknown, ManifestUnknown, RepositoryUnknown, UploadUnknown
+    │   ├── BlobUnknown, ManifestUnknown, UploadUnknown, RepositoryUnknown (RepositoryHidden)
     │   └── AccountUnknown, TeamUnknown, GrantUnknown, CredentialUnknown
     ├── Unidentified    it is not known who asks
     │   ├── SignInRequired   nobody said who asks
@@ -59,6 +59,10 @@ class ManifestUnknown(NotFound):
 
 class RepositoryUnknown(NotFound):
     """No repository has this name."""
+
+
+class RepositoryHidden(RepositoryUnknown):
+    """A repository that the caller may not know of, whether it is there or not."""
 
 
 class UploadUnknown(NotFound):

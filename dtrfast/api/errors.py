@@ -39,6 +39,7 @@ TABLE: Mapping[type[DtrfastError], Row] = {
     errors.BlobUnknown: Row("BLOB_UNKNOWN", 404),
     errors.ManifestUnknown: Row("MANIFEST_UNKNOWN", 404),
     errors.RepositoryUnknown: Row("NAME_UNKNOWN", 404),
+    errors.RepositoryHidden: Row("NAME_UNKNOWN", 404),
     errors.UploadUnknown: Row("BLOB_UPLOAD_UNKNOWN", 404),
     errors.AccountUnknown: Row("NAME_UNKNOWN", 404),
     errors.TeamUnknown: Row("NAME_UNKNOWN", 404),

@@ -15,7 +15,7 @@ from operator import or_
 
 from dtrfast.errors import (
     Denied,
-    RepositoryUnknown,
+    RepositoryHidden,
     ScopeTooSmall,
     SignInRequired,
     TokenInvalid,
@@ -234,7 +234,7 @@ class CallerPermits:
         if self.caller.kind == "anonymous":
             return SignInRequired("authentication required")
         if Action.PULL not in verdict.rights:
-            return RepositoryUnknown(f"there is no repository {name}, or you may not know of it")
+            return RepositoryHidden(f"there is no repository {name}, or you may not know of it")
         word = str(action.name).lower()
         if action not in verdict.rights:
             return Denied(f"you may not {word} in {name}: ask one of its administrators")

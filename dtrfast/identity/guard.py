@@ -19,7 +19,7 @@ from dtrfast.errors import SignInFailed, SignInRequired, TokenInvalid
 from dtrfast.identity.access import CallerPermits
 from dtrfast.identity.bearer import FINISH_SECONDS, Bearers
 from dtrfast.identity.callers import ANONYMOUS, Caller
-from dtrfast.identity.sign_in import PASSWORD_SECONDS, SignIn
+from dtrfast.identity.sign_in import JOB_NAME, PASSWORD_SECONDS, SignIn
 from dtrfast.identity.tokens import is_token
 from dtrfast.registry.registry import Registry
 
@@ -58,8 +58,11 @@ class Guard(Protocol):
         """
         ...
 
-    def is_held_off(self, remote: str) -> int:
-        """For how many seconds this address may not try to sign in; 0: it may."""
+    def held_off_seconds(self, header: str | None, remote: str) -> int:
+        """For how long this address may not try a password as this header has one; 0: it may.
+
+        Answers without waiting.
+        """
         ...
 
 
@@ -77,7 +80,7 @@ class OpenGuard:
     def identify(self, header: str | None, remote: str, *, finishing: bool = False) -> Visit:
         return self._visit
 
-    def is_held_off(self, remote: str) -> int:
+    def held_off_seconds(self, header: str | None, remote: str) -> int:
         return 0
 
 
@@ -127,9 +130,17 @@ class AccountsGuard:
         self._visits[self._key(header)] = visit
         return visit
 
-    def is_held_off(self, remote: str) -> int:
-        """See `Guard.is_held_off`."""
-        return self._sign_in.address_wait_seconds(remote)
+    def held_off_seconds(self, header: str | None, remote: str) -> int:
+        """See `Guard.held_off_seconds`."""
+        seconds = self._sign_in.address_wait_seconds(remote)
+        if seconds == 0 or header is None or not header.startswith("Basic "):
+            return 0
+        try:
+            user, secret = parse_basic(header[len("Basic ") :].strip())
+        except SignInFailed:
+            return 0
+        may_be_right = not user or is_token(secret) or user == JOB_NAME
+        return 0 if may_be_right or self._sign_in.is_remembered(user, secret) else seconds
 
     def _prove(self, header: str, remote: str) -> Caller:
         scheme, _, value = header.strip().partition(" ")

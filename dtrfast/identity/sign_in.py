@@ -122,6 +122,11 @@ class SignIn:
         """How long an address that failed too often has to wait; 0: it need not."""
         return self._tries.address_wait_seconds(remote)
 
+    def is_remembered(self, user: str, password: str) -> bool:
+        """Whether this password was right a moment ago."""
+        kept = self._verified.get(self._key(fold(user), password))
+        return kept is not None and self._clock() - kept[1] < PASSWORD_SECONDS
+
     def _noted(self, method: str, user: str, remote: str, prove: Callable[[], Caller]) -> Caller:
         """Every sign-in is an event, and every one that fails."""
         try:

@@ -39,7 +39,7 @@ class Limit:
 
 
 # A company's jobs may share one address, and one of them may have a wrong password.
-ADDRESS = Limit(free=20, seconds_max=900)
+ADDRESS = Limit(free=20, seconds_max=60)
 ACCOUNT_FROM_ADDRESS = Limit(free=5, seconds_max=900)
 # The bound is short because anybody may make it wait for anybody.
 ACCOUNT = Limit(free=50, seconds_max=30)

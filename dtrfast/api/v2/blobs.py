@@ -56,7 +56,9 @@ def answer_stat(stat: BlobStat, if_none_match: str | None, body: bytes = b"") ->
 
 
 async def delete(call: Call) -> ASGIApp:
-    await call.run(call.registry.blobs.delete, call.name, Digest.parse(call.reference))
+    digest = Digest.parse(call.reference)
+    await call.run(call.registry.blobs.delete, call.name, digest)
+    call.note("delete", {"blob": str(digest)})
     return Response(status_code=202, headers={"content-length": "0"})
 
 

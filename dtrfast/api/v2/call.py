@@ -10,8 +10,10 @@ from typing import TypeAlias, TypeVar
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import ASGIApp, Receive, Scope
 
+from dtrfast.api.events import Noting
 from dtrfast.api.types import Context
 from dtrfast.errors import SizeInvalid
+from dtrfast.identity.events import Detail, Outcome
 from dtrfast.identity.guard import Visit
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry.registry import Registry
@@ -70,6 +72,11 @@ class Call:
         """The path of something in this repository, as clients see it."""
         prefix = self.scope.get("root_path", "")
         return "/".join((f"{prefix}/v2", self.name.text, *pieces))
+
+    def note(self, kind: str, detail: Detail, outcome: Outcome = "ok") -> None:
+        """An audit event of this caller, about this repository."""
+        noting = Noting(self.context, self.scope, self.visit.caller.actor)
+        noting.note(kind, outcome, self.name_text, detail)
 
     async def run(self, function: Callable[..., T], *args: object) -> T:
         """Call `function` on a thread."""

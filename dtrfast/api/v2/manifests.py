@@ -14,6 +14,7 @@ from dtrfast.api.v2.body import read_whole
 from dtrfast.api.v2.call import Call
 from dtrfast.api.v2.conditions import CACHE_FOREVER, entity_tag, is_known
 from dtrfast.errors import DigestInvalid, ManifestUnknown, QueryTooLong, TagInvalid
+from dtrfast.identity.events import Detail
 from dtrfast.oci.digests import Digest, Reference, parse_reference
 from dtrfast.oci.media_types import OCI_ARTIFACT_MANIFEST
 from dtrfast.oci.names import Tag
@@ -51,6 +52,8 @@ async def put(call: Call) -> ASGIApp:
     body = await read_whole(call, call.context.config.registry.manifest_size_max)
     store = partial(call.registry.manifests.put, name, reference, body, extra_tags=extra_tags)
     done, warnings = await call.run(_store, call, store)
+    pushed: Detail = {"reference": str(reference), "digest": str(done.digest), "size": len(body)}
+    call.note("push", pushed)
     response = Response(status_code=201, headers=_put_headers(call, done))
     for tag in extra_tags:
         response.headers.append("oci-tag", tag.text)
@@ -64,6 +67,7 @@ async def delete(call: Call) -> ASGIApp:
         await call.run(call.registry.tags.delete, name, reference, author)
     else:
         await call.run(call.registry.manifests.delete, name, reference, author)
+    call.note("delete", {"reference": str(reference)})
     return Response(status_code=202, headers={"content-length": "0"})
 
 

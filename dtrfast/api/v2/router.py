@@ -19,7 +19,7 @@ from dtrfast.api.errors import error_response, missing_page_response
 from dtrfast.api.types import Context
 from dtrfast.api.v2 import base, blobs, catalog, manifests, referrers, tags, uploads
 from dtrfast.api.v2.call import Call, Endpoint
-from dtrfast.errors import Unidentified, Unsupported
+from dtrfast.errors import Denied, RepositoryHidden, TokenInvalid, Unidentified, Unsupported
 
 _PREFIX = "/v2"
 
@@ -116,7 +116,7 @@ class V2(BaseRoute):
                 self._context, scope, finishing=target.methods is UPLOAD
             )
             call = Call(self._context, visit, scope, receive, target.reference, target.name)
-            return await endpoint(call)
+            return await _answer(endpoint, call)
         except Unidentified as error:
             wanted = challenge.scope_of(target.name, method, is_catalog=target.methods is CATALOG)
             return challenge.response(self._context, scope, error, wanted)
@@ -126,6 +126,16 @@ class V2(BaseRoute):
         if self._context.config.registry.delete or methods is UPLOAD:
             return methods
         return {method: methods[method] for method in methods if method != "DELETE"}
+
+
+async def _answer(endpoint: Endpoint, call: Call) -> ASGIApp:
+    """The endpoint's answer. What is refused to somebody who is known is noted."""
+    try:
+        return await endpoint(call)
+    except (Denied, RepositoryHidden, TokenInvalid) as error:
+        method = str(call.scope["method"])
+        call.note("refusal", {"method": method, "reason": error.message}, "refused")
+        raise
 
 
 def _raw_path(scope: Scope) -> str:

@@ -15,9 +15,10 @@ from typing import Literal
 
 from dtrfast import _core
 from dtrfast.api.answers import COMMON_HEADERS, Answer
+from dtrfast.api.challenge import TOKEN_PATH
 from dtrfast.api.errors import error_answer
 from dtrfast.api.v2 import base, blobs, manifests, router
-from dtrfast.errors import DtrfastError, Invalid, NotFound
+from dtrfast.errors import DtrfastError, Invalid, NotFound, TooManyTries
 from dtrfast.identity.guard import Guard
 from dtrfast.oci.digests import Digest, Reference, parse_reference
 from dtrfast.oci.names import RepositoryName
@@ -29,6 +30,7 @@ from dtrfast.server.door import wire
 # entry takes under a kilobyte.
 _TARGETS_MAX = 8192
 _PREFIX = b"/v2/"
+_TOKEN_PATH = TOKEN_PATH.encode()
 _COMMON_LINES = "".join(f"{name}: {value}\r\n" for name, value in COMMON_HEADERS.items()).encode()
 _CLOSE_LINE = b"connection: close\r\n"
 
@@ -62,7 +64,7 @@ class Hot:
             return None
         target = _find_target(head.target)
         if target is None:
-            return None
+            return self._hold_off(head, client)
         began = time.perf_counter()
         authorization = _header(head, b"authorization")
         visit = self._guard.known(authorization)
@@ -78,6 +80,21 @@ class Hot:
             return None
         if self._access is not None:
             self._access.add(_entry(head, client, answer, time.perf_counter() - began))
+        return self._encode(head, answer)
+
+    def _hold_off(self, head: _core.Head, client: tuple[str, int] | None) -> bytes | None:
+        """The refusal of one more password from an address that tried too many.
+
+        So whoever tries thousands a second costs little more than reading what they send.
+        """
+        if client is None or not head.target.startswith(_TOKEN_PATH):
+            return None
+        seconds = self._guard.held_off_seconds(_header(head, b"authorization"), client[0])
+        if seconds == 0:
+            return None
+        answer = error_answer(TooManyTries(seconds))
+        if self._access is not None:
+            self._access.add(_entry(head, client, answer, 0.0))
         return self._encode(head, answer)
 
     def _answer(self, registry: Registry, target: _Target, head: _core.Head) -> Answer | None:
