@@ -142,9 +142,9 @@ def decide(transaction: ReadTransaction, caller: Caller, name: RepositoryName) -
         mine = bounded if name.text.startswith(f"{owner.name}/") else NOTHING  # type: ignore[union-attr]
         return Verdict(mine, mine)
     if caller.kind == "job":
-        mine = trusts.rights(transaction, caller.trusts, name) & bounded
-        public = rights(transaction, NOBODY, name)
-        return Verdict(mine | public, mine | public)
+        trusted = trusts.rights(transaction, caller.trusts, name)
+        found = trusted | rights(transaction, NOBODY, name)
+        return Verdict(found, found & bounded)
     found = rights(transaction, standing(transaction, caller), name)
     return Verdict(found, found & bounded)
 

@@ -1,0 +1,380 @@
+"""Keyless CI: tokens of a real issuer, tokens that are none, and whom a trust lets in."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import OctKey, RSAKey
+
+from dtrfast.errors import IssuerUnavailable, SettingsInvalid, TokenInvalid
+from dtrfast.identity import oidc
+from dtrfast.identity.oidc import Issuer, Trust, Verifier, check_issuer, check_trust, matches
+from tests.api.managed.town import Town, granted
+from tests.fakes.blobs import MemoryBlobs
+from tests.fakes.clock import Clock
+from tests.fakes.engine import MemoryEngine
+from tests.fakes.hop import ThreadHop
+from tests.identity.issuer import AUDIENCE, LocalIssuer, other_key, running
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[LocalIssuer]:
+    with running() as issuer:
+        yield issuer
+
+
+@pytest.fixture
+def local(served: LocalIssuer) -> LocalIssuer:
+    served.requests.clear()
+    served.stalls_seconds, served.redirects_to, served.padding = 0.0, "", 0
+    served.is_broken = False
+    return served
+
+
+class Elapsed:
+    """Seconds that a test lets pass."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def elapsed() -> Elapsed:
+    return Elapsed()
+
+
+@pytest.fixture
+def verifier(elapsed: Elapsed) -> Verifier:
+    return Verifier(time.time, elapsed)
+
+
+# ---- verifying -------------------------------------------------------------------------------
+def test_a_token_of_an_issuer(local: LocalIssuer, verifier: Verifier) -> None:
+    token = local.token(time.time())
+    verified = verifier.verify(token, [local.issuer(name="other", url="https://x"), local.issuer()])
+    assert verified.issuer == "ci"
+    assert verified.claims["repository"] == "acme/app"
+    for _ in range(5):
+        verifier.verify(token, [local.issuer()])
+    assert local.requests.total() == 2  # discovery and keys, once
+
+
+def test_keys_at_an_address_of_their_own(local: LocalIssuer, verifier: Verifier) -> None:
+    verifier.verify(local.token(time.time()), [local.issuer(jwks_url=f"{local.url}/keys")])
+    assert dict(local.requests) == {"/keys": 1}
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "RS512", "PS256"])
+def test_other_signatures(local: LocalIssuer, verifier: Verifier, algorithm: str) -> None:
+    key: Any = other_key() if algorithm == "ES256" else RSAKey.generate_key(2048)
+    local.keys = [local.key, key]
+    verifier.verify(local.token(time.time(), key, algorithm), [local.issuer()])
+    local.keys = [local.key]
+
+
+def _encode(value: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
+def _forge(local: LocalIssuer, kind: str) -> str:
+    now = time.time()
+    claims, good = local.claims(now), local.token(now)
+    head, payload, signature = good.split(".")
+    public = json.dumps(local.key.as_dict(private=False))
+    kid = local.key.thumbprint()
+    other = RSAKey.generate_key(2048)
+    brings = {"alg": "RS256", "kid": other.thumbprint(), "jwk": other.as_dict(private=False)}
+    made: dict[str, Any] = {
+        "alg none": lambda: f"{_encode({'alg': 'none', 'kid': kid})}.{payload}.",
+        "hmac with the public key": lambda: jwt.encode(
+            {"alg": "HS256", "kid": kid}, claims, OctKey.import_key(public), algorithms=["HS256"]
+        ),
+        "another key": lambda: local.token(now, other),
+        "another key under our name": lambda: jwt.encode(
+            {"alg": "RS256", "kid": kid}, claims, other, algorithms=["RS256"]
+        ),
+        "a key that it brings": lambda: jwt.encode(brings, claims, other, algorithms=["RS256"]),
+        "a key elsewhere": lambda: jwt.encode(
+            {"alg": "RS256", "kid": other.thumbprint(), "jku": "http://127.0.0.1:1/keys"},
+            claims,
+            other,
+            algorithms=["RS256"],
+        ),
+        "other claims": lambda: f"{head}.{_encode({**claims, 'sub': 'x'})}.{signature}",
+        "wrong issuer": lambda: local.token(now, iss=f"{local.url}/"),
+        "no issuer": lambda: local.token(now, iss=None),
+        "wrong audience": lambda: local.token(now, aud="elsewhere"),
+        "no audience": lambda: local.token(now, aud=None),
+        "expired": lambda: local.token(now, iat=int(now) - 900, exp=int(now) - 61),
+        "no end": lambda: local.token(now, exp=None),
+        "a far end": lambda: local.token(now, exp=int(now) + 90_000),
+        "an end that is no time": lambda: local.token(now, exp="tomorrow"),
+        "an end that is true": lambda: local.token(now, exp=True),
+        "made in the future": lambda: local.token(now, iat=int(now) + 120),
+        "valid in the future": lambda: local.token(now, nbf=int(now) + 120),
+        "oversized": lambda: local.token(now, padding="x" * 20_000),
+        "two pieces": lambda: f"{head}.{payload}",
+        "not JSON": lambda: "a.b.c",
+        "a list": lambda: f"{_encode([1])}.{_encode([2])}.{signature}",
+        "not ASCII": lambda: "é" + good,
+    }
+    return str(made[kind]())
+
+
+FORGERIES = [
+    "alg none",
+    "hmac with the public key",
+    "another key",
+    "another key under our name",
+    "a key that it brings",
+    "a key elsewhere",
+    "other claims",
+    "wrong issuer",
+    "no issuer",
+    "wrong audience",
+    "no audience",
+    "expired",
+    "no end",
+    "a far end",
+    "an end that is no time",
+    "an end that is true",
+    "made in the future",
+    "valid in the future",
+    "oversized",
+    "two pieces",
+    "not JSON",
+    "a list",
+    "not ASCII",
+]
+
+
+@pytest.mark.parametrize("kind", FORGERIES)
+def test_a_token_that_is_none(local: LocalIssuer, verifier: Verifier, kind: str) -> None:
+    token = _forge(local, kind)
+    with pytest.raises(TokenInvalid) as refused:
+        verifier.verify(token, [local.issuer()])
+    assert token not in refused.value.message
+
+
+def test_several_audiences(local: LocalIssuer, verifier: Verifier) -> None:
+    verifier.verify(local.token(time.time(), aud=["x", AUDIENCE]), [local.issuer()])
+
+
+# ---- keys ------------------------------------------------------------------------------------
+def test_a_new_key_is_asked_for(local: LocalIssuer, verifier: Verifier, elapsed: Elapsed) -> None:
+    verifier.verify(local.token(time.time()), [local.issuer()])
+    local.rotate()
+    elapsed.now += 31
+    verifier.verify(local.token(time.time()), [local.issuer()])
+    assert local.requests["/keys"] == 2
+
+
+def test_made_up_key_ids_do_not_hammer_the_issuer(
+    local: LocalIssuer, verifier: Verifier, elapsed: Elapsed
+) -> None:
+    verifier.verify(local.token(time.time()), [local.issuer()])
+    forged = local.token(time.time(), RSAKey.generate_key(2048))
+    for _ in range(50):
+        elapsed.now += 1
+        with pytest.raises(TokenInvalid):
+            verifier.verify(forged, [local.issuer()])
+    assert local.requests["/keys"] == 2
+
+
+def test_an_issuer_that_is_down_is_believed_for_a_day(
+    local: LocalIssuer, verifier: Verifier, elapsed: Elapsed
+) -> None:
+    token = local.token(time.time())
+    verifier.verify(token, [local.issuer()])
+    local.is_broken = True
+    elapsed.now += 86_000
+    verifier.verify(token, [local.issuer()])
+    elapsed.now += 1_000
+    with pytest.raises(IssuerUnavailable):
+        verifier.verify(token, [local.issuer()])
+
+
+@pytest.mark.parametrize("trouble", ["down", "slow", "redirects", "huge", "another issuer"])
+def test_an_issuer_in_trouble(
+    local: LocalIssuer, verifier: Verifier, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    token = local.token(time.time())
+    issuer = local.issuer()
+    monkeypatch.setattr(oidc, "_TIMEOUT_SECONDS", 0.3)
+    if trouble == "down":
+        local.is_broken = True
+    elif trouble == "slow":
+        local.stalls_seconds = 1.0
+    elif trouble == "redirects":
+        local.redirects_to = f"{local.url}/keys"
+    elif trouble == "huge":
+        local.padding = 2 << 20
+    else:
+        monkeypatch.setattr(local, "url", f"{local.url}/x")
+        token = local.token(time.time(), iss=issuer.url)
+    with pytest.raises(IssuerUnavailable):
+        verifier.verify(token, [issuer])
+
+
+# ---- trusts ----------------------------------------------------------------------------------
+CLAIMS = {
+    "sub": "repo:acme/app:ref:refs/heads/main",
+    "repository": "acme/app",
+    "ref_protected": True,
+    "groups": ["a", "ops"],
+    "kubernetes.io": {"namespace": "ci", "pod": {"name": "x"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("claims", "expected"),
+    [
+        ({"repository": "acme/app"}, True),
+        ({"repository": "acme/*"}, True),
+        ({"repository": "*"}, False),
+        ({"repository": "**"}, True),
+        ({"repository": "acme/ap"}, False),
+        ({"repository": "ACME/app"}, False),
+        ({"repository": "acme.app"}, False),
+        ({"sub": "repo:acme/app:ref:refs/heads/*"}, True),
+        ({"sub": "repo:acme/app:*"}, False),
+        ({"sub": "repo:acme/app:**"}, True),
+        ({"sub": "repo:acme/app"}, False),
+        ({"sub": "**main\n"}, False),
+        ({"ref_protected": "true"}, True),
+        ({"groups": "ops"}, True),
+        ({"groups": "o*"}, True),
+        ({"groups": "dev"}, False),
+        ({"kubernetes.io/namespace": "ci"}, True),
+        ({"kubernetes.io/pod/name": "x"}, True),
+        ({"kubernetes.io": "**"}, False),
+        ({"missing": "**"}, False),
+        ({"repository": "acme/app", "sub": "x"}, False),
+    ],
+)
+def test_matching(claims: dict[str, str], expected: bool) -> None:
+    assert matches(Trust(name="x", issuer="ci", claims=claims), CLAIMS) is expected
+
+
+@pytest.mark.parametrize(
+    "claims", [{}, {"iss": "x"}, {"aud": "x"}, {"sub": "**"}, {"sub": "*/*"}, {"sub": ""}]
+)
+def test_a_trust_in_everybody(claims: dict[str, str]) -> None:
+    with pytest.raises(SettingsInvalid):
+        check_trust(Trust(name="x", issuer="ci", claims=claims))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"url": "http://issuer.example"},
+        {"url": "ftp://x"},
+        {"url": ""},
+        {"jwks_url": "file:///etc/passwd"},
+        {"audience": ""},
+        {"name": "A B"},
+    ],
+)
+def test_an_issuer_that_cannot_be(changes: dict[str, str]) -> None:
+    good = {"name": "ci", "url": "https://issuer.example", "audience": "x"}
+    check_issuer(Issuer(**good))
+    with pytest.raises(SettingsInvalid):
+        check_issuer(Issuer(**{**good, **changes}))
+
+
+# ---- the whole way ---------------------------------------------------------------------------
+@pytest.fixture
+def town(local: LocalIssuer) -> Iterator[Town]:
+    clock, hop = Clock(int(time.time())), ThreadHop()
+    engine = MemoryEngine()
+    with asyncio.Runner() as runner:
+        town = Town(engine, MemoryBlobs(engine, clock), clock, hop, runner)
+        issuer = {"name": "ci", "url": local.url, "audience": AUDIENCE}
+        town.api("admin", "PUT", "admin/settings/oidc", {"issuers": [issuer]})
+        trust = {"issuer": "ci", "claims": {"repository": "acme/app"}}
+        town.api("ada", "PUT", "repositories/acme/app/trusts/main", trust)
+        yield town
+        town.client.close()
+    hop.close()
+
+
+SCOPES = ("repository:acme/app:pull,push,delete", "repository:acme/secret:pull")
+
+
+def test_a_job_signs_in_with_its_own_token(town: Town, local: LocalIssuer) -> None:
+    job = local.token(town.clock())
+    token = town.token("oidc", *SCOPES, password=job)
+    assert granted(token) == {"acme/app": ["pull", "push"]}
+    headers = {"authorization": f"Bearer {token}"}
+    assert town.get("/v2/acme/app/manifests/v1", token).status_code == 200
+    assert town.client.post("/v2/acme/app/blobs/uploads/", headers=headers).status_code == 202
+    assert town.client.delete("/v2/acme/app/manifests/v1", headers=headers).status_code == 403
+    assert town.get("/v2/acme/secret/manifests/v1", token).status_code == 404
+    assert town.get("/v2/acme/open/manifests/v1", token).status_code == 401  # not asked for
+    assert town.client.get("/api/v0/accounts", headers=headers).status_code == 403
+
+
+def test_the_standard_exchange(town: Town, local: LocalIssuer) -> None:
+    form = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "subject_token": local.token(town.clock()),
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "scope": "repository:acme/app:pull",
+    }
+    answer = town.client.post("/auth/token", data=form).json()
+    assert granted(answer["access_token"]) == {"acme/app": ["pull"]}
+    assert "refresh_token" not in answer
+    assert answer["expires_in"] <= 600
+
+
+def test_docker_login_as_a_job(town: Town, local: LocalIssuer) -> None:
+    """It asks for no scope, and then for `/v2/`."""
+    token = town.token("oidc", password=local.token(town.clock()))
+    assert town.get("/v2/", token).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "changes", [{"repository": "acme/fork"}, {"repository": None}, {"repository": "x/acme/app"}]
+)
+def test_another_job_gets_nothing(town: Town, local: LocalIssuer, changes: dict[str, Any]) -> None:
+    token = town.token("oidc", *SCOPES, password=local.token(town.clock(), **changes))
+    assert granted(token) == {}
+    assert town.get("/v2/acme/app/manifests/v1", token).status_code == 404
+
+
+def test_a_forged_job_is_refused_and_noted(town: Town, local: LocalIssuer) -> None:
+    forged = local.token(town.clock(), RSAKey.generate_key(2048))
+    assert town.ask_token("oidc", *SCOPES, password=forged).status_code == 401
+    (event,) = [e for e in town.events.of("sign-in") if e.actor == "oidc"]
+    assert event.outcome == "refused"
+    assert forged not in str(town.events.all)
+
+
+def test_a_trust_that_is_taken_back_ends_at_once(town: Town, local: LocalIssuer) -> None:
+    token = town.token("oidc", *SCOPES, password=local.token(town.clock()))
+    assert town.get("/v2/acme/app/manifests/v1", token).status_code == 200
+    town.api("ada", "DELETE", "repositories/acme/app/trusts/main", status=204)
+    assert town.get("/v2/acme/app/manifests/v1", token).status_code == 404
+
+
+def test_who_may_trust_whom(town: Town) -> None:
+    trust = {"issuer": "ci", "claims": {"repository": "x/y"}}
+    path = "repositories/acme/app/trusts/x"
+    assert town.ask("will", "PUT", path, trust).status_code == 403
+    assert town.ask("nora", "GET", "repositories/acme/app/trusts").status_code == 404
+    unknown = {**trust, "issuer": "elsewhere"}
+    assert town.ask("ada", "PUT", path, unknown).status_code == 400
+    assert town.ask("ada", "PUT", path, {**trust, "claims": {"sub": "**"}}).status_code == 400
+    assert town.ask("ada", "PUT", "admin/settings/oidc", {"issuers": []}).status_code == 403
+    shown = town.api("ada", "GET", "repositories/acme/app/trusts")["trusts"]
+    assert [entry["name"] for entry in shown] == ["main"]
