@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,9 +98,20 @@ def prepare(layout: Layout) -> uuid.UUID | None:
     with disk.reported():
         is_made = layout.format.exists()
     if is_made:
-        return _read_format(layout)
+        store_id = _read_format(layout)
+        _keep_private(layout)
+        return store_id
     _create(layout)
+    _keep_private(layout)
     return None
+
+
+def _keep_private(layout: Layout) -> None:
+    """Hashes of passwords and keys that sign tokens are in there, and are nobody else's to read."""
+    for directory in (layout.index, layout.log):
+        with suppress(OSError):  # who may use a directory need not be its owner
+            if directory.stat().st_mode & 0o077:
+                directory.chmod(0o700)
 
 
 def _make_directory(path: Path) -> None:

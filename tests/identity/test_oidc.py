@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import time
@@ -16,11 +15,8 @@ from joserfc.jwk import OctKey, RSAKey
 from dtrfast.errors import IssuerUnavailable, SettingsInvalid, TokenInvalid
 from dtrfast.identity import oidc
 from dtrfast.identity.oidc import Issuer, Trust, Verifier, check_issuer, check_trust, matches
-from tests.api.managed.town import Town, granted
-from tests.fakes.blobs import MemoryBlobs
+from tests.api.managed.town import Town, granted, in_memory
 from tests.fakes.clock import Clock
-from tests.fakes.engine import MemoryEngine
-from tests.fakes.hop import ThreadHop
 from tests.identity.issuer import AUDIENCE, LocalIssuer, other_key, running
 
 
@@ -295,17 +291,12 @@ def test_an_issuer_that_cannot_be(changes: dict[str, str]) -> None:
 # ---- the whole way ---------------------------------------------------------------------------
 @pytest.fixture
 def town(local: LocalIssuer) -> Iterator[Town]:
-    clock, hop = Clock(int(time.time())), ThreadHop()
-    engine = MemoryEngine()
-    with asyncio.Runner() as runner:
-        town = Town(engine, MemoryBlobs(engine, clock), clock, hop, runner)
+    with in_memory(Clock(int(time.time()))) as town:
         issuer = {"name": "ci", "url": local.url, "audience": AUDIENCE}
         town.api("admin", "PUT", "admin/settings/oidc", {"issuers": [issuer]})
         trust = {"issuer": "ci", "claims": {"repository": "acme/app"}}
         town.api("ada", "PUT", "repositories/acme/app/trusts/main", trust)
         yield town
-        town.client.close()
-    hop.close()
 
 
 SCOPES = ("repository:acme/app:pull,push,delete", "repository:acme/secret:pull")

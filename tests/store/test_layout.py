@@ -84,3 +84,11 @@ def test_a_network_file_system_is_refused(
 def test_the_file_system_of_a_directory_is_found(tmp_path: Path) -> None:
     assert layouts._file_system(Path("/proc/self")) == "proc"
     assert layouts._file_system(tmp_path.resolve()) not in ("", "proc")
+
+
+def test_what_has_secrets_is_private(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "data")
+    prepare(layout)
+    layout.index.chmod(0o755)  # as earlier versions made it
+    prepare(layout)
+    assert [p.stat().st_mode & 0o777 for p in (layout.index, layout.log)] == [0o700, 0o700]

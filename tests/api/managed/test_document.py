@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,11 +16,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from dtrfast.api.v0.openapi import make_document
-from tests.api.managed.town import Town, basic
-from tests.fakes.blobs import MemoryBlobs
-from tests.fakes.clock import Clock
-from tests.fakes.engine import MemoryEngine
-from tests.fakes.hop import ThreadHop
+from tests.api.managed.town import Town, basic, in_memory
 
 # Swagger 1.4.0 of Docker Trusted Registry; `{…}` have our names.
 _REPOSITORY = "repositories/{namespace}/{repository}"
@@ -96,13 +91,8 @@ def test_every_operation_has_an_id_of_its_own() -> None:
 @pytest.fixture(scope="module")
 def shared_town() -> Iterator[Town]:
     """One for all requests: what they break is part of what is tried."""
-    clock, hop = Clock(), ThreadHop()
-    engine = MemoryEngine()
-    with asyncio.Runner() as runner:
-        town = Town(engine, MemoryBlobs(engine, clock), clock, hop, runner)
+    with in_memory() as town:
         yield town
-        town.client.close()
-    hop.close()
 
 
 @pytest.mark.slow

@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,8 +35,10 @@ from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.registry.registry import Registry
 from dtrfast.registry.writing import Author
 from dtrfast.store.blobs import BlobStore
+from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.client import Client, image_manifest
 from tests.fakes.clock import Clock
+from tests.fakes.engine import MemoryEngine
 from tests.fakes.hop import ThreadHop
 
 PASSWORD = "correct horse battery"
@@ -159,6 +163,17 @@ class Town:
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
         return self.client.get(path, headers=headers)
+
+
+@contextmanager
+def in_memory(clock: Clock | None = None) -> Iterator[Town]:
+    """A town on the fakes, for tests that need no other."""
+    clock, hop, engine = clock or Clock(), ThreadHop(), MemoryEngine()
+    with asyncio.Runner() as runner:
+        town = Town(engine, MemoryBlobs(engine, clock), clock, hop, runner)
+        yield town
+        town.client.close()
+    hop.close()
 
 
 def basic(who: str, password: str = PASSWORD) -> dict[str, str]:

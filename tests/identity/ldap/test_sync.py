@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import ldap3
@@ -15,11 +14,7 @@ from dtrfast.identity.ldap.settings import GroupRef, LdapSettings, UserSet
 from dtrfast.identity.ldap.sync import KnownAccount, Plan, plan
 from dtrfast.identity.synchronise import synchronise_if_due
 from dtrfast.index.tables import CHANGES
-from tests.api.managed.town import PASSWORD, Town
-from tests.fakes.blobs import MemoryBlobs
-from tests.fakes.clock import Clock
-from tests.fakes.engine import MemoryEngine
-from tests.fakes.hop import ThreadHop
+from tests.api.managed.town import PASSWORD, Town, in_memory
 from tests.identity.ldap.proxy import cutting
 from tests.identity.ldap.slapd import (
     GROUPS,
@@ -125,13 +120,8 @@ def test_who_is_skipped_is_told() -> None:
 # ---- doing -----------------------------------------------------------------------------------
 @pytest.fixture
 def town() -> Iterator[Town]:
-    clock, hop = Clock(), ThreadHop()
-    engine = MemoryEngine()
-    with asyncio.Runner() as runner:
-        town = Town(engine, MemoryBlobs(engine, clock), clock, hop, runner)
+    with in_memory() as town:
         yield town
-        town.client.close()
-    hop.close()
 
 
 def few(slapd: Slapd, **changes: object) -> LdapSettings:
