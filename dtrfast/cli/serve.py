@@ -20,7 +20,13 @@ from dtrfast.identity.sign_in import first_admin
 from dtrfast.jobs.log import configure
 from dtrfast.registry.writing import Author
 from dtrfast.server import listener, tls
-from dtrfast.server.supervisor import Supervisor, open_listening, readers_max, worker_count
+from dtrfast.server.supervisor import (
+    Supervisor,
+    hold_signals,
+    open_listening,
+    readers_max,
+    worker_count,
+)
 from dtrfast.store.store import Store
 
 log = logging.getLogger("dtrfast")
@@ -81,6 +87,7 @@ def serve(
         _tell_of_certificate(settings, listening)
     if password is not None:
         _show_password(password)
+    hold_signals()
     _announce(settings, listening)
     return Supervisor(settings, listening, lock).run()
 

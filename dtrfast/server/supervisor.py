@@ -111,6 +111,11 @@ def readers_max(config: Config) -> int:
     return worker_count(config) * (config.server.threads_per_worker + 1) + _OTHER_READERS
 
 
+def hold_signals() -> None:
+    """Let signals wait for `Supervisor.run`: who is told that the server listens may stop it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+
 class Supervisor:
     """Call `run` once, in the main thread. `app` names what makes the application of a worker."""
 
