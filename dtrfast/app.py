@@ -25,6 +25,7 @@ from dtrfast.jobs import housekeeper, lock
 from dtrfast.jobs.log import configure
 from dtrfast.jobs.tasks import registry_tasks
 from dtrfast.registry.registry import Registry
+from dtrfast.server import first_start
 from dtrfast.server.access_log import AccessLog, AccessWriter
 from dtrfast.server.asgi import App, Receive, Scope, Send
 from dtrfast.server.leftover import Leftover
@@ -57,6 +58,9 @@ def _standalone(config: Config) -> Iterator[Served]:
         stack.callback(os.close, lock.take_server(config.store.data, shared=True))
         store = Store.open(config.store.data, config.store, readers_max=readers_max(config))
         stack.callback(store.close)
+        password = first_start.make_admin(store, config)
+        if password is not None:
+            first_start.show_password(password)
         tasks = [*store.tasks(), *registry_tasks(store, config, stack)]
         ending = threading.Event()
         keeper = threading.Thread(

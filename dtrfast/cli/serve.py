@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -16,10 +14,8 @@ from cyclopts import Parameter
 from dtrfast import certificates
 from dtrfast.cli.options import ConfigFile, Data
 from dtrfast.config import Config, load
-from dtrfast.identity.sign_in import first_admin
 from dtrfast.jobs.log import configure
-from dtrfast.registry.writing import Author
-from dtrfast.server import listener, tls
+from dtrfast.server import first_start, listener, tls
 from dtrfast.server.supervisor import (
     Supervisor,
     hold_signals,
@@ -86,7 +82,7 @@ def serve(
     if settings.server.tls_cert == str(certificates.pair_path(settings.store.data).absolute()):
         _tell_of_certificate(settings, listening)
     if password is not None:
-        _show_password(password)
+        first_start.show_password(password)
     hold_signals()
     _announce(settings, listening)
     return Supervisor(settings, listening, lock).run()
@@ -99,21 +95,9 @@ def _check_store(config: Config) -> str | None:
     """
     store = Store.open(config.store.data, config.store, readers_max=readers_max(config))
     try:
-        if config.auth.mode == "none":
-            return None
-        return first_admin(store.engine, Author("system", int(time.time())))
+        return first_start.make_admin(store, config)
     finally:
         store.close()
-
-
-def _show_password(password: str) -> None:
-    """On the terminal and not in the log, which others read and keep."""
-    sys.stderr.write(
-        f"\n  The first administrator is made. This is shown once:\n\n"
-        f"    name      admin\n    password  {password}\n\n"
-        f"  Lost it? `dtrfast user reset-password admin` makes another one.\n\n"
-    )
-    sys.stderr.flush()
 
 
 def _tell_of_certificate(config: Config, listening: Sequence[socket.socket]) -> None:

@@ -1,0 +1,108 @@
+"""What accounts cost: CPU of the server per request, beside a server without accounts.
+
+Shown with `pytest -s`. CPU-seconds of the workers are compared, in turns, and of each the least:
+what others do on the machine only adds to it.
+"""
+
+from __future__ import annotations
+
+import base64
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from dtrfast.oci.digests import Digest
+from tests.e2e import managed as registries
+from tests.e2e import registry as plain
+from tests.e2e.managed import Managed
+from tests.e2e.registry import Registry
+from tests.fakes.client import image_manifest
+
+pytestmark = pytest.mark.slow
+
+_CONNECTIONS = 16
+# The kernel counts CPU in steps of 10 ms: enough requests that these are a few in a hundred.
+_ROUNDS = 1000
+_TURNS = 4
+
+
+@pytest.fixture(scope="module")
+def managed(new_folder: Callable[[str], Path]) -> Iterator[Managed]:
+    with registries.running(new_folder("managed")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def open_registry(new_folder: Callable[[str], Path]) -> Iterator[Registry]:
+    with plain.running(new_folder("open")) as server:
+        yield server
+
+
+def _push(registry: Registry, authorization: str) -> None:
+    headers = {"authorization": authorization} if authorization else {}
+    with httpx.Client(base_url=registry.url, headers=headers) as client:
+        for content in (b"{}", b"layer"):
+            url = f"/v2/acme/app/blobs/uploads/?digest={Digest.of_bytes(content)}"
+            assert client.post(url, content=content).status_code == 201
+        kind = {"content-type": "application/vnd.oci.image.manifest.v1+json"}
+        manifest = image_manifest(b"layer")
+        put = client.put("/v2/acme/app/manifests/v1", content=manifest, headers=kind)
+        assert put.status_code == 201
+
+
+def _cpu_seconds(registry: Registry) -> float:
+    return sum(sum(psutil.Process(w.pid).cpu_times()[:2]) for w in registry.workers())
+
+
+def _cost(registry: Registry, path: str, authorization: str) -> float:
+    """CPU-seconds per GET, over all connections at once."""
+    lines = [f"GET {path} HTTP/1.1", f"Host: {registry.host}"]
+    if authorization:
+        lines.append(f"Authorization: {authorization}")
+    request = ("\r\n".join(lines) + "\r\n\r\n").encode()
+    opened = [socket.create_connection(("127.0.0.1", registry.port)) for _ in range(_CONNECTIONS)]
+    before = _cpu_seconds(registry)
+    for _ in range(_ROUNDS):
+        for connection in opened:
+            connection.sendall(request)
+        for connection in opened:
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+    spent = _cpu_seconds(registry) - before
+    for connection in opened:
+        connection.close()
+    return spent / (_ROUNDS * _CONNECTIONS)
+
+
+def test_manifests_with_a_token(managed: Managed, open_registry: Registry) -> None:
+    """At least 80 % of the rate without accounts, which the CPU of a request bounds."""
+    _push(managed.registry, _basic("owen", managed.secrets["owen"]))
+    _push(open_registry, "")
+    token = f"Bearer {managed.token('rita', 'repository:acme/app:pull')}"
+    path = "/v2/acme/app/manifests/v1"
+    turns = [
+        (_cost(open_registry, path, ""), _cost(managed.registry, path, token))
+        for _ in range(_TURNS)
+    ]
+    without, with_token = (min(costs) for costs in zip(*turns, strict=True))
+    print(f"\nmanifest GET: {without * 1e6:.1f} µs of CPU without accounts,"  # noqa: T201
+          f" {with_token * 1e6:.1f} with a token: {without / with_token:.2f}")  # fmt: skip
+    assert without / with_token > 0.8
+
+
+def test_a_token_for_a_personal_token(managed: Managed) -> None:
+    """Under 2 ms of CPU: no argon2, one signature."""
+    made = managed.api("POST", "accounts/will/tokens", {"name": "cost"}, who="will")
+    path = "/auth/token?service=dtrfast&scope=repository:acme/app:pull,push"
+    authorization = _basic("will", made["token"])
+    _cost(managed.registry, path, authorization)
+    cost = min(_cost(managed.registry, path, authorization) for _ in range(3))
+    print(f"\ntoken for a personal token: {cost * 1e3:.2f} ms of CPU")  # noqa: T201
+    assert cost < 0.002
+
+
+def _basic(who: str, secret: str) -> str:
+    return "Basic " + base64.b64encode(f"{who}:{secret}".encode()).decode()
