@@ -26,8 +26,8 @@ pytestmark = pytest.mark.slow
 
 _CONNECTIONS = 16
 # The kernel counts CPU in steps of 10 ms: enough requests that these are a few in a hundred.
-_ROUNDS = 1000
-_TURNS = 4
+_ROUNDS = 750
+_TURNS = 3
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A town for each test, on each implementation of the seams."""
+"""A town for each test. It stands on the fakes, which pass the contracts of what they stand for."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.api.conftest import World
-from tests.api.managed.town import Town
+from tests.api.managed.town import Town, in_memory
 
 
 @pytest.fixture
-def town(world: World) -> Iterator[Town]:
-    town = Town(world.backend.engine, world.backend.blobs, world.clock, world.hop, world.runner)
-    yield town
-    town.client.close()
+def town() -> Iterator[Town]:
+    with in_memory() as town:
+        yield town
