@@ -56,7 +56,7 @@ def grant(
         if name is not None and bound is not None:
             allowed = permits.verdict(transaction, name).allowed & Action(bound.actions)
             granted[name.text] = granted.get(name.text, Action(0)) | allowed
-        elif _is_catalog(entry) and permits.caller.kind != "anonymous":
+        elif _is_catalog(entry):
             others.append(Access("registry", "catalog", entry.actions))
     repositories = [access_entry(name, actions) for name, actions in granted.items() if actions]
     return [*repositories, *others]

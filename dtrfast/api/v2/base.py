@@ -6,14 +6,12 @@ from starlette.types import ASGIApp
 
 from dtrfast.api.answers import Answer
 from dtrfast.api.v2.call import Call
-from dtrfast.errors import SignInRequired
 
 ANSWER = Answer(200, {"content-type": "application/json", "content-length": "2"}, b"{}")
 
 
 async def get(call: Call) -> ASGIApp:
     """Clients learn here that they need a token; an anonymous one will do."""
-    if call.context.guard.challenges and call.visit.caller.method == "none":
-        raise SignInRequired("authentication required")
+    call.require_token()
     await call.run(call.registry.confirm)
     return ANSWER.response()

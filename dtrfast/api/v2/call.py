@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope
 
 from dtrfast.api.events import Noting
 from dtrfast.api.types import Context
-from dtrfast.errors import SizeInvalid
+from dtrfast.errors import SignInRequired, SizeInvalid
 from dtrfast.identity.events import Detail, Outcome
 from dtrfast.identity.guard import Visit
 from dtrfast.oci.names import RepositoryName
@@ -72,6 +72,14 @@ class Call:
         """The path of something in this repository, as clients see it."""
         prefix = self.scope.get("root_path", "")
         return "/".join((f"{prefix}/v2", self.name.text, *pieces))
+
+    def require_token(self) -> None:
+        """Have who says nothing about itself ask for a token; an anonymous one will do.
+
+        Clients that could sign in do not, unless they are asked to. Raises `SignInRequired`.
+        """
+        if self.context.guard.challenges and self.visit.caller.method == "none":
+            raise SignInRequired("authentication required")
 
     def note(self, kind: str, detail: Detail, outcome: Outcome = "ok") -> None:
         """An audit event of this caller, about this repository."""

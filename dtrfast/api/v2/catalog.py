@@ -11,6 +11,7 @@ _COUNT_DEFAULT = 100  # the reference server's
 
 
 async def get(call: Call) -> ASGIApp:
+    call.require_token()
     count = page_count(call, _COUNT_DEFAULT)
     page = await call.run(call.registry.catalog.page, count, call.query.get("last", ""))
     path = call.scope.get("root_path", "") + "/v2/_catalog"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dtrfast.oci.digests import Digest
 from tests.api.managed.town import Town, basic, granted
 from tests.fakes.client import failure, image_manifest
 
@@ -109,6 +110,9 @@ def test_a_token_needs_the_catalogs_scope_for_the_catalog(town: Town) -> None:
     assert refused.status_code == 401
     assert 'scope="registry:catalog:*"' in refused.headers["www-authenticate"]
     assert 'error="insufficient_scope"' in refused.headers["www-authenticate"]
+    assert town.get("/v2/_catalog").status_code == 401
+    public = town.get("/v2/_catalog", town.token("", "registry:catalog:*"))
+    assert public.json()["repositories"] == ["acme/open"]
     token = town.token("rita", "registry:catalog:*")
     assert town.get("/v2/_catalog", token).json()["repositories"] == ["acme/app", "acme/open"]
 
@@ -197,6 +201,21 @@ def test_a_mount_of_what_may_be_read(town: Town) -> None:
 
 def _bearer(town: Town, who: str, *scopes: str) -> dict[str, str]:
     return {"authorization": f"Bearer {town.token(who, *scopes)}"}
+
+
+def test_what_others_stored_does_not_show(town: Town) -> None:
+    """Deduplication is no oracle: a push is answered alike for new and for known bytes."""
+    town.push("acme/secret", b"known to others")
+    answers = []
+    for content in (b"known to others", b"new to everybody"):
+        digest = str(Digest.of_bytes(content))
+        head = town.client.head(f"/v2/nora/x/blobs/{digest}", headers=basic("nora"))
+        post = town.client.post("/v2/nora/x/blobs/uploads/", headers=basic("nora"))
+        url = f"{post.headers['location']}?digest={digest}"
+        put = town.client.put(url, headers=basic("nora"), content=content)
+        shown = {name: v.replace(digest, "DIGEST") for name, v in put.headers.items()}
+        answers.append((head.status_code, post.status_code, put.status_code, shown))
+    assert answers[0] == answers[1]
 
 
 # ---- at once ---------------------------------------------------------------------------------

@@ -195,3 +195,28 @@ def test_settings_that_cannot_be(changes: dict[str, object]) -> None:
     check(LdapSettings(**given))  # type: ignore[arg-type]
     with pytest.raises(SettingsInvalid):
         check(LdapSettings(**{**given, **changes}))  # type: ignore[arg-type]
+
+
+class Ranged:
+    """What Active Directory answers of a group with more than 1500 members; slapd has no ranges."""
+
+    def __init__(self, count: int) -> None:
+        self._members = [f"cn=user{number}".encode() for number in range(count)]
+        self.result = {"result": 0}
+        self.response: list[dict[str, object]] = []
+
+    def search(self, dn: str, wanted: str, *, search_scope: str, attributes: list[str]) -> None:
+        _, _, given = attributes[0].partition(";range=")
+        start = int(given.partition("-")[0] or 0)
+        piece = self._members[start : start + 1500]
+        last = start + 1500 >= len(self._members)
+        end = "*" if last else str(start + len(piece) - 1)
+        found = {"member": [], f"member;range={start}-{end}": piece}
+        self.response = [{"type": "searchResEntry", "raw_attributes": found}]
+
+
+@pytest.mark.parametrize("count", [1, 1500, 1501, 4000])
+def test_members_in_ranges(slapd: Slapd, count: int) -> None:
+    directory = Directory(slapd.settings())
+    found = directory.group_values(Ranged(count), "cn=all", "member")
+    assert found == [f"cn=user{number}" for number in range(count)]
