@@ -22,7 +22,7 @@ from dtrfast.errors import (
 )
 from dtrfast.identity import accounts, grants, settings, teams, tokens, trusts
 from dtrfast.identity.callers import Caller
-from dtrfast.identity.records import Account, Bound
+from dtrfast.identity.records import Account, Bound, Token
 from dtrfast.index import epoch
 from dtrfast.index.engine import ReadTransaction, Table
 from dtrfast.index.tables import CATALOG, PUBLIC, REPOSITORY_NAMES, number_key
@@ -137,39 +137,75 @@ def decide(transaction: ReadTransaction, caller: Caller, name: RepositoryName) -
     holds.
     """
     bounded = EVERYTHING if caller.bounds is None else bounds_on(caller.bounds, name.text)
-    if caller.kind == "robot":
-        owner = hold(transaction, caller)
-        mine = bounded if name.text.startswith(f"{owner.name}/") else NOTHING  # type: ignore[union-attr]
-        return Verdict(mine, mine)
     if caller.kind == "job":
         trusted = trusts.rights(transaction, caller.trusts, name)
         found = trusted | rights(transaction, NOBODY, name)
         return Verdict(found, found & bounded)
-    found = rights(transaction, standing(transaction, caller), name)
-    return Verdict(found, found & bounded)
+    if caller.kind == "system":
+        return Verdict(EVERYTHING, EVERYTHING)
+    proof = hold(transaction, caller)
+    # What everybody may pull, nobody is kept from by saying who they are.
+    within = proof.bounds_on(name.text) | rights(transaction, NOBODY, name)
+    if caller.kind == "robot":
+        return Verdict(within, within & bounded)
+    found = rights(transaction, proof.standing(transaction), name)
+    return Verdict(found, found & bounded & within)
 
 
 def standing(transaction: ReadTransaction, caller: Caller) -> Standing:
     """Raises `TokenInvalid` when the caller's credential no longer holds."""
     if caller.kind == "system":
         return _ROOT
-    account = hold(transaction, caller)
-    return NOBODY if account is None or caller.kind != "user" else standing_of(transaction, account)
+    return hold(transaction, caller).standing(transaction) if caller.kind == "user" else NOBODY
 
 
-def hold(transaction: ReadTransaction, caller: Caller) -> Account | None:
-    """The caller's account, if what proved it still counts. Raises `TokenInvalid`."""
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What proves a caller, as it is now: an account, and the stored token that it came with.
+
+    An access token that was made with a stored one is bounded by both.
+    """
+
+    account: Account | None = None
+    token: Token | None = None
+
+    def standing(self, transaction: ReadTransaction) -> Standing:
+        return NOBODY if self.account is None else standing_of(transaction, self.account)
+
+    @property
+    def bounds(self) -> tuple[Bound, ...] | None:
+        """Of the stored token; None where it has none."""
+        token = self.token
+        return (
+            token.bounds if token is not None and (token.bounds or token.kind == "robot") else None
+        )
+
+    def bounds_on(self, name: str) -> Action:
+        """What the stored token leaves of a repository. A robot stays in its organization."""
+        if self.bounds is None:
+            return EVERYTHING
+        assert self.token is not None
+        assert self.account is not None
+        if self.token.kind == "robot" and not name.startswith(f"{self.account.name}/"):
+            return NOTHING
+        return bounds_on(self.bounds, name)
+
+
+def hold(transaction: ReadTransaction, caller: Caller) -> Proof:
+    """What proves the caller, if it still counts. Raises `TokenInvalid`."""
     if caller.account_id == 0:
-        return None
+        return Proof()
     account = accounts.find_id(transaction, caller.account_id)
     if account is None or not account.is_active:
         raise TokenInvalid("the account is not active: ask an administrator")
-    signed_in = caller.kind == "user" and not caller.token_id
-    if signed_in and account.generation != caller.generation:
-        raise TokenInvalid("the sign-in has ended: sign in again")
-    if caller.token_id and not tokens.is_there(transaction, caller.account_id, caller.token_id):
+    if caller.token_id == 0:
+        if account.generation != caller.generation:
+            raise TokenInvalid("the sign-in has ended: sign in again")
+        return Proof(account)
+    token = tokens.find_id(transaction, caller.account_id, caller.token_id)
+    if token is None:
         raise TokenInvalid("the token was revoked: make a new one")
-    return account
+    return Proof(account, token)
 
 
 def bounds_on(bounds: Iterable[Bound], name: str) -> Action:
@@ -253,13 +289,24 @@ def visible_to_caller(
     """
     caller = permits.caller
     names = _Names(transaction, table, after)
-    if caller.kind in ("robot", "job"):
-        return visible_to_bounds(names, permits)
-    found = visible_to(names, standing(transaction, caller))
-    bounds = caller.bounds
-    if bounds is None or caller.method == "bearer":
+    if caller.kind == "system":
+        return names.below(b"")
+    if caller.kind == "job":
+        trusted = {entry.partition(" ")[0] for entry in caller.trusts}
+        found = _unique(heapq.merge(names.public(), names.held(sorted(map(str.encode, trusted)))))
+        return (n for n in found if _may_pull(transaction, permits, n))
+    proof = hold(transaction, caller)
+    if caller.kind == "robot":
+        return visible_to_robot(names, proof)
+    found = visible_to(names, proof.standing(transaction))
+    if proof.bounds is None:
         return found
-    return (n for n in found if Action.PULL in bounds_on(bounds, n.decode()))
+    return (n for n in found if Action.PULL in proof.bounds_on(n.decode()) or names.is_public(n))
+
+
+def _may_pull(transaction: ReadTransaction, permits: CallerPermits, name: bytes) -> bool:
+    verdict = permits.verdict(transaction, RepositoryName(name.decode()))
+    return Action.PULL in verdict.rights
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +323,9 @@ class _Names:
     def of_namespace(self, account_id: int) -> Iterator[bytes]:
         account = accounts.find_id(self.transaction, account_id)
         return iter(()) if account is None else self.below(f"{account.name}/".encode())
+
+    def is_public(self, name: bytes) -> bool:
+        return self.transaction.get(PUBLIC, name) is not None
 
     def public(self) -> Iterator[bytes]:
         return self.held(n for n, _ in self.transaction.scan(PUBLIC, after=self.after))
@@ -304,14 +354,12 @@ def visible_to(names: _Names, who: Standing) -> Iterator[bytes]:
     return _unique(heapq.merge(names.public(), names.held(sorted(granted)), *sources))
 
 
-def visible_to_bounds(names: _Names, permits: CallerPermits) -> Iterator[bytes]:
-    """What a robot or a job sees: what its bounds name, and what is public."""
-    bounds = permits.caller.bounds or ()
+def visible_to_robot(names: _Names, proof: Proof) -> Iterator[bytes]:
+    """What a robot's scopes name, and what is public."""
+    bounds = proof.bounds or ()
     sources = [names.below(bound.repository.removesuffix("*").encode()) for bound in bounds]
     merged = _unique(heapq.merge(names.public(), *sources))
-    return (
-        n for n in merged if permits.may(names.transaction, Action.PULL, RepositoryName(n.decode()))
-    )
+    return (n for n in merged if Action.PULL in proof.bounds_on(n.decode()) or names.is_public(n))
 
 
 def _unique(names: Iterable[bytes]) -> Iterator[bytes]:

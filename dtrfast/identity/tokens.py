@@ -137,10 +137,11 @@ def find(transaction: ReadTransaction, text: str) -> Token | None:
     return None if data is None else records.tokens.decode(data)
 
 
-def is_there(transaction: ReadTransaction, account_id: int, token_id: int) -> bool:
-    """Whether the token was not revoked."""
-    key = number_key(account_id) + number_key(token_id)
-    return transaction.get(ACCOUNT_TOKENS, key) is not None
+def find_id(transaction: ReadTransaction, account_id: int, token_id: int) -> Token | None:
+    """The token with this id; None when it was revoked."""
+    digest = transaction.get(ACCOUNT_TOKENS, number_key(account_id) + number_key(token_id))
+    data = None if digest is None else transaction.get(TOKENS, digest)
+    return None if data is None else records.tokens.decode(data)
 
 
 def of_account(transaction: ReadTransaction, account_id: int, kind: TokenKind) -> Iterator[Token]:
@@ -190,6 +191,6 @@ def is_use_due(transaction: ReadTransaction, token_id: int, now: int) -> bool:
 
 def note_use(transaction: WriteTransaction, token: Token, now: int, remote: str) -> None:
     """Write down that the token was used, if it is still there. Ends no verdict."""
-    if is_there(transaction, token.account_id, token.id):
+    if find_id(transaction, token.account_id, token.id) is not None:
         data = records.token_uses.encode(TokenUse(now, remote))
         transaction.put(TOKEN_USES, number_key(token.id), data)
