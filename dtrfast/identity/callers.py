@@ -16,9 +16,10 @@ Method = Literal["none", "password", "token", "bearer", "refresh", "session", "l
 class Caller:
     """Somebody, as proven by one credential. That it still holds is looked up at each use.
 
-    `account_id` is the user, or a robot's organization; 0 where there is none. `bounds` limits what
-    this credential may do; None means that it does not. `is_expired`: only good for an upload that
-    it began. `lists` is whether it may be used to list repositories.
+    `account_id` is the user, or a robot's organization; 0 where there is none. `bounds` is what an
+    access token was asked for; None for other credentials. A stored token, `token_id`, has its own.
+    `is_expired`: only good for an upload that it began. `lists` is whether it may be used to list
+    repositories.
     """
 
     kind: CallerKind

@@ -280,7 +280,6 @@ def _token_caller(account: Account, token: Token) -> Caller:
         account_id=account.id,
         generation=account.generation,
         token_id=token.id,
-        bounds=token.bounds if is_robot or token.bounds else None,
         expires_at=token.expires_at,
     )
 

@@ -84,9 +84,13 @@ class ApiCall:
         """Raises `SignInRequired` for nobody, `TokenInvalid`, `Denied` for a bounded token."""
         if self.caller.kind == "anonymous":
             raise SignInRequired("sign in to do this")
-        standing = access.standing(transaction, self.caller)
-        if self.caller.bounds is not None or self.caller.kind not in ("user", "system"):
-            raise Denied("this token is for repositories: use one without bounds, or a password")
+        caller = self.caller
+        standing = access.standing(transaction, caller)
+        is_bounded = (
+            caller.bounds is not None or access.hold(transaction, caller).bounds is not None
+        )
+        if is_bounded or caller.kind not in ("user", "system"):
+            raise Denied("this token is for repositories: use one without scopes, or a password")
         return standing
 
     def require_admin(self, transaction: ReadTransaction) -> Standing:
