@@ -25,6 +25,7 @@ class Dtrfast(Program):
     def command(self, start: Start, port: int) -> Sequence[str]:
         command = [str(self.program), "-m", "dtrfast", "serve", "--data", str(start.data)]
         command += ["--bind", f"127.0.0.1:{port}", "--workers", str(start.workers)]
+        command += ["--auth", "none"]  # as the others run
         if start.certificate:
             command += ["--tls-cert", str(start.certificate.chain)]
             command += ["--tls-key", str(start.certificate.key)]
