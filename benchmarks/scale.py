@@ -47,9 +47,8 @@ from dtrfast.registry.permits import EVERYBODY
 from dtrfast.registry.writing import Author
 from dtrfast.store import contents, links, packs, recipes, records, statistics
 from dtrfast.store.blobs import RepositoryId
-from dtrfast.store.commit import LOOSE_FILE, PACK_FILE
 from dtrfast.store.parts import Part
-from dtrfast.store.records import Content, ContentKind, Pack
+from dtrfast.store.records import LOOSE_FILE, PACK_FILE, Content, ContentKind, Pack
 from dtrfast.store.store import Store
 from dtrfast.store.upload_state import new_file_id
 

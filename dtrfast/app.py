@@ -7,6 +7,7 @@ and from the file that DTRFAST_CONFIG names.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -32,6 +33,7 @@ from dtrfast.server.leftover import Leftover
 from dtrfast.server.served import Served
 from dtrfast.server.supervisor import readers_max
 from dtrfast.server.threads import Threads
+from dtrfast.server.tidying import keep_tidy
 from dtrfast.store.store import Store
 
 # New requests that may wait for a thread, for each thread: at a few milliseconds a call the last
@@ -87,10 +89,10 @@ def _assemble(config: Config, store: Store, stack: ExitStack) -> Served:
     context = Context(registry, threads, config, guard, identity)
     app: App = Leftover(create_app(context))
     if not config.log.access:
-        return Served(app, context)
+        return Served(app, context, tidy=store.tidy)
     access = AccessWriter(config.log.format)
     stack.callback(access.close)
-    return Served(AccessLog(app, access), context, access)
+    return Served(AccessLog(app, access), context, access, store.tidy)
 
 
 def _open_identity(
@@ -125,7 +127,10 @@ class Application:
             try:
                 config = load(None, os.environ)
                 configure(config.log, "dtrfast")
-                self._app = stack.enter_context(_standalone(config)).app
+                served = stack.enter_context(_standalone(config))
+                self._app = served.app
+                if served.tidy is not None:
+                    keep_tidy(asyncio.get_running_loop(), served.tidy)
             except DtrfastError as error:
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
                 return

@@ -35,6 +35,7 @@ Kind = Literal[
     "manifest.delete",
     "tag.set",
     "tag.delete",
+    "blob.put",
     "blob.link",
     "blob.unlink",
 ]

@@ -24,10 +24,13 @@ CONTENTS = _local("contents")  # content number → Content
 RECIPES = _local("recipes")  # content number + offset of the row's first byte → recipe row
 CHUNKS = _local("chunks")  # chunk id → Chunk
 CHUNK_HASHES = _local("chunk_hashes")  # XXH3-128 + chunk id → empty
-CHUNKS_UNREFERENCED = _local("chunks_unreferenced")  # time + chunk id → empty (a hint)
+CHUNKS_UNREFERENCED = _local("chunks_unreferenced")  # time + chunk id: from format 1.0, see upgrade
 PACKS = _local("packs")  # pack number → Pack
+PACKS_SPARSE = _local("packs_sparse")  # pack number → empty: packs that are worth compacting
 FILES = _local("files")  # file id → kind + number: the files that belong to the index
+FILES_UNOWNED = _local("files_unowned")  # file id → kind: files not yet, or no more, in FILES
 CONTENTS_UNLINKED = _local("contents_unlinked")  # content number → time (a hint)
+DAMAGES = _local("damages")  # kind + number → what is known to be damaged
 COMMITS = _local("commits")  # upload id → a commit whose slices are not all written
 UPLOADS_FINISHED = _local("uploads_finished")  # upload id → time + digest key + repository name
 

@@ -22,6 +22,10 @@ log = logging.getLogger("dtrfast.housekeeper")
 _LONG_SECONDS = 5.0
 
 _LOCK_RETRY_SECONDS = 1.0
+# An eager task with work left rests twice as long as it worked, so that those who wait for the disk
+# or a core get most of both.
+_PAUSE_SECONDS_MIN = 0.05
+_PAUSE_FACTOR = 2.0
 
 # Sleeps so many seconds, or less when it is time to stop: then it returns True.
 Wait = Callable[[float], bool]
@@ -47,18 +51,23 @@ def run(tasks: Iterable[Task], wait: Wait) -> None:
         at, _, task = due[0]
         if wait(max(0.0, at - time.monotonic())):
             return
-        _run(task)
-        heapq.heapreplace(due, (time.monotonic() + task.interval_seconds, next(order), task))
+        pause = _run(task)
+        heapq.heapreplace(due, (time.monotonic() + pause, next(order), task))
     while not wait(3600.0):
         pass
 
 
-def _run(task: Task) -> None:
+def _run(task: Task) -> float:
+    """Do a step; returns after how many seconds the next one is due."""
     began = time.monotonic()
+    did = None
     try:
-        task.run()
+        did = task.run()
     except Exception:
         log.exception("the task %r failed; it will be tried again", task.name)
     took = time.monotonic() - began
     if took > _LONG_SECONDS:
         log.info("the task %r took %.1f s", task.name, took)
+    if task.eager and did:
+        return min(task.interval_seconds, max(_PAUSE_SECONDS_MIN, _PAUSE_FACTOR * took))
+    return task.interval_seconds

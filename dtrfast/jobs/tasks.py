@@ -21,10 +21,10 @@ def registry_tasks(store: Store, config: Config, stack: ExitStack) -> list[Task]
     def now() -> int:
         return int(time.time())
 
-    def remove_deleted() -> None:
-        removal.step(store.engine, now())
+    def remove_deleted() -> int:
+        return removal.step(store.engine, now())
 
-    tasks = [Task("deleted repositories", 0.2, remove_deleted)]
+    tasks = [Task("deleted repositories", 2.0, remove_deleted, eager=True)]
     if config.auth.mode == "managed":
         events = EventWriter(audit_path(config.store.data), config.log.audit_size_max)
         stack.callback(events.close)

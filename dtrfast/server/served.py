@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dtrfast.api.types import Context
@@ -16,3 +17,4 @@ class Served:
     app: App
     context: Context | None = None
     access: AccessWriter | None = None
+    tidy: Callable[[], None] | None = None  # to be called some times a minute

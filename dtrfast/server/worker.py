@@ -28,6 +28,7 @@ from dtrfast.server import memory, tls
 from dtrfast.server.door.connection import Doorman
 from dtrfast.server.door.exchange import OnDemand
 from dtrfast.server.served import Served
+from dtrfast.server.tidying import keep_tidy
 
 log = logging.getLogger("dtrfast.worker")
 
@@ -87,6 +88,8 @@ async def _serve(served: Served, config: Config, descriptors: tuple[int, ...]) -
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     memory.keep_trimmed(loop)
+    if served.tidy is not None:
+        keep_tidy(loop, served.tidy)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(lifeline.DESCRIPTOR, _watch_lifeline, loop, stop)
     lifeline.allow_signals()

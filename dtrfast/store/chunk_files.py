@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dtrfast import _core
-from dtrfast.errors import Corrupt
+from dtrfast.errors import Corrupt, StorageFailed
 from dtrfast.index.engine import Engine
 from dtrfast.index.tables import PACKS, number_key
 from dtrfast.store import codec, disk
@@ -43,9 +43,9 @@ class ChunkFiles:
         self._lock = threading.Lock()
         self._packs: OrderedDict[int, OpenPack] = OrderedDict()
 
-    def acquire(self, number: int) -> OpenPack:
-        """The pack, open; `release` it. Raises `Corrupt` when the index names a pack that is not
-        there.
+    def acquire(self, number: int) -> OpenPack | None:
+        """The pack, open; `release` it. None when it is not there any more: whoever learned of it
+        from the index asks that again.
         """
         with self._lock:
             pack = self._packs.get(number)
@@ -53,7 +53,8 @@ class ChunkFiles:
                 self._packs.move_to_end(number)
                 pack.users += 1
                 return pack
-        return self._remember(number, OpenPack(self._open(number)))
+        descriptor = self._open(number)
+        return None if descriptor is None else self._remember(number, OpenPack(descriptor))
 
     def release(self, pack: OpenPack) -> None:
         with self._lock:
@@ -63,8 +64,10 @@ class ChunkFiles:
 
     @contextmanager
     def lent(self, number: int) -> Iterator[int]:
-        """The pack's descriptor for the length of the block."""
+        """The pack's descriptor for the length of the block. Raises `Corrupt` when it is gone."""
         pack = self.acquire(number)
+        if pack is None:
+            raise Corrupt(f"pack {number} is not on the disk: restore it")
         try:
             yield pack.descriptor
         finally:
@@ -78,12 +81,20 @@ class ChunkFiles:
 
     def equal(self, place: Chunk, data: memoryview) -> bool:
         """Whether the stored chunk has these bytes. A chunk that cannot be read is equal to
-        nothing.
+        nothing: a push stores it again.
         """
         try:
             return _core.equal(self.read(place), data)
-        except Corrupt:
+        except (Corrupt, StorageFailed):
             return False
+
+    def drop_unlinked(self) -> None:
+        """Let go of packs that were compacted: while one is open its space is not free."""
+        with self._lock:
+            gone = [n for n, p in self._packs.items() if os.fstat(p.descriptor).st_nlink == 0]
+            packs = [self._packs.pop(number) for number in gone]
+        for pack in packs:
+            self.release(pack)
 
     def close(self) -> None:
         with self._lock:
@@ -91,15 +102,15 @@ class ChunkFiles:
         for pack in packs:
             self.release(pack)
 
-    def _open(self, number: int) -> int:
+    def _open(self, number: int) -> int | None:
         with self._engine.read() as transaction:
             data = transaction.get(PACKS, number_key(number))
         if data is None:
-            raise Corrupt(f"the index names pack {number}, which it does not know")
+            return None
         try:
             return disk.open_existing(self._layout.pack(decode_pack(data).file_id))
-        except FileNotFoundError as error:
-            raise Corrupt(f"pack {number} is not on the disk: restore it") from error
+        except FileNotFoundError:
+            return None
 
     def _remember(self, number: int, pack: OpenPack) -> OpenPack:
         """Add a pack that was opened without the lock; another thread may have been faster."""

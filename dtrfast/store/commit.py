@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from dtrfast.errors import DigestInvalid
+from dtrfast.index import changes
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import (
     BLOBS,
@@ -34,15 +35,13 @@ from dtrfast.index.tables import (
     number_key,
 )
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, disk, leftovers, packs, recipes, records, statistics
+from dtrfast.store import contents, disk, leftovers, recipes, records, statistics
 from dtrfast.store.blobs import BlobStat, RepositoryId
 from dtrfast.store.context import Context
 from dtrfast.store.parts import Part
-from dtrfast.store.records import Commit, Content, ContentKind, Pack
+from dtrfast.store.records import LOOSE_FILE, PACK_FILE, Commit, Content, ContentKind, Pack
 from dtrfast.store.uploads import LocalUpload
 
-LOOSE_FILE = b"L"
-PACK_FILE = b"P"
 _KINDS: dict[str, ContentKind] = {"head": "inline", "loose": "loose", "chunked": "chunked"}
 
 
@@ -79,13 +78,13 @@ def _link_existing(context: Context, plan: _Plan) -> bool:
     """Link the content if it is there; False if its bytes are needed."""
     with context.engine.read() as transaction:
         found = contents.find(transaction, plan.sha256)
-    if found is None or _is_lost(context, found.content):
+    if found is None or found.content.damaged_at or _is_lost(context, found.content):
         return False
     return context.engine.write(partial(_link, plan=plan))
 
 
 def _is_lost(context: Context, content: Content) -> bool:
-    """Whether a loose blob's file is not what the index says: then this upload takes its place."""
+    """Whether a loose blob's file has another length than the index says: then it is replaced."""
     if content.file_id is None:
         return False
     try:
@@ -95,7 +94,7 @@ def _is_lost(context: Context, content: Content) -> bool:
 
 
 def _give_up_lost(transaction: WriteTransaction, plan: _Plan) -> bytes | None:
-    """Leave a content whose file is lost to the reclaim, since its names are about to be taken.
+    """Leave a content that is lost or damaged to the reclaim: its names are about to be taken.
 
     Returns the SHA-512 that it also went by.
     """
@@ -108,7 +107,7 @@ def _give_up_lost(transaction: WriteTransaction, plan: _Plan) -> bytes | None:
 
 def _link(transaction: WriteTransaction, plan: _Plan) -> bool:
     found = contents.find(transaction, plan.sha256)
-    if found is None:
+    if found is None or found.content.damaged_at:
         return False
     contents.name(transaction, found, plan.digest)
     _finish(transaction, plan)
@@ -129,7 +128,7 @@ def _begin(context: Context, plan: _Plan) -> Commit:
         started = leftovers.progress(transaction, plan.upload.file_id)
     if started is not None:
         return started
-    pack = context.numbers.take() if _has_pack(plan.upload) else 0
+    pack = context.numbers.take() if plan.upload.mode == "chunked" else 0
     return Commit(version=1, content=context.numbers.take(), pack=pack, parts=0, offset=0)
 
 
@@ -178,11 +177,14 @@ def _publish(transaction: WriteTransaction, plan: _Plan, last: _Slice) -> None:
     if plan.upload.mode == "chunked":
         _add(transaction, plan, last)
         transaction.delete(COMMITS, plan.upload.file_id)
+        recipes.add_live(transaction, last.progress.pack, plan.upload.recipe_size)
     else:
         transaction.put(RECIPES, number_key(number) + number_key(0), _row(plan.upload))
     if plan.upload.mode == "loose":
         transaction.put(FILES, plan.upload.file_id, LOOSE_FILE + number_key(number))
-    content = _content(plan, sha512)
+    if plan.upload.mode == "head":
+        _record_inline(transaction, plan)
+    content = _content(plan, sha512, last.progress.pack)
     transaction.put(CONTENTS, number_key(number), records.encode(content))
     for name in contents.digests(content):
         transaction.put(BLOBS, name.key(), number_key(number))
@@ -204,7 +206,19 @@ def _row(upload: LocalUpload) -> bytes:
     return records.inline_row(upload.head)
 
 
-def _content(plan: _Plan, sha512: bytes | None) -> Content:
+def _record_inline(transaction: WriteTransaction, plan: _Plan) -> None:
+    """What lies in the index alone goes to the change log as well."""
+    changes.record(
+        transaction,
+        "blob.put",
+        time=plan.now,
+        actor="",
+        repository="",
+        payload={"digest": str(plan.sha256), "body": plan.upload.head},
+    )
+
+
+def _content(plan: _Plan, sha512: bytes | None, pack: int) -> Content:
     upload = plan.upload
     loose = upload.mode == "loose"
     return Content(
@@ -216,17 +230,15 @@ def _content(plan: _Plan, sha512: bytes | None) -> Content:
         sha512=plan.digest.raw if plan.digest.algorithm == "sha512" else sha512,
         file_id=upload.file_id if loose else None,
         pushed_at=plan.now,
+        recipe_pack=pack,
+        recipe_size=upload.recipe_size if pack else 0,
     )
-
-
-def _has_pack(upload: LocalUpload) -> bool:
-    return upload.mode == "chunked" and upload.position.pack_size > packs.HEADER_SIZE
 
 
 def _add_pack(transaction: WriteTransaction, plan: _Plan, number: int) -> None:
     if not number:
         return
-    size = plan.upload.position.pack_size
+    size = plan.upload.data_size()
     pack = Pack(version=1, file_id=plan.upload.file_id, size=size, live=0, created_at=plan.now)
     transaction.put(PACKS, number_key(number), records.encode(pack))
     transaction.put(FILES, plan.upload.file_id, PACK_FILE + number_key(number))

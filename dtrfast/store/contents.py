@@ -52,10 +52,14 @@ def get_link(transaction: ReadTransaction, repository: RepositoryId, digest: Dig
 
 
 def get(transaction: ReadTransaction, digest: Digest) -> Found:
-    """The content of a blob that some repository holds."""
+    """The content of a blob that some repository holds. Raises `BlobUnknown` for one that is known
+    to be damaged: a client that is told so pushes it again, which heals it.
+    """
     found = find(transaction, digest)
     if found is None:
         raise Corrupt(f"a repository holds {digest}, but the store does not: push it again")
+    if found.content.damaged_at:
+        raise BlobUnknown("the blob is damaged: push it again", detail={"digest": str(digest)})
     return found
 
 
@@ -111,7 +115,10 @@ def unlink(
     """Take the blob from the repository. Raises `BlobUnknown`. The last one leaves it to the
     reclaim.
     """
-    found = find_linked(transaction, repository, digest)
+    get_link(transaction, repository, digest)
+    found = find(transaction, digest)
+    if found is None:
+        raise Corrupt(f"a repository holds {digest}, but the store does not: push it again")
     links.remove(transaction, repository, digest)
     statistics.add(transaction, links=-1, linked_bytes=-found.content.size)
     _record(transaction, "blob.unlink", repository, digest, now)

@@ -113,6 +113,15 @@ def cut_off(descriptor: int, size: int) -> None:
             os.ftruncate(descriptor, size)
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 when it is not there."""
+    with reported():
+        try:
+            return path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+
 def remove(path: Path) -> None:
     """Unlink; a file that is not there is fine."""
     with reported(), suppress(FileNotFoundError):

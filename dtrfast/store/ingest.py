@@ -216,6 +216,8 @@ def _lookup(transaction: ReadTransaction, digest: bytes) -> list[tuple[int, Chun
     for key, _ in transaction.scan(CHUNK_HASHES, digest, limit=_CANDIDATES_MAX):
         identifier = key[len(digest) :]
         data = transaction.get(CHUNKS, identifier)
-        if data is not None:
-            found.append((number_of(identifier), Chunk.decode(data)))
+        chunk = None if data is None else Chunk.decode(data)
+        # One without references is on its way out (docs/reliability.md, "Packs").
+        if chunk is not None and chunk.references and not chunk.is_damaged:
+            found.append((number_of(identifier), chunk))
     return found

@@ -6,8 +6,10 @@ files asks here first. A data file that FILES names is the index's, whatever the
 
 from __future__ import annotations
 
-from dtrfast.index.engine import ReadTransaction
-from dtrfast.index.tables import COMMITS, FILES
+from functools import partial
+
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.tables import COMMITS, FILES, PACKS, PACKS_SPARSE, number_key
 from dtrfast.store import disk, recipes
 from dtrfast.store.context import Context
 from dtrfast.store.records import Commit, decode_commit
@@ -29,14 +31,19 @@ def is_committed(context: Context, file_id: bytes) -> bool:
 def abandon(context: Context, file_id: bytes) -> None:
     """Take back a commit that was cut off between its slices.
 
-    Other uploads may share the chunks that were indexed, so the pack stays: reclaim sees what is
-    dead in it.
+    Other uploads may share the chunks that were indexed, so the pack stays: it is found sparse.
     """
     with context.engine.read() as transaction:
         commit = progress(transaction, file_id)
     if commit is not None:
-        recipes.remove(context.engine, commit.content, context.clock())
-        context.engine.write(lambda transaction: transaction.delete(COMMITS, file_id))
+        recipes.remove(context.engine, [commit.content])
+        context.engine.write(partial(_forget_commit, file_id=file_id, pack=commit.pack))
+
+
+def _forget_commit(transaction: WriteTransaction, file_id: bytes, pack: int) -> None:
+    transaction.delete(COMMITS, file_id)
+    if transaction.get(PACKS, number_key(pack)) is not None:
+        transaction.put(PACKS_SPARSE, number_key(pack), b"")
 
 
 def remove_upload(context: Context, file_id: bytes) -> None:

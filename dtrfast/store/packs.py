@@ -2,8 +2,9 @@
 
 A pack starts with a header and goes on with records. A record is a head, an entry for each of its
 chunks, then their stored bytes back to back, so that neighbouring chunks of one buffer are one
-extent. There is no footer: a reader that loses the index walks the records, and stops at the first
-that does not check. `docs/format.md` has the bytes.
+extent. Other records are pieces of recipes: a blob's pack says how the blob is made of chunks, its
+own and others'. There is no footer: a reader that loses the index walks the records, and stops at
+the first that does not check. `docs/format.md` has the bytes.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ _HEAD = struct.Struct(
 _ENTRY = struct.Struct("<QIIB3x16s")  # chunk id, length, stored, codec, XXH3-128 of the content
 _RECORD_MAGIC = b"DTRR"
 _ENTRIES_MAX = 1 << 16
+
+_RECIPE_HEAD = struct.Struct("<4sIQQ32s")  # magic, count, size and offset of the content, SHA-256
+_RECIPE_HEAD_SIZE = _RECIPE_HEAD.size + 8  # XXH3-64 of the fields and the parts
+_RECIPE_PART = struct.Struct("<QI")  # chunk id, length
+_RECIPE_MAGIC = b"DTRB"
+RECIPE_PARTS_MAX = 4096  # 48 KiB: a recipe of any length is written and read in pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +85,89 @@ def record_head(entries: Sequence[Entry | Part]) -> bytes:
     return _HEAD.pack(_RECORD_MAGIC, len(entries), stored, check) + table
 
 
-def entries(descriptor: int, size: int, offset: int = HEADER_SIZE) -> Iterator[Entry]:
-    """The chunks of a pack's records from `offset`, up to `size` or the first record that is not
-    whole.
+@dataclass(frozen=True, slots=True)
+class RecipePiece:
+    """Parts of the chunked blob with this SHA-256, from `offset` of its `size` bytes on."""
+
+    sha256: bytes
+    size: int
+    offset: int
+    parts: list[tuple[int, int]]  # chunk id, length
+
+
+def recipe_piece(piece: RecipePiece) -> bytes:
+    """The record of a piece, of at most `RECIPE_PARTS_MAX` parts."""
+    table = b"".join([_RECIPE_PART.pack(*part) for part in piece.parts])
+    head = _RECIPE_HEAD.pack(
+        _RECIPE_MAGIC, len(piece.parts), piece.size, piece.offset, piece.sha256
+    )
+    return head + xxhash.xxh3_64_digest(head + table) + table
+
+
+def recipe_size(count: int) -> int:
+    """Bytes of the records of a recipe of `count` parts."""
+    return -(-count // RECIPE_PARTS_MAX) * _RECIPE_HEAD_SIZE + count * _RECIPE_PART.size
+
+
+def walk(
+    descriptor: int, size: int, offset: int = HEADER_SIZE
+) -> Iterator[tuple[list[Entry] | RecipePiece, int]]:
+    """The records of a pack from `offset`, up to `size` or the first that is not whole, and where
+    each ends.
     """
     while offset + _HEAD.size <= size:
-        magic, count, stored, check = _HEAD.unpack(disk.read_at(descriptor, _HEAD.size, offset))
-        payload = offset + record_size(count)
-        if magic != _RECORD_MAGIC or count > _ENTRIES_MAX or payload + stored > size:
+        magic = disk.read_at(descriptor, 4, offset)
+        found: tuple[list[Entry] | RecipePiece, int] | None
+        if magic == _RECORD_MAGIC:
+            found = _read_chunks(descriptor, size, offset)
+        elif magic == _RECIPE_MAGIC:
+            found = _read_piece(descriptor, size, offset)
+        else:
             return
-        table = disk.read_at(descriptor, count * _ENTRY.size, offset + _HEAD.size)
-        if _checksum(count, stored, table) != check:
+        if found is None:
             return
-        offset = payload
-        for identifier, length, stored_size, codec, digest in _ENTRY.iter_unpack(table):
-            yield Entry(identifier, digest, codec, length, stored_size, offset)
-            offset += stored_size
+        offset = found[1]
+        yield found
+
+
+def entries(descriptor: int, size: int) -> Iterator[Entry]:
+    """The chunks of a pack, as `walk` finds them."""
+    for record, _ in walk(descriptor, size):
+        if isinstance(record, list):
+            yield from record
+
+
+def _read_chunks(descriptor: int, size: int, offset: int) -> tuple[list[Entry], int] | None:
+    """The chunks of a record, and where the next one begins."""
+    _, count, stored, check = _HEAD.unpack(disk.read_at(descriptor, _HEAD.size, offset))
+    payload = offset + record_size(count)
+    if count > _ENTRIES_MAX or payload + stored > size:
+        return None
+    table = disk.read_at(descriptor, count * _ENTRY.size, offset + _HEAD.size)
+    if _checksum(count, stored, table) != check:
+        return None
+    found = []
+    for identifier, length, stored_size, codec, digest in _ENTRY.iter_unpack(table):
+        found.append(Entry(identifier, digest, codec, length, stored_size, payload))
+        payload += stored_size
+    return found, payload
+
+
+def _read_piece(descriptor: int, size: int, offset: int) -> tuple[RecipePiece, int] | None:
+    """The piece of a recipe, and where the next record begins."""
+    if offset + _RECIPE_HEAD_SIZE > size:
+        return None
+    data = disk.read_at(descriptor, _RECIPE_HEAD_SIZE, offset)
+    head, check = data[: _RECIPE_HEAD.size], data[_RECIPE_HEAD.size :]
+    _, count, content_size, content_offset, sha256 = _RECIPE_HEAD.unpack(head)
+    end = offset + _RECIPE_HEAD_SIZE + count * _RECIPE_PART.size
+    if count > RECIPE_PARTS_MAX or end > size:
+        return None
+    table = disk.read_at(descriptor, count * _RECIPE_PART.size, offset + _RECIPE_HEAD_SIZE)
+    if xxhash.xxh3_64_digest(head + table) != check:
+        return None
+    parts = list(_RECIPE_PART.iter_unpack(table))
+    return RecipePiece(sha256, content_size, content_offset, parts), end
 
 
 def _checksum(count: int, stored: int, table: bytes) -> int:

@@ -47,6 +47,7 @@ class LocalReader:
         self._end = offset + length
         self._pack: OpenPack | None = None
         self._pack_number = 0
+        self._gone = 0  # a pack that was not there
         self._file = -1
 
     def __iter__(self) -> Iterator[Segment]:
@@ -104,7 +105,10 @@ class LocalReader:
             if data is None:
                 raise Corrupt(f"a chunk of {self.stat.digest} is not in the index")
             begin, end = max(self._offset - start, 0), min(self._end - start, length)
-            slices.append(_Slice(Chunk.decode(data), begin, end))
+            place = Chunk.decode(data)
+            if place.is_damaged:
+                raise Corrupt(f"a chunk of {self.stat.digest} is damaged: push the blob again")
+            slices.append(_Slice(place, begin, end))
         if not slices:
             raise Corrupt(f"the recipe of {self.stat.digest} has a hole at {self._offset}")
         return slices
@@ -128,10 +132,13 @@ class LocalReader:
         return self._file
 
     def _chunk_segments(self, slices: list[_Slice]) -> Iterator[Segment]:
+        """Those of one row; ends early where a pack was compacted since the row was read."""
         position = 0
         while position < len(slices):
             first = slices[position]
             descriptor = self._open_pack(first.place.pack)
+            if descriptor is None:
+                return
             if first.place.codec == codec.ZSTD:
                 stored = disk.read_at(descriptor, first.place.stored, first.place.offset)
                 content = codec.decompress(stored, first.place.length)
@@ -143,9 +150,17 @@ class LocalReader:
                 self._offset += extent.length
                 yield extent
 
-    def _open_pack(self, number: int) -> int:
+    def _open_pack(self, number: int) -> int | None:
+        """The pack's descriptor; None when the index has to be asked again. Raises `Corrupt` when
+        that was done, and says the same.
+        """
         if self._pack is None or self._pack_number != number:
             pack = self._context.chunk_files.acquire(number)
+            if pack is None:
+                if self._gone == number:
+                    raise Corrupt(f"a pack of {self.stat.digest} is not on the disk: restore it")
+                self._gone = number
+                return None
             if self._pack is not None:
                 self._context.chunk_files.release(self._pack)
             self._pack, self._pack_number = pack, number

@@ -5,7 +5,9 @@ A slice is one transaction, small enough that other commits do not wait behind a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -14,18 +16,22 @@ from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.tables import (
     CHUNK_HASHES,
     CHUNKS,
-    CHUNKS_UNREFERENCED,
     PACKS,
+    PACKS_SPARSE,
     RECIPES,
     number_key,
 )
 from dtrfast.store import records, statistics
 from dtrfast.store.parts import Part
-from dtrfast.store.records import Chunk, decode_pack, encode
+from dtrfast.store.records import Chunk, Pack, decode_pack, encode
 
 # One random key a chunk, since new chunks' ids follow one another: its hash, or if it is shared its
 # own row. So a slice stays below the thousand that a group of commits may hold, and takes 3 ms.
 SLICE_PARTS_MAX = 896
+# Rows whose references one transaction takes back: 512 chunks, some of which lie in one page.
+_ROWS_MAX = 4
+# A pack is sparse below two thirds: then at most two bytes are copied to free one.
+_SPARSE_FACTOR, _SPARSE_DIVISOR = 2, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ def add_slice(transaction: WriteTransaction, target: Target, parts: list[Part], 
     """Index `parts`: count a reference to each chunk, write the rows. Returns the offset behind
     them.
     """
-    live = _LiveBytes(transaction)
+    live = LiveBytes(transaction)
     for part in parts:
         if part.is_new:
             _add_chunk(transaction, target.pack, part)
@@ -56,10 +62,26 @@ def add_slice(transaction: WriteTransaction, target: Target, parts: list[Part], 
     return _write_rows(transaction, target, parts)
 
 
-def remove(engine: Engine, content: int, now: int) -> None:
-    """Take back all references of a content's recipe, in slices. May be repeated after a crash."""
-    while engine.write(lambda transaction: _remove_slice(transaction, content, now)):
-        pass
+def add_live(transaction: WriteTransaction, pack: int, difference: int) -> None:
+    """Count bytes of a pack, beside its chunks, that are of use now or, below 0, no more."""
+    live = LiveBytes(transaction)
+    if difference < 0:
+        live.lose(pack, -difference)
+    else:
+        live.add(pack, difference)
+    live.write()
+
+
+def remove(engine: Engine, contents: Sequence[int]) -> None:
+    """Take back all references of some recipes, in slices. May be repeated after a crash."""
+    for content in contents:
+        while engine.write(partial(_remove_slice, content=content)):
+            pass
+
+
+def is_sparse(pack: Pack) -> bool:
+    """Whether so little of a pack is of use that to compact it pays."""
+    return pack.live * _SPARSE_DIVISOR < pack.size * _SPARSE_FACTOR
 
 
 def _add_chunk(transaction: WriteTransaction, pack: int, part: Part) -> None:
@@ -68,13 +90,15 @@ def _add_chunk(transaction: WriteTransaction, pack: int, part: Part) -> None:
     transaction.put(CHUNK_HASHES, part.hash + number_key(part.id), b"")
 
 
-def _refer(transaction: WriteTransaction, part: Part, live: _LiveBytes) -> None:
+def _refer(transaction: WriteTransaction, part: Part, live: LiveBytes) -> None:
     key = number_key(part.id)
     data = transaction.get(CHUNKS, key)
     if data is None:
-        # No chunk is freed while an upload that began before its last reference went is alive.
+        # No chunk is freed that an upload may have found before its last reference went.
         raise StorageFailed("a chunk that the upload shares is gone: push the blob again")
     chunk = Chunk.decode(data)
+    if chunk.is_damaged:
+        raise StorageFailed("a chunk that the upload shares is damaged: push the blob again")
     transaction.put(CHUNKS, key, chunk.referenced(1).encode())
     if chunk.references == 0:
         live.add(chunk.pack, chunk.stored)
@@ -90,22 +114,20 @@ def _write_rows(transaction: WriteTransaction, target: Target, parts: list[Part]
     return offset
 
 
-def _remove_slice(transaction: WriteTransaction, content: int, now: int) -> bool:
-    """Take back one row; False when there was none."""
-    rows = list(transaction.scan(RECIPES, number_key(content), limit=1))
-    live = _LiveBytes(transaction)
+def _remove_slice(transaction: WriteTransaction, content: int) -> bool:
+    """Take back some rows; False when none is left."""
+    rows = list(transaction.scan(RECIPES, number_key(content), limit=_ROWS_MAX))
+    live = LiveBytes(transaction)
     for key, row in rows:
         if row[0] == records.CHUNKS:
             for identifier, _ in records.row_parts(row):
-                _dereference(transaction, identifier, live, now)
+                _dereference(transaction, identifier, live)
         transaction.delete(RECIPES, key)
     live.write()
-    return bool(rows)
+    return len(rows) == _ROWS_MAX
 
 
-def _dereference(
-    transaction: WriteTransaction, identifier: int, live: _LiveBytes, now: int
-) -> None:
+def _dereference(transaction: WriteTransaction, identifier: int, live: LiveBytes) -> None:
     key = number_key(identifier)
     data = transaction.get(CHUNKS, key)
     if data is None:
@@ -113,24 +135,36 @@ def _dereference(
     chunk = Chunk.decode(data).referenced(-1)
     transaction.put(CHUNKS, key, chunk.encode())
     if chunk.references == 0:
-        live.add(chunk.pack, -chunk.stored)
-        transaction.put(CHUNKS_UNREFERENCED, number_key(now) + key, b"")
+        live.lose(chunk.pack, chunk.stored)
 
 
-class _LiveBytes:
-    """Differences of packs' live bytes, summed up before they are written."""
+class LiveBytes:
+    """Differences of packs' live bytes, summed up until `write`."""
 
     def __init__(self, transaction: WriteTransaction) -> None:
         self._transaction = transaction
         self._differences: dict[int, int] = {}
+        self._losing: set[int] = set()
 
-    def add(self, pack: int, difference: int) -> None:
-        self._differences[pack] = self._differences.get(pack, 0) + difference
+    def add(self, pack: int, count: int) -> None:
+        """So many bytes came to be of use."""
+        self._differences[pack] = self._differences.get(pack, 0) + count
+
+    def lose(self, pack: int, count: int) -> None:
+        """So many bytes ceased to be of use."""
+        self.add(pack, -count)
+        self._losing.add(pack)
 
     def write(self) -> None:
         for number, difference in self._differences.items():
             data = self._transaction.get(PACKS, number_key(number))
-            if data is not None and difference:
-                pack = decode_pack(data)
-                pack = msgspec.structs.replace(pack, live=pack.live + difference)
-                self._transaction.put(PACKS, number_key(number), encode(pack))
+            if data is not None:
+                self._write(number, decode_pack(data), difference)
+        self._differences = {}
+
+    def _write(self, number: int, pack: Pack, difference: int) -> None:
+        losses = pack.losses + (number in self._losing)
+        pack = msgspec.structs.replace(pack, live=pack.live + difference, losses=losses)
+        self._transaction.put(PACKS, number_key(number), encode(pack))
+        if number in self._losing and is_sparse(pack):
+            self._transaction.put(PACKS_SPARSE, number_key(number), b"")

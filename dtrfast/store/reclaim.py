@@ -2,7 +2,7 @@
 
 Three sources, each found through a list that holds nothing else: links whose grace has passed,
 contents that no repository holds, uploads that expired. Loose files are unlinked; chunks lose their
-references and wait for the reclaim of packs.
+references and wait for compaction.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from dtrfast.index.tables import (
     BLOBS,
     CONTENTS,
     CONTENTS_UNLINKED,
-    FILES,
     LINKS_UNREFERENCED,
     NUMBER_SIZE,
+    RECIPES,
     UPLOADS_FINISHED,
     number_key,
     number_of,
 )
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, disk, leftovers, links, recipes, statistics
+from dtrfast.store import contents, damage, leftovers, links, recipes, statistics, unowned
 from dtrfast.store.blobs import RepositoryId
 from dtrfast.store.contents import Found
 from dtrfast.store.context import Context
-from dtrfast.store.records import Content, decode_content
+from dtrfast.store.records import LOOSE_FILE, Content, decode_content
 from dtrfast.store.upload_state import StateFile, milliseconds_of, parse_upload_id
 
 T = TypeVar("T")
@@ -52,7 +52,21 @@ def reclaim_links(context: Context) -> int:
         rows = transaction.scan(LINKS_UNREFERENCED, limit=_STEP_MAX)
         keys = [key for key, _ in takewhile(lambda row: row[0] < due, rows)]
     settle = partial(_reclaim_link, now=now, grace=context.grace_seconds)
-    return _each(keys, lambda key: context.engine.write(partial(settle, key=key)))
+    return _together(context, keys, settle)
+
+
+def _together(
+    context: Context, keys: list[bytes], settle: Callable[[WriteTransaction, bytes], bool]
+) -> int:
+    """Settle all in one transaction; where one fails, each in its own, so that it alone stays."""
+
+    def settle_all(transaction: WriteTransaction) -> int:
+        return sum(settle(transaction, key) for key in keys)
+
+    try:
+        return context.engine.write(settle_all) if keys else 0
+    except DtrfastError:
+        return _each(keys, lambda key: context.engine.write(lambda t: settle(t, key)))
 
 
 def _each(items: Iterable[T], settle: Callable[[T], int]) -> int:
@@ -66,7 +80,7 @@ def _each(items: Iterable[T], settle: Callable[[T], int]) -> int:
     return total
 
 
-def _reclaim_link(transaction: WriteTransaction, key: bytes, now: int, grace: int) -> bool:
+def _reclaim_link(transaction: WriteTransaction, key: bytes, *, now: int, grace: int) -> bool:
     """Settle one row of the list: the link goes unless it is referred to or was renewed."""
     transaction.delete(LINKS_UNREFERENCED, key)
     repository = RepositoryId(number_of(key[NUMBER_SIZE:]))
@@ -81,22 +95,37 @@ def _reclaim_link(transaction: WriteTransaction, key: bytes, now: int, grace: in
 
 
 def reclaim_contents(context: Context) -> int:
-    """Free contents that no repository holds; returns the bytes of files that were unlinked."""
+    """Free contents that no repository holds, some at once; returns how many. May be cut off
+    anywhere: a content stays in the list until the index knows no more of it, and its file is
+    listed then.
+    """
     with context.engine.read() as transaction:
         numbers = [key for key, _ in transaction.scan(CONTENTS_UNLINKED, limit=_STEP_MAX)]
-    return _each(numbers, partial(_reclaim_content, context))
+    try:
+        return _free(context, numbers) if numbers else 0
+    except DtrfastError:
+        return _each(numbers, lambda number: _free(context, [number]))
 
 
-def _reclaim_content(context: Context, number: bytes) -> int:
-    """May be cut off anywhere: the row in the list stays until all is done."""
-    content = context.engine.write(partial(_take_names, number=number))
-    if content is None:
-        return 0
-    if content.file_id is not None:
-        disk.remove(context.layout.blob(content.file_id))
-    recipes.remove(context.engine, number_of(number), context.clock())
-    context.engine.write(partial(_forget, number=number, content=content))
-    return content.stored
+def _free(context: Context, numbers: list[bytes]) -> int:
+    taken = context.engine.write(partial(_take_all_names, numbers=numbers))
+    recipes.remove(context.engine, [number_of(key) for key, c in taken if c.kind == "chunked"])
+    context.engine.write(partial(_forget_all, taken=taken))
+    unowned.unlink(context)
+    return len(taken)
+
+
+def _take_all_names(
+    transaction: WriteTransaction, numbers: list[bytes]
+) -> list[tuple[bytes, Content]]:
+    """Make contents unfindable; those that nobody holds, with their numbers."""
+    taken = ((number, _take_names(transaction, number)) for number in numbers)
+    return [(number, content) for number, content in taken if content is not None]
+
+
+def _forget_all(transaction: WriteTransaction, taken: list[tuple[bytes, Content]]) -> None:
+    for number, content in taken:
+        _forget(transaction, number, content)
 
 
 def _take_names(transaction: WriteTransaction, number: bytes) -> Content | None:
@@ -116,8 +145,14 @@ def _forget(transaction: WriteTransaction, number: bytes, content: Content) -> N
     if not transaction.delete(CONTENTS, number):
         return
     transaction.delete(CONTENTS_UNLINKED, number)
+    if content.kind != "chunked":
+        transaction.delete(RECIPES, number + number_key(0))
     if content.file_id is not None:
-        transaction.delete(FILES, content.file_id)
+        unowned.give_up(transaction, content.file_id, LOOSE_FILE)
+    if content.recipe_pack:
+        recipes.add_live(transaction, content.recipe_pack, -content.recipe_size)
+    if content.damaged_at:
+        damage.forget_content(transaction, number)
     count = {f"{content.kind}_blobs": -1, f"{content.kind}_bytes": -content.size}
     statistics.add(transaction, **count)
 

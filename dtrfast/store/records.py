@@ -13,7 +13,14 @@ from dtrfast.errors import Corrupt
 
 ContentKind = Literal["inline", "loose", "chunked"]
 
+# Kinds of data files.
+LOOSE_FILE = b"L"
+PACK_FILE = b"P"
+
 _CHUNK = struct.Struct("<BBHIQQII16s")
+
+# Flags of a chunk.
+DAMAGED = 1  # its bytes on disk are not its content: never read, never a duplicate
 _PART = struct.Struct("<QI")
 _VERSION = 1
 
@@ -28,12 +35,17 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     stored: int
     length: int
     hash: bytes
+    flags: int = 0
+
+    @property
+    def is_damaged(self) -> bool:
+        return bool(self.flags & DAMAGED)
 
     def encode(self) -> bytes:
         return _CHUNK.pack(
             _VERSION,
             self.codec,
-            0,
+            self.flags,
             self.references,
             self.pack,
             self.offset,
@@ -46,8 +58,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     def decode(cls, data: bytes) -> Self:
         if len(data) < _CHUNK.size or data[0] != _VERSION:
             raise Corrupt("a chunk record has an unknown version: run a newer dtrfast")
-        _, codec, _, references, pack, offset, stored, length, digest = _CHUNK.unpack_from(data)
-        return cls(codec, references, pack, offset, stored, length, digest)
+        _, codec, flags, references, pack, offset, stored, length, digest = _CHUNK.unpack_from(data)
+        return cls(codec, references, pack, offset, stored, length, digest, flags)
 
     def referenced(self, change: int) -> Chunk:
         """The same chunk with `change` more references."""
@@ -67,10 +79,15 @@ class Content(msgspec.Struct, frozen=True, array_like=True):
     pushed_at: int
     pulled_at: int = 0
     deleted_at: int = 0
+    recipe_pack: int = 0  # the pack that has a copy of the recipe, for repair; 0: none
+    recipe_size: int = 0  # bytes of that copy
+    damaged_at: int = 0  # when it was found damaged; 0: it is not known to be
 
 
 class Pack(msgspec.Struct, frozen=True, array_like=True):
-    """A pack that the index knows. `live` is the stored bytes of chunks with references."""
+    """A pack that the index knows. `live` is the stored bytes of chunks with references and of
+    recipes; `losses` counts how often some of them ceased to be.
+    """
 
     version: int
     file_id: bytes
@@ -79,6 +96,7 @@ class Pack(msgspec.Struct, frozen=True, array_like=True):
     created_at: int
     key_id: int = 0
     transform: int = 0
+    losses: int = 0
 
 
 class Commit(msgspec.Struct, frozen=True, array_like=True):

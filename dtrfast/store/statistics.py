@@ -26,6 +26,9 @@ class StoreStatistics:
     chunk_bytes: int = 0  # content of distinct chunks
     packs: int = 0
     pack_bytes: int = 0  # on disk
+    freed_bytes: int = 0  # of files that were unlinked, since the store was made
+    damaged_blobs: int = 0
+    damaged_chunks: int = 0
 
     @property
     def blobs(self) -> int:

@@ -12,11 +12,12 @@ from dtrfast.config import StoreConfig
 from dtrfast.index.engine import Engine
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import TABLES
-from dtrfast.store import identity, reclaim, statistics
+from dtrfast.store import damage, identity, reclaim, statistics
 from dtrfast.store import layout as layouts
 from dtrfast.store.buffers import Buffers
 from dtrfast.store.change_log import ChangeLog
 from dtrfast.store.chunk_files import ChunkFiles
+from dtrfast.store.compaction import Compaction
 from dtrfast.store.context import Context
 from dtrfast.store.ids import Ids
 from dtrfast.store.layout import Layout
@@ -91,8 +92,10 @@ class Store:
         sweep = Sweep(context)
         return [
             Task("change log", 0.5, log.drain),
-            Task("unreferenced blobs", 5.0, partial(reclaim.reclaim_links, context)),
-            Task("unlinked contents", 5.0, partial(reclaim.reclaim_contents, context)),
+            Task("unreferenced blobs", 5.0, partial(reclaim.reclaim_links, context), eager=True),
+            Task("unlinked contents", 5.0, partial(reclaim.reclaim_contents, context), eager=True),
+            Task("sparse packs", 5.0, Compaction(context).step, eager=True),
+            Task("damaged chunks", 5.0, partial(damage.trace, context)),
             Task("expired uploads", _MINUTE, partial(reclaim.expire_uploads, context)),
             Task("finished uploads", 5.0, partial(reclaim.forget_finished, context)),
             Task("sweep after a power cut", 0.1, sweep.step),
@@ -107,6 +110,10 @@ class Store:
     def index_size(self) -> int:
         """Bytes of the index file."""
         return self._lmdb.size()
+
+    def tidy(self) -> None:
+        """Let go of what others have freed: every process does, some times a minute."""
+        self._context.chunk_files.drop_unlinked()
 
     def close(self) -> None:
         """Release all files. No request may be running."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Task:
     """Work for the housekeeper. `run` is bounded: it does a step and returns; the next step comes
-    next time.
+    next time. An eager task whose step did something, and says so, comes again sooner.
     """
 
     name: str
     interval_seconds: float
     run: Callable[[], object]
+    eager: bool = False

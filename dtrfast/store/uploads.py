@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dtrfast import _core
-from dtrfast.errors import DigestInvalid, DtrfastError, RangeInvalid, UploadUnknown
+from dtrfast.errors import Corrupt, DigestInvalid, DtrfastError, RangeInvalid, UploadUnknown
 from dtrfast.index.tables import CHUNKS, number_key
 from dtrfast.oci.digests import Digest
 from dtrfast.store import codec, disk, leftovers, packs
@@ -167,6 +167,8 @@ class LocalUpload:
             self._closing = True
             self._store(final=True)
             self._save_state()
+        if self._mode == "chunked":
+            self._write_recipe()
         if self._mode != "head":
             self._sync()
 
@@ -182,8 +184,25 @@ class LocalUpload:
             raise
 
     def data_size(self) -> int:
-        """Bytes of the loose file or the pack."""
-        return self._offset if self._mode == "loose" else self.position.pack_size
+        """Bytes of the loose file or, when it is finished, of the pack."""
+        return self._offset if self._mode == "loose" else self.position.pack_size + self.recipe_size
+
+    @property
+    def recipe_size(self) -> int:
+        """Bytes of the recipe at the end of the finished pack."""
+        return packs.recipe_size(self.position.parts)
+
+    def _write_recipe(self) -> None:
+        """Behind the pack's chunks, so that the index is not the only one to know it."""
+        end, offset = self.position.pack_size, 0
+        sha256 = self.sha256().raw
+        with self._marked():
+            for first in range(0, self.position.parts, packs.RECIPE_PARTS_MAX):
+                count = min(packs.RECIPE_PARTS_MAX, self.position.parts - first)
+                parts = [(part.id, part.length) for part in self.read_parts(first, count)]
+                piece = packs.RecipePiece(sha256, self._offset, offset, parts)
+                end += disk.write_at(self._open_data(), [packs.recipe_piece(piece)], end)
+                offset += sum(length for _, length in parts)
 
     def read_parts(self, first: int, count: int) -> list[part_file.Part]:
         return part_file.read(self._open_parts(), first, count)
@@ -310,9 +329,16 @@ class LocalUpload:
         if part.stored:
             stored = disk.read_at(self._open_data(), part.stored, part.offset)
             return codec.decode(part.codec, stored, part.length)
+        try:
+            return self._read_shared(part)
+        except Corrupt:
+            return self._read_shared(part)  # its pack was compacted between the two looks
+
+    def _read_shared(self, part: part_file.Part) -> bytes:
         with self._context.engine.read() as transaction:
             data = transaction.get(CHUNKS, number_key(part.id))
-        assert data is not None, "a chunk that an upload uses is not freed"
+        if data is None:
+            raise Corrupt("a chunk that the upload shares is gone: push the blob again")
         return self._context.chunk_files.read(Chunk.decode(data))
 
     # ---- state --------------------------------------------------------------------------------

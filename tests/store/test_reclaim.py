@@ -12,9 +12,10 @@ import pytest
 from dtrfast.config import StoreConfig
 from dtrfast.errors import BlobUnknown, Corrupt, StorageFailed, UploadUnknown
 from dtrfast.index.engine import WriteTransaction
-from dtrfast.index.tables import CHUNKS, CHUNKS_UNREFERENCED, LINKS_UNREFERENCED, PACKS
+from dtrfast.index.tables import CHUNKS, LINKS_UNREFERENCED, PACKS, PACKS_SPARSE
 from dtrfast.oci.digests import Digest
 from dtrfast.store import disk, links
+from dtrfast.store import reclaim as reclaim_module
 from dtrfast.store.records import Chunk, decode_pack
 from dtrfast.store.store import Store
 from tests.fakes.clock import Clock
@@ -192,24 +193,23 @@ def test_chunks_lose_their_references_with_their_blob(store: Store, clock: Clock
     with store.engine.read() as transaction:
         chunks = [Chunk.decode(value) for _, value in transaction.scan(CHUNKS)]
         packs = [decode_pack(value) for _, value in transaction.scan(PACKS)]
-        waiting = sum(1 for _ in transaction.scan(CHUNKS_UNREFERENCED))
+        sparse = sum(1 for _ in transaction.scan(PACKS_SPARSE))
     assert {chunk.references for chunk in chunks} == {0}
     assert [pack.live for pack in packs] == [0, 0]
-    assert waiting == len(chunks)
+    assert sparse == 2
 
 
-def test_chunks_without_references_are_shared_again(store: Store) -> None:
+def test_chunks_on_their_way_out_are_shared_with_nobody(store: Store, data: Path) -> None:
     body = random_bytes(3_000_000)
     digest = push(store.blobs, body)
     store.blobs.unlink(REPOSITORY, digest)
     reclaim(store)
     before = store.statistics().pack_bytes
     push(store.blobs, body)
+    run(store, "sparse packs")
     assert store.statistics().pack_bytes == before
+    assert len(files_below(data, "packs")) == 1
     assert pull(store.blobs, digest) == body
-    with store.engine.read() as transaction:
-        (pack,) = [decode_pack(value) for _, value in transaction.scan(PACKS)]
-    assert pack.live == len(body)
 
 
 def test_an_idle_upload_expires(store: Store, data: Path, clock: Clock) -> None:
@@ -280,11 +280,11 @@ def test_a_content_that_lost_its_names_to_another_is_freed(
     digest = push(store.blobs, body)
     store.blobs.unlink(REPOSITORY, digest)
 
-    def fail(path: Path) -> None:
+    def fail(*arguments: object, **named: object) -> None:
         raise StorageFailed("no")
 
     with monkeypatch.context() as patch:
-        patch.setattr("dtrfast.store.reclaim.disk.remove", fail)
+        patch.setattr(reclaim_module, "_forget_all", fail)
         run(store, "unlinked contents")
     push(store.blobs, body)
     run(store, "unlinked contents")
@@ -310,7 +310,7 @@ def test_a_row_that_fails_does_not_stop_those_behind_it(
         patch.setattr(disk, "remove", fail_once)
         run(store, "unlinked contents")
     assert files_below(data, "blobs") == [first.name]
-    run(store, "unlinked contents")
+    run(store, "sparse packs")  # looks after all files that nobody owns
     assert files_below(data, "blobs") == []
 
 

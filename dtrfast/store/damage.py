@@ -1,0 +1,150 @@
+"""What is known to be damaged: marked in the index, never served, healed by the next push.
+
+A damaged chunk is a duplicate of nothing and is not read any more. A blob that has one, or whose
+own file is damaged, is answered as if it were not there, so that clients push it again. The list of
+damages is for people; the marks themselves are in the records of chunks and contents.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from functools import partial
+
+import msgspec
+
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.tables import CHUNKS, CONTENTS, DAMAGES, RECIPES, number_key, number_of
+from dtrfast.oci.digests import Digest
+from dtrfast.store import records, statistics
+from dtrfast.store.context import Context
+from dtrfast.store.records import Chunk, decode_content, encode
+
+_logger = logging.getLogger("dtrfast.damage")
+
+_CHUNK = b"c"
+_BLOB = b"b"
+_ROWS_MAX = 2000  # a look at recipes: some milliseconds
+
+
+class Damage(msgspec.Struct, frozen=True, array_like=True):
+    """One damage. `subject` is the blob's digest or `chunk N`. New fields come with a default."""
+
+    version: int
+    subject: str
+    found_at: int
+    reason: str
+    is_traced: bool  # whether the blobs that have the chunk are marked
+    is_told: bool = False  # whether there is an event of it
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Damage)
+
+
+def mark_chunk(context: Context, identifier: int, reason: str) -> None:
+    """Never read this chunk again. Its blobs are marked by the next `trace`."""
+    if context.engine.write(partial(_mark_chunk, number=identifier, context=context, why=reason)):
+        _logger.error("chunk %d is damaged: %s", identifier, reason)
+
+
+def mark_content(context: Context, number: int, reason: str) -> None:
+    """Never serve this content again."""
+    mark = partial(_mark_content, key=number_key(number), now=context.clock(), why=reason)
+    digest = context.engine.write(mark)
+    if digest is not None:
+        _logger.error("the blob %s is damaged: %s; a push of it heals it", digest, reason)
+
+
+def trace(context: Context) -> int:
+    """Mark the blobs that have damaged chunks; returns how many. Reads all recipes if there are
+    chunks to trace.
+    """
+    with context.engine.read() as transaction:
+        rows = [(key, _decoder.decode(v)) for key, v in transaction.scan(DAMAGES, _CHUNK)]
+    new = {number_of(key[1:]) for key, damage in rows if not damage.is_traced}
+    if not new:
+        return 0
+    found = set(_contents_with(context, new))
+    for number in sorted(found):
+        mark_content(context, number, "a chunk of it is damaged")
+    context.engine.write(partial(_set_traced, numbers=new))
+    return len(found)
+
+
+def forget_chunk(transaction: WriteTransaction, identifier: int) -> None:
+    """The chunk is freed."""
+    transaction.delete(DAMAGES, _CHUNK + number_key(identifier))
+    statistics.add(transaction, damaged_chunks=-1)
+
+
+def forget_content(transaction: WriteTransaction, key: bytes) -> None:
+    """The content is freed."""
+    transaction.delete(DAMAGES, _BLOB + key)
+    statistics.add(transaction, damaged_blobs=-1)
+
+
+def listed(transaction: ReadTransaction, limit: int) -> list[Damage]:
+    """Up to `limit` damages, blobs first."""
+    return [_decoder.decode(value) for _, value in transaction.scan(DAMAGES, limit=limit)]
+
+
+def take_untold(transaction: WriteTransaction, limit: int) -> list[Damage]:
+    """Damages that nobody was told of; from now on they count as told."""
+    rows = [(key, _decoder.decode(value)) for key, value in transaction.scan(DAMAGES)]
+    untold = [(key, damage) for key, damage in rows if not damage.is_told][:limit]
+    for key, damage in untold:
+        transaction.put(
+            DAMAGES, key, _encoder.encode(msgspec.structs.replace(damage, is_told=True))
+        )
+    return [damage for _, damage in untold]
+
+
+def _mark_chunk(transaction: WriteTransaction, number: int, context: Context, why: str) -> bool:
+    key = number_key(number)
+    data = transaction.get(CHUNKS, key)
+    chunk = None if data is None else Chunk.decode(data)
+    if chunk is None or chunk.is_damaged:
+        return False
+    marked = msgspec.structs.replace(chunk, flags=chunk.flags | records.DAMAGED)
+    transaction.put(CHUNKS, key, marked.encode())
+    damage = Damage(1, f"chunk {number}", context.clock(), why, is_traced=False)
+    transaction.put(DAMAGES, _CHUNK + key, _encoder.encode(damage))
+    statistics.add(transaction, damaged_chunks=1)
+    return True
+
+
+def _mark_content(transaction: WriteTransaction, key: bytes, now: int, why: str) -> Digest | None:
+    data = transaction.get(CONTENTS, key)
+    content = None if data is None else decode_content(data)
+    if content is None or content.damaged_at:
+        return None
+    transaction.put(CONTENTS, key, encode(msgspec.structs.replace(content, damaged_at=max(1, now))))
+    digest = Digest("sha256", content.sha256)
+    damage = Damage(1, str(digest), now, why, is_traced=True)
+    transaction.put(DAMAGES, _BLOB + key, _encoder.encode(damage))
+    statistics.add(transaction, damaged_blobs=1)
+    return digest
+
+
+def _contents_with(context: Context, chunks: set[int]) -> Iterator[int]:
+    """The contents whose recipes name one of the chunks."""
+    after: bytes | None = None
+    while True:
+        with context.engine.read() as transaction:
+            rows = list(transaction.scan(RECIPES, after=after, limit=_ROWS_MAX))
+        for key, row in rows:
+            if row[0] == records.CHUNKS and any(n in chunks for n, _ in records.row_parts(row)):
+                yield number_of(key)
+        if len(rows) < _ROWS_MAX:
+            return
+        after = rows[-1][0]
+
+
+def _set_traced(transaction: WriteTransaction, numbers: set[int]) -> None:
+    for number in numbers:
+        key = _CHUNK + number_key(number)
+        data = transaction.get(DAMAGES, key)
+        if data is not None:
+            damage = msgspec.structs.replace(_decoder.decode(data), is_traced=True)
+            transaction.put(DAMAGES, key, _encoder.encode(damage))

@@ -1,0 +1,70 @@
+"""Pins: a program that reads files by name, such as a backup, keeps them from being unlinked.
+
+A pin is a locked file in `pins/`. Whoever takes it before it looks at the index finds all files
+that the index names then, until it lets go; the kernel lets go for a program that dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dtrfast.store import disk
+
+_DIRECTORY = "pins"
+
+
+@contextmanager
+def hold(data: Path) -> Iterator[Path]:
+    """Pin all files of a data directory for the length of the block; gives the pin's path."""
+    directory = data / _DIRECTORY
+    with disk.reported():
+        directory.mkdir(exist_ok=True)
+    path, descriptor = _lock(directory)
+    try:
+        yield path
+    finally:
+        with suppress(FileNotFoundError):
+            path.unlink()
+        os.close(descriptor)
+
+
+def _lock(directory: Path) -> tuple[Path, int]:
+    """A new pin. One that was taken for a dead program's before it was locked does not count."""
+    while True:
+        path = directory / str(uuid.uuid4())
+        descriptor = disk.create(path)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return path, descriptor
+        os.close(descriptor)
+
+
+def is_held(data: Path) -> bool:
+    """Whether anybody holds a pin. Pins of dead programs are removed."""
+    try:
+        names = os.listdir(data / _DIRECTORY)
+    except FileNotFoundError:
+        return False
+    locked = [_is_locked(data / _DIRECTORY / name) for name in names]
+    return any(locked)
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        descriptor = disk.open_existing(path)
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        path.unlink(missing_ok=True)
+        return False
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,341 @@
+"""Packs lose what nobody refers to, and never what somebody does or may."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dtrfast.config import StoreConfig
+from dtrfast.errors import BlobUnknown, StorageFailed
+from dtrfast.index.engine import Table, WriteTransaction
+from dtrfast.index.lmdb import LmdbEngine
+from dtrfast.index.tables import (
+    CHUNK_HASHES,
+    CHUNKS,
+    CONTENTS,
+    FILES,
+    FILES_UNOWNED,
+    PACKS,
+    PACKS_SPARSE,
+    number_key,
+)
+from dtrfast.store import disk, packs, pins
+from dtrfast.store.records import Chunk, decode_content, decode_pack
+from dtrfast.store.store import Store
+from tests.fakes.clock import Clock
+from tests.store.conftest import OTHER, REPOSITORY, digest_of, files_below, pull, push
+
+SIZE = 3_000_000
+
+
+def body(seed: int, size: int = SIZE) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def keys(store: Store, table: Table) -> list[bytes]:
+    with store.engine.read() as transaction:
+        return [key for key, _ in transaction.scan(table)]
+
+
+def packs_of(store: Store) -> list[int]:
+    """The bytes of each pack that the index has."""
+    with store.engine.read() as transaction:
+        return [decode_pack(value).size for _, value in transaction.scan(PACKS)]
+
+
+class House:
+    """A housekeeper that lives as long as its test: compaction remembers what it noted."""
+
+    def __init__(self, store: Store) -> None:
+        self._tasks = {task.name: task for task in store.tasks()}
+
+    def keep(self, rounds: int = 3) -> None:
+        for _ in range(rounds):
+            for name in ("unreferenced blobs", "unlinked contents", "sparse packs"):
+                self._tasks[name].run()
+
+
+@pytest.fixture
+def house(store: Store) -> House:
+    return House(store)
+
+
+def test_a_pack_of_nothing_but_garbage_is_unlinked(store: Store, house: House, data: Path) -> None:
+    digest = push(store.blobs, body(1))
+    size = sum(path.stat().st_size for path in data.glob("packs/*/*"))
+    store.blobs.unlink(REPOSITORY, digest)
+    house.keep()
+    assert files_below(data, "packs") == []
+    for table in (CHUNKS, CHUNK_HASHES, PACKS, PACKS_SPARSE, FILES, FILES_UNOWNED, CONTENTS):
+        assert keys(store, table) == [], table.name
+    statistics = store.statistics()
+    assert (statistics.chunks, statistics.chunk_bytes, statistics.pack_bytes) == (0, 0, 0)
+    assert statistics.freed_bytes == size
+
+
+def test_what_is_live_moves_and_reads_as_before(store: Store, house: House, data: Path) -> None:
+    large = body(1)
+    small = large[:700_000] + body(2, 100_000)
+    one = push(store.blobs, large)
+    two = push(store.blobs, small, OTHER)
+    before = files_below(data, "packs")
+    store.blobs.unlink(REPOSITORY, one)
+    house.keep()
+    after = files_below(data, "packs")
+    assert pull(store.blobs, two, OTHER) == small
+    assert not set(before) <= set(after)
+    assert sum(packs_of(store)) < 1_000_000
+    assert store.statistics().pack_bytes == sum(packs_of(store))
+    assert push(store.blobs, small) == two, "its chunks are duplicates wherever they lie"
+
+
+def test_a_pack_that_is_mostly_live_is_left_alone(store: Store, house: House, data: Path) -> None:
+    large = body(1)
+    small = large[:2_700_000] + body(2, 100_000)
+    one = push(store.blobs, large)
+    push(store.blobs, small, OTHER)
+    before = files_below(data, "packs")
+    store.blobs.unlink(REPOSITORY, one)
+    house.keep()
+    assert files_below(data, "packs") == before
+
+
+def test_recipes_move_with_their_blobs(store: Store, house: House, data: Path) -> None:
+    """A pack of chunks of others' and the recipe of a blob that is made of them."""
+    large = body(1)
+    push(store.blobs, large)
+    again = push(store.blobs, large[:1_500_000] + large[:1_500_000], OTHER)
+    store.blobs.unlink(REPOSITORY, digest_of(large))
+    house.keep()
+    with store.engine.read() as transaction:
+        contents = [decode_content(value) for _, value in transaction.scan(CONTENTS)]
+        rows = dict(transaction.scan(PACKS))
+    (content,) = contents
+    pack = decode_pack(rows[number_key(content.recipe_pack)])
+    descriptor = disk.open_existing(data / "packs" / pack.file_id.hex()[-1] / pack.file_id.hex())
+    records = [record for record, _ in packs.walk(descriptor, pack.size)]
+    os.close(descriptor)
+    pieces = [record for record in records if isinstance(record, packs.RecipePiece)]
+    assert [piece.sha256.hex() for piece in pieces] == [again.hex]
+    assert sum(length for piece in pieces for _, length in piece.parts) == SIZE
+
+
+def test_an_upload_at_work_keeps_what_it_may_have_found(
+    store: Store, house: House, data: Path
+) -> None:
+    large = body(1)
+    digest = push(store.blobs, large)
+    upload = store.blobs.begin_upload("some/name")
+    upload.append(large[:2_000_000])
+    store.blobs.unlink(REPOSITORY, digest)
+    house.keep()
+    assert len(keys(store, CHUNKS)) > 30, "nothing is freed while it is at work"
+    upload.append(body(2, 500_000))
+    new = large[:2_000_000] + body(2, 500_000)
+    store.blobs.commit(upload, digest_of(new), OTHER)
+    upload.release()
+    house.keep()
+    assert pull(store.blobs, digest_of(new), OTHER) == new
+
+
+def test_an_idle_upload_keeps_what_it_names_and_no_more(
+    store: Store, house: House, data: Path
+) -> None:
+    large = body(1)
+    digest = push(store.blobs, large)
+    upload = store.blobs.begin_upload("some/name")
+    upload.append(large[:1_000_000])
+    upload.release()
+    store.blobs.unlink(REPOSITORY, digest)
+    before = len(keys(store, CHUNKS))
+    house.keep()
+    assert 5 < len(keys(store, CHUNKS)) < before / 2
+    again = store.blobs.resume("some/name", upload.id)
+    again.append(body(2, 100_000))
+    new = large[:1_000_000] + body(2, 100_000)
+    store.blobs.commit(again, digest_of(new), OTHER)
+    again.release()
+    house.keep()
+    assert pull(store.blobs, digest_of(new), OTHER) == new
+    store.blobs.unlink(OTHER, digest_of(new))
+    house.keep()
+    assert files_below(data, "packs") == []
+
+
+def test_a_pull_goes_on_while_its_pack_moves(store: Store, house: House) -> None:
+    large = body(1)
+    small = large[:900_000] + body(2, 100_000)
+    one, two = push(store.blobs, large), push(store.blobs, small, OTHER)
+    with store.blobs.open_range(OTHER, two) as held, store.blobs.open_range(OTHER, two) as reader:
+        segments = iter(held)
+        first = next(segments)
+        assert not isinstance(first, bytes)
+        begun = os.pread(first.descriptor, first.length, first.offset)
+        store.blobs.unlink(REPOSITORY, one)
+        house.keep()
+        store.tidy()
+        assert os.pread(first.descriptor, first.length, first.offset) == begun
+        rest = b"".join(read(segment) for segment in segments)
+        assert begun + rest == small
+        assert b"".join(read(segment) for segment in reader) == small
+
+
+def read(segment: Any) -> bytes:
+    if isinstance(segment, bytes):
+        return segment
+    return os.pread(segment.descriptor, segment.length, segment.offset)
+
+
+def test_unlinked_packs_are_let_go_of(store: Store, house: House) -> None:
+    digest = push(store.blobs, body(1))
+    assert pull(store.blobs, digest) == body(1)
+    store.blobs.unlink(REPOSITORY, digest)
+    house.keep()
+
+    def open_and_gone() -> int:
+        links = [
+            os.readlink(f"/proc/self/fd/{name}")
+            for name in os.listdir("/proc/self/fd")
+            if os.path.islink(f"/proc/self/fd/{name}")
+        ]
+        return sum("/packs/" in link and link.endswith("(deleted)") for link in links)
+
+    assert open_and_gone() == 1
+    store.tidy()
+    assert open_and_gone() == 0
+
+
+def test_a_pin_keeps_files_and_nothing_else(store: Store, house: House, data: Path) -> None:
+    one = push(store.blobs, body(1))
+    two = push(store.blobs, b"\x1f\x8b" + body(2))
+    with pins.hold(data):
+        store.blobs.unlink(REPOSITORY, one)
+        store.blobs.unlink(REPOSITORY, two)
+        house.keep()
+        assert len(files_below(data, "packs", "blobs")) == 2
+        assert keys(store, CONTENTS) == []
+    house.keep()
+    assert files_below(data, "packs", "blobs", "pins") == []
+
+
+def test_the_pin_of_a_dead_program_does_not_count(data: Path, store: Store) -> None:
+    with pins.hold(data) as path:
+        left = path.with_name("left")
+        left.touch()
+        assert pins.is_held(data)
+        assert not left.exists()
+    assert not pins.is_held(data)
+
+
+def test_a_damaged_chunk_is_not_copied_and_heals(store: Store, house: House, data: Path) -> None:
+    large = body(1)
+    small = large[:900_000] + body(2, 100_000)
+    one, two = push(store.blobs, large), push(store.blobs, small, OTHER)
+    (path,) = [p for p in data.glob("packs/*/*") if p.stat().st_size > 2_000_000]
+    with path.open("r+b") as file:
+        file.seek(400_000)
+        file.write(b"damage")
+    store.blobs.unlink(REPOSITORY, one)
+    house.keep()
+    next(task for task in store.tasks() if task.name == "damaged chunks").run()
+    with pytest.raises(BlobUnknown, match="damaged"):
+        store.blobs.open_range(OTHER, two)
+    assert store.statistics().damaged_blobs == 1
+    assert push(store.blobs, small, OTHER) == two
+    assert pull(store.blobs, two, OTHER) == small
+    house.keep()
+    statistics = store.statistics()
+    assert (statistics.damaged_blobs, statistics.damaged_chunks) == (0, 0)
+    assert not path.exists()
+
+
+class _Killed(BaseException):
+    pass
+
+
+def test_a_crash_between_any_two_steps_loses_nothing(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every write to the index and every unlink is the last one, in turn."""
+    large = body(1, 1_500_000)
+    small = large[:400_000] + body(2, 50_000)
+    for last in range(1, 40):
+        data = tmp_path / str(last)
+        store = Store.open(data, StoreConfig(), clock=clock)
+        one, two = push(store.blobs, large), push(store.blobs, small, OTHER)
+        store.blobs.unlink(REPOSITORY, one)
+        died = _die_after(monkeypatch, last, partial_house(store))
+        store.close()
+        store = Store.open(data, StoreConfig(), clock=clock)
+        assert pull(store.blobs, two, OTHER) == small
+        House(store).keep(4)
+        assert pull(store.blobs, two, OTHER) == small
+        assert sorted(files_below(data, "packs")) == sorted(k.hex() for k in keys(store, FILES))
+        assert keys(store, FILES_UNOWNED) == []
+        with store.engine.read() as transaction:
+            live = [Chunk.decode(value) for _, value in transaction.scan(CHUNKS)]
+        assert all(chunk.references for chunk in live)
+        store.close()
+        if not died:
+            return
+    pytest.fail("it has more steps than this test tries")
+
+
+def partial_house(store: Store) -> Callable[[], None]:
+    return House(store).keep
+
+
+def _die_after(monkeypatch: pytest.MonkeyPatch, steps: int, work: Callable[[], None]) -> bool:
+    """Do the work until so many steps were done; False when there were not that many."""
+    left = steps
+    write, remove = LmdbEngine.write, disk.remove
+
+    def count() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise _Killed
+
+    def counted_write(self: LmdbEngine, change: Callable[[WriteTransaction], Any]) -> Any:
+        count()
+        return write(self, change)
+
+    def counted_remove(path: Path) -> None:
+        count()
+        remove(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LmdbEngine, "write", counted_write)
+        patch.setattr(disk, "remove", counted_remove)
+        try:
+            work()
+        except _Killed:
+            return True
+    return False
+
+
+def test_a_full_disk_stops_compaction_and_harms_nothing(
+    store: Store, house: House, monkeypatch: pytest.MonkeyPatch, data: Path
+) -> None:
+    large = body(1)
+    small = large[:900_000] + body(2, 100_000)
+    one, two = push(store.blobs, large), push(store.blobs, small, OTHER)
+    store.blobs.unlink(REPOSITORY, one)
+
+    def fail(descriptor: int) -> None:
+        raise StorageFailed("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "sync", fail)
+        with pytest.raises(StorageFailed):
+            house.keep()
+    assert pull(store.blobs, two, OTHER) == small
+    house.keep()
+    assert pull(store.blobs, two, OTHER) == small
+    assert sum(packs_of(store)) < 1_200_000
+    assert files_below(data, "packs") == sorted(key.hex() for key in keys(store, FILES))
