@@ -17,6 +17,8 @@ from dtrfast.identity.oidc import Issuer
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import SETTINGS
 from dtrfast.registry.writing import Author
+from dtrfast.store import policies
+from dtrfast.store.policies import StorageSettings
 
 Document = TypeVar("Document", bound=msgspec.Struct)
 
@@ -48,6 +50,7 @@ _NAMES: dict[type, bytes] = {
     AccessSettings: b"access",
     OidcSettings: b"oidc",
     LdapSettings: b"ldap",
+    StorageSettings: policies.NAME,
 }
 
 

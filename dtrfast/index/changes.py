@@ -31,6 +31,7 @@ Kind = Literal[
     "repository.create",
     "repository.update",
     "repository.delete",
+    "repository.restore",
     "manifest.put",
     "manifest.delete",
     "tag.set",

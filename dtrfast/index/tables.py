@@ -46,6 +46,12 @@ REFERRERS = _shared("referrers")  # repository id + subject key + referrer key �
 LINKS = _shared("links")  # repository id + digest key → Link
 HOLDERS = _shared("holders")  # digest key + repository id → empty: LINKS the other way round
 REFERENCES = _shared("references")  # repository id + blob digest key + manifest digest key → empty
+REFERENCES_DELETED = _shared("references_deleted")  # those of manifests in the trash
+MANIFESTS_DELETED = _shared("manifests_deleted")  # repository id + digest key → what it was
+MANIFESTS_UNTAGGED = _shared("manifests_untagged")  # time + MANIFESTS's key → empty (a hint)
+TAG_HISTORY = _shared("tag_history")  # repository id + tag + zero byte + sequence → what it was
+TRASH = _shared("trash")  # time + kind + key → empty: what is in the trash, oldest first
+REPOSITORIES_TRASHED = _shared("repositories_trashed")  # repository id → what it was
 LINKS_UNREFERENCED = _shared(
     "links_unreferenced"
 )  # time + repository id + digest key → empty (a hint)

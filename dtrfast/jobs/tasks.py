@@ -3,32 +3,80 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
 from dtrfast.config import Config
-from dtrfast.identity.events import EventWriter
+from dtrfast.identity import grants
+from dtrfast.identity.callers import SYSTEM
+from dtrfast.identity.events import Event, EventWriter
 from dtrfast.identity.identity import audit_path
 from dtrfast.identity.synchronise import synchronise_if_due
-from dtrfast.registry import removal
+from dtrfast.index.engine import Engine, WriteTransaction
+from dtrfast.index.tables import number_of
+from dtrfast.registry import deleted, history, policing, removal, trash
+from dtrfast.registry.writing import Author
+from dtrfast.store import damage, policies
 from dtrfast.store.store import Store
 from dtrfast.store.tasks import Task
 
+_DAMAGES_TOLD_MAX = 100
 
-def registry_tasks(store: Store, config: Config, stack: ExitStack) -> list[Task]:
+
+def registry_tasks(
+    store: Store, config: Config, stack: ExitStack, *, clock: Callable[[], float] = time.time
+) -> list[Task]:
     """Tasks over an open store. `stack` ends what they hold."""
 
     def now() -> int:
-        return int(time.time())
+        return int(clock())
 
-    def remove_deleted() -> int:
-        return removal.step(store.engine, now())
-
-    tasks = [Task("deleted repositories", 2.0, remove_deleted, eager=True)]
+    engine = store.engine
+    tasks = [
+        Task("trash", 5.0, lambda: empty_trash(engine, now()), eager=True),
+        Task("untagged manifests", 30.0, lambda: policing.step(engine, now()), eager=True),
+        Task("deleted repositories", 2.0, lambda: removal.step(engine), eager=True),
+    ]
     if config.auth.mode == "managed":
         events = EventWriter(audit_path(config.store.data), config.log.audit_size_max)
         stack.callback(events.close)
-        sync = partial(synchronise_if_due, store.engine, events, now)
+        sync = partial(synchronise_if_due, engine, events, now)
         # A look at one row; the settings say how often there is more to do.
         tasks.append(Task("LDAP synchronisation", 10.0, sync))
+        tasks.append(Task("events of damage", 10.0, lambda: _tell(engine, events, now())))
     return tasks
+
+
+def empty_trash(engine: Engine, now: int, *, all_of_it: bool = False) -> int:
+    """Let some of what has been in the trash for long enough go; returns how many things."""
+    with engine.read() as transaction:
+        days = 0.0 if all_of_it else policies.read(transaction).trash_days
+    before = now - int(days * policies.DAY_SECONDS) + 1
+    purges: dict[trash.Kind, trash.Purge] = {
+        "manifest": deleted.purge,
+        "tag": history.purge,
+        "repository": _purge_repository,
+    }
+    return trash.purge(engine, purges, before)
+
+
+def _purge_repository(transaction: WriteTransaction, key: bytes, deleted_at: int) -> None:
+    """With all that was granted on it."""
+    if removal.purge(transaction, key, deleted_at):
+        place = grants.repository_place(number_of(key))
+        grants.remove_place(transaction, Author(SYSTEM.actor, deleted_at), place)
+
+
+def _tell(engine: Engine, events: EventWriter, now: int) -> int:
+    """An audit event for each damage that is new."""
+    with engine.read() as transaction:
+        if not damage.listed(transaction, 1):
+            return 0
+    found = engine.write(lambda transaction: damage.take_untold(transaction, _DAMAGES_TOLD_MAX))
+    for one in found:
+        detail = {"reason": one.reason}
+        events.add(
+            Event(now, "store.damage", SYSTEM.actor, "", "failed", one.subject, dict(detail))
+        )
+    return len(found)

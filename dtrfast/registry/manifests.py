@@ -22,12 +22,15 @@ from dtrfast.index.tables import MANIFESTS
 from dtrfast.oci.digests import Digest, Reference
 from dtrfast.oci.manifests import Manifest, parse_manifest
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import keys, referrers, repositories, statistics, tags
+from dtrfast.registry import deleted, keys, referrers, repositories, statistics, tags, untagged
 from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.writing import Author, Place
 from dtrfast.store import catalog, links
 from dtrfast.store.blobs import RepositoryId
+
+# Referrers of a deleted manifest that the policy for untagged ones looks at.
+_REFERRERS_NOTED_MAX = 1000
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
@@ -127,7 +130,7 @@ class Manifests:
         return Put(digest, manifest.media_type, subject)
 
     def delete(self, name: RepositoryName, digest: Digest, author: Author) -> None:
-        """Remove a manifest and all its tags. Raises `ManifestUnknown`."""
+        """Put a manifest and all its tags into the trash. Raises `ManifestUnknown`."""
         remove = partial(_delete, name=name, digest=digest, author=author, permits=self._permits)
         self._engine.write(remove)
 
@@ -184,22 +187,37 @@ def _store(transaction: WriteTransaction, place: Place, push: _Push) -> None:
     media_type = push.manifest.media_type
     if old is not None and old.media_type == media_type:
         return
-    key = keys.manifest_key(place.id, push.digest)
     stored = StoredManifest(media_type, push.body, place.author.now)
-    transaction.put(MANIFESTS, key, stored.encode())
-    links.add_references(transaction, place.id, push.digest, _references(push.manifest))
-    referrers.put(transaction, place.id, push.digest, push.manifest, len(push.body))
-    if old is None:
+    enter(transaction, place, push.digest, stored, is_new=old is None)
+    if old is None and not push.tags:
+        untagged.note(transaction, place, push.digest)
+
+
+def enter(
+    transaction: WriteTransaction,
+    place: Place,
+    digest: Digest,
+    stored: StoredManifest,
+    *,
+    is_new: bool = True,
+) -> None:
+    """Write the rows of a manifest that is pushed, or comes back from the trash."""
+    manifest = parse_manifest(stored.body, stored.media_type)
+    transaction.put(MANIFESTS, keys.manifest_key(place.id, digest), stored.encode())
+    links.add_references(transaction, place.id, digest, references(manifest))
+    referrers.put(transaction, place.id, digest, manifest, len(stored.body))
+    if is_new:
+        deleted.forget(transaction, place.id, digest)
         catalog.enter(transaction, place.id)
-        statistics.add(transaction, manifests=1, manifest_bytes=len(push.body))
+        statistics.add(transaction, manifests=1, manifest_bytes=len(stored.body))
     place.record(
         transaction,
         "manifest.put",
-        {"digest": str(push.digest), "media_type": media_type, "body": push.body},
+        {"digest": str(digest), "media_type": stored.media_type, "body": stored.body},
     )
 
 
-def _references(manifest: Manifest) -> tuple[Digest, ...]:
+def references(manifest: Manifest) -> tuple[Digest, ...]:
     """Blobs that stay while the manifest does; those of an index that are manifests do no harm."""
     return (*manifest.referenced_blobs(), *manifest.children())
 
@@ -216,14 +234,32 @@ def _delete(
     stored = None if repository is None else stored_manifest(transaction, repository, digest)
     if repository is None or stored is None:
         raise ManifestUnknown(f"there is no manifest {digest} in {name}", detail=str(digest))
-    place = Place(repository, name, author)
-    for tag in tags.tags_of(transaction, repository, digest):
+    remove(transaction, Place(repository, name, author), digest, stored)
+
+
+def remove(
+    transaction: WriteTransaction,
+    place: Place,
+    digest: Digest,
+    stored: StoredManifest,
+    run: str = "",
+) -> None:
+    """Put a manifest of the repository into the trash, with its tags. `run` names what deleted it
+    together with others.
+    """
+    repository, now = place.id, place.author.now
+    its_tags = tags.tags_of(transaction, repository, digest)
+    for tag in its_tags:
         tags.remove(transaction, place, tag)
     manifest = parse_manifest(stored.body, stored.media_type)
-    references = _references(manifest)
-    links.remove_references(transaction, repository, digest, references, author.now)
+    links.remove_references(transaction, repository, digest, references(manifest), now)
     referrers.remove(transaction, repository, digest, manifest)
     transaction.delete(MANIFESTS, keys.manifest_key(repository, digest))
     catalog.leave_if_empty(transaction, repository)
     statistics.add(transaction, manifests=-1, manifest_bytes=-len(stored.body))
     place.record(transaction, "manifest.delete", {"digest": str(digest)})
+    deleted.put(transaction, place, digest, stored, its_tags, run)
+    for child in manifest.children():
+        untagged.note(transaction, place, child)
+    for referrer in referrers.digests_of(transaction, repository, digest, _REFERRERS_NOTED_MAX):
+        untagged.note(transaction, place, referrer)

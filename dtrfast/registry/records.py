@@ -69,14 +69,16 @@ class StoredManifest(msgspec.Struct, frozen=True, gc=False):
 
 
 class TagRecord(msgspec.Struct, frozen=True):
-    """Where a tag points: the digest in the algorithm that it was set with."""
+    """Where a tag points: the digest in the algorithm that it was set with; and who set it."""
 
     digest: Digest
     set_at: int
+    set_by: str = ""
 
     def encode(self) -> bytes:
         key = self.digest.key()
-        return _TAG.pack(_VERSION, 0, len(key), 0, self.set_at) + key
+        head = _TAG.pack(_VERSION, 0, len(key), 0, self.set_at)
+        return head + key + self.set_by.encode("utf-8", "replace")
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -84,7 +86,8 @@ class TagRecord(msgspec.Struct, frozen=True):
             raise Corrupt("a tag record is too short")
         version, _, length, _, set_at = _TAG.unpack_from(data)
         _check_version(version, "tag")
-        return cls(Digest.from_key(data[_TAG.size : _TAG.size + length]), set_at)
+        end = _TAG.size + length
+        return cls(Digest.from_key(data[_TAG.size : end]), set_at, data[end:].decode())
 
 
 def _check_version(version: int, noun: str) -> None:

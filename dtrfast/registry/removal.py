@@ -1,29 +1,36 @@
-"""Deleting repositories: gone at once, and then freed a bounded step at a time.
+"""Deleting repositories: gone at once, in the trash for a while, then freed a step at a time.
 
 A delete takes the name away, so nobody finds the repository any more, whatever it holds. Its rows
-are removed by the housekeeper, under the number that nobody else ever gets.
+stay under the number that nobody else ever gets: until it is restored, or its time in the trash is
+over; then the housekeeper removes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 
-from dtrfast.errors import BlobUnknown
+import msgspec
+
+from dtrfast.errors import BlobUnknown, Conflict, RepositoryUnknown
 from dtrfast.index import changes, epoch
-from dtrfast.index.engine import Engine, Table, WriteTransaction
+from dtrfast.index.engine import Engine, ReadTransaction, Table, WriteTransaction
 from dtrfast.index.tables import (
     CATALOG,
     LINKS,
     MANIFEST_TAGS,
     MANIFESTS,
+    MANIFESTS_DELETED,
     PUBLIC,
     READMES,
     REFERENCES,
+    REFERENCES_DELETED,
     REFERRERS,
     REPOSITORIES,
     REPOSITORIES_DELETED,
+    REPOSITORIES_TRASHED,
     REPOSITORY_NAMES,
+    TAG_HISTORY,
     TAGS,
     TRUSTS,
     number_key,
@@ -31,34 +38,61 @@ from dtrfast.index.tables import (
 )
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import repositories, statistics
-from dtrfast.registry.records import StoredManifest
+from dtrfast.registry import repositories, statistics, trash
+from dtrfast.registry.records import StoredManifest, decode_repository
 from dtrfast.registry.writing import Author
-from dtrfast.store import contents
+from dtrfast.store import catalog, contents
 from dtrfast.store.blobs import RepositoryId
 
 # Rows that one transaction removes: some milliseconds.
 _STEP_MAX = 300
 # Rows that are only removed; those that are counted or linked come before.
-_PLAIN: tuple[Table, ...] = (MANIFEST_TAGS, REFERRERS, REFERENCES, TRUSTS)
+_PLAIN: tuple[Table, ...] = (
+    MANIFEST_TAGS,
+    REFERRERS,
+    REFERENCES,
+    REFERENCES_DELETED,
+    MANIFESTS_DELETED,
+    TAG_HISTORY,
+    TRUSTS,
+    READMES,
+)
+
+
+class DeletedRepository(msgspec.Struct, frozen=True, array_like=True):
+    """A repository in the trash."""
+
+    version: int
+    id: int
+    name: str
+    deleted_at: int
+    deleted_by: str
+    record: bytes
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(DeletedRepository)
 
 
 def delete(transaction: WriteTransaction, name: RepositoryName, author: Author) -> RepositoryId:
-    """Take the repository away; returns its number. Raises `RepositoryUnknown`.
+    """Put the repository into the trash; returns its number. Raises `RepositoryUnknown`.
 
-    What was granted on it is for the caller to take back.
+    What was granted on it stays with the number, and means nothing without the name.
     """
     repository = repositories.get(transaction, name)
     key = name.text.encode()
+    record = transaction.get(REPOSITORIES, key)
+    assert record is not None
     for table, row in (
         (REPOSITORIES, key),
         (CATALOG, key),
         (PUBLIC, key),
         (REPOSITORY_NAMES, number_key(repository)),
-        (READMES, number_key(repository)),
     ):
         transaction.delete(table, row)
-    transaction.put(REPOSITORIES_DELETED, number_key(repository), number_key(author.now))
+    trashed = DeletedRepository(1, repository, name.text, author.now, author.actor, record)
+    transaction.put(REPOSITORIES_TRASHED, number_key(repository), _encoder.encode(trashed))
+    trash.put(transaction, "repository", number_key(repository), author.now)
     statistics.add(transaction, repositories=-1)
     epoch.advance(transaction)
     changes.record(
@@ -72,11 +106,72 @@ def delete(transaction: WriteTransaction, name: RepositoryName, author: Author) 
     return repository
 
 
-def step(engine: Engine, now: int) -> int:
-    """Remove some rows of repositories that were deleted; returns how many."""
+def trashed(transaction: ReadTransaction, after: int = 0) -> Iterator[DeletedRepository]:
+    """Repositories in the trash, in the order in which they were made."""
+    for _, data in transaction.scan(REPOSITORIES_TRASHED, after=number_key(after)):
+        yield _decoder.decode(data)
+
+
+def find_trashed(transaction: ReadTransaction, repository: int) -> DeletedRepository:
+    """Raises `RepositoryUnknown`."""
+    data = transaction.get(REPOSITORIES_TRASHED, number_key(repository))
+    if data is None:
+        raise RepositoryUnknown("there is no such repository in the trash")
+    return _decoder.decode(data)
+
+
+def restore(
+    transaction: WriteTransaction, repository: int, name: RepositoryName, author: Author
+) -> None:
+    """Bring a repository back, under its name or another one.
+
+    Raises `RepositoryUnknown`, `Conflict` if the name is taken.
+    """
+    found = find_trashed(transaction, repository)
+    key = name.text.encode()
+    if transaction.get(REPOSITORIES, key) is not None:
+        raise Conflict(f"there is another repository {name} now: restore it under another name")
+    record = decode_repository(found.record)
+    transaction.put(REPOSITORIES, key, found.record)
+    transaction.put(REPOSITORY_NAMES, number_key(repository), key)
+    if record.is_public:
+        transaction.put(PUBLIC, key, b"")
+    if catalog.holds_something(transaction, RepositoryId(repository)):
+        transaction.put(CATALOG, key, b"")
+    transaction.delete(REPOSITORIES_TRASHED, number_key(repository))
+    trash.remove(transaction, "repository", number_key(repository), found.deleted_at)
+    statistics.add(transaction, repositories=1)
+    epoch.advance(transaction)
+    changes.record(
+        transaction,
+        "repository.restore",
+        time=author.now,
+        actor=author.actor,
+        repository=name.text,
+        payload={"id": repository, "record": found.record},
+    )
+
+
+def purge(transaction: WriteTransaction, key: bytes, deleted_at: int) -> bool:
+    """Let a repository go for good, if it was deleted at that time; `step` empties it."""
+    data = transaction.get(REPOSITORIES_TRASHED, key)
+    if data is None or _decoder.decode(data).deleted_at != deleted_at:
+        return False
+    transaction.delete(REPOSITORIES_TRASHED, key)
+    transaction.put(REPOSITORIES_DELETED, key, number_key(deleted_at))
+    return True
+
+
+def step(engine: Engine) -> int:
+    """Remove some rows of repositories that left the trash; returns how many."""
     with engine.read() as transaction:
-        waiting = [number_of(key) for key, _ in transaction.scan(REPOSITORIES_DELETED, limit=1)]
-    return sum(engine.write(partial(_remove_some, repository=n, now=now)) for n in waiting)
+        rows = list(transaction.scan(REPOSITORIES_DELETED, limit=1))
+    total = 0
+    for key, deleted_at in rows:
+        # The grace of its blobs ran while it was in the trash.
+        remove = partial(_remove_some, repository=number_of(key), now=number_of(deleted_at))
+        total += engine.write(remove)
+    return total
 
 
 def _remove_some(transaction: WriteTransaction, repository: int, now: int) -> int:

@@ -9,7 +9,7 @@ from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFEST_TAGS, TAGS, number_key
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import keys, repositories, statistics
+from dtrfast.registry import history, keys, repositories, statistics, untagged
 from dtrfast.registry.pages import Page, cut
 from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.records import TagRecord
@@ -41,10 +41,10 @@ def put(transaction: WriteTransaction, place: Place, tag: Tag, digest: Digest) -
         statistics.add(transaction, tags=1)
     elif old.digest != digest:
         transaction.delete(MANIFEST_TAGS, keys.manifest_tag_key(place.id, old.digest, tag.text))
-    record = TagRecord(digest, place.author.now)
+    record = TagRecord(digest, place.author.now, place.author.actor)
     transaction.put(TAGS, keys.tag_key(place.id, tag.text), record.encode())
     transaction.put(MANIFEST_TAGS, keys.manifest_tag_key(place.id, digest, tag.text), b"")
-    place.record(
+    sequence = place.record(
         transaction,
         "tag.set",
         {
@@ -53,17 +53,23 @@ def put(transaction: WriteTransaction, place: Place, tag: Tag, digest: Digest) -
             "previous": None if old is None else str(old.digest),
         },
     )
+    if old is not None and old.digest != digest:
+        history.put(transaction, place, tag, old, sequence, "moved")
+        untagged.note(transaction, place, old.digest)
 
 
 def remove(transaction: WriteTransaction, place: Place, tag: Tag) -> bool:
-    """Remove the tag and nothing else; False if there was none."""
+    """Remove the tag and nothing else; False if there was none. It can be restored."""
     old = resolve(transaction, place.id, tag)
     if old is None:
         return False
     transaction.delete(TAGS, keys.tag_key(place.id, tag.text))
     transaction.delete(MANIFEST_TAGS, keys.manifest_tag_key(place.id, old.digest, tag.text))
     statistics.add(transaction, tags=-1)
-    place.record(transaction, "tag.delete", {"tag": tag.text, "digest": str(old.digest)})
+    payload: dict[str, str | int | bytes | None] = {"tag": tag.text, "digest": str(old.digest)}
+    sequence = place.record(transaction, "tag.delete", payload)
+    history.put(transaction, place, tag, old, sequence, "deleted")
+    untagged.note(transaction, place, old.digest)
     return True
 
 

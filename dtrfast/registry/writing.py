@@ -31,9 +31,9 @@ class Place:
         transaction: WriteTransaction,
         kind: changes.Kind,
         payload: dict[str, str | int | bytes | None],
-    ) -> None:
-        """Note a change of this repository in the change log."""
-        changes.record(
+    ) -> int:
+        """Note a change of this repository in the change log; returns its sequence number."""
+        return changes.record(
             transaction,
             kind,
             time=self.author.now,

@@ -20,6 +20,7 @@ from dtrfast.index.tables import (
     LINKS,
     LINKS_UNREFERENCED,
     REFERENCES,
+    REFERENCES_DELETED,
     number_key,
     number_of,
 )
@@ -101,6 +102,14 @@ def is_referenced(transaction: ReadTransaction, repository: RepositoryId, digest
     return any(True for _ in transaction.scan(REFERENCES, link_key(repository, digest), limit=1))
 
 
+def is_kept(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> bool:
+    """Whether a manifest of the repository refers to the blob, be it in the trash."""
+    key = link_key(repository, digest)
+    return is_referenced(transaction, repository, digest) or any(
+        True for _ in transaction.scan(REFERENCES_DELETED, key, limit=1)
+    )
+
+
 def missing(
     transaction: ReadTransaction, repository: RepositoryId, digests: Iterable[Digest]
 ) -> list[Digest]:
@@ -119,6 +128,7 @@ def add_references(
     for digest in dict.fromkeys(digests):
         key = link_key(repository, digest)
         transaction.put(REFERENCES, key + manifest.key(), b"")
+        transaction.delete(REFERENCES_DELETED, key + manifest.key())
         link = get(transaction, repository, digest)
         if link is not None:
             transaction.delete(LINKS_UNREFERENCED, number_key(link.unreferenced_since) + key)
@@ -131,11 +141,32 @@ def remove_references(
     digests: Iterable[Digest],
     now: int,
 ) -> None:
-    """Take the notes back. The grace of a blob that nothing refers to any more runs from `now`."""
+    """The manifest goes to the trash, and keeps the blobs there. The grace of a blob that nothing
+    else refers to runs from `now`.
+    """
     for digest in dict.fromkeys(digests):
-        transaction.delete(REFERENCES, link_key(repository, digest) + manifest.key())
+        key = link_key(repository, digest) + manifest.key()
+        transaction.delete(REFERENCES, key)
+        transaction.put(REFERENCES_DELETED, key, b"")
         if not is_referenced(transaction, repository, digest):
             renew(transaction, repository, digest, now)
+
+
+def forget_references(
+    transaction: WriteTransaction,
+    repository: RepositoryId,
+    manifest: Digest,
+    digests: Iterable[Digest],
+) -> None:
+    """The manifest leaves the trash for good. A blob that nothing keeps then goes when its grace,
+    which has been running, is over.
+    """
+    for digest in dict.fromkeys(digests):
+        key = link_key(repository, digest)
+        transaction.delete(REFERENCES_DELETED, key + manifest.key())
+        link = get(transaction, repository, digest)
+        if link is not None and not is_kept(transaction, repository, digest):
+            transaction.put(LINKS_UNREFERENCED, number_key(link.unreferenced_since) + key, b"")
 
 
 def _set(transaction: WriteTransaction, key: bytes, old: Link | None, link: Link) -> None:

@@ -86,7 +86,7 @@ def _reclaim_link(transaction: WriteTransaction, key: bytes, *, now: int, grace:
     repository = RepositoryId(number_of(key[NUMBER_SIZE:]))
     digest = Digest.from_key(key[2 * NUMBER_SIZE :])
     link = links.get(transaction, repository, digest)
-    if link is None or links.is_referenced(transaction, repository, digest):
+    if link is None or links.is_kept(transaction, repository, digest):
         return False
     if link.unreferenced_since + grace > now:
         return False  # renewing put a later row into the list

@@ -28,6 +28,7 @@ from dtrfast.index.tables import (
     number_key,
     number_of,
 )
+from dtrfast.jobs.tasks import empty_trash
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.manifests import parse_manifest
 from dtrfast.oci.names import RepositoryName, Tag
@@ -195,6 +196,8 @@ class Audit:
         for _ in range(_ROUNDS):
             for task in tasks:
                 task.run()
+            while empty_trash(self._store.engine, self._clock()):
+                pass
 
     def _check_files(self) -> None:
         """No file without an owner, no owner without its file."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,15 +36,13 @@ def refer(store: Store, digest: Digest) -> None:
 
 
 def dereference(store: Store, digest: Digest, now: int) -> None:
-    store.engine.write(
-        partial(
-            links.remove_references,
-            repository=REPOSITORY,
-            manifest=MANIFEST,
-            digests=[digest],
-            now=now,
-        )
-    )
+    """The manifest is deleted, and leaves the trash."""
+
+    def change(transaction: WriteTransaction) -> None:
+        links.remove_references(transaction, REPOSITORY, MANIFEST, [digest], now)
+        links.forget_references(transaction, REPOSITORY, MANIFEST, [digest])
+
+    store.engine.write(change)
 
 
 def reclaim(store: Store) -> None:

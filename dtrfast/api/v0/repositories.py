@@ -206,14 +206,13 @@ def _is_public(visibility: str | msgspec.UnsetType) -> bool | msgspec.UnsetType:
 
 @operations.add("DELETE", _REPOSITORY, refusals=(404,))
 def delete_repository(call: ApiCall) -> None:
-    """Delete a repository with all that is in it."""
+    """Delete a repository with all that is in it; it can be restored from the trash."""
     name = name_in(call)
 
     def change(transaction: WriteTransaction) -> None:
         require(call, transaction, Action.PULL)
         _require_namespace_admin(call, transaction, name)
-        number = removal.delete(transaction, name, call.author)
-        grants.remove_place(transaction, call.author, grants.repository_place(number))
+        removal.delete(transaction, name, call.author)
 
     call.identity.engine.write(change)
     call.note("repository.delete", name.text)

@@ -1,0 +1,103 @@
+"""Manifests in the trash: their bytes, and who deleted them. Functions over a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from dtrfast.errors import Corrupt
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.tables import MANIFESTS_DELETED, number_key, number_of
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.manifests import parse_manifest
+from dtrfast.oci.names import Tag
+from dtrfast.registry import keys, trash
+from dtrfast.registry.records import StoredManifest
+from dtrfast.registry.writing import Place
+from dtrfast.store import links
+from dtrfast.store.blobs import RepositoryId
+
+
+class DeletedManifest(msgspec.Struct, frozen=True, array_like=True):
+    """A manifest as it was. `run` names what deleted it together with others; empty for one."""
+
+    version: int
+    deleted_at: int
+    deleted_by: str
+    tags: tuple[str, ...]
+    run: str
+    stored: bytes
+
+    @property
+    def manifest(self) -> StoredManifest:
+        return StoredManifest.decode(self.stored)
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(DeletedManifest)
+
+
+def put(
+    transaction: WriteTransaction,
+    place: Place,
+    digest: Digest,
+    stored: StoredManifest,
+    tags: Iterable[Tag],
+    run: str,
+) -> None:
+    """Keep a manifest that is being deleted."""
+    author = place.author
+    names = tuple(tag.text for tag in tags)
+    record = DeletedManifest(1, author.now, author.actor, names, run, stored.encode())
+    key = keys.manifest_key(place.id, digest)
+    transaction.put(MANIFESTS_DELETED, key, _encoder.encode(record))
+    trash.put(transaction, "manifest", key, author.now)
+
+
+def get(
+    transaction: ReadTransaction, repository: RepositoryId, digest: Digest
+) -> DeletedManifest | None:
+    """The manifest, if it is in the trash."""
+    data = transaction.get(MANIFESTS_DELETED, keys.manifest_key(repository, digest))
+    return None if data is None else _decode(data)
+
+
+def of_repository(
+    transaction: ReadTransaction, repository: RepositoryId, after: Digest | None = None
+) -> Iterator[tuple[Digest, DeletedManifest]]:
+    """Those of a repository, in the order of their digests' keys."""
+    prefix = number_key(repository)
+    begin = None if after is None else prefix + after.key()
+    for key, data in transaction.scan(MANIFESTS_DELETED, prefix, after=begin):
+        yield Digest.from_key(key[len(prefix) :]), _decode(data)
+
+
+def forget(transaction: WriteTransaction, repository: RepositoryId, digest: Digest) -> None:
+    """It is there again: take it out of the trash."""
+    key = keys.manifest_key(repository, digest)
+    data = transaction.get(MANIFESTS_DELETED, key)
+    if data is not None:
+        transaction.delete(MANIFESTS_DELETED, key)
+        trash.remove(transaction, "manifest", key, _decode(data).deleted_at)
+
+
+def purge(transaction: WriteTransaction, key: bytes, deleted_at: int) -> None:
+    """Let a manifest go for good, if it was put into the trash at that time."""
+    data = transaction.get(MANIFESTS_DELETED, key)
+    record = None if data is None else _decode(data)
+    if record is None or record.deleted_at != deleted_at:
+        return
+    transaction.delete(MANIFESTS_DELETED, key)
+    stored = record.manifest
+    manifest = parse_manifest(stored.body, stored.media_type)
+    needs = (*manifest.referenced_blobs(), *manifest.children())
+    repository, digest = RepositoryId(number_of(key)), Digest.from_key(key[8:])
+    links.forget_references(transaction, repository, digest, needs)
+
+
+def _decode(data: bytes) -> DeletedManifest:
+    try:
+        return _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise Corrupt(f"a deleted manifest cannot be read ({error})") from error

@@ -1,0 +1,99 @@
+"""What tags pointed at before, with who and when: for as long as the trash keeps things.
+
+A row is written when a tag is moved to another manifest or deleted, so a tag that is pushed once
+costs nothing here; its present state says itself who set it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from dtrfast.errors import Corrupt
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.tables import TAG_HISTORY, number_key
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.names import Tag
+from dtrfast.registry import trash
+from dtrfast.registry.records import TagRecord
+from dtrfast.registry.writing import Place
+from dtrfast.store.blobs import RepositoryId
+
+Ending = Literal["moved", "deleted"]
+
+
+class Past(msgspec.Struct, frozen=True, array_like=True):
+    """A state of a tag that ended. Times are seconds since the epoch."""
+
+    version: int
+    digest_key: bytes
+    set_at: int
+    set_by: str
+    ended_at: int
+    ended_by: str
+    ending: Ending
+
+    @property
+    def digest(self) -> Digest:
+        return Digest.from_key(self.digest_key)
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Past)
+
+
+def put(
+    transaction: WriteTransaction,
+    place: Place,
+    tag: Tag,
+    old: TagRecord,
+    sequence: int,
+    ending: Ending,
+) -> None:
+    """Keep a state that ends with the change of this sequence number."""
+    author = place.author
+    past = Past(1, old.digest.key(), old.set_at, old.set_by, author.now, author.actor, ending)
+    key = _prefix(place.id, tag) + number_key(sequence)
+    transaction.put(TAG_HISTORY, key, _encoder.encode(past))
+    trash.put(transaction, "tag", key, author.now)
+
+
+def of_tag(
+    transaction: ReadTransaction, repository: RepositoryId, tag: Tag, limit: int
+) -> list[Past]:
+    """Up to `limit` earlier states, the latest first."""
+    rows = transaction.scan(TAG_HISTORY, _prefix(repository, tag), limit=limit, reverse=True)
+    return [_decode(value) for _, value in rows]
+
+
+def deleted_tags(
+    transaction: ReadTransaction, repository: RepositoryId, after: str, limit: int
+) -> list[tuple[str, Past]]:
+    """Up to `limit` states that ended with a deletion, in the order of their tags."""
+    prefix = number_key(repository)
+    begin = prefix + after.encode() + b"\1" if after else prefix
+    found = []
+    for key, value in transaction.scan(TAG_HISTORY, prefix, after=begin):
+        past = _decode(value)
+        if past.ending == "deleted":
+            found.append((key[len(prefix) : -9].decode(), past))
+        if len(found) == limit:
+            break
+    return found
+
+
+def purge(transaction: WriteTransaction, key: bytes, deleted_at: int) -> None:
+    """Forget a state."""
+    transaction.delete(TAG_HISTORY, key)
+
+
+def _prefix(repository: RepositoryId, tag: Tag) -> bytes:
+    return number_key(repository) + tag.text.encode() + b"\0"
+
+
+def _decode(data: bytes) -> Past:
+    try:
+        return _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise Corrupt(f"a tag's history cannot be read ({error})") from error

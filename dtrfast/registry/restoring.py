@@ -1,0 +1,137 @@
+"""Getting back what is in the trash: a manifest, a tag, a repository, all that one run deleted."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import msgspec
+
+from dtrfast.errors import Conflict, ManifestBlobUnknown, ManifestUnknown
+from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
+from dtrfast.index.tables import MANIFESTS, REPOSITORY_NAMES, TRASH, number_key, number_of
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.manifests import parse_manifest
+from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry import deleted, history, keys, manifests, repositories, tags
+from dtrfast.registry.permits import Action, Permits
+from dtrfast.registry.writing import Author, Place
+from dtrfast.store import links
+from dtrfast.store.blobs import RepositoryId
+
+_RUN_STEP_MAX = 100
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """A manifest that is back, the tags that came with it, and those that point elsewhere now."""
+
+    digest: Digest
+    tags: tuple[str, ...]
+    tags_taken: tuple[str, ...]
+
+
+def restore_manifest(
+    engine: Engine, permits: Permits, name: RepositoryName, digest: Digest, author: Author
+) -> Restored:
+    """Bring a manifest back, with those of its tags that are free.
+
+    Raises `ManifestUnknown` if it is not in the trash, `ManifestBlobUnknown` if a blob of it was
+    deleted.
+    """
+
+    def change(transaction: WriteTransaction) -> Restored:
+        return _manifest(transaction, _place(transaction, permits, name, author), digest)
+
+    return engine.write(change)
+
+
+def restore_tag(
+    engine: Engine,
+    permits: Permits,
+    name: RepositoryName,
+    tag: Tag,
+    author: Author,
+    digest: Digest | None = None,
+) -> Digest:
+    """Point a tag at what it last pointed at before, or at an earlier `digest`; its manifest comes
+    out of the trash if need be. Returns the digest. Raises what `restore_manifest` does.
+    """
+
+    def change(transaction: WriteTransaction) -> Digest:
+        place = _place(transaction, permits, name, author)
+        wanted = _past(transaction, place, tag) if digest is None else digest
+        if transaction.get(MANIFESTS, keys.manifest_key(place.id, wanted)) is None:
+            _manifest(transaction, place, wanted, with_tags=False)
+        tags.put(transaction, place, tag, wanted)
+        return wanted
+
+    return engine.write(change)
+
+
+def restore_run(engine: Engine, run: str, author: Author) -> int:
+    """Bring back all manifests that one run deleted; returns how many."""
+    count = 0
+    after = b""
+    while True:
+        with engine.read() as transaction:
+            rows = [key for key, _ in transaction.scan(TRASH, after=after, limit=_RUN_STEP_MAX)]
+            found = [key[9:] for key in rows if key[8:9] == b"m" and _run(transaction, key) == run]
+        for key in found:
+            count += engine.write(partial(_of_run, key=key, author=author))
+        if len(rows) < _RUN_STEP_MAX:
+            return count
+        after = rows[-1]
+
+
+def _run(transaction: ReadTransaction, trash_key: bytes) -> str:
+    repository = RepositoryId(number_of(trash_key[9:]))
+    record = deleted.get(transaction, repository, Digest.from_key(trash_key[17:]))
+    return "" if record is None else record.run
+
+
+def _of_run(transaction: WriteTransaction, key: bytes, author: Author) -> bool:
+    name = transaction.get(REPOSITORY_NAMES, number_key(number_of(key)))
+    if name is None:
+        return False  # its repository is in the trash itself
+    place = Place(RepositoryId(number_of(key)), RepositoryName(name.decode()), author)
+    try:
+        _manifest(transaction, place, Digest.from_key(key[8:]))
+    except (ManifestUnknown, ManifestBlobUnknown):
+        return False
+    return True
+
+
+def _place(
+    transaction: ReadTransaction, permits: Permits, name: RepositoryName, author: Author
+) -> Place:
+    permits.check(transaction, Action.PUSH, name)
+    return Place(repositories.get(transaction, name), name, author)
+
+
+def _past(transaction: ReadTransaction, place: Place, tag: Tag) -> Digest:
+    for past in history.of_tag(transaction, place.id, tag, 1):
+        return past.digest
+    raise ManifestUnknown(f"nothing is known of an earlier {tag} in {place.name}")
+
+
+def _manifest(
+    transaction: WriteTransaction, place: Place, digest: Digest, *, with_tags: bool = True
+) -> Restored:
+    record = deleted.get(transaction, place.id, digest)
+    if record is None:
+        there = transaction.get(MANIFESTS, keys.manifest_key(place.id, digest)) is not None
+        if there:
+            raise Conflict(f"{digest} is in {place.name}, not in its trash")
+        raise ManifestUnknown(f"there is no {digest} in the trash of {place.name}")
+    stored = record.manifest
+    needs = parse_manifest(stored.body, stored.media_type).required_blobs()
+    missing = links.missing(transaction, place.id, needs)
+    if missing:
+        raise ManifestBlobUnknown(tuple(map(str, missing)))
+    manifests.enter(transaction, place, digest, stored)
+    if not with_tags:
+        return Restored(digest, (), ())
+    free = [t for t in record.tags if tags.resolve(transaction, place.id, Tag(t)) is None]
+    for text in free:
+        tags.put(transaction, place, Tag(text), digest)
+    taken = tuple(text for text in record.tags if text not in free)
+    return Restored(digest, tuple(free), taken)

@@ -1,0 +1,57 @@
+"""The trash: what was deleted and can be restored, listed by the time of its deletion.
+
+A row of TRASH names what is kept elsewhere: a manifest, an earlier state of a tag, a repository. A
+row whose thing was restored, or deleted again later, means nothing. How long things stay is a
+setting, so rows hold the time of the deletion and a change of the setting counts at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import takewhile
+from typing import Literal
+
+from dtrfast.index.engine import Engine, WriteTransaction
+from dtrfast.index.tables import NUMBER_SIZE, TRASH, number_key, number_of
+
+Kind = Literal["manifest", "tag", "repository"]
+
+_KINDS: dict[bytes, Kind] = {b"m": "manifest", b"t": "tag", b"r": "repository"}
+_BYTES: dict[Kind, bytes] = {kind: letter for letter, kind in _KINDS.items()}
+# Rows of a transaction: a manifest has some ten references.
+_STEP_MAX = 50
+
+# Takes a thing out of the trash for good. It was put there at that time.
+Purge = Callable[[WriteTransaction, bytes, int], None]
+
+
+def put(transaction: WriteTransaction, kind: Kind, key: bytes, now: int) -> None:
+    """List a thing that was deleted."""
+    transaction.put(TRASH, number_key(now) + _BYTES[kind] + key, b"")
+
+
+def remove(transaction: WriteTransaction, kind: Kind, key: bytes, deleted_at: int) -> None:
+    """It was restored."""
+    transaction.delete(TRASH, number_key(deleted_at) + _BYTES[kind] + key)
+
+
+def purge(engine: Engine, purges: dict[Kind, Purge], before: int) -> int:
+    """Take some of what was deleted before that time out of the trash for good; returns how many
+    things.
+    """
+    due = number_key(max(0, before))
+    with engine.read() as transaction:
+        rows = transaction.scan(TRASH, limit=_STEP_MAX)
+        keys = [key for key, _ in takewhile(lambda row: row[0] < due, rows)]
+    if keys:
+        engine.write(partial(_purge, keys=keys, purges=purges))
+    return len(keys)
+
+
+def _purge(transaction: WriteTransaction, keys: list[bytes], purges: dict[Kind, Purge]) -> None:
+    for key in keys:
+        transaction.delete(TRASH, key)
+        kind = _KINDS.get(key[NUMBER_SIZE : NUMBER_SIZE + 1])
+        if kind is not None:
+            purges[kind](transaction, key[NUMBER_SIZE + 1 :], number_of(key))

@@ -1,0 +1,58 @@
+"""Manifests without a tag, which a policy may delete after some days (to the trash).
+
+Every manifest that may have lost what it was kept for is noted with the time. When its days are
+over it is looked at: one that has a tag again, that an index holds, or whose subject is there
+stays; if it loses that later it is noted anew.
+"""
+
+from __future__ import annotations
+
+from itertools import takewhile
+
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.tables import MANIFEST_TAGS, MANIFESTS, MANIFESTS_UNTAGGED, number_key, number_of
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.manifests import parse_manifest
+from dtrfast.registry import keys
+from dtrfast.registry.records import StoredManifest
+from dtrfast.registry.writing import Place
+from dtrfast.store import links
+from dtrfast.store.blobs import RepositoryId
+
+
+def note(transaction: WriteTransaction, place: Place, digest: Digest) -> None:
+    """The manifest may be of no use from now on. Costs nothing where it has another tag."""
+    if not _has_tag(transaction, place.id, digest):
+        key = keys.manifest_key(place.id, digest)
+        transaction.put(MANIFESTS_UNTAGGED, number_key(place.author.now) + key, b"")
+
+
+def due(transaction: ReadTransaction, before: int, limit: int) -> list[bytes]:
+    """Up to `limit` notes that were made before that time."""
+    end = number_key(max(0, before))
+    rows = transaction.scan(MANIFESTS_UNTAGGED, limit=limit)
+    return [key for key, _ in takewhile(lambda row: row[0] < end, rows)]
+
+
+def settle(transaction: WriteTransaction, note_key: bytes) -> tuple[RepositoryId, Digest] | None:
+    """Drop a note; returns the manifest if nothing keeps it."""
+    transaction.delete(MANIFESTS_UNTAGGED, note_key)
+    repository = RepositoryId(number_of(note_key[8:]))
+    digest = Digest.from_key(note_key[16:])
+    data = transaction.get(MANIFESTS, keys.manifest_key(repository, digest))
+    if data is None or _has_tag(transaction, repository, digest):
+        return None
+    if links.is_referenced(transaction, repository, digest):
+        return None  # an index has it
+    stored = StoredManifest.decode(data)
+    subject = parse_manifest(stored.body, stored.media_type).subject
+    if subject is not None:
+        key = keys.manifest_key(repository, subject.digest)
+        if transaction.get(MANIFESTS, key) is not None:
+            return None
+    return repository, digest
+
+
+def _has_tag(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> bool:
+    prefix = keys.manifest_key(repository, digest)
+    return any(True for _ in transaction.scan(MANIFEST_TAGS, prefix, limit=1))
