@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dtrfast.index.engine import Table, WriteTransaction
+from dtrfast.index.engine import ReadTransaction, Table, WriteTransaction
 from dtrfast.index.tables import number_key, number_of
 
 
@@ -12,3 +12,9 @@ def take(transaction: WriteTransaction, table: Table, name: bytes, count: int = 
     first = 1 if value is None else number_of(value)
     transaction.put(table, name, number_key(first + count))
     return first
+
+
+def last(transaction: ReadTransaction, table: Table, name: bytes) -> int:
+    """The last number that was given out; 0 if none was."""
+    value = transaction.get(table, name)
+    return 0 if value is None else number_of(value) - 1

@@ -52,6 +52,7 @@ MANIFESTS_UNTAGGED = _shared("manifests_untagged")  # time + MANIFESTS's key →
 TAG_HISTORY = _shared("tag_history")  # repository id + tag + zero byte + sequence → what it was
 TRASH = _shared("trash")  # time + kind + key → empty: what is in the trash, oldest first
 REPOSITORIES_TRASHED = _shared("repositories_trashed")  # repository id → what it was
+USAGES = _shared("usages")  # name of a repository or namespace → how much room it takes
 LINKS_UNREFERENCED = _shared(
     "links_unreferenced"
 )  # time + repository id + digest key → empty (a hint)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dtrfast.config import Config
 from dtrfast.index.engine import Engine
-from dtrfast.registry import statistics
+from dtrfast.registry import statistics, usage
 from dtrfast.registry.blobs import Blobs, Uploads
 from dtrfast.registry.manifests import Manifests, Rules
 from dtrfast.registry.permits import EVERYBODY, Permits
@@ -90,6 +90,10 @@ class Registry:
         """What the registry holds. Also the cheapest proof that the index answers."""
         with self._engine.read() as transaction:
             return statistics.read(transaction)
+
+    def measure(self, ask: usage.Ask) -> usage.Numbers:
+        """How much room something takes. The cost follows what is asked about."""
+        return usage.measure(self._engine, self._store, ask)
 
     def warnings(self) -> list[str]:
         """What whoever pushes now should know."""

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import takewhile
 from typing import Literal
 
-from dtrfast.index.engine import Engine, WriteTransaction
+from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import NUMBER_SIZE, TRASH, number_key, number_of
 
 Kind = Literal["manifest", "tag", "repository"]
@@ -55,3 +55,8 @@ def _purge(transaction: WriteTransaction, keys: list[bytes], purges: dict[Kind, 
         kind = _KINDS.get(key[NUMBER_SIZE : NUMBER_SIZE + 1])
         if kind is not None:
             purges[kind](transaction, key[NUMBER_SIZE + 1 :], number_of(key))
+
+
+def count_of(transaction: ReadTransaction, limit: int = 100_000) -> int:
+    """How many things are in the trash, as far as `limit`."""
+    return sum(1 for _ in transaction.scan(TRASH, limit=limit))

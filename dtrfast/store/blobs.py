@@ -10,7 +10,7 @@ repositories it is linked to; nothing is readable through a repository without a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from types import TracebackType
 from typing import NewType, Protocol, Self
@@ -75,6 +75,16 @@ class BlobReader(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Sizes in bytes: of the blobs as pushed, of what lies on disk for them, and of what would be
+    freed.
+    """
+
+    size: int
+    stored: int
+    unique: int
 
 
 class Upload(Protocol):
@@ -200,4 +210,12 @@ class BlobStore(Protocol):
 
     def repositories_of(self, digest: Digest, limit: int) -> list[RepositoryId]:
         """Up to `limit` repositories that hold the blob, for a mount without `from`."""
+        ...
+
+    def measure(
+        self, blobs: Iterable[Digest], leaving: Set[RepositoryId], staying: Set[Digest]
+    ) -> Usage:
+        """What some blobs take, and what would be freed if the repositories `leaving` let go of
+        them all, but for those `staying`.
+        """
         ...

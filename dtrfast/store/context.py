@@ -12,6 +12,7 @@ from dtrfast.store.chunk_files import ChunkFiles
 from dtrfast.store.ids import Ids
 from dtrfast.store.layout import Layout
 from dtrfast.store.second_thread import SecondThread
+from dtrfast.store.space import Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Context:
     boot_id: str
     buffers: Buffers
     second_thread: SecondThread
+    space: Space
     chunk_files: ChunkFiles
     chunk_ids: Ids
     numbers: Ids  # of contents and packs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Set
 from functools import partial
 
 from dtrfast.errors import Corrupt, UploadUnknown
@@ -14,8 +15,8 @@ from dtrfast.index.tables import (
     number_key,
 )
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, links, records, upload_state, uploads
-from dtrfast.store.blobs import BlobReader, BlobStat, Peek, RepositoryId, Upload
+from dtrfast.store import contents, links, records, upload_state, uploads, usage
+from dtrfast.store.blobs import BlobReader, BlobStat, Peek, RepositoryId, Upload, Usage
 from dtrfast.store.commit import commit
 from dtrfast.store.context import Context
 from dtrfast.store.links import Link
@@ -108,6 +109,11 @@ class LocalBlobs:
     def repositories_of(self, digest: Digest, limit: int) -> list[RepositoryId]:
         with self._context.engine.read() as transaction:
             return links.holders(transaction, digest, limit)
+
+    def measure(
+        self, blobs: Iterable[Digest], leaving: Set[RepositoryId], staying: Set[Digest]
+    ) -> Usage:
+        return usage.measure(self._context, blobs, leaving, staying)
 
     def _is_renewal_due(
         self, transaction: ReadTransaction, repository: RepositoryId, digest: Digest, link: Link

@@ -23,6 +23,7 @@ from dtrfast.store.ids import Ids
 from dtrfast.store.layout import Layout
 from dtrfast.store.local import LocalBlobs
 from dtrfast.store.second_thread import SecondThread
+from dtrfast.store.space import Space
 from dtrfast.store.statistics import StoreStatistics
 from dtrfast.store.sweep import Sweep
 from dtrfast.store.tasks import Task
@@ -76,6 +77,7 @@ class Store:
             boot_id=layouts.read_boot_id() if boot_id is None else boot_id,
             buffers=Buffers(),
             second_thread=SecondThread(),
+            space=Space(engine, layout),
             chunk_files=ChunkFiles(engine, layout),
             chunk_ids=Ids(engine, b"chunk_id"),
             numbers=Ids(engine, b"number"),

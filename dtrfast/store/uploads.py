@@ -255,6 +255,7 @@ class LocalUpload:
             with self._marked():
                 self._pending.load(self._read_tail)
                 data = self._pending.in_memory()
+                self._context.space.check(len(data))
                 if self._mode == "loose":
                     used = disk.write_at(self._open_data(), [data], self._offset - len(data))
                 else:
@@ -455,7 +456,8 @@ def _source(data: memoryview) -> Callable[[memoryview], int]:
 
 
 def begin(context: Context, name: str, algorithm: str) -> LocalUpload:
-    """A new, empty upload."""
+    """A new, empty upload. Raises `StorageFull` before there is anything to take back."""
+    context.space.check()
     file_id = new_file_id(context.clock() * 1000)
     state_file = StateFile.create(context.layout.upload(file_id, "state"))
     state = UploadState(

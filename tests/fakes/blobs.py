@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from types import TracebackType
 from typing import Self
 
@@ -26,6 +26,7 @@ from dtrfast.store.blobs import (
     RepositoryId,
     Segment,
     Upload,
+    Usage,
 )
 
 EXTENT_SIZE_MIN = 8193
@@ -123,6 +124,20 @@ class MemoryBlobs:
     def repositories_of(self, digest: Digest, limit: int) -> list[RepositoryId]:
         with self.engine.read() as transaction:
             return links.holders(transaction, digest, limit)
+
+    def measure(
+        self, blobs: Iterable[Digest], leaving: Set[RepositoryId], staying: Set[Digest]
+    ) -> Usage:
+        """Each blob takes its size, whatever other names its content has."""
+        held = [digest for digest in dict.fromkeys(blobs) if digest in self.contents]
+        going = [
+            digest
+            for digest in held
+            if digest not in staying
+            and all(holder in leaving for holder in self.repositories_of(digest, 1000))
+        ]
+        size = sum(len(self.contents[digest]) for digest in held)
+        return Usage(size, size, sum(len(self.contents[digest]) for digest in going))
 
     def fail(self) -> None:
         """Raise what a test asked for, once."""

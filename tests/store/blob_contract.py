@@ -513,6 +513,14 @@ class BlobContract:
         assert read(blobs, digest, repository=OTHER) == b"abc"
         assert blobs.repositories_of(digest, 10) == [OTHER]
 
+    def test_measure_says_what_is_held_and_what_would_go(self, blobs: BlobStore) -> None:
+        one, two = push(blobs, b"abc"), push(blobs, b"defgh")
+        blobs.link(OTHER, two, REPOSITORY)
+        alone = blobs.measure([one, two], {REPOSITORY}, frozenset())
+        assert (alone.size, alone.stored, alone.unique) == (8, 8, 3)
+        assert blobs.measure([one, two], {REPOSITORY, OTHER}, frozenset()).unique == 8
+        assert blobs.measure([one, two], {REPOSITORY, OTHER}, {two}).unique == 3
+
     @pytest.mark.parametrize("kind", ["empty", "json", "many chunks", "gzip", "text"])
     def test_a_blob_may_be_pushed_again_after_a_delete(self, blobs: BlobStore, kind: str) -> None:
         content = CONTENTS[kind]

@@ -175,6 +175,7 @@ class Tag(_Sent, frozen=True, kw_only=True):
     hash_mismatch: bool = False
     digest: str = ""
     set_at: str = ""
+    set_by: str = ""
 
 
 class Tags(_Sent, frozen=True, kw_only=True):
@@ -407,3 +408,146 @@ class AuditEvents(_Sent, frozen=True, kw_only=True):
 
     events: list[AuditEvent]
     next_page_start: str = ""
+
+
+# ---- storage ---------------------------------------------------------------------------------
+class Usage(_Sent, frozen=True, kw_only=True):
+    """Sizes in bytes. `logical`: what a client that has nothing would pull. `stored`: what lies on
+    disk for it; `unique` of that is needed by nothing else, `shared` is. `freed`: what deleting it
+    frees, once that is out of the trash. The numbers hold for the change of that number.
+    """
+
+    name: str
+    change_number: int
+    is_exact: bool
+    manifests: int
+    blobs: int
+    logical_bytes: int
+    stored_bytes: int
+    unique_bytes: int
+    shared_bytes: int
+    freed_bytes: int
+
+
+class Usages(_Sent, frozen=True, kw_only=True):
+    usages: list[Usage]
+    next_page_start: str = ""
+
+
+class Storage(_Sent, frozen=True, kw_only=True):
+    """The whole. `freed` counts since the store was made; emptying the trash would free `trash`."""
+
+    disk_bytes: int
+    disk_free_bytes: int
+    reserve_bytes: int
+    logical_bytes: int
+    stored_bytes: int
+    shared_bytes: int
+    trash_bytes: int
+    trash_things: int
+    freed_bytes: int
+    blobs: int
+    chunks: int
+    packs: int
+    damaged_blobs: int
+    damaged_chunks: int
+
+
+class Damage(_Sent, frozen=True, kw_only=True):
+    subject: str
+    found_at: str
+    reason: str
+
+
+class Damages(_Sent, frozen=True, kw_only=True):
+    damages: list[Damage]
+
+
+class TagState(_Sent, frozen=True, kw_only=True):
+    """What a tag points at, or pointed at: then `endedAt`, `endedBy` and `ending` say how it ended.
+    `isRestorable`: its manifest is there, or in the trash.
+    """
+
+    digest: str
+    set_at: str
+    set_by: str
+    ended_at: str = ""
+    ended_by: str = ""
+    ending: str = ""
+    trash_until: str = ""
+    is_restorable: bool = True
+
+
+class TagHistory(_Sent, frozen=True, kw_only=True):
+    """The present state, if there is one, then earlier ones, the latest first."""
+
+    name: str
+    states: list[TagState]
+
+
+class TrashedManifest(_Sent, frozen=True, kw_only=True):
+    digest: str
+    media_type: str
+    tags: list[str]
+    deleted_at: str
+    deleted_by: str
+    trash_until: str
+    run: str = ""
+
+
+class TrashedTag(_Sent, frozen=True, kw_only=True):
+    name: str
+    digest: str
+    deleted_at: str
+    deleted_by: str
+    trash_until: str
+
+
+class RepositoryTrash(_Sent, frozen=True, kw_only=True):
+    """What was deleted in a repository. `nextPageStart` is of the manifests."""
+
+    manifests: list[TrashedManifest]
+    tags: list[TrashedTag]
+    next_page_start: str = ""
+
+
+class TrashedRepository(_Sent, frozen=True, kw_only=True):
+    id: str
+    namespace: str
+    name: str
+    deleted_at: str
+    deleted_by: str
+    trash_until: str
+
+
+class TrashedRepositories(_Sent, frozen=True, kw_only=True):
+    repositories: list[TrashedRepository]
+    next_page_start: str = ""
+
+
+class TagRestore(_Taken, frozen=True, kw_only=True):
+    """Which earlier state; if no digest is given, the latest."""
+
+    digest: Annotated[str, Meta(max_length=255)] = ""
+
+
+class RepositoryRestore(_Taken, frozen=True, kw_only=True):
+    """Under which name, NAMESPACE/NAME; if none is given, its own."""
+
+    name: Annotated[str, Meta(max_length=255)] = ""
+
+
+class RunRestore(_Taken, frozen=True, kw_only=True):
+    run: Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+class Restored(_Sent, frozen=True, kw_only=True):
+    """`tagsTaken` point at something else by now, and still do."""
+
+    digest: str
+    tags: list[str]
+    tags_taken: list[str]
+
+
+class Count(_Sent, frozen=True, kw_only=True):
+    count: int

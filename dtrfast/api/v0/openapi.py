@@ -42,6 +42,8 @@ _PIECES = {
     "repository": "The name behind the namespace; a slash in it is written `%2F`.",
     "tag": "A tag.",
     "reference": "A tag, or a digest.",
+    "digest": "A blob's digest.",
+    "id": "The id that it has in the trash.",
     "token": "A token's name or id.",
     "robot": "A robot's name or id.",
     "trust": "A trust's name.",

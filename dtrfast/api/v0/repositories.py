@@ -245,7 +245,12 @@ def list_tags(call: ApiCall) -> objects.Tags:
 
 
 def _tag(name: str, record: TagRecord) -> objects.Tag:
-    return objects.Tag(name=name, digest=str(record.digest), set_at=rfc3339(record.set_at))
+    return objects.Tag(
+        name=name,
+        digest=str(record.digest),
+        set_at=rfc3339(record.set_at),
+        set_by=record.set_by,
+    )
 
 
 @operations.add(

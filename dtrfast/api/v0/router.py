@@ -29,7 +29,9 @@ from dtrfast.api.v0 import (
     ldap,
     repositories,
     search,
+    storage,
     teams,
+    trash,
 )
 from dtrfast.api.v0 import (
     sessions as session_operations,
@@ -67,6 +69,8 @@ OPERATIONS: tuple[Operation, ...] = tuple(
         session_operations,
         administration,
         ldap,
+        storage,
+        trash,
     )
     for operation in part.operations.all
 )

@@ -64,6 +64,8 @@ PIECES = {
     "repository": ["app", "open", "no%2Fbody"],
     "tag": ["v1", "none"],
     "reference": ["v1", "none", "sha256:x"],
+    "digest": ["sha256:x", "sha256:" + "0" * 64],
+    "id": ["1", "none"],
     "token": ["ci"],
     "robot": ["ci"],
     "trust": ["ci"],

@@ -1,0 +1,193 @@
+"""Storage: how much room things take, what is damaged, and the policies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from dtrfast.api.v0 import objects, repositories, views
+from dtrfast.api.v0.administration import read_settings, write_settings
+from dtrfast.api.v0.operation import ApiCall, Operations, PageQuery, take
+from dtrfast.errors import NameInvalid
+from dtrfast.identity import access, accounts
+from dtrfast.oci.digests import Digest, parse_reference
+from dtrfast.registry import usage
+from dtrfast.registry.permits import Action
+from dtrfast.registry.trash import count_of
+from dtrfast.registry.usage import Ask, Numbers
+from dtrfast.store import damage, policies, space, statistics
+from dtrfast.store.policies import StorageSettings
+from dtrfast.times import rfc3339
+
+operations = Operations("storage")
+
+_REPOSITORY = "/repositories/{namespace}/{repository}"
+_DAMAGES_MAX = 1000
+
+
+@operations.add("GET", "/admin/settings/storage", answer=StorageSettings)
+def get_storage_settings(call: ApiCall) -> StorageSettings:
+    """Show how long things stay, and what housekeeping may take."""
+    return read_settings(call, StorageSettings) or StorageSettings()
+
+
+@operations.add(
+    "PUT",
+    "/admin/settings/storage",
+    answer=StorageSettings,
+    body=StorageSettings,
+    refusals=(400,),
+)
+def put_storage_settings(call: ApiCall) -> StorageSettings:
+    """Change the storage settings. What is left out gets its default; all of it counts at once."""
+    document: StorageSettings = call.body
+    write_settings(call, document, "storage")
+    return document
+
+
+class StorageQuery(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """`trash`: measure what the trash holds, at a cost in proportion to it."""
+
+    trash: bool = False
+
+
+@operations.add("GET", "/admin/storage", answer=objects.Storage, query=StorageQuery)
+def get_storage(call: ApiCall) -> objects.Storage:
+    """Show how much is stored, how much of it is shared, and what is free."""
+    with call.identity.engine.read() as transaction:
+        call.require_admin(transaction)
+        held = statistics.read(transaction)
+        reserve = policies.read(transaction).reserve_bytes
+        things = count_of(transaction)
+    trash_bytes = call.registry.measure(usage.of_trash).unique if call.query.trash else 0
+    total, free = _disk(call.config.store.data)
+    return objects.Storage(
+        disk_bytes=total,
+        disk_free_bytes=free,
+        reserve_bytes=space.reserve(total, reserve),
+        logical_bytes=held.linked_bytes,
+        stored_bytes=held.stored_bytes,
+        shared_bytes=held.shared_bytes,
+        trash_bytes=trash_bytes,
+        trash_things=things,
+        freed_bytes=held.freed_bytes,
+        blobs=held.blobs,
+        chunks=held.chunks,
+        packs=held.packs,
+        damaged_blobs=held.damaged_blobs,
+        damaged_chunks=held.damaged_chunks,
+    )
+
+
+def _disk(data: Path) -> tuple[int, int]:
+    """Bytes of the file system, and those free for us."""
+    try:
+        status = os.statvfs(data)
+    except OSError:
+        return 0, 0
+    return status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
+
+
+@operations.add("GET", "/admin/damages", answer=objects.Damages)
+def list_damages(call: ApiCall) -> objects.Damages:
+    """List what is known to be damaged; a push of the same content heals it."""
+    with call.identity.engine.read() as transaction:
+        call.require_admin(transaction)
+        found = damage.listed(transaction, _DAMAGES_MAX)
+    return objects.Damages(
+        damages=[
+            objects.Damage(subject=d.subject, found_at=rfc3339(d.found_at), reason=d.reason)
+            for d in found
+        ]
+    )
+
+
+# ---- of one thing ------------------------------------------------------------------------------
+@operations.add("GET", f"{_REPOSITORY}/usage", answer=objects.Usage, refusals=(404,))
+def get_repository_usage(call: ApiCall) -> objects.Usage:
+    """Measure how much room a repository takes."""
+    name = repositories.name_in(call)
+    return _measured(call, name.text, usage.of_repository(name), is_kept=True)
+
+
+@operations.add(
+    "GET", f"{_REPOSITORY}/manifests/{{reference}}/usage", answer=objects.Usage, refusals=(404, 400)
+)
+def get_manifest_usage(call: ApiCall) -> objects.Usage:
+    """Measure how much room a tag, or a manifest by its digest, takes."""
+    name = repositories.name_in(call)
+    reference = parse_reference(call.path["reference"])
+    separator = "@" if isinstance(reference, Digest) else ":"
+    return _measured(call, f"{name}{separator}{reference}", usage.of_manifest(name, reference))
+
+
+@operations.add(
+    "GET", f"{_REPOSITORY}/blobs/{{digest}}/usage", answer=objects.Usage, refusals=(404, 400)
+)
+def get_blob_usage(call: ApiCall) -> objects.Usage:
+    """Measure how much room a blob takes."""
+    name = repositories.name_in(call)
+    digest = Digest.parse(call.path["digest"])
+    with call.identity.engine.read() as transaction:
+        repositories.require(call, transaction, Action.PULL)
+    call.registry.acting_for(call.permits).blobs.stat(name, digest)
+    return _measured(call, f"{name}@{digest}", usage.of_blob(name, digest))
+
+
+def _measured(call: ApiCall, name: str, ask: Ask, *, is_kept: bool = False) -> objects.Usage:
+    with call.identity.engine.read() as transaction:
+        repositories.require(call, transaction, Action.PULL)
+    numbers = call.registry.measure(ask)
+    if is_kept:
+        usage.keep(call.identity.engine, name, numbers)
+    return _usage(name, numbers)
+
+
+@operations.add(
+    "GET",
+    "/repositoryNamespaces/{namespace}/usage",
+    answer=objects.Usage,
+    refusals=(404, 400),
+)
+def get_namespace_usage(call: ApiCall) -> objects.Usage:
+    """Measure how much room all repositories of a namespace take."""
+    namespace = call.path["namespace"]
+    if namespace == views.ROOT:
+        raise NameInvalid("repositories without a namespace are measured one by one")
+    with call.identity.engine.read() as transaction:
+        standing = call.standing(transaction)
+        account = accounts.get(transaction, namespace)
+        if Action.ADMIN not in access.rights_in_namespace(transaction, standing, account):
+            call.require_admin(transaction)
+    numbers = call.registry.measure(usage.of_namespace(namespace))
+    usage.keep(call.identity.engine, f"{namespace}/", numbers)
+    return _usage(namespace, numbers)
+
+
+@operations.add("GET", "/admin/usage", answer=objects.Usages, query=PageQuery)
+def list_usages(call: ApiCall) -> objects.Usages:
+    """List repositories with the numbers that were measured last; each holds for its change."""
+    with call.identity.engine.read() as transaction:
+        call.require_admin(transaction)
+        names = repositories.visible(call, transaction, call.query.after)
+        page, more = take(names, call.query, lambda name: name)
+        kept = [(name, usage.kept(transaction, name)) for name in page]
+    known = [_usage(name, numbers) for name, numbers in kept if numbers is not None]
+    return objects.Usages(usages=known, next_page_start=more)
+
+
+def _usage(name: str, numbers: Numbers) -> objects.Usage:
+    return objects.Usage(
+        name=name,
+        change_number=numbers.change_number,
+        is_exact=numbers.is_exact,
+        manifests=numbers.manifests,
+        blobs=numbers.blobs,
+        logical_bytes=numbers.logical,
+        stored_bytes=numbers.stored,
+        unique_bytes=numbers.unique,
+        shared_bytes=numbers.shared,
+        freed_bytes=numbers.freed,
+    )

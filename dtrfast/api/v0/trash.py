@@ -1,0 +1,260 @@
+"""The trash: what was deleted, and how to get it back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dtrfast.api.v0 import objects, repositories
+from dtrfast.api.v0.operation import ApiCall, Operations, PageQuery, take
+from dtrfast.errors import RepositoryUnknown
+from dtrfast.identity import access
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.tables import MANIFESTS
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry import deleted, history, keys, removal, restoring, tags
+from dtrfast.registry import repositories as registry_repositories
+from dtrfast.registry.deleted import DeletedManifest
+from dtrfast.registry.history import Past
+from dtrfast.registry.permits import Action
+from dtrfast.registry.removal import DeletedRepository
+from dtrfast.store import policies
+from dtrfast.store.blobs import RepositoryId
+from dtrfast.times import rfc3339
+
+operations = Operations("trash")
+
+_REPOSITORY = "/repositories/{namespace}/{repository}"
+_STATES_MAX = 100
+_TAGS_MAX = 1000
+
+
+class _Until:
+    """When something that was deleted then leaves the trash."""
+
+    def __init__(self, transaction: ReadTransaction) -> None:
+        self._seconds = int(policies.read(transaction).trash_days * policies.DAY_SECONDS)
+
+    def __call__(self, deleted_at: int) -> str:
+        return rfc3339(deleted_at + self._seconds)
+
+
+# ---- tags ------------------------------------------------------------------------------------
+@operations.add(
+    "GET", f"{_REPOSITORY}/tags/{{tag}}/history", answer=objects.TagHistory, refusals=(404, 400)
+)
+def get_tag_history(call: ApiCall) -> objects.TagHistory:
+    """Show what a tag points at and pointed at, with who and when."""
+    tag = Tag.parse(call.path["tag"])
+    with call.identity.engine.read() as transaction:
+        name = repositories.require(call, transaction, Action.PULL)
+        number = registry_repositories.get(transaction, name)
+        until = _Until(transaction)
+        past = history.of_tag(transaction, number, tag, _STATES_MAX)
+        states = [_state(transaction, number, one, until) for one in past]
+        present = tags.resolve(transaction, number, tag)
+    if present is not None:
+        now = objects.TagState(
+            digest=str(present.digest), set_at=rfc3339(present.set_at), set_by=present.set_by
+        )
+        states.insert(0, now)
+    return objects.TagHistory(name=tag.text, states=states)
+
+
+def _state(
+    transaction: ReadTransaction, number: RepositoryId, past: Past, until: _Until
+) -> objects.TagState:
+    key = keys.manifest_key(number, past.digest)
+    is_there = transaction.get(MANIFESTS, key) is not None
+    return objects.TagState(
+        digest=str(past.digest),
+        set_at=rfc3339(past.set_at),
+        set_by=past.set_by,
+        ended_at=rfc3339(past.ended_at),
+        ended_by=past.ended_by,
+        ending=past.ending,
+        trash_until=until(past.ended_at),
+        is_restorable=is_there or deleted.get(transaction, number, past.digest) is not None,
+    )
+
+
+@operations.add(
+    "POST",
+    f"{_REPOSITORY}/tags/{{tag}}/restore",
+    answer=objects.Tag,
+    body=objects.TagRestore,
+    refusals=(404, 400, 409),
+)
+def restore_tag(call: ApiCall) -> objects.Tag:
+    """Point a tag at an earlier state again; its manifest comes back from the trash if need be."""
+    body: objects.TagRestore = call.body
+    tag = Tag.parse(call.path["tag"])
+    digest = Digest.parse(body.digest) if body.digest else None
+    name = repositories.name_in(call)
+    found = restoring.restore_tag(
+        call.identity.engine, call.permits, name, tag, call.author, digest
+    )
+    call.note("tag.restore", name.text, detail={"tag": tag.text, "digest": str(found)})
+    return objects.Tag(
+        name=tag.text,
+        digest=str(found),
+        set_at=rfc3339(call.author.now),
+        set_by=call.author.actor,
+    )
+
+
+# ---- manifests -------------------------------------------------------------------------------
+@operations.add(
+    "GET",
+    f"{_REPOSITORY}/trash",
+    answer=objects.RepositoryTrash,
+    query=PageQuery,
+    refusals=(404, 400),
+)
+def get_repository_trash(call: ApiCall) -> objects.RepositoryTrash:
+    """List what was deleted in a repository and can be restored."""
+    query: PageQuery = call.query
+    after = Digest.parse(query.start) if query.start else None
+    with call.identity.engine.read() as transaction:
+        name = repositories.require(call, transaction, Action.PULL)
+        number = registry_repositories.get(transaction, name)
+        until = _Until(transaction)
+        rows = deleted.of_repository(transaction, number, after)
+        taken = _up_to(rows, query.count)
+        gone = [] if after else history.deleted_tags(transaction, number, "", _TAGS_MAX)
+    more = str(taken[-1][0]) if len(taken) == query.count > 0 else ""
+    return objects.RepositoryTrash(
+        manifests=[_trashed(digest, record, until) for digest, record in taken],
+        tags=[_trashed_tag(tag, past, until) for tag, past in gone],
+        next_page_start=more,
+    )
+
+
+def _up_to(
+    rows: Iterator[tuple[Digest, DeletedManifest]], count: int
+) -> list[tuple[Digest, DeletedManifest]]:
+    return [row for row, _ in zip(rows, range(count), strict=False)]
+
+
+def _trashed(digest: Digest, record: DeletedManifest, until: _Until) -> objects.TrashedManifest:
+    return objects.TrashedManifest(
+        digest=str(digest),
+        media_type=record.manifest.media_type,
+        tags=list(record.tags),
+        deleted_at=rfc3339(record.deleted_at),
+        deleted_by=record.deleted_by,
+        trash_until=until(record.deleted_at),
+        run=record.run,
+    )
+
+
+def _trashed_tag(tag: str, past: Past, until: _Until) -> objects.TrashedTag:
+    return objects.TrashedTag(
+        name=tag,
+        digest=str(past.digest),
+        deleted_at=rfc3339(past.ended_at),
+        deleted_by=past.ended_by,
+        trash_until=until(past.ended_at),
+    )
+
+
+@operations.add(
+    "POST",
+    f"{_REPOSITORY}/manifests/{{reference}}/restore",
+    answer=objects.Restored,
+    refusals=(404, 400, 409),
+)
+def restore_manifest(call: ApiCall) -> objects.Restored:
+    """Bring a manifest back from the trash, with those of its tags that are free."""
+    name = repositories.name_in(call)
+    digest = Digest.parse(call.path["reference"])
+    found = restoring.restore_manifest(
+        call.identity.engine, call.permits, name, digest, call.author
+    )
+    call.note("manifest.restore", name.text, detail={"digest": str(digest)})
+    return objects.Restored(
+        digest=str(digest), tags=list(found.tags), tags_taken=list(found.tags_taken)
+    )
+
+
+@operations.add(
+    "POST", "/trash/restoreRun", answer=objects.Count, body=objects.RunRestore, refusals=(404,)
+)
+def restore_run(call: ApiCall) -> objects.Count:
+    """Bring back all manifests that one run of a policy deleted."""
+    body: objects.RunRestore = call.body
+    with call.identity.engine.read() as transaction:
+        call.require_admin(transaction)
+    count = restoring.restore_run(call.identity.engine, body.run, call.author)
+    call.note("run.restore", body.run, detail={"count": str(count)})
+    return objects.Count(count=count)
+
+
+# ---- repositories ----------------------------------------------------------------------------
+@operations.add("GET", "/trash", answer=objects.TrashedRepositories, query=PageQuery)
+def list_trashed_repositories(call: ApiCall) -> objects.TrashedRepositories:
+    """List deleted repositories of the namespaces that the caller administers."""
+    query: PageQuery = call.query
+    after = int(query.start) - 1 if query.start.isdigit() and len(query.start) < 18 else 0
+    with call.identity.engine.read() as transaction:
+        call.standing(transaction)
+        until = _Until(transaction)
+        found = (
+            one
+            for one in removal.trashed(transaction, max(0, after))
+            if _may_restore(call, transaction, RepositoryName(one.name))
+        )
+        page, more = take(found, query, lambda one: str(one.id))
+    entries = [_trashed_repository(one, until) for one in page]
+    return objects.TrashedRepositories(repositories=entries, next_page_start=more)
+
+
+def _trashed_repository(one: DeletedRepository, until: _Until) -> objects.TrashedRepository:
+    namespace, slash, name = one.name.partition("/")
+    return objects.TrashedRepository(
+        id=str(one.id),
+        namespace=namespace if slash else "",
+        name=name if slash else namespace,
+        deleted_at=rfc3339(one.deleted_at),
+        deleted_by=one.deleted_by,
+        trash_until=until(one.deleted_at),
+    )
+
+
+def _may_restore(call: ApiCall, transaction: ReadTransaction, name: RepositoryName) -> bool:
+    """Who may make and delete repositories there."""
+    standing = call.standing(transaction)
+    namespace = access.namespace_of(transaction, name)
+    if standing.is_admin or namespace is None:
+        return standing.is_admin
+    return Action.ADMIN in access.rights_in_namespace(transaction, standing, namespace)
+
+
+@operations.add(
+    "POST",
+    "/trash/{id}/restore",
+    answer=objects.Repository,
+    body=objects.RepositoryRestore,
+    refusals=(404, 400, 409),
+)
+def restore_repository(call: ApiCall) -> objects.Repository:
+    """Bring a deleted repository back, with all that was in it and who may use it."""
+    body: objects.RepositoryRestore = call.body
+    number = int(call.path["id"]) if call.path["id"].isdigit() else 0
+    wanted = RepositoryName.parse(body.name) if body.name else None
+
+    def change(transaction: WriteTransaction) -> objects.Repository:
+        call.standing(transaction)
+        found = removal.find_trashed(transaction, min(number, 1 << 62))
+        old = RepositoryName(found.name)
+        name = old if wanted is None else wanted
+        if not all(_may_restore(call, transaction, one) for one in (old, name)):
+            raise RepositoryUnknown("there is no such repository in the trash")
+        removal.restore(transaction, found.id, name, call.author)
+        shown = repositories.shown(call, transaction, name, with_readme=True)
+        assert shown is not None
+        return shown
+
+    restored = call.identity.engine.write(change)
+    call.note("repository.restore", f"{restored.namespace}/{restored.name}".lstrip("/"))
+    return restored

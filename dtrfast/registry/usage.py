@@ -1,0 +1,258 @@
+"""How much room something takes, how much of it is its own, and what deleting it would free.
+
+Every figure holds for one change number: if something changed meanwhile it is measured again, and
+after some tries told as not exact. Deleting frees nothing before the trash is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+
+import msgspec
+
+from dtrfast.errors import ManifestUnknown
+from dtrfast.index import counters
+from dtrfast.index.engine import Engine, ReadTransaction
+from dtrfast.index.tables import (
+    LINKS,
+    MANIFESTS,
+    META,
+    REFERENCES,
+    REFERENCES_DELETED,
+    REPOSITORIES,
+    REPOSITORIES_TRASHED,
+    TRASH,
+    USAGES,
+    number_key,
+    number_of,
+)
+from dtrfast.oci.digests import Digest, Reference
+from dtrfast.oci.manifests import parse_manifest
+from dtrfast.oci.names import RepositoryName
+from dtrfast.registry import deleted, keys, repositories, tags
+from dtrfast.registry.records import StoredManifest, decode_repository
+from dtrfast.store import links
+from dtrfast.store.blobs import BlobStore, RepositoryId
+
+_TRIES = 3
+
+
+class Numbers(msgspec.Struct, frozen=True, array_like=True):
+    """Sizes in bytes. `logical` is what a client that has nothing would pull, `stored` what lies on
+    disk for it, of which `unique` is needed by nothing else. New fields come with a default.
+    """
+
+    version: int
+    change_number: int
+    is_exact: bool
+    manifests: int
+    blobs: int
+    logical: int
+    stored: int
+    unique: int
+    freed: int  # if it was deleted, once that is out of the trash
+
+    @property
+    def shared(self) -> int:
+        return self.stored - self.unique
+
+
+@dataclass(slots=True)
+class Asked:
+    """What is asked about: blobs, the repositories that would let go of them, and those of them
+    that something else there keeps.
+    """
+
+    manifests: int = 0
+    manifest_bytes: int = 0
+    blobs: dict[Digest, None] = field(default_factory=dict)
+    leaving: set[RepositoryId] = field(default_factory=set)
+    staying: set[Digest] = field(default_factory=set)
+    is_kept: bool = False  # deleting it frees nothing, since something keeps it
+
+
+Ask = Callable[[ReadTransaction], Asked]
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Numbers)
+
+
+def measure(engine: Engine, blobs: BlobStore, ask: Ask) -> Numbers:
+    """The numbers of what `ask` says."""
+    for attempt in range(_TRIES):
+        with engine.read() as transaction:
+            before = _change_number(transaction)
+            asked = ask(transaction)
+        usage = blobs.measure(asked.blobs, asked.leaving, asked.staying)
+        with engine.read() as transaction:
+            is_exact = _change_number(transaction) == before
+        if is_exact or attempt == _TRIES - 1:
+            break
+    stored = usage.stored + asked.manifest_bytes
+    unique = usage.unique + asked.manifest_bytes
+    return Numbers(
+        version=1,
+        change_number=before,
+        is_exact=is_exact,
+        manifests=asked.manifests,
+        blobs=len(asked.blobs),
+        logical=usage.size + asked.manifest_bytes,
+        stored=stored,
+        unique=unique,
+        freed=0 if asked.is_kept else unique,
+    )
+
+
+def keep(engine: Engine, subject: str, numbers: Numbers) -> None:
+    """Remember the numbers of a repository or a namespace, for lists."""
+    key = subject.encode()
+    engine.write(lambda transaction: transaction.put(USAGES, key, _encoder.encode(numbers)))
+
+
+def kept(transaction: ReadTransaction, subject: str) -> Numbers | None:
+    """What was remembered last; it holds for its change number."""
+    data = transaction.get(USAGES, subject.encode())
+    return None if data is None else _decoder.decode(data)
+
+
+def _change_number(transaction: ReadTransaction) -> int:
+    return counters.last(transaction, META, b"change_sequence")
+
+
+# ---- what can be asked about -------------------------------------------------------------------
+def of_blob(name: RepositoryName, digest: Digest) -> Ask:
+    """A blob of a repository, as DELETE of the blob takes it."""
+
+    def ask(transaction: ReadTransaction) -> Asked:
+        number = repositories.get(transaction, name)
+        return Asked(blobs={digest: None}, leaving={number})
+
+    return ask
+
+
+def of_manifest(name: RepositoryName, reference: Reference) -> Ask:
+    """A tag or a manifest, with the manifests of an index. Raises `ManifestUnknown`."""
+    return partial(_ask_manifest, name=name, reference=reference)
+
+
+def of_repository(name: RepositoryName) -> Ask:
+    """A repository. Raises `RepositoryUnknown`."""
+
+    def ask(transaction: ReadTransaction) -> Asked:
+        asked = Asked()
+        _add_repository(transaction, asked, repositories.get(transaction, name))
+        return asked
+
+    return ask
+
+
+def of_namespace(namespace: str) -> Ask:
+    """All repositories whose names begin with the namespace and a slash."""
+
+    def ask(transaction: ReadTransaction) -> Asked:
+        asked = Asked()
+        for _, data in transaction.scan(REPOSITORIES, f"{namespace}/".encode()):
+            _add_repository(transaction, asked, RepositoryId(decode_repository(data).id))
+        return asked
+
+    return ask
+
+
+def of_trash(transaction: ReadTransaction) -> Asked:
+    """What only the trash holds: what emptying it would free."""
+    asked = Asked()
+    pairs: set[tuple[RepositoryId, Digest]] = set()
+    for key, _ in transaction.scan(REPOSITORIES_TRASHED):
+        repository = RepositoryId(number_of(key))
+        pairs |= {(repository, digest) for digest in _held(transaction, repository)}
+    for key, _ in transaction.scan(TRASH):
+        if key[8:9] == b"m":
+            repository, digest = RepositoryId(number_of(key[9:])), Digest.from_key(key[17:])
+            pairs |= {(repository, blob) for blob in _of_deleted(transaction, repository, digest)}
+    for repository, digest in pairs:
+        asked.blobs[digest] = None
+        asked.leaving.add(repository)
+    holders = {d: links.holders(transaction, d, len(asked.leaving) + 1) for d in asked.blobs}
+    asked.staying = {d for d, who in holders.items() if any((r, d) not in pairs for r in who)}
+    return asked
+
+
+def _of_deleted(
+    transaction: ReadTransaction, repository: RepositoryId, digest: Digest
+) -> Iterable[Digest]:
+    """Blobs that a deleted manifest keeps, and no other does."""
+    record = deleted.get(transaction, repository, digest)
+    if record is None:
+        return ()
+    stored = record.manifest
+    blobs = parse_manifest(stored.body, stored.media_type).referenced_blobs()
+    return [b for b in blobs if not links.is_referenced(transaction, repository, b)]
+
+
+def _held(transaction: ReadTransaction, repository: RepositoryId) -> Iterable[Digest]:
+    prefix = number_key(repository)
+    return [Digest.from_key(key[len(prefix) :]) for key, _ in transaction.scan(LINKS, prefix)]
+
+
+def _add_repository(transaction: ReadTransaction, asked: Asked, repository: RepositoryId) -> None:
+    asked.leaving.add(repository)
+    asked.blobs.update(dict.fromkeys(_held(transaction, repository)))
+    for _, data in transaction.scan(MANIFESTS, number_key(repository)):
+        asked.manifests += 1
+        asked.manifest_bytes += len(StoredManifest.decode(data).body)
+
+
+def _ask_manifest(
+    transaction: ReadTransaction, name: RepositoryName, reference: Reference
+) -> Asked:
+    repository = repositories.get(transaction, name)
+    if isinstance(reference, Digest):
+        digest = reference
+    else:
+        digest = tags.get(transaction, repository, name, reference).digest
+    asked = Asked(leaving={repository})
+    family: set[Digest] = set()
+    _add_manifest(transaction, asked, repository, digest, family)
+    if not family:
+        raise ManifestUnknown(f"there is no manifest {reference} in {name}", detail=str(reference))
+    names = tags.tags_of(transaction, repository, digest)
+    others = [tag for tag in names if isinstance(reference, Digest) or tag != reference]
+    asked.is_kept = bool(others) and not isinstance(reference, Digest)
+    asked.staying = {
+        blob for blob in asked.blobs if _is_needed(transaction, repository, blob, family)
+    }
+    return asked
+
+
+def _add_manifest(
+    transaction: ReadTransaction,
+    asked: Asked,
+    repository: RepositoryId,
+    digest: Digest,
+    family: set[Digest],
+) -> None:
+    data = transaction.get(MANIFESTS, keys.manifest_key(repository, digest))
+    if data is None or digest in family:
+        return
+    family.add(digest)
+    stored = StoredManifest.decode(data)
+    manifest = parse_manifest(stored.body, stored.media_type)
+    asked.manifests += 1
+    asked.manifest_bytes += len(stored.body)
+    asked.blobs.update(dict.fromkeys(manifest.referenced_blobs()))
+    for child in manifest.children():
+        _add_manifest(transaction, asked, repository, child, family)
+
+
+def _is_needed(
+    transaction: ReadTransaction, repository: RepositoryId, blob: Digest, family: set[Digest]
+) -> bool:
+    """Whether a manifest outside the family refers to the blob, be it in the trash."""
+    prefix = links.link_key(repository, blob)
+    return any(
+        Digest.from_key(key[len(prefix) :]) not in family
+        for table in (REFERENCES, REFERENCES_DELETED)
+        for key, _ in transaction.scan(table, prefix)
+    )

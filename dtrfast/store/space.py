@@ -1,0 +1,60 @@
+"""Room on the disk: pushes stop while enough is left for deletes, reclaim and the index."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from dtrfast.errors import StorageFull
+from dtrfast.index.engine import Engine
+from dtrfast.store import disk, policies
+from dtrfast.store.layout import Layout
+
+# A small file system keeps this part of itself, so that most of it can be used.
+_PART_MAX = 20
+# How long a look at the file system counts: a disk of 2 GB/s writes as much as the reserve in it.
+_SECONDS = 0.5
+# Files that can still be made: each upload takes some.
+_INODES_MIN = 1000
+
+
+def reserve(total: int, wanted: int) -> int:
+    """The bytes to keep free of a file system of `total` bytes."""
+    return min(wanted, total // _PART_MAX)
+
+
+class Space:
+    """The file system of one store. Safe from many threads."""
+
+    def __init__(self, engine: Engine, layout: Layout) -> None:
+        self._engine = engine
+        self._path = layout.data
+        self._lock = threading.Lock()
+        self._looked_at = float("-inf")
+        self._room = 0
+
+    def check(self, size: int = 0) -> None:
+        """Return if `size` bytes and more may be written. Raises `StorageFull`."""
+        with self._lock:
+            if time.monotonic() - self._looked_at > _SECONDS:
+                self._room = self._look()
+                self._looked_at = time.monotonic()
+            room = self._room
+        if room < max(size, 1):
+            raise StorageFull(
+                "the disk is full: delete something and empty the trash, or make it larger, then"
+                " push again"
+            )
+
+    def _look(self) -> int:
+        """Bytes that may be written before the reserve is reached."""
+        with disk.reported():
+            status = os.statvfs(self._path)
+        with self._engine.read() as transaction:
+            wanted = policies.read(transaction).reserve_bytes
+        kept = reserve(status.f_blocks * status.f_frsize, wanted)
+        if status.f_files and status.f_favail < _INODES_MIN:
+            return 0
+        return status.f_bavail * status.f_frsize - kept
+

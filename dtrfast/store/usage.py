@@ -1,0 +1,119 @@
+"""What blobs take on this disk, and what would be free without them: exact, from the index.
+
+A chunk is counted once however often it occurs; it would be free if all its references are those of
+contents that would go. The cost follows the recipes asked about, not the store.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Set
+from itertools import islice
+
+from dtrfast.index.engine import ReadTransaction
+from dtrfast.index.tables import CHUNKS, RECIPES, number_key
+from dtrfast.oci.digests import Digest
+from dtrfast.store import contents, links, records
+from dtrfast.store.blobs import RepositoryId, Usage
+from dtrfast.store.contents import Found
+from dtrfast.store.context import Context
+from dtrfast.store.records import Chunk
+
+# Rows and chunks that one transaction looks at: some milliseconds.
+_STEP_MAX = 2000
+
+
+def measure(
+    context: Context, blobs: Iterable[Digest], leaving: Set[RepositoryId], staying: Set[Digest]
+) -> Usage:
+    """See `BlobStore.measure`."""
+    count = _Count(context)
+    found = iter(_found(context, blobs, leaving, staying))
+    for content, goes in found:
+        count.add(content, goes=goes)
+    return count.usage()
+
+
+def _found(
+    context: Context, blobs: Iterable[Digest], leaving: Set[RepositoryId], staying: Set[Digest]
+) -> Iterable[tuple[Found, bool]]:
+    """The contents, each once, and whether nobody would hold it."""
+    seen: set[int] = set()
+    digests = iter(blobs)
+    while some := list(islice(digests, _STEP_MAX)):
+        step: list[tuple[Found, bool]] = []
+        with context.engine.read() as transaction:
+            for digest in some:
+                found = contents.find(transaction, digest)
+                if found is None or found.number in seen:
+                    continue
+                seen.add(found.number)
+                goes = _goes(transaction, found, leaving, staying)
+                step.append((found, goes))
+        yield from step
+
+
+def _goes(
+    transaction: ReadTransaction,
+    found: Found,
+    leaving: Set[RepositoryId],
+    staying: Set[Digest],
+) -> bool:
+    for name in contents.digests(found.content):
+        if name in staying:
+            return False
+        holders = links.holders(transaction, name, len(leaving) + 1)
+        if any(holder not in leaving for holder in holders):
+            return False
+    return True
+
+
+class _Count:
+    """Adds up contents; chunks are looked up at the end, each once."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._stored = self._unique = self._size = 0
+        self._chunks: set[int] = set()
+        self._going: Counter[int] = Counter()
+
+    def add(self, found: Found, *, goes: bool) -> None:
+        content = found.content
+        alone = content.stored + content.recipe_size
+        self._size += content.size
+        self._stored += alone
+        self._unique += alone if goes else 0
+        if content.kind == "chunked":
+            for chunk in self._recipe(found.number):
+                self._chunks.add(chunk)
+                if goes:
+                    self._going[chunk] += 1
+
+    def usage(self) -> Usage:
+        ordered = iter(sorted(self._chunks))
+        while some := list(islice(ordered, _STEP_MAX)):
+            with self._context.engine.read() as transaction:
+                for number in some:
+                    data = transaction.get(CHUNKS, number_key(number))
+                    if data is not None:
+                        self._add_chunk(number, Chunk.decode(data))
+        return Usage(self._size, self._stored, self._unique)
+
+    def _add_chunk(self, number: int, chunk: Chunk) -> None:
+        self._stored += chunk.stored
+        if self._going[number] == chunk.references:
+            self._unique += chunk.stored
+
+    def _recipe(self, content: int) -> Iterable[int]:
+        after: bytes | None = None
+        while True:
+            with self._context.engine.read() as transaction:
+                rows = list(
+                    transaction.scan(RECIPES, number_key(content), after=after, limit=_STEP_MAX)
+                )
+            for _, row in rows:
+                for chunk, _ in records.row_parts(row):
+                    yield chunk
+            if len(rows) < _STEP_MAX:
+                return
+            after = rows[-1][0]
