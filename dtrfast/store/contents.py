@@ -116,13 +116,12 @@ def unlink(
     reclaim.
     """
     get_link(transaction, repository, digest)
-    found = find(transaction, digest)
-    if found is None:
-        raise Corrupt(f"a repository holds {digest}, but the store does not: push it again")
+    found = find(transaction, digest)  # None if it was lost, and the index was repaired
+    size = 0 if found is None else found.content.size
     links.remove(transaction, repository, digest)
-    statistics.add(transaction, links=-1, linked_bytes=-found.content.size)
+    statistics.add(transaction, links=-1, linked_bytes=-size)
     _record(transaction, "blob.unlink", repository, digest, now)
-    if not is_held(transaction, found):
+    if found is not None and not is_held(transaction, found):
         transaction.put(CONTENTS_UNLINKED, number_key(found.number), number_key(now))
 
 
