@@ -10,7 +10,17 @@ import cyclopts
 from rich.console import Console
 
 import dtrfast
-from dtrfast.cli import accounts, config, credentials, ldap, repositories, serve, stats
+from dtrfast.cli import (
+    accounts,
+    config,
+    credentials,
+    ldap,
+    repositories,
+    serve,
+    stats,
+    trash,
+    upkeep,
+)
 from dtrfast.errors import DtrfastError, StartRefused
 
 app = cyclopts.App(
@@ -22,12 +32,17 @@ app = cyclopts.App(
 app.command(serve.serve)
 app.command(config.app)
 app.command(stats.stats)
+app.command(upkeep.df)
+app.command(upkeep.gc)
+app.command(upkeep.verify)
 for part in (
     accounts.users,
     accounts.organizations,
     accounts.teams,
     repositories.repositories,
     repositories.access,
+    trash.tags,
+    trash.trash,
     credentials.tokens,
     ldap.ldap,
 ):

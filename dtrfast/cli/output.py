@@ -17,7 +17,7 @@ def show(where: Where, entries: Iterable[Mapping[str, Any]], columns: Sequence[s
     """A list: a row for each entry, a column for each name."""
     rows = list(entries)
     if where.json:
-        _write_json(rows)
+        show_json(rows)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -30,7 +30,7 @@ def show(where: Where, entries: Iterable[Mapping[str, Any]], columns: Sequence[s
 def show_one(where: Where, entry: Mapping[str, Any]) -> None:
     """A record: a line for each field that has a value."""
     if where.json:
-        _write_json(entry)
+        show_json(entry)
         return
     for name, value in entry.items():
         if value not in ("", [], {}, None):
@@ -40,7 +40,7 @@ def show_one(where: Where, entry: Mapping[str, Any]) -> None:
 def done(where: Where, entry: object, text: str) -> None:
     """What was done."""
     if where.json:
-        _write_json(entry)
+        show_json(entry)
     else:
         say(text)
 
@@ -49,7 +49,8 @@ def say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def _write_json(value: object) -> None:
+def show_json(value: object) -> None:
+    """A value as the API has it."""
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 

@@ -19,7 +19,7 @@ Level = Literal["read-only", "read-write", "admin"]
 _COLUMNS = ["namespace", "name", "visibility", "shortDescription", "accessLevel"]
 
 
-def _split(repository: str) -> tuple[str, str, str]:
+def split(repository: str) -> tuple[str, str, str]:
     """The pieces of a repository's path in the API."""
     namespace, slash, name = repository.partition("/")
     return ("repositories", namespace, name) if slash else ("repositories", "_", namespace)
@@ -42,7 +42,7 @@ def create_repository(
     at: At = HERE,
 ) -> None:
     """Make a repository: NAMESPACE/NAME."""
-    _, namespace, name = _split(repository)
+    _, namespace, name = split(repository)
     body = {
         "name": name,
         "shortDescription": description,
@@ -57,7 +57,7 @@ def create_repository(
 def show_repository(repository: str, *, at: At = HERE) -> None:
     """Show a repository."""
     with connect(at) as api:
-        show_one(at, api.call("GET", *_split(repository)))
+        show_one(at, api.call("GET", *split(repository)))
 
 
 @repositories.command(name="update")
@@ -77,7 +77,7 @@ def update_repository(
     if description is not None:
         body["shortDescription"] = description
     with connect(at) as api:
-        answer = api.call("PATCH", *_split(repository), body=body)
+        answer = api.call("PATCH", *split(repository), body=body)
     done(at, answer, f"changed the repository {repository}")
 
 
@@ -85,14 +85,14 @@ def update_repository(
 def list_tags(repository: str, *, at: At = HERE) -> None:
     """List the tags of a repository."""
     with connect(at) as api:
-        show(at, api.pages("tags", *_split(repository), "tags"), ["name", "digest", "setAt"])
+        show(at, api.pages("tags", *split(repository), "tags"), ["name", "digest", "setAt"])
 
 
 @repositories.command(name="delete")
 def delete_repository(repository: str, *, at: At = HERE) -> None:
     """Delete a repository with all that is in it."""
     with connect(at) as api:
-        done(at, api.call("DELETE", *_split(repository)), f"deleted the repository {repository}")
+        done(at, api.call("DELETE", *split(repository)), f"deleted the repository {repository}")
 
 
 # ---- access ----------------------------------------------------------------------------------
@@ -100,8 +100,8 @@ def delete_repository(repository: str, *, at: At = HERE) -> None:
 def list_access(repository: str, *, at: At = HERE) -> None:
     """List what was granted on a repository."""
     with connect(at) as api:
-        users = api.call("GET", *_split(repository), "userAccess")["userAccessList"]
-        teams = api.call("GET", *_split(repository), "teamAccess")["teamAccessList"]
+        users = api.call("GET", *split(repository), "userAccess")["userAccessList"]
+        teams = api.call("GET", *split(repository), "teamAccess")["teamAccessList"]
     rows = [{"kind": "user", "name": a["user"]["name"], "level": a["accessLevel"]} for a in users]
     rows += [{"kind": "team", "name": a["team"]["name"], "level": a["accessLevel"]} for a in teams]
     show(at, rows, ["kind", "name", "level"])
@@ -119,7 +119,7 @@ def grant(repository: str, level: Level, *, user: str = "", team: str = "", at: 
     grantee = _grantee(user, team)
     with connect(at) as api:
         body = {"accessLevel": level}
-        answer = api.call("PUT", *_split(repository), *grantee, body=body)
+        answer = api.call("PUT", *split(repository), *grantee, body=body)
     done(at, answer, f"{grantee[1]} has {level} on {repository}")
 
 
@@ -128,7 +128,7 @@ def revoke(repository: str, *, user: str = "", team: str = "", at: At = HERE) ->
     """Take back what a user or a team was granted on a repository."""
     grantee = _grantee(user, team)
     with connect(at) as api:
-        answer = api.call("DELETE", *_split(repository), *grantee)
+        answer = api.call("DELETE", *split(repository), *grantee)
     done(at, answer, f"{grantee[1]} has no grant on {repository} any more")
 
 
@@ -152,7 +152,7 @@ def revoke_namespace(organization: str, team: str, *, at: At = HERE) -> None:
 @access.command(name="check")
 def check(user: str, repository: str, *, at: At = HERE) -> None:
     """Show what a user may do with a repository, by all that was granted."""
-    _, namespace, name = _split(repository)
+    _, namespace, name = split(repository)
     with connect(at) as api:
         answer = api.call("GET", "accounts", user, "repositoryAccess", namespace, name)
     done(at, answer, f"{user} has {answer['accessLevel']} on {repository}")

@@ -12,12 +12,10 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
+from dtrfast.cli.opening import opened
 from dtrfast.cli.options import ConfigFile, Data
 from dtrfast.config import Config, load
-from dtrfast.errors import StartRefused
 from dtrfast.registry.registry import Registry
-from dtrfast.server.supervisor import readers_max
-from dtrfast.store.store import Store
 
 
 def stats(
@@ -36,16 +34,10 @@ def stats(
 
 
 def _read(config: Config) -> Mapping[str, int]:
-    data = config.store.data
-    if not os.access(data / "format", os.R_OK | os.W_OK):
-        raise StartRefused(f"{data} is no data directory that you may open: name one with --data")
-    store = Store.open(data, config.store, readers_max=readers_max(config))
-    try:
+    with opened(config) as store:
         held = store.statistics()
         named = Registry(store.engine, store.blobs, config).statistics()
         index_size = store.index_size()
-    finally:
-        store.close()
     return {
         "repositories": named.repositories,
         "tags": named.tags,
@@ -60,6 +52,9 @@ def _read(config: Config) -> Mapping[str, int]:
         "stored_bytes": held.stored_bytes,
         "shared_bytes": held.shared_bytes,
         "index_bytes": index_size,
+        "freed_bytes": held.freed_bytes,
+        "damaged_blobs": held.damaged_blobs,
+        "damaged_chunks": held.damaged_chunks,
     }
 
 
@@ -68,12 +63,12 @@ def _print(numbers: Mapping[str, int]) -> None:
     table.add_column()
     table.add_column(justify="right")
     for name, value in numbers.items():
-        text = _human(value) if name.endswith("_bytes") else f"{value:,}"
+        text = human(value) if name.endswith("_bytes") else f"{value:,}"
         table.add_row(name.removesuffix("_bytes").replace("_", " "), text)
     Console().print(table)
 
 
-def _human(size: float) -> str:
+def human(size: float) -> str:
     """A size in bytes with three significant digits and a binary unit."""
     units = ["B", "KiB", "MiB", "GiB", "TiB"]
     while size >= 1024 and len(units) > 1:

@@ -48,12 +48,13 @@ def mark_chunk(context: Context, identifier: int, reason: str) -> None:
         _logger.error("chunk %d is damaged: %s", identifier, reason)
 
 
-def mark_content(context: Context, number: int, reason: str) -> None:
-    """Never serve this content again."""
+def mark_content(context: Context, number: int, reason: str) -> bool:
+    """Never serve this content again; False if it was marked before."""
     mark = partial(_mark_content, key=number_key(number), now=context.clock(), why=reason)
     digest = context.engine.write(mark)
     if digest is not None:
         _logger.error("the blob %s is damaged: %s; a push of it heals it", digest, reason)
+    return digest is not None
 
 
 def trace(context: Context) -> int:
@@ -65,15 +66,14 @@ def trace(context: Context) -> int:
     new = {number_of(key[1:]) for key, damage in rows if not damage.is_traced}
     if not new:
         return 0
-    found = set(_contents_with(context, new))
-    for number in sorted(found):
-        mark_content(context, number, "a chunk of it is damaged")
+    found = sorted(set(_contents_with(context, new)))
+    marked = [mark_content(context, number, "a chunk of it is damaged") for number in found]
     context.engine.write(partial(_set_traced, numbers=new))
-    return len(found)
+    return sum(marked)
 
 
 def forget_chunk(transaction: WriteTransaction, identifier: int) -> None:
-    """The chunk is freed."""
+    """No blob has the damaged chunk any more."""
     transaction.delete(DAMAGES, _CHUNK + number_key(identifier))
     statistics.add(transaction, damaged_chunks=-1)
 
@@ -108,6 +108,8 @@ def _mark_chunk(transaction: WriteTransaction, number: int, context: Context, wh
         return False
     marked = msgspec.structs.replace(chunk, flags=chunk.flags | records.DAMAGED)
     transaction.put(CHUNKS, key, marked.encode())
+    if not chunk.references:
+        return False  # nobody misses it
     damage = Damage(1, f"chunk {number}", context.clock(), why, is_traced=False)
     transaction.put(DAMAGES, _CHUNK + key, _encoder.encode(damage))
     statistics.add(transaction, damaged_chunks=1)

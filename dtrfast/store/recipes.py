@@ -21,7 +21,7 @@ from dtrfast.index.tables import (
     RECIPES,
     number_key,
 )
-from dtrfast.store import records, statistics
+from dtrfast.store import damage, records, statistics
 from dtrfast.store.parts import Part
 from dtrfast.store.records import Chunk, Pack, decode_pack, encode
 
@@ -136,6 +136,8 @@ def _dereference(transaction: WriteTransaction, identifier: int, live: LiveBytes
     transaction.put(CHUNKS, key, chunk.encode())
     if chunk.references == 0:
         live.lose(chunk.pack, chunk.stored)
+        if chunk.is_damaged:
+            damage.forget_chunk(transaction, identifier)
 
 
 class LiveBytes:

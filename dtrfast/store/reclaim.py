@@ -20,9 +20,12 @@ from dtrfast.index.tables import (
     BLOBS,
     CONTENTS,
     CONTENTS_UNLINKED,
+    FILES_UNOWNED,
     LINKS_UNREFERENCED,
     NUMBER_SIZE,
+    PACKS_SPARSE,
     RECIPES,
+    REPOSITORIES_DELETED,
     UPLOADS_FINISHED,
     number_key,
     number_of,
@@ -205,3 +208,24 @@ def _forget_finished_step(context: Context) -> int:
 def _delete_finished(transaction: WriteTransaction, keys: list[bytes]) -> None:
     for key in keys:
         transaction.delete(UPLOADS_FINISHED, key)
+
+
+def pending(context: Context) -> dict[str, int]:
+    """What waits to be reclaimed and is due, by kind; up to a thousand of each."""
+    due = number_key(max(0, context.clock() - context.grace_seconds) + 1)
+    lists = {
+        "unreferenced blobs": LINKS_UNREFERENCED,
+        "unlinked contents": CONTENTS_UNLINKED,
+        "sparse packs": PACKS_SPARSE,
+        "files": FILES_UNOWNED,
+        "deleted repositories": REPOSITORIES_DELETED,
+    }
+    with context.engine.read() as transaction:
+        return {
+            name: sum(
+                1
+                for key, _ in transaction.scan(table, limit=1000)
+                if table is not LINKS_UNREFERENCED or key < due
+            )
+            for name, table in lists.items()
+        }

@@ -281,9 +281,6 @@ def _free(transaction: WriteTransaction, live: LiveBytes, number: int, entry: En
     key = number_key(entry.id)
     transaction.delete(CHUNKS, key)
     transaction.delete(CHUNK_HASHES, entry.hash + key)
-    damaged = -1 if place.is_damaged else 0
-    if damaged:
-        damage.forget_chunk(transaction, entry.id)
     statistics.add(transaction, chunks=-1, chunk_bytes=-entry.length)
 
 

@@ -57,4 +57,3 @@ class Space:
         if status.f_files and status.f_favail < _INODES_MIN:
             return 0
         return status.f_bavail * status.f_frsize - kept
-

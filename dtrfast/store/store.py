@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -12,7 +12,7 @@ from dtrfast.config import StoreConfig
 from dtrfast.index.engine import Engine
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import TABLES
-from dtrfast.store import damage, identity, reclaim, statistics
+from dtrfast.store import damage, identity, reclaim, scrub, statistics, verify
 from dtrfast.store import layout as layouts
 from dtrfast.store.buffers import Buffers
 from dtrfast.store.change_log import ChangeLog
@@ -22,11 +22,13 @@ from dtrfast.store.context import Context
 from dtrfast.store.ids import Ids
 from dtrfast.store.layout import Layout
 from dtrfast.store.local import LocalBlobs
+from dtrfast.store.scrub import Scrub
 from dtrfast.store.second_thread import SecondThread
 from dtrfast.store.space import Space
 from dtrfast.store.statistics import StoreStatistics
 from dtrfast.store.sweep import Sweep
 from dtrfast.store.tasks import Task
+from dtrfast.store.verify import Progress
 
 _MINUTE = 60.0
 
@@ -98,11 +100,28 @@ class Store:
             Task("unlinked contents", 5.0, partial(reclaim.reclaim_contents, context), eager=True),
             Task("sparse packs", 5.0, Compaction(context).step, eager=True),
             Task("damaged chunks", 5.0, partial(damage.trace, context)),
+            Task("scrub", 0.25, Scrub(context).step),
             Task("expired uploads", _MINUTE, partial(reclaim.expire_uploads, context)),
             Task("finished uploads", 5.0, partial(reclaim.forget_finished, context)),
             Task("sweep after a power cut", 0.1, sweep.step),
             Task("stale readers", _MINUTE, self._lmdb.check_readers),
         ]
+
+    def pending(self) -> dict[str, int]:
+        """What waits to be reclaimed and is due, by kind; up to a thousand of each."""
+        return reclaim.pending(self._context)
+
+    def verify(self, progress: Progress) -> Iterator[str]:
+        """What of the index does not fit, or has not the files that it needs."""
+        return verify.verify(self._context, progress)
+
+    def check_contents(self) -> Iterator[int]:
+        """Read everything again and mark what is damaged; gives bytes, again and again."""
+        return scrub.everything(self._context)
+
+    def trace_damage(self) -> int:
+        """Mark the blobs that have damaged chunks; returns how many."""
+        return damage.trace(self._context)
 
     def statistics(self) -> StoreStatistics:
         """What the store holds, at this moment."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import dtrfast
-from dtrfast.cli.stats import _human
+from dtrfast.cli.stats import human
 from dtrfast.config import StoreConfig
 from dtrfast.jobs import lock
 from dtrfast.store.store import Store
@@ -94,4 +94,4 @@ def test_stats(command: Command, tmp_path: Path) -> None:
     [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (1_500_000, "1.43 MiB"), (1 << 50, "1024 TiB")],
 )
 def test_sizes_are_for_people(size: int, text: str) -> None:
-    assert _human(size) == text
+    assert human(size) == text

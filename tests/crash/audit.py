@@ -32,6 +32,7 @@ from dtrfast.jobs.tasks import empty_trash
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.manifests import parse_manifest
 from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry import verify as registry_verify
 from dtrfast.store import change_log, records
 from dtrfast.store.blobs import RepositoryId
 from dtrfast.store.records import Chunk
@@ -44,6 +45,11 @@ _AGAIN = RepositoryName.parse("after/the-crash")
 # The sweep takes bounded steps; so few files need one, and one more to see that it is done.
 _ROUNDS = 4
 _YEAR_SECONDS = 31_536_000
+
+
+def _tell_nobody(what: str, done: int, total: int) -> None:
+    return None
+
 
 make_body = cache(workload.make_body)
 
@@ -69,6 +75,7 @@ class Audit:
             self._check_nothing_else()
             self._check_uploads()
             self._check_known("blob", self._blob)
+            self._check_verify()
             self._check_pushes_work()
             self._check_housekeeping()
             self._check_deleting_frees()
@@ -168,12 +175,27 @@ class Audit:
         self._keep_house()
         self._check_files()
         self._check_recipes()
+        self._check_verify()
+        sum(self._store.check_contents())
+        assert self._store.statistics().damaged_blobs == 0
         for repository, name, body in self._manifests():
             for digest in parse_manifest(body, None).referenced_blobs():
                 assert self._pull(name, digest), f"{name} lacks {digest}"
                 assert self._has_link(repository, digest)
         sequences = [change.sequence for change in change_log.read(self._data / "log")]
         assert sequences == list(range(1, len(sequences) + 1)), "the change log has holes"
+
+    def _check_verify(self) -> None:
+        """The index fits itself and the files, once the sweep of the boot is done."""
+        for task in self._store.tasks():
+            if task.name == "sweep after a power cut":
+                while task.run():
+                    pass
+        findings = [
+            *self._store.verify(_tell_nobody),
+            *registry_verify.verify(self._store.engine, _tell_nobody),
+        ]
+        assert not findings, findings
 
     def _check_deleting_frees(self) -> None:
         for _, name, body in self._manifests():

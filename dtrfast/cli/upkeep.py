@@ -1,0 +1,200 @@
+"""`dtrfast verify`, `gc` and `df`: is all of it there, what can be freed, where has it gone?"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import ExitStack
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from dtrfast.cli.accounts import At
+from dtrfast.cli.connection import HERE, Api, connect
+from dtrfast.cli.opening import opened
+from dtrfast.cli.options import ConfigFile, Data
+from dtrfast.cli.output import say, show_json
+from dtrfast.cli.stats import human
+from dtrfast.config import load
+from dtrfast.jobs import lock
+from dtrfast.jobs.tasks import empty_trash, registry_tasks
+from dtrfast.registry import verify as registry_verify
+from dtrfast.store.store import Store
+
+_FINDINGS_MAX = 1000
+_POLL_SECONDS = 0.5
+
+
+# ---- verify ----------------------------------------------------------------------------------
+def verify(
+    *,
+    deep: Annotated[
+        bool, Parameter(help="Read all blobs, and mark what is damaged.", negative="")
+    ] = False,
+    config: ConfigFile = None,
+    data: Data = None,
+) -> int:
+    """Check that the index is whole and has the files it names; also beside a running server."""
+    settings = load(config, os.environ, {"store.data": data})
+    findings: list[str] = []
+    with opened(settings) as store, _bar() as bar:
+        tell = _Teller(bar)
+        for finding in (*store.verify(tell), *registry_verify.verify(store.engine, tell)):
+            findings.append(finding)
+            if len(findings) == _FINDINGS_MAX:
+                findings.append("… and maybe more")
+                break
+        if deep:
+            _read_all(store, bar)
+        damaged = store.statistics()
+    for finding in findings:
+        say(finding)
+    if damaged.damaged_blobs or damaged.damaged_chunks:
+        say(
+            f"{damaged.damaged_blobs} blobs and {damaged.damaged_chunks} chunks are damaged;"
+            " pushes of the same content heal them (the log says which)"
+        )
+    is_clean = not findings and not damaged.damaged_blobs and not damaged.damaged_chunks
+    say("everything is there" if is_clean else f"{len(findings)} things do not fit")
+    return 0 if is_clean else 1
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        TextColumn("{task.fields[done]}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+
+
+class _Teller:
+    """Shows what a check is at."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._rows: dict[str, Any] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what not in self._rows:
+            self._rows[what] = self._bar.add_task(what, total=None, done="")
+        row = self._rows[what]
+        self._bar.update(row, completed=done, total=total or None, done=f"{done:,}")
+
+
+def _read_all(store: Store, bar: Progress) -> None:
+    held = store.statistics()
+    total = held.pack_bytes + held.loose_bytes + held.chunked_bytes + held.inline_bytes
+    row = bar.add_task("bytes", total=total, done="")
+    done = 0
+    for count in store.check_contents():
+        done += count
+        bar.update(row, completed=done, done=f"{human(done)} of {human(total)}")
+    store.trace_damage()
+
+
+# ---- gc ----------------------------------------------------------------------------------------
+def gc(
+    *,
+    trash: Annotated[
+        bool, Parameter(help="Empty the trash first: for good, and now.", negative="")
+    ] = False,
+    wait: Annotated[float, Parameter(help="Seconds to wait for what is in use.")] = 60.0,
+    config: ConfigFile = None,
+    data: Data = None,
+) -> int:
+    """Free what is due and say how much that was. The server does so by itself, all the time."""
+    settings = load(config, os.environ, {"store.data": data})
+    with ExitStack() as stack:
+        store = stack.enter_context(opened(settings))
+        before = store.statistics().freed_bytes
+        if trash:
+            while empty_trash(store.engine, int(time.time()), all_of_it=True):
+                pass
+        descriptor = lock.try_housekeeper(settings.store.data)
+        tasks = []
+        if descriptor is not None:  # no server keeps house here
+            stack.callback(os.close, descriptor)
+            tasks = [*store.tasks(), *registry_tasks(store, settings, stack)]
+        deadline = time.monotonic() + wait
+        while any(store.pending().values()) and time.monotonic() < deadline:
+            for task in tasks:
+                task.run()
+            if not tasks:
+                time.sleep(_POLL_SECONDS)
+        pending = {name: count for name, count in store.pending().items() if count}
+        freed = store.statistics().freed_bytes - before
+    say(f"freed {human(freed)} ({freed} bytes)")
+    for name, count in pending.items():
+        say(f"{count} {name} wait: uploads or a backup may still need them")
+    return 0
+
+
+# ---- df ----------------------------------------------------------------------------------------
+def df(*names: str, at: At = HERE) -> None:
+    """Show how much room all of it takes, or NAMESPACE, REPOSITORY, REPOSITORY:TAG."""
+    with connect(at) as api:
+        if not names:
+            whole = api.call("GET", "admin", "storage", query={"trash": "true"})
+            if at.json:
+                show_json(whole)
+            else:
+                _print_whole(whole)
+            return
+        measured = [_measure(api, name) for name in names]
+    if at.json:
+        show_json(measured)
+    else:
+        _print_measured(measured)
+
+
+def _measure(api: Api, name: str) -> Any:
+    path, at, digest = name.partition("@")
+    repository, colon, tag = path.rpartition(":") if ":" in path else (path, "", "")
+    namespace, slash, rest = (repository if colon else path).partition("/")
+    reference = digest if at else tag
+    if reference:
+        pieces = ("repositories", namespace if slash else "_", rest if slash else namespace)
+        return api.call("GET", *pieces, "manifests", reference, "usage")
+    if slash:
+        return api.call("GET", "repositories", namespace, rest, "usage")
+    return api.call("GET", "repositoryNamespaces", namespace, "usage")
+
+
+def _print_whole(whole: dict[str, Any]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(justify="right")
+    rows = {
+        "pushed by clients": "logicalBytes",
+        "on disk for it": "storedBytes",
+        "saved by sharing": "sharedBytes",
+        "only in the trash": "trashBytes",
+        "freed so far": "freedBytes",
+        "disk": "diskBytes",
+        "disk free": "diskFreeBytes",
+        "kept free of pushes": "reserveBytes",
+    }
+    for label, key in rows.items():
+        table.add_row(label, human(whole[key]))
+    Console().print(table)
+
+
+def _print_measured(measured: list[dict[str, Any]]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("name", overflow="fold")
+    columns = ("logical", "stored", "unique", "shared", "freed")
+    for column in (*columns, "change"):
+        table.add_column(column, justify="right")
+    for one in measured:
+        sizes = [human(one[f"{column}Bytes"]) for column in columns]
+        exact = "" if one["isExact"] else "~"
+        table.add_row(one["name"], *sizes, f"{exact}{one['changeNumber']}")
+    Console().print(table)

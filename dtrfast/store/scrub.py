@@ -1,0 +1,143 @@
+"""The background scrub: reads the whole store again at a bounded rate, round after round.
+
+First all packs, by their chunks; then all contents, by their digests. How far it has come is kept
+in the index, so a restart goes on there.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import msgspec
+
+from dtrfast.index.engine import ReadTransaction, Table, WriteTransaction
+from dtrfast.index.tables import CONTENTS, PACKS, STORE, number_key, number_of
+from dtrfast.store import checking, policies
+from dtrfast.store.context import Context
+from dtrfast.store.policies import DAY_SECONDS
+
+_logger = logging.getLogger("dtrfast.scrub")
+
+_KEY = b"scrub"
+_STEP_SECONDS_MAX = 1.0  # what a step may make up for
+_SAVED_SECONDS = 10.0  # a restart repeats that much
+
+
+class Round(msgspec.Struct, frozen=True, array_like=True):
+    """A round over the store. `phase` 0: packs, 1: contents, 2: it ended. `at` is the last number
+    that was checked.
+    """
+
+    version: int = 1
+    started_at: int = 0
+    ended_at: int = 0
+    phase: int = 2
+    at: int = 0
+    bytes: int = 0
+
+
+_PHASES: tuple[tuple[Table, Callable[[Context, int], Iterator[int]]], ...] = (
+    (PACKS, checking.check_pack),
+    (CONTENTS, checking.check_content),
+)
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Round)
+
+
+def read(transaction: ReadTransaction) -> Round:
+    """The present round, or the last one."""
+    data = transaction.get(STORE, _KEY)
+    return Round() if data is None else _decoder.decode(data)
+
+
+def everything(context: Context) -> Iterator[int]:
+    """All packs, then all contents; gives bytes read."""
+    for table, check in _PHASES:
+        at = 0
+        while (number := _next(context, table, at)) is not None:
+            yield from check(context, number)
+            at = number
+
+
+def _next(context: Context, table: Table, after: int) -> int | None:
+    with context.engine.read() as transaction:
+        for key, _ in transaction.scan(table, after=number_key(after), limit=1):
+            return number_of(key)
+    return None
+
+
+class Scrub:
+    """Scrubs one store. One thread."""
+
+    def __init__(self, context: Context, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._context = context
+        self._monotonic = monotonic
+        self._round = Round()
+        self._work: Iterator[int] | None = None
+        self._stepped_at = self._saved_at = monotonic()
+
+    def step(self) -> int:
+        """Read what the rate allows since the last step; returns the bytes."""
+        with self._context.engine.read() as transaction:
+            settings = policies.read(transaction)
+            if self._work is None:
+                self._round = read(transaction)
+        now = self._monotonic()
+        elapsed, self._stepped_at = now - self._stepped_at, now
+        if self._work is None:
+            if self._round.phase == 2 and not self._is_due(settings.scrub_days):
+                return 0
+            self._work = self._begin()
+        budget = settings.scrub_bytes_per_second * min(elapsed, _STEP_SECONDS_MAX)
+        return self._read(int(budget))
+
+    def _is_due(self, days: float) -> bool:
+        return days > 0 and (
+            self._context.clock() >= self._round.started_at + int(days * DAY_SECONDS)
+        )
+
+    def _begin(self) -> Iterator[int]:
+        if self._round.phase == 2:
+            self._round = Round(started_at=self._context.clock(), phase=0)
+        return self._all()
+
+    def _read(self, budget: int) -> int:
+        assert self._work is not None
+        done = 0
+        for count in self._work:
+            done += count
+            if done >= budget:
+                break
+        else:
+            self._work = None
+            self._end()
+        self._round = msgspec.structs.replace(self._round, bytes=self._round.bytes + done)
+        if self._work is None or self._monotonic() - self._saved_at > _SAVED_SECONDS:
+            self._save()
+        return done
+
+    def _all(self) -> Iterator[int]:
+        for phase in range(self._round.phase, len(_PHASES)):
+            table, check = _PHASES[phase]
+            at = self._round.at if phase == self._round.phase else 0
+            while (number := _next(self._context, table, at)) is not None:
+                yield 0  # a place to stop at, however small things are
+                yield from check(self._context, number)
+                at = number
+                self._round = msgspec.structs.replace(self._round, phase=phase, at=at)
+            self._round = msgspec.structs.replace(self._round, phase=phase + 1, at=0)
+
+    def _end(self) -> None:
+        self._round = msgspec.structs.replace(self._round, ended_at=self._context.clock(), phase=2)
+        _logger.info("scrub has read the whole store: %d bytes", self._round.bytes)
+
+    def _save(self) -> None:
+        self._saved_at = self._monotonic()
+        self._context.engine.write(partial(_put, data=_encoder.encode(self._round)))
+
+
+def _put(transaction: WriteTransaction, data: bytes) -> None:
+    transaction.put(STORE, _KEY, data)

@@ -1,0 +1,257 @@
+"""Whether the index is whole: that all its rows fit each other, and the files on disk.
+
+One snapshot of the index is read from one end to the other, with a pin, so that the files it names
+stay; pushes and reclaim go on. What the files hold is not read: `checking` does that.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+
+from dtrfast.errors import Corrupt
+from dtrfast.index.engine import ReadTransaction
+from dtrfast.index.tables import (
+    BLOBS,
+    CHUNK_HASHES,
+    CHUNKS,
+    COMMITS,
+    CONTENTS,
+    CONTENTS_UNLINKED,
+    FILES,
+    FILES_UNOWNED,
+    HOLDERS,
+    LINKS,
+    PACKS,
+    RECIPES,
+    STORE,
+    number_of,
+)
+from dtrfast.oci.digests import Digest
+from dtrfast.store import contents, disk, pins, records, statistics
+from dtrfast.store.context import Context
+from dtrfast.store.records import (
+    LOOSE_FILE,
+    Chunk,
+    Content,
+    decode_commit,
+    decode_content,
+    decode_pack,
+)
+from dtrfast.store.statistics import StoreStatistics
+
+# Tells how far a check has come: what it is at, how much is done, and of how much.
+Progress = Callable[[str, int, int], None]
+
+
+def verify(context: Context, progress: Progress) -> Iterator[str]:
+    """What does not fit, a sentence each."""
+    with pins.hold(context.layout.data):
+        found = sorted(_data_files(context))
+        with context.engine.read() as transaction:
+            yield from _Check(context, transaction, progress).run(found)
+
+
+def _data_files(context: Context) -> Iterator[str]:
+    layout = context.layout
+    for directory in chain(layout.blobs.iterdir(), layout.packs.iterdir()):
+        yield from (path.name for path in Path(directory).iterdir())
+
+
+class _Check:
+    """A check of one snapshot."""
+
+    def __init__(self, context: Context, transaction: ReadTransaction, progress: Progress) -> None:
+        self._context = context
+        self._transaction = transaction
+        self._progress = progress
+        self._counts: Counter[str] = Counter()
+        self._live: Counter[int] = Counter()
+        last = transaction.get(STORE, b"chunk_id")
+        # Four bytes a chunk, so that a store of any size can be checked.
+        self._references = array("I", bytes(4 * (number_of(last) if last else 1)))
+
+    def run(self, found: list[str]) -> Iterator[str]:
+        commits = [decode_commit(value) for _, value in self._transaction.scan(COMMITS)]
+        self._unfinished = {commit.content for commit in commits}
+        yield from self._recipes()
+        yield from self._chunks()
+        yield from self._contents()
+        yield from self._packs()
+        yield from self._files(found)
+        yield from self._names()
+        yield from self._links()
+        yield from self._statistics()
+
+    def _scan(self, table: object, what: str) -> Iterator[tuple[bytes, bytes]]:
+        count = 0
+        for row in self._transaction.scan(table):  # type: ignore[arg-type]
+            yield row
+            count += 1
+            if count % 10_000 == 0:
+                self._progress(what, count, 0)
+        self._progress(what, count, count)
+
+    def _recipes(self) -> Iterator[str]:
+        """Rows follow one another without a hole, and name chunks that are there."""
+        content, end = -1, 0
+        for key, row in self._scan(RECIPES, "recipes"):
+            number, offset = number_of(key), number_of(key[8:])
+            if number != content:
+                content, end = number, 0
+                if self._transaction.get(CONTENTS, key[:8]) is None and (
+                    number not in self._unfinished
+                ):
+                    yield f"there is a recipe of content {number}, which is not there"
+            if offset != end and not self._is_leaving(key[:8]):
+                yield f"the recipe of content {number} has a hole at {end}"
+            end = offset + self._row_length(row)
+
+    def _is_leaving(self, content: bytes) -> bool:
+        """Whether the content is on its way out: its recipe goes row by row."""
+        return self._transaction.get(CONTENTS_UNLINKED, content) is not None
+
+    def _row_length(self, row: bytes) -> int:
+        if row[0] != records.CHUNKS:
+            return 0
+        for identifier, _ in records.row_parts(row):
+            if identifier < len(self._references):
+                self._references[identifier] += 1
+        return sum(length for _, length in records.row_parts(row))
+
+    def _chunks(self) -> Iterator[str]:
+        for key, value in self._scan(CHUNKS, "chunks"):
+            chunk, number = Chunk.decode(value), number_of(key)
+            self._counts["chunks"] += 1
+            self._counts["chunk_bytes"] += chunk.length
+            self._counts["damaged_chunks"] += chunk.is_damaged and chunk.references > 0
+            named = self._references[number] if number < len(self._references) else 0
+            if named != chunk.references:
+                yield f"chunk {number} has {named} references, and counts {chunk.references}"
+            if number < len(self._references):
+                self._references[number] = 0
+            if chunk.references:
+                self._live[chunk.pack] += chunk.stored
+            if self._transaction.get(CHUNK_HASHES, chunk.hash + key) is None:
+                yield f"chunk {number} cannot be found by its hash"
+        missing = [number for number, count in enumerate(self._references) if count]
+        for number in missing[:100]:
+            yield f"chunk {number} is named by a recipe, and is not there"
+
+    def _contents(self) -> Iterator[str]:
+        for key, value in self._scan(CONTENTS, "blobs"):
+            content = decode_content(value)
+            self._counts[f"{content.kind}_blobs"] += 1
+            self._counts[f"{content.kind}_bytes"] += content.size
+            self._counts["damaged_blobs"] += bool(content.damaged_at)
+            self._live[content.recipe_pack] += content.recipe_size
+            yield from self._content(key, content)
+
+    def _content(self, key: bytes, content: Content) -> Iterator[str]:
+        name = Digest("sha256", content.sha256)
+        rows = list(self._transaction.scan(RECIPES, key, limit=1, reverse=True))
+        if not rows:
+            if not self._is_leaving(key):
+                yield f"the recipe of {name} is gone"
+            return
+        ((row_key, row),) = rows
+        kinds = {"inline": records.INLINE, "loose": records.FILE, "chunked": records.CHUNKS}
+        if row[0] != kinds[content.kind]:
+            yield f"{name} is {content.kind}, and its recipe is of another kind"
+        elif content.kind == "chunked":
+            parts = records.row_parts(row)
+            if number_of(row_key[8:]) + sum(length for _, length in parts) != content.size:
+                yield f"the recipe of {name} is not as long as the blob"
+        elif content.kind == "inline" and Digest.of_bytes(row[2:]) != name:
+            yield f"{name} has other bytes in the index"
+
+    def _packs(self) -> Iterator[str]:
+        for key, value in self._scan(PACKS, "packs"):
+            pack, number = decode_pack(value), number_of(key)
+            self._counts["packs"] += 1
+            self._counts["pack_bytes"] += pack.size
+            if pack.live != self._live.pop(number, 0):
+                yield f"pack {number} does not count its live bytes rightly"
+            if disk.size_of(self._context.layout.pack(pack.file_id)) < pack.size:
+                yield f"the file of pack {number} ({pack.file_id.hex()}) is gone or cut off"
+        self._live.pop(0, None)
+        for number in list(self._live)[:100]:
+            yield f"chunks lie in pack {number}, which is not there"
+
+    def _files(self, found: list[str]) -> Iterator[str]:
+        """Every file has an owner, and every owner its file."""
+        for name in found:
+            try:
+                file_id = bytes.fromhex(name)
+            except ValueError:
+                yield f"{name} is no file of ours"
+                continue
+            known = any(self._transaction.get(t, file_id) for t in (FILES, FILES_UNOWNED))
+            is_upload = self._context.layout.upload(file_id, "state").exists()
+            if not known and not is_upload and self._is_there(file_id):
+                yield f"the file {name} belongs to nothing"
+        for file_id, value in self._scan(FILES, "files"):
+            if value[:1] == LOOSE_FILE:
+                yield from self._loose_file(file_id, value[1:])
+
+    def _is_there(self, file_id: bytes) -> bool:
+        """Still: an upload may have ended since the directories were read."""
+        layout = self._context.layout
+        with self._context.engine.read() as now:
+            if now.get(FILES, file_id) is not None:
+                return False
+        return layout.blob(file_id).exists() or layout.pack(file_id).exists()
+
+    def _loose_file(self, file_id: bytes, key: bytes) -> Iterator[str]:
+        data = self._transaction.get(CONTENTS, key)
+        if data is None:
+            yield f"the file {file_id.hex()} is of a content that is not there"
+            return
+        content = decode_content(data)
+        size = disk.size_of(self._context.layout.blob(file_id))
+        if size != content.size and not content.damaged_at:
+            name = Digest("sha256", content.sha256)
+            yield f"the file of {name} has {size} bytes instead of {content.size}"
+
+    def _names(self) -> Iterator[str]:
+        for key, number in self._scan(BLOBS, "digests"):
+            data = self._transaction.get(CONTENTS, number)
+            digest = Digest.from_key(key)
+            if data is None:
+                yield f"{digest} names a content that is not there"
+            elif digest not in contents.digests(decode_content(data)):
+                yield f"{digest} names another content"
+        for number, data in self._scan(CONTENTS, "holders"):
+            content = decode_content(data)
+            found = contents.Found(number_of(number), content)
+            is_listed = self._transaction.get(CONTENTS_UNLINKED, number) is not None
+            if not is_listed and not contents.is_held(self._transaction, found):
+                yield f"nobody holds {Digest('sha256', content.sha256)}, and it is not reclaimed"
+
+    def _links(self) -> Iterator[str]:
+        for key, _ in self._scan(LINKS, "links"):
+            digest = Digest.from_key(key[8:])
+            self._counts["links"] += 1
+            try:
+                found = contents.find(self._transaction, digest)
+            except Corrupt:
+                continue  # told by its name
+            if found is None:
+                yield f"repository {number_of(key)} holds {digest}, which is not there"
+            else:
+                self._counts["linked_bytes"] += found.content.size
+            if self._transaction.get(HOLDERS, digest.key() + key[:8]) is None:
+                yield f"{digest} does not know that repository {number_of(key)} holds it"
+        for key, _ in self._scan(HOLDERS, "holders"):
+            digest, repository = Digest.from_key(key[:-8]), key[-8:]
+            if self._transaction.get(LINKS, repository + key[:-8]) is None:
+                yield f"repository {number_of(repository)} is said to hold {digest}, and does not"
+
+    def _statistics(self) -> Iterator[str]:
+        said = statistics.read(self._transaction)
+        for name in StoreStatistics.__dataclass_fields__:
+            if name != "freed_bytes" and getattr(said, name) != self._counts[name]:
+                yield f"{name} are {self._counts[name]}, and {getattr(said, name)} are counted"
