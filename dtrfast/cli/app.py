@@ -15,6 +15,7 @@ from dtrfast.cli import (
     config,
     credentials,
     ldap,
+    repair,
     repositories,
     serve,
     stats,
@@ -35,6 +36,7 @@ app.command(stats.stats)
 app.command(upkeep.df)
 app.command(upkeep.gc)
 app.command(upkeep.verify)
+app.command(repair.repair)
 for part in (
     accounts.users,
     accounts.organizations,

@@ -132,18 +132,19 @@ def delete(
     """Remove a team with its grants. Raises `Conflict` for `owners`."""
     if team.name == OWNERS:
         raise Conflict(f"the team {OWNERS} stays as long as its organization")
-    _remove(transaction, author, organization, team)
+    remove(transaction, author, organization, team)
 
 
 def delete_all(transaction: WriteTransaction, author: Author, organization: Account) -> None:
     """Remove all teams of an organization that is about to go."""
     for team in list(scan(transaction, organization)):
-        _remove(transaction, author, organization, team)
+        remove(transaction, author, organization, team)
 
 
-def _remove(
+def remove(
     transaction: WriteTransaction, author: Author, organization: Account, team: Team
 ) -> None:
+    """Remove a team, whichever it is, with its grants."""
     prefix = number_key(team.id)
     for key, user in list(transaction.scan(TEAM_MEMBERS, prefix)):
         transaction.delete(TEAM_MEMBERS, key)

@@ -257,7 +257,13 @@ def remove(
     transaction.delete(MANIFESTS, keys.manifest_key(repository, digest))
     catalog.leave_if_empty(transaction, repository)
     statistics.add(transaction, manifests=-1, manifest_bytes=-len(stored.body))
-    place.record(transaction, "manifest.delete", {"digest": str(digest)})
+    names = " ".join(tag.text for tag in its_tags)
+    payload: dict[str, str | int | bytes | None] = {
+        "digest": str(digest),
+        "tags": names,
+        "run": run,
+    }
+    place.record(transaction, "manifest.delete", payload)
     deleted.put(transaction, place, digest, stored, its_tags, run)
     for child in manifest.children():
         untagged.note(transaction, place, child)

@@ -54,7 +54,8 @@ def check_pack(context: Context, number: int) -> Iterator[int]:
     try:
         _forget_cached(descriptor)
         end = packs.HEADER_SIZE
-        for record, end in packs.walk(descriptor, pack.size):
+        for record, behind in packs.walk(descriptor, pack.size):
+            end = behind
             if isinstance(record, list):
                 yield _check_entries(context, descriptor, number, record)
         if end < pack.size:  # the chunks behind it are checked with their contents
@@ -109,7 +110,7 @@ def _fault(context: Context, number: int) -> Generator[int, None, str | None]:
         return None
     hasher = _core.Sha256()
     try:
-        for data in _bytes_of(context, number, content):
+        for data in bytes_of(context, number, content):
             hasher.update(data)
             yield len(data)
     except DtrfastError as error:
@@ -121,7 +122,8 @@ def _fault(context: Context, number: int) -> Generator[int, None, str | None]:
     return "its bytes have another digest"
 
 
-def _bytes_of(context: Context, number: int, content: Content) -> Iterator[bytes]:
+def bytes_of(context: Context, number: int, content: Content) -> Iterator[bytes]:
+    """The bytes of a content, as they lie on the disk. Raises what its reader does."""
     stat = BlobStat(Digest("sha256", content.sha256), content.size)
     with LocalReader(context, stat, number, 0, content.size) as reader:
         for segment in reader:

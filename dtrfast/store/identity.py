@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import uuid
 from functools import partial
+from pathlib import Path
 
-from dtrfast.errors import Corrupt
+from dtrfast.errors import Corrupt, StartRefused
 from dtrfast.index.engine import Engine, WriteTransaction
-from dtrfast.index.tables import STORE
+from dtrfast.index.lmdb import LmdbEngine
+from dtrfast.index.tables import STORE, TABLES
+from dtrfast.store import disk
 
 _KEY = b"store_id"
 
@@ -27,10 +30,34 @@ def identify(engine: Engine, named: uuid.UUID | None) -> uuid.UUID:
         return uuid.UUID(bytes=data or engine.write(partial(_name, value=uuid.uuid4().bytes)))
     if data != named.bytes:
         raise Corrupt(
-            "the index is missing or is that of another store: restore index/ from a backup; "
-            "no file was touched"
+            "the index is missing or is that of another store: run `dtrfast repair`, which makes it"
+            " again, or restore a backup; no file was touched"
         )
     return named
+
+
+def clear_unfinished(directory: Path) -> None:
+    """Remove what a repair that was cut off has left of an index. Raises `StartRefused` where there
+    is a whole one: nobody rebuilds what is there.
+    """
+    if (directory / "data.mdb").exists():
+        engine = LmdbEngine(directory, TABLES)
+        try:
+            with engine.read() as transaction:
+                is_whole = transaction.get(STORE, _KEY) is not None
+        finally:
+            engine.close()
+        if is_whole:
+            raise StartRefused(
+                f"there is an index in {directory}: move it away first if it is not to be used"
+            )
+    for path in directory.glob("*.mdb"):
+        disk.remove(path)
+
+
+def adopt(engine: Engine, store_id: uuid.UUID) -> None:
+    """The index is that of the store from now on."""
+    engine.write(partial(_name, value=store_id.bytes))
 
 
 def _name(transaction: WriteTransaction, value: bytes) -> bytes:

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Self
 
 from dtrfast.config import StoreConfig
+from dtrfast.errors import FormatUnknown
+from dtrfast.index.changes import Change
 from dtrfast.index.engine import Engine
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import TABLES
-from dtrfast.store import damage, identity, reclaim, scrub, statistics, verify
+from dtrfast.store import (
+    change_log,
+    damage,
+    identity,
+    rebuild,
+    reclaim,
+    scrub,
+    statistics,
+    verify,
+)
 from dtrfast.store import layout as layouts
 from dtrfast.store.buffers import Buffers
 from dtrfast.store.change_log import ChangeLog
@@ -22,6 +34,7 @@ from dtrfast.store.context import Context
 from dtrfast.store.ids import Ids
 from dtrfast.store.layout import Layout
 from dtrfast.store.local import LocalBlobs
+from dtrfast.store.rebuild import Rebuild
 from dtrfast.store.scrub import Scrub
 from dtrfast.store.second_thread import SecondThread
 from dtrfast.store.space import Space
@@ -35,6 +48,31 @@ _MINUTE = 60.0
 
 def _now() -> int:
     return int(time.time())
+
+
+def _context(
+    engine: LmdbEngine,
+    layout: Layout,
+    store_id: uuid.UUID,
+    boot_id: str,
+    config: StoreConfig,
+    clock: Callable[[], int],
+) -> Context:
+    return Context(
+        engine=engine,
+        layout=layout,
+        store_id=store_id,
+        boot_id=boot_id,
+        buffers=Buffers(),
+        second_thread=SecondThread(),
+        space=Space(engine, layout),
+        chunk_files=ChunkFiles(engine, layout),
+        chunk_ids=Ids(engine, b"chunk_id"),
+        numbers=Ids(engine, b"number"),
+        clock=clock,
+        upload_expiry_seconds=int(config.upload_expiry_seconds),
+        grace_seconds=int(config.grace_seconds),
+    )
 
 
 class Store:
@@ -72,22 +110,44 @@ class Store:
         except BaseException:
             engine.close()
             raise
-        context = Context(
-            engine=engine,
-            layout=layout,
-            store_id=store_id,
-            boot_id=layouts.read_boot_id() if boot_id is None else boot_id,
-            buffers=Buffers(),
-            second_thread=SecondThread(),
-            space=Space(engine, layout),
-            chunk_files=ChunkFiles(engine, layout),
-            chunk_ids=Ids(engine, b"chunk_id"),
-            numbers=Ids(engine, b"number"),
-            clock=clock,
-            upload_expiry_seconds=int(config.upload_expiry_seconds),
-            grace_seconds=int(config.grace_seconds),
-        )
-        return cls(context, engine)
+        boot_id = layouts.read_boot_id() if boot_id is None else boot_id
+        return cls(_context(engine, layout, store_id, boot_id, config, clock), engine)
+
+    @classmethod
+    def begin_repair(
+        cls, data: Path, config: StoreConfig, *, clock: Callable[[], int] = _now
+    ) -> Self:
+        """The store in `data` over an index that is new and empty, and does not count before
+        `end_repair`. Raises `FormatUnknown`, `StartRefused` when there is a whole index.
+        """
+        layout = Layout(data)
+        store_id = layouts.prepare(layout)
+        if store_id is None:
+            raise FormatUnknown(f"{data} is no store: there is nothing to repair")
+        identity.clear_unfinished(layout.index)
+        engine = LmdbEngine(layout.index, TABLES)
+        boot_id = layouts.read_boot_id()
+        return cls(_context(engine, layout, store_id, boot_id, config, clock), engine)
+
+    def rebuild(self, tell: Callable[[str], None], progress: Callable[[int], None]) -> Rebuild:
+        """What makes the local tables again, in a repair."""
+        return Rebuild(self._context, tell, progress)
+
+    def changes(self) -> Iterator[Change]:
+        """All changes of the change log, oldest first."""
+        return change_log.read(self._context.layout.log)
+
+    def add_inline(self, body: bytes, now: int) -> None:
+        """A content that lay in the index alone, in a repair."""
+        rebuild.add_inline(self._context, body, now)
+
+    def add_sha512_names(self, wanted: set[bytes]) -> None:
+        """Name the contents with these SHA-512 digests, in a repair."""
+        rebuild.add_sha512_names(self._context, wanted)
+
+    def end_repair(self) -> None:
+        """From now on the index is the store's."""
+        identity.adopt(self.engine, self._context.store_id)
 
     def tasks(self) -> list[Task]:
         """What one process has to do from time to time."""

@@ -1,0 +1,200 @@
+"""Making accounts, teams, grants, tokens and settings again from the change log.
+
+Passwords, sessions, signing keys and the secrets of settings are not in the log: whoever repairs is
+told to set passwords anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from dtrfast.errors import DtrfastError
+from dtrfast.identity import grants, records, teams
+from dtrfast.identity.grants import GrantPlace, Level
+from dtrfast.identity.settings import HIDDEN
+from dtrfast.index import counters
+from dtrfast.index.changes import Change
+from dtrfast.index.engine import WriteTransaction
+from dtrfast.index.tables import (
+    ACCOUNT_NAMES,
+    ACCOUNT_TOKENS,
+    ACCOUNTS,
+    DIRECTORY_IDS,
+    META,
+    SETTINGS,
+    TEAM_NAMES,
+    TEAMS,
+    TOKENS,
+    TRUSTS,
+    number_key,
+    number_of,
+)
+from dtrfast.oci.names import RepositoryName
+from dtrfast.registry import repositories
+from dtrfast.registry.writing import Author
+
+
+class Replay:
+    """Does changes again, in their order. Tokens are revoked by their ids, which it remembers."""
+
+    def __init__(self) -> None:
+        self.failed: set[int] = set()  # numbers of changes that could not be done
+        self._tokens: dict[int, tuple[bytes, bytes]] = {}  # id → keys of its two rows
+        self._handlers: dict[str, Callable[[WriteTransaction, Change], None]] = {
+            "account.put": self._put_account,
+            "account.delete": self._delete_account,
+            "team.put": self._put_team,
+            "team.delete": self._delete_team,
+            "member.add": self._add_member,
+            "member.remove": self._remove_member,
+            "grant.set": self._set_grant,
+            "grant.remove": self._remove_grant,
+            "token.put": self._put_token,
+            "token.delete": self._delete_token,
+            "trust.put": self._put_trust,
+            "trust.delete": self._delete_trust,
+            "settings.put": self._put_settings,
+        }
+
+    def apply(self, transaction: WriteTransaction, change: Change) -> bool:
+        """Do a change of accounts and access again; False if it is of another kind."""
+        handler = self._handlers.get(change.kind)
+        if handler is None:
+            return False
+        try:
+            handler(transaction, change)
+        except DtrfastError:
+            self.failed.add(change.sequence)
+        return True
+
+    def _put_account(self, transaction: WriteTransaction, change: Change) -> None:
+        account = records.accounts.decode(change.payload["record"])
+        key = number_key(account.id)
+        old = transaction.get(ACCOUNTS, key)
+        if old is not None:
+            before = records.accounts.decode(old)
+            teams.rename_member(transaction, before, account.name)
+            transaction.delete(ACCOUNT_NAMES, before.name.encode())
+            if before.directory_id:
+                transaction.delete(DIRECTORY_IDS, before.directory_id.encode())
+        transaction.put(ACCOUNTS, key, change.payload["record"])
+        transaction.put(ACCOUNT_NAMES, account.name.encode(), key)
+        if account.directory_id:
+            transaction.put(DIRECTORY_IDS, account.directory_id.encode(), key)
+        _count(transaction, account.id)
+
+    def _delete_account(self, transaction: WriteTransaction, change: Change) -> None:
+        key = number_key(change.payload["id"])
+        data = transaction.get(ACCOUNTS, key)
+        transaction.delete(ACCOUNTS, key)
+        transaction.delete(ACCOUNT_NAMES, change.payload["name"].encode())
+        if data is not None:
+            directory_id = records.accounts.decode(data).directory_id
+            if directory_id:
+                transaction.delete(DIRECTORY_IDS, directory_id.encode())
+
+    def _put_team(self, transaction: WriteTransaction, change: Change) -> None:
+        team = records.teams.decode(change.payload["record"])
+        key = number_key(change.payload["organization"]) + team.name.encode()
+        old = transaction.get(TEAM_NAMES, number_key(team.id))
+        if old is not None and old != key:
+            transaction.delete(TEAMS, old)
+        transaction.put(TEAMS, key, change.payload["record"])
+        transaction.put(TEAM_NAMES, number_key(team.id), key)
+        _count(transaction, team.id)
+
+    def _delete_team(self, transaction: WriteTransaction, change: Change) -> None:
+        found = teams.find_id(transaction, change.payload["id"])
+        account = None if found is None else transaction.get(ACCOUNTS, number_key(found[0]))
+        if found is not None and account is not None:
+            organization = records.accounts.decode(account)
+            teams.remove(transaction, _author(change), organization, found[1])
+
+    def _add_member(self, transaction: WriteTransaction, change: Change) -> None:
+        self._member(transaction, change, teams.add_member)
+
+    def _remove_member(self, transaction: WriteTransaction, change: Change) -> None:
+        self._member(transaction, change, teams.remove_member)
+
+    def _member(
+        self, transaction: WriteTransaction, change: Change, act: Callable[..., bool]
+    ) -> None:
+        found = teams.find_id(transaction, change.payload["team"])
+        user = transaction.get(ACCOUNTS, number_key(change.payload["user"]))
+        if found is None or user is None:
+            return
+        organization = transaction.get(ACCOUNTS, number_key(found[0]))
+        if organization is not None:
+            decode = records.accounts.decode
+            author = _author(change)
+            act(transaction, author, decode(organization), found[1], decode(user))
+
+    def _set_grant(self, transaction: WriteTransaction, change: Change) -> None:
+        level = Level(change.payload["level"])
+        grants.put(transaction, _author(change), *_granted(change), level)
+
+    def _remove_grant(self, transaction: WriteTransaction, change: Change) -> None:
+        grants.remove(transaction, _author(change), *_granted(change))
+
+    def _put_token(self, transaction: WriteTransaction, change: Change) -> None:
+        token = records.tokens.decode(change.payload["record"])
+        key = number_key(token.account_id) + number_key(token.id)
+        transaction.put(TOKENS, token.hash, change.payload["record"])
+        transaction.put(ACCOUNT_TOKENS, key, token.hash)
+        self._tokens[token.id] = (token.hash, key)
+        _count(transaction, token.id)
+
+    def _delete_token(self, transaction: WriteTransaction, change: Change) -> None:
+        digest, key = self._tokens.get(change.payload["id"], (b"", b""))
+        if digest:
+            transaction.delete(TOKENS, digest)
+            transaction.delete(ACCOUNT_TOKENS, key)
+
+    def _put_trust(self, transaction: WriteTransaction, change: Change) -> None:
+        data: bytes = change.payload["trust"]
+        self._trust(transaction, change, _trust_name(data), data)
+
+    def _delete_trust(self, transaction: WriteTransaction, change: Change) -> None:
+        self._trust(transaction, change, change.payload["name"], None)
+
+    def _trust(
+        self, transaction: WriteTransaction, change: Change, name: str, data: bytes | None
+    ) -> None:
+        repository = repositories.find(transaction, RepositoryName(change.repository))
+        if repository is None:
+            return
+        key = number_key(repository) + name.encode("utf-8", "surrogatepass")[:255]
+        if data is None:
+            transaction.delete(TRUSTS, key)
+        else:
+            transaction.put(TRUSTS, key, data)
+
+    def _put_settings(self, transaction: WriteTransaction, change: Change) -> None:
+        name, document = change.payload["name"].encode(), change.payload["document"]
+        if document is None:
+            transaction.delete(SETTINGS, name)
+        else:
+            hidden = f'"{HIDDEN}"'.encode()
+            transaction.put(SETTINGS, name, document.replace(hidden, b'""'))
+
+
+def _trust_name(data: bytes) -> str:
+    """The name of a trust in its JSON."""
+    return str(msgspec.json.decode(data)["name"])
+
+
+def _author(change: Change) -> Author:
+    return Author(change.actor, change.time)
+
+
+def _granted(change: Change) -> tuple[GrantPlace, int]:
+    place: bytes = change.payload["place"]
+    return GrantPlace(place[:1], number_of(place[1:])), change.payload["grantee"]
+
+
+def _count(transaction: WriteTransaction, number: int) -> None:
+    """No account, team or token gets this id again."""
+    if counters.last(transaction, META, b"identity_id") < number:
+        transaction.put(META, b"identity_id", number_key(number + 1))

@@ -1,0 +1,191 @@
+"""Making the registry's tables again from the change log: each change is done once more.
+
+Changes go through the functions that made them, with their time, actor and number. What they record
+of themselves is dropped: the log has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dtrfast.errors import DtrfastError
+from dtrfast.index import counters
+from dtrfast.index.changes import Change
+from dtrfast.index.engine import WriteTransaction
+from dtrfast.index.tables import (
+    CHANGES,
+    MANIFESTS,
+    META,
+    PUBLIC,
+    READMES,
+    REPOSITORIES,
+    REPOSITORY_NAMES,
+    number_key,
+)
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry import deleted, keys, manifests, removal, repositories, statistics, tags
+from dtrfast.registry.records import (
+    RepositoryRecord,
+    StoredManifest,
+    decode_repository,
+    encode_repository,
+)
+from dtrfast.registry.writing import Author, Place
+from dtrfast.store import contents, links
+
+_SEQUENCE = b"change_sequence"
+
+
+@dataclass(slots=True)
+class Lost:
+    """What the log speaks of, and what could not be found: by repository and digest."""
+
+    blobs: set[tuple[str, str]] = field(default_factory=set)
+    changes: set[int] = field(default_factory=set)  # numbers of those that could not be done
+
+
+Handler = Callable[[WriteTransaction, Change, Lost], None]
+
+
+def apply(transaction: WriteTransaction, change: Change, lost: Lost) -> bool:
+    """Do a change of repositories again; False if it is of another kind."""
+    handler = _HANDLERS.get(change.kind)
+    if handler is None:
+        return False
+    transaction.put(META, _SEQUENCE, number_key(change.sequence))
+    try:
+        handler(transaction, change, lost)
+    except DtrfastError:
+        lost.changes.add(change.sequence)
+    return True
+
+
+def forget_records(transaction: WriteTransaction, last: int) -> None:
+    """Drop what the changes recorded; new ones are numbered after `last`."""
+    for key, _ in list(transaction.scan(CHANGES)):
+        transaction.delete(CHANGES, key)
+    transaction.put(META, _SEQUENCE, number_key(last + 1))
+
+
+def _author(change: Change) -> Author:
+    return Author(change.actor, change.time)
+
+
+def _place(transaction: WriteTransaction, change: Change) -> Place:
+    name = RepositoryName(change.repository)
+    return Place(repositories.get(transaction, name), name, _author(change))
+
+
+def _create(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
+    data = change.payload.get("record")
+    if data is None:
+        data = encode_repository(RepositoryRecord(1, change.payload["id"], change.time))
+    if transaction.get(REPOSITORIES, change.repository.encode()) is None:
+        statistics.add(transaction, repositories=1)
+    _put_repository(transaction, change.repository, data)
+    number = decode_repository(data).id
+    if counters.last(transaction, META, b"repository_id") < number:
+        transaction.put(META, b"repository_id", number_key(number + 1))
+
+
+def _put_repository(transaction: WriteTransaction, name: str, data: bytes) -> None:
+    record, key = decode_repository(data), name.encode()
+    transaction.put(REPOSITORIES, key, data)
+    transaction.put(REPOSITORY_NAMES, number_key(record.id), key)
+    if record.is_public:
+        transaction.put(PUBLIC, key, b"")
+    else:
+        transaction.delete(PUBLIC, key)
+
+
+def _update(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
+    data = change.payload["record"]
+    _put_repository(transaction, change.repository, data)
+    readme = change.payload.get("readme")
+    if readme is not None:
+        key = number_key(decode_repository(data).id)
+        transaction.put(READMES, key, readme.encode("utf-8", "replace"))
+
+
+def _delete(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
+    removal.delete(transaction, RepositoryName(change.repository), _author(change))
+    lost.blobs = {pair for pair in lost.blobs if pair[0] != change.repository}
+
+
+def _restore(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
+    name = RepositoryName(change.repository)
+    removal.restore(transaction, change.payload["id"], name, _author(change))
+
+
+def _put_manifest(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
+    place, digest = _place(transaction, change), Digest.parse(change.payload["digest"])
+    stored = StoredManifest(change.payload["media_type"], change.payload["body"], change.time)
+    is_new = transaction.get(MANIFESTS, keys.manifest_key(place.id, digest)) is None
+    manifests.enter(transaction, place, digest, stored, is_new=is_new)
+
+
+def _delete_manifest(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
+    place, digest = _place(transaction, change), Digest.parse(change.payload["digest"])
+    stored = manifests.stored_manifest(transaction, place.id, digest)
+    if stored is not None:
+        run = change.payload.get("run", "")
+        manifests.remove(transaction, place, digest, stored, run)
+        # Each of its tags was deleted by a change of its own.
+        names = [Tag(text) for text in change.payload.get("tags", "").split()]
+        deleted.put(transaction, place, digest, stored, names, run)
+
+
+def _set_tag(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
+    digest = Digest.parse(change.payload["digest"])
+    tags.put(transaction, _place(transaction, change), Tag(change.payload["tag"]), digest)
+
+
+def _delete_tag(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
+    tags.remove(transaction, _place(transaction, change), Tag(change.payload["tag"]))
+
+
+def _link(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
+    place, digest = _place(transaction, change), Digest.parse(change.payload["digest"])
+    found = contents.find(transaction, digest)
+    if found is None:
+        lost.blobs.add((change.repository, str(digest)))
+    else:
+        contents.link(transaction, place.id, digest, found.content.size, change.time)
+
+
+def _unlink(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
+    lost.blobs.discard((change.repository, change.payload["digest"]))
+    if not change.repository:
+        return  # of a repository that left the trash
+    place, digest = _place(transaction, change), Digest.parse(change.payload["digest"])
+    if links.get(transaction, place.id, digest) is not None:
+        contents.unlink(transaction, place.id, digest, change.time)
+
+
+def link_found(transaction: WriteTransaction, lost: Lost, now: int) -> None:
+    """Link blobs that were found after all."""
+    for name, text in sorted(lost.blobs):
+        digest = Digest.parse(text)
+        repository = repositories.find(transaction, RepositoryName(name))
+        found = contents.find(transaction, digest)
+        if found is not None and repository is not None:
+            contents.link(transaction, repository, digest, found.content.size, now)
+    lost.blobs = {
+        pair for pair in lost.blobs if contents.find(transaction, Digest.parse(pair[1])) is None
+    }
+
+
+_HANDLERS: dict[str, Handler] = {
+    "repository.create": _create,
+    "repository.update": _update,
+    "repository.delete": _delete,
+    "repository.restore": _restore,
+    "manifest.put": _put_manifest,
+    "manifest.delete": _delete_manifest,
+    "tag.set": _set_tag,
+    "tag.delete": _delete_tag,
+    "blob.link": _link,
+    "blob.unlink": _unlink,
+}
