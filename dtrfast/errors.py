@@ -229,6 +229,10 @@ class StorageFailed(DtrfastError):
     """The disk answered with an error; what the request wrote is not acknowledged, but dropped."""
 
 
+class BackupFailed(DtrfastError):
+    """A backup cannot be made, found or read; the message says what to do."""
+
+
 class Corrupt(DtrfastError):
     """Bytes read from disk are not what was written."""
 

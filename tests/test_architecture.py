@@ -19,7 +19,7 @@ LAYERS = (
     {"oci"},
     {"index"},
     {"store"},
-    {"registry"},
+    {"backup", "registry"},
     {"identity"},
     {"api", "jobs"},
     {"server"},
@@ -41,10 +41,11 @@ OWNERS = {
     "argon2": ("identity/passwords.py",),
     "joserfc": ("identity/",),
     "ldap3": ("identity/ldap/",),
+    "obstore": ("backup/place.py",),
     "cyclopts": ("cli/",),
     "rich": ("cli/",),
 }
-SYNCHRONOUS = ("oci", "index", "store", "registry", "identity", "jobs")
+SYNCHRONOUS = ("oci", "index", "store", "backup", "registry", "identity", "jobs")
 HOPS = ("run_in_executor", "to_thread", "run_in_threadpool", "run_sync", "ThreadPoolExecutor")
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -12,6 +12,7 @@ from rich.console import Console
 import dtrfast
 from dtrfast.cli import (
     accounts,
+    backup,
     config,
     credentials,
     ldap,
@@ -37,6 +38,9 @@ app.command(upkeep.df)
 app.command(upkeep.gc)
 app.command(upkeep.verify)
 app.command(repair.repair)
+app.command(backup.backup)
+app.command(backup.restore)
+app.command(backup.backups)
 for part in (
     accounts.users,
     accounts.organizations,

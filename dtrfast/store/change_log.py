@@ -121,3 +121,18 @@ def _record(payload: bytes) -> bytes:
 def _delete(transaction: WriteTransaction, keys: list[bytes]) -> None:
     for key in keys:
         transaction.delete(CHANGES, key)
+
+
+def size_until(path: Path, sequence: int) -> int:
+    """The bytes of a log's file whose changes are not later than that one."""
+    size = 0
+    with path.open("rb") as file:
+        while len(head := file.read(_HEAD.size)) == _HEAD.size:
+            magic, length, check = _HEAD.unpack(head)
+            payload = file.read(length) if magic == _MAGIC else b""
+            if len(payload) != length or xxhash.xxh3_64_intdigest(payload) != check:
+                break
+            if changes.decode(payload).sequence > sequence:
+                break
+            size += _HEAD.size + length
+    return size

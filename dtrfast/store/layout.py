@@ -153,6 +153,8 @@ _OURS = frozenset(
         "uploads",
         "locks",
         "log",
+        "audit",
+        "pins",
         "lost+found",
     }
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from pathlib import Path
 from dtrfast.store import disk
 
 _DIRECTORY = "pins"
+SPOOL = ".spool"  # what the holder of a pin keeps beside it, in a directory
 
 
 @contextmanager
@@ -50,14 +52,18 @@ def is_held(data: Path) -> bool:
         names = os.listdir(data / _DIRECTORY)
     except FileNotFoundError:
         return False
-    locked = [_is_locked(data / _DIRECTORY / name) for name in names]
+    paths = [data / _DIRECTORY / name for name in names]
+    locked = [_is_locked(path) for path in paths if path.suffix != SPOOL]
+    for path in paths:
+        if path.suffix == SPOOL and not path.with_suffix("").exists():
+            shutil.rmtree(path, ignore_errors=True)
     return any(locked)
 
 
 def _is_locked(path: Path) -> bool:
     try:
         descriptor = disk.open_existing(path)
-    except (FileNotFoundError, IsADirectoryError):
+    except FileNotFoundError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

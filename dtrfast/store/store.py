@@ -84,6 +84,8 @@ class Store:
         self._context = context
         self._lmdb = engine
         self.engine: Engine = engine
+        self.layout = context.layout
+        self.id = context.store_id
         self.blobs = LocalBlobs(context)
 
     @classmethod

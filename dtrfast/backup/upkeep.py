@@ -1,0 +1,100 @@
+"""Looking after backups: are they whole, and which are no longer needed?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+import xxhash
+
+from dtrfast.backup import segments, snapshot
+from dtrfast.backup.create import Progress, read_files, read_segment
+from dtrfast.backup.place import Found, Place
+from dtrfast.backup.snapshot import DataFile, Snapshot
+from dtrfast.errors import BackupFailed, Corrupt
+
+# What a backup that is running has copied, and no snapshot names yet, stays that long.
+_YOUNG_SECONDS = 86_400
+
+
+def verify(place: Place, progress: Progress) -> Iterator[str]:
+    """Read all that the snapshots name; what is not whole, a sentence each."""
+    names = snapshot.names(place)
+    snapshots = [snapshot.read(place, name) for name in names]
+    files: dict[bytes, DataFile] = {}
+    for name in sorted({name for one in snapshots for name in one.segments}):
+        try:
+            for _ in read_segment(place, name):
+                pass
+        except (BackupFailed, Corrupt) as error:
+            yield str(error)
+    for one in snapshots:
+        try:
+            files.update((file.file_id, file) for file in read_files(place, one))
+        except (BackupFailed, Corrupt):
+            continue  # told above
+    yield from _verify_files(place, list(files.values()), progress)
+    for log in {log.sha256: log for one in snapshots for log in one.logs}.values():
+        data = place.read(snapshot.log_object(log))
+        if data is None or segments.name_of(data) != log.sha256:
+            yield f"the log {log.name} is gone or damaged"
+
+
+def _verify_files(place: Place, files: list[DataFile], progress: Progress) -> Iterator[str]:
+    total, done = sum(one.size for one in files), 0
+    for one in files:
+        hasher, size = xxhash.xxh3_128(), 0
+        try:
+            for piece in place.stream(one.object_name):
+                hasher.update(piece)
+                size += len(piece)
+                done += len(piece)
+                progress(done, total)
+        except BackupFailed as error:
+            yield str(error)
+            continue
+        if (size, hasher.digest()) != (one.size, one.sum):
+            yield f"the file {one.file_id.hex()} is damaged"
+
+
+def prune(
+    place: Place, *, keep_last: int, keep_days: float, now: float | None = None
+) -> tuple[list[str], int]:
+    """Delete snapshots that are neither among the last nor younger than that, then what no
+    snapshot needs; returns their names and the bytes. One is always kept. Raises `BackupFailed`.
+    """
+    now = time.time() if now is None else now
+    snapshot.read_marker(place)
+    names = snapshot.names(place)
+    young = now - keep_days * 86_400
+    kept: dict[str, Snapshot] = {}
+    gone = []
+    for position, name in enumerate(names):
+        one = snapshot.read(place, name)
+        is_last = position >= len(names) - max(1, keep_last)
+        if is_last or (keep_days > 0 and one.made_at >= young):
+            kept[name] = one
+        else:
+            gone.append(name)
+    # What is needed is known before anything is deleted: a segment that is gone stops it here.
+    needed = _needed(place, kept.values())
+    snapshot.delete(place, gone)
+    freed = 0
+    for prefix in ("files/", "rows/", "logs/"):
+        old = [entry for entry in place.found(prefix) if _is_old(entry, needed, now)]
+        place.delete([entry.name for entry in old])
+        freed += sum(entry.size for entry in old)
+    return gone, freed
+
+
+def _needed(place: Place, snapshots: Iterable[Snapshot]) -> set[str]:
+    needed: set[str] = set()
+    for one in snapshots:
+        needed |= {snapshot.segment_object(name) for name in one.segments}
+        needed |= {snapshot.log_object(log) for log in one.logs}
+        needed |= {file.object_name for file in read_files(place, one)}
+    return needed
+
+
+def _is_old(entry: Found, needed: set[str], now: float) -> bool:
+    return entry.name not in needed and entry.modified_at < now - _YOUNG_SECONDS

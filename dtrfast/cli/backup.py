@@ -1,0 +1,153 @@
+"""`dtrfast backup`, `restore` and `backups`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import cyclopts
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from dtrfast.backup import snapshot, upkeep
+from dtrfast.backup.create import Progress as Tell
+from dtrfast.backup.create import create
+from dtrfast.backup.place import Place
+from dtrfast.backup.restore import restore as restore_into
+from dtrfast.cli.opening import opened
+from dtrfast.cli.options import ConfigFile, Data
+from dtrfast.cli.output import say
+from dtrfast.cli.stats import human
+from dtrfast.config import load
+from dtrfast.errors import SettingsInvalid
+from dtrfast.times import parse_rfc3339, rfc3339
+
+backups = cyclopts.App(name="backups", help="Backups that were made.")
+
+Destination = Annotated[str, Parameter(help="A directory, or s3://BUCKET/PREFIX.")]
+# Below what serves requests, so that pushes and pulls hardly notice.
+_NICENESS = 10
+
+
+def backup(
+    destination: Destination,
+    *,
+    rate: Annotated[int | None, Parameter(help="Read at most so many bytes a second.")] = None,
+    config: ConfigFile = None,
+    data: Data = None,
+) -> int:
+    """Back up everything, also while the server runs. What is there is not copied again."""
+    settings = load(config, os.environ, {"store.data": data})
+    os.nice(_NICENESS)
+    began = time.monotonic()
+    with opened(settings) as store, _shown("copied") as tell:
+        made = create(store, Place(destination), tell, rate=rate)
+    say(
+        f"{made.name}: {made.files} files, {made.files_copied} of them new;"
+        f" {human(made.bytes_copied)} copied in {time.monotonic() - began:.1f} s"
+    )
+    for name in made.missing:
+        say(f"the file {name} is not on the disk: see `dtrfast verify`")
+    return 1 if made.missing else 0
+
+
+def restore(
+    source: Destination,
+    *,
+    at: Annotated[
+        str | None,
+        Parameter(help="The newest not later than this, as 2026-01-31T12:00:00Z."),
+    ] = None,
+    config: ConfigFile = None,
+    data: Data = None,
+) -> int:
+    """Make a data directory from a backup. If it was cut off, run it again: it goes on."""
+    settings = load(config, os.environ, {"store.data": data})
+    said: list[str] = []
+    with _shown("fetched") as tell:
+        found = restore_into(
+            Place.existing(source), settings.store.data, tell, said.append, until=_time(at)
+        )
+    for line in said:
+        say(line)
+    say(
+        f"restored the backup of {rfc3339(found.made_at)} to {settings.store.data}:"
+        f" {found.file_count} files, {human(found.file_bytes)}"
+    )
+    return 1 if said else 0
+
+
+@backups.command(name="list")
+def list_backups(destination: Destination) -> None:
+    """List the backups in a place."""
+    place = Place.existing(destination)
+    snapshot.read_marker(place)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("made", "files", "size", "new", "change"):
+        table.add_column(column, justify="left" if column == "made" else "right")
+    for name in snapshot.names(place):
+        one = snapshot.read(place, name)
+        sizes = (human(one.file_bytes), human(one.new_bytes))
+        table.add_row(rfc3339(one.made_at), f"{one.file_count:,}", *sizes, str(one.change_number))
+    Console().print(table)
+
+
+@backups.command(name="verify")
+def verify_backups(destination: Destination) -> int:
+    """Read all that the backups in a place need."""
+    place = Place.existing(destination)
+    snapshot.read_marker(place)
+    with _shown("read") as tell:
+        findings = list(upkeep.verify(place, tell))
+    for finding in findings:
+        say(finding)
+    say("all of it is there" if not findings else f"{len(findings)} things are not whole")
+    return 1 if findings else 0
+
+
+@backups.command(name="prune")
+def prune_backups(
+    destination: Destination,
+    *,
+    keep_last: Annotated[int, Parameter(help="Keep so many.")] = 7,
+    keep_days: Annotated[float, Parameter(help="Keep those that are younger.")] = 0,
+) -> None:
+    """Delete old backups, and what none of the others needs."""
+    gone, freed = upkeep.prune(
+        Place.existing(destination), keep_last=keep_last, keep_days=keep_days
+    )
+    say(f"deleted {len(gone)} backups; freed {human(freed)}")
+
+
+def _time(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return parse_rfc3339(text)
+    except (ValueError, OverflowError) as error:
+        raise SettingsInvalid(f"--at: {text!r} is no time such as 2026-01-31T12:00:00Z") from error
+
+
+@contextmanager
+def _shown(what: str) -> Iterator[Tell]:
+    """A bar on a terminal."""
+    with Progress(
+        TextColumn("{task.fields[done]} " + what),
+        BarColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ) as bar:
+        row = bar.add_task("", total=None, done="")
+
+        def tell(done: int, total: int) -> None:
+            bar.update(row, completed=done, total=total or None, done=human(done))
+
+        yield tell

@@ -1,0 +1,419 @@
+"""A backup is a moment of the store, whatever is done meanwhile; and a store is made of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dtrfast.backup import snapshot, upkeep
+from dtrfast.backup.create import Made, create
+from dtrfast.backup.place import Place
+from dtrfast.backup.restore import restore
+from dtrfast.config import Config, StoreConfig
+from dtrfast.errors import BackupFailed, Corrupt
+from dtrfast.index.tables import TABLES
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
+from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry import verify as registry_verify
+from dtrfast.registry.registry import Registry
+from dtrfast.store import pins
+from dtrfast.store.store import Store
+
+APP = RepositoryName.parse("acme/app")
+
+
+def quiet(done: int, total: int) -> None:
+    return None
+
+
+def tell_nobody(what: str, done: int, total: int) -> None:
+    return None
+
+
+class Town:
+    """A store that images are pushed to."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.store = Store.open(data, StoreConfig())
+        config = Config(store=StoreConfig(data=data))
+        self.registry = Registry(self.store.engine, self.store.blobs, config, fullness=lambda: 0.0)
+
+    def push(self, name: RepositoryName, tag: str, seed: int) -> Digest:
+        chance = random.Random(seed)
+        shared = random.Random(0).randbytes(300_000)
+        bodies = [
+            b"{}" + str(seed).encode(),
+            b"\x1f\x8b" + chance.randbytes(60_000),
+            shared + chance.randbytes(100_000),
+        ]
+        parts = []
+        author = self.registry.author("pusher")
+        for kind, body in zip((OCI_CONFIG, OCI_LAYER, OCI_LAYER), bodies, strict=True):
+            upload = self.registry.uploads.begin(name)
+            upload.append(body)
+            digest = Digest.of_bytes(body)
+            self.registry.uploads.finish(upload, name, digest, author)
+            parts.append({"mediaType": kind, "digest": str(digest), "size": len(body)})
+        document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST}
+        manifest = json.dumps({**document, "config": parts[0], "layers": parts[1:]}).encode()
+        return self.registry.manifests.put(
+            name, Tag(tag), manifest, OCI_MANIFEST, author=author
+        ).digest
+
+    def keep_house(self, rounds: int = 1) -> None:
+        for _ in range(rounds):
+            for task in self.store.tasks():
+                task.run()
+
+    def check(self, name: RepositoryName, tag: str, digest: Digest) -> None:
+        """The image is whole, bit for bit."""
+        found = self.registry.manifests.get(name, Tag(tag))
+        assert found.digest == digest
+        document = json.loads(found.body)
+        for part in (document["config"], *document["layers"]):
+            blob = Digest.parse(part["digest"])
+            with self.registry.blobs.open_range(name, blob) as reader:
+                body = b"".join(
+                    s if isinstance(s, bytes) else os.pread(s.descriptor, s.length, s.offset)
+                    for s in reader
+                )
+            assert Digest.of_bytes(body) == blob
+
+    def findings(self) -> list[str]:
+        return [
+            *self.store.verify(tell_nobody),
+            *registry_verify.verify(self.store.engine, tell_nobody),
+        ]
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Iterator[Town]:
+    town = Town(tmp_path / "data")
+    yield town
+    town.store.close()
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """Something that speaks S3."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    program = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(200):
+            try:
+                request = urllib.request.Request(f"{url}/backups", method="PUT")
+                with urllib.request.urlopen(request, timeout=5):
+                    break
+            except OSError:
+                time.sleep(0.1)
+        yield url
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture(params=["directory", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    if request.param == "directory":
+        return Place(str(tmp_path / "backups"))
+    url = request.getfixturevalue("endpoint")
+    for name, value in {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return Place(f"s3://backups/{random.randrange(1 << 32):x}")
+
+
+def restored(place: Place, data: Path, until: float | None = None) -> Town:
+    said: list[str] = []
+    restore(place, data, quiet, said.append, until=until)
+    assert said == []
+    return Town(data)
+
+
+def test_what_was_backed_up_comes_back(town: Town, place: Place, tmp_path: Path) -> None:
+    digests = {f"v{n}": town.push(APP, f"v{n}", n) for n in range(5)}
+    town.keep_house()
+    made = create(town.store, place, quiet)
+    assert made.files == made.files_copied == 10
+    again = restored(place, tmp_path / "again")
+    for tag, digest in digests.items():
+        again.check(APP, tag, digest)
+    assert again.findings() == []
+    assert sum(again.store.check_contents()) > 0
+    assert again.store.statistics().damaged_blobs == 0
+    with town.store.engine.read() as before, again.store.engine.read() as after:
+        for table in TABLES:
+            if table.name not in ("store", "changes"):
+                assert list(after.scan(table)) == list(before.scan(table)), table.name
+    again.push(APP, "new", 99)
+    again.keep_house(2)
+    sequences = [change.sequence for change in again.store.changes()]
+    assert sequences == list(range(1, len(sequences) + 1)), "the log goes on where it ended"
+    again.store.close()
+    assert list(upkeep.verify(place, quiet)) == []
+
+
+def test_the_second_copies_what_is_new(town: Town, place: Place) -> None:
+    for n in range(20):
+        town.push(APP, f"v{n}", n)
+    first = create(town.store, place, quiet)
+    town.push(APP, "one-more", 100)
+    second = create(town.store, place, quiet)
+    assert second.files == first.files + 2
+    assert second.files_copied == 2
+    assert second.bytes_copied < first.bytes_copied / 4
+    third = create(town.store, place, quiet)
+    assert (third.files_copied, third.segments_copied) == (0, 0)
+
+
+def test_one_that_was_cut_off_is_gone_on_with(
+    town: Town, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = town.push(APP, "v", 1)
+    for n in range(6):
+        town.push(APP, f"v{n}", n)
+    put, count = Place.put, 0
+
+    def fail_later(self: Place, name: str, content: bytes | Path) -> None:
+        nonlocal count
+        count += 1
+        if count > 5:
+            raise KeyboardInterrupt
+        put(self, name, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Place, "put", fail_later)
+        with pytest.raises(KeyboardInterrupt):
+            create(town.store, place, quiet)
+    assert snapshot.names(place) == []
+    assert os.listdir(town.data / "pins") == []
+    made = create(town.store, place, quiet)
+    assert made.files_copied == made.files - 5
+    again = restored(place, tmp_path / "again")
+    again.check(APP, "v", digest)
+    again.store.close()
+
+
+def test_a_restore_that_was_cut_off_is_gone_on_with(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(str(tmp_path / "backups"))
+    digest = town.push(APP, "v", 1)
+    create(town.store, place, quiet)
+    stream = Place.stream
+
+    def fail(self: Place, name: str) -> Iterator[bytes]:
+        yield from stream(self, name)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Place, "stream", fail)
+        with pytest.raises(KeyboardInterrupt):
+            restore(place, tmp_path / "again", quiet, print)
+    assert not (tmp_path / "again" / "format").exists()
+    again = restored(place, tmp_path / "again")
+    again.check(APP, "v", digest)
+    again.store.close()
+    with pytest.raises(BackupFailed, match="is a store already"):
+        restore(place, tmp_path / "again", quiet, print)
+
+
+def test_an_earlier_time_is_restored(town: Town, tmp_path: Path) -> None:
+    place = Place(str(tmp_path / "backups"))
+    old = town.push(APP, "v", 1)
+    create(town.store, place, quiet)
+    time.sleep(1.1)
+    between = time.time()
+    time.sleep(1.1)
+    new = town.push(APP, "v", 2)
+    create(town.store, place, quiet)
+    for until, digest in ((between, old), (None, new)):
+        again = restored(place, tmp_path / f"again {until}", until)
+        again.check(APP, "v", digest)
+        again.store.close()
+    with pytest.raises(BackupFailed, match="there is no snapshot of"):
+        restore(place, tmp_path / "never", quiet, print, until=1000.0)
+
+
+def test_damage_and_loss_are_found(town: Town, tmp_path: Path) -> None:
+    place = Place(str(tmp_path / "backups"))
+    town.push(APP, "v", 1)
+    create(town.store, place, quiet)
+    for directory in ("files", "rows"):
+        paths = sorted(p for p in (tmp_path / "backups" / directory).rglob("*") if p.is_file())
+        path = max(paths, key=lambda p: p.stat().st_size)
+        path.write_bytes(b"x" + path.read_bytes()[1:])
+    assert len(list(upkeep.verify(place, quiet))) == 2
+    next(p for p in (tmp_path / "backups" / "files").rglob("*") if p.is_file()).unlink()
+    assert len(list(upkeep.verify(place, quiet))) in (2, 3)
+
+
+def test_prune_keeps_what_the_others_need(town: Town, place: Place, tmp_path: Path) -> None:
+    digest = town.push(APP, "kept", 1)
+    made: list[Made] = []
+    for n in range(4):
+        town.push(APP, "v", 10 + n)
+        made.append(create(town.store, place, quiet))
+    later = time.time() + 3 * 86_400
+    gone, freed = upkeep.prune(place, keep_last=2, keep_days=0, now=later)
+    assert gone == [one.name for one in made[:2]]
+    assert freed > 0
+    assert snapshot.names(place) == [one.name for one in made[2:]]
+    assert list(upkeep.verify(place, quiet)) == []
+    again = restored(place, tmp_path / "again")
+    again.check(APP, "kept", digest)
+    again.store.close()
+    assert upkeep.prune(place, keep_last=0, keep_days=0, now=later)[0] == [made[2].name]
+
+
+def test_prune_leaves_what_a_running_backup_has_copied(town: Town, tmp_path: Path) -> None:
+    place = Place(str(tmp_path / "backups"))
+    town.push(APP, "v", 1)
+    create(town.store, place, quiet)
+    place.put("files/aa/" + "aa" * 16, b"not named yet")
+    upkeep.prune(place, keep_last=1, keep_days=0)
+    assert place.read("files/aa/" + "aa" * 16) is not None
+
+
+def test_another_stores_place_is_refused(town: Town, tmp_path: Path) -> None:
+    place = Place(str(tmp_path / "backups"))
+    create(town.store, place, quiet)
+    other = Town(tmp_path / "other")
+    with pytest.raises(BackupFailed, match="another store"):
+        create(other.store, place, quiet)
+    other.store.close()
+
+
+def test_a_hostile_backup_writes_nowhere_else(town: Town, tmp_path: Path) -> None:
+    place = Place(str(tmp_path / "backups"))
+    town.push(APP, "v", 1)
+    create(town.store, place, quiet)
+    (name,) = snapshot.names(place)
+    path = tmp_path / "backups" / "snapshots" / name
+    text = path.read_text()
+    document = json.loads(text)
+    for change in (
+        {"files": ["../../../etc/passwd"]},
+        {"logs": [{"name": "log/../../x.log", "size": 1, "sha256": "0" * 64}]},
+        {"tables": {**document["tables"], "links": ["x"]}},
+    ):
+        path.write_text(json.dumps({**document, **change}))
+        with pytest.raises((Corrupt, BackupFailed)):
+            restore(place, tmp_path / "hostile", quiet, print)
+    assert not (tmp_path / "hostile" / "format").exists()
+
+
+def test_no_file_goes_while_a_backup_may_need_it(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is deleted and reclaimed between the snapshot and the first file."""
+    place = Place(str(tmp_path / "backups"))
+    digest = town.push(APP, "v", 1)
+    put = Place.put
+    done = False
+
+    def delete_first(self: Place, name: str, content: bytes | Path) -> None:
+        nonlocal done
+        if not done:
+            done = True
+            document = json.loads(town.registry.manifests.get(APP, Tag("v")).body)
+            for part in (document["config"], *document["layers"]):
+                town.registry.blobs.delete(APP, Digest.parse(part["digest"]))
+            town.keep_house(3)
+            assert pins.is_held(town.data)
+        put(self, name, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Place, "put", delete_first)
+        made = create(town.store, place, quiet)
+    assert made.missing == []
+    again = restored(place, tmp_path / "again")
+    again.check(APP, "v", digest)
+    again.store.close()
+    town.keep_house(3)
+    assert not list(town.data.glob("[bp][la]*/*/*"))
+
+
+class Storm:
+    """Clients that push and delete, and a housekeeper, until they are stopped."""
+
+    def __init__(self, town: Town) -> None:
+        self._town = town
+        self._stop = threading.Event()
+        self.known: dict[tuple[RepositoryName, str], Digest] = {}
+        self.failures: list[BaseException] = []
+        jobs: list[Callable[[], None]] = [town.keep_house]
+        jobs += [Client(self, town, number).step for number in range(3)]
+        self._threads = [threading.Thread(target=self._repeat, args=(job,)) for job in jobs]
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _repeat(self, job: Callable[[], None]) -> None:
+        try:
+            while not self._stop.is_set():
+                job()
+        except BaseException as error:
+            self.failures.append(error)
+
+
+class Client:
+    """Pushes one image after the other, and deletes every third."""
+
+    def __init__(self, storm: Storm, town: Town, number: int) -> None:
+        self._storm, self._town, self._number = storm, town, number
+        self._name = RepositoryName.parse(f"team/client{number}")
+        self._count = 0
+
+    def step(self) -> None:
+        known, tag = self._storm.known, f"v{self._count}"
+        known[self._name, tag] = self._town.push(self._name, tag, self._number * 1000 + self._count)
+        if self._count % 3 == 2:
+            gone = known.pop((self._name, f"v{self._count - 1}"))
+            registry = self._town.registry
+            registry.manifests.delete(self._name, gone, registry.author("x"))
+        self._count += 1
+
+
+@pytest.mark.slow
+def test_a_backup_under_a_push_storm(town: Town, place: Place, tmp_path: Path) -> None:
+    storm = Storm(town)
+    time.sleep(1)
+    before = dict(storm.known)
+    create(town.store, place, quiet)
+    after = dict(storm.known)
+    storm.end()
+    assert storm.failures == []
+    again = restored(place, tmp_path / "again")
+    kept = [key for key, digest in before.items() if after.get(key) == digest]
+    for name, tag in kept:
+        again.check(name, tag, before[name, tag])
+    assert len(kept) > 10
+    assert again.findings() == []
+    sum(again.store.check_contents())
+    assert again.store.statistics().damaged_blobs == 0
+    again.store.close()
