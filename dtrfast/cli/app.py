@@ -18,6 +18,7 @@ from dtrfast.cli import (
     ldap,
     repair,
     repositories,
+    rollback,
     serve,
     stats,
     trash,
@@ -41,6 +42,8 @@ app.command(repair.repair)
 app.command(backup.backup)
 app.command(backup.restore)
 app.command(backup.backups)
+app.command(rollback.rollback)
+app.command(rollback.seal)
 for part in (
     accounts.users,
     accounts.organizations,

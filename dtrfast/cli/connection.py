@@ -160,7 +160,7 @@ def _local(config: Config) -> Iterator[Api]:
             f"{data} is no data directory that you may open: name one with --data, or a registry"
             " with --url"
         )
-    store = Store.open(data, config.store, readers_max=readers_max(config))
+    store = Store.open(data, config.store, readers_max=readers_max(config), may_upgrade=False)
     events = EventWriter(audit_path(data), config.log.audit_size_max)
     try:
         yield Api(_send_into(_application(config, store, events)), "http://localhost")

@@ -20,12 +20,14 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from dtrfast.errors import FileSystemUnsupported, FormatUnknown
 from dtrfast.store import disk
+from dtrfast.store.features import ALL, Features
 
 FORMAT = 1
 _FAN_OUT = 16  # directories of a million files are fine; this many keep their locks apart
@@ -166,41 +168,61 @@ def write_format(layout: Layout, store_id: uuid.UUID) -> None:
         {
             "format": FORMAT,
             "store": str(store_id),
-            "features": {"compatible": [], "read_only_compatible": [], "incompatible": []},
+            "features": ALL.record(),
+            "unsealed": sorted(ALL.unsealed),
         }
     )
+    with _written(layout, text) as temporary:
+        with suppress(FileExistsError):  # whoever comes second keeps the first one's
+            os.link(temporary, layout.format)
+        temporary.unlink()
+
+
+def replace_features(layout: Layout, features: Features) -> None:
+    """Say what the store uses from now on. Nobody else may be opening it in another version."""
+    record = json.loads(layout.format.read_text())
+    record["features"] = features.record()
+    record["unsealed"] = sorted(features.unsealed)
+    with _written(layout, json.dumps(record)) as temporary:
+        temporary.rename(layout.format)
+
+
+@contextmanager
+def _written(layout: Layout, text: str) -> Iterator[Path]:
+    """A synced file beside `format`, to take its place; the directory is synced afterwards."""
     temporary = layout.data / f".format.{os.getpid()}"
     with disk.reported():
         with temporary.open("w") as file:
             file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())
-        try:
-            os.link(temporary, layout.format)  # whoever comes second keeps the first one's
-        except FileExistsError:
-            pass
-        finally:
-            temporary.unlink()
+        yield temporary
         disk.sync_directory(layout.data)
+
+
+def read_features(layout: Layout) -> Features:
+    """What the store uses. Raises `FormatUnknown`."""
+    try:
+        return Features.of(json.loads(layout.format.read_text()))
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatUnknown(f"{layout.format} is damaged: restore it from a backup") from error
 
 
 def _read_format(layout: Layout) -> uuid.UUID:
     try:
         record = json.loads(layout.format.read_text())
         number, store = int(record["format"]), uuid.UUID(record["store"])
-        incompatible = list(record["features"]["incompatible"])
+        unknown = Features.of(record).unknown()
     except (ValueError, KeyError, TypeError) as error:
         raise FormatUnknown(f"{layout.format} is damaged: restore it from a backup") from error
-    if number > FORMAT or incompatible:
+    if number > FORMAT or unknown:
+        names = f" with {', '.join(unknown)}" if unknown else ""
         raise FormatUnknown(
-            f"{layout.data} has format {number}{_features(incompatible)}, "
-            f"this dtrfast reads up to {FORMAT}: run the newer dtrfast that wrote it"
+            f"{layout.data} has format {number}{names}, "
+            f"this dtrfast reads up to {FORMAT}: run the newer dtrfast that wrote it, or with that"
+            " one `dtrfast rollback`"
         )
     return store
-
-
-def _features(names: list[str]) -> str:
-    return f" with {', '.join(names)}" if names else ""
 
 
 def _check_file_system(path: Path) -> None:

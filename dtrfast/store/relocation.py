@@ -35,7 +35,15 @@ from dtrfast.store import codec, damage, disk, packs, records, statistics, unown
 from dtrfast.store.context import Context
 from dtrfast.store.packs import Entry, RecipePiece
 from dtrfast.store.recipes import LiveBytes
-from dtrfast.store.records import PACK_FILE, Chunk, Pack, decode_content, decode_pack, encode
+from dtrfast.store.records import (
+    PACK_FILE,
+    Chunk,
+    Content,
+    Pack,
+    decode_content,
+    decode_pack,
+    encode,
+)
 from dtrfast.store.upload_state import new_file_id
 
 # What a step copies, and how many chunks it looks at: some tenths of a second.
@@ -198,11 +206,21 @@ class Relocation:
             data = None if key is None else transaction.get(CONTENTS, key)
         if key is None or data is None or decode_content(data).recipe_pack != number:
             return
+        self._copy_recipe(number_of(key), piece, source=number)
+
+    def copy_recipe(self, number: int, content: Content) -> None:
+        """Give a content that has none a copy of its recipe."""
+        piece = RecipePiece(content.sha256, content.size, 0, [])
+        self._copy_recipe(number, piece, source=0)
+
+    def _copy_recipe(self, number: int, piece: RecipePiece, source: int) -> None:
         target = self._open_target()
-        for moved in self._pieces(number_of(key), piece):
+        begin = target.size
+        for moved in self._pieces(number, piece):
             target.append([packs.recipe_piece(moved)])
+        size = target.size - begin
         self._changes.append(
-            partial(_move_recipe, content=number_of(key), source=number, target=target.number)
+            partial(_move_recipe, content=number, source=source, target=target.number, size=size)
         )
 
     def _pieces(self, content: int, piece: RecipePiece) -> Iterator[RecipePiece]:
@@ -303,13 +321,19 @@ def _move(
 
 
 def _move_recipe(
-    transaction: WriteTransaction, live: LiveBytes, content: int, source: int, target: int
+    transaction: WriteTransaction,
+    live: LiveBytes,
+    content: int,
+    source: int,
+    target: int,
+    size: int,
 ) -> None:
     data = transaction.get(CONTENTS, number_key(content))
     found = None if data is None else decode_content(data)
     if found is None or found.recipe_pack != source:
         return
-    live.add(source, -found.recipe_size)
-    live.add(target, found.recipe_size)
-    moved = msgspec.structs.replace(found, recipe_pack=target)
+    if source:
+        live.add(source, -found.recipe_size)
+    live.add(target, size)
+    moved = msgspec.structs.replace(found, recipe_pack=target, recipe_size=size)
     transaction.put(CONTENTS, number_key(content), encode(moved))

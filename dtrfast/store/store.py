@@ -23,6 +23,7 @@ from dtrfast.store import (
     reclaim,
     scrub,
     statistics,
+    upgrade,
     verify,
 )
 from dtrfast.store import layout as layouts
@@ -41,6 +42,7 @@ from dtrfast.store.space import Space
 from dtrfast.store.statistics import StoreStatistics
 from dtrfast.store.sweep import Sweep
 from dtrfast.store.tasks import Task
+from dtrfast.store.upgrade import Upgrade
 from dtrfast.store.verify import Progress
 
 _MINUTE = 60.0
@@ -48,6 +50,18 @@ _MINUTE = 60.0
 
 def _now() -> int:
     return int(time.time())
+
+
+def _upgrade(layout: Layout, *, may_upgrade: bool) -> None:
+    features = layouts.read_features(layout)
+    if not features.is_older:
+        return
+    if not may_upgrade:
+        raise FormatUnknown(
+            f"{layout.data} was last used by an older dtrfast: start this one's server there once,"
+            " or use the older one's commands"
+        )
+    layouts.replace_features(layout, features.upgraded())
 
 
 def _context(
@@ -97,17 +111,22 @@ class Store:
         readers_max: int = 256,
         boot_id: str | None = None,
         clock: Callable[[], int] = _now,
+        may_upgrade: bool = True,
     ) -> Self:
-        """Open the store in `data`, or make one there.
+        """Open the store in `data`, or make one there; one of an older version is upgraded, which
+        takes no time: what is to be done to its rows is done while it is used.
 
         Raises `FormatUnknown`, `FileSystemUnsupported`, `StorageFull`, `StorageFailed`, `Corrupt`.
         """
         layout = Layout(data)
         named = layouts.prepare(layout)
+        if named is not None:
+            _upgrade(layout, may_upgrade=may_upgrade)
         engine = LmdbEngine(layout.index, TABLES, readers_max=readers_max)
         try:
             store_id = identity.identify(engine, named)
             if named is None:
+                engine.write(upgrade.mark_done)
                 layouts.write_format(layout, store_id)
         except BaseException:
             engine.close()
@@ -163,6 +182,7 @@ class Store:
             Task("sparse packs", 5.0, Compaction(context).step, eager=True),
             Task("damaged chunks", 5.0, partial(damage.trace, context)),
             Task("scrub", 0.25, Scrub(context).step),
+            Task("upgrade", 60.0, Upgrade(context).step, eager=True),
             Task("expired uploads", _MINUTE, partial(reclaim.expire_uploads, context)),
             Task("finished uploads", 5.0, partial(reclaim.forget_finished, context)),
             Task("sweep after a power cut", 0.1, sweep.step),

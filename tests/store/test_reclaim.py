@@ -324,6 +324,6 @@ def test_an_index_that_is_gone_is_refused_and_no_file_is_touched(tmp_path: Path)
     store.close()
     for path in (tmp_path / "data" / "index").iterdir():
         path.unlink()
-    with pytest.raises(Corrupt, match="restore index/"):
+    with pytest.raises(Corrupt, match="dtrfast repair"):
         Store.open(tmp_path / "data", config)
     assert len(files_below(tmp_path / "data", "blobs")) == 1

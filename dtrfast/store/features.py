@@ -1,0 +1,84 @@
+"""What a store uses that older versions know nothing of, and who may therefore open it.
+
+An *incompatible* feature keeps every version away that does not know it; a *read-only compatible*
+one those that would write; a *compatible* one nobody. Features are *unsealed* until somebody seals
+them: up to then `rollback` can take them away, and the version before opens the store again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+# Manifests and repositories in the trash keep their blobs: who does not know would free them.
+TRASH = "trash"
+# Who may do what is in the index: who does not know would serve everybody everything.
+ACCOUNTS = "accounts"
+# Packs hold copies of recipes, and lose chunks by compaction. Who does not know reads them.
+PACK_RECIPES = "pack-recipes"
+
+_INCOMPATIBLE = frozenset({TRASH, ACCOUNTS})
+_COMPATIBLE = frozenset({PACK_RECIPES})
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The features of a store, by name."""
+
+    compatible: frozenset[str] = frozenset()
+    read_only_compatible: frozenset[str] = frozenset()
+    incompatible: frozenset[str] = frozenset()
+    unsealed: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Self:
+        """What the file `format` says. Raises `KeyError`, `TypeError`."""
+        features = record["features"]
+        return cls(
+            frozenset(features["compatible"]),
+            frozenset(features["read_only_compatible"]),
+            frozenset(features["incompatible"]),
+            frozenset(record.get("unsealed", ())),
+        )
+
+    def record(self) -> dict[str, list[str]]:
+        """As the file `format` has it."""
+        return {
+            "compatible": sorted(self.compatible),
+            "read_only_compatible": sorted(self.read_only_compatible),
+            "incompatible": sorted(self.incompatible),
+        }
+
+    def unknown(self) -> list[str]:
+        """Those that keep this version away: it always writes."""
+        return sorted((self.incompatible | self.read_only_compatible) - ALL.incompatible)
+
+    @property
+    def is_older(self) -> bool:
+        """Whether a version before this one wrote it last."""
+        return not self.incompatible >= ALL.incompatible
+
+    def upgraded(self) -> Features:
+        """With all that this version uses; what is new can be taken back."""
+        new = ALL.incompatible - self.incompatible
+        return Features(
+            self.compatible | ALL.compatible,
+            self.read_only_compatible,
+            self.incompatible | ALL.incompatible,
+            self.unsealed | new,
+        )
+
+    def rolled_back(self) -> Features:
+        """Without what is not sealed."""
+        return Features(
+            self.compatible - _COMPATIBLE,
+            self.read_only_compatible - self.unsealed,
+            self.incompatible - self.unsealed,
+        )
+
+    def sealed(self) -> Features:
+        return Features(self.compatible, self.read_only_compatible, self.incompatible)
+
+
+# What this version uses.
+ALL = Features(_COMPATIBLE, frozenset(), _INCOMPATIBLE, _INCOMPATIBLE)

@@ -1,0 +1,109 @@
+"""What a store that an older version wrote is given, a step at a time, while it is used.
+
+Its garbage is put into the lists of this version; its chunked blobs get the copies of their recipes
+that repair needs, and its inline blobs their place in the change log.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from dtrfast.index import changes
+from dtrfast.index.engine import WriteTransaction
+from dtrfast.index.tables import (
+    CHUNKS,
+    CHUNKS_UNREFERENCED,
+    CONTENTS,
+    PACKS,
+    PACKS_SPARSE,
+    RECIPES,
+    STORE,
+    number_key,
+    number_of,
+)
+from dtrfast.oci.digests import Digest
+from dtrfast.store import recipes, records
+from dtrfast.store.context import Context
+from dtrfast.store.records import Chunk, Content, decode_content, decode_pack
+from dtrfast.store.relocation import Relocation
+
+# The number of the last content that was looked at; the table's end once all were.
+_KEY = b"upgraded_contents"
+_END = (1 << 64) - 1
+_STEP_MAX = 200
+
+
+class Upgrade:
+    """Upgrades the rows of one store. One thread."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def step(self) -> int:
+        """Look at some rows; returns how many."""
+        return self._list_garbage() or self._copy_recipes()
+
+    def _list_garbage(self) -> int:
+        with self._context.engine.read() as transaction:
+            keys = [key for key, _ in transaction.scan(CHUNKS_UNREFERENCED, limit=_STEP_MAX)]
+        if keys:
+            self._context.engine.write(partial(_list_sparse, keys=keys))
+        return len(keys)
+
+    def _copy_recipes(self) -> int:
+        with self._context.engine.read() as transaction:
+            at = transaction.get(STORE, _KEY) or number_key(0)
+            if number_of(at) == _END:
+                return 0
+            rows = [
+                (key, decode_content(value))
+                for key, value in transaction.scan(CONTENTS, after=at, limit=_STEP_MAX)
+            ]
+        relocation = Relocation(self._context, frozenset())
+        try:
+            for key, content in rows:
+                if content.kind == "chunked" and not content.recipe_pack:
+                    relocation.copy_recipe(number_of(key), content)
+            relocation.finish()
+        finally:
+            relocation.close()
+        inline = [(key, content) for key, content in rows if content.kind == "inline"]
+        last = rows[-1][0] if rows else number_key(_END)
+        now = self._context.clock()
+        self._context.engine.write(partial(_record, inline=inline, last=last, now=now))
+        return len(rows)
+
+
+def mark_done(transaction: WriteTransaction) -> None:
+    """A store that this version makes needs nothing."""
+    transaction.put(STORE, _KEY, number_key(_END))
+
+
+def _list_sparse(transaction: WriteTransaction, keys: list[bytes]) -> None:
+    for key in keys:
+        transaction.delete(CHUNKS_UNREFERENCED, key)
+        data = transaction.get(CHUNKS, key[8:])
+        if data is None:
+            continue
+        pack = number_key(Chunk.decode(data).pack)
+        row = transaction.get(PACKS, pack)
+        if row is not None and recipes.is_sparse(decode_pack(row)):
+            transaction.put(PACKS_SPARSE, pack, b"")
+
+
+def _record(
+    transaction: WriteTransaction, inline: list[tuple[bytes, Content]], last: bytes, now: int
+) -> None:
+    for key, content in inline:
+        row = transaction.get(RECIPES, key + number_key(0))
+        if row is not None:
+            digest = str(Digest("sha256", content.sha256))
+            changes.record(
+                transaction,
+                "blob.put",
+                time=now,
+                actor="",
+                repository="",
+                payload={"digest": digest, "body": records.row_payload(row)},
+            )
+    transaction.put(STORE, _KEY, last)

@@ -1,0 +1,208 @@
+"""A store of the version before is opened, upgraded while it is used, and given back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dtrfast
+from dtrfast.config import Config, StoreConfig
+from dtrfast.errors import FormatUnknown, StartRefused
+from dtrfast.index.tables import CHUNKS_UNREFERENCED, CONTENTS
+from dtrfast.jobs.repair import repair
+from dtrfast.oci.names import Tag
+from dtrfast.registry.registry import Registry
+from dtrfast.store import layout as layouts
+from dtrfast.store.features import ALL, Features
+from dtrfast.store.layout import Layout
+from dtrfast.store.records import decode_content
+from dtrfast.store.store import Store
+from tests.store import old_store
+from tests.store.conftest import files_below
+
+_ROOT = Path(__file__).parents[2]
+# Made by `old_store.py make` of the version before features.
+_GOLDEN = _ROOT / "tests" / "golden" / "store-1.0.tar.xz"
+# The last commit before features: `git archive` gives the program that wrote the golden store.
+_VERSION_BEFORE = "80ce356"
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A store that the version before wrote."""
+    with tarfile.open(_GOLDEN) as archive:
+        archive.extractall(tmp_path / "data", filter="data")
+    return tmp_path / "data"
+
+
+def known(data: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((data / "known.json").read_text())
+    return document
+
+
+def registry_of(store: Store, data: Path) -> Registry:
+    config = Config(store=StoreConfig(data=data))
+    return Registry(store.engine, store.blobs, config, fullness=lambda: 0.0)
+
+
+def keep_house(store: Store, rounds: int = 6) -> None:
+    for _ in range(rounds):
+        for task in store.tasks():
+            task.run()
+
+
+def tell_nobody(what: str, done: int, total: int) -> None:
+    return None
+
+
+def test_a_store_of_the_version_before_is_upgraded_while_it_is_used(old: Path) -> None:
+    store = Store.open(old, StoreConfig())
+    registry = registry_of(store, old)
+    old_store.check(registry, known(old))
+    with store.engine.read() as transaction:
+        assert list(transaction.scan(CHUNKS_UNREFERENCED)), "it has garbage of the old kind"
+    keep_house(store)
+    with store.engine.read() as transaction:
+        assert not list(transaction.scan(CHUNKS_UNREFERENCED))
+        contents = [decode_content(value) for _, value in transaction.scan(CONTENTS)]
+    assert all(c.recipe_pack for c in contents if c.kind == "chunked")
+    assert len(files_below(old, "packs")) == 3, "two blobs' and one for their recipes"
+    assert list(store.verify(tell_nobody)) == []
+    old_store.check(registry, known(old))
+    store.close()
+    features = layouts.read_features(Layout(old))
+    assert features.incompatible == features.unsealed == {"accounts", "trash"}
+
+
+def test_an_upgraded_store_can_be_repaired(old: Path) -> None:
+    store = Store.open(old, StoreConfig())
+    keep_house(store)
+    store.close()
+    shutil.rmtree(old / "index")
+    (old / "index").mkdir()
+    store = Store.begin_repair(old, StoreConfig())
+    found = repair(store, print, lambda size: None)
+    store.close()
+    assert (found.lost, found.changes_failed) == ((), 0)
+    store = Store.open(old, StoreConfig())
+    old_store.check(registry_of(store, old), known(old))
+    store.close()
+
+
+def test_commands_do_not_upgrade(old: Path) -> None:
+    with pytest.raises(FormatUnknown, match="older dtrfast"):
+        Store.open(old, StoreConfig(), may_upgrade=False)
+    assert layouts.read_features(Layout(old)) == Features()
+
+
+def command(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-m", "dtrfast", *arguments, "--data", str(data)]
+    return subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture(scope="session")
+def version_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program of the version before, with the kernels of this one."""
+    target = tmp_path_factory.mktemp("before")
+    git = ["git", "-C", str(_ROOT), "archive", _VERSION_BEFORE, "dtrfast"]
+    try:
+        archive = subprocess.run(git, capture_output=True, check=True, timeout=60).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("the version before is not in this checkout's history: clone it whole")
+    (target / "archive.tar").write_bytes(archive)
+    with tarfile.open(target / "archive.tar") as opened:
+        opened.extractall(target, filter="data")
+    for kernels in Path(dtrfast.__file__).parent.glob("_core*.so"):
+        shutil.copy(kernels, target / "dtrfast")
+    shutil.copy(Path(old_store.__file__), target)
+    return target
+
+
+def run_before(target: Path, data: Path, facts: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(target / "old_store.py"), "check", str(data)],
+        input=json.dumps(facts),
+        env={**os.environ, "PYTHONPATH": str(target)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("origin", ["upgraded", "new"])
+def test_the_version_before_opens_it_after_a_rollback(
+    tmp_path: Path, version_before: Path, request: pytest.FixtureRequest, origin: str
+) -> None:
+    data = tmp_path / "new"
+    if origin == "upgraded":
+        data = request.getfixturevalue("old")
+    store = Store.open(data, StoreConfig())
+    registry = registry_of(store, data)
+    facts: dict[str, Any] = {"tags": {}, "blobs": []}
+    pushed = [(old_store.push(registry, body), len(body)) for body in old_store.bodies()]
+    newest = old_store.put(registry, "newest", pushed)
+    gone = old_store.put(registry, "gone", pushed[:1])
+    registry.manifests.delete(old_store.NAME, gone, registry.author("x"))
+    facts = {"tags": {"newest": str(newest)}, "blobs": [str(digest) for digest, _ in pushed]}
+    keep_house(store)
+    store.close()
+    refused = run_before(version_before, data, facts)
+    assert refused.returncode, "before the rollback it keeps away"
+    assert "run the newer dtrfast" in refused.stderr
+    done = command(data, "rollback")
+    assert done.returncode == 0, done.stderr
+    assert "2 things left the trash" in done.stdout
+    opened = run_before(version_before, data, facts)
+    assert opened.returncode == 0, opened.stderr
+    store = Store.open(data, StoreConfig())
+    old_store.check(registry_of(store, data), facts)
+    assert registry_of(store, data).manifests.get(old_store.NAME, Tag("newest")).digest == newest
+    keep_house(store)
+    assert list(store.verify(tell_nobody)) == []
+    store.close()
+
+
+def test_a_sealed_store_has_no_way_back(tmp_path: Path) -> None:
+    Store.open(tmp_path / "data", StoreConfig()).close()
+    assert command(tmp_path / "data", "seal").returncode == 0
+    refused = command(tmp_path / "data", "rollback")
+    assert refused.returncode == 1
+    assert "sealed" in refused.stderr
+    Store.open(tmp_path / "data", StoreConfig()).close()
+
+
+def test_unknown_features_keep_us_away_or_do_not(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    Store.open(data, StoreConfig()).close()
+    for kind, is_refused in (
+        ("compatible", False),
+        ("read_only_compatible", True),
+        ("incompatible", True),
+    ):
+        document = json.loads((data / "format").read_text())
+        document["features"][kind].append("from-the-future")
+        (data / "format").write_text(json.dumps(document))
+        if is_refused:
+            with pytest.raises(StartRefused, match="from-the-future"):
+                Store.open(data, StoreConfig())
+        else:
+            Store.open(data, StoreConfig()).close()
+        document["features"][kind].remove("from-the-future")
+        (data / "format").write_text(json.dumps(document))
+
+
+def test_features_say_who_may_open() -> None:
+    assert Features().is_older
+    assert not ALL.is_older
+    assert Features().upgraded().rolled_back() == Features()
+    assert ALL.sealed().rolled_back().incompatible == ALL.incompatible
