@@ -1,0 +1,328 @@
+"""No order of pushes, mounts, deletes, restores, pulls and reclaim loses a byte or serves a wrong
+one.
+
+Some clients with a repository each share bodies; a housekeeper with a clock that leaps works beside
+them, in threads or, so that a seed repeats a run, in turns. Each client knows what must be there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dtrfast.config import Config, StoreConfig
+from dtrfast.errors import BlobUnknown, Corrupt, ManifestBlobUnknown, ManifestUnknown
+from dtrfast.jobs.tasks import empty_trash
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
+from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry import removal, restoring
+from dtrfast.registry import verify as registry_verify
+from dtrfast.registry.permits import EVERYBODY
+from dtrfast.registry.registry import Registry
+from dtrfast.store.blobs import BlobReader, Upload
+from dtrfast.store.store import Store
+from tests.fakes.clock import Clock
+
+CLIENTS = 3
+_STEPS = int(os.environ.get("LIFECYCLE_STEPS", "120"))
+_RUNS = int(os.environ.get("LIFECYCLE_RUNS", "4"))
+# Seconds: far below what the clock leaps, so that everything expires now and then.
+_GRACE = 100
+_LEAPS = (1, 30, 120, 20 * 86_400)
+
+
+def make_bodies(seed: int) -> list[bytes]:
+    """Inline, loose, and chunked ones of blocks that others have as well."""
+    chance = random.Random(seed)
+    blocks = [chance.randbytes(70_000) for _ in range(8)]
+    chunked = [b"".join(chance.sample(blocks, 3)) for _ in range(8)]
+    loose = [b"\x1f\x8b" + chance.randbytes(10_000) for _ in range(4)]
+    return [*(b"{}%d" % n for n in range(4)), *loose, *chunked]
+
+
+class World:
+    """A store, its clock, and what all clients push."""
+
+    def __init__(self, data: Path, seed: int) -> None:
+        self.clock = Clock()
+        config = StoreConfig(data=data, grace_seconds=_GRACE, upload_expiry_seconds=10**9)
+        self.store = Store.open(data, config, clock=self.clock)
+        self.registry = Registry(
+            self.store.engine,
+            self.store.blobs,
+            Config(store=config),
+            clock=self.clock,
+            fullness=lambda: 0.0,
+        )
+        self.bodies = make_bodies(seed)
+        self.by_digest = {Digest.of_bytes(body): body for body in self.bodies}
+        self._tasks = [
+            task for task in self.store.tasks() if task.name not in ("scrub", "expired uploads")
+        ]
+
+    def keep_house(self) -> None:
+        empty_trash(self.store.engine, self.clock())
+        removal.step(self.store.engine)
+        for task in self._tasks:
+            task.run()
+
+    def findings(self) -> list[str]:
+        def tell_nobody(what: str, done: int, total: int) -> None:
+            return None
+
+        return [
+            *self.store.verify(tell_nobody),
+            *registry_verify.verify(self.store.engine, tell_nobody),
+        ]
+
+
+class Client:
+    """Knows its images: the tag, the manifest's digest, and the blobs."""
+
+    def __init__(self, world: World, seed: str, number: int) -> None:
+        self._world = world
+        self._registry = world.registry
+        self._chance = random.Random(seed)
+        self._name = RepositoryName.parse(f"team/client{number}")
+        self._other = RepositoryName.parse(f"team/client{(number + 1) % CLIENTS}")
+        self._images: dict[str, tuple[Digest, list[Digest]]] = {}
+        self._deleted: list[tuple[str, Digest, list[Digest], int]] = []
+        self._uploads: list[tuple[Upload, bytes]] = []
+        self._readers: list[tuple[BlobReader, bytes]] = []
+
+    def step(self) -> None:
+        actions: list[Callable[[], None]] = [
+            self._push_image,
+            self._push_image,
+            self._pull,
+            self._pull,
+            self._begin_upload,
+            self._end_upload,
+            self._delete_image,
+            self._restore_image,
+            self._hold_reader,
+            self._end_reader,
+            self._look_anywhere,
+        ]
+        self._chance.choice(actions)()
+
+    def end(self) -> None:
+        for tag in self._images:
+            self._check(tag)
+        while self._readers:
+            self._end_reader()
+        for upload, _ in self._uploads:
+            upload.cancel()
+
+    # ---- pushing -------------------------------------------------------------------------------
+    def _push_image(self) -> None:
+        bodies = self._chance.sample(self._world.bodies, self._chance.randrange(2, 5))
+        parts = []
+        for position, body in enumerate(bodies):
+            digest = Digest.of_bytes(body)
+            if not self._mount(digest):
+                self._push(body, digest)
+            kind = OCI_LAYER if position else OCI_CONFIG
+            parts.append({"mediaType": kind, "digest": str(digest), "size": len(body)})
+        document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST}
+        manifest = json.dumps({**document, "config": parts[0], "layers": parts[1:]}).encode()
+        tag = f"t{self._chance.randrange(4)}"
+        author = self._registry.author()
+        try:
+            put = self._registry.manifests.put(
+                self._name, Tag(tag), manifest, OCI_MANIFEST, author=author
+            )
+        except ManifestBlobUnknown:
+            return  # the clock leapt over the grace of a blob: a client would push it again
+        self._images[tag] = (put.digest, [Digest.of_bytes(body) for body in bodies])
+
+    def _mount(self, digest: Digest) -> bool:
+        if self._chance.random() < 0.5:
+            return False
+        author = self._registry.author()
+        return self._registry.blobs.mount(self._name, digest, self._other, author) is not None
+
+    def _push(self, body: bytes, digest: Digest) -> None:
+        upload = self._registry.uploads.begin(self._name)
+        cut = self._chance.randrange(len(body) + 1)
+        upload.append(body[:cut])
+        upload.append(body[cut:])
+        self._registry.uploads.finish(upload, self._name, digest, self._registry.author())
+
+    def _begin_upload(self) -> None:
+        if len(self._uploads) < 3:
+            body = self._chance.choice(self._world.bodies)
+            upload = self._registry.uploads.begin(self._name)
+            upload.append(body[: self._chance.randrange(len(body))])
+            if self._chance.random() < 0.5:
+                upload.release()
+                upload = self._registry.uploads.resume(self._name, upload.id)
+            self._uploads.append((upload, body))
+
+    def _end_upload(self) -> None:
+        if self._uploads:
+            upload, body = self._uploads.pop(self._chance.randrange(len(self._uploads)))
+            upload.append(body[upload.offset :])
+            digest = Digest.of_bytes(body)
+            self._registry.uploads.finish(upload, self._name, digest, self._registry.author())
+
+    # ---- deleting and restoring ----------------------------------------------------------------
+    def _delete_image(self) -> None:
+        if not self._images:
+            return
+        tag = self._chance.choice(sorted(self._images))
+        digest, blobs = self._images[tag]
+        self._registry.manifests.delete(self._name, digest, self._registry.author())
+        self._images = {t: image for t, image in self._images.items() if image[0] != digest}
+        self._deleted.append((tag, digest, blobs, self._world.clock()))
+
+    def _restore_image(self) -> None:
+        if not self._deleted:
+            return
+        tag, digest, blobs, deleted_at = self._deleted.pop()
+        if tag in self._images or any(image[0] == digest for image in self._images.values()):
+            return
+        is_due = self._world.clock() - deleted_at < 14 * 86_400 - 10
+        engine, author = self._world.store.engine, self._registry.author()
+        try:
+            restoring.restore_manifest(engine, EVERYBODY, self._name, digest, author)
+        except ManifestUnknown:
+            assert not is_due, f"{digest} left the trash too early"
+            return
+        if self._registry.manifests.get(self._name, digest).digest == digest:
+            self._note_restored(tag, digest, blobs)
+
+    def _note_restored(self, tag: str, digest: Digest, blobs: list[Digest]) -> None:
+        try:
+            found = self._registry.manifests.get(self._name, Tag(tag))
+        except ManifestUnknown:
+            return
+        if found.digest == digest:
+            self._images[tag] = (digest, blobs)
+
+    # ---- pulling -------------------------------------------------------------------------------
+    def _pull(self) -> None:
+        if self._images:
+            self._check(self._chance.choice(sorted(self._images)))
+
+    def _check(self, tag: str) -> None:
+        digest, blobs = self._images[tag]
+        assert self._registry.manifests.get(self._name, Tag(tag)).digest == digest
+        for blob in blobs:
+            with self._registry.blobs.open_range(self._name, blob) as reader:
+                assert _read(reader) == self._world.by_digest[blob]
+
+    def _look_anywhere(self) -> None:
+        """A blob that nobody promised: its bytes, or nothing."""
+        digest = self._chance.choice(list(self._world.by_digest))
+        try:
+            self._registry.blobs.stat(self._name, digest)
+            with self._registry.blobs.open_range(self._name, digest) as reader:
+                assert _read(reader) == self._world.by_digest[digest]
+        except BlobUnknown:
+            return
+
+    def _hold_reader(self) -> None:
+        if self._images and len(self._readers) < 3:
+            _, blobs = self._images[self._chance.choice(sorted(self._images))]
+            blob = self._chance.choice(blobs)
+            reader = self._registry.blobs.open_range(self._name, blob)
+            self._readers.append((reader, self._world.by_digest[blob]))
+
+    def _end_reader(self) -> None:
+        """A pull that began while its blob was there: whole, or cut off, but never wrong."""
+        if not self._readers:
+            return
+        reader, body = self._readers.pop(0)
+        with reader:
+            try:
+                found = _read(reader)
+            except Corrupt:
+                return
+            assert found == body
+
+
+def _read(reader: BlobReader) -> bytes:
+    return b"".join(
+        s if isinstance(s, bytes) else os.pread(s.descriptor, s.length, s.offset) for s in reader
+    )
+
+
+def new_seed() -> int:
+    given = os.environ.get("LIFECYCLE_SEED")
+    return int(given) if given else random.SystemRandom().randrange(1 << 32)
+
+
+def finish(world: World, clients: list[Client]) -> None:
+    for client in clients:
+        client.end()
+    for _ in range(4):
+        world.keep_house()
+    assert world.findings() == []
+    for client in clients:
+        client.end()
+    world.store.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", range(_RUNS))
+def test_in_turns(tmp_path: Path, run: int) -> None:
+    seed = new_seed() + run
+    try:
+        world = World(tmp_path / "data", seed)
+        clients = [Client(world, f"{seed} {number}", number) for number in range(CLIENTS)]
+        chance = random.Random(seed)
+        for _ in range(_STEPS * CLIENTS):
+            if chance.random() < 0.3:
+                world.clock.advance(chance.choice(_LEAPS))
+                world.keep_house()
+            chance.choice(clients).step()
+        finish(world, clients)
+    except BaseException as error:
+        error.add_note(f"LIFECYCLE_SEED={seed - run}")
+        raise
+
+
+@pytest.mark.slow
+def test_at_once(tmp_path: Path) -> None:
+    seed = new_seed()
+    world = World(tmp_path / "data", seed)
+    clients = [Client(world, f"{seed} {number}", number) for number in range(CLIENTS)]
+    failures: list[BaseException] = []
+    stop = threading.Event()
+
+    def work(client: Client) -> None:
+        try:
+            for _ in range(_STEPS):
+                client.step()
+        except BaseException as error:
+            failures.append(error)
+
+    def keep_house() -> None:
+        chance = random.Random(seed)
+        try:
+            while not stop.is_set():
+                world.clock.advance(chance.choice(_LEAPS[:2]))
+                world.keep_house()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(client,)) for client in clients]
+    keeper = threading.Thread(target=keep_house)
+    for thread in [keeper, *threads]:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stop.set()
+    keeper.join()
+    for failure in failures:
+        failure.add_note(f"seed {seed}")
+        raise failure
+    finish(world, clients)
