@@ -41,10 +41,14 @@ def compiler() -> str | None:
 
 def build_recorder(directory: Path) -> Path:
     """Compile the recorder into `directory`; returns the library."""
+    return build_library(directory / "record.so", [Path(source) for source in _SOURCES])
+
+
+def build_library(library: Path, sources: Sequence[Path]) -> Path:
+    """Compile something to be preloaded."""
     cc = compiler()
     assert cc is not None, "no C compiler"
-    library = directory / "record.so"
-    subprocess.run([cc, *_FLAGS, "-o", str(library), *_SOURCES], check=True)
+    subprocess.run([cc, *_FLAGS, "-o", str(library), *map(str, sources)], check=True)
     return library
 
 

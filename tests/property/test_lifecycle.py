@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from dtrfast.config import Config, StoreConfig
-from dtrfast.errors import BlobUnknown, Corrupt, ManifestBlobUnknown, ManifestUnknown
+from dtrfast.errors import BlobUnknown, Conflict, Corrupt, ManifestBlobUnknown, ManifestUnknown
 from dtrfast.jobs.tasks import empty_trash
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
@@ -196,6 +196,8 @@ class Client:
         except ManifestUnknown:
             assert not is_due, f"{digest} left the trash too early"
             return
+        except Conflict:
+            return  # pushed again since, and its tag moved on
         if self._registry.manifests.get(self._name, digest).digest == digest:
             self._note_restored(tag, digest, blobs)
 
