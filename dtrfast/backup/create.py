@@ -15,16 +15,16 @@ from pathlib import Path
 
 import xxhash
 
-from dtrfast.backup import segments, snapshot
+from dtrfast.backup import leases, segments, snapshot
 from dtrfast.backup.place import Place
 from dtrfast.backup.snapshot import DataFile, LogFile, Snapshot
-from dtrfast.errors import BackupFailed
+from dtrfast.errors import BackupFailed, Corrupt
 from dtrfast.index import counters
 from dtrfast.index.engine import ReadTransaction, Table
-from dtrfast.index.tables import FILES, META, STORE, TABLES
+from dtrfast.index.tables import CONTENTS, FILES, META, PACKS, STORE, TABLES
 from dtrfast.store import change_log, disk, pins
 from dtrfast.store.layout import Layout
-from dtrfast.store.records import LOOSE_FILE
+from dtrfast.store.records import LOOSE_FILE, decode_content, decode_pack
 from dtrfast.store.store import Store
 
 # Rows that mean nothing elsewhere: the boot whose leftovers were swept.
@@ -54,21 +54,27 @@ class _Moment:
 
     change_number: int
     tables: dict[str, tuple[str, ...]]
-    files: list[tuple[bytes, bytes]]  # file id, kind
+    files: list[tuple[bytes, bytes, int]]  # file id, kind, size
     spool: Path
 
 
 def create(store: Store, place: Place, progress: Progress, *, rate: int | None = None) -> Made:
     """Back up `store`; `rate` bounds the bytes read in a second. Raises `BackupFailed`."""
     layout = store.layout
+    if place.is_local and Path(place.text).resolve().is_relative_to(layout.data.resolve()):
+        raise BackupFailed("a backup inside the data directory is lost with it: name another place")
     snapshot.claim(place, store.id)
-    known = {entry.name.rpartition("/")[2] for entry in place.found("rows/")}
-    sizes = {entry.name: entry.size for entry in place.found("files/")}
-    with pins.hold(layout.data) as pin:
+    with leases.held(place, "backup") as lease, pins.hold(layout.data) as pin:
+        last = snapshot.newest(place)
+        # What no finished backup names may be torn by a power cut, so it is written once more.
+        named = last.segments if last is not None else set()
+        there = {entry.name.rpartition("/")[2] for entry in place.found("rows/") if entry.size}
+        sizes = {entry.name: entry.size for entry in place.found("files/")}
         spool = pin.with_suffix(pins.SPOOL)
-        spool.mkdir()
+        spool.mkdir(mode=0o700)
         try:
-            return _Backup(store, place, _Pace(progress, rate)).run(spool, known, sizes)
+            pace = _Pace(progress, rate, lease.renew)
+            return _Backup(store, place, pace, last).run(spool, named & there, sizes)
         finally:
             shutil.rmtree(spool, ignore_errors=True)
 
@@ -76,8 +82,9 @@ def create(store: Store, place: Place, progress: Progress, *, rate: int | None =
 class _Pace:
     """Tells how far the copying has come, and holds it to a rate."""
 
-    def __init__(self, progress: Progress, rate: int | None) -> None:
+    def __init__(self, progress: Progress, rate: int | None, renew: Callable[[], None]) -> None:
         self._progress = progress
+        self._renew = renew
         self._rate = rate
         self._began = time.monotonic()
         self._done = self._total = 0
@@ -88,6 +95,7 @@ class _Pace:
     def add(self, count: int) -> None:
         self._done += count
         self._progress(self._done, self._total)
+        self._renew()
         if self._rate:
             ahead = self._done / self._rate - (time.monotonic() - self._began)
             if ahead > 0:
@@ -95,8 +103,9 @@ class _Pace:
 
 
 class _Backup:
-    def __init__(self, store: Store, place: Place, pace: _Pace) -> None:
+    def __init__(self, store: Store, place: Place, pace: _Pace, last: Snapshot | None) -> None:
         self._store = store
+        self._last = last
         self._layout: Layout = store.layout
         self._place = place
         self._pace = pace
@@ -137,7 +146,10 @@ class _Backup:
                 table.name: self._spool_rows(_rows(transaction, table), spool, known)
                 for table in TABLES
             }
-            files = [(key, value[:1]) for key, value in transaction.scan(FILES)]
+            files = [
+                (key, value[:1], _size_of(transaction, value))
+                for key, value in transaction.scan(FILES)
+            ]
         return _Moment(number, tables, files, spool)
 
     def _spool_rows(
@@ -166,28 +178,31 @@ class _Backup:
     # ---- files ---------------------------------------------------------------------------------
     def _known_sums(self) -> dict[bytes, DataFile]:
         """The files of the newest snapshot: they never change, so their sums need no reading."""
-        listed = snapshot.names(self._place)
-        if not listed:
+        if self._last is None:
             return {}
-        newest = snapshot.read(self._place, listed[-1])
-        return {one.file_id: one for one in read_files(self._place, newest)}
+        try:
+            return {one.file_id: one for one in read_files(self._place, self._last)}
+        except (BackupFailed, Corrupt):
+            return {}
 
     def _copy_files(
         self,
-        listed: list[tuple[bytes, bytes]],
+        listed: list[tuple[bytes, bytes, int]],
         sizes: dict[str, int],
         known: dict[bytes, DataFile],
     ) -> list[DataFile]:
+        new = [size for i, _, size in listed if sizes.get(snapshot.file_object(i)) != size]
+        self._pace.expect(sum(new))
         files = []
-        paths = {file_id: self._path(file_id, kind) for file_id, kind in listed}
-        new = [i for i in paths if snapshot.file_object(i) not in sizes]
-        self._pace.expect(sum(disk.size_of(paths[file_id]) for file_id in new))
-        for file_id, kind in listed:
+        for file_id, kind, size in listed:
             self._made.files += 1
+            path = self._path(file_id, kind)
             one = known.get(file_id)
-            name = snapshot.file_object(file_id)
-            if one is None or sizes.get(name) != one.size:
-                one = self._copy_file(file_id, kind, paths[file_id], sizes.get(name))
+            if disk.size_of(path) < size:
+                self._made.missing.append(file_id.hex())  # gone, or cut off
+            if one is None or sizes.get(one.object_name) != one.size:
+                there = sizes.get(snapshot.file_object(file_id))
+                one = self._copy_file(file_id, kind, path, there)
             if one is not None:
                 files.append(one)
         return files
@@ -195,26 +210,40 @@ class _Backup:
     def _copy_file(
         self, file_id: bytes, kind: bytes, path: Path, size_there: int | None
     ) -> DataFile | None:
-        """Copy a file unless it is there; None when the disk has not got it."""
+        """Copy a file unless it is there; None when the disk does not give it."""
         try:
-            one = DataFile(file_id, kind, *self._sum(path))
-        except FileNotFoundError:
-            self._made.missing.append(file_id.hex())
+            size = path.stat().st_size
+            hasher = xxhash.xxh3_128()
+            if size_there == size and self._is_whole(file_id, path, hasher):
+                return DataFile(file_id, kind, size, hasher.digest())
+            hasher = xxhash.xxh3_128()
+            name = snapshot.file_object(file_id)
+            self._place.put_stream(name, self._pieces(path, hasher), size)
+        except OSError:
+            if file_id.hex() not in self._made.missing:
+                self._made.missing.append(file_id.hex())
             return None
-        if size_there != one.size:
-            self._place.put(one.object_name, path)
-            self._made.files_copied += 1
-            self._made.bytes_copied += one.size
-        return one
+        self._made.files_copied += 1
+        self._made.bytes_copied += size
+        return DataFile(file_id, kind, size, hasher.digest())
 
-    def _sum(self, path: Path) -> tuple[int, bytes]:
-        size, hasher = 0, xxhash.xxh3_128()
+    def _is_whole(self, file_id: bytes, path: Path, hasher: xxhash.xxh3_128) -> bool:
+        """Whether what a backup that was cut off has copied can be relied on."""
+        for piece in self._pieces(path, hasher):
+            del piece
+        if not self._place.is_local:
+            return True  # an object of a bucket is there as a whole, or not at all
+        there = xxhash.xxh3_128()
+        for piece in self._place.stream(snapshot.file_object(file_id)):
+            there.update(piece)
+        return there.digest() == hasher.digest()
+
+    def _pieces(self, path: Path, hasher: xxhash.xxh3_128) -> Iterator[bytes]:
         with path.open("rb") as file:
             while data := file.read(_READ_SIZE):
                 hasher.update(data)
-                size += len(data)
                 self._pace.add(len(data))
-        return size, hasher.digest()
+                yield data
 
     def _path(self, file_id: bytes, kind: bytes) -> Path:
         return self._layout.blob(file_id) if kind == LOOSE_FILE else self._layout.pack(file_id)
@@ -236,6 +265,15 @@ class _Backup:
         if self._place.create(snapshot.log_object(log), data):
             self._made.bytes_copied += len(data)
         return log
+
+
+def _size_of(transaction: ReadTransaction, owner: bytes) -> int:
+    """The bytes that a file has by its row in FILES."""
+    table = CONTENTS if owner[:1] == LOOSE_FILE else PACKS
+    data = transaction.get(table, owner[1:])
+    if data is None:
+        return 0
+    return decode_content(data).size if table is CONTENTS else decode_pack(data).size
 
 
 def _rows(transaction: ReadTransaction, table: Table) -> Iterator[tuple[bytes, bytes]]:

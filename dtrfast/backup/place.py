@@ -9,8 +9,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import obstore
 from obstore.exceptions import BaseError
@@ -18,8 +19,17 @@ from obstore.store import LocalStore, S3Store
 
 from dtrfast.errors import BackupFailed
 
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
+
 _READ_SIZE = 1 << 20
 _DELETED_MAX = 500  # S3 takes a thousand
+# A part of 8 MiB on a line of 32 kB/s; the library's own limit is 30 s.
+_TIMEOUT = timedelta(minutes=5)
+_PART_SIZE_MIN = 8 << 20
+_PARTS_MAX = 9_000  # of an object; S3 takes ten thousand
+# Made first, so that they are nobody else's, whoever may look into the directory.
+_FOLDERS = ("files", "rows", "snapshots", "logs", "leases")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +46,16 @@ class Place:
 
     def __init__(self, text: str) -> None:
         """Raises `BackupFailed` when it cannot be one. A directory is made."""
-        self._is_local = not text.startswith("s3://")
+        self.is_local = not text.startswith("s3://")
         with _reported(text):
-            if self._is_local:
+            if self.is_local:
                 # Hashes of passwords and keys that sign tokens come here: they are nobody else's.
-                Path(text).mkdir(mode=0o700, parents=True, exist_ok=True)
+                for folder in ("", *_FOLDERS):
+                    (Path(text) / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._store: LocalStore | S3Store = LocalStore(Path(text).absolute())
             else:
-                options = {"allow_http": True} if _is_plain_http() else None
-                self._store = S3Store.from_url(text, client_options=options)  # type: ignore[arg-type]
+                options: ClientConfig = {"timeout": _TIMEOUT, "allow_http": _is_plain_http()}
+                self._store = S3Store.from_url(text, client_options=options)
         self.text = text
 
     @classmethod
@@ -58,6 +69,26 @@ class Place:
         """Write an object whole, or not at all."""
         with _reported(name):
             obstore.put(self._store, name, content)
+
+    def put_stream(self, name: str, pieces: Iterator[bytes], size: int) -> None:
+        """Write an object of about `size` bytes from pieces; what they raise passes through."""
+        part = max(_PART_SIZE_MIN, -(-size // _PARTS_MAX))
+        failed: list[Exception] = []
+
+        def watched() -> Iterator[bytes]:
+            try:
+                yield from pieces
+            except Exception as error:
+                failed.append(error)
+                raise
+
+        try:
+            with _reported(name):
+                obstore.put(self._store, name, watched(), chunk_size=part, max_concurrency=2)
+        except BackupFailed:
+            if failed:
+                raise failed[0] from None
+            raise
 
     def create(self, name: str, content: bytes) -> bool:
         """Write an object if it is not there; False if it is."""
@@ -105,7 +136,7 @@ class Place:
 
     def settle(self) -> None:
         """Return when all that was written survives a power cut."""
-        if self._is_local:
+        if self.is_local:
             os.sync()
 
     def _delete_one(self, name: str) -> None:

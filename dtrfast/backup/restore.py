@@ -44,11 +44,10 @@ def restore(
     `tell` gets a sentence for each file that is damaged in the backup: what is left comes back.
     """
     snapshot.read_marker(place)
-    _, chosen = snapshot.choose(place, until)
+    _, chosen = snapshot.choose(place, until, tell)
     layout = Layout(data)
     try:
-        if layouts.prepare(layout) is not None:
-            raise BackupFailed(f"{data} is a store already: name an empty directory")
+        layouts.begin_restore(layout)
     except FormatUnknown as error:
         raise BackupFailed(str(error)) from error
     _Restore(place, layout, chosen, progress, tell).run()
@@ -75,7 +74,7 @@ class _Restore:
             self._fetch_log(log)
         os.sync()
         self._make_index()
-        layouts.write_format(self._layout, uuid.UUID(self._chosen.store))
+        layouts.end_restore(self._layout, uuid.UUID(self._chosen.store))
 
     def _fetch(self, one: DataFile) -> None:
         path = (
@@ -87,10 +86,15 @@ class _Restore:
             return
         hasher = xxhash.xxh3_128()
         temporary = path.with_name(f".{path.name}")
-        with disk.reported(), temporary.open("wb") as file:
-            for piece in self._place.stream(one.object_name):
-                hasher.update(piece)
-                file.write(piece)
+        try:
+            with disk.reported(), temporary.open("wb") as file:
+                for piece in self._place.stream(one.object_name):
+                    hasher.update(piece)
+                    file.write(piece)
+        except BackupFailed as error:
+            self._tell(str(error))
+            disk.remove(temporary)
+            return
         if hasher.digest() != one.sum:
             self._tell(f"the file {path.name} is damaged in the backup: `dtrfast verify --deep`")
         temporary.rename(path)

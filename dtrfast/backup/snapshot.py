@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -128,6 +129,16 @@ def read_marker(place: Place) -> Marker:
     return marker
 
 
+def newest(place: Place) -> Snapshot | None:
+    """The newest snapshot that can be read."""
+    for name in reversed(names(place)):
+        try:
+            return read(place, name)
+        except Corrupt:
+            continue
+    return None
+
+
 def write(place: Place, snapshot: Snapshot) -> str:
     """Write a snapshot, which makes the backup one; returns its name."""
     name = f"{rfc3339(snapshot.made_at)}-{uuid.uuid4().hex[:8]}.json"
@@ -159,10 +170,17 @@ def delete(place: Place, gone: list[str]) -> None:
     place.delete([_SNAPSHOTS + name for name in gone])
 
 
-def choose(place: Place, until: float | None) -> tuple[str, Snapshot]:
-    """The newest snapshot, or the newest that is not later than `until`. Raises `BackupFailed`."""
+def choose(place: Place, until: float | None, tell: Callable[[str], None]) -> tuple[str, Snapshot]:
+    """The newest snapshot, or the newest that is not later than `until`. Raises `BackupFailed`.
+
+    One that is damaged is passed over, and told.
+    """
     for name in reversed(names(place)):
-        snapshot = read(place, name)
+        try:
+            snapshot = read(place, name)
+        except Corrupt as error:
+            tell(str(error))
+            continue
         if until is None or snapshot.made_at <= until:
             return name, snapshot
     when = "" if until is None else f" of {rfc3339(until)} or before"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import xxhash
 
-from dtrfast.backup import segments, snapshot
+from dtrfast.backup import leases, segments, snapshot
 from dtrfast.backup.create import Progress, read_files, read_segment
 from dtrfast.backup.place import Found, Place
 from dtrfast.backup.snapshot import DataFile, Snapshot
@@ -19,8 +19,12 @@ _YOUNG_SECONDS = 86_400
 
 def verify(place: Place, progress: Progress) -> Iterator[str]:
     """Read all that the snapshots name; what is not whole, a sentence each."""
-    names = snapshot.names(place)
-    snapshots = [snapshot.read(place, name) for name in names]
+    snapshots = []
+    for name in snapshot.names(place):
+        try:
+            snapshots.append(snapshot.read(place, name))
+        except Corrupt as error:
+            yield str(error)
     files: dict[bytes, DataFile] = {}
     for name in sorted({name for one in snapshots for name in one.segments}):
         try:
@@ -61,30 +65,48 @@ def prune(
     place: Place, *, keep_last: int, keep_days: float, now: float | None = None
 ) -> tuple[list[str], int]:
     """Delete snapshots that are neither among the last nor younger than that, then what no
-    snapshot needs; returns their names and the bytes. One is always kept. Raises `BackupFailed`.
+    snapshot needs; returns their names and the bytes. One is always kept. Raises `BackupFailed`,
+    also while a backup is at work there.
     """
     now = time.time() if now is None else now
     snapshot.read_marker(place)
-    names = snapshot.names(place)
-    young = now - keep_days * 86_400
-    kept: dict[str, Snapshot] = {}
+    with leases.held(place, "prune"):
+        kept, gone = _divide(place, max(1, keep_last), now - keep_days * 86_400, keep_days > 0)
+        # What is needed is known before anything is deleted: a segment that is gone stops it here.
+        needed = _needed(place, kept)
+        snapshot.delete(place, gone)
+        return gone, _sweep(place, needed, now)
+
+
+def _divide(
+    place: Place, keep_last: int, young: float, by_age: bool
+) -> tuple[list[Snapshot], list[str]]:
+    """Snapshots to keep, and the names of those to delete. One that cannot be read is of no use."""
+    readable: list[tuple[str, Snapshot]] = []
     gone = []
-    for position, name in enumerate(names):
-        one = snapshot.read(place, name)
-        is_last = position >= len(names) - max(1, keep_last)
-        if is_last or (keep_days > 0 and one.made_at >= young):
-            kept[name] = one
+    for name in snapshot.names(place):
+        try:
+            readable.append((name, snapshot.read(place, name)))
+        except Corrupt:
+            gone.append(name)
+    kept = []
+    for position, (name, one) in enumerate(readable):
+        is_last = position >= len(readable) - keep_last
+        if is_last or (by_age and one.made_at >= young):
+            kept.append(one)
         else:
             gone.append(name)
-    # What is needed is known before anything is deleted: a segment that is gone stops it here.
-    needed = _needed(place, kept.values())
-    snapshot.delete(place, gone)
+    return kept, gone
+
+
+def _sweep(place: Place, needed: set[str], now: float) -> int:
+    """Delete old objects that nothing needs; returns their bytes."""
     freed = 0
     for prefix in ("files/", "rows/", "logs/"):
         old = [entry for entry in place.found(prefix) if _is_old(entry, needed, now)]
         place.delete([entry.name for entry in old])
         freed += sum(entry.size for entry in old)
-    return gone, freed
+    return freed
 
 
 def _needed(place: Place, snapshots: Iterable[Snapshot]) -> set[str]:

@@ -25,7 +25,7 @@ from dtrfast.cli.options import ConfigFile, Data
 from dtrfast.cli.output import say
 from dtrfast.cli.stats import human
 from dtrfast.config import load
-from dtrfast.errors import SettingsInvalid
+from dtrfast.errors import Corrupt, SettingsInvalid
 from dtrfast.times import parse_rfc3339, rfc3339
 
 backups = cyclopts.App(name="backups", help="Backups that were made.")
@@ -53,7 +53,7 @@ def backup(
         f" {human(made.bytes_copied)} copied in {time.monotonic() - began:.1f} s"
     )
     for name in made.missing:
-        say(f"the file {name} is not on the disk: see `dtrfast verify`")
+        say(f"the file {name} is gone, cut off or cannot be read: see `dtrfast verify`")
     return 1 if made.missing else 0
 
 
@@ -92,7 +92,11 @@ def list_backups(destination: Destination) -> None:
     for column in ("made", "files", "size", "new", "change"):
         table.add_column(column, justify="left" if column == "made" else "right")
     for name in snapshot.names(place):
-        one = snapshot.read(place, name)
+        try:
+            one = snapshot.read(place, name)
+        except Corrupt as error:
+            say(str(error))
+            continue
         sizes = (human(one.file_bytes), human(one.new_bytes))
         table.add_row(rfc3339(one.made_at), f"{one.file_count:,}", *sizes, str(one.change_number))
     Console().print(table)

@@ -68,8 +68,13 @@ def check_pack(context: Context, number: int) -> Iterator[int]:
 def _check_entries(context: Context, descriptor: int, number: int, entries: list[Entry]) -> int:
     for entry in entries:
         reason = _fault_of(descriptor, entry)
-        if reason is not None and _lies_here(context, number, entry):
+        place = _place_of(context, entry)
+        if place is None or (place.pack, place.offset) != (number, entry.offset):
+            continue
+        if reason is not None:
             damage.mark_chunk(context, entry.id, reason)
+        elif place.is_damaged:
+            damage.clear_chunk(context, entry.id)
     return sum(entry.stored for entry in entries)
 
 
@@ -85,28 +90,30 @@ def _fault_of(descriptor: int, entry: Entry) -> str | None:
     return None if xxhash.xxh3_128_digest(content) == entry.hash else "its bytes have changed"
 
 
-def _lies_here(context: Context, number: int, entry: Entry) -> bool:
+def _place_of(context: Context, entry: Entry) -> Chunk | None:
     with context.engine.read() as transaction:
         data = transaction.get(CHUNKS, number_key(entry.id))
-    place = None if data is None else Chunk.decode(data)
-    return place is not None and (place.pack, place.offset) == (number, entry.offset)
+    return None if data is None else Chunk.decode(data)
 
 
 # ---- contents --------------------------------------------------------------------------------
 def check_content(context: Context, number: int) -> Iterator[int]:
     """Check a content by its digest; gives bytes read, again and again."""
+    content = _content(context, number)
     reason = yield from _fault(context, number)
     if reason is not None:
         reason = yield from _fault(context, number)  # it may have been freed or moved at that time
+    if reason is None and content is not None and content.damaged_at:
+        damage.clear_content(context, number)
     if reason is not None:
         _mark_chunks(context, number)
         damage.mark_content(context, number, reason)
 
 
 def _fault(context: Context, number: int) -> Generator[int, None, str | None]:
-    """What is wrong with a content; None if nothing is, or it is gone, or known to be damaged."""
+    """What is wrong with a content; None if nothing is, or it is gone."""
     content = _content(context, number)
-    if content is None or content.damaged_at:
+    if content is None:
         return None
     hasher = _core.Sha256()
     try:

@@ -57,6 +57,19 @@ def mark_content(context: Context, number: int, reason: str) -> bool:
     return digest is not None
 
 
+def clear_chunk(context: Context, identifier: int) -> None:
+    """It was read rightly after all: the disk has got over it."""
+    if context.engine.write(partial(_clear_chunk, key=number_key(identifier))):
+        _logger.warning("chunk %d can be read again", identifier)
+
+
+def clear_content(context: Context, number: int) -> None:
+    """It was read rightly after all."""
+    digest = context.engine.write(partial(_clear_content, key=number_key(number)))
+    if digest is not None:
+        _logger.warning("the blob %s can be read again", digest)
+
+
 def trace(context: Context) -> int:
     """Mark the blobs that have damaged chunks; returns how many. Reads all recipes if there are
     chunks to trace.
@@ -98,6 +111,28 @@ def take_untold(transaction: WriteTransaction, limit: int) -> list[Damage]:
             DAMAGES, key, _encoder.encode(msgspec.structs.replace(damage, is_told=True))
         )
     return [damage for _, damage in untold]
+
+
+def _clear_chunk(transaction: WriteTransaction, key: bytes) -> bool:
+    data = transaction.get(CHUNKS, key)
+    chunk = None if data is None else Chunk.decode(data)
+    if chunk is None or not chunk.is_damaged:
+        return False
+    cleared = msgspec.structs.replace(chunk, flags=chunk.flags & ~records.DAMAGED)
+    transaction.put(CHUNKS, key, cleared.encode())
+    if chunk.references:
+        forget_chunk(transaction, number_of(key))
+    return True
+
+
+def _clear_content(transaction: WriteTransaction, key: bytes) -> Digest | None:
+    data = transaction.get(CONTENTS, key)
+    content = None if data is None else decode_content(data)
+    if content is None or not content.damaged_at:
+        return None
+    transaction.put(CONTENTS, key, encode(msgspec.structs.replace(content, damaged_at=0)))
+    forget_content(transaction, key)
+    return Digest("sha256", content.sha256)
 
 
 def _mark_chunk(transaction: WriteTransaction, number: int, context: Context, why: str) -> bool:

@@ -46,6 +46,11 @@ class Layout:
         return self.data / "format"
 
     @property
+    def restoring(self) -> Path:
+        """There while a restore is not complete."""
+        return self.data / "restoring"
+
+    @property
     def index(self) -> Path:
         return self.data / "index"
 
@@ -98,14 +103,50 @@ def prepare(layout: Layout) -> uuid.UUID | None:
     _make_directory(layout.data.absolute())
     _check_file_system(layout.data)
     with disk.reported():
+        if layout.restoring.exists():
+            raise FormatUnknown(
+                f"{layout.data} is restored half: run the same `dtrfast restore` again, it goes on"
+            )
         is_made = layout.format.exists()
     if is_made:
         store_id = _read_format(layout)
         _keep_private(layout)
         return store_id
+    make_directories(layout)
+    return None
+
+
+def make_directories(layout: Layout) -> None:
+    """All of a store but what makes it one. Raises `FormatUnknown` where other files are."""
     _create(layout)
     _keep_private(layout)
-    return None
+
+
+def begin_restore(layout: Layout) -> None:
+    """Make an empty or missing directory one that is being restored, and no store; go on with one
+    that is. Raises `FormatUnknown` for any other.
+    """
+    _make_directory(layout.data.absolute())
+    _check_file_system(layout.data)
+    with disk.reported():
+        names = [path.name for path in layout.data.iterdir()]
+        if not layout.restoring.exists():
+            if names:
+                raise FormatUnknown(
+                    f"{layout.data} is not empty ({', '.join(sorted(names)[:3])}): name an empty"
+                    " directory to restore to"
+                )
+            layout.restoring.touch()
+            disk.sync_directory(layout.data)
+    make_directories(layout)
+
+
+def end_restore(layout: Layout, store_id: uuid.UUID) -> None:
+    """Make it a store."""
+    write_format(layout, store_id)
+    disk.remove(layout.restoring)
+    with disk.reported():
+        disk.sync_directory(layout.data)
 
 
 def _keep_private(layout: Layout) -> None:
@@ -157,6 +198,7 @@ _OURS = frozenset(
         "log",
         "audit",
         "pins",
+        "restoring",
         "lost+found",
     }
 )

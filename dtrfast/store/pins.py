@@ -25,7 +25,7 @@ def hold(data: Path) -> Iterator[Path]:
     """Pin all files of a data directory for the length of the block; gives the pin's path."""
     directory = data / _DIRECTORY
     with disk.reported():
-        directory.mkdir(exist_ok=True)
+        directory.mkdir(mode=0o700, exist_ok=True)  # spools hold what the index holds
     path, descriptor = _lock(directory)
     try:
         yield path

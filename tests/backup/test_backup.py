@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from dtrfast.backup import snapshot, upkeep
+from dtrfast.backup import leases, snapshot, upkeep
 from dtrfast.backup.create import Made, create
 from dtrfast.backup.place import Place
 from dtrfast.backup.restore import restore
 from dtrfast.config import Config, StoreConfig
-from dtrfast.errors import BackupFailed, Corrupt
+from dtrfast.errors import BackupFailed, Corrupt, FormatUnknown
 from dtrfast.index.tables import TABLES
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
@@ -192,17 +192,17 @@ def test_one_that_was_cut_off_is_gone_on_with(
     digest = town.push(APP, "v", 1)
     for n in range(6):
         town.push(APP, f"v{n}", n)
-    put, count = Place.put, 0
+    put, count = Place.put_stream, 0
 
-    def fail_later(self: Place, name: str, content: bytes | Path) -> None:
+    def fail_later(self: Place, name: str, pieces: Iterator[bytes], size: int) -> None:
         nonlocal count
         count += 1
         if count > 5:
             raise KeyboardInterrupt
-        put(self, name, content)
+        put(self, name, pieces, size)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Place, "put", fail_later)
+        patch.setattr(Place, "put_stream", fail_later)
         with pytest.raises(KeyboardInterrupt):
             create(town.store, place, quiet)
     assert snapshot.names(place) == []
@@ -230,11 +230,12 @@ def test_a_restore_that_was_cut_off_is_gone_on_with(
         patch.setattr(Place, "stream", fail)
         with pytest.raises(KeyboardInterrupt):
             restore(place, tmp_path / "again", quiet, print)
-    assert not (tmp_path / "again" / "format").exists()
+    with pytest.raises(FormatUnknown, match="restored half"):
+        Store.open(tmp_path / "again", StoreConfig())
     again = restored(place, tmp_path / "again")
     again.check(APP, "v", digest)
     again.store.close()
-    with pytest.raises(BackupFailed, match="is a store already"):
+    with pytest.raises(BackupFailed, match="is not empty"):
         restore(place, tmp_path / "again", quiet, print)
 
 
@@ -295,6 +296,91 @@ def test_prune_leaves_what_a_running_backup_has_copied(town: Town, tmp_path: Pat
     assert place.read("files/aa/" + "aa" * 16) is not None
 
 
+def test_prune_and_backup_wait_for_each_other(town: Town, place: Place) -> None:
+    town.push(APP, "v", 1)
+    create(town.store, place, quiet)
+    with leases.held(place, "backup"):
+        with pytest.raises(BackupFailed, match="a backup is at work"):
+            upkeep.prune(place, keep_last=1, keep_days=0)
+        create(town.store, place, quiet)
+    with leases.held(place, "prune"), pytest.raises(BackupFailed, match="a prune is at work"):
+        create(town.store, place, quiet)
+    upkeep.prune(place, keep_last=1, keep_days=0)
+
+
+def test_torn_objects_of_one_that_was_cut_off_are_not_relied_on(town: Town, tmp_path: Path) -> None:
+    """What a power cut left of it has the right names, and other bytes."""
+    place = Place(str(tmp_path / "backups"))
+    digest = town.push(APP, "v", 1)
+    first = create(town.store, place, quiet)
+    snapshot.delete(place, [first.name])
+    for path in [p for d in ("files", "rows") for p in (tmp_path / "backups" / d).rglob("*")]:
+        if path.is_file():
+            path.write_bytes(bytes(path.stat().st_size))
+    create(town.store, place, quiet)
+    assert list(upkeep.verify(place, quiet)) == []
+    again = restored(place, tmp_path / "again")
+    again.check(APP, "v", digest)
+    again.store.close()
+
+
+def test_a_damaged_snapshot_is_passed_over(town: Town, tmp_path: Path) -> None:
+    place = Place(str(tmp_path / "backups"))
+    digest = town.push(APP, "v", 1)
+    create(town.store, place, quiet)
+    last = create(town.store, place, quiet)
+    (tmp_path / "backups" / "snapshots" / last.name).write_bytes(b"{")
+    assert len(list(upkeep.verify(place, quiet))) == 1
+    said: list[str] = []
+    restore(place, tmp_path / "again", quiet, said.append)
+    assert len(said) == 1
+    again = Town(tmp_path / "again")
+    again.check(APP, "v", digest)
+    again.store.close()
+    create(town.store, place, quiet)
+    assert upkeep.prune(place, keep_last=5, keep_days=0)[0] == [last.name]
+
+
+def test_what_the_disk_does_not_give_is_told_and_the_rest_is_backed_up(
+    town: Town, tmp_path: Path
+) -> None:
+    place = Place(str(tmp_path / "backups"))
+    town.push(APP, "kept", 1)
+    create(town.store, place, quiet)
+    files = sorted(town.data.glob("[bp][la]*/*/*"))
+    files[0].unlink()
+    os.truncate(files[1], 100)
+    made = create(town.store, place, quiet)
+    assert sorted(made.missing) == sorted(path.name for path in files[:2])
+    said: list[str] = []
+    gone = next(p for p in (tmp_path / "backups" / "files").rglob("*") if p.is_file())
+    gone.unlink()
+    restore(place, tmp_path / "again", quiet, said.append)
+    assert len(said) == 1, "one file is gone from the backup, the others come back"
+
+
+def test_a_place_below_the_data_directory_is_refused(town: Town) -> None:
+    with pytest.raises(BackupFailed, match="inside the data directory"):
+        create(town.store, Place(str(town.data / "backups")), quiet)
+
+
+def test_nobody_else_may_read_what_is_copied(town: Town, tmp_path: Path) -> None:
+    (tmp_path / "backups").mkdir(mode=0o755)
+    place = Place(str(tmp_path / "backups"))
+    create(town.store, place, quiet)
+    for folder in (tmp_path / "backups").iterdir():
+        assert not folder.is_dir() or folder.stat().st_mode & 0o077 == 0
+    assert (town.data / "pins").stat().st_mode & 0o077 == 0
+
+
+def test_a_rate_is_kept(town: Town, tmp_path: Path) -> None:
+    for n in range(4):
+        town.push(APP, f"v{n}", n)
+    began = time.monotonic()
+    made = create(town.store, Place(str(tmp_path / "backups")), quiet, rate=500_000)
+    assert time.monotonic() - began > 0.8 * made.bytes_copied / 500_000
+
+
 def test_another_stores_place_is_refused(town: Town, tmp_path: Path) -> None:
     place = Place(str(tmp_path / "backups"))
     create(town.store, place, quiet)
@@ -329,10 +415,10 @@ def test_no_file_goes_while_a_backup_may_need_it(
     """All is deleted and reclaimed between the snapshot and the first file."""
     place = Place(str(tmp_path / "backups"))
     digest = town.push(APP, "v", 1)
-    put = Place.put
+    put = Place.put_stream
     done = False
 
-    def delete_first(self: Place, name: str, content: bytes | Path) -> None:
+    def delete_first(self: Place, name: str, pieces: Iterator[bytes], size: int) -> None:
         nonlocal done
         if not done:
             done = True
@@ -341,10 +427,10 @@ def test_no_file_goes_while_a_backup_may_need_it(
                 town.registry.blobs.delete(APP, Digest.parse(part["digest"]))
             town.keep_house(3)
             assert pins.is_held(town.data)
-        put(self, name, content)
+        put(self, name, pieces, size)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Place, "put", delete_first)
+        patch.setattr(Place, "put_stream", delete_first)
         made = create(town.store, place, quiet)
     assert made.missing == []
     again = restored(place, tmp_path / "again")

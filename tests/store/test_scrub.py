@@ -133,6 +133,9 @@ def test_a_disk_that_cannot_be_read_is_damage(
         sum(store.check_contents())
     with pytest.raises(BlobUnknown):
         store.blobs.stat(REPOSITORY, digest)
+    sum(store.check_contents())
+    assert pull(store.blobs, digest) == KINDS["loose"], "it got over it"
+    assert store.statistics().damaged_blobs == 0
 
 
 def test_being_out_of_files_is_no_damage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

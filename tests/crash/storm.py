@@ -1,0 +1,387 @@
+"""A storm against a real server whose processes are killed at random, again and again.
+
+    python -m tests.crash.storm --kills 1000 [--seed N] [--data DIR]
+
+Clients push, push again, mount, move tags, delete, and pull; a killer sends SIGKILL to a worker,
+the housekeeper, or everything at once, which is then started again. What was acknowledged must be
+there, bit for bit; what was not may be there or not. Each client owns a repository, so it knows
+what must be in it. Graces are seconds, so that reclaim is part of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from dtrfast.config import StoreConfig
+from dtrfast.index.tables import FILES, FILES_UNOWNED, SETTINGS
+from dtrfast.registry import verify as registry_verify
+from dtrfast.store import policies
+from dtrfast.store.store import Store
+
+CLIENTS = 4
+_GRACE_SECONDS = 2
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_SETTINGS = {
+    "DTRFAST_STORE_GRACE_SECONDS": str(_GRACE_SECONDS),
+    "DTRFAST_STORE_UPLOAD_EXPIRY_SECONDS": "5",
+    "DTRFAST_LOG_ACCESS": "false",
+}
+_START_SECONDS_MAX = 30.0
+
+
+def digest_of(body: bytes) -> str:
+    return "sha256:" + hashlib.sha256(body).hexdigest()
+
+
+class Unanswered(Exception):
+    """The connection broke, or the server was not ready: the request may have been done or not."""
+
+
+@dataclass(slots=True)
+class Figures:
+    """What was done. `lost` and `wrong` must be 0."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+    def line(self) -> str:
+        return ", ".join(f"{name} {count}" for name, count in sorted(self.counts.items()))
+
+
+class Server:
+    """`dtrfast serve` on a data directory, through all its lives."""
+
+    def __init__(self, data: Path, log: Path) -> None:
+        self._data = data
+        self._log = log.open("ab")
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = int(probe.getsockname()[1])
+        self.process = self._spawn()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        program = [sys.executable, "-m", "dtrfast", "serve", "--auth", "none", "--workers", "2"]
+        process = subprocess.Popen(
+            [*program, "--data", str(self._data), "--bind", f"127.0.0.1:{self.port}"],
+            env=os.environ | _SETTINGS,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + _START_SECONDS_MAX
+        while not self.is_ready():
+            if time.monotonic() > deadline or process.poll() is not None:
+                raise RuntimeError(f"the server does not start; see {self._log.name}")
+            time.sleep(0.05)
+        return process
+
+    def is_ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def kill(self, chance: random.Random) -> str:
+        """Kill something; returns what. Everything is started again."""
+        kind = chance.choice(["worker", "worker", "housekeeper", "everything"])
+        if kind == "everything":
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = self._spawn()
+            return kind
+        module = "dtrfast.server.worker" if kind == "worker" else "dtrfast.jobs"
+        children = psutil.Process(self.process.pid).children()
+        found = [child for child in children if module in child.cmdline()]
+        if found:
+            chance.choice(found).kill()
+        return kind
+
+    def housekeepers(self) -> int:
+        children = psutil.Process(self.process.pid).children()
+        return sum("dtrfast.jobs" in child.cmdline() for child in children)
+
+    def stop(self) -> int:
+        self.process.terminate()
+        status = self.process.wait(60)
+        self._log.close()
+        return status
+
+
+class Client:
+    """One repository: what must be in it, and what may be."""
+
+    def __init__(self, server: Server, figures: Figures, seed: str, number: int) -> None:
+        self._server = server
+        self._figures = figures
+        self._chance = random.Random(seed)
+        self._name = f"storm/client{number}"
+        self._other = f"storm/client{(number + 1) % CLIENTS}"
+        shared = random.Random(seed.split()[0])
+        self._blocks = [shared.randbytes(100_000) for _ in range(6)]
+        # Tag → images it may point at: manifests, None for none. One is certain.
+        self._tags: dict[str, list[bytes | None]] = {}
+        self._bodies: dict[str, bytes] = {}
+
+    def step(self) -> None:
+        action = self._chance.choices(
+            [self._push_image, self._pull, self._delete, self._leave_upload], [4, 4, 1, 1]
+        )[0]
+        try:
+            action()
+        except Unanswered:
+            self._figures.counts["unanswered"] += 1
+            time.sleep(0.05)
+
+    # ---- requests ------------------------------------------------------------------------------
+    def _ask(
+        self, method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=60)
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        try:
+            connection.request(method, path, body, names)
+            response = connection.getresponse()
+            found = {name.lower(): value for name, value in response.getheaders()}
+            content = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise Unanswered from error
+        finally:
+            connection.close()
+        if response.status >= 500:
+            raise Unanswered(response.status)
+        return response.status, found, content
+
+    def _push_blob(self, body: bytes) -> None:
+        digest = digest_of(body)
+        self._bodies[digest] = body
+        if self._chance.random() < 0.3:
+            path = f"/v2/{self._name}/blobs/uploads/?mount={digest}&from={self._other}"
+            status, headers, _ = self._ask("POST", path)
+            if status == 201:
+                self._figures.counts["mounts"] += 1
+                return
+        else:
+            status, headers, _ = self._ask("POST", f"/v2/{self._name}/blobs/uploads/")
+        location = headers.get("location", "")
+        cut = self._chance.randrange(len(body) + 1)
+        status, headers, _ = self._ask("PATCH", location, body[:cut])
+        if status != 202:
+            raise Unanswered(status)
+        location = headers["location"]
+        path = f"{location}{'&' if '?' in location else '?'}digest={digest}"
+        status, _, content = self._ask("PUT", path, body[cut:])
+        if status == 404:
+            raise Unanswered(status)  # the upload ended with the process that held it
+        if status != 201:
+            self._problem(f"PUT of {digest} answered {status} {content!r}")
+        self._figures.counts["pushes"] += 1
+
+    def _push_image(self) -> None:
+        chance = self._chance
+        bodies = [b"{}%d" % chance.randrange(50), b"\x1f\x8b" + chance.randbytes(15_000)]
+        bodies.append(b"".join(chance.sample(self._blocks, 3)) + chance.randbytes(20_000))
+        parts = []
+        for body in bodies:
+            self._push_blob(body)
+            parts.append({"mediaType": "x/y", "digest": digest_of(body), "size": len(body)})
+        document = {"schemaVersion": 2, "mediaType": _MANIFEST}
+        manifest = json.dumps({**document, "config": parts[0], "layers": parts[1:]}).encode()
+        tag = f"t{chance.randrange(5)}"
+        self._tags.setdefault(tag, [None]).append(manifest)
+        path = f"/v2/{self._name}/manifests/{tag}"
+        status, _, content = self._ask("PUT", path, manifest, content_type=_MANIFEST)
+        if status == 400 and b"BLOB_UNKNOWN" in content:
+            self._tags[tag].pop()  # a grace ended while a process was down
+            return
+        if status != 201:
+            self._problem(f"PUT of {tag} answered {status} {content!r}")
+        self._tags[tag] = [manifest]
+        self._figures.counts["images"] += 1
+
+    def _leave_upload(self) -> None:
+        """One that nobody ends: it expires."""
+        _, headers, _ = self._ask("POST", f"/v2/{self._name}/blobs/uploads/")
+        body = self._chance.choice(self._blocks)
+        self._ask("PATCH", headers.get("location", ""), body)
+        self._figures.counts["uploads left"] += 1
+
+    def _delete(self) -> None:
+        certain = [tag for tag, images in self._tags.items() if len(images) == 1 and images[0]]
+        if not certain:
+            return
+        tag = self._chance.choice(certain)
+        manifest = self._tags[tag][0]
+        assert manifest is not None
+        for other, images in self._tags.items():
+            if manifest in images:
+                self._tags[other] = [*images, None]
+        status, _, _ = self._ask("DELETE", f"/v2/{self._name}/manifests/{digest_of(manifest)}")
+        if status not in (202, 404):
+            self._problem(f"DELETE of {tag} answered {status}")
+        for other, images in self._tags.items():
+            if manifest in images:
+                self._tags[other] = [image for image in images if image != manifest] or [None]
+        self._figures.counts["deletes"] += 1
+
+    # ---- checking ------------------------------------------------------------------------------
+    def _pull(self) -> None:
+        if self._tags:
+            self.check(self._chance.choice(sorted(self._tags)))
+
+    def check_all(self) -> None:
+        for tag in sorted(self._tags):
+            self.check(tag)
+
+    def check(self, tag: str) -> None:
+        """The tag is one of what it may be, and its image whole."""
+        images = self._tags[tag]
+        status, _, manifest = self._ask("GET", f"/v2/{self._name}/manifests/{tag}")
+        found = manifest if status == 200 else None
+        self._figures.counts["checked"] += 1
+        if found not in images:
+            what = "lost" if found is None else "wrong"
+            self._figures.counts[what] += 1
+            self._problem(f"{tag} is {what}: {status} {manifest[:80]!r}")
+            return
+        self._tags[tag] = [found]
+        if found is not None:
+            self._check_image(json.loads(found))
+
+    def _check_image(self, document: dict[str, Any]) -> None:
+        for part in (document["config"], *document["layers"]):
+            digest = part["digest"]
+            status, _, body = self._ask("GET", f"/v2/{self._name}/blobs/{digest}")
+            self._figures.counts["checked"] += 1
+            if status != 200:
+                self._figures.counts["lost"] += 1
+                self._problem(f"the blob {digest} is lost: {status} {body[:80]!r}")
+            elif body != self._bodies[digest]:
+                self._figures.counts["wrong"] += 1
+                self._problem(f"the blob {digest} is wrong")
+
+    def _problem(self, text: str) -> None:
+        self._figures.problems.append(f"{self._name}: {text}")
+
+
+def storm(data: Path, seed: int, kills: int, pause_seconds: float = 0.5) -> Figures:
+    """Run one; the figures say what was done and what was wrong."""
+    figures = Figures()
+    _empty_trash_at_once(data)
+    server = Server(data, data.parent / "server.log")
+    clients = [Client(server, figures, f"{seed} {n}", n) for n in range(CLIENTS)]
+    stop = threading.Event()
+
+    def work(client: Client) -> None:
+        while not stop.is_set():
+            client.step()
+
+    threads = [threading.Thread(target=work, args=(client,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    chance = random.Random(seed)
+    try:
+        for number in range(kills):
+            time.sleep(chance.random() * 2 * pause_seconds)
+            figures.counts[f"kills: {server.kill(chance)}"] += 1
+            if number % 50 == 49:
+                sys.stderr.write(f"{number + 1} kills: {figures.line()}\n")
+            if figures.problems:
+                break
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    _end(server, data, clients, figures)
+    return figures
+
+
+def _empty_trash_at_once(data: Path) -> None:
+    """Or nothing would be freed while the storm lasts."""
+    store = Store.open(data, StoreConfig())
+    settings = b'{"trashDays": 0.00001}'
+    store.engine.write(lambda transaction: transaction.put(SETTINGS, policies.NAME, settings))
+    store.close()
+
+
+def _end(server: Server, data: Path, clients: list[Client], figures: Figures) -> None:
+    """Everything is checked once more; then the server stops, and nothing is left over."""
+    time.sleep(2)
+    for client in clients:
+        client.check_all()
+    if server.housekeepers() != 1:
+        figures.problems.append(f"there are {server.housekeepers()} housekeepers")
+    time.sleep(6 + _GRACE_SECONDS)  # uploads that were left expire
+    if server.stop():
+        figures.problems.append("the server ended with an error")
+    store = Store.open(data, StoreConfig(upload_expiry_seconds=1.0, grace_seconds=1.0))
+    try:
+        for _ in range(4):
+            for task in store.tasks():
+                if task.name != "scrub":
+                    task.run()
+        _check_store(store, data, figures)
+    finally:
+        store.close()
+
+
+def _check_store(store: Store, data: Path, figures: Figures) -> None:
+    def tell_nobody(what: str, done: int, total: int) -> None:
+        return None
+
+    findings = [*store.verify(tell_nobody), *registry_verify.verify(store.engine, tell_nobody)]
+    figures.problems += findings[:20]
+    figures.counts["bytes verified"] = sum(store.check_contents())
+    if store.statistics().damaged_blobs:
+        figures.problems.append("there are damaged blobs")
+    with store.engine.read() as transaction:
+        owned = {
+            key.hex() for table in (FILES, FILES_UNOWNED) for key, _ in transaction.scan(table)
+        }
+    left = {path.name for path in data.glob("[bp][la]*/*/*")} - owned
+    if left:
+        figures.problems.append(f"files of nobody: {sorted(left)[:5]}")
+    if os.listdir(data / "uploads"):
+        figures.problems.append("uploads were left over")
+    figures.counts["freed bytes"] = store.statistics().freed_bytes
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    parser.add_argument("--data", type=Path)
+    options = parser.parse_args()
+    sys.stderr.write(f"seed {options.seed}\n")
+    with tempfile.TemporaryDirectory() as folder:
+        figures = storm(options.data or Path(folder) / "data", options.seed, options.kills)
+    for problem in figures.problems:
+        sys.stdout.write(f"{problem}\n")
+    lost = {"lost": figures.counts["lost"], "wrong": figures.counts["wrong"]}
+    sys.stdout.write(f"seed {options.seed}: {figures.line()}, {lost}\n")
+    return 1 if figures.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,17 @@
+"""A short storm; `python -m tests.crash.storm` is the long one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.crash.storm import storm
+
+
+@pytest.mark.slow
+def test_kills_lose_nothing(tmp_path: Path, seed: int) -> None:
+    figures = storm(tmp_path / "data", seed, kills=15, pause_seconds=0.3)
+    assert figures.problems == [], f"POWERCUT_SEED={seed}"
+    assert figures.counts["lost"] == figures.counts["wrong"] == 0
+    assert figures.counts["checked"] > 100
