@@ -63,8 +63,9 @@ class ServerConfig:
     keep_alive_seconds: _Seconds = 120.0
     # Longest request line and headers together; tokens with many scopes take tens of kilobytes.
     head_size_max: Annotated[int, Meta(ge=8192, le=1 << 24)] = 131_072
-    # Connections that the kernel keeps waiting for us. The kernel caps it at net.core.somaxconn.
-    backlog: Annotated[int, Meta(ge=1, le=65_535)] = 2048
+    # Connections that a worker serves at a time; each takes a file descriptor, and five more while
+    # it moves a blob. Further ones are answered 503 and may come again.
+    connections_max: _Count = 10_000
     # How long transfers may go on after a stop was asked for. Then they are cut; uploads keep
     # what they have.
     graceful_stop_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 30.0

@@ -25,13 +25,13 @@ def test_nothing_needs_to_be_configured() -> None:
 
 
 def test_later_sources_win(tmp_path: Path) -> None:
-    path = write(tmp_path, '[server]\nworkers = 1\nbacklog = 10\nbind = "a:1"\n')
+    path = write(tmp_path, '[server]\nworkers = 1\nconnections_max = 10\nbind = "a:1"\n')
     environ = {"DTRFAST_SERVER_WORKERS": "2", "DTRFAST_SERVER_BIND": "b:2", "HOME": "/"}
     config = load(path, environ, {"server.bind": "c:3", "store.data": None})
-    assert (config.server.backlog, config.server.workers) == (10, 2)
+    assert (config.server.connections_max, config.server.workers) == (10, 2)
     assert config.server.bind == "c:3"
     origins = {setting.name: setting.origin for setting in config.settings()}
-    assert origins["server.backlog"] == f"{path}:3"
+    assert origins["server.connections_max"] == f"{path}:3"
     assert origins["server.workers"] == "DTRFAST_SERVER_WORKERS"
     assert origins["server.bind"] == "--bind"
     assert origins["store.data"] == "default"

@@ -13,6 +13,9 @@ from contextlib import ExitStack
 from dtrfast.config import ServerConfig, split_address
 from dtrfast.errors import StartRefused
 
+# Connections that the kernel keeps waiting for us; it caps that at net.core.somaxconn.
+BACKLOG = 2048
+
 
 def listen(config: ServerConfig, count: int) -> list[socket.socket]:
     """Bind and listen. Raises StartRefused with the address and the reason."""
@@ -41,7 +44,7 @@ def _listen(config: ServerConfig, count: int, stack: ExitStack) -> list[socket.s
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if listener is not first:
             listener.bind(first.getsockname())
-        listener.listen(config.backlog)
+        listener.listen(BACKLOG)
     return listening
 
 

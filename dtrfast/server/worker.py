@@ -24,7 +24,7 @@ from dtrfast.config import Config, ServerConfig
 from dtrfast.errors import ConfigInvalid, DtrfastError, StartRefused
 from dtrfast.jobs import lifeline
 from dtrfast.jobs.log import configure
-from dtrfast.server import memory, tls
+from dtrfast.server import listener, memory, tls
 from dtrfast.server.door.connection import Doorman
 from dtrfast.server.door.exchange import OnDemand
 from dtrfast.server.served import Served
@@ -66,7 +66,7 @@ def load_factory(name: str) -> AppFactory:
 def hypercorn_config(config: ServerConfig) -> HypercornConfig:
     """Hypercorn's settings; its defaults close connections early, cut transfers and limit heads."""
     settings = HypercornConfig()
-    settings.backlog = config.backlog
+    settings.backlog = listener.BACKLOG
     settings.errorlog = logging.getLogger("hypercorn.error")
     settings.graceful_timeout = config.graceful_stop_seconds
     settings.include_server_header = False

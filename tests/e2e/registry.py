@@ -119,9 +119,9 @@ class Registry:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Registry]:
+def running(folder: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[Registry]:
     """A registry that ends with the block."""
-    registry = Registry(folder)
+    registry = Registry(folder, settings=settings)
     try:
         yield registry
     finally:

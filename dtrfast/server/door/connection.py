@@ -26,7 +26,9 @@ from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.typing import AppWrapper, LifespanState
 
+from dtrfast.api.errors import error_answer
 from dtrfast.config import ServerConfig
+from dtrfast.errors import Overloaded
 from dtrfast.server.door.context import Context
 from dtrfast.server.door.door import Door
 from dtrfast.server.door.hot import Hot
@@ -34,10 +36,14 @@ from dtrfast.server.door.http2 import Http2
 from dtrfast.server.door.http2 import install as install_http2
 from dtrfast.server.door.idle import IdleDoors
 from dtrfast.server.door.secure import Secure
-from dtrfast.server.door.wire import Dates
+from dtrfast.server.door.wire import Dates, response_head
 from dtrfast.server.served import Served
 
 log = logging.getLogger("dtrfast.door")
+
+# What is waited for, of a request that will not be served.
+_REQUEST_SIZE = 16_384
+_REQUEST_SECONDS = 1.0
 
 
 class Doorman:
@@ -52,6 +58,7 @@ class Doorman:
         self._tls = tls
         self._context: Context | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._connections = 0
 
     def install(self) -> None:
         """Take over Hypercorn's connections in this process."""
@@ -71,10 +78,21 @@ class Doorman:
         if self._context is None:
             self._context = self._open(app, loop, config, worker)
         tls = self._tls()
+        if self._connections >= self._limits.connections_max:
+            return _turn_away(self._context, reader, writer, is_plain=tls is None)
         if tls is None:
-            return _Connection(self._context, reader, writer)
-        http2 = partial(Http2, app, loop, config, worker, state)
-        return _open_secure(self._context, tls, reader, writer, http2)
+            served: Awaitable[None] = _Connection(self._context, reader, writer)
+        else:
+            http2 = partial(Http2, app, loop, config, worker, state)
+            served = _open_secure(self._context, tls, reader, writer, http2)
+        return self._counted(served)
+
+    async def _counted(self, connection: Awaitable[None]) -> None:
+        self._connections += 1
+        try:
+            await connection
+        finally:
+            self._connections -= 1
 
     def _open(
         self,
@@ -90,6 +108,27 @@ class Doorman:
         if self._limits.lanes and served.context is not None:
             hot = Hot(served.context.guard, dates, served.access)
         return Context(app, config, worker, loop, self._limits, served, idle, dates, hot)
+
+
+async def _turn_away(
+    context: Context,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    *,
+    is_plain: bool,
+) -> None:
+    """Say that there are too many connections, where that can be said without a handshake."""
+    if is_plain:
+        # A request that arrives at a closed connection takes the answer away with it.
+        with contextlib.suppress(TimeoutError, OSError):
+            await asyncio.wait_for(reader.read(_REQUEST_SIZE), _REQUEST_SECONDS)
+        answer = error_answer(Overloaded("too many connections: try again in a moment"))
+        headers = [(k.encode(), v.encode()) for k, v in answer.headers.items()]
+        headers.append((b"connection", b"close"))
+        writer.write(response_head(answer.status, headers, context.dates.line()) + answer.body)
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _close_when_terminated(worker: WorkerContext, idle: IdleDoors) -> None:
