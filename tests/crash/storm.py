@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,15 +113,22 @@ class Server:
             self.process = self._spawn()
             return kind
         module = "dtrfast.server.worker" if kind == "worker" else "dtrfast.jobs"
-        children = psutil.Process(self.process.pid).children()
-        found = [child for child in children if module in child.cmdline()]
+        found = self._children(module)
         if found:
             chance.choice(found).kill()
         return kind
 
     def housekeepers(self) -> int:
-        children = psutil.Process(self.process.pid).children()
-        return sum("dtrfast.jobs" in child.cmdline() for child in children)
+        return len(self._children("dtrfast.jobs"))
+
+    def _children(self, module: str) -> list[psutil.Process]:
+        """Those that run the module, and did not die a moment ago."""
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.Error):
+                if module in child.cmdline():
+                    found.append(child)
+        return found
 
     def stop(self) -> int:
         self.process.terminate()
