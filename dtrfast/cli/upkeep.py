@@ -24,6 +24,7 @@ from dtrfast.jobs import lock
 from dtrfast.jobs.tasks import empty_trash, registry_tasks
 from dtrfast.registry import verify as registry_verify
 from dtrfast.store.store import Store
+from dtrfast.times import rfc3339
 
 _FINDINGS_MAX = 1000
 _POLL_SECONDS = 0.5
@@ -131,7 +132,11 @@ def gc(
                 time.sleep(_POLL_SECONDS)
         pending = {name: count for name, count in store.pending().items() if count}
         freed = store.statistics().freed_bytes - before
+        waiting, ends_at = store.in_grace()
     say(f"freed {human(freed)} ({freed} bytes)")
+    if waiting:
+        until = rfc3339(ends_at)
+        say(f"{waiting} unreferenced blobs are in their grace; the first one's ends {until}")
     for name, count in pending.items():
         say(f"{count} {name} wait: uploads or a backup may still need them")
     return 0

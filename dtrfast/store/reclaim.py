@@ -229,3 +229,12 @@ def pending(context: Context) -> dict[str, int]:
             )
             for name, table in lists.items()
         }
+
+
+def in_grace(context: Context) -> tuple[int, int]:
+    """How many blobs are unreferenced and in their grace, up to ten thousand, and when the first
+    grace ends.
+    """
+    with context.engine.read() as transaction:
+        times = [number_of(key) for key, _ in transaction.scan(LINKS_UNREFERENCED, limit=10_000)]
+    return len(times), (times[0] + context.grace_seconds if times else 0)

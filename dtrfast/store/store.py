@@ -193,6 +193,10 @@ class Store:
         """What waits to be reclaimed and is due, by kind; up to a thousand of each."""
         return reclaim.pending(self._context)
 
+    def in_grace(self) -> tuple[int, int]:
+        """How many blobs are in their grace, up to ten thousand, and when the first one's ends."""
+        return reclaim.in_grace(self._context)
+
     def verify(self, progress: Progress) -> Iterator[str]:
         """What of the index does not fit, or has not the files that it needs."""
         return verify.verify(self._context, progress)
