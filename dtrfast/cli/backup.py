@@ -31,14 +31,18 @@ from dtrfast.times import parse_rfc3339, rfc3339
 backups = cyclopts.App(name="backups", help="Backups that were made.")
 
 Destination = Annotated[str, Parameter(help="A directory, or s3://BUCKET/PREFIX.")]
-# Below what serves requests, so that pushes and pulls hardly notice.
-_NICENESS = 10
+# Below what serves requests, and so slow that pushes and pulls hardly notice: at 210 MB/s, from and
+# to the disk of the store, they were done 0.75 times as often (docs/reliability.md).
+_NICENESS = 19
+_RATE = 64 << 20
 
 
 def backup(
     destination: Destination,
     *,
-    rate: Annotated[int | None, Parameter(help="Read at most so many bytes a second.")] = None,
+    rate: Annotated[
+        int, Parameter(help="Read at most so many bytes a second; 0: as fast as it goes.")
+    ] = _RATE,
     config: ConfigFile = None,
     data: Data = None,
 ) -> int:
@@ -47,7 +51,7 @@ def backup(
     os.nice(_NICENESS)
     began = time.monotonic()
     with opened(settings) as store, _shown("copied") as tell:
-        made = create(store, Place(destination), tell, rate=rate)
+        made = create(store, Place(destination), tell, rate=rate or None)
     say(
         f"{made.name}: {made.files} files, {made.files_copied} of them new;"
         f" {human(made.bytes_copied)} copied in {time.monotonic() - began:.1f} s"

@@ -16,7 +16,7 @@ from tests.crash.recording import Recording, record
 from tests.crash.trace import Kind, Trace, cut_points, read_trace
 
 # Each costs an eighth of a second; a run by night may take more.
-_CUTS = int(os.environ.get("POWERCUT_CUTS", "20"))
+_CUTS = int(os.environ.get("POWERCUT_CUTS", "34"))
 # What separates one state of the store from the next, for somebody who sees the page cache.
 _STEPS = frozenset({Kind.FILE, Kind.UNLINK, Kind.WRITE_DURABLE, Kind.MARK})
 
