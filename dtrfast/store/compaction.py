@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dtrfast.errors import DtrfastError, UploadBusy, UploadUnknown
+from dtrfast.errors import Corrupt, StorageFull, UploadBusy, UploadUnknown
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import COMMITS, PACKS, PACKS_SPARSE, number_key, number_of
 from dtrfast.store import disk, parts, recipes, unowned
@@ -59,14 +59,14 @@ class Compaction:
         """In this order: an upload that is not listed began after the losses were counted."""
         with self._context.engine.read() as transaction:
             busy = {decode_commit(value).pack for _, value in transaction.scan(COMMITS)}
-            losses = {}
-            for key, _ in transaction.scan(PACKS_SPARSE, limit=_NOTED_MAX):
-                data = transaction.get(PACKS, key)
-                if number_of(key) not in busy:
-                    losses[number_of(key)] = -1 if data is None else decode_pack(data).losses
-        self._drop_rows([number for number, count in losses.items() if count < 0])
+            numbers = [number_of(k) for k, _ in transaction.scan(PACKS_SPARSE, limit=_NOTED_MAX)]
+            found = {n: transaction.get(PACKS, number_key(n)) for n in numbers if n not in busy}
+        self._drop_rows([number for number, data in found.items() if data is None])
         uploads = {path.stem for path in self._context.layout.uploads.glob("*.parts")}
-        self._noted = _Noted({n: c for n, c in losses.items() if c >= 0}, frozenset(uploads))
+        packs = {number: decode_pack(data) for number, data in found.items() if data is not None}
+        # Those with nothing live first: they need no room, which a full disk has not.
+        order = sorted(packs, key=lambda number: packs[number].live)
+        self._noted = _Noted({n: packs[n].losses for n in order}, frozenset(uploads))
         self._resume = {}
 
     def _drop_rows(self, numbers: list[int]) -> None:
@@ -112,6 +112,10 @@ class Compaction:
                     break
                 self._take(relocation, number, losses)
             relocation.finish()
+        except StorageFull:
+            relocation.finish()  # what needed no room
+            self._noted = _Noted({}, frozenset())
+            _logger.warning("the disk is too full to compact packs; whole ones are freed")
         finally:
             relocation.close()
 
@@ -121,8 +125,9 @@ class Compaction:
         if pack is not None:
             try:
                 at = relocation.take(number, pack, self._resume.get(number))
-            except DtrfastError as error:
+            except Corrupt as error:
                 _logger.error("pack %s cannot be compacted: %s", pack.file_id.hex(), error)
+                self._drop_rows([number])  # until it loses something more
         if at is None:
             del self._noted.losses[number]
         else:

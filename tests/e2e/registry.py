@@ -45,11 +45,22 @@ class Registry:
         self.port = _free_port()
         self.host = f"127.0.0.1:{self.port}"
         self.url = f"{'https' if tls else 'http'}://{self.host}"
-        with self._log.open("wb") as log:
+        self._command = [*command(self.data, self.port, auth), *_tls_options(tls)]
+        self._environment = os.environ | {"PYTHONUNBUFFERED": "1", **(settings or {})}
+        self.start_again()
+
+    def kill(self) -> None:
+        """End all of its processes at once."""
+        _kill_group(self.process.pid)
+        self.process.wait()
+
+    def start_again(self) -> None:
+        """Start on the same data and port; returns once it answers requests."""
+        with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*command(self.data, self.port, auth), *_tls_options(tls)],
+                self._command,
                 cwd=PROJECT,
-                env=os.environ | {"PYTHONUNBUFFERED": "1", **(settings or {})},
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -72,3 +72,36 @@ def test_pushing_works_again_once_there_is_room(small_registry: Registry, small_
         time.sleep(1)
         push(client, "a/b", body, digest_of(body))
         assert pull(client, "a/b", digest_of(body)) == body
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("magic", [b"", GZIP], ids=["chunked", "loose"])
+def test_deletes_make_room_on_a_full_disk(small_registry: Registry, magic: bytes) -> None:
+    """Nobody runs anything: what is deleted is freed, and pushes go on."""
+    pushed = []
+    with connect(small_registry) as client:
+        for seed in range(30):
+            body = magic + random.Random(seed).randbytes(3_000_000)
+            response = client.post(
+                "/v2/a/b/blobs/uploads/", params={"digest": digest_of(body)}, content=body
+            )
+            if response.status_code != 201:
+                break
+            pushed.append(digest_of(body))
+        assert response.status_code == 507
+        assert len(pushed) > 5
+        for digest in pushed[:-1]:
+            assert client.delete(f"/v2/a/b/blobs/{digest}").status_code == 202
+        deadline = time.monotonic() + 30
+        while client.post("/v2/a/b/blobs/uploads/").status_code != 202:
+            assert time.monotonic() < deadline, "deleting did not make room"
+            time.sleep(0.5)
+        again = magic + random.Random(99).randbytes(10_000_000)
+        while (
+            response := client.post(
+                "/v2/a/b/blobs/uploads/", params={"digest": digest_of(again)}, content=again
+            )
+        ).status_code == 507:
+            assert time.monotonic() < deadline, response.text
+            time.sleep(0.5)
+        assert pull(client, "a/b", digest_of(again)) == again

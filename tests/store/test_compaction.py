@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dtrfast.config import StoreConfig
-from dtrfast.errors import BlobUnknown, StorageFailed
+from dtrfast.errors import BlobUnknown, StorageFailed, StorageFull
 from dtrfast.index.engine import Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import (
@@ -339,3 +339,25 @@ def test_a_full_disk_stops_compaction_and_harms_nothing(
     assert pull(store.blobs, two, OTHER) == small
     assert sum(packs_of(store)) < 1_200_000
     assert files_below(data, "packs") == sorted(key.hex() for key in keys(store, FILES))
+
+
+def test_what_needs_no_room_is_freed_on_a_full_disk(
+    store: Store, house: House, monkeypatch: pytest.MonkeyPatch, data: Path
+) -> None:
+    large = body(1)
+    small = large[:900_000] + body(2, 100_000)
+    one, two = push(store.blobs, large), push(store.blobs, small, OTHER)
+    dead = push(store.blobs, body(3))
+    store.blobs.unlink(REPOSITORY, one)
+    store.blobs.unlink(REPOSITORY, dead)
+
+    def fail(descriptor: int, buffers: object, offset: int) -> int:
+        raise StorageFull("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "write_at", fail)
+        house.keep()
+    assert len(packs_of(store)) == 2, "the dead one is gone, the sparse one is not"
+    assert pull(store.blobs, two, OTHER) == small
+    house.keep()
+    assert sum(packs_of(store)) < 1_200_000
