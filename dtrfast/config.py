@@ -65,7 +65,7 @@ class ServerConfig:
     head_size_max: Annotated[int, Meta(ge=8192, le=1 << 24)] = 131_072
     # Connections that a worker serves at a time; each takes a file descriptor, and five more while
     # it moves a blob. Further ones are answered 503 and may come again.
-    connections_max: _Count = 10_000
+    connections_max: _Count = 12_000
     # How long transfers may go on after a stop was asked for. Then they are cut; uploads keep
     # what they have.
     graceful_stop_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 30.0

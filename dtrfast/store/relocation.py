@@ -127,6 +127,8 @@ class Relocation:
             raise Corrupt("its file is gone") from error
         begin = end = packs.HEADER_SIZE if start is None else start
         try:
+            if start is None and not self._has_garbage(descriptor, number, pack):
+                return None
             for record, end in packs.walk(descriptor, pack.size, begin):
                 if isinstance(record, RecipePiece):
                     self._take_recipe(number, record)
@@ -140,6 +142,24 @@ class Relocation:
             raise Corrupt(f"it has no whole record at {end}")
         self._changes.append(partial(self._give_up, number=number, losses=pack.losses))
         return None
+
+    def _has_garbage(self, descriptor: int, number: int, pack: Pack) -> bool:
+        """Whether anything of a pack can be freed: what idle uploads name cannot, yet."""
+        end = packs.HEADER_SIZE
+        for record, behind in packs.walk(descriptor, pack.size):
+            end = behind
+            if isinstance(record, list):
+                with self._context.engine.read() as transaction:
+                    found = [_find(transaction, entry) for entry in record]
+                if not all(one.is_at(number) and self._stays(one) for one in found):
+                    return True
+        return end < pack.size or end == packs.HEADER_SIZE or (pack.live == 0 and not self._named)
+
+    def _stays(self, one: _Found) -> bool:
+        place = one.place
+        assert place is not None
+        is_named = one.entry.id in self._named and not place.is_damaged
+        return place.references > 0 or is_named
 
     def finish(self) -> None:
         """Sync what was copied, and tell the index, in slices."""
@@ -163,8 +183,7 @@ class Relocation:
         for one in here:
             place = one.place
             assert place is not None
-            is_named = one.entry.id in self._named and not place.is_damaged
-            if place.references == 0 and not is_named:
+            if not self._stays(one):
                 self._changes.append(partial(_free, number=number, entry=one.entry))
             elif not place.is_damaged:
                 stored = self._read(descriptor, one.entry)
@@ -318,6 +337,8 @@ def _move(
     if place.references:
         live.add(source, -entry.stored)
         live.add(target, entry.stored)
+    else:  # an idle upload names it: when that is gone, nothing else tells of it
+        transaction.put(PACKS_SPARSE, number_key(target), b"")
 
 
 def _move_recipe(

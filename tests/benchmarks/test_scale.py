@@ -100,7 +100,8 @@ def test_nothing_waits_for_the_housekeeper(store: Store) -> None:
     assert not rows(store, CHANGES.name)
     assert not rows(store, LINKS_UNREFERENCED.name)
     for task in store.tasks():
-        assert not task.run(), task.name
+        # Scrub reads all of it once a month, whatever it is.
+        assert task.name == "scrub" or not task.run(), task.name
 
 
 def test_a_store_is_made_once(large: LargeStore) -> None:

@@ -361,3 +361,22 @@ def test_what_needs_no_room_is_freed_on_a_full_disk(
     assert pull(store.blobs, two, OTHER) == small
     house.keep()
     assert sum(packs_of(store)) < 1_200_000
+
+
+def test_what_an_upload_named_goes_when_the_upload_does(
+    store: Store, house: House, data: Path
+) -> None:
+    large = body(1)
+    digest = push(store.blobs, large)
+    upload = store.blobs.begin_upload("some/name")
+    upload.append(large[:1_000_000])
+    upload.release()
+    store.blobs.unlink(REPOSITORY, digest)
+    house.keep()
+    moved = files_below(data, "packs")
+    house.keep()
+    assert files_below(data, "packs") == moved, "what is named is copied once"
+    store.blobs.resume("some/name", upload.id).cancel()
+    house.keep()
+    assert files_below(data, "packs") == []
+    assert keys(store, CHUNKS) == keys(store, PACKS) == keys(store, PACKS_SPARSE) == []
