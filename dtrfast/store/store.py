@@ -101,6 +101,7 @@ class Store:
         self.layout = context.layout
         self.id = context.store_id
         self.blobs = LocalBlobs(context)
+        self._change_log = ChangeLog(self.engine, context.layout.log)
 
     @classmethod
     def open(
@@ -173,10 +174,9 @@ class Store:
     def tasks(self) -> list[Task]:
         """What one process has to do from time to time."""
         context = self._context
-        log = ChangeLog(self.engine, context.layout.log)
         sweep = Sweep(context)
         return [
-            Task("change log", 0.5, log.drain),
+            Task("change log", 0.5, self._change_log.drain),
             Task("unreferenced blobs", 5.0, partial(reclaim.reclaim_links, context), eager=True),
             Task("unlinked contents", 5.0, partial(reclaim.reclaim_contents, context), eager=True),
             Task("sparse packs", 5.0, Compaction(context).step, eager=True),
@@ -224,6 +224,7 @@ class Store:
 
     def close(self) -> None:
         """Release all files. No request may be running."""
+        self._change_log.close()
         self._context.second_thread.close()
         self._context.chunk_files.close()
         self.engine.close()
