@@ -8,11 +8,14 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from dtrfast.api.types import Context
+from dtrfast.identity.callers import Caller
 from dtrfast.identity.guard import Visit
 
 # A visit that whoever calls the application from inside this process puts into the scope's state,
 # where no client can put anything.
 VISIT = "dtrfast.visit"
+# Where the name of the caller is put for whoever logs the request.
+ACTOR = "dtrfast.actor"
 
 
 async def of_request(context: Context, scope: Scope, *, finishing: bool = False) -> Visit:
@@ -25,10 +28,17 @@ async def of_request(context: Context, scope: Scope, *, finishing: bool = False)
         return given
     header = Headers(scope=scope).get("authorization")
     known = context.guard.known(header, finishing=finishing)
-    if known is not None:
-        return known
-    identify = partial(context.guard.identify, header, remote_of(scope), finishing=finishing)
-    return await context.hop.run(identify)
+    if known is None:
+        identify = partial(context.guard.identify, header, remote_of(scope), finishing=finishing)
+        known = await context.hop.run(identify)
+    name_caller(scope, known.caller)
+    return known
+
+
+def name_caller(scope: Scope, caller: Caller) -> None:
+    """Leave the caller's name for whoever logs the request; nobody's is left out."""
+    if caller.kind != "anonymous":
+        scope.setdefault("state", {})[ACTOR] = caller.actor
 
 
 def remote_of(scope: Scope) -> str:

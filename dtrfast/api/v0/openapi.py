@@ -13,11 +13,11 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 import dtrfast
+from dtrfast.api.browsers import COOKIE
 from dtrfast.api.errors import ErrorBody
 from dtrfast.api.types import Context
 from dtrfast.api.v0.operation import Operation
 from dtrfast.api.v0.router import CSRF_HEADER, OPERATIONS, PREFIX
-from dtrfast.api.v0.sessions import COOKIE
 
 _REFERENCE = "#/components/schemas/{name}"
 _REFUSALS = {

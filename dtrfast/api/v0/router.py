@@ -7,9 +7,8 @@ that a repository's name with slashes is one piece (`team%2Fapp`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote
 
 import msgspec
 from starlette.datastructures import Headers
@@ -17,9 +16,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
-from dtrfast.api import challenge, visits
+from dtrfast.api import browsers, challenge, visits
 from dtrfast.api.body import read_small
-from dtrfast.api.errors import error_response, missing_page_response, row_of
+from dtrfast.api.errors import error_response, missing_page_response
 from dtrfast.api.types import Context
 from dtrfast.api.v0 import (
     accounts,
@@ -36,18 +35,11 @@ from dtrfast.api.v0 import (
 from dtrfast.api.v0 import (
     sessions as session_operations,
 )
+from dtrfast.api.v0.asking import Asker, convert_query, decode_body, execute
 from dtrfast.api.v0.operation import ApiCall, Operation
-from dtrfast.errors import (
-    Denied,
-    DtrfastError,
-    SettingsInvalid,
-    TokenInvalid,
-    Unidentified,
-    Unsupported,
-)
+from dtrfast.errors import Denied, DtrfastError, SettingsInvalid, Unidentified, Unsupported
 from dtrfast.identity import sessions
 from dtrfast.identity.callers import ANONYMOUS, Caller
-from dtrfast.identity.events import Event
 from dtrfast.identity.identity import Identity
 
 PREFIX = "/api/v0"
@@ -158,21 +150,19 @@ class V0(BaseRoute):
         if not all(value.isprintable() for value in path.values()):
             return missing_page_response()
         caller, session_id = await self._caller(operation, scope)
-        query = _convert_query(operation, scope)
+        query = convert_query(operation, _query_of(scope))
         body = _convert_body(operation, scope, await self._read(operation, receive))
-        call = ApiCall(
-            identity=self._identity,
-            registry=self._context.registry,
-            config=self._context.config,
-            caller=caller,
-            remote=visits.remote_of(scope),
-            path=path,
-            query=query,
-            body=body,
+        asker = Asker(
+            self._identity,
+            self._context.registry,
+            self._context.config,
+            caller,
+            visits.remote_of(scope),
             is_secure=challenge.external_url(self._context, scope).startswith("https:"),
             session_id=session_id,
         )
-        answer = await self._context.hop.run(_execute, operation, call)
+        call = asker.call(path, query, body)
+        answer = await self._context.hop.run(execute, operation, call)
         return _response(operation, call, answer)
 
     async def _read(self, operation: Operation, receive: Receive) -> bytes:
@@ -189,9 +179,9 @@ class V0(BaseRoute):
     async def _caller(self, operation: Operation, scope: Scope) -> tuple[Caller, str]:
         """Who calls: by the header, else by the session's cookie, which needs its CSRF token."""
         headers = Headers(scope=scope)
-        session_id = _session_id(headers)
+        session_id = browsers.cookie_of(headers, browsers.COOKIE)
         if operation.path == _SIGN_IN:
-            _refuse_other_sites(self._context, scope, headers)
+            browsers.refuse_other_sites(self._context, scope, headers)
             return ANONYMOUS, session_id
         if "authorization" in headers or visits.VISIT in scope.get("state", {}):
             return (await visits.of_request(self._context, scope)).caller, ""
@@ -202,29 +192,16 @@ class V0(BaseRoute):
     def _session(
         self, operation: Operation, session_id: str, scope: Scope, headers: Headers
     ) -> tuple[Caller, str]:
-        try:
-            with self._identity.engine.read() as transaction:
-                caller, record = sessions.find(transaction, session_id, self._identity.clock())
-        except TokenInvalid:
+        found = browsers.find_session(self._identity, session_id)
+        if found is None:
             return ANONYMOUS, ""
+        caller, record = found
         if operation.method not in _SAFE:
-            _refuse_other_sites(self._context, scope, headers)
+            browsers.refuse_other_sites(self._context, scope, headers)
             if not sessions.is_csrf_token(record, headers.get(CSRF_HEADER, "")):
                 raise Denied(f"the header {CSRF_HEADER} has to hold the session's CSRF token")
+        visits.name_caller(scope, caller)
         return caller, session_id
-
-
-def _execute(operation: Operation, call: ApiCall) -> msgspec.Struct | None:
-    """On a thread. A refusal is an audit event, but not that somebody has to sign in."""
-    try:
-        return operation.handler(call)
-    except DtrfastError as error:
-        if row_of(error).status == 403:
-            now = call.identity.clock()
-            path = operation.path.format_map(call.path)
-            refusal = Event(now, "refusal", call.caller.actor, call.remote, "refused", path)
-            call.identity.events.add(refusal)
-        raise
 
 
 def _response(operation: Operation, call: ApiCall, answer: msgspec.Struct | None) -> Response:
@@ -254,33 +231,11 @@ def _with_head(methods: dict[str, Any]) -> Iterator[str]:
         yield "HEAD"
 
 
-def _session_id(headers: Headers) -> str:
-    try:
-        cookies: SimpleCookie = SimpleCookie(headers.get("cookie", "")[:8192])
-    except CookieError:
-        return ""
-    morsel = cookies.get(session_operations.COOKIE)
-    return "" if morsel is None else morsel.value
-
-
-def _refuse_other_sites(context: Context, scope: Scope, headers: Headers) -> None:
-    """Browsers say where a request comes from that changes something. Raises `Denied`."""
-    origin = headers.get("origin")
-    if origin is None:
-        return
-    ours = urlsplit(challenge.external_url(context, scope)).netloc
-    if urlsplit(origin).netloc != ours:
-        raise Denied("requests that change something come from this server's own pages only")
-
-
-def _convert_query(operation: Operation, scope: Scope) -> object:
-    if operation.query is None:
-        return None
+def _query_of(scope: Scope) -> dict[str, str]:
     text = scope["query_string"].decode("latin-1")
     try:
-        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=100)
-        return msgspec.convert(dict(pairs), operation.query, strict=False)
-    except (msgspec.ValidationError, ValueError) as error:
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=100))
+    except ValueError as error:
         raise SettingsInvalid(f"query: {error}") from error
 
 
@@ -291,7 +246,4 @@ def _convert_body(operation: Operation, scope: Scope, data: bytes) -> object:
     if kind != "application/json":
         # A form of another site can send anything but this without asking first.
         raise SettingsInvalid("the body has to be JSON: content-type: application/json")
-    try:
-        return msgspec.json.decode(data, type=operation.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise SettingsInvalid(f"body: {error}") from error
+    return decode_body(operation, data)

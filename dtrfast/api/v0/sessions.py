@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from dtrfast.api.browsers import COOKIE
 from dtrfast.api.v0 import objects, views
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import SignInRequired
@@ -12,8 +13,6 @@ from dtrfast.identity.sessions import NewSession
 from dtrfast.times import rfc3339
 
 operations = Operations("sessions")
-
-COOKIE = "dtrfast_session"
 
 
 @operations.add(
@@ -75,9 +74,11 @@ def sign_out(call: ApiCall) -> None:
 
 
 def cookie(session_id: str, is_secure: bool, seconds: int) -> str:
-    """The Set-Cookie header: scripts cannot read it, other sites cannot make a browser send it."""
+    """The Set-Cookie header: scripts cannot read it, and browsers send it with what other sites
+    make them send only when somebody follows a link, which changes nothing.
+    """
     secure = "; Secure" if is_secure else ""
-    return f"{COOKIE}={session_id}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+    return f"{COOKIE}={session_id}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
 
 
 def local_path(wanted: str) -> str:

@@ -196,7 +196,7 @@ def test_a_session_signs_requests(town: Town) -> None:
 def test_the_cookie_is_for_nobody_else(town: Town) -> None:
     cookie, _ = sign_in(town)
     assert "HttpOnly" in cookie
-    assert "SameSite=Strict" in cookie
+    assert "SameSite=Lax" in cookie
     body = {"username": "rita", "password": PASSWORD}
     answer = town.ask("", "POST", "sessions", body, headers={"x-forwarded-proto": "https"})
     assert "Secure" in answer.headers["set-cookie"]

@@ -1,0 +1,49 @@
+"""Browsers: the cookie of a session, and where requests come from that change something."""
+
+from __future__ import annotations
+
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from dtrfast.api import challenge
+from dtrfast.api.types import Context
+from dtrfast.errors import Denied, TokenInvalid
+from dtrfast.identity import sessions
+from dtrfast.identity.callers import Caller
+from dtrfast.identity.identity import Identity
+from dtrfast.identity.records import SessionRecord
+
+COOKIE = "dtrfast_session"
+_COOKIES_LENGTH_MAX = 8192
+
+
+def cookie_of(headers: Headers, name: str) -> str:
+    """A cookie's value; empty where there is none."""
+    try:
+        cookies: SimpleCookie = SimpleCookie(headers.get("cookie", "")[:_COOKIES_LENGTH_MAX])
+    except CookieError:
+        return ""
+    morsel = cookies.get(name)
+    return "" if morsel is None else morsel.value
+
+
+def find_session(identity: Identity, session_id: str) -> tuple[Caller, SessionRecord] | None:
+    """Whose session it is; None where it has ended."""
+    try:
+        with identity.engine.read() as transaction:
+            return sessions.find(transaction, session_id, identity.clock())
+    except TokenInvalid:
+        return None
+
+
+def refuse_other_sites(context: Context, scope: Scope, headers: Headers) -> None:
+    """Browsers say where a request comes from that changes something. Raises `Denied`."""
+    origin = headers.get("origin")
+    if origin is None:
+        return
+    ours = urlsplit(challenge.external_url(context, scope)).netloc
+    if urlsplit(origin).netloc != ours:
+        raise Denied("requests that change something come from this server's own pages only")

@@ -1,0 +1,92 @@
+"""How an operation is asked: by a request to the API, or by a page of the console.
+
+Whoever asks, the operation gets the same call and decides by the same rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from dtrfast.api.errors import row_of
+from dtrfast.api.v0.operation import ApiCall, Operation
+from dtrfast.config import Config
+from dtrfast.errors import DtrfastError, SettingsInvalid
+from dtrfast.identity.callers import Caller
+from dtrfast.identity.events import Event
+from dtrfast.identity.identity import Identity
+from dtrfast.registry.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Somebody who asks operations, and where they are."""
+
+    identity: Identity
+    registry: Registry
+    config: Config
+    caller: Caller
+    remote: str
+    is_secure: bool = False
+    session_id: str = ""
+
+    def call(self, path: Mapping[str, str], query: object, body: object) -> ApiCall:
+        """What an operation is given. `path` are its pieces, decoded; the others are converted."""
+        return ApiCall(
+            identity=self.identity,
+            registry=self.registry,
+            config=self.config,
+            caller=self.caller,
+            remote=self.remote,
+            path=dict(path),
+            query=query,
+            body=body,
+            is_secure=self.is_secure,
+            session_id=self.session_id,
+        )
+
+
+def execute(operation: Operation, call: ApiCall) -> msgspec.Struct | None:
+    """On a thread. A refusal is an audit event, but not that somebody has to sign in."""
+    try:
+        return operation.handler(call)
+    except DtrfastError as error:
+        if row_of(error).status == 403:
+            now = call.identity.clock()
+            path = operation.path.format_map(call.path)
+            refusal = Event(now, "refusal", call.caller.actor, call.remote, "refused", path)
+            call.identity.events.add(refusal)
+        raise
+
+
+def convert_query(operation: Operation, query: Mapping[str, str]) -> object:
+    """The query as the operation wants it. Raises `SettingsInvalid`."""
+    if operation.query is None:
+        return None
+    try:
+        return msgspec.convert(dict(query), operation.query, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsInvalid(f"query: {error}") from error
+
+
+def decode_body(operation: Operation, data: bytes) -> object:
+    """JSON as the operation wants it. Raises `SettingsInvalid`."""
+    if operation.body is None:
+        return None
+    try:
+        return msgspec.json.decode(data, type=operation.body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SettingsInvalid(f"body: {error}") from error
+
+
+def convert_body(operation: Operation, document: Any) -> object:
+    """Texts of a form as the operation wants them. Raises `SettingsInvalid`."""
+    if operation.body is None:
+        return None
+    try:
+        return msgspec.convert(document, operation.body, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsInvalid(str(error)) from error
