@@ -17,17 +17,25 @@ from contextlib import ExitStack, contextmanager
 from dtrfast.api.app import create_app
 from dtrfast.api.types import Context
 from dtrfast.config import Config, load
+from dtrfast.console import app as console
 from dtrfast.errors import DtrfastError
 from dtrfast.identity.events import EventWriter
 from dtrfast.identity.guard import OpenGuard
 from dtrfast.identity.identity import Identity, audit_path, tries_path
 from dtrfast.identity.tries import Tries
-from dtrfast.jobs import housekeeper, lock
+from dtrfast.jobs import housekeeper, lock, recording
+from dtrfast.jobs.board import Board
+from dtrfast.jobs.jobs import registry_jobs
 from dtrfast.jobs.log import configure
 from dtrfast.jobs.tasks import registry_tasks
+from dtrfast.logs.keeper import LogKeeper
+from dtrfast.logs.line import log_path
+from dtrfast.metrics.meter import Meter
+from dtrfast.metrics.processes import Reporter, metrics_path
 from dtrfast.registry.registry import Registry
 from dtrfast.server import first_start
 from dtrfast.server.access_log import AccessLog, AccessWriter
+from dtrfast.server.accounting import Accounting
 from dtrfast.server.asgi import App, Receive, Scope, Send
 from dtrfast.server.leftover import Leftover
 from dtrfast.server.served import Served
@@ -39,19 +47,23 @@ from dtrfast.store.store import Store
 # New requests that may wait for a thread, for each thread: at a few milliseconds a call the last
 # one waits well under a second, and after that it is kinder to say no.
 _WAITING_PER_THREAD = 16
+# What a process is called that is its server's only one.
+_STANDALONE = "dtrfast"
 
 
 @contextmanager
-def serving(config: Config) -> Iterator[Served]:
-    """What a worker serves from an open store. Ends when no request runs any more."""
+def serving(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served]:
+    """What a worker serves from an open store. Ends when no request runs any more. `name` is the
+    worker's, `keeper` keeps its log.
+    """
     store = Store.open(config.store.data, config.store, readers_max=readers_max(config))
     with ExitStack() as stack:
         stack.callback(store.close)
-        yield _assemble(config, store, stack)
+        yield _assemble(config, store, stack, name, keeper)
 
 
 @contextmanager
-def _standalone(config: Config) -> Iterator[Served]:
+def _standalone(config: Config, keeper: LogKeeper) -> Iterator[Served]:
     """`serving` with the data directory locked, and housekeeping in a thread of its own.
 
     Workers of one server share the lock, and one of them at a time keeps house.
@@ -64,20 +76,24 @@ def _standalone(config: Config) -> Iterator[Served]:
         if password is not None:
             first_start.show_password(password)
         tasks = [*store.tasks(), *registry_tasks(store, config, stack)]
+        board = Board(store.engine, registry_jobs(store, config, lambda: int(time.time())))
         ending = threading.Event()
-        keeper = threading.Thread(
+        housekeeping = threading.Thread(
             target=housekeeper.keep,
-            args=(tasks, config.store.data, ending.wait),
+            args=(tasks, config.store.data, ending.wait, board),
             name="dtrfast-housekeeper",
             daemon=True,
         )
-        keeper.start()
-        stack.callback(keeper.join)
+        housekeeping.start()
+        stack.callback(housekeeping.join)
         stack.callback(ending.set)
-        yield _assemble(config, store, stack)
+        recording.begin(store, config, stack)
+        yield _assemble(config, store, stack, _STANDALONE, keeper)
 
 
-def _assemble(config: Config, store: Store, stack: ExitStack) -> Served:
+def _assemble(
+    config: Config, store: Store, stack: ExitStack, name: str, keeper: LogKeeper
+) -> Served:
     threads = Threads(
         limit=config.server.threads_per_worker,
         waiting_max=config.server.threads_per_worker * _WAITING_PER_THREAD,
@@ -85,21 +101,24 @@ def _assemble(config: Config, store: Store, stack: ExitStack) -> Served:
     stack.callback(threads.close)
     registry = Registry(store.engine, store.blobs, config)
     identity = _open_identity(store, registry, config, stack)
-    guard = OpenGuard(registry) if identity is None else identity.guard
-    context = Context(registry, threads, config, guard, identity)
-    app: App = Leftover(create_app(context))
-    if not config.log.access:
-        return Served(app, context, tidy=store.tidy)
-    access = AccessWriter(config.log.format)
+    is_managed = config.auth.mode == "managed"
+    guard = identity.guard if is_managed else OpenGuard(registry)
+    ending = threading.Event()
+    context = Context(registry, threads, config, guard, identity if is_managed else None, ending)
+    app: App = Leftover(create_app(context, console.routes(context, identity)))
+    meter = Meter()
+    directory = metrics_path(config.store.data)
+    stack.callback(Reporter(directory, name, meter, store.commits).close)
+    accounting = Accounting(name, meter, keeper, store.engine)
+    stack.callback(accounting.close)
+    line_format = config.log.format if config.log.access else None
+    access = AccessWriter(line_format, sinks=[accounting.take])
     stack.callback(access.close)
-    return Served(AccessLog(app, access), context, access, store.tidy)
+    return Served(AccessLog(app, access), context, access, store.tidy, ending)
 
 
-def _open_identity(
-    store: Store, registry: Registry, config: Config, stack: ExitStack
-) -> Identity | None:
-    if config.auth.mode == "none":
-        return None
+def _open_identity(store: Store, registry: Registry, config: Config, stack: ExitStack) -> Identity:
+    """Accounts; without them there still is who does what, for the console."""
     data = config.store.data
     events = EventWriter(audit_path(data), config.log.audit_size_max)
     stack.callback(events.close)
@@ -126,8 +145,10 @@ class Application:
         with ExitStack() as stack:
             try:
                 config = load(None, os.environ)
-                configure(config.log, "dtrfast")
-                served = stack.enter_context(_standalone(config))
+                keeper = LogKeeper(log_path(config.store.data), _STANDALONE)
+                stack.callback(keeper.close)
+                configure(config.log, _STANDALONE, keeper)
+                served = stack.enter_context(_standalone(config, keeper))
                 self._app = served.app
                 if served.tidy is not None:
                     keep_tidy(asyncio.get_running_loop(), served.tidy)
@@ -137,6 +158,8 @@ class Application:
             await send({"type": "lifespan.startup.complete"})
             await receive()
             self._app = None
+            if served.ending is not None:
+                served.ending.set()
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -14,14 +14,15 @@ PACKAGE = ROOT / "dtrfast"
 # Each layer may import itself and those before it.
 LAYERS = (
     {"__init__", "errors", "times"},
-    {"config", "certificates"},
+    {"config", "certificates", "line_files", "metrics"},
     {"_core"},
     {"oci"},
     {"index"},
     {"store"},
-    {"backup", "registry"},
+    {"backup", "registry", "logs"},
     {"identity"},
     {"api", "jobs"},
+    {"console"},
     {"server"},
     {"app"},
     {"cli"},
@@ -33,7 +34,12 @@ FORBIDDEN = {"oci": {"config", "index", "_core"}, "_core": {"errors", "config"}}
 # A third-party package and where alone it may be imported.
 OWNERS = {
     "lmdb": ("index/lmdb.py",),
-    "starlette": ("api/", "app.py"),
+    "starlette": ("api/", "console/", "app.py"),
+    "psutil": ("metrics/",),
+    "jinja2": ("console/rendering.py",),
+    "markupsafe": ("console/rendering.py",),
+    "markdown_it": ("console/markdown.py",),
+    "nh3": ("console/markdown.py",),
     "anyio": ("api/",),
     "hypercorn": ("server/",),
     "h11": ("server/",),
@@ -45,7 +51,17 @@ OWNERS = {
     "cyclopts": ("cli/",),
     "rich": ("cli/",),
 }
-SYNCHRONOUS = ("oci", "index", "store", "backup", "registry", "identity", "jobs")
+SYNCHRONOUS = (
+    "metrics",
+    "oci",
+    "index",
+    "store",
+    "backup",
+    "registry",
+    "logs",
+    "identity",
+    "jobs",
+)
 HOPS = ("run_in_executor", "to_thread", "run_in_threadpool", "run_sync", "ThreadPoolExecutor")
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

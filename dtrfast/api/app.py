@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -20,14 +22,16 @@ from dtrfast.api.v2.router import V2
 from dtrfast.errors import Unsupported
 
 
-def create_app(context: Context) -> Starlette:
-    """Everything that is served, for any ASGI server. The caller owns what it passes in."""
+def create_app(context: Context, more: Sequence[BaseRoute] = ()) -> Starlette:
+    """Everything that is served, for any ASGI server. The caller owns what it passes in. `more`
+    are routes behind those of the API.
+    """
     parts = (search.routes, token.routes, openapi.routes, health.routes)
     routes: list[BaseRoute] = [route for make in parts for route in make(context)]
     if context.identity is not None:
         routes.append(V0(context, context.identity))
     app = Starlette(
-        routes=[V2(context), *routes],
+        routes=[V2(context), *routes, *more],
         middleware=[Middleware(Boundary)],
         exception_handlers={HTTPException: _http_exception},
     )

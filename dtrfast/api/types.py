@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from starlette.types import Scope
@@ -32,11 +33,17 @@ class Hop(Protocol):
         ...
 
 
+class Ending(Protocol):
+    """Tells that the server stops, for answers that would go on for ever."""
+
+    def is_set(self) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What every request needs. `registry` serves everybody: requests go through `guard`.
 
-    `identity` is None where there are no accounts.
+    `identity` is None where there are no accounts. `ending` is set once the server stops.
     """
 
     registry: Registry
@@ -44,6 +51,7 @@ class Context:
     config: Config
     guard: Guard
     identity: Identity | None = None
+    ending: Ending = field(default_factory=threading.Event)
 
 
 class Lane(Protocol):

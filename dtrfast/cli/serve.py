@@ -15,6 +15,8 @@ from dtrfast import certificates
 from dtrfast.cli.options import ConfigFile, Data
 from dtrfast.config import Config, load
 from dtrfast.jobs.log import configure
+from dtrfast.logs.keeper import LogKeeper
+from dtrfast.logs.line import log_path
 from dtrfast.server import first_start, listener, tls
 from dtrfast.server.supervisor import (
     Supervisor,
@@ -74,6 +76,15 @@ def serve(
     configure(settings.log, "server")
     tls.check(settings.server)
     lock, listening = open_listening(settings)
+    keeper = LogKeeper(log_path(settings.store.data), "supervisor")
+    configure(settings.log, "server", keeper)
+    try:
+        return _serve(settings, lock, listening)
+    finally:
+        keeper.close()
+
+
+def _serve(settings: Config, lock: int, listening: Sequence[socket.socket]) -> int:
     password = _check_store(settings)
     settings = tls.resolve(settings, is_public=not listener.is_loopback(listening))
     expires = tls.check(settings.server)

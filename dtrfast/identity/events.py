@@ -1,8 +1,6 @@
 """Audit events: who did what, from where, when, and whether it was allowed.
 
-Lines of JSON in a few files of one directory, which all processes of a server append to. Together
-they never take more than a bound: when the newest is full a new one begins, and the oldest goes.
-Each batch of lines is one write with O_APPEND, so lines of two processes never mix.
+Lines of JSON in files that all processes of a server append to, within a bound (`line_files`).
 
 Refusals can come at thousands a second, from whoever tries passwords. Equal ones within a minute
 are one event with a count, and one address that is refused in a hundred ways is as well: nobody can
@@ -13,27 +11,25 @@ An event is made of the fields below and nothing else; no caller puts a secret i
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
 
-from dtrfast.errors import PageInvalid
+from dtrfast import line_files
+from dtrfast.line_files import LineFiles
 
 log = logging.getLogger("dtrfast.events")
 
 Outcome = Literal["ok", "refused", "failed"]
 Detail = dict[str, str | int | bool | None]
 
-_FILES = 16
 _QUEUE_COUNT_MAX = 10_000
 _GATHER_SECONDS = 0.2
 _FOLD_SECONDS = 60.0
@@ -43,7 +39,6 @@ _DISTINCT_PER_REMOTE_MAX = 100
 _TEXT_LENGTH_MAX = 512
 # What a page reads at most: a filter that finds little goes on with the next page.
 _PAGE_BYTES_MAX = 8 << 20
-_BLOCK_SIZE = 256 << 10
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -147,16 +142,12 @@ class EventWriter:
     def __init__(
         self, directory: Path, size_max: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._directory = directory
-        self._file_size_max = max(1, size_max // _FILES)
+        self._files = LineFiles(directory, size_max)
         self._folder = _Folder(clock)
         self._queue: deque[Event] = deque()
         self._dropped = 0
-        self._descriptor = -1
-        self._number = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dtrfast-events", daemon=True)
-        directory.mkdir(mode=0o700, exist_ok=True)
         self._thread.start()
 
     def add(self, event: Event) -> None:
@@ -172,8 +163,7 @@ class EventWriter:
         """Write what is there, then end."""
         self._stop.set()
         self._thread.join()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        self._files.close()
 
     def _run(self) -> None:
         while not self._stop.wait(_GATHER_SECONDS):
@@ -188,32 +178,9 @@ class EventWriter:
             events.append(Event(time.time(), "events.lost", "system", "", "failed", "", lost))
         if events:
             try:
-                self._write(b"".join(_line(event) for event in events))
+                self._files.append(b"".join(_line(event) for event in events))
             except OSError as error:
                 log.error("%d audit events are lost: %s", len(events), error)
-
-    def _write(self, data: bytes) -> None:
-        self._open()
-        while data:
-            data = data[os.write(self._descriptor, data) :]
-
-    def _open(self) -> None:
-        """Let the newest file be open, and have room."""
-        newest = max(_numbers(self._directory), default=0)
-        if self._descriptor < 0 or newest != self._number:
-            self._begin(newest if newest and _ends_well(self._directory, newest) else newest + 1)
-        if os.fstat(self._descriptor).st_size >= self._file_size_max:
-            self._begin(self._number + 1)
-        for number in sorted(_numbers(self._directory))[:-_FILES]:
-            with contextlib.suppress(FileNotFoundError):  # another process was faster
-                _path(self._directory, number).unlink()
-
-    def _begin(self, number: int) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(_path(self._directory, number), flags, 0o600)
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor, self._number = descriptor, number
 
 
 def _line(event: Event) -> bytes:
@@ -236,26 +203,6 @@ def _shortened(event: Event) -> Event:
 
 def _plain(text: str) -> str:
     return text[:_TEXT_LENGTH_MAX].encode("utf-8", "replace").decode()
-
-
-def _path(directory: Path, number: int) -> Path:
-    return directory / f"{number:08d}.jsonl"
-
-
-def _numbers(directory: Path) -> list[int]:
-    return [int(path.stem) for path in directory.glob("????????.jsonl") if path.stem.isdigit()]
-
-
-def _ends_well(directory: Path, number: int) -> bool:
-    """Whether the file ends with a whole line: it does not after a power cut."""
-    try:
-        with _path(directory, number).open("rb") as file:
-            if file.seek(0, os.SEEK_END) == 0:
-                return True
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) == b"\n"
-    except FileNotFoundError:
-        return False
 
 
 # ---- reading ---------------------------------------------------------------------------------
@@ -308,7 +255,7 @@ class EventReader:
         """
         events: list[Event] = []
         read = 0
-        for number, start, line in self._lines(_parse_cursor(before)):
+        for cursor, line in line_files.lines_before(self._directory, before):
             read += len(line)
             event = _parse(line)
             if event is not None and wanted.since and event.time < wanted.since - 60:
@@ -316,41 +263,8 @@ class EventReader:
             if event is not None and wanted.admits(event, line):
                 events.append(event)
             if len(events) >= limit or read >= _PAGE_BYTES_MAX:
-                return events, f"{number}-{start}"
+                return events, cursor
         return events, ""
-
-    def _lines(self, before: tuple[int, int] | None) -> Iterator[tuple[int, int, bytes]]:
-        """File, offset and content of each line, newest first."""
-        for number in sorted(_numbers(self._directory), reverse=True):
-            if before is not None and number > before[0]:
-                continue
-            end = before[1] if before is not None and number == before[0] else None
-            try:
-                with _path(self._directory, number).open("rb") as file:
-                    for start, line in _backwards(file.fileno(), end):
-                        yield number, start, line
-            except FileNotFoundError:
-                continue  # it went with the oldest events
-
-
-def _backwards(descriptor: int, end: int | None) -> Iterator[tuple[int, bytes]]:
-    """Offsets and lines of a file from its end, or from `end`, to its begin."""
-    position = os.fstat(descriptor).st_size if end is None else end
-    rest = b""
-    while position > 0:
-        size = min(_BLOCK_SIZE, position)
-        position -= size
-        block = os.pread(descriptor, size, position) + rest
-        first, *lines = block.split(b"\n")
-        offset = position + len(block)
-        for line in reversed(lines):
-            offset -= len(line)
-            if line:
-                yield offset, line
-            offset -= 1
-        rest = first
-    if rest:
-        yield 0, rest
 
 
 def _parse(line: bytes) -> Event | None:
@@ -358,12 +272,3 @@ def _parse(line: bytes) -> Event | None:
         return _decoder.decode(line)
     except (msgspec.DecodeError, msgspec.ValidationError):
         return None  # torn by a power cut
-
-
-def _parse_cursor(text: str) -> tuple[int, int] | None:
-    if not text:
-        return None
-    number, _, offset = text.partition("-")
-    if not (number.isdecimal() and offset.isdecimal() and len(text) < 40 and text.isascii()):
-        raise PageInvalid("this is no cursor of an earlier page")
-    return int(number), int(offset)

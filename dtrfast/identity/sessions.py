@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from dtrfast.errors import TokenInvalid
 from dtrfast.identity import accounts, records
 from dtrfast.identity.callers import Caller
-from dtrfast.identity.records import SessionRecord
+from dtrfast.identity.records import Account, SessionRecord
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import SESSIONS
 
@@ -23,6 +23,8 @@ from dtrfast.index.tables import SESSIONS
 LIFE_SECONDS = 12 * 3600
 # What an open of a session looks over for ones that have expired.
 _SWEPT_MAX = 20
+# Half of a SHA-256 in hex: enough to name one, and not what is looked up.
+_NAME_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,49 @@ def close_session(transaction: WriteTransaction, session_id: str) -> bool:
 
 
 def is_csrf_token(record: SessionRecord, text: str) -> bool:
-    return hmac.compare_digest(record.csrf_token.encode(), text.encode("utf-8", "surrogatepass"))
+    return are_equal(record.csrf_token, text)
+
+
+def are_equal(secret: str, text: str) -> bool:
+    """Whether they are; takes as long for any text."""
+    return hmac.compare_digest(secret.encode(), text.encode("utf-8", "surrogatepass"))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A session as its user sees it. `id` names it, and lets nobody in."""
+
+    id: str
+    created_at: int
+    expires_at: int
+    remote: str
+
+
+def of_account(transaction: ReadTransaction, account: Account, now: int) -> list[OpenSession]:
+    """The open sessions of a user, the latest first. Reads all sessions, which are few."""
+    found = [
+        OpenSession(key.hex()[:_NAME_LENGTH], record.created_at, record.expires_at, record.remote)
+        for key, data in transaction.scan(SESSIONS)
+        if (record := records.sessions.decode(data)).account_id == account.id
+        and record.generation == account.generation
+        and record.expires_at > now
+    ]
+    return sorted(found, key=lambda session: session.created_at, reverse=True)
+
+
+def name_of(session_id: str) -> str:
+    """What `OpenSession` calls the session with this id."""
+    return _key(session_id).hex()[:_NAME_LENGTH]
+
+
+def close_named(transaction: WriteTransaction, account_id: int, name: str) -> bool:
+    """End a user's session, by its name; False if there is none."""
+    for key, data in transaction.scan(SESSIONS):
+        if key.hex()[:_NAME_LENGTH] == name:
+            if records.sessions.decode(data).account_id == account_id:
+                return transaction.delete(SESSIONS, key)
+            return False
+    return False
 
 
 def _key(session_id: str) -> bytes:

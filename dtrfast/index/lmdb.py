@@ -67,6 +67,16 @@ class LmdbEngine:
         self._lock = threading.Lock()
         self._jobs: deque[_Job[Any]] = deque()  # whoever begins to lead has the first
         self._is_led = False
+        # Of this process; only whoever leads adds to them.
+        self._commits = 0
+        self._changes = 0
+        self._commit_seconds = 0.0
+
+    def commits(self) -> tuple[int, int, float]:
+        """Groups that this process committed, the changes in them, and the seconds that the
+        commits took, syncs included.
+        """
+        return self._commits, self._changes, self._commit_seconds
 
     def read(self) -> AbstractContextManager[ReadTransaction]:
         """See `Engine.read`."""
@@ -143,8 +153,12 @@ class LmdbEngine:
                 group[0].run(_Transaction(root, self._databases))
             if len(group) == 1 and group[0].error is not None:
                 root.abort()
-            else:
-                root.commit()
+                return
+            began = time.perf_counter()
+            root.commit()
+            self._commit_seconds += time.perf_counter() - began
+            self._commits += 1
+            self._changes += len(group)
         except BaseException:
             root.abort()
             raise

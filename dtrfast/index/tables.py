@@ -57,6 +57,8 @@ LINKS_UNREFERENCED = _shared(
     "links_unreferenced"
 )  # time + repository id + digest key → empty (a hint)
 CHANGES = _shared("changes")  # sequence → change not yet in the change log
+JOBS = _shared("jobs")  # kind + name or number → wishes, tasks and runs of the housekeeper
+PULLS = _shared("pulls")  # repository id + kind + tag or digest key → time of the last pull
 PUBLIC = _shared("public")  # name → empty: the repositories that everybody may pull from
 READMES = _shared("readmes")  # repository id → text
 REPOSITORIES_DELETED = _shared("repositories_deleted")  # repository id → time: rows to be removed

@@ -7,14 +7,19 @@ import os
 import select
 import signal
 import sys
+import time
 from contextlib import ExitStack
 from types import FrameType
 
 from dtrfast.config import Config
 from dtrfast.errors import DtrfastError, StartRefused
-from dtrfast.jobs import housekeeper, lifeline
+from dtrfast.jobs import housekeeper, lifeline, recording
+from dtrfast.jobs.board import Board
+from dtrfast.jobs.jobs import registry_jobs
 from dtrfast.jobs.log import configure
 from dtrfast.jobs.tasks import registry_tasks
+from dtrfast.logs.keeper import LogKeeper
+from dtrfast.logs.line import log_path
 from dtrfast.store.store import Store
 
 log = logging.getLogger("dtrfast.housekeeper")
@@ -42,9 +47,17 @@ class _Ending:
 def main() -> int:
     """Keep house until told to stop. Returns the exit status."""
     start, config = lifeline.receive()
-    configure(config.log, start.name)
+    keeper = LogKeeper(log_path(config.store.data), start.name)
+    configure(config.log, start.name, keeper)
     ending = _Ending()
     lifeline.allow_signals()
+    try:
+        return _try(config, ending)
+    finally:
+        keeper.close()
+
+
+def _try(config: Config, ending: _Ending) -> int:
     try:
         _keep(config, ending)
     except StartRefused as error:
@@ -61,7 +74,9 @@ def _keep(config: Config, ending: _Ending) -> None:
         store = Store.open(config.store.data, config.store)
         stack.callback(store.close)
         tasks = [*store.tasks(), *registry_tasks(store, config, stack)]
-        housekeeper.keep(tasks, config.store.data, ending.wait)
+        recording.begin(store, config, stack, "housekeeper")
+        board = Board(store.engine, registry_jobs(store, config, lambda: int(time.time())))
+        housekeeper.keep(tasks, config.store.data, ending.wait, board)
 
 
 if __name__ == "__main__":

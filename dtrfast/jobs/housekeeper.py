@@ -10,10 +10,11 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dtrfast.jobs import lock
+from dtrfast.jobs.board import Board
 from dtrfast.store.tasks import Task
 
 log = logging.getLogger("dtrfast.housekeeper")
@@ -26,48 +27,66 @@ _LOCK_RETRY_SECONDS = 1.0
 # or a core get most of both.
 _PAUSE_SECONDS_MIN = 0.05
 _PAUSE_FACTOR = 2.0
+# How often somebody may have asked for something.
+_JOBS = "jobs"
+_JOBS_SECONDS = 0.5
 
 # Sleeps so many seconds, or less when it is time to stop: then it returns True.
 Wait = Callable[[float], bool]
 
 
-def keep(tasks: Iterable[Task], data: Path, wait: Wait) -> None:
+def keep(tasks: Sequence[Task], data: Path, wait: Wait, board: Board | None = None) -> None:
     """Wait until no other housekeeper works on `data`, then do `tasks` until `wait` says stop."""
     while (descriptor := lock.try_housekeeper(data)) is None:
         if wait(_LOCK_RETRY_SECONDS):
             return
     try:
-        run(tasks, wait)
+        run(tasks, wait, board)
     finally:
         os.close(descriptor)
 
 
-def run(tasks: Iterable[Task], wait: Wait) -> None:
-    """Do `tasks`, each at once and then at its interval, until `wait` says stop."""
+def run(tasks: Sequence[Task], wait: Wait, board: Board | None = None) -> None:
+    """Do `tasks`, each at once and then at its interval, until `wait` says stop. In between do the
+    jobs that are wanted of `board`.
+    """
     order = itertools.count()  # breaks ties, as tasks have no order of their own
     due = [(time.monotonic(), next(order), task) for task in tasks]
+    if board is not None:
+        board.begin(tasks)
+        due.append((time.monotonic(), next(order), Task(_JOBS, _JOBS_SECONDS, board.step)))
     heapq.heapify(due)
     while due:
         at, _, task = due[0]
         if wait(max(0.0, at - time.monotonic())):
-            return
-        pause = _run(task)
+            break
+        pause = _run(task, board)
         heapq.heapreplace(due, (time.monotonic() + pause, next(order), task))
-    while not wait(3600.0):
+        if board is not None and (wanted := board.take_wanted()):
+            due = [(0.0 if task.name in wanted else at, n, task) for at, n, task in due]
+            heapq.heapify(due)
+    while not due and not wait(3600.0):
         pass
+    if board is not None:
+        board.close()
 
 
-def _run(task: Task) -> float:
+def _run(task: Task, board: Board | None) -> float:
     """Do a step; returns after how many seconds the next one is due."""
     began = time.monotonic()
-    did = None
+    did, failure = None, None
     try:
         did = task.run()
-    except Exception:
+    except Exception as error:
+        failure = error
         log.exception("the task %r failed; it will be tried again", task.name)
     took = time.monotonic() - began
     if took > _LONG_SECONDS:
         log.info("the task %r took %.1f s", task.name, took)
+    if board is not None:
+        board.ran(task, took, did, failure)
+    if task.name == _JOBS:
+        return _PAUSE_SECONDS_MIN if did else task.interval_seconds
     if task.eager and did:
         return min(task.interval_seconds, max(_PAUSE_SECONDS_MIN, _PAUSE_FACTOR * took))
     return task.interval_seconds

@@ -7,6 +7,7 @@ import logging
 import sys
 
 from dtrfast.config import LogConfig
+from dtrfast.logs.keeper import KeeperHandler, LogKeeper
 from dtrfast.times import rfc3339
 
 
@@ -43,12 +44,17 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry)
 
 
-def configure(config: LogConfig, process: str) -> None:
-    """Send all logging of this process to standard error. `process` names it in each line."""
+def configure(config: LogConfig, process: str, keeper: LogKeeper | None = None) -> None:
+    """Send all logging of this process to standard error, and to `keeper`. `process` names it in
+    each line.
+    """
     handler = logging.StreamHandler(sys.stderr)
     formatter = JsonFormatter if config.format == "json" else TextFormatter
     handler.setFormatter(formatter(process))
-    logging.basicConfig(handlers=[handler], level=config.level.upper(), force=True)
+    handlers: list[logging.Handler] = [handler]
+    if keeper is not None:
+        handlers.append(KeeperHandler(keeper))
+    logging.basicConfig(handlers=handlers, level=config.level.upper(), force=True)
     # Hypercorn logs each start of a worker, which ours says already.
     logging.getLogger("hypercorn").setLevel(logging.WARNING)
 

@@ -22,7 +22,16 @@ from dtrfast.index.tables import MANIFESTS
 from dtrfast.oci.digests import Digest, Reference
 from dtrfast.oci.manifests import Manifest, parse_manifest
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import deleted, keys, referrers, repositories, statistics, tags, untagged
+from dtrfast.registry import (
+    deleted,
+    keys,
+    pulls,
+    referrers,
+    repositories,
+    statistics,
+    tags,
+    untagged,
+)
 from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.writing import Author, Place
@@ -255,6 +264,7 @@ def remove(
     links.remove_references(transaction, repository, digest, references(manifest), now)
     referrers.remove(transaction, repository, digest, manifest)
     transaction.delete(MANIFESTS, keys.manifest_key(repository, digest))
+    pulls.forget_manifest(transaction, repository, digest)
     catalog.leave_if_empty(transaction, repository)
     statistics.add(transaction, manifests=-1, manifest_bytes=-len(stored.body))
     names = " ".join(tag.text for tag in its_tags)

@@ -22,6 +22,7 @@ from dtrfast.index.tables import (
     MANIFESTS,
     MANIFESTS_DELETED,
     PUBLIC,
+    PULLS,
     READMES,
     REFERENCES,
     REFERENCES_DELETED,
@@ -56,6 +57,7 @@ _PLAIN: tuple[Table, ...] = (
     TAG_HISTORY,
     TRUSTS,
     READMES,
+    PULLS,
 )
 
 

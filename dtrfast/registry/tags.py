@@ -9,7 +9,7 @@ from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFEST_TAGS, TAGS, number_key
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import history, keys, repositories, statistics, untagged
+from dtrfast.registry import history, keys, pulls, repositories, statistics, untagged
 from dtrfast.registry.pages import Page, cut
 from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.records import TagRecord
@@ -65,6 +65,7 @@ def remove(transaction: WriteTransaction, place: Place, tag: Tag) -> bool:
         return False
     transaction.delete(TAGS, keys.tag_key(place.id, tag.text))
     transaction.delete(MANIFEST_TAGS, keys.manifest_tag_key(place.id, old.digest, tag.text))
+    pulls.forget_tag(transaction, place.id, tag.text)
     statistics.add(transaction, tags=-1)
     payload: dict[str, str | int | bytes | None] = {"tag": tag.text, "digest": str(old.digest)}
     sequence = place.record(transaction, "tag.delete", payload)

@@ -1,4 +1,4 @@
-"""One line for each request, on standard output.
+"""What is known of each request: a line on standard output, and what others make of it.
 
 A request costs one append to a queue; a thread of its own formats and writes what has gathered. The
 queue is bounded: when standard output stalls, lines are dropped and counted, and requests go on.
@@ -12,11 +12,12 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from dtrfast.api.types import lane_of
+from dtrfast.api.visits import ACTOR
 from dtrfast.server.asgi import App, Message, Receive, Scope, Send
 from dtrfast.times import rfc3339
 
@@ -41,6 +42,13 @@ class Entry:
     bytes_out: int = 0
     seconds: float = 0.0
     complete: bool = False
+    user: str = ""  # of the hot lane; other requests have it in their scope
+    is_hot: bool = False
+
+    @property
+    def actor(self) -> str:
+        """Who called; empty for nobody, and where that is not known."""
+        return self.user or str(self.scope.get("state", {}).get(ACTOR, ""))
 
     @property
     def remote(self) -> str:
@@ -66,7 +74,8 @@ def text_line(entry: Entry) -> str:
     status = entry.status or "-"
     end = "" if entry.complete else " cut"
     return (
-        f"{rfc3339(entry.time)} {entry.remote} {_quote(entry.scope['method'])}"
+        f"{rfc3339(entry.time)} {entry.remote} {_quote(entry.actor) if entry.actor else '-'}"
+        f" {_quote(entry.scope['method'])}"
         f" {_quote(entry.path)} {status} {entry.bytes_in} {entry.bytes_out}"
         f" {entry.seconds:.4f} {_quote(entry.user_agent)}{end}"
     )
@@ -83,6 +92,7 @@ def json_line(entry: Entry) -> str:
             "bytes_in": entry.bytes_in,
             "bytes_out": entry.bytes_out,
             "seconds": round(entry.seconds, 6),
+            "user": entry.actor,
             "user_agent": entry.user_agent,
             "complete": entry.complete,
         }
@@ -94,12 +104,21 @@ def _quote(text: str) -> str:
 
 
 class AccessWriter:
-    """The queue and the thread that empties it. `add` is called from the event loop's thread."""
+    """The queue and the thread that empties it. `add` is called from the event loop's thread.
+
+    Without a format nothing is written. `sinks` are given each entry, on the thread.
+    """
 
     def __init__(
-        self, format: Literal["text", "json"], *, descriptor: int = _STANDARD_OUTPUT
+        self,
+        format: Literal["text", "json"] | None,
+        *,
+        descriptor: int = _STANDARD_OUTPUT,
+        sinks: Sequence[Callable[[Entry], None]] = (),
     ) -> None:
         self._line: Callable[[Entry], str] = json_line if format == "json" else text_line
+        self._is_written = format is not None
+        self._sinks = sinks
         self._descriptor = descriptor
         self._entries: deque[Entry] = deque()
         self._dropped = 0
@@ -139,13 +158,17 @@ class AccessWriter:
 
     def _drain(self) -> None:
         # What is logged is lost when nobody reads it any more: that is no reason to stop serving.
+        entries = [self._entries.popleft() for _ in range(len(self._entries))]
+        for sink in self._sinks:
+            for entry in entries:
+                sink(entry)
         with contextlib.suppress(OSError):
-            for piece in _pieces(self._lines()):
+            for piece in _pieces(self._lines(entries)) if self._is_written else ():
                 _write_all(self._descriptor, piece)
 
-    def _lines(self) -> Iterator[bytes]:
-        for _ in range(len(self._entries)):
-            yield self._line(self._entries.popleft()).encode("ascii") + b"\n"
+    def _lines(self, entries: list[Entry]) -> Iterator[bytes]:
+        for entry in entries:
+            yield self._line(entry).encode("ascii") + b"\n"
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             yield f'{{"requests_not_logged": {dropped}}}\n'.encode()

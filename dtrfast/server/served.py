@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,3 +19,4 @@ class Served:
     context: Context | None = None
     access: AccessWriter | None = None
     tidy: Callable[[], None] | None = None  # to be called some times a minute
+    ending: threading.Event | None = None  # to be set when the process is asked to stop

@@ -24,6 +24,8 @@ from dtrfast.config import Config, ServerConfig
 from dtrfast.errors import ConfigInvalid, DtrfastError, StartRefused
 from dtrfast.jobs import lifeline
 from dtrfast.jobs.log import configure
+from dtrfast.logs.keeper import LogKeeper
+from dtrfast.logs.line import log_path
 from dtrfast.server import listener, memory, tls
 from dtrfast.server.door.connection import Doorman
 from dtrfast.server.door.exchange import OnDemand
@@ -33,7 +35,7 @@ from dtrfast.server.tidying import keep_tidy
 log = logging.getLogger("dtrfast.worker")
 
 # Opens what the application needs, and closes it again after the last request.
-AppFactory = Callable[[Config], AbstractContextManager[Served]]
+AppFactory = Callable[[Config, str, LogKeeper], AbstractContextManager[Served]]
 
 _REQUESTS_PER_CONNECTION_MAX = 1 << 31  # there is nothing to gain from closing a busy connection
 
@@ -41,10 +43,18 @@ _REQUESTS_PER_CONNECTION_MAX = 1 << 31  # there is nothing to gain from closing 
 def main() -> int:
     """Serve until told to stop. Returns the exit status."""
     start, config = lifeline.receive()
-    configure(config.log, start.name)
+    keeper = LogKeeper(log_path(config.store.data), start.name)
+    configure(config.log, start.name, keeper)
+    try:
+        return _work(start, config, keeper)
+    finally:
+        keeper.close()
+
+
+def _work(start: lifeline.Start, config: Config, keeper: LogKeeper) -> int:
     try:
         with (
-            load_factory(start.app)(config) as served,
+            load_factory(start.app)(config, start.name, keeper) as served,
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
             runner.run(_serve(served, config, start.sockets))
@@ -90,8 +100,8 @@ async def _serve(served: Served, config: Config, descriptors: tuple[int, ...]) -
     memory.keep_trimmed(loop)
     if served.tidy is not None:
         keep_tidy(loop, served.tidy)
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_reader(lifeline.DESCRIPTOR, _watch_lifeline, loop, stop)
+    loop.add_signal_handler(signal.SIGTERM, _end, stop, served)
+    loop.add_reader(lifeline.DESCRIPTOR, _watch_lifeline, loop, stop, served)
     lifeline.allow_signals()
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     await worker_serve(
@@ -102,11 +112,17 @@ async def _serve(served: Served, config: Config, descriptors: tuple[int, ...]) -
     )
 
 
-def _watch_lifeline(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+def _end(stop: asyncio.Event, served: Served) -> None:
+    if served.ending is not None:
+        served.ending.set()
+    stop.set()
+
+
+def _watch_lifeline(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, served: Served) -> None:
     if not os.read(lifeline.DESCRIPTOR, 1):
         loop.remove_reader(lifeline.DESCRIPTOR)
         log.warning("the supervisor is gone: stopping")
-        stop.set()
+        _end(stop, served)
 
 
 if __name__ == "__main__":

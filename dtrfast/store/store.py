@@ -214,6 +214,10 @@ class Store:
         with self.engine.read() as transaction:
             return statistics.read(transaction)
 
+    def commits(self) -> tuple[int, int, float]:
+        """Group commits of this process, the changes in them, and the seconds they took."""
+        return self._lmdb.commits()
+
     def index_size(self) -> int:
         """Bytes of the index file."""
         return self._lmdb.size()

@@ -17,6 +17,7 @@ from pathlib import Path
 from dtrfast.config import Config
 from dtrfast.errors import StartRefused
 from dtrfast.jobs.log import configure
+from dtrfast.logs.keeper import LogKeeper
 from dtrfast.server.asgi import Receive, Scope, Send
 from dtrfast.server.leftover import Leftover
 from dtrfast.server.listener import url_of
@@ -25,7 +26,7 @@ from dtrfast.server.supervisor import Supervisor, open_listening
 
 
 @contextmanager
-def serving(config: Config) -> Iterator[Served]:
+def serving(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served]:
     notes = config.store.data.with_name("notes")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,7 +62,7 @@ def serving(config: Config) -> Iterator[Served]:
 
 
 @contextmanager
-def refusing(config: Config) -> Iterator[Served]:
+def refusing(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served]:
     if config.server.workers:
         raise StartRefused("the format is from the future")
     yield serving  # type: ignore[misc]

@@ -71,6 +71,7 @@ def test_a_request_is_one_json_object(tmp_path: Path) -> None:
         "status": 201,
         "bytes_in": 5,
         "bytes_out": 10,
+        "user": "",
         "user_agent": "docker/28",
         "complete": True,
     }
@@ -78,7 +79,8 @@ def test_a_request_is_one_json_object(tmp_path: Path) -> None:
 
 def test_a_request_is_one_text_line(tmp_path: Path) -> None:
     (line,) = logged(tmp_path, echo, "text")
-    time, remote, method, path, status, received, sent, _, user_agent = line.split(" ")
+    time, remote, user, method, path, status, received, sent, _, user_agent = line.split(" ")
+    assert user == "-"
     assert time.endswith("Z")
     assert (remote, method, path, status) == ("10.0.0.9", '"PUT"', '"/v2/"', "201")
     assert (received, sent, user_agent) == ("5", "10", '"docker/28"')

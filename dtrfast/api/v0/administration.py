@@ -9,13 +9,14 @@ import msgspec
 from msgspec import Meta
 
 from dtrfast import certificates
-from dtrfast.api.v0 import objects
+from dtrfast.api.v0 import objects, repositories
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import Conflict, CredentialUnknown, SettingsInvalid
 from dtrfast.identity import oidc, settings
 from dtrfast.identity.events import Event, EventFilter
 from dtrfast.identity.settings import AccessSettings, OidcSettings
 from dtrfast.index.engine import WriteTransaction
+from dtrfast.registry.permits import Action
 from dtrfast.times import parse_rfc3339, rfc3339
 
 operations = Operations("administration")
@@ -122,15 +123,38 @@ def list_events(call: ApiCall) -> objects.AuditEvents:
         remote=query.remote,
         subject=query.subject,
         outcome=query.outcome,
-        since=_seconds("since", query.since),
-        until=_seconds("until", query.until),
+        since=seconds_of("since", query.since),
+        until=seconds_of("until", query.until),
         text=query.text,
     )
     found, more = call.identity.reader.page(wanted, query.start, min(query.limit, _EVENTS_MAX))
     return objects.AuditEvents(events=[_event(event) for event in found], next_page_start=more)
 
 
-def _seconds(name: str, text: str) -> float:
+@operations.add(
+    "GET",
+    "/repositories/{namespace}/{repository}/events",
+    answer=objects.AuditEvents,
+    query=EventsQuery,
+    refusals=(400, 404),
+)
+def list_repository_events(call: ApiCall) -> objects.AuditEvents:
+    """List what was done in a repository, newest first; addresses are for administrators."""
+    query: EventsQuery = call.query
+    with call.identity.engine.read() as transaction:
+        name = repositories.require(call, transaction, Action.ADMIN)
+        is_admin = call.standing(transaction).is_admin
+    wanted = EventFilter(
+        kind=query.kind, actor=query.actor, subject=name.text, outcome=query.outcome
+    )
+    found, more = call.identity.reader.page(wanted, query.start, min(query.limit, _EVENTS_MAX))
+    if not is_admin:
+        found = [msgspec.structs.replace(event, remote="") for event in found]
+    return objects.AuditEvents(events=[_event(event) for event in found], next_page_start=more)
+
+
+def seconds_of(name: str, text: str) -> float:
+    """A time in a query; 0 where there is none. Raises `SettingsInvalid`."""
     if not text:
         return 0.0
     try:

@@ -14,7 +14,7 @@ _Text = Annotated[str, Meta(max_length=1024)]
 _Readme = Annotated[str, Meta(max_length=65_536)]
 
 
-class _Sent(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class Sent(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """What goes out."""
 
 
@@ -23,7 +23,7 @@ class _Taken(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_u
 
 
 # ---- accounts --------------------------------------------------------------------------------
-class Account(_Sent, frozen=True, kw_only=True):
+class Account(Sent, frozen=True, kw_only=True):
     """A user or an organization."""
 
     id: str
@@ -37,7 +37,7 @@ class Account(_Sent, frozen=True, kw_only=True):
     created_at: str
 
 
-class Accounts(_Sent, frozen=True, kw_only=True):
+class Accounts(Sent, frozen=True, kw_only=True):
     accounts: list[Account]
     next_page_start: str = ""
 
@@ -67,30 +67,30 @@ class PasswordChange(_Taken, frozen=True, kw_only=True):
     new_password: Annotated[str, Meta(max_length=256)]
 
 
-class NewPassword(_Sent, frozen=True, kw_only=True):
+class NewPassword(Sent, frozen=True, kw_only=True):
     """A password that was made, shown once."""
 
     password: str
 
 
-class Organizations(_Sent, frozen=True, kw_only=True):
+class Organizations(Sent, frozen=True, kw_only=True):
     organizations: list[Account]
 
 
-class Member(_Sent, frozen=True, kw_only=True):
+class Member(Sent, frozen=True, kw_only=True):
     """A user in an organization or a team."""
 
     member: Account
     is_owner: bool = False
 
 
-class Members(_Sent, frozen=True, kw_only=True):
+class Members(Sent, frozen=True, kw_only=True):
     members: list[Account]
     next_page_start: str = ""
 
 
 # ---- teams -----------------------------------------------------------------------------------
-class Team(_Sent, frozen=True, kw_only=True):
+class Team(Sent, frozen=True, kw_only=True):
     id: str
     org_id: str
     name: str
@@ -102,7 +102,7 @@ class Team(_Sent, frozen=True, kw_only=True):
     client_user_is_member: bool = False
 
 
-class Teams(_Sent, frozen=True, kw_only=True):
+class Teams(Sent, frozen=True, kw_only=True):
     teams: list[Team]
     next_page_start: str = ""
 
@@ -128,7 +128,7 @@ class TeamChange(_Taken, frozen=True, kw_only=True):
 
 
 # ---- repositories ----------------------------------------------------------------------------
-class Repository(_Sent, frozen=True, kw_only=True):
+class Repository(Sent, frozen=True, kw_only=True):
     """`namespace` is empty for a repository of the registry's own, such as `alpine`."""
 
     id: str
@@ -144,7 +144,7 @@ class Repository(_Sent, frozen=True, kw_only=True):
     access_level: str = ""
 
 
-class Repositories(_Sent, frozen=True, kw_only=True):
+class Repositories(Sent, frozen=True, kw_only=True):
     repositories: list[Repository]
     next_page_start: str = ""
 
@@ -166,7 +166,7 @@ class RepositoryChange(_Taken, frozen=True, kw_only=True):
     visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
 
 
-class Tag(_Sent, frozen=True, kw_only=True):
+class Tag(Sent, frozen=True, kw_only=True):
     """A tag. Nothing here is signed by Notary; signatures are referrers."""
 
     name: str
@@ -178,13 +178,13 @@ class Tag(_Sent, frozen=True, kw_only=True):
     set_by: str = ""
 
 
-class Tags(_Sent, frozen=True, kw_only=True):
+class Tags(Sent, frozen=True, kw_only=True):
     name: str
     tags: list[Tag]
     next_page_start: str = ""
 
 
-class Trusted(_Sent, frozen=True, kw_only=True):
+class Trusted(Sent, frozen=True, kw_only=True):
     """Which manifests vouch for a tag: those that have it as their subject."""
 
     name: str
@@ -193,7 +193,7 @@ class Trusted(_Sent, frozen=True, kw_only=True):
     referrers: list[str]
 
 
-class Manifest(_Sent, frozen=True, kw_only=True):
+class Manifest(Sent, frozen=True, kw_only=True):
     digest: str
     media_type: str
     size: int
@@ -201,7 +201,7 @@ class Manifest(_Sent, frozen=True, kw_only=True):
     tags: list[str]
 
 
-class Manifests(_Sent, frozen=True, kw_only=True):
+class Manifests(Sent, frozen=True, kw_only=True):
     manifests: list[Manifest]
     next_page_start: str = ""
 
@@ -211,7 +211,7 @@ class LevelGiven(_Taken, frozen=True, kw_only=True):
     access_level: AccessLevel
 
 
-class UserAccess(_Sent, frozen=True, kw_only=True):
+class UserAccess(Sent, frozen=True, kw_only=True):
     """What a user may do; `accessLevel` is `none` where it is nothing."""
 
     access_level: str
@@ -219,33 +219,33 @@ class UserAccess(_Sent, frozen=True, kw_only=True):
     repository: Repository | None = None
 
 
-class UserAccessList(_Sent, frozen=True, kw_only=True):
+class UserAccessList(Sent, frozen=True, kw_only=True):
     repository: Repository
     user_access_list: list[UserAccess]
 
 
-class TeamAccess(_Sent, frozen=True, kw_only=True):
+class TeamAccess(Sent, frozen=True, kw_only=True):
     access_level: str
     team: Team
     repository: Repository | None = None
 
 
-class TeamAccessList(_Sent, frozen=True, kw_only=True):
+class TeamAccessList(Sent, frozen=True, kw_only=True):
     repository: Repository
     team_access_list: list[TeamAccess]
 
 
-class RepositoryAccess(_Sent, frozen=True, kw_only=True):
+class RepositoryAccess(Sent, frozen=True, kw_only=True):
     access_level: str
     repository: Repository
 
 
-class TeamRepositoryAccess(_Sent, frozen=True, kw_only=True):
+class TeamRepositoryAccess(Sent, frozen=True, kw_only=True):
     team: Team
     repository_access_list: list[RepositoryAccess]
 
 
-class NamespaceAccess(_Sent, frozen=True, kw_only=True):
+class NamespaceAccess(Sent, frozen=True, kw_only=True):
     """What a user may do with all repositories of a namespace."""
 
     access_level: str
@@ -253,20 +253,26 @@ class NamespaceAccess(_Sent, frozen=True, kw_only=True):
     namespace: Account
 
 
-class NamespaceTeamAccess(_Sent, frozen=True, kw_only=True):
+class NamespaceTeamAccess(Sent, frozen=True, kw_only=True):
     access_level: str
     namespace: Account
     team: Team
 
 
-class NamespaceTeamAccessList(_Sent, frozen=True, kw_only=True):
+class NamespaceTeamAccessList(Sent, frozen=True, kw_only=True):
     namespace: Account
     team_access_list: list[NamespaceTeamAccess]
 
 
-class SearchResults(_Sent, frozen=True, kw_only=True):
+class TagResult(Sent, frozen=True, kw_only=True):
+    repository: str
+    tag: str
+
+
+class SearchResults(Sent, frozen=True, kw_only=True):
     account_results: list[Account]
     repository_results: list[Repository]
+    tag_results: list[TagResult] = []
 
 
 # ---- credentials -----------------------------------------------------------------------------
@@ -277,7 +283,7 @@ class Scope(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     actions: list[Annotated[str, Meta(max_length=16)]]
 
 
-class Credential(_Sent, frozen=True, kw_only=True):
+class Credential(Sent, frozen=True, kw_only=True):
     """A personal token or a robot. `token` is there once: when it was made."""
 
     id: str
@@ -293,7 +299,7 @@ class Credential(_Sent, frozen=True, kw_only=True):
     token: str = ""
 
 
-class Credentials(_Sent, frozen=True, kw_only=True):
+class Credentials(Sent, frozen=True, kw_only=True):
     credentials: list[Credential]
 
 
@@ -305,7 +311,7 @@ class NewCredential(_Taken, frozen=True, kw_only=True):
     expires_in_days: Annotated[int, Meta(ge=0, le=36_500)] | msgspec.UnsetType = msgspec.UNSET
 
 
-class Trust(_Sent, frozen=True, kw_only=True):
+class Trust(Sent, frozen=True, kw_only=True):
     """Which jobs of an issuer may use a repository without a secret."""
 
     name: str
@@ -314,7 +320,7 @@ class Trust(_Sent, frozen=True, kw_only=True):
     actions: list[str]
 
 
-class Trusts(_Sent, frozen=True, kw_only=True):
+class Trusts(Sent, frozen=True, kw_only=True):
     trusts: list[Trust]
 
 
@@ -332,7 +338,7 @@ class SignInForm(_Taken, frozen=True, kw_only=True):
     next: Annotated[str, Meta(max_length=2048)] = "/"
 
 
-class Session(_Sent, frozen=True, kw_only=True):
+class Session(Sent, frozen=True, kw_only=True):
     """`csrfToken` goes into the header `x-csrf-token` of every request that changes something."""
 
     account: Account
@@ -341,13 +347,27 @@ class Session(_Sent, frozen=True, kw_only=True):
     next: str = "/"
 
 
+class OpenSession(Sent, frozen=True, kw_only=True):
+    """A browser's sign-in. `isCurrent`: the one that asks."""
+
+    id: str
+    created_at: str
+    expires_at: str
+    remote: str
+    is_current: bool
+
+
+class Sessions(Sent, frozen=True, kw_only=True):
+    sessions: list[OpenSession]
+
+
 # ---- administration --------------------------------------------------------------------------
 class LdapTry(_Taken, frozen=True, kw_only=True):
     username: Annotated[str, Meta(max_length=255)]
     password: Annotated[str, Meta(max_length=256)]
 
 
-class LdapTried(_Sent, frozen=True, kw_only=True):
+class LdapTried(Sent, frozen=True, kw_only=True):
     """What a sign-in with these would do."""
 
     ok: bool
@@ -363,7 +383,7 @@ class LdapSyncWish(_Taken, frozen=True, kw_only=True):
     allow_empty: bool = False
 
 
-class LdapSynced(_Sent, frozen=True, kw_only=True):
+class LdapSynced(Sent, frozen=True, kw_only=True):
     """What a synchronisation changed, or would change."""
 
     dry_run: bool
@@ -374,7 +394,7 @@ class LdapSynced(_Sent, frozen=True, kw_only=True):
     error: str = ""
 
 
-class Certificate(_Sent, frozen=True, kw_only=True):
+class Certificate(Sent, frozen=True, kw_only=True):
     """The certificate that is shown to clients."""
 
     subject: str
@@ -393,7 +413,7 @@ class NewCertificate(_Taken, frozen=True, kw_only=True):
     key: Annotated[str, Meta(max_length=1 << 16)]
 
 
-class AuditEvent(_Sent, frozen=True, kw_only=True):
+class AuditEvent(Sent, frozen=True, kw_only=True):
     time: str
     kind: str
     actor: str
@@ -403,7 +423,7 @@ class AuditEvent(_Sent, frozen=True, kw_only=True):
     detail: dict[str, str | int | bool | None]
 
 
-class AuditEvents(_Sent, frozen=True, kw_only=True):
+class AuditEvents(Sent, frozen=True, kw_only=True):
     """`nextPageStart` goes on with older ones; a page may be empty and not be the last."""
 
     events: list[AuditEvent]
@@ -411,7 +431,7 @@ class AuditEvents(_Sent, frozen=True, kw_only=True):
 
 
 # ---- storage ---------------------------------------------------------------------------------
-class Usage(_Sent, frozen=True, kw_only=True):
+class Usage(Sent, frozen=True, kw_only=True):
     """Sizes in bytes. `logical`: what a client that has nothing would pull. `stored`: what lies on
     disk for it; `unique` of that is needed by nothing else, `shared` is. `freed`: what deleting it
     frees, once that is out of the trash. The numbers hold for the change of that number.
@@ -429,12 +449,12 @@ class Usage(_Sent, frozen=True, kw_only=True):
     freed_bytes: int
 
 
-class Usages(_Sent, frozen=True, kw_only=True):
+class Usages(Sent, frozen=True, kw_only=True):
     usages: list[Usage]
     next_page_start: str = ""
 
 
-class Storage(_Sent, frozen=True, kw_only=True):
+class Storage(Sent, frozen=True, kw_only=True):
     """The whole. `freed` counts since the store was made; emptying the trash would free `trash`."""
 
     disk_bytes: int
@@ -446,6 +466,9 @@ class Storage(_Sent, frozen=True, kw_only=True):
     trash_bytes: int
     trash_things: int
     freed_bytes: int
+    repositories: int
+    manifests: int
+    tags: int
     blobs: int
     chunks: int
     packs: int
@@ -453,17 +476,17 @@ class Storage(_Sent, frozen=True, kw_only=True):
     damaged_chunks: int
 
 
-class Damage(_Sent, frozen=True, kw_only=True):
+class Damage(Sent, frozen=True, kw_only=True):
     subject: str
     found_at: str
     reason: str
 
 
-class Damages(_Sent, frozen=True, kw_only=True):
+class Damages(Sent, frozen=True, kw_only=True):
     damages: list[Damage]
 
 
-class TagState(_Sent, frozen=True, kw_only=True):
+class TagState(Sent, frozen=True, kw_only=True):
     """What a tag points at, or pointed at: then `endedAt`, `endedBy` and `ending` say how it ended.
     `isRestorable`: its manifest is there, or in the trash.
     """
@@ -478,14 +501,14 @@ class TagState(_Sent, frozen=True, kw_only=True):
     is_restorable: bool = True
 
 
-class TagHistory(_Sent, frozen=True, kw_only=True):
+class TagHistory(Sent, frozen=True, kw_only=True):
     """The present state, if there is one, then earlier ones, the latest first."""
 
     name: str
     states: list[TagState]
 
 
-class TrashedManifest(_Sent, frozen=True, kw_only=True):
+class TrashedManifest(Sent, frozen=True, kw_only=True):
     digest: str
     media_type: str
     tags: list[str]
@@ -495,7 +518,7 @@ class TrashedManifest(_Sent, frozen=True, kw_only=True):
     run: str = ""
 
 
-class TrashedTag(_Sent, frozen=True, kw_only=True):
+class TrashedTag(Sent, frozen=True, kw_only=True):
     name: str
     digest: str
     deleted_at: str
@@ -503,7 +526,7 @@ class TrashedTag(_Sent, frozen=True, kw_only=True):
     trash_until: str
 
 
-class RepositoryTrash(_Sent, frozen=True, kw_only=True):
+class RepositoryTrash(Sent, frozen=True, kw_only=True):
     """What was deleted in a repository. `nextPageStart` is of the manifests."""
 
     manifests: list[TrashedManifest]
@@ -511,7 +534,7 @@ class RepositoryTrash(_Sent, frozen=True, kw_only=True):
     next_page_start: str = ""
 
 
-class TrashedRepository(_Sent, frozen=True, kw_only=True):
+class TrashedRepository(Sent, frozen=True, kw_only=True):
     id: str
     namespace: str
     name: str
@@ -520,7 +543,7 @@ class TrashedRepository(_Sent, frozen=True, kw_only=True):
     trash_until: str
 
 
-class TrashedRepositories(_Sent, frozen=True, kw_only=True):
+class TrashedRepositories(Sent, frozen=True, kw_only=True):
     repositories: list[TrashedRepository]
     next_page_start: str = ""
 
@@ -541,7 +564,7 @@ class RunRestore(_Taken, frozen=True, kw_only=True):
     run: Annotated[str, Meta(min_length=1, max_length=255)]
 
 
-class Restored(_Sent, frozen=True, kw_only=True):
+class Restored(Sent, frozen=True, kw_only=True):
     """`tagsTaken` point at something else by now, and still do."""
 
     digest: str
@@ -549,5 +572,5 @@ class Restored(_Sent, frozen=True, kw_only=True):
     tags_taken: list[str]
 
 
-class Count(_Sent, frozen=True, kw_only=True):
+class Count(Sent, frozen=True, kw_only=True):
     count: int

@@ -47,6 +47,8 @@ _PIECES = {
     "token": "A token's name or id.",
     "robot": "A robot's name or id.",
     "trust": "A trust's name.",
+    "session": "A session's id, as the list of them has it.",
+    "job": "A job's name.",
 }
 
 # The page loads its scripts from here and nothing else from anywhere.

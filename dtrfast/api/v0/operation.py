@@ -135,6 +135,7 @@ class ApiCall:
 
 
 Handler = Callable[[ApiCall], msgspec.Struct | None]
+H = TypeVar("H", bound=Handler)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +175,10 @@ class Operations:
         body: type | None = None,
         query: type | None = None,
         refusals: Sequence[int] = (),
-    ) -> Callable[[Handler], Handler]:
+    ) -> Callable[[H], H]:
         """The first line of the handler's docstring says what it does."""
 
-        def register(handler: Handler) -> Handler:
+        def register(handler: H) -> H:
             assert handler.__doc__ is not None
             done = status or (204 if answer is None else 200)
             summary = handler.__doc__.strip().splitlines()[0].rstrip(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 
 from dtrfast.api.v0 import objects, views
@@ -9,12 +10,16 @@ from dtrfast.api.v0.operation import ApiCall, Operations, PageQuery
 from dtrfast.api.v0.repositories import shown, visible
 from dtrfast.identity import accounts
 from dtrfast.index.engine import ReadTransaction
+from dtrfast.index.tables import NUMBER_SIZE, REPOSITORY_NAMES, TAGS
 from dtrfast.oci.names import RepositoryName
+from dtrfast.registry import keys
+from dtrfast.registry.permits import Action
 
 operations = Operations("search")
 
 # Names are read one after the other: so many take about a quarter of a second.
 _NAMES_MAX = 200_000
+_TAGS_MAX = 100_000
 _AUTOCOMPLETE_MAX = 10
 
 
@@ -24,6 +29,7 @@ class SearchQuery(PageQuery, frozen=True, rename="camel", kw_only=True):
     query: str = ""
     include_repositories: bool = True
     include_accounts: bool = True
+    include_tags: bool = False
     namespace: str = ""
 
 
@@ -43,7 +49,33 @@ def _search(call: ApiCall, transaction: ReadTransaction, count: int) -> objects.
         mine = (n for n in names if wanted in n and n.startswith(prefix))
         shown_all = (shown(call, transaction, RepositoryName(n)) for n in islice(mine, count))
         found = [repository for repository in shown_all if repository is not None]
-    return objects.SearchResults(account_results=people, repository_results=found)
+    tags = list(islice(_tags(call, transaction, wanted), count)) if query.include_tags else []
+    return objects.SearchResults(account_results=people, repository_results=found, tag_results=tags)
+
+
+def _tags(call: ApiCall, transaction: ReadTransaction, wanted: str) -> Iterator[objects.TagResult]:
+    """Tags with a text in their name; `app:v1` looks in repositories with `app` in theirs."""
+    place, colon, part = wanted.rpartition(":")
+    rows = islice(transaction.scan(TAGS), _TAGS_MAX)
+    names: dict[bytes, str | None] = {}
+    for key, _ in rows if part or colon else ():
+        tag = keys.tag_of(key)
+        if part not in tag.lower():
+            continue
+        number = key[:NUMBER_SIZE]
+        if number not in names:
+            names[number] = _visible_name(call, transaction, number)
+        name = names[number]
+        if name is not None and place in name:
+            yield objects.TagResult(repository=name, tag=tag)
+
+
+def _visible_name(call: ApiCall, transaction: ReadTransaction, number: bytes) -> str | None:
+    data = transaction.get(REPOSITORY_NAMES, number)
+    if data is None:
+        return None
+    name = RepositoryName(data.decode())
+    return name.text if call.permits.may(transaction, Action.PULL, name) else None
 
 
 @operations.add("GET", "/index/search", answer=objects.SearchResults, query=SearchQuery)

@@ -7,9 +7,10 @@ from functools import partial
 from dtrfast.api.browsers import COOKIE
 from dtrfast.api.v0 import objects, views
 from dtrfast.api.v0.operation import ApiCall, Operations
-from dtrfast.errors import SignInRequired
+from dtrfast.errors import CredentialUnknown, SignInRequired
 from dtrfast.identity import accounts, sessions
 from dtrfast.identity.sessions import NewSession
+from dtrfast.index.engine import WriteTransaction
 from dtrfast.times import rfc3339
 
 operations = Operations("sessions")
@@ -71,6 +72,42 @@ def sign_out(call: ApiCall) -> None:
         if call.identity.engine.write(close):
             call.note("sign-out", "session")
     call.cookies.append(cookie("", call.is_secure, 0))
+
+
+@operations.add("GET", "/accounts/{name}/sessions", answer=objects.Sessions, refusals=(404,))
+def list_sessions(call: ApiCall) -> objects.Sessions:
+    """List where a user is signed in with a browser."""
+    now = call.identity.clock()
+    mine = sessions.name_of(call.session_id) if call.session_id else ""
+    with call.identity.engine.read() as transaction:
+        user = accounts.get(transaction, call.path["name"], "user")
+        call.require_self(transaction, user)
+        found = sessions.of_account(transaction, user, now)
+    return objects.Sessions(sessions=[_open_session(session, mine) for session in found])
+
+
+def _open_session(session: sessions.OpenSession, mine: str) -> objects.OpenSession:
+    return objects.OpenSession(
+        id=session.id,
+        created_at=rfc3339(session.created_at),
+        expires_at=rfc3339(session.expires_at),
+        remote=session.remote,
+        is_current=session.id == mine,
+    )
+
+
+@operations.add("DELETE", "/accounts/{name}/sessions/{session}", refusals=(404,))
+def delete_session(call: ApiCall) -> None:
+    """End one of a user's sessions."""
+
+    def change(transaction: WriteTransaction) -> bool:
+        user = accounts.get(transaction, call.path["name"], "user")
+        call.require_self(transaction, user)
+        return sessions.close_named(transaction, user.id, call.path["session"])
+
+    if not call.identity.engine.write(change):
+        raise CredentialUnknown("there is no such session: it may have ended")
+    call.note("session.end", call.path["name"])
 
 
 def cookie(session_id: str, is_secure: bool, seconds: int) -> str:

@@ -13,6 +13,7 @@ from dtrfast.api.v0.operation import ApiCall, Operations, PageQuery, take
 from dtrfast.errors import NameInvalid
 from dtrfast.identity import access, accounts
 from dtrfast.oci.digests import Digest, parse_reference
+from dtrfast.registry import statistics as registry_statistics
 from dtrfast.registry import usage
 from dtrfast.registry.permits import Action
 from dtrfast.registry.trash import count_of
@@ -61,6 +62,7 @@ def get_storage(call: ApiCall) -> objects.Storage:
         held = statistics.read(transaction)
         reserve = policies.read(transaction).reserve_bytes
         things = count_of(transaction)
+        counts = registry_statistics.read(transaction)
     trash_bytes = call.registry.measure(usage.of_trash).unique if call.query.trash else 0
     total, free = _disk(call.config.store.data)
     return objects.Storage(
@@ -73,6 +75,9 @@ def get_storage(call: ApiCall) -> objects.Storage:
         trash_bytes=trash_bytes,
         trash_things=things,
         freed_bytes=held.freed_bytes,
+        repositories=counts.repositories,
+        manifests=counts.manifests,
+        tags=counts.tags,
         blobs=held.blobs,
         chunks=held.chunks,
         packs=held.packs,

@@ -79,7 +79,10 @@ class Hot:
         if answer is None:
             return None
         if self._access is not None:
-            self._access.add(_entry(head, client, answer, time.perf_counter() - began))
+            entry = _entry(head, client, answer, time.perf_counter() - began)
+            if visit.caller.kind != "anonymous":
+                entry.user = visit.caller.actor
+            self._access.add(entry)
         return self._encode(head, answer)
 
     def _hold_off(self, head: _core.Head, client: tuple[str, int] | None) -> bytes | None:
@@ -173,5 +176,12 @@ def _entry(
     }
     sent = len(answer.body) if wire.has_body(head.method, answer.status) else 0
     return Entry(
-        time.time() - seconds, scope, answer.status, 0, sent, seconds=seconds, complete=True
+        time.time() - seconds,
+        scope,
+        answer.status,
+        0,
+        sent,
+        seconds=seconds,
+        complete=True,
+        is_hot=True,
     )

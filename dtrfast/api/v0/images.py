@@ -1,0 +1,280 @@
+"""Images: tags with what they are, one image in full, and two beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from dtrfast.api.v0 import image_objects as objects
+from dtrfast.api.v0.operation import ApiCall, Operations, PageQuery, take
+from dtrfast.api.v0.repositories import require
+from dtrfast.errors import ManifestUnknown
+from dtrfast.index.engine import ReadTransaction
+from dtrfast.index.tables import TAGS, number_key
+from dtrfast.oci import images as oci_images
+from dtrfast.oci.digests import Digest, parse_reference
+from dtrfast.oci.images import Layer
+from dtrfast.oci.manifests import parse_manifest
+from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry import keys, pulls, repositories, tags
+from dtrfast.registry.images import Child, Detail, Images, Referrer
+from dtrfast.registry.manifests import stored_manifest
+from dtrfast.registry.permits import Action
+from dtrfast.registry.records import TagRecord
+from dtrfast.store.blobs import RepositoryId
+from dtrfast.times import rfc3339
+
+operations = Operations("images")
+
+_REPOSITORY = "/repositories/{namespace}/{repository}"
+# Tags that are sorted by anything but their name, or counted: reading so many takes 20 ms.
+_TAGS_MAX = 20_000
+
+
+class ImagesQuery(PageQuery, frozen=True, rename="camel", kw_only=True):
+    """`filter`: a part of the tag. Sorted by anything but the name, `start` is a number of tags."""
+
+    filter: str = ""
+    sort: Literal["name", "-name", "pushed", "-pushed"] = "name"
+
+
+_Row = tuple[str, TagRecord]
+
+
+@operations.add(
+    "GET", f"{_REPOSITORY}/images", answer=objects.Images, query=ImagesQuery, refusals=(404,)
+)
+def list_images(call: ApiCall) -> objects.Images:
+    """List the tags of a repository, with what they point at."""
+    query: ImagesQuery = call.query
+    with call.identity.engine.read() as transaction:
+        name = require(call, transaction, Action.PULL)
+        number = repositories.get(transaction, name)
+        rows, more, count = _rows(transaction, number, query)
+        known = Images(transaction, call.registry.acting_for(call.permits), name, number)
+        found = [_image(transaction, number, known, tag, record) for tag, record in rows]
+    return objects.Images(images=found, count=count, next_page_start=more)
+
+
+def _rows(
+    transaction: ReadTransaction, number: RepositoryId, query: ImagesQuery
+) -> tuple[list[_Row], str, int]:
+    """A page of tags, where the next one starts, and how many there are."""
+    everything = list(islice(_scan(transaction, number, query.filter), _TAGS_MAX))
+    if query.sort == "name":
+        later = (row for row in everything if row[0] > query.after)
+        page, more = take(later, query, lambda row: row[0])
+        return page, more, len(everything)
+    if query.sort.endswith("pushed"):
+        everything.sort(key=lambda row: (row[1].set_at, row[0]))
+    if query.sort.startswith("-"):
+        everything.reverse()
+    start = int(query.start) if query.start.isdecimal() and len(query.start) < 10 else 0
+    end = start + query.count
+    return everything[start:end], str(end) if end < len(everything) else "", len(everything)
+
+
+def _scan(transaction: ReadTransaction, number: RepositoryId, part: str) -> Iterator[_Row]:
+    wanted = part.strip().lower()
+    for key, data in transaction.scan(TAGS, number_key(number)):
+        tag = keys.tag_of(key)
+        if wanted in tag.lower():
+            yield tag, TagRecord.decode(data)
+
+
+def _image(
+    transaction: ReadTransaction, number: RepositoryId, known: Images, tag: str, record: TagRecord
+) -> objects.Image:
+    summary = known.summary(record.digest)
+    return objects.Image(
+        tag=tag,
+        digest=str(record.digest),
+        set_at=rfc3339(record.set_at),
+        set_by=record.set_by,
+        pulled_at=_time(pulls.of_tag(transaction, number, tag)),
+        kind=oci_images.kind_of_tag(tag) or (summary.kind if summary else "artifact"),
+        media_type=summary.media_type if summary else "",
+        size=summary.size if summary else 0,
+        platforms=list(summary.platforms) if summary else [],
+        created=summary.created if summary else "",
+        layers=summary.layers if summary else 0,
+    )
+
+
+def _time(seconds: int) -> str:
+    return rfc3339(seconds) if seconds else ""
+
+
+# ---- one image -------------------------------------------------------------------------------
+@operations.add(
+    "GET",
+    f"{_REPOSITORY}/manifests/{{reference}}",
+    answer=objects.ImageDetail,
+    refusals=(404, 400),
+)
+def get_image(call: ApiCall) -> objects.ImageDetail:
+    """Show what a tag or a digest points at: config, layers, platforms, and what refers to it."""
+    with call.identity.engine.read() as transaction:
+        name = require(call, transaction, Action.PULL)
+        number = repositories.get(transaction, name)
+        digest, record = _resolve(transaction, name, number, call.path["reference"])
+        registry = call.registry.acting_for(call.permits)
+        found = Images(transaction, registry, name, number).detail(digest)
+        if found is None:
+            raise ManifestUnknown(f"there is no manifest {digest} in {name}")
+        pulled_at = pulls.of_manifest(transaction, number, digest)
+    return _detail(found, record, pulled_at)
+
+
+def _resolve(
+    transaction: ReadTransaction, name: RepositoryName, number: RepositoryId, text: str
+) -> tuple[Digest, TagRecord | None]:
+    reference = parse_reference(text)
+    if isinstance(reference, Tag):
+        record = tags.get(transaction, number, name, reference)
+        return record.digest, record
+    return reference, None
+
+
+def _detail(found: Detail, record: TagRecord | None, pulled_at: int) -> objects.ImageDetail:
+    config = found.config
+    subject = found.manifest.subject
+    return objects.ImageDetail(
+        digest=str(found.digest),
+        media_type=found.stored.media_type,
+        kind=found.summary.kind,
+        size=found.summary.size,
+        manifest_size=len(found.stored.body),
+        pushed_at=rfc3339(found.stored.pushed_at),
+        pulled_at=_time(pulled_at),
+        set_at=rfc3339(record.set_at) if record else "",
+        set_by=record.set_by if record else "",
+        tags=list(found.tags),
+        artifact_type=found.manifest.artifact_type or "",
+        subject="" if subject is None else str(subject.digest),
+        annotations=found.manifest.annotations,
+        platform=config.platform,
+        created=config.created,
+        author=config.author,
+        env=list(config.env),
+        entrypoint=list(config.entrypoint),
+        cmd=list(config.cmd),
+        working_dir=config.working_dir,
+        user=config.user,
+        exposed_ports=list(config.exposed_ports),
+        volumes=list(config.volumes),
+        stop_signal=config.stop_signal,
+        labels=dict(config.labels),
+        layers=[_layer(layer) for layer in found.layers],
+        platforms=[_child(child) for child in found.children],
+        referrers=[_referrer(referrer) for referrer in found.referrers],
+    )
+
+
+def _layer(layer: Layer) -> objects.ImageLayer:
+    return objects.ImageLayer(
+        command=layer.command,
+        created=layer.created,
+        digest=layer.digest,
+        size=layer.size,
+        media_type=layer.media_type,
+    )
+
+
+def _child(child: Child) -> objects.ImagePlatform:
+    return objects.ImagePlatform(
+        digest=child.digest,
+        media_type=child.media_type,
+        platform=child.platform,
+        kind=child.kind,
+        size=child.size,
+        is_there=child.is_there,
+    )
+
+
+def _referrer(referrer: Referrer) -> objects.ImageReferrer:
+    return objects.ImageReferrer(
+        digest=referrer.digest,
+        kind=referrer.kind,
+        artifact_type=referrer.artifact_type,
+        size=referrer.size,
+        annotations=referrer.annotations,
+        tag=referrer.tag,
+    )
+
+
+# ---- two images ------------------------------------------------------------------------------
+class CompareQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Tags or digests. `platform`: which images of two indexes; else the first that both have."""
+
+    before: Annotated[str, Meta(max_length=255)] = msgspec.field(name="from")
+    after: Annotated[str, Meta(max_length=255)] = msgspec.field(name="to")
+    platform: Annotated[str, Meta(max_length=255)] = ""
+
+
+@operations.add(
+    "GET",
+    f"{_REPOSITORY}/compare",
+    answer=objects.ImageComparison,
+    query=CompareQuery,
+    refusals=(404, 400),
+)
+def compare_images(call: ApiCall) -> objects.ImageComparison:
+    """Show what differs between two images: layers, config and size."""
+    query: CompareQuery = call.query
+    with call.identity.engine.read() as transaction:
+        name = require(call, transaction, Action.PULL)
+        number = repositories.get(transaction, name)
+        known = Images(transaction, call.registry.acting_for(call.permits), name, number)
+        platforms = [
+            known.platforms_of(_resolve(transaction, name, number, text)[0])
+            for text in (query.before, query.after)
+        ]
+        platform = _common_platform(platforms, query.platform)
+        sides = [_side(transaction, number, known, one, platform) for one in platforms]
+    (old_layers, old), (new_layers, new) = sides
+    found = oci_images.compare(old_layers, new_layers, old, new)
+    return objects.ImageComparison(
+        platform=platform,
+        common=[_layer(layer) for layer in found.common],
+        removed=[_layer(layer) for layer in found.removed],
+        added=[_layer(layer) for layer in found.added],
+        changes=[
+            objects.ImageChange(field=c.field, before=c.before, after=c.after)
+            for c in found.changes
+        ],
+        size_before=sum(layer.size for layer in old_layers),
+        size_after=sum(layer.size for layer in new_layers),
+    )
+
+
+def _common_platform(platforms: list[dict[str, Digest]], wanted: str) -> str:
+    """Which platform to compare. Raises `ManifestUnknown`."""
+    common = [platform for platform in platforms[0] if platform in platforms[1]]
+    if wanted:
+        common = [platform for platform in common if platform == wanted]
+    if not common and not wanted and all(len(one) == 1 for one in platforms):
+        return ""  # two images, each of a platform of its own
+    if not common:
+        raise ManifestUnknown("the two have no platform in common")
+    return "linux/amd64" if "linux/amd64" in common else common[0]
+
+
+def _side(
+    transaction: ReadTransaction,
+    number: RepositoryId,
+    known: Images,
+    platforms: dict[str, Digest],
+    platform: str,
+) -> tuple[tuple[Layer, ...], oci_images.ImageConfig]:
+    digest = platforms.get(platform) or next(iter(platforms.values()))
+    stored = stored_manifest(transaction, number, digest)
+    if stored is None:
+        raise ManifestUnknown(f"the image {digest} of the index is not there")
+    manifest = parse_manifest(stored.body, stored.media_type)
+    config = known.config(manifest)
+    return oci_images.layers_of(manifest, config), config

@@ -1,0 +1,140 @@
+"""Every change that a page makes: a form names an operation of the management API, and what goes
+into it. There is no other way from the console to a change, so the console can do what its user may
+do with the API, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from dtrfast.api.v0 import objects, trash
+from dtrfast.api.v0.asking import convert_body, execute
+from dtrfast.api.v0.operation import Operation
+from dtrfast.api.v0.sessions import local_path
+from dtrfast.console import differences, flashes, forms, words
+from dtrfast.console.flashes import Flash, Undo
+from dtrfast.console.page import BY_ID, Page, View
+from dtrfast.errors import DtrfastError, NotFound, SettingsInvalid
+
+# Operations whose answer is the point of them: secrets that are shown once, and what a try found.
+SHOWN: Mapping[str, str] = {
+    "create_token": "shown/secret.html",
+    "create_robot": "shown/secret.html",
+    "reset_password": "shown/password.html",
+    "sync_ldap": "shown/synchronised.html",
+    "try_ldap_login": "shown/tried.html",
+}
+_TRASHED_SEEN_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What became of the calls of one form."""
+
+    answers: list[tuple[dict[str, str], msgspec.Struct | None]]
+    failures: list[tuple[dict[str, str], DtrfastError]]
+
+
+def do(page: Page) -> View:
+    """Carry out what a form asks for, once for each path that it names."""
+    operation = BY_ID.get(page.path["operation"])
+    if operation is None or operation.method == "GET":
+        raise NotFound("there is no such action")
+    document = forms.body_in(page.form)
+    body = convert_body(operation, document)
+    paths = forms.paths_in(page.form)
+    if page.form.get("review", [""])[-1]:
+        return differences.review(page, operation, paths[0], document, body)
+    done = _run(page, operation, paths, body)
+    if done.failures and not done.answers:
+        raise done.failures[0][1]
+    if operation.id in SHOWN:
+        return _show(page, operation, done)
+    flash = _flash(page, operation, done)
+    return View(location=_next(page, done), cookies=(flashes.cookie(flash, page),))
+
+
+def _run(page: Page, operation: Operation, paths: list[dict[str, str]], body: object) -> _Done:
+    done = _Done([], [])
+    for path in paths:
+        _check_pieces(operation, path)
+        call = page.asker.call(path, None, body)
+        try:
+            answer = execute(operation, call)
+        except DtrfastError as error:
+            if len(paths) == 1:
+                raise
+            done.failures.append((path, error))
+        else:
+            done.answers.append((path, answer))
+    return done
+
+
+def _check_pieces(operation: Operation, path: Mapping[str, str]) -> None:
+    wanted = {piece[1:-1] for piece in operation.path.split("/") if piece.startswith("{")}
+    if wanted != set(path) or not all(value and value.isprintable() for value in path.values()):
+        raise SettingsInvalid("choose at least one, then repeat this")
+
+
+def _show(page: Page, operation: Operation, done: _Done) -> View:
+    path, answer = done.answers[0]
+    values = {"answer": answer, "path": path, "next": _next(page, done)}
+    template = SHOWN[operation.id]
+    if not page.is_fragment:
+        return View("shown.html", {**values, "shown": template, "title": operation.summary})
+    return View(template, values)
+
+
+def _next(page: Page, done: _Done) -> str:
+    """Where the form wants to go, or to what was made."""
+    wanted = local_path(page.form.get("next", ["/"])[-1])
+    answer = done.answers[-1][1] if done.answers else None
+    if isinstance(answer, objects.Repository) and "{name}" in wanted:
+        full_name = f"{answer.namespace}/{answer.name}".lstrip("/")
+        return wanted.replace("{name}", full_name)
+    name = getattr(answer, "name", "")
+    return wanted.replace("{name}", str(name))
+
+
+def _flash(page: Page, operation: Operation, done: _Done) -> Flash:
+    path = done.answers[-1][0]
+    failure = str(done.failures[0][1].message) if done.failures else ""
+    return Flash(
+        operation.id,
+        words.shown_path(path),
+        len(done.answers),
+        len(done.failures),
+        failure[:300],
+        _undo(page, operation, done),
+    )
+
+
+def _undo(page: Page, operation: Operation, done: _Done) -> Undo | None:
+    """The operation that takes it back, where there is one."""
+    paths = [path for path, _ in done.answers]
+    if operation.id == "delete_manifest":
+        return _undo_manifests(paths)
+    if operation.id == "delete_repository":
+        return _undo_repository(page, paths[-1])
+    return None
+
+
+def _undo_manifests(paths: list[dict[str, str]]) -> Undo | None:
+    references = [path["reference"] for path in paths]
+    place = {name: paths[0][name] for name in ("namespace", "repository")}
+    if len(references) > flashes.REFERENCES_MAX:
+        return None
+    if all(":" in reference for reference in references):
+        return Undo("restore_manifest", {**place, "reference": references})
+    return Undo("restore_tag", {**place, "tag": references})
+
+
+def _undo_repository(page: Page, path: dict[str, str]) -> Undo | None:
+    found: Any = page.glance(trash.list_trashed_repositories, query={"limit": _TRASHED_SEEN_MAX})
+    wanted = (path["namespace"] if path["namespace"] != "_" else "", path["repository"])
+    ids = [r.id for r in (found.repositories if found else ()) if (r.namespace, r.name) == wanted]
+    return Undo("restore_repository", {"id": ids[-1]}) if ids else None

@@ -1,0 +1,79 @@
+"""A change of settings, shown before it is made: what is now, and what would be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from dtrfast.api.v0.operation import Operation
+from dtrfast.api.v0.router import OPERATIONS
+from dtrfast.console.page import Page, View
+from dtrfast.errors import NotFound
+
+_READERS = {o.path: o for o in OPERATIONS if o.method == "GET"}
+_SECRETS = frozenset({"key", "searchPassword", "oldPassword", "newPassword"})
+_TEXT_LENGTH_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field of a document, before and after; empty where there is none."""
+
+    field: str
+    before: str
+    after: str
+
+
+def review(
+    page: Page, operation: Operation, path: Mapping[str, str], document: Any, body: object
+) -> View:
+    """What would change. The page has the form once more, to carry it out."""
+    reader = _READERS.get(operation.path)
+    before: Any = {}
+    if reader is not None:
+        try:
+            before = msgspec.to_builtins(reader.handler(page.asker.call(path, None, None)))
+        except NotFound:
+            before = {}
+    after = msgspec.to_builtins(body)
+    found = compare(before, after)
+    fields = [(name, v) for name, vs in page.form.items() if name not in _LEFT_OUT for v in vs]
+    values = {"differences": found, "operation": operation, "fields": fields}
+    template = "fragments/difference.html" if page.is_fragment else "difference.html"
+    return View(template, values)
+
+
+_LEFT_OUT = frozenset({"review", "csrf"})
+
+
+def compare(before: Any, after: Any) -> list[Difference]:
+    """The fields that differ, by their names with dots."""
+    old, new = dict(_flat(before)), dict(_flat(after))
+    return [
+        Difference(name, _shown(name, old.get(name)), _shown(name, new.get(name)))
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        pairs = [(f"{name}.{key}".lstrip("."), inner) for key, inner in value.items()]
+    elif isinstance(value, (list, tuple)):
+        pairs = [(f"{name}.{number}", inner) for number, inner in enumerate(value, start=1)]
+    else:
+        return [(name, value)]
+    return [row for inner_name, inner in pairs for row in _flat(inner, inner_name)]
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if name.rpartition(".")[2] in _SECRETS and value:
+        return "(hidden)"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)[:_TEXT_LENGTH_MAX]

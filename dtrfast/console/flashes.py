@@ -1,0 +1,67 @@
+"""What was done, told once on the page that comes after it, with the way back where there is one.
+
+It travels in a cookie of the browser. What it says is text, and what it offers is a form that asks
+the API as any other does, so a forged one achieves nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from dtrfast.console.page import Page
+
+COOKIE = "dtrfast_done"
+# A cookie has at most 4 KiB.
+REFERENCES_MAX = 20
+_SECONDS = 60
+
+
+class Undo(msgspec.Struct, frozen=True):
+    """An operation, and the pieces of its path; a list is for many calls."""
+
+    operation: str
+    path: dict[str, str | list[str]]
+
+
+class Flash(msgspec.Struct, frozen=True):
+    """What became of a form."""
+
+    operation: str
+    subject: str = ""
+    done: int = 1
+    failed: int = 0
+    failure: str = ""
+    undo: Undo | None = None
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Flash)
+
+
+def cookie(flash: Flash, page: Page) -> str:
+    """The Set-Cookie header that tells the next page."""
+    text = base64.urlsafe_b64encode(_encoder.encode(flash)).decode().rstrip("=")
+    return _header(text, _SECONDS, page)
+
+
+def cleared(page: Page) -> str:
+    """The Set-Cookie header of the page that told it."""
+    return _header("", 0, page)
+
+
+def read(text: str) -> Flash | None:
+    """What a cookie says; None where it is none of ours."""
+    try:
+        return _decoder.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (binascii.Error, ValueError, msgspec.DecodeError):
+        return None
+
+
+def _header(text: str, seconds: int, page: Page) -> str:
+    secure = "; Secure" if page.asker.is_secure else ""
+    return f"{COOKIE}={text}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"

@@ -1,0 +1,86 @@
+"""Forms: from the fields that a browser sends to what an operation takes.
+
+A field `path.NAME` is a piece of the operation's path, `body.NAME` a field of its body; a dot goes
+one level deeper, and numbers make lists. The last value of a name counts, so that an unchecked box
+can have a hidden field before it. A `path.NAME` that is given many times means many calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+from dtrfast.errors import SettingsInvalid
+
+_FIELDS_MAX = 5000
+_DEPTH_MAX = 6
+_INDEX_MAX = 1000
+
+
+def parse(data: bytes) -> dict[str, list[str]]:
+    """The fields of a form. Raises `SettingsInvalid`."""
+    try:
+        text = data.decode("ascii")
+        return parse_qs(text, keep_blank_values=True, max_num_fields=_FIELDS_MAX)
+    except ValueError as error:
+        raise SettingsInvalid("this is no form that a browser would send") from error
+
+
+def paths_in(form: Mapping[str, list[str]]) -> list[dict[str, str]]:
+    """The pieces of the path of each call: one call for each value of the piece that has many."""
+    pieces = {name[5:]: values for name, values in form.items() if name.startswith("path.")}
+    count = max((len(values) for values in pieces.values()), default=1)
+    if any(len(values) not in (1, count) for values in pieces.values()):
+        raise SettingsInvalid("the form has pieces of paths that do not go together")
+    return [
+        {name: values[number if len(values) > 1 else 0] for name, values in pieces.items()}
+        for number in range(count)
+    ]
+
+
+def body_in(form: Mapping[str, list[str]]) -> Any:
+    """The document of the fields `body.…`."""
+    document: dict[str, Any] = {}
+    for name, values in form.items():
+        if name.startswith("body."):
+            keys = name.split(".")[1:]
+            if len(keys) > _DEPTH_MAX:
+                raise SettingsInvalid(f"the field {name[:80]!r} is nested too deeply")
+            _put(document, keys, values)
+    return _with_lists(document)
+
+
+def _put(document: dict[str, Any], keys: list[str], values: list[str]) -> None:
+    for key in keys[:-1]:
+        document = document.setdefault(key, {})
+        if not isinstance(document, dict):
+            raise SettingsInvalid("the form has a field that is a text and a group")
+    last = keys[-1]
+    if last.endswith("[]"):
+        document[last[:-2]] = [value for value in values if value]
+    else:
+        document[last] = _plain(values[-1])
+
+
+def _plain(text: str) -> str:
+    """Browsers send lines of a text area with CRLF."""
+    return text.replace("\r\n", "\n")
+
+
+def _with_lists(document: Any) -> Any:
+    """Groups whose keys are numbers become lists, in their order; empty entries go."""
+    if not isinstance(document, dict):
+        return document
+    inner = {key: _with_lists(value) for key, value in document.items()}
+    if not inner or not all(key.isdecimal() and int(key) < _INDEX_MAX for key in inner):
+        return inner
+    ordered = [inner[key] for key in sorted(inner, key=int)]
+    return [value for value in ordered if not _is_blank(value)]
+
+
+def _is_blank(value: Any) -> bool:
+    """Whether a row of a form was left empty."""
+    if isinstance(value, dict):
+        return all(_is_blank(v) for v in value.values())
+    return value in ("", [])

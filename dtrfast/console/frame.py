@@ -1,0 +1,100 @@
+"""What every page has around it: who is signed in, where one can go, and what one should know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dtrfast.api.v0 import objects, sessions, storage
+from dtrfast.config import split_address
+from dtrfast.console import flashes, words
+from dtrfast.console.page import Page
+
+THEME_COOKIE = "dtrfast_theme"
+COOKIES = (THEME_COOKIE, flashes.COOKIE)
+
+_THEMES = ("light", "dark")
+# Time to act before pushes are refused.
+_DISK_FULL_PART = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that whoever looks after the registry should know."""
+
+    level: Literal["warning", "error"]
+    text: str
+    link: str = ""
+    link_text: str = ""
+
+
+def values(page: Page) -> dict[str, Any]:
+    """What the templates of the frame need."""
+    session = page.glance(sessions.get_session)
+    user = None if session is None else session.account
+    is_admin = page.caller.kind == "system" or (user is not None and user.is_admin)
+    theme = page.cookies.get(THEME_COOKIE, "")
+    flash = flashes.read(page.cookies.get(flashes.COOKIE, ""))
+    return {
+        "page": page,
+        "user": user,
+        "is_admin": is_admin,
+        "has_accounts": page.asker.config.auth.mode == "managed",
+        "theme": theme if theme in _THEMES else "",
+        "notices": notices(page) if is_admin else [],
+        "flash": flash,
+        "flash_text": "" if flash is None else _told(flash),
+    }
+
+
+def _told(flash: flashes.Flash) -> str:
+    text = words.DONE.get(flash.operation, "Done.").replace("{what}", flash.subject)
+    if flash.failed:
+        text += f" {flash.done} done, {flash.failed} refused: {flash.failure}"
+    elif flash.done > 1:
+        text += f" ({flash.done})"
+    return text
+
+
+def notices(page: Page) -> list[Notice]:
+    """What an administrator should know, the worst first."""
+    found: list[Notice] = []
+    config = page.asker.config
+    state = page.glance(storage.get_storage)
+    if state is not None:
+        found += _about_storage(state)
+    if config.auth.mode == "none":
+        found.append(
+            Notice(
+                "error",
+                "Accounts are off: whoever reaches this registry may do everything with it.",
+                "/settings/auth",
+                "How to switch them on",
+            )
+        )
+    is_local = split_address(config.server.bind)[0] in ("127.0.0.1", "::1", "localhost")
+    if not page.asker.is_secure and not is_local:
+        found.append(
+            Notice(
+                "warning",
+                "Connections are not encrypted: passwords and images can be read on their way.",
+                "/settings/security",
+                "Certificates",
+            )
+        )
+    return found
+
+
+def _about_storage(state: objects.Storage) -> list[Notice]:
+    found: list[Notice] = []
+    if state.damaged_blobs or state.damaged_chunks:
+        text = f"{state.damaged_blobs} blobs are damaged on disk: a push of the same image heals it"
+        found.append(Notice("error", text + ".", "/settings/storage#damages", "Which"))
+    used = 1 - state.disk_free_bytes / max(1, state.disk_bytes)
+    if state.disk_bytes and state.disk_free_bytes < state.reserve_bytes:
+        text = "The disk is full: pushes are refused until something is deleted."
+        found.append(Notice("error", text, "/settings/storage", "Storage"))
+    elif state.disk_bytes and used > _DISK_FULL_PART:
+        text = f"The disk is {used:.0%} full: pushes will soon be refused."
+        found.append(Notice("warning", text, "/settings/storage", "Storage"))
+    return found

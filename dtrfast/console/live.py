@@ -1,0 +1,147 @@
+"""What pages show as it happens, by server-sent events.
+
+A stream is a page function that is asked again and again, on a thread, as the user of the session;
+so it ends when the session does, and shows nothing that a page would not. It ends as well after
+some minutes and when the server stops, and the browser comes again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from dtrfast.api.types import Ending, Hop
+from dtrfast.console import frame, rendering
+from dtrfast.console.page import Page
+from dtrfast.console.pages import dashboard, logs, welcome
+from dtrfast.errors import DtrfastError
+
+# Below what proxies and `server.idle_body_seconds` cut, and short enough to notice a sign-out.
+_LIFE_SECONDS = 300.0
+_BEAT_SECONDS = 15.0
+_LOOK_AT_END_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An event: its kind, and what the browser gets as JSON."""
+
+    kind: str
+    data: Any
+
+
+# Called again and again; gives what is new since it was called before.
+Tick = Callable[[], list[Message]]
+# What makes a tick for one browser, and how many seconds there are between two.
+MakeTick = tuple[Callable[[Page], Tick], float]
+
+
+def html(target: str, template: str, values: Mapping[str, Any], how: str = "replace") -> Message:
+    """Markup that the page puts into an element."""
+    text = rendering.render(template, values)
+    return Message("html", {"target": target, "html": text, "how": how})
+
+
+def _arrival(page: Page) -> Tick:
+    shown: list[object] = [welcome.newest(page)]
+
+    def tick() -> list[Message]:
+        now = welcome.newest(page)
+        if now == shown[0] or now is None:
+            return []
+        shown[0] = now
+        values = {**frame.values(page), "arrived": now}
+        return [html("#arrival", "fragments/arrival.html", values)]
+
+    return tick
+
+
+def _numbers(page: Page) -> Tick:
+    def tick() -> list[Message]:
+        values = {**frame.values(page), **dashboard.live_values(page)}
+        return [
+            html("#now", "dashboard/now.html", values),
+            Message("numbers", dashboard.numbers(values["now"])),
+        ]
+
+    return tick
+
+
+def _lines(page: Page) -> Tick:
+    tail = logs.Tail(page)
+
+    def tick() -> list[Message]:
+        lines = tail.read()
+        if not lines:
+            return []
+        values = {**frame.values(page), "lines": lines}
+        return [html("#lines", "logs/lines.html", values, "prepend")]
+
+    return tick
+
+
+STREAMS: dict[str, MakeTick] = {
+    "/live/arrival": (_arrival, 1.0),
+    "/live/dashboard": (_numbers, 2.0),
+    "/live/logs": (_lines, 1.0),
+}
+
+
+async def respond(
+    request: Request, hop: Hop, make: MakeTick, page: Page, ending: Ending
+) -> Response:
+    """The stream. What refuses the first look is an answer, not a stream."""
+    build, seconds = make
+    try:
+        tick = await hop.run(build, page)
+        first = await hop.run(tick)
+    except DtrfastError as error:
+        # 204 tells a browser not to come again.
+        return Response(status_code=204, headers={"x-refused": type(error).__name__})
+    events = _events(hop, tick, first, seconds, ending)
+    headers = {**rendering.HEADERS, "cache-control": "no-store", "x-accel-buffering": "no"}
+    return StreamingResponse(events, headers=headers, media_type="text/event-stream")
+
+
+async def _events(
+    hop: Hop, tick: Tick, first: list[Message], seconds: float, ending: Ending
+) -> AsyncIterator[bytes]:
+    yield b"retry: 2000\n\n"
+    began = beat = time.monotonic()
+    messages = first
+    while True:
+        for message in messages:
+            yield _encode(message)
+        now = time.monotonic()
+        if messages:
+            beat = now
+        elif now - beat > _BEAT_SECONDS:
+            beat = now
+            yield b": still here\n\n"
+        if now - began > _LIFE_SECONDS or not await _wait(seconds, ending):
+            return
+        try:
+            messages = await hop.run(tick)
+        except DtrfastError:
+            yield _encode(Message("end", None))
+            return
+
+
+async def _wait(seconds: float, ending: Ending) -> bool:
+    """Sleep; False once the server stops."""
+    left = seconds
+    while left > 0 and not ending.is_set():
+        await asyncio.sleep(min(left, _LOOK_AT_END_SECONDS))
+        left -= _LOOK_AT_END_SECONDS
+    return not ending.is_set()
+
+
+def _encode(message: Message) -> bytes:
+    return f"event: {message.kind}\ndata: {json.dumps(message.data)}\n\n".encode()

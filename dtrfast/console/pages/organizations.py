@@ -1,0 +1,138 @@
+"""Organizations: the list, and an organization's repositories, teams, members and robots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dtrfast.api.v0 import accounts, credentials, grants, repositories, sessions, storage, teams
+from dtrfast.console.page import Page, PageFunction, View
+from dtrfast.console.pages.repositories import full_name
+
+_PAGE_SIZE = 50
+
+
+def show_list(page: Page) -> View:
+    """All organizations, by name."""
+    query = {
+        "type": "organization",
+        "filter": page.query.get("filter", "").strip().lower(),
+        "start": page.query.get("start", ""),
+        "limit": _PAGE_SIZE,
+    }
+    found = page.ask(accounts.list_accounts, query=query)
+    session = page.glance(sessions.get_session)
+    mine = session and page.glance(accounts.list_organizations, name=session.account.name)
+    return View(
+        "organizations.html",
+        {
+            "rows": found.accounts,
+            "mine": {one.name for one in (mine.organizations if mine else ())},
+            "next_start": found.next_page_start,
+        },
+    )
+
+
+def _base(page: Page, tab: str) -> dict[str, Any]:
+    name = page.path["name"]
+    organization = page.ask(accounts.get_account, name=name)
+    session = page.glance(sessions.get_session)
+    user = None if session is None else session.account
+    member = user and page.glance(accounts.get_member, name=name, member=user.name)
+    is_admin = page.caller.kind == "system" or (user is not None and user.is_admin)
+    return {
+        "name": name,
+        "organization": organization,
+        "tab": tab,
+        "is_member": is_admin or member is not None,
+        "may_administer": is_admin or bool(member and member.is_owner),
+    }
+
+
+def _query(page: Page) -> dict[str, object]:
+    return {"limit": _PAGE_SIZE, "start": page.query.get("start", "")}
+
+
+def show(page: Page) -> View:
+    """Its repositories, as far as the user may see them."""
+    values = _base(page, "repositories")
+    found = page.ask(
+        repositories.list_repositories_of_namespace, query=_query(page), namespace=values["name"]
+    )
+    rows = [(full_name(one), one) for one in found.repositories]
+    return View(
+        "organization/repositories.html",
+        {**values, "rows": rows, "next_start": found.next_page_start},
+    )
+
+
+def show_teams(page: Page) -> View:
+    values = _base(page, "teams")
+    found = page.ask(teams.list_teams, query=_query(page), name=values["name"])
+    return View(
+        "organization/teams.html",
+        {**values, "teams": found.teams, "next_start": found.next_page_start},
+    )
+
+
+def show_members(page: Page) -> View:
+    values = _base(page, "members")
+    found = page.ask(accounts.list_members, query=_query(page), name=values["name"])
+    rows = [
+        (
+            member,
+            page.glance(accounts.list_teams_of_member, name=values["name"], member=member.name),
+        )
+        for member in found.members
+    ]
+    return View(
+        "organization/members.html", {**values, "rows": rows, "next_start": found.next_page_start}
+    )
+
+
+def show_robots(page: Page) -> View:
+    values = _base(page, "robots")
+    found = page.ask(credentials.list_robots, name=values["name"])
+    return View("organization/robots.html", {**values, "robots": found.credentials})
+
+
+def show_settings(page: Page) -> View:
+    return View("organization/settings.html", _base(page, "settings"))
+
+
+def show_usage(page: Page) -> View:
+    usage = page.ask(storage.get_namespace_usage, namespace=page.path["name"])
+    return View("fragments/usage.html", {"usage": usage})
+
+
+def show_team(page: Page) -> View:
+    """A team: who is in it, and what it may do."""
+    values = _base(page, "teams")
+    place = {"name": values["name"], "team": page.path["team"]}
+    team = page.ask(teams.get_team, **place)
+    members = page.ask(teams.list_team_members, query=_query(page), **place)
+    access = page.ask(teams.list_team_repository_access, **place)
+    whole = page.glance(grants.get_namespace_team_access, namespace=values["name"], team=team.name)
+    return View(
+        "organization/team.html",
+        {
+            **values,
+            "team": team,
+            "members": members.members,
+            "next_start": members.next_page_start,
+            "access": [(full_name(one.repository), one) for one in access.repository_access_list],
+            "whole": "none" if whole is None else whole.access_level,
+        },
+    )
+
+
+_BASE = "/organizations/{name}"
+PAGES: dict[str, PageFunction] = {
+    "/organizations": show_list,
+    _BASE: show,
+    f"{_BASE}/teams": show_teams,
+    f"{_BASE}/teams/{{team}}": show_team,
+    f"{_BASE}/members": show_members,
+    f"{_BASE}/robots": show_robots,
+    f"{_BASE}/settings": show_settings,
+    f"{_BASE}/usage": show_usage,
+}

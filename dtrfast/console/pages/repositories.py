@@ -1,0 +1,218 @@
+"""Repositories: the list, and a repository's own pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dtrfast.api.v0 import (
+    accounts,
+    administration,
+    credentials,
+    grants,
+    images,
+    objects,
+    repositories,
+    sessions,
+    storage,
+    teams,
+    trash,
+)
+from dtrfast.api.v0.views import ROOT
+from dtrfast.console.page import Page, PageFunction, View
+
+_PAGE_SIZE = 50
+# What a form offers to choose from; whoever has more types the name.
+_NAMESPACES_MAX = 200
+
+
+def pieces(name: str) -> dict[str, Any]:
+    """A repository's name as the pieces of an operation's path."""
+    owner, slash, rest = name.partition("/")
+    return (
+        {"namespace": owner, "repository": rest}
+        if slash
+        else {
+            "namespace": ROOT,
+            "repository": owner,
+        }
+    )
+
+
+def full_name(repository: objects.Repository) -> str:
+    return f"{repository.namespace}/{repository.name}".lstrip("/")
+
+
+# ---- the list ----------------------------------------------------------------------------------
+def show_list(page: Page) -> View:
+    """All that one may see, one's own, or what others shared."""
+    tab = page.query.get("tab", "all")
+    session = page.glance(sessions.get_session)
+    sort = page.query.get("sort", "name")
+    query = {"limit": _PAGE_SIZE, "start": page.query.get("start", "")}
+    if tab == "shared" and session is not None:
+        found = page.ask(
+            repositories.list_shared_repositories, query=query, name=session.account.name
+        )
+    else:
+        query |= {"filter": page.query.get("filter", ""), "sort": sort}
+        if tab == "mine":
+            query["owned"] = "true"
+        found = page.ask(repositories.list_repositories, query=query)
+    return View(
+        "repositories.html",
+        {
+            "tab": tab,
+            "sort": sort,
+            "rows": [(full_name(one), one) for one in found.repositories],
+            "next_start": found.next_page_start,
+            "namespaces": _namespaces(page),
+        },
+    )
+
+
+def _namespaces(page: Page) -> list[str]:
+    """Where the user may make repositories, as far as that is known without asking each."""
+    session = page.glance(sessions.get_session)
+    if session is None:
+        return [ROOT] if page.caller.kind == "system" else []
+    name = session.account.name
+    if session.account.is_admin:
+        every = page.glance(accounts.list_accounts, query={"limit": _NAMESPACES_MAX})
+        return [name, *(a.name for a in (every.accounts if every else ()) if a.name != name), ROOT]
+    mine = page.glance(accounts.list_organizations, name=name)
+    owned = [
+        organization.name
+        for organization in (mine.organizations if mine else ())
+        if _is_owner(page, organization.name, name)
+    ]
+    return [name, *owned]
+
+
+def _is_owner(page: Page, organization: str, user: str) -> bool:
+    member = page.glance(accounts.get_member, name=organization, member=user)
+    return member is not None and member.is_owner
+
+
+# ---- one repository ----------------------------------------------------------------------------
+def base(page: Page, tab: str) -> dict[str, Any]:
+    """What all pages of a repository show. Raises `RepositoryUnknown`."""
+    name = page.path["name"]
+    repository = page.ask(repositories.get_repository, **pieces(name))
+    level = repository.access_level
+    return {
+        "name": name,
+        "pieces": pieces(name),
+        "repository": repository,
+        "tab": tab,
+        "may_push": level in ("read-write", "admin"),
+        "may_administer": level == "admin",
+        "is_root": not repository.namespace,
+    }
+
+
+def show_info(page: Page) -> View:
+    values = base(page, "info")
+    newest = page.ask(images.list_images, query={"limit": 5, "sort": "-pushed"}, **values["pieces"])
+    return View("repository/info.html", {**values, "newest": newest.images})
+
+
+def show_usage(page: Page) -> View:
+    """How much room it takes; measured when somebody looks."""
+    name = page.path["name"]
+    usage = page.ask(storage.get_repository_usage, **pieces(name))
+    return View("fragments/usage.html", {"usage": usage})
+
+
+def show_tags(page: Page) -> View:
+    values = base(page, "tags")
+    sort = page.query.get("sort", "-pushed")
+    query = {
+        "limit": _PAGE_SIZE,
+        "start": page.query.get("start", ""),
+        "filter": page.query.get("filter", ""),
+        "sort": sort,
+    }
+    found = page.ask(images.list_images, query=query, **values["pieces"])
+    return View(
+        "repository/tags.html",
+        {**values, "sort": sort, "found": found, "next_start": found.next_page_start},
+    )
+
+
+def show_permissions(page: Page) -> View:
+    values = base(page, "permissions")
+    people = page.ask(grants.list_user_access, **values["pieces"])
+    groups = page.ask(grants.list_team_access, **values["pieces"])
+    owner = values["repository"].namespace
+    of_owner = values["repository"].namespace_type == "organization"
+    known = page.glance(teams.list_teams, query={"limit": 1000}, name=owner) if of_owner else None
+    trusts = page.glance(credentials.list_trusts, **values["pieces"])
+    return View(
+        "repository/permissions.html",
+        {
+            **values,
+            "people": people.user_access_list,
+            "groups": groups.team_access_list,
+            "teams": [team.name for team in (known.teams if known else ())],
+            "trusts": trusts.trusts if trusts else [],
+        },
+    )
+
+
+def show_activity(page: Page) -> View:
+    values = base(page, "activity")
+    query = {
+        "start": page.query.get("start", ""),
+        "limit": _PAGE_SIZE,
+        "actor": page.query.get("actor", ""),
+        "kind": page.query.get("kind", ""),
+    }
+    found = page.ask(administration.list_repository_events, query=query, **values["pieces"])
+    return View(
+        "repository/activity.html",
+        {**values, "events": found.events, "next_start": found.next_page_start},
+    )
+
+
+def show_settings(page: Page) -> View:
+    return View("repository/settings.html", base(page, "settings"))
+
+
+def show_trash(page: Page) -> View:
+    values = base(page, "trash")
+    query = {"limit": _PAGE_SIZE, "start": page.query.get("start", "")}
+    found = page.ask(trash.get_repository_trash, query=query, **values["pieces"])
+    return View(
+        "repository/trash.html",
+        {**values, "found": found, "next_start": found.next_page_start},
+    )
+
+
+def confirm_delete(page: Page) -> View:
+    """What a delete would free, before it is done."""
+    values = base(page, "settings")
+    usage = page.ask(storage.get_repository_usage, **values["pieces"])
+    return View("repository/delete.html", {**values, "usage": usage})
+
+
+def show_all_trash(page: Page) -> View:
+    """Deleted repositories that can be restored."""
+    query = {"limit": _PAGE_SIZE, "start": page.query.get("start", "")}
+    found = page.ask(trash.list_trashed_repositories, query=query)
+    return View("trash.html", {"rows": found.repositories, "next_start": found.next_page_start})
+
+
+_BASE = "/repositories/{name:path}"
+PAGES: dict[str, PageFunction] = {
+    "/repositories": show_list,
+    "/trash": show_all_trash,
+    f"{_BASE}/-/usage": show_usage,
+    f"{_BASE}/-/tags": show_tags,
+    f"{_BASE}/-/permissions": show_permissions,
+    f"{_BASE}/-/activity": show_activity,
+    f"{_BASE}/-/settings": show_settings,
+    f"{_BASE}/-/trash": show_trash,
+    f"{_BASE}/-/delete": confirm_delete,
+}
+# Behind all others: a name may be followed by nothing.
+LAST: dict[str, PageFunction] = {_BASE: show_info}

@@ -1,0 +1,120 @@
+"""Settings, tab by tab. A change goes through `differences.review` before it is made."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from dtrfast.api.v0 import administration, jobs, ldap, storage
+from dtrfast.console.page import Page, PageFunction, View
+from dtrfast.identity.ldap.settings import LdapSettings, UserSet
+
+_RUNS_PAGE = 25
+_PARTS = ("starlette", "hypercorn", "uvloop", "lmdb", "xxhash", "zstandard", "cryptography")
+
+
+def show_general(page: Page) -> View:
+    """What is set for all repositories, and what the server was started with."""
+    access = page.ask(administration.get_access_settings)
+    started = [
+        (setting.name, setting.value, setting.origin) for setting in page.asker.config.settings()
+    ]
+    return View("settings/general.html", {"tab": "general", "access": access, "started": started})
+
+
+def show_security(page: Page) -> View:
+    page.ask(administration.get_access_settings)
+    certificate = page.find(administration.get_certificate)
+    return View("settings/security.html", {"tab": "security", "certificate": certificate})
+
+
+def show_storage(page: Page) -> View:
+    return View(
+        "settings/storage.html",
+        {
+            "tab": "storage",
+            "state": page.ask(storage.get_storage, query={"trash": "true"}),
+            "policies": page.ask(storage.get_storage_settings),
+            "damages": page.ask(storage.list_damages).damages,
+            "usages": _measured(page),
+            "data": page.asker.config.store.data.absolute(),
+        },
+    )
+
+
+def _measured(page: Page) -> list[Any]:
+    """The repositories that would free most, of those that were measured."""
+    found = page.ask(storage.list_usages, query={"limit": 1000})
+    return sorted(found.usages, key=lambda usage: usage.freed_bytes, reverse=True)[:20]
+
+
+def show_auth(page: Page) -> View:
+    config = page.asker.config
+    if config.auth.mode == "none":
+        return View("settings/auth_off.html", {"tab": "auth"})
+    document = page.find(ldap.get_ldap_settings)
+    given = document or LdapSettings(server_urls=("",), user_sets=(UserSet(base_dn=""),))
+    return View(
+        "settings/auth.html",
+        {
+            "tab": "auth",
+            "is_ldap": document is not None,
+            "ldap": given,
+            "last_sync": page.glance(ldap.get_last_sync),
+            "oidc": page.ask(administration.get_oidc_settings),
+            "token_seconds": config.auth.token_seconds,
+        },
+    )
+
+
+def show_jobs(page: Page) -> View:
+    query = {"limit": _RUNS_PAGE, "start": page.query.get("start", "")}
+    found = page.ask(jobs.list_jobs, query=query)
+    template = "fragments/runs.html" if page.is_fragment else "settings/jobs.html"
+    return View(
+        template,
+        {
+            "tab": "jobs",
+            "found": found,
+            "next_start": found.next_page_start,
+            "is_running": any(run.state == "running" for run in found.runs)
+            or any(job.is_waiting for job in found.jobs),
+        },
+    )
+
+
+def show_about(page: Page) -> View:
+    page.ask(administration.get_access_settings)
+    return View(
+        "settings/about.html",
+        {
+            "tab": "about",
+            "python": sys.version.split()[0],
+            "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+            "parts": [(name, _version(name)) for name in _PARTS],
+        },
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def start(page: Page) -> View:
+    return View(location="/settings/general")
+
+
+PAGES: dict[str, PageFunction] = {
+    "/settings": start,
+    "/settings/general": show_general,
+    "/settings/security": show_security,
+    "/settings/storage": show_storage,
+    "/settings/auth": show_auth,
+    "/settings/jobs": show_jobs,
+    "/settings/about": show_about,
+}

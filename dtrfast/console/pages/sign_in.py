@@ -1,0 +1,48 @@
+"""The front door: where one lands, signing in and out."""
+
+from __future__ import annotations
+
+from dtrfast.api.errors import row_of
+from dtrfast.api.v0 import objects, sessions, storage
+from dtrfast.api.v0.asking import convert_body, execute
+from dtrfast.api.v0.sessions import local_path
+from dtrfast.console.page import BY_ID, Page, View
+from dtrfast.errors import DtrfastError
+
+
+def home(page: Page) -> View:
+    """Administrators land on the dashboard, in an empty registry on the first steps."""
+    session = page.glance(sessions.get_session)
+    is_admin = session is not None and session.account.is_admin
+    if not is_admin and page.caller.kind != "system":
+        return View(location="/repositories")
+    state = page.glance(storage.get_storage)
+    is_empty = state is not None and state.tags == 0
+    return View(location="/welcome" if is_empty else "/dashboard")
+
+
+def show(page: Page) -> View:
+    """The form."""
+    return View("sign_in.html", {"next": local_path(page.query.get("next", "/")), "refusal": ""})
+
+
+def enter(page: Page) -> View:
+    """Sign in with what the form has."""
+    operation = BY_ID["sign_in"]
+    given = {name: page.form.get(name, [""])[-1] for name in ("username", "password", "next")}
+    try:
+        call = page.asker.call({}, None, convert_body(operation, given))
+        session = execute(operation, call)
+    except DtrfastError as error:
+        values = {"next": local_path(given["next"]), "refusal": error.message}
+        return View("sign_in.html", values, row_of(error).status)
+    assert isinstance(session, objects.Session)
+    return View(location=session.next, cookies=tuple(call.cookies))
+
+
+def leave(page: Page) -> View:
+    """Sign out."""
+    operation = BY_ID["sign_out"]
+    call = page.asker.call({}, None, None)
+    execute(operation, call)
+    return View(location="/sign-in", cookies=tuple(call.cookies))

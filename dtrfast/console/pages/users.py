@@ -1,0 +1,88 @@
+"""Users: the list for administrators, and a user's own pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dtrfast.api.v0 import accounts, credentials, repositories, sessions
+from dtrfast.console.page import Page, PageFunction, View
+from dtrfast.console.pages.repositories import full_name
+
+_PAGE_SIZE = 50
+
+
+def show_list(page: Page) -> View:
+    """All users, by name."""
+    query = {
+        "type": "user",
+        "filter": page.query.get("filter", "").strip().lower(),
+        "start": page.query.get("start", ""),
+        "limit": _PAGE_SIZE,
+    }
+    found = page.ask(accounts.list_accounts, query=query)
+    return View("users.html", {"rows": found.accounts, "next_start": found.next_page_start})
+
+
+def _base(page: Page, tab: str) -> dict[str, Any]:
+    name = page.path["name"]
+    account = page.ask(accounts.get_account, name=name)
+    session = page.glance(sessions.get_session)
+    return {
+        "name": name,
+        "account": account,
+        "tab": tab,
+        "is_self": session is not None and session.account.name == account.name,
+    }
+
+
+def show(page: Page) -> View:
+    """Who it is, and the organizations."""
+    values = _base(page, "account")
+    found = page.glance(accounts.list_organizations, name=values["name"])
+    return View(
+        "user/account.html", {**values, "organizations": found.organizations if found else []}
+    )
+
+
+def show_repositories(page: Page) -> View:
+    values = _base(page, "repositories")
+    start = page.query.get("start", "")
+    found = page.ask(
+        repositories.list_repositories_of_namespace,
+        query={"limit": _PAGE_SIZE, "start": start},
+        namespace=values["name"],
+    )
+    shared = page.glance(
+        repositories.list_shared_repositories, query={"limit": _PAGE_SIZE}, name=values["name"]
+    )
+    return View(
+        "user/repositories.html",
+        {
+            **values,
+            "rows": [(full_name(one), one) for one in found.repositories],
+            "shared": [(full_name(one), one) for one in (shared.repositories if shared else ())],
+            "next_start": found.next_page_start,
+        },
+    )
+
+
+def show_tokens(page: Page) -> View:
+    values = _base(page, "tokens")
+    found = page.ask(credentials.list_tokens, name=values["name"])
+    return View("user/tokens.html", {**values, "tokens": found.credentials})
+
+
+def show_sessions(page: Page) -> View:
+    values = _base(page, "sessions")
+    found = page.ask(sessions.list_sessions, name=values["name"])
+    return View("user/sessions.html", {**values, "sessions": found.sessions})
+
+
+_BASE = "/users/{name}"
+PAGES: dict[str, PageFunction] = {
+    "/users": show_list,
+    _BASE: show,
+    f"{_BASE}/repositories": show_repositories,
+    f"{_BASE}/tokens": show_tokens,
+    f"{_BASE}/sessions": show_sessions,
+}

@@ -1,0 +1,117 @@
+"""Jobs that somebody may ask for: long work, in steps, beside the tasks.
+
+A job is an iterator: each step is bounded, so the tasks go on in between and a job can be told to
+end. What it yields is a line for its log, or an empty one for nothing new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from dtrfast.config import Config
+from dtrfast.errors import DtrfastError
+from dtrfast.identity import settings, synchronise
+from dtrfast.identity.callers import SYSTEM
+from dtrfast.identity.ldap.settings import LdapSettings
+from dtrfast.index.engine import Engine
+from dtrfast.index.tables import REPOSITORIES
+from dtrfast.jobs.tasks import empty_trash
+from dtrfast.oci.names import RepositoryName
+from dtrfast.registry import usage
+from dtrfast.registry.registry import Registry
+from dtrfast.registry.writing import Author
+from dtrfast.store.store import Store
+
+_NAMES_PAGE = 100
+_TOLD_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job that may be asked for. The last line that `steps` gives is the result."""
+
+    name: str
+    steps: Callable[[], Iterator[str]]
+
+
+def registry_jobs(store: Store, config: Config, now: Callable[[], int]) -> list[Job]:
+    """What can be asked for over an open store."""
+    engine = store.engine
+    jobs = [
+        Job("check", lambda: _check(store)),
+        Job("empty-trash", lambda: _empty_trash(engine, now)),
+        Job("measure", lambda: _measure(store, config)),
+    ]
+    if config.auth.mode == "managed":
+        jobs.append(Job("ldap-sync", lambda: _synchronise(engine, now)))
+    return jobs
+
+
+def _check(store: Store) -> Iterator[str]:
+    """Read everything that is stored, and mark what is damaged."""
+    before = store.statistics()
+    done = told = 0
+    with closing(store.check_contents()) as steps:  # type: ignore[type-var]
+        for count in steps:
+            done += count
+            is_worth_telling = done - told >= _TOLD_BYTES
+            told = done if is_worth_telling else told
+            yield f"read {done:,} bytes" if is_worth_telling else ""
+    store.trace_damage()
+    after = store.statistics()
+    blobs, chunks = after.damaged_blobs, after.damaged_chunks
+    if blobs or chunks:
+        healed = max(0, before.damaged_blobs - blobs)
+        yield (
+            f"read {done:,} bytes: {blobs} blobs and {chunks} chunks are damaged ({healed} blobs no"
+            " more); a push of the same content heals them"
+        )
+    else:
+        yield f"read {done:,} bytes: nothing is damaged"
+
+
+def _empty_trash(engine: Engine, now: Callable[[], int]) -> Iterator[str]:
+    """Let all that is in the trash go, for good."""
+    total = 0
+    while count := empty_trash(engine, now(), all_of_it=True):
+        total += count
+        yield ""
+    yield f"{total} things left the trash; what only they needed is free within a minute"
+
+
+def _measure(store: Store, config: Config) -> Iterator[str]:
+    """Measure how much room each repository takes."""
+    registry = Registry(store.engine, store.blobs, config)
+    count, after = 0, b""
+    while names := _names(store.engine, after):
+        for name in names:
+            try:
+                found = registry.measure(usage.of_repository(RepositoryName(name.decode())))
+                usage.keep(store.engine, name.decode(), found)
+                count += 1
+                yield ""
+            except DtrfastError as error:
+                yield f"{name.decode()}: {error.message}"
+        after = names[-1]
+    yield f"measured {count} repositories"
+
+
+def _names(engine: Engine, after: bytes) -> list[bytes]:
+    with engine.read() as transaction:
+        return [k for k, _ in transaction.scan(REPOSITORIES, after=after, limit=_NAMES_PAGE)]
+
+
+def _synchronise(engine: Engine, now: Callable[[], int]) -> Iterator[str]:
+    """Bring accounts and teams to what the LDAP directory says."""
+    with engine.read() as transaction:
+        ldap = settings.get(transaction, LdapSettings)
+    if ldap is None:
+        yield "no LDAP directory is set up"
+        return
+    done = synchronise.synchronise(engine, ldap, Author(SYSTEM.actor, now()))
+    synchronise.remember(engine, done)
+    for change in done.changes:
+        yield ", ".join(f"{key} {value}" for key, value in change.items())
+    yield f"{done.users} users in the directory, {len(done.changes)} changes"

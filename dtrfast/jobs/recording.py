@@ -1,0 +1,38 @@
+"""Metrics of the process that keeps house, which also keeps the courses of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from dtrfast.config import Config
+from dtrfast.metrics.processes import Reporter, metrics_path
+from dtrfast.metrics.recorder import Recorder, Recording
+from dtrfast.registry import statistics
+from dtrfast.store import statistics as store_statistics
+from dtrfast.store.store import Store
+
+STORE_COLUMNS = ("logical_bytes", "stored_bytes", "blobs", "repositories", "manifests", "tags")
+
+
+def begin(store: Store, config: Config, stack: ExitStack, name: str = "") -> None:
+    """Report this process under a name, if it has one of its own, and keep the courses."""
+    directory = metrics_path(config.store.data)
+    if name:
+        stack.callback(Reporter(directory, name, commits=store.commits).close)
+    recorder = Recorder(directory, config.store.data, STORE_COLUMNS, lambda: _figures(store))
+    stack.callback(Recording(recorder).close)
+
+
+def _figures(store: Store) -> Mapping[str, float]:
+    with store.engine.read() as transaction:
+        held = store_statistics.read(transaction)
+        counts = statistics.read(transaction)
+    return {
+        "logical_bytes": held.linked_bytes,
+        "stored_bytes": held.stored_bytes,
+        "blobs": held.blobs,
+        "repositories": counts.repositories,
+        "manifests": counts.manifests,
+        "tags": counts.tags,
+    }

@@ -1,0 +1,159 @@
+"""Lines in a few files of one directory, which all processes of a server append to.
+
+Together the files never take more than a bound: when the newest is full a new one begins, and the
+oldest goes. Each batch of lines is one write with O_APPEND, so lines of two processes never mix.
+Places in them are told by cursors, `FILE-OFFSET`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from dtrfast.errors import PageInvalid
+
+FILES = 16
+_BLOCK_SIZE = 256 << 10
+
+
+class LineFiles:
+    """Appends to the files of one directory. One thread. `size_max` is for all files."""
+
+    def __init__(self, directory: Path, size_max: int) -> None:
+        self._directory = directory
+        self._file_size_max = max(1, size_max // FILES)
+        self._descriptor = -1
+        self._number = 0
+
+    def append(self, data: bytes) -> None:
+        """Whole lines. Raises OSError."""
+        self._open()
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _open(self) -> None:
+        """Let the newest file be open, and have room."""
+        if self._descriptor < 0:
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+        newest = max(_numbers(self._directory), default=0)
+        if self._descriptor < 0 or newest != self._number:
+            self._begin(newest if newest and _ends_well(self._directory, newest) else newest + 1)
+        if os.fstat(self._descriptor).st_size >= self._file_size_max:
+            self._begin(self._number + 1)
+        for number in sorted(_numbers(self._directory))[:-FILES]:
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                _path(self._directory, number).unlink()
+
+    def _begin(self, number: int) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(_path(self._directory, number), flags, 0o600)
+        self.close()
+        self._descriptor, self._number = descriptor, number
+
+
+def lines_before(directory: Path, cursor: str) -> Iterator[tuple[str, bytes]]:
+    """Cursors and lines, the newest first; with a cursor those before it. Raises `PageInvalid`."""
+    before = _parse_cursor(cursor)
+    for number in sorted(_numbers(directory), reverse=True):
+        if before is not None and number > before[0]:
+            continue
+        end = before[1] if before is not None and number == before[0] else None
+        with (
+            contextlib.suppress(FileNotFoundError),  # it went with the oldest lines
+            _path(directory, number).open("rb") as file,
+        ):
+            for start, line in _backwards(file.fileno(), end):
+                yield f"{number}-{start}", line
+
+
+def lines_after(directory: Path, cursor: str, size_max: int) -> tuple[list[bytes], str]:
+    """Lines behind a cursor, the oldest first, and the cursor behind those. Raises `PageInvalid`.
+
+    Reads about `size_max` bytes. A line that is not whole yet is left for the next time.
+    """
+    place = _parse_cursor(cursor) or (0, 0)
+    lines: list[bytes] = []
+    left = size_max
+    for number in sorted(n for n in _numbers(directory) if n >= place[0]):
+        offset = place[1] if number == place[0] else 0
+        data = _read(_path(directory, number), offset, left)
+        whole = data[: data.rfind(b"\n") + 1]
+        lines += whole.splitlines()
+        place = (number, offset + len(whole))
+        left -= len(whole)
+        if left <= 0:
+            break
+    return lines, f"{place[0]}-{place[1]}"
+
+
+def end_cursor(directory: Path) -> str:
+    """The cursor behind all lines."""
+    newest = max(_numbers(directory), default=0)
+    try:
+        return f"{newest}-{_path(directory, newest).stat().st_size}"
+    except FileNotFoundError:
+        return f"{newest}-0"
+
+
+def _read(path: Path, offset: int, size: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return os.pread(file.fileno(), size, offset)
+    except FileNotFoundError:
+        return b""
+
+
+def _path(directory: Path, number: int) -> Path:
+    return directory / f"{number:08d}.jsonl"
+
+
+def _numbers(directory: Path) -> list[int]:
+    return [int(path.stem) for path in directory.glob("????????.jsonl") if path.stem.isdigit()]
+
+
+def _ends_well(directory: Path, number: int) -> bool:
+    """Whether the file ends with a whole line: it does not after a power cut."""
+    try:
+        with _path(directory, number).open("rb") as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return True
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+    except FileNotFoundError:
+        return False
+
+
+def _backwards(descriptor: int, end: int | None) -> Iterator[tuple[int, bytes]]:
+    """Offsets and lines of a file from its end, or from `end`, to its begin."""
+    position = os.fstat(descriptor).st_size if end is None else end
+    rest = b""
+    while position > 0:
+        size = min(_BLOCK_SIZE, position)
+        position -= size
+        block = os.pread(descriptor, size, position) + rest
+        first, *lines = block.split(b"\n")
+        offset = position + len(block)
+        for line in reversed(lines):
+            offset -= len(line)
+            if line:
+                yield offset, line
+            offset -= 1
+        rest = first
+    if rest:
+        yield 0, rest
+
+
+def _parse_cursor(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    number, _, offset = text.partition("-")
+    if not (number.isdecimal() and offset.isdecimal() and len(text) < 40 and text.isascii()):
+        raise PageInvalid("this is no cursor of an earlier page")
+    return int(number), int(offset)

@@ -1,0 +1,112 @@
+"""Reads the server's log while its processes write it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from dtrfast import line_files
+from dtrfast.logs.line import LEVELS, LogLine
+
+# What a page reads at most: a filter that finds little goes on with the next page.
+_PAGE_BYTES_MAX = 8 << 20
+_TAIL_BYTES_MAX = 1 << 20
+# Processes gather lines for moments, so they stand in the order of their times but for that.
+_DISORDER_SECONDS = 60.0
+
+_decoder = msgspec.json.Decoder(LogLine)
+
+
+class LogFilter(msgspec.Struct, frozen=True):
+    """Which lines to show; what is empty filters nothing. `level`: at least that. `repository` may
+    end in a slash: then it is a beginning. `text` is a part of any text of the line.
+    """
+
+    level: str = ""
+    kind: str = ""
+    process: str = ""
+    repository: str = ""
+    user: str = ""
+    text: str = ""
+    since: float = 0.0
+    until: float = 0.0
+
+    def admits(self, line: LogLine, data: bytes) -> bool:
+        return (
+            (not self.level or LEVELS.index(line.level) >= _number(self.level))
+            and self.kind in ("", line.kind)
+            and self.process in ("", line.process)
+            and self.user in ("", line.user)
+            and _is_of(line.repository, self.repository)
+            and (not self.since or line.time >= self.since)
+            and (not self.until or line.time < self.until)
+            and (not self.text or _has(data, self.text))
+        )
+
+
+def _number(level: str) -> int:
+    return next((n for n, name in enumerate(LEVELS) if name == level), 0)
+
+
+def _is_of(repository: str, wanted: str) -> bool:
+    if wanted.endswith("/"):
+        return repository.startswith(wanted)
+    return wanted in ("", repository)
+
+
+def _has(data: bytes, text: str) -> bool:
+    """Whether a line has a text, as JSON writes it, in any case."""
+    wanted = msgspec.json.encode(text)[1:-1].lower()
+    return wanted in data.lower()
+
+
+class LogReader:
+    """The log in one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def page(
+        self, wanted: LogFilter, before: str = "", limit: int = 100
+    ) -> tuple[list[LogLine], str]:
+        """Lines, newest first, and the cursor for those before; empty at the end of the log.
+
+        A page may be short, or empty, and not be the last. Raises `PageInvalid`.
+        """
+        lines: list[LogLine] = []
+        read = 0
+        for cursor, data in line_files.lines_before(self._directory, before):
+            read += len(data)
+            line = _parse(data)
+            if line is not None and wanted.since and line.time < wanted.since - _DISORDER_SECONDS:
+                return lines, ""
+            if line is not None and wanted.admits(line, data):
+                lines.append(line)
+            if len(lines) >= limit or read >= _PAGE_BYTES_MAX:
+                return lines, cursor
+        return lines, ""
+
+    def after(self, wanted: LogFilter, cursor: str, limit: int = 100) -> tuple[list[LogLine], str]:
+        """The newest lines behind a cursor, oldest first, and the cursor behind all that was read.
+
+        Raises `PageInvalid`.
+        """
+        found, end = line_files.lines_after(self._directory, cursor, _TAIL_BYTES_MAX)
+        lines = [
+            line
+            for data in found
+            if (line := _parse(data)) is not None and wanted.admits(line, data)
+        ]
+        return lines[-limit:], end
+
+    def end(self) -> str:
+        """The cursor behind all lines."""
+        return line_files.end_cursor(self._directory)
+
+
+def _parse(data: bytes) -> LogLine | None:
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None  # torn by a power cut

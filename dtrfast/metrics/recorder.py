@@ -1,0 +1,278 @@
+"""Keeps the courses: every ten seconds what the host, the registry and each process did since.
+
+Two rings of each: one of ten-second steps for six hours, one of five-minute steps for thirty days.
+Both are written at each look, the coarse one with the mean of its step so far.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dtrfast.metrics import host, processes
+from dtrfast.metrics.host import HostSample
+from dtrfast.metrics.meter import difference, merge, quantile
+from dtrfast.metrics.processes import ProcessSample
+from dtrfast.metrics.ring import RingWriter
+
+log = logging.getLogger("dtrfast.metrics")
+
+STEP_SECONDS = 10
+FINE = (STEP_SECONDS, 6 * 3600 // STEP_SECONDS)
+COARSE = (300, 30 * 86_400 // 300)
+
+_PARTS = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+REGISTRY_COLUMNS = (
+    "cpu_percent",
+    "memory_used_bytes",
+    "disk_used_bytes",
+    "network_in_rate",
+    "network_out_rate",
+    "requests_rate",
+    "pulls_rate",
+    "pushes_rate",
+    "refused_rate",
+    "failed_rate",
+    "bytes_in_rate",
+    "bytes_out_rate",
+    "hot_part",
+    *(f"{kind}_{name}_seconds" for kind in ("pull", "push") for name, _ in _PARTS),
+    "commits_rate",
+    "changes_per_commit",
+    "commit_seconds",
+)
+PROCESS_COLUMNS = (
+    "cpu_percent",
+    "resident_bytes",
+    "anonymous_bytes",
+    "threads",
+    "descriptors",
+    "requests_rate",
+)
+_MAXIMA = frozenset(
+    f"{kind}_{name}_seconds" for kind in ("pull", "push") for name in ("p95", "p99")
+)
+# A name that is no longer in use keeps its files; a server has no more processes than this.
+_PROCESSES_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    time: float
+    host: HostSample
+    processes: dict[tuple[str, int], ProcessSample]
+
+
+class _Tiers:
+    """A course in both resolutions."""
+
+    def __init__(self, directory: Path, name: str, columns: Sequence[str]) -> None:
+        self._fine = RingWriter(directory / f"{name}.fine", columns, *FINE)
+        self._coarse = RingWriter(directory / f"{name}.coarse", columns, *COARSE)
+        self._step = -1
+        self._rows: list[Mapping[str, float]] = []
+
+    def put(self, now: float, values: Mapping[str, float]) -> None:
+        self._fine.put(now, values)
+        step = int(now) // COARSE[0]
+        if step != self._step:
+            self._step, self._rows = step, []
+        self._rows.append(values)
+        self._coarse.put(now, {name: _together(name, self._rows) for name in values})
+
+    def close(self) -> None:
+        self._fine.close()
+        self._coarse.close()
+
+
+def _together(name: str, rows: Sequence[Mapping[str, float]]) -> float:
+    known = [v for row in rows if not math.isnan(v := row.get(name, math.nan))]
+    if not known:
+        return math.nan
+    return max(known) if name in _MAXIMA else sum(known) / len(known)
+
+
+class Recorder:
+    """Writes the courses of one data directory. `read_store` gives the store's own figures, under
+    `store_columns`. One thread.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        data: Path,
+        store_columns: Sequence[str],
+        read_store: Callable[[], Mapping[str, float]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        processes.make_directory(directory)
+        self._directory = directory
+        self._data = data
+        self._read_store = read_store
+        self._clock = clock
+        self._registry = _Tiers(directory, "registry", (*REGISTRY_COLUMNS, *store_columns))
+        self._processes: dict[str, _Tiers] = {}
+        self._before: _Look | None = None
+
+    def step(self) -> None:
+        """Look, and write what was since the last look."""
+        now = self._clock()
+        samples = processes.read_processes(self._directory, now)
+        look = _Look(now, host.measure_host(self._data), {(s.name, s.pid): s for s in samples})
+        before, self._before = self._before, look
+        if before is None or now <= before.time:
+            return
+        self._registry.put(now, {**registry_values(before, look), **self._read_store()})
+        for key, sample in look.processes.items():
+            values = _process_values(before.processes.get(key), sample)
+            self._tiers_of(sample.name).put(now, values)
+
+    def close(self) -> None:
+        self._registry.close()
+        for tiers in self._processes.values():
+            tiers.close()
+
+    def _tiers_of(self, name: str) -> _Tiers:
+        if name not in self._processes:
+            if len(self._processes) >= _PROCESSES_MAX:
+                self._processes.pop(next(iter(self._processes))).close()
+            file_name = f"process-{plain(name)}"
+            self._processes[name] = _Tiers(self._directory, file_name, PROCESS_COLUMNS)
+        return self._processes[name]
+
+
+def plain(name: str) -> str:
+    """A process's name, for a file."""
+    return re.sub(r"[^a-z0-9-]", "_", name.lower())[:64]
+
+
+# ---- from two looks to rates -------------------------------------------------------------------
+def registry_values(before: _Look, now: _Look) -> dict[str, float]:
+    """What the host and all processes together did between two looks."""
+    passed = now.time - before.time
+    cpu = now.host.cpu_total_seconds - before.host.cpu_total_seconds
+    busy = now.host.cpu_busy_seconds - before.host.cpu_busy_seconds
+    values: dict[str, float] = {
+        "cpu_percent": 100 * max(0.0, busy) / cpu if cpu > 0 else math.nan,
+        "memory_used_bytes": now.host.memory_used_bytes,
+        "disk_used_bytes": now.host.disk_used_bytes,
+        "network_in_rate": (now.host.network_in_bytes - before.host.network_in_bytes) / passed,
+        "network_out_rate": (now.host.network_out_bytes - before.host.network_out_bytes) / passed,
+    }
+    pairs = [(before.processes.get(key), sample) for key, sample in now.processes.items()]
+    return values | _rates(pairs, passed) | _times(pairs)
+
+
+_Pair = tuple[ProcessSample | None, ProcessSample]
+
+
+def _rates(pairs: Sequence[_Pair], passed: float) -> dict[str, float]:
+    grown = dict.fromkeys(_GROWING, 0.0)
+    for old, new in pairs:
+        had = {} if old is None else _growing(old)
+        for name, value in _growing(new).items():
+            grown[name] += max(0.0, value - had.get(name, 0.0))
+    requests, commits = grown["requests"], grown["commits"]
+    return {
+        **{f"{name}_rate": grown[name] / passed for name in _RATES},
+        "hot_part": grown["hot"] / requests if requests else math.nan,
+        "changes_per_commit": grown["changes"] / commits if commits else math.nan,
+        "commit_seconds": grown["commit_seconds"] / commits if commits else math.nan,
+    }
+
+
+_RATES = (
+    "requests",
+    "pulls",
+    "pushes",
+    "refused",
+    "failed",
+    "bytes_in",
+    "bytes_out",
+    "commits",
+)
+_GROWING = (*_RATES, "hot", "changes", "commit_seconds")
+
+
+def _growing(sample: ProcessSample) -> dict[str, float]:
+    """The counters of a process."""
+    found: dict[str, float] = {
+        "commits": sample.commits,
+        "changes": sample.changes,
+        "commit_seconds": sample.commit_seconds,
+    }
+    totals = sample.totals
+    if totals is not None:
+        found |= {
+            "requests": sum(totals.requests.values()),
+            "pulls": totals.requests.get("pull", 0),
+            "pushes": totals.requests.get("push", 0),
+            "refused": totals.refused,
+            "failed": totals.failed,
+            "hot": totals.hot,
+            "bytes_in": totals.bytes_in,
+            "bytes_out": totals.bytes_out,
+        }
+    return found
+
+
+def _times(pairs: Sequence[_Pair]) -> dict[str, float]:
+    """Quantiles of what was answered in between."""
+    found: dict[str, float] = {}
+    for kind in ("pull", "push"):
+        counts: list[int] = []
+        for old, new in pairs:
+            if new.totals is not None:
+                mine: list[int] = getattr(new.totals, kind)
+                if old is not None and old.totals is not None:
+                    mine = difference(mine, getattr(old.totals, kind))
+                counts = merge(counts, mine) if counts else list(mine)
+        for name, part in _PARTS:
+            value = quantile(counts, part) if sum(counts) else math.nan
+            found[f"{kind}_{name}_seconds"] = value
+    return found
+
+
+def _process_values(old: ProcessSample | None, new: ProcessSample) -> dict[str, float]:
+    values: dict[str, float] = {
+        "resident_bytes": new.resident_bytes,
+        "anonymous_bytes": new.anonymous_bytes,
+        "threads": new.threads,
+        "descriptors": new.descriptors,
+    }
+    passed = 0.0 if old is None else new.time - old.time
+    if old is not None and passed > 0:
+        values["cpu_percent"] = 100 * max(0.0, new.cpu_seconds - old.cpu_seconds) / passed
+        grown = _growing(new).get("requests", 0.0) - _growing(old).get("requests", 0.0)
+        values["requests_rate"] = max(0.0, grown) / passed
+    return values
+
+
+class Recording:
+    """A thread that keeps a recorder going."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="dtrfast-recorder", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._recorder.close()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._recorder.step()
+            except Exception:
+                log.exception("metrics were not recorded; they will be tried again")
+            if self._stop.wait(STEP_SECONDS - time.time() % STEP_SECONDS):
+                return

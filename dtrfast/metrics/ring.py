@@ -1,0 +1,121 @@
+"""A course in a file of fixed size: a slot for each step of time, used again when it is old.
+
+One process writes, any read. A slot says which step it is of, so whatever else stands there, old or
+torn, is not counted. Nothing is synced: after a power cut some minutes may be missing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_HEAD_SIZE = 4096
+_MAGIC = "dtrfast ring 1"
+_UNKNOWN = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Times in seconds since the epoch, and for each a value of each column; NaN: not known."""
+
+    times: list[int]
+    columns: dict[str, list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    columns: tuple[str, ...]
+    step_seconds: int
+    slots: int
+
+    @property
+    def record(self) -> struct.Struct:
+        return struct.Struct(f"<Q{len(self.columns)}f")
+
+    def head(self) -> bytes:
+        document = [_MAGIC, list(self.columns), self.step_seconds, self.slots]
+        return json.dumps(document).encode().ljust(_HEAD_SIZE)
+
+    @staticmethod
+    def parse(data: bytes) -> _Shape | None:
+        try:
+            magic, columns, step, slots = json.loads(data)
+        except ValueError:
+            return None
+        return _Shape(tuple(columns), int(step), int(slots)) if magic == _MAGIC else None
+
+
+class RingWriter:
+    """Writes one ring. Made with other columns or steps, it takes over what is known."""
+
+    def __init__(self, path: Path, columns: Sequence[str], step_seconds: int, slots: int) -> None:
+        self._shape = _Shape(tuple(columns), step_seconds, slots)
+        if _read_shape(path) != self._shape:
+            _begin(path, self._shape)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+
+    def put(self, time: float, values: Mapping[str, float]) -> None:
+        """What the course is in the step of this time."""
+        offset, record = _slot(self._shape, time, values)
+        os.pwrite(self._descriptor, record, offset)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def read(path: Path, since: float, until: float) -> Series:
+    """What is known between two times; empty where there is no such ring."""
+    shape = _read_shape(path)
+    if shape is None:
+        return Series([], {})
+    try:
+        data = path.read_bytes()[_HEAD_SIZE:]
+    except OSError:
+        return Series([], {})
+    whole = data[: len(data) // shape.record.size * shape.record.size]
+    first, last = int(since) // shape.step_seconds, int(until) // shape.step_seconds
+    rows = sorted(
+        row
+        for slot, row in enumerate(shape.record.iter_unpack(whole))
+        if first <= row[0] <= last and row[0] % shape.slots == slot
+    )
+    return Series(
+        [row[0] * shape.step_seconds for row in rows],
+        {name: [row[n] for row in rows] for n, name in enumerate(shape.columns, start=1)},
+    )
+
+
+def _read_shape(path: Path) -> _Shape | None:
+    try:
+        with path.open("rb") as file:
+            return _Shape.parse(file.read(_HEAD_SIZE))
+    except OSError:
+        return None
+
+
+def _begin(path: Path, shape: _Shape) -> None:
+    """An empty ring, with what an older one of another shape knows."""
+    old = read(path, 0, 1 << 40)
+    temporary = path.with_suffix(".new")
+    with temporary.open("wb") as file:
+        file.write(shape.head())
+        file.write(b"\xff" * (shape.record.size * shape.slots))
+        for at, time in enumerate(old.times):
+            known = {name: values[at] for name, values in old.columns.items()}
+            offset, record = _slot(shape, time, known)
+            file.seek(offset)
+            file.write(record)
+    temporary.replace(path)
+
+
+def _slot(shape: _Shape, time: float, values: Mapping[str, float]) -> tuple[int, bytes]:
+    """Where the step of a time is kept, and what stands there."""
+    number = int(time) // shape.step_seconds
+    row = [values.get(name, _UNKNOWN) for name in shape.columns]
+    offset = _HEAD_SIZE + number % shape.slots * shape.record.size
+    return offset, shape.record.pack(number, *row)

@@ -1,0 +1,294 @@
+"""Images as people look at them: what a config says, which command made a layer, what differs.
+
+Bytes in, values out. Anybody may push any config, so nothing here raises: what is not as expected
+reads as empty, and texts and lists are cut at bounds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dtrfast.oci.manifests import Descriptor, Manifest
+
+_TEXT_LENGTH_MAX = 4096
+_ENTRIES_MAX = 500
+_NOP = re.compile(r"^/bin/sh -c #\(nop\)\s*")
+_SHELL = re.compile(r"^(RUN\s+)?(\|\d+\s+(?P<arguments>.*?)\s)?/bin/sh -c\s+", re.DOTALL)
+_BUILDKIT = re.compile(r"\s*# buildkit\s*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A line of a config's history. `is_empty`: it made no layer."""
+
+    command: str
+    created: str
+    is_empty: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """What a config blob says. All of it is empty for what is no image's."""
+
+    created: str = ""
+    author: str = ""
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+    env: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    exposed_ports: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    stop_signal: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    history: tuple[Step, ...] = ()
+
+    @property
+    def platform(self) -> str:
+        return platform(self.os, self.architecture, self.variant)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer, or a step that made none: then `digest` is empty."""
+
+    command: str
+    created: str = ""
+    digest: str = ""
+    size: int = 0
+    media_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A field of two configs that differs; empty where one has it not."""
+
+    field: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two images, layer by layer and field by field."""
+
+    common: tuple[Layer, ...]
+    removed: tuple[Layer, ...]
+    added: tuple[Layer, ...]
+    changes: tuple[Change, ...]
+
+
+def platform(os: str, architecture: str, variant: str = "") -> str:
+    """`linux/arm64/v8`; empty where nothing is known."""
+    return "/".join(part for part in (os, architecture, variant) if part)
+
+
+# ---- configs -----------------------------------------------------------------------------------
+def parse_config(body: bytes) -> ImageConfig:
+    """What a config says, in OCI's or Docker's form."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return ImageConfig()
+    if not isinstance(document, dict):
+        return ImageConfig()
+    inner = document.get("config")
+    run = inner if isinstance(inner, dict) else {}
+    return ImageConfig(
+        created=_text(document.get("created")),
+        author=_text(document.get("author")),
+        os=_text(document.get("os")),
+        architecture=_text(document.get("architecture")),
+        variant=_text(document.get("variant")),
+        env=_texts(run.get("Env")),
+        entrypoint=_texts(run.get("Entrypoint")),
+        cmd=_texts(run.get("Cmd")),
+        working_dir=_text(run.get("WorkingDir")),
+        user=_text(run.get("User")),
+        exposed_ports=_keys(run.get("ExposedPorts")),
+        volumes=_keys(run.get("Volumes")),
+        stop_signal=_text(run.get("StopSignal")),
+        labels=_pairs(run.get("Labels")),
+        history=_history(document.get("history")),
+    )
+
+
+def _text(value: Any) -> str:
+    return value[:_TEXT_LENGTH_MAX] if isinstance(value, str) else ""
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (_text(value),)
+    entries = value[:_ENTRIES_MAX] if isinstance(value, list) else []
+    return tuple(_text(entry) for entry in entries if isinstance(entry, str))
+
+
+def _keys(value: Any) -> tuple[str, ...]:
+    names = list(value)[:_ENTRIES_MAX] if isinstance(value, dict) else []
+    return tuple(sorted(_text(name) for name in names))
+
+
+def _pairs(value: Any) -> tuple[tuple[str, str], ...]:
+    items = list(value.items())[:_ENTRIES_MAX] if isinstance(value, dict) else []
+    return tuple(sorted((_text(name), _text(text)) for name, text in items))
+
+
+def _history(value: Any) -> tuple[Step, ...]:
+    entries = value[:_ENTRIES_MAX] if isinstance(value, list) else []
+    return tuple(
+        Step(
+            clean_command(_text(entry.get("created_by")) or _text(entry.get("comment"))),
+            _text(entry.get("created")),
+            entry.get("empty_layer") is True,
+        )
+        for entry in entries
+        if isinstance(entry, dict)
+    )
+
+
+def clean_command(text: str) -> str:
+    """A line of the history as it stood in the Dockerfile, as far as that can be told."""
+    if _NOP.match(text):
+        return _NOP.sub("", text).strip()
+    plain = _BUILDKIT.sub("", text)
+    if _SHELL.match(plain):
+        return "RUN " + _SHELL.sub("", plain, count=1).strip()
+    return plain.strip()
+
+
+# ---- layers ------------------------------------------------------------------------------------
+def layers_of(manifest: Manifest, config: ImageConfig) -> tuple[Layer, ...]:
+    """The layers from the bottom, each with its command, and steps without one between them.
+
+    Where history and layers do not fit together, layers have no commands.
+    """
+    full = [step for step in config.history if not step.is_empty]
+    if len(full) != len(manifest.layers):
+        return tuple(_layer(layer, None) for layer in manifest.layers)
+    descriptors = iter(manifest.layers)
+    return tuple(
+        Layer(step.command, step.created) if step.is_empty else _layer(next(descriptors), step)
+        for step in config.history
+    )
+
+
+def _layer(descriptor: Descriptor, step: Step | None) -> Layer:
+    return Layer(
+        "" if step is None else step.command,
+        "" if step is None else step.created,
+        str(descriptor.digest),
+        descriptor.size,
+        descriptor.media_type,
+    )
+
+
+# ---- kinds -------------------------------------------------------------------------------------
+# A part of a type, and what people call such a thing. The first that fits counts.
+_KINDS: tuple[tuple[str, str], ...] = (
+    ("cosign.simplesigning", "signature"),
+    ("cosign.artifact.sig", "signature"),
+    ("notary.signature", "signature"),
+    ("sigstore.bundle", "signature"),
+    ("spdx", "SBOM"),
+    ("cyclonedx", "SBOM"),
+    ("syft", "SBOM"),
+    ("sbom", "SBOM"),
+    ("in-toto", "attestation"),
+    ("dsse", "attestation"),
+    ("slsa", "attestation"),
+    ("attestation", "attestation"),
+    ("sarif", "vulnerability report"),
+    ("vuln", "vulnerability report"),
+    ("trivy", "vulnerability report"),
+    ("helm.config", "Helm chart"),
+    ("helm.chart", "Helm chart"),
+    ("wasm", "WebAssembly module"),
+    ("buildkit.cacheconfig", "build cache"),
+    ("docker.plugin", "Docker plugin"),
+)
+_TAG_KINDS = {".sig": "signature", ".att": "attestation", ".sbom": "SBOM"}
+
+
+def kind_of(manifest: Manifest) -> str:
+    """What people call what a manifest describes: image, index, Helm chart, signature …"""
+    if manifest.kind == "index":
+        return "index"
+    types = [manifest.artifact_type or "", *(layer.media_type for layer in manifest.layers[:3])]
+    named = _named(types)
+    if named:
+        return named
+    config = "" if manifest.config is None else manifest.config.media_type
+    if "container.image" in config or "oci.image.config" in config:
+        return "image"
+    return "artifact"
+
+
+def kind_of_referrer(artifact_type: str, annotations: Mapping[str, str]) -> str:
+    """What people call a manifest that refers to another."""
+    given = [artifact_type, annotations.get("in-toto.io/predicate-type", "")]
+    given.append(annotations.get("dev.sigstore.bundle.predicateType", ""))
+    return _named(reversed(given)) or "artifact"
+
+
+def kind_of_tag(tag: str) -> str:
+    """What cosign keeps under such a tag beside an image; empty for others."""
+    name, dot, end = tag.rpartition(".")
+    return _TAG_KINDS.get(dot + end, "") if re.fullmatch(r"sha256-[0-9a-f]{64}", name) else ""
+
+
+def _named(types: Iterable[str]) -> str:
+    for one in types:
+        lower = one.lower()
+        for part, kind in _KINDS:
+            if part in lower:
+                return kind
+    return ""
+
+
+# ---- two images --------------------------------------------------------------------------------
+def compare(
+    before: Sequence[Layer], after: Sequence[Layer], old: ImageConfig, new: ImageConfig
+) -> Comparison:
+    """What two images have in common, and what not."""
+    had = {layer.digest for layer in before if layer.digest}
+    has = {layer.digest for layer in after if layer.digest}
+    return Comparison(
+        tuple(layer for layer in after if layer.digest and layer.digest in had),
+        tuple(layer for layer in before if layer.digest and layer.digest not in has),
+        tuple(layer for layer in after if layer.digest and layer.digest not in had),
+        tuple(_changes(_fields(old), _fields(new))),
+    )
+
+
+def _fields(config: ImageConfig) -> dict[str, str]:
+    """A config as texts by name; lists of named things entry by entry."""
+    found = {
+        "platform": config.platform,
+        "created": config.created,
+        "entrypoint": json.dumps(config.entrypoint) if config.entrypoint else "",
+        "cmd": json.dumps(config.cmd) if config.cmd else "",
+        "working directory": config.working_dir,
+        "user": config.user,
+        "stop signal": config.stop_signal,
+    }
+    for entry in config.env:
+        name, _, value = entry.partition("=")
+        found[f"env {name}"] = value
+    found |= {f"label {name}": value for name, value in config.labels}
+    found |= {f"port {port}": "exposed" for port in config.exposed_ports}
+    found |= {f"volume {path}": "declared" for path in config.volumes}
+    return found
+
+
+def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> Iterable[Change]:
+    for name in dict.fromkeys((*old, *new)):
+        if old.get(name, "") != new.get(name, ""):
+            yield Change(name, old.get(name, ""), new.get(name, ""))

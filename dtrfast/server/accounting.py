@@ -1,0 +1,100 @@
+"""What is made of each request besides a line: counts, lines of the log, and times of pulls."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import unquote
+
+from dtrfast.errors import DtrfastError
+from dtrfast.index.engine import Engine
+from dtrfast.logs.keeper import LogKeeper
+from dtrfast.logs.line import LogLine, level_of_status, plain, repository_of
+from dtrfast.metrics.meter import Kind, Meter
+from dtrfast.registry import pulls
+from dtrfast.server.access_log import Entry
+
+# When pulls are written down, and how many are remembered until then.
+_PULLS_SECONDS = 10.0
+_PULLS_MAX = 5000
+_MANIFESTS = "/manifests/"
+
+
+class Accounting:
+    """Takes the entries of one process, on the thread of its access log."""
+
+    def __init__(self, process: str, meter: Meter, keeper: LogKeeper, engine: Engine) -> None:
+        self._process = process
+        self._meter = meter
+        self._keeper = keeper
+        self._engine = engine
+        self._pulls: dict[tuple[str, str], int] = {}
+        self._told_at = time.monotonic()
+
+    def take(self, entry: Entry) -> None:
+        """Count a request, keep its line, and note a pull."""
+        path = entry.path
+        method = str(entry.scope["method"])
+        status = entry.status or 0
+        repository = repository_of(path)
+        self._meter.note(
+            kind_of(method, path),
+            status,
+            (entry.bytes_in, entry.bytes_out),
+            entry.seconds,
+            repository if status < 400 else "",
+            is_hot=entry.is_hot,
+        )
+        self._keeper.request(line_of(entry, self._process, repository))
+        if method == "GET" and status == 200 and _MANIFESTS in path and path.startswith("/v2/"):
+            self._note_pull(repository, unquote(path.rpartition(_MANIFESTS)[2]), int(entry.time))
+
+    def close(self) -> None:
+        """Write down the last pulls."""
+        self._tell()
+
+    def _note_pull(self, repository: str, reference: str, at: int) -> None:
+        if len(self._pulls) < _PULLS_MAX:
+            self._pulls[repository, reference] = at
+        if time.monotonic() - self._told_at >= _PULLS_SECONDS:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told_at = time.monotonic()
+        seen, self._pulls = self._pulls, {}
+        try:
+            pulls.note(self._engine, seen)
+        except DtrfastError:
+            return  # a full disk: when something was pulled can wait
+
+
+def kind_of(method: str, path: str) -> Kind:
+    """What a request is counted as."""
+    if path.startswith("/v2/"):
+        return "pull" if method in ("GET", "HEAD") else "push"
+    if path.startswith(("/api/", "/auth/", "/v1/")):
+        return "api"
+    return "other" if path in ("/healthz", "/readyz") else "console"
+
+
+def line_of(entry: Entry, process: str, repository: str) -> LogLine:
+    """A request as a line of the log."""
+    status = entry.status or 0
+    method = str(entry.scope["method"])
+    return LogLine(
+        time=entry.time,
+        level=level_of_status(status),
+        process=process,
+        kind="request",
+        text=f"{method} {plain(entry.path)}",
+        method=plain(method),
+        path=plain(entry.path),
+        status=status,
+        bytes_in=entry.bytes_in,
+        bytes_out=entry.bytes_out,
+        seconds=round(entry.seconds, 6),
+        remote=entry.remote,
+        user=plain(entry.actor),
+        repository=repository,
+        user_agent=plain(entry.user_agent),
+        is_cut=not entry.complete,
+    )
