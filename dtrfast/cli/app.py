@@ -15,6 +15,8 @@ from dtrfast.cli import (
     backup,
     config,
     credentials,
+    diagnostics,
+    jobs,
     ldap,
     repair,
     repositories,
@@ -44,6 +46,7 @@ app.command(backup.restore)
 app.command(backup.backups)
 app.command(rollback.rollback)
 app.command(rollback.seal)
+app.command(diagnostics.diagnostics)
 for part in (
     accounts.users,
     accounts.organizations,
@@ -54,6 +57,7 @@ for part in (
     trash.trash,
     credentials.tokens,
     ldap.ldap,
+    jobs.jobs,
 ):
     app.command(part)
 

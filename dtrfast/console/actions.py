@@ -18,7 +18,7 @@ from dtrfast.api.v0.sessions import local_path
 from dtrfast.console import differences, flashes, forms, words
 from dtrfast.console.flashes import Flash, Undo
 from dtrfast.console.page import BY_ID, Page, View
-from dtrfast.errors import DtrfastError, NotFound, SettingsInvalid
+from dtrfast.errors import Denied, DtrfastError, NotFound, SettingsInvalid
 
 # Operations whose answer is the point of them: secrets that are shown once, and what a try found.
 SHOWN: Mapping[str, str] = {
@@ -29,6 +29,8 @@ SHOWN: Mapping[str, str] = {
     "try_ldap_login": "shown/tried.html",
 }
 _TRASHED_SEEN_MAX = 1000
+# Where there are no accounts nobody may make some that count later.
+_OF_ACCOUNTS = frozenset({"accounts", "teams", "access", "credentials", "sessions", "ldap"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ def do(page: Page) -> View:
     operation = BY_ID.get(page.path["operation"])
     if operation is None or operation.method == "GET":
         raise NotFound("there is no such action")
+    if page.asker.config.auth.mode == "none" and operation.tag in _OF_ACCOUNTS:
+        raise Denied("accounts are off: start the server without --auth none")
     document = forms.body_in(page.form)
     body = convert_body(operation, document)
     paths = forms.paths_in(page.form)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from dtrfast.api.v0.objects import Sent
 
@@ -142,3 +142,18 @@ class LogLines(Sent, frozen=True, kw_only=True):
     lines: list[LogLine]
     cursor: str
     next_page_start: str = ""
+
+
+# ---- diagnostics -------------------------------------------------------------------------------
+class Diagnostics(Sent, frozen=True, kw_only=True):
+    """A support bundle. It has names and addresses of users, and no password, token or key."""
+
+    made_at: str
+    versions: dict[str, str]
+    started_with: list[dict[str, str]]
+    settings: dict[str, Any]
+    metrics: dict[str, Any]
+    history: dict[str, Any]
+    store: dict[str, Any]
+    jobs: dict[str, Any]
+    log: list[dict[str, Any]]

@@ -95,7 +95,7 @@ def _image(
         digest=str(record.digest),
         set_at=rfc3339(record.set_at),
         set_by=record.set_by,
-        pulled_at=_time(pulls.of_tag(transaction, number, tag)),
+        pulled_at=_time(_pulled_at(transaction, number, tag, record.digest)),
         kind=oci_images.kind_of_tag(tag) or (summary.kind if summary else "artifact"),
         media_type=summary.media_type if summary else "",
         size=summary.size if summary else 0,
@@ -103,6 +103,12 @@ def _image(
         created=summary.created if summary else "",
         layers=summary.layers if summary else 0,
     )
+
+
+def _pulled_at(transaction: ReadTransaction, number: RepositoryId, tag: str, digest: Digest) -> int:
+    """Docker asks what a tag points at, and pulls that: either is a pull of the tag."""
+    of_tag = pulls.of_tag(transaction, number, tag)
+    return max(of_tag, pulls.of_manifest(transaction, number, digest))
 
 
 def _time(seconds: int) -> str:
@@ -126,7 +132,12 @@ def get_image(call: ApiCall) -> objects.ImageDetail:
         found = Images(transaction, registry, name, number).detail(digest)
         if found is None:
             raise ManifestUnknown(f"there is no manifest {digest} in {name}")
-        pulled_at = pulls.of_manifest(transaction, number, digest)
+        names = found.tags
+        pulled_at = max(
+            pulls.of_manifest(transaction, number, digest),
+            *(pulls.of_tag(transaction, number, name) for name in names),
+            0,
+        )
     return _detail(found, record, pulled_at)
 
 

@@ -57,15 +57,16 @@ def list_logs(call: ApiCall) -> objects.LogLines:
     limit = min(query.limit, _LINES_MAX)
     if query.after:
         found, cursor = reader.after(wanted, query.after, limit)
-        return objects.LogLines(lines=[_line(line) for line in found], cursor=cursor)
+        return objects.LogLines(lines=[shown(line) for line in found], cursor=cursor)
     cursor = reader.end()
     found, more = reader.page(wanted, query.start, limit)
     return objects.LogLines(
-        lines=[_line(line) for line in found], cursor=cursor, next_page_start=more
+        lines=[shown(line) for line in found], cursor=cursor, next_page_start=more
     )
 
 
-def _line(line: LogLine) -> objects.LogLine:
+def shown(line: LogLine) -> objects.LogLine:
+    """A line as it is sent."""
     return objects.LogLine(
         time=rfc3339(line.time),
         **{name: getattr(line, name) for name in line.__struct_fields__ if name != "time"},

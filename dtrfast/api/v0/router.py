@@ -24,6 +24,7 @@ from dtrfast.api.v0 import (
     accounts,
     administration,
     credentials,
+    diagnostics,
     grants,
     images,
     jobs,
@@ -69,6 +70,7 @@ OPERATIONS: tuple[Operation, ...] = tuple(
         jobs,
         logs,
         metrics,
+        diagnostics,
         storage,
         trash,
     )

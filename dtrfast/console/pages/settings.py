@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import platform
 import sys
+import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from dtrfast.api.v0 import administration, jobs, ldap, storage
+import msgspec
+
+from dtrfast.api.v0 import administration, diagnostics, jobs, ldap, storage
 from dtrfast.console.page import Page, PageFunction, View
 from dtrfast.identity.ldap.settings import LdapSettings, UserSet
 
@@ -105,6 +108,17 @@ def _version(name: str) -> str:
         return "unknown"
 
 
+def bundle(page: Page) -> View:
+    """The support bundle, as an archive."""
+    document = msgspec.to_builtins(page.ask(diagnostics.get_diagnostics))
+    name = time.strftime("dtrfast-diagnostics-%Y%m%d-%H%M%S")
+    return View(
+        content=diagnostics.pack(document, name),
+        media_type="application/gzip",
+        file_name=f"{name}.tar.gz",
+    )
+
+
 def start(page: Page) -> View:
     return View(location="/settings/general")
 
@@ -117,4 +131,5 @@ PAGES: dict[str, PageFunction] = {
     "/settings/auth": show_auth,
     "/settings/jobs": show_jobs,
     "/settings/about": show_about,
+    "/settings/about/bundle": bundle,
 }

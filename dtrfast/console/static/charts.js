@@ -50,7 +50,7 @@ function build(node, course) {
     cursor: { show: !small, points: { size: 6 } },
     scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.1 : 1] } },
     axes: [
-      { ...axis, show: !small, size: 24 },
+      { ...axis, show: !small, size: 36 },
       { ...axis, size: 64, space: 24, values: (_, values) => values.map((value) => shown(unit, value)) },
     ],
     series: [{}, ...names.map((name, at) => ({ stroke: colour(COLOURS[at]), width: 1.5, spanGaps: false, points: { show: false } }))],

@@ -1,0 +1,152 @@
+"""The support bundle: what somebody who is to help has to know, and no secret."""
+
+from __future__ import annotations
+
+import io
+import json
+import platform
+import sys
+import tarfile
+import time
+from collections.abc import Mapping
+from importlib.metadata import distributions
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+import dtrfast
+from dtrfast.api.v0 import admin_objects as objects
+from dtrfast.api.v0 import jobs as job_operations
+from dtrfast.api.v0 import logs as log_operations
+from dtrfast.api.v0 import metrics, storage
+from dtrfast.api.v0.operation import ApiCall, Operations
+from dtrfast.errors import DtrfastError
+from dtrfast.identity import settings
+from dtrfast.identity.ldap.settings import LdapSettings
+from dtrfast.identity.settings import AccessSettings, OidcSettings
+from dtrfast.index.tables import TABLES
+from dtrfast.logs.line import log_path
+from dtrfast.logs.reader import LogFilter, LogReader
+from dtrfast.store import damage, policies, scrub
+from dtrfast.store import statistics as store_statistics
+from dtrfast.store.policies import StorageSettings
+from dtrfast.times import rfc3339
+
+operations = Operations("diagnostics")
+
+_LINES_MAX = 2000
+_DAMAGES_MAX = 100
+_RUNS_MAX = 50
+# Rows that are looked at in each table: enough to see that they can be read.
+_ROWS_LOOKED_AT = 100
+_HISTORY_SECONDS = 86_400
+
+
+@operations.add("GET", "/admin/diagnostics", answer=objects.Diagnostics)
+def get_diagnostics(call: ApiCall) -> objects.Diagnostics:
+    """Collect versions, settings without secrets, metrics, log lines and the store's state."""
+    with call.identity.engine.read() as transaction:
+        call.require_admin(transaction)
+    call.note("diagnostics", "")
+    return objects.Diagnostics(
+        made_at=rfc3339(time.time()),
+        versions=_versions(),
+        started_with=[
+            {"name": s.name, "value": str(s.value), "origin": s.origin}
+            for s in call.config.settings()
+        ],
+        settings=_settings(call),
+        metrics=_now(call),
+        history=_asked(
+            call,
+            metrics.get_metrics_history,
+            metrics.HistoryQuery(seconds=_HISTORY_SECONDS, points=500),
+        ),
+        store=_store(call),
+        jobs=_asked(call, job_operations.list_jobs, job_operations.JobsQuery(limit=_RUNS_MAX)),
+        log=_lines(call),
+    )
+
+
+def _versions() -> dict[str, str]:
+    names = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"]}
+    return {
+        "dtrfast": dtrfast.__version__,
+        "python": sys.version,
+        "system": platform.platform(),
+        **dict(sorted(names.items())),
+    }
+
+
+def _settings(call: ApiCall) -> dict[str, Any]:
+    kinds = (AccessSettings, OidcSettings, LdapSettings, StorageSettings)
+    with call.identity.engine.read() as transaction:
+        found = {kind.__name__: settings.get(transaction, kind) for kind in kinds}
+    return {
+        name: None if document is None else settings.without_secrets(document)
+        for name, document in found.items()
+    }
+
+
+def _asked(call: ApiCall, handler: Any, query: object) -> Any:
+    asked = ApiCall(
+        call.identity, call.registry, call.config, call.caller, call.remote, {}, query, None
+    )
+    return msgspec.to_builtins(handler(asked))
+
+
+def _now(call: ApiCall) -> Any:
+    return _asked(call, metrics.get_metrics, None)
+
+
+def _lines(call: ApiCall) -> list[Any]:
+    reader = LogReader(log_path(call.config.store.data))
+    found, _ = reader.page(LogFilter(), limit=_LINES_MAX)
+    return [msgspec.to_builtins(log_operations.shown(line)) for line in found]
+
+
+def _store(call: ApiCall) -> dict[str, Any]:
+    """Figures, damage, the scrub, and whether each table can be read."""
+    with call.identity.engine.read() as transaction:
+        held = store_statistics.read(transaction)
+        damages = damage.listed(transaction, _DAMAGES_MAX)
+        scrubbed = scrub.read(transaction)
+        tables: dict[str, str] = {}
+        for table in TABLES:
+            try:
+                rows = sum(1 for _ in islice(transaction.scan(table), _ROWS_LOOKED_AT))
+                tables[table.name] = f"{rows} rows" if rows < _ROWS_LOOKED_AT else "many rows"
+            except DtrfastError as error:
+                tables[table.name] = f"cannot be read: {error.message}"
+        reserve = policies.read(transaction).reserve_bytes
+    return {
+        "statistics": msgspec.to_builtins(held),
+        "storage": _asked(call, storage.get_storage, storage.StorageQuery()),
+        "damages": [msgspec.to_builtins(one) for one in damages],
+        "lastScrub": {
+            "startedAt": rfc3339(scrubbed.started_at),
+            "endedAt": rfc3339(scrubbed.ended_at),
+            "bytes": scrubbed.bytes,
+        },
+        "reserveBytes": reserve,
+        "tables": tables,
+    }
+
+
+def pack(document: Mapping[str, Any], name: str) -> bytes:
+    """A bundle as an archive (tar.gz) with a file for each of its parts."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for part, content in document.items():
+            if isinstance(content, list) and part == "log":
+                text = "".join(json.dumps(line) + "\n" for line in content)
+                file_name = f"{name}/{part}.jsonl"
+            else:
+                text = json.dumps(content, indent=1)
+                file_name = f"{name}/{part}.json"
+            data = text.encode()
+            entry = tarfile.TarInfo(file_name)
+            entry.size, entry.mtime, entry.mode = len(data), int(time.time()), 0o600
+            archive.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
