@@ -46,6 +46,8 @@ def full_name(repository: objects.Repository) -> str:
 def show_list(page: Page) -> View:
     """All that one may see, one's own, or what others shared."""
     tab = page.query.get("tab", "all")
+    if tab != "all" and page.caller.kind != "system":
+        page.ask(sessions.get_session)  # whose they are has to be known
     session = page.glance(sessions.get_session)
     sort = page.query.get("sort", "name")
     query = {"limit": _PAGE_SIZE, "start": page.query.get("start", "")}

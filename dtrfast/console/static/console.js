@@ -137,3 +137,15 @@ document.addEventListener("click", (event) => {
   place.dataset.paused = paused;
   pause.querySelector("span").textContent = paused ? "Go on" : "Pause";
 });
+
+// ---- what scrolls can be reached by keyboard -----------------------------------------------------
+function reach() {
+  for (const place of document.querySelectorAll(".table, .tabs")) {
+    if (place.scrollWidth > place.clientWidth) place.tabIndex = 0;
+    else place.removeAttribute("tabindex");
+  }
+}
+
+addEventListener("resize", reach);
+document.addEventListener("htmx:afterSettle", reach);
+reach();

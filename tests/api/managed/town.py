@@ -24,6 +24,7 @@ import httpx
 from dtrfast.api.app import create_app
 from dtrfast.api.types import Context
 from dtrfast.config import Config
+from dtrfast.console import app as console
 from dtrfast.identity import accounts
 from dtrfast.identity.accounts import NewAccount
 from dtrfast.identity.events import Event
@@ -79,7 +80,8 @@ class Town:
             engine, self.registry, config, clock, Tries(bytearray(SIZE), clock), self.events
         )
         context = Context(self.registry, hop, config, self.identity.guard, self.identity)
-        self.client = Client(create_app(context), runner)
+        pages = console.routes(context, self.identity)
+        self.client = Client(create_app(context, pages), runner)
         engine.write(self._people)
         self._organization()
 

@@ -1,0 +1,108 @@
+"""A browser without scripts, in this process: a session, pages, and the forms on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+import httpx
+
+from tests.api.managed.town import PASSWORD, Town
+
+ORIGIN = "http://registry"
+
+
+@dataclass
+class Form:
+    """A form of a page: where it goes, and its fields as they stand there."""
+
+    action: str
+    method: str
+    fields: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def operation(self) -> str:
+        return self.action.removeprefix("/do/")
+
+    def add(self, name: str, value: str) -> None:
+        self.fields.setdefault(name, []).append(value)
+
+
+class _Forms(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.forms: list[Form] = []
+        self._open = False
+        self._select = ""
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attributes}
+        if tag == "form":
+            self.forms.append(Form(given.get("action", ""), given.get("method", "get")))
+            self._open = True
+        elif self._open and tag == "input" and given.get("name"):
+            if given.get("type") not in ("checkbox", "radio") or "checked" in given:
+                self.forms[-1].add(given["name"], given.get("value", ""))
+        elif self._open and tag == "select":
+            self._select = given.get("name", "")
+        elif self._open and tag == "option" and self._select:
+            value = self.forms[-1].fields.setdefault(self._select, [given.get("value", "")])
+            if "selected" in given:
+                value[:] = [given.get("value", "")]
+        elif self._open and tag == "textarea" and given.get("name"):
+            self.forms[-1].add(given["name"], "")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._open = False
+        elif tag == "select":
+            self._select = ""
+
+
+def forms_of(text: str) -> list[Form]:
+    """The forms that change something."""
+    parser = _Forms()
+    parser.feed(text)
+    return [form for form in parser.forms if form.method == "post"]
+
+
+class Browser:
+    """Somebody in a town, signed in; nobody has no name."""
+
+    def __init__(self, town: Town, name: str = "", password: str = PASSWORD) -> None:
+        self._town = town
+        self._cookie = ""
+        self.csrf = ""
+        self.name = name
+        if name:
+            answer = self.post("/sign-in", {"username": name, "password": password})
+            assert answer.status_code == 303, answer.text
+            self._cookie = answer.headers["set-cookie"].partition(";")[0]
+            self.csrf = next(
+                form.fields["csrf"][0]
+                for form in forms_of(self.get("/repositories").text)
+                if "csrf" in form.fields
+            )
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        return self._send("GET", path, None, headers)
+
+    def post(
+        self, path: str, fields: dict[str, str] | dict[str, list[str]], **headers: str
+    ) -> httpx.Response:
+        return self._send("POST", path, fields, {"origin": ORIGIN, **headers})
+
+    def act(self, operation: str, fields: dict[str, list[str]], **headers: str) -> httpx.Response:
+        """A form, with this session's own token in it."""
+        return self.post(f"/do/{operation}", {**fields, "csrf": [self.csrf]}, **headers)
+
+    def _send(
+        self, method: str, path: str, fields: object, headers: dict[str, str]
+    ) -> httpx.Response:
+        if self._cookie:
+            others = headers.get("cookie", "")
+            headers = {**headers, "cookie": f"{self._cookie}; {others}".rstrip("; ")}
+        headers = {"accept": "text/html", **headers}
+        answer = self._town.client.request(method, path, data=fields, headers=headers)
+        self._town.client.forget_cookies()
+        return answer

@@ -1,0 +1,15 @@
+"""A town whose registry has a console."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.api.managed.town import Town, in_memory
+
+
+@pytest.fixture
+def town() -> Iterator[Town]:
+    with in_memory() as town:
+        yield town

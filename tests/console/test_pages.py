@@ -1,0 +1,184 @@
+"""Pages as they leave the server: what they hold, what they cost, and how they fail."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+
+from tests.api.managed.town import Town
+from tests.console.browser import Browser, forms_of
+
+COMPRESSED_SIZE_MAX = 150_000
+
+
+def test_who_is_not_signed_in_is_sent_there_and_back(town: Town) -> None:
+    answer = Browser(town).get("/repositories/acme/app/-/tags/v1?x=1")
+    assert answer.status_code == 303
+    wanted = "/sign-in?next=%2Frepositories%2Facme%2Fapp%2F-%2Ftags%2Fv1%3Fx%3D1"
+    assert answer.headers["location"] == wanted
+
+
+def test_public_repositories_need_no_sign_in(town: Town) -> None:
+    nobody = Browser(town)
+    assert "acme/open" in nobody.get("/repositories").text
+    assert "acme/app" not in nobody.get("/repositories").text
+    assert nobody.get("/repositories/acme/open/-/tags/v1").status_code == 200
+
+
+def test_what_is_hidden_looks_like_what_is_not_there(town: Town) -> None:
+    nora = Browser(town, "nora")
+    hidden = nora.get("/repositories/acme/secret")
+    absent = nora.get("/repositories/acme/absent")
+    assert hidden.status_code == absent.status_code == 404
+    assert hidden.text.replace("secret", "x") == absent.text.replace("absent", "x")
+
+
+def test_programs_get_no_pages(town: Town) -> None:
+    for path in ("/v2/none/of/this", "/api/v0/none", "/nothing"):
+        answer = town.client.get(path, headers={"accept": "application/json"})
+        assert answer.headers["content-type"] == "application/json", path
+    answer = town.client.get("/v2/none/of/this", headers={"accept": "text/html"})
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_lists_are_filtered_sorted_and_paged_by_their_address(town: Town) -> None:
+    for number in range(60):
+        body = {"name": f"many-{number:02d}"}
+        town.api("owen", "POST", "repositories/acme", body, 201)
+    owen = Browser(town, "owen")
+    first = owen.get("/repositories?filter=many").text
+    assert "many-00" in first
+    assert "many-59" not in first
+    second = owen.get("/repositories?filter=many&start=acme%2Fmany-50").text
+    assert "many-49" not in second
+    assert "many-59" in second
+    backwards = owen.get("/repositories?filter=many&sort=-name").text
+    assert backwards.index("many-59") < backwards.index("many-58")
+    assert "many-05" not in backwards
+    assert "many-05" in owen.get("/repositories?filter=many&sort=-name&start=50").text
+
+
+def test_the_first_page_is_small(town: Town) -> None:
+    owen = Browser(town, "owen")
+    page = owen.get("/repositories")
+    assets = [
+        part.partition('"')[0]
+        for part in page.text.split('="')
+        if part.startswith("/static/") and "#" not in part.partition('"')[0]
+    ]
+    total = len(gzip.compress(page.content))
+    for path in {*assets, "/static/icons.svg"}:
+        answer = owen.get(path, **{"accept-encoding": "gzip"})
+        assert answer.headers["content-encoding"] == "gzip"
+        total += int(answer.headers["content-length"])
+    assert total < COMPRESSED_SIZE_MAX
+
+
+def test_assets_are_kept_as_long_as_they_are_the_same(town: Town) -> None:
+    nobody = Browser(town)
+    css = next(
+        part.partition('"')[0]
+        for part in nobody.get("/sign-in").text.split('"')
+        if part.startswith("/static/console.css")
+    )
+    answer = nobody.get(css)
+    assert "immutable" in answer.headers["cache-control"]
+    assert nobody.get("/static/console.css?old").headers["cache-control"] == "no-cache"
+    again = nobody.get(css, **{"if-none-match": answer.headers["etag"]})
+    assert again.status_code == 304
+    for path in ("/static/../page.py", "/static/vendor%2Fhtmx.min.js", "/static/none.js"):
+        assert nobody.get(path).status_code == 404
+
+
+def test_a_refusal_keeps_what_was_typed(town: Town) -> None:
+    owen = Browser(town, "owen")
+    fields = {"path.namespace": ["acme"], "body.name": ["UPPER/CASE"]}
+    page = owen.act("create_repository", fields)
+    assert page.status_code == 400
+    assert "way back" in page.text
+    fragment = owen.act("create_repository", fields, **{"hx-request": "true"})
+    assert fragment.status_code == 400
+    assert "<html" not in fragment.text
+    assert 'role="alert"' in fragment.text
+
+
+def test_a_script_is_sent_on_without_a_redirect(town: Town) -> None:
+    owen = Browser(town, "owen")
+    fields = {"path.namespace": ["acme"], "body.name": ["made"], "next": ["/repositories/{name}"]}
+    answer = owen.act("create_repository", fields, **{"hx-request": "true"})
+    assert answer.status_code == 200
+    assert answer.headers["hx-redirect"] == "/repositories/acme/made"
+
+
+def test_what_was_done_is_told_once_with_its_undo(town: Town) -> None:
+    owen = Browser(town, "owen")
+    fields = {"path.namespace": ["acme"], "path.repository": ["app"], "path.reference": ["v1"]}
+    done = owen.act("delete_manifest", {**fields, "next": ["/repositories/acme/app/-/tags"]})
+    told = done.headers["set-cookie"].partition(";")[0]
+    page = owen.get("/repositories/acme/app/-/tags", cookie=told)
+    assert "Deleted in acme/app." in page.text
+    assert "Max-Age=0" in page.headers["set-cookie"]
+    undo = next(form for form in forms_of(page.text) if form.operation == "restore_tag")
+    assert owen.act("restore_tag", undo.fields).status_code == 303
+    assert town.api("owen", "GET", "repositories/acme/app/tags")["tags"][0]["name"] == "v1"
+
+
+@pytest.mark.parametrize("value", ["x", "e30", "W10", "%FF", "eyJvcGVyYXRpb24iOiAxfQ"])
+def test_a_made_up_notice_breaks_nothing(town: Town, value: str) -> None:
+    owen = Browser(town, "owen")
+    assert owen.get("/repositories", cookie=f"dtrfast_done={value}").status_code == 200
+
+
+def test_many_tags_go_in_one_form_and_what_cannot_is_told(town: Town) -> None:
+    owen = Browser(town, "owen")
+    fields = {
+        "path.namespace": ["acme"],
+        "path.repository": ["app"],
+        "path.reference": ["v1", "no-such-tag"],
+    }
+    done = owen.act("delete_manifest", fields)
+    assert done.status_code == 303
+    told = done.headers["set-cookie"].partition(";")[0]
+    page = owen.get("/repositories/acme/app/-/tags", cookie=told)
+    assert "1 done, 1 refused" in page.text
+
+
+def test_a_change_of_settings_shows_its_difference_and_no_secret(town: Town) -> None:
+    admin = Browser(town, "admin")
+    fields = {"body.createOnPush": ["false"], "body.publicOnPush": ["false"], "review": ["1"]}
+    shown = admin.act("put_access_settings", {**fields, "body.tokenDaysDefault": ["30"]})
+    assert "createOnPush" in shown.text
+    assert "publicOnPush" not in shown.text.partition("<table")[2]
+    assert town.api("admin", "GET", "admin/settings/access")["createOnPush"] is True
+    ldap = {
+        "body.serverUrls.0": ["ldaps://ldap.example"],
+        "body.userSets.0.baseDn": ["dc=example"],
+        "body.searchDn": ["cn=search"],
+        "body.searchPassword": ["the secret"],
+        "review": ["1"],
+    }
+    shown = admin.act("put_ldap_settings", ldap, **{"hx-request": "true"})
+    assert "searchDn" in shown.text
+    assert "the secret" not in shown.text
+
+
+def test_a_fault_in_a_page_says_nothing_of_the_inside(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("the inside")
+
+    owen = Browser(town, "owen")
+    monkeypatch.setattr("dtrfast.console.frame.values", fail)
+    answer = owen.get("/repositories")
+    assert answer.status_code == 500
+    assert "inside the registry" in answer.text
+    assert "ZeroDivision" not in answer.text
+
+
+def test_courses_are_json_for_administrators_alone(town: Town) -> None:
+    course = Browser(town, "admin").get("/dashboard/course?seconds=900")
+    assert json.loads(course.content) == {"times": [], "columns": {}}
+    assert Browser(town, "owen").get("/dashboard/course").status_code == 403

@@ -1,0 +1,140 @@
+"""Values as people read them, forms as operations take them, and READMEs that do nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from dtrfast.console import differences, flashes, forms, markdown, texts
+from dtrfast.errors import SettingsInvalid
+from dtrfast.times import rfc3339
+
+
+def test_sizes_have_the_greatest_unit_that_fits() -> None:
+    shown = [texts.size(n) for n in (0, 1023, 1024, 1536, 150 << 20, 1 << 40, -2048)]
+    assert shown == ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "150 MiB", "1.0 TiB", "-2.0 KiB"]
+
+
+def test_times_are_told_from_now() -> None:
+    now = 1_800_000_000.0
+    told = {
+        0: "now",
+        1: "1 second ago",
+        59: "59 seconds ago",
+        60: "1 minute ago",
+        7200: "2 hours ago",
+        86_400 * 3: "3 days ago",
+        -3600: "in 1 hour",
+    }
+    for seconds, text in told.items():
+        assert texts.ago(rfc3339(now - seconds), now) == text
+    assert texts.ago(rfc3339(now - 86_400 * 400), now) == rfc3339(now - 86_400 * 400)[:10]
+    assert texts.ago("", now) == "never"
+
+
+def test_addresses_hold_any_name() -> None:
+    assert texts.repository_url("a/b/c") == "/repositories/a/b/c"
+    assert texts.repository_url("a/b", "tags", "v1") == "/repositories/a/b/-/tags/v1"
+    assert texts.account_url("a+b", "user") == "/users/a%2Bb"
+
+
+def test_forms_become_documents() -> None:
+    data = (
+        b"path.name=acme&body.name=x&body.isAdmin=false&body.isAdmin=true&body.scopes.0.repository=a"
+        b"&body.scopes.0.actions%5B%5D=pull&body.scopes.0.actions%5B%5D=push"
+        b"&body.scopes.1.repository=&body.text=a%0D%0Ab"
+    )
+    form = forms.parse(data)
+    assert forms.paths_in(form) == [{"name": "acme"}]
+    assert forms.body_in(form) == {
+        "name": "x",
+        "isAdmin": "true",
+        "scopes": [{"repository": "a", "actions": ["pull", "push"]}],
+        "text": "a\nb",
+    }
+
+
+def test_a_piece_that_is_given_many_times_makes_many_calls() -> None:
+    form = forms.parse(b"path.a=1&path.b=x&path.b=y")
+    assert forms.paths_in(form) == [{"a": "1", "b": "x"}, {"a": "1", "b": "y"}]
+    with pytest.raises(SettingsInvalid):
+        forms.paths_in(forms.parse(b"path.a=1&path.a=2&path.b=x&path.b=y&path.b=z"))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff=1",
+        b"&".join(b"a%d=1" % n for n in range(6000)),
+    ],
+)
+def test_what_no_browser_sends_is_refused(data: bytes) -> None:
+    with pytest.raises(SettingsInvalid):
+        forms.parse(data)
+
+
+@pytest.mark.parametrize("data", [b"body.a=1&body.a.b=2", b"body.a.b.c.d.e.f.g.h=1"])
+def test_forms_that_contradict_themselves_are_refused(data: bytes) -> None:
+    with pytest.raises(SettingsInvalid):
+        forms.body_in(forms.parse(data))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        "[a](javascript:alert(1))",
+        "[a](JaVaScRiPt:alert(1))",
+        "[a](data:text/html;base64,PHNjcmlwdD4=)",
+        "[a](vbscript:x)",
+        "<img src=x onerror=alert(1)>",
+        "![a](javascript:alert(1))",
+        "![a](https://tracker.example/pixel.png)",
+        "<svg/onload=alert(1)>",
+        "<a href='javascript:alert(1)'>a</a>",
+        "[a]: javascript:alert(1)\n\n[a]",
+        "<style>*{display:none}</style>",
+        "<form action=https://evil.example><input></form>",
+        "`<script>`\n\n    <script>alert(1)</script>",
+        "[a](https://a.example 'x\" onmouseover=\"alert(1)')",
+    ],
+)
+def test_readmes_run_and_load_nothing(text: str) -> None:
+    html = markdown.to_html(text).lower()
+    for bad in ("<script", "<img", "<svg", "<style", "<form", "<input", "<iframe", " onerror=\""):
+        assert bad not in html
+    assert 'href="javascript' not in html
+    assert 'href="data' not in html
+    assert 'onmouseover="' not in html
+
+
+def test_readmes_keep_their_structure_below_the_page_s_own() -> None:
+    html = markdown.to_html("# One\n\n## Two\n\n| a |\n|---|\n| b |\n\n- c\n\n`d` ~~e~~")
+    for part in ("<h3>One</h3>", "<h4>Two</h4>", "<td>b</td>", "<li>c</li>", "<code>d</code>"):
+        assert part in html
+    assert 'rel="noopener noreferrer nofollow"' in markdown.to_html("[a](https://a.example)")
+
+
+def test_a_notice_survives_its_cookie() -> None:
+    flash = flashes.Flash("delete_manifest", "acme/ä", 3, undo=flashes.Undo("x", {"a": ["1", "2"]}))
+
+    class _Page:
+        class asker:  # noqa: N801 - stands for an attribute
+            is_secure = True
+
+    header = flashes.cookie(flash, _Page())  # type: ignore[arg-type]
+    assert "HttpOnly" in header
+    assert "Secure" in header
+    assert flashes.read(header.partition("=")[2].partition(";")[0]) == flash
+    assert flashes.read("nonsense") is None
+
+
+def test_differences_are_told_by_field() -> None:
+    found = differences.compare(
+        {"a": 1, "b": {"c": True}, "d": ["x"], "key": "old"},
+        {"a": 1, "b": {"c": False}, "d": ["x", "y"], "key": "new"},
+    )
+    assert [(one.field, one.before, one.after) for one in found] == [
+        ("b.c", "yes", "no"),
+        ("key", "(hidden)", "(hidden)"),
+        ("d.2", "", "y"),
+    ]

@@ -1,0 +1,119 @@
+"""A person at a browser: Debian's Chromium, driven by playwright, and what is asked of every page."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_playwright
+
+from tests.e2e.managed import Managed
+from tests.e2e.programs import CACHE, PROJECT
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# What tests leave for people to look at; not committed.
+SHOTS = Path(os.environ.get("DTRFAST_SCREENSHOTS", PROJECT / "build" / "screenshots"))
+_AXE = CACHE / "axe" / "axe.min.js"
+_SERIOUS = ("serious", "critical")
+_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+
+@dataclass
+class Person:
+    """A browser window of its own, with what went wrong in it."""
+
+    page: Page
+    url: str
+    errors: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("dialog", self._refuse_dialog)
+        self.page.on("console", self._listen)
+
+    def sign_in(self, name: str, password: str) -> None:
+        """With the form, as anybody does."""
+        self.go("/sign-in")
+        self.page.get_by_label("User name").fill(name)
+        self.page.get_by_label("Password").fill(password)
+        self.page.locator("main").get_by_role("button", name="Sign in").click()
+        self.page.wait_for_url(re.compile(r"/(dashboard|repositories|welcome)"))
+
+    def go(self, path: str) -> int:
+        """Open a page; returns its status."""
+        response: Response | None = self.page.goto(self.url + path)
+        assert response is not None
+        return response.status
+
+    def see(self, text: str) -> None:
+        """Wait until the page says so."""
+        self.page.get_by_text(text).first.wait_for(timeout=10_000)
+
+    def press(self, name: str, *, exact: bool = False) -> None:
+        """Click the button with this name in the content."""
+        self.page.locator("main").get_by_role("button", name=name, exact=exact).first.click()
+
+    def shoot(self, name: str) -> None:
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+
+    def violations(self) -> list[str]:
+        """What axe-core calls serious on this page."""
+        self.page.evaluate(_AXE.read_text())
+        found: dict[str, Any] = self.page.evaluate(
+            "rules => axe.run({runOnly: {type: 'tag', values: rules}})", _RULES
+        )
+        return [
+            f"{one['id']}: {one['help']}: {[node['html'][:160] for node in one['nodes'][:3]]}"
+            for one in found["violations"]
+            if one["impact"] in _SERIOUS
+        ]
+
+    def _listen(self, message: Any) -> None:
+        # What the server refuses is an error to Chromium and to htmx, and expected by its test.
+        expected = ("Failed to load resource", "Response Status Error Code 4")
+        if message.type == "error" and not message.text.startswith(expected):
+            self.errors.append(message.text)
+
+    def _refuse_dialog(self, dialog: Any) -> None:
+        self.errors.append(f"a dialog: {dialog.message}")
+        dialog.dismiss()
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def person(
+    browser: Browser, managed: Managed, name: str = "", **options: Any
+) -> Iterator[Person]:
+    """Somebody who is signed in, or nobody. `options` are those of a browser's context."""
+    context: BrowserContext = browser.new_context(**options)
+    somebody = Person(context.new_page(), managed.registry.url)
+    try:
+        if name:
+            somebody.sign_in(name, managed.secrets[name])
+        yield somebody
+    finally:
+        context.close()
+    assert not somebody.errors, somebody.errors

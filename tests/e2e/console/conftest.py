@@ -1,0 +1,76 @@
+"""A registry with people and images that docker pushed, and a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.e2e import managed
+from tests.e2e.console import browser as browsers
+from tests.e2e.managed import Managed
+from tests.e2e.programs import Program
+
+# What a hostile user would put wherever text goes. It must stay text.
+HOSTILE = "<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script>'\"{{7*7}}"
+
+_DOCKERFILE = """\
+FROM scratch
+LABEL org.example.hostile="{label}"
+ENV PATH=/usr/bin APP_MODE={mode}
+COPY base /base
+COPY {mode} /app
+EXPOSE 8080/tcp
+WORKDIR /srv
+ENTRYPOINT ["/app"]
+CMD ["--serve"]
+"""
+
+
+@dataclass(frozen=True)
+class Town:
+    """Who is there, and docker, signed in as owen."""
+
+    managed: Managed
+    docker: Program
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with browsers.chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def town(
+    new_folder: Callable[[str], Path], docker_daemons: tuple[Program, Program]
+) -> Iterator[Town]:
+    docker = docker_daemons[0].with_environment(DOCKER_BUILDKIT="0")
+    with managed.running(new_folder("console")) as people:
+        sign_in(docker, people, "owen")
+        for mode in ("production", "staging"):
+            folder = new_folder("image")
+            build(docker, folder, f"{people.host}/acme/app:{mode}", mode)
+            docker.run("push", f"{people.host}/acme/app:{mode}")
+        docker.run("tag", f"{people.host}/acme/app:production", f"{people.host}/acme/open:v1")
+        docker.run("push", f"{people.host}/acme/open:v1")
+        docker.run("pull", f"{people.host}/acme/app:production")
+        yield Town(people, docker)
+
+
+def sign_in(docker: Program, people: Managed, name: str) -> None:
+    docker.run(
+        "login", people.host, "--username", name, "--password-stdin", text=people.secrets[name]
+    )
+
+
+def build(docker: Program, folder: Path, name: str, mode: str) -> None:
+    """An image of a few layers, whose label tries to run a script."""
+    (folder / "base").write_bytes(bytes(range(256)) * 4096)
+    (folder / mode).write_text(mode)
+    label = HOSTILE.replace("\\", "").replace('"', '\\"')
+    (folder / "Dockerfile").write_text(_DOCKERFILE.format(label=label, mode=mode))
+    docker.run("build", "--quiet", "--tag", name, folder)

@@ -1,0 +1,88 @@
+"""From an empty registry to an image that somebody else pulls, by what the console says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.e2e.console.browser import Person, person
+from tests.e2e.console.conftest import build
+from tests.e2e.managed import Managed
+from tests.e2e.programs import Program, ProgramFailed
+from tests.e2e.registry import Registry
+
+PASSWORD = "a new user's password"
+
+
+def test_a_new_user_gets_along_with_the_console_s_own_words(
+    browser: Browser,
+    new_folder: Callable[[str], Path],
+    docker_daemons: tuple[Program, Program],
+) -> None:
+    docker, others_docker = (one.with_environment(DOCKER_BUILDKIT="0") for one in docker_daemons)
+    registry = Registry(new_folder("first"), auth="managed")
+    try:
+        found = re.search(r"password +(\S+)", registry.log())
+        assert found is not None
+        managed = Managed(registry, {"admin": found[1]})
+        # No network here, so the image that the page pulls is made.
+        build(docker, new_folder("hello"), "hello-world", "hello")
+        with person(browser, managed, "admin") as admin:
+            assert admin.page.url.endswith("/welcome")
+            assert admin.violations() == []
+            admin.see("Waiting for your push")
+            _login(docker, _command(admin, "docker login"), found[1])
+            for line in _command(admin, "docker pull hello-world").splitlines()[1:]:
+                docker.run(*shlex.split(line)[1:])
+            admin.see("has arrived")
+            admin.shoot("first-steps")
+            admin.page.get_by_role("link", name="Look at its layers").click()
+            admin.see("COPY file:")
+            admin.go("/welcome")
+            _run(docker, _command(admin, "docker rmi"))
+
+            admin.page.get_by_label("User name").fill("alice")
+            admin.page.get_by_label("Password").fill(PASSWORD)
+            admin.press("Make the user")
+            admin.see("The account was made")
+            admin.page.get_by_label(re.compile("Who may pull")).fill("alice")
+            admin.press("Give read-only access")
+            admin.see("The access was changed")
+            place = admin.page.locator("h1").inner_text().split()[0]
+
+        _login(others_docker, f"docker login {registry.host} -u alice", PASSWORD)
+        others_docker.run("pull", f"{registry.host}/{place}:v1")
+        others_docker.run("tag", f"{registry.host}/{place}:v1", f"{registry.host}/{place}:v2")
+        with pytest.raises(ProgramFailed, match="denied"):
+            others_docker.run("push", f"{registry.host}/{place}:v2")
+
+        managed.secrets["alice"] = PASSWORD
+        with person(browser, managed, "alice") as alice:
+            alice.page.get_by_role("link", name="Shared with me").click()
+            alice.page.get_by_role("link", name=place).click()
+            alice.page.get_by_role("link", name="Tags", exact=True).click()
+            alice.page.get_by_role("link", name="v1", exact=True).click()
+            alice.see("COPY file:")
+            assert alice.page.get_by_text("Delete").count() == 0
+    finally:
+        registry.stop()
+
+
+def _command(somebody: Person, begin: str) -> str:
+    """What the page says to type that begins so."""
+    texts = somebody.page.locator(".copy code").all_inner_texts()
+    return next(text for text in texts if text.startswith(begin))
+
+
+def _login(docker: Program, command: str, password: str) -> None:
+    docker.run(*shlex.split(command)[1:], "--password-stdin", text=password)
+
+
+def _run(docker: Program, commands: str) -> None:
+    for line in commands.splitlines():
+        docker.run(*shlex.split(line)[1:])

@@ -1,0 +1,112 @@
+"""Every page, as everybody: it opens or is refused, axe has no serious complaint, nothing fails."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.e2e.console.browser import person
+from tests.e2e.console.conftest import Town
+
+APP = "/repositories/acme/app"
+ORGANIZATION = "/organizations/acme"
+
+# Pages, and the least that sees them: nobody, member (rita: read-only on acme/app), owner, admin.
+PAGES = {
+    "/sign-in": "nobody",
+    "/repositories": "nobody",
+    "/repositories?filter=app&sort=-created": "nobody",
+    "/search?q=app": "nobody",
+    "/repositories/acme/open": "nobody",
+    "/repositories/acme/open/-/tags": "nobody",
+    "/repositories/acme/open/-/tags/v1": "nobody",
+    "/repositories?tab=mine": "member",
+    "/repositories?tab=shared": "member",
+    "/welcome": "member",
+    "/trash": "member",
+    APP: "member",
+    f"{APP}/-/tags": "member",
+    f"{APP}/-/tags/production": "member",
+    f"{APP}/-/compare?tag=production&tag=staging": "member",
+    f"{APP}/-/trash": "member",
+    "/organizations": "member",
+    ORGANIZATION: "member",
+    f"{ORGANIZATION}/teams": "member",
+    f"{ORGANIZATION}/teams/ritas": "member",
+    f"{ORGANIZATION}/members": "member",
+    f"{APP}/-/permissions": "owner",
+    f"{APP}/-/activity": "owner",
+    f"{APP}/-/settings": "owner",
+    f"{APP}/-/delete": "owner",
+    f"{APP}/-/delete-tags?tag=production": "owner",
+    f"{ORGANIZATION}/robots": "owner",
+    f"{ORGANIZATION}/settings": "owner",
+    "/users": "member",
+    "/users/owen": "member",
+    "/users/admin/tokens": "admin",
+    "/users/admin/sessions": "admin",
+    "/users/admin/repositories": "member",
+    "/dashboard": "admin",
+    "/settings/general": "admin",
+    "/settings/security": "admin",
+    "/settings/storage": "admin",
+    "/settings/auth": "admin",
+    "/settings/jobs": "admin",
+    "/settings/about": "admin",
+    "/logs": "admin",
+    "/logs/audit": "admin",
+}
+ROLES = {"nobody": "", "member": "rita", "owner": "owen", "admin": "admin"}
+_ORDER = list(ROLES)
+# Refused by the operation, but a page of its own shows less of itself instead.
+_OPEN_TO_OWNERS = {f"{APP}/-/settings", f"{APP}/-/delete", f"{APP}/-/delete-tags?tag=production"}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_pages_open_for_who_may_see_them(browser: Browser, town: Town, role: str) -> None:
+    with person(browser, town.managed, ROLES[role]) as somebody:
+        for path, least in PAGES.items():
+            status = somebody.go(path)
+            sees = _ORDER.index(role) >= _ORDER.index(least)
+            if sees:
+                assert status == 200, f"{role} {path}: {status}"
+            elif role == "nobody":
+                assert "/sign-in" in somebody.page.url, f"{role} {path}: {status}"
+            elif path not in _OPEN_TO_OWNERS and not path.startswith(ORGANIZATION + "/settings"):
+                assert status in (403, 404), f"{role} {path}: {status}"
+            if sees:
+                somebody.shoot(f"{role}{path.partition('?')[0].replace('/', '_')}")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("light", {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}}),
+        ("dark", {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}}),
+        ("phone", {"color_scheme": "light", "viewport": {"width": 360, "height": 740}}),
+        ("4k", {"color_scheme": "dark", "viewport": {"width": 3840, "height": 2160}}),
+    ],
+)
+def test_pages_can_be_used_by_everybody(
+    browser: Browser, town: Town, name: str, options: dict[str, object]
+) -> None:
+    complaints: dict[str, object] = {}
+    with person(browser, town.managed, "admin", **options) as admin:
+        for path in PAGES:
+            admin.go(path)
+            if found := admin.violations():
+                complaints[path] = found
+            wide = admin.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            if wide > 0:
+                complaints[f"{path} scrolls sideways"] = wide
+            if name != "light":
+                admin.shoot(f"{name}{path.partition('?')[0].replace('/', '_')}")
+    assert complaints == {}
+
+
+def test_a_page_that_is_not_there_says_so(browser: Browser, town: Town) -> None:
+    with person(browser, town.managed, "rita") as rita:
+        assert rita.go("/no/such/page") == 404
+        rita.see("There is no such page")
+        # What one may not know of looks like what is not there.
+        assert rita.go("/repositories/acme/secret") == rita.go("/repositories/acme/none") == 404
