@@ -105,15 +105,20 @@ async def respond(
     except DtrfastError as error:
         # 204 tells a browser not to come again.
         return Response(status_code=204, headers={"x-refused": type(error).__name__})
-    events = _events(hop, tick, first, seconds, ending)
+    events = _events(request, hop, (tick, seconds), first, ending)
     headers = {**rendering.HEADERS, "cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(events, headers=headers, media_type="text/event-stream")
 
 
 async def _events(
-    hop: Hop, tick: Tick, first: list[Message], seconds: float, ending: Ending
+    request: Request,
+    hop: Hop,
+    ticking: tuple[Tick, float],
+    first: list[Message],
+    ending: Ending,
 ) -> AsyncIterator[bytes]:
     yield b"retry: 2000\n\n"
+    tick, seconds = ticking
     began = beat = time.monotonic()
     messages = first
     while True:
@@ -126,6 +131,8 @@ async def _events(
             beat = now
             yield b": still here\n\n"
         if now - began > _LIFE_SECONDS or not await _wait(seconds, ending):
+            return
+        if await request.is_disconnected():
             return
         try:
             messages = await hop.run(tick)

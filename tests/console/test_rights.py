@@ -107,9 +107,7 @@ def _replayed(town: Town) -> Iterator[tuple[Operation, dict[str, list[str]]]]:
 
 # Each may do little: nora nothing, rita pulls one repository, ada administers that one.
 @pytest.mark.parametrize("who", ["nora", "rita", "ada", ""])
-def test_forms_of_an_administrator_do_what_the_api_lets_the_sender_do(
-    town: Town, who: str
-) -> None:
+def test_forms_of_an_administrator_do_what_the_api_lets_the_sender_do(town: Town, who: str) -> None:
     _prepare(town)
     sent = 0
     sender = Browser(town, who)
@@ -128,9 +126,7 @@ def test_forms_of_an_administrator_do_what_the_api_lets_the_sender_do(
     assert sent > 30
 
 
-def _ask_api(
-    town: Town, who: str, operation: Operation, fields: dict[str, list[str]]
-) -> int:
+def _ask_api(town: Town, who: str, operation: Operation, fields: dict[str, list[str]]) -> int:
     """The status of the same operation, asked as a program does."""
     (path, *_) = forms.paths_in(fields)
     if set(path) != {p[1:-1] for p in operation.path.split("/") if p.startswith("{")}:

@@ -104,9 +104,7 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def person(
-    browser: Browser, managed: Managed, name: str = "", **options: Any
-) -> Iterator[Person]:
+def person(browser: Browser, managed: Managed, name: str = "", **options: Any) -> Iterator[Person]:
     """Somebody who is signed in, or nobody. `options` are those of a browser's context."""
     context: BrowserContext = browser.new_context(**options)
     somebody = Person(context.new_page(), managed.registry.url)

@@ -15,7 +15,7 @@ from tests.e2e.managed import Managed
 from tests.e2e.programs import Program
 
 # What a hostile user would put wherever text goes. It must stay text.
-HOSTILE = "<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script>'\"{{7*7}}"
+HOSTILE = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>\'"{{7*7}}'
 
 _DOCKERFILE = """\
 FROM scratch

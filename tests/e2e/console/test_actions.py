@@ -92,9 +92,7 @@ def test_a_token_is_shown_once_and_signs_docker_in(browser: Browser, town: Town)
         will.press("Make the token")
         will.see("This is shown once")
         token = will.page.locator(".copy code").first.inner_text()
-        town.docker.run(
-            "login", town.managed.host, "-u", "will", "--password-stdin", text=token
-        )
+        town.docker.run("login", town.managed.host, "-u", "will", "--password-stdin", text=token)
         will.go("/users/will/tokens")
         assert token not in will.page.content()
         will.press("Revoke")

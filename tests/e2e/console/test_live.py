@@ -39,9 +39,7 @@ def test_the_dashboard_draws_and_counts(browser: Browser, town: Town) -> None:
         admin.shoot("dashboard")
 
 
-def test_the_support_bundle_has_no_secret(
-    browser: Browser, town: Town, tmp_path: Path
-) -> None:
+def test_the_support_bundle_has_no_secret(browser: Browser, town: Town, tmp_path: Path) -> None:
     with person(browser, town.managed, "admin") as admin:
         admin.go("/settings/about")
         with admin.page.expect_download() as download:
