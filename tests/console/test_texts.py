@@ -118,7 +118,7 @@ def test_a_notice_survives_its_cookie() -> None:
     flash = flashes.Flash("delete_manifest", "acme/ä", 3, undo=flashes.Undo("x", {"a": ["1", "2"]}))
 
     class _Page:
-        class asker:  # noqa: N801 - stands for an attribute
+        class asker:
             is_secure = True
 
     header = flashes.cookie(flash, _Page())  # type: ignore[arg-type]

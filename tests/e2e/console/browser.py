@@ -1,4 +1,4 @@
-"""A person at a browser: Debian's Chromium, driven by playwright, and what is asked of every page."""
+"""A person at a browser: Debian's Chromium, and what is asked of every page."""
 
 from __future__ import annotations
 
