@@ -31,6 +31,7 @@ fix: dev
 
 test: dev
 	sh tests/install.sh
+	sh tests/install_axe.sh
 	$(BIN)/python -m pytest -m 'not client' $(ARGS)
 
 # The same registry, asked by the programs that people use.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the tests need beyond Python packages: container tools, a rootfs builder, an
 # aarch64 emulator with its compiler, a compiler that fuzzes, clients and headers for TLS, an LDAP
-# server. Needs root on Debian or Ubuntu; elsewhere it says why it does nothing. Starts no service.
+# server, a browser. Needs root on Debian or Ubuntu; elsewhere it says why it does nothing. Starts no service.
 # Quick when all is there.
 set -eu
 
@@ -11,7 +11,7 @@ packages="docker.io skopeo podman buildah umoci debootstrap
     netavark runc ca-certificates debian-archive-keyring
     qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     clang libclang-rt-dev curl openssl libssl-dev
-    slapd ldap-utils"
+    slapd ldap-utils chromium"
 
 skip() {
     echo "tests/install.sh: nothing installed: $1" >&2

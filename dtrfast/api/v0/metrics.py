@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from functools import lru_cache
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -24,6 +26,7 @@ _POINTS_MAX = 1000
 _MONTH_SECONDS = 30 * 86_400
 _BUSIEST_MAX = 10
 _FORECAST_POINTS = 500
+_FORECAST_SECONDS = 60
 
 
 @operations.add("GET", "/admin/metrics", answer=objects.Metrics)
@@ -35,10 +38,7 @@ def get_metrics(call: ApiCall) -> objects.Metrics:
     now = time.time()
     state = host.measure_host(data)
     samples = processes.read_processes(metrics_path(data), now)
-    course = History(metrics_path(data)).registry(_MONTH_SECONDS, _FORECAST_POINTS, now)
-    full_at = forecast.full_at(
-        course.times, course.columns.get("disk_used_bytes", []), state.disk_bytes, now
-    )
+    full_at = _full_at(metrics_path(data), state.disk_bytes, int(now) // _FORECAST_SECONDS)
     return objects.Metrics(
         time=now,
         cores=state.cores,
@@ -58,6 +58,15 @@ def get_metrics(call: ApiCall) -> objects.Metrics:
         pull_seconds=_quantiles(samples, "pull"),
         push_seconds=_quantiles(samples, "push"),
     )
+
+
+@lru_cache(4)
+def _full_at(directory: Path, disk_bytes: int, moment: int) -> float | None:
+    """The forecast, which is made anew each minute: it reads the course of a month."""
+    now = moment * _FORECAST_SECONDS
+    course = History(directory).registry(_MONTH_SECONDS, _FORECAST_POINTS, now)
+    used = course.columns.get("disk_used_bytes", [])
+    return forecast.full_at(course.times, used, disk_bytes, now)
 
 
 def _process(sample: ProcessSample) -> objects.ProcessMetrics:

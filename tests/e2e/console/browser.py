@@ -28,7 +28,7 @@ FLAGS = [
 ]
 # What tests leave for people to look at; not committed.
 SHOTS = Path(os.environ.get("DTRFAST_SCREENSHOTS", PROJECT / "build" / "screenshots"))
-_AXE = CACHE / "axe" / "axe.min.js"
+AXE = CACHE / "axe" / "axe.min.js"
 _SERIOUS = ("serious", "critical")
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
@@ -74,7 +74,7 @@ class Person:
 
     def violations(self) -> list[str]:
         """What axe-core calls serious on this page."""
-        self.page.evaluate(_AXE.read_text())
+        self.page.evaluate(AXE.read_text())
         found: dict[str, Any] = self.page.evaluate(
             "rules => axe.run({runOnly: {type: 'tag', values: rules}})", _RULES
         )

@@ -35,7 +35,7 @@ def test_hostile_texts_stay_texts(browser: Browser, town: Town) -> None:
     # A log line of anybody's making: a path, an agent and a name that nobody has.
     httpx.get(
         f"{managed.registry.url}/v2/{'%3Cscript%3Ewindow.pwned=1%3C/script%3E'}/tags/list",
-        headers={"user-agent": HOSTILE.encode()},
+        headers={"user-agent": HOSTILE},
     )
     httpx.get(f"{managed.registry.url}/v2/", auth=(HOSTILE.replace(":", ""), "wrong"))
     pages = (
