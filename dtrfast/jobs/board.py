@@ -90,7 +90,8 @@ class Board:
             self._engine.write(partial(_put_tasks, states=[self._states[n] for n in names]))
         with self._engine.read() as transaction:
             waiting = records.wishes(transaction)
-        for wanted in waiting:
+        # What is to end does so before something else begins.
+        for wanted in sorted(waiting, key=lambda wish: not wish.is_cancel):
             self._consider(wanted)
         if self._steps is not None:
             self._go_on()

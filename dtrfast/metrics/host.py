@@ -9,13 +9,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-_MEMORY_LIMITS = (
-    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
-    (
-        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-        Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ),
-)
+_CGROUPS = Path("/sys/fs/cgroup")
 
 
 class HostSample(msgspec.Struct, frozen=True):
@@ -59,14 +53,27 @@ def measure_host(data: Path) -> HostSample:
 
 
 def _memory() -> tuple[int, int]:
-    """Bytes in use and in all: of the container, where that has a limit of its own."""
+    """Bytes in use and in all: of the group of processes, where that has a limit of its own."""
     host = psutil.virtual_memory()
-    for limit_path, used_path in _MEMORY_LIMITS:
-        with contextlib.suppress(OSError, ValueError):
-            limit, used = int(limit_path.read_text()), int(used_path.read_text())
-            if 0 < limit < host.total:
-                return min(used, limit), limit
+    group = _CGROUPS / _group()
+    with contextlib.suppress(OSError, ValueError):
+        limit = int((group / "memory.max").read_text())
+        if 0 < limit < host.total:
+            used = int((group / "memory.current").read_text())
+            # Pages of files that the kernel gives up first are not in use.
+            lines = (group / "memory.stat").read_text().split()
+            cached = int(lines[lines.index("inactive_file") + 1])
+            return max(0, min(used - cached, limit)), limit
     return host.total - host.available, host.total
+
+
+def _group() -> str:
+    """The control group (version 2) of this process, below the root of all."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            if line.startswith("0::/"):
+                return line[len("0::/") :]
+    return ""
 
 
 def _disk(data: Path) -> tuple[int, int]:

@@ -90,9 +90,11 @@ class Meter:
         )
 
     def _note_repository(self, name: str, bytes_in: int, bytes_out: int) -> None:
-        if self._clock() >= self._window_ends_at:
-            self._window_ends_at = self._clock() + _WINDOW_SECONDS
-            self._before, self._now = self._now, {}
+        now = self._clock()
+        if now >= self._window_ends_at:
+            is_next = now < self._window_ends_at + _WINDOW_SECONDS
+            self._before, self._now = self._now if is_next else {}, {}
+            self._window_ends_at = now + _WINDOW_SECONDS
         row = self._now.get(name)
         if row is None:
             if len(self._now) >= _NAMES_MAX:

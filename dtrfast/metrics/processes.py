@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from dtrfast.metrics.meter import Meter, Totals
+from dtrfast.metrics.meter import BOUNDS, Meter, Totals
 
 log = logging.getLogger("dtrfast.metrics")
 
@@ -87,7 +87,8 @@ class Reporter:
         """Write no more; the file goes."""
         self._stop.set()
         self._thread.join()
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
     def sample(self) -> ProcessSample:
         """This process, now."""
@@ -129,11 +130,16 @@ def read_processes(directory: Path, now: float) -> list[ProcessSample]:
     """The processes that run, by name."""
     found: list[ProcessSample] = []
     for path in sorted(directory.glob("*.json")):
-        with contextlib.suppress(OSError, msgspec.DecodeError):
+        with contextlib.suppress(OSError, ValueError, RecursionError, msgspec.DecodeError):
             sample = _decoder.decode(path.read_bytes())
-            if abs(now - sample.time) <= _FRESH_SECONDS:
+            if abs(now - sample.time) <= _FRESH_SECONDS and _is_whole(sample.totals):
                 found.append(sample)
     return found
+
+
+def _is_whole(totals: Totals | None) -> bool:
+    """Whether its counts are of the buckets that this version has."""
+    return totals is None or len(totals.pull) == len(totals.push) == len(BOUNDS) + 1
 
 
 def _anonymous_bytes() -> int:

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dtrfast.metrics import host, processes
+from dtrfast.errors import DtrfastError
+from dtrfast.metrics import host, processes, ring
 from dtrfast.metrics.host import HostSample
 from dtrfast.metrics.meter import difference, merge, quantile
 from dtrfast.metrics.processes import ProcessSample
@@ -60,31 +61,45 @@ _MAXIMA = frozenset(
 )
 # A name that is no longer in use keeps its files; a server has no more processes than this.
 _PROCESSES_MAX = 256
+# For how long a process that says nothing may come back and go on from where it was.
+_REMEMBERED_SECONDS = 3600.0
+
+
+_Key = tuple[str, int]  # name and process id
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
     time: float
     host: HostSample
-    processes: dict[tuple[str, int], ProcessSample]
+    processes: Mapping[_Key, ProcessSample]
 
 
 class _Tiers:
     """A course in both resolutions."""
 
     def __init__(self, directory: Path, name: str, columns: Sequence[str]) -> None:
-        self._fine = RingWriter(directory / f"{name}.fine", columns, *FINE)
+        self._fine_path = directory / f"{name}.fine"
+        self._fine = RingWriter(self._fine_path, columns, *FINE)
         self._coarse = RingWriter(directory / f"{name}.coarse", columns, *COARSE)
         self._step = -1
         self._rows: list[Mapping[str, float]] = []
 
     def put(self, now: float, values: Mapping[str, float]) -> None:
-        self._fine.put(now, values)
         step = int(now) // COARSE[0]
         if step != self._step:
-            self._step, self._rows = step, []
+            self._step, self._rows = step, self._known(step * COARSE[0], now)
+        self._fine.put(now, values)
         self._rows.append(values)
         self._coarse.put(now, {name: _together(name, self._rows) for name in values})
+
+    def _known(self, since: float, now: float) -> list[Mapping[str, float]]:
+        """What an earlier recorder wrote of this step."""
+        found = ring.read(self._fine_path, since, now - 1)
+        return [
+            {name: values[at] for name, values in found.columns.items()}
+            for at in range(len(found.times))
+        ]
 
     def close(self) -> None:
         self._fine.close()
@@ -111,32 +126,51 @@ class Recorder:
         read_store: Callable[[], Mapping[str, float]],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        processes.make_directory(directory)
         self._directory = directory
         self._data = data
         self._read_store = read_store
         self._clock = clock
-        self._registry = _Tiers(directory, "registry", (*REGISTRY_COLUMNS, *store_columns))
+        self._columns = (*REGISTRY_COLUMNS, *store_columns)
+        # Opened when they are first written: a disk without room stops no housekeeper.
+        self._registry: _Tiers | None = None
         self._processes: dict[str, _Tiers] = {}
         self._before: _Look | None = None
+        self._last: dict[_Key, ProcessSample] = {}
 
     def step(self) -> None:
-        """Look, and write what was since the last look."""
+        """Look, and write what was since the last look. Raises OSError."""
         now = self._clock()
+        if self._before is not None and 0 <= now - self._before.time < STEP_SECONDS / 2:
+            return  # a clock that is being set; over a moment rates mean nothing
+        processes.make_directory(self._directory)
         samples = processes.read_processes(self._directory, now)
         look = _Look(now, host.measure_host(self._data), {(s.name, s.pid): s for s in samples})
         before, self._before = self._before, look
+        last, self._last = self._last, {**self._seen_lately(now), **look.processes}
         if before is None or now <= before.time:
             return
-        self._registry.put(now, {**registry_values(before, look), **self._read_store()})
+        before = _Look(before.time, before.host, _comparable(last, look, before.time))
+        if self._registry is None:
+            self._registry = _Tiers(self._directory, "registry", self._columns)
+        self._registry.put(now, {**registry_values(before, look), **self._figures()})
         for key, sample in look.processes.items():
             values = _process_values(before.processes.get(key), sample)
             self._tiers_of(sample.name).put(now, values)
 
     def close(self) -> None:
-        self._registry.close()
+        if self._registry is not None:
+            self._registry.close()
         for tiers in self._processes.values():
             tiers.close()
+
+    def _figures(self) -> Mapping[str, float]:
+        try:
+            return self._read_store()
+        except DtrfastError:
+            return {}  # the host's figures are worth keeping all the same
+
+    def _seen_lately(self, now: float) -> dict[_Key, ProcessSample]:
+        return {k: s for k, s in self._last.items() if now - s.time < _REMEMBERED_SECONDS}
 
     def _tiers_of(self, name: str) -> _Tiers:
         if name not in self._processes:
@@ -145,6 +179,19 @@ class Recorder:
             file_name = f"process-{plain(name)}"
             self._processes[name] = _Tiers(self._directory, file_name, PROCESS_COLUMNS)
         return self._processes[name]
+
+
+def _comparable(
+    last: Mapping[_Key, ProcessSample], look: _Look, since: float
+) -> dict[_Key, ProcessSample]:
+    """What each process was to be compared with. One that began since counts from zero; one that
+    is seen for the first time and is older counts from now: nobody knows when it did what.
+    """
+    found = dict(last)
+    for key, sample in look.processes.items():
+        if key not in found and sample.started_at < since:
+            found[key] = sample
+    return found
 
 
 def plain(name: str) -> str:
@@ -158,12 +205,15 @@ def registry_values(before: _Look, now: _Look) -> dict[str, float]:
     passed = now.time - before.time
     cpu = now.host.cpu_total_seconds - before.host.cpu_total_seconds
     busy = now.host.cpu_busy_seconds - before.host.cpu_busy_seconds
+    # Less than before where an interface has gone.
+    received = now.host.network_in_bytes - before.host.network_in_bytes
+    sent = now.host.network_out_bytes - before.host.network_out_bytes
     values: dict[str, float] = {
         "cpu_percent": 100 * max(0.0, busy) / cpu if cpu > 0 else math.nan,
         "memory_used_bytes": now.host.memory_used_bytes,
         "disk_used_bytes": now.host.disk_used_bytes,
-        "network_in_rate": (now.host.network_in_bytes - before.host.network_in_bytes) / passed,
-        "network_out_rate": (now.host.network_out_bytes - before.host.network_out_bytes) / passed,
+        "network_in_rate": max(0, received) / passed,
+        "network_out_rate": max(0, sent) / passed,
     }
     pairs = [(before.processes.get(key), sample) for key, sample in now.processes.items()]
     return values | _rates(pairs, passed) | _times(pairs)
@@ -259,6 +309,7 @@ class Recording:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
+        self._has_failed = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dtrfast-recorder", daemon=True)
         self._thread.start()
@@ -270,9 +321,18 @@ class Recording:
 
     def _run(self) -> None:
         while True:
-            try:
-                self._recorder.step()
-            except Exception:
-                log.exception("metrics were not recorded; they will be tried again")
-            if self._stop.wait(STEP_SECONDS - time.time() % STEP_SECONDS):
+            self._try()
+            # The middle of a step, so that a clock which is being set does not miss one.
+            if self._stop.wait(STEP_SECONDS - (time.time() - STEP_SECONDS / 2) % STEP_SECONDS):
                 return
+
+    def _try(self) -> None:
+        try:
+            self._recorder.step()
+            self._has_failed = False
+        except OSError as error:
+            if not self._has_failed:
+                log.warning("metrics are not recorded for now: %s", error)
+            self._has_failed = True
+        except Exception:
+            log.exception("metrics were not recorded; they will be tried again")

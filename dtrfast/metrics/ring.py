@@ -37,6 +37,10 @@ class _Shape:
     def record(self) -> struct.Struct:
         return struct.Struct(f"<Q{len(self.columns)}f")
 
+    @property
+    def size(self) -> int:
+        return _HEAD_SIZE + self.record.size * self.slots
+
     def head(self) -> bytes:
         document = [_MAGIC, list(self.columns), self.step_seconds, self.slots]
         return json.dumps(document).encode().ljust(_HEAD_SIZE)
@@ -45,9 +49,10 @@ class _Shape:
     def parse(data: bytes) -> _Shape | None:
         try:
             magic, columns, step, slots = json.loads(data)
-        except ValueError:
+            shape = _Shape(tuple(map(str, columns)), int(step), int(slots))
+        except (ValueError, TypeError, RecursionError):
             return None
-        return _Shape(tuple(columns), int(step), int(slots)) if magic == _MAGIC else None
+        return shape if magic == _MAGIC and shape.step_seconds > 0 and shape.slots > 0 else None
 
 
 class RingWriter:
@@ -55,7 +60,7 @@ class RingWriter:
 
     def __init__(self, path: Path, columns: Sequence[str], step_seconds: int, slots: int) -> None:
         self._shape = _Shape(tuple(columns), step_seconds, slots)
-        if _read_shape(path) != self._shape:
+        if _read_shape(path) != self._shape or path.stat().st_size != self._shape.size:
             _begin(path, self._shape)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 

@@ -1,0 +1,164 @@
+"""The server's log: what is kept, what is counted, and how it is found again."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from dtrfast.logs.keeper import KeeperHandler, LogKeeper
+from dtrfast.logs.line import LogLine, level_of_status, repository_of
+from dtrfast.logs.reader import LogFilter, LogReader
+
+NOW = 1_800_000_000.0
+
+
+def _request(number: int = 0, *, method: str = "GET", status: int = 200, **more: object) -> LogLine:
+    fields: dict[str, object] = {
+        "time": NOW + number / 1000,
+        "level": level_of_status(status),
+        "process": "worker-0",
+        "kind": "request",
+        "text": f"{method} /v2/acme/app/manifests/v{number}",
+        "method": method,
+        "path": f"/v2/acme/app/manifests/v{number}",
+        "status": status,
+        "repository": "acme/app",
+        "user": "will",
+        **more,
+    }
+    return LogLine(**fields)  # type: ignore[arg-type]
+
+
+def _kept(directory: Path, *lines: LogLine) -> LogReader:
+    keeper = LogKeeper(directory, "worker-0", clock=lambda: NOW)
+    for line in lines:
+        keeper.request(line)
+    keeper.close()
+    return LogReader(directory)
+
+
+def test_lines_are_found_newest_first_page_by_page(tmp_path: Path) -> None:
+    reader = _kept(tmp_path, *(_request(n, method="PUT") for n in range(25)))
+    first, cursor = reader.page(LogFilter(), limit=10)
+    assert [line.path[-3:] for line in first[:2]] == ["v24", "v23"]
+    second, cursor = reader.page(LogFilter(), cursor, 10)
+    third, end = reader.page(LogFilter(), cursor, 10)
+    assert len(second) + len(third) == 15
+    assert end == ""
+
+
+def test_reads_beyond_a_hundred_a_second_are_counted(tmp_path: Path) -> None:
+    stormy = [_request(n) for n in range(900)]
+    later = _request(2000)
+    reader = _kept(tmp_path, *stormy, later)
+    lines, _ = reader.page(LogFilter(), limit=2000)
+    assert sum(line.kind == "request" for line in lines) == 101
+    (note,) = [line for line in lines if line.kind == "message"]
+    assert note.text == "800 more requests of that second were answered"
+
+
+def test_changes_failures_and_slow_answers_are_always_kept(tmp_path: Path) -> None:
+    reads = [_request(n) for n in range(500)]
+    kept = [
+        _request(501, method="PUT"),
+        _request(502, status=500),
+        _request(503, status=403),
+        _request(504, seconds=2.0),
+    ]
+    reader = _kept(tmp_path, *reads, *kept)
+    paths = {line.path for line in reader.page(LogFilter(), limit=2000)[0]}
+    assert {line.path for line in kept} <= paths
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count"),
+    [
+        (LogFilter(), 4),
+        (LogFilter(level="warning"), 2),
+        (LogFilter(level="error"), 1),
+        (LogFilter(kind="message"), 1),
+        (LogFilter(process="worker-0"), 4),
+        (LogFilter(process="housekeeper"), 0),
+        (LogFilter(repository="acme/app"), 3),
+        (LogFilter(repository="acme/"), 3),
+        (LogFilter(repository="acme/ap"), 0),
+        (LogFilter(user="will"), 3),
+        (LogFilter(text="MANIFESTS/V2"), 1),
+        (LogFilter(text='say "ü"'), 1),
+        (LogFilter(since=NOW + 0.0015), 2),
+        (LogFilter(until=NOW + 0.0015), 2),
+    ],
+)
+def test_filters_admit_what_they_say(tmp_path: Path, wanted: LogFilter, count: int) -> None:
+    keeper = LogKeeper(tmp_path, "worker-0", clock=lambda: NOW)
+    keeper.request(_request(1))
+    keeper.request(_request(2, status=503))
+    keeper.request(_request(3, status=403))
+    record = logging.LogRecord("dtrfast.x", logging.INFO, "", 0, 'they say "ü"', None, None)
+    record.created = NOW
+    keeper.message(record)
+    keeper.close()
+    assert len(LogReader(tmp_path).page(wanted)[0]) == count
+
+
+def test_a_tail_gives_what_came_since(tmp_path: Path) -> None:
+    reader = LogReader(tmp_path)
+    keeper = LogKeeper(tmp_path, "worker-0")
+    cursor = reader.end()
+    keeper.request(_request(1))
+    keeper.request(_request(2, status=500))
+    keeper.close()
+    lines, end = reader.after(LogFilter(level="error"), cursor)
+    assert [line.status for line in lines] == [500]
+    assert reader.after(LogFilter(), end)[0] == []
+
+
+def test_messages_come_with_their_trace_and_nothing_forges_a_line(tmp_path: Path) -> None:
+    keeper = LogKeeper(tmp_path, "housekeeper")
+    logger = logging.getLogger("tests.logs")
+    handler = KeeperHandler(keeper)
+    logger.addHandler(handler)
+    try:
+        raise ZeroDivisionError("the inside")
+    except ZeroDivisionError:
+        logger.exception('first\n{"time": 1, "level": "info", "process": "forged"}\ud800')
+    finally:
+        logger.removeHandler(handler)
+    keeper.close()
+    (line,) = LogReader(tmp_path).page(LogFilter())[0]
+    assert line.process == "housekeeper"
+    assert line.level == "error"
+    assert "ZeroDivisionError: the inside" in line.traceback
+    (path,) = tmp_path.iterdir()
+    assert len(path.read_bytes().splitlines()) == 1
+    assert json.loads(path.read_bytes())["process"] == "housekeeper"
+
+
+def test_a_directory_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    keeper = LogKeeper(blocked / "log", "worker-0")
+    keeper.request(_request(1))
+    keeper.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/v2/acme/app/manifests/v1", "acme/app"),
+        ("/v2/a/b/c/blobs/uploads/x", "a/b/c"),
+        ("/v2/app/tags/list", "app"),
+        ("/v2/manifests/manifests/v1", "manifests"),
+        ("/v2/", ""),
+        ("/v2/_catalog", ""),
+        ("/api/v0/repositories/acme/a%2Fb/tags", "acme/a/b"),
+        ("/api/v0/repositories/_/app", "app"),
+        ("/api/v0/repositories/acme", ""),
+        ("/logs", ""),
+    ],
+)
+def test_a_path_tells_its_repository(path: str, name: str) -> None:
+    assert repository_of(path) == name

@@ -1,0 +1,177 @@
+"""What a config says of an image, whoever wrote it, and what differs between two."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dtrfast.oci import images
+from dtrfast.oci.manifests import parse_manifest
+from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
+from tests.fakes.client import descriptor, image_manifest
+
+DOCKER = {
+    "architecture": "arm64",
+    "variant": "v8",
+    "os": "linux",
+    "created": "2026-01-01T00:00:00Z",
+    "config": {
+        "Env": ["PATH=/bin", "A=1"],
+        "Cmd": ["sh"],
+        "Entrypoint": ["/app"],
+        "ExposedPorts": {"8080/tcp": {}, "53/udp": {}},
+        "Volumes": {"/data": {}},
+        "Labels": {"b": "2", "a": "<b>"},
+        "User": "1000",
+        "WorkingDir": "/srv",
+        "StopSignal": "SIGINT",
+    },
+    "history": [
+        {"created_by": "/bin/sh -c #(nop) ADD file:1 in / "},
+        {"created_by": '/bin/sh -c #(nop)  CMD ["sh"]', "empty_layer": True},
+        {"created_by": "RUN /bin/sh -c apt-get update # buildkit"},
+    ],
+}
+
+
+def test_a_config_is_read() -> None:
+    config = images.parse_config(json.dumps(DOCKER).encode())
+    assert config.platform == "linux/arm64/v8"
+    assert config.env == ("PATH=/bin", "A=1")
+    assert config.exposed_ports == ("53/udp", "8080/tcp")
+    assert config.volumes == ("/data",)
+    assert config.labels == (("a", "<b>"), ("b", "2"))
+    assert (config.user, config.working_dir, config.stop_signal) == ("1000", "/srv", "SIGINT")
+    assert [step.command for step in config.history] == [
+        "ADD file:1 in /",
+        'CMD ["sh"]',
+        "RUN apt-get update",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("/bin/sh -c #(nop)  ENV A=1", "ENV A=1"),
+        ("/bin/sh -c apt-get update", "RUN apt-get update"),
+        ("RUN /bin/sh -c make # buildkit", "RUN make"),
+        ("COPY a /b # buildkit", "COPY a /b"),
+        ("|1 V=2 /bin/sh -c make $V", "RUN make $V"),
+        ("RUN |2 A=1 B=2 /bin/sh -c make # buildkit", "RUN make"),
+        ("bazel build", "bazel build"),
+        ("", ""),
+    ],
+)
+def test_commands_are_as_in_the_dockerfile(text: str, command: str) -> None:
+    assert images.clean_command(text) == command
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"x"',
+        b"\xff",
+        b"[" * 100_000,
+        json.dumps({"config": 1, "history": {}, "os": 3}).encode(),
+        json.dumps({"config": {"Env": {"a": 1}, "Labels": [1], "Cmd": 7}}).encode(),
+        json.dumps({"config": {"Env": [1, None, "A=1"]}, "history": [1, None, {}]}).encode(),
+    ],
+)
+def test_no_config_is_too_strange(body: bytes) -> None:
+    config = images.parse_config(body)
+    assert config.os == ""
+    assert all(isinstance(entry, str) for entry in config.env)
+
+
+def test_texts_and_lists_are_cut() -> None:
+    body = json.dumps({"author": "x" * 10**6, "config": {"Env": ["A=" + "y" * 10**5] * 10**4}})
+    config = images.parse_config(body.encode())
+    assert len(config.author) <= 4096
+    assert len(config.env) <= 500
+    assert len(config.env[0]) <= 4096
+
+
+def test_layers_have_their_commands_and_steps_stand_between() -> None:
+    manifest = parse_manifest(image_manifest(b"one", b"two"), OCI_MANIFEST)
+    config = images.parse_config(json.dumps(DOCKER).encode())
+    layers = images.layers_of(manifest, config)
+    assert [(layer.command, bool(layer.digest)) for layer in layers] == [
+        ("ADD file:1 in /", True),
+        ('CMD ["sh"]', False),
+        ("RUN apt-get update", True),
+    ]
+
+
+def test_layers_that_do_not_fit_the_history_have_no_commands() -> None:
+    manifest = parse_manifest(image_manifest(b"one"), OCI_MANIFEST)
+    config = images.parse_config(json.dumps(DOCKER).encode())
+    assert [layer.command for layer in images.layers_of(manifest, config)] == [""]
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ({}, "image"),
+        ({"artifactType": "application/vnd.dev.sigstore.bundle.v0.3+json"}, "signature"),
+        ({"artifactType": "application/spdx+json"}, "SBOM"),
+        ({"config": {"mediaType": "application/vnd.cncf.helm.config.v1+json"}}, "Helm chart"),
+        ({"artifactType": "application/x-anything"}, "image"),
+    ],
+)
+def test_manifests_have_kinds(fields: dict[str, object], kind: str) -> None:
+    config = descriptor(b"{}", OCI_CONFIG)
+    given = fields.get("config")
+    if isinstance(given, dict):
+        config.update(given)
+    document = {
+        "schemaVersion": 2,
+        "config": config,
+        "layers": [descriptor(b"x", OCI_LAYER)],
+        **{name: value for name, value in fields.items() if name != "config"},
+    }
+    manifest = parse_manifest(json.dumps(document).encode(), OCI_MANIFEST)
+    assert images.kind_of(manifest) == kind
+
+
+@pytest.mark.parametrize(
+    ("artifact_type", "annotations", "kind"),
+    [
+        ("application/vnd.cncf.notary.signature", {}, "signature"),
+        ("application/vnd.cyclonedx+json", {}, "SBOM"),
+        ("application/vnd.in-toto+json", {}, "attestation"),
+        (
+            "application/vnd.in-toto+json",
+            {"in-toto.io/predicate-type": "https://spdx.dev/Document"},
+            "SBOM",
+        ),
+        ("application/sarif+json", {}, "vulnerability report"),
+        ("", {}, "artifact"),
+    ],
+)
+def test_referrers_have_kinds(artifact_type: str, annotations: dict[str, str], kind: str) -> None:
+    assert images.kind_of_referrer(artifact_type, annotations) == kind
+
+
+def test_tags_of_cosign_are_told() -> None:
+    assert images.kind_of_tag(f"sha256-{'a' * 64}.sig") == "signature"
+    assert images.kind_of_tag(f"sha256-{'a' * 64}.sbom") == "SBOM"
+    assert images.kind_of_tag("v1.sig") == ""
+
+
+def test_a_comparison_tells_layers_and_fields() -> None:
+    one, two, three = (images.Layer("", "", f"sha256:{n}", n) for n in (1, 2, 3))
+    old = images.ImageConfig(env=("A=1", "B=1"), labels=(("l", "x"),), cmd=("a",))
+    new = images.ImageConfig(env=("A=2", "C=1"), exposed_ports=("80/tcp",), cmd=("a",))
+    found = images.compare((one, two), (one, three), old, new)
+    assert (found.common, found.removed, found.added) == ((one,), (two,), (three,))
+    assert {(c.field, c.before, c.after) for c in found.changes} == {
+        ("env A", "1", "2"),
+        ("env B", "1", ""),
+        ("env C", "", "1"),
+        ("label l", "x", ""),
+        ("port 80/tcp", "", "exposed"),
+    }
