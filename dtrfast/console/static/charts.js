@@ -15,7 +15,8 @@ function bytes(value) {
 
 function seconds(value) {
   if (value < 0.001) return `${(value * 1e6).toFixed(0)} µs`;
-  return value < 1 ? `${(value * 1e3).toPrecision(2)} ms` : `${value.toPrecision(3)} s`;
+  if (value < 1) return `${(value * 1e3).toFixed(value < 0.01 ? 1 : 0)} ms`;
+  return `${value.toFixed(value < 10 ? 1 : 0)} s`;
 }
 
 function shown(unit, value) {
