@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -99,9 +100,9 @@ def _next(page: Page, done: _Done) -> str:
     answer = done.answers[-1][1] if done.answers else None
     if isinstance(answer, objects.Repository) and "{name}" in wanted:
         full_name = f"{answer.namespace}/{answer.name}".lstrip("/")
-        return wanted.replace("{name}", full_name)
+        return wanted.replace("{name}", quote(full_name))
     name = getattr(answer, "name", "")
-    return wanted.replace("{name}", str(name))
+    return wanted.replace("{name}", quote(str(name), safe=""))
 
 
 def _flash(page: Page, operation: Operation, done: _Done) -> Flash:

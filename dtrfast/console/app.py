@@ -111,6 +111,7 @@ class Console:
     def __init__(self, context: Context, identity: Identity) -> None:
         self._context = context
         self._identity = identity
+        self._streams = live.Streams(context.hop, context.ending)
 
     def getter(self, function: PageFunction) -> Callable[[Request], Any]:
         async def get(request: Request) -> Response:
@@ -132,8 +133,7 @@ class Console:
     def streamer(self, make: live.MakeTick) -> Callable[[Request], Any]:
         async def stream(request: Request) -> Response:
             page = await self.page_of(request)
-            hop = self._context.hop
-            return await live.respond(request, hop, make, page, self._context.ending)
+            return await self._streams.respond(request, make, page)
 
         return stream
 
@@ -227,7 +227,9 @@ def _respond(page: Page, function: PageFunction) -> Response:
 def _ask_to_sign_in(page: Page, error: Unidentified) -> View:
     if page.is_signed_in and not page.is_fragment:
         return _refusal(error, page)
-    return View(location=f"/sign-in?next={quote(page.url, safe='')}")
+    # What a form wanted cannot be gone on with by an address.
+    wanted = "/" if page.url.startswith("/do/") else page.url
+    return View(location=f"/sign-in?next={quote(wanted, safe='')}")
 
 
 def _refusal(error: DtrfastError, page: Page) -> View:

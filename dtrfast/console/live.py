@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from dtrfast.api.types import Ending, Hop
+from dtrfast.api.v0 import sessions
 from dtrfast.console import frame, rendering
 from dtrfast.console.page import Page
 from dtrfast.console.pages import dashboard, logs, welcome
@@ -27,6 +28,8 @@ from dtrfast.errors import DtrfastError
 _LIFE_SECONDS = 300.0
 _BEAT_SECONDS = 15.0
 _LOOK_AT_END_SECONDS = 0.5
+# Each costs a look every second or two, on a thread.
+_STREAMS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ def html(target: str, template: str, values: Mapping[str, Any], how: str = "repl
 
 
 def _arrival(page: Page) -> Tick:
+    if page.caller.kind != "system":
+        page.ask(sessions.get_session)  # nobody has nothing to wait for
     shown: list[object] = [welcome.newest(page)]
 
     def tick() -> list[Message]:
@@ -94,51 +99,52 @@ STREAMS: dict[str, MakeTick] = {
 }
 
 
-async def respond(
-    request: Request, hop: Hop, make: MakeTick, page: Page, ending: Ending
-) -> Response:
-    """The stream. What refuses the first look is an answer, not a stream."""
-    build, seconds = make
-    try:
-        tick = await hop.run(build, page)
-        first = await hop.run(tick)
-    except DtrfastError as error:
-        # 204 tells a browser not to come again.
-        return Response(status_code=204, headers={"x-refused": type(error).__name__})
-    events = _events(request, hop, (tick, seconds), first, ending)
-    headers = {**rendering.HEADERS, "cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(events, headers=headers, media_type="text/event-stream")
+class Streams:
+    """The streams of one process."""
 
+    def __init__(self, hop: Hop, ending: Ending) -> None:
+        self._hop = hop
+        self._ending = ending
+        self._count = 0
 
-async def _events(
-    request: Request,
-    hop: Hop,
-    ticking: tuple[Tick, float],
-    first: list[Message],
-    ending: Ending,
-) -> AsyncIterator[bytes]:
-    yield b"retry: 2000\n\n"
-    tick, seconds = ticking
-    began = beat = time.monotonic()
-    messages = first
-    while True:
-        for message in messages:
-            yield _encode(message)
-        now = time.monotonic()
-        if messages:
-            beat = now
-        elif now - beat > _BEAT_SECONDS:
-            beat = now
-            yield b": still here\n\n"
-        if now - began > _LIFE_SECONDS or not await _wait(seconds, ending):
-            return
-        if await request.is_disconnected():
-            return
+    async def respond(self, request: Request, make: MakeTick, page: Page) -> Response:
+        """A stream. What refuses the first look is an answer, not a stream."""
+        build, seconds = make
+        if self._count >= _STREAMS_MAX:
+            return Response("too many live pages are open", 503, {"retry-after": "30"})
         try:
-            messages = await hop.run(tick)
+            tick = await self._hop.run(build, page)
+            first = await self._hop.run(tick)
+        except DtrfastError:
+            return Response(status_code=204)  # which tells a browser not to come again
+        headers = {**rendering.HEADERS, "cache-control": "no-store", "x-accel-buffering": "no"}
+        events = self._events(request, tick, seconds, first)
+        return StreamingResponse(events, headers=headers, media_type="text/event-stream")
+
+    async def _events(
+        self, request: Request, tick: Tick, seconds: float, first: list[Message]
+    ) -> AsyncIterator[bytes]:
+        self._count += 1
+        try:
+            yield b"retry: 2000\n\n"
+            messages = first
+            began = beat = time.monotonic()
+            while True:
+                for message in messages:
+                    yield _encode(message)
+                now = time.monotonic()
+                if messages or now - beat > _BEAT_SECONDS:
+                    beat = now
+                    yield b": still here\n\n"
+                if now - began > _LIFE_SECONDS or not await _wait(seconds, self._ending):
+                    return
+                if await request.is_disconnected():
+                    return
+                messages = await self._hop.run(tick)
         except DtrfastError:
             yield _encode(Message("end", None))
-            return
+        finally:
+            self._count -= 1
 
 
 async def _wait(seconds: float, ending: Ending) -> bool:

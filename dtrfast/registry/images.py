@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 import msgspec
 
@@ -30,6 +31,10 @@ from dtrfast.store.blobs import RepositoryId, Segment
 _CONFIG_SIZE_MAX = 256 << 10
 _CONFIGS_KEPT = 2048
 _REFERRERS_MAX = 200
+# A manifest may name tens of thousands of things; so many are looked at, for a list and for a page.
+_CHILDREN_LISTED_MAX = 50
+_CHILDREN_MAX = 500
+_LAYERS_MAX = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +162,8 @@ class Images:
             manifest,
             summary,
             config,
-            images.layers_of(manifest, config),
-            tuple(self._children(stored, manifest)),
+            images.layers_of(manifest, config)[:_LAYERS_MAX],
+            tuple(islice(self._children(stored, manifest), _CHILDREN_MAX)),
             tuple(tag.text for tag in names),
             tuple(self._about(digest)),
         )
@@ -183,7 +188,7 @@ class Images:
 
     # ---- parts --------------------------------------------------------------------------------
     def _summary_of_index(self, stored: StoredManifest, manifest: Manifest) -> Summary:
-        children = list(self._children(stored, manifest))
+        children = list(islice(self._children(stored, manifest), _CHILDREN_LISTED_MAX))
         shown = [child for child in children if child.kind == "image"]
         platforms = tuple(dict.fromkeys(child.platform for child in shown if child.platform))
         return Summary(
@@ -192,7 +197,7 @@ class Images:
             sum(child.size for child in children),
             platforms,
             "",
-            len(children),
+            len(manifest.manifests),
         )
 
     def _children(self, stored: StoredManifest, manifest: Manifest) -> Iterator[Child]:
