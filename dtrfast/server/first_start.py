@@ -23,6 +23,7 @@ def show_password(password: str) -> None:
     sys.stderr.write(
         f"\n  The first administrator is made. This is shown once:\n\n"
         f"    name      admin\n    password  {password}\n\n"
+        f"  Sign in with it in a browser, at the address that follows, or with `docker login`.\n"
         f"  Lost it? `dtrfast user reset-password admin` makes another one.\n\n"
     )
     sys.stderr.flush()

@@ -7,6 +7,7 @@ from typing import Any
 from dtrfast.api.v0 import accounts, credentials, grants, repositories, sessions, storage, teams
 from dtrfast.console.page import Page, PageFunction, View
 from dtrfast.console.pages.repositories import full_name
+from dtrfast.errors import AccountUnknown
 
 _PAGE_SIZE = 50
 
@@ -17,6 +18,7 @@ def show_list(page: Page) -> View:
         "type": "organization",
         "filter": page.query.get("filter", "").strip().lower(),
         "start": page.query.get("start", ""),
+        "sort": page.query.get("sort", "name"),
         "limit": _PAGE_SIZE,
     }
     found = page.ask(accounts.list_accounts, query=query)
@@ -35,6 +37,8 @@ def show_list(page: Page) -> View:
 def _base(page: Page, tab: str) -> dict[str, Any]:
     name = page.path["name"]
     organization = page.ask(accounts.get_account, name=name)
+    if organization.type != "organization":
+        raise AccountUnknown(f"there is no organization {name}")
     session = page.glance(sessions.get_session)
     user = None if session is None else session.account
     member = user and page.glance(accounts.get_member, name=name, member=user.name)

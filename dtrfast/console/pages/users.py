@@ -7,6 +7,7 @@ from typing import Any
 from dtrfast.api.v0 import accounts, credentials, repositories, sessions
 from dtrfast.console.page import Page, PageFunction, View
 from dtrfast.console.pages.repositories import full_name
+from dtrfast.errors import AccountUnknown
 
 _PAGE_SIZE = 50
 
@@ -17,6 +18,7 @@ def show_list(page: Page) -> View:
         "type": "user",
         "filter": page.query.get("filter", "").strip().lower(),
         "start": page.query.get("start", ""),
+        "sort": page.query.get("sort", "name"),
         "limit": _PAGE_SIZE,
     }
     found = page.ask(accounts.list_accounts, query=query)
@@ -26,6 +28,8 @@ def show_list(page: Page) -> View:
 def _base(page: Page, tab: str) -> dict[str, Any]:
     name = page.path["name"]
     account = page.ask(accounts.get_account, name=name)
+    if account.type != "user":
+        raise AccountUnknown(f"there is no user {name}")
     session = page.glance(sessions.get_session)
     return {
         "name": name,

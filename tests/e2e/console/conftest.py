@@ -38,13 +38,14 @@ class Town:
     docker: Program
 
 
-@pytest.fixture(scope="session")
+# Of this package alone: while playwright runs, nothing else has an event loop in this thread.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with browsers.chromium() as browser:
         yield browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def town(
     new_folder: Callable[[str], Path], docker_daemons: tuple[Program, Program]
 ) -> Iterator[Town]:
