@@ -76,6 +76,8 @@ def serve(
     configure(settings.log, "server")
     tls.check(settings.server)
     lock, listening = open_listening(settings)
+    # Before there is another thread, which would be given them: they are for the supervisor.
+    hold_signals()
     keeper = LogKeeper(log_path(settings.store.data), "supervisor")
     configure(settings.log, "server", keeper)
     try:
@@ -94,7 +96,6 @@ def _serve(settings: Config, lock: int, listening: Sequence[socket.socket]) -> i
         _tell_of_certificate(settings, listening)
     if password is not None:
         first_start.show_password(password)
-    hold_signals()
     _announce(settings, listening)
     return Supervisor(settings, listening, lock).run()
 

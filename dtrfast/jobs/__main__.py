@@ -35,9 +35,11 @@ class _Ending:
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         signal.signal(signal.SIGTERM, self._signalled)
+        # The kernel may give the signal to any thread, and this one would sleep on.
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
-        os.write(self._write, b"x")
+        """What woke the pipe was all there is to do."""
 
     def wait(self, seconds: float) -> bool:
         ready, _, _ = select.select([self._read, lifeline.DESCRIPTOR], [], [], seconds)

@@ -112,7 +112,11 @@ def readers_max(config: Config) -> int:
 
 
 def hold_signals() -> None:
-    """Let signals wait for `Supervisor.run`: who is told that the server listens may stop it."""
+    """Let signals wait for `Supervisor.run`: who is told that the server listens may stop it.
+
+    Call it before this process has another thread: a signal goes to any that does not hold it, and
+    ends the process.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 
