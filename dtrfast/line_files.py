@@ -26,12 +26,17 @@ class LineFiles:
         self._file_size_max = max(1, size_max // FILES)
         self._descriptor = -1
         self._number = 0
+        self._is_torn = False  # the last write was cut short: a disk that was full
 
     def append(self, data: bytes) -> None:
         """Whole lines. Raises OSError."""
         self._open()
+        if self._is_torn:
+            data = b"\n" + data
         while data:
-            data = data[os.write(self._descriptor, data) :]
+            written = os.write(self._descriptor, data)
+            self._is_torn = not data[:written].endswith(b"\n")
+            data = data[written:]
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -40,8 +45,6 @@ class LineFiles:
 
     def _open(self) -> None:
         """Let the newest file be open, and have room."""
-        if self._descriptor < 0:
-            self._directory.mkdir(mode=0o700, exist_ok=True)
         newest = max(_numbers(self._directory), default=0)
         if self._descriptor < 0 or newest != self._number:
             self._begin(newest if newest and _ends_well(self._directory, newest) else newest + 1)
@@ -52,6 +55,7 @@ class LineFiles:
                 _path(self._directory, number).unlink()
 
     def _begin(self, number: int) -> None:
+        self._directory.mkdir(mode=0o700, exist_ok=True)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         descriptor = os.open(_path(self._directory, number), flags, 0o600)
         self.close()
@@ -76,20 +80,24 @@ def lines_before(directory: Path, cursor: str) -> Iterator[tuple[str, bytes]]:
 def lines_after(directory: Path, cursor: str, size_max: int) -> tuple[list[bytes], str]:
     """Lines behind a cursor, the oldest first, and the cursor behind those. Raises `PageInvalid`.
 
-    Reads about `size_max` bytes. A line that is not whole yet is left for the next time.
+    Reads at most `size_max` bytes, which is more than any line has. A line that is not whole yet is
+    left for the next time. Where the cursor's file is gone it goes on with the oldest one.
     """
+    numbers = sorted(_numbers(directory))
     place = _parse_cursor(cursor) or (0, 0)
+    if numbers and place[0] > numbers[-1]:
+        place = (0, 0)  # somebody emptied the directory, and numbers begin again
     lines: list[bytes] = []
     left = size_max
-    for number in sorted(n for n in _numbers(directory) if n >= place[0]):
+    for number in (n for n in numbers if n >= place[0]):
         offset = place[1] if number == place[0] else 0
         data = _read(_path(directory, number), offset, left)
         whole = data[: data.rfind(b"\n") + 1]
-        lines += whole.splitlines()
+        lines += [line for line in whole.split(b"\n") if line]
         place = (number, offset + len(whole))
-        left -= len(whole)
-        if left <= 0:
+        if len(data) == left:  # the file goes on, maybe
             break
+        left -= len(whole)
     return lines, f"{place[0]}-{place[1]}"
 
 
@@ -105,7 +113,8 @@ def end_cursor(directory: Path) -> str:
 def _read(path: Path, offset: int, size: int) -> bytes:
     try:
         with path.open("rb") as file:
-            return os.pread(file.fileno(), size, offset)
+            is_there = offset < os.fstat(file.fileno()).st_size  # a cursor may be made up
+            return os.pread(file.fileno(), size, offset) if is_there else b""
     except FileNotFoundError:
         return b""
 
@@ -132,7 +141,8 @@ def _ends_well(directory: Path, number: int) -> bool:
 
 def _backwards(descriptor: int, end: int | None) -> Iterator[tuple[int, bytes]]:
     """Offsets and lines of a file from its end, or from `end`, to its begin."""
-    position = os.fstat(descriptor).st_size if end is None else end
+    size = os.fstat(descriptor).st_size
+    position = size if end is None else min(end, size)  # a cursor may be made up
     rest = b""
     while position > 0:
         size = min(_BLOCK_SIZE, position)

@@ -37,12 +37,14 @@ def test_a_tail_goes_on_where_it_was(tmp_path: Path) -> None:
     files.append(b"one\n")
     cursor = end_cursor(tmp_path)
     assert lines_after(tmp_path, cursor, 1000)[0] == []
-    files.append(b"two\nthree\nhal")
-    lines, cursor = lines_after(tmp_path, cursor, 1000)
-    assert lines == [b"two", b"three"]
-    files.append(b"f\n")
-    assert lines_after(tmp_path, cursor, 1000)[0] == [b"half"]
     files.close()
+    (path,) = tmp_path.iterdir()
+    with path.open("ab", buffering=0) as other:  # another process, in the middle of a line
+        other.write(b"two\nthree\nhal")
+        lines, cursor = lines_after(tmp_path, cursor, 1000)
+        assert lines == [b"two", b"three"]
+        other.write(b"f\n")
+    assert lines_after(tmp_path, cursor, 1000)[0] == [b"half"]
 
 
 def test_a_tail_crosses_files_and_survives_that_its_own_is_gone(tmp_path: Path) -> None:
@@ -72,3 +74,13 @@ def test_a_made_up_cursor_is_refused(tmp_path: Path, cursor: str) -> None:
         list(lines_before(tmp_path, cursor))
     with pytest.raises(PageInvalid):
         lines_after(tmp_path, cursor, 10)
+
+
+def test_cursors_from_beyond_the_end_cost_nothing(tmp_path: Path) -> None:
+    files = LineFiles(tmp_path, 1 << 20)
+    files.append(b"one\n")
+    files.close()
+    beyond = f"1-{1 << 60}"
+    assert [line for _, line in lines_before(tmp_path, beyond)] == [b"one"]
+    assert lines_after(tmp_path, beyond, 100)[0] == []
+    assert lines_after(tmp_path, "99-0", 100)[0] == [b"one"]

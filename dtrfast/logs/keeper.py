@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -46,8 +47,7 @@ class LogKeeper:
         self._clock = clock
         self._queue: deque[LogLine] = deque()
         self._dropped = 0
-        self._second = 0
-        self._reads = 0
+        self._reads = _Reads()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dtrfast-log", daemon=True)
         self._thread.start()
@@ -57,16 +57,9 @@ class LogKeeper:
         self._add(of_record(record, self._process))
 
     def request(self, line: LogLine) -> None:
-        """A request that this process answered. Called from one thread."""
-        if line.method not in _SAFE or line.level != "info" or line.seconds >= _SLOW_SECONDS:
-            self._add(line)
-            return
-        second = int(line.time)
-        if second != self._second:
-            self._tell_unlisted()
-            self._second, self._reads = second, 0
-        self._reads += 1
-        if self._reads <= _READS_PER_SECOND:
+        """A request that this process answered."""
+        # Of the moment it is told, since those that began in one second end in many.
+        if _is_of_interest(line) or self._reads.admit(int(self._clock())):
             self._add(line)
 
     def close(self) -> None:
@@ -76,36 +69,71 @@ class LogKeeper:
         self._files.close()
 
     def _add(self, line: LogLine) -> None:
+        # No lock: a signal's handler may log in the middle of it. Two that come to the last free
+        # place both get one.
         if len(self._queue) >= _QUEUE_COUNT_MAX:
             self._dropped += 1
         else:
             self._queue.append(line)
 
-    def _tell_unlisted(self) -> None:
-        more = self._reads - _READS_PER_SECOND
-        if more > 0:
-            self._add(self._note(f"{more} more requests of that second were answered"))
-
-    def _note(self, text: str) -> LogLine:
-        return LogLine(self._clock(), "info", self._process, text=text, logger="dtrfast.log")
+    def _note(self, level: Literal["info", "warning"], text: str) -> LogLine:
+        return LogLine(self._clock(), level, self._process, text=text, logger="dtrfast.log")
 
     def _run(self) -> None:
         while not self._stop.wait(_GATHER_SECONDS):
-            self._drain()
-        self._drain()
+            self._drain(self._reads.settle(int(self._clock())))
+        self._drain(self._reads.settle(None))
 
-    def _drain(self) -> None:
-        if self._dropped:
-            dropped, self._dropped = self._dropped, 0
-            self._queue.append(self._note(f"{dropped} lines are lost: they came too fast"))
+    def _drain(self, unlisted: int) -> None:
+        if unlisted:
+            self._queue.append(self._note("info", f"{unlisted} more requests were not listed"))
+        dropped, self._dropped = self._dropped, 0
         lines = [self._queue.popleft() for _ in range(len(self._queue))]
-        if not lines:
+        told = [self._note("warning", f"{dropped} lines of the log are lost")] if dropped else []
+        if not lines and not told:
             return
         try:
-            self._files.append(b"".join(_encoder.encode(line) + b"\n" for line in lines))
-        except OSError:
+            self._files.append(b"".join(_encoder.encode(line) + b"\n" for line in lines + told))
+        except (OSError, ValueError):
             # A full disk, most likely: what is told goes to standard error all the same.
-            self._dropped += len(lines)
+            self._dropped += dropped + len(lines)
+
+
+class _Reads:
+    """Counts the plain reads of each second. Requests and the thread that writes meet here."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._second = 0
+        self._count = 0
+        self._unlisted = 0
+
+    def admit(self, second: int) -> bool:
+        """Whether to list one more; else it is counted."""
+        with self._lock:
+            if second != self._second:
+                self._second, self._count = second, 0
+            self._count += 1
+            is_listed = self._count <= _READS_PER_SECOND
+            self._unlisted += not is_listed
+            return is_listed
+
+    def settle(self, second: int | None) -> int:
+        """How many were not listed before `second`, or ever, since this was asked last."""
+        with self._lock:
+            if second == self._second:
+                return 0
+            unlisted, self._unlisted = self._unlisted, 0
+            return unlisted
+
+
+def _is_of_interest(line: LogLine) -> bool:
+    """Whether a request is listed however many there are."""
+    if line.method not in _SAFE or line.seconds >= _SLOW_SECONDS:
+        return True
+    # Clients ask without a token to hear where to get one, and whether there is a blob.
+    is_usual = line.status == 401 or (line.status == 404 and line.method == "HEAD")
+    return line.status >= 400 and not is_usual
 
 
 class KeeperHandler(logging.Handler):

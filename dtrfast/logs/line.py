@@ -15,8 +15,9 @@ LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error", "critical")
 _TEXT_LENGTH_MAX = 4096
 _TRACEBACK_LENGTH_MAX = 16_384
 _REPOSITORY_LENGTH_MAX = 255
-# Behind these a path goes on with something of the repository.
+# Behind the last of these a path goes on with something of the repository.
 _PARTS = ("/manifests/", "/blobs/", "/tags/", "/referrers/")
+_V0_REPOSITORIES = "/api/v0/repositories/"
 
 _formatter = logging.Formatter()
 
@@ -56,10 +57,17 @@ def of_record(record: logging.LogRecord, process: str) -> LogLine:
         time=record.created,
         level=level_of(record.levelno),
         process=process,
-        text=plain(record.getMessage()),
+        text=plain(_message_of(record)),
         logger=record.name,
         traceback=plain(trace, _TRACEBACK_LENGTH_MAX),
     )
+
+
+def _message_of(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # whatever formatting one raises: its caller has no use for it
+        return str(record.msg)
 
 
 def level_of(number: int) -> Level:
@@ -77,17 +85,14 @@ def level_of_status(status: int) -> Level:
 def repository_of(path: str) -> str:
     """The repository that a request's path names; empty where it names none."""
     if path.startswith("/v2/"):
-        for part in _PARTS:
-            at = path.rfind(part)
-            if at > 4:
-                return path[4:at][:_REPOSITORY_LENGTH_MAX]
+        # The last one: a name may hold any of the words, a digest or a tag none.
+        name = path[4 : max(4, *(path.rfind(part) for part in _PARTS))]
+    elif path.startswith(_V0_REPOSITORIES):
+        pieces = path.split("/", 6)[4:6]
+        name = "/".join(pieces).removeprefix("_/") if len(pieces) == 2 else ""
+    else:
         return ""
-    if path.startswith("/api/v0/repositories/"):
-        pieces = path.split("/")[4:6]
-        if len(pieces) == 2:
-            namespace, name = (unquote(piece)[:_REPOSITORY_LENGTH_MAX] for piece in pieces)
-            return name if namespace == "_" else f"{namespace}/{name}"
-    return ""
+    return (unquote(name) if "%" in name else name)[:_REPOSITORY_LENGTH_MAX]
 
 
 def plain(text: str, length_max: int = _TEXT_LENGTH_MAX) -> str:

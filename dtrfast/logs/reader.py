@@ -12,7 +12,7 @@ from dtrfast.logs.line import LEVELS, LogLine
 # What a page reads at most: a filter that finds little goes on with the next page.
 _PAGE_BYTES_MAX = 8 << 20
 _TAIL_BYTES_MAX = 1 << 20
-# Processes gather lines for moments, so they stand in the order of their times but for that.
+# Processes gather lines for moments, so they stand in the order of their ends but for that.
 _DISORDER_SECONDS = 60.0
 
 _decoder = msgspec.json.Decoder(LogLine)
@@ -20,7 +20,8 @@ _decoder = msgspec.json.Decoder(LogLine)
 
 class LogFilter(msgspec.Struct, frozen=True):
     """Which lines to show; what is empty filters nothing. `level`: at least that. `repository` may
-    end in a slash: then it is a beginning. `text` is a part of any text of the line.
+    end in a slash: then it is a beginning. `text` is a part, in any case, of what the line says, of
+    its traceback, or of who asked for what.
     """
 
     level: str = ""
@@ -32,7 +33,7 @@ class LogFilter(msgspec.Struct, frozen=True):
     since: float = 0.0
     until: float = 0.0
 
-    def admits(self, line: LogLine, data: bytes) -> bool:
+    def admits(self, line: LogLine) -> bool:
         return (
             (not self.level or LEVELS.index(line.level) >= _number(self.level))
             and self.kind in ("", line.kind)
@@ -41,7 +42,7 @@ class LogFilter(msgspec.Struct, frozen=True):
             and _is_of(line.repository, self.repository)
             and (not self.since or line.time >= self.since)
             and (not self.until or line.time < self.until)
-            and (not self.text or _has(data, self.text))
+            and (not self.text or _has(line, self.text.lower()))
         )
 
 
@@ -55,10 +56,10 @@ def _is_of(repository: str, wanted: str) -> bool:
     return wanted in ("", repository)
 
 
-def _has(data: bytes, text: str) -> bool:
-    """Whether a line has a text, as JSON writes it, in any case."""
-    wanted = msgspec.json.encode(text)[1:-1].lower()
-    return wanted in data.lower()
+def _has(line: LogLine, text: str) -> bool:
+    """Whether one of a line's texts holds `text`, which is in lower case."""
+    texts = (line.text, line.path, line.traceback, line.user_agent, line.remote)
+    return any(text in one.lower() for one in texts)
 
 
 class LogReader:
@@ -79,9 +80,9 @@ class LogReader:
         for cursor, data in line_files.lines_before(self._directory, before):
             read += len(data)
             line = _parse(data)
-            if line is not None and wanted.since and line.time < wanted.since - _DISORDER_SECONDS:
+            if line is not None and wanted.since and _written_at(line) < wanted.since:
                 return lines, ""
-            if line is not None and wanted.admits(line, data):
+            if line is not None and wanted.admits(line):
                 lines.append(line)
             if len(lines) >= limit or read >= _PAGE_BYTES_MAX:
                 return lines, cursor
@@ -94,15 +95,18 @@ class LogReader:
         """
         found, end = line_files.lines_after(self._directory, cursor, _TAIL_BYTES_MAX)
         lines = [
-            line
-            for data in found
-            if (line := _parse(data)) is not None and wanted.admits(line, data)
+            line for data in found if (line := _parse(data)) is not None and wanted.admits(line)
         ]
         return lines[-limit:], end
 
     def end(self) -> str:
         """The cursor behind all lines."""
         return line_files.end_cursor(self._directory)
+
+
+def _written_at(line: LogLine) -> float:
+    """When a line was written at the latest: a request's time is when it began."""
+    return line.time + line.seconds + _DISORDER_SECONDS
 
 
 def _parse(data: bytes) -> LogLine | None:

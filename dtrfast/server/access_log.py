@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import threading
 import time
@@ -20,6 +21,8 @@ from dtrfast.api.types import lane_of
 from dtrfast.api.visits import ACTOR
 from dtrfast.server.asgi import App, Message, Receive, Scope, Send
 from dtrfast.times import rfc3339
+
+log = logging.getLogger("dtrfast.access")
 
 _STANDARD_OUTPUT = 1
 _QUEUE_COUNT_MAX = 65_536
@@ -160,8 +163,7 @@ class AccessWriter:
         # What is logged is lost when nobody reads it any more: that is no reason to stop serving.
         entries = [self._entries.popleft() for _ in range(len(self._entries))]
         for sink in self._sinks:
-            for entry in entries:
-                sink(entry)
+            _hand(entries, sink)
         with contextlib.suppress(OSError):
             for piece in _pieces(self._lines(entries)) if self._is_written else ():
                 _write_all(self._descriptor, piece)
@@ -172,6 +174,14 @@ class AccessWriter:
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             yield f'{{"requests_not_logged": {dropped}}}\n'.encode()
+
+
+def _hand(entries: list[Entry], sink: Callable[[Entry], None]) -> None:
+    try:
+        for entry in entries:
+            sink(entry)
+    except Exception:  # the thread is for all requests to come, and for the other sinks
+        log.exception("requests are missing where one was made something of")
 
 
 def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:

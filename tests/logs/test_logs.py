@@ -51,13 +51,32 @@ def test_lines_are_found_newest_first_page_by_page(tmp_path: Path) -> None:
 
 
 def test_reads_beyond_a_hundred_a_second_are_counted(tmp_path: Path) -> None:
-    stormy = [_request(n) for n in range(900)]
-    later = _request(2000)
-    reader = _kept(tmp_path, *stormy, later)
+    reader = _kept(tmp_path, *(_request(n) for n in range(900)))
     lines, _ = reader.page(LogFilter(), limit=2000)
-    assert sum(line.kind == "request" for line in lines) == 101
+    assert sum(line.kind == "request" for line in lines) == 100
     (note,) = [line for line in lines if line.kind == "message"]
-    assert note.text == "800 more requests of that second were answered"
+    assert note.text == "800 more requests were not listed"
+
+
+def test_each_second_has_its_own_hundred(tmp_path: Path) -> None:
+    now = [NOW]
+    keeper = LogKeeper(tmp_path, "worker-0", clock=lambda: now[0])
+    for second in range(3):
+        now[0] = NOW + second
+        for number in range(150):
+            keeper.request(_request(number))
+    keeper.close()
+    lines, _ = LogReader(tmp_path).page(LogFilter(kind="request"), limit=2000)
+    assert len(lines) == 300
+
+
+def test_what_everybody_asks_first_is_no_failure_to_list(tmp_path: Path) -> None:
+    reads = [_request(n) for n in range(100)]
+    usual = [_request(101, status=401), _request(102, method="HEAD", status=404)]
+    reader = _kept(tmp_path, *reads, *usual, _request(103, status=404))
+    lines, _ = reader.page(LogFilter(kind="request"), limit=2000)
+    assert len(lines) == 101
+    assert lines[0].status == 404
 
 
 def test_changes_failures_and_slow_answers_are_always_kept(tmp_path: Path) -> None:
