@@ -56,11 +56,14 @@ class LogKeeper:
         """A message of this process."""
         self._add(of_record(record, self._process))
 
-    def request(self, line: LogLine) -> None:
-        """A request that this process answered."""
+    def admits(self, method: str, status: int, seconds: float) -> bool:
+        """Whether such a request is to be kept; else it is counted. Ask once for each."""
         # Of the moment it is told, since those that began in one second end in many.
-        if _is_of_interest(line) or self._reads.admit(int(self._clock())):
-            self._add(line)
+        return _is_of_interest(method, status, seconds) or self._reads.admit(int(self._clock()))
+
+    def request(self, line: LogLine) -> None:
+        """A request that this process answered, and that `admits` was asked for."""
+        self._add(line)
 
     def close(self) -> None:
         """Write what is there, then end."""
@@ -127,13 +130,13 @@ class _Reads:
             return unlisted
 
 
-def _is_of_interest(line: LogLine) -> bool:
+def _is_of_interest(method: str, status: int, seconds: float) -> bool:
     """Whether a request is listed however many there are."""
-    if line.method not in _SAFE or line.seconds >= _SLOW_SECONDS:
+    if method not in _SAFE or seconds >= _SLOW_SECONDS:
         return True
     # Clients ask without a token to hear where to get one, and whether there is a blob.
-    is_usual = line.status == 401 or (line.status == 404 and line.method == "HEAD")
-    return line.status >= 400 and not is_usual
+    is_usual = status == 401 or (status == 404 and method == "HEAD")
+    return status >= 400 and not is_usual
 
 
 class KeeperHandler(logging.Handler):

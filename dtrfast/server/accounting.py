@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from urllib.parse import unquote
 
 from dtrfast.errors import DtrfastError
@@ -17,6 +18,9 @@ from dtrfast.server.access_log import Entry
 _PULLS_SECONDS = 10.0
 _PULLS_MAX = 5000
 _MANIFESTS = "/manifests/"
+
+# A busy day asks for the same few thousand things again and again.
+_repository_of = lru_cache(8192)(repository_of)
 
 
 class Accounting:
@@ -35,7 +39,7 @@ class Accounting:
         path = entry.path
         method = str(entry.scope["method"])
         status = entry.status or 0
-        repository = repository_of(path)
+        repository = _repository_of(path)
         self._meter.note(
             kind_of(method, path),
             status,
@@ -44,7 +48,8 @@ class Accounting:
             repository if status < 400 else "",
             is_hot=entry.is_hot,
         )
-        self._keeper.request(line_of(entry, self._process, repository))
+        if self._keeper.admits(method, status, entry.seconds):
+            self._keeper.request(line_of(entry, self._process, repository))
         if method == "GET" and status == 200 and _MANIFESTS in path and path.startswith("/v2/"):
             self._note_pull(repository, unquote(path.rpartition(_MANIFESTS)[2]), int(entry.time))
 

@@ -32,10 +32,15 @@ def _request(number: int = 0, *, method: str = "GET", status: int = 200, **more:
     return LogLine(**fields)  # type: ignore[arg-type]
 
 
+def _tell(keeper: LogKeeper, line: LogLine) -> None:
+    if keeper.admits(line.method, line.status, line.seconds):
+        keeper.request(line)
+
+
 def _kept(directory: Path, *lines: LogLine) -> LogReader:
     keeper = LogKeeper(directory, "worker-0", clock=lambda: NOW)
     for line in lines:
-        keeper.request(line)
+        _tell(keeper, line)
     keeper.close()
     return LogReader(directory)
 
@@ -64,7 +69,7 @@ def test_each_second_has_its_own_hundred(tmp_path: Path) -> None:
     for second in range(3):
         now[0] = NOW + second
         for number in range(150):
-            keeper.request(_request(number))
+            _tell(keeper, _request(number))
     keeper.close()
     lines, _ = LogReader(tmp_path).page(LogFilter(kind="request"), limit=2000)
     assert len(lines) == 300
