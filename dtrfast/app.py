@@ -109,10 +109,11 @@ def _assemble(
     meter = Meter()
     directory = metrics_path(config.store.data)
     stack.callback(Reporter(directory, name, meter, store.commits).close)
-    accounting = Accounting(name, meter, keeper, store.engine)
-    stack.callback(accounting.close)
     line_format = config.log.format if config.log.access else None
-    access = AccessWriter(line_format, sinks=[accounting.take])
+    is_told_all = line_format is not None
+    accounting = Accounting(name, meter, keeper, store.engine, is_told_all=is_told_all)
+    stack.callback(accounting.close)
+    access = AccessWriter(line_format, sinks=[accounting.take], settle=accounting.settle)
     stack.callback(access.close)
     return Served(AccessLog(app, access), context, access, store.tidy, ending)
 

@@ -61,6 +61,10 @@ class LogKeeper:
         # Of the moment it is told, since those that began in one second end in many.
         return _is_of_interest(method, status, seconds) or self._reads.admit(int(self._clock()))
 
+    def count(self, unlisted: int) -> None:
+        """So many more requests were answered of which nobody asked whether to keep them."""
+        self._reads.add(unlisted)
+
     def request(self, line: LogLine) -> None:
         """A request that this process answered, and that `admits` was asked for."""
         self._add(line)
@@ -120,6 +124,10 @@ class _Reads:
             is_listed = self._count <= _READS_PER_SECOND
             self._unlisted += not is_listed
             return is_listed
+
+    def add(self, unlisted: int) -> None:
+        with self._lock:
+            self._unlisted += unlisted
 
     def settle(self, second: int | None) -> int:
         """How many were not listed before `second`, or ever, since this was asked last."""

@@ -75,6 +75,24 @@ class Meter:
         if repository:
             self._note_repository(repository, bytes_in, bytes_out)
 
+    def note_hot(
+        self, kind: Kind, status: int, count: int, bytes_out: int, repository: str = ""
+    ) -> None:
+        """Answers of the short lane were given, all alike; `note_times` tells how fast."""
+        self._requests[kind] += count
+        self._bytes_out += bytes_out
+        self._hot += count
+        if status >= 400 and status not in (401, 404):
+            self._refused += count
+        if repository:
+            self._note_repository(repository, 0, bytes_out, count)
+
+    def note_times(self, kind: Kind, seconds: Sequence[float], weight: int) -> None:
+        """How long some answers took, each of which stands for `weight` of them."""
+        times = self._times[kind]
+        for one in seconds:
+            times[bisect_left(BOUNDS, one)] += weight
+
     def totals(self) -> Totals:
         """What was counted."""
         return Totals(
@@ -89,7 +107,7 @@ class Meter:
             self._busiest(),
         )
 
-    def _note_repository(self, name: str, bytes_in: int, bytes_out: int) -> None:
+    def _note_repository(self, name: str, bytes_in: int, bytes_out: int, count: int = 1) -> None:
         now = self._clock()
         if now >= self._window_ends_at:
             is_next = now < self._window_ends_at + _WINDOW_SECONDS
@@ -100,7 +118,7 @@ class Meter:
             if len(self._now) >= _NAMES_MAX:
                 return
             row = self._now[name] = [0, 0, 0]
-        row[0] += 1
+        row[0] += count
         row[1] += bytes_in
         row[2] += bytes_out
 

@@ -15,12 +15,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from dtrfast.api.types import lane_of
 from dtrfast.api.visits import ACTOR
 from dtrfast.server.asgi import App, Message, Receive, Scope, Send
+from dtrfast.server.tally import Taken, Tally
 from dtrfast.times import rfc3339
+
+T = TypeVar("T")
 
 log = logging.getLogger("dtrfast.access")
 
@@ -28,6 +31,8 @@ _STANDARD_OUTPUT = 1
 _QUEUE_COUNT_MAX = 65_536
 # Lines gather this long before they are formatted, so that a busy worker wakes up for many at once.
 _GATHER_SECONDS = 0.05
+# How often the counts of the hot lane are taken.
+_SETTLE_SECONDS = 0.5
 # Writes of at most PIPE_BUF bytes are atomic: lines of several workers do not mix in a pipe.
 _WRITE_SIZE_MAX = 4096
 _PATH_LENGTH_MAX = 1024
@@ -109,7 +114,9 @@ def _quote(text: str) -> str:
 class AccessWriter:
     """The queue and the thread that empties it. `add` is called from the event loop's thread.
 
-    Without a format nothing is written. `sinks` are given each entry, on the thread.
+    Without a format nothing is written. `sinks` are given each entry, and `settle` is called some
+    times a second, on the thread. Answers of the hot lane are counted in `tally`, and have an entry
+    where one is wanted.
     """
 
     def __init__(
@@ -118,13 +125,17 @@ class AccessWriter:
         *,
         descriptor: int = _STANDARD_OUTPUT,
         sinks: Sequence[Callable[[Entry], None]] = (),
+        settle: Callable[[Taken], None] | None = None,
     ) -> None:
         self._line: Callable[[Entry], str] = json_line if format == "json" else text_line
-        self._is_written = format is not None
+        self.is_written = format is not None
+        self.tally = Tally()
         self._sinks = sinks
+        self._settle = settle
         self._descriptor = descriptor
         self._entries: deque[Entry] = deque()
         self._dropped = 0
+        self._settled_at = 0.0
         self._idle = False
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -144,6 +155,8 @@ class AccessWriter:
         self._stop.set()
         self._wake.set()
         self._thread.join()
+        if self._settle is not None:
+            _hand([self.tally.take()], self._settle)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -156,7 +169,7 @@ class AccessWriter:
         self._wake.clear()
         self._idle = True
         if not self._entries and not self._stop.is_set():
-            self._wake.wait()
+            self._wake.wait(None if self._settle is None else _SETTLE_SECONDS)
         self._idle = False
 
     def _drain(self) -> None:
@@ -164,8 +177,11 @@ class AccessWriter:
         entries = [self._entries.popleft() for _ in range(len(self._entries))]
         for sink in self._sinks:
             _hand(entries, sink)
+        if self._settle is not None and time.monotonic() - self._settled_at >= _SETTLE_SECONDS:
+            self._settled_at = time.monotonic()
+            _hand([self.tally.take()], self._settle)
         with contextlib.suppress(OSError):
-            for piece in _pieces(self._lines(entries)) if self._is_written else ():
+            for piece in _pieces(self._lines(entries)) if self.is_written else ():
                 _write_all(self._descriptor, piece)
 
     def _lines(self, entries: list[Entry]) -> Iterator[bytes]:
@@ -176,10 +192,10 @@ class AccessWriter:
             yield f'{{"requests_not_logged": {dropped}}}\n'.encode()
 
 
-def _hand(entries: list[Entry], sink: Callable[[Entry], None]) -> None:
+def _hand(things: Iterable[T], sink: Callable[[T], None]) -> None:
     try:
-        for entry in entries:
-            sink(entry)
+        for thing in things:
+            sink(thing)
     except Exception:  # the thread is for all requests to come, and for the other sinks
         log.exception("requests are missing where one was made something of")
 

@@ -13,6 +13,7 @@ from dtrfast.logs.line import LogLine, level_of_status, plain, repository_of
 from dtrfast.metrics.meter import Kind, Meter
 from dtrfast.registry import pulls
 from dtrfast.server.access_log import Entry
+from dtrfast.server.tally import TIMED, Taken
 
 # When pulls are written down, and how many are remembered until then.
 _PULLS_SECONDS = 10.0
@@ -24,9 +25,20 @@ _repository_of = lru_cache(8192)(repository_of)
 
 
 class Accounting:
-    """Takes the entries of one process, on the thread of its access log."""
+    """Takes the entries of one process, on the thread of its access log. `is_told_all`: there is an
+    entry for each answer of the hot lane as well.
+    """
 
-    def __init__(self, process: str, meter: Meter, keeper: LogKeeper, engine: Engine) -> None:
+    def __init__(
+        self,
+        process: str,
+        meter: Meter,
+        keeper: LogKeeper,
+        engine: Engine,
+        *,
+        is_told_all: bool,
+    ) -> None:
+        self._is_told_all = is_told_all
         self._process = process
         self._meter = meter
         self._keeper = keeper
@@ -40,18 +52,36 @@ class Accounting:
         method = str(entry.scope["method"])
         status = entry.status or 0
         repository = _repository_of(path)
+        if self._keeper.admits(method, status, entry.seconds):
+            self._keeper.request(line_of(entry, self._process, repository))
+        if entry.is_hot:
+            return  # counted where it was given
         self._meter.note(
             kind_of(method, path),
             status,
             (entry.bytes_in, entry.bytes_out),
             entry.seconds,
             repository if status < 400 else "",
-            is_hot=entry.is_hot,
         )
-        if self._keeper.admits(method, status, entry.seconds):
-            self._keeper.request(line_of(entry, self._process, repository))
+        self._note_if_pull(method, path, status, int(entry.time))
+
+    def settle(self, taken: Taken) -> None:
+        """Take over what the hot lane counted."""
+        now = int(time.time())
+        for (method, target, status), (count, sent) in taken.rows.items():
+            path = target.partition(b"?")[0].decode("latin-1")
+            repository = _repository_of(path) if status < 400 else ""
+            self._meter.note_hot(kind_of(method, path), status, count, sent, repository)
+            self._note_if_pull(method, path, status, now)
+        self._meter.note_times("pull", taken.seconds, TIMED)
+        if not self._is_told_all:
+            self._keeper.count(taken.unlisted)
+        if self._pulls and time.monotonic() - self._told_at >= _PULLS_SECONDS:
+            self._tell()
+
+    def _note_if_pull(self, method: str, path: str, status: int, at: int) -> None:
         if method == "GET" and status == 200 and _MANIFESTS in path and path.startswith("/v2/"):
-            self._note_pull(repository, unquote(path.rpartition(_MANIFESTS)[2]), int(entry.time))
+            self._note_pull(_repository_of(path), unquote(path.rpartition(_MANIFESTS)[2]), at)
 
     def close(self) -> None:
         """Write down the last pulls."""

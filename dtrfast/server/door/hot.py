@@ -79,10 +79,14 @@ class Hot:
         if answer is None:
             return None
         if self._access is not None:
-            entry = _entry(head, client, answer, time.perf_counter() - began)
-            if visit.caller.kind != "anonymous":
-                entry.user = visit.caller.actor
-            self._access.add(entry)
+            seconds = time.perf_counter() - began
+            sent = len(answer.body) if wire.has_body(head.method, answer.status) else 0
+            key = (head.method, head.target, answer.status)
+            if self._access.tally.note(key, sent, seconds) or self._access.is_written:
+                entry = _entry(head, client, answer, seconds)
+                if visit.caller.kind != "anonymous":
+                    entry.user = visit.caller.actor
+                self._access.add(entry)
         return self._encode(head, answer)
 
     def _hold_off(self, head: _core.Head, client: tuple[str, int] | None) -> bytes | None:
@@ -97,7 +101,9 @@ class Hot:
             return None
         answer = error_answer(TooManyTries(seconds))
         if self._access is not None:
-            self._access.add(_entry(head, client, answer, 0.0))
+            entry = _entry(head, client, answer, 0.0)
+            entry.is_hot = False  # too few to be tallied
+            self._access.add(entry)
         return self._encode(head, answer)
 
     def _answer(self, registry: Registry, target: _Target, head: _core.Head) -> Answer | None:
