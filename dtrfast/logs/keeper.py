@@ -27,6 +27,7 @@ _QUEUE_COUNT_MAX = 20_000
 _GATHER_SECONDS = 0.2
 _READS_PER_SECOND = 100
 _SLOW_SECONDS = 1.0
+_NEVER = -1  # a second that no clock has
 _SAFE = ("GET", "HEAD")
 
 _encoder = msgspec.json.Encoder()
@@ -89,7 +90,7 @@ class LogKeeper:
     def _run(self) -> None:
         while not self._stop.wait(_GATHER_SECONDS):
             self._drain(self._reads.settle(int(self._clock())))
-        self._drain(self._reads.settle(None))
+        self._drain(self._reads.settle(_NEVER))
 
     def _drain(self, unlisted: int) -> None:
         if unlisted:
@@ -113,29 +114,31 @@ class _Reads:
         self._lock = threading.Lock()
         self._second = 0
         self._count = 0
-        self._unlisted = 0
+        self._unlisted = 0  # of seconds that are over
 
     def admit(self, second: int) -> bool:
         """Whether to list one more; else it is counted."""
         with self._lock:
-            if second != self._second:
-                self._second, self._count = second, 0
+            self._begin(second)
             self._count += 1
-            is_listed = self._count <= _READS_PER_SECOND
-            self._unlisted += not is_listed
-            return is_listed
+            return self._count <= _READS_PER_SECOND
 
     def add(self, unlisted: int) -> None:
+        """So many more that nobody lists."""
         with self._lock:
             self._unlisted += unlisted
 
-    def settle(self, second: int | None) -> int:
-        """How many were not listed before `second`, or ever, since this was asked last."""
+    def settle(self, second: int) -> int:
+        """How many were not listed in other seconds than this, since that was asked last."""
         with self._lock:
-            if second == self._second:
-                return 0
+            self._begin(second)
             unlisted, self._unlisted = self._unlisted, 0
             return unlisted
+
+    def _begin(self, second: int) -> None:
+        if second != self._second:
+            self._unlisted += max(0, self._count - _READS_PER_SECOND)
+            self._second, self._count = second, 0
 
 
 def _is_of_interest(method: str, status: int, seconds: float) -> bool:
