@@ -102,10 +102,11 @@ def lines_after(directory: Path, cursor: str, size_max: int) -> tuple[list[bytes
 
 
 def end_cursor(directory: Path) -> str:
-    """The cursor behind all lines."""
+    """The cursor behind all whole lines: one that is just being written is for the next time."""
     newest = max(_numbers(directory), default=0)
     try:
-        return f"{newest}-{_path(directory, newest).stat().st_size}"
+        with _path(directory, newest).open("rb") as file:
+            return f"{newest}-{_whole_size(file.fileno())}"
     except FileNotFoundError:
         return f"{newest}-0"
 
@@ -117,6 +118,18 @@ def _read(path: Path, offset: int, size: int) -> bytes:
             return os.pread(file.fileno(), size, offset) if is_there else b""
     except FileNotFoundError:
         return b""
+
+
+def _whole_size(descriptor: int) -> int:
+    """How many bytes of a file its whole lines take."""
+    position = os.fstat(descriptor).st_size
+    while position > 0:
+        begin = max(0, position - _BLOCK_SIZE)
+        found = os.pread(descriptor, position - begin, begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        position = begin
+    return 0
 
 
 def _path(directory: Path, number: int) -> Path:

@@ -43,6 +43,7 @@ def test_a_tail_goes_on_where_it_was(tmp_path: Path) -> None:
         other.write(b"two\nthree\nhal")
         lines, cursor = lines_after(tmp_path, cursor, 1000)
         assert lines == [b"two", b"three"]
+        assert end_cursor(tmp_path) == cursor
         other.write(b"f\n")
     assert lines_after(tmp_path, cursor, 1000)[0] == [b"half"]
 

@@ -2,7 +2,8 @@
 
 A stream is a page function that is asked again and again, on a thread, as the user of the session;
 so it ends when the session does, and shows nothing that a page would not. It ends as well after
-some minutes and when the server stops, and the browser comes again.
+some minutes and when the server stops, and the browser comes again. Its address says what the page
+showed, and `after` where the stream before it broke off: nothing falls in between.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.requests import Request
@@ -34,10 +35,11 @@ _STREAMS_MAX = 100
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An event: its kind, and what the browser gets as JSON."""
+    """An event: its kind, what the browser gets as JSON, and where a stream goes on behind it."""
 
     kind: str
     data: Any
+    place: str = ""
 
 
 # Called again and again; gives what is new since it was called before.
@@ -46,22 +48,22 @@ Tick = Callable[[], list[Message]]
 MakeTick = tuple[Callable[[Page], Tick], float]
 
 
-def html(target: str, template: str, values: Mapping[str, Any], how: str = "replace") -> Message:
-    """Markup that the page puts into an element."""
+def html(target: str, template: str, values: Mapping[str, Any]) -> Message:
+    """Markup that the page puts into an element, in place of what is there."""
     text = rendering.render(template, values)
-    return Message("html", {"target": target, "html": text, "how": how})
+    return Message("html", {"target": target, "html": text, "how": "replace"})
 
 
 def _arrival(page: Page) -> Tick:
     if page.caller.kind != "system":
         page.ask(sessions.get_session)  # nobody has nothing to wait for
-    shown: list[object] = [welcome.newest(page)]
+    shown = [page.query.get("shown", "")]
 
     def tick() -> list[Message]:
         now = welcome.newest(page)
-        if now == shown[0] or now is None:
+        if now is None or now.key == shown[0]:
             return []
-        shown[0] = now
+        shown[0] = now.key
         values = {**frame.values(page), "arrived": now}
         return [html("#arrival", "fragments/arrival.html", values)]
 
@@ -86,8 +88,9 @@ def _lines(page: Page) -> Tick:
         lines = tail.read()
         if not lines:
             return []
-        values = {**frame.values(page), "lines": lines}
-        return [html("#lines", "logs/lines.html", values, "prepend")]
+        text = rendering.render("logs/lines.html", {**frame.values(page), "lines": lines})
+        data = {"target": "#lines", "html": text, "how": "prepend"}
+        return [Message("html", data, place=tail.cursor)]
 
     return tick
 
@@ -110,6 +113,8 @@ class Streams:
     async def respond(self, request: Request, make: MakeTick, page: Page) -> Response:
         """A stream. What refuses the first look is an answer, not a stream."""
         build, seconds = make
+        if place := request.headers.get("last-event-id"):
+            page = replace(page, query={**page.query, "after": place})
         if self._count >= _STREAMS_MAX:
             return Response("too many live pages are open", 503, {"retry-after": "30"})
         try:
@@ -157,4 +162,5 @@ async def _wait(seconds: float, ending: Ending) -> bool:
 
 
 def _encode(message: Message) -> bytes:
-    return f"event: {message.kind}\ndata: {json.dumps(message.data)}\n\n".encode()
+    place = f"id: {message.place}\n" if message.place else ""
+    return f"{place}event: {message.kind}\ndata: {json.dumps(message.data)}\n\n".encode()

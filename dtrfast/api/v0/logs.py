@@ -59,7 +59,7 @@ def list_logs(call: ApiCall) -> objects.LogLines:
         found, cursor = reader.after(wanted, query.after, limit)
         return objects.LogLines(lines=[shown(line) for line in found], cursor=cursor)
     cursor = reader.end()
-    found, more = reader.page(wanted, query.start, limit)
+    found, more = reader.page(wanted, query.start or cursor, limit)
     return objects.LogLines(
         lines=[shown(line) for line in found], cursor=cursor, next_page_start=more
     )

@@ -38,6 +38,7 @@ def show(page: Page) -> View:
             "tab": "lines",
             "lines": found.lines,
             "next_start": found.next_page_start,
+            "cursor": found.cursor,
             "processes": [(p.name, p.name) for p in known.processes] if known else [],
             "is_filtered": bool(_query(page, _FILTERS)),
         },
@@ -81,18 +82,19 @@ def _file(page: Page, handler: Any, filters: tuple[str, ...], field: str, name: 
 
 
 class Tail:
-    """What comes after the page was made, and passes its filters."""
+    """What comes behind a cursor, `after` in the address, and passes the filters there."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
         self._filters = _query(page, tuple(n for n in _FILTERS if n not in ("since", "until")))
-        self._cursor = page.ask(operations.list_logs, query={"limit": 1}).cursor
+        now = page.ask(operations.list_logs, query={"limit": 1}).cursor
+        self.cursor = page.query.get("after") or now
 
     def read(self) -> list[Any]:
-        """Lines since the last look, the newest first."""
-        query = self._filters | {"after": self._cursor, "limit": _PAGE_SIZE}
+        """Lines since the last look, the newest first. `cursor` is behind them."""
+        query = self._filters | {"after": self.cursor, "limit": _PAGE_SIZE}
         found = self._page.ask(operations.list_logs, query=query)
-        self._cursor = found.cursor
+        self.cursor = found.cursor
         return list(reversed(found.lines))
 
 

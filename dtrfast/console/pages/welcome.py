@@ -22,6 +22,11 @@ class Arrived:
     set_by: str
     set_at: str
 
+    @property
+    def key(self) -> str:
+        """Differs for each push."""
+        return f"{self.repository}:{self.tag} {self.set_at}"
+
 
 def show(page: Page) -> View:
     """Commands with everything filled in, and what came of them."""

@@ -106,12 +106,18 @@ for (const place of document.querySelectorAll("[data-live]")) {
   const tell = (text) => { if (state) state.textContent = text; };
   source.addEventListener("open", () => tell("live"));
   source.addEventListener("error", () => tell("reconnecting …"));
-  source.addEventListener("html", (event) => {
-    if (place.dataset.paused) return;
+  const held = []; // what came while the reader had it paused
+  const show = (event) => {
     const { target, html, how } = JSON.parse(event.data);
     const node = document.querySelector(target);
     if (node) put(node, html, how);
+  };
+  source.addEventListener("html", (event) => {
+    if (!place.dataset.paused) return show(event);
+    if (held.push(event) > 1000) held.shift();
+    tell(`live, ${held.length} waiting`);
   });
+  place.addEventListener("resume", () => { held.splice(0).forEach(show); tell("live"); });
   source.addEventListener("numbers", (event) => {
     document.dispatchEvent(new CustomEvent("numbers", { detail: JSON.parse(event.data) }));
   });
@@ -136,6 +142,7 @@ document.addEventListener("click", (event) => {
   const paused = place.dataset.paused ? "" : "yes";
   place.dataset.paused = paused;
   pause.querySelector("span").textContent = paused ? "Go on" : "Pause";
+  if (!paused) place.dispatchEvent(new Event("resume"));
 });
 
 // ---- what scrolls can be reached by keyboard -----------------------------------------------------

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import html
+import re
 import tarfile
 from pathlib import Path
 
 import httpx
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.console.browser import person
+from tests.e2e.console.browser import Person, person
 from tests.e2e.console.conftest import Town
 
 
@@ -16,12 +18,59 @@ def test_log_lines_come_as_they_are_written(browser: Browser, town: Town) -> Non
     with person(browser, town.managed, "admin") as admin:
         admin.go("/logs?text=nothing-like-this")
         expect(admin.page.locator("[data-live-state]")).to_have_text("live")
-        httpx.get(f"{town.managed.registry.url}/v2/acme/nothing-like-this-1/tags/list")
+        _ask_for(town, "nothing-like-this-1")
         expect(admin.page.locator("#lines")).to_contain_text("nothing-like-this-1")
         admin.press("Pause")
-        httpx.get(f"{town.managed.registry.url}/v2/acme/nothing-like-this-2/tags/list")
-        admin.go("/logs?text=nothing-like-this-2&kind=request")
-        expect(admin.page.locator("#lines tr")).to_have_count(1)
+        _ask_for(town, "nothing-like-this-2")
+        expect(admin.page.locator("[data-live-state]")).to_contain_text("waiting")
+        expect(admin.page.locator("#lines")).not_to_contain_text("nothing-like-this-2")
+        admin.press("Go on")
+        expect(admin.page.locator("#lines tr")).to_have_count(2)
+
+
+def test_no_line_falls_between_a_page_and_its_stream(browser: Browser, town: Town) -> None:
+    with person(browser, town.managed, "admin") as admin:
+        page = admin.page.context.request.get(f"{admin.url}/logs?text=in-between").text()
+        found = re.search('data-live="([^"]+)"', page)
+        assert found is not None
+        _ask_for(town, "in-between-1")
+        _wait_for_line(admin, "in-between-1")
+        first = _first_event(admin, html.unescape(found[1]))
+        assert "in-between-1" in first
+        _ask_for(town, "in-between-2")
+        _wait_for_line(admin, "in-between-2")
+        place = first.partition("id: ")[2].partition("\n")[0]
+        second = _first_event(admin, html.unescape(found[1]), place)
+        assert "in-between-2" in second
+        assert "in-between-1" not in second
+
+
+def _ask_for(town: Town, name: str) -> None:
+    """A request that the log has a line of."""
+    httpx.get(f"{town.managed.registry.url}/v2/acme/{name}/tags/list")
+
+
+def _wait_for_line(admin: Person, text: str) -> None:
+    """Until the line of a request is in the log, which is moments after its answer."""
+    address = f"{admin.url}/logs/download?kind=request&text=/v2/acme/{text}"
+    for _ in range(100):
+        if text in admin.page.context.request.get(address).text():
+            return
+        admin.page.wait_for_timeout(50)
+    raise AssertionError(f"no line has {text}")
+
+
+def _first_event(admin: Person, address: str, place: str = "") -> str:
+    """What a stream says first, beside how to come again."""
+    cookies = {c["name"]: c["value"] for c in admin.page.context.cookies()}
+    headers = {"last-event-id": place} if place else {}
+    with httpx.stream("GET", admin.url + address, cookies=cookies, headers=headers) as answer:
+        text = ""
+        for piece in answer.iter_text():
+            text += piece
+            if "data: " in text and text.endswith("\n\n"):
+                return text
+    raise AssertionError("the stream ended")
 
 
 def test_the_dashboard_draws_and_counts(browser: Browser, town: Town) -> None:
