@@ -15,7 +15,7 @@ from dtrfast.errors import SettingsInvalid
 
 _FIELDS_MAX = 5000
 _DEPTH_MAX = 6
-_INDEX_MAX = 1000
+_INDEX_DIGITS_MAX = 3
 
 
 def parse(data: bytes) -> dict[str, list[str]]:
@@ -73,10 +73,14 @@ def _with_lists(document: Any) -> Any:
     if not isinstance(document, dict):
         return document
     inner = {key: _with_lists(value) for key, value in document.items()}
-    if not inner or not all(key.isdecimal() and int(key) < _INDEX_MAX for key in inner):
+    if not inner or not all(map(_is_index, inner)):
         return inner
     ordered = [inner[key] for key in sorted(inner, key=int)]
     return [value for value in ordered if not _is_blank(value)]
+
+
+def _is_index(key: str) -> bool:
+    return key.isdecimal() and len(key) <= _INDEX_DIGITS_MAX
 
 
 def _is_blank(value: Any) -> bool:
