@@ -64,11 +64,11 @@ def get(
 
 
 def of_repository(
-    transaction: ReadTransaction, repository: RepositoryId, after: Digest | None = None
+    transaction: ReadTransaction, repository: RepositoryId, first: Digest | None = None
 ) -> Iterator[tuple[Digest, DeletedManifest]]:
-    """Those of a repository, in the order of their digests' keys."""
+    """Those of a repository from `first` on, in the order of their digests' keys."""
     prefix = number_key(repository)
-    begin = None if after is None else prefix + after.key()
+    begin = None if first is None else keys.before_manifest(repository, first)
     for key, data in transaction.scan(MANIFESTS_DELETED, prefix, after=begin):
         yield Digest.from_key(key[len(prefix) :]), _decode(data)
 

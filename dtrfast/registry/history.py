@@ -6,6 +6,7 @@ costs nothing here; its present state says itself who set it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -68,19 +69,14 @@ def of_tag(
 
 
 def deleted_tags(
-    transaction: ReadTransaction, repository: RepositoryId, after: str, limit: int
-) -> list[tuple[str, Past]]:
-    """Up to `limit` states that ended with a deletion, in the order of their tags."""
+    transaction: ReadTransaction, repository: RepositoryId
+) -> Iterator[tuple[str, Past]]:
+    """States that ended with a deletion, in the order of their tags."""
     prefix = number_key(repository)
-    begin = prefix + after.encode() + b"\1" if after else prefix
-    found = []
-    for key, value in transaction.scan(TAG_HISTORY, prefix, after=begin):
+    for key, value in transaction.scan(TAG_HISTORY, prefix):
         past = _decode(value)
         if past.ending == "deleted":
-            found.append((key[len(prefix) : -9].decode(), past))
-        if len(found) == limit:
-            break
-    return found
+            yield key[len(prefix) : -9].decode(), past
 
 
 def purge(transaction: WriteTransaction, key: bytes, deleted_at: int) -> None:

@@ -42,6 +42,12 @@ def after_tag(repository: RepositoryId, last: str) -> bytes:
     return number_key(repository) + _text_key(last)[: TAG_LENGTH_MAX + 1]
 
 
+def before_manifest(repository: RepositoryId, first: Digest) -> bytes:
+    """Where a page of manifests begins that has this one as its first."""
+    key = manifest_key(repository, first)
+    return (int.from_bytes(key, "big") - 1).to_bytes(len(key), "big")
+
+
 def after_name(last: str) -> bytes:
     """Where a page of repositories begins."""
     return _text_key(last)[: NAME_LENGTH_MAX + 1]

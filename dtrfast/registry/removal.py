@@ -108,9 +108,9 @@ def delete(transaction: WriteTransaction, name: RepositoryName, author: Author) 
     return repository
 
 
-def trashed(transaction: ReadTransaction, after: int = 0) -> Iterator[DeletedRepository]:
+def trashed(transaction: ReadTransaction) -> Iterator[DeletedRepository]:
     """Repositories in the trash, in the order in which they were made."""
-    for _, data in transaction.scan(REPOSITORIES_TRASHED, after=number_key(after)):
+    for _, data in transaction.scan(REPOSITORIES_TRASHED):
         yield _decoder.decode(data)
 
 

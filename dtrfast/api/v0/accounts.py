@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
-from itertools import islice
-from typing import Literal
 
 import msgspec
 
 from dtrfast.api.v0 import objects, views
-from dtrfast.api.v0.operation import ApiCall, Operations, PageQuery, take
+from dtrfast.api.v0.lists import Columns, DatedQuery, NamedQuery, scanned
+from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import AccountInvalid, Conflict, Denied, SignInFailed, TeamUnknown
 from dtrfast.identity import accounts, grants, passwords, teams, tokens
 from dtrfast.identity.access import Standing
@@ -21,18 +21,16 @@ from dtrfast.index.engine import ReadTransaction, WriteTransaction
 
 operations = Operations("accounts")
 
-# Accounts that are sorted by anything but their name: reading so many takes a quarter of a second.
-_SORTED_MAX = 100_000
+_COLUMNS: Columns[Account] = {
+    "name": lambda account: account.name,
+    "created": lambda account: account.created_at,
+}
 
 
-class AccountsQuery(PageQuery, frozen=True, rename="camel", kw_only=True):
-    """`type`: user or organization; `filter`: a part of the name. Sorted by anything but the name,
-    `start` is a number of accounts.
-    """
+class AccountsQuery(DatedQuery, frozen=True, rename="camel", kw_only=True):
+    """`type`: user or organization."""
 
     type: str = ""
-    filter: str = ""
-    sort: Literal["name", "-name", "created", "-created"] = "name"
 
 
 @operations.add("GET", "/accounts", answer=objects.Accounts, query=AccountsQuery)
@@ -43,25 +41,11 @@ def list_accounts(call: ApiCall) -> objects.Accounts:
         call.standing(transaction)
         found = (
             account
-            for account in accounts.scan(transaction, query.after if query.sort == "name" else "")
-            if query.type in ("", account.kind) and query.filter in account.name
+            for account in accounts.scan(transaction, query.first)
+            if query.type in ("", account.kind)
         )
-        if query.sort == "name":
-            page, more = take(found, query, lambda account: account.name)
-        else:
-            page, more = _sorted_page(list(islice(found, _SORTED_MAX)), query)
+        page, more = scanned(found, query, _COLUMNS)
         return objects.Accounts(accounts=[views.account(a) for a in page], next_page_start=more)
-
-
-def _sorted_page(found: list[Account], query: AccountsQuery) -> tuple[list[Account], str]:
-    """A page of a list that has to be read as a whole before it is sorted."""
-    if query.sort.endswith("created"):
-        found.sort(key=lambda account: account.created_at)
-    if query.sort.startswith("-"):
-        found.reverse()
-    start = int(query.start) if query.start.isdecimal() and len(query.start) < 10 else 0
-    end = start + query.count
-    return found[start:end], str(end) if end < len(found) else ""
 
 
 @operations.add(
@@ -291,20 +275,27 @@ def list_organizations(call: ApiCall) -> objects.Organizations:
     "GET",
     "/accounts/{name}/members",
     answer=objects.Members,
-    query=PageQuery,
+    query=NamedQuery,
     refusals=(404,),
 )
 def list_members(call: ApiCall) -> objects.Members:
     """List all that are in any team of an organization."""
-    query: PageQuery = call.query
+    query: NamedQuery = call.query
     with call.identity.engine.read() as transaction:
         organization = accounts.get(transaction, call.path["name"], "organization")
         require_member(call, transaction, organization)
-        found = teams.members_of_organization(transaction, organization, query.after)
-        page, more = take(found, query, lambda row: row[0])
-        shown = [views.account_of(transaction, number) for _, number in page]
-        members = [account for account in shown if account is not None]
-        return objects.Members(members=members, next_page_start=more)
+        found = teams.members_of_organization(transaction, organization, query.first)
+        return members_page(transaction, found, query)
+
+
+def members_page(
+    transaction: ReadTransaction, found: Iterable[tuple[str, int]], query: NamedQuery
+) -> objects.Members:
+    """A page of names and ids as accounts."""
+    page, more = scanned(found, query, {"name": lambda row: row[0]})
+    shown = [views.account_of(transaction, number) for _, number in page]
+    members = [account for account in shown if account is not None]
+    return objects.Members(members=members, next_page_start=more)
 
 
 @operations.add("GET", "/accounts/{name}/members/{member}", answer=objects.Member, refusals=(404,))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from dtrfast.api.v0 import objects, views
+from dtrfast.api.v0.lists import Columns, WholeQuery, whole
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.api.v0.repositories import require
 from dtrfast.errors import AccountInvalid, SettingsInvalid
@@ -39,19 +42,45 @@ def _create(
     return views.credential(transaction, owner, made, new.text)
 
 
-def _list(transaction: ReadTransaction, owner: Account, kind: TokenKind) -> objects.Credentials:
+class CredentialsQuery(WholeQuery, frozen=True, rename="camel", kw_only=True):
+    """What has no time in a column (never used, never expires) is sorted as the earliest."""
+
+    sort: Literal[
+        "created", "-created", "name", "-name", "expires", "-expires", "used", "-used"
+    ] = "created"
+
+
+_COLUMNS: Columns[objects.Credential] = {
+    "name": lambda one: one.name,
+    "created": lambda one: one.created_at,
+    "expires": lambda one: one.expires_at,
+    "used": lambda one: one.last_used_at,
+}
+
+
+def _list(
+    transaction: ReadTransaction, owner: Account, kind: TokenKind, query: CredentialsQuery
+) -> objects.Credentials:
     found = tokens.of_account(transaction, owner.id, kind)
-    return objects.Credentials(credentials=[views.credential(transaction, owner, t) for t in found])
+    shown = (views.credential(transaction, owner, token) for token in found)
+    page, more = whole(shown, query, _COLUMNS)
+    return objects.Credentials(credentials=page, next_page_start=more)
 
 
 # ---- personal tokens -------------------------------------------------------------------------
-@operations.add("GET", "/accounts/{name}/tokens", answer=objects.Credentials, refusals=(404,))
+@operations.add(
+    "GET",
+    "/accounts/{name}/tokens",
+    answer=objects.Credentials,
+    query=CredentialsQuery,
+    refusals=(404,),
+)
 def list_tokens(call: ApiCall) -> objects.Credentials:
     """List a user's personal tokens."""
     with call.identity.engine.read() as transaction:
         user = accounts.get(transaction, call.path["name"], "user")
         call.require_self(transaction, user)
-        return _list(transaction, user, "personal")
+        return _list(transaction, user, "personal", call.query)
 
 
 @operations.add(
@@ -92,13 +121,19 @@ def delete_token(call: ApiCall) -> None:
 
 
 # ---- robots ----------------------------------------------------------------------------------
-@operations.add("GET", "/accounts/{name}/robots", answer=objects.Credentials, refusals=(404,))
+@operations.add(
+    "GET",
+    "/accounts/{name}/robots",
+    answer=objects.Credentials,
+    query=CredentialsQuery,
+    refusals=(404,),
+)
 def list_robots(call: ApiCall) -> objects.Credentials:
     """List an organization's robots."""
     with call.identity.engine.read() as transaction:
         organization = accounts.get(transaction, call.path["name"], "organization")
         call.require_owner(transaction, organization)
-        return _list(transaction, organization, "robot")
+        return _list(transaction, organization, "robot", call.query)
 
 
 @operations.add(
@@ -148,6 +183,10 @@ def delete_robot(call: ApiCall) -> None:
     call.note("robot.delete", call.path["name"], detail={"name": call.path["robot"]})
 
 
+class TrustsQuery(WholeQuery, frozen=True, rename="camel", kw_only=True):
+    sort: Literal["name", "-name"] = "name"
+
+
 # ---- jobs ------------------------------------------------------------------------------------
 def _trust(found: oidc.Trust) -> objects.Trust:
     return objects.Trust(
@@ -155,13 +194,14 @@ def _trust(found: oidc.Trust) -> objects.Trust:
     )
 
 
-@operations.add("GET", _TRUSTS, answer=objects.Trusts, refusals=(404,))
+@operations.add("GET", _TRUSTS, answer=objects.Trusts, query=TrustsQuery, refusals=(404,))
 def list_trusts(call: ApiCall) -> objects.Trusts:
     """List which jobs may use a repository without a secret."""
     with call.identity.engine.read() as transaction:
         name = require(call, transaction, Action.ADMIN)
         found = trusts.of_repository(transaction, repositories.get(transaction, name))
-        return objects.Trusts(trusts=[_trust(trust) for trust in found])
+        page, more = whole(found, call.query, {"name": lambda trust: trust.name})
+        return objects.Trusts(trusts=[_trust(trust) for trust in page], next_page_start=more)
 
 
 @operations.add(

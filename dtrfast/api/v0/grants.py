@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from dtrfast.api.v0 import objects, views
+from dtrfast.api.v0.lists import Columns, WholeQuery, whole
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.api.v0.repositories import require, shown
 from dtrfast.errors import Denied, GrantUnknown
@@ -19,6 +22,22 @@ operations = Operations("access")
 
 _REPOSITORY = "/repositories/{namespace}/{repository}"
 _NAMESPACE = "/repositoryNamespaces/{namespace}/teamAccess"
+
+
+class AccessQuery(WholeQuery, frozen=True, rename="camel", kw_only=True):
+    """`filter` is a part of the name of who, or what, was granted something."""
+
+    sort: Literal["name", "-name", "level", "-level"] = "name"
+
+
+_USERS: Columns[tuple[Level, objects.Account]] = {
+    "name": lambda row: row[1].name,
+    "level": lambda row: row[0],
+}
+_TEAMS: Columns[tuple[Level, objects.Team]] = {
+    "name": lambda row: row[1].name,
+    "level": lambda row: row[0],
+}
 
 
 def _place(transaction: ReadTransaction, name: RepositoryName) -> GrantPlace:
@@ -78,18 +97,28 @@ def get_namespace_access(call: ApiCall) -> objects.NamespaceAccess:
 
 
 # ---- users on a repository -------------------------------------------------------------------
-@operations.add("GET", f"{_REPOSITORY}/userAccess", answer=objects.UserAccessList, refusals=(404,))
+@operations.add(
+    "GET",
+    f"{_REPOSITORY}/userAccess",
+    answer=objects.UserAccessList,
+    query=AccessQuery,
+    refusals=(404,),
+)
 def list_user_access(call: ApiCall) -> objects.UserAccessList:
     """List the users that were granted something on a repository."""
     with call.identity.engine.read() as transaction:
         name = require(call, transaction, Action.ADMIN)
-        entries = []
-        for grantee, level in grants.at_place(transaction, _place(transaction, name)):
-            user = views.account_of(transaction, grantee)
-            if user is not None:
-                entries.append(objects.UserAccess(access_level=level.text, user=user))
-        repository = _repository(call, transaction, name)
-        return objects.UserAccessList(repository=repository, user_access_list=entries)
+        granted = grants.at_place(transaction, _place(transaction, name))
+        found = ((level, views.account_of(transaction, number)) for number, level in granted)
+        known = ((level, user) for level, user in found if user is not None)
+        page, more = whole(known, call.query, _USERS)
+        return objects.UserAccessList(
+            repository=_repository(call, transaction, name),
+            user_access_list=[
+                objects.UserAccess(access_level=level.text, user=user) for level, user in page
+            ],
+            next_page_start=more,
+        )
 
 
 @operations.add(
@@ -137,19 +166,29 @@ def _team(call: ApiCall, transaction: ReadTransaction) -> tuple[Account, Team]:
     return organization, teams.get(transaction, organization, call.path["team"])
 
 
-@operations.add("GET", f"{_REPOSITORY}/teamAccess", answer=objects.TeamAccessList, refusals=(404,))
+@operations.add(
+    "GET",
+    f"{_REPOSITORY}/teamAccess",
+    answer=objects.TeamAccessList,
+    query=AccessQuery,
+    refusals=(404,),
+)
 def list_team_access(call: ApiCall) -> objects.TeamAccessList:
     """List the teams that were granted something on a repository."""
     with call.identity.engine.read() as transaction:
         name = require(call, transaction, Action.ADMIN)
         standing = call.standing(transaction)
-        entries = []
-        for grantee, level in grants.at_place(transaction, _place(transaction, name)):
-            team = views.team_of(transaction, grantee, standing)
-            if team is not None:
-                entries.append(objects.TeamAccess(access_level=level.text, team=team))
-        repository = _repository(call, transaction, name)
-        return objects.TeamAccessList(repository=repository, team_access_list=entries)
+        granted = grants.at_place(transaction, _place(transaction, name))
+        found = ((level, views.team_of(transaction, number, standing)) for number, level in granted)
+        known = ((level, team) for level, team in found if team is not None)
+        page, more = whole(known, call.query, _TEAMS)
+        return objects.TeamAccessList(
+            repository=_repository(call, transaction, name),
+            team_access_list=[
+                objects.TeamAccess(access_level=level.text, team=team) for level, team in page
+            ],
+            next_page_start=more,
+        )
 
 
 @operations.add(

@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from dtrfast.api.v0 import image_objects as objects
-from dtrfast.api.v0.operation import ApiCall, Operations, PageQuery, take
+from dtrfast.api.v0.lists import SORTED_MAX, Columns, ListQuery, scanned
+from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.api.v0.repositories import require
 from dtrfast.errors import ManifestUnknown
 from dtrfast.index.engine import ReadTransaction
@@ -31,18 +32,16 @@ from dtrfast.times import rfc3339
 operations = Operations("images")
 
 _REPOSITORY = "/repositories/{namespace}/{repository}"
-# Tags that are sorted by anything but their name, or counted: reading so many takes 20 ms.
-_TAGS_MAX = 20_000
 
 
-class ImagesQuery(PageQuery, frozen=True, rename="camel", kw_only=True):
-    """`filter`: a part of the tag. Sorted by anything but the name, `start` is a number of tags."""
+class ImagesQuery(ListQuery, frozen=True, rename="camel", kw_only=True):
+    """`filter`: a part of the tag. `pushed` is when the tag was set."""
 
-    filter: str = ""
     sort: Literal["name", "-name", "pushed", "-pushed"] = "name"
 
 
 _Row = tuple[str, TagRecord]
+_COLUMNS: Columns[_Row] = {"name": lambda row: row[0], "pushed": lambda row: row[1].set_at}
 
 
 @operations.add(
@@ -54,36 +53,25 @@ def list_images(call: ApiCall) -> objects.Images:
     with call.identity.engine.read() as transaction:
         name = require(call, transaction, Action.PULL)
         number = repositories.get(transaction, name)
-        rows, more, count = _rows(transaction, number, query)
+        rows, more = scanned(_scan(transaction, number, query.first), query, _COLUMNS)
+        count = _count(transaction, number, query)
         known = Images(transaction, call.registry.acting_for(call.permits), name, number)
         found = [_image(transaction, number, known, tag, record) for tag, record in rows]
     return objects.Images(images=found, count=count, next_page_start=more)
 
 
-def _rows(
-    transaction: ReadTransaction, number: RepositoryId, query: ImagesQuery
-) -> tuple[list[_Row], str, int]:
-    """A page of tags, where the next one starts, and how many there are."""
-    everything = list(islice(_scan(transaction, number, query.filter), _TAGS_MAX))
-    if query.sort == "name":
-        later = (row for row in everything if row[0] > query.after)
-        page, more = take(later, query, lambda row: row[0])
-        return page, more, len(everything)
-    if query.sort.endswith("pushed"):
-        everything.sort(key=lambda row: (row[1].set_at, row[0]))
-    if query.sort.startswith("-"):
-        everything.reverse()
-    start = int(query.start) if query.start.isdecimal() and len(query.start) < 10 else 0
-    end = start + query.count
-    return everything[start:end], str(end) if end < len(everything) else "", len(everything)
+def _scan(transaction: ReadTransaction, number: RepositoryId, after: str = "") -> Iterator[_Row]:
+    for key, data in transaction.scan(
+        TAGS, number_key(number), after=keys.after_tag(number, after)
+    ):
+        yield keys.tag_of(key), TagRecord.decode(data)
 
 
-def _scan(transaction: ReadTransaction, number: RepositoryId, part: str) -> Iterator[_Row]:
-    wanted = part.strip().lower()
-    for key, data in transaction.scan(TAGS, number_key(number)):
-        tag = keys.tag_of(key)
-        if wanted in tag.lower():
-            yield tag, TagRecord.decode(data)
+def _count(transaction: ReadTransaction, number: RepositoryId, query: ImagesQuery) -> int:
+    """How many tags pass the filter."""
+    part = query.filter.strip().lower()
+    found = islice(transaction.scan(TAGS, number_key(number)), SORTED_MAX)
+    return sum(1 for key, _ in found if part in keys.tag_of(key).lower())
 
 
 def _image(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import islice
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from dtrfast.api.v0 import admin_objects as objects
-from dtrfast.api.v0.operation import ApiCall, Operations, PageQuery
+from dtrfast.api.v0.lists import PageQuery
+from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import CredentialUnknown
 from dtrfast.index.engine import ReadTransaction
 from dtrfast.registry import jobs
@@ -25,7 +29,10 @@ TITLES = {
 
 
 class JobsQuery(PageQuery, frozen=True, rename="camel", kw_only=True):
-    """`start` is the number of a run; older ones follow."""
+    """`start` is the number of a run; older ones follow. `job` and `state` choose among them."""
+
+    job: Annotated[str, Meta(max_length=80)] = ""
+    state: Literal["", "running", "done", "error", "canceled", "worker_dead"] = ""
 
 
 @operations.add("GET", "/admin/jobs", answer=objects.Jobs, query=JobsQuery)
@@ -37,7 +44,8 @@ def list_jobs(call: ApiCall) -> objects.Jobs:
         call.require_admin(transaction)
         tasks = [_task(state) for state in jobs.tasks(transaction)]
         waiting = {wish.job for wish in jobs.wishes(transaction) if not wish.is_cancel}
-        found = list(islice(jobs.runs(transaction, before), query.count + 1))
+        wanted = (run for run in jobs.runs(transaction, before) if _is_wanted(run, query))
+        found = list(islice(wanted, query.count + 1))
     more = str(found[query.count - 1].id) if len(found) > query.count > 0 else ""
     return objects.Jobs(
         jobs=[
@@ -49,6 +57,10 @@ def list_jobs(call: ApiCall) -> objects.Jobs:
         runs=[_run(run) for run in found[: query.count]],
         next_page_start=more,
     )
+
+
+def _is_wanted(run: Run, query: JobsQuery) -> bool:
+    return query.job in ("", run.job) and query.state in ("", run.state)
 
 
 def _task(state: TaskState) -> objects.JobTask:

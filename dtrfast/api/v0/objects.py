@@ -222,6 +222,7 @@ class UserAccess(Sent, frozen=True, kw_only=True):
 class UserAccessList(Sent, frozen=True, kw_only=True):
     repository: Repository
     user_access_list: list[UserAccess]
+    next_page_start: str = ""
 
 
 class TeamAccess(Sent, frozen=True, kw_only=True):
@@ -233,6 +234,7 @@ class TeamAccess(Sent, frozen=True, kw_only=True):
 class TeamAccessList(Sent, frozen=True, kw_only=True):
     repository: Repository
     team_access_list: list[TeamAccess]
+    next_page_start: str = ""
 
 
 class RepositoryAccess(Sent, frozen=True, kw_only=True):
@@ -243,6 +245,7 @@ class RepositoryAccess(Sent, frozen=True, kw_only=True):
 class TeamRepositoryAccess(Sent, frozen=True, kw_only=True):
     team: Team
     repository_access_list: list[RepositoryAccess]
+    next_page_start: str = ""
 
 
 class NamespaceAccess(Sent, frozen=True, kw_only=True):
@@ -301,6 +304,7 @@ class Credential(Sent, frozen=True, kw_only=True):
 
 class Credentials(Sent, frozen=True, kw_only=True):
     credentials: list[Credential]
+    next_page_start: str = ""
 
 
 class NewCredential(_Taken, frozen=True, kw_only=True):
@@ -322,6 +326,7 @@ class Trust(Sent, frozen=True, kw_only=True):
 
 class Trusts(Sent, frozen=True, kw_only=True):
     trusts: list[Trust]
+    next_page_start: str = ""
 
 
 class NewTrust(_Taken, frozen=True, kw_only=True):
@@ -359,6 +364,7 @@ class OpenSession(Sent, frozen=True, kw_only=True):
 
 class Sessions(Sent, frozen=True, kw_only=True):
     sessions: list[OpenSession]
+    next_page_start: str = ""
 
 
 # ---- administration --------------------------------------------------------------------------
@@ -484,6 +490,7 @@ class Damage(Sent, frozen=True, kw_only=True):
 
 class Damages(Sent, frozen=True, kw_only=True):
     damages: list[Damage]
+    next_page_start: str = ""
 
 
 class TagState(Sent, frozen=True, kw_only=True):
@@ -527,7 +534,9 @@ class TrashedTag(Sent, frozen=True, kw_only=True):
 
 
 class RepositoryTrash(Sent, frozen=True, kw_only=True):
-    """What was deleted in a repository. `nextPageStart` is of the manifests."""
+    """What was deleted in a repository. The first page has both, unless one kind is asked for;
+    `nextPageStart` is of the kind that was asked for, else of the manifests.
+    """
 
     manifests: list[TrashedManifest]
     tags: list[TrashedTag]

@@ -6,13 +6,11 @@ document, so the three cannot differ. Operations are synchronous and run on a th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta
 
 from dtrfast.config import Config
 from dtrfast.errors import Denied, SignInRequired
@@ -26,32 +24,7 @@ from dtrfast.index.engine import ReadTransaction
 from dtrfast.registry.registry import Registry
 from dtrfast.registry.writing import Author
 
-T = TypeVar("T")
-
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-
-LIMIT_DEFAULT = 50
-LIMIT_MAX = 1000
-
-
-class PageQuery(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """`start` is the first name of the page, `limit` how many there are at most."""
-
-    start: Annotated[str, Meta(max_length=255)] = ""
-    limit: Annotated[int, Meta(ge=0)] = LIMIT_DEFAULT
-
-    @property
-    def count(self) -> int:
-        """More than the most gives the most."""
-        return min(self.limit, LIMIT_MAX)
-
-    @property
-    def after(self) -> str:
-        """What the page comes after: no name lies between this and `start`."""
-        if not self.start:
-            return ""
-        text = self.start.encode("ascii", "replace").decode()
-        return text[:-1] + chr(max(0, ord(text[-1]) - 1)) + "\x7f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +172,3 @@ class Operations:
             return handler
 
         return register
-
-
-def take(entries: Iterable[T], query: PageQuery, name: Callable[[T], str]) -> tuple[list[T], str]:
-    """The entries of a page, and the name that the next page starts with; empty at the end."""
-    taken = list(islice(entries, query.count + 1))
-    more = name(taken[-1]) if len(taken) > query.count > 0 else ""
-    return taken[: query.count], more

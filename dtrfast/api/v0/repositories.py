@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from itertools import islice
-from typing import Literal
 
 import msgspec
 
 from dtrfast.api.v0 import objects, views
-from dtrfast.api.v0.operation import ApiCall, Operations, PageQuery, take
+from dtrfast.api.v0.lists import Columns, DatedQuery, PageQuery, scanned, take
+from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import Conflict, Denied, NameInvalid, Unsupported
 from dtrfast.identity import access, accounts, grants, teams
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
@@ -33,8 +32,6 @@ operations = Operations("repositories")
 
 _REPOSITORY = "/repositories/{namespace}/{repository}"
 _REFERRERS_MAX = 100
-# Repositories that are sorted; reading and sorting so many takes a quarter of a second.
-_SORTED_MAX = 200_000
 
 
 def name_in(call: ApiCall) -> RepositoryName:
@@ -72,13 +69,9 @@ def visible(call: ApiCall, transaction: ReadTransaction, after: str = "") -> Ite
     return (name.decode() for name in names)
 
 
-class RepositoriesQuery(PageQuery, frozen=True, rename="camel", kw_only=True):
-    """`filter`: a part of the name. `owned`: those of namespaces that the caller administers.
-    Sorted by anything but the name, `start` is a number of repositories.
-    """
+class RepositoriesQuery(DatedQuery, frozen=True, rename="camel", kw_only=True):
+    """`owned`: those of namespaces that the caller administers."""
 
-    filter: str = ""
-    sort: Literal["name", "-name", "created", "-created"] = "name"
     owned: bool = False
 
 
@@ -87,44 +80,30 @@ def list_repositories(call: ApiCall) -> objects.Repositories:
     """List the repositories that the caller may see."""
     query: RepositoriesQuery = call.query
     with call.identity.engine.read() as transaction:
-        after = query.after if query.sort == "name" else ""
-        names = _wanted(call, transaction, visible(call, transaction, after))
-        if query.sort == "name":
-            return _page(call, transaction, names)
-        return _sorted_page(call, transaction, list(islice(names, _SORTED_MAX)))
+        names = visible(call, transaction, query.first)
+        if query.owned:
+            names = _owned(call, transaction, names)
+        return _page(call, transaction, names)
 
 
-def _wanted(call: ApiCall, transaction: ReadTransaction, names: Iterator[str]) -> Iterator[str]:
-    query: RepositoriesQuery = call.query
-    part = query.filter.strip().lower()
-    if part:
-        names = (name for name in names if part in name)
-    if not query.owned:
-        return names
+def _owned(call: ApiCall, transaction: ReadTransaction, names: Iterator[str]) -> Iterator[str]:
     owned = call.standing(transaction).owned
     own = {a.name for a in (accounts.find_id(transaction, n) for n in owned) if a is not None}
     return (name for name in names if name.partition("/")[0] in own and "/" in name)
 
 
-def _sorted_page(
-    call: ApiCall, transaction: ReadTransaction, names: list[str]
+def _page(
+    call: ApiCall, transaction: ReadTransaction, names: Iterator[str]
 ) -> objects.Repositories:
-    """A page of a list that has to be read as a whole before it is sorted."""
-    query: RepositoriesQuery = call.query
-    if query.sort.endswith("created"):
-        names.sort(key=lambda name: _created_at(transaction, name))
-    if query.sort.startswith("-"):
-        names.reverse()
-    start = int(query.start) if query.start.isdecimal() and len(query.start) < 10 else 0
-    found = [
-        shown(call, transaction, RepositoryName(name))
-        for name in names[start : start + query.count]
-    ]
-    end = start + query.count
-    return objects.Repositories(
-        repositories=[repository for repository in found if repository is not None],
-        next_page_start=str(end) if end < len(names) else "",
-    )
+    """A page of names that come in order and begin after `query.first`."""
+    columns: Columns[str] = {
+        "name": lambda name: name,
+        "created": lambda name: _created_at(transaction, name),
+    }
+    page, more = scanned(names, call.query, columns)
+    found = [shown(call, transaction, RepositoryName(name)) for name in page]
+    entries = [repository for repository in found if repository is not None]
+    return objects.Repositories(repositories=entries, next_page_start=more)
 
 
 def _created_at(transaction: ReadTransaction, name: str) -> int:
@@ -136,22 +115,21 @@ def _created_at(transaction: ReadTransaction, name: str) -> int:
     "GET",
     "/repositories/{namespace}",
     answer=objects.Repositories,
-    query=PageQuery,
+    query=DatedQuery,
     refusals=(404,),
 )
 def list_repositories_of_namespace(call: ApiCall) -> objects.Repositories:
     """List the repositories of a namespace that the caller may see."""
-    prefix = f"{call.path['namespace']}/"
-    start = call.query.start
+    namespace = call.path["namespace"]
+    query: DatedQuery = call.query
+    prefix = f"{namespace}/"
     with call.identity.engine.read() as transaction:
-        if call.path["namespace"] != views.ROOT:
-            accounts.get(transaction, call.path["namespace"])
-        else:
-            own = (name for name in visible(call, transaction) if "/" not in name)
-            return _page(call, transaction, (n for n in own if n >= start))
-        names = visible(call, transaction, call.query.after if start > prefix else prefix[:-1])
-        mine = (name for name in names if name >= start)
-        return _page(call, transaction, _while_below(mine, prefix))
+        if namespace == views.ROOT:
+            names = visible(call, transaction, query.first)
+            return _page(call, transaction, (name for name in names if "/" not in name))
+        accounts.get(transaction, namespace)
+        names = visible(call, transaction, max(query.first, prefix[:-1]))
+        return _page(call, transaction, _while_below(names, prefix))
 
 
 def _while_below(names: Iterator[str], prefix: str) -> Iterator[str]:
@@ -161,15 +139,6 @@ def _while_below(names: Iterator[str], prefix: str) -> Iterator[str]:
             yield name
         elif name > prefix:
             return
-
-
-def _page(
-    call: ApiCall, transaction: ReadTransaction, names: Iterator[str]
-) -> objects.Repositories:
-    page, more = take(names, call.query, lambda name: name)
-    found = [shown(call, transaction, RepositoryName(name)) for name in page]
-    entries = [repository for repository in found if repository is not None]
-    return objects.Repositories(repositories=entries, next_page_start=more)
 
 
 @operations.add(
@@ -340,17 +309,11 @@ def list_manifests(call: ApiCall) -> objects.Manifests:
         name = require(call, transaction, Action.PULL)
         number = repositories.get(transaction, name)
         prefix = number_key(number)
-        rows = transaction.scan(MANIFESTS, prefix, after=_before_digest(prefix, query.start))
+        before = keys.before_manifest(number, Digest.parse(query.start)) if query.start else None
+        rows = transaction.scan(MANIFESTS, prefix, after=before)
         page, more = take(rows, query, lambda row: str(Digest.from_key(row[0][len(prefix) :])))
         found = [_manifest(transaction, number, key, data) for key, data in page]
         return objects.Manifests(manifests=found, next_page_start=more)
-
-
-def _before_digest(prefix: bytes, start: str) -> bytes | None:
-    if not start:
-        return None
-    key = prefix + Digest.parse(start).key()
-    return (int.from_bytes(key, "big") - 1).to_bytes(len(key), "big")
 
 
 def _manifest(
@@ -386,7 +349,7 @@ def delete_manifest(call: ApiCall) -> None:
     "GET",
     "/accounts/{name}/sharedRepositories",
     answer=objects.Repositories,
-    query=PageQuery,
+    query=DatedQuery,
     refusals=(404,),
 )
 def list_shared_repositories(call: ApiCall) -> objects.Repositories:
@@ -400,7 +363,7 @@ def list_shared_repositories(call: ApiCall) -> objects.Repositories:
             for place, _ in grants.of_grantee(transaction, grantee):
                 names |= set(_names_at(transaction, place))
         mine = sorted(n for n in names if not n.startswith(f"{user.name}/"))
-        return _page(call, transaction, (n for n in mine if n >= call.query.start))
+        return _page(call, transaction, (n for n in mine if n > call.query.first))
 
 
 def _names_at(transaction: ReadTransaction, place: grants.GrantPlace) -> Iterator[str]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from itertools import islice
 
 from dtrfast.api.v0 import objects, views
-from dtrfast.api.v0.operation import ApiCall, Operations, PageQuery
+from dtrfast.api.v0.lists import PageQuery
+from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.api.v0.repositories import shown, visible
 from dtrfast.identity import accounts
 from dtrfast.index.engine import ReadTransaction

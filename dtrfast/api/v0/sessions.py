@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 from dtrfast.api.browsers import COOKIE
 from dtrfast.api.v0 import objects, views
+from dtrfast.api.v0.lists import Columns, WholeQuery, whole
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import CredentialUnknown, SignInRequired
 from dtrfast.identity import accounts, sessions
@@ -74,7 +76,26 @@ def sign_out(call: ApiCall) -> None:
     call.cookies.append(cookie("", call.is_secure, 0))
 
 
-@operations.add("GET", "/accounts/{name}/sessions", answer=objects.Sessions, refusals=(404,))
+class SessionsQuery(WholeQuery, frozen=True, rename="camel", kw_only=True):
+    """`filter` is a part of the address that somebody signed in from."""
+
+    sort: Literal["created", "-created", "remote", "-remote"] = "-created"
+
+
+_COLUMNS: Columns[sessions.OpenSession] = {
+    "text": lambda session: session.remote,
+    "remote": lambda session: session.remote,
+    "created": lambda session: session.created_at,
+}
+
+
+@operations.add(
+    "GET",
+    "/accounts/{name}/sessions",
+    answer=objects.Sessions,
+    query=SessionsQuery,
+    refusals=(404,),
+)
 def list_sessions(call: ApiCall) -> objects.Sessions:
     """List where a user is signed in with a browser."""
     now = call.identity.clock()
@@ -82,8 +103,10 @@ def list_sessions(call: ApiCall) -> objects.Sessions:
     with call.identity.engine.read() as transaction:
         user = accounts.get(transaction, call.path["name"], "user")
         call.require_self(transaction, user)
-        found = sessions.of_account(transaction, user, now)
-    return objects.Sessions(sessions=[_open_session(session, mine) for session in found])
+        page, more = whole(sessions.of_account(transaction, user, now), call.query, _COLUMNS)
+    return objects.Sessions(
+        sessions=[_open_session(session, mine) for session in page], next_page_start=more
+    )
 
 
 def _open_session(session: sessions.OpenSession, mine: str) -> objects.OpenSession:

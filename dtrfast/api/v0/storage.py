@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from dtrfast.api.v0 import objects, repositories, views
 from dtrfast.api.v0.administration import read_settings, write_settings
-from dtrfast.api.v0.operation import ApiCall, Operations, PageQuery, take
+from dtrfast.api.v0.lists import SORTED_MAX, Columns, ListQuery, WholeQuery, scanned, whole
+from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import NameInvalid
 from dtrfast.identity import access, accounts
 from dtrfast.oci.digests import Digest, parse_reference
@@ -25,7 +27,6 @@ from dtrfast.times import rfc3339
 operations = Operations("storage")
 
 _REPOSITORY = "/repositories/{namespace}/{repository}"
-_DAMAGES_MAX = 1000
 
 
 @operations.add("GET", "/admin/settings/storage", answer=StorageSettings)
@@ -95,17 +96,30 @@ def _disk(data: Path) -> tuple[int, int]:
     return status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
 
 
-@operations.add("GET", "/admin/damages", answer=objects.Damages)
+class DamagesQuery(WholeQuery, frozen=True, rename="camel", kw_only=True):
+    """`filter` is a part of what is damaged: a digest, or a chunk."""
+
+    sort: Literal["name", "-name", "found", "-found"] = "-found"
+
+
+_DAMAGES: Columns[damage.Damage] = {
+    "name": lambda one: one.subject,
+    "found": lambda one: one.found_at,
+}
+
+
+@operations.add("GET", "/admin/damages", answer=objects.Damages, query=DamagesQuery)
 def list_damages(call: ApiCall) -> objects.Damages:
     """List what is known to be damaged; a push of the same content heals it."""
     with call.identity.engine.read() as transaction:
         call.require_admin(transaction)
-        found = damage.listed(transaction, _DAMAGES_MAX)
+        page, more = whole(damage.listed(transaction, SORTED_MAX), call.query, _DAMAGES)
     return objects.Damages(
         damages=[
             objects.Damage(subject=d.subject, found_at=rfc3339(d.found_at), reason=d.reason)
-            for d in found
-        ]
+            for d in page
+        ],
+        next_page_start=more,
     )
 
 
@@ -171,16 +185,31 @@ def get_namespace_usage(call: ApiCall) -> objects.Usage:
     return _usage(namespace, numbers)
 
 
-@operations.add("GET", "/admin/usage", answer=objects.Usages, query=PageQuery)
+class UsagesQuery(ListQuery, frozen=True, rename="camel", kw_only=True):
+    """By `freed`: what deleting the repository would free; by `stored`: what is on disk for it."""
+
+    sort: Literal["name", "-name", "freed", "-freed", "stored", "-stored"] = "name"
+
+
+_USAGES: Columns[tuple[str, Numbers]] = {
+    "name": lambda row: row[0],
+    "freed": lambda row: row[1].freed,
+    "stored": lambda row: row[1].stored,
+}
+
+
+@operations.add("GET", "/admin/usage", answer=objects.Usages, query=UsagesQuery)
 def list_usages(call: ApiCall) -> objects.Usages:
     """List repositories with the numbers that were measured last; each holds for its change."""
     with call.identity.engine.read() as transaction:
         call.require_admin(transaction)
-        names = repositories.visible(call, transaction, call.query.after)
-        page, more = take(names, call.query, lambda name: name)
-        kept = [(name, usage.kept(transaction, name)) for name in page]
-    known = [_usage(name, numbers) for name, numbers in kept if numbers is not None]
-    return objects.Usages(usages=known, next_page_start=more)
+        names = repositories.visible(call, transaction, call.query.first)
+        kept = ((name, usage.kept(transaction, name)) for name in names)
+        known = ((name, numbers) for name, numbers in kept if numbers is not None)
+        page, more = scanned(known, call.query, _USAGES)
+    return objects.Usages(
+        usages=[_usage(name, numbers) for name, numbers in page], next_page_start=more
+    )
 
 
 def _usage(name: str, numbers: Numbers) -> objects.Usage:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import msgspec
 
 from dtrfast.api.v0 import objects, views
-from dtrfast.api.v0.accounts import refuse_ldap_team, require_member
-from dtrfast.api.v0.operation import ApiCall, Operations, PageQuery, take
+from dtrfast.api.v0.accounts import members_page, refuse_ldap_team, require_member
+from dtrfast.api.v0.grants import AccessQuery
+from dtrfast.api.v0.lists import Columns, NamedQuery, scanned, whole
+from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import SettingsInvalid, TeamUnknown
 from dtrfast.identity import access, accounts, grants, teams
+from dtrfast.identity.access import Standing
+from dtrfast.identity.grants import Level
 from dtrfast.identity.ldap.settings import check_dn
 from dtrfast.identity.names import TeamName
 from dtrfast.identity.records import Account, Team
@@ -24,6 +29,11 @@ operations = Operations("teams")
 
 _TEAM = "/accounts/{name}/teams/{team}"
 _MEMBER_ATTRIBUTE = "member"
+_Granted = tuple[Level, objects.Repository]
+_GRANTED: Columns[_Granted] = {
+    "name": lambda row: f"{row[1].namespace}/{row[1].name}",
+    "level": lambda row: row[0],
+}
 
 
 def _organization(call: ApiCall, transaction: ReadTransaction) -> Account:
@@ -36,17 +46,16 @@ def _team(call: ApiCall, transaction: ReadTransaction) -> tuple[Account, Team]:
 
 
 @operations.add(
-    "GET", "/accounts/{name}/teams", answer=objects.Teams, query=PageQuery, refusals=(404,)
+    "GET", "/accounts/{name}/teams", answer=objects.Teams, query=NamedQuery, refusals=(404,)
 )
 def list_teams(call: ApiCall) -> objects.Teams:
     """List the teams of an organization."""
-    query: PageQuery = call.query
+    query: NamedQuery = call.query
     with call.identity.engine.read() as transaction:
         organization = _organization(call, transaction)
         standing = require_member(call, transaction, organization)
-        page, more = take(
-            teams.scan(transaction, organization, query.after), query, lambda team: team.name
-        )
+        found = teams.scan(transaction, organization, query.first)
+        page, more = scanned(found, query, {"name": lambda team: team.name})
         shown = [views.team(transaction, organization.id, team, standing) for team in page]
         return objects.Teams(teams=shown, next_page_start=more)
 
@@ -140,18 +149,17 @@ def delete_team(call: ApiCall) -> None:
 
 
 # ---- members ---------------------------------------------------------------------------------
-@operations.add("GET", f"{_TEAM}/members", answer=objects.Members, query=PageQuery, refusals=(404,))
+@operations.add(
+    "GET", f"{_TEAM}/members", answer=objects.Members, query=NamedQuery, refusals=(404,)
+)
 def list_team_members(call: ApiCall) -> objects.Members:
     """List the members of a team."""
-    query: PageQuery = call.query
+    query: NamedQuery = call.query
     with call.identity.engine.read() as transaction:
         organization = _organization(call, transaction)
         require_member(call, transaction, organization)
         team = teams.get(transaction, organization, call.path["team"])
-        page, more = take(teams.members(transaction, team, query.after), query, lambda row: row[0])
-        shown = [views.account_of(transaction, number) for _, number in page]
-        members = [account for account in shown if account is not None]
-        return objects.Members(members=members, next_page_start=more)
+        return members_page(transaction, teams.members(transaction, team, query.first), query)
 
 
 @operations.add("GET", f"{_TEAM}/members/{{member}}", answer=objects.Member, refusals=(404,))
@@ -209,6 +217,7 @@ def _note_member(call: ApiCall, kind: str) -> None:
     "GET",
     f"{_TEAM}/repositoryAccess",
     answer=objects.TeamRepositoryAccess,
+    query=AccessQuery,
     refusals=(404,),
 )
 def list_team_repository_access(call: ApiCall) -> objects.TeamRepositoryAccess:
@@ -217,20 +226,28 @@ def list_team_repository_access(call: ApiCall) -> objects.TeamRepositoryAccess:
         organization = _organization(call, transaction)
         standing = require_member(call, transaction, organization)
         team = teams.get(transaction, organization, call.path["team"])
-        shown = []
-        for place, level in grants.of_grantee(transaction, team.id):
-            name = transaction.get(REPOSITORY_NAMES, number_key(place.id))
-            if grants.is_namespace(place) or name is None:
-                continue
-            full = RepositoryName(name.decode())
-            record = repositories.record(transaction, full)
-            rights = access.rights(transaction, standing, full)
-            if record is not None and rights:
-                repository = views.repository(transaction, full, record, rights)
-                shown.append(
-                    objects.RepositoryAccess(access_level=level.text, repository=repository)
-                )
+        granted = _repositories_of(transaction, team, standing)
+        page, more = whole(granted, call.query, _GRANTED)
         return objects.TeamRepositoryAccess(
             team=views.team(transaction, organization.id, team, standing),
-            repository_access_list=shown,
+            repository_access_list=[
+                objects.RepositoryAccess(access_level=level.text, repository=repository)
+                for level, repository in page
+            ],
+            next_page_start=more,
         )
+
+
+def _repositories_of(
+    transaction: ReadTransaction, team: Team, standing: Standing
+) -> Iterator[_Granted]:
+    """What a team was granted, as far as whoever asks may see the repositories."""
+    for place, level in grants.of_grantee(transaction, team.id):
+        name = transaction.get(REPOSITORY_NAMES, number_key(place.id))
+        if grants.is_namespace(place) or name is None:
+            continue
+        full = RepositoryName(name.decode())
+        record = repositories.record(transaction, full)
+        rights = access.rights(transaction, standing, full)
+        if record is not None and rights:
+            yield level, views.repository(transaction, full, record, rights)

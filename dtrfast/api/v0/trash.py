@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Literal
 
 from dtrfast.api.v0 import objects, repositories
-from dtrfast.api.v0.operation import ApiCall, Operations, PageQuery, take
+from dtrfast.api.v0.lists import Columns, ListQuery, scanned, whole
+from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import RepositoryUnknown
 from dtrfast.identity import access
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
@@ -26,7 +27,6 @@ operations = Operations("trash")
 
 _REPOSITORY = "/repositories/{namespace}/{repository}"
 _STATES_MAX = 100
-_TAGS_MAX = 1000
 
 
 class _Until:
@@ -104,36 +104,54 @@ def restore_tag(call: ApiCall) -> objects.Tag:
 
 
 # ---- manifests -------------------------------------------------------------------------------
+class RepositoryTrashQuery(ListQuery, frozen=True, rename="camel", kw_only=True):
+    """`filter`: a part of a tag or a digest. The name of a manifest is its digest."""
+
+    kind: Literal["", "manifests", "tags"] = ""
+    sort: Literal["name", "-name", "deleted", "-deleted"] = "name"
+
+
+_Manifest = tuple[Digest, DeletedManifest]
+_MANIFESTS: Columns[_Manifest] = {
+    "text": lambda row: " ".join((str(row[0]), *row[1].tags)),
+    "name": lambda row: str(row[0]),
+    "deleted": lambda row: row[1].deleted_at,
+}
+_TAGS: Columns[tuple[str, Past]] = {
+    "text": lambda row: f"{row[0]} {row[1].digest}",
+    "name": lambda row: row[0],
+    "deleted": lambda row: row[1].ended_at,
+}
+
+
 @operations.add(
     "GET",
     f"{_REPOSITORY}/trash",
     answer=objects.RepositoryTrash,
-    query=PageQuery,
+    query=RepositoryTrashQuery,
     refusals=(404, 400),
 )
 def get_repository_trash(call: ApiCall) -> objects.RepositoryTrash:
     """List what was deleted in a repository and can be restored."""
-    query: PageQuery = call.query
-    after = Digest.parse(query.start) if query.start else None
+    query: RepositoryTrashQuery = call.query
+    manifests: list[_Manifest] = []
+    gone: list[tuple[str, Past]] = []
+    more = ""
     with call.identity.engine.read() as transaction:
         name = repositories.require(call, transaction, Action.PULL)
         number = registry_repositories.get(transaction, name)
         until = _Until(transaction)
-        rows = deleted.of_repository(transaction, number, after)
-        taken = _up_to(rows, query.count)
-        gone = [] if after else history.deleted_tags(transaction, number, "", _TAGS_MAX)
-    more = str(taken[-1][0]) if len(taken) == query.count > 0 else ""
+        if query.kind == "tags" or (not query.kind and not query.start):
+            gone, more = whole(history.deleted_tags(transaction, number), query, _TAGS)
+        if query.kind != "tags":
+            first = Digest.parse(query.start) if query.start and query.is_by_name else None
+            rows = deleted.of_repository(transaction, number, first)
+            manifests, more = scanned(rows, query, _MANIFESTS)
     return objects.RepositoryTrash(
-        manifests=[_trashed(digest, record, until) for digest, record in taken],
+        manifests=[_trashed(digest, record, until) for digest, record in manifests],
         tags=[_trashed_tag(tag, past, until) for tag, past in gone],
         next_page_start=more,
     )
-
-
-def _up_to(
-    rows: Iterator[tuple[Digest, DeletedManifest]], count: int
-) -> list[tuple[Digest, DeletedManifest]]:
-    return [row for row, _ in zip(rows, range(count), strict=False)]
 
 
 def _trashed(digest: Digest, record: DeletedManifest, until: _Until) -> objects.TrashedManifest:
@@ -191,20 +209,31 @@ def restore_run(call: ApiCall) -> objects.Count:
 
 
 # ---- repositories ----------------------------------------------------------------------------
-@operations.add("GET", "/trash", answer=objects.TrashedRepositories, query=PageQuery)
+class TrashQuery(ListQuery, frozen=True, rename="camel", kw_only=True):
+    """For deleted repositories: they are few, and read as a whole."""
+
+    sort: Literal["name", "-name", "deleted", "-deleted"] = "deleted"
+
+
+_REPOSITORIES: Columns[DeletedRepository] = {
+    "name": lambda one: one.name,
+    "deleted": lambda one: one.deleted_at,
+}
+
+
+@operations.add("GET", "/trash", answer=objects.TrashedRepositories, query=TrashQuery)
 def list_trashed_repositories(call: ApiCall) -> objects.TrashedRepositories:
     """List deleted repositories of the namespaces that the caller administers."""
-    query: PageQuery = call.query
-    after = int(query.start) - 1 if query.start.isdigit() and len(query.start) < 18 else 0
+    query: TrashQuery = call.query
     with call.identity.engine.read() as transaction:
         call.standing(transaction)
         until = _Until(transaction)
         found = (
             one
-            for one in removal.trashed(transaction, max(0, after))
+            for one in removal.trashed(transaction)
             if _may_restore(call, transaction, RepositoryName(one.name))
         )
-        page, more = take(found, query, lambda one: str(one.id))
+        page, more = whole(found, query, _REPOSITORIES)
     entries = [_trashed_repository(one, until) for one in page]
     return objects.TrashedRepositories(repositories=entries, next_page_start=more)
 
