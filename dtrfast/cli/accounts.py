@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import cyclopts
@@ -10,6 +11,7 @@ from cyclopts import Parameter
 
 from dtrfast.cli.connection import HERE, Where, connect
 from dtrfast.cli.output import done, say, show, show_one
+from dtrfast.errors import SettingsInvalid
 from dtrfast.identity.passwords import make_random
 
 users = cyclopts.App(name="user", help="Users: who may sign in.")
@@ -49,6 +51,29 @@ def create_user(
         done(at, made, f"made the user {name}")
     else:
         done(at, {**made, "password": password}, f"made the user {name}, password {password}")
+
+
+@users.command(name="import")
+def import_users(
+    file: Annotated[str, Parameter(help="username,password,fullName,isAdmin; - is standard input")],
+    *,
+    at: At = HERE,
+) -> None:
+    """Make users from a file of comma-separated values."""
+    with connect(at) as api:
+        text = _read(file)
+        answer = api.call("POST", "admin", "importAccounts", body={"csv": text})
+        done(at, answer, f"made {len(answer['made'])} users, {len(answer['taken'])} were there")
+
+
+def _read(file: str) -> str:
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise SettingsInvalid(f"{file} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise SettingsInvalid(f"{file} is no text in UTF-8: save it as that") from error
 
 
 @users.command(name="show")

@@ -25,6 +25,7 @@ from dtrfast.errors import Denied, DtrfastError, NotFound, SettingsInvalid
 SHOWN: Mapping[str, str] = {
     "create_token": "shown/secret.html",
     "create_robot": "shown/secret.html",
+    "import_accounts": "shown/imported.html",
     "reset_password": "shown/password.html",
     "sync_ldap": "shown/synchronised.html",
     "try_ldap_login": "shown/tried.html",

@@ -9,6 +9,7 @@ DONE: Mapping[str, str] = {
     "create_account": "The account was made.",
     "update_account": "{what} was changed.",
     "delete_account": "{what} was deleted.",
+    "import_accounts": "The users were made.",
     "change_password": "The password of {what} was changed. All its sessions have ended.",
     "reset_password": "{what} has a new password.",
     "activate": "{what} may sign in again.",

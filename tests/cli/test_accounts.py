@@ -100,6 +100,15 @@ def test_lists(run: Run) -> None:
     assert "private" in run("repo", "show", "acme/app")
 
 
+def test_users_of_a_file(run: Run, tmp_path: Path) -> None:
+    table = tmp_path / "users.csv"
+    table.write_text("username,fullName\nalice,Alice A.\nbob,Bob B.\n")
+    assert run("user", "import", str(table)) == "made 2 users, 0 were there\n"
+    assert "Bob B." in run("user", "list")
+    with pytest.raises(Failed, match="cannot be read"):
+        run("user", "import", str(tmp_path / "none.csv"))
+
+
 def test_tokens(run: Run) -> None:
     run("user", "create", "alice")
     run("org", "create", "acme", "--owner", "alice")

@@ -60,6 +60,19 @@ class AccountChange(_Taken, frozen=True, kw_only=True):
     is_admin: bool | msgspec.UnsetType = msgspec.UNSET
 
 
+class AccountsImport(_Taken, frozen=True, kw_only=True):
+    """Lines of `username,password,fullName,isAdmin`; a first line may name the columns."""
+
+    csv: Annotated[str, Meta(max_length=262_144)]
+
+
+class AccountsImported(Sent, frozen=True, kw_only=True):
+    """Names of the users that were made, and of those that were there already."""
+
+    made: list[str]
+    taken: list[str]
+
+
 class PasswordChange(_Taken, frozen=True, kw_only=True):
     """Users give their old password; administrators need not, but for their own."""
 

@@ -27,6 +27,7 @@ from dtrfast.api.v0 import (
     diagnostics,
     grants,
     images,
+    imports,
     jobs,
     ldap,
     logs,
@@ -58,6 +59,7 @@ OPERATIONS: tuple[Operation, ...] = tuple(
     operation
     for part in (
         accounts,
+        imports,
         teams,
         repositories,
         grants,
