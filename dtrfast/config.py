@@ -8,6 +8,7 @@ field; a test compares.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import tomllib
 import typing
@@ -232,6 +233,14 @@ def split_address(bind: str) -> tuple[str, int]:
     if match is None or int(match[3]) > 65_535:
         raise ValueError("expected HOST:PORT or [IPv6]:PORT")
     return match[1] or match[2] or "0.0.0.0", int(match[3])
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a name or an address is this machine's own, which no other machine reaches."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def external_host(config: Config) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -17,17 +16,18 @@ from dtrfast.identity.identity import Identity
 from dtrfast.identity.records import SessionRecord
 
 COOKIE = "dtrfast_session"
-_COOKIES_LENGTH_MAX = 8192
 
 
 def cookie_of(headers: Headers, name: str) -> str:
-    """A cookie's value; empty where there is none."""
-    try:
-        cookies: SimpleCookie = SimpleCookie(headers.get("cookie", "")[:_COOKIES_LENGTH_MAX])
-    except CookieError:
-        return ""
-    morsel = cookies.get(name)
-    return "" if morsel is None else morsel.value
+    """A cookie's value; empty where there is none. Others of this host, in whatever form, are left
+    alone (RFC 6265 section 5.4 has no escapes).
+    """
+    for header in headers.getlist("cookie"):
+        for pair in header.split(";"):
+            found, _, value = pair.strip().partition("=")
+            if found == name:
+                return value.strip('"')
+    return ""
 
 
 def find_session(identity: Identity, session_id: str) -> tuple[Caller, SessionRecord] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,10 @@ from dtrfast.cli.accounts import At
 from dtrfast.cli.connection import HERE, connect
 from dtrfast.cli.output import say
 from dtrfast.errors import StorageFailed
+
+
+def _for_me(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def diagnostics(
@@ -28,8 +33,8 @@ def diagnostics(
         document = api.call("GET", "admin", "diagnostics")
     path = output or Path(f"{name}.tar.gz")
     try:
-        path.write_bytes(pack(document, name))
-        path.chmod(0o600)
+        with open(path, "wb", opener=_for_me) as file:
+            file.write(pack(document, name))
     except OSError as error:
         raise StorageFailed(f"{path} cannot be written ({error.strerror})") from error
     say(f"wrote {path}; look through it before you send it: log lines have names and addresses")

@@ -61,4 +61,5 @@ def _text(value: object) -> str:
         return ", ".join(f"{name}={_text(inner)}" for name, inner in value.items())
     if isinstance(value, list):
         return "; ".join(_text(item) for item in value)
-    return str(value)
+    # Names and texts are whatever somebody chose, and a terminal obeys what it is sent.
+    return "".join(one if one.isprintable() or one == "\n" else "\ufffd" for one in str(value))

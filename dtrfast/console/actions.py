@@ -33,6 +33,9 @@ SHOWN: Mapping[str, str] = {
 _TRASHED_SEEN_MAX = 1000
 # Where there are no accounts nobody may make some that count later.
 _OF_ACCOUNTS = frozenset({"accounts", "teams", "access", "credentials", "sessions", "ldap"})
+_OF_SIGN_INS = frozenset({"put_oidc_settings", "put_access_settings"})
+# Calls of one form: more than a page has rows, and what a request should take.
+_CALLS_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,16 @@ def do(page: Page) -> View:
     operation = BY_ID.get(page.path["operation"])
     if operation is None or operation.method == "GET":
         raise NotFound("there is no such action")
-    if page.asker.config.auth.mode == "none" and operation.tag in _OF_ACCOUNTS:
+    is_of_accounts = operation.tag in _OF_ACCOUNTS or operation.id in _OF_SIGN_INS
+    if page.asker.config.auth.mode == "none" and is_of_accounts:
         raise Denied("accounts are off: start the server without --auth none")
     document = forms.body_in(page.form)
     body = convert_body(operation, document)
     paths = forms.paths_in(page.form)
+    if len(paths) > _CALLS_MAX:
+        raise SettingsInvalid(f"choose {_CALLS_MAX} at most")
+    for path in paths:
+        _check_pieces(operation, path)
     if page.form.get("review", [""])[-1]:
         return differences.review(page, operation, paths[0], document, body)
     done = _run(page, operation, paths, body)
@@ -67,7 +75,6 @@ def do(page: Page) -> View:
 def _run(page: Page, operation: Operation, paths: list[dict[str, str]], body: object) -> _Done:
     done = _Done([], [])
     for path in paths:
-        _check_pieces(operation, path)
         call = page.asker.call(path, None, body)
         try:
             answer = execute(operation, call)
@@ -97,13 +104,12 @@ def _show(page: Page, operation: Operation, done: _Done) -> View:
 
 def _next(page: Page, done: _Done) -> str:
     """Where the form wants to go, or to what was made."""
-    wanted = local_path(page.form.get("next", ["/"])[-1])
+    wanted = page.form.get("next", ["/"])[-1]
     answer = done.answers[-1][1] if done.answers else None
-    if isinstance(answer, objects.Repository) and "{name}" in wanted:
-        full_name = f"{answer.namespace}/{answer.name}".lstrip("/")
-        return wanted.replace("{name}", quote(full_name))
-    name = getattr(answer, "name", "")
-    return wanted.replace("{name}", quote(str(name), safe=""))
+    name = quote(str(getattr(answer, "name", "")), safe="")
+    if isinstance(answer, objects.Repository):
+        name = quote(f"{answer.namespace}/{answer.name}".lstrip("/"))
+    return local_path(wanted.replace("{name}", name))
 
 
 def _flash(page: Page, operation: Operation, done: _Done) -> Flash:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,6 +20,7 @@ from dtrfast.api.body import read_small
 from dtrfast.api.errors import row_of
 from dtrfast.api.types import Context
 from dtrfast.api.v0.asking import Asker
+from dtrfast.config import Config, is_loopback_host, split_address
 from dtrfast.console import actions, assets, flashes, forms, frame, live, rendering
 from dtrfast.console.page import Page, PageFunction, View
 from dtrfast.console.pages import (
@@ -74,7 +75,7 @@ def routes(context: Context, identity: Identity) -> list[BaseRoute]:
     posts = [
         Route(path, console.poster(function), methods=["POST"]) for path, function in _POST.items()
     ]
-    streams = [Route(path, console.streamer(make)) for path, make in live.STREAMS.items()]
+    streams = [Route(path, console.streamer(one)) for path, one in live.STREAMS.items()]
     missing = Route("/{rest:path}", console.getter(_missing), methods=["GET"])
     return [*assets.routes(), *streams, *posts, *pages, _ForBrowsers(missing)]
 
@@ -130,10 +131,10 @@ class Console:
 
         return post
 
-    def streamer(self, make: live.MakeTick) -> Callable[[Request], Any]:
+    def streamer(self, opened: live.Stream) -> Callable[[Request], Any]:
         async def stream(request: Request) -> Response:
             page = await self.page_of(request)
-            return await self._streams.respond(request, make, page)
+            return await self._streams.respond(request, opened, page)
 
         return stream
 
@@ -175,7 +176,10 @@ class Console:
     def refuse_strangers(self, request: Request, page: Page, form: dict[str, list[str]]) -> None:
         """What changes something comes from our own pages. Raises `Denied`."""
         browsers.refuse_other_sites(self._context, request.scope, request.headers)
-        if page.csrf_token:
+        if self._context.config.auth.mode == "none":
+            _refuse_other_names(self._context.config, request)
+        # Whoever signs in may have a session already, of somebody else or of another page.
+        if page.csrf_token and request.url.path != "/sign-in":
             given = form.get("csrf", [""])[-1]
             if not sessions.are_equal(page.csrf_token, given):
                 raise Denied("the page is of an earlier sign-in: load it again, then repeat this")
@@ -222,6 +226,14 @@ def _respond(page: Page, function: PageFunction) -> Response:
     if view.template and values.get("flash") is not None and not page.is_fragment:
         view = replace(view, cookies=(*view.cookies, flashes.cleared(page)))
     return rendering.respond(view, values)
+
+
+def _refuse_other_names(config: Config, request: Request) -> None:
+    """Without accounts a page of another name that leads to this machine could do everything."""
+    host = request.url.hostname or ""
+    is_own = is_loopback_host(host) or host == urlsplit(config.server.external_url).hostname
+    if is_loopback_host(split_address(config.server.bind)[0]) and not is_own:
+        raise Denied(f"open the console as {config.server.bind}, or set server.external_url")
 
 
 def _ask_to_sign_in(page: Page, error: Unidentified) -> View:

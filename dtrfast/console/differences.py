@@ -14,7 +14,7 @@ from dtrfast.console.page import Page, View
 from dtrfast.errors import NotFound
 
 _READERS = {o.path: o for o in OPERATIONS if o.method == "GET"}
-_SECRETS = frozenset({"key", "searchPassword", "oldPassword", "newPassword"})
+_SECRETS = frozenset({"key", "password", "searchPassword", "oldPassword", "newPassword"})
 _TEXT_LENGTH_MAX = 200
 
 

@@ -1,7 +1,7 @@
 """What was done, told once on the page that comes after it, with the way back where there is one.
 
-It travels in a cookie of the browser. What it says is text, and what it offers is a form that asks
-the API as any other does, so a forged one achieves nothing.
+It travels in a cookie of the browser, which others of the same host may set: what it says is text,
+and what it offers takes something out of the trash, and nothing else.
 """
 
 from __future__ import annotations
@@ -57,9 +57,11 @@ def cleared(page: Page) -> str:
 def read(text: str) -> Flash | None:
     """What a cookie says; None where it is none of ours."""
     try:
-        return _decoder.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        flash = _decoder.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (binascii.Error, ValueError, msgspec.DecodeError):
         return None
+    is_harmless = flash.undo is None or flash.undo.operation.startswith("restore_")
+    return flash if is_harmless else None
 
 
 def _header(text: str, seconds: int, page: Page) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dtrfast.api.v0 import objects, sessions, storage
-from dtrfast.config import split_address
+from dtrfast.api.v0 import sessions, storage, storage_objects
+from dtrfast.config import is_loopback_host, split_address
 from dtrfast.console import flashes, words
 from dtrfast.console.page import Page
 
@@ -72,7 +72,7 @@ def notices(page: Page) -> list[Notice]:
                 "How to switch them on",
             )
         )
-    is_local = split_address(config.server.bind)[0] in ("127.0.0.1", "::1", "localhost")
+    is_local = is_loopback_host(split_address(config.server.bind)[0])
     if not page.asker.is_secure and not is_local:
         found.append(
             Notice(
@@ -85,7 +85,7 @@ def notices(page: Page) -> list[Notice]:
     return found
 
 
-def _about_storage(state: objects.Storage) -> list[Notice]:
+def _about_storage(state: storage_objects.Storage) -> list[Notice]:
     found: list[Notice] = []
     if state.damaged_blobs or state.damaged_chunks:
         text = f"{state.damaged_blobs} blobs are damaged on disk: a push of the same image heals it"

@@ -24,6 +24,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
+from dtrfast.config import is_loopback_host
 from dtrfast.errors import IssuerUnavailable, SettingsInvalid, TokenInvalid
 from dtrfast.identity.names import is_account_name
 
@@ -41,7 +42,6 @@ _KEYS_STALE_SECONDS = 86_400
 _ASK_AGAIN_SECONDS = 30
 _TIMEOUT_SECONDS = 5.0
 _DOCUMENT_SIZE_MAX = 1 << 20
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class Issuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
@@ -145,7 +145,7 @@ def _expression(pattern: str) -> str:
 def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
-        is_local = parts.hostname in _LOOPBACK
+        is_local = is_loopback_host(parts.hostname or "")
         right = bool(parts.hostname) and (
             parts.scheme == "https" or (parts.scheme == "http" and is_local)
         )

@@ -62,7 +62,13 @@ def find(transaction: ReadTransaction, session_id: str, now: int) -> tuple[Calle
     data = transaction.get(SESSIONS, _key(session_id))
     record = None if data is None else records.sessions.decode(data)
     account = None if record is None else accounts.find_id(transaction, record.account_id)
-    if record is None or account is None or record.expires_at <= now:
+    if (
+        record is None
+        or account is None
+        or not account.is_active
+        or record.generation != account.generation
+        or record.expires_at <= now
+    ):
         raise TokenInvalid("the session has ended: sign in again")
     caller = Caller(
         kind="user",

@@ -121,7 +121,10 @@ def parse_config(body: bytes) -> ImageConfig:
 
 
 def _text(value: Any) -> str:
-    return value[:_TEXT_LENGTH_MAX] if isinstance(value, str) else ""
+    """JSON can hold halves of characters, which no answer can be encoded with."""
+    if not isinstance(value, str):
+        return ""
+    return value[:_TEXT_LENGTH_MAX].encode("utf-8", "replace").decode()
 
 
 def _texts(value: Any) -> tuple[str, ...]:

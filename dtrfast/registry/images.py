@@ -6,20 +6,19 @@ Configs are blobs, which may lie on disk, be absent or be damaged; then their fi
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import islice
+from itertools import islice, zip_longest
 
 import msgspec
 
 from dtrfast.errors import DtrfastError
 from dtrfast.index.engine import ReadTransaction
-from dtrfast.index.tables import MANIFESTS, REFERRERS
+from dtrfast.index.tables import REFERRERS
 from dtrfast.oci import images
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.images import ImageConfig, Layer
-from dtrfast.oci.manifests import Descriptor, Manifest, parse_manifest
+from dtrfast.oci.manifests import Manifest, parse_manifest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import keys, tags
 from dtrfast.registry.manifests import stored_manifest
@@ -29,17 +28,24 @@ from dtrfast.store.blobs import RepositoryId, Segment
 
 # Configs of images take a few kilobytes; what is longer is no config that a page could show.
 _CONFIG_SIZE_MAX = 256 << 10
-_CONFIGS_KEPT = 2048
+_PLATFORMS_KEPT = 16_384
+_PLATFORM_LENGTH_MAX = 128
 _REFERRERS_MAX = 200
 # A manifest may name tens of thousands of things; so many are looked at, for a list and for a page.
 _CHILDREN_LISTED_MAX = 50
 _CHILDREN_MAX = 500
-_LAYERS_MAX = 500
+LAYERS_MAX = 500
+_TAGS_MAX = 500
+# Manifests that one answer parses, together: 0.03 s a MiB. Most take 2 KiB, and 4 MiB are allowed.
+_PARSED_SIZE_MAX = 32 << 20
+_OUTLINES_KEPT = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """An image in a list. `size` is of its layers and config; of an index, of all its images."""
+    """An image in a list. `size` is of its layers and config; of an index, of the images that are
+    listed with it.
+    """
 
     kind: str
     media_type: str
@@ -115,7 +121,10 @@ _referrers = msgspec.json.Decoder(_ReferrerRow)
 
 
 class Images:
-    """The images of one repository, for who may pull from it: whoever asks has checked that."""
+    """The images of one repository, for who may pull from it: whoever asks has checked that.
+
+    One for each answer: what it parses is bounded, and what is beyond that has no size.
+    """
 
     def __init__(
         self,
@@ -128,23 +137,23 @@ class Images:
         self._registry = registry
         self._name = name
         self._repository = repository
+        self._parsed_size_left = _PARSED_SIZE_MAX
+        self._sizes: dict[Digest, int | None] = {}
 
     def summary(self, digest: Digest) -> Summary | None:
         """What a list shows; None where the manifest is not there."""
         stored = stored_manifest(self._transaction, self._repository, digest)
         if stored is None:
             return None
-        manifest = parse_manifest(stored.body, stored.media_type)
-        if manifest.kind == "index":
-            return self._summary_of_index(stored, manifest)
-        config = self.config(manifest)
+        outline = self._outline(digest, stored)
+        if outline is None:
+            return Summary("artifact", stored.media_type, 0, (), "", 0)
+        if outline.kind == "index":
+            return self._summary_of_index(stored, outline)
+        platform, created = _platform_of(self._registry, self._name, outline.config)
+        platforms = (platform,) if platform else ()
         return Summary(
-            images.kind_of(manifest),
-            stored.media_type,
-            _size(manifest),
-            (config.platform,) if config.platform else (),
-            config.created,
-            len(manifest.layers),
+            outline.kind, stored.media_type, outline.size, platforms, created, outline.count
         )
 
     def detail(self, digest: Digest) -> Detail | None:
@@ -155,25 +164,24 @@ class Images:
             return None
         manifest = parse_manifest(stored.body, stored.media_type)
         config = self.config(manifest)
-        names = tags.tags_of(self._transaction, self._repository, digest)
+        names = islice(tags.tags_of(self._transaction, self._repository, digest), _TAGS_MAX)
         return Detail(
             digest,
             stored,
             manifest,
             summary,
             config,
-            images.layers_of(manifest, config)[:_LAYERS_MAX],
-            tuple(islice(self._children(stored, manifest), _CHILDREN_MAX)),
+            images.layers_of(manifest, config)[:LAYERS_MAX],
+            tuple(self._children(_outline_of(stored).children)),
             tuple(tag.text for tag in names),
             tuple(self._about(digest)),
         )
 
     def config(self, manifest: Manifest) -> ImageConfig:
         """What the manifest's config says."""
-        descriptor = manifest.config
-        if descriptor is None or descriptor.size > _CONFIG_SIZE_MAX:
+        if manifest.config is None:
             return ImageConfig()
-        return _read_config(_Asked(self._registry, self._name, descriptor))
+        return _read_config(self._registry, self._name, manifest.config.digest)
 
     def platforms_of(self, digest: Digest) -> dict[str, Digest]:
         """The images of an index by platform; of an image, itself."""
@@ -183,37 +191,51 @@ class Images:
         manifest = parse_manifest(stored.body, stored.media_type)
         if manifest.kind != "index":
             return {self.config(manifest).platform: digest}
-        rows = zip(manifest.manifests, _entries(stored), strict=False)
-        return {p: d.digest for d, (p, kind) in rows if kind == "image"}
+        entries = _entries(stored, manifest)
+        return {entry.platform: entry.digest for entry in entries if entry.kind == "image"}
 
     # ---- parts --------------------------------------------------------------------------------
-    def _summary_of_index(self, stored: StoredManifest, manifest: Manifest) -> Summary:
-        children = list(islice(self._children(stored, manifest), _CHILDREN_LISTED_MAX))
+    def _outline(self, digest: Digest, stored: StoredManifest) -> _Outline | None:
+        """None where this answer has parsed enough."""
+        known = _outlines.get(digest)
+        if known is None:
+            if len(stored.body) > self._parsed_size_left:
+                return None
+            self._parsed_size_left -= len(stored.body)
+            known = _outline_of(stored)
+            if len(_outlines) >= _OUTLINES_KEPT:
+                _outlines.clear()
+            if len(known.children) <= _CHILDREN_LISTED_MAX:
+                _outlines[digest] = known
+        return known
+
+    def _summary_of_index(self, stored: StoredManifest, outline: _Outline) -> Summary:
+        children = list(self._children(outline.children[:_CHILDREN_LISTED_MAX]))
         shown = [child for child in children if child.kind == "image"]
         platforms = tuple(dict.fromkeys(child.platform for child in shown if child.platform))
-        return Summary(
-            images.kind_of(manifest),
-            stored.media_type,
-            sum(child.size for child in children),
-            platforms,
-            "",
-            len(manifest.manifests),
-        )
+        size = sum(child.size for child in children)
+        return Summary("index", stored.media_type, size, platforms, "", outline.count)
 
-    def _children(self, stored: StoredManifest, manifest: Manifest) -> Iterator[Child]:
-        rows = zip(manifest.manifests, _entries(stored), strict=False)
-        for descriptor, (platform, kind) in rows:
-            key = keys.manifest_key(self._repository, descriptor.digest)
-            data = self._transaction.get(MANIFESTS, key)
-            size = 0 if data is None else _size_of(data)
+    def _children(self, entries: Sequence[_Entry]) -> Iterator[Child]:
+        for entry in entries:
+            size = self._size(entry.digest)
             yield Child(
-                str(descriptor.digest),
-                descriptor.media_type,
-                platform,
-                kind,
-                size,
-                data is not None,
+                str(entry.digest),
+                entry.media_type,
+                entry.platform,
+                entry.kind,
+                size or 0,
+                size is not None,
             )
+
+    def _size(self, digest: Digest) -> int | None:
+        """The size of an image that an index names; None where it is not there."""
+        if digest not in self._sizes:
+            stored = stored_manifest(self._transaction, self._repository, digest)
+            outline = None if stored is None else self._outline(digest, stored)
+            size = 0 if outline is None else outline.size
+            self._sizes[digest] = None if stored is None else size
+        return self._sizes[digest]
 
     def _about(self, digest: Digest) -> Iterator[Referrer]:
         """Manifests with this subject, and what cosign keeps under tags."""
@@ -234,13 +256,56 @@ class Images:
                 yield Referrer(str(record.digest), kind, "", size, {}, tag)
 
 
-def _entries(stored: StoredManifest) -> list[tuple[str, str]]:
-    """Platform and kind of each entry of an index."""
+# ---- outlines ----------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What an index says of one of its manifests."""
+
+    digest: Digest
+    media_type: str
+    platform: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Outline:
+    """What a list needs of a manifest. `count`: layers, or manifests of an index."""
+
+    kind: str
+    size: int
+    count: int
+    config: Digest | None
+    children: tuple[_Entry, ...]
+
+
+# By digest, so they hold for whoever may see the manifest; a page of a list reads a hundred.
+_outlines: dict[Digest, _Outline] = {}
+
+
+def _outline_of(stored: StoredManifest) -> _Outline:
+    manifest = parse_manifest(stored.body, stored.media_type)
+    config = manifest.config
+    content = (*manifest.layers, *manifest.blobs)
+    return _Outline(
+        images.kind_of(manifest),
+        (0 if config is None else config.size) + sum(one.size for one in content),
+        len(manifest.manifests) or len(manifest.layers),
+        None if config is None else config.digest,
+        _entries(stored, manifest) if manifest.manifests else (),
+    )
+
+
+def _entries(stored: StoredManifest, manifest: Manifest) -> tuple[_Entry, ...]:
     try:
-        entries = _indexes.decode(stored.body).manifests or []
+        found = _indexes.decode(stored.body).manifests or []
     except msgspec.DecodeError:
-        return []
-    return [_entry(entry) for entry in entries]
+        found = []
+    rows = islice(zip_longest(manifest.manifests, found), _CHILDREN_MAX)
+    return tuple(
+        _Entry(descriptor.digest, descriptor.media_type, *_entry(entry or _IndexEntry()))
+        for descriptor, entry in rows
+        if descriptor is not None
+    )
 
 
 def _entry(entry: _IndexEntry) -> tuple[str, str]:
@@ -251,47 +316,38 @@ def _entry(entry: _IndexEntry) -> tuple[str, str]:
     return images.platform(found.os, found.architecture, found.variant), "image"
 
 
-def _size_of(data: bytes) -> int:
-    stored = StoredManifest.decode(data)
-    return _size(parse_manifest(stored.body, stored.media_type))
-
-
-def _size(manifest: Manifest) -> int:
-    config = 0 if manifest.config is None else manifest.config.size
-    return config + sum(one.size for one in (*manifest.layers, *manifest.blobs))
-
-
 # ---- configs -----------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
-    """A config that is wanted: told from others by where it is, and its digest."""
-
-    registry: Registry
-    name: RepositoryName
-    descriptor: Descriptor
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Asked) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    @property
-    def _key(self) -> tuple[str, Digest]:
-        return self.name.text, self.descriptor.digest
-
-
-def _read_config(asked: _Asked) -> ImageConfig:
+def _read_config(registry: Registry, name: RepositoryName, digest: Digest) -> ImageConfig:
+    """Empty where it is not there, or damaged: the manifest is worth showing all the same."""
     try:
-        return _parsed(asked)
+        with registry.blobs.open_range(name, digest) as reader:
+            # What a manifest says of its config's size is whatever its pusher liked.
+            if reader.stat.size > _CONFIG_SIZE_MAX:
+                return ImageConfig()
+            return images.parse_config(b"".join(_bytes(segment) for segment in reader))
     except (DtrfastError, OSError):
-        return ImageConfig()  # not there, or damaged: the manifest is worth showing all the same
+        return ImageConfig()
 
 
-@lru_cache(_CONFIGS_KEPT)
-def _parsed(asked: _Asked) -> ImageConfig:
-    with asked.registry.blobs.open_range(asked.name, asked.descriptor.digest) as reader:
-        return images.parse_config(b"".join(_bytes(segment) for segment in reader))
+def _platform_of(
+    registry: Registry, name: RepositoryName, digest: Digest | None
+) -> tuple[str, str]:
+    """For what it runs, and when it was made, as far as its config says."""
+    if digest is None:
+        return "", ""
+    key = (name.text, digest)
+    known = _platforms.get(key)
+    if known is None:
+        config = _read_config(registry, name, digest)
+        known = config.platform[:_PLATFORM_LENGTH_MAX], config.created[:_PLATFORM_LENGTH_MAX]
+        if len(_platforms) >= _PLATFORMS_KEPT:
+            _platforms.clear()
+        if config != ImageConfig():
+            _platforms[key] = known
+    return known
+
+
+_platforms: dict[tuple[str, Digest], tuple[str, str]] = {}
 
 
 def _bytes(segment: Segment) -> bytes:

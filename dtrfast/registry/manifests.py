@@ -257,7 +257,7 @@ def remove(
     together with others.
     """
     repository, now = place.id, place.author.now
-    its_tags = tags.tags_of(transaction, repository, digest)
+    its_tags = list(tags.tags_of(transaction, repository, digest))
     for tag in its_tags:
         tags.remove(transaction, place, tag)
     manifest = parse_manifest(stored.body, stored.media_type)

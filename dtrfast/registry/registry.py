@@ -91,9 +91,12 @@ class Registry:
         with self._engine.read() as transaction:
             return statistics.read(transaction)
 
-    def measure(self, ask: usage.Ask) -> usage.Numbers:
-        """How much room something takes. The cost follows what is asked about."""
-        return usage.measure(self._engine, self._store, ask)
+    def measure(self, ask: usage.Ask, *, is_bounded: bool = False) -> usage.Numbers:
+        """How much room something takes. The cost follows what is asked about. With `is_bounded` as
+        far as the caller may know of what it is shared with.
+        """
+        permits = self.permits if is_bounded else None
+        return usage.measure(self._engine, self._store, ask, permits)
 
     def warnings(self) -> list[str]:
         """What whoever pushes now should know."""

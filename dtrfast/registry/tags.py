@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 from dtrfast.errors import ManifestUnknown, RepositoryUnknown
@@ -74,11 +75,13 @@ def remove(transaction: WriteTransaction, place: Place, tag: Tag) -> bool:
     return True
 
 
-def tags_of(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> list[Tag]:
-    """All tags that point at the manifest."""
+def tags_of(
+    transaction: ReadTransaction, repository: RepositoryId, digest: Digest
+) -> Iterator[Tag]:
+    """The tags that point at the manifest, by name."""
     prefix = keys.manifest_key(repository, digest)
-    rows = transaction.scan(MANIFEST_TAGS, prefix)
-    return [Tag(key[len(prefix) :].decode()) for key, _ in rows]
+    for key, _ in transaction.scan(MANIFEST_TAGS, prefix):
+        yield Tag(key[len(prefix) :].decode())
 
 
 class Tags:

@@ -23,6 +23,7 @@ from dtrfast.index.tables import (
     REFERENCES_DELETED,
     REPOSITORIES,
     REPOSITORIES_TRASHED,
+    REPOSITORY_NAMES,
     TRASH,
     USAGES,
     number_key,
@@ -32,11 +33,14 @@ from dtrfast.oci.digests import Digest, Reference
 from dtrfast.oci.manifests import parse_manifest
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import deleted, keys, repositories, tags
+from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.records import StoredManifest, decode_repository
 from dtrfast.store import links
 from dtrfast.store.blobs import BlobStore, RepositoryId
 
 _TRIES = 3
+# A layer that more repositories than this hold is nobody's to free.
+_HOLDERS_MAX = 10_000
 
 
 class Numbers(msgspec.Struct, frozen=True, array_like=True):
@@ -79,13 +83,19 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Numbers)
 
 
-def measure(engine: Engine, blobs: BlobStore, ask: Ask) -> Numbers:
-    """The numbers of what `ask` says."""
+def measure(engine: Engine, blobs: BlobStore, ask: Ask, permits: Permits | None = None) -> Numbers:
+    """The numbers of what `ask` says. For whoever has these permits, as if there was nothing that
+    they may not see: else the numbers would tell what others hold. Then `unique` and `freed` are
+    the most that they can be.
+    """
     for attempt in range(_TRIES):
         with engine.read() as transaction:
             before = _change_number(transaction)
             asked = ask(transaction)
-        usage = blobs.measure(asked.blobs, asked.leaving, asked.staying)
+            leaving = asked.leaving
+            if permits is not None:
+                leaving = leaving | _unseen(transaction, asked.blobs, permits)
+        usage = blobs.measure(asked.blobs, leaving, asked.staying, is_alone=permits is not None)
         with engine.read() as transaction:
             is_exact = _change_number(transaction) == before
         if is_exact or attempt == _TRIES - 1:
@@ -103,6 +113,21 @@ def measure(engine: Engine, blobs: BlobStore, ask: Ask) -> Numbers:
         unique=unique,
         freed=0 if asked.is_kept else unique,
     )
+
+
+def _unseen(
+    transaction: ReadTransaction, blobs: Iterable[Digest], permits: Permits
+) -> set[RepositoryId]:
+    """The repositories that hold some of the blobs, and that one may not know of."""
+    holders: set[RepositoryId] = set()
+    for blob in blobs:
+        holders.update(links.holders(transaction, blob, _HOLDERS_MAX))
+    return {holder for holder in holders if not _is_seen(transaction, holder, permits)}
+
+
+def _is_seen(transaction: ReadTransaction, repository: RepositoryId, permits: Permits) -> bool:
+    name = transaction.get(REPOSITORY_NAMES, number_key(repository))
+    return name is not None and permits.may(transaction, Action.PULL, RepositoryName(name.decode()))
 
 
 def keep(engine: Engine, subject: str, numbers: Numbers) -> None:

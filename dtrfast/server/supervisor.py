@@ -62,7 +62,8 @@ class _Child:
 
     def spawn(self, start: lifeline.Start, inherited: Sequence[int]) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", self.module],
+            # Without the folder that the server was started in: what lies there is not ours.
+            [sys.executable, "-P", "-m", self.module],
             stdin=subprocess.PIPE,
             pass_fds=inherited,
             env={**memory.ARENAS, **os.environ},

@@ -213,9 +213,15 @@ class BlobStore(Protocol):
         ...
 
     def measure(
-        self, blobs: Iterable[Digest], leaving: Set[RepositoryId], staying: Set[Digest]
+        self,
+        blobs: Iterable[Digest],
+        leaving: Set[RepositoryId],
+        staying: Set[Digest],
+        *,
+        is_alone: bool = False,
     ) -> Usage:
         """What some blobs take, and what would be freed if the repositories `leaving` let go of
-        them all, but for those `staying`.
+        them all, but for those `staying`. With `is_alone` as if no other blob was stored, so that
+        the answer tells nothing of what others hold.
         """
         ...

@@ -111,9 +111,14 @@ class LocalBlobs:
             return links.holders(transaction, digest, limit)
 
     def measure(
-        self, blobs: Iterable[Digest], leaving: Set[RepositoryId], staying: Set[Digest]
+        self,
+        blobs: Iterable[Digest],
+        leaving: Set[RepositoryId],
+        staying: Set[Digest],
+        *,
+        is_alone: bool = False,
     ) -> Usage:
-        return usage.measure(self._context, blobs, leaving, staying)
+        return usage.measure(self._context, blobs, leaving, staying, is_alone=is_alone)
 
     def _is_renewal_due(
         self, transaction: ReadTransaction, repository: RepositoryId, digest: Digest, link: Link

@@ -24,10 +24,15 @@ _STEP_MAX = 2000
 
 
 def measure(
-    context: Context, blobs: Iterable[Digest], leaving: Set[RepositoryId], staying: Set[Digest]
+    context: Context,
+    blobs: Iterable[Digest],
+    leaving: Set[RepositoryId],
+    staying: Set[Digest],
+    *,
+    is_alone: bool = False,
 ) -> Usage:
     """See `BlobStore.measure`."""
-    count = _Count(context)
+    count = _Count(context, is_alone=is_alone)
     found = iter(_found(context, blobs, leaving, staying))
     for content, goes in found:
         count.add(content, goes=goes)
@@ -71,10 +76,11 @@ def _goes(
 class _Count:
     """Adds up contents; chunks are looked up at the end, each once."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, is_alone: bool) -> None:
         self._context = context
+        self._is_alone = is_alone
         self._stored = self._unique = self._size = 0
-        self._chunks: set[int] = set()
+        self._chunks: Counter[int] = Counter()
         self._going: Counter[int] = Counter()
 
     def add(self, found: Found, *, goes: bool) -> None:
@@ -85,7 +91,7 @@ class _Count:
         self._unique += alone if goes else 0
         if content.kind == "chunked":
             for chunk in self._recipe(found.number):
-                self._chunks.add(chunk)
+                self._chunks[chunk] += 1
                 if goes:
                     self._going[chunk] += 1
 
@@ -101,7 +107,8 @@ class _Count:
 
     def _add_chunk(self, number: int, chunk: Chunk) -> None:
         self._stored += chunk.stored
-        if self._going[number] == chunk.references:
+        references = self._chunks[number] if self._is_alone else chunk.references
+        if self._going[number] == references:
             self._unique += chunk.stored
 
     def _recipe(self, content: int) -> Iterable[int]:

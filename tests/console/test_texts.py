@@ -115,7 +115,9 @@ def test_readmes_keep_their_structure_below_the_page_s_own() -> None:
 
 
 def test_a_notice_survives_its_cookie() -> None:
-    flash = flashes.Flash("delete_manifest", "acme/ä", 3, undo=flashes.Undo("x", {"a": ["1", "2"]}))
+    flash = flashes.Flash(
+        "delete_manifest", "acme/ä", 3, undo=flashes.Undo("restore_tag", {"a": ["1", "2"]})
+    )
 
     class _Page:
         class asker:
@@ -125,6 +127,9 @@ def test_a_notice_survives_its_cookie() -> None:
     assert "HttpOnly" in header
     assert "Secure" in header
     assert flashes.read(header.partition("=")[2].partition(";")[0]) == flash
+    forged = flashes.Flash("delete_manifest", undo=flashes.Undo("delete_repository", {}))
+    header = flashes.cookie(forged, _Page())  # type: ignore[arg-type]
+    assert flashes.read(header.partition("=")[2].partition(";")[0]) is None
     assert flashes.read("nonsense") is None
 
 

@@ -126,7 +126,12 @@ class MemoryBlobs:
             return links.holders(transaction, digest, limit)
 
     def measure(
-        self, blobs: Iterable[Digest], leaving: Set[RepositoryId], staying: Set[Digest]
+        self,
+        blobs: Iterable[Digest],
+        leaving: Set[RepositoryId],
+        staying: Set[Digest],
+        *,
+        is_alone: bool = False,
     ) -> Usage:
         """Each blob takes its size, whatever other names its content has."""
         held = [digest for digest in dict.fromkeys(blobs) if digest in self.contents]

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from dtrfast.api.errors import row_of
+from dtrfast.api.v0.complaints import explain
 from dtrfast.api.v0.operation import ApiCall, Operation
 from dtrfast.config import Config
 from dtrfast.errors import DtrfastError, SettingsInvalid
@@ -69,7 +70,7 @@ def convert_query(operation: Operation, query: Mapping[str, str]) -> object:
     try:
         return msgspec.convert(dict(query), operation.query, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsInvalid(f"query: {error}") from error
+        raise SettingsInvalid(explain(error)) from error
 
 
 def decode_body(operation: Operation, data: bytes) -> object:
@@ -78,6 +79,8 @@ def decode_body(operation: Operation, data: bytes) -> object:
         return None
     try:
         return msgspec.json.decode(data, type=operation.body)
+    except msgspec.ValidationError as error:
+        raise SettingsInvalid(explain(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SettingsInvalid(f"body: {error}") from error
 
@@ -89,4 +92,4 @@ def convert_body(operation: Operation, document: Any) -> object:
     try:
         return msgspec.convert(document, operation.body, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsInvalid(str(error)) from error
+        raise SettingsInvalid(explain(error)) from error

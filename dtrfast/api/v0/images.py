@@ -22,7 +22,7 @@ from dtrfast.oci.images import Layer
 from dtrfast.oci.manifests import parse_manifest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import keys, pulls, repositories, tags
-from dtrfast.registry.images import Child, Detail, Images, Referrer
+from dtrfast.registry.images import LAYERS_MAX, Child, Detail, Images, Referrer
 from dtrfast.registry.manifests import stored_manifest
 from dtrfast.registry.permits import Action
 from dtrfast.registry.records import TagRecord
@@ -239,9 +239,9 @@ def compare_images(call: ApiCall) -> objects.ImageComparison:
     found = oci_images.compare(old_layers, new_layers, old, new)
     return objects.ImageComparison(
         platform=platform,
-        common=[_layer(layer) for layer in found.common],
-        removed=[_layer(layer) for layer in found.removed],
-        added=[_layer(layer) for layer in found.added],
+        common=[_layer(layer) for layer in found.common[:LAYERS_MAX]],
+        removed=[_layer(layer) for layer in found.removed[:LAYERS_MAX]],
+        added=[_layer(layer) for layer in found.added[:LAYERS_MAX]],
         changes=[
             objects.ImageChange(field=c.field, before=c.before, after=c.after)
             for c in found.changes

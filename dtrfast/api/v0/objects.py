@@ -9,16 +9,17 @@ from msgspec import Meta
 
 AccessLevel = Literal["read-only", "read-write", "admin"]
 Visibility = Literal["public", "private"]
-_Name = Annotated[str, Meta(min_length=1, max_length=255)]
-_Text = Annotated[str, Meta(max_length=1024)]
-_Readme = Annotated[str, Meta(max_length=65_536)]
+Name = Annotated[str, Meta(min_length=1, max_length=255)]
+# One line: what is shown in a terminal as well has no control characters.
+Text = Annotated[str, Meta(max_length=1024, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Readme = Annotated[str, Meta(max_length=65_536)]
 
 
 class Sent(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """What goes out."""
 
 
-class _Taken(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
+class Taken(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
     """What comes in. A field that is not known is refused: it would be taken for done."""
 
 
@@ -42,25 +43,25 @@ class Accounts(Sent, frozen=True, kw_only=True):
     next_page_start: str = ""
 
 
-class NewAccount(_Taken, frozen=True, kw_only=True):
+class NewAccount(Taken, frozen=True, kw_only=True):
     """`password` is for users; without one a user signs in once a password is set."""
 
     type: Literal["user", "organization"] = "user"
-    name: _Name
+    name: Name
     password: Annotated[str, Meta(max_length=256)] = ""
-    full_name: _Text = ""
+    full_name: Text = ""
     is_admin: bool = False
     is_active: bool = True
 
 
-class AccountChange(_Taken, frozen=True, kw_only=True):
+class AccountChange(Taken, frozen=True, kw_only=True):
     """What is left out stays."""
 
-    full_name: _Text | msgspec.UnsetType = msgspec.UNSET
+    full_name: Text | msgspec.UnsetType = msgspec.UNSET
     is_admin: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-class AccountsImport(_Taken, frozen=True, kw_only=True):
+class AccountsImport(Taken, frozen=True, kw_only=True):
     """Lines of `username,password,fullName,isAdmin`; a first line may name the columns."""
 
     csv: Annotated[str, Meta(max_length=262_144)]
@@ -73,7 +74,7 @@ class AccountsImported(Sent, frozen=True, kw_only=True):
     taken: list[str]
 
 
-class PasswordChange(_Taken, frozen=True, kw_only=True):
+class PasswordChange(Taken, frozen=True, kw_only=True):
     """Users give their old password; administrators need not, but for their own."""
 
     old_password: Annotated[str, Meta(max_length=256)] = ""
@@ -120,24 +121,24 @@ class Teams(Sent, frozen=True, kw_only=True):
     next_page_start: str = ""
 
 
-class NewTeam(_Taken, frozen=True, kw_only=True):
+class NewTeam(Taken, frozen=True, kw_only=True):
     """A team of type `ldap` has the members of the group `ldapDN`."""
 
-    name: _Name
-    description: _Text = ""
+    name: Name
+    description: Text = ""
     type: Literal["managed", "ldap"] = "managed"
-    ldap_dn: _Text = msgspec.field(default="", name="ldapDN")
-    ldap_group_member_attribute: _Text = ""
+    ldap_dn: Text = msgspec.field(default="", name="ldapDN")
+    ldap_group_member_attribute: Text = ""
 
 
-class TeamChange(_Taken, frozen=True, kw_only=True):
+class TeamChange(Taken, frozen=True, kw_only=True):
     """What is left out stays."""
 
-    name: _Name | msgspec.UnsetType = msgspec.UNSET
-    description: _Text | msgspec.UnsetType = msgspec.UNSET
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    description: Text | msgspec.UnsetType = msgspec.UNSET
     type: Literal["managed", "ldap"] | msgspec.UnsetType = msgspec.UNSET
-    ldap_dn: _Text | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="ldapDN")
-    ldap_group_member_attribute: _Text | msgspec.UnsetType = msgspec.UNSET
+    ldap_dn: Text | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="ldapDN")
+    ldap_group_member_attribute: Text | msgspec.UnsetType = msgspec.UNSET
 
 
 # ---- repositories ----------------------------------------------------------------------------
@@ -162,20 +163,20 @@ class Repositories(Sent, frozen=True, kw_only=True):
     next_page_start: str = ""
 
 
-class NewRepository(_Taken, frozen=True, kw_only=True):
+class NewRepository(Taken, frozen=True, kw_only=True):
     """A repository below a namespace; its name may have slashes."""
 
-    name: _Name
-    short_description: _Text = ""
-    long_description: _Readme = ""
+    name: Name
+    short_description: Text = ""
+    long_description: Readme = ""
     visibility: Visibility = "private"
 
 
-class RepositoryChange(_Taken, frozen=True, kw_only=True):
+class RepositoryChange(Taken, frozen=True, kw_only=True):
     """What is left out stays."""
 
-    short_description: _Text | msgspec.UnsetType = msgspec.UNSET
-    long_description: _Readme | msgspec.UnsetType = msgspec.UNSET
+    short_description: Text | msgspec.UnsetType = msgspec.UNSET
+    long_description: Readme | msgspec.UnsetType = msgspec.UNSET
     visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -220,7 +221,7 @@ class Manifests(Sent, frozen=True, kw_only=True):
 
 
 # ---- access ----------------------------------------------------------------------------------
-class LevelGiven(_Taken, frozen=True, kw_only=True):
+class LevelGiven(Taken, frozen=True, kw_only=True):
     access_level: AccessLevel
 
 
@@ -295,7 +296,7 @@ class SearchResults(Sent, frozen=True, kw_only=True):
 class Scope(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Repositories (`acme/app`, `acme/*` or `*`), and what may be done there."""
 
-    repository: _Name
+    repository: Name
     actions: list[Annotated[str, Meta(max_length=16)]]
 
 
@@ -320,10 +321,10 @@ class Credentials(Sent, frozen=True, kw_only=True):
     next_page_start: str = ""
 
 
-class NewCredential(_Taken, frozen=True, kw_only=True):
+class NewCredential(Taken, frozen=True, kw_only=True):
     """`expiresInDays` 0: never; left out: what the settings say."""
 
-    name: _Name
+    name: Name
     scopes: Annotated[list[Scope], Meta(max_length=100)] = []
     expires_in_days: Annotated[int, Meta(ge=0, le=36_500)] | msgspec.UnsetType = msgspec.UNSET
 
@@ -342,13 +343,13 @@ class Trusts(Sent, frozen=True, kw_only=True):
     next_page_start: str = ""
 
 
-class NewTrust(_Taken, frozen=True, kw_only=True):
-    issuer: _Name
-    claims: dict[str, _Text]
+class NewTrust(Taken, frozen=True, kw_only=True):
+    issuer: Name
+    claims: dict[str, Text]
     actions: tuple[Literal["pull", "push", "delete"], ...] = ("pull", "push")
 
 
-class SignInForm(_Taken, frozen=True, kw_only=True):
+class SignInForm(Taken, frozen=True, kw_only=True):
     """`next` is where the browser wants to go afterwards, a path of this server."""
 
     username: Annotated[str, Meta(max_length=255)]
@@ -381,7 +382,7 @@ class Sessions(Sent, frozen=True, kw_only=True):
 
 
 # ---- administration --------------------------------------------------------------------------
-class LdapTry(_Taken, frozen=True, kw_only=True):
+class LdapTry(Taken, frozen=True, kw_only=True):
     username: Annotated[str, Meta(max_length=255)]
     password: Annotated[str, Meta(max_length=256)]
 
@@ -395,7 +396,7 @@ class LdapTried(Sent, frozen=True, kw_only=True):
     name: str = ""
 
 
-class LdapSyncWish(_Taken, frozen=True, kw_only=True):
+class LdapSyncWish(Taken, frozen=True, kw_only=True):
     """`dryRun` changes nothing; `allowEmpty` takes an empty directory for true."""
 
     dry_run: bool = False
@@ -425,7 +426,7 @@ class Certificate(Sent, frozen=True, kw_only=True):
     replaceable: bool
 
 
-class NewCertificate(_Taken, frozen=True, kw_only=True):
+class NewCertificate(Taken, frozen=True, kw_only=True):
     """Both in PEM."""
 
     certificate: Annotated[str, Meta(max_length=1 << 20)]
@@ -447,152 +448,3 @@ class AuditEvents(Sent, frozen=True, kw_only=True):
 
     events: list[AuditEvent]
     next_page_start: str = ""
-
-
-# ---- storage ---------------------------------------------------------------------------------
-class Usage(Sent, frozen=True, kw_only=True):
-    """Sizes in bytes. `logical`: what a client that has nothing would pull. `stored`: what lies on
-    disk for it; `unique` of that is needed by nothing else, `shared` is. `freed`: what deleting it
-    frees, once that is out of the trash. The numbers hold for the change of that number.
-    """
-
-    name: str
-    change_number: int
-    is_exact: bool
-    manifests: int
-    blobs: int
-    logical_bytes: int
-    stored_bytes: int
-    unique_bytes: int
-    shared_bytes: int
-    freed_bytes: int
-
-
-class Usages(Sent, frozen=True, kw_only=True):
-    usages: list[Usage]
-    next_page_start: str = ""
-
-
-class Storage(Sent, frozen=True, kw_only=True):
-    """The whole. `freed` counts since the store was made; emptying the trash would free `trash`."""
-
-    disk_bytes: int
-    disk_free_bytes: int
-    reserve_bytes: int
-    logical_bytes: int
-    stored_bytes: int
-    shared_bytes: int
-    trash_bytes: int
-    trash_things: int
-    freed_bytes: int
-    repositories: int
-    manifests: int
-    tags: int
-    blobs: int
-    chunks: int
-    packs: int
-    damaged_blobs: int
-    damaged_chunks: int
-
-
-class Damage(Sent, frozen=True, kw_only=True):
-    subject: str
-    found_at: str
-    reason: str
-
-
-class Damages(Sent, frozen=True, kw_only=True):
-    damages: list[Damage]
-    next_page_start: str = ""
-
-
-class TagState(Sent, frozen=True, kw_only=True):
-    """What a tag points at, or pointed at: then `endedAt`, `endedBy` and `ending` say how it ended.
-    `isRestorable`: its manifest is there, or in the trash.
-    """
-
-    digest: str
-    set_at: str
-    set_by: str
-    ended_at: str = ""
-    ended_by: str = ""
-    ending: str = ""
-    trash_until: str = ""
-    is_restorable: bool = True
-
-
-class TagHistory(Sent, frozen=True, kw_only=True):
-    """The present state, if there is one, then earlier ones, the latest first."""
-
-    name: str
-    states: list[TagState]
-
-
-class TrashedManifest(Sent, frozen=True, kw_only=True):
-    digest: str
-    media_type: str
-    tags: list[str]
-    deleted_at: str
-    deleted_by: str
-    trash_until: str
-    run: str = ""
-
-
-class TrashedTag(Sent, frozen=True, kw_only=True):
-    name: str
-    digest: str
-    deleted_at: str
-    deleted_by: str
-    trash_until: str
-
-
-class RepositoryTrash(Sent, frozen=True, kw_only=True):
-    """What was deleted in a repository. The first page has both, unless one kind is asked for;
-    `nextPageStart` is of the kind that was asked for, else of the manifests.
-    """
-
-    manifests: list[TrashedManifest]
-    tags: list[TrashedTag]
-    next_page_start: str = ""
-
-
-class TrashedRepository(Sent, frozen=True, kw_only=True):
-    id: str
-    namespace: str
-    name: str
-    deleted_at: str
-    deleted_by: str
-    trash_until: str
-
-
-class TrashedRepositories(Sent, frozen=True, kw_only=True):
-    repositories: list[TrashedRepository]
-    next_page_start: str = ""
-
-
-class TagRestore(_Taken, frozen=True, kw_only=True):
-    """Which earlier state; if no digest is given, the latest."""
-
-    digest: Annotated[str, Meta(max_length=255)] = ""
-
-
-class RepositoryRestore(_Taken, frozen=True, kw_only=True):
-    """Under which name, NAMESPACE/NAME; if none is given, its own."""
-
-    name: Annotated[str, Meta(max_length=255)] = ""
-
-
-class RunRestore(_Taken, frozen=True, kw_only=True):
-    run: Annotated[str, Meta(min_length=1, max_length=255)]
-
-
-class Restored(Sent, frozen=True, kw_only=True):
-    """`tagsTaken` point at something else by now, and still do."""
-
-    digest: str
-    tags: list[str]
-    tags_taken: list[str]
-
-
-class Count(Sent, frozen=True, kw_only=True):
-    count: int

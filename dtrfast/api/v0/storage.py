@@ -8,11 +8,12 @@ from typing import Literal
 
 import msgspec
 
-from dtrfast.api.v0 import objects, repositories, views
+from dtrfast.api.v0 import repositories, views
+from dtrfast.api.v0 import storage_objects as objects
 from dtrfast.api.v0.administration import read_settings, write_settings
 from dtrfast.api.v0.lists import SORTED_MAX, Columns, ListQuery, WholeQuery, scanned, whole
 from dtrfast.api.v0.operation import ApiCall, Operations
-from dtrfast.errors import NameInvalid
+from dtrfast.errors import NameInvalid, SignInRequired
 from dtrfast.identity import access, accounts
 from dtrfast.oci.digests import Digest, parse_reference
 from dtrfast.registry import statistics as registry_statistics
@@ -158,10 +159,20 @@ def get_blob_usage(call: ApiCall) -> objects.Usage:
 def _measured(call: ApiCall, name: str, ask: Ask, *, is_kept: bool = False) -> objects.Usage:
     with call.identity.engine.read() as transaction:
         repositories.require(call, transaction, Action.PULL)
-    numbers = call.registry.measure(ask)
-    if is_kept:
+    if call.caller.kind == "anonymous":
+        raise SignInRequired("sign in to measure this: it costs what it measures")
+    return _usage_for(call, name, ask, is_kept=is_kept)
+
+
+def _usage_for(call: ApiCall, name: str, ask: Ask, *, is_kept: bool) -> objects.Usage:
+    """What is shared with what the caller may not see is told to administrators only."""
+    with call.identity.engine.read() as transaction:
+        is_admin = access.standing(transaction, call.caller).is_admin
+    registry = call.registry.acting_for(call.permits)
+    numbers = registry.measure(ask, is_bounded=not is_admin)
+    if is_kept and is_admin:
         usage.keep(call.identity.engine, name, numbers)
-    return _usage(name, numbers)
+    return _usage(name, numbers, is_bounded=not is_admin)
 
 
 @operations.add(
@@ -180,9 +191,7 @@ def get_namespace_usage(call: ApiCall) -> objects.Usage:
         account = accounts.get(transaction, namespace)
         if Action.ADMIN not in access.rights_in_namespace(transaction, standing, account):
             call.require_admin(transaction)
-    numbers = call.registry.measure(usage.of_namespace(namespace))
-    usage.keep(call.identity.engine, f"{namespace}/", numbers)
-    return _usage(namespace, numbers)
+    return _usage_for(call, namespace, usage.of_namespace(namespace), is_kept=False)
 
 
 class UsagesQuery(ListQuery, frozen=True, rename="camel", kw_only=True):
@@ -212,8 +221,9 @@ def list_usages(call: ApiCall) -> objects.Usages:
     )
 
 
-def _usage(name: str, numbers: Numbers) -> objects.Usage:
+def _usage(name: str, numbers: Numbers, *, is_bounded: bool = False) -> objects.Usage:
     return objects.Usage(
+        is_at_most=is_bounded,
         name=name,
         change_number=numbers.change_number,
         is_exact=numbers.is_exact,

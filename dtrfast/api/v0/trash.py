@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from dtrfast.api.v0 import objects, repositories
+from dtrfast.api.v0 import objects, repositories, storage_objects
 from dtrfast.api.v0.lists import Columns, ListQuery, scanned, whole
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import RepositoryUnknown
@@ -41,9 +41,12 @@ class _Until:
 
 # ---- tags ------------------------------------------------------------------------------------
 @operations.add(
-    "GET", f"{_REPOSITORY}/tags/{{tag}}/history", answer=objects.TagHistory, refusals=(404, 400)
+    "GET",
+    f"{_REPOSITORY}/tags/{{tag}}/history",
+    answer=storage_objects.TagHistory,
+    refusals=(404, 400),
 )
-def get_tag_history(call: ApiCall) -> objects.TagHistory:
+def get_tag_history(call: ApiCall) -> storage_objects.TagHistory:
     """Show what a tag points at and pointed at, with who and when."""
     tag = Tag.parse(call.path["tag"])
     with call.identity.engine.read() as transaction:
@@ -54,19 +57,19 @@ def get_tag_history(call: ApiCall) -> objects.TagHistory:
         states = [_state(transaction, number, one, until) for one in past]
         present = tags.resolve(transaction, number, tag)
     if present is not None:
-        now = objects.TagState(
+        now = storage_objects.TagState(
             digest=str(present.digest), set_at=rfc3339(present.set_at), set_by=present.set_by
         )
         states.insert(0, now)
-    return objects.TagHistory(name=tag.text, states=states)
+    return storage_objects.TagHistory(name=tag.text, states=states)
 
 
 def _state(
     transaction: ReadTransaction, number: RepositoryId, past: Past, until: _Until
-) -> objects.TagState:
+) -> storage_objects.TagState:
     key = keys.manifest_key(number, past.digest)
     is_there = transaction.get(MANIFESTS, key) is not None
-    return objects.TagState(
+    return storage_objects.TagState(
         digest=str(past.digest),
         set_at=rfc3339(past.set_at),
         set_by=past.set_by,
@@ -82,12 +85,12 @@ def _state(
     "POST",
     f"{_REPOSITORY}/tags/{{tag}}/restore",
     answer=objects.Tag,
-    body=objects.TagRestore,
+    body=storage_objects.TagRestore,
     refusals=(404, 400, 409),
 )
 def restore_tag(call: ApiCall) -> objects.Tag:
     """Point a tag at an earlier state again; its manifest comes back from the trash if need be."""
-    body: objects.TagRestore = call.body
+    body: storage_objects.TagRestore = call.body
     tag = Tag.parse(call.path["tag"])
     digest = Digest.parse(body.digest) if body.digest else None
     name = repositories.name_in(call)
@@ -127,11 +130,11 @@ _TAGS: Columns[tuple[str, Past]] = {
 @operations.add(
     "GET",
     f"{_REPOSITORY}/trash",
-    answer=objects.RepositoryTrash,
+    answer=storage_objects.RepositoryTrash,
     query=RepositoryTrashQuery,
     refusals=(404, 400),
 )
-def get_repository_trash(call: ApiCall) -> objects.RepositoryTrash:
+def get_repository_trash(call: ApiCall) -> storage_objects.RepositoryTrash:
     """List what was deleted in a repository and can be restored."""
     query: RepositoryTrashQuery = call.query
     manifests: list[_Manifest] = []
@@ -147,15 +150,17 @@ def get_repository_trash(call: ApiCall) -> objects.RepositoryTrash:
             first = Digest.parse(query.start) if query.start and query.is_by_name else None
             rows = deleted.of_repository(transaction, number, first)
             manifests, more = scanned(rows, query, _MANIFESTS)
-    return objects.RepositoryTrash(
+    return storage_objects.RepositoryTrash(
         manifests=[_trashed(digest, record, until) for digest, record in manifests],
         tags=[_trashed_tag(tag, past, until) for tag, past in gone],
         next_page_start=more,
     )
 
 
-def _trashed(digest: Digest, record: DeletedManifest, until: _Until) -> objects.TrashedManifest:
-    return objects.TrashedManifest(
+def _trashed(
+    digest: Digest, record: DeletedManifest, until: _Until
+) -> storage_objects.TrashedManifest:
+    return storage_objects.TrashedManifest(
         digest=str(digest),
         media_type=record.manifest.media_type,
         tags=list(record.tags),
@@ -166,8 +171,8 @@ def _trashed(digest: Digest, record: DeletedManifest, until: _Until) -> objects.
     )
 
 
-def _trashed_tag(tag: str, past: Past, until: _Until) -> objects.TrashedTag:
-    return objects.TrashedTag(
+def _trashed_tag(tag: str, past: Past, until: _Until) -> storage_objects.TrashedTag:
+    return storage_objects.TrashedTag(
         name=tag,
         digest=str(past.digest),
         deleted_at=rfc3339(past.ended_at),
@@ -179,10 +184,10 @@ def _trashed_tag(tag: str, past: Past, until: _Until) -> objects.TrashedTag:
 @operations.add(
     "POST",
     f"{_REPOSITORY}/manifests/{{reference}}/restore",
-    answer=objects.Restored,
+    answer=storage_objects.Restored,
     refusals=(404, 400, 409),
 )
-def restore_manifest(call: ApiCall) -> objects.Restored:
+def restore_manifest(call: ApiCall) -> storage_objects.Restored:
     """Bring a manifest back from the trash, with those of its tags that are free."""
     name = repositories.name_in(call)
     digest = Digest.parse(call.path["reference"])
@@ -190,22 +195,26 @@ def restore_manifest(call: ApiCall) -> objects.Restored:
         call.identity.engine, call.permits, name, digest, call.author
     )
     call.note("manifest.restore", name.text, detail={"digest": str(digest)})
-    return objects.Restored(
+    return storage_objects.Restored(
         digest=str(digest), tags=list(found.tags), tags_taken=list(found.tags_taken)
     )
 
 
 @operations.add(
-    "POST", "/trash/restoreRun", answer=objects.Count, body=objects.RunRestore, refusals=(404,)
+    "POST",
+    "/trash/restoreRun",
+    answer=storage_objects.Count,
+    body=storage_objects.RunRestore,
+    refusals=(404,),
 )
-def restore_run(call: ApiCall) -> objects.Count:
+def restore_run(call: ApiCall) -> storage_objects.Count:
     """Bring back all manifests that one run of a policy deleted."""
-    body: objects.RunRestore = call.body
+    body: storage_objects.RunRestore = call.body
     with call.identity.engine.read() as transaction:
         call.require_admin(transaction)
     count = restoring.restore_run(call.identity.engine, body.run, call.author)
     call.note("run.restore", body.run, detail={"count": str(count)})
-    return objects.Count(count=count)
+    return storage_objects.Count(count=count)
 
 
 # ---- repositories ----------------------------------------------------------------------------
@@ -221,8 +230,8 @@ _REPOSITORIES: Columns[DeletedRepository] = {
 }
 
 
-@operations.add("GET", "/trash", answer=objects.TrashedRepositories, query=TrashQuery)
-def list_trashed_repositories(call: ApiCall) -> objects.TrashedRepositories:
+@operations.add("GET", "/trash", answer=storage_objects.TrashedRepositories, query=TrashQuery)
+def list_trashed_repositories(call: ApiCall) -> storage_objects.TrashedRepositories:
     """List deleted repositories of the namespaces that the caller administers."""
     query: TrashQuery = call.query
     with call.identity.engine.read() as transaction:
@@ -235,12 +244,12 @@ def list_trashed_repositories(call: ApiCall) -> objects.TrashedRepositories:
         )
         page, more = whole(found, query, _REPOSITORIES)
     entries = [_trashed_repository(one, until) for one in page]
-    return objects.TrashedRepositories(repositories=entries, next_page_start=more)
+    return storage_objects.TrashedRepositories(repositories=entries, next_page_start=more)
 
 
-def _trashed_repository(one: DeletedRepository, until: _Until) -> objects.TrashedRepository:
+def _trashed_repository(one: DeletedRepository, until: _Until) -> storage_objects.TrashedRepository:
     namespace, slash, name = one.name.partition("/")
-    return objects.TrashedRepository(
+    return storage_objects.TrashedRepository(
         id=str(one.id),
         namespace=namespace if slash else "",
         name=name if slash else namespace,
@@ -263,13 +272,13 @@ def _may_restore(call: ApiCall, transaction: ReadTransaction, name: RepositoryNa
     "POST",
     "/trash/{id}/restore",
     answer=objects.Repository,
-    body=objects.RepositoryRestore,
+    body=storage_objects.RepositoryRestore,
     refusals=(404, 400, 409),
 )
 def restore_repository(call: ApiCall) -> objects.Repository:
     """Bring a deleted repository back, with all that was in it and who may use it."""
-    body: objects.RepositoryRestore = call.body
-    number = int(call.path["id"]) if call.path["id"].isdigit() else 0
+    body: storage_objects.RepositoryRestore = call.body
+    number = int(call.path["id"]) if call.path["id"].isdecimal() else 0
     wanted = RepositoryName.parse(body.name) if body.name else None
 
     def change(transaction: WriteTransaction) -> objects.Repository:

@@ -6,9 +6,11 @@ from typing import Any
 
 import msgspec
 
-from dtrfast.api.v0 import ldap, metrics, objects, storage
+from dtrfast.api.v0 import ldap, metrics, storage, storage_objects
 from dtrfast.api.v0.admin_objects import Metrics
+from dtrfast.console import rates
 from dtrfast.console.page import Page, View
+from dtrfast.console.rates import Rates
 from dtrfast.times import rfc3339
 
 SPANS = (
@@ -19,6 +21,8 @@ SPANS = (
     (2_592_000, "30 days"),
 )
 _POINTS = 240
+# What was recorded longer ago is not what goes on.
+_LATELY_SECONDS = 60
 
 
 def show(page: Page) -> View:
@@ -28,17 +32,34 @@ def show(page: Page) -> View:
     return View("dashboard.html", {**live_values(page), "spans": SPANS, "span": span})
 
 
-def live_values(page: Page) -> dict[str, Any]:
-    """What changes while one looks."""
+def live_values(page: Page, before: Metrics | None = None) -> dict[str, Any]:
+    """What changes while one looks; `before` is an earlier look."""
     now = page.ask(metrics.get_metrics)
     state = page.ask(storage.get_storage)
+    seen = None if before is None else rates.between(before, now)
     return {
         "now": now,
+        "rates": seen or _recorded(page, now),
         "state": state,
         "full_at": rfc3339(now.disk_full_at) if now.disk_full_at else "",
         "problems": problems(page, state, now),
         "totals": _totals(now),
     }
+
+
+def _recorded(page: Page, now: Metrics) -> Rates:
+    """For who looks for the first time."""
+    query: dict[str, object] = {"seconds": _LATELY_SECONDS, "points": 2 * _LATELY_SECONDS}
+    courses = {
+        process.name: page.glance(
+            metrics.get_metrics_history, query={**query, "process": process.name}
+        )
+        for process in now.processes
+    }
+    return rates.recorded(
+        page.ask(metrics.get_metrics_history, query=query),
+        {name: course for name, course in courses.items() if course is not None},
+    )
 
 
 def _totals(now: Metrics) -> dict[str, float]:
@@ -61,7 +82,7 @@ def _totals(now: Metrics) -> dict[str, float]:
     }
 
 
-def problems(page: Page, state: objects.Storage, now: Metrics) -> list[tuple[str, str]]:
+def problems(page: Page, state: storage_objects.Storage, now: Metrics) -> list[tuple[str, str]]:
     """What somebody should see to: a text, and where."""
     found: list[tuple[str, str]] = []
     if state.damaged_blobs or state.damaged_chunks:
@@ -82,28 +103,9 @@ def problems(page: Page, state: objects.Storage, now: Metrics) -> list[tuple[str
     return found
 
 
-def numbers(now: Metrics) -> dict[str, Any]:
-    """Counters for the charts, which make rates of them."""
-    return {
-        "time": now.time,
-        "cpu": [now.cpu_busy_seconds, now.cpu_total_seconds],
-        "memory_used_bytes": now.memory_used_bytes,
-        "disk_used_bytes": now.disk_used_bytes,
-        "network": [now.network_in_bytes, now.network_out_bytes],
-        "processes": {
-            p.name: {
-                "cpu_seconds": p.cpu_seconds,
-                "resident_bytes": p.resident_bytes,
-                "anonymous_bytes": p.anonymous_bytes,
-                "requests": sum(p.requests.values()),
-                "pulls": p.requests.get("pull", 0),
-                "pushes": p.requests.get("push", 0),
-                "bytes_in": p.bytes_in,
-                "bytes_out": p.bytes_out,
-            }
-            for p in now.processes
-        },
-    }
+def numbers(now: Metrics, seen: Rates) -> dict[str, Any]:
+    """The newest point of each chart."""
+    return {"time": now.time, "whole": seen.whole, "processes": seen.processes}
 
 
 def course(page: Page) -> View:

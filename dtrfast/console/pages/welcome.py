@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from dtrfast.api.v0 import accounts, administration, images, objects, repositories, sessions
+from dtrfast.config import is_loopback_host
 from dtrfast.console.page import Page, View
 from dtrfast.console.pages.repositories import full_name, pieces
 
 _LOOKED_AT_MAX = 20
-_LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def show(page: Page) -> View:
             "place": arrived.repository if arrived is not None else place,
             "arrived": arrived,
             "is_encrypted": page.external.startswith("https:"),
-            "is_here": urlsplit(page.external).hostname in _LOCAL,
+            "is_here": is_loopback_host(urlsplit(page.external).hostname or ""),
             "certificate": page.glance(administration.get_certificate),
             "others": _others(page, user),
         },

@@ -177,21 +177,24 @@ def test_pages_of_one_are_the_whole_list(busy: Town, key: str, sort: str) -> Non
             assert whole == sorted(whole, reverse=bool(direction))
 
 
+COLUMNS: dict[str, Callable[[Any], Any]] = {
+    "created": lambda entry: entry.get("createdAt"),
+    "expires": lambda entry: entry.get("expiresAt", ""),
+    "used": lambda entry: entry.get("lastUsedAt", ""),
+    "level": lambda entry: ["read-only", "read-write", "admin"].index(entry["accessLevel"]),
+    "pushed": lambda entry: entry["setAt"],
+    "deleted": lambda entry: entry["deletedAt"],
+    "freed": lambda entry: entry["freedBytes"],
+    "stored": lambda entry: entry["storedBytes"],
+}
+
+
 @pytest.mark.parametrize(("key", "sort"), [case for case in CASES if case[1] != "name"])
 def test_a_minus_turns_the_order_round(busy: Town, key: str, sort: str) -> None:
     one = LISTS[key]
     up = ask(busy, one, sort=sort)[one.field]
     down = ask(busy, one, sort=f"-{sort}")[one.field]
-    column = {
-        "created": lambda entry: entry.get("createdAt"),
-        "expires": lambda entry: entry.get("expiresAt", ""),
-        "used": lambda entry: entry.get("lastUsedAt", ""),
-        "level": lambda entry: ["read-only", "read-write", "admin"].index(entry["accessLevel"]),
-        "pushed": lambda entry: entry["setAt"],
-        "deleted": lambda entry: entry["deletedAt"],
-        "freed": lambda entry: entry["freedBytes"],
-        "stored": lambda entry: entry["storedBytes"],
-    }[sort]
+    column = COLUMNS[sort]
     values = [column(entry) for entry in up]
     assert values == sorted(values)
     assert [column(entry) for entry in down] == sorted(values, reverse=True)
