@@ -15,6 +15,7 @@ from dtrfast.config import NAMES, Config
 ROOT = Path(__file__).parents[1]
 FUNCTION_LINES_MAX = 60
 FILE_LINES_MAX = 600
+PAGE_COLUMNS_MAX = 110
 # Names that say nothing: a module is born with a noun and a reason.
 BANNED_MODULES = {"utils", "util", "helpers", "helper", "common", "misc", "core", "lib"}
 # The marker is spelt in two parts so that this file does not contain it.
@@ -29,6 +30,13 @@ TEXTS = sorted(
     for folder in ("dtrfast", "ext", "tests", "docs", "benchmarks", ".ci")
     for path in (ROOT / folder).rglob("*")
     if path.suffix in TEXT_SUFFIXES
+)
+CONSOLE = ROOT / "dtrfast" / "console"
+PAGES = sorted(
+    path
+    for folder in ("templates", "static")
+    for path in (CONSOLE / folder).rglob("*")
+    if path.suffix in {".html", ".css", ".js"} and "vendor" not in path.parts
 )
 
 
@@ -48,6 +56,12 @@ def test_functions_and_files_are_short(path: Path) -> None:
     for function in functions_of(path):
         length = (function.end_lineno or function.lineno) - function.lineno + 1
         assert length <= FUNCTION_LINES_MAX, f"{function.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_lines_of_pages_are_short(path: Path) -> None:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        assert len(line) <= PAGE_COLUMNS_MAX, f"line {number} has {len(line)} columns"
 
 
 def test_modules_are_named_for_what_they_hold() -> None:

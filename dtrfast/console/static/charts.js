@@ -43,7 +43,12 @@ function build(node, course) {
   const unit = node.dataset.unit;
   const data = [course.times, ...names.map((name) => column(course, name))];
   const small = node.classList.contains("small");
-  const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "11px sans-serif" };
+  const axis = {
+    stroke: colour("--soft"),
+    grid: { stroke: colour("--line"), width: 1 },
+    ticks: { show: false },
+    font: "11px sans-serif",
+  };
   const chart = new uPlot({
     width: node.clientWidth,
     height: node.clientHeight,
@@ -54,7 +59,15 @@ function build(node, course) {
       { ...axis, show: !small, size: 36 },
       { ...axis, size: 64, space: 24, values: (_, values) => values.map((value) => shown(unit, value)) },
     ],
-    series: [{}, ...names.map((name, at) => ({ stroke: colour(COLOURS[at]), width: 1.5, spanGaps: false, points: { show: false } }))],
+    series: [
+      {},
+      ...names.map((name, at) => ({
+        stroke: colour(COLOURS[at]),
+        width: 1.5,
+        spanGaps: false,
+        points: { show: false },
+      })),
+    ],
     hooks: { setCursor: [(made) => tell(node, made, names, unit)] },
   }, data, node);
   charts.push({ node, chart, names, unit, data });
@@ -65,14 +78,17 @@ function tell(node, chart, names, unit) {
   const at = chart.cursor.idx;
   if (at === null || at === undefined) { node.title = ""; return; }
   const time = new Date(chart.data[0][at] * 1000).toLocaleString();
-  node.title = `${time}\n${names.map((name, number) => `${name}: ${shown(unit, chart.data[number + 1][at])}`).join("\n")}`;
+  const lines = names.map((name, number) => `${name}: ${shown(unit, chart.data[number + 1][at])}`);
+  node.title = [time, ...lines].join("\n");
 }
 
 // What a chart shows last, for who cannot see it.
 function describe(node, names, unit, data) {
   const label = node.dataset.label || (node.dataset.label = node.getAttribute("aria-label"));
-  const last = names.map((name, at) => `${name.replaceAll("_", " ")} ${shown(unit, data[at + 1][data[0].length - 1])}`);
-  node.setAttribute("aria-label", data[0].length ? `${label}. Last: ${last.join(", ")}` : `${label}. Nothing is known yet.`);
+  const end = data[0].length - 1;
+  const last = names.map((name, at) => `${name.replaceAll("_", " ")} ${shown(unit, data[at + 1][end])}`);
+  const known = data[0].length ? `Last: ${last.join(", ")}` : "Nothing is known yet.";
+  node.setAttribute("aria-label", `${label}. ${known}`);
 }
 
 async function load() {
@@ -82,7 +98,10 @@ async function load() {
     if (!courses.has(process)) {
       const query = new URLSearchParams({ seconds: span });
       if (process) query.set("process", process);
-      courses.set(process, fetch(`/dashboard/course?${query}`).then((answer) => (answer.ok ? answer.json() : { times: [], columns: {} })));
+      const course = fetch(`/dashboard/course?${query}`).then((answer) => (
+        answer.ok ? answer.json() : { times: [], columns: {} }
+      ));
+      courses.set(process, course);
     }
     build(node, await courses.get(process));
   }
@@ -93,9 +112,13 @@ let before = null;
 
 function rates(now) {
   const passed = now.time - before.time;
-  const sum = (sample, field) => Object.values(sample.processes).reduce((total, one) => total + one[field], 0);
+  const sum = (sample, field) => (
+    Object.values(sample.processes).reduce((total, one) => total + one[field], 0)
+  );
   const rate = (field) => Math.max(0, (sum(now, field) - sum(before, field)) / passed);
-  const busy = now.cpu[1] > before.cpu[1] ? (100 * (now.cpu[0] - before.cpu[0])) / (now.cpu[1] - before.cpu[1]) : null;
+  const busy = now.cpu[1] > before.cpu[1]
+    ? (100 * (now.cpu[0] - before.cpu[0])) / (now.cpu[1] - before.cpu[1])
+    : null;
   return {
     cpu_percent: busy,
     memory_used_bytes: now.memory_used_bytes,
@@ -146,7 +169,11 @@ function redraw() {
 let resizing = 0;
 addEventListener("resize", () => {
   clearTimeout(resizing);
-  resizing = setTimeout(() => { for (const { chart, node } of charts) chart.setSize({ width: node.clientWidth, height: node.clientHeight }); }, 150);
+  resizing = setTimeout(() => {
+    for (const { chart, node } of charts) {
+      chart.setSize({ width: node.clientWidth, height: node.clientHeight });
+    }
+  }, 150);
 });
 document.addEventListener("themechange", redraw);
 load();

@@ -35,7 +35,9 @@ async function copyText(button) {
 
 function switchTheme() {
   const root = document.documentElement;
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  const dark = root.dataset.theme
+    ? root.dataset.theme === "dark"
+    : matchMedia("(prefers-color-scheme: dark)").matches;
   root.dataset.theme = dark ? "light" : "dark";
   document.cookie = `dtrfast_theme=${root.dataset.theme}; path=/; max-age=31536000; samesite=strict`;
   document.dispatchEvent(new Event("themechange"));
@@ -45,7 +47,8 @@ document.addEventListener("change", (event) => {
   const { target } = event;
   if (target.matches("[data-submit]")) target.form.requestSubmit();
   if (target.matches("[data-choose-all]")) {
-    for (const box of target.closest("form, .chooser").querySelectorAll("[data-choose]")) box.checked = target.checked;
+    const boxes = target.closest("form, .chooser").querySelectorAll("[data-choose]");
+    for (const box of boxes) box.checked = target.checked;
   }
 });
 
