@@ -132,7 +132,23 @@ def _sum(actions: Iterable[Action]) -> Action:
 
 
 # ---- callers ---------------------------------------------------------------------------------
-def decide(transaction: ReadTransaction, caller: Caller, name: RepositoryName) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What all verdicts on a caller have in common; it holds for one access epoch."""
+
+    proof: Proof
+    standing: Standing
+
+
+def know(transaction: ReadTransaction, caller: Caller) -> Known:
+    """Raises `TokenInvalid` when the caller's credential no longer holds."""
+    proof = hold(transaction, caller)
+    return Known(proof, NOBODY if caller.kind == "robot" else proof.standing(transaction))
+
+
+def decide(
+    transaction: ReadTransaction, caller: Caller, name: RepositoryName, known: Known | None = None
+) -> Verdict:
     """What a caller may do with a repository. Raises `TokenInvalid` when its credential no longer
     holds.
     """
@@ -143,12 +159,12 @@ def decide(transaction: ReadTransaction, caller: Caller, name: RepositoryName) -
         return Verdict(found, found & bounded)
     if caller.kind == "system":
         return Verdict(EVERYTHING, EVERYTHING)
-    proof = hold(transaction, caller)
+    known = known or know(transaction, caller)
     # What everybody may pull, nobody is kept from by saying who they are.
-    within = proof.bounds_on(name.text) | rights(transaction, NOBODY, name)
+    within = known.proof.bounds_on(name.text) | rights(transaction, NOBODY, name)
     if caller.kind == "robot":
         return Verdict(within, within & bounded)
-    found = rights(transaction, proof.standing(transaction), name)
+    found = rights(transaction, known.standing, name)
     return Verdict(found, found & bounded & within)
 
 
@@ -228,17 +244,19 @@ class CallerPermits:
         self.actor = caller.actor
         self.upload_owner = caller.upload_owner
         # The epoch that the verdicts are of. Replaced as one, so that no thread mixes two.
-        self._kept: tuple[bytes, dict[str, Verdict]] = (b"none", {})
+        self._kept: tuple[bytes, dict[str, Verdict], Known | None] = (b"none", {}, None)
 
     def verdict(self, transaction: ReadTransaction, name: RepositoryName) -> Verdict:
         """`decide`, kept for one epoch. Raises `TokenInvalid`."""
         now = epoch.read(transaction)
         kept = self._kept
         if kept[0] != now or len(kept[1]) >= _VERDICTS_MAX:
-            kept = self._kept = (now, {})
+            is_proved = self.caller.kind not in ("job", "system")
+            known = know(transaction, self.caller) if is_proved else None
+            kept = self._kept = (now, {}, known)
         found = kept[1].get(name.text)
         if found is None:
-            found = kept[1][name.text] = decide(transaction, self.caller, name)
+            found = kept[1][name.text] = decide(transaction, self.caller, name, kept[2])
         return found
 
     def confirm(self, transaction: ReadTransaction) -> None:

@@ -16,9 +16,11 @@ from dtrfast.oci.manifests import Descriptor, Manifest
 
 _TEXT_LENGTH_MAX = 4096
 _ENTRIES_MAX = 500
-_NOP = re.compile(r"^/bin/sh -c #\(nop\)\s*")
-_SHELL = re.compile(r"^(RUN\s+)?(\|\d+\s+(?P<arguments>.*?)\s)?/bin/sh -c\s+", re.DOTALL)
-_BUILDKIT = re.compile(r"\s*# buildkit\s*$")
+_NOP = "/bin/sh -c #(nop)"
+_SHELL = "/bin/sh -c "
+_BUILDKIT = "# buildkit"
+# `|2 VERSION=1 NAME=x `: build arguments before the command.
+_ARGUMENTS = re.compile(r"\|\d+ ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,26 +104,28 @@ def parse_config(body: bytes) -> ImageConfig:
     inner = document.get("config")
     run = inner if isinstance(inner, dict) else {}
     return ImageConfig(
-        created=_text(document.get("created")),
-        author=_text(document.get("author")),
-        os=_text(document.get("os")),
-        architecture=_text(document.get("architecture")),
-        variant=_text(document.get("variant")),
+        created=plain(document.get("created")),
+        author=plain(document.get("author")),
+        os=plain(document.get("os")),
+        architecture=plain(document.get("architecture")),
+        variant=plain(document.get("variant")),
         env=_texts(run.get("Env")),
         entrypoint=_texts(run.get("Entrypoint")),
         cmd=_texts(run.get("Cmd")),
-        working_dir=_text(run.get("WorkingDir")),
-        user=_text(run.get("User")),
+        working_dir=plain(run.get("WorkingDir")),
+        user=plain(run.get("User")),
         exposed_ports=_keys(run.get("ExposedPorts")),
         volumes=_keys(run.get("Volumes")),
-        stop_signal=_text(run.get("StopSignal")),
+        stop_signal=plain(run.get("StopSignal")),
         labels=_pairs(run.get("Labels")),
         history=_history(document.get("history")),
     )
 
 
-def _text(value: Any) -> str:
-    """JSON can hold halves of characters, which no answer can be encoded with."""
+def plain(value: Any) -> str:
+    """A text of a document, cut; empty for what is none. JSON can hold halves of characters, which
+    no answer can be encoded with.
+    """
     if not isinstance(value, str):
         return ""
     return value[:_TEXT_LENGTH_MAX].encode("utf-8", "replace").decode()
@@ -129,27 +133,27 @@ def _text(value: Any) -> str:
 
 def _texts(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
-        return (_text(value),)
+        return (plain(value),)
     entries = value[:_ENTRIES_MAX] if isinstance(value, list) else []
-    return tuple(_text(entry) for entry in entries if isinstance(entry, str))
+    return tuple(plain(entry) for entry in entries if isinstance(entry, str))
 
 
 def _keys(value: Any) -> tuple[str, ...]:
     names = list(value)[:_ENTRIES_MAX] if isinstance(value, dict) else []
-    return tuple(sorted(_text(name) for name in names))
+    return tuple(sorted(plain(name) for name in names))
 
 
 def _pairs(value: Any) -> tuple[tuple[str, str], ...]:
     items = list(value.items())[:_ENTRIES_MAX] if isinstance(value, dict) else []
-    return tuple(sorted((_text(name), _text(text)) for name, text in items))
+    return tuple(sorted((plain(name), plain(text)) for name, text in items))
 
 
 def _history(value: Any) -> tuple[Step, ...]:
     entries = value[:_ENTRIES_MAX] if isinstance(value, list) else []
     return tuple(
         Step(
-            clean_command(_text(entry.get("created_by")) or _text(entry.get("comment"))),
-            _text(entry.get("created")),
+            clean_command(plain(entry.get("created_by")) or plain(entry.get("comment"))),
+            plain(entry.get("created")),
             entry.get("empty_layer") is True,
         )
         for entry in entries
@@ -158,13 +162,20 @@ def _history(value: Any) -> tuple[Step, ...]:
 
 
 def clean_command(text: str) -> str:
-    """A line of the history as it stood in the Dockerfile, as far as that can be told."""
-    if _NOP.match(text):
-        return _NOP.sub("", text).strip()
-    plain = _BUILDKIT.sub("", text)
-    if _SHELL.match(plain):
-        return "RUN " + _SHELL.sub("", plain, count=1).strip()
-    return plain.strip()
+    """A line of the history as it stood in the Dockerfile, as far as that can be told.
+
+    Anybody writes these lines, so each step here looks at a text once.
+    """
+    line = text.strip().removesuffix(_BUILDKIT).rstrip()
+    if line.startswith(_NOP):
+        return line.removeprefix(_NOP).strip()
+    command = line.removeprefix("RUN ").lstrip()
+    if _ARGUMENTS.match(command):
+        _, shell, rest = command.partition(_SHELL)
+        command = shell + rest if shell else command
+    if command.startswith(_SHELL):
+        return "RUN " + command.removeprefix(_SHELL).strip()
+    return line
 
 
 # ---- layers ------------------------------------------------------------------------------------

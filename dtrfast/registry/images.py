@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, zip_longest
+from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -94,20 +95,15 @@ class Detail:
     referrers: tuple[Referrer, ...]
 
 
-class _Platform(msgspec.Struct, frozen=True):
-    os: str = ""
-    architecture: str = ""
-    variant: str = ""
-
-
-class _IndexEntry(msgspec.Struct, frozen=True):
-    digest: str = ""
-    platform: _Platform | None = None
-    annotations: dict[str, str] | None = None
-
-
 class _Index(msgspec.Struct, frozen=True):
-    manifests: list[_IndexEntry] | None = None
+    manifests: list[msgspec.Raw] | None = None
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    """What an index says of one of its manifests. Its pusher may have written anything there."""
+
+    platform: Any = None
+    annotations: Any = None
 
 
 class _ReferrerRow(msgspec.Struct, frozen=True):
@@ -117,6 +113,7 @@ class _ReferrerRow(msgspec.Struct, frozen=True):
 
 
 _indexes = msgspec.json.Decoder(_Index)
+_entries = msgspec.json.Decoder(_Entry)
 _referrers = msgspec.json.Decoder(_ReferrerRow)
 
 
@@ -191,7 +188,7 @@ class Images:
         manifest = parse_manifest(stored.body, stored.media_type)
         if manifest.kind != "index":
             return {self.config(manifest).platform: digest}
-        entries = _entries(stored, manifest)
+        entries = _listed(stored, manifest)
         return {entry.platform: entry.digest for entry in entries if entry.kind == "image"}
 
     # ---- parts --------------------------------------------------------------------------------
@@ -216,7 +213,7 @@ class Images:
         size = sum(child.size for child in children)
         return Summary("index", stored.media_type, size, platforms, "", outline.count)
 
-    def _children(self, entries: Sequence[_Entry]) -> Iterator[Child]:
+    def _children(self, entries: Sequence[_Listed]) -> Iterator[Child]:
         for entry in entries:
             size = self._size(entry.digest)
             yield Child(
@@ -258,8 +255,8 @@ class Images:
 
 # ---- outlines ----------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """What an index says of one of its manifests."""
+class _Listed:
+    """A manifest of an index."""
 
     digest: Digest
     media_type: str
@@ -275,7 +272,7 @@ class _Outline:
     size: int
     count: int
     config: Digest | None
-    children: tuple[_Entry, ...]
+    children: tuple[_Listed, ...]
 
 
 # By digest, so they hold for whoever may see the manifest; a page of a list reads a hundred.
@@ -291,29 +288,27 @@ def _outline_of(stored: StoredManifest) -> _Outline:
         (0 if config is None else config.size) + sum(one.size for one in content),
         len(manifest.manifests) or len(manifest.layers),
         None if config is None else config.digest,
-        _entries(stored, manifest) if manifest.manifests else (),
+        _listed(stored, manifest) if manifest.manifests else (),
     )
 
 
-def _entries(stored: StoredManifest, manifest: Manifest) -> tuple[_Entry, ...]:
-    try:
-        found = _indexes.decode(stored.body).manifests or []
-    except msgspec.DecodeError:
-        found = []
-    rows = islice(zip_longest(manifest.manifests, found), _CHILDREN_MAX)
+def _listed(stored: StoredManifest, manifest: Manifest) -> tuple[_Listed, ...]:
+    found = _indexes.decode(stored.body).manifests or []
+    rows = islice(zip(manifest.manifests, found, strict=False), _CHILDREN_MAX)
     return tuple(
-        _Entry(descriptor.digest, descriptor.media_type, *_entry(entry or _IndexEntry()))
-        for descriptor, entry in rows
-        if descriptor is not None
+        _Listed(descriptor.digest, descriptor.media_type, *_told(raw)) for descriptor, raw in rows
     )
 
 
-def _entry(entry: _IndexEntry) -> tuple[str, str]:
-    annotations = entry.annotations or {}
-    if annotations.get("vnd.docker.reference.type") == "attestation-manifest":
+def _told(raw: msgspec.Raw) -> tuple[str, str]:
+    """Platform and kind of an entry of an index."""
+    entry = _entries.decode(raw)
+    notes = entry.annotations if isinstance(entry.annotations, dict) else {}
+    if notes.get("vnd.docker.reference.type") == "attestation-manifest":
         return "", "attestation"
-    found = entry.platform or _Platform()
-    return images.platform(found.os, found.architecture, found.variant), "image"
+    said = entry.platform if isinstance(entry.platform, dict) else {}
+    parts = [images.plain(said.get(name)) for name in ("os", "architecture", "variant")]
+    return images.platform(*parts)[:_PLATFORM_LENGTH_MAX], "image"
 
 
 # ---- configs -----------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.api.v0.repositories import shown, visible
 from dtrfast.identity import accounts
 from dtrfast.index.engine import ReadTransaction
-from dtrfast.index.tables import NUMBER_SIZE, REPOSITORY_NAMES, TAGS
+from dtrfast.index.tables import NUMBER_SIZE, REPOSITORY_NAMES, TAGS, number_key
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import keys
+from dtrfast.registry import keys, repositories
 from dtrfast.registry.permits import Action
 
 operations = Operations("search")
@@ -55,11 +55,16 @@ def _search(call: ApiCall, transaction: ReadTransaction, count: int) -> objects.
 
 
 def _tags(call: ApiCall, transaction: ReadTransaction, wanted: str) -> Iterator[objects.TagResult]:
-    """Tags with a text in their name; `app:v1` looks in repositories with `app` in theirs."""
-    place, colon, part = wanted.rpartition(":")
-    rows = islice(transaction.scan(TAGS), _TAGS_MAX)
+    """Tags with a text in their name, those of the newest repositories first; `app:v1` looks in
+    repositories with `app` in theirs.
+    """
+    place, _, part = wanted.rpartition(":")
+    if place:
+        rows = _rows_below(call, transaction, place)
+    else:
+        rows = (key for key, _ in transaction.scan(TAGS, reverse=True))
     names: dict[bytes, str | None] = {}
-    for key, _ in rows if part or colon else ():
+    for key in islice(rows, _TAGS_MAX) if wanted else ():
         tag = keys.tag_of(key)
         if part not in tag.lower():
             continue
@@ -67,8 +72,16 @@ def _tags(call: ApiCall, transaction: ReadTransaction, wanted: str) -> Iterator[
         if number not in names:
             names[number] = _visible_name(call, transaction, number)
         name = names[number]
-        if name is not None and place in name:
+        if name is not None:
             yield objects.TagResult(repository=name, tag=tag)
+
+
+def _rows_below(call: ApiCall, transaction: ReadTransaction, place: str) -> Iterator[bytes]:
+    """The tags of the repositories that have a text in their name."""
+    for name in islice(visible(call, transaction), _NAMES_MAX):
+        number = repositories.find(transaction, RepositoryName(name)) if place in name else None
+        if number is not None:
+            yield from (key for key, _ in transaction.scan(TAGS, number_key(number)))
 
 
 def _visible_name(call: ApiCall, transaction: ReadTransaction, number: bytes) -> str | None:
