@@ -16,7 +16,8 @@ from dtrfast.api.v0 import objects, trash
 from dtrfast.api.v0.asking import convert_body, execute
 from dtrfast.api.v0.operation import Operation
 from dtrfast.api.v0.sessions import local_path
-from dtrfast.console import differences, flashes, forms, words
+from dtrfast.console import confirming, differences, flashes, forms, words
+from dtrfast.console.confirming import Question
 from dtrfast.console.flashes import Flash, Undo
 from dtrfast.console.page import BY_ID, Page, View
 from dtrfast.errors import Denied, DtrfastError, NotFound, SettingsInvalid
@@ -47,22 +48,19 @@ class _Done:
 
 
 def do(page: Page) -> View:
-    """Carry out what a form asks for, once for each path that it names."""
-    operation = BY_ID.get(page.path["operation"])
-    if operation is None or operation.method == "GET":
-        raise NotFound("there is no such action")
-    is_of_accounts = operation.tag in _OF_ACCOUNTS or operation.id in _OF_SIGN_INS
-    if page.asker.config.auth.mode == "none" and is_of_accounts:
-        raise Denied("accounts are off: start the server without --auth none")
-    document = forms.body_in(page.form)
-    body = convert_body(operation, document)
+    """Carry out what a form asks for, once for each path that it names; after a look where one was
+    asked for, and a question where there is one.
+    """
+    operation = _operation(page)
+    body = convert_body(operation, forms.body_in(page.form))
     paths = forms.paths_in(page.form)
     if len(paths) > _CALLS_MAX:
         raise SettingsInvalid(f"choose {_CALLS_MAX} at most")
     for path in paths:
         _check_pieces(operation, path)
-    if page.form.get("review", [""])[-1]:
-        return differences.review(page, operation, paths[0], document, body)
+    answer = _before(page, operation, paths[0], body)
+    if answer is not None:
+        return answer
     done = _run(page, operation, paths, body)
     if done.failures and not done.answers:
         raise done.failures[0][1]
@@ -70,6 +68,39 @@ def do(page: Page) -> View:
         return _show(page, operation, done)
     flash = _flash(page, operation, done)
     return View(location=_next(page, done), cookies=(flashes.cookie(flash, page),))
+
+
+def _operation(page: Page) -> Operation:
+    """Raises `NotFound`, `Denied`."""
+    operation = BY_ID.get(page.path["operation"])
+    if operation is None or operation.method == "GET":
+        raise NotFound("there is no such action")
+    is_of_accounts = operation.tag in _OF_ACCOUNTS or operation.id in _OF_SIGN_INS
+    if page.asker.config.auth.mode == "none" and is_of_accounts:
+        raise Denied("accounts are off: start the server without --auth none")
+    return operation
+
+
+def _before(page: Page, operation: Operation, path: dict[str, str], body: object) -> View | None:
+    """What is shown in place of doing it."""
+    if page.form.get("review", [""])[-1]:
+        return differences.review(page, operation, path, body)
+    if differences.is_stale(page, operation, path, body):
+        return differences.review(page, operation, path, body, is_again=True)
+    if page.form.get("confirmed", [""])[-1]:
+        return None
+    asked = confirming.question(page, operation.id, path, body)
+    return None if asked is None else _confirm(page, operation, asked)
+
+
+def _confirm(page: Page, operation: Operation, asked: Question) -> View:
+    values = {
+        "question": asked,
+        "operation": operation,
+        "fields": forms.fields_again(page.form),
+        "next": local_path(page.form.get("next", ["/"])[-1].replace("{name}", "")),
+    }
+    return View("fragments/confirm.html" if page.is_fragment else "confirm.html", values)
 
 
 def _run(page: Page, operation: Operation, paths: list[dict[str, str]], body: object) -> _Done:

@@ -39,6 +39,15 @@ def paths_in(form: Mapping[str, list[str]]) -> list[dict[str, str]]:
     ]
 
 
+# What a form says of itself, and not of what it is for.
+_OWN = frozenset({"csrf", "review", "reviewed", "confirmed"})
+
+
+def fields_again(form: Mapping[str, list[str]]) -> list[tuple[str, str]]:
+    """The fields as names and values, for a form that is to be sent once more."""
+    return [(name, value) for name, values in form.items() if name not in _OWN for value in values]
+
+
 def body_in(form: Mapping[str, list[str]]) -> Any:
     """The document of the fields `body.…`."""
     document: dict[str, Any] = {}

@@ -21,6 +21,9 @@ from dtrfast.identity.callers import Caller
 
 Answer = TypeVar("Answer", bound="msgspec.Struct | None")
 
+# Rows of a list: two or three screens.
+PAGE_SIZE = 50
+
 _BY_HANDLER: dict[object, Operation] = {o.handler: o for o in OPERATIONS}
 BY_ID: dict[str, Operation] = {o.id: o for o in OPERATIONS}
 
@@ -102,12 +105,49 @@ class Page:
         except DtrfastError:
             return None
 
+    def listing(self, sort: str = "name", of: str = "") -> Listing:
+        """A list of this page. `sort` is its order unless the address says another; `of` tells it
+        from other lists on the page.
+        """
+        return Listing(self, of, self.query.get(f"{of}sort") or sort)
+
     def with_query(self, **changes: object) -> str:
         """This address with another query; None and empty values are left out."""
         merged = {**self.query, **{name: str(v or "") for name, v in changes.items()}}
         text = urlencode({name: value for name, value in merged.items() if value})
         path = self.url.partition("?")[0]
         return f"{path}?{text}" if text else path
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A list as the address says: what passes, in what order, and which page of it."""
+
+    page: Page
+    of: str
+    sort: str
+
+    @property
+    def filter(self) -> str:
+        return self.page.query.get(f"{self.of}filter", "").strip()
+
+    @property
+    def start(self) -> str:
+        return self.page.query.get(f"{self.of}start", "")
+
+    def query(self, limit: int = PAGE_SIZE) -> dict[str, object]:
+        """What the list's operation is asked with."""
+        return {"limit": limit, "start": self.start, "filter": self.filter, "sort": self.sort}
+
+    def url(self, **changes: object) -> str:
+        """The page with another order, filter or place of this list."""
+        return self.page.with_query(**{f"{self.of}{name}": v for name, v in changes.items()})
+
+    @property
+    def others(self) -> list[tuple[str, str]]:
+        """What else is in the address, which a filter keeps."""
+        own = (f"{self.of}filter", f"{self.of}start")
+        return [(name, value) for name, value in self.page.query.items() if name not in own]
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ def show(page: Page) -> View:
         {
             "tab": "lines",
             "lines": found.lines,
+            "listing": page.listing(""),
             "next_start": found.next_page_start,
             "cursor": found.cursor,
             "processes": [(p.name, p.name) for p in known.processes] if known else [],
@@ -54,7 +55,12 @@ def show_audit(page: Page) -> View:
     found = page.ask(administration.list_events, query=query)
     return View(
         "logs/audit.html",
-        {"tab": "audit", "events": found.events, "next_start": found.next_page_start},
+        {
+            "tab": "audit",
+            "events": found.events,
+            "listing": page.listing(""),
+            "next_start": found.next_page_start,
+        },
     )
 
 

@@ -9,19 +9,11 @@ from dtrfast.console.page import Page, PageFunction, View
 from dtrfast.console.pages.repositories import full_name
 from dtrfast.errors import AccountUnknown
 
-_PAGE_SIZE = 50
-
 
 def show_list(page: Page) -> View:
     """All organizations, by name."""
-    query = {
-        "type": "organization",
-        "filter": page.query.get("filter", "").strip().lower(),
-        "start": page.query.get("start", ""),
-        "sort": page.query.get("sort", "name"),
-        "limit": _PAGE_SIZE,
-    }
-    found = page.ask(accounts.list_accounts, query=query)
+    listing = page.listing()
+    found = page.ask(accounts.list_accounts, query={"type": "organization", **listing.query()})
     session = page.glance(sessions.get_session)
     mine = session and page.glance(accounts.list_organizations, name=session.account.name)
     return View(
@@ -29,6 +21,7 @@ def show_list(page: Page) -> View:
         {
             "rows": found.accounts,
             "mine": {one.name for one in (mine.organizations if mine else ())},
+            "listing": listing,
             "next_start": found.next_page_start,
         },
     )
@@ -52,35 +45,41 @@ def _base(page: Page, tab: str) -> dict[str, Any]:
     }
 
 
-def _query(page: Page) -> dict[str, object]:
-    return {"limit": _PAGE_SIZE, "start": page.query.get("start", "")}
-
-
 def show(page: Page) -> View:
     """Its repositories, as far as the user may see them."""
     values = _base(page, "repositories")
+    listing = page.listing()
     found = page.ask(
-        repositories.list_repositories_of_namespace, query=_query(page), namespace=values["name"]
+        repositories.list_repositories_of_namespace,
+        query=listing.query(),
+        namespace=values["name"],
     )
     rows = [(full_name(one), one) for one in found.repositories]
     return View(
         "organization/repositories.html",
-        {**values, "rows": rows, "next_start": found.next_page_start},
+        {**values, "rows": rows, "listing": listing, "next_start": found.next_page_start},
     )
 
 
 def show_teams(page: Page) -> View:
     values = _base(page, "teams")
-    found = page.ask(teams.list_teams, query=_query(page), name=values["name"])
+    listing = page.listing()
+    found = page.ask(teams.list_teams, query=listing.query(), name=values["name"])
     return View(
         "organization/teams.html",
-        {**values, "teams": found.teams, "next_start": found.next_page_start},
+        {
+            **values,
+            "teams": found.teams,
+            "listing": listing,
+            "next_start": found.next_page_start,
+        },
     )
 
 
 def show_members(page: Page) -> View:
     values = _base(page, "members")
-    found = page.ask(accounts.list_members, query=_query(page), name=values["name"])
+    listing = page.listing()
+    found = page.ask(accounts.list_members, query=listing.query(), name=values["name"])
     rows = [
         (
             member,
@@ -89,14 +88,24 @@ def show_members(page: Page) -> View:
         for member in found.members
     ]
     return View(
-        "organization/members.html", {**values, "rows": rows, "next_start": found.next_page_start}
+        "organization/members.html",
+        {**values, "rows": rows, "listing": listing, "next_start": found.next_page_start},
     )
 
 
 def show_robots(page: Page) -> View:
     values = _base(page, "robots")
-    found = page.ask(credentials.list_robots, name=values["name"])
-    return View("organization/robots.html", {**values, "robots": found.credentials})
+    listing = page.listing("created")
+    found = page.ask(credentials.list_robots, query=listing.query(), name=values["name"])
+    return View(
+        "organization/robots.html",
+        {
+            **values,
+            "robots": found.credentials,
+            "listing": listing,
+            "next_start": found.next_page_start,
+        },
+    )
 
 
 def show_settings(page: Page) -> View:
@@ -113,8 +122,9 @@ def show_team(page: Page) -> View:
     values = _base(page, "teams")
     place = {"name": values["name"], "team": page.path["team"]}
     team = page.ask(teams.get_team, **place)
-    members = page.ask(teams.list_team_members, query=_query(page), **place)
-    access = page.ask(teams.list_team_repository_access, **place)
+    listing, granted = page.listing(), page.listing(of="access-")
+    members = page.ask(teams.list_team_members, query=listing.query(), **place)
+    access = page.ask(teams.list_team_repository_access, query=granted.query(), **place)
     whole = page.glance(grants.get_namespace_team_access, namespace=values["name"], team=team.name)
     return View(
         "organization/team.html",
@@ -122,6 +132,9 @@ def show_team(page: Page) -> View:
             **values,
             "team": team,
             "members": members.members,
+            "listing": listing,
+            "access_listing": granted,
+            "access_start": access.next_page_start,
             "next_start": members.next_page_start,
             "access": [(full_name(one.repository), one) for one in access.repository_access_list],
             "whole": "none" if whole is None else whole.access_level,

@@ -18,9 +18,8 @@ from dtrfast.api.v0 import (
     trash,
 )
 from dtrfast.api.v0.views import ROOT
-from dtrfast.console.page import Page, PageFunction, View
+from dtrfast.console.page import PAGE_SIZE, Page, PageFunction, View
 
-_PAGE_SIZE = 50
 # What a form offers to choose from; whoever has more types the name.
 _NAMESPACES_MAX = 200
 
@@ -49,14 +48,13 @@ def show_list(page: Page) -> View:
     if tab != "all" and page.caller.kind != "system":
         page.ask(sessions.get_session)  # whose they are has to be known
     session = page.glance(sessions.get_session)
-    sort = page.query.get("sort", "name")
-    query = {"limit": _PAGE_SIZE, "start": page.query.get("start", "")}
+    listing = page.listing()
+    query = listing.query()
     if tab == "shared" and session is not None:
         found = page.ask(
             repositories.list_shared_repositories, query=query, name=session.account.name
         )
     else:
-        query |= {"filter": page.query.get("filter", ""), "sort": sort}
         if tab == "mine":
             query["owned"] = "true"
         found = page.ask(repositories.list_repositories, query=query)
@@ -64,7 +62,7 @@ def show_list(page: Page) -> View:
         "repositories.html",
         {
             "tab": tab,
-            "sort": sort,
+            "listing": listing,
             "rows": [(full_name(one), one) for one in found.repositories],
             "next_start": found.next_page_start,
             "namespaces": _namespaces(page),
@@ -127,34 +125,36 @@ def show_usage(page: Page) -> View:
 
 def show_tags(page: Page) -> View:
     values = base(page, "tags")
-    sort = page.query.get("sort", "-pushed")
-    query = {
-        "limit": _PAGE_SIZE,
-        "start": page.query.get("start", ""),
-        "filter": page.query.get("filter", ""),
-        "sort": sort,
-    }
-    found = page.ask(images.list_images, query=query, **values["pieces"])
+    listing = page.listing("-pushed")
+    found = page.ask(images.list_images, query=listing.query(), **values["pieces"])
     return View(
         "repository/tags.html",
-        {**values, "sort": sort, "found": found, "next_start": found.next_page_start},
+        {**values, "listing": listing, "found": found, "next_start": found.next_page_start},
     )
 
 
 def show_permissions(page: Page) -> View:
     values = base(page, "permissions")
-    people = page.ask(grants.list_user_access, **values["pieces"])
-    groups = page.ask(grants.list_team_access, **values["pieces"])
+    of_people, of_teams = page.listing(of="users-"), page.listing(of="teams-")
+    of_trusts = page.listing(of="trusts-")
+    people = page.ask(grants.list_user_access, query=of_people.query(), **values["pieces"])
+    groups = page.ask(grants.list_team_access, query=of_teams.query(), **values["pieces"])
     owner = values["repository"].namespace
     of_owner = values["repository"].namespace_type == "organization"
     known = page.glance(teams.list_teams, query={"limit": 1000}, name=owner) if of_owner else None
-    trusts = page.glance(credentials.list_trusts, **values["pieces"])
+    trusts = page.glance(credentials.list_trusts, query=of_trusts.query(), **values["pieces"])
     return View(
         "repository/permissions.html",
         {
             **values,
             "people": people.user_access_list,
+            "people_listing": of_people,
+            "people_start": people.next_page_start,
             "groups": groups.team_access_list,
+            "groups_listing": of_teams,
+            "groups_start": groups.next_page_start,
+            "trusts_listing": of_trusts,
+            "trusts_start": trusts.next_page_start if trusts else "",
             "teams": [team.name for team in (known.teams if known else ())],
             "trusts": trusts.trusts if trusts else [],
         },
@@ -163,16 +163,22 @@ def show_permissions(page: Page) -> View:
 
 def show_activity(page: Page) -> View:
     values = base(page, "activity")
+    listing = page.listing("")
     query = {
-        "start": page.query.get("start", ""),
-        "limit": _PAGE_SIZE,
+        "start": listing.start,
+        "limit": PAGE_SIZE,
         "actor": page.query.get("actor", ""),
         "kind": page.query.get("kind", ""),
     }
     found = page.ask(administration.list_repository_events, query=query, **values["pieces"])
     return View(
         "repository/activity.html",
-        {**values, "events": found.events, "next_start": found.next_page_start},
+        {
+            **values,
+            "events": found.events,
+            "listing": listing,
+            "next_start": found.next_page_start,
+        },
     )
 
 
@@ -182,11 +188,19 @@ def show_settings(page: Page) -> View:
 
 def show_trash(page: Page) -> View:
     values = base(page, "trash")
-    query = {"limit": _PAGE_SIZE, "start": page.query.get("start", "")}
+    listing = page.listing("-deleted")
+    kind = "tags" if page.query.get("kind") == "tags" else "manifests"
+    query = {"kind": kind, **listing.query()}
     found = page.ask(trash.get_repository_trash, query=query, **values["pieces"])
     return View(
         "repository/trash.html",
-        {**values, "found": found, "next_start": found.next_page_start},
+        {
+            **values,
+            "found": found,
+            "kind": kind,
+            "listing": listing,
+            "next_start": found.next_page_start,
+        },
     )
 
 
@@ -199,9 +213,12 @@ def confirm_delete(page: Page) -> View:
 
 def show_all_trash(page: Page) -> View:
     """Deleted repositories that can be restored."""
-    query = {"limit": _PAGE_SIZE, "start": page.query.get("start", "")}
-    found = page.ask(trash.list_trashed_repositories, query=query)
-    return View("trash.html", {"rows": found.repositories, "next_start": found.next_page_start})
+    listing = page.listing("-deleted")
+    found = page.ask(trash.list_trashed_repositories, query=listing.query())
+    return View(
+        "trash.html",
+        {"rows": found.repositories, "listing": listing, "next_start": found.next_page_start},
+    )
 
 
 _BASE = "/repositories/{name:path}"

@@ -40,17 +40,26 @@ def show_storage(page: Page) -> View:
             "tab": "storage",
             "state": page.ask(storage.get_storage, query={"trash": "true"}),
             "policies": page.ask(storage.get_storage_settings),
-            "damages": page.ask(storage.list_damages).damages,
+            **_damages(page),
             "usages": _measured(page),
             "data": page.asker.config.store.data.absolute(),
         },
     )
 
 
+def _damages(page: Page) -> dict[str, Any]:
+    listing = page.listing("-found", of="damages-")
+    found = page.ask(storage.list_damages, query=listing.query())
+    return {
+        "damages": found.damages,
+        "damages_listing": listing,
+        "damages_start": found.next_page_start,
+    }
+
+
 def _measured(page: Page) -> list[Any]:
     """The repositories that would free most, of those that were measured."""
-    found = page.ask(storage.list_usages, query={"limit": 1000})
-    return sorted(found.usages, key=lambda usage: usage.freed_bytes, reverse=True)[:20]
+    return page.ask(storage.list_usages, query={"limit": 20, "sort": "-freed"}).usages
 
 
 def show_auth(page: Page) -> View:
@@ -73,7 +82,8 @@ def show_auth(page: Page) -> View:
 
 
 def show_jobs(page: Page) -> View:
-    query = {"limit": _RUNS_PAGE, "start": page.query.get("start", "")}
+    listing = page.listing("")
+    query = {"limit": _RUNS_PAGE, "start": listing.start}
     found = page.ask(jobs.list_jobs, query=query)
     template = "fragments/runs.html" if page.is_fragment else "settings/jobs.html"
     return View(
@@ -81,6 +91,7 @@ def show_jobs(page: Page) -> View:
         {
             "tab": "jobs",
             "found": found,
+            "listing": listing,
             "next_start": found.next_page_start,
             "is_running": any(run.state == "running" for run in found.runs)
             or any(job.is_waiting for job in found.jobs),

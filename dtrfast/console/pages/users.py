@@ -9,20 +9,15 @@ from dtrfast.console.page import Page, PageFunction, View
 from dtrfast.console.pages.repositories import full_name
 from dtrfast.errors import AccountUnknown
 
-_PAGE_SIZE = 50
-
 
 def show_list(page: Page) -> View:
     """All users, by name."""
-    query = {
-        "type": "user",
-        "filter": page.query.get("filter", "").strip().lower(),
-        "start": page.query.get("start", ""),
-        "sort": page.query.get("sort", "name"),
-        "limit": _PAGE_SIZE,
-    }
-    found = page.ask(accounts.list_accounts, query=query)
-    return View("users.html", {"rows": found.accounts, "next_start": found.next_page_start})
+    listing = page.listing()
+    found = page.ask(accounts.list_accounts, query={"type": "user", **listing.query()})
+    return View(
+        "users.html",
+        {"rows": found.accounts, "listing": listing, "next_start": found.next_page_start},
+    )
 
 
 def _base(page: Page, tab: str) -> dict[str, Any]:
@@ -50,14 +45,12 @@ def show(page: Page) -> View:
 
 def show_repositories(page: Page) -> View:
     values = _base(page, "repositories")
-    start = page.query.get("start", "")
+    own, others = page.listing(), page.listing(of="shared-")
     found = page.ask(
-        repositories.list_repositories_of_namespace,
-        query={"limit": _PAGE_SIZE, "start": start},
-        namespace=values["name"],
+        repositories.list_repositories_of_namespace, query=own.query(), namespace=values["name"]
     )
     shared = page.glance(
-        repositories.list_shared_repositories, query={"limit": _PAGE_SIZE}, name=values["name"]
+        repositories.list_shared_repositories, query=others.query(), name=values["name"]
     )
     return View(
         "user/repositories.html",
@@ -65,21 +58,42 @@ def show_repositories(page: Page) -> View:
             **values,
             "rows": [(full_name(one), one) for one in found.repositories],
             "shared": [(full_name(one), one) for one in (shared.repositories if shared else ())],
+            "listing": own,
             "next_start": found.next_page_start,
+            "shared_listing": others,
+            "shared_start": shared.next_page_start if shared else "",
         },
     )
 
 
 def show_tokens(page: Page) -> View:
     values = _base(page, "tokens")
-    found = page.ask(credentials.list_tokens, name=values["name"])
-    return View("user/tokens.html", {**values, "tokens": found.credentials})
+    listing = page.listing("created")
+    found = page.ask(credentials.list_tokens, query=listing.query(), name=values["name"])
+    return View(
+        "user/tokens.html",
+        {
+            **values,
+            "tokens": found.credentials,
+            "listing": listing,
+            "next_start": found.next_page_start,
+        },
+    )
 
 
 def show_sessions(page: Page) -> View:
     values = _base(page, "sessions")
-    found = page.ask(sessions.list_sessions, name=values["name"])
-    return View("user/sessions.html", {**values, "sessions": found.sessions})
+    listing = page.listing("-created")
+    found = page.ask(sessions.list_sessions, query=listing.query(), name=values["name"])
+    return View(
+        "user/sessions.html",
+        {
+            **values,
+            "sessions": found.sessions,
+            "listing": listing,
+            "next_start": found.next_page_start,
+        },
+    )
 
 
 _BASE = "/users/{name}"

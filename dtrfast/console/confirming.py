@@ -1,0 +1,114 @@
+"""What is asked before it is done: everything that cannot be undone, or that shuts somebody out.
+
+A form of such an operation is answered with the question, and a button that sends it once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dtrfast.api.v0 import storage
+from dtrfast.console.page import Page
+from dtrfast.console.texts import count, size
+
+Path = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What happens, and what the button says that lets it happen."""
+
+    text: str
+    button: str
+
+
+def _account(page: Page, path: Path, body: Any) -> Question:
+    text = "The account goes for good, with its teams, tokens and grants; it cannot be restored."
+    return Question(text, f"Delete {path['name']}")
+
+
+def _team(page: Page, path: Path, body: Any) -> Question:
+    text = "Its members lose what they may do through it, for good."
+    return Question(text, f"Delete the team {path['team']}")
+
+
+def _member(page: Page, path: Path, body: Any) -> Question:
+    text = f"{path['member']} leaves every team of {path['name']}, and loses what they allow."
+    return Question(text, f"Remove {path['member']}")
+
+
+def _credential(page: Page, path: Path, body: Any) -> Question:
+    name = path.get("token") or path["robot"]
+    return Question(
+        "Whoever uses it is refused from now on; it cannot be restored.", f"Revoke {name}"
+    )
+
+
+def _deactivate(page: Page, path: Path, body: Any) -> Question:
+    text = f"All sessions and tokens of {path['name']} stop working until it is enabled again."
+    return Question(text, f"Disable sign-in of {path['name']}")
+
+
+def _reset(page: Page, path: Path, body: Any) -> Question:
+    text = f"The password of {path['name']} stops working, and all its sessions end."
+    return Question(text, "Generate a password")
+
+
+def _role(page: Page, path: Path, body: Any) -> Question | None:
+    if body.is_admin is True:
+        text = f"{path['name']} may then do everything here, and give the same right to others."
+        return Question(text, f"Make {path['name']} an administrator")
+    if body.is_admin is False:
+        return Question(
+            f"{path['name']} loses all rights of an administrator.", "Take the role away"
+        )
+    return None
+
+
+def _directory(page: Page, path: Path, body: Any) -> Question:
+    text = "Users of the directory can no longer sign in with a password. Their accounts stay."
+    return Question(text, "Disconnect the directory")
+
+
+def _certificate(page: Page, path: Path, body: Any) -> Question:
+    text = (
+        "Every worker shows it within seconds. Clients that do not trust it can no longer connect."
+    )
+    return Question(text, "Replace the certificate")
+
+
+def _trust(page: Page, path: Path, body: Any) -> Question:
+    return Question("Its CI jobs are refused from now on.", f"Delete the trust {path['trust']}")
+
+
+def _job(page: Page, path: Path, body: Any) -> Question | None:
+    if path["job"] != "empty-trash":
+        return None
+    state = page.ask(storage.get_storage, query={"trash": "true"})
+    things, room = count(state.trash_things), size(state.trash_bytes)
+    text = f"This deletes {things} things for good and frees {room}. It cannot be undone."
+    return Question(text, "Empty the trash")
+
+
+_QUESTIONS: Mapping[str, Callable[[Page, Path, Any], Question | None]] = {
+    "delete_account": _account,
+    "delete_team": _team,
+    "delete_member": _member,
+    "delete_token": _credential,
+    "delete_robot": _credential,
+    "delete_trust": _trust,
+    "deactivate": _deactivate,
+    "reset_password": _reset,
+    "update_account": _role,
+    "delete_ldap_settings": _directory,
+    "put_certificate": _certificate,
+    "run_job": _job,
+}
+
+
+def question(page: Page, operation: str, path: Path, body: Any) -> Question | None:
+    """What is to be asked; None where nothing is."""
+    ask = _QUESTIONS.get(operation)
+    return None if ask is None else ask(page, path, body)

@@ -1,0 +1,88 @@
+"""What is asked, or shown, before something is done."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.api.managed.town import Town
+from tests.console.browser import Browser, forms_of
+
+
+def _prepare(town: Town) -> None:
+    town.api("will", "POST", "accounts/will/tokens", {"name": "laptop"}, 201)
+    scopes = [{"repository": "acme/*", "actions": ["pull"]}]
+    town.api("owen", "POST", "accounts/acme/robots", {"name": "ci", "scopes": scopes}, 201)
+
+
+@pytest.mark.parametrize(
+    ("operation", "fields", "path"),
+    [
+        ("delete_account", {"path.name": "nora"}, "accounts/nora"),
+        (
+            "delete_team",
+            {"path.name": "acme", "path.team": "readers"},
+            "accounts/acme/teams/readers",
+        ),
+        (
+            "delete_member",
+            {"path.name": "acme", "path.member": "rita"},
+            "accounts/acme/members/rita",
+        ),
+        ("delete_token", {"path.name": "will", "path.token": "laptop"}, "accounts/will/tokens"),
+        ("delete_robot", {"path.name": "acme", "path.robot": "ci"}, "accounts/acme/robots"),
+        ("deactivate", {"path.name": "nora"}, "accounts/nora"),
+        ("update_account", {"path.name": "nora", "body.isAdmin": "true"}, "accounts/nora"),
+    ],
+)
+def test_what_is_final_is_asked_first(
+    town: Town, operation: str, fields: dict[str, str], path: str
+) -> None:
+    _prepare(town)
+    admin = Browser(town, "admin")
+    before = town.api("admin", "GET", path)
+    asked = admin.act(operation, {name: [value] for name, value in fields.items()})
+    assert asked.status_code == 200
+    assert town.api("admin", "GET", path) == before
+    (form,) = [f for f in forms_of(asked.text) if f.operation == operation]
+    assert "Are you sure" in asked.text
+    again = {name: [value] for name, value in fields.items()}
+    assert set(form.fields) >= set(again)
+    assert admin.act(operation, {**again, "confirmed": ["1"]}).status_code == 303
+    assert town.api("admin", "GET", path, status=None) != before
+
+
+def test_emptying_the_trash_says_what_it_frees(town: Town) -> None:
+    town.api("owen", "DELETE", "repositories/acme/secret", status=204)
+    asked = Browser(town, "admin").act("run_job", {"path.job": ["empty-trash"]})
+    assert "deletes 1 things" in asked.text or "deletes 1 thing" in asked.text
+    assert re.search(r"frees \d+ B", asked.text)
+    assert not any(job["isWaiting"] for job in town.api("admin", "GET", "admin/jobs")["jobs"])
+
+
+def test_what_was_looked_at_is_what_is_done(town: Town) -> None:
+    admin = Browser(town, "admin")
+    fields = {"body.trashDays": ["30"], "body.untaggedDays": ["0"]}
+    shown = admin.act("put_storage_settings", {**fields, "review": ["1"]})
+    reviewed = re.search(r'name="reviewed" value="([0-9a-f]+)"', shown.text)
+    assert reviewed is not None
+    edited = {**fields, "body.trashDays": ["31"], "reviewed": [reviewed[1]]}
+    again = admin.act("put_storage_settings", edited)
+    assert "Something changed since you looked" in again.text
+    assert town.api("admin", "GET", "admin/settings/storage")["trashDays"] == 14
+    kept = {**fields, "reviewed": [reviewed[1]]}
+    assert admin.act("put_storage_settings", kept).status_code == 303
+    assert town.api("admin", "GET", "admin/settings/storage")["trashDays"] == 30
+
+
+def test_what_somebody_else_changed_meanwhile_is_shown(town: Town) -> None:
+    admin = Browser(town, "admin")
+    fields = {"body.trashDays": ["30"]}
+    shown = admin.act("put_storage_settings", {**fields, "review": ["1"]})
+    reviewed = re.search(r'name="reviewed" value="([0-9a-f]+)"', shown.text)
+    assert reviewed is not None
+    town.api("admin", "PUT", "admin/settings/storage", {"untaggedDays": 5})
+    again = admin.act("put_storage_settings", {**fields, "reviewed": [reviewed[1]]})
+    assert "untagged" in again.text
+    assert town.api("admin", "GET", "admin/settings/storage")["untaggedDays"] == 5
