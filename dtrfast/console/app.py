@@ -6,6 +6,7 @@ page; who has to sign in is sent there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -43,6 +44,8 @@ from dtrfast.identity.identity import Identity
 _FORM_SIZE_MAX = 2 << 20
 _COMPRESSED_SIZE_MIN = 1024
 _QUERY_FIELDS_MAX = 1000
+# A field of a document, which a refusal begins with: `scopes[0].repository`.
+_FIELD = re.compile(r"[A-Za-z]+(?:\[\d+\])?(?:\.[A-Za-z]+(?:\[\d+\])?)*")
 # Who serves everybody everything has nobody to sign in.
 _EVERYBODY = Caller("system", "anonymous", method="local")
 
@@ -249,7 +252,15 @@ def _refusal(error: DtrfastError, page: Page) -> View:
     if status == 500:
         raise error  # logged with its trace by the boundary of the whole application
     template = "fragments/refusal.html" if page.is_fragment else "refusal.html"
-    return View(template, {"message": error.message, "refused": status}, status)
+    field, _, reason = error.message.partition(": ")
+    is_field = _FIELD.fullmatch(field) is not None
+    values = {
+        "message": error.message,
+        "field": field if is_field else "",
+        "reason": reason if is_field else "",
+        "refused": status,
+    }
+    return View(template, values, status)
 
 
 def _query_of(request: Request) -> dict[str, list[str]]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dtrfast.api.v0 import sessions, storage, storage_objects
+from dtrfast.api.v0 import administration, sessions, storage, storage_objects
 from dtrfast.config import is_loopback_host, split_address
 from dtrfast.console import flashes, words
 from dtrfast.console.page import Page
+from dtrfast.console.texts import span
+from dtrfast.times import parse_rfc3339
 
 THEME_COOKIE = "dtrfast_theme"
 COOKIES = (THEME_COOKIE, flashes.COOKIE)
@@ -16,6 +19,8 @@ COOKIES = (THEME_COOKIE, flashes.COOKIE)
 _THEMES = ("light", "dark")
 # Time to act before pushes are refused.
 _DISK_FULL_PART = 0.9
+# As long before its end as our own certificate is made anew at a start.
+_EXPIRY_SECONDS = 30 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,7 @@ def notices(page: Page) -> list[Notice]:
                 "How to switch them on",
             )
         )
+    found += _about_certificate(page)
     is_local = is_loopback_host(split_address(config.server.bind)[0])
     if not page.asker.is_secure and not is_local:
         found.append(
@@ -85,11 +91,25 @@ def notices(page: Page) -> list[Notice]:
     return found
 
 
+def _about_certificate(page: Page) -> list[Notice]:
+    shown = page.glance(administration.get_certificate) if page.asker.is_secure else None
+    left = parse_rfc3339(shown.not_after) - time.time() if shown else _EXPIRY_SECONDS
+    if left >= _EXPIRY_SECONDS:
+        return []
+    text = f"The certificate expires {span(-left)}." if left > 0 else "The certificate has expired."
+    return [Notice("warning" if left > 0 else "error", text, "/settings/security", "Certificate")]
+
+
 def _about_storage(state: storage_objects.Storage) -> list[Notice]:
     found: list[Notice] = []
     if state.damaged_blobs or state.damaged_chunks:
-        text = f"{state.damaged_blobs} blobs are damaged on disk: a push of the same image heals it"
-        found.append(Notice("error", text + ".", "/settings/storage#damages", "Which"))
+        what = [
+            f"{count} {name}{'' if count == 1 else 's'}"
+            for count, name in ((state.damaged_blobs, "blob"), (state.damaged_chunks, "chunk"))
+            if count
+        ]
+        text = f"Damaged on disk: {' and '.join(what)}. A push of the same image heals it."
+        found.append(Notice("error", text, "/settings/storage#damages", "Details"))
     used = 1 - state.disk_free_bytes / max(1, state.disk_bytes)
     if state.disk_bytes and state.disk_free_bytes < state.reserve_bytes:
         text = "The disk is full: pushes are refused until something is deleted."

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -25,7 +26,6 @@ from starlette.types import Receive, Scope, Send
 from dtrfast.api import browsers
 from dtrfast.api.types import Ending, Hop
 from dtrfast.api.v0 import sessions
-from dtrfast.api.v0.admin_objects import Metrics
 from dtrfast.console import frame, rendering
 from dtrfast.console.page import Page
 from dtrfast.console.pages import dashboard, logs, welcome
@@ -35,6 +35,7 @@ from dtrfast.errors import DtrfastError, SignInRequired
 _LIFE_SECONDS = 300.0
 _BEAT_SECONDS = 15.0
 _LOOK_AT_END_SECONDS = 0.5
+_POINTS_SECONDS = 10.0
 # Each costs a look every second or two, on a thread. Nobody takes all of them.
 _STREAMS_OF_ONE_MAX = 10
 
@@ -58,32 +59,36 @@ def html(target: str, template: str, values: Mapping[str, Any]) -> Message:
     return Message("html", {"target": target, "html": text, "how": "replace"})
 
 
-def _arrival(page: Page) -> Tick:
+def _progress(page: Page) -> Tick:
     if page.caller.kind != "system":
         page.ask(sessions.get_session)  # nobody has nothing to wait for
     shown = [page.query.get("shown", "")]
 
     def tick() -> list[Message]:
-        now = welcome.newest(page)
-        if now is None or now.key == shown[0]:
+        now = welcome.progress(page)
+        if now.key == shown[0]:
             return []
         shown[0] = now.key
-        values = {**frame.values(page), "arrived": now}
-        return [html("#arrival", "fragments/arrival.html", values)]
+        steps = html(
+            "#steps", "fragments/steps.html", {**frame.values(page), **welcome.values(page, now)}
+        )
+        return [steps, Message("end", None)] if now.is_done else [steps]
 
     return tick
 
 
 def _numbers(page: Page) -> Tick:
-    before: list[Metrics] = []
+    # What is recorded every ten seconds need not be read more often.
+    due = [time.monotonic()]
 
     def tick() -> list[Message]:
-        seen = dashboard.live_values(page, before[0] if before else None)
-        before[:] = [seen["now"]]
-        return [
-            html("#now", "dashboard/now.html", {**frame.values(page), **seen}),
-            Message("numbers", dashboard.numbers(seen["now"], seen["rates"])),
-        ]
+        seen = dashboard.live_values(page)
+        messages = [html("#now", "dashboard/now.html", {**frame.values(page), **seen})]
+        if time.monotonic() >= due[0]:
+            due[0] = time.monotonic() + _POINTS_SECONDS
+            points = dashboard.points(page, [process.name for process in seen["now"].processes])
+            messages.append(Message("points", msgspec.to_builtins(points)))
+        return messages
 
     return tick
 
@@ -117,7 +122,7 @@ class Stream:
 STREAMS: dict[str, Stream] = {
     f"/live/{stream.name}": stream
     for stream in (
-        Stream("arrival", _arrival, 2.0, 40),
+        Stream("progress", _progress, 2.0, 40),
         Stream("dashboard", _numbers, 2.0, 40),
         Stream("logs", _lines, 1.0, 40),
     )

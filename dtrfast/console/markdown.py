@@ -14,7 +14,13 @@ _TAGS = frozenset(
         *("sub", "summary", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul"),
     )
 )
-_ATTRIBUTES = {"a": {"href", "title"}, "th": {"align"}, "td": {"align"}, "ol": {"start"}}
+_ATTRIBUTES = {
+    "a": {"href", "title"},
+    "th": {"align"},
+    "td": {"align"},
+    "ol": {"start"},
+    "pre": {"tabindex"},
+}
 # Headings of a README stand below the page's own, which are two levels.
 _HEADINGS = {f"h{level}": f"h{min(level + 2, 6)}" for level in range(1, 7)}
 # READMEs of busy pages; an entry is the text and about twice as much HTML.
@@ -44,4 +50,5 @@ def to_html(text: str) -> str:
                 child.type, child.tag, child.content = "text", "", f"[{label}: {source}]"
                 child.children, child.attrs = None, {}
     html = _markdown.renderer.render(tokens, _markdown.options, {})
-    return _cleaner.clean(html)
+    # What scrolls is reached by the keyboard; a README has no attributes of its own.
+    return _cleaner.clean(html.replace("<pre>", '<pre tabindex="0">'))

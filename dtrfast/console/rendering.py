@@ -12,7 +12,7 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 import dtrfast
-from dtrfast.console import assets, markdown, texts
+from dtrfast.console import assets, events, markdown, texts
 from dtrfast.console.page import View
 
 # Nothing of another host, no inline script or style, no frame around us.
@@ -45,6 +45,8 @@ def environment() -> Environment:
         count=texts.count,
         duration=texts.duration,
         short_digest=texts.short_digest,
+        event_name=events.name_of,
+        event_details=events.details_of,
         ago=lambda text: texts.ago(text, time.time()),
         markdown=lambda text: Markup(markdown.to_html(text)),
     )
@@ -52,6 +54,7 @@ def environment() -> Environment:
         asset=assets.url,
         repository_url=texts.repository_url,
         account_url=texts.account_url,
+        event_names=list(events.NAMES.items()),
         version=dtrfast.__version__,
     )
     return made

@@ -43,7 +43,8 @@ def span(seconds: float) -> str:
         return "now"
     for limit, unit, name in _SPANS:
         if length < limit or not limit:
-            number = int(length // unit)
+            # What lies ahead is told to the nearest: fourteen days are not thirteen at once.
+            number = int(length // unit) if seconds > 0 else max(1, round(length / unit))
             text = f"{number} {name}{'' if number == 1 else 's'}"
             return f"{text} ago" if seconds > 0 else f"in {text}"
     raise AssertionError("the last span has no limit")

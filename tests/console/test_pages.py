@@ -97,7 +97,7 @@ def test_a_refusal_keeps_what_was_typed(town: Town) -> None:
     fields = {"path.namespace": ["acme"], "body.name": ["UPPER/CASE"]}
     page = owen.act("create_repository", fields)
     assert page.status_code == 400
-    assert "way back" in page.text
+    assert "Go back in your browser" in page.text
     fragment = owen.act("create_repository", fields, **{"hx-request": "true"})
     assert fragment.status_code == 400
     assert "<html" not in fragment.text

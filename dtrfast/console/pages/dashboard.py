@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from dtrfast.api.v0 import ldap, metrics, storage, storage_objects
-from dtrfast.api.v0.admin_objects import Metrics
-from dtrfast.console import rates
+from dtrfast.api.v0 import jobs, ldap, metrics, storage
+from dtrfast.api.v0.admin_objects import Metrics, MetricsHistory
 from dtrfast.console.page import Page, View
-from dtrfast.console.rates import Rates
 from dtrfast.times import rfc3339
 
 SPANS = (
@@ -21,8 +20,15 @@ SPANS = (
     (2_592_000, "30 days"),
 )
 _POINTS = 240
-# What was recorded longer ago is not what goes on.
+# A course has a point each ten seconds; what was recorded a minute ago is not what goes on.
+_POINT_SECONDS = 10
 _LATELY_SECONDS = 60
+_LATELY = ("cpu_percent", "network_in_rate", "network_out_rate")
+_BUSY_POINTS = 15 * 60 // _POINT_SECONDS
+_NEARLY = 0.95
+# Time to order a disk.
+_DISK_FULL_SECONDS = 14 * 86_400
+_RUNS_LOOKED_AT = 50
 
 
 def show(page: Page) -> View:
@@ -32,34 +38,40 @@ def show(page: Page) -> View:
     return View("dashboard.html", {**live_values(page), "spans": SPANS, "span": span})
 
 
-def live_values(page: Page, before: Metrics | None = None) -> dict[str, Any]:
-    """What changes while one looks; `before` is an earlier look."""
+def live_values(page: Page) -> dict[str, Any]:
+    """What changes while one looks."""
     now = page.ask(metrics.get_metrics)
     state = page.ask(storage.get_storage)
-    seen = None if before is None else rates.between(before, now)
+    hour = page.ask(
+        metrics.get_metrics_history,
+        query={"seconds": 3600, "points": 3600 // _POINT_SECONDS},
+    )
     return {
         "now": now,
-        "rates": seen or _recorded(page, now),
+        "lately": {name: _last(hour, name) for name in _LATELY},
         "state": state,
         "full_at": rfc3339(now.disk_full_at) if now.disk_full_at else "",
-        "problems": problems(page, state, now),
+        "problems": problems(page, now, hour),
         "totals": _totals(now),
     }
 
 
-def _recorded(page: Page, now: Metrics) -> Rates:
-    """For who looks for the first time."""
+def points(page: Page, names: Iterable[str]) -> dict[str, MetricsHistory]:
+    """What was recorded in the last minute: of the registry under no name, and of processes."""
     query: dict[str, object] = {"seconds": _LATELY_SECONDS, "points": 2 * _LATELY_SECONDS}
-    courses = {
-        process.name: page.glance(
-            metrics.get_metrics_history, query={**query, "process": process.name}
-        )
-        for process in now.processes
-    }
-    return rates.recorded(
-        page.ask(metrics.get_metrics_history, query=query),
-        {name: course for name, course in courses.items() if course is not None},
-    )
+    found = {"": page.ask(metrics.get_metrics_history, query=query)}
+    for name in names:
+        course = page.glance(metrics.get_metrics_history, query={**query, "process": name})
+        if course is not None:
+            found[name] = course
+    return found
+
+
+def _last(course: MetricsHistory, column: str) -> float | None:
+    """The newest value; None where it is not of the last minute."""
+    values = course.columns.get(column, [])[-_LATELY_SECONDS // _POINT_SECONDS :]
+    known = [value for value in values if value is not None]
+    return known[-1] if known else None
 
 
 def _totals(now: Metrics) -> dict[str, float]:
@@ -82,30 +94,51 @@ def _totals(now: Metrics) -> dict[str, float]:
     }
 
 
-def problems(page: Page, state: storage_objects.Storage, now: Metrics) -> list[tuple[str, str]]:
-    """What somebody should see to: a text, and where."""
+def problems(page: Page, now: Metrics, hour: MetricsHistory) -> list[tuple[str, str]]:
+    """What somebody should see to, besides the notices of every page: a text, and where."""
     found: list[tuple[str, str]] = []
-    if state.damaged_blobs or state.damaged_chunks:
-        found.append((f"{state.damaged_blobs} blobs are damaged", "/settings/storage#damages"))
-    if state.disk_bytes and state.disk_free_bytes < state.reserve_bytes:
-        found.append(("The disk is full: pushes are refused", "/settings/storage"))
-    if now.disk_full_at and now.disk_full_at < now.time + 14 * 86_400:
+    if now.disk_full_at and now.disk_full_at < now.time + _DISK_FULL_SECONDS:
         found.append((f"The disk is full on {rfc3339(now.disk_full_at)[:10]}", "/settings/storage"))
-    if now.memory_bytes and now.memory_used_bytes > 0.95 * now.memory_bytes:
+    if now.memory_bytes and now.memory_used_bytes > _NEARLY * now.memory_bytes:
         found.append(("The host's memory is nearly used up", "/dashboard"))
-    last = page.glance(ldap.get_last_sync)
-    if last is not None and last.error:
-        found.append((f"LDAP was not synchronised: {last.error}", "/settings/auth#ldap"))
-    failed = sum(process.failed for process in now.processes)
+    busy = [value for value in hour.columns.get("cpu_percent", ())[-_BUSY_POINTS:] if value]
+    if len(busy) == _BUSY_POINTS and min(busy) > 100 * _NEARLY:
+        found.append(("The host's CPU has been busy for 15 minutes", "/dashboard"))
+    failed = round(
+        sum(value or 0 for value in hour.columns.get("failed_rate", ())) * _POINT_SECONDS
+    )
     if failed:
-        text = f"{failed} requests failed since the workers began"
-        found.append((text, "/logs?level=error"))
-    return found
+        word = "request" if failed == 1 else "requests"
+        found.append((f"{failed} {word} failed in the last hour", "/logs?level=error"))
+    names = {process.name for process in now.processes}
+    if "housekeeper" not in names and any(name.startswith("worker") for name in names):
+        found.append(("The housekeeper is not running: no space is freed", "/logs"))
+    return found + _of_jobs(page) + _of_directory(page)
 
 
-def numbers(now: Metrics, seen: Rates) -> dict[str, Any]:
-    """The newest point of each chart."""
-    return {"time": now.time, "whole": seen.whole, "processes": seen.processes}
+def _of_jobs(page: Page) -> list[tuple[str, str]]:
+    """Tasks whose last try failed, and the last run of each job if it did."""
+    known = page.glance(jobs.list_jobs, query={"limit": _RUNS_LOOKED_AT})
+    if known is None:
+        return []
+    found = [
+        (f"The task {task.name} fails: {task.error}", "/settings/jobs#tasks")
+        for task in known.tasks
+        if task.failed_at > task.worked_at
+    ]
+    last = {run.job: run for run in reversed(known.runs)}
+    return found + [
+        (f"The job {run.job} failed: {run.result}", "/settings/jobs")
+        for run in last.values()
+        if run.state in ("error", "worker_dead")
+    ]
+
+
+def _of_directory(page: Page) -> list[tuple[str, str]]:
+    last = page.glance(ldap.get_last_sync)
+    if last is None or not last.error:
+        return []
+    return [(f"LDAP was not synchronised: {last.error}", "/settings/auth#ldap")]
 
 
 def course(page: Page) -> View:

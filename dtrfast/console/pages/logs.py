@@ -101,7 +101,8 @@ class Tail:
         query = self._filters | {"after": self.cursor, "limit": _PAGE_SIZE}
         found = self._page.ask(operations.list_logs, query=query)
         self.cursor = found.cursor
-        return list(reversed(found.lines))
+        # Processes write their lines one after the other.
+        return sorted(found.lines, key=lambda line: str(line.time), reverse=True)
 
 
 PAGES: dict[str, PageFunction] = {

@@ -1,16 +1,23 @@
-// The charts of the dashboard: a course from the server, and what comes live behind it.
+// The charts of the dashboard: a course from the server, and each point that is recorded after it.
 "use strict";
 
 const COLOURS = ["--chart-1", "--chart-2", "--chart-3", "--chart-4"];
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+const POWERS = Array.from({ length: 61 }, (_, power) => 2 ** power);
+// The server records so often; what is further apart than a few of these is a gap.
+const STEP_SECONDS = 10;
 const root = document.querySelector("[data-span]");
 const span = Number(root.dataset.span);
-const charts = [];
+let charts = [];
 
+// ---- values as people read them ----------------------------------------------------------------
 function bytes(value) {
   let unit = 0;
-  while (Math.abs(value) >= 1024 && unit < UNITS.length - 1) { value /= 1024; unit += 1; }
-  return `${value.toFixed(value >= 100 || unit === 0 ? 0 : 1)} ${UNITS[unit]}`;
+  while (Math.abs(value) >= 1024 && unit < UNITS.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${value.toFixed(value >= 100 || unit === 0 || Number.isInteger(value) ? 0 : 1)} ${UNITS[unit]}`;
 }
 
 function seconds(value) {
@@ -27,153 +34,167 @@ function shown(unit, value) {
   if (unit === "part") return `${(value * 100).toFixed(0)} %`;
   if (unit === "%") return `${value.toFixed(0)} %`;
   if (unit === "×") return `${value.toFixed(1)} ×`;
-  return value >= 100 ? value.toFixed(0) : value.toPrecision(2);
+  return value >= 100 || Number.isInteger(value) ? value.toFixed(0) : value.toPrecision(2);
 }
 
-function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue(name).trim(); }
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const fine = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
-function column(course, name) {
-  if (name !== "ratio") return course.columns[name] || course.times.map(() => null);
+// What stands at the axis of time: the hour, or the day where a label is a day from the next.
+function times(_, splits, __, ___, step) {
+  const format = step >= 86400 ? day : step < 60 ? fine : clock;
+  return splits.map((time) => format.format(time * 1000));
+}
+
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+// ---- from a course to what is drawn ------------------------------------------------------------
+// Each chart has arrays of its own: they grow.
+function table(course, names) {
+  return [[...course.times], ...names.map((name) => values(course, name))];
+}
+
+function values(course, name) {
+  if (name !== "ratio") return [...(course.columns[name] || course.times.map(() => null))];
   const { logical_bytes: all, stored_bytes: kept } = course.columns;
   return course.times.map((_, at) => (all && kept && kept[at] ? all[at] / kept[at] : null));
 }
 
+// A point behind the last: in its place where the chart is coarser, after a gap where one was missed.
+function append(data, time, row) {
+  const times = data[0];
+  const last = times[times.length - 1];
+  const coarse = Math.max(STEP_SECONDS, span / 240);
+  if (last !== undefined && time <= last) return false;
+  const isGap = last !== undefined && time - last > 3 * coarse;
+  if (isGap) push(data, last + STEP_SECONDS, row.map(() => null));
+  else if (times.length > 1 && time - times[times.length - 2] < coarse) data.forEach((one) => one.pop());
+  push(data, time, row);
+  while (times[0] < time - span) data.forEach((one) => one.shift());
+  return true;
+}
+
+function push(data, time, row) {
+  data[0].push(time);
+  row.forEach((value, at) => data[at + 1].push(value));
+}
+
+// What has nothing beside it makes no line: it is drawn as a point.
+function alone(chart, series) {
+  const row = chart.data[series];
+  const known = (at) => row[at] !== null && row[at] !== undefined;
+  return row.flatMap((_, at) => (known(at) && !known(at - 1) && !known(at + 1) ? [at] : []));
+}
+
+// ---- one chart -----------------------------------------------------------------------------------
 function build(node, course) {
   const names = node.dataset.series.split(",");
-  const unit = node.dataset.unit;
-  const data = [course.times, ...names.map((name) => column(course, name))];
+  const one = { node, names, unit: node.dataset.unit, data: table(course, names), chart: null };
   const small = node.classList.contains("small");
   const axis = {
     stroke: colour("--soft"),
     grid: { stroke: colour("--line"), width: 1 },
     ticks: { show: false },
-    font: "11px sans-serif",
+    font: "11px system-ui, sans-serif",
   };
-  const chart = new uPlot({
+  const isBytes = one.unit.startsWith("bytes");
+  const line = (at) => ({
+    stroke: colour(COLOURS[at]),
+    width: 1.5,
+    spanGaps: false,
+    points: { show: true, size: 4, filter: alone },
+  });
+  one.chart = new uPlot({
     width: node.clientWidth,
     height: node.clientHeight,
     legend: { show: false },
-    cursor: { show: !small, points: { size: 6 } },
+    cursor: { points: { size: 6 }, y: false, drag: { x: false, y: false } },
     scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.1 : 1] } },
     axes: [
-      { ...axis, show: !small, size: 36 },
-      { ...axis, size: 64, space: 24, values: (_, values) => values.map((value) => shown(unit, value)) },
+      { ...axis, size: 24, space: small ? 70 : 60, values: times },
+      {
+        ...axis,
+        size: small ? 52 : 64,
+        space: small ? 22 : 28,
+        ...(isBytes ? { incrs: POWERS } : {}),
+        values: (_, splits) => splits.map((value) => shown(one.unit, value)),
+      },
     ],
-    series: [
-      {},
-      ...names.map((name, at) => ({
-        stroke: colour(COLOURS[at]),
-        width: 1.5,
-        spanGaps: false,
-        points: { show: false },
-      })),
-    ],
-    hooks: { setCursor: [(made) => tell(node, made, names, unit)] },
-  }, data, node);
-  charts.push({ node, chart, names, unit, data });
-  describe(node, names, unit, data);
+    series: [{}, ...names.map((_, at) => line(at))],
+    hooks: { setCursor: [(chart) => tell(one, chart.cursor.idx)] },
+  }, one.data, node);
+  tell(one, null);
+  return one;
 }
 
-function tell(node, chart, names, unit) {
-  const at = chart.cursor.idx;
-  if (at === null || at === undefined) { node.title = ""; return; }
-  const time = new Date(chart.data[0][at] * 1000).toLocaleString();
-  const lines = names.map((name, number) => `${name}: ${shown(unit, chart.data[number + 1][at])}`);
-  node.title = [time, ...lines].join("\n");
+// The values below a chart: the newest, or those under the pointer.
+function tell(one, at) {
+  const last = one.data[0].length - 1;
+  const place = at === null || at === undefined ? last : at;
+  const texts = one.names.map((_, series) => shown(one.unit, one.data[series + 1][place]));
+  const key = one.node.nextElementSibling;
+  if (key && key.matches(".key")) {
+    const time = place === last ? "" : moment.format(one.data[0][place] * 1000);
+    key.querySelectorAll("[data-value]").forEach((node, series) => { node.textContent = texts[series]; });
+    key.querySelector("[data-time]").textContent = time;
+  }
+  if (place === last) one.node.setAttribute("aria-label", describe(one, texts));
 }
 
-// What a chart shows last, for who cannot see it.
-function describe(node, names, unit, data) {
-  const label = node.dataset.label || (node.dataset.label = node.getAttribute("aria-label"));
-  const end = data[0].length - 1;
-  const last = names.map((name, at) => `${name.replaceAll("_", " ")} ${shown(unit, data[at + 1][end])}`);
-  const known = data[0].length ? `Last: ${last.join(", ")}` : "Nothing is known yet.";
-  node.setAttribute("aria-label", `${label}. ${known}`);
+function describe(one, texts) {
+  const { label } = one.node.dataset;
+  if (!one.data[0].length) return `${label}: nothing is known yet`;
+  const named = one.names.map((name, at) => `${name.replaceAll("_", " ")} ${texts[at]}`);
+  return `${label}. Last: ${named.join(", ")}`;
 }
 
+// ---- all of them ---------------------------------------------------------------------------------
 async function load() {
   const courses = new Map();
-  for (const node of document.querySelectorAll("[data-chart]")) {
-    const process = node.dataset.process || "";
-    if (!courses.has(process)) {
-      const query = new URLSearchParams({ seconds: span });
-      if (process) query.set("process", process);
-      const course = fetch(`/dashboard/course?${query}`).then((answer) => (
-        answer.ok ? answer.json() : { times: [], columns: {} }
-      ));
-      courses.set(process, course);
-    }
-    build(node, await courses.get(process));
+  const nodes = [...document.querySelectorAll("[data-chart]")];
+  for (const { dataset: { process = "" } } of nodes) {
+    if (!courses.has(process)) courses.set(process, ask(process));
   }
+  const made = [];
+  for (const node of nodes) made.push(build(node, await courses.get(node.dataset.process || "")));
+  for (const { chart } of charts) chart.destroy();
+  charts = made;
 }
 
-// ---- what comes live ---------------------------------------------------------------------------
-let before = null;
-
-function rates(now) {
-  const passed = now.time - before.time;
-  const sum = (sample, field) => (
-    Object.values(sample.processes).reduce((total, one) => total + one[field], 0)
-  );
-  const rate = (field) => Math.max(0, (sum(now, field) - sum(before, field)) / passed);
-  const busy = now.cpu[1] > before.cpu[1]
-    ? (100 * (now.cpu[0] - before.cpu[0])) / (now.cpu[1] - before.cpu[1])
-    : null;
-  return {
-    cpu_percent: busy,
-    memory_used_bytes: now.memory_used_bytes,
-    disk_used_bytes: now.disk_used_bytes,
-    network_in_rate: Math.max(0, (now.network[0] - before.network[0]) / passed),
-    network_out_rate: Math.max(0, (now.network[1] - before.network[1]) / passed),
-    pulls_rate: rate("pulls"),
-    pushes_rate: rate("pushes"),
-    bytes_in_rate: rate("bytes_in"),
-    bytes_out_rate: rate("bytes_out"),
-  };
+async function ask(process) {
+  const query = new URLSearchParams({ seconds: span });
+  if (process) query.set("process", process);
+  const answer = await fetch(`/dashboard/course?${query}`);
+  return answer.ok ? answer.json() : { times: [], columns: {} };
 }
 
-function processRates(name, now) {
-  const here = now.processes[name];
-  const there = before.processes[name];
-  if (!here || !there) return {};
-  const passed = now.time - before.time;
-  return {
-    cpu_percent: Math.max(0, (100 * (here.cpu_seconds - there.cpu_seconds)) / passed),
-    resident_bytes: here.resident_bytes,
-    anonymous_bytes: here.anonymous_bytes,
-    requests_rate: Math.max(0, (here.requests - there.requests) / passed),
-  };
-}
-
-document.addEventListener("numbers", ({ detail: now }) => {
-  if (before && now.time - before.time > 0.5) {
-    const values = rates(now);
-    for (const one of charts) {
-      const mine = one.node.dataset.process ? processRates(one.node.dataset.process, now) : values;
-      if (!one.names.every((name) => name in mine)) continue;
-      one.data[0].push(now.time);
-      one.names.forEach((name, at) => one.data[at + 1].push(mine[name]));
-      while (one.data[0].length && one.data[0][0] < now.time - span) one.data.forEach((row) => row.shift());
-      one.chart.setData(one.data);
-      describe(one.node, one.names, one.unit, one.data);
-    }
+document.addEventListener("points", ({ detail: points }) => {
+  for (const one of charts) {
+    const course = points[one.node.dataset.process || ""];
+    if (!course || !course.times.length) continue;
+    const [times, ...columns] = table(course, one.names);
+    const added = times.filter((time, at) => append(one.data, time, columns.map((column) => column[at])));
+    if (!added.length) continue;
+    one.chart.setData(one.data);
+    if (one.chart.cursor.idx === null || one.chart.cursor.left < 0) tell(one, null);
   }
-  before = now;
 });
-
-function redraw() {
-  for (const one of charts.splice(0)) one.chart.destroy();
-  load();
-}
 
 let resizing = 0;
 addEventListener("resize", () => {
   clearTimeout(resizing);
   resizing = setTimeout(() => {
-    for (const { chart, node } of charts) {
-      chart.setSize({ width: node.clientWidth, height: node.clientHeight });
+    for (const { chart, node: { clientWidth: width, clientHeight: height } } of charts) {
+      chart.setSize({ width, height });
     }
   }, 150);
 });
-document.addEventListener("themechange", redraw);
+document.addEventListener("themechange", load);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", load);
+// Tests look at what is drawn.
+window.dashboardCharts = () => charts.map(({ names, data }) => ({ names, data }));
 load();

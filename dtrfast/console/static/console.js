@@ -43,23 +43,70 @@ function switchTheme() {
   document.dispatchEvent(new Event("themechange"));
 }
 
-document.addEventListener("change", (event) => {
-  const { target } = event;
-  if (target.matches("[data-submit]")) target.form.requestSubmit();
-  if (target.matches("[data-choose-all]")) {
-    const boxes = target.closest("form, .chooser").querySelectorAll("[data-choose]");
-    for (const box of boxes) box.checked = target.checked;
-  }
+document.addEventListener("change", ({ target }) => {
+  if (!target.matches("[data-choose-all]")) return;
+  const boxes = target.closest("form, .chooser").querySelectorAll("[data-choose]");
+  for (const box of boxes) box.checked = target.checked;
 });
+
+// ---- menus ---------------------------------------------------------------------------------------
+document.addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" && document.activeElement.closest("details[data-menu][open]");
+  if (!menu || (menu === main && wide.matches)) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});
+
+document.addEventListener("focusout", ({ target, relatedTarget }) => {
+  const menu = target.closest && target.closest("details[data-menu][open]");
+  if (!menu || (menu === main && wide.matches)) return;
+  if (relatedTarget && !menu.contains(relatedTarget)) menu.open = false;
+});
+
+// ---- forms ---------------------------------------------------------------------------------------
+// What was answered is no longer true once the form is edited.
+document.addEventListener("input", ({ target }) => {
+  const answer = target.form && target.form.querySelector(".form-answer");
+  if (answer && answer.children.length) answer.replaceChildren();
+  target.removeAttribute("aria-invalid");
+});
+
+for (const [event, busy] of [["htmx:beforeRequest", "true"], ["htmx:afterRequest", null]]) {
+  document.addEventListener(event, ({ target }) => { if (target.matches("form")) target.ariaBusy = busy; });
+}
+
+// An answer is where one goes on: at the field that is wrong, at the button that asks, or at its text.
+document.addEventListener("htmx:afterSwap", ({ target }) => {
+  if (!target.matches(".form-answer")) return;
+  const wrong = fieldOf(target.closest("form"), target.querySelector("[data-field]"));
+  const next = wrong || target.querySelector("button") || target;
+  next.focus();
+});
+
+function fieldOf(form, refusal) {
+  if (!refusal || !refusal.dataset.field) return null;
+  const path = refusal.dataset.field.replace(/\[(\d+)\]/g, ".$1");
+  const field = [...form.elements].find(({ name, type }) => name === `body.${path}` && type !== "hidden");
+  if (!field) return null;
+  const label = field.labels && field.labels[0];
+  refusal.id = "refusal";
+  if (label) refusal.textContent = `${label.textContent.replace("*", "").trim()}: ${refusal.dataset.reason}`;
+  field.setAttribute("aria-invalid", "true");
+  field.setAttribute("aria-errormessage", "refusal");
+  return field;
+}
 
 // ---- search as you type ----------------------------------------------------------------------
 const search = document.getElementById("search");
 const suggestions = document.getElementById("suggestions");
 const options = () => [...suggestions.querySelectorAll("a")];
+const said = document.getElementById("said");
+const say = (text) => { if (said) said.textContent = text; };
 
 function choose(index) {
   const all = options();
   all.forEach((option, number) => option.setAttribute("aria-selected", String(number === index)));
+  if (all[index]) all[index].scrollIntoView({ block: "nearest" });
   if (all[index]) search.setAttribute("aria-activedescendant", all[index].id);
   else search.removeAttribute("aria-activedescendant");
 }
@@ -79,8 +126,10 @@ if (search) {
     }
   });
   suggestions.addEventListener("htmx:afterSwap", () => {
-    if (!search.value.trim()) closeSearch();
-    else search.setAttribute("aria-expanded", String(options().length > 0));
+    if (!search.value.trim()) return closeSearch();
+    const found = options().length;
+    search.setAttribute("aria-expanded", "true");
+    say(found === 1 ? "1 suggestion" : `${found} suggestions`);
   });
   search.addEventListener("keydown", (event) => {
     const all = options();
@@ -88,8 +137,9 @@ if (search) {
     if (event.key === "Escape") closeSearch();
     else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
-      const step = event.key === "ArrowDown" ? 1 : -1;
-      choose((now + step + all.length + (now < 0 && step < 0 ? 1 : 0)) % Math.max(1, all.length));
+      // One place more than there are suggestions: the field itself.
+      const places = all.length + 1;
+      choose((now + 1 + (event.key === "ArrowDown" ? 1 : places - 1)) % places - 1);
     } else if (event.key === "Enter" && now >= 0) {
       event.preventDefault();
       location.href = all[now].href;
@@ -101,31 +151,63 @@ if (search) {
 }
 
 // ---- live parts ------------------------------------------------------------------------------
-// <div data-live="URL"> takes events of the server: each has `target` (a selector), `html`, and
-// how to put it there. What is far behind is dropped by the server, not here.
+// <div data-live="URL"> takes events of the server: each has `target` (a selector), `html`, and how
+// to put it there. A page that nobody sees has no stream: browsers allow six to a host.
+const AGAIN_SECONDS = 5;
+
 for (const place of document.querySelectorAll("[data-live]")) {
-  const source = new EventSource(place.dataset.live);
-  const state = place.querySelector("[data-live-state]");
-  const tell = (text) => { if (state) state.textContent = text; };
-  source.addEventListener("open", () => tell("live"));
-  source.addEventListener("error", () => tell("reconnecting …"));
+  let source = null;
+  let after = "";
+  let isOver = false;
   const held = []; // what came while the reader had it paused
+  const state = place.querySelector("[data-live-state]");
+  const tell = (text) => { if (state && state.textContent !== text) state.textContent = text; };
+
   const show = (event) => {
     const { target, html, how } = JSON.parse(event.data);
     const node = document.querySelector(target);
     if (node) put(node, html, how);
   };
-  source.addEventListener("html", (event) => {
-    if (!place.dataset.paused) return show(event);
-    if (held.push(event) > 1000) held.shift();
-    tell(`live, ${held.length} waiting`);
+  const open = () => {
+    if (source || isOver || document.hidden) return;
+    const url = new URL(place.dataset.live, location.href);
+    if (after) url.searchParams.set("after", after);
+    source = new EventSource(url);
+    source.addEventListener("open", () => tell(place.dataset.paused ? "paused" : "live"));
+    source.addEventListener("error", () => {
+      tell("reconnecting …");
+      // What was refused is not tried again by the browser itself.
+      if (source && source.readyState === EventSource.CLOSED) {
+        close();
+        setTimeout(open, AGAIN_SECONDS * 1000);
+      }
+    });
+    source.addEventListener("html", (event) => {
+      if (event.lastEventId) after = event.lastEventId;
+      if (!place.dataset.paused) return show(event);
+      if (JSON.parse(event.data).how === "replace") held.length = 0;
+      if (held.push(event) > 1000) held.shift();
+    });
+    source.addEventListener("points", (event) => {
+      document.dispatchEvent(new CustomEvent("points", { detail: JSON.parse(event.data) }));
+    });
+    source.addEventListener("end", () => {
+      isOver = true;
+      close();
+      tell("over: load the page again");
+    });
+  };
+  const close = () => {
+    if (source) source.close();
+    source = null;
+  };
+  place.addEventListener("pause", () => tell("paused"));
+  place.addEventListener("resume", () => {
+    held.splice(0).forEach(show);
+    tell(source ? "live" : "reconnecting …");
   });
-  place.addEventListener("resume", () => { held.splice(0).forEach(show); tell("live"); });
-  source.addEventListener("numbers", (event) => {
-    document.dispatchEvent(new CustomEvent("numbers", { detail: JSON.parse(event.data) }));
-  });
-  source.addEventListener("location", (event) => { location.href = JSON.parse(event.data); });
-  source.addEventListener("end", () => source.close());
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  open();
 }
 
 function put(node, html, how) {
@@ -135,17 +217,40 @@ function put(node, html, how) {
     for (const row of made.content.children) row.classList.add("new");
     node.prepend(made.content);
     while (node.children.length > 1000) node.lastElementChild.remove();
-  } else node.replaceChildren(made.content);
+  } else alter(node, made.content);
+  htmx.process(node);
+  reach();
+}
+
+// Makes one tree like another and leaves alone what is equal: focus, selection and scrolling stay.
+function alter(old, made) {
+  const [had, has] = [[...old.childNodes], [...made.childNodes]];
+  has.forEach((node, at) => {
+    const before = had[at];
+    if (!before) old.append(node);
+    else if (before.nodeName !== node.nodeName) before.replaceWith(node);
+    else if (node.nodeType !== Node.ELEMENT_NODE) {
+      if (before.data !== node.data) before.data = node.data;
+    } else {
+      const gone = [...before.attributes].filter(({ name }) => !node.hasAttribute(name));
+      for (const { name } of gone) before.removeAttribute(name);
+      for (const { name, value } of node.attributes) {
+        if (before.getAttribute(name) !== value) before.setAttribute(name, value);
+      }
+      alter(before, node);
+    }
+  });
+  had.slice(has.length).forEach((node) => node.remove());
 }
 
 document.addEventListener("click", (event) => {
   const pause = event.target.closest("[data-pause]");
   if (!pause) return;
   const place = pause.closest("[data-live]");
-  const paused = place.dataset.paused ? "" : "yes";
-  place.dataset.paused = paused;
-  pause.querySelector("span").textContent = paused ? "Go on" : "Pause";
-  if (!paused) place.dispatchEvent(new Event("resume"));
+  const paused = !place.dataset.paused;
+  place.dataset.paused = paused ? "yes" : "";
+  pause.querySelector("span").textContent = paused ? "Resume" : "Pause";
+  place.dispatchEvent(new Event(paused ? "pause" : "resume"));
 });
 
 // ---- what scrolls can be reached by keyboard -----------------------------------------------------

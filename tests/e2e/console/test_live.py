@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import tarfile
+import time
 from pathlib import Path
 
 import httpx
@@ -22,9 +23,9 @@ def test_log_lines_come_as_they_are_written(browser: Browser, town: Town) -> Non
         expect(admin.page.locator("#lines")).to_contain_text("nothing-like-this-1")
         admin.press("Pause")
         _ask_for(town, "nothing-like-this-2")
-        expect(admin.page.locator("[data-live-state]")).to_contain_text("waiting")
+        expect(admin.page.locator("[data-live-state]")).to_have_text("paused")
         expect(admin.page.locator("#lines")).not_to_contain_text("nothing-like-this-2")
-        admin.press("Go on")
+        admin.press("Resume")
         expect(admin.page.locator("#lines tr")).to_have_count(2)
 
 
@@ -79,13 +80,82 @@ def test_the_dashboard_draws_and_counts(browser: Browser, town: Town) -> None:
         expect(admin.page.locator("[data-live-state]")).to_have_text("live")
         admin.page.locator(".uplot canvas").first.wait_for()
         assert admin.page.locator(".uplot canvas").count() > 10
-        pulls = admin.page.locator("dt", has_text="Pulls, pushes").locator("xpath=..")
+        pulls = admin.page.locator("#now dl", has=admin.page.locator("dt", has_text="Pulls"))
         before = pulls.inner_text()
         for _ in range(30):
             httpx.get(f"{town.managed.registry.url}/v2/acme/open/manifests/v1")
         expect(pulls).not_to_have_text(before, timeout=10_000)
         expect(admin.page.locator("#now")).to_contain_text("acme/open")
         admin.shoot("dashboard")
+
+
+_CHARTS = "dashboardCharts().map(({ names, data }) => [names, data.map((row) => row.length)])"
+_IN_ORDER = """() => dashboardCharts().every(
+  ({ data: [times] }) => times.every((time, at) => !at || time > times[at - 1])
+)"""
+_NEWEST = "Math.min(...dashboardCharts().map(({ data }) => data[0].at(-1) ?? 0))"
+
+
+def test_charts_go_on_in_step_with_their_times(browser: Browser, town: Town) -> None:
+    with person(browser, town.managed, "admin") as admin:
+        admin.go("/dashboard?span=900")
+        _wait_until(admin, "dashboardCharts().length > 10")
+        before = admin.page.evaluate(_NEWEST)
+        _wait_until(admin, f"{_NEWEST} > {before} + 9")
+        for names, lengths in admin.page.evaluate(_CHARTS):
+            assert len(set(lengths)) == 1, names
+        assert admin.page.evaluate(_IN_ORDER)
+        assert abs(admin.page.evaluate(_NEWEST) - time.time()) < 30
+
+
+def _wait_until(somebody: Person, expression: str) -> None:
+    """The page's policy lets no library evaluate texts in it, so it is asked from outside."""
+    for _ in range(300):
+        if somebody.page.evaluate(expression):
+            return
+        somebody.page.wait_for_timeout(200)
+    raise AssertionError(f"{expression} stays false")
+
+
+def test_what_one_does_outlives_the_next_numbers(browser: Browser, town: Town) -> None:
+    with person(browser, town.managed, "admin") as admin:
+        admin.go("/dashboard")
+        link = admin.page.locator("#now").get_by_role("link", name="housekeeper")
+        link.focus()
+        admin.page.evaluate("window.seen = document.querySelector('#now').textContent")
+        _wait_until(admin, "document.querySelector('#now').textContent !== window.seen")
+        expect(link).to_be_focused()
+
+
+def test_a_stream_ends_with_the_session(browser: Browser, town: Town) -> None:
+    with person(browser, town.managed, "admin") as admin:
+        admin.go("/logs?text=after-the-end")
+        state = admin.page.locator("[data-live-state]")
+        expect(state).to_have_text("live")
+        cookies = {c["name"]: c["value"] for c in admin.page.context.cookies()}
+        with httpx.Client(base_url=admin.url, cookies=cookies) as other:
+            token = other.get("/api/v0/sessions/current").json()["csrfToken"]
+            left = other.delete("/api/v0/sessions/current", headers={"x-csrf-token": token})
+            assert left.status_code == 204
+        _ask_for(town, "after-the-end-1")
+        expect(state).to_have_text("over: load the page again", timeout=10_000)
+        expect(admin.page.locator("#lines tr")).to_have_count(0)
+
+
+def test_a_page_that_nobody_sees_has_no_stream(browser: Browser, town: Town) -> None:
+    """Browsers open six connections to a host: more live pages than that would block all others."""
+    with person(browser, town.managed, "admin") as admin:
+        for _ in range(8):
+            page = admin.page.context.new_page()
+            page.goto(f"{admin.url}/logs")
+            page.evaluate(_HIDE)
+        assert admin.go("/repositories") == 200
+
+
+_HIDE = """() => {
+  Object.defineProperty(document, "hidden", { get: () => true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
 
 
 def test_the_support_bundle_has_no_secret(browser: Browser, town: Town, tmp_path: Path) -> None:

@@ -1,0 +1,69 @@
+"""Audit events as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dtrfast.console.texts import short_digest, size
+
+# What the registry calls an event, and what a page does. The order is that of a choice.
+NAMES: Mapping[str, str] = {
+    "push": "Push",
+    "delete": "Delete",
+    "tag.restore": "Tag restored",
+    "manifest.restore": "Image restored",
+    "run.restore": "Run undone",
+    "refusal": "Refused",
+    "sign-in": "Sign-in",
+    "sign-out": "Sign-out",
+    "session.end": "Session ended",
+    "repository.create": "Repository created",
+    "repository.update": "Repository changed",
+    "repository.delete": "Repository deleted",
+    "repository.restore": "Repository restored",
+    "grant.set": "Access granted",
+    "grant.remove": "Access removed",
+    "trust.set": "CI trust saved",
+    "trust.remove": "CI trust deleted",
+    "account.create": "Account created",
+    "account.update": "Account changed",
+    "account.delete": "Account deleted",
+    "account.activate": "Sign-in enabled",
+    "account.deactivate": "Sign-in disabled",
+    "password.change": "Password changed",
+    "password.reset": "Password reset",
+    "token.create": "Token created",
+    "token.delete": "Token revoked",
+    "robot.create": "Robot created",
+    "robot.delete": "Robot revoked",
+    "team.create": "Team created",
+    "team.update": "Team changed",
+    "team.delete": "Team deleted",
+    "member.add": "Member added",
+    "member.remove": "Member removed",
+    "settings": "Settings changed",
+    "ldap.sync": "LDAP synchronised",
+    "job.run": "Job started",
+    "job.cancel": "Job canceled",
+    "diagnostics": "Support bundle made",
+    "store.damage": "Damage found",
+}
+
+
+def name_of(kind: str) -> str:
+    """The kind itself where nobody gave it a name."""
+    return NAMES.get(kind, kind)
+
+
+def details_of(detail: Mapping[str, object]) -> list[tuple[str, str]]:
+    """What there is to say besides, shortened where it is long."""
+    return [(name, _told(name, value)) for name, value in detail.items() if value not in ("", None)]
+
+
+def _told(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name == "size" and str(value).isdecimal():
+        return size(float(str(value)))
+    text = str(value)
+    return short_digest(text) if text.startswith(("sha256:", "sha512:")) else text

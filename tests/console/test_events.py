@@ -1,0 +1,36 @@
+"""What audit events are called."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import dtrfast
+from dtrfast.console import events
+from tests.api.managed.town import Town
+from tests.console.browser import Browser
+
+
+def test_every_event_has_a_name() -> None:
+    package = Path(dtrfast.__file__).parent
+    sources = [
+        path for part in ("api", "identity", "jobs") for path in (package / part).rglob("*.py")
+    ]
+    texts = [path.read_text() for path in sources]
+    noted = {kind for text in texts for kind in re.findall(r'note\(\s*"([a-z.-]+)"', text)}
+    assert len(noted) > 20
+    assert noted - set(events.NAMES) <= {"audit"}
+
+
+def test_details_are_short() -> None:
+    detail = {"digest": "sha256:" + "a" * 64, "size": 2048, "admin": False, "reason": ""}
+    assert events.details_of(detail) == [
+        ("digest", "a" * 12),
+        ("size", "2.0 KiB"),
+        ("admin", "no"),
+    ]
+
+
+def test_the_audit_page_says_what_happened(town: Town) -> None:
+    page = Browser(town, "admin").get("/logs/audit").text
+    assert "Repository created" in page or "No events" in page
