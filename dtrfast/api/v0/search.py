@@ -20,7 +20,8 @@ operations = Operations("search")
 
 # Names are read one after the other: so many take about a quarter of a second.
 _NAMES_MAX = 200_000
-_TAGS_MAX = 100_000
+# Of those with the newest repositories; more are looked at where a repository is named as well.
+_TAGS_MAX = 20_000
 _AUTOCOMPLETE_MAX = 10
 
 

@@ -9,6 +9,7 @@ from dtrfast.api.v0.lists import Columns, ListQuery, scanned, whole
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import RepositoryUnknown
 from dtrfast.identity import access
+from dtrfast.identity.access import Standing
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFESTS
 from dtrfast.oci.digests import Digest
@@ -235,12 +236,12 @@ def list_trashed_repositories(call: ApiCall) -> storage_objects.TrashedRepositor
     """List deleted repositories of the namespaces that the caller administers."""
     query: TrashQuery = call.query
     with call.identity.engine.read() as transaction:
-        call.standing(transaction)
+        standing = call.standing(transaction)
         until = _Until(transaction)
         found = (
             one
             for one in removal.trashed(transaction)
-            if _may_restore(call, transaction, RepositoryName(one.name))
+            if _may_restore(transaction, standing, RepositoryName(one.name))
         )
         page, more = whole(found, query, _REPOSITORIES)
     entries = [_trashed_repository(one, until) for one in page]
@@ -259,9 +260,8 @@ def _trashed_repository(one: DeletedRepository, until: _Until) -> storage_object
     )
 
 
-def _may_restore(call: ApiCall, transaction: ReadTransaction, name: RepositoryName) -> bool:
+def _may_restore(transaction: ReadTransaction, standing: Standing, name: RepositoryName) -> bool:
     """Who may make and delete repositories there."""
-    standing = call.standing(transaction)
     namespace = access.namespace_of(transaction, name)
     if standing.is_admin or namespace is None:
         return standing.is_admin
@@ -282,11 +282,11 @@ def restore_repository(call: ApiCall) -> objects.Repository:
     wanted = RepositoryName.parse(body.name) if body.name else None
 
     def change(transaction: WriteTransaction) -> objects.Repository:
-        call.standing(transaction)
+        standing = call.standing(transaction)
         found = removal.find_trashed(transaction, min(number, 1 << 62))
         old = RepositoryName(found.name)
         name = old if wanted is None else wanted
-        if not all(_may_restore(call, transaction, one) for one in (old, name)):
+        if not all(_may_restore(transaction, standing, one) for one in (old, name)):
             raise RepositoryUnknown("there is no such repository in the trash")
         removal.restore(transaction, found.id, name, call.author)
         shown = repositories.shown(call, transaction, name, with_readme=True)
