@@ -288,7 +288,9 @@ def test_numbers_of_a_tag_a_repository_and_a_namespace(town: Town) -> None:
         town.push(f"acme/{name}", layer)
     town.push("acme/one", b"y" * 300)
     manifest = len(image_manifest(b"y" * 300))
-    one = town.api("owen", "GET", "repositories/acme/one/usage")
+    seen = town.api("owen", "GET", "repositories/acme/one/usage")
+    one = town.api("admin", "GET", "repositories/acme/one/usage")
+    assert seen == {**one, "isAtMost": True}, "owen sees all that it is shared with"
     assert one["logicalBytes"] == 1000 + 300 + 2 + len(image_manifest(layer)) + manifest
     assert one["uniqueBytes"] == one["freedBytes"] == 300 + len(image_manifest(layer)) + manifest
     assert one["sharedBytes"] == 1002
