@@ -13,7 +13,7 @@ import msgspec
 
 from dtrfast.errors import Corrupt
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
-from dtrfast.index.tables import TAG_HISTORY, number_key
+from dtrfast.index.tables import NUMBER_SIZE, TAG_HISTORY, number_key
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import Tag
 from dtrfast.registry import trash
@@ -34,6 +34,7 @@ class Past(msgspec.Struct, frozen=True, array_like=True):
     ended_at: int
     ended_by: str
     ending: Ending
+    run: str = ""  # what deleted it together with others
 
     @property
     def digest(self) -> Digest:
@@ -44,17 +45,18 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Past)
 
 
-def put(
+def put(  # noqa: PLR0913 - what there is to keep of a state
     transaction: WriteTransaction,
     place: Place,
     tag: Tag,
     old: TagRecord,
     sequence: int,
     ending: Ending,
+    run: str = "",
 ) -> None:
     """Keep a state that ends with the change of this sequence number."""
     author = place.author
-    past = Past(1, old.digest.key(), old.set_at, old.set_by, author.now, author.actor, ending)
+    past = Past(1, old.digest.key(), old.set_at, old.set_by, author.now, author.actor, ending, run)
     key = _prefix(place.id, tag) + number_key(sequence)
     transaction.put(TAG_HISTORY, key, _encoder.encode(past))
     trash.put(transaction, "tag", key, author.now)
@@ -76,7 +78,18 @@ def deleted_tags(
     for key, value in transaction.scan(TAG_HISTORY, prefix):
         past = _decode(value)
         if past.ending == "deleted":
-            yield key[len(prefix) : -9].decode(), past
+            yield tag_in(key), past
+
+
+def get(transaction: ReadTransaction, key: bytes) -> Past | None:
+    """The state of a key, which the trash lists."""
+    data = transaction.get(TAG_HISTORY, key)
+    return None if data is None else _decode(data)
+
+
+def tag_in(key: bytes) -> str:
+    """The tag in a key."""
+    return key[NUMBER_SIZE : -NUMBER_SIZE - 1].decode()
 
 
 def purge(transaction: WriteTransaction, key: bytes, deleted_at: int) -> None:

@@ -171,7 +171,7 @@ class Images:
             images.layers_of(manifest, config)[:LAYERS_MAX],
             tuple(self._children(_outline_of(stored).children)),
             tuple(tag.text for tag in names),
-            tuple(self._about(digest)),
+            tuple(self.about(digest)),
         )
 
     def config(self, manifest: Manifest) -> ImageConfig:
@@ -234,7 +234,7 @@ class Images:
             self._sizes[digest] = None if stored is None else size
         return self._sizes[digest]
 
-    def _about(self, digest: Digest) -> Iterator[Referrer]:
+    def about(self, digest: Digest) -> Iterator[Referrer]:
         """Manifests with this subject, and what cosign keeps under tags."""
         prefix = keys.manifest_key(self._repository, digest)
         for key, data in self._transaction.scan(REFERRERS, prefix, limit=_REFERRERS_MAX):

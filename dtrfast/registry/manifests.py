@@ -138,10 +138,10 @@ class Manifests:
         subject = None if manifest.subject is None else manifest.subject.digest
         return Put(digest, manifest.media_type, subject)
 
-    def delete(self, name: RepositoryName, digest: Digest, author: Author) -> None:
-        """Put a manifest and all its tags into the trash. Raises `ManifestUnknown`."""
+    def delete(self, name: RepositoryName, digest: Digest, author: Author) -> tuple[str, ...]:
+        """Put a manifest into the trash with its tags, and name those. Raises `ManifestUnknown`."""
         remove = partial(_delete, name=name, digest=digest, author=author, permits=self._permits)
-        self._engine.write(remove)
+        return self._engine.write(remove)
 
 
 def _resolve(
@@ -237,13 +237,15 @@ def _delete(
     digest: Digest,
     author: Author,
     permits: Permits,
-) -> None:
+) -> tuple[str, ...]:
     permits.check(transaction, Action.DELETE, name)
     repository = repositories.find(transaction, name)
     stored = None if repository is None else stored_manifest(transaction, repository, digest)
     if repository is None or stored is None:
         raise ManifestUnknown(f"there is no manifest {digest} in {name}", detail=str(digest))
+    names = tuple(tag.text for tag in tags.tags_of(transaction, repository, digest))
     remove(transaction, Place(repository, name, author), digest, stored)
+    return names
 
 
 def remove(
@@ -259,7 +261,7 @@ def remove(
     repository, now = place.id, place.author.now
     its_tags = list(tags.tags_of(transaction, repository, digest))
     for tag in its_tags:
-        tags.remove(transaction, place, tag)
+        tags.remove(transaction, place, tag, run)
     manifest = parse_manifest(stored.body, stored.media_type)
     links.remove_references(transaction, repository, digest, references(manifest), now)
     referrers.remove(transaction, repository, digest, manifest)

@@ -143,7 +143,8 @@ def _set_tag(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
 
 
 def _delete_tag(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
-    tags.remove(transaction, _place(transaction, change), Tag(change.payload["tag"]))
+    place, tag = _place(transaction, change), Tag(change.payload["tag"])
+    tags.remove(transaction, place, tag, change.payload.get("run", ""))
 
 
 def _link(transaction: WriteTransaction, change: Change, lost: Lost) -> None:

@@ -39,7 +39,7 @@ def restore_manifest(
     """
 
     def change(transaction: WriteTransaction) -> Restored:
-        return _manifest(transaction, _place(transaction, permits, name, author), digest)
+        return enter(transaction, _place(transaction, permits, name, author), digest)
 
     return engine.write(change)
 
@@ -60,7 +60,7 @@ def restore_tag(
         place = _place(transaction, permits, name, author)
         wanted = _past(transaction, place, tag) if digest is None else digest
         if transaction.get(MANIFESTS, keys.manifest_key(place.id, wanted)) is None:
-            _manifest(transaction, place, wanted, with_tags=False)
+            enter(transaction, place, wanted, with_tags=False)
         tags.put(transaction, place, tag, wanted)
         return wanted
 
@@ -94,7 +94,7 @@ def _of_run(transaction: WriteTransaction, key: bytes, author: Author) -> bool:
         return False  # its repository is in the trash itself
     place = Place(RepositoryId(number_of(key)), RepositoryName(name.decode()), author)
     try:
-        _manifest(transaction, place, Digest.from_key(key[8:]))
+        enter(transaction, place, Digest.from_key(key[8:]))
     except (ManifestUnknown, ManifestBlobUnknown):
         return False
     return True
@@ -113,9 +113,10 @@ def _past(transaction: ReadTransaction, place: Place, tag: Tag) -> Digest:
     raise ManifestUnknown(f"nothing is known of an earlier {tag} in {place.name}")
 
 
-def _manifest(
+def enter(
     transaction: WriteTransaction, place: Place, digest: Digest, *, with_tags: bool = True
 ) -> Restored:
+    """Bring a manifest back into its repository. Raises what `restore_manifest` does."""
     record = deleted.get(transaction, place.id, digest)
     if record is None:
         there = transaction.get(MANIFESTS, keys.manifest_key(place.id, digest)) is not None

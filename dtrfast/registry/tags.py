@@ -59,8 +59,10 @@ def put(transaction: WriteTransaction, place: Place, tag: Tag, digest: Digest) -
         untagged.note(transaction, place, old.digest)
 
 
-def remove(transaction: WriteTransaction, place: Place, tag: Tag) -> bool:
-    """Remove the tag and nothing else; False if there was none. It can be restored."""
+def remove(transaction: WriteTransaction, place: Place, tag: Tag, run: str = "") -> bool:
+    """Remove the tag and nothing else; False if there was none. It can be restored. `run` names
+    what deleted it together with others.
+    """
     old = resolve(transaction, place.id, tag)
     if old is None:
         return False
@@ -68,9 +70,13 @@ def remove(transaction: WriteTransaction, place: Place, tag: Tag) -> bool:
     transaction.delete(MANIFEST_TAGS, keys.manifest_tag_key(place.id, old.digest, tag.text))
     pulls.forget_tag(transaction, place.id, tag.text)
     statistics.add(transaction, tags=-1)
-    payload: dict[str, str | int | bytes | None] = {"tag": tag.text, "digest": str(old.digest)}
+    payload: dict[str, str | int | bytes | None] = {
+        "tag": tag.text,
+        "digest": str(old.digest),
+        "run": run,
+    }
     sequence = place.record(transaction, "tag.delete", payload)
-    history.put(transaction, place, tag, old, sequence, "deleted")
+    history.put(transaction, place, tag, old, sequence, "deleted", run)
     untagged.note(transaction, place, old.digest)
     return True
 

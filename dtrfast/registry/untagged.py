@@ -7,6 +7,7 @@ stays; if it loses that later it is noted anew.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import takewhile
 
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
@@ -40,17 +41,35 @@ def settle(transaction: WriteTransaction, note_key: bytes) -> tuple[RepositoryId
     repository = RepositoryId(number_of(note_key[8:]))
     digest = Digest.from_key(note_key[16:])
     data = transaction.get(MANIFESTS, keys.manifest_key(repository, digest))
-    if data is None or _has_tag(transaction, repository, digest):
+    if data is None or is_kept(transaction, repository, digest, data):
         return None
+    return repository, digest
+
+
+def is_kept(
+    transaction: ReadTransaction, repository: RepositoryId, digest: Digest, data: bytes
+) -> bool:
+    """Whether a manifest of this record has a tag, an index, or a subject that is there."""
+    if _has_tag(transaction, repository, digest):
+        return True
     if links.is_referenced(transaction, repository, digest):
-        return None  # an index has it
+        return True  # an index has it
     stored = StoredManifest.decode(data)
     subject = parse_manifest(stored.body, stored.media_type).subject
-    if subject is not None:
-        key = keys.manifest_key(repository, subject.digest)
-        if transaction.get(MANIFESTS, key) is not None:
-            return None
-    return repository, digest
+    if subject is None:
+        return False
+    return transaction.get(MANIFESTS, keys.manifest_key(repository, subject.digest)) is not None
+
+
+def of_repository(
+    transaction: ReadTransaction, repository: RepositoryId, after: bytes | None = None
+) -> Iterator[tuple[Digest, StoredManifest]]:
+    """Manifests of a repository that nothing keeps, in the order of their digests' keys."""
+    prefix = number_key(repository)
+    for key, data in transaction.scan(MANIFESTS, prefix, after=after):
+        digest = Digest.from_key(key[len(prefix) :])
+        if not is_kept(transaction, repository, digest, data):
+            yield digest, StoredManifest.decode(data)
 
 
 def _has_tag(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> bool:

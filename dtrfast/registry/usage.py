@@ -6,7 +6,7 @@ after some tries told as not exact. Deleting frees nothing before the trash is o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -32,7 +32,7 @@ from dtrfast.index.tables import (
 from dtrfast.oci.digests import Digest, Reference
 from dtrfast.oci.manifests import parse_manifest
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import deleted, keys, repositories, tags
+from dtrfast.registry import deleted, deletion, keys, repositories, tags
 from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.records import StoredManifest, decode_repository
 from dtrfast.store import links
@@ -66,7 +66,7 @@ class Numbers(msgspec.Struct, frozen=True, array_like=True):
 @dataclass(slots=True)
 class Asked:
     """What is asked about: blobs, the repositories that would let go of them, and those of them
-    that something else there keeps.
+    that something there keeps, be it a part of what is asked about that does not go.
     """
 
     manifests: int = 0
@@ -74,6 +74,7 @@ class Asked:
     blobs: dict[Digest, None] = field(default_factory=dict)
     leaving: set[RepositoryId] = field(default_factory=set)
     staying: set[Digest] = field(default_factory=set)
+    staying_manifest_bytes: int = 0
     is_kept: bool = False  # deleting it frees nothing, since something keeps it
 
 
@@ -101,7 +102,7 @@ def measure(engine: Engine, blobs: BlobStore, ask: Ask, permits: Permits | None 
         if is_exact or attempt == _TRIES - 1:
             break
     stored = usage.stored + asked.manifest_bytes
-    unique = usage.unique + asked.manifest_bytes
+    unique = usage.unique + asked.manifest_bytes - asked.staying_manifest_bytes
     return Numbers(
         version=1,
         change_number=before,
@@ -158,8 +159,15 @@ def of_blob(name: RepositoryName, digest: Digest) -> Ask:
 
 
 def of_manifest(name: RepositoryName, reference: Reference) -> Ask:
-    """A tag or a manifest, with the manifests of an index. Raises `ManifestUnknown`."""
+    """A tag or a manifest, with the manifests of an index. What a deletion frees is told without
+    those of them that something else keeps. Raises `ManifestUnknown`.
+    """
     return partial(_ask_manifest, name=name, reference=reference)
+
+
+def of_deletion(name: RepositoryName, digests: Iterable[Digest]) -> Ask:
+    """Manifests that are deleted together, with what goes with them."""
+    return partial(_ask_deletion, name=name, digests=tuple(digests))
 
 
 def of_repository(name: RepositoryName) -> Ask:
@@ -237,16 +245,33 @@ def _ask_manifest(
         digest = reference
     else:
         digest = tags.get(transaction, repository, name, reference).digest
-    asked = Asked(leaving={repository})
-    family: set[Digest] = set()
-    _add_manifest(transaction, asked, repository, digest, family)
-    if not family:
+    asked = _of_manifests(transaction, repository, [digest])
+    if not asked.manifests:
         raise ManifestUnknown(f"there is no manifest {reference} in {name}", detail=str(reference))
     names = tags.tags_of(transaction, repository, digest)
     others = [tag for tag in names if isinstance(reference, Digest) or tag != reference]
     asked.is_kept = bool(others) and not isinstance(reference, Digest)
+    return asked
+
+
+def _ask_deletion(
+    transaction: ReadTransaction, name: RepositoryName, digests: tuple[Digest, ...]
+) -> Asked:
+    return _of_manifests(transaction, repositories.get(transaction, name), digests)
+
+
+def _of_manifests(
+    transaction: ReadTransaction, repository: RepositoryId, digests: Iterable[Digest]
+) -> Asked:
+    asked = Asked(leaving={repository})
+    chosen = tuple(digests)
+    going = deletion.family(transaction, repository, chosen)
+    seen: set[Digest] = set()
+    for digest in chosen:
+        for size, one in _add_manifest(transaction, asked, repository, digest, seen):
+            asked.staying_manifest_bytes += 0 if one in going else size
     asked.staying = {
-        blob for blob in asked.blobs if _is_needed(transaction, repository, blob, family)
+        blob for blob in asked.blobs if _is_needed(transaction, repository, blob, going)
     }
     return asked
 
@@ -256,28 +281,35 @@ def _add_manifest(
     asked: Asked,
     repository: RepositoryId,
     digest: Digest,
-    family: set[Digest],
-) -> None:
-    data = transaction.get(MANIFESTS, keys.manifest_key(repository, digest))
-    if data is None or digest in family:
-        return
-    family.add(digest)
-    stored = StoredManifest.decode(data)
-    manifest = parse_manifest(stored.body, stored.media_type)
-    asked.manifests += 1
-    asked.manifest_bytes += len(stored.body)
-    asked.blobs.update(dict.fromkeys(manifest.referenced_blobs()))
-    for child in manifest.children():
-        _add_manifest(transaction, asked, repository, child, family)
+    seen: set[Digest],
+) -> Iterator[tuple[int, Digest]]:
+    """Add a manifest and those of an index; tells the size of each."""
+    todo = [digest]
+    while todo:
+        one = todo.pop()
+        data = transaction.get(MANIFESTS, keys.manifest_key(repository, one))
+        if data is None or one in seen:
+            continue
+        seen.add(one)
+        stored = StoredManifest.decode(data)
+        manifest = parse_manifest(stored.body, stored.media_type)
+        asked.manifests += 1
+        asked.manifest_bytes += len(stored.body)
+        asked.blobs.update(dict.fromkeys(manifest.referenced_blobs()))
+        todo += manifest.children()
+        yield len(stored.body), one
 
 
 def _is_needed(
-    transaction: ReadTransaction, repository: RepositoryId, blob: Digest, family: set[Digest]
+    transaction: ReadTransaction,
+    repository: RepositoryId,
+    blob: Digest,
+    going: Container[Digest],
 ) -> bool:
-    """Whether a manifest outside the family refers to the blob, be it in the trash."""
+    """Whether a manifest that does not go refers to the blob, be it in the trash."""
     prefix = links.link_key(repository, blob)
     return any(
-        Digest.from_key(key[len(prefix) :]) not in family
+        Digest.from_key(key[len(prefix) :]) not in going
         for table in (REFERENCES, REFERENCES_DELETED)
         for key, _ in transaction.scan(table, prefix)
     )

@@ -63,11 +63,14 @@ async def put(call: Call) -> ASGIApp:
 
 async def delete(call: Call) -> ASGIApp:
     name, reference, author = call.name, _known_reference(call), call.registry.author()
+    detail: Detail = {"reference": str(reference)}
     if isinstance(reference, Tag):
         await call.run(call.registry.tags.delete, name, reference, author)
     else:
-        await call.run(call.registry.manifests.delete, name, reference, author)
-    call.note("delete", {"reference": str(reference)})
+        tags = await call.run(call.registry.manifests.delete, name, reference, author)
+        if tags:
+            detail["tags"] = " ".join(tags)
+    call.note("delete", detail)
     return Response(status_code=202, headers={"content-length": "0"})
 
 
