@@ -21,6 +21,8 @@ _SHELL = "/bin/sh -c "
 _BUILDKIT = "# buildkit"
 # `|2 VERSION=1 NAME=x `: build arguments before the command.
 _ARGUMENTS = re.compile(r"\|\d+ ")
+# A text in Go's quotes. It begins at every quote, so that no text is looked at twice.
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.?)*+(?:"|\Z)', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class ImageConfig:
     exposed_ports: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     stop_signal: str = ""
+    healthcheck: str = ""
     labels: tuple[tuple[str, str], ...] = ()
     history: tuple[Step, ...] = ()
 
@@ -117,6 +120,7 @@ def parse_config(body: bytes) -> ImageConfig:
         exposed_ports=_keys(run.get("ExposedPorts")),
         volumes=_keys(run.get("Volumes")),
         stop_signal=plain(run.get("StopSignal")),
+        healthcheck=_healthcheck(run.get("Healthcheck")),
         labels=_pairs(run.get("Labels")),
         history=_history(document.get("history")),
     )
@@ -148,6 +152,34 @@ def _pairs(value: Any) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((plain(name), plain(text)) for name, text in items))
 
 
+def _healthcheck(value: Any) -> str:
+    """The check as a Dockerfile has it; its times are nanoseconds in the config."""
+    check = value if isinstance(value, dict) else {}
+    test = _texts(check.get("Test"))
+    if not test:
+        return ""
+    if test[0] == "NONE":
+        return "NONE"
+    command = list(test[1:])
+    shown = " ".join(command) if test[0] == "CMD-SHELL" else json.dumps(command, ensure_ascii=False)
+    options = [
+        f"--{name}={_seconds(check[key])}"
+        for key, name in (
+            ("Interval", "interval"),
+            ("Timeout", "timeout"),
+            ("StartPeriod", "start-period"),
+        )
+        if isinstance(check.get(key), int) and check[key] > 0
+    ]
+    if isinstance(check.get("Retries"), int) and check["Retries"] > 0:
+        options.append(f"--retries={check['Retries']}")
+    return " ".join([*options, "CMD", shown])[:_TEXT_LENGTH_MAX]
+
+
+def _seconds(nanoseconds: int) -> str:
+    return f"{min(nanoseconds, 1 << 62) / 1e9:g}s"
+
+
 def _history(value: Any) -> tuple[Step, ...]:
     entries = value[:_ENTRIES_MAX] if isinstance(value, list) else []
     return tuple(
@@ -168,14 +200,44 @@ def clean_command(text: str) -> str:
     """
     line = text.strip().removesuffix(_BUILDKIT).rstrip()
     if line.startswith(_NOP):
-        return line.removeprefix(_NOP).strip()
+        return _without_go(line.removeprefix(_NOP).strip())
     command = line.removeprefix("RUN ").lstrip()
     if _ARGUMENTS.match(command):
         _, shell, rest = command.partition(_SHELL)
         command = shell + rest if shell else command
     if command.startswith(_SHELL):
         return "RUN " + command.removeprefix(_SHELL).strip()
+    return _without_go(line)
+
+
+def _without_go(line: str) -> str:
+    """Builders write some instructions as Go prints its values: `HEALTHCHECK &{["CMD-SHELL" "x"]
+    "30s" "0s" …}`, `EXPOSE map[80/tcp:{}]`.
+    """
+    if line.startswith("HEALTHCHECK &{["):
+        # A bracket in the command may come before a blank, but its quotes have a backslash.
+        test, _, times = line.removeprefix("HEALTHCHECK &{[").rpartition('] "')
+        words = [_unquoted(found) for found in _QUOTED.findall(test)]
+        spans = [_unquoted(found) for found in _QUOTED.findall('"' + times)]
+        pairs = zip(("interval", "timeout", "start-period"), spans, strict=False)
+        options = [f"--{name}={span} " for name, span in pairs if span != "0s"]
+        if words[:1] == ["NONE"]:
+            return "HEALTHCHECK NONE"
+        is_shell = words[:1] == ["CMD-SHELL"]
+        command = " ".join(words[1:]) if is_shell else json.dumps(words[1:], ensure_ascii=False)
+        return f"HEALTHCHECK {''.join(options)}CMD {command}"
+    if line.startswith("EXPOSE map[") and line.endswith("]"):
+        ports = line.removeprefix("EXPOSE map[").removesuffix("]").replace(":{}", "")
+        return f"EXPOSE {ports}"
     return line
+
+
+def _unquoted(text: str) -> str:
+    """A text as Go quotes it."""
+    try:
+        return plain(json.loads(text))
+    except ValueError:
+        return text[1:-1]
 
 
 # ---- layers ------------------------------------------------------------------------------------

@@ -113,7 +113,14 @@ def test_entries_of_an_index_are_read_one_by_one(town: Town) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["|1 " + " " * 4000, " " * 4090, "RUN |9 " + "x " * 2000, "/bin/sh -c #(nop)" + "\t" * 4000],
+    [
+        "|1 " + " " * 4000,
+        " " * 4090,
+        "RUN |9 " + "x " * 2000,
+        "/bin/sh -c #(nop)" + "\t" * 4000,
+        "HEALTHCHECK &{[" + '"\\' * 2000,
+        "HEALTHCHECK &{[" + '] "' * 1300,
+    ],
 )
 def test_a_history_of_blanks_is_read_at_once(line: str) -> None:
     config = json.dumps({"history": [{"created_by": line}] * 62}).encode()

@@ -60,6 +60,16 @@ def test_a_config_is_read() -> None:
         ("|1 V=2 /bin/sh -c make $V", "RUN make $V"),
         ("RUN |2 A=1 B=2 /bin/sh -c make # buildkit", "RUN make"),
         ("bazel build", "bazel build"),
+        ("/bin/sh -c #(nop)  EXPOSE map[80/tcp:{} 53/udp:{}]", "EXPOSE 80/tcp 53/udp"),
+        (
+            'HEALTHCHECK &{["CMD-SHELL" "[ -f x ] || \\"a\\""] "30s" "3s" "0s" "0s" \'\\x03\'}',
+            'HEALTHCHECK --interval=30s --timeout=3s CMD [ -f x ] || "a"',
+        ),
+        (
+            'HEALTHCHECK &{["CMD" "curl" "-f"] "0s" "0s" "5s" \'\\x00\'}',
+            'HEALTHCHECK --start-period=5s CMD ["curl", "-f"]',
+        ),
+        ('HEALTHCHECK &{["NONE"] "0s" "0s" "0s" \'\\x00\'}', "HEALTHCHECK NONE"),
         ("", ""),
     ],
 )
@@ -85,6 +95,25 @@ def test_no_config_is_too_strange(body: bytes) -> None:
     config = images.parse_config(body)
     assert config.os == ""
     assert all(isinstance(entry, str) for entry in config.env)
+
+
+@pytest.mark.parametrize(
+    ("check", "shown"),
+    [
+        (
+            {"Test": ["CMD-SHELL", "curl -f /"], "Interval": 5_000_000_000, "Retries": 3},
+            "--interval=5s --retries=3 CMD curl -f /",
+        ),
+        ({"Test": ["CMD", "a", "b"], "Timeout": 500_000_000}, '--timeout=0.5s CMD ["a", "b"]'),
+        ({"Test": ["NONE"]}, "NONE"),
+        ({"Test": 3, "Interval": "x"}, ""),
+        ({"Test": ["CMD", "a"], "Interval": "x", "Retries": None}, 'CMD ["a"]'),
+        (None, ""),
+    ],
+)
+def test_a_health_check_is_told_as_in_the_dockerfile(check: object, shown: str) -> None:
+    config = images.parse_config(json.dumps({"config": {"Healthcheck": check}}).encode())
+    assert config.healthcheck == shown
 
 
 def test_texts_and_lists_are_cut() -> None:
