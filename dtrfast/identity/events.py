@@ -209,7 +209,8 @@ def _plain(text: str) -> str:
 class EventFilter(msgspec.Struct, frozen=True):
     """Which events to show; what is empty filters nothing.
 
-    `kind` may end in a dot and `subject` in a slash: then they are beginnings.
+    `kind` may end in a dot and `subject` in a slash: then they are beginnings. Kinds are separated
+    by commas; each of them is wanted.
     """
 
     kind: str = ""
@@ -223,7 +224,7 @@ class EventFilter(msgspec.Struct, frozen=True):
 
     def admits(self, event: Event, line: bytes) -> bool:
         return (
-            _begins(event.kind, self.kind, ".")
+            any(_begins(event.kind, kind, ".") for kind in self.kind.split(","))
             and _begins(event.subject, self.subject, "/")
             and self.actor in ("", event.actor)
             and self.remote in ("", event.remote)

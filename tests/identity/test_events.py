@@ -64,6 +64,7 @@ def test_hostile_text_is_one_line(tmp_path: Path) -> None:
         (EventFilter(kind="token.create"), 1),
         (EventFilter(kind="token."), 2),
         (EventFilter(kind="token"), 0),
+        (EventFilter(kind="push,token.create"), 3),
         (EventFilter(actor="bob"), 1),
         (EventFilter(remote="::1"), 1),
         (EventFilter(subject="acme/app"), 3),

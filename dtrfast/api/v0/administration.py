@@ -91,7 +91,8 @@ def put_oidc_settings(call: ApiCall) -> OidcSettings:
 # ---- events ----------------------------------------------------------------------------------
 class EventsQuery(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """`start` is a `nextPageStart`. `kind` may end in a dot and `subject` in a slash: then they
-    are beginnings. `since` and `until` are times as RFC 3339 has them.
+    are beginnings; many kinds are separated by commas. `since` and `until` are times as RFC 3339
+    has them.
     """
 
     start: Annotated[str, Meta(max_length=64)] = ""

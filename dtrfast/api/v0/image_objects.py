@@ -40,7 +40,9 @@ class ImageLayer(Sent, frozen=True, kw_only=True):
 
 
 class ImagePlatform(Sent, frozen=True, kw_only=True):
-    """An entry of an index. `isThere`: it has not been deleted."""
+    """An entry of an index. `isThere`: it has not been deleted. `isOnlyHere`: no tag and no other
+    index of the repository names it, so that it goes when the index is deleted.
+    """
 
     digest: str
     media_type: str
@@ -48,6 +50,15 @@ class ImagePlatform(Sent, frozen=True, kw_only=True):
     kind: str
     size: int
     is_there: bool
+    is_only_here: bool = False
+
+
+class ImageUse(Sent, frozen=True, kw_only=True):
+    """An index of the repository with its tags, and the image that it names."""
+
+    digest: str
+    tags: list[str]
+    image: str
 
 
 class ImageReferrer(Sent, frozen=True, kw_only=True):
@@ -62,7 +73,10 @@ class ImageReferrer(Sent, frozen=True, kw_only=True):
 
 
 class ImageDetail(Sent, frozen=True, kw_only=True):
-    """What a manifest and its config say. Fields that it has not are empty."""
+    """What a manifest and its config say. Fields that it has not are empty. `usedBy`: up to 20
+    indexes of the repository that name it. `pulledAt` is of the image by any name, `tagPulledAt` as
+    lists have it: by the tag that was asked for, or by its digest.
+    """
 
     digest: str
     media_type: str
@@ -71,6 +85,7 @@ class ImageDetail(Sent, frozen=True, kw_only=True):
     manifest_size: int
     pushed_at: str
     pulled_at: str
+    tag_pulled_at: str
     set_at: str
     set_by: str
     tags: list[str]
@@ -88,10 +103,12 @@ class ImageDetail(Sent, frozen=True, kw_only=True):
     exposed_ports: list[str]
     volumes: list[str]
     stop_signal: str
+    healthcheck: str
     labels: dict[str, str]
     layers: list[ImageLayer]
     platforms: list[ImagePlatform]
     referrers: list[ImageReferrer]
+    used_by: list[ImageUse]
 
 
 class ImageChange(Sent, frozen=True, kw_only=True):
@@ -101,12 +118,85 @@ class ImageChange(Sent, frozen=True, kw_only=True):
 
 
 class ImageComparison(Sent, frozen=True, kw_only=True):
-    """Two images. `platform`: of which of two indexes' images, where they are such."""
+    """Two images. `platform`: of which of two indexes' images, where they are such; `platforms`:
+    those that both have.
+    """
 
     platform: str
+    platforms: list[str]
     common: list[ImageLayer]
     removed: list[ImageLayer]
     added: list[ImageLayer]
     changes: list[ImageChange]
     size_before: int
     size_after: int
+
+
+# ---- manifests ---------------------------------------------------------------------------------
+class Manifest(Sent, frozen=True, kw_only=True):
+    """A manifest. `size` is of itself, `imageSize` of what it describes."""
+
+    digest: str
+    media_type: str
+    size: int
+    pushed_at: str
+    tags: list[str]
+    kind: str
+    image_size: int
+    platforms: list[str]
+
+
+class Manifests(Sent, frozen=True, kw_only=True):
+    manifests: list[Manifest]
+    next_page_start: str = ""
+
+
+class DeletionChoice(Sent, frozen=True, kw_only=True):
+    """A tag or a digest that may be deleted, its image, and the other tags of that."""
+
+    reference: str
+    digest: str
+    kind: str
+    size: int
+    other_tags: list[str]
+
+
+class DeletionReferrer(Sent, frozen=True, kw_only=True):
+    """A signature, an SBOM … of an image that may be deleted: it stays, and is about nothing."""
+
+    digest: str
+    kind: str
+
+
+class DeletionPreview(Sent, frozen=True, kw_only=True):
+    """What deleting the `images` of the chosen references does. `companions`: how many images of
+    their indexes go with them, as nothing else names those. `usedBy`: indexes that stay and lose an
+    image, and `referrers`: up to 20 of each. `freedBytes`: what is free once all of it has left the
+    trash; with `isAtMost` without regard to what the caller may not see.
+    """
+
+    chosen: list[DeletionChoice]
+    images: list[str]
+    companions: int
+    used_by: list[ImageUse]
+    referrers: list[DeletionReferrer]
+    freed_bytes: int
+    is_at_most: bool
+    is_exact: bool
+
+
+class Deletion(Sent, frozen=True, kw_only=True):
+    """What was deleted, and the run that brings it back. `missing`: what was not there."""
+
+    run: str
+    manifests: list[str]
+    tags: list[str]
+    missing: list[str]
+
+
+class Restoration(Sent, frozen=True, kw_only=True):
+    """How many manifests came back, and which tags; `tagsTaken` point at something else by now."""
+
+    manifests: int
+    tags: list[str]
+    tags_taken: list[str]

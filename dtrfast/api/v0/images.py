@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from dtrfast.api.v0 import image_objects as objects
 from dtrfast.api.v0.lists import SORTED_MAX, Columns, ListQuery, scanned
+from dtrfast.api.v0.manifests import image_use
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.api.v0.repositories import require
 from dtrfast.errors import ManifestUnknown
@@ -21,7 +22,7 @@ from dtrfast.oci.digests import Digest, parse_reference
 from dtrfast.oci.images import Layer
 from dtrfast.oci.manifests import parse_manifest
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import keys, pulls, repositories, tags
+from dtrfast.registry import deletion, keys, pulls, repositories, tags
 from dtrfast.registry.images import LAYERS_MAX, Child, Detail, Images, Referrer
 from dtrfast.registry.manifests import stored_manifest
 from dtrfast.registry.permits import Action
@@ -32,6 +33,7 @@ from dtrfast.times import rfc3339
 operations = Operations("images")
 
 _REPOSITORY = "/repositories/{namespace}/{repository}"
+_USERS_MAX = 20
 
 
 class ImagesQuery(ListQuery, frozen=True, rename="camel", kw_only=True):
@@ -120,13 +122,28 @@ def get_image(call: ApiCall) -> objects.ImageDetail:
         found = Images(transaction, registry, name, number).detail(digest)
         if found is None:
             raise ManifestUnknown(f"there is no manifest {digest} in {name}")
-        names = found.tags
-        pulled_at = max(
-            pulls.of_manifest(transaction, number, digest),
-            *(pulls.of_tag(transaction, number, name) for name in names),
-            0,
-        )
-    return _detail(found, record, pulled_at)
+        times = [pulls.of_tag(transaction, number, tag) for tag in found.tags]
+        text = call.path["reference"]
+        extra = {
+            "pulled_at": max(pulls.of_manifest(transaction, number, digest), *times, 0),
+            "tag_pulled_at": _pulled_at(transaction, number, text, digest) if record else 0,
+        }
+        users = [
+            image_use(transaction, number, user, digest)
+            for user in deletion.users(transaction, number, digest, _USERS_MAX)
+        ]
+        only = {
+            child.digest
+            for child in found.children
+            if child.is_there
+            and deletion.is_only_in(transaction, number, Digest.parse(child.digest), digest)
+        }
+    return msgspec.structs.replace(
+        _detail(found, record),
+        **{field: _time(seconds) for field, seconds in extra.items()},
+        platforms=[_child(child, child.digest in only) for child in found.children],
+        used_by=users,
+    )
 
 
 def _resolve(
@@ -139,7 +156,7 @@ def _resolve(
     return reference, None
 
 
-def _detail(found: Detail, record: TagRecord | None, pulled_at: int) -> objects.ImageDetail:
+def _detail(found: Detail, record: TagRecord | None) -> objects.ImageDetail:
     config = found.config
     subject = found.manifest.subject
     return objects.ImageDetail(
@@ -149,7 +166,8 @@ def _detail(found: Detail, record: TagRecord | None, pulled_at: int) -> objects.
         size=found.summary.size,
         manifest_size=len(found.stored.body),
         pushed_at=rfc3339(found.stored.pushed_at),
-        pulled_at=_time(pulled_at),
+        pulled_at="",
+        tag_pulled_at="",
         set_at=rfc3339(record.set_at) if record else "",
         set_by=record.set_by if record else "",
         tags=list(found.tags),
@@ -167,10 +185,12 @@ def _detail(found: Detail, record: TagRecord | None, pulled_at: int) -> objects.
         exposed_ports=list(config.exposed_ports),
         volumes=list(config.volumes),
         stop_signal=config.stop_signal,
+        healthcheck=config.healthcheck,
         labels=dict(config.labels),
         layers=[_layer(layer) for layer in found.layers],
-        platforms=[_child(child) for child in found.children],
+        platforms=[],
         referrers=[_referrer(referrer) for referrer in found.referrers],
+        used_by=[],
     )
 
 
@@ -184,7 +204,7 @@ def _layer(layer: Layer) -> objects.ImageLayer:
     )
 
 
-def _child(child: Child) -> objects.ImagePlatform:
+def _child(child: Child, is_only_here: bool) -> objects.ImagePlatform:
     return objects.ImagePlatform(
         digest=child.digest,
         media_type=child.media_type,
@@ -192,6 +212,7 @@ def _child(child: Child) -> objects.ImagePlatform:
         kind=child.kind,
         size=child.size,
         is_there=child.is_there,
+        is_only_here=is_only_here,
     )
 
 
@@ -239,6 +260,7 @@ def compare_images(call: ApiCall) -> objects.ImageComparison:
     found = oci_images.compare(old_layers, new_layers, old, new)
     return objects.ImageComparison(
         platform=platform,
+        platforms=[one for one in platforms[0] if one and one in platforms[1]],
         common=[_layer(layer) for layer in found.common[:LAYERS_MAX]],
         removed=[_layer(layer) for layer in found.removed[:LAYERS_MAX]],
         added=[_layer(layer) for layer in found.added[:LAYERS_MAX]],

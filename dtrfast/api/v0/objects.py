@@ -207,19 +207,6 @@ class Trusted(Sent, frozen=True, kw_only=True):
     referrers: list[str]
 
 
-class Manifest(Sent, frozen=True, kw_only=True):
-    digest: str
-    media_type: str
-    size: int
-    pushed_at: str
-    tags: list[str]
-
-
-class Manifests(Sent, frozen=True, kw_only=True):
-    manifests: list[Manifest]
-    next_page_start: str = ""
-
-
 # ---- access ----------------------------------------------------------------------------------
 class LevelGiven(Taken, frozen=True, kw_only=True):
     access_level: AccessLevel

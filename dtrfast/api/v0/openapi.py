@@ -49,6 +49,7 @@ _PIECES = {
     "trust": "A trust's name.",
     "session": "A session's id, as the list of them has it.",
     "job": "A job's name.",
+    "run": "The run that a deletion answered with.",
 }
 
 # The page loads its scripts from here and nothing else from anywhere.

@@ -10,22 +10,19 @@ import msgspec
 from dtrfast.api.v0 import objects, views
 from dtrfast.api.v0.lists import Columns, DatedQuery, PageQuery, scanned, take
 from dtrfast.api.v0.operation import ApiCall, Operations
-from dtrfast.errors import Conflict, Denied, NameInvalid, Unsupported
+from dtrfast.errors import Conflict, Denied, NameInvalid
 from dtrfast.identity import access, accounts, grants, teams
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
-    MANIFESTS,
     REPOSITORIES,
     REPOSITORY_NAMES,
     TAGS,
     number_key,
 )
-from dtrfast.oci.digests import Digest, parse_reference
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import keys, referrers, removal, repositories, tags
 from dtrfast.registry.permits import Action
-from dtrfast.registry.records import StoredManifest, TagRecord
-from dtrfast.store.blobs import RepositoryId
+from dtrfast.registry.records import TagRecord
 from dtrfast.times import rfc3339
 
 operations = Operations("repositories")
@@ -293,56 +290,6 @@ def get_tag_trust(call: ApiCall) -> objects.Trusted:
         return objects.Trusted(
             name=tag.text, digest=str(record.digest), referrers=[str(digest) for digest in found]
         )
-
-
-@operations.add(
-    "GET",
-    f"{_REPOSITORY}/manifests",
-    answer=objects.Manifests,
-    query=PageQuery,
-    refusals=(404, 400),
-)
-def list_manifests(call: ApiCall) -> objects.Manifests:
-    """List the manifests of a repository, by digest."""
-    query: PageQuery = call.query
-    with call.identity.engine.read() as transaction:
-        name = require(call, transaction, Action.PULL)
-        number = repositories.get(transaction, name)
-        prefix = number_key(number)
-        before = keys.before_manifest(number, Digest.parse(query.start)) if query.start else None
-        rows = transaction.scan(MANIFESTS, prefix, after=before)
-        page, more = take(rows, query, lambda row: str(Digest.from_key(row[0][len(prefix) :])))
-        found = [_manifest(transaction, number, key, data) for key, data in page]
-        return objects.Manifests(manifests=found, next_page_start=more)
-
-
-def _manifest(
-    transaction: ReadTransaction, number: RepositoryId, key: bytes, data: bytes
-) -> objects.Manifest:
-    digest = Digest.from_key(key[len(number_key(number)) :])
-    stored = StoredManifest.decode(data)
-    return objects.Manifest(
-        digest=str(digest),
-        media_type=stored.media_type,
-        size=len(stored.body),
-        pushed_at=rfc3339(stored.pushed_at),
-        tags=[tag.text for tag in tags.tags_of(transaction, number, digest)],
-    )
-
-
-@operations.add("DELETE", f"{_REPOSITORY}/manifests/{{reference}}", refusals=(404, 400, 405))
-def delete_manifest(call: ApiCall) -> None:
-    """Delete a tag, or a manifest by its digest with all its tags."""
-    name = name_in(call)
-    reference = parse_reference(call.path["reference"])
-    if not call.config.registry.delete:
-        raise Unsupported("deletes are switched off by registry.delete")
-    registry = call.registry.acting_for(call.permits)
-    if isinstance(reference, Tag):
-        registry.tags.delete(name, reference, call.author)
-    else:
-        registry.manifests.delete(name, reference, call.author)
-    call.note("delete", f"{name}", detail={"reference": str(reference)})
 
 
 @operations.add(

@@ -136,7 +136,10 @@ def get_repository_usage(call: ApiCall) -> objects.Usage:
     "GET", f"{_REPOSITORY}/manifests/{{reference}}/usage", answer=objects.Usage, refusals=(404, 400)
 )
 def get_manifest_usage(call: ApiCall) -> objects.Usage:
-    """Measure how much room a tag, or a manifest by its digest, takes."""
+    """Measure how much room a tag, or a manifest by its digest, takes.
+
+    `freed` of an index counts those of its images that no tag and no other index names.
+    """
     name = repositories.name_in(call)
     reference = parse_reference(call.path["reference"])
     separator = "@" if isinstance(reference, Digest) else ":"

@@ -12,7 +12,9 @@ from dtrfast.api.v0.objects import Sent, Taken
 class Usage(Sent, frozen=True, kw_only=True):
     """Sizes in bytes. `logical`: what a client that has nothing would pull. `stored`: what lies on
     disk for it; `unique` of that is needed by nothing else, `shared` is. `freed`: what deleting it
-    frees, once that is out of the trash. The numbers hold for the change of that number.
+    frees, once that is out of the trash: of an index, with the images that nothing else names (as a
+    deletion takes them); of a tag, with its image when it is the only one, else nothing. The
+    numbers hold for the change of that number.
     `isAtMost`: `unique` and `freed` leave out what is shared with what the caller may not see.
     """
 

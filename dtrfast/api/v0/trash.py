@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from dtrfast.api.v0 import objects, repositories, storage_objects
+from msgspec import Meta
+
+from dtrfast.api.v0 import image_objects, objects, repositories, storage_objects
 from dtrfast.api.v0.lists import Columns, ListQuery, scanned, whole
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import RepositoryUnknown
@@ -146,7 +149,7 @@ def get_repository_trash(call: ApiCall) -> storage_objects.RepositoryTrash:
         number = registry_repositories.get(transaction, name)
         until = _Until(transaction)
         if query.kind == "tags" or (not query.kind and not query.start):
-            gone, more = whole(history.deleted_tags(transaction, number), query, _TAGS)
+            gone, more = whole(_deleted_tags(transaction, number), query, _TAGS)
         if query.kind != "tags":
             first = Digest.parse(query.start) if query.start and query.is_by_name else None
             rows = deleted.of_repository(transaction, number, first)
@@ -156,6 +159,14 @@ def get_repository_trash(call: ApiCall) -> storage_objects.RepositoryTrash:
         tags=[_trashed_tag(tag, past, until) for tag, past in gone],
         next_page_start=more,
     )
+
+
+def _deleted_tags(transaction: ReadTransaction, number: RepositoryId) -> Iterator[tuple[str, Past]]:
+    """Those that do not point there again."""
+    for tag, past in history.deleted_tags(transaction, number):
+        present = tags.resolve(transaction, number, Tag(tag))
+        if present is None or present.digest != past.digest:
+            yield tag, past
 
 
 def _trashed(
@@ -199,6 +210,52 @@ def restore_manifest(call: ApiCall) -> storage_objects.Restored:
     return storage_objects.Restored(
         digest=str(digest), tags=list(found.tags), tags_taken=list(found.tags_taken)
     )
+
+
+_RESTORED_MAX = 200
+
+
+class Restoring(objects.Taken, frozen=True, kw_only=True):
+    """Images by their digests, with their tags; tags as `TAG@DIGEST`."""
+
+    references: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=300)]],
+        Meta(min_length=1, max_length=_RESTORED_MAX),
+    ]
+
+
+@operations.add(
+    "POST",
+    f"{_REPOSITORY}/trash/restore",
+    answer=image_objects.Restoration,
+    body=Restoring,
+    refusals=(404, 400, 409),
+)
+def restore_references(call: ApiCall) -> image_objects.Restoration:
+    """Bring tags and images back from the trash, until one of them cannot be."""
+    body: Restoring = call.body
+    wanted = [_reference(text) for text in dict.fromkeys(body.references)]
+    name = repositories.name_in(call)
+    engine, permits, author = call.identity.engine, call.permits, call.author
+    names: list[str] = []
+    taken: list[str] = []
+    for tag, digest in wanted:
+        if tag is not None:
+            restoring.restore_tag(engine, permits, name, tag, author, digest)
+            names.append(tag.text)
+            call.note("tag.restore", name.text, detail={"tag": tag.text, "digest": str(digest)})
+        else:
+            found = restoring.restore_manifest(engine, permits, name, digest, author)
+            names += found.tags
+            taken += found.tags_taken
+            call.note("manifest.restore", name.text, detail={"digest": str(digest)})
+    count = sum(tag is None for tag, _ in wanted)
+    return image_objects.Restoration(manifests=count, tags=names, tags_taken=taken)
+
+
+def _reference(text: str) -> tuple[Tag | None, Digest]:
+    tag, at, digest = text.rpartition("@")
+    return Tag.parse(tag) if at else None, Digest.parse(digest)
 
 
 @operations.add(

@@ -63,6 +63,7 @@ PIECES = {
     "namespace": ["acme", "_", "nobody"],
     "repository": ["app", "open", "no%2Fbody"],
     "tag": ["v1", "none"],
+    "run": ["1700000000-0000", "none"],
     "reference": ["v1", "none", "sha256:x"],
     "digest": ["sha256:x", "sha256:" + "0" * 64],
     "id": ["1", "none"],

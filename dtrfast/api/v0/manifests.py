@@ -1,0 +1,308 @@
+"""Manifests of a repository: which there are, those without a tag, and deleting them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from dtrfast.api.v0 import image_objects as objects
+from dtrfast.api.v0.lists import SORTED_MAX, Columns, ListQuery, scanned
+from dtrfast.api.v0.objects import Taken
+from dtrfast.api.v0.operation import ApiCall, Operations
+from dtrfast.api.v0.repositories import name_in, require
+from dtrfast.errors import ManifestUnknown, SettingsInvalid, SignInRequired, Unsupported
+from dtrfast.identity import access
+from dtrfast.identity.events import Detail
+from dtrfast.index.engine import ReadTransaction
+from dtrfast.index.tables import MANIFESTS, number_key
+from dtrfast.oci.digests import Digest, Reference, parse_reference
+from dtrfast.oci.names import Tag
+from dtrfast.registry import deletion, keys, repositories, tags, untagged, usage
+from dtrfast.registry.images import Images
+from dtrfast.registry.permits import Action
+from dtrfast.registry.records import StoredManifest
+from dtrfast.store.blobs import RepositoryId
+from dtrfast.times import rfc3339
+
+operations = Operations("images")
+
+_REPOSITORY = "/repositories/{namespace}/{repository}"
+# As many as fit into an address, as digests or as the longest tags: three pages of a list.
+_REFERENCES_MAX = 150
+_REFERENCES_LENGTH_MAX = 20_500
+_REFERENCE_LENGTH_MAX = 160
+_TAGS_MAX = 500
+# What needs an image that is to be deleted, as far as anybody reads it.
+_USES_MAX = 20
+
+
+# ---- lists -------------------------------------------------------------------------------------
+class ManifestsQuery(ListQuery, frozen=True, rename="camel", kw_only=True):
+    """`filter`: a part of the digest, which is the name. `untagged`: those that no tag, no index
+    and no subject keeps, of the first 200,000 of the repository.
+    """
+
+    untagged: bool = False
+    sort: Literal["name", "-name", "pushed", "-pushed"] = "name"
+
+
+_Row = tuple[Digest, StoredManifest]
+_COLUMNS: Columns[_Row] = {
+    "name": lambda row: str(row[0]),
+    "pushed": lambda row: row[1].pushed_at,
+}
+
+
+@operations.add(
+    "GET",
+    f"{_REPOSITORY}/manifests",
+    answer=objects.Manifests,
+    query=ManifestsQuery,
+    refusals=(404, 400),
+)
+def list_manifests(call: ApiCall) -> objects.Manifests:
+    """List the manifests of a repository, by digest; or those without a tag."""
+    query: ManifestsQuery = call.query
+    with call.identity.engine.read() as transaction:
+        name = require(call, transaction, Action.PULL)
+        number = repositories.get(transaction, name)
+        first = Digest.parse(query.start) if query.start and query.is_by_name else None
+        page, more = scanned(_rows(transaction, number, query, first), query, _COLUMNS)
+        known = Images(transaction, call.registry.acting_for(call.permits), name, number)
+        found = [_manifest(transaction, number, known, *row) for row in page]
+    return objects.Manifests(manifests=found, next_page_start=more)
+
+
+def _rows(
+    transaction: ReadTransaction,
+    number: RepositoryId,
+    query: ManifestsQuery,
+    first: Digest | None,
+) -> Iterator[_Row]:
+    prefix = number_key(number)
+    after = None if first is None else keys.before_manifest(number, first)
+    rows = transaction.scan(MANIFESTS, prefix, after=after)
+    for key, data in islice(rows, SORTED_MAX):
+        digest = Digest.from_key(key[len(prefix) :])
+        if query.untagged and untagged.is_kept(transaction, number, digest, data):
+            continue
+        yield digest, StoredManifest.decode(data)
+
+
+def _manifest(
+    transaction: ReadTransaction,
+    number: RepositoryId,
+    known: Images,
+    digest: Digest,
+    stored: StoredManifest,
+) -> objects.Manifest:
+    summary = known.summary(digest)
+    return objects.Manifest(
+        digest=str(digest),
+        media_type=stored.media_type,
+        size=len(stored.body),
+        pushed_at=rfc3339(stored.pushed_at),
+        tags=_names(transaction, number, digest),
+        kind=summary.kind if summary else "artifact",
+        image_size=summary.size if summary else 0,
+        platforms=list(summary.platforms) if summary else [],
+    )
+
+
+def _names(transaction: ReadTransaction, number: RepositoryId, digest: Digest) -> list[str]:
+    return [tag.text for tag in islice(tags.tags_of(transaction, number, digest), _TAGS_MAX)]
+
+
+# ---- one ---------------------------------------------------------------------------------------
+@operations.add("DELETE", f"{_REPOSITORY}/manifests/{{reference}}", refusals=(404, 400, 405))
+def delete_manifest(call: ApiCall) -> None:
+    """Delete a tag, or a manifest by its digest with all its tags."""
+    name = name_in(call)
+    reference = parse_reference(call.path["reference"])
+    _require_deletes(call)
+    registry = call.registry.acting_for(call.permits)
+    detail: Detail = {"reference": str(reference)}
+    if isinstance(reference, Tag):
+        registry.tags.delete(name, reference, call.author)
+    else:
+        detail["tags"] = " ".join(registry.manifests.delete(name, reference, call.author))
+    call.note("delete", name.text, detail=_told(detail))
+
+
+def _require_deletes(call: ApiCall) -> None:
+    if not call.config.registry.delete:
+        raise Unsupported("deletes are switched off by registry.delete")
+
+
+def _told(detail: Detail) -> Detail:
+    return {name: value for name, value in detail.items() if value}
+
+
+# ---- many --------------------------------------------------------------------------------------
+class DeletionQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """`references`: tags and digests, separated by commas."""
+
+    references: Annotated[
+        str, Meta(min_length=1, max_length=_REFERENCES_LENGTH_MAX, pattern="^[A-Za-z0-9_.:,-]+$")
+    ]
+
+
+@operations.add(
+    "GET",
+    f"{_REPOSITORY}/deletion",
+    answer=objects.DeletionPreview,
+    query=DeletionQuery,
+    refusals=(404, 400),
+)
+def preview_deletion(call: ApiCall) -> objects.DeletionPreview:
+    """Show what deleting the images of some tags and digests takes along, breaks, and frees."""
+    references = _references(call.query.references.split(","))
+    with call.identity.engine.read() as transaction:
+        name = require(call, transaction, Action.PULL)
+        if call.caller.kind == "anonymous":
+            raise SignInRequired("sign in to measure this: it costs what it measures")
+        is_admin = access.standing(transaction, call.caller).is_admin
+        number = repositories.get(transaction, name)
+        known = Images(transaction, call.registry.acting_for(call.permits), name, number)
+        chosen = [_choice(transaction, number, known, one) for one in references]
+        digests = dict.fromkeys(Digest.parse(one.digest) for one in chosen)
+        going = deletion.family(transaction, number, digests)
+        uses = _uses(transaction, number, digests, going)
+        about = [one for digest in digests for one in known.about(digest)]
+    measured = call.registry.acting_for(call.permits).measure(
+        usage.of_deletion(name, digests), is_bounded=not is_admin
+    )
+    return objects.DeletionPreview(
+        chosen=chosen,
+        images=[str(digest) for digest in digests],
+        companions=len(going) - len(digests),
+        used_by=uses,
+        referrers=[
+            objects.DeletionReferrer(digest=one.digest, kind=one.kind)
+            for one in about[:_USES_MAX]
+            if Digest.parse(one.digest) not in going
+        ],
+        freed_bytes=measured.freed,
+        is_at_most=not is_admin,
+        is_exact=measured.is_exact,
+    )
+
+
+def _references(texts: list[str]) -> list[Reference]:
+    unique = dict.fromkeys(texts)
+    if len(unique) > _REFERENCES_MAX:
+        raise SettingsInvalid(f"references: give at most {_REFERENCES_MAX} of them")
+    return [parse_reference(text) for text in unique]
+
+
+def _choice(
+    transaction: ReadTransaction, number: RepositoryId, known: Images, reference: Reference
+) -> objects.DeletionChoice:
+    digest: Digest | None = reference if isinstance(reference, Digest) else None
+    if isinstance(reference, Tag):
+        record = tags.resolve(transaction, number, reference)
+        digest = None if record is None else record.digest
+    summary = None if digest is None else known.summary(digest)
+    if digest is None or summary is None:
+        raise ManifestUnknown(f"there is no {reference} any more", detail=str(reference))
+    others = [tag for tag in _names(transaction, number, digest) if tag != str(reference)]
+    return objects.DeletionChoice(
+        reference=str(reference),
+        digest=str(digest),
+        kind=summary.kind,
+        size=summary.size,
+        other_tags=others,
+    )
+
+
+def _uses(
+    transaction: ReadTransaction,
+    number: RepositoryId,
+    digests: dict[Digest, None],
+    going: dict[Digest, None],
+) -> list[objects.ImageUse]:
+    """Indexes that stay, and lose one of the images."""
+    found: list[objects.ImageUse] = []
+    for digest in digests:
+        for user in deletion.users(transaction, number, digest, _USES_MAX + len(going)):
+            if user not in going and len(found) < _USES_MAX:
+                found.append(image_use(transaction, number, user, digest))
+    return found
+
+
+def image_use(
+    transaction: ReadTransaction, number: RepositoryId, index: Digest, image: Digest
+) -> objects.ImageUse:
+    return objects.ImageUse(
+        digest=str(index),
+        tags=_names(transaction, number, index)[:_USES_MAX],
+        image=str(image),
+    )
+
+
+class Deleting(Taken, frozen=True, kw_only=True):
+    """Tags, which leave their images; and digests, which go with all their tags and with the images
+    of an index that nothing else names.
+    """
+
+    references: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=_REFERENCE_LENGTH_MAX)]],
+        Meta(min_length=1, max_length=_REFERENCES_MAX),
+    ]
+
+
+@operations.add(
+    "POST",
+    f"{_REPOSITORY}/deletion",
+    answer=objects.Deletion,
+    body=Deleting,
+    refusals=(404, 400, 405),
+)
+def delete_references(call: ApiCall) -> objects.Deletion:
+    """Delete tags and images together; one call brings them back."""
+    name = name_in(call)
+    body: Deleting = call.body
+    references = _references(body.references)
+    _require_deletes(call)
+    author = call.author
+    run = deletion.new_run(author.now)
+    manifests: list[str] = []
+    names: list[str] = []
+    missing: list[str] = []
+    for one in references:
+        try:
+            gone = deletion.delete(call.identity.engine, call.permits, name, one, author, run)
+        except ManifestUnknown:
+            missing.append(str(one))
+            continue
+        manifests += map(str, gone.manifests)
+        names += gone.tags
+        detail: Detail = {"reference": str(one), "run": run}
+        if not isinstance(one, Tag):
+            detail["tags"] = " ".join(gone.tags)
+        call.note("delete", name.text, detail=_told(detail))
+    if len(missing) == len(references):
+        raise ManifestUnknown(f"there is no {missing[0]} in {name} any more", detail=missing[0])
+    return objects.Deletion(run=run, manifests=manifests, tags=names, missing=missing)
+
+
+@operations.add(
+    "POST",
+    f"{_REPOSITORY}/deletion/{{run}}/restore",
+    answer=objects.Restoration,
+    refusals=(404, 400),
+)
+def restore_deletion(call: ApiCall) -> objects.Restoration:
+    """Bring back what one deletion put into the trash, with its tags."""
+    name = name_in(call)
+    run = call.path["run"]
+    back = deletion.restore(call.identity.engine, call.permits, name, run, call.author)
+    detail: Detail = {"run": run, "tags": " ".join(back.tags)}
+    call.note("manifest.restore" if back.manifests else "tag.restore", name.text, detail=detail)
+    return objects.Restoration(
+        manifests=back.manifests, tags=list(back.tags), tags_taken=list(back.tags_taken)
+    )
