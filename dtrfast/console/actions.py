@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from dtrfast.api.v0 import objects, trash
+from dtrfast.api.v0 import image_objects, objects, trash
 from dtrfast.api.v0.asking import convert_body, execute
 from dtrfast.api.v0.operation import Operation
 from dtrfast.api.v0.sessions import local_path
@@ -144,33 +144,35 @@ def _next(page: Page, done: _Done) -> str:
 
 
 def _flash(page: Page, operation: Operation, done: _Done) -> Flash:
-    path = done.answers[-1][0]
+    path, answer = done.answers[-1]
     failure = str(done.failures[0][1].message) if done.failures else ""
+    subject = words.shown_path(path)
     return Flash(
         operation.id,
-        words.shown_path(path),
+        subject,
         len(done.answers),
         len(done.failures),
         failure[:300],
         _undo(page, operation, done),
+        words.told(subject, answer),
     )
 
 
 def _undo(page: Page, operation: Operation, done: _Done) -> Undo | None:
     """The operation that takes it back, where there is one."""
-    paths = [path for path, _ in done.answers]
+    path, answer = done.answers[-1]
+    if isinstance(answer, image_objects.Deletion):
+        return Undo("restore_deletion", {**path, "run": answer.run})
     if operation.id == "delete_manifest":
-        return _undo_manifests(paths)
+        return _undo_manifests([path for path, _ in done.answers])
     if operation.id == "delete_repository":
-        return _undo_repository(page, paths[-1])
+        return _undo_repository(page, path)
     return None
 
 
-def _undo_manifests(paths: list[dict[str, str]]) -> Undo | None:
+def _undo_manifests(paths: list[dict[str, str]]) -> Undo:
     references = [path["reference"] for path in paths]
     place = {name: paths[0][name] for name in ("namespace", "repository")}
-    if len(references) > flashes.REFERENCES_MAX:
-        return None
     if all(":" in reference for reference in references):
         return Undo("restore_manifest", {**place, "reference": references})
     return Undo("restore_tag", {**place, "tag": references})

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from dtrfast.console.page import Page
 
 COOKIE = "dtrfast_done"
-# A cookie has at most 4 KiB.
-REFERENCES_MAX = 20
+# Browsers drop a cookie of more than 4 KiB without a word: name, value and attributes together.
+_TEXT_SIZE_MAX = 3800
 _SECONDS = 60
 
 
@@ -29,7 +29,7 @@ class Undo(msgspec.Struct, frozen=True):
 
 
 class Flash(msgspec.Struct, frozen=True):
-    """What became of a form."""
+    """What became of a form. `text`, where it is there, says it in full."""
 
     operation: str
     subject: str = ""
@@ -37,6 +37,7 @@ class Flash(msgspec.Struct, frozen=True):
     failed: int = 0
     failure: str = ""
     undo: Undo | None = None
+    text: str = ""
 
 
 _encoder = msgspec.json.Encoder()
@@ -44,9 +45,15 @@ _decoder = msgspec.json.Decoder(Flash)
 
 
 def cookie(flash: Flash, page: Page) -> str:
-    """The Set-Cookie header that tells the next page."""
-    text = base64.urlsafe_b64encode(_encoder.encode(flash)).decode().rstrip("=")
+    """The Set-Cookie header that tells the next page, at least in short."""
+    text = _encode(flash)
+    if len(text) > _TEXT_SIZE_MAX:
+        text = _encode(msgspec.structs.replace(flash, text="", failure="", undo=None))
     return _header(text, _SECONDS, page)
+
+
+def _encode(flash: Flash) -> str:
+    return base64.urlsafe_b64encode(_encoder.encode(flash)).decode().rstrip("=")
 
 
 def cleared(page: Page) -> str:

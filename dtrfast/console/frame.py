@@ -53,6 +53,8 @@ def values(page: Page) -> dict[str, Any]:
 
 
 def _told(flash: flashes.Flash) -> str:
+    if flash.text:
+        return flash.text
     text = words.DONE.get(flash.operation, "Done.").replace("{what}", flash.subject)
     if flash.failed:
         text += f" {flash.done} done, {flash.failed} refused: {flash.failure}"

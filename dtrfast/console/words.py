@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from dtrfast.api.v0.image_objects import Deletion, Restoration
 
 # Every operation that changes something has a sentence; a test compares.
 DONE: Mapping[str, str] = {
@@ -24,6 +28,7 @@ DONE: Mapping[str, str] = {
     "update_repository": "{what} was changed.",
     "delete_repository": "{what} was deleted.",
     "delete_manifest": "Deleted in {what}.",
+    "delete_references": "Deleted in {what}.",
     "grant_user_access": "The access was changed.",
     "revoke_user_access": "The access was taken back.",
     "grant_team_access": "The access was changed.",
@@ -50,6 +55,8 @@ DONE: Mapping[str, str] = {
     "put_storage_settings": "The settings were changed and count at once.",
     "restore_tag": "The tag was restored in {what}.",
     "restore_manifest": "The image was restored in {what}.",
+    "restore_references": "Restored in {what}.",
+    "restore_deletion": "Restored in {what}.",
     "restore_run": "What the run deleted was restored.",
     "restore_repository": "The repository was restored.",
     "run_job": "The job {what} begins within a second.",
@@ -63,3 +70,39 @@ def shown_path(path: Mapping[str, str]) -> str:
         namespace = "" if path["namespace"] == "_" else f"{path['namespace']}/"
         return namespace + path["repository"]
     return next(iter(path.values()), "")
+
+
+_NAMES_TOLD_MAX = 8
+
+
+def told(subject: str, answer: msgspec.Struct | None) -> str:
+    """What an operation on many things did, as its answer has it; empty for others."""
+    if isinstance(answer, Deletion):
+        what = _things(len(answer.manifests), answer.tags)
+        text = f"Deleted {what} of {subject}{_names(answer.tags)}."
+        missing = answer.missing
+        return text + (f" No longer there{_names(missing)}." if missing else "")
+    if isinstance(answer, Restoration):
+        what = _things(answer.manifests, answer.tags)
+        text = f"Restored {what} in {subject}{_names(answer.tags)}."
+        taken = answer.tags_taken
+        return text + (f" These tags point elsewhere by now{_names(taken)}." if taken else "")
+    return ""
+
+
+def _things(images: int, tags: Sequence[str]) -> str:
+    parts = [_counted(images, "image"), _counted(len(tags), "tag")]
+    return " and ".join(part for part in parts if part) or "nothing"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}" if number else ""
+
+
+def _names(names: Sequence[str]) -> str:
+    """Some of the names, and how many more there are."""
+    if not names:
+        return ""
+    more = len(names) - _NAMES_TOLD_MAX
+    shown = ", ".join(names[:_NAMES_TOLD_MAX])
+    return f": {shown}" + (f" and {more} more" if more > 0 else "")

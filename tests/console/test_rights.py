@@ -24,6 +24,7 @@ PAGES = (
     "/repositories/acme/app/-/delete",
     "/repositories/acme/app/-/delete-tags?tag=v1",
     "/repositories/acme/app/-/trash",
+    "/repositories/acme/app/-/trash?kind=tags",
     "/trash",
     "/organizations",
     "/organizations/acme",

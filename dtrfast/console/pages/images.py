@@ -1,17 +1,16 @@
-"""A tag's page, a manifest's page, two images side by side, and deleting chosen tags."""
+"""A tag's page, a manifest's page, two images side by side, images without a tag, and deleting."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from dtrfast.api.v0 import images, storage, trash
+from dtrfast.api.v0 import images, manifests, storage, trash
 from dtrfast.console.page import Page, PageFunction, View
-from dtrfast.console.pages.repositories import base
+from dtrfast.console.pages.repositories import base, usage_view
 from dtrfast.errors import SettingsInvalid
 
-# A page that asks for each what it would free; who wants more uses the API.
-_CHOSEN_MAX = 100
+# As many as one deletion takes.
+_CHOSEN_MAX = 150
 
 
 def show(page: Page) -> View:
@@ -38,10 +37,9 @@ def show(page: Page) -> View:
 def show_usage(page: Page) -> View:
     """How much room it takes; measured when somebody looks."""
     values = base(page, "tags")
-    usage = page.ask(
-        storage.get_manifest_usage, reference=page.path["reference"], **values["pieces"]
-    )
-    return View("fragments/usage.html", {"usage": usage})
+    reference = page.path["reference"]
+    usage = page.ask(storage.get_manifest_usage, reference=reference, **values["pieces"])
+    return usage_view(page, values, usage, reference)
 
 
 def compare(page: Page) -> View:
@@ -61,46 +59,50 @@ def compare(page: Page) -> View:
 
 
 def _in_order(page: Page, values: dict[str, Any], chosen: list[str]) -> tuple[str, str]:
-    """Two tags, the older one first."""
-    times = [page.ask(images.get_image, reference=tag, **values["pieces"]).set_at for tag in chosen]
-    return (chosen[0], chosen[1]) if times[0] <= times[1] else (chosen[1], chosen[0])
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """A tag that is to be deleted, and what goes with its image."""
-
-    tag: str
-    digest: str
-    others: list[str]
-    freed: int
+    """Two tags: the one that was set first, then by name."""
+    times = {
+        tag: page.ask(images.get_image, reference=tag, **values["pieces"]).set_at for tag in chosen
+    }
+    first, second = sorted(chosen, key=lambda tag: (times[tag], tag))
+    return first, second
 
 
 def confirm_delete(page: Page) -> View:
-    """What deleting the chosen tags would free."""
-    values = base(page, "tags")
-    wanted = page.lists.get("tag", [])
+    """What deleting the chosen tags, or the chosen images, takes along, breaks and frees."""
+    values = base(page, "tags", needs="push")
+    tags, digests = page.lists.get("tag", []), page.lists.get("digest", [])
+    wanted = [*tags, *digests]
     if len(wanted) > _CHOSEN_MAX:
-        raise SettingsInvalid(f"choose {_CHOSEN_MAX} tags at most")
-    chosen = [_chosen(page, values, tag) for tag in wanted]
-    freed = {one.digest: one.freed for one in chosen}
+        raise SettingsInvalid(f"choose {_CHOSEN_MAX} at most")
+    preview = None
+    if wanted:
+        query = {"references": ",".join(wanted)}
+        preview = page.ask(manifests.preview_deletion, query=query, **values["pieces"])
+    return View("repository/delete_tags.html", {**values, "tags": tags, "preview": preview})
+
+
+def show_untagged(page: Page) -> View:
+    """Images that nothing keeps: no tag, no index, and nothing that they are about."""
+    values = base(page, "tags")
+    listing = page.listing("-pushed")
+    query = {"untagged": "true", **listing.query()}
+    found = page.ask(manifests.list_manifests, query=query, **values["pieces"])
     return View(
-        "repository/delete_tags.html",
-        {**values, "chosen": chosen, "images": list(freed), "freed": sum(freed.values())},
+        "repository/untagged.html",
+        {
+            **values,
+            "listing": listing,
+            "rows": found.manifests,
+            "next_start": found.next_page_start,
+        },
     )
-
-
-def _chosen(page: Page, values: dict[str, Any], tag: str) -> Chosen:
-    image = page.ask(images.get_image, reference=tag, **values["pieces"])
-    usage = page.ask(storage.get_manifest_usage, reference=image.digest, **values["pieces"])
-    others = [name for name in image.tags if name != tag]
-    return Chosen(tag, image.digest, others, usage.freed_bytes)
 
 
 _BASE = "/repositories/{name:path}/-"
 PAGES: dict[str, PageFunction] = {
     f"{_BASE}/compare": compare,
     f"{_BASE}/delete-tags": confirm_delete,
+    f"{_BASE}/untagged": show_untagged,
     f"{_BASE}/tags/{{reference}}": show,
     f"{_BASE}/tags/{{reference}}/usage": show_usage,
     f"{_BASE}/manifests/{{reference}}": show,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from dtrfast.api.v0 import (
     accounts,
@@ -14,12 +14,15 @@ from dtrfast.api.v0 import (
     repositories,
     sessions,
     storage,
+    storage_objects,
     teams,
     trash,
 )
 from dtrfast.api.v0.views import ROOT
 from dtrfast.console.page import PAGE_SIZE, Page, PageFunction, View
+from dtrfast.errors import Denied, SignInRequired
 
+_LEVELS = {"push": "read-write", "admin": "admin"}
 # What a form offers to choose from; whoever has more types the name.
 _NAMESPACES_MAX = 200
 
@@ -94,11 +97,18 @@ def _is_owner(page: Page, organization: str, user: str) -> bool:
 
 
 # ---- one repository ----------------------------------------------------------------------------
-def base(page: Page, tab: str) -> dict[str, Any]:
-    """What all pages of a repository show. Raises `RepositoryUnknown`."""
+def base(page: Page, tab: str, needs: Literal["", "push", "admin"] = "") -> dict[str, Any]:
+    """What all pages of a repository show. A page of forms `needs` what those need. Raises
+    `RepositoryUnknown`, `SignInRequired`, `Denied`.
+    """
     name = page.path["name"]
     repository = page.ask(repositories.get_repository, **pieces(name))
     level = repository.access_level
+    enough = {"": True, "push": level in ("read-write", "admin"), "admin": level == "admin"}
+    if not enough[needs]:
+        if not page.is_signed_in:
+            raise SignInRequired("sign in to change this repository")
+        raise Denied(f"you need {_LEVELS[needs]} access to {name} to see this page")
     return {
         "name": name,
         "pieces": pieces(name),
@@ -118,9 +128,17 @@ def show_info(page: Page) -> View:
 
 def show_usage(page: Page) -> View:
     """How much room it takes; measured when somebody looks."""
-    name = page.path["name"]
-    usage = page.ask(storage.get_repository_usage, **pieces(name))
-    return View("fragments/usage.html", {"usage": usage})
+    values = base(page, "info")
+    usage = page.ask(storage.get_repository_usage, **values["pieces"])
+    return usage_view(page, values, usage)
+
+
+def usage_view(
+    page: Page, values: dict[str, Any], usage: storage_objects.Usage, reference: str = ""
+) -> View:
+    """A part of the page that asked for it; a page of its own where there are no scripts."""
+    template = "fragments/usage.html" if page.is_fragment else "repository/usage.html"
+    return View(template, {**values, "usage": usage, "reference": reference})
 
 
 def show_tags(page: Page) -> View:
@@ -134,7 +152,7 @@ def show_tags(page: Page) -> View:
 
 
 def show_permissions(page: Page) -> View:
-    values = base(page, "permissions")
+    values = base(page, "permissions", needs="admin")
     of_people, of_teams = page.listing(of="users-"), page.listing(of="teams-")
     of_trusts = page.listing(of="trusts-")
     people = page.ask(grants.list_user_access, query=of_people.query(), **values["pieces"])
@@ -161,8 +179,20 @@ def show_permissions(page: Page) -> View:
     )
 
 
+# What can be chosen to see, and the kinds of events that it is.
+_KINDS = (
+    ("", "Everything"),
+    ("push", "Pushes"),
+    ("delete", "Deletes"),
+    ("tag.restore,manifest.restore", "Restores"),
+    ("repository.", "Settings"),
+    ("grant.,trust.", "Access"),
+    ("refusal", "Refusals"),
+)
+
+
 def show_activity(page: Page) -> View:
-    values = base(page, "activity")
+    values = base(page, "activity", needs="admin")
     listing = page.listing("")
     query = {
         "start": listing.start,
@@ -176,6 +206,7 @@ def show_activity(page: Page) -> View:
         {
             **values,
             "events": found.events,
+            "kinds": _KINDS,
             "listing": listing,
             "next_start": found.next_page_start,
         },
@@ -183,7 +214,7 @@ def show_activity(page: Page) -> View:
 
 
 def show_settings(page: Page) -> View:
-    return View("repository/settings.html", base(page, "settings"))
+    return View("repository/settings.html", base(page, "settings", needs="admin"))
 
 
 def show_trash(page: Page) -> View:
@@ -206,7 +237,7 @@ def show_trash(page: Page) -> View:
 
 def confirm_delete(page: Page) -> View:
     """What a delete would free, before it is done."""
-    values = base(page, "settings")
+    values = base(page, "settings", needs="admin")
     usage = page.ask(storage.get_repository_usage, **values["pieces"])
     return View("repository/delete.html", {**values, "usage": usage})
 

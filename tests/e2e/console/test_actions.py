@@ -50,14 +50,14 @@ def test_chosen_tags_are_deleted_together_and_come_back(browser: Browser, town: 
         _push(town, f"acme/open:old-{number}")
     with person(browser, town.managed, "owen") as owen:
         owen.go("/repositories/acme/open/-/tags?filter=old-")
-        owen.page.get_by_label("Choose all tags of this page").check()
-        owen.press("Delete chosen")
+        owen.page.get_by_label("Select all tags of this page").check()
+        owen.press("Delete selected …")
         owen.see("Delete 3 tags?")
-        owen.press("Delete only the tags")
-        owen.see("Deleted in acme/open. (3)")
+        owen.press("Delete 3 tags")
+        owen.see("Deleted 3 tags of acme/open: old-0, old-1, old-2.")
         assert owen.page.get_by_role("link", name="old-1").count() == 0
         owen.press("Undo")
-        owen.see("The tag was restored")
+        owen.see("Restored 3 tags in acme/open")
         owen.go("/repositories/acme/open/-/tags?filter=old-")
         expect(owen.page.get_by_role("link", name=re.compile("^old-"))).to_have_count(3)
 
@@ -78,11 +78,11 @@ def test_a_tag_goes_back_to_what_it_was(browser: Browser, town: Town) -> None:
 def test_two_tags_are_compared(browser: Browser, town: Town) -> None:
     with person(browser, town.managed, "rita") as rita:
         rita.go(f"{APP}/-/tags")
-        rita.page.get_by_label("Choose production").check()
-        rita.page.get_by_label("Choose staging").check()
-        rita.press("Compare two")
+        rita.page.get_by_label("Select production").check()
+        rita.page.get_by_label("Select staging").check()
+        rita.press("Compare selected two")
         rita.see("env APP_MODE")
-        rita.see("Layers of both")
+        rita.see("Shared layers")
 
 
 def test_a_token_is_shown_once_and_signs_docker_in(browser: Browser, town: Town) -> None:

@@ -1,0 +1,127 @@
+"""Pages of tags and images: the commands that fetch them, their history, two beside each other."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from dtrfast.identity.events import Event, EventReader
+from tests.api.managed.test_deletion import delete, image, put
+from tests.api.managed.town import Town
+from tests.console.browser import Browser
+from tests.console.test_bounds import push_blob
+from tests.fakes.client import descriptor, image_manifest, index_manifest
+
+APP = "/repositories/acme/app"
+INDEX = "application/vnd.oci.image.index.v1+json"
+HELM = "application/vnd.cncf.helm.config.v1+json"
+
+
+def push_artifact(town: Town, tag: str, config_type: str) -> str:
+    manifest = json.loads(image_manifest(b"app"))
+    manifest["config"]["mediaType"] = config_type
+    manifest["layers"][0]["mediaType"] = config_type.replace("config", "chart.content")
+    return put(town, json.dumps(manifest).encode(), tag)
+
+
+def test_commands_are_those_of_what_it_is(town: Town) -> None:
+    digest = push_artifact(town, "1.0_b", HELM)
+    other = push_artifact(town, "thing", "application/vnd.example.config+json")
+    rita = Browser(town, "rita")
+    chart = rita.get(f"{APP}/-/tags/1.0_b").text
+    assert "helm pull oci://registry/acme/app --version 1.0+b" in chart
+    assert "docker pull" not in chart
+    assert f"helm pull oci://registry/acme/app@{digest}" in (
+        rita.get(f"{APP}/-/manifests/{digest}").text
+    )
+    assert "oras pull registry/acme/app:thing" in rita.get(f"{APP}/-/tags/thing").text
+    assert f"oras pull registry/acme/app@{other}" in rita.get(f"{APP}/-/manifests/{other}").text
+    page = rita.get(f"{APP}/-/tags/v1").text
+    for command in ("docker login registry", "podman pull", "nerdctl pull", "crictl pull"):
+        assert command in page
+    assert "imagePullSecrets" in page
+    public = rita.get("/repositories/acme/open/-/tags/v1").text
+    assert "docker login" not in public
+    assert "imagePullSecrets" not in public
+
+
+def test_an_empty_repository_offers_what_fills_it(town: Town) -> None:
+    town.api("owen", "POST", "repositories/acme", {"name": "empty"}, 201)
+    owen = Browser(town, "owen")
+    for page in ("", "/-/tags"):
+        text = owen.get(f"/repositories/acme/empty{page}").text
+        assert "docker push registry/acme/empty:TAG" in text
+        assert "docker pull" not in text
+
+
+def test_the_present_state_of_a_tag_is_not_restored(town: Town) -> None:
+    first, second = put(town, image("1"), "a"), put(town, image("2"), "a")
+    town.api("will", "POST", "repositories/acme/app/tags/a/restore", {})
+    text = Browser(town, "will").get(f"{APP}/-/tags/a").text
+    assert f'name="body.digest" value="{second}"' in text
+    assert f'name="body.digest" value="{first}"' not in text
+    assert f"/-/manifests/{second}" in text
+
+
+def test_two_are_compared_from_the_one_that_was_set_first(town: Town) -> None:
+    put(town, image("1"), "z")
+    town.clock.now += 60
+    put(town, image("2"), "b")
+    put(town, image("3"), "a")
+    rita = Browser(town, "rita")
+    for chosen, wanted in ((("b", "z"), ("z", "b")), (("b", "a"), ("a", "b"))):
+        text = rita.get(f"{APP}/-/compare?tag={chosen[0]}&tag={chosen[1]}").text
+        assert f"{wanted[0]} and {wanted[1]}" in text
+
+
+def test_a_platform_of_two_indexes_can_be_chosen(town: Town) -> None:
+    for name in ("1", "2"):
+        rows = []
+        for machine in ("amd64", "arm64"):
+            config = json.dumps({"os": "linux", "architecture": machine, "author": name}).encode()
+            push_blob(town, config)
+            body = image_manifest(b"app", config=config)
+            put(town, body)
+            where = {"os": "linux", "architecture": machine}
+            rows.append(
+                {
+                    **descriptor(body, "application/vnd.oci.image.manifest.v1+json"),
+                    "platform": where,
+                }
+            )
+        put(town, index_manifest(*rows), f"multi{name}", INDEX)
+    query = "from=multi1&to=multi2"
+    text = Browser(town, "rita").get(f"{APP}/-/compare?{query}&platform=linux/arm64").text
+    assert '<option value="linux/arm64" selected>' in text
+    assert '<option value="linux/amd64">' in text
+    swap = "from=multi2&amp;to=multi1&amp;platform=linux/arm64"
+    assert swap in text
+
+
+def test_events_of_a_repository_are_told_in_words(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events of a town are in memory, where the reader does not look."""
+
+    def page(*given: Any) -> tuple[list[Event], str]:
+        return [one for one in town.events.all if given[1].admits(one, b"")], ""
+
+    monkeypatch.setattr(EventReader, "page", page)
+    digest = put(town, image("1"), "a")
+    delete(town, digest)
+    town.api("will", "POST", f"repositories/acme/app/manifests/{digest}/restore")
+    delete(town, "a")
+    town.api("will", "POST", "repositories/acme/app/tags/a/restore", {})
+    ada = Browser(town, "ada")
+    text = ada.get(f"{APP}/-/activity").text
+    for words in ("Tag pushed", "Image deleted", "Image restored", "Tag deleted", "Tag restored"):
+        assert words in text
+    assert f">{digest.partition(':')[2][:12]}</code>" in text
+    assert " B\n" in text or " B</" in text or " B " in text
+    assert "Pulls" not in text
+    restores = ada.get(f"{APP}/-/activity?kind=tag.restore,manifest.restore").text
+    assert "Image restored" in restores
+    assert "Tag restored" in restores
+    assert "Tag pushed" not in restores
