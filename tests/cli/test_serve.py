@@ -122,3 +122,26 @@ def test_an_asgi_server_is_refused_beside_a_server(start: Start, tmp_path: Path)
         check=False,
     )
     assert "is in use by another server" in result.stderr
+
+
+def test_what_lies_where_it_is_started_is_not_run(tmp_path: Path) -> None:
+    """A folder that others write to may have files with the names of our modules."""
+    for name in ("uvloop", "lmdb", "dtrfast"):
+        (tmp_path / f"{name}.py").write_text("open('run', 'w').write('')\nraise SystemExit(9)\n")
+    command = Path(sys.executable).with_name("dtrfast")
+    process = subprocess.Popen(
+        [command, "serve", "--bind", "127.0.0.1:0", "--workers", "1"],
+        cwd=tmp_path,
+        env={**os.environ, "DTRFAST_STORE_DATA": str(tmp_path / "data")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        url = wait_for_line(process, r"listening on (\S+),")[1]
+        with urllib.request.urlopen(f"{url}/v2/", timeout=20) as response:
+            assert response.status == 200
+        assert not (tmp_path / "run").exists()
+    finally:
+        process.terminate()
+        process.communicate()
