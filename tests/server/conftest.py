@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -98,6 +99,8 @@ def start_stub(config: Config, app: str = "serving") -> subprocess.Popen[str]:
             config.encode().decode(),
             f"tests.server.stub:{app}",
         ],
+        # Workers look for nothing in the folder that the server was started in.
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
