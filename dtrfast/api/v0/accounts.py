@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from typing import Literal
 
 import msgspec
 
@@ -28,9 +29,10 @@ _COLUMNS: Columns[Account] = {
 
 
 class AccountsQuery(DatedQuery, frozen=True, rename="camel", kw_only=True):
-    """`type`: user or organization."""
+    """`type`: user or organization. `source`: whether users come from the LDAP directory."""
 
     type: str = ""
+    source: Literal["", "ldap", "local"] = ""
 
 
 @operations.add("GET", "/accounts", answer=objects.Accounts, query=AccountsQuery)
@@ -42,10 +44,14 @@ def list_accounts(call: ApiCall) -> objects.Accounts:
         found = (
             account
             for account in accounts.scan(transaction, query.first)
-            if query.type in ("", account.kind)
+            if query.type in ("", account.kind) and _is_from(account, query.source)
         )
         page, more = scanned(found, query, _COLUMNS)
         return objects.Accounts(accounts=[views.account(a) for a in page], next_page_start=more)
+
+
+def _is_from(account: Account, source: str) -> bool:
+    return not source or bool(account.directory_id) == (source == "ldap")
 
 
 @operations.add(
@@ -274,18 +280,36 @@ def list_organizations(call: ApiCall) -> objects.Organizations:
 @operations.add(
     "GET",
     "/accounts/{name}/members",
-    answer=objects.Members,
+    answer=objects.OrganizationMembers,
     query=NamedQuery,
     refusals=(404,),
 )
-def list_members(call: ApiCall) -> objects.Members:
-    """List all that are in any team of an organization."""
+def list_members(call: ApiCall) -> objects.OrganizationMembers:
+    """List all that are in any team of an organization, with those teams."""
     query: NamedQuery = call.query
     with call.identity.engine.read() as transaction:
         organization = accounts.get(transaction, call.path["name"], "organization")
         require_member(call, transaction, organization)
         found = teams.members_of_organization(transaction, organization, query.first)
-        return members_page(transaction, found, query)
+        page, more = scanned(found, query, {"name": lambda row: row[0]})
+        shown = [_member_of(transaction, organization, number) for _, number in page]
+        members = [one for one in shown if one is not None]
+        return objects.OrganizationMembers(members=members, next_page_start=more)
+
+
+def _member_of(
+    transaction: ReadTransaction, organization: Account, user_id: int
+) -> objects.OrganizationMember | None:
+    user = views.account_of(transaction, user_id)
+    if user is None:
+        return None
+    inside = [
+        teams.find_id(transaction, membership.team_id)
+        for membership in teams.memberships(transaction, user_id)
+        if membership.organization_id == organization.id
+    ]
+    names = sorted(found[1].name for found in inside if found is not None)
+    return objects.OrganizationMember(**msgspec.structs.asdict(user), teams=names)
 
 
 def members_page(

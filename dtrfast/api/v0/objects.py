@@ -103,6 +103,17 @@ class Members(Sent, frozen=True, kw_only=True):
     next_page_start: str = ""
 
 
+class OrganizationMember(Account, frozen=True, kw_only=True):
+    """A user in an organization, with the names of the teams there."""
+
+    teams: list[str] = []
+
+
+class OrganizationMembers(Sent, frozen=True, kw_only=True):
+    members: list[OrganizationMember]
+    next_page_start: str = ""
+
+
 # ---- teams -----------------------------------------------------------------------------------
 class Team(Sent, frozen=True, kw_only=True):
     id: str

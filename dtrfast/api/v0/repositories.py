@@ -300,7 +300,10 @@ def get_tag_trust(call: ApiCall) -> objects.Trusted:
     refusals=(404,),
 )
 def list_shared_repositories(call: ApiCall) -> objects.Repositories:
-    """List the repositories that others granted a user, directly or through a team."""
+    """List the repositories that others granted a user, directly or through a team.
+
+    `accessLevel` is the user's, whoever asks.
+    """
     with call.identity.engine.read() as transaction:
         user = accounts.get(transaction, call.path["name"], "user")
         call.require_self(transaction, user)
@@ -310,7 +313,19 @@ def list_shared_repositories(call: ApiCall) -> objects.Repositories:
             for place, _ in grants.of_grantee(transaction, grantee):
                 names |= set(_names_at(transaction, place))
         mine = sorted(n for n in names if not n.startswith(f"{user.name}/"))
-        return _page(call, transaction, (n for n in mine if n > call.query.first))
+        page = _page(call, transaction, (n for n in mine if n > call.query.first))
+        theirs = access.standing_of(transaction, user)
+        levels = [_with_level(transaction, theirs, one) for one in page.repositories]
+        return msgspec.structs.replace(page, repositories=levels)
+
+
+def _with_level(
+    transaction: ReadTransaction, standing: access.Standing, repository: objects.Repository
+) -> objects.Repository:
+    """With what somebody of this standing may do, who need not be who asks."""
+    full = f"{repository.namespace}/{repository.name}".lstrip("/")
+    rights = access.rights(transaction, standing, RepositoryName(full))
+    return msgspec.structs.replace(repository, access_level=views.level_text(rights))
 
 
 def _names_at(transaction: ReadTransaction, place: grants.GrantPlace) -> Iterator[str]:
