@@ -16,7 +16,7 @@ from dtrfast.api.v0 import image_objects, objects, trash
 from dtrfast.api.v0.asking import convert_body, execute
 from dtrfast.api.v0.operation import Operation
 from dtrfast.api.v0.sessions import local_path
-from dtrfast.console import confirming, differences, flashes, forms, words
+from dtrfast.console import confirming, differences, flashes, forms, texts, words
 from dtrfast.console.confirming import Question
 from dtrfast.console.flashes import Flash, Undo
 from dtrfast.console.page import BY_ID, Page, View
@@ -37,6 +37,7 @@ _OF_ACCOUNTS = frozenset({"accounts", "teams", "access", "credentials", "session
 _OF_SIGN_INS = frozenset({"put_oidc_settings", "put_access_settings"})
 # Calls of one form: more than a page has rows, and what a request should take.
 _CALLS_MAX = 200
+_ABOUT_LENGTH_MAX = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def do(page: Page) -> View:
         raise done.failures[0][1]
     if operation.id in SHOWN:
         return _show(page, operation, done)
-    flash = _flash(page, operation, done)
+    flash = _flash(page, operation, done, body)
     return View(location=_next(page, done), cookies=(flashes.cookie(flash, page),))
 
 
@@ -134,8 +135,10 @@ def _show(page: Page, operation: Operation, done: _Done) -> View:
 
 
 def _next(page: Page, done: _Done) -> str:
-    """Where the form wants to go, or to what was made."""
-    wanted = page.form.get("next", ["/"])[-1]
+    """Where the form wants to go, or to what was made. A browser that is sent to another place of
+    the page it shows loads nothing, so there is none in the address.
+    """
+    wanted = page.form.get("next", ["/"])[-1].partition("#")[0]
     answer = done.answers[-1][1] if done.answers else None
     name = quote(str(getattr(answer, "name", "")), safe="")
     if isinstance(answer, objects.Repository):
@@ -143,19 +146,33 @@ def _next(page: Page, done: _Done) -> str:
     return local_path(wanted.replace("{name}", name))
 
 
-def _flash(page: Page, operation: Operation, done: _Done) -> Flash:
+def _flash(page: Page, operation: Operation, done: _Done, body: object) -> Flash:
     path, answer = done.answers[-1]
     failure = str(done.failures[0][1].message) if done.failures else ""
-    subject = words.shown_path(path)
     return Flash(
         operation.id,
-        subject,
+        _about(operation, path, answer, body),
         len(done.answers),
         len(done.failures),
         failure[:300],
         _undo(page, operation, done),
-        words.told(subject, answer),
+        words.told(words.full_name(path) if "repository" in path else "", answer),
     )
+
+
+def _about(operation: Operation, path: Mapping[str, str], answer: Any, body: Any) -> dict[str, str]:
+    """What the sentence of an operation may name. It travels in a cookie: nothing long."""
+    about = {name: texts.short_digest(value) for name, value in path.items()}
+    if "repository" in path:
+        about["repository"] = words.full_name(path)
+    made = getattr(answer, "name", "")
+    if isinstance(answer, objects.Repository):
+        made = f"{answer.namespace}/{answer.name}".lstrip("/")
+    given = {"made": made, "level": getattr(body, "access_level", "")}
+    if operation.id == "update_account" and body.is_admin is not msgspec.UNSET:
+        given["role"] = "admin" if body.is_admin else "user"
+    about |= {name: str(value) for name, value in given.items() if value}
+    return {name: value[:_ABOUT_LENGTH_MAX] for name, value in about.items()}
 
 
 def _undo(page: Page, operation: Operation, done: _Done) -> Undo | None:

@@ -39,9 +39,11 @@ def review(
     is_again: bool = False,
 ) -> View:
     """What would change. The page has the form once more, to carry it out. `is_again`: something
-    else was shown before.
+    else was shown before. Raises what the operation would raise of the document.
     """
     before, after = _documents(page, operation, path, body)
+    if operation.check is not None:
+        operation.check(page.asker.call(path, None, body))
     values = {
         "differences": compare(before, after),
         "operation": operation,

@@ -32,7 +32,7 @@ class Flash(msgspec.Struct, frozen=True):
     """What became of a form. `text`, where it is there, says it in full."""
 
     operation: str
-    subject: str = ""
+    about: dict[str, str] = {}
     done: int = 1
     failed: int = 0
     failure: str = ""

@@ -55,11 +55,9 @@ def values(page: Page) -> dict[str, Any]:
 def _told(flash: flashes.Flash) -> str:
     if flash.text:
         return flash.text
-    text = words.DONE.get(flash.operation, "Done.").replace("{what}", flash.subject)
+    text = words.sentence(flash.operation, flash.about, flash.done)
     if flash.failed:
         text += f" {flash.done} done, {flash.failed} refused: {flash.failure}"
-    elif flash.done > 1:
-        text += f" ({flash.done})"
     return text
 
 

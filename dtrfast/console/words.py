@@ -1,4 +1,4 @@
-"""What the console says once an operation is done. `{what}` is what it was done to."""
+"""What the console says once an operation is done."""
 
 from __future__ import annotations
 
@@ -8,68 +8,101 @@ import msgspec
 
 from dtrfast.api.v0.image_objects import Deletion, Restoration
 
-# Every operation that changes something has a sentence; a test compares.
+# Every operation that changes something has a sentence; a test compares. Names in braces are
+# pieces of the operation's path; `repository` is its whole name, `made` the name in the answer,
+# `level` the access that was given.
 DONE: Mapping[str, str] = {
-    "create_account": "The account was made.",
-    "update_account": "{what} was changed.",
-    "delete_account": "{what} was deleted.",
-    "import_accounts": "The users were made.",
-    "change_password": "The password of {what} was changed. All its sessions have ended.",
-    "reset_password": "{what} has a new password.",
-    "activate": "{what} may sign in again.",
-    "deactivate": "{what} may not sign in any more; all its sessions have ended.",
-    "delete_member": "The member was taken out of all teams.",
-    "create_team": "The team was made.",
-    "update_team": "The team was changed.",
-    "delete_team": "The team was deleted.",
-    "add_team_member": "The member was added.",
-    "delete_team_member": "The member was taken out of the team.",
-    "create_repository": "The repository was made.",
-    "update_repository": "{what} was changed.",
-    "delete_repository": "{what} was deleted.",
-    "delete_manifest": "Deleted in {what}.",
-    "delete_references": "Deleted in {what}.",
-    "grant_user_access": "The access was changed.",
-    "revoke_user_access": "The access was taken back.",
-    "grant_team_access": "The access was changed.",
-    "revoke_team_access": "The access was taken back.",
-    "grant_namespace_access": "The access was changed.",
-    "revoke_namespace_access": "The access was taken back.",
+    "create_account": "Created {made}.",
+    "update_account": "Saved the changes to {name}.",
+    "delete_account": "Deleted {name}.",
+    "import_accounts": "Imported the users.",
+    "change_password": "Changed the password of {name}. All sessions of {name} have ended.",
+    "reset_password": "{name} has a new password.",
+    "activate": "{name} can sign in again.",
+    "deactivate": "{name} can no longer sign in; all sessions of {name} have ended.",
+    "delete_member": "Removed {member} from all teams of {name}.",
+    "create_team": "Created the team {made}.",
+    "update_team": "Saved the changes to the team {made}.",
+    "delete_team": "Deleted the team {team}.",
+    "add_team_member": "Added {member} to the team {team}.",
+    "delete_team_member": "Removed {member} from the team {team}.",
+    "create_repository": "Created {made}.",
+    "update_repository": "Saved the changes to {repository}.",
+    "delete_repository": "Deleted {repository}.",
+    "delete_manifest": "Deleted {reference} from {repository}.",
+    "delete_references": "Deleted the chosen from {repository}.",
+    "grant_user_access": "{grantee} now has {level} access to {repository}.",
+    "revoke_user_access": "Revoked the access of {grantee} to {repository}.",
+    "grant_team_access": "The team {team} now has {level} access to {repository}.",
+    "revoke_team_access": "Revoked the access of the team {team} to {repository}.",
+    "grant_namespace_access": (
+        "The team {team} now has {level} access to all repositories of {namespace}."
+    ),
+    "revoke_namespace_access": (
+        "Revoked the access of the team {team} to all repositories of {namespace}."
+    ),
     "reindex": "There was nothing to do.",
-    "create_token": "The token was made.",
-    "delete_token": "The token was revoked.",
-    "create_robot": "The robot was made.",
-    "delete_robot": "The robot was revoked.",
-    "put_trust": "The trust was saved.",
-    "delete_trust": "The trust was taken back.",
+    "create_token": "Created the token {made}.",
+    "delete_token": "Revoked the token.",
+    "create_robot": "Created the robot {made}.",
+    "delete_robot": "Revoked the robot.",
+    "put_trust": "CI jobs that match {trust} can now use {repository}.",
+    "delete_trust": "Revoked the access of CI jobs that match {trust} to {repository}.",
     "sign_in": "Signed in.",
     "sign_out": "Signed out.",
-    "delete_session": "The session was ended.",
-    "put_access_settings": "The settings were changed and count at once.",
-    "put_oidc_settings": "The issuers were changed and count at once.",
-    "put_ldap_settings": "The directory's settings were changed and count at once.",
-    "delete_ldap_settings": "The directory is used no more.",
-    "sync_ldap": "The directory was synchronised.",
-    "try_ldap_login": "The sign-in was tried.",
-    "put_certificate": "The certificate was replaced; every worker shows it within seconds.",
-    "put_storage_settings": "The settings were changed and count at once.",
-    "restore_tag": "The tag was restored in {what}.",
-    "restore_manifest": "The image was restored in {what}.",
-    "restore_references": "Restored in {what}.",
-    "restore_deletion": "Restored in {what}.",
-    "restore_run": "What the run deleted was restored.",
-    "restore_repository": "The repository was restored.",
-    "run_job": "The job {what} begins within a second.",
-    "cancel_job": "The job {what} is being cancelled.",
+    "delete_session": "Ended the session.",
+    "put_access_settings": "Saved the settings. They took effect immediately.",
+    "put_oidc_settings": "Saved the issuers. They took effect immediately.",
+    "put_ldap_settings": "Saved the directory's settings. They took effect immediately.",
+    "delete_ldap_settings": "Disconnected the directory.",
+    "sync_ldap": "Synchronised with the directory.",
+    "try_ldap_login": "Tried the sign-in.",
+    "put_certificate": "Replaced the certificate. Every worker uses it within seconds.",
+    "put_storage_settings": "Saved the settings. They took effect immediately.",
+    "restore_tag": "Restored {tag} in {repository}.",
+    "restore_manifest": "Restored the image in {repository}.",
+    "restore_references": "Restored the chosen in {repository}.",
+    "restore_deletion": "Restored what was deleted from {repository}.",
+    "restore_run": "Restored what the run deleted.",
+    "restore_repository": "Restored {made}.",
+    "run_job": "{job} starts within a second.",
+    "cancel_job": "{job} is being cancelled.",
+}
+# The same, for forms that made many calls.
+DONE_MANY: Mapping[str, str] = {
+    "delete_manifest": "Deleted {count} images or tags from {repository}.",
+    "restore_tag": "Restored {count} tags in {repository}.",
+    "restore_manifest": "Restored {count} images in {repository}.",
+    "delete_session": "Ended {count} sessions.",
+}
+ROLES: Mapping[bool, str] = {
+    True: "{name} is now a system administrator.",
+    False: "{name} is no longer a system administrator.",
 }
 
 
-def shown_path(path: Mapping[str, str]) -> str:
-    """What an operation was done to, from the pieces of its path."""
-    if "repository" in path:
-        namespace = "" if path["namespace"] == "_" else f"{path['namespace']}/"
-        return namespace + path["repository"]
-    return next(iter(path.values()), "")
+class _Pieces(dict[str, str]):
+    """What is not known of an operation is left out of its sentence."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
+def sentence(operation: str, about: Mapping[str, str], count: int = 1) -> str:
+    """What an operation did. `about` are the pieces that its sentence may name."""
+    if count > 1 and operation in DONE_MANY:
+        return DONE_MANY[operation].format_map(_Pieces({**about, "count": str(count)}))
+    text = DONE.get(operation, "Done.")
+    if "role" in about:
+        text = ROLES[about["role"] == "admin"]
+    text = text.format_map(_Pieces(about))
+    return f"{text} ({count} times)" if count > 1 else text
+
+
+def full_name(path: Mapping[str, str]) -> str:
+    """The repository that an operation was about, from the pieces of its path."""
+    namespace = "" if path["namespace"] == "_" else f"{path['namespace']}/"
+    return namespace + path["repository"]
 
 
 _NAMES_TOLD_MAX = 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import pytest
@@ -86,3 +87,86 @@ def test_what_somebody_else_changed_meanwhile_is_shown(town: Town) -> None:
     again = admin.act("put_storage_settings", {**fields, "reviewed": [reviewed[1]]})
     assert "untagged" in again.text
     assert town.api("admin", "GET", "admin/settings/storage")["untaggedDays"] == 5
+
+
+@pytest.mark.parametrize(
+    ("operation", "fields", "message"),
+    [
+        ("put_ldap_settings", {"body.serverUrls.0": "http://ldap"}, "is not ldap://HOST"),
+        ("put_ldap_settings", {"body.userSets.0.filter": "(uid"}, "is not a search filter"),
+        ("put_ldap_settings", {"body.userSets.0.baseDn": "people"}, "distinguished name"),
+        ("put_ldap_settings", {"body.searchPassword": "(hidden)"}, "needs its password"),
+        ("put_oidc_settings", {"body.issuers.0.url": "gitlab"}, "is not an https:// address"),
+        ("put_oidc_settings", {"body.issuers.0.audience": ""}, "audience"),
+    ],
+)
+def test_what_would_be_refused_is_refused_before_it_is_shown(
+    town: Town, operation: str, fields: dict[str, str], message: str
+) -> None:
+    ldap = {
+        "body.serverUrls.0": "ldaps://ldap.example",
+        "body.searchDn": "cn=search",
+        "body.searchPassword": "secret",
+        "body.userSets.0.baseDn": "dc=example",
+        "body.userSets.0.filter": "(uid=*)",
+    }
+    oidc = {
+        "body.issuers.0.name": "gitlab",
+        "body.issuers.0.url": "https://gitlab.example",
+        "body.issuers.0.audience": "registry",
+    }
+    right = ldap if operation == "put_ldap_settings" else oidc
+    admin = Browser(town, "admin")
+    form = {name: [value] for name, value in {**right, "review": "1"}.items()}
+    assert admin.act(operation, form).status_code == 200
+    wrong = admin.act(operation, {**form, **{name: [value] for name, value in fields.items()}})
+    assert wrong.status_code == 400
+    assert message in html.unescape(wrong.text)
+
+
+def test_after_settings_were_applied_the_page_is_another(town: Town) -> None:
+    """A redirect to another place of the page that is shown would load nothing."""
+    admin = Browser(town, "admin")
+    for form in forms_of(admin.get("/settings/auth").text):
+        if form.action.startswith("/do/"):
+            assert "#" not in form.fields["next"][0]
+    fields = {"body.trashDays": ["30"], "next": ["/settings/storage#trash"]}
+    done = admin.act("put_storage_settings", fields, **{"hx-request": "true"})
+    assert done.headers["hx-redirect"] == "/settings/storage"
+
+
+@pytest.mark.parametrize(
+    ("operation", "fields", "sentence"),
+    [
+        (
+            "grant_user_access",
+            {"path.namespace": "acme", "path.repository": "app", "path.grantee": "nora"},
+            "nora now has read-only access to acme/app.",
+        ),
+        (
+            "add_team_member",
+            {"path.name": "acme", "path.team": "readers", "path.member": "nora"},
+            "Added nora to the team readers.",
+        ),
+        ("create_account", {"body.name": "grace"}, "Created grace."),
+        (
+            "update_account",
+            {"path.name": "nora", "body.isAdmin": "true", "confirmed": "1"},
+            "nora is now a system administrator.",
+        ),
+        (
+            "create_repository",
+            {"path.namespace": "acme", "body.name": "web/app"},
+            "Created acme/web/app.",
+        ),
+    ],
+)
+def test_what_was_done_is_told_with_names(
+    town: Town, operation: str, fields: dict[str, str], sentence: str
+) -> None:
+    admin = Browser(town, "admin")
+    if operation == "grant_user_access":
+        fields = {**fields, "body.accessLevel": "read-only"}
+    done = admin.act(operation, {name: [value] for name, value in fields.items()})
+    told = done.headers["set-cookie"].partition(";")[0]
+    assert sentence in admin.get("/repositories", cookie=told).text

@@ -118,7 +118,7 @@ def test_what_was_done_is_told_once_with_its_undo(town: Town) -> None:
     done = owen.act("delete_manifest", {**fields, "next": ["/repositories/acme/app/-/tags"]})
     told = done.headers["set-cookie"].partition(";")[0]
     page = owen.get("/repositories/acme/app/-/tags", cookie=told)
-    assert "Deleted in acme/app." in page.text
+    assert "Deleted v1 from acme/app." in page.text
     assert "Max-Age=0" in page.headers["set-cookie"]
     undo = next(form for form in forms_of(page.text) if form.operation == "restore_tag")
     assert owen.act("restore_tag", undo.fields).status_code == 303

@@ -116,7 +116,10 @@ def test_readmes_keep_their_structure_below_the_page_s_own() -> None:
 
 def test_a_notice_survives_its_cookie() -> None:
     flash = flashes.Flash(
-        "delete_manifest", "acme/ä", 3, undo=flashes.Undo("restore_tag", {"a": ["1", "2"]})
+        "delete_manifest",
+        {"name": "acme/ä"},
+        3,
+        undo=flashes.Undo("restore_tag", {"a": ["1", "2"]}),
     )
 
     class _Page:

@@ -68,15 +68,8 @@ def get_oidc_settings(call: ApiCall) -> OidcSettings:
     return read_settings(call, OidcSettings) or OidcSettings()
 
 
-@operations.add(
-    "PUT",
-    "/admin/settings/oidc",
-    answer=OidcSettings,
-    body=OidcSettings,
-    refusals=(400,),
-)
-def put_oidc_settings(call: ApiCall) -> OidcSettings:
-    """Change the issuers whose jobs may be trusted."""
+def _checked_issuers(call: ApiCall) -> OidcSettings:
+    """The issuers in a call, if all of them can be used. Raises `SettingsInvalid`."""
     document: OidcSettings = call.body
     for issuer in document.issuers:
         oidc.check_issuer(issuer)
@@ -84,6 +77,20 @@ def put_oidc_settings(call: ApiCall) -> OidcSettings:
         values = [getattr(issuer, what) for issuer in document.issuers]
         if len(set(values)) < len(values):
             raise SettingsInvalid(f"issuers: two have the same {what}")
+    return document
+
+
+@operations.add(
+    "PUT",
+    "/admin/settings/oidc",
+    answer=OidcSettings,
+    body=OidcSettings,
+    refusals=(400,),
+    check=_checked_issuers,
+)
+def put_oidc_settings(call: ApiCall) -> OidcSettings:
+    """Change the issuers whose jobs may be trusted."""
+    document = _checked_issuers(call)
     write_settings(call, document, "oidc")
     return document
 

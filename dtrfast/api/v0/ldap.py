@@ -38,17 +38,32 @@ def get_ldap_settings(call: ApiCall) -> LdapSettings:
     return _shown(_settings(call))
 
 
-@operations.add(
-    "PUT", "/admin/settings/ldap", answer=LdapSettings, body=LdapSettings, refusals=(400,)
-)
-def put_ldap_settings(call: ApiCall) -> LdapSettings:
-    """Change the LDAP directory's settings. The hidden password stays as it was."""
-    document: LdapSettings = call.body
+def _checked(call: ApiCall) -> LdapSettings:
+    """The settings in a call, with the stored password where it is hidden, if they can be used.
+    Raises `SettingsInvalid`.
+    """
+    given: LdapSettings = call.body
+    document = LdapSettings(
+        **{name: getattr(given, name) for name in LdapSettings.__struct_fields__}
+    )
     if document.search_password == HIDDEN:
         old = read_settings(call, LdapSettings)
         kept = "" if old is None else old.search_password
         document = msgspec.structs.replace(document, search_password=kept)
-    check(document)
+    return check(document)
+
+
+@operations.add(
+    "PUT",
+    "/admin/settings/ldap",
+    answer=LdapSettings,
+    body=LdapSettings,
+    refusals=(400,),
+    check=_checked,
+)
+def put_ldap_settings(call: ApiCall) -> LdapSettings:
+    """Change the LDAP directory's settings. The hidden password stays as it was."""
+    document = _checked(call)
     write_settings(call, document, "ldap")
     return _shown(document)
 

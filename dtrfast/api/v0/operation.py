@@ -125,6 +125,8 @@ class Operation:
     body: type | None
     query: type | None
     refusals: tuple[int, ...]
+    # What looks at a call before anything is done, and raises what the operation would.
+    check: Callable[[ApiCall], object] | None = None
 
     @property
     def id(self) -> str:
@@ -148,6 +150,7 @@ class Operations:
         body: type | None = None,
         query: type | None = None,
         refusals: Sequence[int] = (),
+        check: Callable[[ApiCall], object] | None = None,
     ) -> Callable[[H], H]:
         """The first line of the handler's docstring says what it does."""
 
@@ -167,6 +170,7 @@ class Operations:
                     body,
                     query,
                     tuple(refusals),
+                    check,
                 )
             )
             return handler
