@@ -53,7 +53,7 @@ def do(page: Page) -> View:
     asked for, and a question where there is one.
     """
     operation = _operation(page)
-    body = convert_body(operation, forms.body_in(page.form))
+    body = convert_body(operation, forms.body_in(page.form, operation.id))
     paths = forms.paths_in(page.form)
     if len(paths) > _CALLS_MAX:
         raise SettingsInvalid(f"choose {_CALLS_MAX} at most")

@@ -3,6 +3,11 @@
 A field `path.NAME` is a piece of the operation's path, `body.NAME` a field of its body; a dot goes
 one level deeper, and numbers make lists. The last value of a name counts, so that an unchecked box
 can have a hidden field before it. A `path.NAME` that is given many times means many calls.
+
+A form has three more words. `typed` names a piece of the path that a person typed: a repository, of
+which the namespace may stand before it. `key` is a field of the rows of a list, such as
+`userSets.baseDn`: rows where it is empty do not count. `only.OPERATION.NAME` is `body.NAME` for one
+of the operations that the form's buttons ask for.
 """
 
 from __future__ import annotations
@@ -30,6 +35,9 @@ def parse(data: bytes) -> dict[str, list[str]]:
 def paths_in(form: Mapping[str, list[str]]) -> list[dict[str, str]]:
     """The pieces of the path of each call: one call for each value of the piece that has many."""
     pieces = {name[5:]: values for name, values in form.items() if name.startswith("path.")}
+    for name in form.get("typed", ()):
+        start = f"{pieces.get('namespace', [''])[0]}/"
+        pieces[name] = [value.strip().removeprefix(start) for value in pieces.get(name, ())]
     count = max((len(values) for values in pieces.values()), default=1)
     if any(len(values) not in (1, count) for values in pieces.values()):
         raise SettingsInvalid("the form has pieces of paths that do not go together")
@@ -48,16 +56,31 @@ def fields_again(form: Mapping[str, list[str]]) -> list[tuple[str, str]]:
     return [(name, value) for name, values in form.items() if name not in _OWN for value in values]
 
 
-def body_in(form: Mapping[str, list[str]]) -> Any:
-    """The document of the fields `body.…`."""
+def body_in(form: Mapping[str, list[str]], operation: str = "") -> Any:
+    """The document of the fields `body.…`, and of those for this operation only."""
     document: dict[str, Any] = {}
     for name, values in form.items():
-        if name.startswith("body."):
-            keys = name.split(".")[1:]
+        start = next((s for s in ("body.", f"only.{operation}.") if name.startswith(s)), None)
+        if start is not None:
+            keys = name.removeprefix(start).split(".")
             if len(keys) > _DEPTH_MAX:
                 raise SettingsInvalid(f"the field {name[:80]!r} is nested too deeply")
             _put(document, keys, values)
+    for key in form.get("key", ()):
+        _drop_rows(document, key)
     return _with_lists(document)
+
+
+def _drop_rows(document: dict[str, Any], key: str) -> None:
+    """Leave out the rows of a list whose key was left empty."""
+    name, _, field = key.partition(".")
+    rows = document.get(name)
+    if isinstance(rows, dict):
+        document[name] = {
+            index: row
+            for index, row in rows.items()
+            if not isinstance(row, dict) or str(row.get(field, "")).strip()
+        } or []
 
 
 def _put(document: dict[str, Any], keys: list[str], values: list[str]) -> None:

@@ -67,6 +67,7 @@ _FILLED = {
     "body.scopes.0.repository": "acme/*",
     "body.scopes.0.actions[]": "pull",
     "body.type": "managed",
+    "body.csv": "mallory",
 }
 
 
@@ -84,7 +85,9 @@ def _prepare(town: Town) -> None:
 def _all_forms(town: Town) -> list[Form]:
     admin = Browser(town, "admin")
     Browser(town, "will")
-    found = [form for path in PAGES for form in forms_of(admin.get(path).text)]
+    pages = {path: admin.get(path) for path in PAGES}
+    assert {path: page.status_code for path, page in pages.items()} == dict.fromkeys(PAGES, 200)
+    found = [form for page in pages.values() for form in forms_of(page.text)]
     return [form for form in found if form.action.startswith("/do/")]
 
 

@@ -146,3 +146,34 @@ def test_differences_are_told_by_field() -> None:
         ("key", "(hidden)", "(hidden)"),
         ("d.2", "", "y"),
     ]
+
+
+def test_rows_without_their_key_do_not_count() -> None:
+    data = (
+        b"key=scopes.repository&body.scopes.0.repository=&body.scopes.0.actions%5B%5D=pull"
+        b"&body.scopes.1.repository=acme/app&body.scopes.1.actions%5B%5D=push"
+    )
+    kept = [{"repository": "acme/app", "actions": ["push"]}]
+    assert forms.body_in(forms.parse(data)) == {"scopes": kept}
+    # Without the key a box that is ticked for no repository is a mistake that somebody is told.
+    plain = forms.body_in(forms.parse(data.replace(b"key=", b"other=")))
+    assert plain["scopes"] == [{"repository": "", "actions": ["pull"]}, *kept]
+    empty = forms.parse(b"key=scopes.repository&body.scopes.0.repository=&body.name=x")
+    assert forms.body_in(empty) == {"scopes": [], "name": "x"}
+
+
+def test_fields_for_one_of_the_buttons_are_for_that_alone() -> None:
+    form = forms.parse(b"body.a=1&only.try_it.password=2")
+    assert forms.body_in(form, "put_it") == {"a": "1"}
+    assert forms.body_in(form, "try_it") == {"a": "1", "password": "2"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("web", "web"), ("acme/web", "web"), (" acme/a/b ", "a/b"), ("acme/acme/web", "acme/web")],
+)
+def test_a_repository_may_be_typed_with_its_namespace(typed: str, meant: str) -> None:
+    form = {"path.namespace": ["acme"], "path.repository": [typed], "typed": ["repository"]}
+    assert forms.paths_in(form) == [{"namespace": "acme", "repository": meant}]
+    del form["typed"]
+    assert forms.paths_in(form) == [{"namespace": "acme", "repository": typed}]

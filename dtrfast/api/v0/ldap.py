@@ -104,12 +104,13 @@ def sync_ldap(call: ApiCall) -> objects.LdapSynced:
 
 @operations.add("GET", "/admin/ldap/sync", answer=objects.LdapSynced, refusals=(404,))
 def get_last_sync(call: ApiCall) -> objects.LdapSynced:
-    """Show what the last synchronisation did."""
-    _settings(call)
+    """Show what the last synchronisation did, and when the next one is due."""
+    every = _settings(call).sync_interval_seconds
     done = synchronise.last(call.identity.engine)
     if done is None:
         raise CredentialUnknown("there was no synchronisation yet")
-    return _synced(done)
+    next_at = rfc3339(done.started_at + int(every))
+    return msgspec.structs.replace(_synced(done), next_at=next_at)
 
 
 def _synced(done: Synchronised) -> objects.LdapSynced:

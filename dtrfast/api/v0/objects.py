@@ -402,7 +402,7 @@ class LdapSyncWish(Taken, frozen=True, kw_only=True):
 
 
 class LdapSynced(Sent, frozen=True, kw_only=True):
-    """What a synchronisation changed, or would change."""
+    """What a synchronisation changed, or would change; `nextAt` is when the next one is due."""
 
     dry_run: bool
     started_at: str
@@ -410,6 +410,7 @@ class LdapSynced(Sent, frozen=True, kw_only=True):
     users: int
     changes: list[dict[str, str]]
     error: str = ""
+    next_at: str = ""
 
 
 class Certificate(Sent, frozen=True, kw_only=True):

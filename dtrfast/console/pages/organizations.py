@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from dtrfast.api.v0 import accounts, credentials, grants, repositories, sessions, storage, teams
+from dtrfast.api.v0 import (
+    accounts,
+    credentials,
+    grants,
+    ldap,
+    repositories,
+    sessions,
+    storage,
+    teams,
+)
+from dtrfast.console import choices
 from dtrfast.console.page import Page, PageFunction, View
 from dtrfast.console.pages.repositories import full_name
-from dtrfast.errors import AccountUnknown
+from dtrfast.errors import AccountUnknown, Denied
 
 
 def show_list(page: Page) -> View:
@@ -36,12 +46,15 @@ def _base(page: Page, tab: str) -> dict[str, Any]:
     user = None if session is None else session.account
     member = user and page.glance(accounts.get_member, name=name, member=user.name)
     is_admin = page.caller.kind == "system" or (user is not None and user.is_admin)
+    is_owner = is_admin or bool(member and member.is_owner)
     return {
         "name": name,
         "organization": organization,
         "tab": tab,
         "is_member": is_admin or member is not None,
-        "may_administer": is_admin or bool(member and member.is_owner),
+        "may_create": is_owner,
+        # Without accounts there is nobody to put into teams.
+        "may_administer": is_owner and page.asker.config.auth.mode == "managed",
     }
 
 
@@ -80,16 +93,9 @@ def show_members(page: Page) -> View:
     values = _base(page, "members")
     listing = page.listing()
     found = page.ask(accounts.list_members, query=listing.query(), name=values["name"])
-    rows = [
-        (
-            member,
-            page.glance(accounts.list_teams_of_member, name=values["name"], member=member.name),
-        )
-        for member in found.members
-    ]
     return View(
         "organization/members.html",
-        {**values, "rows": rows, "listing": listing, "next_start": found.next_page_start},
+        {**values, "rows": found.members, "listing": listing, "next_start": found.next_page_start},
     )
 
 
@@ -109,7 +115,10 @@ def show_robots(page: Page) -> View:
 
 
 def show_settings(page: Page) -> View:
-    return View("organization/settings.html", _base(page, "settings"))
+    values = _base(page, "settings")
+    if not values["may_administer"]:
+        raise Denied(f"only owners of {values['name']} may change its settings")
+    return View("organization/settings.html", values)
 
 
 def show_usage(page: Page) -> View:
@@ -126,11 +135,15 @@ def show_team(page: Page) -> View:
     members = page.ask(teams.list_team_members, query=listing.query(), **place)
     access = page.ask(teams.list_team_repository_access, query=granted.query(), **place)
     whole = page.glance(grants.get_namespace_team_access, namespace=values["name"], team=team.name)
+    may_choose = values["may_administer"]
     return View(
         "organization/team.html",
         {
             **values,
             "team": team,
+            "users": choices.users(page) if may_choose else [],
+            "repositories": choices.repositories_of(page, values["name"]) if may_choose else [],
+            "synchronised": page.glance(ldap.get_last_sync) if team.type == "ldap" else None,
             "members": members.members,
             "listing": listing,
             "access_listing": granted,

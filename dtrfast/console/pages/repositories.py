@@ -15,10 +15,10 @@ from dtrfast.api.v0 import (
     sessions,
     storage,
     storage_objects,
-    teams,
     trash,
 )
 from dtrfast.api.v0.views import ROOT
+from dtrfast.console import choices
 from dtrfast.console.page import PAGE_SIZE, Page, PageFunction, View
 from dtrfast.errors import Denied, SignInRequired
 
@@ -159,7 +159,6 @@ def show_permissions(page: Page) -> View:
     groups = page.ask(grants.list_team_access, query=of_teams.query(), **values["pieces"])
     owner = values["repository"].namespace
     of_owner = values["repository"].namespace_type == "organization"
-    known = page.glance(teams.list_teams, query={"limit": 1000}, name=owner) if of_owner else None
     trusts = page.glance(credentials.list_trusts, query=of_trusts.query(), **values["pieces"])
     return View(
         "repository/permissions.html",
@@ -173,7 +172,8 @@ def show_permissions(page: Page) -> View:
             "groups_start": groups.next_page_start,
             "trusts_listing": of_trusts,
             "trusts_start": trusts.next_page_start if trusts else "",
-            "teams": [team.name for team in (known.teams if known else ())],
+            "users": choices.users(page),
+            "teams": choices.teams_of(page, owner) if of_owner else [],
             "trusts": trusts.trusts if trusts else [],
         },
     )

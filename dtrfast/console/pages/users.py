@@ -9,14 +9,25 @@ from dtrfast.console.page import Page, PageFunction, View
 from dtrfast.console.pages.repositories import full_name
 from dtrfast.errors import AccountUnknown
 
+# What one form ends at most.
+_SESSIONS_ENDED_MAX = 200
+
 
 def show_list(page: Page) -> View:
-    """All users, by name."""
+    """All users, or those of one source."""
     listing = page.listing()
-    found = page.ask(accounts.list_accounts, query={"type": "user", **listing.query()})
+    source = page.query.get("source", "")
+    source = source if source in ("ldap", "local") else ""
+    query = {"type": "user", "source": source, **listing.query()}
+    found = page.ask(accounts.list_accounts, query=query)
     return View(
         "users.html",
-        {"rows": found.accounts, "listing": listing, "next_start": found.next_page_start},
+        {
+            "rows": found.accounts,
+            "source": source,
+            "listing": listing,
+            "next_start": found.next_page_start,
+        },
     )
 
 
@@ -39,7 +50,7 @@ def show(page: Page) -> View:
     values = _base(page, "account")
     found = page.glance(accounts.list_organizations, name=values["name"])
     return View(
-        "user/account.html", {**values, "organizations": found.organizations if found else []}
+        "user/account.html", {**values, "organizations": found.organizations if found else None}
     )
 
 
@@ -52,10 +63,15 @@ def show_repositories(page: Page) -> View:
     shared = page.glance(
         repositories.list_shared_repositories, query=others.query(), name=values["name"]
     )
+    session = page.glance(sessions.get_session)
+    is_admin = session is not None and session.account.is_admin
+    # An administrator may do everything with them, which says nothing of their owner.
+    whose = f"Access of {values['name']}" if is_admin and not values["is_self"] else "Your access"
     return View(
         "user/repositories.html",
         {
             **values,
+            "whose": whose,
             "rows": [(full_name(one), one) for one in found.repositories],
             "shared": [(full_name(one), one) for one in (shared.repositories if shared else ())],
             "listing": own,
@@ -85,10 +101,14 @@ def show_sessions(page: Page) -> View:
     values = _base(page, "sessions")
     listing = page.listing("-created")
     found = page.ask(sessions.list_sessions, query=listing.query(), name=values["name"])
+    every = page.ask(
+        sessions.list_sessions, query={"limit": _SESSIONS_ENDED_MAX}, name=values["name"]
+    )
     return View(
         "user/sessions.html",
         {
             **values,
+            "others": [one.id for one in every.sessions if not one.is_current],
             "sessions": found.sessions,
             "listing": listing,
             "next_start": found.next_page_start,
