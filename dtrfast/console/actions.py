@@ -29,6 +29,7 @@ SHOWN: Mapping[str, str] = {
     "import_accounts": "shown/imported.html",
     "reset_password": "shown/password.html",
     "sync_ldap": "shown/synchronised.html",
+    "try_ldap_settings": "shown/tested.html",
     "try_ldap_login": "shown/tried.html",
 }
 _TRASHED_SEEN_MAX = 1000

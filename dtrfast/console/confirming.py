@@ -25,29 +25,29 @@ class Question:
 
 
 def _account(page: Page, path: Path, body: Any) -> Question:
-    text = "The account goes for good, with its teams, tokens and grants; it cannot be restored."
+    text = f"This deletes {path['name']} with its teams, tokens and access. It cannot be undone."
     return Question(text, f"Delete {path['name']}")
 
 
 def _team(page: Page, path: Path, body: Any) -> Question:
-    text = "Its members lose what they may do through it, for good."
+    text = "Its members lose the access that it gives them. It cannot be undone."
     return Question(text, f"Delete the team {path['team']}")
 
 
 def _member(page: Page, path: Path, body: Any) -> Question:
-    text = f"{path['member']} leaves every team of {path['name']}, and loses what they allow."
+    text = f"{path['member']} loses the access that the teams of {path['name']} give."
     return Question(text, f"Remove {path['member']}")
 
 
 def _credential(page: Page, path: Path, body: Any) -> Question:
     name = path.get("token") or path["robot"]
     return Question(
-        "Whoever uses it is refused from now on; it cannot be restored.", f"Revoke {name}"
+        "Everything that uses it stops working immediately. It cannot be undone.", f"Revoke {name}"
     )
 
 
 def _deactivate(page: Page, path: Path, body: Any) -> Question:
-    text = f"All sessions and tokens of {path['name']} stop working until it is enabled again."
+    text = f"All sessions of {path['name']} end. Its tokens stop working until it is enabled."
     return Question(text, f"Disable sign-in of {path['name']}")
 
 
@@ -58,12 +58,10 @@ def _reset(page: Page, path: Path, body: Any) -> Question:
 
 def _role(page: Page, path: Path, body: Any) -> Question | None:
     if body.is_admin is True:
-        text = f"{path['name']} may then do everything here, and give the same right to others."
+        text = f"{path['name']} will be able to do everything here."
         return Question(text, f"Make {path['name']} an administrator")
     if body.is_admin is False:
-        return Question(
-            f"{path['name']} loses all rights of an administrator.", "Take the role away"
-        )
+        return Question(f"{path['name']} loses all administrator rights.", "Remove the role")
     return None
 
 
@@ -74,21 +72,22 @@ def _directory(page: Page, path: Path, body: Any) -> Question:
 
 def _certificate(page: Page, path: Path, body: Any) -> Question:
     text = (
-        "Every worker shows it within seconds. Clients that do not trust it can no longer connect."
+        "Clients see the new certificate within seconds. Those that do not trust it cannot connect."
     )
     return Question(text, "Replace the certificate")
 
 
 def _trust(page: Page, path: Path, body: Any) -> Question:
-    return Question("Its CI jobs are refused from now on.", f"Delete the trust {path['trust']}")
+    return Question("The CI jobs that match it lose access immediately.", f"Revoke {path['trust']}")
 
 
 def _job(page: Page, path: Path, body: Any) -> Question | None:
     if path["job"] != "empty-trash":
         return None
     state = page.ask(storage.get_storage, query={"trash": "true"})
-    things, room = count(state.trash_things), size(state.trash_bytes)
-    text = f"This deletes {things} things for good and frees {room}. It cannot be undone."
+    number, room = state.trash_things, size(state.trash_bytes)
+    items = f"{count(number)} item{'' if number == 1 else 's'}"
+    text = f"This permanently deletes {items} and frees {room}. It cannot be undone."
     return Question(text, "Empty the trash")
 
 

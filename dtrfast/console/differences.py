@@ -12,7 +12,7 @@ import msgspec
 from dtrfast.api.v0.asking import convert_query
 from dtrfast.api.v0.operation import Operation
 from dtrfast.api.v0.router import OPERATIONS
-from dtrfast.console import forms
+from dtrfast.console import forms, labels, texts
 from dtrfast.console.page import Page, View
 from dtrfast.errors import NotFound
 
@@ -28,6 +28,11 @@ class Difference:
     field: str
     before: str
     after: str
+
+    @property
+    def label(self) -> str:
+        """What its form calls it."""
+        return labels.of_field(self.field)
 
 
 def review(
@@ -60,7 +65,10 @@ def is_stale(page: Page, operation: Operation, path: Mapping[str, str], body: ob
     since, or somebody else changed the settings.
     """
     reviewed = page.form.get("reviewed", [""])[-1]
-    return bool(reviewed) and reviewed != _name_of(*_documents(page, operation, path, body))
+    # Another button of the form may only try what is in it.
+    if not reviewed or operation.method not in ("PUT", "PATCH"):
+        return False
+    return reviewed != _name_of(*_documents(page, operation, path, body))
 
 
 def _documents(
@@ -112,4 +120,7 @@ def _shown(name: str, value: Any) -> str:
         return "(hidden)"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, int | float):
+        text = f"{value:.15g}"
+        return f"{text} ({texts.size(value)})" if "Bytes" in name else text
     return str(value)[:_TEXT_LENGTH_MAX]

@@ -4,10 +4,10 @@ A field `path.NAME` is a piece of the operation's path, `body.NAME` a field of i
 one level deeper, and numbers make lists. The last value of a name counts, so that an unchecked box
 can have a hidden field before it. A `path.NAME` that is given many times means many calls.
 
-A form has three more words. `typed` names a piece of the path that a person typed: a repository, of
-which the namespace may stand before it. `key` is a field of the rows of a list, such as
-`userSets.baseDn`: rows where it is empty do not count. `only.OPERATION.NAME` is `body.NAME` for one
-of the operations that the form's buttons ask for.
+A form has three more words. `typed` names a piece of the path that a person typed: a repository,
+of which the namespace may stand before it. `key` is a field of the rows of a list, such as
+`userSets.baseDn`, or of a group: where it is empty, they do not count. `only.OPERATION.NAME` is
+`body.NAME` for one of the operations that the form's buttons ask for.
 """
 
 from __future__ import annotations
@@ -72,10 +72,13 @@ def body_in(form: Mapping[str, list[str]], operation: str = "") -> Any:
 
 
 def _drop_rows(document: dict[str, Any], key: str) -> None:
-    """Leave out the rows of a list whose key was left empty."""
+    """Leave out the rows of a list, or the group, whose key was left empty."""
     name, _, field = key.partition(".")
     rows = document.get(name)
-    if isinstance(rows, dict):
+    if isinstance(rows, dict) and field in rows:
+        if not str(rows[field]).strip():
+            del document[name]
+    elif isinstance(rows, dict):
         document[name] = {
             index: row
             for index, row in rows.items()

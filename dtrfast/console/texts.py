@@ -63,6 +63,15 @@ def duration(seconds: float | None) -> str:
     return span(seconds).removesuffix(" ago")
 
 
+def length(seconds: float) -> str:
+    """A length of time that somebody set: `15 minutes`, `1.5 hours`."""
+    for unit, name in ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
+        if seconds >= unit or unit == 1:
+            number = f"{seconds / unit:.4g}"
+            return f"{number} {name}{'' if number == '1' else 's'}"
+    raise AssertionError("the last unit has no limit")
+
+
 def short_digest(digest: str) -> str:
     """As much of a digest as tells it apart."""
     return digest.partition(":")[2][:12] or digest

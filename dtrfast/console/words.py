@@ -56,6 +56,7 @@ DONE: Mapping[str, str] = {
     "put_ldap_settings": "Saved the directory's settings. They took effect immediately.",
     "delete_ldap_settings": "Disconnected the directory.",
     "sync_ldap": "Synchronised with the directory.",
+    "try_ldap_settings": "Tested the settings.",
     "try_ldap_login": "Tried the sign-in.",
     "put_certificate": "Replaced the certificate. Every worker uses it within seconds.",
     "put_storage_settings": "Saved the settings. They took effect immediately.",

@@ -57,7 +57,7 @@ def test_what_is_final_is_asked_first(
 def test_emptying_the_trash_says_what_it_frees(town: Town) -> None:
     town.api("owen", "DELETE", "repositories/acme/secret", status=204)
     asked = Browser(town, "admin").act("run_job", {"path.job": ["empty-trash"]})
-    assert "deletes 1 things" in asked.text or "deletes 1 thing" in asked.text
+    assert "permanently deletes 1 item and frees" in asked.text
     assert re.search(r"frees \d+ B", asked.text)
     assert not any(job["isWaiting"] for job in town.api("admin", "GET", "admin/jobs")["jobs"])
 

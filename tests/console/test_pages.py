@@ -149,8 +149,8 @@ def test_a_change_of_settings_shows_its_difference_and_no_secret(town: Town) -> 
     admin = Browser(town, "admin")
     fields = {"body.createOnPush": ["false"], "body.publicOnPush": ["false"], "review": ["1"]}
     shown = admin.act("put_access_settings", {**fields, "body.tokenDaysDefault": ["30"]})
-    assert "createOnPush" in shown.text
-    assert "publicOnPush" not in shown.text.partition("<table")[2]
+    assert "Create repositories on push" in shown.text
+    assert "are public" not in shown.text.partition("<table")[2]
     assert town.api("admin", "GET", "admin/settings/access")["createOnPush"] is True
     ldap = {
         "body.serverUrls.0": ["ldaps://ldap.example"],
@@ -160,7 +160,7 @@ def test_a_change_of_settings_shows_its_difference_and_no_secret(town: Town) -> 
         "review": ["1"],
     }
     shown = admin.act("put_ldap_settings", ldap, **{"hx-request": "true"})
-    assert "searchDn" in shown.text
+    assert "Search account (DN)" in shown.text
     assert "the secret" not in shown.text
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from dtrfast.api.v0 import objects
 from dtrfast.api.v0.administration import read_settings, write_settings
@@ -17,6 +20,8 @@ from dtrfast.index.engine import WriteTransaction
 from dtrfast.times import rfc3339
 
 operations = Operations("ldap")
+
+_SERVERS_NOTED_MAX = 200
 
 
 def _settings(call: ApiCall) -> LdapSettings:
@@ -66,6 +71,34 @@ def put_ldap_settings(call: ApiCall) -> LdapSettings:
     document = _checked(call)
     write_settings(call, document, "ldap")
     return _shown(document)
+
+
+class LdapTest(LdapSettings, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
+    """Settings that need not be saved, and whose sign-in to try with them."""
+
+    username: Annotated[str, Meta(max_length=255)] = ""
+    password: Annotated[str, Meta(max_length=256)] = ""
+
+
+@operations.add(
+    "POST",
+    "/admin/settings/ldap/test",
+    answer=objects.LdapTested,
+    body=LdapTest,
+    refusals=(400,),
+)
+def try_ldap_settings(call: ApiCall) -> objects.LdapTested:
+    """Try settings before they are saved: who would be here, and whether somebody could sign in."""
+    with call.identity.engine.read() as transaction:
+        call.require_admin(transaction)
+    ldap = _checked(call)
+    call.note("ldap.test", "", detail={"servers": " ".join(ldap.server_urls)[:_SERVERS_NOTED_MAX]})
+    tried = _try(ldap, call.body.username, call.body.password) if call.body.username else None
+    try:
+        found = synchronise.synchronise(call.identity.engine, ldap, call.author, dry_run=True)
+    except DtrfastError as error:
+        found = Synchronised(call.author.now, 0.0, True, 0, [], error.message)
+    return objects.LdapTested(synchronised=_synced(found), tried=tried)
 
 
 @operations.add("DELETE", "/admin/settings/ldap", refusals=(404,))
@@ -133,14 +166,16 @@ def _synced(done: Synchronised) -> objects.LdapSynced:
 )
 def try_ldap_login(call: ApiCall) -> objects.LdapTried:
     """Try whether somebody of the directory could sign in. Nobody is signed in by that."""
-    ldap = _settings(call)
+    return _try(_settings(call), call.body.username, call.body.password)
+
+
+def _try(ldap: LdapSettings, username: str, password: str) -> objects.LdapTried:
     directory = Directory(ldap)
     try:
-        found = directory.find(call.body.username)
+        found = directory.find(username)
         if found is None:
-            message = "no user set has this login"
-            return objects.LdapTried(ok=False, message=message)
-        right = directory.verify(call.body.username, call.body.password)
+            return objects.LdapTried(ok=False, message="no user set has this login")
+        right = directory.verify(username, password)
     except DtrfastError as error:
         return objects.LdapTried(ok=False, message=error.message)
     message = "the password is right" if right else "the password is wrong"

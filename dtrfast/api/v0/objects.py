@@ -413,6 +413,13 @@ class LdapSynced(Sent, frozen=True, kw_only=True):
     next_at: str = ""
 
 
+class LdapTested(Sent, frozen=True, kw_only=True):
+    """What settings would do: a synchronisation, and the sign-in of who was named."""
+
+    synchronised: LdapSynced
+    tried: LdapTried | None = None
+
+
 class Certificate(Sent, frozen=True, kw_only=True):
     """The certificate that is shown to clients."""
 

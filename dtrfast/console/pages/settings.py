@@ -10,11 +10,13 @@ from typing import Any
 
 import msgspec
 
-from dtrfast.api.v0 import administration, diagnostics, jobs, ldap, storage
+from dtrfast.api.v0 import accounts, administration, diagnostics, jobs, ldap, storage
+from dtrfast.console import labels
 from dtrfast.console.page import Page, PageFunction, View
 from dtrfast.identity.ldap.settings import LdapSettings, UserSet
 
 _RUNS_PAGE = 25
+_ACCOUNTS_COUNTED_MAX = 1000
 _PARTS = ("starlette", "hypercorn", "uvloop", "lmdb", "xxhash", "zstandard", "cryptography")
 
 
@@ -67,18 +69,33 @@ def show_auth(page: Page) -> View:
     if config.auth.mode == "none":
         return View("settings/auth_off.html", {"tab": "auth"})
     document = page.find(ldap.get_ldap_settings)
-    given = document or LdapSettings(server_urls=("",), user_sets=(UserSet(base_dn=""),))
+    given = document or LdapSettings(server_urls=(), user_sets=())
     return View(
         "settings/auth.html",
         {
             "tab": "auth",
+            "labels": labels.FIELDS,
             "is_ldap": document is not None,
             "ldap": given,
+            # One more than there are, for another one.
+            "user_sets": (*given.user_sets, UserSet(base_dn="")),
+            "accounts_of_directory": _count_of_directory(page),
             "last_sync": page.glance(ldap.get_last_sync),
             "oidc": page.ask(administration.get_oidc_settings),
             "token_seconds": config.auth.token_seconds,
         },
     )
+
+
+def _count_of_directory(page: Page) -> str:
+    """How many accounts came from the directory, in words; empty where none did."""
+    query = {"type": "user", "source": "ldap", "limit": _ACCOUNTS_COUNTED_MAX}
+    found = page.ask(accounts.list_accounts, query=query)
+    if not found.accounts:
+        return ""
+    if found.next_page_start:
+        return f"More than {len(found.accounts)} accounts"
+    return "1 account" if len(found.accounts) == 1 else f"{len(found.accounts)} accounts"
 
 
 def show_jobs(page: Page) -> View:

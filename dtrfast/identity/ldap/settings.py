@@ -73,6 +73,8 @@ def check(settings: LdapSettings) -> LdapSettings:
         raise SettingsInvalid("userSets: name at least one part of the directory with users")
     for url in settings.server_urls:
         _check_url(url)
+    if settings.admin_group is not None and not settings.admin_group.dn:
+        raise SettingsInvalid("adminGroup: name the group, or leave it out")
     groups = [] if settings.admin_group is None else [settings.admin_group.dn]
     for dn in (*(user_set.base_dn for user_set in settings.user_sets), *groups):
         check_dn(dn)

@@ -280,6 +280,25 @@ def test_try_login(town: Town, slapd: Slapd) -> None:
 
 
 @pytest.mark.slow
+def test_settings_are_tried_before_they_are_saved(town: Town, slapd: Slapd) -> None:
+    document = msgspec.to_builtins(few(slapd))
+    body = {**document, "username": "user1", "password": password_of(1)}
+    answer = town.api("admin", "POST", "admin/settings/ldap/test", body)
+    assert answer["tried"]["ok"]
+    assert answer["synchronised"]["dryRun"]
+    changes = answer["synchronised"]["changes"]
+    assert len([change for change in changes if change["change"] == "create"]) == 4
+    assert town.ask("admin", "GET", "accounts/user1").status_code == 404
+    assert town.ask("admin", "GET", "admin/settings/ldap").status_code == 404
+    assert town.ask("owen", "POST", "admin/settings/ldap/test", body).status_code == 403
+    # Once they are saved, the hidden password is the stored one.
+    town.api("admin", "PUT", "admin/settings/ldap", document)
+    hidden = {**document, "searchPassword": "(hidden)"}
+    again = town.api("admin", "POST", "admin/settings/ldap/test", hidden)
+    assert (again["tried"], again["synchronised"]["error"]) == (None, "")
+
+
+@pytest.mark.slow
 def test_the_password_to_search_with_stays_hidden(town: Town, slapd: Slapd) -> None:
     set_up(town, few(slapd))
     document = town.api("admin", "GET", "admin/settings/ldap")
