@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from dtrfast.errors import SettingsInvalid
@@ -101,6 +102,22 @@ def replace(data: Path, certificate: bytes, key: bytes) -> None:
 
     Raises `SettingsInvalid`, which says what is wrong with them.
     """
+    chain, private = _pair(certificate, key)
+    plain = private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    pem = b"".join(c.public_bytes(serialization.Encoding.PEM) for c in chain)
+    _write(data, pem, plain)
+
+
+def inspect(certificate: bytes, key: bytes) -> Description:
+    """What a certificate says that is to be used. Raises `SettingsInvalid` where it cannot be."""
+    return _describe(_pair(certificate, key)[0][0])
+
+
+def _pair(certificate: bytes, key: bytes) -> tuple[list[x509.Certificate], PrivateKeyTypes]:
     try:
         chain = x509.load_pem_x509_certificates(certificate)
     except ValueError as error:
@@ -115,18 +132,15 @@ def replace(data: Path, certificate: bytes, key: bytes) -> None:
         raise SettingsInvalid("key: it is not that of the first certificate")
     if chain[0].not_valid_after_utc <= datetime.now(UTC):
         raise SettingsInvalid("certificate: it has expired")
-    plain = private.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    pem = b"".join(c.public_bytes(serialization.Encoding.PEM) for c in chain)
-    _write(data, pem, plain)
+    return chain, private
 
 
 def describe(path: Path) -> Description:
     """What the first certificate in a file says. Raises OSError, ValueError."""
-    certificate = _first_certificate(path.read_bytes())
+    return _describe(_first_certificate(path.read_bytes()))
+
+
+def _describe(certificate: x509.Certificate) -> Description:
     return Description(
         subject=certificate.subject.rfc4514_string(),
         issuer=certificate.issuer.rfc4514_string(),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dtrfast.api.v0 import storage
-from dtrfast.console.page import Page
+from dtrfast.console.page import BY_ID, Page
 from dtrfast.console.texts import count, size
 
 Path = Mapping[str, str]
@@ -71,8 +71,13 @@ def _directory(page: Page, path: Path, body: Any) -> Question:
 
 
 def _certificate(page: Page, path: Path, body: Any) -> Question:
+    check = BY_ID["put_certificate"].check
+    assert check is not None
+    new: Any = check(page.asker.call(path, None, body))
     text = (
-        "Clients see the new certificate within seconds. Those that do not trust it cannot connect."
+        f"The new certificate is for {', '.join(new.names) or new.subject}, signed by {new.issuer},"
+        f" valid until {new.not_after[:10]}. Clients see it within seconds; those that do not trust"
+        " it cannot connect."
     )
     return Question(text, "Replace the certificate")
 

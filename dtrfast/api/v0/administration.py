@@ -211,6 +211,10 @@ def _describe(call: ApiCall) -> objects.Certificate:
         found = certificates.describe(_certificate_path(call))
     except (OSError, ValueError) as error:
         raise CredentialUnknown("there is no certificate: connections are plain HTTP") from error
+    return _certificate(call, found)
+
+
+def _certificate(call: ApiCall, found: certificates.Description) -> objects.Certificate:
     return objects.Certificate(
         subject=found.subject,
         issuer=found.issuer,
@@ -222,20 +226,29 @@ def _describe(call: ApiCall) -> objects.Certificate:
     )
 
 
+def _checked_certificate(call: ApiCall) -> objects.Certificate:
+    """The certificate in a call, if it can be used. Raises `Conflict`, `SettingsInvalid`."""
+    body: objects.NewCertificate = call.body
+    with call.identity.engine.read() as transaction:
+        call.require_admin(transaction)
+    if not _is_kept_here(call):
+        raise Conflict("the certificate is that of server.tls_cert: replace those files")
+    found = certificates.inspect(body.certificate.encode(), body.key.encode())
+    return _certificate(call, found)
+
+
 @operations.add(
     "PUT",
     "/admin/settings/certificate",
     answer=objects.Certificate,
     body=objects.NewCertificate,
     refusals=(400, 404, 409),
+    check=_checked_certificate,
 )
 def put_certificate(call: ApiCall) -> objects.Certificate:
     """Use another certificate, without a restart: every worker does within seconds."""
     body: objects.NewCertificate = call.body
-    with call.identity.engine.read() as transaction:
-        call.require_admin(transaction)
-    if not _is_kept_here(call):
-        raise Conflict("the certificate is that of server.tls_cert: replace those files")
+    _checked_certificate(call)
     certificates.replace(call.config.store.data, body.certificate.encode(), body.key.encode())
     call.note("settings", "certificate")
     return _describe(call)

@@ -68,6 +68,8 @@ def get_storage(call: ApiCall) -> objects.Storage:
     trash_bytes = call.registry.measure(usage.of_trash).unique if call.query.trash else 0
     total, free = _disk(call.config.store.data)
     return objects.Storage(
+        path=str(call.config.store.data.absolute()),
+        file_system=_file_system(call.config.store.data),
         disk_bytes=total,
         disk_free_bytes=free,
         reserve_bytes=space.reserve(total, reserve),
@@ -95,6 +97,25 @@ def _disk(data: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
+
+
+def _file_system(data: Path) -> str:
+    """The kind of the file system that holds a directory; empty where the system does not say."""
+    try:
+        here = data.resolve()
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    mounts = [line.split(" ")[1:3] for line in lines if line.count(" ") > 2]
+    holding = [
+        (len(place), kind) for place, kind in mounts if here.is_relative_to(_without_escapes(place))
+    ]
+    return max(holding)[1] if holding else ""
+
+
+def _without_escapes(place: str) -> str:
+    """Blanks in the names of mount points are written as octal numbers."""
+    return place.replace("\\040", " ")
 
 
 class DamagesQuery(WholeQuery, frozen=True, rename="camel", kw_only=True):

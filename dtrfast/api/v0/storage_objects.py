@@ -37,7 +37,12 @@ class Usages(Sent, frozen=True, kw_only=True):
 
 
 class Storage(Sent, frozen=True, kw_only=True):
-    """The whole. `freed` counts since the store was made; emptying the trash would free `trash`."""
+    """The whole. `freed` counts since the store was made; emptying the trash would free `trash`.
+    `path` is the data directory, and `fileSystem` the kind of the file system that holds it.
+    """
+
+    path: str = ""
+    file_system: str = ""
 
     disk_bytes: int
     disk_free_bytes: int

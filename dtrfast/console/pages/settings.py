@@ -5,7 +5,9 @@ from __future__ import annotations
 import platform
 import sys
 import time
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
 from typing import Any
 
 import msgspec
@@ -13,20 +15,47 @@ import msgspec
 from dtrfast.api.v0 import accounts, administration, diagnostics, jobs, ldap, storage
 from dtrfast.console import labels
 from dtrfast.console.page import Page, PageFunction, View
+from dtrfast.errors import CredentialUnknown
 from dtrfast.identity.ldap.settings import LdapSettings, UserSet
 
 _RUNS_PAGE = 25
 _ACCOUNTS_COUNTED_MAX = 1000
+# What may have become of a run, in words.
+STATES = {
+    "running": "running",
+    "done": "done",
+    "error": "failed",
+    "canceled": "cancelled",
+    "worker_dead": "interrupted",
+}
+# Tasks that give room back, by what the housekeeper calls them.
+_FREEING = frozenset(
+    {
+        "trash",
+        "untagged manifests",
+        "deleted repositories",
+        "unreferenced blobs",
+        "unlinked contents",
+        "sparse packs",
+        "expired uploads",
+    }
+)
 _PARTS = ("starlette", "hypercorn", "uvloop", "lmdb", "xxhash", "zstandard", "cryptography")
 
 
 def show_general(page: Page) -> View:
     """What is set for all repositories, and what the server was started with."""
     access = page.ask(administration.get_access_settings)
-    started = [
-        (setting.name, setting.value, setting.origin) for setting in page.asker.config.settings()
-    ]
-    return View("settings/general.html", {"tab": "general", "access": access, "started": started})
+    return View(
+        "settings/general.html",
+        {
+            "tab": "general",
+            "labels": labels.FIELDS,
+            "access": access,
+            "external_url": page.asker.config.server.external_url,
+            "groups": labels.of_settings(page.asker.config.settings()),
+        },
+    )
 
 
 def show_security(page: Page) -> View:
@@ -36,15 +65,24 @@ def show_security(page: Page) -> View:
 
 
 def show_storage(page: Page) -> View:
+    """What is stored, and how long. How much only the trash holds is measured when it is asked."""
+    is_measured = page.query.get("trash") == "1"
+    query = {"trash": "true"} if is_measured else None
+    state = page.ask(storage.get_storage, query=query)
+    values = {"state": state, "is_measured": is_measured}
+    if page.is_fragment:
+        return View("fragments/trash_size.html", values)
+    found = page.ask(jobs.list_jobs, query={"limit": 0})
     return View(
         "settings/storage.html",
         {
             "tab": "storage",
-            "state": page.ask(storage.get_storage, query={"trash": "true"}),
+            **values,
+            "labels": labels.FIELDS,
             "policies": page.ask(storage.get_storage_settings),
             **_damages(page),
             "usages": _measured(page),
-            "data": page.asker.config.store.data.absolute(),
+            "freeing": [task for task in found.tasks if task.name in _FREEING],
         },
     )
 
@@ -100,13 +138,20 @@ def _count_of_directory(page: Page) -> str:
 
 def show_jobs(page: Page) -> View:
     listing = page.listing("")
-    query = {"limit": _RUNS_PAGE, "start": listing.start}
+    job, state = page.query.get("job", ""), page.query.get("state", "")
+    state = state if state in STATES else ""
+    query = {"limit": _RUNS_PAGE, "start": listing.start, "job": job, "state": state}
     found = page.ask(jobs.list_jobs, query=query)
     template = "fragments/runs.html" if page.is_fragment else "settings/jobs.html"
     return View(
         template,
         {
             "tab": "jobs",
+            "job": job,
+            "state": state,
+            "states": STATES,
+            "names": [*(one.name for one in found.jobs), *(one.name for one in found.tasks)],
+            "waiting": [one for one in found.jobs if one.is_waiting],
             "found": found,
             "listing": listing,
             "next_start": found.next_page_start,
@@ -114,6 +159,17 @@ def show_jobs(page: Page) -> View:
             or any(job.is_waiting for job in found.jobs),
         },
     )
+
+
+def show_log(page: Page) -> View:
+    """The log of a run, which is asked for as long as the run goes on."""
+    number = page.query.get("run", "")
+    after = str(int(number) + 1) if number.isdecimal() and len(number) < 18 else "1"
+    found = page.ask(jobs.list_jobs, query={"start": after, "limit": 1})
+    runs = [run for run in found.runs if run.id == number]
+    if not runs:
+        raise CredentialUnknown("there is no such run")
+    return View("fragments/run_log.html", {"run": runs[0]})
 
 
 def show_about(page: Page) -> View:
@@ -125,8 +181,17 @@ def show_about(page: Page) -> View:
             "python": sys.version.split()[0],
             "system": f"{platform.system()} {platform.release()} {platform.machine()}",
             "parts": [(name, _version(name)) for name in _PARTS],
+            "notes": _notes(),
         },
     )
+
+
+@cache
+def _notes() -> str:
+    """What is new: the first section of the changelog, of the version that runs."""
+    text = files("dtrfast.console").joinpath("CHANGELOG.md").read_text(encoding="utf-8")
+    sections = text.split("\n## ")
+    return f"## {sections[1].strip()}" if len(sections) > 1 else ""
 
 
 def _version(name: str) -> str:
@@ -158,6 +223,7 @@ PAGES: dict[str, PageFunction] = {
     "/settings/storage": show_storage,
     "/settings/auth": show_auth,
     "/settings/jobs": show_jobs,
+    "/settings/jobs/log": show_log,
     "/settings/about": show_about,
     "/settings/about/bundle": bundle,
 }

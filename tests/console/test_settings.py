@@ -1,0 +1,151 @@
+"""Pages of settings: what they ask, what they cost, and what they say in words."""
+
+from __future__ import annotations
+
+import html
+import re
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from dtrfast import certificates
+from dtrfast.console import markdown
+from dtrfast.registry import jobs, usage
+from dtrfast.registry.jobs import Run, Wish
+from tests.api.managed.town import Town
+from tests.console.browser import Browser, forms_of
+
+ROOT = Path(__file__).parents[2]
+
+
+def _text(page: str) -> str:
+    return " ".join(html.unescape(re.sub("<[^>]*>", " ", page)).split())
+
+
+# ---- storage -----------------------------------------------------------------------------------
+def test_the_trash_is_measured_when_somebody_asks(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town.api("owen", "DELETE", "repositories/acme/secret", status=204)
+    admin = Browser(town, "admin")
+    measured: list[object] = []
+
+    def measure(self: object, ask: object, **options: object) -> _Seven:
+        measured.append(ask)
+        return _Seven()
+
+    monkeypatch.setattr(type(town.registry), "measure", measure)
+    page = admin.get("/settings/storage").text
+    assert not measured
+    assert 'hx-get="/settings/storage?trash=1"' in page
+    assert 'href="/settings/storage?trash=1"' in page
+    fragment = admin.get("/settings/storage?trash=1", **{"hx-request": "true"})
+    assert measured == [usage.of_trash]
+    assert _text(fragment.text) == "7 B in 1 item"
+    assert "7 B in 1 item" in _text(admin.get("/settings/storage?trash=1").text)
+
+
+class _Seven:
+    unique = 7
+
+
+def test_whole_numbers_are_shown_as_such(town: Town) -> None:
+    page = Browser(town, "admin").get("/settings/storage").text
+    assert re.search(r'name="body.trashDays"[^>]* value="14"', page)
+    assert 'value="14.0"' not in page
+    town.api("admin", "PUT", "admin/settings/storage", {"trashDays": 0.5})
+    page = Browser(town, "admin").get("/settings/storage").text
+    assert re.search(r'name="body.trashDays"[^>]* value="0.5"', page)
+
+
+def test_the_backend_is_named(town: Town) -> None:
+    state = town.api("admin", "GET", "admin/storage")
+    assert state["path"] == str(Path("data").absolute())
+    assert re.fullmatch(r"[\w.]*", state["fileSystem"])
+    page = _text(Browser(town, "admin").get("/settings/storage").text)
+    assert f"Kind Local directory Path {state['path']}" in page
+
+
+# ---- general, security, about ------------------------------------------------------------------
+def test_settings_of_the_server_are_in_words(town: Town) -> None:
+    page = _text(Browser(town, "admin").get("/settings/general").text)
+    assert "Worker processes one for each core server.workers default" in page
+    assert "DTRFAST_SERVER_EXTERNAL_URL=" in page
+    assert "Not set" in page
+
+
+def test_who_has_no_tls_is_told_how_to_get_it(town: Town) -> None:
+    page = html.unescape(Browser(town, "admin").get("/settings/security").text)
+    for command in ("dtrfast serve --bind :5000", "--tls-cert registry.crt", "EXTERNAL_URL=https"):
+        assert f'data-copy="{command}' in page or command in page
+
+
+def test_a_certificate_is_looked_at_before_it_is_used(town: Town, tmp_path: Path) -> None:
+    certificates.ensure(tmp_path, ["registry.example"])
+    pem = certificates.pair_path(tmp_path).read_text()
+    certificate, key = pem.split("-----BEGIN PRIVATE KEY-----")
+    fields = {
+        "body.certificate": [certificate],
+        "body.key": [f"-----BEGIN PRIVATE KEY-----{key}"],
+    }
+    admin = Browser(town, "admin")
+    asked = admin.act("put_certificate", fields)
+    assert "The new certificate is for registry.example" in html.unescape(asked.text)
+    wrong = admin.act("put_certificate", {**fields, "body.key": ["x"]})
+    assert wrong.status_code == 400
+    assert "no private key" in wrong.text
+    assert Browser(town, "owen").act("put_certificate", fields).status_code == 403
+
+
+def test_update_notes_are_those_of_this_version(town: Town) -> None:
+    page = Browser(town, "admin").get("/settings/about").text
+    first = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ")[1]
+    assert markdown.to_html(f"## {first.strip()}") in page
+
+
+# ---- jobs --------------------------------------------------------------------------------------
+def _run(town: Town, number: int, job: str, state: str) -> None:
+    lines = tuple(f"line {n}" for n in range(3))
+    run = Run(number, job, state, "admin", 1, 2, result="ok", log=lines)  # type: ignore[arg-type]
+    town.engine.write(partial(jobs.put_run, run=run))
+
+
+def test_waiting_jobs_are_shown(town: Town) -> None:
+    admin = Browser(town, "admin")
+    assert "waiting" not in _text(admin.get("/settings/jobs").text)
+    town.engine.write(partial(jobs.wish, wanted=Wish("measure", "admin", 1)))
+    page = admin.get("/settings/jobs").text
+    assert "measure waiting" in _text(page)
+    assert 'hx-trigger="load delay:1s"' in page
+
+
+def test_runs_are_filtered_and_polls_keep_what_they_show(town: Town) -> None:
+    _run(town, 1, "check", "done")
+    _run(town, 2, "measure", "running")
+    _run(town, 3, "check", "error")
+    admin = Browser(town, "admin")
+    page = admin.get("/settings/jobs?job=check").text
+    history = page.partition('id="runs"')[2].partition("</table>")[0]
+    assert ">measure</th>" not in history
+    assert _text(history).count("check") >= 2
+    page = admin.get("/settings/jobs?state=running&start=3").text
+    history = page.partition('id="runs"')[2].partition("</table>")[0]
+    assert 'hx-get="/settings/jobs?state=running&amp;start=3"' in history
+    assert ">check</th>" not in history
+    assert '<details id="run-2" hx-preserve="true">' in history
+    log = admin.get("/settings/jobs/log?run=2").text
+    assert "line 2" in log
+    assert "hx-trigger" in log
+    assert "hx-trigger" not in admin.get("/settings/jobs/log?run=3").text
+    assert admin.get("/settings/jobs/log?run=9").status_code == 404
+    assert Browser(town, "owen").get("/settings/jobs/log?run=2").status_code == 403
+    assert "No run matches." in admin.get("/settings/jobs?job=none").text
+
+
+def test_settings_are_for_administrators(town: Town) -> None:
+    owen = Browser(town, "owen")
+    for tab in ("general", "security", "storage", "auth", "jobs", "about"):
+        answer = owen.get(f"/settings/{tab}")
+        assert answer.status_code == 403
+        assert not [f for f in forms_of(answer.text) if f.action.startswith("/do/")]
