@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dtrfast.api.v0 import storage
+from dtrfast.api.v0 import credentials, storage
 from dtrfast.console.page import BY_ID, Page
 from dtrfast.console.texts import count, size
 
@@ -40,10 +40,19 @@ def _member(page: Page, path: Path, body: Any) -> Question:
 
 
 def _credential(page: Page, path: Path, body: Any) -> Question:
-    name = path.get("token") or path["robot"]
+    name = _name_of_credential(page, path)
     return Question(
         "Everything that uses it stops working immediately. It cannot be undone.", f"Revoke {name}"
     )
+
+
+def _name_of_credential(page: Page, path: Path) -> str:
+    """What its owner calls it: forms name it by its number."""
+    number = path.get("token") or path["robot"]
+    lists = credentials.list_tokens if "token" in path else credentials.list_robots
+    found = page.glance(lists, name=path["name"])
+    names = {one.id: one.name for one in (found.credentials if found else ())}
+    return names.get(number, number)
 
 
 def _deactivate(page: Page, path: Path, body: Any) -> Question:

@@ -43,6 +43,7 @@ NAMES: Mapping[str, str] = {
     "member.remove": "Member removed",
     "settings": "Settings changed",
     "ldap.sync": "LDAP synchronised",
+    "ldap.test": "LDAP settings tested",
     "job.run": "Job started",
     "job.cancel": "Job canceled",
     "diagnostics": "Support bundle made",

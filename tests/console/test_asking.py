@@ -54,6 +54,20 @@ def test_what_is_final_is_asked_first(
     assert town.api("admin", "GET", path, status=None) != before
 
 
+@pytest.mark.parametrize(
+    ("path", "operation", "name"),
+    [
+        ("/users/will/tokens", "delete_token", "laptop"),
+        ("/organizations/acme/robots", "delete_robot", "ci"),
+    ],
+)
+def test_a_token_is_asked_for_by_its_name(town: Town, path: str, operation: str, name: str) -> None:
+    _prepare(town)
+    admin = Browser(town, "admin")
+    form = next(f for f in forms_of(admin.get(path).text) if f.operation == operation)
+    assert f"Revoke {name}</button>" in admin.act(operation, form.fields).text
+
+
 def test_emptying_the_trash_says_what_it_frees(town: Town) -> None:
     town.api("owen", "DELETE", "repositories/acme/secret", status=204)
     asked = Browser(town, "admin").act("run_job", {"path.job": ["empty-trash"]})

@@ -27,8 +27,8 @@ def test_a_repository_is_made_in_place_and_deleted_with_what_it_frees(
         owen.page.get_by_label("Account", exact=True).fill("acme")
         owen.page.get_by_label("Repository name").fill("made-here")
         owen.page.get_by_label("Description").fill("From the console")
-        owen.press("Save")
-        owen.see("The repository was made")
+        owen.press("Create")
+        owen.see("Created acme/made-here")
         assert owen.page.url.endswith("/repositories/acme/made-here")
         owen.page.get_by_role("link", name="Settings", exact=True).click()
         owen.page.get_by_label("README").fill("# Hello\n\nSome *words*.")
@@ -39,9 +39,9 @@ def test_a_repository_is_made_in_place_and_deleted_with_what_it_frees(
         owen.page.get_by_role("link", name="Delete …").click()
         owen.see("This frees")
         owen.press("Delete acme/made-here")
-        owen.see("acme/made-here was deleted")
+        owen.see("Deleted acme/made-here")
         owen.press("Undo")
-        owen.see("The repository was restored")
+        owen.see("Restored acme/made-here")
         assert owen.go("/repositories/acme/made-here") == 200
 
 
@@ -71,7 +71,7 @@ def test_a_tag_goes_back_to_what_it_was(browser: Browser, town: Town) -> None:
         owen.go("/repositories/acme/open/-/tags/moving")
         owen.see("staging")
         owen.press("Restore")
-        owen.see("The tag was restored")
+        owen.see("Restored moving in acme/open")
         owen.see("APP_MODE=production")
 
 
@@ -89,14 +89,15 @@ def test_a_token_is_shown_once_and_signs_docker_in(browser: Browser, town: Town)
     with person(browser, town.managed, "will") as will:
         will.go("/users/will/tokens")
         will.page.get_by_label("What it is for").fill("laptop")
-        will.press("Make the token")
+        will.press("Create")
         will.see("This is shown once")
         token = will.page.locator(".copy code").first.inner_text()
         town.docker.run("login", town.managed.host, "-u", "will", "--password-stdin", text=token)
         will.go("/users/will/tokens")
         assert token not in will.page.content()
         will.press("Revoke")
-        will.see("The token was revoked")
+        will.page.locator(".form-answer").get_by_role("button", name="Revoke laptop").click()
+        will.see("Revoked the token")
     town.docker.run(
         "login",
         town.managed.host,
@@ -110,35 +111,36 @@ def test_a_token_is_shown_once_and_signs_docker_in(browser: Browser, town: Town)
 def test_a_change_of_settings_is_shown_before_it_is_made(browser: Browser, town: Town) -> None:
     with person(browser, town.managed, "admin") as admin:
         admin.go("/settings/storage")
-        admin.page.get_by_label("stays in the trash").fill("15")
-        admin.press("See what changes")
-        expect(admin.page.get_by_role("row", name="trashDays")).to_contain_text("14")
+        admin.page.get_by_label("Keep deleted items").fill("15")
+        admin.press("Review changes")
+        expect(admin.page.get_by_role("row", name="Keep deleted items")).to_contain_text("14")
         assert town.managed.api("GET", "admin/settings/storage")["trashDays"] == 14
         admin.press("Apply")
-        admin.see("count at once")
+        admin.see("took effect immediately")
         assert town.managed.api("GET", "admin/settings/storage")["trashDays"] == 15
-        admin.page.get_by_label("stays in the trash").fill("for ever")
-        admin.press("See what changes")
+        admin.page.get_by_label("Keep deleted items").fill("for ever")
+        admin.press("Review changes")
         expect(admin.page.get_by_role("alert")).to_be_visible()
-        assert admin.page.get_by_label("stays in the trash").input_value() == "for ever"
+        assert admin.page.get_by_label("Keep deleted items").input_value() == "for ever"
 
 
 def test_access_is_changed_in_place(browser: Browser, town: Town) -> None:
     with person(browser, town.managed, "owen") as owen:
         owen.go(f"{APP}/-/permissions")
-        owen.page.get_by_text("Give a user access").click()
+        owen.page.get_by_text("Grant a user access").click()
         owen.page.get_by_label("User name").fill("nora")
-        owen.press("Save")
-        owen.see("The access was changed")
+        owen.page.locator("details[open]").get_by_role("button", name="Grant").click()
+        owen.see("nora now has read-only access to acme/app")
         row = owen.page.get_by_role("row", name=re.compile("nora"))
         row.locator("select").select_option("read-write")
-        owen.see("The access was changed")
+        row.get_by_role("button", name="Change").click()
+        owen.see("nora now has read-write access to acme/app")
         path = "accounts/nora/repositoryAccess/acme/app"
         assert town.managed.api("GET", path)["accessLevel"] == "read-write"
         owen.page.get_by_role("row", name=re.compile("nora")).get_by_role(
-            "button", name="Take back"
+            "button", name="Revoke"
         ).click()
-        owen.see("The access was taken back")
+        owen.see("Revoked the access of nora to acme/app")
 
 
 def test_a_job_is_run_and_tells_its_result(browser: Browser, town: Town) -> None:
@@ -168,10 +170,45 @@ def test_everything_works_without_scripts(browser: Browser, town: Town) -> None:
         owen.go("/repositories?new=1")
         owen.page.get_by_label("Account", exact=True).fill("acme")
         owen.page.get_by_label("Repository name").fill("no-script")
-        owen.press("Save")
-        owen.see("The repository was made")
+        owen.press("Create")
+        owen.see("Created acme/no-script")
         owen.go("/repositories?new=1")
         owen.page.get_by_label("Account", exact=True).fill("acme")
         owen.page.get_by_label("Repository name").fill("no-script")
-        owen.press("Save")
+        owen.press("Create")
         owen.see("there is a repository acme/no-script already")
+
+
+def test_settings_of_a_directory_are_tested_before_they_are_saved(
+    browser: Browser, town: Town
+) -> None:
+    with person(browser, town.managed, "admin") as admin:
+        admin.go("/settings/auth")
+        admin.page.locator("[name='body.serverUrls.0']").fill("ldap://127.0.0.1:1")
+        admin.page.get_by_label("Base DN").first.fill("dc=example,dc=org")
+        admin.press("Test", exact=True)
+        admin.see("does not answer")
+        admin.press("Review changes")
+        expect(admin.page.get_by_role("row", name="Server 1")).to_contain_text("ldap://127.0.0.1:1")
+        admin.press("Apply")
+        admin.see("took effect immediately")
+        admin.see("connected")
+        admin.press("Disconnect the directory")
+        admin.page.locator(".form-answer").get_by_role("button", name="Disconnect").click()
+        admin.see("Disconnected the directory")
+
+
+def test_an_opened_log_stays_open_while_jobs_are_asked_for(browser: Browser, town: Town) -> None:
+    log = '<details id="run-1" hx-preserve="true"><summary>Log</summary>lines</details>'
+    fresh = f'<div id="runs"><b>fresh</b>{log}</div>'
+    with person(browser, town.managed, "admin") as admin:
+        admin.go("/settings/jobs")
+        runs = admin.page.locator("#runs")
+        runs.evaluate("(node, html) => { node.innerHTML = html; }", log)
+        runs.locator("summary").click()
+        admin.page.route("**/settings/jobs", lambda route: route.fulfill(body=fresh))
+        admin.page.evaluate(
+            "htmx.ajax('GET', '/settings/jobs', {target: '#runs', swap: 'outerHTML'})"
+        )
+        expect(runs.locator("b")).to_have_text("fresh")
+        expect(runs.locator("details[open]")).to_have_count(1)
