@@ -193,6 +193,7 @@ def test_settings_of_a_directory_are_tested_before_they_are_saved(
         admin.press("Apply")
         admin.see("took effect immediately")
         admin.see("connected")
+        admin.page.get_by_text("Settings of the directory").click()
         admin.press("Disconnect the directory")
         admin.page.locator(".form-answer").get_by_role("button", name="Disconnect").click()
         admin.see("Disconnected the directory")
