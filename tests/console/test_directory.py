@@ -36,7 +36,9 @@ def _filled(form: Form, **fields: str) -> dict[str, list[str]]:
 
 def test_a_form_that_was_filled_in_becomes_the_settings(town: Town) -> None:
     admin = Browser(town, "admin")
-    fields = _filled(_form(admin, "put_ldap_settings"))
+    form = _form(admin, "put_ldap_settings")
+    assert form.fields["body.userSets.1.baseDn"] == [""]
+    fields = _filled(form)
     assert admin.act("put_ldap_settings", fields).status_code == 303
     saved = town.api("admin", "GET", "admin/settings/ldap")
     assert [one["baseDn"] for one in saved["userSets"]] == ["dc=example"]

@@ -116,7 +116,7 @@ def show_auth(page: Page) -> View:
             "is_ldap": document is not None,
             "ldap": given,
             # One more than there are, for another one.
-            "user_sets": (*given.user_sets, UserSet(base_dn="")),
+            "user_sets": (*(given.user_sets or (UserSet(base_dn=""),)), UserSet(base_dn="")),
             "accounts_of_directory": _count_of_directory(page),
             "last_sync": page.glance(ldap.get_last_sync),
             "oidc": page.ask(administration.get_oidc_settings),
