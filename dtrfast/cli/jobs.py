@@ -28,12 +28,12 @@ def run(job: str, *, at: At = HERE) -> None:
     """Have JOB, or a task of the housekeeper, done now."""
     with connect(at) as api:
         api.call("POST", "admin", "jobs", job, "run")
-    say(f"asked for {job}: the server's housekeeper begins within a second")
+    say(f"asked for {job}: the server's housekeeper begins once no other job runs")
 
 
 @jobs.command
 def cancel(job: str, *, at: At = HERE) -> None:
-    """End JOB, if it is running; what it did stays done."""
+    """End JOB, which runs or waits to; what it did stays done."""
     with connect(at) as api:
         api.call("POST", "admin", "jobs", job, "cancel")
     say(f"{job} is being cancelled")

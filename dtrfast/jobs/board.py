@@ -1,7 +1,8 @@
 """Keeps the index told of what the housekeeper does, and takes wishes from it.
 
 Tasks come round every few seconds and mostly find nothing; only what they did is written, and that
-at most every few seconds. One thread.
+at most every few seconds. What the index could not be told is kept here and told at the next turn:
+a full disk makes no run "done" that failed, and none that ended runs for ever. One thread.
 """
 
 from __future__ import annotations
@@ -42,8 +43,10 @@ class Board:
         self._untold: set[str] = set()
         self._wanted: set[str] = set()
         self._told_at = 0.0
+        # The run whose row is not final yet. What becomes of it is put here first, then written.
         self._run: Run | None = None
-        self._steps: Iterator[str] | None = None
+        self._is_run_untold = False
+        self._steps: Iterator[str] | None = None  # None once the run is over
 
     def begin(self, tasks: Sequence[Task]) -> None:
         """Say which tasks there are. What was running before is running no more."""
@@ -68,26 +71,31 @@ class Board:
     def ran(self, task: Task, seconds: float, did: object, error: Exception | None) -> None:
         """A task had its turn."""
         state = self._states.get(task.name)
-        if state is None or not (did or error):
+        if state is None or not (did or error or state.error):
             return
         now = int(self._clock())
         if error is not None:
-            changed = msgspec.structs.replace(state, failed_at=now, error=str(error)[:500])
-        else:
+            changed = msgspec.structs.replace(
+                state, failed_at=now, error=(str(error) or type(error).__name__)[:_LINE_LENGTH_MAX]
+            )
+        elif did:
             count = did if isinstance(did, int) else 1
             changed = msgspec.structs.replace(
-                state, worked_at=now, worked_seconds=seconds, did=int(count)
+                state, worked_at=now, worked_seconds=seconds, did=int(count), error=""
             )
+        else:
+            changed = msgspec.structs.replace(state, error="")
         self._states[task.name] = changed
         self._untold.add(task.name)
 
     def step(self) -> bool:
         """Tell what is new, look for wishes, and go on with a job; whether one is running."""
         now = self._clock()
-        if self._untold and now - self._told_at >= _TOLD_SECONDS:
+        if self._is_run_untold:
+            self._tell_run()
+        if self._untold and abs(now - self._told_at) >= _TOLD_SECONDS:
             self._told_at = now
-            names, self._untold = self._untold, set()
-            self._engine.write(partial(_put_tasks, states=[self._states[n] for n in names]))
+            self._tell_tasks()
         with self._engine.read() as transaction:
             waiting = records.wishes(transaction)
         # What is to end does so before something else begins.
@@ -98,19 +106,38 @@ class Board:
         return self._steps is not None
 
     def close(self) -> None:
-        """The housekeeper ends: so does its job."""
-        if self._run is not None:
+        """The housekeeper ends: so does its job. What cannot be written now is told by the next."""
+        if self._steps is not None:
             self._end("canceled", "the server was stopped: run it again")
-        if self._untold:
-            states = [self._states[name] for name in self._untold]
+        for tell in (self._tell_run, self._tell_tasks):
+            try:
+                tell()
+            except DtrfastError as error:
+                log.warning("the last of what the housekeeper did is not told: %s", error)
+
+    # ---- telling ------------------------------------------------------------------------------
+    def _tell_tasks(self) -> None:
+        states = [self._states[name] for name in self._untold]
+        if states:
             self._engine.write(partial(_put_tasks, states=states))
+        self._untold.clear()
+
+    def _tell_run(self) -> None:
+        if self._run is None or not self._is_run_untold:
+            return
+        self._engine.write(partial(records.put_run, run=self._run))
+        self._is_run_untold = False
+        if self._steps is None:
+            log.info("the job %s is %s: %s", self._run.job, self._run.state, self._run.result)
+            self._run = None
 
     # ---- jobs ---------------------------------------------------------------------------------
     def _consider(self, wanted: Wish) -> None:
         if wanted.is_cancel:
-            self._engine.write(partial(records.take_wish, wanted=wanted))
-            if self._run is not None and self._run.job == wanted.job:
+            if self._run is not None and self._run.job == wanted.job and self._steps is not None:
                 self._end("canceled", f"canceled by {wanted.by}")
+                self._tell_run()
+            self._engine.write(partial(records.take_wish, wanted=wanted))
         elif wanted.job in self._states:
             self._engine.write(partial(records.take_wish, wanted=wanted))
             self._wanted.add(wanted.job)
@@ -122,54 +149,51 @@ class Board:
     def _begin(self, wanted: Wish) -> None:
         now = int(self._clock())
 
-        def change(transaction: WriteTransaction) -> Run:
-            records.take_wish(transaction, wanted)
+        def change(transaction: WriteTransaction) -> Run | None:
+            if not records.take_wish(transaction, wanted):
+                return None  # somebody thought better of it
             return records.begin_run(transaction, wanted, now)
 
+        steps = self._jobs[wanted.job].steps()
         self._run = self._engine.write(change)
-        self._steps = self._jobs[wanted.job].steps()
-        log.info("the job %s begins, for %s", wanted.job, wanted.by)
+        if self._run is not None:
+            self._steps = steps
+            log.info("the job %s begins, for %s", wanted.job, wanted.by)
 
     def _go_on(self) -> None:
         """Some steps. The last line is the result."""
         assert self._run is not None
         assert self._steps is not None
         ends_at = time.monotonic() + _TURN_SECONDS
-        lines: list[str] = []
         try:
             for line in self._steps:
                 if line:
-                    lines.append(line[:_LINE_LENGTH_MAX])
+                    self._add_line(line)
                 if time.monotonic() >= ends_at:
-                    self._write_down(lines)
-                    return
+                    break
+            else:
+                self._end("done", self._run.log[-1] if self._run.log else "")
         except DtrfastError as error:
-            self._write_down(lines)
             self._end("error", error.message)
-            return
         except Exception as error:
             log.exception("the job %s failed", self._run.job)
-            self._write_down(lines)
             self._end("error", f"{type(error).__name__}: {error}")
-            return
-        self._write_down(lines)
-        self._end("done", self._run.log[-1] if self._run.log else "")
+        self._tell_run()
 
-    def _write_down(self, lines: list[str]) -> None:
+    def _add_line(self, line: str) -> None:
         assert self._run is not None
-        if lines:
-            kept = (*self._run.log, *lines)[-_LOG_LINES_MAX:]
-            self._run = msgspec.structs.replace(self._run, log=kept)
-            self._engine.write(partial(records.put_run, run=self._run))
+        kept = (*self._run.log, line[:_LINE_LENGTH_MAX])[-_LOG_LINES_MAX:]
+        self._run = msgspec.structs.replace(self._run, log=kept)
+        self._is_run_untold = True
 
     def _end(self, state: records.State, result: str) -> None:
+        """The run is over, here; `_tell_run` says so to everybody."""
         assert self._run is not None
-        ended = msgspec.structs.replace(
+        self._run = msgspec.structs.replace(
             self._run, state=state, ended_at=int(self._clock()), result=result[:_LINE_LENGTH_MAX]
         )
-        self._run, self._steps = None, None
-        self._engine.write(partial(records.put_run, run=ended))
-        log.info("the job %s is %s: %s", ended.job, state, result)
+        self._steps = None
+        self._is_run_untold = True
 
 
 def _put_tasks(transaction: WriteTransaction, states: list[TaskState]) -> None:

@@ -27,9 +27,11 @@ _LOCK_RETRY_SECONDS = 1.0
 # or a core get most of both.
 _PAUSE_SECONDS_MIN = 0.05
 _PAUSE_FACTOR = 2.0
-# How often somebody may have asked for something.
+# How often somebody may have asked for something, and how long to rest where that could not be
+# found out or told: a disk that is full is so for a while.
 _JOBS = "jobs"
 _JOBS_SECONDS = 0.5
+_JOBS_FAILED_SECONDS = 5.0
 
 # Sleeps so many seconds, or less when it is time to stop: then it returns True.
 Wait = Callable[[float], bool]
@@ -86,6 +88,8 @@ def _run(task: Task, board: Board | None) -> float:
     if board is not None:
         board.ran(task, took, did, failure)
     if task.name == _JOBS:
+        if failure is not None:
+            return _JOBS_FAILED_SECONDS
         return _PAUSE_SECONDS_MIN if did else task.interval_seconds
     if task.eager and did:
         return min(task.interval_seconds, max(_PAUSE_SECONDS_MIN, _PAUSE_FACTOR * took))

@@ -67,10 +67,26 @@ _tasks = msgspec.msgpack.Decoder(TaskState)
 _runs = msgspec.msgpack.Decoder(Run)
 
 
-def wish(transaction: WriteTransaction, wanted: Wish) -> None:
-    """Ask for a job; a wish for it that waits already is the same one."""
-    kind = b"-" if wanted.is_cancel else b"+"
-    transaction.put(JOBS, _WISH + kind + wanted.job.encode(), _encoder.encode(wanted))
+def wish(transaction: WriteTransaction, wanted: Wish) -> bool:
+    """Ask for a job, where a wish for it that waits already is the same one; or for its end.
+
+    To end one takes the wish that waits for it away at once, and asks for the end of the one that
+    runs. Returns whether there was anything to end.
+    """
+    if not wanted.is_cancel:
+        transaction.put(JOBS, _key(wanted), _encoder.encode(wanted))
+        return True
+    was_waiting = transaction.delete(JOBS, _WISH + b"+" + wanted.job.encode())
+    # One runs at a time, and it is the latest.
+    last = next(runs(transaction), None)
+    is_running = last is not None and last.state == "running" and last.job == wanted.job
+    if is_running:
+        transaction.put(JOBS, _key(wanted), _encoder.encode(wanted))
+    return was_waiting or is_running
+
+
+def _key(wanted: Wish) -> bytes:
+    return _WISH + (b"-" if wanted.is_cancel else b"+") + wanted.job.encode()
 
 
 def wishes(transaction: ReadTransaction) -> list[Wish]:
@@ -78,10 +94,9 @@ def wishes(transaction: ReadTransaction) -> list[Wish]:
     return [_wishes.decode(data) for _, data in transaction.scan(JOBS, _WISH)]
 
 
-def take_wish(transaction: WriteTransaction, wanted: Wish) -> None:
-    """It waits no more."""
-    kind = b"-" if wanted.is_cancel else b"+"
-    transaction.delete(JOBS, _WISH + kind + wanted.job.encode())
+def take_wish(transaction: WriteTransaction, wanted: Wish) -> bool:
+    """It waits no more; returns whether it did."""
+    return transaction.delete(JOBS, _key(wanted))
 
 
 def put_task(transaction: WriteTransaction, state: TaskState) -> None:
@@ -97,7 +112,7 @@ def begin_run(transaction: WriteTransaction, wanted: Wish, now: int) -> Run:
     number = counters.take(transaction, META, b"job_run")
     run = Run(number, wanted.job, "running", wanted.by, wanted.at, now)
     put_run(transaction, run)
-    limit = number_key(max(0, number - RUNS_MAX))
+    limit = number_key(max(0, number - RUNS_MAX + 1))
     for key, _ in list(transaction.scan(JOBS, _RUN, limit=_SWEPT_MAX)):
         if key < _RUN + limit:
             transaction.delete(JOBS, key)

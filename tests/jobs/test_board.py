@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TypeVar
 
+import msgspec
 import pytest
 
-from dtrfast.errors import StorageFailed
-from dtrfast.index.engine import Engine
+from dtrfast.errors import StorageFailed, StorageFull
+from dtrfast.index.engine import Engine, WriteTransaction
+from dtrfast.index.tables import JOBS
 from dtrfast.jobs import housekeeper
 from dtrfast.jobs.board import Board
 from dtrfast.jobs.jobs import Job
 from dtrfast.registry import jobs as records
-from dtrfast.registry.jobs import Run, Wish
+from dtrfast.registry.jobs import Run, TaskState, Wish
 from dtrfast.store.tasks import Task
 from tests.fakes.engine import MemoryEngine
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -23,9 +29,30 @@ def engine() -> MemoryEngine:
     return MemoryEngine()
 
 
-def _wish(engine: Engine, job: str, *, is_cancel: bool = False) -> None:
+class FullEngine(MemoryEngine):
+    """An index whose disk is full while somebody says so."""
+
+    is_full = False
+
+    def write(self, change: Callable[[WriteTransaction], T]) -> T:
+        if self.is_full:
+            raise StorageFull("no room")
+        return super().write(change)
+
+
+def _wish(engine: Engine, job: str, *, is_cancel: bool = False) -> bool:
     wanted = Wish(job, "admin", 1000, is_cancel)
-    engine.write(partial(records.wish, wanted=wanted))
+    return engine.write(partial(records.wish, wanted=wanted))
+
+
+def _waiting(engine: Engine) -> list[str]:
+    with engine.read() as transaction:
+        return [wish.job for wish in records.wishes(transaction)]
+
+
+def _task_state(engine: Engine, name: str) -> TaskState:
+    with engine.read() as transaction:
+        return next(state for state in records.tasks(transaction) if state.name == name)
 
 
 def _runs(engine: Engine) -> list[Run]:
@@ -49,9 +76,27 @@ def _failing() -> Iterator[str]:
     raise StorageFailed("the disk is gone")
 
 
-def _board(engine: Engine) -> Board:
-    jobs = [Job("short", _short), Job("endless", _endless), Job("failing", _failing)]
-    return Board(engine, jobs, clock=lambda: 2000.0)
+def _broken() -> Iterator[str]:
+    yield "begun"
+    raise ValueError("a fault of ours")
+
+
+def _chatty() -> Iterator[str]:
+    for number in range(150):
+        yield f"{number} " + "x" * 1000
+
+
+_JOBS = {
+    "short": _short,
+    "endless": _endless,
+    "failing": _failing,
+    "broken": _broken,
+    "chatty": _chatty,
+}
+
+
+def _board(engine: Engine, clock: Callable[[], float] = lambda: 2000.0) -> Board:
+    return Board(engine, [Job(name, steps) for name, steps in _JOBS.items()], clock)
 
 
 def test_a_job_runs_once_and_its_last_line_is_the_result(engine: MemoryEngine) -> None:
@@ -128,7 +173,7 @@ def test_old_runs_go(engine: MemoryEngine, monkeypatch: pytest.MonkeyPatch) -> N
         _wish(engine, "short")
         while board.step():
             pass
-    assert len(_runs(engine)) <= 6
+    assert len(_runs(engine)) == 5
 
 
 def test_a_task_that_is_wanted_comes_at_once_and_its_state_is_told(engine: MemoryEngine) -> None:
@@ -170,3 +215,226 @@ def test_a_task_that_fails_is_told_and_the_others_go_on(engine: MemoryEngine) ->
     assert states["bad"].error == "no space"
     assert states["good"].worked_at == 0
     assert ran == [1]
+
+
+def test_a_job_with_a_fault_ends_with_it(
+    engine: MemoryEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    board = _board(engine)
+    _wish(engine, "broken")
+    assert not board.step()
+    (run,) = _runs(engine)
+    assert (run.state, run.result) == ("error", "ValueError: a fault of ours")
+    assert "Traceback" in caplog.text
+
+
+def test_a_log_has_its_last_lines_and_each_is_cut(engine: MemoryEngine) -> None:
+    board = _board(engine)
+    _wish(engine, "chatty")
+    while board.step():
+        pass
+    (run,) = _runs(engine)
+    assert [line.split()[0] for line in run.log] == [str(number) for number in range(50, 150)]
+    assert {len(line) for line in run.log} == {500}
+
+
+def test_a_job_lets_the_tasks_have_their_turn(engine: MemoryEngine) -> None:
+    board = _board(engine)
+    _wish(engine, "endless")
+    began = time.monotonic()
+    assert board.step()
+    assert 0.19 < time.monotonic() - began < 5.0
+
+
+# ---- an index that cannot be written -----------------------------------------------------------
+@pytest.mark.parametrize(
+    ("job", "state", "result"),
+    [
+        ("short", "done", "two things"),
+        ("failing", "error", "the disk is gone"),
+        ("broken", "error", "ValueError: a fault of ours"),
+    ],
+)
+def test_what_became_of_a_job_is_told_once_there_is_room(job: str, state: str, result: str) -> None:
+    engine = FullEngine()
+    jobs = [Job(job, lambda: _filling(engine, _JOBS[job]))]
+    board = Board(engine, jobs, clock=lambda: 2000.0)
+    _wish(engine, job)
+    for _ in range(2):
+        with pytest.raises(StorageFull):
+            board.step()
+    assert [run.state for run in _runs(engine)] == ["running"]
+    engine.is_full = False
+    assert not board.step()
+    (run,) = _runs(engine)
+    assert (run.state, run.result, run.log[-1] in ("begun", "two things")) == (state, result, True)
+
+
+def _filling(engine: FullEngine, steps: Callable[[], Iterator[str]]) -> Iterator[str]:
+    """The disk is full from the first line on."""
+    for line in steps():
+        engine.is_full = True
+        yield line
+
+
+def test_a_cancel_that_could_not_be_written_holds() -> None:
+    engine = FullEngine()
+    board = _board(engine)
+    _wish(engine, "endless")
+    board.step()
+    _wish(engine, "endless", is_cancel=True)
+    engine.is_full = True
+    with pytest.raises(StorageFull):
+        board.step()
+    engine.is_full = False
+    assert not board.step()
+    assert [run.state for run in _runs(engine)] == ["canceled"]
+    assert _waiting(engine) == []
+    _wish(engine, "short")
+    board.step()
+    assert [run.state for run in _runs(engine)] == ["done", "canceled"]
+
+
+def test_a_housekeeper_ends_although_nothing_can_be_written() -> None:
+    engine = FullEngine()
+    board = _board(engine)
+    _wish(engine, "endless")
+    board.step()
+    engine.is_full = True
+    board.close()
+    engine.is_full = False
+    _board(engine).begin([])
+    assert [run.state for run in _runs(engine)] == ["worker_dead"]
+
+
+def test_what_a_task_did_is_told_once_there_is_room() -> None:
+    engine = FullEngine()
+    board = _board(engine)
+    task = Task("task", 1.0, lambda: 3)
+    board.begin([task])
+    board.ran(task, 0.1, 3, None)
+    engine.is_full = True
+    with pytest.raises(StorageFull):
+        board.step()
+    engine.is_full = False
+    board.close()
+    assert _task_state(engine, "task").did == 3
+
+
+def test_who_keeps_jobs_rests_after_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    engine = FullEngine()
+    board = _board(engine)
+    waited: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waited.append(seconds)
+        engine.is_full = True
+        return len(waited) > 2
+
+    _wish(engine, "short")
+    housekeeper.run([], wait, board)
+    assert waited[1] > 4.0
+    assert "the task 'jobs' failed" in caplog.text
+
+
+def test_a_job_that_says_something_is_told_once(engine: MemoryEngine) -> None:
+    board = Board(engine, [Job("talker", _talker)], clock=lambda: 2000.0)
+    _wish(engine, "talker")
+    assert board.step()
+    assert _runs(engine)[0].log == ("hello",)
+    before = engine._state
+    assert board.step()
+    assert engine._state is before
+
+
+def _talker() -> Iterator[str]:
+    yield "hello"
+    yield from _endless()
+
+
+# ---- ending what waits --------------------------------------------------------------------------
+def test_a_job_that_waits_is_cancelled_at_once(engine: MemoryEngine) -> None:
+    board = _board(engine)
+    _wish(engine, "endless")
+    board.step()
+    _wish(engine, "short")
+    assert _wish(engine, "short", is_cancel=True)
+    assert _waiting(engine) == []
+    _wish(engine, "endless", is_cancel=True)
+    assert not board.step()
+    assert [(run.job, run.state) for run in _runs(engine)] == [("endless", "canceled")]
+
+
+def test_a_cancel_of_one_job_does_not_end_another(engine: MemoryEngine) -> None:
+    board = _board(engine)
+    _wish(engine, "endless")
+    board.step()
+    assert not _wish(engine, "short", is_cancel=True)
+    assert board.step()
+    # Written by whoever saw it run a moment ago.
+    stale = Wish("short", "admin", 1000, is_cancel=True)
+    engine.write(lambda t: t.put(JOBS, b"w-short", msgspec.msgpack.encode(stale)))
+    assert board.step()
+    assert _waiting(engine) == []
+    assert [run.state for run in _runs(engine)] == ["running"]
+
+
+def test_there_is_nothing_to_cancel_of_a_job_that_is_over(engine: MemoryEngine) -> None:
+    board = _board(engine)
+    _wish(engine, "short")
+    while board.step():
+        pass
+    assert not _wish(engine, "short", is_cancel=True)
+    assert _waiting(engine) == []
+
+
+def test_a_wish_that_goes_while_it_is_looked_at_begins_nothing() -> None:
+    class Hasty(MemoryEngine):
+        """Somebody cancels between the look and the write."""
+
+        def write(self, change: Callable[[WriteTransaction], T]) -> T:
+            super().write(lambda t: t.delete(JOBS, b"w+short"))
+            return super().write(change)
+
+    engine = Hasty()
+    board = _board(engine)
+    super(Hasty, engine).write(partial(records.wish, wanted=Wish("short", "admin", 1000)))
+    assert not board.step()
+    assert _runs(engine) == []
+
+
+# ---- tasks --------------------------------------------------------------------------------------
+def test_what_tasks_did_is_told_each_five_seconds(engine: MemoryEngine) -> None:
+    now = [2000.0]
+    board = _board(engine, lambda: now[0])
+    task = Task("task", 1.0, lambda: 0)
+    board.begin([task])
+    told: list[int] = []
+    for seconds in (0.0, 4.9, 0.2):
+        now[0] += seconds
+        board.ran(task, 0.1, len(told) + 1, None)
+        board.step()
+        told.append(_task_state(engine, "task").did)
+    assert told == [1, 1, 3]
+
+
+def test_what_tasks_did_last_is_told_at_the_end(engine: MemoryEngine) -> None:
+    board = _board(engine)
+    task = Task("task", 1.0, lambda: 0)
+    board.begin([task])
+    board.step()
+    board.ran(task, 0.1, 7, None)
+    board.close()
+    assert _task_state(engine, "task").did == 7
+
+
+@pytest.mark.parametrize("did", [0, 5])
+def test_an_error_goes_with_the_next_success(engine: MemoryEngine, did: int) -> None:
+    board = _board(engine)
+    task = Task("task", 1.0, lambda: 0)
+    board.begin([task])
+    board.ran(task, 0.1, None, StorageFailed("no space"))
+    board.ran(task, 0.1, did, None)
+    board.close()
+    state = _task_state(engine, "task")
+    assert (state.error, state.failed_at, state.did) == ("", 2000, did)

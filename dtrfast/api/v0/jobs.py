@@ -11,7 +11,7 @@ from msgspec import Meta
 from dtrfast.api.v0 import admin_objects as objects
 from dtrfast.api.v0.lists import PageQuery
 from dtrfast.api.v0.operation import ApiCall, Operations
-from dtrfast.errors import CredentialUnknown
+from dtrfast.errors import Conflict, CredentialUnknown
 from dtrfast.index.engine import ReadTransaction
 from dtrfast.registry import jobs
 from dtrfast.registry.jobs import Run, TaskState, Wish
@@ -50,8 +50,7 @@ def list_jobs(call: ApiCall) -> objects.Jobs:
     return objects.Jobs(
         jobs=[
             objects.Job(name=name, title=title, is_waiting=name in waiting)
-            for name, title in TITLES.items()
-            if name != "ldap-sync" or call.config.auth.mode == "managed"
+            for name, title in _titles(call).items()
         ],
         tasks=tasks,
         runs=[_run(run) for run in found[: query.count]],
@@ -93,9 +92,15 @@ def _time(seconds: int) -> str:
     return rfc3339(seconds) if seconds else ""
 
 
+def _titles(call: ApiCall) -> dict[str, str]:
+    """The jobs that this server has: without accounts there is nothing to synchronise."""
+    is_managed = call.config.auth.mode == "managed"
+    return {name: title for name, title in TITLES.items() if name != "ldap-sync" or is_managed}
+
+
 def _name(call: ApiCall, transaction: ReadTransaction) -> str:
     name = call.path["job"]
-    known = {*TITLES, *(state.name for state in jobs.tasks(transaction))}
+    known = {*_titles(call), *(state.name for state in jobs.tasks(transaction))}
     if name not in known:
         raise CredentialUnknown(f"there is no job {name[:80]!r}")
     return name
@@ -103,13 +108,15 @@ def _name(call: ApiCall, transaction: ReadTransaction) -> str:
 
 @operations.add("POST", "/admin/jobs/{job}/run", status=202, answer=objects.Job, refusals=(404,))
 def run_job(call: ApiCall) -> objects.Job:
-    """Have a job or a task done now: the housekeeper takes it up within a second."""
+    """Have a job or a task done now: the housekeeper begins once no other job runs."""
     return _wish(call, is_cancel=False)
 
 
-@operations.add("POST", "/admin/jobs/{job}/cancel", status=202, answer=objects.Job, refusals=(404,))
+@operations.add(
+    "POST", "/admin/jobs/{job}/cancel", status=202, answer=objects.Job, refusals=(404, 409)
+)
 def cancel_job(call: ApiCall) -> objects.Job:
-    """End a job that is running. What it did stays done."""
+    """End a job that runs, or waits to. What it did stays done."""
     return _wish(call, is_cancel=True)
 
 
@@ -117,7 +124,10 @@ def _wish(call: ApiCall, *, is_cancel: bool) -> objects.Job:
     with call.identity.engine.read() as transaction:
         call.require_admin(transaction)
         name = _name(call, transaction)
+    if is_cancel and name not in TITLES:
+        raise Conflict(f"{name} is no job but a task: it ends by itself, and comes round again")
     wanted = Wish(name, call.caller.actor, call.identity.clock(), is_cancel)
-    call.identity.engine.write(partial(jobs.wish, wanted=wanted))
+    if not call.identity.engine.write(partial(jobs.wish, wanted=wanted)):
+        raise Conflict(f"the job {name} neither runs nor waits to")
     call.note("job.cancel" if is_cancel else "job.run", name)
     return objects.Job(name=name, title=TITLES.get(name, name), is_waiting=not is_cancel)

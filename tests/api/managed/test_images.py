@@ -5,8 +5,17 @@ from __future__ import annotations
 import json
 from functools import partial
 
+import pytest
+
+from dtrfast.api.v0 import jobs as job_operations
+from dtrfast.api.v0.asking import Asker
+from dtrfast.config import AuthConfig, Config
+from dtrfast.errors import CredentialUnknown
+from dtrfast.identity.callers import SYSTEM
 from dtrfast.oci.media_types import OCI_INDEX, OCI_MANIFEST
+from dtrfast.registry import jobs as job_records
 from dtrfast.registry import pulls
+from dtrfast.registry.jobs import TaskState
 from tests.api.managed.town import Town, basic
 from tests.fakes.client import image_manifest, index_manifest
 
@@ -150,6 +159,30 @@ def test_jobs_logs_and_metrics_are_for_administrators(town: Town) -> None:
     jobs = town.api("admin", "GET", "admin/jobs")["jobs"]
     assert [job["name"] for job in jobs if job["isWaiting"]] == ["check"]
     assert [event.subject for event in town.events.of("job.run")] == ["check"]
+
+
+def test_a_job_that_waits_is_cancelled_and_what_does_not_is_refused(town: Town) -> None:
+    town.api("admin", "POST", "admin/jobs/check/run", status=202)
+    town.api("admin", "POST", "admin/jobs/check/cancel", status=202)
+    jobs = town.api("admin", "GET", "admin/jobs")["jobs"]
+    assert not any(job["isWaiting"] for job in jobs)
+    town.api("admin", "POST", "admin/jobs/check/cancel", status=409)
+    assert [event.subject for event in town.events.of("job.cancel")] == ["check"]
+    task = TaskState("scrub", 1.0)
+    town.identity.engine.write(lambda transaction: job_records.put_task(transaction, task))
+    town.api("admin", "POST", "admin/jobs/scrub/run", status=202)
+    refused = town.api("admin", "POST", "admin/jobs/scrub/cancel", status=409)
+    assert "no job but a task" in json.dumps(refused)
+
+
+def test_without_accounts_there_is_nothing_to_synchronise(town: Town) -> None:
+    config = Config(auth=AuthConfig(mode="none"))
+    asker = Asker(town.identity, town.registry, config, SYSTEM, "", is_secure=True, session_id="")
+    listed = job_operations.list_jobs(asker.call({}, job_operations.JobsQuery(), None))
+    assert "ldap-sync" not in [job.name for job in listed.jobs]
+    for operation in (job_operations.run_job, job_operations.cancel_job):
+        with pytest.raises(CredentialUnknown):
+            operation(asker.call({"job": "ldap-sync"}, None, None))
 
 
 def test_diagnostics_have_no_secret(town: Town) -> None:
