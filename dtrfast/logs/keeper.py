@@ -1,8 +1,9 @@
 """Keeps log lines in the data directory, for who asks later, within a bound.
 
 A line costs an append to a queue; a thread of its own writes what has gathered. What changes
-something, fails or is slow is always kept. Of other requests so many a second are, and the rest is
-counted: a storm of pulls is to be seen, and not to be written down one by one.
+something, is refused, fails or is slow is always kept. Of other requests, those for what is not
+there among them, so many a second are, and the rest is counted: a storm of them is to be seen, and
+not to be written down one by one.
 """
 
 from __future__ import annotations
@@ -145,9 +146,9 @@ def _is_of_interest(method: str, status: int, seconds: float) -> bool:
     """Whether a request is listed however many there are."""
     if method not in _SAFE or seconds >= _SLOW_SECONDS:
         return True
-    # Clients ask without a token to hear where to get one, and whether there is a blob.
-    is_usual = status == 401 or (status == 404 and method == "HEAD")
-    return status >= 400 and not is_usual
+    # Clients ask without a token to hear where to get one, and for what is not there to see
+    # whether it is; anybody can, as often as they like.
+    return status >= 400 and status not in (401, 404)
 
 
 class KeeperHandler(logging.Handler):

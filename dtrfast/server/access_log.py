@@ -1,25 +1,25 @@
 """What is known of each request: a line on standard output, and what others make of it.
 
-A request costs one append to a queue; a thread of its own formats and writes what has gathered. The
-queue is bounded: when standard output stalls, lines are dropped and counted, and requests go on.
+A request costs one append to a queue; a thread of its own makes of it what is wanted. Lines are
+handed on to another one (`output`): when standard output stalls, lines are dropped and counted, and
+requests, metrics and the log that is kept go on.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from dtrfast.api.types import lane_of
 from dtrfast.api.visits import ACTOR
 from dtrfast.server.asgi import App, Message, Receive, Scope, Send
+from dtrfast.server.output import Output
 from dtrfast.server.tally import Taken, Tally
 from dtrfast.times import rfc3339
 
@@ -33,8 +33,6 @@ _QUEUE_COUNT_MAX = 65_536
 _GATHER_SECONDS = 0.05
 # How often the counts of the hot lane are taken.
 _SETTLE_SECONDS = 0.5
-# Writes of at most PIPE_BUF bytes are atomic: lines of several workers do not mix in a pipe.
-_WRITE_SIZE_MAX = 4096
 _PATH_LENGTH_MAX = 1024
 _USER_AGENT_LENGTH_MAX = 256
 
@@ -129,12 +127,14 @@ class AccessWriter:
     ) -> None:
         self._line: Callable[[Entry], str] = json_line if format == "json" else text_line
         self.is_written = format is not None
+        self._output = Output(descriptor) if self.is_written else None
         self.tally = Tally()
         self._sinks = sinks
         self._settle = settle
-        self._descriptor = descriptor
         self._entries: deque[Entry] = deque()
-        self._dropped = 0
+        # Requests without a line, ever: those that found the queue full, and those that standard
+        # output had no room for; and of how many that was told. Each has one thread that writes it.
+        self._dropped = self._unwritten = self._told = 0
         self._settled_at = 0.0
         self._idle = False
         self._wake = threading.Event()
@@ -151,10 +151,12 @@ class AccessWriter:
             self._wake.set()
 
     def close(self) -> None:
-        """Write what is there, then end the thread."""
+        """Hand on what is there, then end the threads."""
         self._stop.set()
         self._wake.set()
         self._thread.join()
+        if self._output is not None:
+            self._output.close()
         if self._settle is not None:
             _hand([self.tally.take()], self._settle)
 
@@ -163,6 +165,7 @@ class AccessWriter:
             self._wait()
             self._stop.wait(_GATHER_SECONDS)
             self._drain()
+        self._drain()
 
     def _wait(self) -> None:
         """Until there is an entry. `_idle` is set before the last look, so none is overlooked."""
@@ -173,23 +176,26 @@ class AccessWriter:
         self._idle = False
 
     def _drain(self) -> None:
-        # What is logged is lost when nobody reads it any more: that is no reason to stop serving.
         entries = [self._entries.popleft() for _ in range(len(self._entries))]
         for sink in self._sinks:
             _hand(entries, sink)
         if self._settle is not None and time.monotonic() - self._settled_at >= _SETTLE_SECONDS:
             self._settled_at = time.monotonic()
             _hand([self.tally.take()], self._settle)
-        with contextlib.suppress(OSError):
-            for piece in _pieces(self._lines(entries)) if self.is_written else ():
-                _write_all(self._descriptor, piece)
+        if self._output is not None:
+            self._write(entries, self._output)
 
-    def _lines(self, entries: list[Entry]) -> Iterator[bytes]:
+    def _write(self, entries: list[Entry], output: Output) -> None:
         for entry in entries:
-            yield self._line(entry).encode("ascii") + b"\n"
-        if self._dropped:
-            dropped, self._dropped = self._dropped, 0
-            yield f'{{"requests_not_logged": {dropped}}}\n'.encode()
+            if output.has_room:
+                output.add(self._line(entry).encode("ascii") + b"\n")
+            else:
+                self._unwritten += 1
+        missing = self._dropped + self._unwritten - self._told
+        if missing and (output.has_room or self._stop.is_set()):
+            output.add(f'{{"requests_not_logged": {missing}}}\n'.encode())
+            self._told += missing
+        output.flush()
 
 
 def _hand(things: Iterable[T], sink: Callable[[T], None]) -> None:
@@ -198,23 +204,6 @@ def _hand(things: Iterable[T], sink: Callable[[T], None]) -> None:
             sink(thing)
     except Exception:  # the thread is for all requests to come, and for the other sinks
         log.exception("requests are missing where one was made something of")
-
-
-def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """`lines` joined to pieces that are written at once; a line is never cut."""
-    piece = b""
-    for line in lines:
-        if piece and len(piece) + len(line) > _WRITE_SIZE_MAX:
-            yield piece
-            piece = b""
-        piece += line
-    if piece:
-        yield piece
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
 
 
 class AccessLog:

@@ -6,18 +6,14 @@ import time
 from functools import lru_cache
 from urllib.parse import unquote
 
-from dtrfast.errors import DtrfastError
 from dtrfast.index.engine import Engine
 from dtrfast.logs.keeper import LogKeeper
 from dtrfast.logs.line import LogLine, level_of_status, plain, repository_of
 from dtrfast.metrics.meter import Kind, Meter
-from dtrfast.registry import pulls
 from dtrfast.server.access_log import Entry
+from dtrfast.server.last_pulls import LastPulls
 from dtrfast.server.tally import TIMED, Taken
 
-# When pulls are written down, and how many are remembered until then.
-_PULLS_SECONDS = 10.0
-_PULLS_MAX = 5000
 _MANIFESTS = "/manifests/"
 
 # A busy day asks for the same few thousand things again and again.
@@ -42,9 +38,7 @@ class Accounting:
         self._process = process
         self._meter = meter
         self._keeper = keeper
-        self._engine = engine
-        self._pulls: dict[tuple[str, str], int] = {}
-        self._told_at = time.monotonic()
+        self._pulls = LastPulls(engine)
 
     def take(self, entry: Entry) -> None:
         """Count a request, keep its line, and note a pull."""
@@ -68,7 +62,8 @@ class Accounting:
     def settle(self, taken: Taken) -> None:
         """Take over what the hot lane counted."""
         now = int(time.time())
-        for (method, target, status), (count, sent) in taken.rows.items():
+        # A copy: an answer that is just being counted may still come to the rows.
+        for (method, target, status), (count, sent) in taken.rows.copy().items():
             path = target.partition(b"?")[0].decode("latin-1")
             repository = _repository_of(path) if status < 400 else ""
             self._meter.note_hot(kind_of(method, path), status, count, sent, repository)
@@ -76,30 +71,15 @@ class Accounting:
         self._meter.note_times("pull", taken.seconds, TIMED)
         if not self._is_told_all:
             self._keeper.count(taken.unlisted)
-        if self._pulls and time.monotonic() - self._told_at >= _PULLS_SECONDS:
-            self._tell()
 
     def _note_if_pull(self, method: str, path: str, status: int, at: int) -> None:
         if method == "GET" and status == 200 and _MANIFESTS in path and path.startswith("/v2/"):
-            self._note_pull(_repository_of(path), unquote(path.rpartition(_MANIFESTS)[2]), at)
+            reference = unquote(path.rpartition(_MANIFESTS)[2])
+            self._pulls.note(_repository_of(path), reference, at)
 
     def close(self) -> None:
         """Write down the last pulls."""
-        self._tell()
-
-    def _note_pull(self, repository: str, reference: str, at: int) -> None:
-        if len(self._pulls) < _PULLS_MAX:
-            self._pulls[repository, reference] = at
-        if time.monotonic() - self._told_at >= _PULLS_SECONDS:
-            self._tell()
-
-    def _tell(self) -> None:
-        self._told_at = time.monotonic()
-        seen, self._pulls = self._pulls, {}
-        try:
-            pulls.note(self._engine, seen)
-        except DtrfastError:
-            return  # a full disk: when something was pulled can wait
+        self._pulls.close()
 
 
 def kind_of(method: str, path: str) -> Kind:

@@ -12,12 +12,17 @@ from dataclasses import dataclass, field
 TIMED = 16
 # Answers that are listed between two takings: about a hundred a second.
 _LISTED_MAX = 50
+# Rows and times between two takings: a hundred thousand answers a second stay below, and what comes
+# while nobody takes anything away is counted together.
+_ROWS_MAX = 50_000
+_TIMES_MAX = 50_000
+_OTHERS = b"/v2/"
 
 
 @dataclass(slots=True)
 class Taken:
     """What was counted: for method, target and status the answers and the bytes they sent; and
-    seconds, of which each stands for `TIMED` answers. `more`: answers that nobody lists.
+    seconds, of which each stands for `TIMED` answers. `unlisted`: answers that nobody lists.
     """
 
     rows: dict[tuple[str, bytes, int], list[int]] = field(default_factory=dict)
@@ -42,11 +47,13 @@ class Tally:
         now = self._now
         row = now.rows.get(key)
         if row is None:
-            row = now.rows[key] = [0, 0]
+            if len(now.rows) >= _ROWS_MAX:
+                key = (key[0], _OTHERS, key[2])
+            row = now.rows.setdefault(key, [0, 0])
         row[0] += 1
         row[1] += sent
         now.count += 1
-        if not now.count % TIMED:
+        if not now.count % TIMED and len(now.seconds) < _TIMES_MAX:
             now.seconds.append(seconds)
         return now.count <= _LISTED_MAX
 

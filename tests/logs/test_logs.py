@@ -80,8 +80,7 @@ def test_what_everybody_asks_first_is_no_failure_to_list(tmp_path: Path) -> None
     usual = [_request(101, status=401), _request(102, method="HEAD", status=404)]
     reader = _kept(tmp_path, *reads, *usual, _request(103, status=404))
     lines, _ = reader.page(LogFilter(kind="request"), limit=2000)
-    assert len(lines) == 101
-    assert lines[0].status == 404
+    assert {line.status for line in lines} == {200}
 
 
 def test_changes_failures_and_slow_answers_are_always_kept(tmp_path: Path) -> None:

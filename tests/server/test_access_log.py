@@ -4,13 +4,19 @@ import asyncio
 import contextlib
 import json
 import os
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
+from dtrfast.api.visits import ACTOR
+from dtrfast.server import access_log, output
 from dtrfast.server.access_log import AccessLog, AccessWriter, Entry, json_line, text_line
 from dtrfast.server.asgi import App, Message, Receive, Scope, Send
+from dtrfast.server.tally import Taken
+from tests.server.conftest import eventually
 
 
 def scope_of(path: str = "/v2/", user_agent: bytes = b"docker/28") -> Scope:
@@ -125,6 +131,119 @@ def test_a_reader_that_is_gone_does_not_matter() -> None:
     writer.add(Entry(0.0, scope_of()))
     writer.close()
     os.close(descriptor)
+
+
+def test_a_reader_that_is_stuck_costs_lines_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(output, "_WAITING_SIZE_MAX", 100_000)
+    monkeypatch.setattr(output, "_END_SECONDS", 10.0)
+    taken: list[Entry] = []
+    settled: list[Taken] = []
+    reader, descriptor = os.pipe()
+    writer = AccessWriter(
+        "json", descriptor=descriptor, sinks=[taken.append], settle=settled.append
+    )
+    for count in (1000, 2000, 3000):
+        for _ in range(1000):
+            writer.add(Entry(0.0, scope_of()))
+        eventually(partial(_has, taken, count))
+        settled.clear()
+        writer.tally.note(("GET", b"/v2/", 200), 1, 0.1)
+        eventually(lambda: any(one.count for one in settled))
+    assert writer._output is not None
+    assert writer._output._added - writer._output._done < 101_000
+    lines: list[str] = []
+    with open(reader) as file:
+        reading = threading.Thread(target=lambda: lines.extend(file))
+        reading.start()
+        writer.close()
+        os.close(descriptor)
+        reading.join()
+    written = sum('"path"' in line for line in lines)
+    lost = sum(json.loads(line).get("requests_not_logged", 0) for line in lines)
+    assert 0 < written < 3000
+    assert written + lost == 3000
+
+
+def _has(taken: list[Entry], count: int) -> bool:
+    return len(taken) == count
+
+
+def test_lines_that_are_read_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "_WAITING_SIZE_MAX", 1000)
+    reader, descriptor = os.pipe()
+    writer = AccessWriter("json", descriptor=descriptor, settle=lambda taken: None)
+    with open(reader) as lines:
+        for _ in range(20):
+            writer.add(Entry(0.0, scope_of()))
+            assert '"path"' in lines.readline()
+        writer.close()
+        os.close(descriptor)
+
+
+def test_a_process_ends_although_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "_END_SECONDS", 0.05)
+    reader, descriptor = os.pipe()
+    writer = AccessWriter("json", descriptor=descriptor)
+    for _ in range(1000):
+        writer.add(Entry(0.0, scope_of()))
+    writer.close()
+    assert writer._output is not None
+    assert writer._output._thread.is_alive()
+    os.close(reader)
+    writer._output._thread.join(20)
+    os.close(descriptor)
+
+
+def test_requests_that_the_queue_had_no_room_for_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_log, "_QUEUE_COUNT_MAX", 3)
+    gate = threading.Event()
+    path = tmp_path / "log"
+    with path.open("wb") as file:
+
+        def hold(entry: Entry) -> None:
+            gate.wait(20)
+
+        writer = AccessWriter("json", descriptor=file.fileno(), sinks=[hold])
+        writer.add(Entry(0.0, scope_of()))
+        eventually(lambda: not writer._entries)
+        for _ in range(10):
+            writer.add(Entry(0.0, scope_of()))
+        gate.set()
+        writer.close()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["requests_not_logged"] for line in lines if "path" not in line] == [7]
+    assert len(lines) == 5
+
+
+def test_what_was_tallied_last_is_handed_over_at_the_end() -> None:
+    settled: list[Taken] = []
+    writer = AccessWriter(None, settle=settled.append)
+    eventually(lambda: bool(settled))
+    writer.tally.note(("GET", b"/v2/", 200), 7, 0.1)
+    writer.close()
+    assert sum(one.count for one in settled) == 1
+
+
+def test_a_sink_that_fails_does_not_harm_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(entry: Entry) -> None:
+        raise ValueError("no")
+
+    taken: list[Entry] = []
+    writer = AccessWriter(None, sinks=[fail, taken.append])
+    writer.add(Entry(0.0, scope_of()))
+    writer.close()
+    assert len(taken) == 1
+    assert "requests are missing" in caplog.text
+
+
+def test_a_user_is_named_in_text() -> None:
+    scope = {**scope_of(), "state": {ACTOR: 'o"wen'}}
+    assert text_line(Entry(0.0, scope)).split(" ")[2] == '"o\\"wen"'
+    assert text_line(Entry(0.0, scope_of(), user="rita")).split(" ")[2] == '"rita"'
 
 
 def test_an_answer_that_closes_its_connection_is_complete(tmp_path: Path) -> None:
