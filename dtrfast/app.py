@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
 
 from dtrfast.api.app import create_app
 from dtrfast.api.types import Context
@@ -47,7 +49,7 @@ from dtrfast.store.store import Store
 # New requests that may wait for a thread, for each thread: at a few milliseconds a call the last
 # one waits well under a second, and after that it is kinder to say no.
 _WAITING_PER_THREAD = 16
-# What a process is called that is its server's only one.
+# What the first process of another ASGI server is called; the others have a number behind it.
 _STANDALONE = "dtrfast"
 
 
@@ -63,13 +65,9 @@ def serving(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served]:
 
 
 @contextmanager
-def _standalone(config: Config, keeper: LogKeeper) -> Iterator[Served]:
-    """`serving` with the data directory locked, and housekeeping in a thread of its own.
-
-    Workers of one server share the lock, and one of them at a time keeps house.
-    """
+def _standalone(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served]:
+    """`serving` with housekeeping in a thread of its own; one worker at a time keeps house."""
     with ExitStack() as stack:
-        stack.callback(os.close, lock.take_server(config.store.data, shared=True))
         store = Store.open(config.store.data, config.store, readers_max=readers_max(config))
         stack.callback(store.close)
         password = first_start.make_admin(store, config)
@@ -81,14 +79,22 @@ def _standalone(config: Config, keeper: LogKeeper) -> Iterator[Served]:
         housekeeping = threading.Thread(
             target=housekeeper.keep,
             args=(tasks, config.store.data, ending.wait, board),
+            kwargs={"beside": partial(recording.recorded, store, config)},
             name="dtrfast-housekeeper",
             daemon=True,
         )
         housekeeping.start()
         stack.callback(housekeeping.join)
         stack.callback(ending.set)
-        recording.begin(store, config, stack)
-        yield _assemble(config, store, stack, _STANDALONE, keeper)
+        yield _assemble(config, store, stack, name, keeper)
+
+
+def _take_name(data: Path, stack: ExitStack) -> str:
+    """Lock the data directory, which workers of one server share; and have a name in it."""
+    stack.callback(os.close, lock.take_server(data, shared=True))
+    number, descriptor = lock.take_number(data)
+    stack.callback(os.close, descriptor)
+    return f"{_STANDALONE}-{number}" if number else _STANDALONE
 
 
 def _assemble(
@@ -146,10 +152,11 @@ class Application:
         with ExitStack() as stack:
             try:
                 config = load(None, os.environ)
-                keeper = LogKeeper(log_path(config.store.data), _STANDALONE)
+                name = _take_name(config.store.data, stack)
+                keeper = LogKeeper(log_path(config.store.data), name)
                 stack.callback(keeper.close)
-                configure(config.log, _STANDALONE, keeper)
-                served = stack.enter_context(_standalone(config, keeper))
+                configure(config.log, name, keeper)
+                served = stack.enter_context(_standalone(config, name, keeper))
                 self._app = served.app
                 if served.tidy is not None:
                     keep_tidy(asyncio.get_running_loop(), served.tidy)

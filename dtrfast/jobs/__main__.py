@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from contextlib import ExitStack
+from functools import partial
 from types import FrameType
 
 from dtrfast.config import Config
@@ -76,9 +77,9 @@ def _keep(config: Config, ending: _Ending) -> None:
         store = Store.open(config.store.data, config.store)
         stack.callback(store.close)
         tasks = [*store.tasks(), *registry_tasks(store, config, stack)]
-        recording.begin(store, config, stack, "housekeeper")
         board = Board(store.engine, registry_jobs(store, config, lambda: int(time.time())))
-        housekeeper.keep(tasks, config.store.data, ending.wait, board)
+        beside = partial(recording.recorded, store, config, "housekeeper")
+        housekeeper.keep(tasks, config.store.data, ending.wait, board, beside)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from dtrfast.jobs import lock
@@ -37,13 +38,23 @@ _JOBS_FAILED_SECONDS = 5.0
 Wait = Callable[[float], bool]
 
 
-def keep(tasks: Sequence[Task], data: Path, wait: Wait, board: Board | None = None) -> None:
-    """Wait until no other housekeeper works on `data`, then do `tasks` until `wait` says stop."""
+def keep(
+    tasks: Sequence[Task],
+    data: Path,
+    wait: Wait,
+    board: Board | None = None,
+    beside: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> None:
+    """Wait until no other housekeeper works on `data`, then do `tasks` until `wait` says stop.
+
+    `beside` is entered for as long: what else only one process may do.
+    """
     while (descriptor := lock.try_housekeeper(data)) is None:
         if wait(_LOCK_RETRY_SECONDS):
             return
     try:
-        run(tasks, wait, board)
+        with beside():
+            run(tasks, wait, board)
     finally:
         os.close(descriptor)
 

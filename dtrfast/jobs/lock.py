@@ -1,4 +1,4 @@
-"""Locks of the data directory: one server, one housekeeper.
+"""Locks of the data directory: one server, one housekeeper, and a number for each application.
 
 They are `flock`s, so they belong to the open file: children that inherit the descriptor keep the
 lock when its taker is killed, and the kernel frees it when the last of them is gone.
@@ -7,6 +7,7 @@ lock when its taker is killed, and the kernel frees it when the last of them is 
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 from pathlib import Path
 
@@ -48,6 +49,20 @@ def try_housekeeper(data: Path) -> int | None:
         return descriptor
     os.close(descriptor)
     return None
+
+
+def take_number(data: Path) -> tuple[int, int]:
+    """The least number that no other process has which serves `data`, and the descriptor that holds
+    it. So what is kept under a process's name goes on after a restart.
+    """
+    # Hidden, since a directory that holds other files is not made a store of.
+    for number in itertools.count():
+        path = data / f".application-{number}.lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        if _try(descriptor, fcntl.LOCK_EX):
+            return number, descriptor
+        os.close(descriptor)
+    raise AssertionError("numbers do not end")
 
 
 def _try(descriptor: int, operation: int) -> bool:

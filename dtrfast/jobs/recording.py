@@ -1,9 +1,12 @@
-"""Metrics of the process that keeps house, which also keeps the courses of all of them."""
+"""Metrics of the process that keeps house, which also keeps the courses of all of them.
+
+For who holds the housekeeper's lock: a course has one writer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 from dtrfast.config import Config
 from dtrfast.metrics.processes import Reporter, metrics_path
@@ -15,13 +18,17 @@ from dtrfast.store.store import Store
 STORE_COLUMNS = ("logical_bytes", "stored_bytes", "blobs", "repositories", "manifests", "tags")
 
 
-def begin(store: Store, config: Config, stack: ExitStack, name: str = "") -> None:
+@contextmanager
+def recorded(store: Store, config: Config, name: str = "") -> Iterator[None]:
     """Report this process under a name, if it has one of its own, and keep the courses."""
     directory = metrics_path(config.store.data)
-    if name:
-        stack.callback(Reporter(directory, name, commits=store.commits).close)
-    recorder = Recorder(directory, config.store.data, STORE_COLUMNS, lambda: _figures(store))
-    stack.callback(Recording(recorder).close)
+    with ExitStack() as stack:
+        if name:
+            stack.callback(Reporter(directory, name, commits=store.commits).close)
+        data = config.store.data
+        recorder = Recorder(directory, data, STORE_COLUMNS, lambda: _figures(store))
+        stack.callback(Recording(recorder).close)
+        yield
 
 
 def _figures(store: Store) -> Mapping[str, float]:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,34 @@ def test_the_interval_is_waited(caplog: pytest.LogCaptureFixture) -> None:
     housekeeper.run([Task("task", 60.0, lambda: None)], turns.wait)
     assert turns.waited[0] == 0
     assert 59 < turns.waited[1] <= 60
+
+
+def test_what_one_process_may_do_is_done_under_the_lock(tmp_path: Path) -> None:
+    entered: list[bool] = []
+
+    @contextmanager
+    def beside() -> Iterator[None]:
+        entered.append(lock.try_housekeeper(tmp_path) is None)
+        yield
+        entered.append(lock.try_housekeeper(tmp_path) is None)
+
+    held = lock.try_housekeeper(tmp_path)
+    assert held is not None
+    housekeeper.keep([], tmp_path, Turns(3).wait, None, beside)
+    assert entered == []
+    os.close(held)
+    housekeeper.keep([], tmp_path, Turns(3).wait, None, beside)
+    assert entered == [True, True]
+
+
+def test_applications_have_numbers_of_their_own(tmp_path: Path) -> None:
+    taken = [lock.take_number(tmp_path) for _ in range(3)]
+    assert [number for number, _ in taken] == [0, 1, 2]
+    os.close(taken[1][1])
+    number, descriptor = lock.take_number(tmp_path)
+    assert number == 1
+    for one in (descriptor, taken[0][1], taken[2][1]):
+        os.close(one)
 
 
 def test_one_housekeeper_works_on_a_directory(tmp_path: Path) -> None:
