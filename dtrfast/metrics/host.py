@@ -10,6 +10,8 @@ import msgspec
 import psutil
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_INTERFACES = Path("/sys/class/net")
+_OWN_GROUP = Path("/proc/self/cgroup")
 
 
 class HostSample(msgspec.Struct, frozen=True):
@@ -35,7 +37,7 @@ def measure_host(data: Path) -> HostSample:
     # Time of guests is counted in that of users as well.
     total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
     used, memory = _memory()
-    disk_bytes, disk_free = _disk(data)
+    disk_bytes, disk_free = disk(data)
     received, sent = _network()
     return HostSample(
         cores=len(os.sched_getaffinity(0)),
@@ -70,23 +72,29 @@ def _memory() -> tuple[int, int]:
 def _group() -> str:
     """The control group (version 2) of this process, below the root of all."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
+        for line in _OWN_GROUP.read_text().splitlines():
             if line.startswith("0::/"):
                 return line[len("0::/") :]
     return ""
 
 
-def _disk(data: Path) -> tuple[int, int]:
+def disk(data: Path) -> tuple[int, int]:
+    """Bytes of the file system of `data`, and those free for us; zeros where it cannot be known.
+
+    What only root may use is left out, so that used and free add up; as `df` has them.
+    """
     with contextlib.suppress(OSError):
         status = os.statvfs(data)
-        # What only root may use counts as used, as `df` has it.
         size = (status.f_blocks - status.f_bfree + status.f_bavail) * status.f_frsize
         return size, status.f_bavail * status.f_frsize
     return 0, 0
 
 
 def _network() -> tuple[int, int]:
-    """Bytes in and out of all interfaces but loopback."""
+    """Bytes in and out of the interfaces that are hardware: what goes over bridges, bonds and the
+    like goes over one of those too. Where there are none, in a container, of all but loopback.
+    """
     cards = psutil.net_io_counters(pernic=True)
-    real = [card for name, card in cards.items() if name != "lo"]
-    return sum(card.bytes_recv for card in real), sum(card.bytes_sent for card in real)
+    hardware = [card for name, card in cards.items() if (_INTERFACES / name / "device").exists()]
+    counted = hardware or [card for name, card in cards.items() if name != "lo"]
+    return sum(card.bytes_recv for card in counted), sum(card.bytes_sent for card in counted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
 
 from dtrfast.errors import StorageFull
 from dtrfast.index.engine import Engine
@@ -22,6 +23,12 @@ _INODES_MIN = 1000
 def reserve(total: int, wanted: int) -> int:
     """The bytes to keep free of a file system of `total` bytes."""
     return min(wanted, total // _PART_MAX)
+
+
+def reserve_at(path: Path, wanted: int) -> int:
+    """The bytes to keep free of the file system that holds `path`. Raises OSError."""
+    status = os.statvfs(path)
+    return reserve(status.f_blocks * status.f_frsize, wanted)
 
 
 class Space:

@@ -56,3 +56,28 @@ def test_less_than_an_hour_tells_nothing() -> None:
 def test_nothing_tells_nothing() -> None:
     assert full_at([], [], GIB, NOW) is None
     assert full_at(TIMES, [math.nan] * 25, GIB, NOW) is None
+
+
+def test_an_hour_tells_nothing_of_weeks() -> None:
+    times = [NOW - 60 * back for back in range(60, -1, -1)]
+    used = [100 * GIB + max(0, number - 59) * 50 * GIB for number in range(61)]
+    assert full_at(times, used, 1000 * GIB, NOW) is None
+    soon = full_at(times, [GIB * number for number in range(61)], 180 * GIB, NOW)
+    assert soon == pytest.approx(NOW + 2 * HOUR)
+
+
+def test_a_new_pace_shows_within_days() -> None:
+    day = 24 * HOUR
+    times = [NOW - 30 * day + number * 6 * HOUR for number in range(121)]
+    used = [100 * GIB + 10 * GIB * max(0.0, (at - NOW + 3 * day) / day) for at in times]
+    at = full_at(times, used, 230 * GIB, NOW)
+    assert at is not None
+    assert NOW + 10 * day < at < NOW + 20 * day
+
+
+def test_one_large_push_is_forgotten() -> None:
+    day = 24 * HOUR
+    times = [NOW - 30 * day + number * 6 * HOUR for number in range(121)]
+    used = [100 * GIB + (50 * GIB if at > NOW - 10 * day else 0) for at in times]
+    at = full_at(times, used, 250 * GIB, NOW)
+    assert at is None or at > NOW + 200 * day

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
-from dtrfast.metrics.host import measure_host
+import psutil
+import pytest
+
+from dtrfast.metrics import host as host_module
+from dtrfast.metrics.host import disk, measure_host
 
 
 def test_what_is_measured_makes_sense(tmp_path: Path) -> None:
@@ -26,3 +33,75 @@ def test_processor_time_only_grows(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_gone_is_no_error(tmp_path: Path) -> None:
     assert measure_host(tmp_path / "gone").disk_bytes == 0
+
+
+def test_the_disk_is_as_df_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A hundred blocks; thirty of those that are free are for root alone.
+    status = SimpleNamespace(f_blocks=100, f_bfree=60, f_bavail=30, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda path: status)
+    size, free = disk(tmp_path)
+    assert (size, free, size - free) == (70 * 4096, 30 * 4096, 40 * 4096)
+    assert measure_host(tmp_path).disk_used_bytes == 40 * 4096
+
+
+def test_used_is_what_the_library_says(tmp_path: Path) -> None:
+    size, free = disk(tmp_path)
+    assert abs(size - free - shutil.disk_usage(tmp_path).used) < 64 << 20
+
+
+def _card(count: int) -> SimpleNamespace:
+    return SimpleNamespace(bytes_recv=count, bytes_sent=10 * count)
+
+
+@pytest.mark.parametrize(
+    ("hardware", "received"), [({"eth0", "eth1"}, 3), ({"eth0"}, 1), (set(), 1 + 2 + 4 + 8)]
+)
+def test_bytes_are_counted_once(
+    hardware: set[str], received: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cards = {"eth0": 1, "eth1": 2, "bond0": 4, "docker0": 8, "lo": 16}
+    for name in hardware:
+        (tmp_path / name / "device").mkdir(parents=True)
+    monkeypatch.setattr(host_module, "_INTERFACES", tmp_path)
+    counters = {name: _card(count) for name, count in cards.items()}
+    monkeypatch.setattr(psutil, "net_io_counters", lambda pernic: counters)
+    measured = measure_host(tmp_path)
+    assert (measured.network_in_bytes, measured.network_out_bytes) == (received, 10 * received)
+
+
+class _Times(NamedTuple):
+    user: float
+    system: float
+    idle: float
+    iowait: float
+    guest: float
+    guest_nice: float
+
+
+def test_time_of_guests_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = _Times(user=10.0, system=5.0, idle=80.0, iowait=3.0, guest=4.0, guest_nice=1.0)
+    monkeypatch.setattr(psutil, "cpu_times", lambda: times)
+    measured = measure_host(tmp_path)
+    assert (measured.cpu_busy_seconds, measured.cpu_total_seconds) == (15.0, 98.0)
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [("1000", (600, 1000)), ("max", (3000, 9000)), ("9999", (3000, 9000)), ("0", (3000, 9000))],
+)
+def test_memory_is_that_of_the_group_where_it_has_a_limit(
+    limit: str, expected: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = tmp_path / "system.slice" / "registry"
+    group.mkdir(parents=True)
+    (group / "memory.max").write_text(f"{limit}\n")
+    (group / "memory.current").write_text("700\n")
+    (group / "memory.stat").write_text("anon 600\ninactive_file 100\nactive_file 5\n")
+    own = tmp_path / "cgroup"
+    own.write_text("1:cpu:/elsewhere\n0::/system.slice/registry\n")
+    memory: Any = SimpleNamespace(total=9000, available=6000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(host_module, "_CGROUPS", tmp_path)
+    monkeypatch.setattr(host_module, "_OWN_GROUP", own)
+    measured = measure_host(tmp_path)
+    assert (measured.memory_used_bytes, measured.memory_bytes) == expected

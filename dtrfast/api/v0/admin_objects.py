@@ -82,7 +82,7 @@ class BusyRepository(Sent, frozen=True, kw_only=True):
 
 
 class Metrics(Sent, frozen=True, kw_only=True):
-    """`diskFullAt` is when the disk is full at the pace of the last month; 0: not soon, or not
+    """`diskFullAt` is when the disk is full at the pace of the last days; 0: not soon, or not
     known. `pullSeconds` and `pushSeconds` are the 50, 95 and 99 % quantiles.
     """
 

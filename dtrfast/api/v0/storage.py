@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -15,6 +13,7 @@ from dtrfast.api.v0.lists import SORTED_MAX, Columns, ListQuery, WholeQuery, sca
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import NameInvalid, SignInRequired
 from dtrfast.identity import access, accounts
+from dtrfast.metrics import host
 from dtrfast.oci.digests import Digest, parse_reference
 from dtrfast.registry import statistics as registry_statistics
 from dtrfast.registry import usage
@@ -66,13 +65,14 @@ def get_storage(call: ApiCall) -> objects.Storage:
         things = count_of(transaction)
         counts = registry_statistics.read(transaction)
     trash_bytes = call.registry.measure(usage.of_trash).unique if call.query.trash else 0
-    total, free = _disk(call.config.store.data)
+    data = call.config.store.data
+    total, free = host.disk(data)
     return objects.Storage(
-        path=str(call.config.store.data.absolute()),
-        file_system=_file_system(call.config.store.data),
+        path=str(data.absolute()),
+        file_system=_file_system(data),
         disk_bytes=total,
         disk_free_bytes=free,
-        reserve_bytes=space.reserve(total, reserve),
+        reserve_bytes=space.reserve_at(data, reserve) if total else 0,
         logical_bytes=held.linked_bytes,
         stored_bytes=held.stored_bytes,
         shared_bytes=held.shared_bytes,
@@ -88,15 +88,6 @@ def get_storage(call: ApiCall) -> objects.Storage:
         damaged_blobs=held.damaged_blobs,
         damaged_chunks=held.damaged_chunks,
     )
-
-
-def _disk(data: Path) -> tuple[int, int]:
-    """Bytes of the file system, and those free for us."""
-    try:
-        status = os.statvfs(data)
-    except OSError:
-        return 0, 0
-    return status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
 
 
 def _file_system(data: Path) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -183,6 +185,16 @@ def test_without_accounts_there_is_nothing_to_synchronise(town: Town) -> None:
     for operation in (job_operations.run_job, job_operations.cancel_job):
         with pytest.raises(CredentialUnknown):
             operation(asker.call({"job": "ldap-sync"}, None, None))
+
+
+def test_the_disk_is_the_same_wherever_it_is_shown(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = SimpleNamespace(f_blocks=100, f_bfree=60, f_bavail=30, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda path: status)
+    for path in ("storage", "metrics"):
+        found = town.api("admin", "GET", f"admin/{path}")
+        assert (found["diskBytes"], found["diskFreeBytes"]) == (70 * 4096, 30 * 4096)
 
 
 def test_diagnostics_have_no_secret(town: Town) -> None:
