@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from dtrfast.metrics import ring
+from dtrfast.metrics.course import together
 from dtrfast.metrics.recorder import FINE, plain
 from dtrfast.metrics.ring import Series
 
@@ -36,20 +37,13 @@ class History:
 
 
 def thin(series: Series, points_max: int) -> Series:
-    """At most so many points; each is the mean of those it stands for, or the greatest of times."""
+    """At most so many points, each for those that it stands for (`course`)."""
     width = max(1, math.ceil(len(series.times) / points_max))
     starts = range(0, len(series.times), width)
     return Series(
         [series.times[at] for at in starts],
         {
-            name: [_together(name, values[at : at + width]) for at in starts]
+            name: [together(name, values[at : at + width]) for at in starts]
             for name, values in series.columns.items()
         },
     )
-
-
-def _together(name: str, values: list[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    if not known:
-        return math.nan
-    return max(known) if name.endswith("_seconds") else sum(known) / len(known)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -78,6 +77,7 @@ class Reporter:
         self._commits = commits
         self._process = psutil.Process()
         self._started_at = self._process.create_time()
+        _remove_leftovers(directory, name)
         self._has_failed = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dtrfast-metrics", daemon=True)
@@ -115,7 +115,8 @@ class Reporter:
         while True:
             try:
                 make_directory(self._path.parent)
-                temporary = self._path.with_suffix(f".{os.getpid()}")
+                # One name has one process, so what a killed one left is written over.
+                temporary = self._path.with_suffix(".new")
                 temporary.write_bytes(_encoder.encode(self.sample()))
                 temporary.replace(self._path)
             except (OSError, psutil.Error) as error:
@@ -124,6 +125,14 @@ class Reporter:
                     log.warning("metrics of this process are not written: %s", error)
             if self._stop.wait(_INTERVAL_SECONDS):
                 return
+
+
+def _remove_leftovers(directory: Path, name: str) -> None:
+    """Files `NAME.PID` of processes that were killed while they wrote one."""
+    for path in directory.glob(f"{name}.*"):
+        if path.suffix[1:].isdecimal():
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def read_processes(directory: Path, now: float) -> list[ProcessSample]:

@@ -1,7 +1,7 @@
 """Keeps the courses: every ten seconds what the host, the registry and each process did since.
 
 Two rings of each: one of ten-second steps for six hours, one of five-minute steps for thirty days.
-Both are written at each look, the coarse one with the mean of its step so far.
+Both are written at each look, the coarse one with what its step is so far (`course`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from dtrfast.errors import DtrfastError
 from dtrfast.metrics import host, processes, ring
+from dtrfast.metrics.course import together
 from dtrfast.metrics.host import HostSample
 from dtrfast.metrics.meter import difference, merge, quantile
 from dtrfast.metrics.processes import ProcessSample
@@ -56,9 +57,6 @@ PROCESS_COLUMNS = (
     "descriptors",
     "requests_rate",
 )
-_MAXIMA = frozenset(
-    f"{kind}_{name}_seconds" for kind in ("pull", "push") for name in ("p95", "p99")
-)
 # A name that is no longer in use keeps its files; a server has no more processes than this.
 _PROCESSES_MAX = 256
 # For how long a process that says nothing may come back and go on from where it was.
@@ -91,7 +89,9 @@ class _Tiers:
             self._step, self._rows = step, self._known(step * COARSE[0], now)
         self._fine.put(now, values)
         self._rows.append(values)
-        self._coarse.put(now, {name: _together(name, self._rows) for name in values})
+        rows = self._rows
+        means = {n: together(n, (row.get(n, math.nan) for row in rows)) for n in values}
+        self._coarse.put(now, means)
 
     def _known(self, since: float, now: float) -> list[Mapping[str, float]]:
         """What an earlier recorder wrote of this step."""
@@ -104,13 +104,6 @@ class _Tiers:
     def close(self) -> None:
         self._fine.close()
         self._coarse.close()
-
-
-def _together(name: str, rows: Sequence[Mapping[str, float]]) -> float:
-    known = [v for row in rows if not math.isnan(v := row.get(name, math.nan))]
-    if not known:
-        return math.nan
-    return max(known) if name in _MAXIMA else sum(known) / len(known)
 
 
 class Recorder:
@@ -224,13 +217,19 @@ _Pair = tuple[ProcessSample | None, ProcessSample]
 
 def _rates(pairs: Sequence[_Pair], passed: float) -> dict[str, float]:
     grown = dict.fromkeys(_GROWING, 0.0)
+    rates = dict.fromkeys(_RATES, 0.0)
     for old, new in pairs:
         had = {} if old is None else _growing(old)
+        # A process says when it looked at itself: after a silence it did not do all of it just now.
+        own = passed if old is None else new.time - old.time
         for name, value in _growing(new).items():
-            grown[name] += max(0.0, value - had.get(name, 0.0))
+            more = max(0.0, value - had.get(name, 0.0))
+            grown[name] += more
+            if name in rates and own > 0:
+                rates[name] += more / own
     requests, commits = grown["requests"], grown["commits"]
     return {
-        **{f"{name}_rate": grown[name] / passed for name in _RATES},
+        **{f"{name}_rate": value for name, value in rates.items()},
         "hot_part": grown["hot"] / requests if requests else math.nan,
         "changes_per_commit": grown["changes"] / commits if commits else math.nan,
         "commit_seconds": grown["commit_seconds"] / commits if commits else math.nan,

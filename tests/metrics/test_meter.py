@@ -125,16 +125,36 @@ def test_what_is_long_ago_is_not_told() -> None:
     assert meter.totals().repositories == []
 
 
-def test_names_that_anybody_invents_do_not_pile_up() -> None:
+def test_who_walks_all_names_hides_no_busy_one() -> None:
     meter = Meter()
-    meter.note("pull", 404, (0, 0), 0.001, "known")
-    for number in range(2000):
-        meter.note("pull", 404, (0, 0), 0.001, f"invented{number}")
-    meter.note("pull", 200, (0, 0), 0.001, "known")
-    meter.note("pull", 200, (0, 0), 0.001, "invented1999")
-    told = {name: requests for name, requests, _, _ in meter.totals().repositories}
-    assert told["known"] == 2
-    assert "invented1999" not in told
+    for number in range(10_000):
+        meter.note("pull", 200, (0, 0), 0.001, f"walked{number}")
+        if number > 3000 and number % 10 == 0:
+            meter.note("pull", 200, (0, 0), 0.001, "busy")
+        assert len(meter._now) <= 2000
+    name, requests, _, _ = meter.totals().repositories[0]
+    assert name == "busy"
+    assert requests > 600
+
+
+def test_a_window_after_a_pause_has_nothing_before_it() -> None:
+    clock = Clock()
+    meter = Meter(clock)
+    meter.note("pull", 200, (0, 1), 0.001, "first")
+    clock.now += 3 * _WINDOW
+    meter.note("pull", 200, (0, 1), 0.001, "second")
+    assert [name for name, *_ in meter.totals().repositories] == ["second"]
+
+
+def test_answers_of_the_hot_lane_are_counted_at_once() -> None:
+    meter = Meter()
+    meter.note_hot("pull", 200, 5, 500, "a")
+    meter.note_hot("pull", 404, 7, 70)
+    meter.note_hot("pull", 401, 2, 20)
+    meter.note_hot("pull", 403, 3, 30)
+    totals = meter.totals()
+    assert (totals.requests["pull"], totals.hot, totals.bytes_out) == (17, 17, 620)
+    assert (totals.refused, totals.repositories) == (3, [("a", 5, 0, 500)])
 
 
 def test_the_cost_of_counting_is_printed() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from dtrfast.metrics.meter import Meter
 from dtrfast.metrics.processes import Reporter, read_processes
-from tests.metrics.samples import NOW, sample, write
+from tests.metrics.samples import NOW, sample, totals, write
 from tests.server.conftest import eventually
 
 
@@ -54,6 +54,24 @@ def test_the_directory_is_nobody_elses(directory: Path, reporter: Reporter) -> N
 def test_a_process_that_ends_leaves_nothing(directory: Path, reporter: Reporter) -> None:
     reporter.close()
     assert list(directory.iterdir()) == []
+
+
+def test_what_killed_processes_left_goes(directory: Path) -> None:
+    directory.mkdir()
+    for name in ("worker-0.123", "worker-0.new", "worker-1.123", "worker-0.fine"):
+        (directory / name).write_bytes(b"{")
+    with closing(Reporter(directory, "worker-0")):
+        eventually(lambda: (directory / "worker-0.json").exists())
+    assert sorted(path.name for path in directory.iterdir()) == ["worker-0.fine", "worker-1.123"]
+
+
+def test_counts_of_other_buckets_are_of_another_version(directory: Path) -> None:
+    write(directory, sample("worker-0", NOW, totals=totals(3)))
+    assert len(read_processes(directory, NOW)) == 1
+    for field in ("pull", "push"):
+        other = msgspec.structs.replace(totals(3), **{field: [0] * 5})
+        write(directory, sample("worker-0", NOW, totals=other))
+        assert read_processes(directory, NOW) == []
 
 
 def test_processes_are_read_by_name(directory: Path) -> None:

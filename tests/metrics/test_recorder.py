@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dtrfast.errors import StorageFailed
 from dtrfast.metrics import ring
 from dtrfast.metrics.history import History, thin
 from dtrfast.metrics.meter import BOUNDS
@@ -126,6 +127,99 @@ def test_the_coarse_course_is_the_mean_and_the_worst_of_the_tail(site: Site) -> 
     assert coarse["requests_rate"] == 20.0
     assert coarse["pull_p99_seconds"] == max(fine.columns["pull_p99_seconds"])
     assert BOUNDS[39] < coarse["pull_p99_seconds"] <= BOUNDS[40]
+
+
+def test_one_rule_makes_coarse_courses_and_thin_ones(site: Site) -> None:
+    counted = totals(0)
+    site.look(totals=counted)
+    for pulls, bucket, seconds in ((100, 10, 1.0), (300, 40, 8.0), (200, 10, 9.0)):
+        counted.requests["pull"] += pulls
+        counted.pull[bucket] += pulls
+        site.look(totals=counted, commits=int(seconds), commit_seconds=seconds**2)
+    fine = ring.read(site.path / "registry.fine", NOW, site.now)
+    thinned = thin(fine, 1)
+    coarse = site.last("coarse")
+    names = ("pull_p50_seconds", "pull_p95_seconds", "pull_p99_seconds", "commit_seconds")
+    for name in names:
+        known = [value for value in fine.columns[name] if not math.isnan(value)]
+        expected = max(known) if name[5:8] in ("p95", "p99") else sum(known) / len(known)
+        assert coarse[name] == pytest.approx(expected)
+        assert thinned.columns[name][0] == pytest.approx(expected)
+
+
+def test_a_process_that_was_silent_did_not_do_it_all_at_once(site: Site) -> None:
+    site.look(totals=totals(0))
+    site.look(totals=totals(100))
+    for _ in range(4):  # it says nothing, and is not there
+        site.now += 10
+        site.recorder.step()
+    site.look(totals=totals(600))
+    assert site.last()["requests_rate"] == 500 / 50
+    assert site.last(name="process-worker-0")["requests_rate"] == 500 / 50
+
+
+def test_a_process_says_itself_when_it_looked(site: Site) -> None:
+    site.look(totals=totals(0))
+    site.now += 10
+    write(site.path, sample("worker-0", site.now - 5, totals=totals(100)))
+    site.recorder.step()
+    assert site.last()["requests_rate"] == 100 / 5
+
+
+def test_who_was_seen_an_hour_ago_goes_on_from_now(site: Site) -> None:
+    site.look(totals=totals(0))
+    site.look(totals=totals(0))
+    site.now += 3700
+    site.recorder.step()
+    site.look(totals=totals(1_000_000))
+    assert site.last()["requests_rate"] == 0.0
+    assert "process-worker-0" not in site.recorder._processes
+    site.look(totals=totals(1_000_050))
+    assert site.last()["requests_rate"] == 5.0
+
+
+def test_who_is_older_than_the_recorder_counts_from_now(site: Site) -> None:
+    site.look(totals=totals(0))
+    write(site.path, sample("worker-1", site.now + 10, pid=101, totals=totals(1_000_000)))
+    site.look(totals=totals(100))
+    assert site.last()["requests_rate"] == 10.0
+
+
+def test_looks_that_follow_at_once_are_one(site: Site) -> None:
+    site.look(totals=totals(0))
+    site.look(totals=totals(100))
+    site.look(4.0, totals=totals(500))
+    assert site.last()["requests_rate"] == 10.0
+    site.look(6.0, totals=totals(500))
+    assert site.last()["requests_rate"] == 40.0
+
+
+def test_a_coarse_step_goes_on_over_a_restart(site: Site) -> None:
+    site.look(totals=totals(0))
+    site.look(totals=totals(100))
+    site.look(totals=totals(400))
+    site.restart()
+    site.look(totals=totals(400))
+    site.look(totals=totals(900))
+    fine = ring.read(site.path / "registry.fine", NOW, site.now).columns["requests_rate"]
+    assert fine == [10.0, 30.0, 50.0]
+    assert site.last("coarse")["requests_rate"] == 30.0
+
+
+def test_a_store_that_cannot_be_read_costs_its_figures_alone(tmp_path: Path) -> None:
+    def fail() -> Mapping[str, float]:
+        raise StorageFailed("no disk")
+
+    now = [NOW]
+    path = tmp_path / "metrics"
+    with closing(Recorder(path, tmp_path, STORE_COLUMNS, fail, lambda: now[0])) as recorder:
+        for _ in range(2):
+            now[0] += 10
+            recorder.step()
+    found = ring.read(path / "registry.fine", NOW, now[0])
+    assert len(found.times) == 1
+    assert math.isnan(found.columns["logical_bytes"][0])
+    assert not math.isnan(found.columns["memory_used_bytes"][0])
 
 
 def test_a_clock_that_is_put_back_is_waited_for(site: Site) -> None:

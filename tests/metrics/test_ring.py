@@ -152,6 +152,18 @@ def test_foreign_bytes_in_slots_are_not_seen(
     assert set(times) <= {START + number * STEP for number in range(SLOTS)}
 
 
+def test_a_slot_that_says_the_step_of_another_is_empty(path: Path) -> None:
+    put(path, 0, 1)
+    size = (path.stat().st_size - 4096) // SLOTS
+    data = path.read_bytes()
+    slot = START // STEP % SLOTS
+    begin = 4096 + slot * size
+    with path.open("r+b") as file:  # the record of step 0, once more, in another step's slot
+        file.seek(4096 + (slot + 3) % SLOTS * size)
+        file.write(data[begin : begin + size])
+    assert ring.read(path, START, FOREVER).times == [START, START + STEP]
+
+
 @pytest.mark.parametrize("content", [b"", b"\0" * 9000, b"{}", b"no ring", b"\xff" * 5000, b'"'])
 def test_a_foreign_file_is_replaced(path: Path, content: bytes) -> None:
     path.write_bytes(content)
