@@ -12,7 +12,7 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 import dtrfast
-from dtrfast.console import assets, events, markdown, texts
+from dtrfast.console import assets, events, labels, markdown, texts
 from dtrfast.console.page import View
 
 # Nothing of another host, no inline script or style, no frame around us.
@@ -46,6 +46,7 @@ def environment() -> Environment:
         duration=texts.duration,
         short_digest=texts.short_digest,
         event_name=events.name_of,
+        field_label=labels.of_field,
         event_details=events.details_of,
         ago=lambda text: texts.ago(text, time.time()),
         markdown=lambda text: Markup(markdown.to_html(text)),

@@ -210,7 +210,8 @@ class EventFilter(msgspec.Struct, frozen=True):
     """Which events to show; what is empty filters nothing.
 
     `kind` may end in a dot and `subject` in a slash: then they are beginnings. Kinds are separated
-    by commas; each of them is wanted.
+    by commas; each of them is wanted. `hides_remote`: events are shown without addresses, and
+    `text` does not find them by one.
     """
 
     kind: str = ""
@@ -221,6 +222,7 @@ class EventFilter(msgspec.Struct, frozen=True):
     since: float = 0.0
     until: float = 0.0
     text: str = ""
+    hides_remote: bool = False
 
     def admits(self, event: Event, line: bytes) -> bool:
         return (
@@ -259,6 +261,9 @@ class EventReader:
         for cursor, line in line_files.lines_before(self._directory, before):
             read += len(line)
             event = _parse(line)
+            if event is not None and wanted.hides_remote:
+                event = msgspec.structs.replace(event, remote="")
+                line = _encoder.encode(event)
             if event is not None and wanted.since and event.time < wanted.since - 60:
                 return events, ""  # processes gather for moments: nothing later comes before this
             if event is not None and wanted.admits(event, line):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dtrfast.console import differences, flashes, forms, markdown, texts
+from dtrfast.console import flashes, forms, markdown, texts
 from dtrfast.errors import SettingsInvalid
 from dtrfast.times import rfc3339
 
@@ -134,18 +134,6 @@ def test_a_notice_survives_its_cookie() -> None:
     header = flashes.cookie(forged, _Page())  # type: ignore[arg-type]
     assert flashes.read(header.partition("=")[2].partition(";")[0]) is None
     assert flashes.read("nonsense") is None
-
-
-def test_differences_are_told_by_field() -> None:
-    found = differences.compare(
-        {"a": 1, "b": {"c": True}, "d": ["x"], "key": "old"},
-        {"a": 1, "b": {"c": False}, "d": ["x", "y"], "key": "new"},
-    )
-    assert [(one.field, one.before, one.after) for one in found] == [
-        ("b.c", "yes", "no"),
-        ("key", "(hidden)", "(hidden)"),
-        ("d.2", "", "y"),
-    ]
 
 
 def test_rows_without_their_key_do_not_count() -> None:

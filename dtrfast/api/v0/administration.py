@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Meta
 
 from dtrfast import certificates
-from dtrfast.api.v0 import objects, repositories
+from dtrfast.api.v0 import differences, objects, repositories
 from dtrfast.api.v0.operation import ApiCall, Operations
-from dtrfast.errors import Conflict, CredentialUnknown, SettingsInvalid
+from dtrfast.errors import Conflict, CredentialUnknown, Denied, SettingsInvalid
 from dtrfast.identity import oidc, settings
 from dtrfast.identity.events import Event, EventFilter
 from dtrfast.identity.settings import AccessSettings, OidcSettings
@@ -34,12 +34,14 @@ def read_settings(call: ApiCall, kind: type[Document]) -> Document | None:
 def write_settings(call: ApiCall, document: msgspec.Struct, name: str) -> None:
     """Change the settings of one kind, as an administrator."""
 
-    def change(transaction: WriteTransaction) -> None:
+    def change(transaction: WriteTransaction) -> msgspec.Struct | None:
         call.require_admin(transaction)
+        before = settings.get(transaction, type(document))
         settings.put(transaction, call.author, document)
+        return before
 
-    call.identity.engine.write(change)
-    call.note("settings", name)
+    before = call.identity.engine.write(change)
+    call.note("settings", name, detail=differences.told(before, document))
 
 
 @operations.add("GET", "/admin/settings/access", answer=AccessSettings)
@@ -152,12 +154,20 @@ def list_repository_events(call: ApiCall) -> objects.AuditEvents:
     with call.identity.engine.read() as transaction:
         name = repositories.require(call, transaction, Action.ADMIN)
         is_admin = call.standing(transaction).is_admin
+    if query.remote and not is_admin:
+        raise Denied("addresses are for system administrators")
     wanted = EventFilter(
-        kind=query.kind, actor=query.actor, subject=name.text, outcome=query.outcome
+        kind=query.kind,
+        actor=query.actor,
+        remote=query.remote,
+        subject=name.text,
+        outcome=query.outcome,
+        since=seconds_of("since", query.since),
+        until=seconds_of("until", query.until),
+        text=query.text,
+        hides_remote=not is_admin,
     )
     found, more = call.identity.reader.page(wanted, query.start, min(query.limit, _EVENTS_MAX))
-    if not is_admin:
-        found = [msgspec.structs.replace(event, remote="") for event in found]
     return objects.AuditEvents(events=[_event(event) for event in found], next_page_start=more)
 
 

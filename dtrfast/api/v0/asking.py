@@ -14,10 +14,11 @@ import msgspec
 from dtrfast.api.errors import row_of
 from dtrfast.api.v0.complaints import explain
 from dtrfast.api.v0.operation import ApiCall, Operation
+from dtrfast.api.v0.views import ROOT
 from dtrfast.config import Config
 from dtrfast.errors import DtrfastError, SettingsInvalid
 from dtrfast.identity.callers import Caller
-from dtrfast.identity.events import Event
+from dtrfast.identity.events import Detail, Event
 from dtrfast.identity.identity import Identity
 from dtrfast.registry.registry import Registry
 
@@ -58,9 +59,21 @@ def execute(operation: Operation, call: ApiCall) -> msgspec.Struct | None:
         if row_of(error).status == 403:
             now = call.identity.clock()
             path = operation.path.format_map(call.path)
-            refusal = Event(now, "refusal", call.caller.actor, call.remote, "refused", path)
+            subject = _repository_of(operation, call) or path
+            detail: Detail = {"method": operation.method, "path": path, "reason": error.message}
+            refusal = Event(
+                now, "refusal", call.caller.actor, call.remote, "refused", subject, detail
+            )
             call.identity.events.add(refusal)
         raise
+
+
+def _repository_of(operation: Operation, call: ApiCall) -> str:
+    """The repository that a call is about, which is what its refusal is found by; else empty."""
+    if not operation.path.startswith("/repositories/{namespace}/{repository}"):
+        return ""
+    namespace, name = call.path["namespace"], call.path["repository"]
+    return name if namespace == ROOT else f"{namespace}/{name}"
 
 
 def convert_query(operation: Operation, query: Mapping[str, str]) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from dtrfast.identity.events import EventWriter
@@ -222,3 +223,63 @@ def test_events_are_paged_and_filtered(
     for wrong in ("since=yesterday", "start=x", "limit=0"):
         assert town.ask("admin", "GET", f"admin/events?{wrong}").status_code == 400
     assert town.ask("owen", "GET", "admin/events").status_code == 403
+
+
+def test_events_of_a_repository_are_filtered_as_all_are(
+    town: Town, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town.ask("rita", "DELETE", "repositories/acme/app")
+    folder = tmp_path_factory.mktemp("events") / "audit"
+    writer = EventWriter(folder, 1 << 20)
+    for number, event in enumerate(town.events.all):
+        writer.add(msgspec.structs.replace(event, time=1000.0 + number))
+    writer.close()
+    monkeypatch.setattr(town.identity.reader, "_directory", folder)
+
+    def of_app(who: str, query: str) -> list[dict[str, object]]:
+        answer = town.api(who, "GET", f"repositories/acme/app/events?{query}")
+        return list(answer["events"])
+
+    every = of_app("ada", "")
+    assert len(every) > 2
+    assert [event["kind"] for event in of_app("ada", "kind=refusal")] == ["refusal"]
+    newest = str(every[0]["time"])
+    assert of_app("ada", f"since={newest}") == every[:1]
+    assert of_app("ada", f"until={newest}") == every[1:]
+    assert of_app("ada", "since=2099-01-01T00:00:00Z") == []
+    assert {event["kind"] for event in of_app("ada", "text=reference")} == {"push"}
+    # An address is shown to administrators, and found by them alone.
+    assert {event["remote"] for event in every} == {""}
+    assert of_app("ada", "text=127.0.0.1") == []
+    assert len(of_app("admin", "text=127.0.0.1")) == len(every)
+    assert len(of_app("admin", "remote=127.0.0.1")) == len(every)
+    assert of_app("admin", "remote=10.0.0.1") == []
+    assert town.ask("ada", "GET", "repositories/acme/app/events?remote=x").status_code == 403
+
+
+def test_a_refusal_is_about_the_repository(town: Town) -> None:
+    for path in ("repositories/acme/app", "repositories/acme/app/readme"):
+        town.ask("rita", "DELETE" if path.endswith("app") else "PUT", path, {"text": "x"})
+    refused = town.events.of("refusal")
+    assert {event.subject for event in refused} == {"acme/app"}
+    assert refused[0].detail["path"] == "/repositories/acme/app"
+    assert refused[0].detail["method"] == "DELETE"
+
+
+def test_a_change_of_settings_is_told_with_what_was(town: Town) -> None:
+    town.api("admin", "PUT", "admin/settings/access", {"createOnPush": False})
+    town.api("admin", "PUT", "admin/settings/access", {"createOnPush": True})
+    ldap = {
+        "serverUrls": ["ldaps://ldap.example"],
+        "userSets": [{"baseDn": "dc=example"}],
+        "searchDn": "cn=search",
+        "searchPassword": "the secret",
+    }
+    town.api("admin", "PUT", "admin/settings/ldap", ldap)
+    town.api("admin", "PUT", "admin/settings/ldap", {**ldap, "searchPassword": "another secret"})
+    first, second, made, changed = [event.detail for event in town.events.of("settings")]
+    assert first == {"createOnPush": "yes → no"}
+    assert second == {"createOnPush": "no → yes"}
+    assert made["serverUrls.1"] == " → ldaps://ldap.example"
+    assert changed == {"searchPassword": "(hidden) → (hidden)"}
+    assert "secret" not in str([made, changed])

@@ -1,0 +1,70 @@
+"""What differs between two documents, for people: secrets hidden, texts cut."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from dtrfast.identity.events import Detail
+
+_SECRETS = frozenset({"key", "password", "searchPassword", "oldPassword", "newPassword"})
+_TEXT_LENGTH_MAX = 200
+# Fields of one event; a document may list any number of issuers or user sets.
+_TOLD_MAX = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field of a document, before and after; empty where there is none."""
+
+    field: str
+    before: str
+    after: str
+
+
+def compare(before: Any, after: Any) -> list[Difference]:
+    """The fields that differ, by their names with dots."""
+    old, new = dict(_flat(before)), dict(_flat(after))
+    return [
+        Difference(name, _shown(name, old.get(name)), _shown(name, new.get(name)))
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        pairs = [(f"{name}.{key}".lstrip("."), inner) for key, inner in value.items()]
+    elif isinstance(value, (list, tuple)):
+        pairs = [(f"{name}.{number}", inner) for number, inner in enumerate(value, start=1)]
+    else:
+        return [(name, value)]
+    return [row for inner_name, inner in pairs for row in _flat(inner, inner_name)]
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if name.rpartition(".")[2] in _SECRETS and value:
+        return "(hidden)"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    return str(value)[:_TEXT_LENGTH_MAX]
+
+
+def told(before: msgspec.Struct | None, after: msgspec.Struct) -> Detail:
+    """The fields that differ, for an audit event: what was, or would be by default, and what is."""
+    if before is None:
+        with contextlib.suppress(TypeError):  # there is none without some of its fields
+            before = type(after)()
+    old: Any = {} if before is None else msgspec.to_builtins(before)
+    found = compare(old, msgspec.to_builtins(after))
+    detail: Detail = {one.field: f"{one.before} → {one.after}" for one in found[:_TOLD_MAX]}
+    if len(found) > _TOLD_MAX:
+        detail["more fields"] = len(found) - _TOLD_MAX
+    return detail
