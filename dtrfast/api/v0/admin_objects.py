@@ -51,11 +51,14 @@ class Jobs(Sent, frozen=True, kw_only=True):
 
 # ---- metrics -----------------------------------------------------------------------------------
 class ProcessMetrics(Sent, frozen=True, kw_only=True):
-    """A process of the server. Counters count since it began; times are seconds since the epoch."""
+    """A process of the server. Counters count since it began; times are seconds since the epoch.
+    `sampledAt` is when it looked at itself, each two seconds: growth is over the time between those.
+    """
 
     name: str
     pid: int
     started_at: float
+    sampled_at: float
     cpu_seconds: float
     resident_bytes: int
     anonymous_bytes: int

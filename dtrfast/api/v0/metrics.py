@@ -75,6 +75,7 @@ def _process(sample: ProcessSample) -> objects.ProcessMetrics:
         name=sample.name,
         pid=sample.pid,
         started_at=sample.started_at,
+        sampled_at=sample.time,
         cpu_seconds=sample.cpu_seconds,
         resident_bytes=sample.resident_bytes,
         anonymous_bytes=sample.anonymous_bytes,
