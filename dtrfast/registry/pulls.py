@@ -22,6 +22,7 @@ _MANIFEST = b"m"
 
 # Repository name and reference → seconds since the epoch.
 Seen = Mapping[tuple[str, str], int]
+_Pull = tuple[tuple[str, str], int]
 
 
 def of_tag(transaction: ReadTransaction, repository: RepositoryId, tag: str) -> int:
@@ -37,13 +38,16 @@ def of_manifest(transaction: ReadTransaction, repository: RepositoryId, digest: 
 def note(engine: Engine, seen: Seen) -> None:
     """Write down pulls that were seen."""
     with engine.read() as transaction:
-        rows = [(key, at) for key, at in _rows(transaction, seen) if _is_due(transaction, key, at)]
-    for first in range(0, len(rows), _BATCH_MAX):
-        batch = rows[first : first + _BATCH_MAX]
+        due = [one for one in seen.items() if _due(transaction, *one) is not None]
+    for first in range(0, len(due), _BATCH_MAX):
+        batch = due[first : first + _BATCH_MAX]
 
-        def put(transaction: WriteTransaction, batch: list[tuple[bytes, int]] = batch) -> None:
-            for key, at in batch:
-                transaction.put(PULLS, key, at.to_bytes(8, "big"))
+        def put(transaction: WriteTransaction, batch: list[_Pull] = batch) -> None:
+            for what, at in batch:
+                # Once more: what went since then must not leave a row.
+                key = _due(transaction, what, at)
+                if key is not None:
+                    transaction.put(PULLS, key, at.to_bytes(8, "big"))
 
         engine.write(put)
 
@@ -60,24 +64,26 @@ def forget_manifest(
     transaction.delete(PULLS, number_key(repository) + _MANIFEST + digest.key())
 
 
-def _rows(transaction: ReadTransaction, seen: Seen) -> list[tuple[bytes, int]]:
-    """Keys of what is there."""
-    found: list[tuple[bytes, int]] = []
-    for (name, text), at in seen.items():
-        repository = repositories.find(transaction, RepositoryName(name))
-        if repository is None:
-            continue
-        reference = parse_reference(text)
-        if isinstance(reference, Tag):
-            if transaction.get(TAGS, keys.tag_key(repository, reference.text)) is not None:
-                found.append((number_key(repository) + _TAG + reference.text.encode(), at))
-        elif transaction.get(MANIFESTS, keys.manifest_key(repository, reference)) is not None:
-            found.append((number_key(repository) + _MANIFEST + reference.key(), at))
-    return found
+def _due(transaction: ReadTransaction, what: tuple[str, str], at: int) -> bytes | None:
+    """The key of a pull that is to be written: None where a row says so already, or nothing is."""
+    key = _key(transaction, *what)
+    # Either way: a row may be of a clock that was ahead.
+    if key is None or abs(at - _read(transaction, key)) < _FRESH_SECONDS:
+        return None
+    return key
 
 
-def _is_due(transaction: ReadTransaction, key: bytes, at: int) -> bool:
-    return at - _read(transaction, key) >= _FRESH_SECONDS
+def _key(transaction: ReadTransaction, name: str, text: str) -> bytes | None:
+    """The key of what is there."""
+    repository = repositories.find(transaction, RepositoryName(name))
+    if repository is None:
+        return None
+    reference = parse_reference(text)
+    if isinstance(reference, Tag):
+        is_there = transaction.get(TAGS, keys.tag_key(repository, reference.text)) is not None
+        return number_key(repository) + _TAG + reference.text.encode() if is_there else None
+    is_there = transaction.get(MANIFESTS, keys.manifest_key(repository, reference)) is not None
+    return number_key(repository) + _MANIFEST + reference.key() if is_there else None
 
 
 def _read(transaction: ReadTransaction, key: bytes) -> int:

@@ -6,6 +6,7 @@ import json
 import os
 from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,9 @@ from dtrfast.config import AuthConfig, Config
 from dtrfast.errors import CredentialUnknown
 from dtrfast.identity.callers import SYSTEM
 from dtrfast.oci.media_types import OCI_INDEX, OCI_MANIFEST
+from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import jobs as job_records
-from dtrfast.registry import pulls
+from dtrfast.registry import pulls, repositories
 from dtrfast.registry.jobs import TaskState
 from tests.api.managed.town import Town, basic
 from tests.fakes.client import image_manifest, index_manifest
@@ -148,6 +150,39 @@ def test_sessions_are_listed_and_ended_by_their_user(town: Town) -> None:
     town.api("rita", "DELETE", f"accounts/rita/sessions/{found[0]['id']}", status=404)
     town.api("will", "DELETE", f"accounts/will/sessions/{found[0]['id']}", status=204)
     assert len(town.api("will", "GET", "accounts/will/sessions")["sessions"]) == 1
+
+
+def _noted_at(town: Town) -> int:
+    with town.engine.read() as transaction:
+        repository = repositories.find(transaction, RepositoryName("acme/app"))
+        assert repository is not None
+        return pulls.of_tag(transaction, repository, "v1")
+
+
+@pytest.mark.parametrize(
+    ("later", "is_written"), [(299, False), (300, True), (-299, False), (-86_400, True)]
+)
+def test_a_pull_is_written_each_five_minutes_and_after_a_clock_that_was_ahead(
+    town: Town, later: int, is_written: bool
+) -> None:
+    pulls.note(town.engine, {("acme/app", "v1"): 1_000_000})
+    pulls.note(town.engine, {("acme/app", "v1"): 1_000_000 + later})
+    assert _noted_at(town) == 1_000_000 + (later if is_written else 0)
+
+
+def test_a_tag_that_goes_while_its_pull_is_noted_leaves_no_row(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = town.engine.write
+
+    def hasty(change: Any) -> Any:
+        monkeypatch.setattr(town.engine, "write", write)
+        town.client.delete("/v2/acme/app/manifests/v1", headers=basic("ada"))
+        return write(change)
+
+    monkeypatch.setattr(town.engine, "write", hasty)
+    pulls.note(town.engine, {("acme/app", "v1"): 1_000_000})
+    assert _noted_at(town) == 0
 
 
 def test_jobs_logs_and_metrics_are_for_administrators(town: Town) -> None:
