@@ -29,6 +29,9 @@ from dtrfast.store.store import Store
 
 log = logging.getLogger("dtrfast")
 
+# What this process is called in its messages, wherever they go.
+_PROCESS = "supervisor"
+
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
@@ -73,13 +76,13 @@ def serve(
         "auth.mode": auth,
     }
     settings = load(config, os.environ, options)
-    configure(settings.log, "server")
+    configure(settings.log, _PROCESS)
     tls.check(settings.server)
     lock, listening = open_listening(settings)
     # Before there is another thread, which would be given them: they are for the supervisor.
     hold_signals()
-    keeper = LogKeeper(log_path(settings.store.data), "supervisor")
-    configure(settings.log, "server", keeper)
+    keeper = LogKeeper(log_path(settings.store.data), _PROCESS)
+    configure(settings.log, _PROCESS, keeper)
     try:
         return _serve(settings, lock, listening)
     finally:
