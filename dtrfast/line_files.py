@@ -1,14 +1,16 @@
 """Lines in a few files of one directory, which all processes of a server append to.
 
-Together the files never take more than a bound: when the newest is full a new one begins, and the
-oldest goes. Each batch of lines is one write with O_APPEND, so lines of two processes never mix.
-Places in them are told by cursors, `FILE-OFFSET`.
+Together the files take no more than a bound, but for what processes write at the very moment at
+which a file is full (`_WRITE_SIZE_MAX` each): where the newest has no room a new one begins, and
+the oldest goes. Whole lines are written at a time with O_APPEND, so lines of two processes never
+mix. Places in them are told by cursors, `FILE-OFFSET`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,9 @@ from dtrfast.errors import PageInvalid
 
 FILES = 16
 _BLOCK_SIZE = 256 << 10
+_WRITE_SIZE_MAX = 256 << 10
+# After the last line of a file that is not the newest, another process may still be writing one.
+_LATE_SECONDS = 2.0
 
 
 class LineFiles:
@@ -30,7 +35,11 @@ class LineFiles:
 
     def append(self, data: bytes) -> None:
         """Whole lines. Raises OSError."""
-        self._open()
+        for piece in _pieces(data, min(_WRITE_SIZE_MAX, self._file_size_max)):
+            self._write(piece)
+
+    def _write(self, data: bytes) -> None:
+        self._open(len(data))
         if self._is_torn:
             data = b"\n" + data
         while data:
@@ -43,12 +52,13 @@ class LineFiles:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _open(self) -> None:
-        """Let the newest file be open, and have room."""
+    def _open(self, size: int) -> None:
+        """Let the newest file be open, and have room for so many bytes."""
         newest = max(_numbers(self._directory), default=0)
         if self._descriptor < 0 or newest != self._number:
             self._begin(newest if newest and _ends_well(self._directory, newest) else newest + 1)
-        if os.fstat(self._descriptor).st_size >= self._file_size_max:
+        used = os.fstat(self._descriptor).st_size
+        if used and used + size > self._file_size_max:
             self._begin(self._number + 1)
         for number in sorted(_numbers(self._directory))[:-FILES]:
             with contextlib.suppress(FileNotFoundError):  # another process was faster
@@ -59,7 +69,20 @@ class LineFiles:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         descriptor = os.open(_path(self._directory, number), flags, 0o600)
         self.close()
-        self._descriptor, self._number = descriptor, number
+        self._descriptor, self._number, self._is_torn = descriptor, number, False
+
+
+def _pieces(data: bytes, size_max: int) -> Iterator[bytes]:
+    """`data` in pieces of whole lines; one line may be longer than the most."""
+    begin = 0
+    while begin < len(data):
+        end = data.rfind(b"\n", begin, begin + size_max) + 1
+        if len(data) - begin <= size_max:
+            end = len(data)
+        elif end == 0:
+            end = (data.find(b"\n", begin) + 1) or len(data)
+        yield data[begin:end]
+        begin = end
 
 
 def lines_before(directory: Path, cursor: str) -> Iterator[tuple[str, bytes]]:
@@ -95,7 +118,8 @@ def lines_after(directory: Path, cursor: str, size_max: int) -> tuple[list[bytes
         whole = data[: data.rfind(b"\n") + 1]
         lines += [line for line in whole.split(b"\n") if line]
         place = (number, offset + len(whole))
-        if len(data) == left:  # the file goes on, maybe
+        # The file goes on, or may do so.
+        if len(data) == left or (number < numbers[-1] and _is_late(_path(directory, number))):
             break
         left -= len(whole)
     return lines, f"{place[0]}-{place[1]}"
@@ -109,6 +133,14 @@ def end_cursor(directory: Path) -> str:
             return f"{newest}-{_whole_size(file.fileno())}"
     except FileNotFoundError:
         return f"{newest}-0"
+
+
+def _is_late(path: Path) -> bool:
+    """Whether a file was just written to: a line may still come although there is a newer file."""
+    try:
+        return 0 <= time.time() - path.stat().st_mtime < _LATE_SECONDS
+    except FileNotFoundError:
+        return False
 
 
 def _read(path: Path, offset: int, size: int) -> bytes:

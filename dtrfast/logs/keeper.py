@@ -24,7 +24,8 @@ from dtrfast.logs.line import LogLine, of_record
 # A week or two of a busy server's changes and failures; of one that is stormed, some hours.
 SIZE_MAX = 256 << 20
 
-_QUEUE_COUNT_MAX = 20_000
+# What waits to be written: a request's line has some 300 bytes, one with a traceback up to 20 KiB.
+_QUEUE_SIZE_MAX = 8 << 20
 _GATHER_SECONDS = 0.2
 _READS_PER_SECOND = 100
 _SLOW_SECONDS = 1.0
@@ -47,7 +48,9 @@ class LogKeeper:
         self._files = LineFiles(directory, size_max)
         self._process = process
         self._clock = clock
-        self._queue: deque[LogLine] = deque()
+        self._queue: deque[bytes] = deque()
+        # Bytes that came since the queue was last emptied; two that count at once may count one.
+        self._size = 0
         self._dropped = 0
         self._reads = _Reads()
         self._stop = threading.Event()
@@ -80,13 +83,16 @@ class LogKeeper:
     def _add(self, line: LogLine) -> None:
         # No lock: a signal's handler may log in the middle of it. Two that come to the last free
         # place both get one.
-        if len(self._queue) >= _QUEUE_COUNT_MAX:
+        if self._size >= _QUEUE_SIZE_MAX:
             self._dropped += 1
-        else:
-            self._queue.append(line)
+            return
+        data = _encoder.encode(line) + b"\n"
+        self._size += len(data)
+        self._queue.append(data)
 
-    def _note(self, level: Literal["info", "warning"], text: str) -> LogLine:
-        return LogLine(self._clock(), level, self._process, text=text, logger="dtrfast.log")
+    def _note(self, level: Literal["info", "warning"], text: str) -> bytes:
+        line = LogLine(self._clock(), level, self._process, text=text, logger="dtrfast.log")
+        return _encoder.encode(line) + b"\n"
 
     def _run(self) -> None:
         while not self._stop.wait(_GATHER_SECONDS):
@@ -94,18 +100,20 @@ class LogKeeper:
         self._drain(self._reads.settle(_NEVER))
 
     def _drain(self, unlisted: int) -> None:
-        if unlisted:
-            self._queue.append(self._note("info", f"{unlisted} more requests were not listed"))
         dropped, self._dropped = self._dropped, 0
         lines = [self._queue.popleft() for _ in range(len(self._queue))]
+        self._size = 0
         told = [self._note("warning", f"{dropped} lines of the log are lost")] if dropped else []
+        if unlisted:
+            told.append(self._note("info", f"{unlisted} more requests were not listed"))
         if not lines and not told:
             return
         try:
-            self._files.append(b"".join(_encoder.encode(line) + b"\n" for line in lines + told))
-        except (OSError, ValueError):
+            self._files.append(b"".join(lines + told))
+        except OSError:
             # A full disk, most likely: what is told goes to standard error all the same.
             self._dropped += dropped + len(lines)
+            self._reads.add(unlisted)
 
 
 class _Reads:

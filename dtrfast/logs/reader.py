@@ -90,6 +90,7 @@ class LogReader:
 
     def after(self, wanted: LogFilter, cursor: str, limit: int = 100) -> tuple[list[LogLine], str]:
         """The newest lines behind a cursor, oldest first, and the cursor behind all that was read.
+        Where there are more than `limit`, the first says how many are left out.
 
         Raises `PageInvalid`.
         """
@@ -97,11 +98,20 @@ class LogReader:
         lines = [
             line for data in found if (line := _parse(data)) is not None and wanted.admits(line)
         ]
-        return lines[-limit:], end
+        if len(lines) > limit:
+            left_out = len(lines) - limit + 1
+            lines = [_left_out(left_out, lines[left_out - 1].time), *lines[left_out:]]
+        return lines, end
 
     def end(self) -> str:
         """The cursor behind all lines."""
         return line_files.end_cursor(self._directory)
+
+
+def _left_out(count: int, time: float) -> LogLine:
+    """In place of lines that would be too many at once."""
+    text = f"{count} lines are left out here: the log has them"
+    return LogLine(time, "info", "", text=text, logger="dtrfast.log")
 
 
 def _written_at(line: LogLine) -> float:

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from dtrfast.logs import keeper as keepers
+from dtrfast.logs import reader as readers
 from dtrfast.logs.keeper import KeeperHandler, LogKeeper
 from dtrfast.logs.line import LogLine, level_of_status, repository_of
 from dtrfast.logs.reader import LogFilter, LogReader
+from tests.server.conftest import eventually
 
 NOW = 1_800_000_000.0
 
@@ -137,6 +140,88 @@ def test_a_tail_gives_what_came_since(tmp_path: Path) -> None:
     lines, end = reader.after(LogFilter(level="error"), cursor)
     assert [line.status for line in lines] == [500]
     assert reader.after(LogFilter(), end)[0] == []
+
+
+def test_a_tail_says_what_it_leaves_out(tmp_path: Path) -> None:
+    reader = LogReader(tmp_path)
+    keeper = LogKeeper(tmp_path, "worker-0")
+    for number in range(25):
+        keeper.request(_request(number, method="PUT"))
+    keeper.close()
+    lines, end = reader.after(LogFilter(), "0-0", 10)
+    assert lines[0].text == "16 lines are left out here: the log has them"
+    assert (lines[0].kind, len(lines)) == ("message", 10)
+    assert [line.path[-3:] for line in lines[1:]] == [f"v{n}"[-3:] for n in range(16, 25)]
+    assert reader.after(LogFilter(), end)[0] == []
+    assert len(reader.after(LogFilter(), "0-0", 25)[0]) == 25
+    assert [line.kind for line in reader.after(LogFilter(), "0-0", 1)[0]] == ["message"]
+
+
+def test_lines_that_are_lost_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keepers, "_QUEUE_SIZE_MAX", 1000)
+    monkeypatch.setattr(keepers, "_GATHER_SECONDS", 3600.0)
+    keeper = LogKeeper(tmp_path, "worker-0", clock=lambda: NOW)
+    for number in range(20):
+        keeper.request(_request(number, method="PUT", user_agent="x" * 200))
+    assert sum(map(len, keeper._queue)) < 1500
+    keeper.close()
+    lines = LogReader(tmp_path).page(LogFilter())[0]
+    kept = [line for line in lines if line.kind == "request"]
+    (told,) = [line for line in lines if line.kind == "message"]
+    assert 0 < len(kept) < 20
+    assert told.text == f"{20 - len(kept)} lines of the log are lost"
+    assert told.level == "warning"
+
+
+def test_a_queue_that_was_emptied_has_room_again(tmp_path: Path) -> None:
+    keeper = LogKeeper(tmp_path, "worker-0", clock=lambda: NOW)
+    for number in range(3):
+        keeper.request(_request(number, method="PUT"))
+        eventually(lambda: not keeper._size)
+    keeper.close()
+    assert len(LogReader(tmp_path).page(LogFilter())[0]) == 3
+
+
+def test_what_could_not_be_written_is_told_once_there_is_room(tmp_path: Path) -> None:
+    directory = tmp_path / "log"
+    directory.write_text("a file in its place")
+    keeper = LogKeeper(directory, "worker-0", clock=lambda: NOW)
+    for number in range(3):
+        keeper.request(_request(number, method="PUT"))
+    keeper.count(7)
+    eventually(lambda: keeper._dropped == 3)
+    directory.unlink()
+    keeper.close()
+    texts = {line.text for line in LogReader(directory).page(LogFilter())[0]}
+    assert texts == {"3 lines of the log are lost", "7 more requests were not listed"}
+
+
+def test_a_request_that_took_long_is_found_by_when_it_began(tmp_path: Path) -> None:
+    reader = _kept(
+        tmp_path,
+        _request(0, method="PUT", time=NOW + 5),
+        _request(1, method="PUT", time=NOW - 400, seconds=500.0),
+        _request(2, method="PUT", time=NOW + 6),
+    )
+    paths = [line.path[-2:] for line in reader.page(LogFilter(since=NOW))[0]]
+    assert paths == ["v2", "v0"]
+
+
+def test_a_page_reads_so_much_and_the_next_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "_PAGE_BYTES_MAX", 2000)
+    reader = _kept(tmp_path, *(_request(n, method="PUT") for n in range(50)))
+    lines, cursor = reader.page(LogFilter(text="manifests/v3x"))
+    assert lines == []
+    assert cursor
+    pages, found = 1, []
+    while cursor:
+        lines, cursor = reader.page(LogFilter(text="manifests/v3"), cursor)
+        found += lines
+        pages += 1
+    assert pages > 3
+    assert "v3" in {line.path[-2:] for line in found}
 
 
 def test_messages_come_with_their_trace_and_nothing_forges_a_line(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class Jobs(Sent, frozen=True, kw_only=True):
 # ---- metrics -----------------------------------------------------------------------------------
 class ProcessMetrics(Sent, frozen=True, kw_only=True):
     """A process of the server. Counters count since it began; times are seconds since the epoch.
-    `sampledAt` is when it looked at itself, each two seconds: growth is over the time between those.
+    `sampledAt` is when it looked at itself, each two seconds: growth is over the time in between.
     """
 
     name: str
