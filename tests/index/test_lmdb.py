@@ -17,6 +17,7 @@ from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import META, TABLES, TAGS
 from tests.index.engine_contract import EngineContract
+from tests.server.conftest import eventually
 
 
 @pytest.fixture
@@ -188,3 +189,26 @@ def test_a_write_that_cannot_begin_ends(
             with pytest.raises(StorageFailed):
                 engine.write(lambda t: None)
     engine.write(lambda t: t.put(TAGS, b"a", b"1"))
+
+
+def test_the_changes_of_a_group_are_counted_each(engine: LmdbEngine) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hold(transaction: WriteTransaction) -> None:
+        entered.set()
+        go_on.wait(20)
+
+    with ThreadPoolExecutor(6) as pool:
+        futures = [pool.submit(engine.write, hold)]
+        assert entered.wait(20)
+        futures += [
+            pool.submit(engine.write, lambda transaction: transaction.put(META, b"a", b"b"))
+            for _ in range(5)
+        ]
+        eventually(lambda: len(engine._jobs) == 5)
+        go_on.set()
+        for future in futures:
+            future.result()
+    commits, changes, seconds = engine.commits()
+    assert (commits, changes) == (2, 6)
+    assert seconds > 0
