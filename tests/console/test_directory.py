@@ -8,8 +8,9 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 import pytest
 
+from dtrfast.api.v0 import differences
 from dtrfast.config import NAMES, Config, Setting
-from dtrfast.console import differences, labels, texts
+from dtrfast.console import labels, texts
 from dtrfast.identity import accounts
 from dtrfast.identity.accounts import NewAccount
 from dtrfast.identity.ldap.settings import LdapSettings
@@ -137,10 +138,13 @@ def test_every_field_of_the_settings_has_a_label(kind: type) -> None:
 def test_differences_say_what_forms_say() -> None:
     before = {"userSets": [{"filter": "(a=b)"}], "reserveBytes": 0, "trashDays": 14.0}
     after = {"userSets": [{"filter": "(c=d)"}], "reserveBytes": 1 << 30, "trashDays": 0.5}
-    found = {one.label: (one.before, one.after) for one in differences.compare(before, after)}
+    found = {
+        labels.of_field(one.field): (one.before, one.after)
+        for one in differences.compare(before, after)
+    }
     assert found == {
         "Users 1: Filter": ("(a=b)", "(c=d)"),
-        "Refuse pushes below this much free space (bytes)": ("0 (0 B)", "1073741824 (1.0 GiB)"),
+        "Refuse pushes below this much free space (bytes)": ("0", "1073741824"),
         "Keep deleted items for (days)": ("14", "0.5"),
     }
     assert labels.of_field("serverUrls.2") == "Server 2"
