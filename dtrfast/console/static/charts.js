@@ -115,7 +115,7 @@ function build(node, course) {
     cursor: { points: { size: 6 }, y: false, drag: { x: false, y: false } },
     scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.1 : 1] } },
     axes: [
-      { ...axis, size: 24, space: small ? 70 : 60, values: times },
+      { ...axis, size: 24, space: 48, values: times },
       {
         ...axis,
         size: small ? 52 : 64,
