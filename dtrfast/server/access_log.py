@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -186,16 +186,19 @@ class AccessWriter:
             self._write(entries, self._output)
 
     def _write(self, entries: list[Entry], output: Output) -> None:
-        for entry in entries:
-            if output.has_room:
-                output.add(self._line(entry).encode("ascii") + b"\n")
-            else:
-                self._unwritten += 1
+        if output.has_room:
+            if entries:
+                self._unwritten += output.write(self._lines(entries))
+        else:
+            self._unwritten += len(entries)  # without the work of formatting them
         missing = self._dropped + self._unwritten - self._told
         if missing and (output.has_room or self._stop.is_set()):
-            output.add(f'{{"requests_not_logged": {missing}}}\n'.encode())
             self._told += missing
-        output.flush()
+            output.write([f'{{"requests_not_logged": {missing}}}\n'.encode()], anyway=True)
+
+    def _lines(self, entries: list[Entry]) -> Iterator[bytes]:
+        for entry in entries:
+            yield self._line(entry).encode("ascii") + b"\n"
 
 
 def _hand(things: Iterable[T], sink: Callable[[T], None]) -> None:

@@ -20,11 +20,11 @@ _END_SECONDS = 2.0
 
 
 class Output:
-    """Writes lines. `add`, `flush` and `close` belong to one thread; none waits for the reader."""
+    """Writes lines. `write` and `close` belong to one thread; neither waits for the reader."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._lines: deque[bytes] = deque()
+        self._pieces: deque[bytes] = deque()
         # Bytes, ever: each is counted up by one thread alone, so no lock is needed.
         self._added = self._done = 0
         self._wake = threading.Event()
@@ -36,15 +36,17 @@ class Output:
     def has_room(self) -> bool:
         return self._added - self._done < _WAITING_SIZE_MAX
 
-    def add(self, line: bytes) -> None:
-        """A line, where there is room."""
-        self._lines.append(line)
-        self._added += len(line)
-
-    def flush(self) -> None:
-        """Have what was added written."""
-        if self._lines:
-            self._wake.set()
+    def write(self, lines: Iterable[bytes], *, anyway: bool = False) -> int:
+        """Have lines written, `anyway` or where there is room; returns how many had none."""
+        refused = 0
+        for piece in _pieces(lines):
+            if anyway or self.has_room:
+                self._pieces.append(piece)
+                self._added += len(piece)
+            else:
+                refused += piece.count(b"\n")
+        self._wake.set()
+        return refused
 
     def close(self) -> None:
         """Write what is there, if somebody reads it, and end."""
@@ -53,15 +55,15 @@ class Output:
         self._thread.join(_END_SECONDS)
 
     def _run(self) -> None:
-        while not self._is_ending or self._lines:
+        while not self._is_ending or self._pieces:
             self._wake.wait()
             self._wake.clear()
-            lines = [self._lines.popleft() for _ in range(len(self._lines))]
-            # What is told is lost when nobody reads it any more: that is no reason to stop serving.
-            with contextlib.suppress(OSError):
-                for piece in _pieces(lines):
+            while self._pieces:
+                piece = self._pieces.popleft()
+                # Lost when nobody reads it any more: that is no reason to stop serving.
+                with contextlib.suppress(OSError):
                     _write_all(self._descriptor, piece)
-            self._done += sum(map(len, lines))
+                self._done += len(piece)
 
 
 def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:

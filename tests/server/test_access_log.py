@@ -152,7 +152,7 @@ def test_a_reader_that_is_stuck_costs_lines_and_nothing_else(
         writer.tally.note(("GET", b"/v2/", 200), 1, 0.1)
         eventually(lambda: any(one.count for one in settled))
     assert writer._output is not None
-    assert writer._output._added - writer._output._done < 101_000
+    assert writer._output._added - writer._output._done < 105_000
     lines: list[str] = []
     with open(reader) as file:
         reading = threading.Thread(target=lambda: lines.extend(file))
