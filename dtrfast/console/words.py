@@ -66,7 +66,7 @@ DONE: Mapping[str, str] = {
     "restore_deletion": "Restored what was deleted from {repository}.",
     "restore_run": "Restored what the run deleted.",
     "restore_repository": "Restored {made}.",
-    "run_job": "{job} starts within a second.",
+    "run_job": "{job} starts once no other job runs.",
     "cancel_job": "{job} is being cancelled.",
 }
 # The same, for forms that made many calls.

@@ -124,7 +124,7 @@ def _of_jobs(page: Page) -> list[tuple[str, str]]:
     found = [
         (f"The task {task.name} fails: {task.error}", "/settings/jobs#tasks")
         for task in known.tasks
-        if task.failed_at > task.worked_at
+        if task.error
     ]
     last = {run.job: run for run in reversed(known.runs)}
     return found + [
