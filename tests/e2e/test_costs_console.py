@@ -28,8 +28,8 @@ from tests.e2e.registry import Registry
 pytestmark = pytest.mark.slow
 
 _PUSHERS = 4
-_TURN_SECONDS = 3.0
-_TURNS = 8
+_TURN_SECONDS = 2.0
+_TURNS = 5
 _LAYER_SIZE = 256 << 10
 # Of the throughput; the rest of the bound is noise of the machine.
 _PART_MAX = 0.02
@@ -73,7 +73,7 @@ def test_a_dashboard_under_a_storm_of_pushes(managed: Managed) -> None:
 
 def _looking_costs(managed: Managed) -> float:
     """The part of all cores that goes to one dashboard of a server that has nothing else to do."""
-    seconds = 10.0
+    seconds = 6.0
 
     def spent() -> float:
         before = _cpu_seconds(managed.registry)
