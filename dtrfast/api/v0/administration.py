@@ -13,7 +13,7 @@ from dtrfast.api.v0 import differences, objects, repositories
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import Conflict, CredentialUnknown, Denied, SettingsInvalid
 from dtrfast.identity import oidc, settings
-from dtrfast.identity.events import Event, EventFilter
+from dtrfast.identity.events import Detail, Event, EventFilter
 from dtrfast.identity.settings import AccessSettings, OidcSettings
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.registry.permits import Action
@@ -260,5 +260,11 @@ def put_certificate(call: ApiCall) -> objects.Certificate:
     body: objects.NewCertificate = call.body
     _checked_certificate(call)
     certificates.replace(call.config.store.data, body.certificate.encode(), body.key.encode())
-    call.note("settings", "certificate")
-    return _describe(call)
+    shown = _describe(call)
+    detail: Detail = {
+        "names": " ".join(shown.names),
+        "sha256": shown.sha256,
+        "until": shown.not_after,
+    }
+    call.note("settings", "certificate", detail=detail)
+    return shown
