@@ -14,6 +14,8 @@ from dtrfast.console import actions, app, frame, live
 from dtrfast.console.pages import dashboard
 from dtrfast.errors import Denied
 from dtrfast.times import rfc3339
+from tests.api.managed.town import Town
+from tests.console.browser import Browser
 
 
 def _request(host: str) -> Request:
@@ -134,3 +136,14 @@ def test_what_works_again_is_no_problem() -> None:
         "The task trash fails: no room",
         "The job measure failed: it ended",
     ]
+
+
+def test_an_organization_is_measured_without_scripts(town: Town) -> None:
+    owen = Browser(town, "owen")
+    assert 'href="/organizations/acme/usage"' in owen.get("/organizations/acme").text
+    whole = owen.get("/organizations/acme/usage").text
+    assert "<h1>" in whole
+    assert "Download size" in whole
+    part = owen.get("/organizations/acme/usage", **{"hx-request": "true"}).text
+    assert "<h1>" not in part
+    assert "Download size" in part

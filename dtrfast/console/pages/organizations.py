@@ -122,8 +122,11 @@ def show_settings(page: Page) -> View:
 
 
 def show_usage(page: Page) -> View:
+    """A part of the page that asked for it; a page of its own where there are no scripts."""
     usage = page.ask(storage.get_namespace_usage, namespace=page.path["name"])
-    return View("fragments/usage.html", {"usage": usage})
+    if page.is_fragment:
+        return View("fragments/usage.html", {"usage": usage})
+    return View("organization/usage.html", {**_base(page, "repositories"), "usage": usage})
 
 
 def show_team(page: Page) -> View:
