@@ -32,18 +32,15 @@ class HostSample(msgspec.Struct, frozen=True):
 
 def measure_host(data: Path) -> HostSample:
     """The host now; the disk is that of `data`. Takes about a millisecond."""
-    times = psutil.cpu_times()
-    idle = times.idle + getattr(times, "iowait", 0.0)
-    # Time of guests is counted in that of users as well.
-    total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+    busy, idle = _processor_seconds()
     used, memory = _memory()
     disk_bytes, disk_free = disk(data)
     received, sent = _network()
     return HostSample(
         cores=len(os.sched_getaffinity(0)),
         load_1=os.getloadavg()[0],
-        cpu_busy_seconds=total - idle,
-        cpu_total_seconds=total,
+        cpu_busy_seconds=busy,
+        cpu_total_seconds=busy + idle,
         memory_used_bytes=used,
         memory_bytes=memory,
         disk_used_bytes=disk_bytes - disk_free,
@@ -52,6 +49,19 @@ def measure_host(data: Path) -> HostSample:
         network_in_bytes=received,
         network_out_bytes=sent,
     )
+
+
+def _processor_seconds() -> tuple[float, float]:
+    """Seconds of all processors since the start: busy, and idle or waiting for a disk.
+
+    Each is a sum of its own, which grows when its parts do. All less what is idle would fall at
+    times: by a rounding, or with `iowait`, as proc(5) says of it.
+    """
+    times = psutil.cpu_times()._asdict()
+    # Time of guests is counted in that of users as well.
+    idle = sum(times.pop(name, 0.0) for name in ("idle", "iowait"))
+    busy = sum(seconds for name, seconds in times.items() if not name.startswith("guest"))
+    return busy, idle
 
 
 def _memory() -> tuple[int, int]:

@@ -26,9 +26,23 @@ def test_what_is_measured_makes_sense(tmp_path: Path) -> None:
 
 
 def test_processor_time_only_grows(tmp_path: Path) -> None:
-    before, after = measure_host(tmp_path), measure_host(tmp_path)
-    assert after.cpu_busy_seconds >= before.cpu_busy_seconds
-    assert after.cpu_total_seconds >= before.cpu_total_seconds
+    before = measure_host(tmp_path)
+    for _ in range(100):
+        after = measure_host(tmp_path)
+        assert after.cpu_busy_seconds >= before.cpu_busy_seconds
+        before = after
+
+
+def test_idle_time_takes_nothing_from_busy_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Taken from the sum of all, the second of these leaves 16599.799999999996.
+    for idle in (5957.82, 5957.83):
+        times = _Times(16590.1, 9.7, idle, 0.0, 0.0, 0.0)
+        monkeypatch.setattr(psutil, "cpu_times", lambda times=times: times)
+        measured = measure_host(tmp_path)
+        assert measured.cpu_busy_seconds == 16590.1 + 9.7
+        assert measured.cpu_total_seconds == 16590.1 + 9.7 + idle
 
 
 def test_a_directory_that_is_gone_is_no_error(tmp_path: Path) -> None:
