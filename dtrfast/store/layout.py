@@ -186,8 +186,11 @@ def _create(layout: Layout) -> None:
         disk.sync_directory(layout.data)
 
 
+# With `format`: another process may make the store while this one is at it, and a restore ends by
+# writing it.
 _OURS = frozenset(
     {
+        "format",
         "server.lock",
         "housekeeper.lock",
         "index",

@@ -34,6 +34,30 @@ def test_a_half_made_store_is_made_anew(tmp_path: Path) -> None:
     assert isinstance(prepare(Layout(tmp_path)), uuid.UUID)
 
 
+def test_who_comes_second_takes_the_store_that_the_first_one_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, first = layouts.make_directories, uuid.uuid4()
+
+    def overtaken(layout: Layout) -> None:
+        make(layout)
+        write_format(layout, first)
+        make(layout)
+
+    monkeypatch.setattr(layouts, "make_directories", overtaken)
+    assert prepare(Layout(tmp_path)) == first
+
+
+def test_a_restore_that_was_cut_off_at_its_very_end_goes_on(tmp_path: Path) -> None:
+    layout, store_id = Layout(tmp_path), uuid.uuid4()
+    for _ in range(2):
+        layouts.begin_restore(layout)
+        write_format(layout, store_id)
+    layouts.begin_restore(layout)
+    layouts.end_restore(layout, store_id)
+    assert prepare(layout) == store_id
+
+
 def test_a_directory_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(FormatUnknown, match=r"thesis\.tex.*empty directory"):
