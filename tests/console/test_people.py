@@ -75,6 +75,22 @@ def test_members_are_shown_with_their_teams(town: Town) -> None:
     assert re.findall(r"/teams/(\w+)", row) == ["readers", "writers"]
 
 
+def test_the_list_of_organizations_says_what_one_is_in_each(town: Town) -> None:
+    for name, role in (("owen", "owner"), ("rita", "member"), ("nora", "not a member")):
+        page = Browser(town, name).get("/organizations").text
+        row = page[page.index(">acme</a>") :]
+        cell = re.search(r'data-label="Your role">(.*?)</td>', row, re.DOTALL)
+        assert cell is not None
+        assert re.sub(r"<[^>]*>", "", cell[1]).strip() == role
+
+
+def test_repositories_are_offered_to_be_made_where_one_may(town: Town) -> None:
+    for name, offered in (("owen", ["owen", "acme"]), ("rita", ["rita"])):
+        page = Browser(town, name).get("/repositories").text
+        names = page[page.index('<datalist id="namespaces">') :].partition("</datalist>")[0]
+        assert re.findall(r'value="([^"]*)"', names) == offered
+
+
 # ---- forms -------------------------------------------------------------------------------------
 def _form(page: str, operation: str, number: int = 0) -> Form:
     return [form for form in forms_of(page) if form.operation == operation][number]

@@ -262,15 +262,27 @@ def _set_active(call: ApiCall, *, is_active: bool) -> objects.Account:
     return views.account(changed)
 
 
+class OrganizationsQuery(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """`owned`: those that the user owns."""
+
+    owned: bool = False
+
+
 @operations.add(
-    "GET", "/accounts/{name}/organizations", answer=objects.Organizations, refusals=(404,)
+    "GET",
+    "/accounts/{name}/organizations",
+    answer=objects.Organizations,
+    query=OrganizationsQuery,
+    refusals=(404,),
 )
 def list_organizations(call: ApiCall) -> objects.Organizations:
     """List the organizations that a user is in."""
+    query: OrganizationsQuery = call.query
     with call.identity.engine.read() as transaction:
         user = accounts.get(transaction, call.path["name"], "user")
         call.require_self(transaction, user)
-        numbers = dict.fromkeys(m.organization_id for m in teams.memberships(transaction, user.id))
+        inside = teams.memberships(transaction, user.id)
+        numbers = {m.organization_id for m in inside if m.is_owner or not query.owned}
         found = [accounts.find_id(transaction, number) for number in numbers]
         shown = sorted((a for a in found if a is not None), key=lambda a: a.name)
         return objects.Organizations(organizations=[views.account(a) for a in shown])

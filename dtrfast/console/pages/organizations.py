@@ -25,16 +25,25 @@ def show_list(page: Page) -> View:
     listing = page.listing()
     found = page.ask(accounts.list_accounts, query={"type": "organization", **listing.query()})
     session = page.glance(sessions.get_session)
-    mine = session and page.glance(accounts.list_organizations, name=session.account.name)
+    roles = {} if session is None else _roles(page, session.account.name)
     return View(
         "organizations.html",
         {
             "rows": found.accounts,
-            "mine": {one.name for one in (mine.organizations if mine else ())},
+            "roles": roles,
             "listing": listing,
             "next_start": found.next_page_start,
         },
     )
+
+
+def _roles(page: Page, user: str) -> dict[str, str]:
+    """What the user is in each organization that has them."""
+    roles: dict[str, str] = {}
+    for role, query in (("member", {}), ("owner", {"owned": "true"})):
+        found = page.glance(accounts.list_organizations, query=query, name=user)
+        roles |= {one.name: role for one in (found.organizations if found else ())}
+    return roles
 
 
 def _base(page: Page, tab: str) -> dict[str, Any]:

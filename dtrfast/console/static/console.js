@@ -49,6 +49,14 @@ document.addEventListener("change", ({ target }) => {
   for (const box of boxes) box.checked = target.checked;
 });
 
+// A file that is chosen is what its text field holds: it can be read, and changed, before it is sent.
+document.addEventListener("change", async ({ target }) => {
+  if (!target.matches("[data-fills]") || !target.files.length) return;
+  const area = document.getElementById(target.dataset.fills);
+  area.value = await target.files[0].text();
+  area.dispatchEvent(new Event("input", { bubbles: true }));
+});
+
 // ---- menus ---------------------------------------------------------------------------------------
 document.addEventListener("keydown", (event) => {
   const menu = event.key === "Escape" && document.activeElement.closest("details[data-menu][open]");

@@ -56,6 +56,27 @@ def test_a_name_that_comes_back_has_nothing_of_the_old_one(town: Town) -> None:
     assert town.client.get("/v2/", headers=basic("nora", token)).status_code == 401
 
 
+def test_organizations_of_a_user_and_those_that_the_user_owns(town: Town) -> None:
+    names = {
+        (user, query): [
+            one["name"]
+            for one in town.api(user, "GET", f"accounts/{user}/organizations{query}")[
+                "organizations"
+            ]
+        ]
+        for user in ("owen", "rita")
+        for query in ("", "?owned=true", "?owned=false")
+    }
+    assert names == {
+        ("owen", ""): ["acme"],
+        ("owen", "?owned=true"): ["acme"],
+        ("owen", "?owned=false"): ["acme"],
+        ("rita", ""): ["acme"],
+        ("rita", "?owned=true"): [],
+        ("rita", "?owned=false"): ["acme"],
+    }
+
+
 def test_members_and_teams(town: Town) -> None:
     members = town.api("rita", "GET", "accounts/acme/members")["members"]
     assert [member["name"] for member in members] == ["ada", "owen", "rita", "will"]

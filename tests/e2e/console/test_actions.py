@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
@@ -213,3 +214,18 @@ def test_an_opened_log_stays_open_while_jobs_are_asked_for(browser: Browser, tow
         )
         expect(runs.locator("b")).to_have_text("fresh")
         expect(runs.locator("details[open]")).to_have_count(1)
+
+
+def test_a_file_of_users_is_chosen(browser: Browser, town: Town, tmp_path: Path) -> None:
+    users = tmp_path / "users.csv"
+    users.write_text("username,password,fullName,isAdmin\ngrace,a long password,Grace Höpper,no\n")
+    with person(browser, town.managed, "admin") as admin:
+        admin.go("/users")
+        admin.page.get_by_text("Import from a file").click()
+        admin.page.get_by_label("Take it from a file").set_input_files(users)
+        text = admin.page.get_by_label("Comma-separated values")
+        expect(text).to_have_value(users.read_text())
+        admin.press("Import")
+        admin.see("1 user was created")
+        admin.go("/users")
+        admin.see("Grace Höpper")
