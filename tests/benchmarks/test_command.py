@@ -76,7 +76,13 @@ def test_cases_are_measured_reported_and_compared(
 def test_ctrl_c_leaves_nothing(tmp_path: Path, places: tuple[str | Path, ...]) -> None:
     command = [*COMMAND, *map(str, places), "--seconds", "60", "--only", "small-blob"]
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # Tests that a shell runs in the background ignore Ctrl+C, and what they start inherits it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             wait_for_load(process.pid)
