@@ -23,7 +23,7 @@ from tests.door.corpus.case import TAG, VICTIM
 from tests.door.differ.content import digest_of
 from tests.door.wire import request
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 IDLE = 10_000
 IDLE_BYTES_MAX = 8 * 1024

@@ -22,7 +22,7 @@ from tests.e2e.managed import Managed
 from tests.e2e.registry import Registry
 from tests.fakes.client import image_manifest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 _CONNECTIONS = 16
 # The kernel counts CPU in steps of 10 ms: enough requests that these are a few in a hundred.

@@ -25,7 +25,7 @@ from tests.e2e import managed as registries
 from tests.e2e.managed import Managed
 from tests.e2e.registry import Registry
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 _PUSHERS = 4
 _TURN_SECONDS = 2.0

@@ -29,6 +29,7 @@ def ask(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_further_connections_are_turned_away_and_may_come_again(narrow: Registry) -> None:
     """Two workers, so at most twice the limit are held."""
     held: list[http.client.HTTPConnection] = []

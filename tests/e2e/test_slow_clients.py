@@ -42,6 +42,7 @@ def transfers(registry: Registry, workers: list[psutil.Process]) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_hundred_stalled_pulls_are_bounded_and_leave_nothing(own_registry: Registry) -> None:
     body = random.Random(4).randbytes(16 * MEBIBYTE)
     with connect(own_registry) as client:
