@@ -31,8 +31,10 @@ class Row(NamedTuple):
     status: int
 
 
-# Docker's retries hang on the code: DENIED, UNSUPPORTED and NAME_UNKNOWN stop them, UNAVAILABLE
-# does not. Every class of the tree has a row; a test enumerates them.
+# Docker's retries hang on the code: DENIED, UNAUTHORIZED, UNSUPPORTED and NAME_UNKNOWN stop them,
+# UNAVAILABLE does not. They stop for nothing whose message is the one that distribution has for the
+# code ("authentication required"): such an error is another type there, which docker does not
+# look for. Every class of the tree has a row; a test enumerates them.
 TABLE: Mapping[type[DtrfastError], Row] = {
     DtrfastError: Row("UNKNOWN", 500),
     errors.NotFound: Row("NAME_UNKNOWN", 404),

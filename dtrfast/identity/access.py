@@ -285,11 +285,13 @@ class CallerPermits:
             raise Denied(f"there is no repository {name}: make it before you push")
 
     def _refusal(self, verdict: Verdict, action: Action, name: RepositoryName) -> Exception:
+        word = str(action.name).lower()
         if self.caller.kind == "anonymous":
-            return SignInRequired("authentication required")
+            return SignInRequired(
+                f"you are not signed in: `docker login` or the like comes before {word} in {name}"
+            )
         if Action.PULL not in verdict.rights:
             return RepositoryHidden(f"there is no repository {name}, or you may not know of it")
-        word = str(action.name).lower()
         if action not in verdict.rights:
             return Denied(f"you may not {word} in {name}: ask one of its administrators")
         if self.caller.method == "bearer":

@@ -78,15 +78,17 @@ def _signed_in(docker: Program, managed: Managed, who: str) -> Program:
     return mine
 
 
-_REFUSALS = ("denied", "unauthorized", "name unknown", "authentication required")
+_REFUSALS = ("denied", "unauthorized", "name unknown")
 
 
 def _works(program: Program, *arguments: str) -> bool:
     try:
         program.run(*arguments)
     except ProgramFailed as failure:
-        if not any(word in str(failure).lower() for word in _REFUSALS):
+        told = str(failure).lower()
+        if not any(word in told for word in _REFUSALS):
             raise
+        assert "retrying" not in told, "what is refused is refused at once"
         return False
     return True
 

@@ -79,7 +79,7 @@ class Call:
         Clients that could sign in do not, unless they are asked to. Raises `SignInRequired`.
         """
         if self.context.guard.challenges and self.visit.caller.method == "none":
-            raise SignInRequired("authentication required")
+            raise SignInRequired("sign in, or ask for a token without a name")
 
     def note(self, kind: str, detail: Detail, outcome: Outcome = "ok") -> None:
         """An audit event of this caller, about this repository."""
