@@ -41,7 +41,10 @@ echo "$clients" | while read -r name package version; do
         continue
     fi
     start=$(date +%s)
-    GOBIN=$bin/new CGO_ENABLED=0 go install -trimpath "$package@$version"
+    # Neither optimized nor with what debuggers want, and with fewer garbage collections: helm is
+    # built in 115 s so, in 158 s otherwise (2 cores).
+    GOGC=400 GOBIN=$bin/new CGO_ENABLED=0 go install -trimpath -ldflags='-s -w' \
+        -gcflags='all=-dwarf=false -N -l' "$package@$version"
     mv "$bin/new/${package##*/}" "$bin/$name"
     echo "$name $version built in $(($(date +%s) - start)) s"
 done
