@@ -1,4 +1,4 @@
-# What one types and what CI calls. `make serve` needs python3 (3.11 or newer), gcc and make.
+# What one types and what CI calls. Needs python3 (3.11 or newer), gcc and make.
 
 # The Python that the virtual environment is made with.
 PYTHON3 ?= python3
@@ -7,62 +7,87 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 PYTHON := $(BIN)/python
+STEP := .ci/step
+INSTALL := PYTHON='$(PYTHON3)' .ci/install
+PIP_INSTALL := $(BIN)/pip install --disable-pip-version-check --progress-bar off
 PYTEST := $(PYTHON) -m pytest
+# Two processes share the tests; those that measure run alone, after them.
+SHARED := -m 'not alone and not client' --numprocesses 2 --dist loadgroup
+ALONE := -m 'alone and not client'
 # What ARGS chooses may have no test of a kind; the whole suite has.
 OR_NONE := $(if $(ARGS),|| [ $$? = 5 ])
-SOURCES := pyproject.toml setup.py $(wildcard ext/*)
 
-.PHONY: build serve dev check fix test test-clients bench clean
+.DEFAULT_GOAL := help
+.PHONY: help build serve dev check fix test test-all test-long test-lanes test-clients coverage \
+	mutants bench profile hooks lock clean
 
-build: $(VENV)/.dtrfast-built
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "ARGS is passed on: make test ARGS='tests/oci -k digest'. The short loop: docs/development.md"
 
-# A registry on 127.0.0.1:5000 with its data in ./data. More: make serve ARGS='--bind :5000'
-serve: build
+build: $(VENV)/.dtrfast-build ## dtrfast in .venv, with its compiled core
+
+serve: build ## a registry on 127.0.0.1:5000, its data in ./data
 	exec $(BIN)/dtrfast serve $(ARGS)
 
-dev: $(VENV)/.dtrfast-dev
+dev: $(VENV)/.dtrfast-dev ## build, and every tool that the other targets call
 
-# Changes no source.
-check: dev ext-check
+check: dev ext-check ## linters and types; changes no source
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(STEP) --show mypy $(BIN)/mypy
 
-fix: dev
+fix: dev ## repairs what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: dev
-	sh tests/install.sh
-	sh tests/install_axe.sh
-	$(PYTEST) -m 'not client and not alone' --numprocesses 2 --dist loadgroup $(ARGS) $(OR_NONE)
-	$(PYTEST) -m 'not client and alone' $(ARGS) $(OR_NONE)
+test: $(VENV)/.dtrfast-test ## the short tests: units, contracts, API, store, a docker daemon, a crash
+	@$(INSTALL) test
+	$(STEP) --show "short tests" $(PYTEST) --suite short $(SHARED) $(ARGS) $(OR_NONE)
 
-# The same registry, asked by the programs that people use.
-test-clients: dev
-	sh tests/install.sh
-	sh tests/clients/install_go.sh
-	$(PYTEST) -m client $(ARGS)
+test-all: test test-long test-lanes fuzz asan ## everything that installs as packages
 
-# The quick set beside every peer that is on this machine. More: make bench ARGS='--only push'
-bench: dev
+test-long: dev ## what test leaves out: clients, browser, LDAP, crashes, lifecycles, arm64
+	@$(INSTALL) all
+	$(STEP) --show "long tests" $(PYTEST) --suite long $(SHARED) $(ARGS) $(OR_NONE)
+	$(STEP) --show "long tests, alone" $(PYTEST) --suite long $(ALONE) $(ARGS) $(OR_NONE)
+
+# What starts servers, and does not choose for itself, compare, or look at the disk alone.
+test-lanes: dev ## what starts servers, once more without lanes
+	@$(INSTALL) all
+	$(STEP) --show "tests without lanes" $(PYTEST) --lanes off $(SHARED) tests/e2e tests/server $(ARGS)
+
+test-clients: dev ## with clients compiled from Go modules
+	@$(INSTALL) all
+	programs=$$(.ci/go_programs crane oras regctl helm cosign dockerd-next) && PATH="$$programs:$$PATH" \
+		$(STEP) --show "compiled clients" $(PYTEST) -m client $(ARGS)
+
+bench: dev ## the quick benchmarks beside every peer on this machine; ARGS='--only push'
 	$(BIN)/python -m benchmarks --quick --against all $(ARGS)
 
-clean:
+hooks: dev ## git hooks that call check's commands before a commit
+	$(BIN)/pre-commit install
+
+lock: ## newer versions of all Python packages into .ci/lock
+	rm -rf .ci/lock
+	.ci/lock.sh
+
+clean: ## what was built, without the virtual environment
 	rm -rf build dist *.egg-info dtrfast/_core*.so
 
-$(VENV)/.dtrfast-python:
-	@PYTHON='$(PYTHON3)' VENV='$(VENV)' sh .ci/python
+$(VENV)/.python:
+	@$(INSTALL) build
+	$(STEP) "virtual environment" $(PYTHON3) -m venv $(VENV)
 	touch $@
 
 # Without isolation, so that a rebuild after a change of the kernels needs no network.
-$(VENV)/.dtrfast-built: $(VENV)/.dtrfast-python $(SOURCES)
-	$(BIN)/pip install --quiet 'setuptools>=77' 'cython>=3.3'
-	$(BIN)/pip install --quiet --no-build-isolation --editable .
+$(VENV)/.dtrfast-build: $(VENV)/.python .ci/lock/build.txt pyproject.toml setup.py $(wildcard ext/*)
+	$(STEP) "Python packages (30 MB)" $(PIP_INSTALL) --require-hashes -r .ci/lock/build.txt
+	$(STEP) "compile the core" $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
 
-$(VENV)/.dtrfast-dev: $(VENV)/.dtrfast-built
-	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
+$(VENV)/.dtrfast-%: $(VENV)/.dtrfast-build .ci/lock/%.txt
+	$(STEP) "Python packages of $*" $(PIP_INSTALL) --require-hashes -r .ci/lock/$*.txt
 	touch $@
 
 include ext.mk

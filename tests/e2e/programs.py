@@ -15,10 +15,11 @@ from typing import IO, Self
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-CACHE = PROJECT / ".cache"
+# What .ci/cache prints.
+CACHE = Path(os.environ.get("TEST_CACHE", PROJECT / ".cache"))
 
 _GO_CLIENTS = ("crane", "oras", "regctl", "helm", "cosign", "dockerd-next")
-_FOLDERS = (str(CACHE / "clients" / "bin"), os.environ.get("PATH", ""), "/usr/sbin", "/sbin")
+_FOLDERS = (os.environ.get("PATH", ""), "/usr/sbin", "/sbin")
 
 # Podman asks for more open files than the machine may let even root have, and then starts nothing.
 _CONTAINERS_CONF = """\
@@ -99,8 +100,8 @@ def find(name: str, environment: Mapping[str, str]) -> Program:
     """The program of that name; skips the test and says how to get it when there is none."""
     path = shutil.which(name, path=os.pathsep.join(_FOLDERS))
     if path is None:
-        recipe = f"clients/install_go.sh '' {name}" if name in _GO_CLIENTS else "install.sh"
-        pytest.skip(f"no {name}: get it with tests/{recipe}")
+        recipe = f"go_programs {name}, on PATH" if name in _GO_CLIENTS else "install all"
+        pytest.skip(f"no {name}: get it with .ci/{recipe}")
     return Program(path, environment)
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_playwright
 
 from tests.e2e.managed import Managed
-from tests.e2e.programs import CACHE, PROJECT
+from tests.e2e.programs import PROJECT
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -28,9 +30,15 @@ FLAGS = [
 ]
 # What tests leave for people to look at; not committed.
 SHOTS = Path(os.environ.get("DTRFAST_SCREENSHOTS", PROJECT / "build" / "screenshots"))
-AXE = CACHE / "axe" / "axe.min.js"
 _SERIOUS = ("serious", "critical")
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+
+@cache
+def _axe() -> str:
+    """The script of axe-core, which the first call fetches."""
+    done = subprocess.run([PROJECT / ".ci" / "axe"], stdout=subprocess.PIPE, text=True, check=True)
+    return Path(done.stdout.strip()).read_text()
 
 
 @dataclass
@@ -74,7 +82,7 @@ class Person:
 
     def violations(self, *rules: str) -> list[str]:
         """What axe-core calls serious on this page, by these rules or all of the standard."""
-        self.page.evaluate(AXE.read_text())
+        self.page.evaluate(_axe())
         only = {"type": "rule", "values": rules} if rules else {"type": "tag", "values": _RULES}
         found: dict[str, Any] = self.page.evaluate("only => axe.run({runOnly: only})", only)
         return [

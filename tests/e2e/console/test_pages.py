@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser
 
-from tests.e2e.console.browser import AXE, person
+from tests.e2e.console.browser import person
 from tests.e2e.console.conftest import Town
 
 APP = "/repositories/acme/app"
@@ -90,8 +90,6 @@ def test_pages_open_for_who_may_see_them(browser: Browser, town: Town, role: str
 def test_pages_can_be_used_by_everybody(
     browser: Browser, town: Town, name: str, options: dict[str, object], rules: tuple[str, ...]
 ) -> None:
-    if not AXE.exists():
-        pytest.skip("tests/install_axe.sh could not get axe-core")
     complaints: dict[str, object] = {}
     with person(browser, town.managed, "admin", **options) as admin:
         for path in PAGES:
