@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dtrfast"
@@ -95,67 +94,95 @@ def imports_of(tree: ast.AST) -> Iterator[tuple[str, ast.stmt]]:
                 yield module, node
 
 
-@pytest.fixture(params=MODULES, ids=named)
-def module(request: pytest.FixtureRequest) -> tuple[str, ast.Module]:
-    path: Path = request.param
-    return named(path), ast.parse(path.read_text(encoding="utf-8"))
+def parsed() -> Iterator[tuple[str, ast.Module]]:
+    """Each module of the package, parsed once."""
+    for path in MODULES:
+        yield named(path), _parse(path)
 
 
-def test_layers_import_downwards(module: tuple[str, ast.Module]) -> None:
-    name, tree = module
+@cache
+def _parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_layers_import_downwards() -> None:
+    assert [complaint for name, tree in parsed() for complaint in _upward(name, tree)] == []
+
+
+def _upward(name: str, tree: ast.Module) -> Iterator[str]:
     here = name.split("/")[0].removesuffix(".py")
+    same_level = LAYERS[layer_of(name)] - {here}
     for imported, _ in imports_of(tree):
         if imported.split(".")[0] != "dtrfast":
             continue
-        assert layer_of(imported) <= layer_of(name), f"{name} must not import {imported}"
         there = imported.split(".")[1] if "." in imported else "__init__"
-        same_level = LAYERS[layer_of(name)] - {here}
-        assert there not in same_level or name == "__init__.py", f"{name} imports {imported}"
-        assert there not in FORBIDDEN.get(here, ()), f"{name} must not import {imported}"
+        is_beside = there in same_level and name != "__init__.py"
+        is_above = layer_of(imported) > layer_of(name)
+        if is_above or is_beside or there in FORBIDDEN.get(here, ()):
+            yield f"{name} must not import {imported}"
 
 
-def test_third_parties_have_one_owner(module: tuple[str, ast.Module]) -> None:
-    name, tree = module
-    for imported, _ in imports_of(tree):
-        owners = OWNERS.get(imported.split(".")[0])
-        assert owners is None or name.startswith(owners), f"{name} must not import {imported}"
+def test_third_parties_have_one_owner() -> None:
+    complaints = [
+        f"{name} must not import {imported}"
+        for name, tree in parsed()
+        for imported, _ in imports_of(tree)
+        if not name.startswith(OWNERS.get(imported.split(".")[0], ("",)))
+    ]
+    assert complaints == []
 
 
-def test_imports_are_absolute(module: tuple[str, ast.Module]) -> None:
-    name, tree = module
-    for _, node in imports_of(tree):
-        relative = isinstance(node, ast.ImportFrom) and node.level > 0
-        assert not relative, f"{name}:{node.lineno} is a relative import"
+def test_imports_are_absolute() -> None:
+    complaints = [
+        f"{name}:{node.lineno} is a relative import"
+        for name, tree in parsed()
+        for _, node in imports_of(tree)
+        if isinstance(node, ast.ImportFrom) and node.level > 0
+    ]
+    assert complaints == []
 
 
-def test_imports_stand_at_the_top(module: tuple[str, ast.Module]) -> None:
-    name, tree = module
-    if name.startswith("cli/"):
-        return  # commands may import what only they need
-    for function in ast.walk(tree):
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-            inner = [node.lineno for _, node in imports_of(function)]
-            assert not inner, f"{name}:{inner} imports inside {function.name}"
+def test_imports_stand_at_the_top() -> None:
+    complaints = [
+        f"{name}:{node.lineno} imports inside {function.name}"
+        for name, tree in parsed()
+        if not name.startswith("cli/")  # commands may import what only they need
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for _, node in imports_of(function)
+    ]
+    assert complaints == []
 
 
-def test_threads_are_hopped_to_in_one_place(module: tuple[str, ast.Module]) -> None:
-    name, tree = module
-    if name == "server/threads.py":
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute):
-            assert node.attr not in HOPS, f"{name}:{node.lineno} uses {node.attr}"
-        elif isinstance(node, ast.Name):
-            assert node.id not in HOPS, f"{name}:{node.lineno} uses {node.id}"
+def test_threads_are_hopped_to_in_one_place() -> None:
+    complaints = []
+    for name, tree in parsed():
+        for node in ast.walk(tree):
+            used = (
+                node.attr
+                if isinstance(node, ast.Attribute)
+                else node.id
+                if isinstance(node, ast.Name)
+                else ""
+            )
+            if used in HOPS and name != "server/threads.py":
+                complaints.append(f"{name} uses {used}")
+    assert complaints == []
 
 
-def test_what_is_below_the_api_is_synchronous(module: tuple[str, ast.Module]) -> None:
-    name, tree = module
-    if not name.startswith(SYNCHRONOUS):
-        return
-    for node in ast.walk(tree):
-        assert not isinstance(node, ast.AsyncFunctionDef | ast.Await), f"{name}:{node.lineno}"
-    assert not {module for module, _ in imports_of(tree)} & {"asyncio"}, f"{name} imports asyncio"
+def test_what_is_below_the_api_is_synchronous() -> None:
+    complaints = []
+    for name, tree in parsed():
+        if not name.startswith(SYNCHRONOUS):
+            continue
+        complaints += [
+            f"{name}:{node.lineno} is asynchronous"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.AsyncFunctionDef | ast.Await)
+        ]
+        if "asyncio" in {module for module, _ in imports_of(tree)}:
+            complaints.append(f"{name} imports asyncio")
+    assert complaints == []
 
 
 def test_every_package_has_an_empty_init() -> None:

@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 import dtrfast
 from dtrfast.config import NAMES, Config
 
@@ -44,24 +42,39 @@ def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
 def functions_of(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
 
-@pytest.mark.parametrize("path", PYTHON, ids=named)
-def test_functions_and_files_are_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= FILE_LINES_MAX
-    for function in functions_of(path):
-        length = (function.end_lineno or function.lineno) - function.lineno + 1
-        assert length <= FUNCTION_LINES_MAX, f"{function.name} has {length} lines"
+def test_files_are_short() -> None:
+    assert [named(path) for path in PYTHON if len(_lines(path)) > FILE_LINES_MAX] == []
 
 
-@pytest.mark.parametrize("path", PAGES, ids=named)
-def test_lines_of_pages_are_short(path: Path) -> None:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        assert len(line) <= PAGE_COLUMNS_MAX, f"line {number} has {len(line)} columns"
+def test_functions_are_short() -> None:
+    complaints = [
+        f"{named(path)}: {function.name} has {length} lines"
+        for path in PYTHON
+        for function in functions_of(path)
+        if (length := (function.end_lineno or function.lineno) - function.lineno + 1)
+        > FUNCTION_LINES_MAX
+    ]
+    assert complaints == []
+
+
+def test_lines_of_pages_are_short() -> None:
+    complaints = [
+        f"{named(path)}:{number} has {len(line)} columns"
+        for path in PAGES
+        for number, line in enumerate(_lines(path), start=1)
+        if len(line) > PAGE_COLUMNS_MAX
+    ]
+    assert complaints == []
 
 
 def test_modules_are_named_for_what_they_hold() -> None:
@@ -75,9 +88,8 @@ def test_every_module_says_what_it_owns() -> None:
         assert not text or ast.get_docstring(ast.parse(text)), f"{named(path)} has no docstring"
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=named)
-def test_nothing_is_left_over(path: Path) -> None:
-    assert LEFTOVER not in path.read_text(encoding="utf-8")
+def test_nothing_is_left_over() -> None:
+    assert [named(path) for path in TEXTS if LEFTOVER in path.read_text(encoding="utf-8")] == []
 
 
 def test_a_document_has_one_title() -> None:

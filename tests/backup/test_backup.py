@@ -128,7 +128,7 @@ def endpoint() -> Iterator[str]:
         server.wait()
 
 
-@pytest.fixture(params=["directory", "s3"])
+@pytest.fixture(params=["directory", pytest.param("s3", marks=pytest.mark.long)])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     if request.param == "directory":
         return Place(str(tmp_path / "backups"))

@@ -52,6 +52,10 @@ FAULTS = {
 }
 
 
+# The kinds that also the short suite tries.
+_SHORT = ("full", "failed-sync")
+
+
 @pytest.fixture(scope="module")
 def shim(recorder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The library that makes calls fail."""
@@ -89,7 +93,10 @@ def _read_again(data: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize(
+    "kind",
+    [kind if kind in _SHORT else pytest.param(kind, marks=pytest.mark.long) for kind in FAULTS],
+)
 def test_nothing_acknowledged_is_lost(kind: str, shim: Path, tmp_path: Path, seed: int) -> None:
     fault = FAULTS[kind]
     chance = random.Random(f"{seed} {kind}")

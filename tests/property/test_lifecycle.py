@@ -274,7 +274,9 @@ def finish(world: World, clients: list[Client]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run", range(_RUNS))
+@pytest.mark.parametrize(
+    "run", [0, *(pytest.param(run, marks=pytest.mark.long) for run in range(1, _RUNS))]
+)
 def test_in_turns(tmp_path: Path, run: int) -> None:
     seed = new_seed() + run
     try:

@@ -121,20 +121,36 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
     started: list[Server] = []
 
     def start(**fields: object) -> Server:
-        settings = {"bind": "127.0.0.1:0", "workers": 2, **fields}
-        config = Config(
-            server=ServerConfig(**settings),  # type: ignore[arg-type]
-            store=StoreConfig(data=tmp_path / "data"),
-            log=LogConfig(level="warning"),
-        )
-        process = start_stub(config)
-        started.append(Server(process, read_address(process), config.store.data))
-        eventually(lambda: len(started[-1].workers()) == settings["workers"])
+        started.append(_start(tmp_path / "data", {"workers": 2, **fields}))
         return started[-1]
 
     yield start
     for server in started:
         _end(server)
+
+
+@pytest.fixture(scope="module")
+def plain_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with one worker, for the tests of a file that neither stop nor configure it."""
+    server = _start(tmp_path_factory.mktemp("plain") / "data", {"workers": 1})
+    yield server
+    _end(server)
+
+
+def _start(data: Path, fields: dict[str, object]) -> Server:
+    config = Config(
+        server=ServerConfig(**{"bind": "127.0.0.1:0", **fields}),  # type: ignore[arg-type]
+        store=StoreConfig(data=data),
+        log=LogConfig(level="warning"),
+    )
+    process = start_stub(config)
+    server = Server(process, read_address(process), data)
+    try:
+        eventually(lambda: len(server.workers()) == fields["workers"])
+    except AssertionError:
+        _end(server)
+        raise
+    return server
 
 
 def _end(server: Server) -> None:

@@ -9,7 +9,7 @@ import threading
 import psutil
 import pytest
 
-from tests.server.conftest import StartServer, eventually, read_to_end
+from tests.server.conftest import Server, StartServer, eventually, read_to_end
 
 pytestmark = pytest.mark.slow
 
@@ -22,67 +22,57 @@ def assert_refused(received: bytes, status: int) -> None:
     assert json.loads(body)["errors"][0]["code"] == "UNSUPPORTED"
 
 
-def test_a_head_of_a_mebibyte_is_answered_431(start_server: StartServer) -> None:
-    server = start_server(workers=1)
-    with server.connect() as connection:
+def test_a_head_of_a_mebibyte_is_answered_431(plain_server: Server) -> None:
+    with plain_server.connect() as connection:
         connection.sendall(b"GET /pid HTTP/1.1\r\nhost: x\r\nx: " + b"a" * (1 << 20) + b"\r\n\r\n")
         assert_refused(read_to_end(connection), 431)
 
 
-def test_a_head_below_the_limit_is_read(start_server: StartServer) -> None:
-    server = start_server(workers=1)
-    with server.connect() as connection:
+def test_a_head_below_the_limit_is_read(plain_server: Server) -> None:
+    with plain_server.connect() as connection:
         connection.sendall(b"GET /pid HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 120_000 + b"\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_tls_hello_is_answered_400_and_closed_at_once(start_server: StartServer) -> None:
-    server = start_server(workers=1)
+def test_a_tls_hello_is_answered_400_and_closed_at_once(plain_server: Server) -> None:
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="x")
     with pytest.raises(ssl.SSLWantReadError):
         client.do_handshake()
-    with server.connect() as connection:
+    with plain_server.connect() as connection:
         connection.sendall(outgoing.read())
         assert_refused(read_to_end(connection), 400)
 
 
-@pytest.mark.parametrize(
-    "head",
-    [
+def test_a_body_of_doubtful_length_is_refused(plain_server: Server) -> None:
+    for head in (
         b"content-length: 3\r\ntransfer-encoding: chunked",
         b"transfer-encoding: chunked\r\ncontent-length: 3",
         b"content-length: 3\r\ncontent-length: 4",
         b"content-length: -1",
         b"transfer-encoding: gzip",
-    ],
-)
-def test_a_body_of_doubtful_length_is_refused(start_server: StartServer, head: bytes) -> None:
-    server = start_server(workers=1)
-    with server.connect() as connection:
-        connection.sendall(
-            b"PUT /unread HTTP/1.1\r\nhost: x\r\n" + head + b"\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
-        )
-        received = read_to_end(connection)
-    assert_refused(received, 400)
+    ):
+        with plain_server.connect() as connection:
+            connection.sendall(
+                b"PUT /unread HTTP/1.1\r\nhost: x\r\n" + head + b"\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+            )
+            assert_refused(read_to_end(connection), 400)
 
 
-def test_a_response_before_the_end_of_the_body_arrives(start_server: StartServer) -> None:
+def test_a_response_before_the_end_of_the_body_arrives(plain_server: Server) -> None:
     """The client sends more than all buffers hold, and only then reads."""
-    server = start_server(workers=1)
     size = 1 << 25
-    with server.connect() as connection:
+    with plain_server.connect() as connection:
         head = b"PUT /unread HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
         connection.sendall(head % size + bytes(size))
         received = read_to_end(connection)
     assert received.startswith(b"HTTP/1.1 403 ")
     assert received.endswith(b"no")
-    eventually(lambda: "over /unread" in server.notes())
+    eventually(lambda: "over /unread" in plain_server.notes())
 
 
-def test_the_server_does_not_name_its_software(start_server: StartServer) -> None:
-    server = start_server(workers=1)
-    with server.connect() as connection:
+def test_the_server_does_not_name_its_software(plain_server: Server) -> None:
+    with plain_server.connect() as connection:
         connection.sendall(b"GET /pid HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         received = read_to_end(connection).lower()
     assert b"hypercorn" not in received
@@ -150,43 +140,36 @@ def established(worker: psutil.Process) -> list[object]:
         b"GET /pid HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
     ],
 )
-def test_a_plain_port_speaks_http_1_only(start_server: StartServer, request_bytes: bytes) -> None:
-    server = start_server(workers=1)
-    with server.connect() as connection:
+def test_a_plain_port_speaks_http_1_only(plain_server: Server, request_bytes: bytes) -> None:
+    with plain_server.connect() as connection:
         connection.sendall(request_bytes)
         assert read_to_end(connection).startswith(b"HTTP/1.1 200 ")
 
 
-def test_the_preface_of_http_2_is_an_error(start_server: StartServer) -> None:
-    server = start_server(workers=1)
-    with server.connect() as connection:
+def test_the_preface_of_http_2_is_an_error(plain_server: Server) -> None:
+    with plain_server.connect() as connection:
         connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         assert read_to_end(connection).startswith((b"HTTP/1.1 4", b"HTTP/1.1 5"))
 
 
-@pytest.mark.parametrize("reset", [False, True])
-@pytest.mark.parametrize(
-    "request_bytes",
-    [
+def test_a_client_that_leaves_is_no_error(start_server: StartServer) -> None:
+    server = start_server(workers=1, keep_alive_seconds=1000)
+    (worker,) = server.workers()
+    eventually(lambda: server.get("/pid")[0] == 200)
+    for sent in (
         b"PUT /count HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\nx",
         b"PUT /count HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n9\r\nx",
         b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n",
         b"GET /pid HTTP/1.1\r\n",
         b"\0garbage",
-    ],
-)
-def test_a_client_that_leaves_is_no_error(
-    start_server: StartServer, request_bytes: bytes, reset: bool
-) -> None:
-    server = start_server(workers=1, keep_alive_seconds=1000)
-    (worker,) = server.workers()
-    eventually(lambda: server.get("/pid")[0] == 200)
-    with server.connect() as connection:
-        connection.sendall(request_bytes)
-        if reset:
-            linger = struct.pack("ii", 1, 0)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-    eventually(lambda: not established(worker))
+    ):
+        for resets in (False, True):
+            with server.connect() as connection:
+                connection.sendall(sent)
+                if resets:
+                    linger = struct.pack("ii", 1, 0)
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            eventually(lambda: not established(worker))
     status = server.stop()
     assert server.errors() == ""
     assert status == 0

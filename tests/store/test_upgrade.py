@@ -38,9 +38,15 @@ _VERSION_BEFORE = "80ce356"
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
     """A store that the version before wrote."""
-    with tarfile.open(_GOLDEN) as archive:
-        archive.extractall(tmp_path / "data", filter="data")
+    unpack(_GOLDEN, tmp_path / "data")
     return tmp_path / "data"
+
+
+def unpack(path: Path, target: Path) -> None:
+    """Unpack a tar file of ours. Python before 3.11.4, such as Debian 12's, has no filters."""
+    with tarfile.open(path) as archive:
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(target)
 
 
 def known(data: Path) -> dict[str, Any]:
@@ -118,8 +124,7 @@ def version_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("the version before is not in this checkout's history: clone it whole")
     (target / "archive.tar").write_bytes(archive)
-    with tarfile.open(target / "archive.tar") as opened:
-        opened.extractall(target, filter="data")
+    unpack(target / "archive.tar", target)
     for kernels in Path(dtrfast.__file__).parent.glob("_core*.so"):
         shutil.copy(kernels, target / "dtrfast")
     shutil.copy(Path(old_store.__file__), target)

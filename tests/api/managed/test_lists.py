@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 from dtrfast.registry import usage
 from dtrfast.registry.usage import Numbers
-from tests.api.managed.town import Town, basic
+from tests.api.managed.town import Town, basic, in_memory
 from tests.fakes.client import image_manifest
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -93,9 +93,15 @@ LISTS = {
 }
 
 
-@pytest.fixture
-def busy(town: Town) -> Town:
-    """The town with at least three of everything."""
+@pytest.fixture(scope="module")
+def busy() -> Iterator[Town]:
+    """A town with at least three of everything; the tests that share it change nothing."""
+    with in_memory() as town:
+        _fill(town)
+        yield town
+
+
+def _fill(town: Town) -> None:
     for number, name in enumerate(("alpha", "beta", "gamma")):
         town.clock.now += 60
         town.push("acme/app", name.encode(), who="will")
@@ -128,7 +134,6 @@ def busy(town: Town) -> Town:
         town.api("owen", "DELETE", f"repositories/acme/app/manifests/{digest}", status=204)
     for name in ("one", "two", "three"):
         _tag(town, name)
-    return town
 
 
 def _tag(town: Town, tag: str) -> None:
