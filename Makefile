@@ -65,6 +65,11 @@ test-clients: dev ## with clients compiled from Go modules
 bench: dev ## the quick benchmarks beside every peer on this machine; ARGS='--only push'
 	$(BIN)/python -m benchmarks --quick --against all $(ARGS)
 
+profile: dev ## a flame graph of a benchmark: build/profile.svg; ARGS='--only small-blob'
+	mkdir -p build
+	$(BIN)/py-spy record --subprocesses --rate 50 --output build/profile.svg -- \
+		$(PYTHON) -m benchmarks --quick $(or $(ARGS),--only push/gzip/chunked/4)
+
 hooks: dev ## git hooks that call check's commands before a commit
 	$(BIN)/pre-commit install
 
