@@ -14,6 +14,8 @@ PYTEST := $(PYTHON) -m pytest
 # Two processes share the tests; those that measure run alone, after them.
 SHARED := -m 'not alone and not client' --numprocesses 2 --dist loadgroup
 ALONE := -m 'alone and not client'
+# Targets that wait for different things: a network, a disk, a processor.
+TOGETHER := $(MAKE) --no-print-directory --jobs 2
 # What ARGS chooses may have no test of a kind; the whole suite has.
 OR_NONE := $(if $(ARGS),|| [ $$? = 5 ])
 
@@ -27,7 +29,7 @@ help: ## this list
 
 build: $(VENV)/.dtrfast-build ## dtrfast in .venv, with its compiled core
 
-serve: build ## a registry on 127.0.0.1:5000, its data in ./data
+serve: plan-build build ## a registry on 127.0.0.1:5000, its data in ./data
 	exec $(BIN)/dtrfast serve $(ARGS)
 
 dev: $(VENV)/.dtrfast-dev ## build, and every tool that the other targets call
@@ -41,13 +43,13 @@ fix: dev ## repairs what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: $(VENV)/.dtrfast-test ## the short tests: units, contracts, API, store, a docker daemon, a crash
-	@$(INSTALL) test
+test: plan-test ## the short tests: units, contracts, API, store, a docker daemon, a crash
+	@$(TOGETHER) programs-of-test $(VENV)/.dtrfast-test
 	$(STEP) --show "short tests" $(PYTEST) --suite short $(SHARED) $(ARGS) $(OR_NONE)
 
 test-all: test test-long test-lanes fuzz asan ## everything that installs as packages
 
-test-long: dev ## what test leaves out: clients, browser, LDAP, crashes, lifecycles, arm64
+test-long: plan-all dev ## what test leaves out: clients, browser, LDAP, crashes, lifecycles, arm64
 	@$(INSTALL) all
 	$(STEP) --show "long tests" $(PYTEST) --suite long $(SHARED) $(ARGS) $(OR_NONE)
 	$(STEP) --show "long tests, alone" $(PYTEST) --suite long $(ALONE) $(ARGS) $(OR_NONE)
@@ -73,26 +75,56 @@ profile: dev ## a flame graph of a benchmark: build/profile.svg; ARGS='--only sm
 hooks: dev ## git hooks that call check's commands before a commit
 	$(BIN)/pre-commit install
 
-lock: ## newer versions of all Python packages into .ci/lock
+lock: dev ## newer versions of all Python packages into .ci/lock
+	$(BIN)/pip install --quiet uv
 	rm -rf .ci/lock
-	.ci/lock.sh
+	.ci/lock.sh $(BIN)/uv
 
 clean: ## what was built, without the virtual environment
 	rm -rf build dist *.egg-info dtrfast/_core*.so
 
+# Says what a bare machine will get, and how much that is.
+plan-%:
+	@$(INSTALL) --plan $*
+	@[ -e $(VENV)/.dtrfast-$(PACKAGES_OF_$*) ] || \
+		echo "to install: Python packages into $(VENV) ($(SIZE_OF_$*))"
+
+PACKAGES_OF_build := build
+PACKAGES_OF_test := test
+PACKAGES_OF_all := dev
+SIZE_OF_build := 35 MB to download, 180 MB on disk
+SIZE_OF_test := 40 MB to download, 200 MB on disk
+SIZE_OF_all := 170 MB to download, 600 MB on disk
+
+programs-of-%: $(VENV)/.python
+	@$(INSTALL) $*
+
 $(VENV)/.python:
 	@$(INSTALL) build
-	$(STEP) "virtual environment" $(PYTHON3) -m venv $(VENV)
-	touch $@
+	@$(STEP) "virtual environment" $(PYTHON3) -m venv $(VENV)
+	@touch $@
+
+# What compiles, and all else that dtrfast needs: one waits for the processor, one for the network.
+$(VENV)/.compiler: $(VENV)/.python .ci/lock/compiler.txt
+	@$(STEP) "Python packages: compiler (4 MB)" $(PIP_INSTALL) --require-hashes -r .ci/lock/compiler.txt
+	@touch $@
+
+$(VENV)/.core: $(VENV)/.compiler setup.py $(wildcard ext/*)
+	@$(STEP) "compile the core" $(PYTHON) setup.py build_ext --inplace
+	@touch $@
+
+$(VENV)/.packages: $(VENV)/.compiler .ci/lock/dtrfast.txt
+	@$(STEP) "Python packages: dtrfast (30 MB)" $(PIP_INSTALL) --require-hashes -r .ci/lock/dtrfast.txt
+	@touch $@
 
 # Without isolation, so that a rebuild after a change of the kernels needs no network.
-$(VENV)/.dtrfast-build: $(VENV)/.python .ci/lock/build.txt pyproject.toml setup.py $(wildcard ext/*)
-	$(STEP) "Python packages (30 MB)" $(PIP_INSTALL) --require-hashes -r .ci/lock/build.txt
-	$(STEP) "compile the core" $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
-	touch $@
+$(VENV)/.dtrfast-build: pyproject.toml .ci/lock/dtrfast.txt setup.py $(wildcard ext/*)
+	@$(TOGETHER) $(VENV)/.core $(VENV)/.packages
+	@$(STEP) "dtrfast into $(VENV)" $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
 
 $(VENV)/.dtrfast-%: $(VENV)/.dtrfast-build .ci/lock/%.txt
-	$(STEP) "Python packages of $*" $(PIP_INSTALL) --require-hashes -r .ci/lock/$*.txt
-	touch $@
+	@$(STEP) "Python packages: $*" $(PIP_INSTALL) --require-hashes -r .ci/lock/$*.txt
+	@touch $@
 
 include ext.mk

@@ -1,6 +1,9 @@
 #!/bin/sh
-# Writes .ci/lock/GROUP.txt: every package that a group of pyproject.toml needs, at one version, with
-# the hashes of its files, for every Python from 3.11 on. Newer versions: delete the files first.
+# Writes .ci/lock/GROUP.txt: every package that a group needs, at one version, with the hashes of its
+# files, for every Python from 3.11 on. Newer versions: `make lock`, which deletes the files first.
+#
+#   compiler   what compiles the core       dtrfast   what dtrfast imports
+#   test       and the short suite          dev       and everything else that the Makefile calls
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -8,14 +11,17 @@ uv=$1
 export SSL_CERT_FILE="${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}"
 mkdir -p .ci/lock
 
-lock() { # group, arguments
+lock() { # group, source, options
     group=$1
     shift
     "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-        --no-annotate --no-emit-package dtrfast --output-file ".ci/lock/$group.txt" "$@" pyproject.toml
+        --no-annotate --no-emit-package dtrfast --output-file ".ci/lock/$group.txt" "$@"
 }
 
-# The largest group first: the others take its versions, so that one adds to the other.
-lock dev --extra dev
-lock build --extra build --constraints .ci/lock/dev.txt
-lock test --extra test --constraints .ci/lock/dev.txt
+# The largest group first: the others take its versions.
+lock dev pyproject.toml --extra dev
+lock test pyproject.toml --extra test --constraints .ci/lock/dev.txt
+lock dtrfast pyproject.toml --constraints .ci/lock/dev.txt
+python3 -c 'import tomllib
+print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' |
+    lock compiler - --constraints .ci/lock/dev.txt
