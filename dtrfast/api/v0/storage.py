@@ -166,17 +166,22 @@ def get_blob_usage(call: ApiCall) -> objects.Usage:
     """Measure how much room a blob takes."""
     name = repositories.name_in(call)
     digest = Digest.parse(call.path["digest"])
-    with call.identity.engine.read() as transaction:
-        repositories.require(call, transaction, Action.PULL)
+    # First, because `stat` renews the blob's link.
+    _require_measurement(call)
     call.registry.acting_for(call.permits).blobs.stat(name, digest)
     return _measured(call, f"{name}@{digest}", usage.of_blob(name, digest))
 
 
-def _measured(call: ApiCall, name: str, ask: Ask, *, is_kept: bool = False) -> objects.Usage:
+def _require_measurement(call: ApiCall) -> None:
+    """Raise `SignInRequired` for a caller without a sign-in, even for a public repository."""
     with call.identity.engine.read() as transaction:
         repositories.require(call, transaction, Action.PULL)
     if call.caller.kind == "anonymous":
         raise SignInRequired("sign in to measure this: it costs what it measures")
+
+
+def _measured(call: ApiCall, name: str, ask: Ask, *, is_kept: bool = False) -> objects.Usage:
+    _require_measurement(call)
     return _usage_for(call, name, ask, is_kept=is_kept)
 
 
