@@ -11,6 +11,7 @@ import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from dtrfast.index.engine import KEY_SIZE_MAX, ReadTransaction, Table, WriteTransaction
@@ -18,6 +19,21 @@ from dtrfast.index.engine import KEY_SIZE_MAX, ReadTransaction, Table, WriteTran
 T = TypeVar("T")
 
 _State = dict[Table, "_Rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All tables of one moment."""
+
+    state: _State
+
+    def changed_since(self, other: Snapshot) -> list[str]:
+        """The names of the tables whose rows differ."""
+        mine, theirs = self._rows(), other._rows()
+        return sorted(t.name for t in {*mine, *theirs} if mine.get(t, {}) != theirs.get(t, {}))
+
+    def _rows(self) -> dict[Table, dict[bytes, bytes]]:
+        return {table: rows.values for table, rows in self.state.items()}
 
 
 class MemoryEngine:
@@ -49,6 +65,15 @@ class MemoryEngine:
 
     def close(self) -> None:
         self._state = {}
+
+    def snapshot(self) -> Snapshot:
+        """All tables as they are now; costs nothing, as a change copies what it writes to."""
+        return Snapshot(self._state)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot. Nothing else may use the engine meanwhile."""
+        with self._writer:
+            self._state = snapshot.state
 
     def _run(self, change: Callable[[WriteTransaction], T]) -> tuple[T, _State]:
         transaction = _Transaction(dict(self._state))

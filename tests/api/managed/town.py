@@ -14,9 +14,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -69,9 +70,15 @@ class Town:
     """The registry, and everybody who uses it."""
 
     def __init__(
-        self, engine: Engine, blobs: BlobStore, clock: Clock, hop: ThreadHop, runner: asyncio.Runner
+        self,
+        engine: Engine,
+        blobs: BlobStore,
+        clock: Clock,
+        hop: ThreadHop,
+        runner: asyncio.Runner,
+        config: Config | None = None,
     ) -> None:
-        config = Config()
+        config = config or Config()
         self.engine = engine
         self.clock = clock
         self.events = KeptEvents()
@@ -82,12 +89,16 @@ class Town:
         context = Context(self.registry, hop, config, self.identity.guard, self.identity)
         pages = console.routes(context, self.identity)
         self.client = Client(create_app(context, pages), runner)
-        engine.write(self._people)
+        self.add_users("admin", *PEOPLE)
         self._organization()
 
-    def _people(self, transaction: WriteTransaction) -> None:
+    def add_users(self, *names: str) -> None:
+        """Make users who sign in with `PASSWORD`; `admin` is a system administrator."""
+        self.engine.write(partial(self._add_users, names=names))
+
+    def _add_users(self, transaction: WriteTransaction, names: Iterable[str]) -> None:
         author = Author("system", self.clock())
-        for name in ("admin", *PEOPLE):
+        for name in names:
             new = NewAccount(AccountName(name), is_admin=name == "admin")
             account = accounts.create(transaction, author, new)
             accounts.remember_password(transaction, account, _HASH, self.clock())
@@ -106,8 +117,8 @@ class Town:
             body = {"accessLevel": level}
             self.api("owen", "PUT", f"repositories/acme/app/teamAccess/{team}", body)
 
-    def push(self, repository: str, layer: bytes, who: str = "owen") -> str:
-        """Push an image of one layer, tagged `v1`; returns the layer's digest."""
+    def push(self, repository: str, layer: bytes, who: str = "owen", tag: str = "v1") -> str:
+        """Push an image of one layer; returns the layer's digest."""
         headers = basic(who)
         post = self.client.post(f"/v2/{repository}/blobs/uploads/", headers=headers)
         assert post.status_code == 202, post.text
@@ -117,7 +128,7 @@ class Town:
             url = f"/v2/{repository}/blobs/uploads/?digest={digest}"
             assert self.client.post(url, headers=headers, content=content).status_code == 201
         put = self.client.put(
-            f"/v2/{repository}/manifests/v1",
+            f"/v2/{repository}/manifests/{tag}",
             headers={**headers, "content-type": "application/vnd.oci.image.manifest.v1+json"},
             content=manifest,
         )
@@ -168,11 +179,11 @@ class Town:
 
 
 @contextmanager
-def in_memory(clock: Clock | None = None) -> Iterator[Town]:
+def in_memory(clock: Clock | None = None, config: Config | None = None) -> Iterator[Town]:
     """A town on the fakes, for tests that need no other."""
     clock, hop, engine = clock or Clock(), ThreadHop(), MemoryEngine()
     with asyncio.Runner() as runner:
-        town = Town(engine, MemoryBlobs(engine, clock), clock, hop, runner)
+        town = Town(engine, MemoryBlobs(engine, clock), clock, hop, runner, config)
         yield town
         town.client.close()
     hop.close()

@@ -1,0 +1,85 @@
+"""The kinds of callers that the registry tells apart: one credential of each.
+
+Tokens have the widest scopes and the most powerful owners, so that a cell of the table shows the
+most that the kind can do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dtrfast.identity import scopes
+from dtrfast.identity.access import CallerPermits
+from dtrfast.identity.callers import Caller
+from tests.api.managed.town import PASSWORD, Town, basic
+from tests.walks.scene import Scene
+
+# Columns of the table whose callers sign in with a password, and their accounts.
+_PEOPLE = {
+    "stranger": "nora",
+    "member": "member",
+    "reader": "reader",
+    "writer": "writer",
+    "keeper": "keeper",
+    "manager": "manager",
+    "owner": "owen",
+    "system": "admin",
+}
+COLUMNS = ("anon", *_PEOPLE, "scoped", "robot", "bearer")
+_WIDEST = ("repository:acme/app:*", "repository:acme/open:*", "registry:catalog:*")
+_JOB = "ci:job"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Headers that prove a caller. `account` is the user whose rights it has; empty for none."""
+
+    account: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def credentials_of(scene: Scene) -> dict[str, Credential]:
+    """Return a credential for each column of the table, by the column's name."""
+    town = scene.town
+    people = {kind: Credential(name, basic(name)) for kind, name in _PEOPLE.items()}
+    return {
+        "anon": Credential(),
+        **people,
+        "scoped": Credential("admin", _bearer(_scoped_token(town))),
+        "robot": Credential("", basic("acme+ci", scene.facts["robot"])),
+        "bearer": Credential("admin", _bearer(town.token("admin", *_WIDEST))),
+    }
+
+
+def former(scene: Scene) -> Credential:
+    """A personal token of an administrator whose account was deactivated afterwards."""
+    return Credential("former", _bearer(scene.facts["token_of_former"]))
+
+
+def forged(scene: Scene) -> Credential:
+    """The session of an administrator without its CSRF token, as another site would use it."""
+    client = scene.town.client
+    form = {"username": "admin", "password": PASSWORD}
+    answer = client.post("/api/v0/sessions", json=form)
+    assert answer.status_code == 201, answer.text
+    client.forget_cookies()
+    return Credential("admin", {"cookie": answer.headers["set-cookie"].partition(";")[0]})
+
+
+def job(scene: Scene) -> Credential:
+    """The access token of a job that acme/app trusts as far as the robot's scopes go."""
+    identity = scene.town.identity
+    caller = Caller("job", _JOB, "token", trusts=("acme/app main",))
+    with identity.engine.read() as transaction:
+        granted = scopes.grant(transaction, CallerPermits(caller), scopes.parse(_WIDEST))
+    return Credential("", _bearer(identity.bearers.issue(caller, granted).text))
+
+
+def _scoped_token(town: Town) -> str:
+    scope = [{"repository": "acme/*", "actions": ["*"]}]
+    body = {"name": "scoped", "scopes": scope}
+    return str(town.api("admin", "POST", "accounts/admin/tokens", body, 201)["token"])
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}

@@ -1,0 +1,200 @@
+"""The role walk: every management operation, asked by every kind of caller (`rights.txt`).
+
+A refusal must change no table of the index. An operation without a row fails the walk, and so does
+a row without an operation.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from dtrfast.config import Config, StoreConfig
+from dtrfast.index import epoch
+from tests.api.managed.town import Town, in_memory
+from tests.fakes.engine import MemoryEngine
+from tests.walks import callers, rights, scene
+from tests.walks.callers import COLUMNS, Credential
+from tests.walks.requests import BY_ID, BY_NAME, REQUESTS, Request
+from tests.walks.scene import Scene
+
+ROWS = rights.read()
+_ROW_OF = {row.name: row for row in ROWS}
+# The cell of a caller without an account, in a row about the caller's own account.
+_NO_REQUEST = "-"
+_DONE = "ok"
+# Operations that look up a name before they check the caller. A later change empties both sets.
+_TELL_ACCOUNTS = {
+    "add_team_member",
+    "change_password",
+    "create_robot",
+    "create_team",
+    "create_token",
+    "delete_member",
+    "delete_robot",
+    "delete_session",
+    "delete_team",
+    "delete_team_member",
+    "delete_token",
+    "get_member",
+    "get_namespace_access",
+    "get_team",
+    "get_team_member",
+    "list_members",
+    "list_organizations",
+    "list_repositories_of_namespace",
+    "list_robots",
+    "list_sessions",
+    "list_shared_repositories",
+    "list_team_members",
+    "list_team_repository_access",
+    "list_teams",
+    "list_teams_of_member",
+    "list_tokens",
+    "update_account",
+    "update_team",
+}
+_TELL_TEAMS = {"add_team_member", "delete_team", "delete_team_member"}
+
+
+@dataclass
+class Walk:
+    """The scene, which is the same again after every request."""
+
+    scene: Scene
+    engine: MemoryEngine
+    credentials: dict[str, Credential]
+
+    def __post_init__(self) -> None:
+        self.before = self.engine.snapshot()
+
+    @property
+    def town(self) -> Town:
+        return self.scene.town
+
+    def cell(self, request: Request, credential: Credential) -> str:
+        """Return the answer as a cell. Fails if a refusal changed a table of the index."""
+        if request.needs_self and not credential.account:
+            return _NO_REQUEST
+        status = self._ask(request, credential)
+        changed = self.engine.snapshot().changed_since(self.before)
+        if changed:
+            self._go_back()
+        if status == BY_ID[request.operation].status:
+            return _DONE
+        assert not changed, f"{request.name} was refused with {status} and changed {changed}"
+        return str(status)
+
+    def _ask(self, request: Request, credential: Credential) -> int:
+        client = self.town.client
+        sent = self.scene.filled(request, credential.account)
+        options = {} if sent.body is None else {"json": sent.body}
+        answer = client.request(sent.method, sent.url, headers=credential.headers, **options)
+        client.forget_cookies()
+        return answer.status_code
+
+    def _go_back(self) -> None:
+        """Restore the scene. The epoch advances, so that cached verdicts do not count any more."""
+        reached = self._epoch()
+        self.engine.restore(self.before)
+        while self._epoch() <= reached:
+            self.engine.write(epoch.advance)
+        self.before = self.engine.snapshot()
+
+    def _epoch(self) -> bytes:
+        with self.engine.read() as transaction:
+            return epoch.read(transaction)
+
+
+@pytest.fixture(scope="module")
+def walk() -> Iterator[Walk]:
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        data.mkdir()
+        config = Config(store=StoreConfig(data=data))
+        with in_memory(config=config) as town, scene.prepared(town, Path(folder)) as made:
+            assert isinstance(town.engine, MemoryEngine)
+            credentials = callers.credentials_of(made)
+            for one in credentials.values():
+                # The index notes when a token was last used, at most once a minute.
+                town.client.get("/v2/", headers=one.headers)
+            yield Walk(made, town.engine, credentials)
+
+
+def test_the_table_has_every_operation_and_no_other() -> None:
+    assert {row.name.partition(".")[0] for row in ROWS} == set(BY_ID)
+    assert [row.name for row in ROWS] == [one.name for one in REQUESTS]
+    assert len(_ROW_OF) == len(ROWS)
+    for row in ROWS:
+        operation = BY_ID[BY_NAME[row.name].operation]
+        assert (row.method, row.path) == (operation.method, operation.path), row.name
+    assert rights.read_columns() == list(COLUMNS)
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_rights(walk: Walk, name: str) -> None:
+    assert name in _ROW_OF, f"{rights.PATH.name} has no row for {name}: add one"
+    request = BY_NAME[name]
+    cells = {kind: walk.cell(request, walk.credentials[kind]) for kind in COLUMNS}
+    assert str(rights.row_of(request, cells)) == str(_ROW_OF[name])
+
+
+# ---- callers that one rule describes ---------------------------------------------------------
+def _cells(walk: Walk, credential: Credential) -> dict[str, str]:
+    """Return the cells of all requests but the sign-in, which ignores the caller's credential."""
+    asked = (one for one in REQUESTS if one.operation != "sign_in")
+    return {one.name: walk.cell(one, credential) for one in asked}
+
+
+def test_a_deactivated_administrator_may_do_nothing(walk: Walk) -> None:
+    cells = _cells(walk, callers.former(walk.scene))
+    assert {name: cell for name, cell in cells.items() if cell != "401"} == {}
+
+
+def test_a_session_without_its_csrf_token_changes_nothing(walk: Walk) -> None:
+    forged = callers.forged(walk.scene)
+    walk.before = walk.engine.snapshot()
+    wrong = {}
+    for name, cell in _cells(walk, forged).items():
+        changes = BY_ID[BY_NAME[name].operation].method != "GET"
+        if cell != ("403" if changes else _ROW_OF[name].cells["system"]):
+            wrong[name] = cell
+    assert wrong == {}
+
+
+def test_a_job_may_do_what_a_robot_with_the_same_scopes_may(walk: Walk) -> None:
+    cells = _cells(walk, callers.job(walk.scene))
+    robot = {name: _ROW_OF[name].cells["robot"] for name in cells}
+    assert cells == robot
+
+
+# ---- names -----------------------------------------------------------------------------------
+def _with_missing(request: Request, pieces: Iterable[str]) -> Request:
+    """Return the same request for a name that does not exist."""
+    path = {k: "nothing-has-this" if k in pieces else v for k, v in request.path.items()}
+    return replace(request, path=path)
+
+
+def _telling(walk: Walk, kind: str, pieces: Iterable[str]) -> set[str]:
+    """Return the operations whose answers show if a name exists."""
+    found = set()
+    for request in REQUESTS:
+        missing = _with_missing(request, pieces)
+        if missing == request or request.needs_self:
+            continue
+        cells = [walk.cell(one, walk.credentials[kind]) for one in (request, missing)]
+        if cells[0] != cells[1] and request.case != "public":
+            found.add(request.operation)
+    return found
+
+
+def test_anonymous_callers_learn_names_of_accounts_from_these_only(walk: Walk) -> None:
+    assert _telling(walk, "anon", ("name", "namespace", "member", "grantee")) == _TELL_ACCOUNTS
+
+
+def test_strangers_learn_names_of_teams_from_these_only(walk: Walk) -> None:
+    assert _telling(walk, "stranger", ("team",)) == _TELL_TEAMS
