@@ -27,6 +27,7 @@ _LONG = {
     "ext/test_arm64.py": True,
     "identity/ldap": True,
     "store/test_large_blob.py": True,
+    "walks/test_costs.py": True,
 }
 _LANES = "DTRFAST_SERVER_LANES"
 _AUTH = "DTRFAST_AUTH_MODE"
@@ -106,3 +107,13 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 def pytest_report_header(config: pytest.Config) -> str:
     suite, lanes = config.getoption("--suite"), config.getoption("--lanes")
     return f"suite: {suite}; servers under test: lanes {lanes}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests recorded as `summary`, in whichever process they ran."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, text in getattr(report, "user_properties", ()):
+                if name == "summary" and report.when == "call":
+                    terminalreporter.section(report.nodeid)
+                    terminalreporter.write_line(str(text))

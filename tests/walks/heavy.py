@@ -1,0 +1,62 @@
+"""Requests that only the CPU walk sends: the same operations, asked for the most that they do."""
+
+from __future__ import annotations
+
+from tests.walks.requests import REQUESTS, Request
+
+_APP = {"namespace": "acme", "repository": "app"}
+_ACME = {"name": "acme"}
+# The longest page of a list.
+_LONGEST = {"limit": "1000"}
+_NOTHING = "zzzz"
+_MONTH_SECONDS = "2592000"
+_TAGS_AT_ONCE = ",".join(f"t{number:05}" for number in range(150))
+
+
+def _long(operation: str, case: str, path: dict[str, str] | None = None, **query: str) -> Request:
+    return Request(operation, path or {}, {**_LONGEST, **query}, case=case)
+
+
+HEAVY: tuple[Request, ...] = (
+    _long("list_accounts", "newest", sort="-created"),
+    _long("list_accounts", "filter", filter=_NOTHING),
+    _long("list_members", "long", _ACME),
+    _long("list_team_members", "long", {**_ACME, "team": "readers"}),
+    _long("list_repositories", "newest", sort="-created"),
+    _long("list_repositories_of_namespace", "long", {"namespace": "acme"}),
+    _long("list_tags", "long", _APP),
+    _long("list_user_access", "by_level", _APP, sort="-level"),
+    _long("list_images", "long", _APP),
+    _long("list_images", "newest", _APP, sort="-pushed"),
+    _long("list_images", "filter", _APP, filter=_NOTHING),
+    _long("list_manifests", "long", _APP),
+    _long("list_manifests", "newest", _APP, sort="-pushed"),
+    _long("list_manifests", "untagged", _APP, untagged="true"),
+    Request("get_image", {**_APP, "reference": "index"}, case="index"),
+    Request("get_manifest_usage", {**_APP, "reference": "index"}, case="index"),
+    Request("delete_manifest", {**_APP, "reference": "$index"}, case="index"),
+    Request("preview_deletion", _APP, {"references": "index"}, case="index"),
+    Request("preview_deletion", _APP, {"references": _TAGS_AT_ONCE}, case="many"),
+    Request("delete_references", _APP, body={"references": ["$index"]}, case="index"),
+    Request("search", query={"query": _NOTHING, "includeTags": "true"}, case="nothing"),
+    Request("search", query={"query": "app:t", "includeTags": "true"}, case="tags"),
+    _long("list_events", "text", text=_NOTHING),
+    _long("list_repository_events", "text", _APP, text=_NOTHING),
+    _long("list_logs", "text", text=_NOTHING),
+    Request("get_storage", query={"trash": "true"}, case="trash"),
+    _long("get_repository_trash", "newest", _APP, sort="-deleted"),
+    Request(
+        "get_metrics_history", query={"seconds": _MONTH_SECONDS, "points": "1000"}, case="long"
+    ),
+)
+
+
+def _one_of_each() -> tuple[Request, ...]:
+    """The catalogue's first request of each operation, about another user where there is one."""
+    found: dict[str, Request] = {}
+    for request in sorted(REQUESTS, key=lambda one: one.case == "self"):
+        found.setdefault(request.operation, request)
+    return tuple(found.values())
+
+
+ALL: tuple[Request, ...] = (*_one_of_each(), *HEAVY)

@@ -1,0 +1,48 @@
+"""An engine that forgets what it is told to, so that one change can be measured again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar, cast
+
+from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
+
+T = TypeVar("T")
+
+
+class _Undo(Exception):
+    """Ends a transaction that did its work. `result` is what the change returned."""
+
+    def __init__(self, result: Any) -> None:
+        super().__init__()
+        self.result = result
+
+
+class Rehearsal:
+    """An `Engine` over another one. While `forgets` is set, it runs changes and aborts them.
+
+    Everything is done but the commit, so its cost is missing from measurements.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.forgets = False
+
+    def read(self) -> AbstractContextManager[ReadTransaction]:
+        return self._engine.read()
+
+    def write(self, change: Callable[[WriteTransaction], T]) -> T:
+        if not self.forgets:
+            return self._engine.write(change)
+
+        def rehearsed(transaction: WriteTransaction) -> T:
+            raise _Undo(change(transaction))
+
+        try:
+            return self._engine.write(rehearsed)
+        except _Undo as undo:
+            return cast(T, undo.result)
+
+    def close(self) -> None:
+        self._engine.close()
