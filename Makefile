@@ -12,7 +12,7 @@ INSTALL := PYTHON='$(PYTHON3)' .ci/install
 PIP_INSTALL := $(BIN)/pip install --disable-pip-version-check --progress-bar off
 PYTEST := $(PYTHON) -m pytest
 # Two processes share the tests; those that measure run alone, after them.
-SHARED := -m 'not alone and not client' --numprocesses 2 --dist loadgroup
+SHARED := -m 'not alone and not client' --numprocesses 2
 ALONE := -m 'alone and not client'
 # Targets that wait for different things: a network, a disk, a processor.
 TOGETHER := $(MAKE) --no-print-directory --jobs 2

@@ -7,25 +7,31 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 _TESTS = Path(__file__).parent
 _TOGETHER = ("e2e", "benchmarks")
 
 # Folders and files of the long suite, which `make test` leaves out: they need programs or packages
-# that it does not install, measure, or take many seconds. The longest name decides. Single tests
-# have the marker `long`.
-_LONG = {
+# that it does not install, measure, or start many servers, each of which costs seconds. The longest
+# name decides. Single tests have the marker `long`.
+LONG = {
     "": False,
     "api/managed/test_document.py": True,
     "benchmarks/load/test_dtrfast.py": True,
     "benchmarks/test_command.py": True,
     "cli/test_accounts.py": True,
+    "cli/test_serve.py": True,
+    "crash/test_store_powercut.py": True,
     "door": True,
     "door/test_smuggling.py": False,
     "e2e": True,
     "e2e/test_small_image.py": False,
     "ext/test_arm64.py": True,
     "identity/ldap": True,
+    "server/test_connection.py": True,
+    "server/test_resume.py": True,
+    "server/test_supervisor.py": True,
     "store/test_large_blob.py": True,
     "walks/test_costs.py": True,
 }
@@ -57,41 +63,55 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ[_LANES] = "true" if config.getoption("--lanes") == "on" else "false"
 
 
-def _is_long(path: Path) -> bool:
+def is_long(path: Path) -> bool:
     """Whether the table of long tests has this file or folder."""
     place = path.relative_to(_TESTS)
     names = [place.as_posix(), *(parent.as_posix() for parent in place.parents)]
-    return next(_LONG[name] for name in [*names, ""] if name in _LONG)
+    return next(LONG[name] for name in [*names, ""] if name in LONG)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Keep long files from being imported: they need packages that a short run does not install."""
     if config.getoption("--suite") != "short" or collection_path.is_dir():
         return None
-    return True if _is_long(collection_path) else None
+    return True if is_long(collection_path) else None
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Choose the suite, then what runs beside what.
-
-    Tests of a file run one after another. So do all that start container programs: these share
-    daemons, images and a registry, which are made once in each process that has such tests.
-    """
+    """Keep the tests of the suite that was asked for."""
     suite = config.getoption("--suite")
-    if suite != "all":
-        for_long = suite == "long"
-        chosen = [item for item in items if _belongs_to_long(item) == for_long]
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
-        items[:] = chosen
-    for item in items:
-        file = item.path.relative_to(_TESTS)
-        group = file.parts[0] if file.parts[0] in _TOGETHER else str(file)
-        item.add_marker(pytest.mark.xdist_group(group))
+    if suite == "all":
+        return
+    chosen = {item: _belongs_to_long(item) == (suite == "long") for item in items}
+    config.hook.pytest_deselected(items=[item for item in items if not chosen[item]])
+    items[:] = [item for item in items if chosen[item]]
+
+
+class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """What one process runs in a row: the tests of a file, or of a folder that shares containers.
+
+    A scheduler, not marks for `--dist loadgroup`: pytest-xdist 3.8.0 loses these marks with pytest
+    9.2, says nothing, and then every process makes daemons and servers of its own.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+def group_of(node_id: str) -> str:
+    """Return the file of a test, or the folder whose tests share daemons and images."""
+    file = node_id.partition("::")[0]
+    folder = file.removeprefix("tests/").partition("/")[0]
+    return folder if folder in _TOGETHER else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    return Groups(config, log)
 
 
 def _belongs_to_long(item: pytest.Item) -> bool:
-    return _is_long(item.path) or item.get_closest_marker("long") is not None
+    return is_long(item.path) or item.get_closest_marker("long") is not None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -43,10 +43,9 @@ def test_config_check(command: Command, tmp_path: Path) -> None:
     [
         (("serve", "--bind", "nowhere"), "server.bind: expected HOST:PORT"),
         (("serve", "--bind", "192.0.2.1:1"), "cannot listen on 192.0.2.1:1"),
-        (("serve", "--auth", "basic"), "auth.mode: expected one of managed, none"),
+        (("serve", "--auth", "basic"), "--auth: auth.mode: expected one of managed, none"),
         (("serve", "--data", "/proc/x"), "the data directory /proc/x cannot be used"),
         (("serve", "--data", ""), "--data: store.data: expected a path"),
-        (("serve", "--auth", "basic"), "--auth: auth.mode"),
         (("serve", "--bind", "a..b:5000"), "cannot listen on a..b:5000: not a host name"),
         (("stats", "--data", "nowhere"), "nowhere is no data directory"),
         (("stats", "--data", "."), ". is no data directory"),

@@ -64,7 +64,7 @@ def test_the_recorder_misses_nothing_that_the_store_does(busy: Busy, tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["strict", pytest.param("torn", marks=pytest.mark.long)])
+@pytest.mark.parametrize("mode", ["strict", "torn"])
 def test_what_was_acknowledged_survives_a_power_cut(
     busy: Busy, tmp_path: Path, mode: Mode, seed: int
 ) -> None:
@@ -73,7 +73,6 @@ def test_what_was_acknowledged_survives_a_power_cut(
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_uploads_go_on_after_the_program_was_killed(busy: Busy, tmp_path: Path, seed: int) -> None:
     for cut in sample(kill_points(busy.trace), seed):
         audit(busy.trace, cut, tmp_path / str(cut), "intact", seed)
