@@ -111,6 +111,7 @@ def test_entries_of_an_index_are_read_one_by_one(town: Town) -> None:
     assert all(one["size"] for one in found["platforms"])
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "line",
     [
