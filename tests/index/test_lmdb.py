@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -12,7 +15,7 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from dtrfast.errors import Corrupt, StorageFailed
+from dtrfast.errors import Corrupt, DtrfastError, StorageFailed, StorageFull
 from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import META, TABLES, TAGS
@@ -174,21 +177,133 @@ def test_an_oversized_key_is_refused_and_nothing_is_written(engine: Engine) -> N
         assert transaction.get(META, b"a") is None
 
 
-def test_a_write_that_cannot_begin_ends(
-    engine: LmdbEngine, monkeypatch: pytest.MonkeyPatch
+class Failing:
+    """An environment in which no transaction can begin, as after its disk failed."""
+
+    def __init__(self, error: lmdb.Error) -> None:
+        self._error = error
+
+    def begin(self, **options: object) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (lmdb.Error("no"), StorageFailed, r"the index could not be read or written \(no\)"),
+        (lmdb.DiskError("no"), StorageFull, "the disk that holds the index is full"),
+        (lmdb.CorruptedError("no"), Corrupt, r"the index is damaged \(no\): restore it"),
+    ],
+)
+def test_a_transaction_that_cannot_begin_ends_and_says_why(
+    engine: LmdbEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    error: lmdb.Error,
+    kind: type[DtrfastError],
+    message: str,
 ) -> None:
-    """As after a disk failed under the environment: each caller is told, nobody waits for ever."""
-
-    class Failing:
-        def begin(self, **options: object) -> None:
-            raise lmdb.Error("no")
-
+    """Each caller gets the error, and none waits for ever."""
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "_environment", Failing())
+        patch.setattr(engine, "_environment", Failing(error))
+        with pytest.raises(kind, match=message):
+            engine.read()
         for _ in range(2):
-            with pytest.raises(StorageFailed):
+            with pytest.raises((StorageFailed, StorageFull), match=message):
                 engine.write(lambda t: None)
     engine.write(lambda t: t.put(TAGS, b"a", b"1"))
+
+
+def test_a_process_whose_environment_is_lost_ends_so_that_another_one_opens_it(
+    engine: LmdbEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(engine, "_environment", Failing(lmdb.PanicError("no")))
+            with pytest.raises(StorageFailed, match="starting again"):
+                engine.read()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert told == [signal.SIGTERM]
+
+
+def test_a_commit_that_fails_leaves_nothing_and_tells_all_of_its_group(
+    engine: LmdbEngine, tmp_path: Path
+) -> None:
+    """The file may not grow: the changes run, and the commit cannot write their pages."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hold(transaction: WriteTransaction) -> None:
+        entered.set()
+        assert go_on.wait(20)
+        transaction.put(META, b"held", b"x" * 500_000)
+
+    def put(number: int) -> None:
+        engine.write(lambda transaction: transaction.put(META, b"%d" % number, b"x" * 500_000))
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(engine.write, hold)]
+        assert entered.wait(20)
+        futures += [pool.submit(put, number) for number in range(3)]
+        eventually(lambda: len(engine._jobs) == 3)
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "data.mdb").stat().st_size, hard))
+        try:
+            go_on.set()
+            errors = [future.exception() for future in futures]
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [type(error) for error in errors] == [StorageFailed] * 4
+    with engine.read() as transaction:
+        assert list(transaction.scan(META)) == []
+    put(9)
+    with engine.read() as transaction:
+        assert [key for key, _ in transaction.scan(META)] == [b"9"]
+
+
+def test_an_index_that_fills_its_map_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dtrfast.index.lmdb.MAP_SIZE", 1 << 20)
+    engine = LmdbEngine(tmp_path, TABLES)
+    with pytest.raises(StorageFull, match="free some space"):
+        engine.write(lambda transaction: transaction.put(META, b"a", b"x" * (1 << 20)))
+    engine.write(lambda transaction: transaction.put(META, b"a", b"small"))
+    engine.close()
+
+
+def test_a_reader_too_many_is_refused_and_later_ones_are_not(tmp_path: Path) -> None:
+    engine = LmdbEngine(tmp_path, TABLES, readers_max=1)
+    with engine.read(), pytest.raises(StorageFailed, match="READERS_FULL"):
+        engine.read()
+    with engine.read() as transaction:
+        assert transaction.get(META, b"a") is None
+    engine.close()
+
+
+def test_an_error_of_the_index_inside_a_read_is_ours(engine: LmdbEngine) -> None:
+    with pytest.raises(Corrupt, match="restore it"), engine.read():
+        raise lmdb.PageNotFoundError("page 7")
+
+
+def test_a_directory_that_cannot_be_synced_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a power cut could take the new index away whole."""
+
+    def fail(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageFailed, match="directory cannot be synced"):
+        LmdbEngine(tmp_path, TABLES)
+
+
+def test_the_size_is_that_of_the_pages_in_use(engine: LmdbEngine) -> None:
+    before = engine.size()
+    engine.write(lambda transaction: transaction.put(META, b"a", b"x" * 1_000_000))
+    assert 1_000_000 <= engine.size() - before < 1_100_000
 
 
 def test_the_changes_of_a_group_are_counted_each(engine: LmdbEngine) -> None:
