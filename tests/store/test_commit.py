@@ -13,14 +13,15 @@ import pytest
 
 from dtrfast.errors import (
     BlobUnknown,
+    Corrupt,
     DigestInvalid,
     RangeInvalid,
     StorageFailed,
     StorageFull,
     UploadUnknown,
 )
-from dtrfast.index.tables import CHUNKS, COMMITS, RECIPES, number_key
-from dtrfast.store import recipes
+from dtrfast.index.tables import CHUNK_HASHES, CHUNKS, COMMITS, RECIPES, number_key, number_of
+from dtrfast.store import damage, recipes
 from dtrfast.store.records import Chunk
 from dtrfast.store.store import Store
 from dtrfast.store.uploads import LocalUpload
@@ -469,3 +470,44 @@ def test_uploads_refused_by_a_full_disk_leave_nothing_open(
             store.blobs.begin_upload(NAME)
     assert len(os.listdir("/proc/self/fd")) == before
     assert files_below(data, "uploads") == []
+
+
+@pytest.mark.parametrize("trouble", ["damaged", "gone"])
+def test_a_commit_whose_shared_chunk_is_lost_is_refused_and_a_push_heals(
+    store: Store, trouble: str
+) -> None:
+    """The upload found the chunk before: a blob that misses it must not become visible."""
+    body = random_bytes(2_500_000)
+    push(store.blobs, body)
+    upload = store.blobs.begin_upload(NAME)
+    upload.append(body + b"x")
+    with store.engine.read() as transaction:
+        key, value = next(iter(transaction.scan(CHUNKS)))
+    if trouble == "damaged":
+        damage.mark_chunk(store._context, number_of(key), "its bytes have changed")
+    else:
+        chunk = Chunk.decode(value)
+        store.engine.write(lambda t: t.delete(CHUNKS, key))
+        store.engine.write(lambda t: t.delete(CHUNK_HASHES, chunk.hash + key))
+    digest = digest_of(body + b"x")
+    with pytest.raises(StorageFailed, match=f"shares is {trouble}: push the blob again"):
+        store.blobs.commit(upload, digest, OTHER)
+    upload.release()
+    with pytest.raises(BlobUnknown):
+        store.blobs.stat(OTHER, digest)
+    push(store.blobs, body + b"x", OTHER)
+    assert pull(store.blobs, digest, OTHER) == body + b"x"
+
+
+def test_a_sha512_of_an_upload_whose_shared_chunk_is_gone_is_refused(store: Store) -> None:
+    """The digest is made by reading the upload again."""
+    body = random_bytes(2_500_000)
+    push(store.blobs, body)
+    upload = store.blobs.begin_upload(NAME)
+    upload.append(body)
+    with store.engine.read() as transaction:
+        key, _ = next(iter(transaction.scan(CHUNKS)))
+    store.engine.write(lambda t: t.delete(CHUNKS, key))
+    with pytest.raises(Corrupt, match="a chunk that the upload shares is gone"):
+        upload.check(digest_of(body, "sha512"))
+    upload.cancel()

@@ -28,7 +28,7 @@ from dtrfast.store import disk, packs, pins
 from dtrfast.store.records import Chunk, decode_content, decode_pack
 from dtrfast.store.store import Store
 from tests.fakes.clock import Clock
-from tests.store.conftest import OTHER, REPOSITORY, digest_of, files_below, pull, push
+from tests.store.conftest import OTHER, REPOSITORY, digest_of, files_below, pull, push, run
 
 SIZE = 3_000_000
 
@@ -380,3 +380,85 @@ def test_what_an_upload_named_goes_when_the_upload_does(
     house.keep()
     assert files_below(data, "packs") == []
     assert keys(store, CHUNKS) == keys(store, PACKS) == keys(store, PACKS_SPARSE) == []
+
+
+# ---- obstacles ---------------------------------------------------------------------------------
+def make_sparse(store: Store, data: Path, seed: int = 1) -> tuple[Path, bytes]:
+    """A pack that is mostly garbage, and the blob of `OTHER` that has chunks in it."""
+    large = body(seed, 900_000)
+    small = large[:300_000] + body(seed + 50, 20_000)
+    before = {path.name for path in data.glob("packs/*/*")}
+    one = push(store.blobs, large)
+    (path,) = [path for path in data.glob("packs/*/*") if path.name not in before]
+    push(store.blobs, small, OTHER)
+    store.blobs.unlink(REPOSITORY, one)
+    return path, small
+
+
+@pytest.mark.parametrize("trouble", ["torn", "gone"])
+def test_a_pack_that_cannot_be_read_stops_no_other_one(
+    store: Store, house: House, data: Path, caplog: pytest.LogCaptureFixture, trouble: str
+) -> None:
+    broken, _ = make_sparse(store, data, 1)
+    whole, small = make_sparse(store, data, 2)
+    if trouble == "torn":
+        with broken.open("r+b") as file:
+            file.seek(packs.HEADER_SIZE)
+            file.write(b"torn")
+    else:
+        broken.unlink()
+    house.keep()
+    reason = f"it has no whole record at {packs.HEADER_SIZE}" if trouble == "torn" else "its file"
+    assert f"pack {broken.name} cannot be compacted: {reason}" in caplog.text
+    assert not whole.exists()
+    assert pull(store.blobs, digest_of(small), OTHER) == small
+    assert keys(store, PACKS_SPARSE) == [], "neither is tried again at every step"
+
+
+def test_an_upload_of_another_boot_holds_up_nothing(
+    tmp_path: Path, clock: Clock, data: Path
+) -> None:
+    """It is void, so it needs none of the chunks that it named."""
+    store = Store.open(data, StoreConfig(), clock=clock, boot_id="before")
+    large = body(1, 900_000)
+    digest = push(store.blobs, large)
+    upload = store.blobs.begin_upload("some/name")
+    upload.append(large[:600_000])
+    upload.release()
+    store.close()
+    store = Store.open(data, StoreConfig(), clock=clock, boot_id="after")
+    store.blobs.unlink(REPOSITORY, digest)
+    House(store).keep()
+    assert keys(store, CHUNKS) == keys(store, PACKS) == []
+    store.close()
+
+
+def test_an_upload_that_ended_without_its_state_holds_up_nothing(
+    store: Store, house: House, data: Path
+) -> None:
+    """Its removal was cut off: the parts are left, and no client can resume it."""
+    large = body(1, 900_000)
+    digest = push(store.blobs, large)
+    upload = store.blobs.begin_upload("some/name")
+    upload.append(large[:600_000])
+    upload.release()
+    (data / "uploads" / f"{upload.id}.state").unlink()
+    store.blobs.unlink(REPOSITORY, digest)
+    house.keep()
+    assert keys(store, CHUNKS) == keys(store, PACKS) == []
+
+
+def test_a_pack_that_gained_references_meanwhile_is_left_alone(
+    store: Store, house: House, data: Path
+) -> None:
+    """Between the note and the step, a push finds the chunks again: the pack is sparse no more."""
+    large = body(1, 900_000)
+    store.blobs.unlink(REPOSITORY, push(store.blobs, large))
+    run(store, "unlinked contents")
+    assert len(keys(store, PACKS_SPARSE)) == 1
+    push(store.blobs, large)
+    before = files_below(data, "packs")
+    house.keep()
+    assert pull(store.blobs, digest_of(large)) == large
+    assert keys(store, PACKS_SPARSE) == []
+    assert set(before) >= set(files_below(data, "packs"))

@@ -13,8 +13,9 @@ from dtrfast.errors import BlobUnknown, Corrupt, StorageFailed, UploadUnknown
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import CHUNKS, LINKS_UNREFERENCED, PACKS, PACKS_SPARSE
 from dtrfast.oci.digests import Digest
-from dtrfast.store import disk, links
+from dtrfast.store import contents, disk, links
 from dtrfast.store import reclaim as reclaim_module
+from dtrfast.store.blobs import RepositoryId
 from dtrfast.store.records import Chunk, decode_pack
 from dtrfast.store.store import Store
 from tests.fakes.clock import Clock
@@ -327,3 +328,75 @@ def test_an_index_that_is_gone_is_refused_and_no_file_is_touched(tmp_path: Path)
     with pytest.raises(Corrupt, match="dtrfast repair"):
         Store.open(tmp_path / "data", config)
     assert len(files_below(tmp_path / "data", "blobs")) == 1
+
+
+def test_a_link_that_fails_is_logged_and_stops_no_other_one(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, whole = push(store.blobs, b"broken"), push(store.blobs, b"whole")
+    clock.advance(8 * DAY)
+    unlink = contents.unlink
+
+    def fail_once(
+        transaction: WriteTransaction, repository: RepositoryId, digest: Digest, now: int
+    ) -> None:
+        if digest == broken:
+            raise Corrupt("its record cannot be read")
+        unlink(transaction, repository, digest, now)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(contents, "unlink", fail_once)
+        run(store, "unreferenced blobs")
+    assert "could not reclaim" in caplog.text
+    assert "its record cannot be read" in caplog.text
+    assert is_there(store, broken)
+    assert not is_there(store, whole)
+    run(store, "unreferenced blobs")
+    assert not is_there(store, broken), "the next step tries again"
+
+
+def test_a_file_that_is_no_upload_is_left_alone(store: Store, data: Path, clock: Clock) -> None:
+    other = data / "uploads" / "notes.state"
+    other.write_text("mine")
+    clock.advance(100 * DAY)
+    assert run(store, "expired uploads") == 0
+    assert other.read_text() == "mine"
+
+
+def test_blobs_and_contents_are_pending_once_they_are_due(store: Store, clock: Clock) -> None:
+    push(store.blobs, b"in its grace")
+    count, ends_at = store.in_grace()
+    assert (count, store.pending()["unreferenced blobs"]) == (1, 0)
+    clock.now = ends_at
+    assert store.pending()["unreferenced blobs"] == 1
+    run(store, "unreferenced blobs")
+    assert (store.pending()["unreferenced blobs"], store.pending()["unlinked contents"]) == (0, 1)
+    assert store.in_grace() == (0, 0)
+    reclaim(store)
+    assert not any(store.pending().values())
+
+
+def test_a_sweep_that_fails_is_made_again_after_the_next_start(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure must not count as a sweep: the file would be left for ever."""
+    data = tmp_path / "data"
+    store = Store.open(data, StoreConfig(), clock=clock)
+    left = data / "packs" / "b" / ("ab" * 16)
+    left.write_bytes(b"x")
+
+    def fail(path: Path) -> None:
+        raise StorageFailed("no")
+
+    sweep = next(task.run for task in store.tasks() if task.name == "sweep after a power cut")
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "remove", fail)
+        with pytest.raises(StorageFailed):
+            sweep()
+    sweep()
+    assert left.exists()
+    store.close()
+    store = Store.open(data, StoreConfig(), clock=clock)
+    assert run(store, "sweep after a power cut") == 1
+    assert not left.exists()
+    store.close()

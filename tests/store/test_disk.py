@@ -1,0 +1,100 @@
+"""Short system calls are completed, and errors of the disk name the next step."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dtrfast.errors import Corrupt, DtrfastError, StorageFailed, StorageFull
+from dtrfast.index.tables import SETTINGS
+from dtrfast.store import disk, space
+from dtrfast.store.store import Store
+
+
+@pytest.fixture
+def descriptor(tmp_path: Path) -> Iterator[int]:
+    """A file of ten digits."""
+    descriptor = disk.create(tmp_path / "file")
+    disk.write_at(descriptor, [b"0123456789"], 0)
+    yield descriptor
+    os.close(descriptor)
+
+
+def test_a_short_read_is_completed(descriptor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda file, length, offset: pread(file, 3, offset))
+    assert disk.read_at(descriptor, 8, 1) == b"12345678"
+
+
+def test_a_file_that_ends_early_is_corrupt(descriptor: int) -> None:
+    with pytest.raises(Corrupt, match="a data file ends at 10, before 12"):
+        disk.read_at(descriptor, 4, 8)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "message"),
+    [
+        (errno.ENOSPC, StorageFull, "the disk is full: free some space, then push again"),
+        (errno.EDQUOT, StorageFull, "the disk is full: free some space, then push again"),
+        (errno.EIO, StorageFailed, r"the disk answered: Input/output error \(data file\)"),
+    ],
+)
+def test_an_error_of_the_disk_has_a_message_with_the_next_step(
+    number: int, kind: type[DtrfastError], message: str
+) -> None:
+    with pytest.raises(kind, match=message), disk.reported():
+        raise OSError(number, os.strerror(number))
+
+
+def test_a_file_that_is_not_there_is_told_from_one_that_cannot_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileNotFoundError):
+        disk.open_existing(tmp_path / "none")
+    with pytest.raises(StorageFailed, match=r"Not a directory \(.*/file/below\)"):
+        disk.open_existing(tmp_path / "file" / "below")
+    assert disk.size_of(tmp_path / "none") == 0
+    disk.remove(tmp_path / "none")
+
+
+# ---- room --------------------------------------------------------------------------------------
+def test_a_small_file_system_keeps_a_twentieth_of_itself() -> None:
+    assert space.reserve(1 << 40, wanted=1 << 30) == 1 << 30
+    assert space.reserve(1 << 30, wanted=1 << 30) == (1 << 30) // 20
+
+
+def test_the_reserve_of_a_path_is_that_of_its_file_system(tmp_path: Path) -> None:
+    status = os.statvfs(tmp_path)
+    assert space.reserve_at(tmp_path, 1) == 1
+    assert space.reserve_at(tmp_path, 1 << 60) == status.f_blocks * status.f_frsize // 20
+
+
+@pytest.mark.parametrize(
+    ("free", "files_free", "is_room"),
+    [(1 << 30, 100_000, True), (1 << 20, 100_000, False), (1 << 30, 999, False)],
+    ids=["enough", "less than the reserve", "few files"],
+)
+def test_a_push_needs_room_beyond_the_reserve(
+    store: Store, monkeypatch: pytest.MonkeyPatch, free: int, files_free: int, is_room: bool
+) -> None:
+    status = SimpleNamespace(
+        f_blocks=1 << 40, f_bavail=free, f_frsize=1, f_files=1 << 20, f_favail=files_free
+    )
+    settings = b'{"reserveBytes": 2097152}'
+    store.engine.write(lambda transaction: transaction.put(SETTINGS, b"storage", settings))
+    monkeypatch.setattr(os, "statvfs", lambda path: status)
+    if is_room:
+        store.blobs.begin_upload("some/name").cancel()
+        return
+    with pytest.raises(StorageFull, match="delete something and empty the trash"):
+        store.blobs.begin_upload("some/name")
+
+
+def test_settings_that_cannot_be_read_are_corrupt(store: Store) -> None:
+    store.engine.write(lambda transaction: transaction.put(SETTINGS, b"storage", b"{"))
+    with pytest.raises(Corrupt, match="the settings 'storage' cannot be read"):
+        store.blobs.begin_upload("some/name")
