@@ -244,9 +244,10 @@ def _has(keys: KeySet, kid: str) -> bool:
 
 def _import_keys(document: Mapping[str, Any], issuer: Issuer) -> KeySet:
     """The keys that can verify a signature; a set may hold others, and kinds we do not know."""
+    published = document.get("keys")
     usable = [
         jwk
-        for jwk in document.get("keys", ())
+        for jwk in (published if isinstance(published, list) else ())
         if isinstance(jwk, dict)
         and jwk.get("kty") in ("RSA", "EC", "OKP")
         and jwk.get("use", "sig") == "sig"

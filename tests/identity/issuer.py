@@ -25,6 +25,7 @@ class LocalIssuer:
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.requests: Counter[str] = Counter()
+        self.authorization: str | None = None  # of the last request
         self.keys: list[Any] = []
         self.stalls_seconds = 0.0
         self.redirects_to = ""
@@ -86,6 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         issuer: LocalIssuer = self.server.issuer  # type: ignore[attr-defined]
         issuer.requests[self.path] += 1
+        issuer.authorization = self.headers.get("authorization")
         time.sleep(issuer.stalls_seconds)
         if issuer.is_broken:
             self.send_error(500)

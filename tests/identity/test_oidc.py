@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -222,6 +223,71 @@ def test_an_issuer_in_trouble(
         verifier.verify(token, [issuer])
 
 
+def test_an_issuer_that_is_down_from_the_start_is_asked_again_after_half_a_minute(
+    local: LocalIssuer, verifier: Verifier, elapsed: Elapsed
+) -> None:
+    token = local.token(time.time())
+    local.is_broken = True
+    for _ in range(3):
+        with pytest.raises(IssuerUnavailable):
+            verifier.verify(token, [local.issuer()])
+    assert local.requests.total() == 1
+    local.is_broken = False
+    elapsed.now += 31
+    verifier.verify(token, [local.issuer()])
+
+
+def test_a_cluster_is_shown_the_token_that_it_wants_for_its_keys(
+    local: LocalIssuer, verifier: Verifier, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("from the cluster\n")
+    issuer = local.issuer(bearer_token_file=str(file))
+    verifier.verify(local.token(time.time()), [issuer])
+    assert local.authorization == "Bearer from the cluster"
+    missing = local.issuer(bearer_token_file=str(tmp_path / "none"))
+    with pytest.raises(IssuerUnavailable, match="FileNotFoundError"):
+        verifier.verify(local.token(time.time()), [missing])
+
+
+URL = "https://issuer.example"
+DISCOVERY = f"{URL}/.well-known/openid-configuration"
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        ({DISCOVERY: b"<html>"}, "the issuer ci answered something else"),
+        ({DISCOVERY: b"[]"}, "the issuer ci answered something else"),
+        ({DISCOVERY: b'{"issuer": "https://other.example"}'}, "is of another issuer"),
+        (
+            {DISCOVERY: b'{"issuer": "https://issuer.example", "jwks_uri": "http://10.0.0.1/"}'},
+            "names no https:// address of keys",
+        ),
+        ({f"{URL}/keys": b'{"keys": null}'}, "publishes no key that can be used"),
+        ({f"{URL}/keys": b'{"keys": {"kty": "RSA"}}'}, "publishes no key that can be used"),
+        ({f"{URL}/keys": b'{"keys": ["x", {"kty": "oct"}]}'}, "publishes no key that can be used"),
+        ({f"{URL}/keys": b'{"keys": [{"kty": "RSA"}]}'}, "publishes no key that can be used"),
+    ],
+)
+def test_an_issuer_that_publishes_nonsense_is_unavailable(
+    local: LocalIssuer, documents: dict[str, bytes], message: str
+) -> None:
+    jwks_url = "" if DISCOVERY in documents else f"{URL}/keys"
+    issuer = Issuer(name="ci", url=URL, audience=AUDIENCE, jwks_url=jwks_url)
+    verifier = Verifier(read=lambda address, issuer: documents[address])
+    with pytest.raises(IssuerUnavailable, match=message):
+        verifier.verify(local.token(time.time(), iss=URL), [issuer])
+
+
+def test_a_key_that_cannot_be_read_does_not_hide_the_others(local: LocalIssuer) -> None:
+    document = json.loads(local.document("/keys"))
+    document["keys"].insert(0, {"kty": "RSA", "n": "broken"})
+    verifier = Verifier(read=lambda address, issuer: json.dumps(document).encode())
+    issuer = local.issuer(jwks_url=f"{URL}/keys")
+    assert verifier.verify(local.token(time.time()), [issuer]).issuer == "ci"
+
+
 # ---- trusts ----------------------------------------------------------------------------------
 CLAIMS = {
     "sub": "repo:acme/app:ref:refs/heads/main",
@@ -229,6 +295,7 @@ CLAIMS = {
     "ref_protected": True,
     "groups": ["a", "ops"],
     "kubernetes.io": {"namespace": "ci", "pod": {"name": "x"}},
+    "cluster.example/node": {"zone": "a"},
 }
 
 
@@ -254,6 +321,8 @@ CLAIMS = {
         ({"kubernetes.io/namespace": "ci"}, True),
         ({"kubernetes.io/pod/name": "x"}, True),
         ({"kubernetes.io": "**"}, False),
+        ({"cluster.example/node/zone": "a"}, True),
+        ({"cluster.example/rack/zone": "a"}, False),
         ({"missing": "**"}, False),
         ({"repository": "acme/app", "sub": "x"}, False),
     ],
@@ -271,9 +340,26 @@ def test_a_trust_in_everybody(claims: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "A B"}, "name: 'A B' has other letters"),
+        ({"claims": {"sub": "x", "ref": ""}}, "claims: an empty pattern matches nothing"),
+        ({"actions": ()}, "actions: say what the jobs may do"),
+    ],
+)
+def test_a_trust_that_cannot_be(changes: dict[str, Any], message: str) -> None:
+    good: dict[str, Any] = {"name": "x", "issuer": "ci", "claims": {"sub": "x"}}
+    check_trust(Trust(**good))
+    with pytest.raises(SettingsInvalid, match=message):
+        check_trust(Trust(**{**good, **changes}))
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"url": "http://issuer.example"},
+        {"url": "https://[::1"},
+        {"url": "https://issuer.example:port"},
         {"url": "ftp://x"},
         {"url": ""},
         {"jwks_url": "file:///etc/passwd"},
