@@ -119,8 +119,10 @@ Step = Callable[[WriteTransaction, Author], None]
 def _apply(engine: Engine, author: Author, decided: Plan) -> list[dict[str, str]]:
     """Make the changes; returns a line for each that could not be made."""
     renames = [u for u in decided.updates if u.name is not None]
-    steps: list[Step] = [partial(_step_aside, update=u) for u in renames if _is_moving(u, renames)]
+    moving = [u for u in renames if _is_moving(u, renames)]
+    steps: list[Step] = [partial(_step_aside, update=u) for u in moving]
     steps += [partial(_update, update=u) for u in decided.updates]
+    steps += [partial(_step_back, update=u) for u in moving]
     steps += [partial(_create, create=c) for c in decided.creates]
     steps += [partial(_move, membership=m) for m in decided.memberships]
     failed: list[dict[str, str]] = []
@@ -154,7 +156,19 @@ def _step_aside(transaction: WriteTransaction, author: Author, update: Update) -
     """Give up a name that another account gets, so that two may swap theirs."""
     account = accounts.find_id(transaction, update.account.id)
     if account is not None:
-        _rename(transaction, author, account, f"renamed-{account.id}")
+        _rename(transaction, author, account, _name_aside(update))
+
+
+def _step_back(transaction: WriteTransaction, author: Author, update: Update) -> None:
+    """Restore the name of an account whose new name another account could not give up."""
+    account = accounts.find_id(transaction, update.account.id)
+    is_free = accounts.find(transaction, update.account.name) is None
+    if account is not None and account.name == _name_aside(update) and is_free:
+        _rename(transaction, author, account, update.account.name)
+
+
+def _name_aside(update: Update) -> str:
+    return f"renamed-{update.account.id}"
 
 
 def _rename(transaction: WriteTransaction, author: Author, account: Account, name: str) -> Account:
