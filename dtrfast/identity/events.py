@@ -61,13 +61,6 @@ class Events(Protocol):
         ...
 
 
-class NoEvents:
-    """Keeps nothing."""
-
-    def add(self, event: Event) -> None:
-        return None
-
-
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Event)
 
