@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dtrfast.errors import PageInvalid
+from dtrfast.identity import events
 from dtrfast.identity.events import Detail, Event, EventFilter, EventReader, EventWriter, Outcome
 
 ALL = EventFilter()
@@ -186,3 +187,46 @@ def test_many_processes_write_whole_lines(tmp_path: Path) -> None:
     for number in range(4):
         mine = [e.time for e in found if e.actor == f"p{number}"]
         assert sorted(mine) == [float(n) for n in range(300)]
+
+
+def test_events_that_cannot_be_written_are_counted_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = EventWriter(tmp_path / "audit", 1 << 20)
+
+    def fail(data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer._files, "append", fail)
+    writer.add(event())
+    writer.add(event())
+    writer.close()
+    assert "2 audit events are lost: [Errno 28] No space left on device" in caplog.text
+
+
+def test_events_that_come_too_fast_are_counted_in_an_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that writes them cannot keep up, and memory is bounded."""
+    monkeypatch.setattr(events, "_QUEUE_COUNT_MAX", 3)
+    monkeypatch.setattr(events, "_GATHER_SECONDS", 60)
+    writer = EventWriter(tmp_path / "audit", 1 << 20)
+    for number in range(10):
+        writer.add(event(subject=f"acme/{number}"))
+    writer.close()
+    lost, *kept = read_all(tmp_path / "audit")
+    assert (lost.kind, lost.outcome, lost.detail) == ("events.lost", "failed", {"events": 7})
+    assert [one.subject for one in kept] == ["acme/2", "acme/1", "acme/0"]
+
+
+def test_refusals_of_many_addresses_are_folded_by_their_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "_FOLDS_MAX", 3)
+    writer = EventWriter(tmp_path / "audit", 1 << 20)
+    for number in range(10):
+        writer.add(event("sign-in", outcome="refused", remote=f"10.0.0.{number}"))
+    writer.close()
+    found = read_all(tmp_path / "audit")
+    assert len(found) == 5
+    assert (found[0].remote, found[0].detail) == ("", {"again": 6})

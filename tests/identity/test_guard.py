@@ -1,0 +1,170 @@
+"""The guard verifies callers, delays addresses that fail often, and keeps bounded caches."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dtrfast.errors import Denied, SignInFailed
+from dtrfast.identity import guard as guards
+from dtrfast.identity import sign_in
+from dtrfast.identity.access import CallerPermits, visible_to_caller
+from dtrfast.identity.callers import SYSTEM, Caller
+from dtrfast.identity.guard import OpenGuard, parse_basic
+from dtrfast.identity.tries import ADDRESS, SIZE, Tries
+from dtrfast.index.tables import CATALOG
+from dtrfast.oci.names import RepositoryName
+from dtrfast.registry.permits import EVERYTHING, Action
+from tests.api.managed.town import PASSWORD, Town, basic, granted, in_memory
+from tests.fakes.clock import Clock
+from tests.identity.issuer import AUDIENCE, running
+
+HERE = "10.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def town() -> Iterator[Town]:
+    with in_memory() as town:
+        yield town
+
+
+def header(who: str, password: str = PASSWORD) -> str:
+    return basic(who, password)["authorization"]
+
+
+def fail_often(town: Town, remote: str) -> None:
+    for number in range(ADDRESS.free + 1):
+        town.identity.sign_in._tries.fail(f"user{number}", remote)
+
+
+# ---- tries -------------------------------------------------------------------------------------
+def test_an_address_that_failed_often_may_not_try_passwords(town: Town) -> None:
+    guard, remote = town.identity.guard, "10.0.0.2"
+    assert guard.held_off_seconds(header("rita", "wrong"), remote) == 0
+    fail_often(town, remote)
+    assert guard.held_off_seconds(header("rita", "wrong"), remote) > 0
+    assert guard.held_off_seconds(header("rita", "wrong"), HERE) == 0
+
+
+def test_an_address_that_failed_often_may_send_a_credential_that_is_no_guess(town: Town) -> None:
+    """A token, a job's token, and a password that was verified a moment ago."""
+    guard, remote = town.identity.guard, "10.0.0.3"
+    guard.identify(header("will"), HERE)
+    fail_often(town, remote)
+    for shown in (
+        None,
+        "Bearer x",
+        header("rita", "dtrp_token"),
+        header("oidc", "a.b.c"),
+        header("will"),
+        "Basic !",
+    ):
+        assert guard.held_off_seconds(shown, remote) == 0, shown
+
+
+def test_processes_of_a_server_count_failed_tries_together(tmp_path: Path) -> None:
+    clock = Clock()
+    path = tmp_path / "tries"
+    path.write_bytes(b"of an older version")
+    one, two = Tries.open(path, clock), Tries.open(path, clock)
+    assert path.stat().st_size == SIZE
+    Tries.open(tmp_path / "new", clock)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
+    for _ in range(ADDRESS.free + 3):
+        one.fail("rita", HERE)
+    wait_seconds = two.address_wait_seconds(HERE)
+    assert wait_seconds == one.address_wait_seconds(HERE) > 0
+    assert two.address_wait_seconds("10.0.0.2") == 0
+    clock.advance(wait_seconds)
+    assert two.address_wait_seconds(HERE) == 0
+
+
+# ---- memory ------------------------------------------------------------------------------------
+def test_the_caches_of_callers_and_passwords_are_bounded(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "_VISITS_MAX", 2)
+    monkeypatch.setattr(sign_in, "_PASSWORDS_MAX", 2)
+    guard = town.identity.guard
+    for who in ("owen", "rita", "will", "ada", "nora"):
+        assert guard.identify(header(who), HERE).caller.actor == who
+        assert guard.known(header(who)) is not None, "the last one is kept"
+    assert len(guard._visits) <= 2
+    assert len(town.identity.sign_in._verified) <= 2
+
+
+def test_a_caller_is_verified_once_for_two_requests_at_once(town: Town) -> None:
+    """Two requests with one header wait for a thread each; the second uses the first visit."""
+    guard = town.identity.guard
+    visit = guard.identify(header("rita"), HERE)
+    assert guard.identify(header("rita"), HERE) is visit
+    assert guard.identify(None, HERE).caller.kind == "anonymous"
+
+
+# ---- headers -----------------------------------------------------------------------------------
+def test_a_basic_header_is_bounded_and_well_formed() -> None:
+    assert parse_basic(base64.b64encode(b"rita:a:b").decode()) == ("rita", "a:b")
+    with pytest.raises(SignInFailed, match="the Authorization header is too long"):
+        parse_basic("x" * 20_000)
+    for value in ("!", base64.b64encode(b"\xff:").decode()):
+        with pytest.raises(SignInFailed, match="is not Basic as RFC 7617 has it"):
+            parse_basic(value)
+
+
+def test_without_accounts_every_caller_is_anonymous(town: Town) -> None:
+    guard = OpenGuard(town.registry)
+    for sent in (None, header("rita", "wrong"), "nonsense"):
+        visit = guard.identify(sent, HERE)
+        assert visit.caller.kind == "anonymous"
+        assert visit == guard.known(sent)
+        assert guard.held_off_seconds(sent, HERE) == 0
+    assert not guard.challenges
+
+
+# ---- lists -------------------------------------------------------------------------------------
+def test_the_system_itself_may_do_everything_and_sees_everything(town: Town) -> None:
+    permits = CallerPermits(SYSTEM)
+    with town.engine.read() as transaction:
+        seen = list(visible_to_caller(transaction, permits, b"", CATALOG))
+        assert permits.verdict(transaction, RepositoryName("acme/secret")).allowed == EVERYTHING
+    assert seen == [b"acme/app", b"acme/open", b"acme/secret"]
+
+
+def test_a_grant_on_a_namespace_shows_all_of_its_repositories(town: Town) -> None:
+    town.api("owen", "POST", "accounts/acme/teams", {"name": "auditors"}, 201)
+    town.api("owen", "PUT", "accounts/acme/teams/auditors/members/nora")
+    path = "repositoryNamespaces/acme/teamAccess/auditors"
+    town.api("owen", "PUT", path, {"accessLevel": "read-only"})
+    with town.engine.read() as transaction:
+        nora = town.identity.guard.identify(header("nora"), HERE).caller
+        seen = list(visible_to_caller(transaction, CallerPermits(nora), b"", CATALOG))
+    assert seen == [b"acme/app", b"acme/open", b"acme/secret"]
+
+
+def test_a_job_sees_public_repositories_and_those_that_trust_it() -> None:
+    with running() as local, in_memory(Clock(int(time.time()))) as town:
+        issuer = {"name": "ci", "url": local.url, "audience": AUDIENCE}
+        town.api("admin", "PUT", "admin/settings/oidc", {"issuers": [issuer]})
+        trust = {"issuer": "ci", "claims": {"repository": "acme/app"}}
+        town.api("ada", "PUT", "repositories/acme/app/trusts/main", trust)
+        scopes = ("repository:acme/app:pull", "repository:acme/none:pull", "registry:catalog:*")
+        token = town.token("oidc", *scopes, password=local.token(town.clock()))
+        assert granted(token)["acme/app"] == ["pull"]
+        listed = town.get("/v2/_catalog", token).json()
+        assert listed == {"repositories": ["acme/app", "acme/open"]}
+        town.api("ada", "DELETE", "repositories/acme/app/trusts/main", status=204)
+        listed = json.loads(town.get("/v2/_catalog", token).content)
+        assert listed == {"repositories": ["acme/open"]}
+
+
+def test_a_token_that_may_not_do_more_says_so(town: Town) -> None:
+    """The user may, the token may not: another token is needed, and no administrator."""
+    owen = town.identity.guard.identify(header("owen"), HERE).caller
+    caller = Caller("user", "owen", "token", owen.account_id, owen.generation, bounds=())
+    with town.engine.read() as transaction, pytest.raises(Denied, match="use one that may"):
+        CallerPermits(caller).check(transaction, Action.PULL, RepositoryName("acme/app"))
