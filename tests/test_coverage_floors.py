@@ -87,9 +87,9 @@ def test_lines_are_told_as_ranges() -> None:
 
 
 def test_a_floor_rises_to_a_whole_percent_and_never_falls() -> None:
-    data = report(dtrfast__oci__names=(1000, 0, list(range(1, 36)), []))  # 96.5 %
-    assert part(data, 90).floor_possible == 96
-    assert part(data, None).floor_possible == 96
+    data = report(dtrfast__oci__names=(1000, 0, list(range(1, 36)), []))  # 96.5 %, less what varies
+    assert part(data, 90).floor_possible == 95
+    assert part(data, None).floor_possible == 95
     assert part(data, 99).floor_possible == 99
 
 
