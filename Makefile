@@ -67,6 +67,25 @@ test-clients: dev ## with clients compiled from Go modules
 bench: dev ## the quick benchmarks beside every peer on this machine; ARGS='--only push'
 	$(BIN)/python -m benchmarks --quick --against all $(ARGS)
 
+# Tests that run none of the Python code, need other programs, or repeat what smaller ones reach.
+UNCOVERED := benchmarks crash e2e ext fuzz test_architecture.py test_tidy.py \
+	store/test_large_blob.py door/test_deletes_under_pulls.py door/test_differential.py \
+	door/test_dribbles.py door/test_smuggling.py door/test_splits.py
+
+coverage: dev ## branch coverage in build/coverage/html, held against tests/coverage_floors.toml
+	@$(INSTALL) all
+	rm -rf build/coverage
+	$(STEP) --show coverage $(PYTHON) -m coverage run -m pytest $(SHARED) \
+		$(addprefix --ignore=tests/,$(UNCOVERED)) tests
+	$(PYTHON) -m coverage combine --quiet
+	$(PYTHON) -m coverage report
+	$(PYTHON) -m coverage html --quiet
+	$(PYTHON) -m coverage json --quiet
+	$(PYTHON) -m tests.coverage_floors
+
+mutants: dev ## how many of 300 small faults the tests notice; ARGS='--seed N --count 30'
+	$(STEP) --show mutants $(PYTHON) -m tests.mutants $(or $(ARGS),--seed 15 --count 300)
+
 profile: dev ## a flame graph of a benchmark: build/profile.svg; ARGS='--only small-blob'
 	mkdir -p build
 	$(BIN)/py-spy record --subprocesses --rate 50 --output build/profile.svg -- \
