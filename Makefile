@@ -54,10 +54,13 @@ test-long: plan-all dev ## what test leaves out: clients, browser, LDAP, crashes
 	$(STEP) --show "long tests" $(PYTEST) --suite long $(SHARED) $(ARGS) $(OR_NONE)
 	$(STEP) --show "long tests, alone" $(PYTEST) --suite long $(ALONE) $(ARGS) $(OR_NONE)
 
-# What starts servers, and does not choose for itself, compare, or look at the disk alone.
-test-lanes: dev ## what starts servers, once more without lanes
+# Tests that choose lanes for themselves, or look at the disk or at pages alone.
+WITH_LANES := console test_full_disk.py test_own_certificate.py test_repair.py
+
+test-lanes: plan-all dev ## what starts servers, once more without lanes
 	@$(INSTALL) all
-	$(STEP) --show "tests without lanes" $(PYTEST) --lanes off $(SHARED) tests/e2e tests/server $(ARGS)
+	$(STEP) --show "tests without lanes" $(PYTEST) --lanes off $(SHARED) \
+		$(addprefix --ignore=tests/e2e/,$(WITH_LANES)) tests/e2e tests/server $(ARGS)
 
 test-clients: dev ## with clients compiled from Go modules
 	@$(INSTALL) all
