@@ -106,7 +106,7 @@ def test_a_damaged_blob_can_be_deleted(store: Store, data: Path) -> None:
     assert store.statistics().damaged_blobs == 0
 
 
-def test_blobs_that_share_a_damaged_chunk_are_all_marked(store: Store, data: Path) -> None:
+def test_a_push_after_the_damage_shares_no_damaged_chunk(store: Store, data: Path) -> None:
     body = KINDS["chunked"]
     push(store.blobs, body)
     spoil(data)
