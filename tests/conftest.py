@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ LONG = {
     "": False,
     "api/managed/test_document.py": True,
     "benchmarks/load/test_dtrfast.py": True,
+    "benchmarks/load/test_tls.py": True,
     "benchmarks/test_command.py": True,
     "cli/test_accounts.py": True,
     "cli/test_serve.py": True,
@@ -79,6 +81,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests of the suite that was asked for."""
+    ids = Counter(item.nodeid for item in items)
+    if same := [name for name, count in ids.items() if count > 1]:
+        raise pytest.UsageError(f"several tests have one id, and only one would run: {same}")
     suite = config.getoption("--suite")
     if suite == "all":
         return
@@ -90,8 +95,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """What one process runs in a row: the tests of a file, or of a folder that shares containers.
 
-    A scheduler, not marks for `--dist loadgroup`: pytest-xdist 3.8.0 loses these marks with pytest
-    9.2, says nothing, and then every process makes daemons and servers of its own.
+    Not marks for `--dist loadgroup`: with pytest 9.2 pytest-xdist 3.8 loses these marks,
+    says nothing, and every process makes daemons and servers of its own.
     """
 
     def _split_scope(self, nodeid: str) -> str:

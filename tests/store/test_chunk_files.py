@@ -6,6 +6,7 @@ import os
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -21,10 +22,11 @@ def bodies(count: int) -> list[bytes]:
     return [random.Random(seed).randbytes(100_000) for seed in range(count)]
 
 
-def packs_open() -> int:
-    """Descriptors of this process that are packs."""
+def packs_open(data: Path) -> int:
+    """Descriptors of this process that are packs of that data directory."""
     names = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
-    return sum("/packs/" in os.readlink(name) for name in names if os.path.islink(name))
+    targets = [os.readlink(name) for name in names if os.path.islink(name)]
+    return sum(target.startswith(f"{data}/packs/") for target in targets)
 
 
 def pack_numbers(store: Store) -> list[int]:
@@ -33,14 +35,14 @@ def pack_numbers(store: Store) -> list[int]:
 
 
 def test_a_process_keeps_some_packs_open_and_closes_the_oldest(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunk_files, "_OPEN_MAX", 2)
-    before = packs_open()
+    before = packs_open(data)
     digests = [push(store.blobs, body) for body in bodies(4)]
     for digest, body in zip(digests * 2, bodies(4) * 2, strict=True):
         assert pull(store.blobs, digest) == body
-    assert packs_open() - before == 2
+    assert packs_open(data) - before == 2
 
 
 def test_a_pack_in_use_outlives_its_place_among_the_open_ones(
@@ -55,12 +57,12 @@ def test_a_pack_in_use_outlives_its_place_among_the_open_ones(
 
 
 def test_threads_that_open_a_pack_at_once_share_it(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     push(store.blobs, bodies(1)[0])
     (number,) = pack_numbers(store)
     files, both = store._context.chunk_files, threading.Barrier(2)
-    before, open_pack = packs_open(), files._open
+    before, open_pack = packs_open(data), files._open
 
     def meet(number: int) -> int | None:
         descriptor = open_pack(number)
@@ -71,7 +73,7 @@ def test_threads_that_open_a_pack_at_once_share_it(
     with ThreadPoolExecutor(2) as pool:
         one, two = pool.map(files.acquire, [number, number])
     assert one is two
-    assert packs_open() - before == 1
+    assert packs_open(data) - before == 1
     assert one is not None
     for _ in range(2):
         files.release(one)

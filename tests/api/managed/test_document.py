@@ -74,6 +74,7 @@ PIECES = {
     "job": ["check"],
 }
 DOCUMENT = make_document()
+pytest_plugins = ("schemathesis.pytest.plugin",)
 schema = schemathesis.openapi.from_dict(DOCUMENT)
 
 
