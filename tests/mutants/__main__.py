@@ -28,7 +28,7 @@ _WORKERS = 2
 _PROGRESS_STEP = 10
 
 app = cyclopts.App(name="mutants", help=__doc__, version_flags=[])
-console = Console(soft_wrap=True, highlight=False)
+console = Console(soft_wrap=True, highlight=False, markup=False)
 
 
 @app.default
@@ -95,7 +95,7 @@ def _show(after: Report, before: Report | None) -> None:
     if before:
         for died, title in ((True, "died before, lives now"), (False, "lived before, dies now")):
             for verdict in changes(before, after, died=died):
-                console.print(f"{title}: {verdict.mutant}")
+                console.print(f"{title} ({verdict.outcome}): {verdict.mutant}")
         console.print(f"before: {before}")
     console.print(str(after))
 

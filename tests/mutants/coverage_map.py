@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,16 +38,18 @@ class CoverageMap:
 
     @classmethod
     def make(cls, tree: Tree, folder: Path) -> CoverageMap:
-        """Run the tests in the tree; the map stays in the folder."""
-        folder.mkdir(parents=True)
-        settings = folder / "settings.ini"
-        settings.write_text(_SETTINGS.format(lines=folder / _LINES, root=tree.root))
+        """Run the tests in the tree; the finished map becomes the folder."""
+        work = tree.root.with_suffix(".coverage")
+        work.mkdir()
+        settings = work / "settings.ini"
+        settings.write_text(_SETTINGS.format(lines=work / _LINES, root=tree.root))
         left_out = (f"--ignore={path}" for path in _LEFT_OUT)
         two = ("--numprocesses", "2", "--dist", "loadfile")
         variables = {"COVERAGE_PROCESS_START": str(settings), plugin.STARTER: ""}
         run = tree.run(["-m", _MARKERS, *two, *left_out], variables, None)
-        Coverage(config_file=str(settings)).combine([str(folder)])
-        (folder / _TIMES).write_bytes(msgspec.json.encode(times_of(run.phases)))
+        Coverage(config_file=str(settings)).combine([str(work)])
+        (work / _TIMES).write_bytes(msgspec.json.encode(times_of(run.phases)))
+        shutil.move(work, folder)
         return cls.load(folder)
 
     @classmethod
