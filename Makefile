@@ -15,7 +15,8 @@ PYTEST := $(PYTHON) -m pytest
 SHARED := -m 'not alone and not client' --numprocesses 2
 ALONE := -m 'alone and not client'
 # Targets that wait for different things: a network, a disk, a processor.
-TOGETHER := $(MAKE) --no-print-directory --jobs 2
+TOGETHER = MAKEFLAGS='$(filter-out -j% --jobserver%,$(MAKEFLAGS))' \
+	$(MAKE) --no-print-directory --jobs 2
 # What ARGS chooses may have no test of a kind; the whole suite has.
 OR_NONE := $(if $(ARGS),|| [ $$? = 5 ])
 
@@ -140,7 +141,7 @@ $(VENV)/.packages: $(VENV)/.compiler .ci/lock/dtrfast.txt
 	@touch $@
 
 # Without isolation, so that a rebuild after a change of the kernels needs no network.
-$(VENV)/.dtrfast-build: pyproject.toml .ci/lock/dtrfast.txt setup.py $(wildcard ext/*)
+$(VENV)/.dtrfast-build: $(VENV)/.python pyproject.toml .ci/lock/dtrfast.txt setup.py $(wildcard ext/*)
 	@$(TOGETHER) $(VENV)/.core $(VENV)/.packages
 	@$(STEP) "dtrfast into $(VENV)" $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -31,6 +31,7 @@ LONG = {
     "e2e/test_small_image.py": False,
     "ext/test_arm64.py": True,
     "identity/ldap": True,
+    "mutants": True,
     "server/test_connection.py": True,
     "server/test_resume.py": True,
     "server/test_supervisor.py": True,
@@ -73,10 +74,12 @@ def is_long(path: Path) -> bool:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Keep long files from being imported: they need packages that a short run does not install."""
-    if config.getoption("--suite") != "short" or collection_path.is_dir():
+    """Keep long tests from being imported: they need packages that a short run does not install."""
+    if config.getoption("--suite") != "short" or not is_long(collection_path):
         return None
-    return True if is_long(collection_path) else None
+    inside = f"{collection_path.relative_to(_TESTS)}/"
+    has_short = any(not long for name, long in LONG.items() if name.startswith(inside))
+    return None if has_short else True
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
