@@ -67,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def is_long(path: Path) -> bool:
-    """Whether the table of long tests has this file or folder."""
+    """Return True for a file or folder of the long suite."""
     place = path.relative_to(_TESTS)
     names = [place.as_posix(), *(parent.as_posix() for parent in place.parents)]
     return next(LONG[name] for name in [*names, ""] if name in LONG)
@@ -96,7 +96,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """What one process runs in a row: the tests of a file, or of a folder that shares containers.
+    """A scheduler that gives a process all tests of a file, or of a folder with shared containers.
 
     Not marks for `--dist loadgroup`: with pytest 9.2 pytest-xdist 3.8 loses these marks,
     says nothing, and every process makes daemons and servers of its own.
