@@ -19,15 +19,17 @@ STARTER = "MUTANTS_STARTER"
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if path := os.environ.get(CHOSEN):
-        order = {test: at for at, test in enumerate(Path(path).read_text().splitlines())}
-        dropped = [item for item in items if item.nodeid not in order]
-        config.hook.pytest_deselected(items=dropped)
-        items[:] = sorted(set(items) - set(dropped), key=lambda item: order[item.nodeid])
+        chosen = dict.fromkeys(Path(path).read_text().splitlines())
+        files = list(dict.fromkeys(map(_file_of, chosen)))
+        config.hook.pytest_deselected(items=[one for one in items if one.nodeid not in chosen])
+        # Within a file pytest's order stays: it starts each server of parametrized fixtures once.
+        kept = (item for item in items if item.nodeid in chosen)
+        items[:] = sorted(kept, key=lambda item: files.index(_file_of(item.nodeid)))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    os.environ[STARTER] = item.nodeid.partition("::")[0]
+    os.environ[STARTER] = _file_of(item.nodeid)
     if coverage := Coverage.current():
         coverage.switch_context(item.nodeid)
     return (yield)
@@ -40,6 +42,10 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_collectreport(report: pytest.CollectReport) -> None:
     if report.failed:
         _note(report.nodeid, "collect", report.outcome, 0.0)
+
+
+def _file_of(test: str) -> str:
+    return test.partition("::")[0]
 
 
 def _note(test: str, when: str, outcome: str, seconds: float) -> None:
