@@ -49,13 +49,13 @@ class Server:
     data: Path
 
     def get(self, path: str) -> tuple[int, bytes]:
-        with closing(http.client.HTTPConnection(*self.address, timeout=10)) as connection:
+        with closing(http.client.HTTPConnection(*self.address, timeout=20)) as connection:
             connection.request("GET", path)
             response = connection.getresponse()
             return response.status, response.read()
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(self.address, timeout=10)
+        return socket.create_connection(self.address, timeout=_DEADLINE_SECONDS)
 
     def errors(self) -> str:
         """What a stopped server wrote to standard error."""

@@ -70,7 +70,7 @@ class Person:
 
     def see(self, text: str) -> None:
         """Wait until the page says so."""
-        self.page.get_by_text(text).first.wait_for(timeout=10_000)
+        self.page.get_by_text(text).first.wait_for(timeout=30_000)
 
     def press(self, name: str, *, exact: bool = False) -> None:
         """Click the button with this name in the content."""
