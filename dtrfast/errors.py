@@ -185,12 +185,14 @@ class QueryTooLong(Invalid):
 class RangeInvalid(DtrfastError):
     """A range outside the content, or a chunk that does not continue its upload.
 
-    `size` is the blob's size where a blob was read, None where an upload was written.
+    `size` is the blob's size where a blob was read, `offset` how far an upload has come that was
+    written.
     """
 
-    def __init__(self, message: str, *, size: int | None = None) -> None:
+    def __init__(self, message: str, *, size: int | None = None, offset: int | None = None) -> None:
         super().__init__(message)
         self.size = size
+        self.offset = offset
 
 
 class TooLarge(DtrfastError):

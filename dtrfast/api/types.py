@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from starlette.types import Scope
 
+from dtrfast.api.recalls import RecallWatch
 from dtrfast.config import Config
 from dtrfast.identity.guard import Guard
 from dtrfast.identity.identity import Identity
@@ -19,6 +20,8 @@ T = TypeVar("T")
 
 # Where a server puts its lane into a scope's state; no client can.
 LANE = "dtrfast.lane"
+# Where a server puts a function that says whether the client has closed its side.
+LEFT = "dtrfast.left"
 
 
 class Hop(Protocol):
@@ -43,7 +46,8 @@ class Ending(Protocol):
 class Context:
     """What every request needs. `registry` serves everybody: requests go through `guard`.
 
-    `identity` is None where there are no accounts. `ending` is set once the server stops.
+    `identity` is None where there are no accounts. `ending` is set once the server stops. `recalls`
+    is of the event loop that the requests run on.
     """
 
     registry: Registry
@@ -52,6 +56,7 @@ class Context:
     guard: Guard
     identity: Identity | None = None
     ending: Ending = field(default_factory=threading.Event)
+    recalls: RecallWatch = field(default_factory=RecallWatch)
 
 
 class Lane(Protocol):
@@ -81,6 +86,12 @@ class Lane(Protocol):
         either way the caller closes their reader, and ends the answer if it is whole.
         """
         ...
+
+
+def has_left(scope: Scope) -> bool:
+    """Whether the client of this request has closed its side, as far as the server can tell."""
+    look: Callable[[], bool] | None = scope.get("state", {}).get(LEFT)
+    return look is not None and look()
 
 
 def lane_of(scope: Scope) -> Lane | None:

@@ -9,13 +9,25 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from dtrfast.errors import BlobUnknown, DigestInvalid, UploadUnknown
+import msgspec
+
+from dtrfast.errors import BlobUnknown, DigestInvalid, RangeInvalid, UploadUnknown
 from dtrfast.oci.digests import DEFAULT_ALGORITHM, Algorithm, Digest
 from dtrfast.oci.names import RepositoryName
+from dtrfast.registry import bodies
+from dtrfast.registry.bodies import Announced, Held
 from dtrfast.registry.permits import Action
 from dtrfast.registry.repositories import Catalog
 from dtrfast.registry.writing import Author
-from dtrfast.store.blobs import BlobReader, BlobStat, BlobStore, Peek, RepositoryId, Upload
+from dtrfast.store.blobs import (
+    BlobReader,
+    BlobStat,
+    BlobStore,
+    LastBody,
+    Peek,
+    RepositoryId,
+    Upload,
+)
 
 # Where a mount without `from` looks for a repository that the caller may read.
 _HOLDERS_MAX = 100
@@ -98,8 +110,57 @@ class Uploads:
         """The upload, held. Raises `UploadUnknown`, `UploadBusy`."""
         return self.store.resume(self._session_name(name), _checked_id(upload_id))
 
+    def hold(
+        self,
+        name: RepositoryName,
+        upload_id: str,
+        announced: Announced,
+        *,
+        seen: LastBody | None = None,
+        wait_seconds: float = 0,
+    ) -> Held:
+        """The upload, held, for a body that is announced. `seen` is what `recall` has returned.
+
+        Raises `UploadUnknown`, `UploadBusy`, `SizeInvalid`, and `RangeInvalid` with an offset,
+        which the client is told.
+        """
+        session = self._session_name(name), _checked_id(upload_id)
+        upload = self.store.resume(*session, wait_seconds=wait_seconds)
+        try:
+            place = bodies.place(_after(upload.last_body, seen), announced)
+            is_guess = announced.is_last and announced.content_range is None
+            taker = upload.begin_body(place.start, place.length, is_guess=is_guess)
+        except RangeInvalid as error:
+            error.offset = upload.offset
+            upload.tell()
+            upload.release()
+            raise
+        except BaseException:
+            upload.release()
+            raise
+        return Held(taker, place.length)
+
+    def recall(self, name: RepositoryName, upload_id: str, announced: Announced) -> LastBody | None:
+        """Ask the request that holds the upload to let go, if this body may come in place of its
+        own: None if not. Returns what the upload was then, for `hold` to know a retry by.
+        """
+        session = self._session_name(name), _checked_id(upload_id)
+        last = self.store.last_body(*session)
+        if not bodies.may_recall(last, announced):
+            return None
+        self.store.recall(*session)
+        return last
+
+    def recalls(self) -> int:
+        """See `BlobStore.recalls`."""
+        return self.store.recalls
+
+    def reopen(self, name: RepositoryName, upload_id: str, offset: int) -> None:
+        """See `BlobStore.reopen`."""
+        self.store.reopen(self._session_name(name), _checked_id(upload_id), offset)
+
     def offset(self, name: RepositoryName, upload_id: str) -> int:
-        """Bytes received. Raises `UploadUnknown`."""
+        """Bytes received, for the client to know. Raises `UploadUnknown`."""
         return self.store.upload_offset(self._session_name(name), _checked_id(upload_id))
 
     def finished(self, name: RepositoryName, upload_id: str) -> Digest | None:
@@ -124,6 +185,13 @@ class Uploads:
         """What the store knows the upload by: no repository's name has a space in it."""
         self.catalog.check(name, Action.PUSH)
         return f"{name.text} {self.owner}" if self.owner else name.text
+
+
+def _after(last: LastBody, seen: LastBody | None) -> LastBody:
+    """The last body, for a request that waited for it to come whole: its retry, it has to be."""
+    if seen is None or (last.begin, last.offset) == (seen.begin, seen.offset):
+        return last
+    return msgspec.structs.replace(last, is_open=True, is_told=False)
 
 
 def _checked_id(upload_id: str) -> str:

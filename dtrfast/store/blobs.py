@@ -87,12 +87,27 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     unique: int
 
 
+class LastBody(msgspec.Struct, frozen=True, gc=False):
+    """What an upload remembers of the last body that it took (docs/uploads.md).
+
+    `begin` and `offset` are where it began and how far it came, `end` where it would have ended, if
+    that was announced. `is_open`: it broke off, or its answer could not be written. `is_told`: the
+    client has heard of `offset` since.
+    """
+
+    begin: int = 0
+    offset: int = 0
+    end: int | None = None
+    is_open: bool = False
+    is_told: bool = False
+
+
 class Upload(Protocol):
     """An upload that this caller holds exclusively until `release`, `cancel` or the store's
     `commit`.
 
     One thread at a time. What `append` took is kept across requests, workers and restarts of the
-    server.
+    server. A request that brings bytes calls `begin_body` first and `end_body` last.
     """
 
     id: str  # a UUID in its 36-character form, unguessable
@@ -101,6 +116,32 @@ class Upload(Protocol):
     @property
     def offset(self) -> int:
         """Bytes received so far."""
+        ...
+
+    @property
+    def last_body(self) -> LastBody:
+        """The last body that another request brought."""
+        ...
+
+    def begin_body(self, start: int, length: int | None, *, is_guess: bool = False) -> Upload:
+        """A body of `length` bytes, or of nobody knows how many, begins at `start`: at `offset`, or
+        where the last body began, whose bytes are then dropped.
+
+        With `is_guess` it may be the other of the two: `check` tries both. Returns what to go on
+        with in place of this upload. Raises `RangeInvalid` if the upload takes no bytes any more.
+        """
+        ...
+
+    def end_body(self) -> None:
+        """The body has come whole, and its client is about to be told: release comes next."""
+        ...
+
+    def tell(self) -> None:
+        """The client is told of `offset`: it may go on from there without saying so."""
+        ...
+
+    def is_recalled(self) -> bool:
+        """Whether somebody has called `BlobStore.recall` since this was resumed."""
         ...
 
     def append(self, data: bytes | bytearray | memoryview) -> None:
@@ -175,14 +216,33 @@ class BlobStore(Protocol):
         """A new, empty upload. `algorithm` is that of the digest which the client announced."""
         ...
 
-    def resume(self, name: str, upload_id: str) -> Upload:
-        """The upload, held exclusively. Raises `UploadUnknown` (also for another name),
-        `UploadBusy`.
+    def resume(self, name: str, upload_id: str, wait_seconds: float = 1.0) -> Upload:
+        """The upload, held exclusively. Raises `UploadUnknown` (also for another name), and
+        `UploadBusy` while another request still holds it after `wait_seconds`.
         """
         ...
 
     def upload_offset(self, name: str, upload_id: str) -> int:
-        """Bytes received by an upload, without holding it. Raises `UploadUnknown`."""
+        """Bytes received by an upload, for its client to know. Raises `UploadUnknown`."""
+        ...
+
+    def last_body(self, name: str, upload_id: str) -> LastBody:
+        """As last saved, whoever holds the upload. Raises `UploadUnknown`."""
+        ...
+
+    def reopen(self, name: str, upload_id: str, offset: int) -> None:
+        """The answer to the body that ended at `offset` could not be written. An upload that is
+        gone, or has gone on, is left alone.
+        """
+        ...
+
+    def recall(self, name: str, upload_id: str) -> None:
+        """Ask whoever holds the upload, in any process, to let go. Raises `UploadUnknown`."""
+        ...
+
+    @property
+    def recalls(self) -> int:
+        """A number that changes with every `recall` in any process. Costs nothing to look at."""
         ...
 
     def commit(self, upload: Upload, digest: Digest, repository: RepositoryId) -> BlobStat:

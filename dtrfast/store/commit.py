@@ -39,6 +39,7 @@ from dtrfast.store import contents, disk, leftovers, recipes, records, statistic
 from dtrfast.store.blobs import BlobStat, RepositoryId
 from dtrfast.store.context import Context
 from dtrfast.store.parts import Part
+from dtrfast.store.readings import Readings
 from dtrfast.store.records import LOOSE_FILE, PACK_FILE, Commit, Content, ContentKind, Pack
 from dtrfast.store.uploads import LocalUpload
 
@@ -57,7 +58,7 @@ class _Plan:
 
 
 def commit(
-    context: Context, upload: LocalUpload, digest: Digest, repository: RepositoryId
+    context: Context, upload: LocalUpload | Readings, digest: Digest, repository: RepositoryId
 ) -> BlobStat:
     """See `BlobStore.commit`."""
     try:
@@ -65,13 +66,14 @@ def commit(
     except DigestInvalid:
         upload.cancel()
         raise
-    plan = _Plan(upload, digest, upload.sha256(), repository, context.clock())
-    lock = _commit_lock(context, plan.sha256) if upload.mode != "head" else nullcontext()
+    chosen = upload.chosen
+    plan = _Plan(chosen, digest, chosen.sha256(), repository, context.clock())
+    lock = _commit_lock(context, plan.sha256) if chosen.mode != "head" else nullcontext()
     with lock:
         if not _link_existing(context, plan):
             _commit_new(context, plan)
     upload.forget()
-    return BlobStat(digest, upload.offset)
+    return BlobStat(digest, chosen.offset)
 
 
 def _link_existing(context: Context, plan: _Plan) -> bool:
@@ -197,7 +199,7 @@ def _finish(transaction: WriteTransaction, plan: _Plan) -> None:
     upload = plan.upload
     contents.link(transaction, plan.repository, plan.digest, upload.offset, plan.now)
     memory = number_key(plan.now) + plan.digest.key() + upload.name.encode()
-    transaction.put(UPLOADS_FINISHED, upload.file_id, memory)
+    transaction.put(UPLOADS_FINISHED, upload.session, memory)
 
 
 def _row(upload: LocalUpload) -> bytes:

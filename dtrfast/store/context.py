@@ -11,6 +11,7 @@ from dtrfast.store.buffers import Buffers
 from dtrfast.store.chunk_files import ChunkFiles
 from dtrfast.store.ids import Ids
 from dtrfast.store.layout import Layout
+from dtrfast.store.recalls import Recalls
 from dtrfast.store.second_thread import SecondThread
 from dtrfast.store.space import Space
 
@@ -29,6 +30,7 @@ class Context:
     chunk_files: ChunkFiles
     chunk_ids: Ids
     numbers: Ids  # of contents and packs
+    recalls: Recalls
     clock: Callable[[], int]
     upload_expiry_seconds: int
     grace_seconds: int

@@ -9,6 +9,7 @@
       packs/x/ID        packs of chunks
       uploads/ID.*      state, tail and parts of uploads that are not committed
       locks/xx          locked while a blob whose SHA-256 begins with xx is committed
+      locks/recalls     changes whenever a request wants an upload that another one holds
       log/N.log         the change log
 
 A loose blob or a pack is written where it stays, under the id of the upload that makes it. Until
@@ -87,6 +88,11 @@ class Layout:
     def commit_lock(self, first_byte: int) -> Path:
         """Locked while a blob whose SHA-256 begins with this byte is committed."""
         return self.locks / f"{first_byte:02x}"
+
+    @property
+    def recalls(self) -> Path:
+        """See `dtrfast.store.recalls`."""
+        return self.locks / "recalls"
 
 
 def _file(directory: Path, file_id: bytes) -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Set
 from functools import partial
 
-from dtrfast.errors import Corrupt, UploadUnknown
+from dtrfast.errors import Corrupt, UploadBusy, UploadUnknown
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     NUMBER_SIZE,
@@ -16,11 +17,13 @@ from dtrfast.index.tables import (
 )
 from dtrfast.oci.digests import Digest
 from dtrfast.store import contents, links, records, upload_state, uploads, usage
-from dtrfast.store.blobs import BlobReader, BlobStat, Peek, RepositoryId, Upload, Usage
+from dtrfast.store.blobs import BlobReader, BlobStat, LastBody, Peek, RepositoryId, Upload, Usage
 from dtrfast.store.commit import commit
 from dtrfast.store.context import Context
 from dtrfast.store.links import Link
 from dtrfast.store.reader import LocalReader
+from dtrfast.store.readings import Readings
+from dtrfast.store.upload_state import UploadState
 from dtrfast.store.uploads import LocalUpload
 
 # A blob that is asked for again and again is renewed no more often than this part of its grace.
@@ -71,18 +74,46 @@ class LocalBlobs:
     def begin_upload(self, name: str, *, algorithm: str = "sha256") -> Upload:
         return uploads.begin(self._context, name, algorithm)
 
-    def resume(self, name: str, upload_id: str) -> Upload:
-        return uploads.resume(self._context, name, upload_state.parse_upload_id(upload_id))
+    def resume(self, name: str, upload_id: str, wait_seconds: float = 1.0) -> Upload:
+        file_id = upload_state.parse_upload_id(upload_id)
+        return uploads.resume(self._context, name, file_id, wait_seconds)
 
     def upload_offset(self, name: str, upload_id: str) -> int:
+        last = self.last_body(name, upload_id)
+        if not last.is_open or last.is_told:
+            return last.offset
+        try:
+            upload = self.resume(name, upload_id, wait_seconds=0)
+        except UploadBusy:
+            return last.offset  # another body comes: what is told now will not be true then
+        upload.tell()
+        upload.release()
+        return upload.offset
+
+    def last_body(self, name: str, upload_id: str) -> LastBody:
+        return self._peek_state(name, upload_state.parse_upload_id(upload_id)).last_body()
+
+    def reopen(self, name: str, upload_id: str, offset: int) -> None:
+        with contextlib.suppress(UploadUnknown, UploadBusy):
+            file_id = upload_state.parse_upload_id(upload_id)
+            upload = uploads.resume(self._context, name, file_id, wait_seconds=0)
+            if upload.offset == offset:
+                upload.reopen_body()
+            upload.release()
+
+    def recall(self, name: str, upload_id: str) -> None:
         file_id = upload_state.parse_upload_id(upload_id)
-        state = upload_state.read_unlocked(self._context.layout.upload(file_id, "state"))
-        if state is None or state.name != name or state.boot_id != self._context.boot_id:
-            raise UploadUnknown("no such upload: begin a new one")
-        return state.offset
+        self._peek_state(name, file_id)
+        upload_state.recall(self._context.layout.upload(file_id, "state"))
+        self._context.recalls.change()
+
+    @property
+    def recalls(self) -> int:
+        return self._context.recalls.number
 
     def commit(self, upload: Upload, digest: Digest, repository: RepositoryId) -> BlobStat:
-        assert isinstance(upload, LocalUpload), "an upload is committed by the store that began it"
+        if not isinstance(upload, LocalUpload | Readings):
+            raise AssertionError("an upload is committed by the store that began it")
         return commit(self._context, upload, digest, repository)
 
     def finished(self, name: str, upload_id: str) -> Digest | None:
@@ -119,6 +150,13 @@ class LocalBlobs:
         is_alone: bool = False,
     ) -> Usage:
         return usage.measure(self._context, blobs, leaving, staying, is_alone=is_alone)
+
+    def _peek_state(self, name: str, file_id: bytes) -> UploadState:
+        """As last saved, whoever holds it."""
+        state = upload_state.read_unlocked(self._context.layout.upload(file_id, "state"))
+        if state is None or state.name != name or state.boot_id != self._context.boot_id:
+            raise UploadUnknown("no such upload: begin a new one")
+        return state
 
     def _is_renewal_due(
         self, transaction: ReadTransaction, repository: RepositoryId, digest: Digest, link: Link

@@ -36,6 +36,7 @@ from dtrfast.store.ids import Ids
 from dtrfast.store.layout import Layout
 from dtrfast.store.local import LocalBlobs
 from dtrfast.store.rebuild import Rebuild
+from dtrfast.store.recalls import Recalls
 from dtrfast.store.scrub import Scrub
 from dtrfast.store.second_thread import SecondThread
 from dtrfast.store.space import Space
@@ -83,6 +84,7 @@ def _context(
         chunk_files=ChunkFiles(engine, layout),
         chunk_ids=Ids(engine, b"chunk_id"),
         numbers=Ids(engine, b"number"),
+        recalls=Recalls.open(layout.recalls),
         clock=clock,
         upload_expiry_seconds=int(config.upload_expiry_seconds),
         grace_seconds=int(config.grace_seconds),
@@ -231,4 +233,5 @@ class Store:
         self._change_log.close()
         self._context.second_thread.close()
         self._context.chunk_files.close()
+        self._context.recalls.close()
         self.engine.close()

@@ -22,15 +22,15 @@ import xxhash
 
 from dtrfast.errors import UploadBusy, UploadUnknown
 from dtrfast.store import disk
+from dtrfast.store.blobs import LastBody
 
 Mode = Literal["head", "loose", "chunked"]
 
 _HEAD = struct.Struct("<4sIQ")  # magic, length and XXH3-64 of what follows
 _MAGIC = b"DTRU"
 _SIZE_MAX = 1 << 16
-# A request that lost its client lets go within moments; the next one waits that long for it.
-_LOCK_SECONDS_MAX = 1.0
 _LOCK_POLL_SECONDS = 0.005
+_GENERATION_SIZE = 8
 
 
 class UploadState(msgspec.Struct, frozen=True, array_like=True):
@@ -50,6 +50,14 @@ class UploadState(msgspec.Struct, frozen=True, array_like=True):
     tail_size: int
     tail_slot: int  # which third of the tail file holds it
     closing: bool  # its last chunk is cut: only the commit may follow
+    begin: UploadState | None = None  # where the last body began; that one has none itself
+    end: int | None = None  # where that body would have ended, if it was announced
+    is_open: bool = False  # the last body broke off, or its answer could not be written
+    is_told: bool = False  # the client has heard of `offset` since
+
+    def last_body(self) -> LastBody:
+        begin = self.offset if self.begin is None else self.begin.offset
+        return LastBody(begin, self.offset, self.end, self.is_open, self.is_told)
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -80,11 +88,15 @@ def parse_upload_id(text: str) -> bytes:
 
 
 class StateFile:
-    """An upload's state file, open and locked."""
+    """An upload's state file, open and locked.
+
+    Behind the state lies a generation: whoever wants the upload changes it, without the lock.
+    """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
+        self._generation = _generation(descriptor)
 
     @classmethod
     def create(cls, path: Path) -> Self:
@@ -94,7 +106,7 @@ class StateFile:
         return cls(path, descriptor)
 
     @classmethod
-    def open(cls, path: Path, wait_seconds: float = _LOCK_SECONDS_MAX) -> Self:
+    def open(cls, path: Path, wait_seconds: float) -> Self:
         """An existing one, locked. Raises `UploadUnknown`, or `UploadBusy` while it is held."""
         try:
             descriptor = disk.open_existing(path, write=True)
@@ -122,11 +134,35 @@ class StateFile:
         head = _HEAD.pack(_MAGIC, len(payload), xxhash.xxh3_64_intdigest(payload))
         disk.write_at(self._descriptor, [head + payload], 0)
 
+    def is_recalled(self) -> bool:
+        """Whether somebody has called `recall` since this was opened. From any thread."""
+        # By name, since the holder's thread may close its descriptor at any time.
+        try:
+            descriptor = disk.open_existing(self.path)
+        except FileNotFoundError:
+            return False
+        try:
+            return _generation(descriptor) != self._generation
+        finally:
+            os.close(descriptor)
+
     def close(self) -> None:
         """Let go. Idempotent."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def recall(path: Path) -> None:
+    """Ask whoever holds the lock to let go. Raises `UploadUnknown`."""
+    try:
+        descriptor = disk.open_existing(path, write=True)
+    except FileNotFoundError:
+        raise UploadUnknown("no such upload: begin a new one") from None
+    try:
+        disk.write_at(descriptor, [secrets.token_bytes(_GENERATION_SIZE)], _SIZE_MAX)
+    finally:
+        os.close(descriptor)
 
 
 def read_unlocked(path: Path) -> UploadState | None:
@@ -135,6 +171,10 @@ def read_unlocked(path: Path) -> UploadState | None:
         return _parse(path.read_bytes())
     except FileNotFoundError:
         return None
+
+
+def _generation(descriptor: int) -> bytes:
+    return os.pread(descriptor, _GENERATION_SIZE, _SIZE_MAX)
 
 
 def _parse(data: bytes) -> UploadState | None:

@@ -16,17 +16,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from dtrfast import _core
 from dtrfast.errors import Corrupt, DigestInvalid, DtrfastError, RangeInvalid, UploadUnknown
 from dtrfast.index.tables import CHUNKS, number_key
 from dtrfast.oci.digests import Digest
 from dtrfast.store import codec, disk, leftovers, packs
 from dtrfast.store import parts as part_file
-from dtrfast.store.blobs import FILL_SIZE_MIN
+from dtrfast.store.blobs import FILL_SIZE_MIN, LastBody, Upload
 from dtrfast.store.context import Context
 from dtrfast.store.hashing import Hashing
 from dtrfast.store.ingest import Ingest, Position
 from dtrfast.store.pending import Pending
+from dtrfast.store.readings import Readings
 from dtrfast.store.records import Chunk
 from dtrfast.store.upload_state import Mode, StateFile, UploadState, new_file_id
 
@@ -45,7 +48,10 @@ _COMPRESSED_MAGICS = (
 # A worker that is killed loses at most this much of a request's bytes; the state costs 0.02 ms to
 # write.
 _SAVE_BYTES = 8 << 20
+# Where the last body began, where this one did, what is saved, and one to write to.
+_TAIL_SLOTS = 4
 _READ_SIZE = 1 << 20
+_NO_BODY = {"begin": None, "end": None, "is_open": False, "is_told": False}
 # Bytes are hashed in pieces of this size as they come: they still are in the cache, and the other
 # core has something to do while more are received.
 _HASH_SIZE = 1 << 18
@@ -67,9 +73,11 @@ class LocalUpload:
     ) -> None:
         self.id = str(uuid.UUID(bytes=file_id))
         self.file_id = file_id
+        self.session = file_id  # what the client knows the upload by
         self._context = context
         self._state_file = state_file
-        self._begin = state
+        self._begin = state  # where this request began
+        self._body_begin: UploadState | None = None  # where the last body began
         self._data = self._parts = -1
         self._failed = False
         self._checked: Digest | None = None
@@ -94,6 +102,16 @@ class LocalUpload:
         return self._closing
 
     @property
+    def chosen(self) -> LocalUpload:
+        """The upload to commit."""
+        return self
+
+    @property
+    def last_body(self) -> LastBody:
+        begin = self._offset if self._body_begin is None else self._body_begin.offset
+        return LastBody(begin, self._offset, self._end, self._is_open, self._is_told)
+
+    @property
     def position(self) -> Position:
         """How far the pack and the parts file have come."""
         return self._position if self._ingest is None else self._ingest.at
@@ -106,6 +124,31 @@ class LocalUpload:
     def sha256(self) -> Digest:
         """Of the bytes so far."""
         return Digest("sha256", self._hashing.sha256.digest())
+
+    def begin_body(self, start: int, length: int | None, *, is_guess: bool = False) -> Upload:
+        last = self.last_body
+        assert start in (last.begin, last.offset), "a body begins at one of two places"
+        if is_guess and last.begin < last.offset:
+            return Readings(self, start, length)
+        if start != self._offset:
+            self._restart()
+        self._body_begin = msgspec.structs.replace(self._begin, **_NO_BODY)
+        self._end = None if length is None else start + length
+        self._is_open, self._is_told = True, False
+        return self
+
+    def end_body(self) -> None:
+        self._is_open = False
+
+    def reopen_body(self) -> None:
+        """After all the last body's client was not told that it has come whole."""
+        self._is_open, self._is_told = True, False
+
+    def tell(self) -> None:
+        self._is_told = True
+
+    def is_recalled(self) -> bool:
+        return self._state_file.is_recalled()
 
     def append(self, data: bytes | bytearray | memoryview) -> None:
         self.append_from(_source(memoryview(data).cast("B")))
@@ -124,9 +167,41 @@ class LocalUpload:
         assert offset == self._begin.offset, (
             "an upload goes back to where its request began, nowhere else"
         )
-        self._load(self._begin)
+        self._go_back_to(self._begin)
+
+    def _restart(self) -> None:
+        """Go back to where the last body began, for good: its bytes are about to be written over,
+        so that the state on disk must not name them any more.
+        """
+        if self._closing:
+            raise self._closed()
+        begin = self._body_begin
+        assert begin is not None, "only a body begins elsewhere than the upload ends"
+        self._begin = begin
+        self._go_back_to(begin)
+
+    def _closed(self) -> RangeInvalid:
+        message = "the upload is being closed: send its last PUT again"
+        return RangeInvalid(message, offset=self._offset)
+
+    def _go_back_to(self, state: UploadState) -> None:
+        self._load(state)
         self._failed, self._checked = False, None
-        self._state_file.write(self._begin)
+        self._state_file.write(state)
+
+    def copy(self, size: int) -> LocalUpload:
+        """Another upload with the first `size` bytes, for the same session. Raises what `begin` and
+        `append` do.
+        """
+        upload = begin(self._context, self.name, self._algorithm)
+        upload.session = self.session
+        try:
+            for piece in self.read_back(0, size):
+                upload.append(piece)
+        except BaseException:
+            upload.cancel()
+            raise
+        return upload
 
     def check(self, digest: Digest) -> None:
         if digest == self._checked:
@@ -141,7 +216,7 @@ class LocalUpload:
 
     def save(self) -> None:
         if self._state_file.is_open and not self._failed and not self._closing:
-            if self._offset != self._saved_offset:
+            if self._offset != self._saved_offset or self._flags != self._saved_flags:
                 self._save_state()
             if self._mode == "chunked":
                 self._pending.leave(self._saved.size)
@@ -215,7 +290,7 @@ class LocalUpload:
     def _take(self, count: int) -> None:
         """The next `count` bytes lie behind those that are pending."""
         if self._closing:
-            raise RangeInvalid("the upload is being closed: send its last PUT again")
+            raise self._closed()
         self._checked = None
         self._pending.add(count)
         self._offset += count
@@ -304,22 +379,27 @@ class LocalUpload:
             return Digest("sha512", self._hashing.sha512.digest())
         # Nobody said at the beginning that it would be SHA-512: the bytes are read again.
         digest = hashlib.sha512()
-        for data in self._read_back():
+        for data in self.read_back():
             digest.update(data)
         return Digest("sha512", digest.digest())
 
-    def _read_back(self) -> Iterator[bytes | memoryview]:
+    def read_back(self, begin: int = 0, end: int | None = None) -> Iterator[bytes | memoryview]:
+        """The bytes from `begin` to `end`, or to the offset. Nothing may be appended meanwhile."""
+        end = self._offset if end is None else end
         if self._mode == "loose":
-            for offset in range(0, self._offset, _READ_SIZE):
-                yield disk.read_at(
-                    self._open_data(), min(_READ_SIZE, self._offset - offset), offset
-                )
+            for offset in range(begin, end, _READ_SIZE):
+                yield disk.read_at(self._open_data(), min(_READ_SIZE, end - offset), offset)
             return
+        offset = 0
         if self._mode == "chunked":
             self._pending.load(self._read_tail)
             for part in self._all_parts():
-                yield self._read_part(part)
-        yield self._pending.in_memory()
+                if offset < end and offset + part.length > begin:
+                    data = self._read_part(part)
+                    yield data[max(0, begin - offset) : end - offset]
+                offset += part.length
+        if offset < end:
+            yield self._pending.in_memory()[max(0, begin - offset) : end - offset]
 
     def _all_parts(self) -> Iterator[part_file.Part]:
         count = self.position.parts
@@ -357,6 +437,13 @@ class LocalUpload:
         self._position = Position(state.pack_size, state.parts)
         self._ingest = None
         self._closing = state.closing
+        self._body_begin, self._end = state.begin, state.end
+        self._is_open, self._is_told = state.is_open, state.is_told
+        self._saved_flags = self._flags
+
+    @property
+    def _flags(self) -> tuple[bool, bool]:
+        return self._is_open, self._is_told
 
     def _save_state(self) -> None:
         if self._mode == "chunked" and self._pending.size >= TAIL_SIZE_MAX:
@@ -365,7 +452,7 @@ class LocalUpload:
             tail = self._write_tail() if self._mode == "chunked" else self._saved
             self._state_file.write(self._state(tail))
         self._saved = tail
-        self._saved_offset = self._offset
+        self._saved_offset, self._saved_flags = self._offset, self._flags
 
     def _state(self, tail: _SavedTail) -> UploadState:
         return UploadState(
@@ -383,16 +470,21 @@ class LocalUpload:
             tail_size=tail.size,
             tail_slot=tail.slot,
             closing=self._closing,
+            begin=self._body_begin,
+            end=self._end,
+            is_open=self._is_open,
+            is_told=self._is_told,
         )
 
     def _write_tail(self) -> _SavedTail:
         """Behind the part that is saved already; else into a slot that neither the state on disk
-        nor that of this request's beginning names.
+        nor that of this request's beginning names, nor those of the bodies in them.
         """
         pending, slot = self._pending, self._saved.slot
         if not pending.saved:
-            taken = {self._begin.tail_slot, slot}
-            slot = next(slot for slot in range(3) if slot not in taken)
+            states = (self._begin, self._begin.begin, self._body_begin)
+            taken = {slot, *(state.tail_slot for state in states if state is not None)}
+            slot = next(slot for slot in range(_TAIL_SLOTS) if slot not in taken)
         data = pending.in_memory()
         if data:
             descriptor = _open_or_create(self._context.layout.upload(self.file_id, "tail"))
@@ -485,9 +577,11 @@ def begin(context: Context, name: str, algorithm: str) -> LocalUpload:
     return LocalUpload(context, file_id, state_file, state)
 
 
-def resume(context: Context, name: str, file_id: bytes) -> LocalUpload:
-    """The upload, held. Raises `UploadUnknown`, also for another repository's or boot's."""
-    state_file = StateFile.open(context.layout.upload(file_id, "state"))
+def resume(context: Context, name: str, file_id: bytes, wait_seconds: float) -> LocalUpload:
+    """The upload, held. Raises `UploadUnknown`, also for another repository's or boot's, and
+    `UploadBusy` after `wait_seconds`.
+    """
+    state_file = StateFile.open(context.layout.upload(file_id, "state"), wait_seconds)
     try:
         return LocalUpload(
             context, file_id, state_file, _usable(context, name, file_id, state_file)

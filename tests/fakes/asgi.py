@@ -33,7 +33,7 @@ class Exchange:
         self.send_gate = asyncio.Event()
         self.send_gate.set()
         self._events: asyncio.Queue[Message] = asyncio.Queue()
-        scope = {
+        self.scope: dict[str, Any] = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.1"},
             "http_version": http_version,
@@ -48,7 +48,7 @@ class Exchange:
             "server": ("127.0.0.1", 5000),
         }
         self.task: asyncio.Task[None] = asyncio.ensure_future(
-            self._run(app, scope)  # the application, with a task of its own as servers do
+            self._run(app, self.scope)  # the application, with a task of its own as servers do
         )
 
     def feed(self, *events: Message) -> None:

@@ -17,7 +17,7 @@ from typing import Self, TypeVar
 from dtrfast.api.errors import ClientGone, ClientIdle
 from dtrfast.api.types import lane_of
 from dtrfast.api.v2.call import Call
-from dtrfast.errors import SizeInvalid, TooLarge
+from dtrfast.errors import SizeInvalid, TooLarge, UploadBusy
 from dtrfast.store.blobs import Upload
 
 T = TypeVar("T")
@@ -47,11 +47,21 @@ async def read_whole(call: Call, size_max: int) -> bytes:
     return b"".join(pieces)
 
 
+async def discard(call: Call) -> None:
+    """Read what is left of a body that nobody needs, so that its client reads the answer. One that
+    asked first whether to send it is not made to.
+    """
+    if call.headers.get("expect", "").lower() != "100-continue":
+        more = True
+        while more:
+            _, more = await _receive_in_time(call)
+
+
 class Transfer:
     """A request's body on its way into an upload, which is released at the end whatever happens.
 
     `receive` once, then `finish` with what is to be done last. Bytes that came before the client
-    went away are kept, so that it may resume.
+    went away, or before another request took over, are kept, so that it may resume.
     """
 
     def __init__(self, call: Call, upload: Upload) -> None:
@@ -66,6 +76,7 @@ class Transfer:
         self._saved = True
         self._waiting_since: float | None = None
         self._finished = False
+        self._deadline: asyncio.Timeout | None = None  # while a recall may stop this
 
     async def __aenter__(self) -> Self:
         return self
@@ -89,10 +100,15 @@ class Transfer:
             self._pieces = []
             await self._call.run(self.upload.truncate, self._start)
             raise
-        except ClientGone:
+        except (ClientGone, UploadBusy):
             await self._settle()
             await self.finish(self.upload.release)
             raise
+
+    async def look_for_recall(self) -> None:
+        """See `Recallable`."""
+        if await self._call.run(self.upload.is_recalled) and self._deadline is not None:
+            self._deadline.reschedule(self._loop.time())
 
     async def finish(self, function: Callable[..., T], *args: object) -> T:
         """Append what is left and call `function`, which lets go of the upload, on one thread."""
@@ -104,13 +120,32 @@ class Transfer:
         return result
 
     async def _receive_all(self, expected: int | None) -> None:
-        lane = lane_of(self._call.scope)
-        if lane is None:
-            await self._receive_events(expected)
-        else:
-            self._received = await lane.receive(self.upload, expected)
+        try:
+            async with asyncio.timeout(None) as deadline:
+                await self._receive_unless_recalled(expected, deadline)
+        except TimeoutError:
+            raise UploadBusy("another request has taken over this upload") from None
+        if deadline.expired():
+            await _swallow_cancellation()  # it came too late: the body is whole
         if expected is not None and self._received != expected:
             raise _wrong_size(expected)
+
+    async def _receive_unless_recalled(
+        self, expected: int | None, deadline: asyncio.Timeout
+    ) -> None:
+        """What has all its bytes is not stopped any more."""
+        context = self._call.context
+        self._deadline = deadline
+        context.recalls.add(self, self._call.registry.uploads.recalls)
+        try:
+            lane = lane_of(self._call.scope)
+            if lane is None:
+                await self._receive_events(expected)
+            else:
+                self._received = await lane.receive(self.upload, expected)
+        finally:
+            context.recalls.remove(self)
+            self._deadline = None
 
     async def _receive_events(self, expected: int | None) -> None:
         try:
@@ -218,6 +253,16 @@ async def _receive_in_time(call: Call) -> tuple[bytes, bool]:
     if message["type"] == "http.disconnect":
         raise ClientGone
     return message.get("body", b""), bool(message.get("more_body", False))
+
+
+async def _swallow_cancellation() -> None:
+    """Let a cancellation strike that a time-out has asked for and taken back; no other one."""
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
 
 
 def _append(upload: Upload, pieces: list[bytes]) -> None:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from functools import partial
 
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dtrfast.api.errors import error_response
-from dtrfast.api.v2.body import Transfer
+from dtrfast.api.types import has_left
+from dtrfast.api.v2.body import Transfer, discard
 from dtrfast.api.v2.call import Call
-from dtrfast.errors import DigestInvalid, NameInvalid, RangeInvalid, SizeInvalid, UploadUnknown
+from dtrfast.api.v2.holding import hold
+from dtrfast.errors import DigestInvalid, NameInvalid, RangeInvalid, UploadUnknown
 from dtrfast.oci.digests import DEFAULT_ALGORITHM, Algorithm, Digest, parse_algorithm
 from dtrfast.oci.names import RepositoryName
-from dtrfast.oci.ranges import parse_chunk_range
 from dtrfast.store.blobs import Upload
 
 
@@ -37,33 +39,36 @@ async def begin(call: Call) -> ASGIApp:
 
 async def append(call: Call) -> ASGIApp:
     """PATCH: the next bytes, with or without saying which."""
-    upload = await call.run(call.registry.uploads.resume, call.name, call.reference)
-    async with Transfer(call, upload) as transfer:
-        try:
-            await transfer.receive(_expected_size(call, upload))
-            await transfer.finish(upload.release)
-        except RangeInvalid as error:
-            return error_response(error, _refusal_headers(call, upload))
-        return Response(status_code=202, headers=_session_headers(call, upload.id, upload.offset))
+    try:
+        held = await hold(call, is_last=False)
+        upload = held.upload
+        async with Transfer(call, upload) as transfer:
+            await transfer.receive(held.size)
+            # Who has left already will not read the answer: then the body stays open.
+            is_left = has_left(call.scope)
+            await transfer.finish(upload.release if is_left else partial(_end_body, upload))
+    except RangeInvalid as error:
+        return error_response(error, _refusal_headers(call, error.offset))
+    answer = Response(status_code=202, headers=_session_headers(call, upload.id, upload.offset))
+    return _Answered(call, answer, upload.offset)
 
 
 async def close(call: Call) -> ASGIApp:
     """PUT: perhaps the last bytes, and the digest of them all."""
-    name = call.name
     digest = _wanted_digest(call)
     try:
-        upload = await call.run(call.registry.uploads.resume, name, call.reference)
+        held = await hold(call, is_last=True)
+        async with Transfer(call, held.upload) as transfer:
+            await transfer.receive(held.size)
+            return await _commit(call, transfer, digest)
     except UploadUnknown:
-        finished = await call.run(call.registry.uploads.finished, name, call.reference)
+        finished = await call.run(call.registry.uploads.finished, call.name, call.reference)
         if finished != digest:
             raise
+        await discard(call)
         return _created(call, digest)
-    async with Transfer(call, upload) as transfer:
-        try:
-            await transfer.receive(_expected_size(call, upload))
-            return await _commit(call, transfer, digest)
-        except RangeInvalid as error:
-            return error_response(error, _refusal_headers(call, upload))
+    except RangeInvalid as error:
+        return error_response(error, _refusal_headers(call, error.offset))
 
 
 async def status(call: Call) -> ASGIApp:
@@ -123,6 +128,29 @@ def _open_session(call: Call, name: RepositoryName, algorithm: Algorithm) -> str
     return upload.id
 
 
+def _end_body(upload: Upload) -> None:
+    upload.end_body()
+    upload.release()
+
+
+class _Answered:
+    """The answer to a PATCH. If its client has left, the next body may be this one again."""
+
+    def __init__(self, call: Call, answer: ASGIApp, offset: int) -> None:
+        self._call = call
+        self._answer = answer
+        self._offset = offset
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            if has_left(scope):
+                call = self._call
+                reopen = call.registry.uploads.reopen
+                await call.run(reopen, call.name, call.reference, self._offset)
+
+
 def _cancel(call: Call, name: RepositoryName) -> None:
     call.registry.uploads.resume(name, call.reference).cancel()
 
@@ -139,24 +167,6 @@ def _wanted_digest(call: Call) -> Digest:
     return Digest.parse(text)
 
 
-def _expected_size(call: Call, upload: Upload) -> int | None:
-    """How long the body has to be; None when nobody said.
-
-    Raises `RangeInvalid` when it does not continue the upload, `SizeInvalid` when its two lengths
-    differ.
-    """
-    length = call.content_length
-    header = call.headers.get("content-range")
-    if header is None:
-        return length
-    chunk = parse_chunk_range(header)
-    if chunk.start != upload.offset:
-        raise RangeInvalid(f"the upload has {upload.offset} bytes: go on from there")
-    if length is not None and length != chunk.length:
-        raise SizeInvalid(f"Content-Range has {chunk.length} bytes, Content-Length {length}")
-    return chunk.length
-
-
 def _session_headers(call: Call, upload_id: str, offset: int) -> dict[str, str]:
     # There is no notation for "nothing yet"; Docker wants one all the same, and reads this.
     return {
@@ -167,11 +177,11 @@ def _session_headers(call: Call, upload_id: str, offset: int) -> dict[str, str]:
     }
 
 
-def _refusal_headers(call: Call, upload: Upload) -> Mapping[str, str]:
+def _refusal_headers(call: Call, offset: int | None) -> Mapping[str, str]:
     """Where to go on after a 416. `0-0` would say that one byte is there, so nothing is said."""
-    headers = _session_headers(call, upload.id, upload.offset)
+    headers = _session_headers(call, call.reference, offset or 0)
     del headers["content-length"]
-    if upload.offset == 0:
+    if not offset:
         del headers["range"]
     return headers
 

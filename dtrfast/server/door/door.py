@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 from enum import IntEnum
 
 from dtrfast import _core
@@ -140,6 +141,17 @@ class Door(asyncio.Protocol):
     @property
     def is_lost(self) -> bool:
         return self._state is State.CLOSED
+
+    def has_left(self) -> bool:
+        """Whether the client has closed its side: what is sent now most likely reaches nobody."""
+        if self._ended:
+            return True
+        connection = self.transport.get_extra_info("socket")
+        if connection is None or connection.fileno() < 0:
+            return True
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def pause_reading(self) -> None:
         if self._reading and not self.transport.is_closing():

@@ -21,7 +21,7 @@ from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.typing import ConnectionState
 
 from dtrfast import _core
-from dtrfast.api.types import LANE
+from dtrfast.api.types import LANE, LEFT
 from dtrfast.server.asgi import App, Message, Receive, Scope, Send
 from dtrfast.server.door import wire
 from dtrfast.server.door.body import Body
@@ -135,7 +135,7 @@ class Exchange:
 
     def _request(self) -> Request:
         head = self._head
-        state: dict[str, object] = {_EXCHANGE: self}
+        state: dict[str, object] = {_EXCHANGE: self, LEFT: self._door.has_left}
         lane = self._lane()
         if lane is not None:
             state[LANE] = lane

@@ -1,0 +1,46 @@
+"""Who may write to an upload when two requests want to (docs/uploads.md)."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from dtrfast.api.v2.call import Call
+from dtrfast.errors import UploadBusy
+from dtrfast.registry.bodies import Announced, Held
+
+# A request that lost its client lets go within moments; another one waits that long for it.
+_WAIT_SECONDS = 1.0
+# A retry waits for the commit of what came whole: a slow disk may take minutes.
+_RETRY_SECONDS_MAX = 900.0
+_RETRY_POLL_SECONDS = 0.05
+
+
+async def hold(call: Call, *, is_last: bool) -> Held:
+    """The upload that the call names, held for its body; `is_last`: the body closes it.
+
+    Raises what `Uploads.hold` does.
+    """
+    announced = Announced(call.headers.get("content-range"), call.content_length, is_last)
+    uploads = call.registry.uploads
+    attempt = partial(uploads.hold, call.name, call.reference, announced)
+    try:
+        return await call.run(attempt)
+    except UploadBusy:
+        seen = await call.run(uploads.recall, call.name, call.reference, announced)
+    if seen is None:
+        return await call.run(partial(attempt, wait_seconds=_WAIT_SECONDS))
+    return await _retry(call, partial(attempt, seen=seen))
+
+
+async def _retry(call: Call, attempt: partial[Held]) -> Held:
+    """Wait for the holder: it stops soon, or it has all its bytes."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _RETRY_SECONDS_MAX
+    while True:
+        try:
+            return await call.run(attempt)
+        except UploadBusy:
+            if loop.time() >= deadline:
+                raise
+        await asyncio.sleep(_RETRY_POLL_SECONDS)

@@ -1,0 +1,45 @@
+"""A number that changes whenever somebody wants an upload that another request holds.
+
+It lies in a small file that each process maps into memory, so that a worker can look at it at any
+time, also for thousands of uploads. Which upload is wanted stands in its state file.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import secrets
+from pathlib import Path
+
+from dtrfast.store import disk
+
+_SIZE = 8
+
+
+class Recalls:
+    """The number. Safe from many threads and processes."""
+
+    def __init__(self, memory: mmap.mmap) -> None:
+        self._memory = memory
+
+    @classmethod
+    def open(cls, path: Path) -> Recalls:
+        """That of a store. Raises `StorageFull`, `StorageFailed`."""
+        with disk.reported():
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            try:
+                os.ftruncate(descriptor, _SIZE)
+                return cls(mmap.mmap(descriptor, _SIZE))
+            finally:
+                os.close(descriptor)
+
+    @property
+    def number(self) -> int:
+        return int.from_bytes(self._memory[:], "big")
+
+    def change(self) -> None:
+        # Not one more: two that count at once would count once.
+        self._memory[:] = secrets.token_bytes(_SIZE)
+
+    def close(self) -> None:
+        self._memory.close()

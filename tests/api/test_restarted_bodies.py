@@ -1,0 +1,319 @@
+"""Bodies that break off and come again: every row of the table in docs/uploads.md."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import chain, permutations, repeat
+from typing import Any
+
+import httpx
+import pytest
+
+from dtrfast.api.types import LEFT
+from dtrfast.oci.digests import Digest
+from tests.api.conftest import World
+from tests.fakes.asgi import DISCONNECT, Exchange, ask, body
+from tests.fakes.blobs import MemoryBlobs
+from tests.fakes.client import NAME, Client, failure
+
+NOISE = random.Random(5).randbytes(700_000)
+CONTENTS = {"chunked": NOISE, "loose": b"\x1f\x8b" + NOISE, "inline": NOISE[:8000]}
+# Where the broken body begins and ends, in thousandths of the content.
+PLACES = [(0, 1), (0, 600), (300, 300), (300, 600)]
+METHODS = ["PATCH", "PUT"]
+
+
+class Broken:
+    """A session whose last body broke off."""
+
+    def __init__(self, world: World, client: Client, content: bytes, places: tuple[int, int]):
+        self.world = world
+        self.client = client
+        self.content = content
+        self.digest = Digest.of_bytes(content)
+        self.begin, self.end = (len(content) * place // 1000 for place in places)
+        self.location = client.begin()
+        if self.begin:
+            assert client.patch(self.location, content=content[: self.begin]).status_code == 202
+
+    def breaks(self, method: str, piece: bytes | None = None, *, streamed: bool = False) -> None:
+        """A body that announces the rest of the content breaks off."""
+        piece = self.content[self.begin : self.end] if piece is None else piece
+        length = str(len(self.content) - self.begin)
+        headers = {"transfer-encoding": "chunked"} if streamed else {"content-length": length}
+
+        async def run() -> None:
+            await ask(
+                self.client.app,
+                method,
+                f"{self.location}?digest={self.digest}",
+                body(piece, more=True),
+                DISCONNECT,
+                headers=headers,
+            )
+
+        self.client.run(run())
+
+    def send(self, method: str, start: int, **options: Any) -> httpx.Response:
+        """The content from `start` to its end; `content_range` says so."""
+        headers = {}
+        if options.pop("content_range", False):
+            headers["content-range"] = f"{start}-{len(self.content) - 1}"
+        piece: Any = options.pop("piece", self.content[start:])
+        if options.pop("streamed", False):
+            piece = chunks(piece)
+        url = f"{self.location}?digest={self.digest}" if method == "PUT" else self.location
+        return self.client.request(method, url, content=piece, headers=headers)
+
+    def assert_ends(self, method: str, start: int, **options: Any) -> None:
+        """The content from `start` completes the blob, by a PUT or by a PATCH and a PUT."""
+        answer = self.send(method, start, **options)
+        if method == "PATCH":
+            assert answer.status_code == 202, answer.text
+            assert answer.headers["range"] == f"0-{len(self.content) - 1}"
+            answer = self.client.put(f"{self.location}?digest={self.digest}")
+        assert answer.status_code == 201, answer.text
+        assert self.client.get(f"/v2/{NAME}/blobs/{self.digest}").content == self.content
+        assert self.client.get(self.location).status_code == 404
+        again = self.client.put(f"{self.location}?digest={self.digest}", content=self.content)
+        assert again.status_code == 201
+
+
+async def chunks(content: bytes) -> AsyncIterator[bytes]:
+    for offset in range(0, len(content), 60_000):
+        yield content[offset : offset + 60_000]
+
+
+@pytest.fixture(params=[*CONTENTS])
+def sessions(request: pytest.FixtureRequest, world: World, client: Client) -> Iterator[Broken]:
+    """One for each of the places. They are many for a test each: a store takes its time."""
+    if isinstance(world.backend.blobs, MemoryBlobs) and request.param != "chunked":
+        pytest.skip("to the fake all contents are alike")
+    return (Broken(world, client, CONTENTS[request.param], places) for places in PLACES)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_whole_body_again(sessions: Iterator[Broken], method: str, streamed: bool) -> None:
+    for broken in sessions:
+        broken.breaks(method, streamed=streamed)
+        broken.assert_ends(method, broken.begin, streamed=streamed)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_breaks_off_again_and_again(sessions: Iterator[Broken], method: str) -> None:
+    for broken in sessions:
+        for size in (0, 5, 100_000, 1):
+            broken.breaks(method, broken.content[broken.begin :][:size])
+        broken.assert_ends(method, broken.begin)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_range_from_where_it_began(sessions: Iterator[Broken], method: str) -> None:
+    for broken in sessions:
+        broken.breaks(method)
+        broken.assert_ends(method, broken.begin, content_range=True)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_range_from_where_it_ended(
+    sessions: Iterator[Broken], method: str, streamed: bool
+) -> None:
+    for broken in sessions:
+        broken.breaks(method, streamed=streamed)
+        broken.assert_ends(method, broken.end, content_range=True)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_another_range_is_refused_and_tells_where_to_go_on(
+    sessions: Iterator[Broken], method: str
+) -> None:
+    for broken in sessions:
+        broken.breaks(method)
+        answer = broken.send(method, broken.end + 1, content_range=True)
+        assert failure(answer).codes == ["RANGE_INVALID"]
+        assert answer.headers.get("range") == (f"0-{broken.end - 1}" if broken.end else None)
+        broken.assert_ends(method, broken.end, streamed=True)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_who_asked_goes_on_without_saying_so(sessions: Iterator[Broken], method: str) -> None:
+    for broken in sessions:
+        broken.breaks(method)
+        answer = broken.client.get(broken.location)
+        assert answer.headers["range"] == f"0-{max(0, broken.end - 1)}"
+        broken.assert_ends(method, broken.end, streamed=True)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_exactly_what_is_missing(sessions: Iterator[Broken], method: str) -> None:
+    for broken in sessions:
+        broken.breaks(method)
+        broken.assert_ends(method, broken.end)
+
+
+def test_a_closing_body_is_read_as_its_digest_says(sessions: Iterator[Broken]) -> None:
+    """More bytes from a client that cannot know where to go on, and yet is right."""
+    for broken in sessions:
+        broken.breaks("PUT", streamed=True)
+        broken.assert_ends("PUT", broken.end, streamed=True)
+
+
+def test_a_closing_body_that_begins_anew_though_its_client_was_told(
+    sessions: Iterator[Broken],
+) -> None:
+    for broken in sessions:
+        broken.breaks("PUT")
+        broken.client.get(broken.location)
+        broken.assert_ends("PUT", broken.begin)
+
+
+def test_other_bytes_than_those_that_broke_off(sessions: Iterator[Broken]) -> None:
+    for broken in sessions:
+        broken.breaks("PUT", bytes(broken.end - broken.begin))
+        broken.assert_ends("PUT", broken.begin)
+
+
+def test_a_digest_that_neither_reading_has(sessions: Iterator[Broken]) -> None:
+    for broken in sessions:
+        broken.breaks("PUT")
+        answer = broken.send("PUT", broken.begin, piece=broken.content[broken.begin :][:-1] + b"!")
+        assert failure(answer).codes == ["DIGEST_INVALID"]
+        assert broken.client.get(broken.location).status_code == 404
+
+
+def test_a_closing_put_without_a_body(sessions: Iterator[Broken]) -> None:
+    """The whole body came, but the client has not heard of it; the PUT is to end it."""
+    for broken in sessions:
+        broken.breaks("PATCH", broken.content[broken.begin :], streamed=True)
+        broken.assert_ends("PUT", len(broken.content))
+
+
+def test_a_body_of_another_size_than_announced_takes_nothing_back_of_what_was_kept(
+    sessions: Iterator[Broken],
+) -> None:
+    for broken in sessions:
+        broken.breaks("PATCH")
+        headers = {"content-range": f"{broken.end}-{broken.end + 49}"}
+        answer = broken.client.patch(broken.location, content=chunks(bytes(30)), headers=headers)
+        assert failure(answer).codes == ["SIZE_INVALID"]
+        broken.assert_ends("PUT", broken.begin)
+
+
+def test_the_mode_of_the_content_may_change(world: World, client: Client) -> None:
+    """What broke off was small and is gone: the retry may be of another kind."""
+    for first, second in permutations(CONTENTS.values(), 2):
+        broken = Broken(world, client, second, (0, 600))
+        broken.breaks("PATCH", first)
+        broken.assert_ends("PATCH", 0)
+
+
+# ---- answers that nobody reads ----------------------------------------------------------------
+@pytest.mark.parametrize(
+    "looks", [[True], [False, True]], ids=["before it is answered", "while it is answered"]
+)
+def test_a_client_that_left_is_not_counted_as_answered(
+    sessions: Iterator[Broken], looks: list[bool]
+) -> None:
+    async def patch(broken: Broken) -> None:
+        looking = chain(looks, repeat(True))
+        exchange = Exchange(broken.client.app, "PATCH", broken.location)
+        exchange.scope["state"] = {LEFT: lambda: next(looking)}
+        exchange.feed(body(broken.content[broken.begin :]))
+        await exchange.task
+        assert exchange.status == 202
+
+    for broken in sessions:
+        broken.client.run(patch(broken))
+        broken.client.run(patch(broken))
+        broken.assert_ends("PATCH", broken.begin)
+
+
+def test_a_doubled_patch_that_is_the_whole_blob(sessions: Iterator[Broken]) -> None:
+    """No server can know that an answer was lost behind it; the digest tells."""
+    for broken in sessions:
+        broken.location = broken.client.begin()
+        for _ in range(2):
+            assert broken.send("PATCH", 0).status_code == 202
+        assert broken.client.put(f"{broken.location}?digest={broken.digest}").status_code == 201
+
+
+# ---- two at a time ----------------------------------------------------------------------------
+async def together(
+    first: Exchange, then: Callable[[], Exchange], between: Callable[[], Awaitable[None]]
+) -> Exchange:
+    """A second request while the first one runs; both have ended afterwards."""
+    await asyncio.sleep(0.02)
+    second = then()
+    await between()
+    await asyncio.wait({first.task, second.task}, timeout=20)
+    assert first.task.done()
+    assert second.task.done()
+    return second
+
+
+@pytest.mark.long  # what is left of a body is waited for
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("with_range", [False, True])
+def test_a_request_that_lacks_bytes_is_stopped_by_its_retry(
+    world: World, client: Client, method: str, with_range: bool
+) -> None:
+    content = CONTENTS["chunked"]
+    digest = Digest.of_bytes(content)
+    url = f"{client.begin()}?digest={digest}"
+    headers = {"content-length": str(len(content))}
+    if with_range:
+        headers["content-range"] = f"0-{len(content) - 1}"
+
+    async def run() -> None:
+        first = Exchange(client.app, method, url, headers)
+        first.feed(body(content[:400_000], more=True))
+
+        def again() -> Exchange:
+            second = Exchange(client.app, method, url, headers)
+            second.feed(body(content))
+            return second
+
+        async def nothing() -> None: ...
+
+        second = await together(first, again, nothing)
+        assert first.status == 503
+        assert second.status == (202 if method == "PATCH" else 201)
+
+    client.run(run())
+    if method == "PATCH":
+        assert client.put(url).status_code == 201
+    assert client.get(f"/v2/{NAME}/blobs/{digest}").content == content
+
+
+@pytest.mark.long  # the second one waits a second
+@pytest.mark.parametrize("method", METHODS)
+def test_a_request_that_lacks_bytes_is_not_stopped_by_another_chunk(
+    client: Client, method: str
+) -> None:
+    content = CONTENTS["chunked"]
+    digest = Digest.of_bytes(content)
+    url = f"{client.begin()}?digest={digest}"
+
+    async def run() -> None:
+        first = Exchange(client.app, method, url, {"content-length": str(len(content))})
+        first.feed(body(content[:400_000], more=True))
+
+        def chunk() -> Exchange:
+            headers = {"content-range": f"400000-{len(content) - 1}"}
+            second = Exchange(client.app, "PATCH", url, headers)
+            second.feed(body(content[400_000:]))
+            return second
+
+        async def later() -> None:
+            await asyncio.sleep(1.2)
+            first.feed(body(content[400_000:]))
+
+        second = await together(first, chunk, later)
+        assert second.status == 503
+        assert first.status == (202 if method == "PATCH" else 201)
+
+    client.run(run())
