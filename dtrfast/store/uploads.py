@@ -13,7 +13,6 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -22,7 +21,7 @@ from dtrfast import _core
 from dtrfast.errors import Corrupt, DigestInvalid, DtrfastError, RangeInvalid, UploadUnknown
 from dtrfast.index.tables import CHUNKS, number_key
 from dtrfast.oci.digests import Digest
-from dtrfast.store import codec, disk, leftovers, packs
+from dtrfast.store import codec, disk, leftovers, packs, tails
 from dtrfast.store import parts as part_file
 from dtrfast.store.blobs import FILL_SIZE_MIN, LastBody, Upload
 from dtrfast.store.context import Context
@@ -31,10 +30,10 @@ from dtrfast.store.ingest import Ingest, Position
 from dtrfast.store.pending import Pending
 from dtrfast.store.readings import Readings
 from dtrfast.store.records import Chunk
+from dtrfast.store.tails import SavedTail
 from dtrfast.store.upload_state import Mode, StateFile, UploadState, new_file_id
 
 INLINE_SIZE_MAX = 8192  # design: configs and small artifacts, one look-up instead of a file
-TAIL_SIZE_MAX = 262144  # the largest chunk: a tail is shorter
 # Content that chunking cannot help: measured on ten builds of an image, chunking gzip or zstd saves
 # 0 to 4 %.
 _COMPRESSED_MAGICS = (
@@ -48,21 +47,11 @@ _COMPRESSED_MAGICS = (
 # A worker that is killed loses at most this much of a request's bytes; the state costs 0.02 ms to
 # write.
 _SAVE_BYTES = 8 << 20
-# Where the last body began, where this one did, what is saved, and one to write to.
-_TAIL_SLOTS = 4
 _READ_SIZE = 1 << 20
 _NO_BODY = {"begin": None, "end": None, "is_open": False, "is_told": False}
 # Bytes are hashed in pieces of this size as they come: they still are in the cache, and the other
 # core has something to do while more are received.
 _HASH_SIZE = 1 << 18
-
-
-@dataclass(frozen=True, slots=True)
-class _SavedTail:
-    """The tail on disk: its size in bytes, and its slot in the tail file."""
-
-    size: int
-    slot: int
 
 
 class LocalUpload:
@@ -433,7 +422,7 @@ class LocalUpload:
         self._pending.leave(0)
         self._pending = Pending(self._context.buffers, state.head, saved=state.tail_size)
         self._unhashed = self._scanned = 0
-        self._saved = _SavedTail(state.tail_size, state.tail_slot)
+        self._saved = SavedTail(state.tail_size, state.tail_slot)
         self._position = Position(state.pack_size, state.parts)
         self._ingest = None
         self._closing = state.closing
@@ -446,7 +435,7 @@ class LocalUpload:
         return self._is_open, self._is_told
 
     def _save_state(self) -> None:
-        if self._mode == "chunked" and self._pending.size >= TAIL_SIZE_MAX:
+        if self._mode == "chunked" and self._pending.size >= tails.SIZE_MAX:
             self._store()
         with self._marked():
             tail = self._write_tail() if self._mode == "chunked" else self._saved
@@ -454,7 +443,7 @@ class LocalUpload:
         self._saved = tail
         self._saved_offset, self._saved_flags = self._offset, self._flags
 
-    def _state(self, tail: _SavedTail) -> UploadState:
+    def _state(self, tail: SavedTail) -> UploadState:
         return UploadState(
             boot_id=self._context.boot_id,
             name=self.name,
@@ -476,30 +465,17 @@ class LocalUpload:
             is_told=self._is_told,
         )
 
-    def _write_tail(self) -> _SavedTail:
-        """Behind the part that is saved already; else into a slot that neither the state on disk
-        nor that of this request's beginning names, nor those of the bodies in them.
-        """
-        pending, slot = self._pending, self._saved.slot
-        if not pending.saved:
-            states = (self._begin, self._begin.begin, self._body_begin)
-            taken = {slot, *(state.tail_slot for state in states if state is not None)}
-            slot = next(slot for slot in range(_TAIL_SLOTS) if slot not in taken)
-        data = pending.in_memory()
-        if data:
-            descriptor = _open_or_create(self._context.layout.upload(self.file_id, "tail"))
-            try:
-                disk.write_at(descriptor, [data], slot * TAIL_SIZE_MAX + pending.saved)
-            finally:
-                os.close(descriptor)
-        return _SavedTail(pending.size, slot)
+    def _write_tail(self) -> SavedTail:
+        states = (self._begin, self._begin.begin, self._body_begin)
+        named = {state.tail_slot for state in states if state is not None}
+        return tails.write(self._tail_path, self._pending, self._saved, named)
 
     def _read_tail(self, into: memoryview) -> None:
-        descriptor = disk.open_existing(self._context.layout.upload(self.file_id, "tail"))
-        try:
-            disk.read_into(descriptor, into, self._saved.slot * TAIL_SIZE_MAX)
-        finally:
-            os.close(descriptor)
+        tails.read_into(self._tail_path, into, self._saved)
+
+    @property
+    def _tail_path(self) -> Path:
+        return self._context.layout.upload(self.file_id, "tail")
 
     # ---- files --------------------------------------------------------------------------------
     def _data_path(self) -> Path:
