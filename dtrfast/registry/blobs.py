@@ -155,10 +155,6 @@ class Uploads:
         """See `BlobStore.recalls`."""
         return self.store.recalls
 
-    def reopen(self, name: RepositoryName, upload_id: str, offset: int) -> None:
-        """See `BlobStore.reopen`."""
-        self.store.reopen(self._session_name(name), _checked_id(upload_id), offset)
-
     def offset(self, name: RepositoryName, upload_id: str) -> int:
         """Bytes received, for the client to know. Raises `UploadUnknown`."""
         return self.store.upload_offset(self._session_name(name), _checked_id(upload_id))

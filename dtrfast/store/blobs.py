@@ -133,7 +133,11 @@ class Upload(Protocol):
         ...
 
     def end_body(self) -> None:
-        """The body has come whole, and its client is about to be told: release comes next."""
+        """The body has come whole, and its client is about to be told: save comes next."""
+        ...
+
+    def reopen_body(self) -> None:
+        """After all its client could not be told."""
         ...
 
     def tell(self) -> None:
@@ -228,12 +232,6 @@ class BlobStore(Protocol):
 
     def last_body(self, name: str, upload_id: str) -> LastBody:
         """As last saved, whoever holds the upload. Raises `UploadUnknown`."""
-        ...
-
-    def reopen(self, name: str, upload_id: str, offset: int) -> None:
-        """The answer to the body that ended at `offset` could not be written. An upload that is
-        gone, or has gone on, is left alone.
-        """
         ...
 
     def recall(self, name: str, upload_id: str) -> None:

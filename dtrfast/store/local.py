@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Set
 from functools import partial
 
@@ -92,14 +91,6 @@ class LocalBlobs:
 
     def last_body(self, name: str, upload_id: str) -> LastBody:
         return self._peek_state(name, upload_state.parse_upload_id(upload_id)).last_body()
-
-    def reopen(self, name: str, upload_id: str, offset: int) -> None:
-        with contextlib.suppress(UploadUnknown, UploadBusy):
-            file_id = upload_state.parse_upload_id(upload_id)
-            upload = uploads.resume(self._context, name, file_id, wait_seconds=0)
-            if upload.offset == offset:
-                upload.reopen_body()
-            upload.release()
 
     def recall(self, name: str, upload_id: str) -> None:
         file_id = upload_state.parse_upload_id(upload_id)

@@ -55,6 +55,9 @@ class Readings:
     def end_body(self) -> None:
         self.chosen.end_body()
 
+    def reopen_body(self) -> None:
+        self.chosen.reopen_body()
+
     def tell(self) -> None:
         self._kept.tell()
 

@@ -130,7 +130,6 @@ class LocalUpload:
         self._is_open = False
 
     def reopen_body(self) -> None:
-        """After all the last body's client was not told that it has come whole."""
         self._is_open, self._is_told = True, False
 
     def tell(self) -> None:

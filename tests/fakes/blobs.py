@@ -99,11 +99,6 @@ class MemoryBlobs:
     def last_body(self, name: str, upload_id: str) -> LastBody:
         return self._upload(name, upload_id).last_body
 
-    def reopen(self, name: str, upload_id: str, offset: int) -> None:
-        upload = self.uploads.get(upload_id)
-        if upload is not None and not upload.held and upload.offset == offset:
-            upload.reopen_body()
-
     def recall(self, name: str, upload_id: str) -> None:
         self._upload(name, upload_id).is_wanted = True
         self.recalls += 1

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+from dtrfast.api.errors import ClientGone
+from dtrfast.api.types import has_left
 from dtrfast.api.v2.call import Call
 from dtrfast.errors import UploadBusy
 from dtrfast.registry.bodies import Announced, Held
 
+# A PATCH lets go when its answer is written: a client may be as quick as that.
+_ANSWER_SECONDS = 0.02
 # A request that lost its client lets go within moments; another one waits that long for it.
 _WAIT_SECONDS = 1.0
 # A retry waits for the commit of what came whole: a slow disk may take minutes.
@@ -25,7 +29,7 @@ async def hold(call: Call, *, is_last: bool) -> Held:
     uploads = call.registry.uploads
     attempt = partial(uploads.hold, call.name, call.reference, announced)
     try:
-        return await call.run(attempt)
+        return await call.run(partial(attempt, wait_seconds=_ANSWER_SECONDS))
     except UploadBusy:
         seen = await call.run(uploads.recall, call.name, call.reference, announced)
     if seen is None:
@@ -34,10 +38,14 @@ async def hold(call: Call, *, is_last: bool) -> Held:
 
 
 async def _retry(call: Call, attempt: partial[Held]) -> Held:
-    """Wait for the holder: it stops soon, or it has all its bytes."""
+    """Wait for the holder: it stops soon, or it has all its bytes. Raises `ClientGone` for a client
+    that has not waited: its body must not come behind that of its own retry.
+    """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _RETRY_SECONDS_MAX
     while True:
+        if has_left(call.scope):
+            raise ClientGone
         try:
             return await call.run(attempt)
         except UploadBusy:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from functools import partial
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -44,13 +43,11 @@ async def append(call: Call) -> ASGIApp:
         upload = held.upload
         async with Transfer(call, upload) as transfer:
             await transfer.receive(held.size)
-            # Who has left already will not read the answer: then the body stays open.
-            is_left = has_left(call.scope)
-            await transfer.finish(upload.release if is_left else partial(_end_body, upload))
+            await transfer.finish(_end_body, upload)
     except RangeInvalid as error:
         return error_response(error, _refusal_headers(call, error.offset))
     answer = Response(status_code=202, headers=_session_headers(call, upload.id, upload.offset))
-    return _Answered(call, answer, upload.offset)
+    return _Answered(call, answer, upload)
 
 
 async def close(call: Call) -> ASGIApp:
@@ -130,25 +127,30 @@ def _open_session(call: Call, name: RepositoryName, algorithm: Algorithm) -> str
 
 def _end_body(upload: Upload) -> None:
     upload.end_body()
-    upload.release()
+    upload.save()
 
 
 class _Answered:
-    """The answer to a PATCH. If its client has left, the next body may be this one again."""
+    """The answer to a PATCH, which holds its upload until it is written. Who has left before will
+    not read it, and then the next body may be this one again.
+    """
 
-    def __init__(self, call: Call, answer: ASGIApp, offset: int) -> None:
+    def __init__(self, call: Call, answer: ASGIApp, upload: Upload) -> None:
         self._call = call
         self._answer = answer
-        self._offset = offset
+        self._upload = upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Not afterwards: who has read the answer may leave as well.
+        is_left = has_left(scope)
         try:
             await self._answer(scope, receive, send)
         finally:
-            if has_left(scope):
-                call = self._call
-                reopen = call.registry.uploads.reopen
-                await call.run(reopen, call.name, call.reference, self._offset)
+            if is_left:
+                self._upload.reopen_body()
+                await self._call.run(self._upload.release)
+            else:
+                self._upload.release()  # everything is saved: this waits for no disk
 
 
 def _cancel(call: Call, name: RepositoryName) -> None:
