@@ -41,6 +41,7 @@ class Uploads(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp())
         self.store = Store.open(self.directory, StoreConfig())
         self.bodies: dict[str, bytes] = {}
+        self.begins: dict[str, int] = {}  # where the last body of a session began
         self.blobs: dict[tuple[RepositoryId, Digest], bytes] = {}
 
     def teardown(self) -> None:
@@ -70,11 +71,29 @@ class Uploads(RuleBasedStateMachine):
         sizes=st.lists(SIZES, max_size=4),
         gzip=st.booleans(),
         save=st.booleans(),
+        again=st.booleans(),
+        whole=st.booleans(),
     )
-    def append(self, upload_id: str, start: int, sizes: list[int], gzip: bool, save: bool) -> None:
+    def append(
+        self,
+        upload_id: str,
+        start: int,
+        sizes: list[int],
+        gzip: bool,
+        save: bool,
+        again: bool,
+        whole: bool,
+    ) -> None:
+        """A body, or the last one `again`; it comes `whole` or breaks off."""
         upload = self.resume(upload_id)
         if upload is None:
             return
+        begin = upload.last_body.begin
+        assert begin == self.begins.get(upload_id, len(self.bodies[upload_id]))
+        if again:
+            self.bodies[upload_id] = self.bodies[upload_id][:begin]
+        self.begins[upload_id] = len(self.bodies[upload_id])
+        upload = upload.begin_body(len(self.bodies[upload_id]), None)
         for size in sizes:
             piece = POOL[start : start + size]
             if gzip and not self.bodies[upload_id]:
@@ -83,7 +102,10 @@ class Uploads(RuleBasedStateMachine):
             self.bodies[upload_id] += piece
             if save:
                 upload.save()
+        if whole:
+            upload.end_body()
         upload.release()
+        assert self.store.blobs.last_body(NAME, upload_id).is_open is not whole
 
     @rule(upload_id=ids, sizes=st.lists(SIZES, min_size=1, max_size=3), save=st.booleans())
     def take_back(self, upload_id: str, sizes: list[int], save: bool) -> None:
@@ -96,6 +118,44 @@ class Uploads(RuleBasedStateMachine):
                 upload.save()
         upload.truncate(len(self.bodies[upload_id]))
         upload.release()
+
+    @rule(
+        upload_id=ids,
+        repository=st.sampled_from(REPOSITORIES),
+        size=SIZES,
+        anew=st.booleans(),
+        meant_anew=st.booleans(),
+        broken=st.booleans(),
+    )
+    def guess(
+        self,
+        upload_id: str,
+        repository: RepositoryId,
+        size: int,
+        anew: bool,
+        meant_anew: bool,
+        broken: bool,
+    ) -> None:
+        """A closing body that is more bytes or the last body again, rightly guessed or not."""
+        upload = self.resume(upload_id)
+        if upload is None:
+            return
+        kept = self.bodies[upload_id]
+        last, piece = upload.last_body, POOL[7:][:size]
+        upload = upload.begin_body(last.begin if anew else last.offset, None, is_guess=True)
+        upload.append(piece)
+        if broken:
+            upload.release()
+            is_kept = not anew or last.begin == last.offset
+            self.bodies[upload_id] = kept + piece if is_kept else kept
+            self.begins[upload_id] = len(kept) if is_kept else last.begin
+            return
+        body = kept[: last.begin if meant_anew else None] + piece
+        digest = digest_of(body)
+        assert self.store.blobs.commit(upload, digest, repository).size == len(body)
+        assert self.store.blobs.finished(NAME, upload_id) == digest
+        del self.bodies[upload_id]
+        self.blobs[repository, digest] = body
 
     @rule(upload_id=ids, repository=st.sampled_from(REPOSITORIES), in_sha512=st.booleans())
     def commit(self, upload_id: str, repository: RepositoryId, in_sha512: bool) -> None:
