@@ -45,7 +45,8 @@ _SETTINGS = {
     "DTRFAST_STORE_UPLOAD_EXPIRY_SECONDS": "5",
     "DTRFAST_LOG_ACCESS": "false",
 }
-_START_SECONDS_MAX = 30.0
+_START_SECONDS_MAX = 90.0
+_TRIES = 4  # of a body that nobody answers
 
 
 def digest_of(body: bytes) -> str:
@@ -181,6 +182,25 @@ class Client:
             raise Unanswered(response.status)
         return response.status, found, content
 
+    def _insist(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Send a body, whole, until it is answered; sometimes it breaks off on purpose first."""
+        if self._chance.random() < 0.3:
+            self._break_off(method, path, body)
+        for _ in range(_TRIES - 1):
+            with suppress(Unanswered):
+                return self._ask(method, path, body)
+            self._figures.counts["bodies sent again"] += 1
+            time.sleep(0.3)
+        return self._ask(method, path, body)
+
+    def _break_off(self, method: str, path: str, body: bytes) -> None:
+        head = f"{method} {path} HTTP/1.1\r\nHost: storm\r\nContent-Length: {len(body)}\r\n\r\n"
+        part = body[: self._chance.randrange(len(body) + 1)]
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self._server.port)) as wire:
+            wire.sendall(head.encode() + part)
+            time.sleep(self._chance.choice([0, 0.05, 0.3]))
+        self._figures.counts["bodies broken off"] += 1
+
     def _push_blob(self, body: bytes) -> None:
         digest = digest_of(body)
         self._bodies[digest] = body
@@ -194,12 +214,12 @@ class Client:
             status, headers, _ = self._ask("POST", f"/v2/{self._name}/blobs/uploads/")
         location = headers.get("location", "")
         cut = self._chance.randrange(len(body) + 1)
-        status, headers, _ = self._ask("PATCH", location, body[:cut])
+        status, headers, _ = self._insist("PATCH", location, body[:cut])
         if status != 202:
             raise Unanswered(status)
         location = headers["location"]
         path = f"{location}{'&' if '?' in location else '?'}digest={digest}"
-        status, _, content = self._ask("PUT", path, body[cut:])
+        status, _, content = self._insist("PUT", path, body[cut:])
         if status == 404:
             raise Unanswered(status)  # the upload ended with the process that held it
         if status != 201:

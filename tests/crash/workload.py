@@ -17,6 +17,7 @@ from dtrfast.config import Config, StoreConfig
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry.bodies import Announced
 from dtrfast.registry.registry import Registry
 from dtrfast.store import recipes
 from dtrfast.store.store import Store
@@ -77,7 +78,10 @@ class Client:
         self._chance.shuffle(layers)
         names = [f"inline-{own}", *layers[:3]]
         for name in names:
-            self._push_blob(name)
+            if self._chance.random() < 0.6:
+                self._push_blob(name)
+            else:
+                self._push_blob_again(name)
         self._abandon_blob(f"chunked-left-{own}")
         return self._push_manifest(image, names), names
 
@@ -91,6 +95,34 @@ class Client:
         trying("upload", upload_key, ENDED)
         uploads = self._registry.uploads
         upload = uploads.resume(self._name, upload_id)
+        uploads.finish(upload, self._name, digest, self._registry.author())
+        known("blob", key, name)
+        known("upload", upload_key, ENDED)
+
+    def _push_blob_again(self, name: str) -> None:
+        """Its body breaks off, once or twice; then the closing one brings it whole."""
+        body = make_body(self._seed, name)
+        digest = Digest.of_bytes(body)
+        uploads = self._registry.uploads
+        upload = uploads.begin(self._name)
+        upload.release()
+        upload_key = (self._name.text, upload.id, name)
+        known("upload", upload_key, 0)
+        for _ in range(self._chance.randrange(1, 3)):
+            end = self._chance.randrange(len(body))
+            trying("upload", upload_key, 0)
+            trying("upload", upload_key, end)
+            announced = Announced(None, len(body), is_last=False)
+            upload = uploads.hold(self._name, upload.id, announced).upload
+            upload.append(body[:end])
+            upload.release()
+            known("upload", upload_key, end)
+        key = (self._name.text, str(digest))
+        trying("blob", key, name)
+        trying("upload", upload_key, ENDED)
+        announced = Announced(None, len(body), is_last=True)
+        upload = uploads.hold(self._name, upload.id, announced).upload
+        upload.append(body)
         uploads.finish(upload, self._name, digest, self._registry.author())
         known("blob", key, name)
         known("upload", upload_key, ENDED)
