@@ -212,7 +212,7 @@ def test_a_wrong_digest_leaves_nothing(store: Store, data: Path) -> None:
     before = store.statistics()
     upload = store.blobs.begin_upload(NAME)
     upload.append(random_bytes(1_000_000))
-    with pytest.raises(DigestInvalid, match="send the blob again"):
+    with pytest.raises(DigestInvalid, match="send the blob again in a new one"):
         store.blobs.commit(upload, digest_of(b"other"), REPOSITORY)
     assert store.statistics() == before
     assert files_below(data, "blobs", "packs", "uploads") == []
