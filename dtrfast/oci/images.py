@@ -10,8 +10,13 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from itertools import zip_longest
 from typing import Any
 
+import msgspec
+
+from dtrfast.oci.digests import Digest
 from dtrfast.oci.manifests import Descriptor, Manifest
 
 _TEXT_LENGTH_MAX = 4096
@@ -21,6 +26,14 @@ _SHELL = "/bin/sh -c "
 _BUILDKIT = "# buildkit"
 # `|2 VERSION=1 NAME=x `: build arguments before the command.
 _ARGUMENTS = re.compile(r"\|\d+ ")
+# Builders that make the same bytes each time write a constant in place of a date: the zero of Go's
+# clock, the zero of Unix's, or the first day that a ZIP archive can hold (buildpacks, Nix).
+_NO_DATES = frozenset({date(1, 1, 1), date(1970, 1, 1), date(1980, 1, 1)})
+# What a descriptor's annotations may call the name of a file; the first that is there counts.
+# https://github.com/opencontainers/image-spec/blob/main/annotations.md and the model specification
+# of https://github.com/modelpack/model-spec, by its present and its former name.
+_TITLES = ("org.opencontainers.image.title", "org.cncf.model.filepath", "org.cnai.model.filepath")
+_BUILD_CACHE = "buildkit.cacheconfig"
 # A text in Go's quotes. It begins at every quote, so that no text is looked at twice.
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.?)*+(?:"|\Z)', re.DOTALL)
 
@@ -62,13 +75,14 @@ class ImageConfig:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer, or a step that made none: then `digest` is empty."""
+    """A layer, or a step that made none: then `digest` is empty. `title` is a file's name."""
 
     command: str
     created: str = ""
     digest: str = ""
     size: int = 0
     media_type: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +121,7 @@ def parse_config(body: bytes) -> ImageConfig:
     inner = document.get("config")
     run = inner if isinstance(inner, dict) else {}
     return ImageConfig(
-        created=plain(document.get("created")),
+        created=given_date(document.get("created")),
         author=plain(document.get("author")),
         os=plain(document.get("os")),
         architecture=plain(document.get("architecture")),
@@ -133,6 +147,19 @@ def plain(value: Any) -> str:
     if not isinstance(value, str):
         return ""
     return value[:_TEXT_LENGTH_MAX].encode("utf-8", "replace").decode()
+
+
+def given_date(value: Any) -> str:
+    """A date as it was written; empty where its text only stands for none."""
+    text = plain(value)
+    try:
+        moment = datetime.fromisoformat(text)
+        days = {moment.date(), moment.astimezone(UTC).date() if moment.tzinfo else moment.date()}
+    except OverflowError:
+        return ""  # the first or the last year of the calendar, in another zone
+    except ValueError:
+        return text
+    return "" if days & _NO_DATES else text
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -185,7 +212,7 @@ def _history(value: Any) -> tuple[Step, ...]:
     return tuple(
         Step(
             clean_command(plain(entry.get("created_by")) or plain(entry.get("comment"))),
-            plain(entry.get("created")),
+            given_date(entry.get("created")),
             entry.get("empty_layer") is True,
         )
         for entry in entries
@@ -241,29 +268,74 @@ def _unquoted(text: str) -> str:
 
 
 # ---- layers ------------------------------------------------------------------------------------
-def layers_of(manifest: Manifest, config: ImageConfig) -> tuple[Layer, ...]:
+def layers_of(
+    manifest: Manifest, config: ImageConfig, titles: Sequence[str] = ()
+) -> tuple[Layer, ...]:
     """The layers from the bottom, each with its command, and steps without one between them.
 
-    Where history and layers do not fit together, layers have no commands.
+    Where history and layers do not fit together, layers have no commands. `titles` are those of
+    `titles_of`. An artifact's blobs are its layers.
     """
+    content = manifest.layers or manifest.blobs
     full = [step for step in config.history if not step.is_empty]
-    if len(full) != len(manifest.layers):
-        return tuple(_layer(layer, None) for layer in manifest.layers)
-    descriptors = iter(manifest.layers)
+    steps = full if len(full) == len(content) else [Step("", "", is_empty=False)] * len(content)
+    rows = zip_longest(content, steps, titles[: len(content)], fillvalue="")
+    layers = iter([_layer(*row) for row in rows])  # type: ignore[arg-type]
+    if len(full) != len(content):
+        return tuple(layers)
     return tuple(
-        Layer(step.command, step.created) if step.is_empty else _layer(next(descriptors), step)
+        Layer(step.command, step.created) if step.is_empty else next(layers)
         for step in config.history
     )
 
 
-def _layer(descriptor: Descriptor, step: Step | None) -> Layer:
+def _layer(descriptor: Descriptor, step: Step, title: str) -> Layer:
     return Layer(
-        "" if step is None else step.command,
-        "" if step is None else step.created,
+        step.command,
+        step.created,
         str(descriptor.digest),
         descriptor.size,
         descriptor.media_type,
+        title,
     )
+
+
+class _Annotated(msgspec.Struct, frozen=True):
+    """A descriptor's annotations. Its pusher may have written anything there."""
+
+    annotations: Any = None
+
+
+class _Content(msgspec.Struct, frozen=True):
+    layers: list[_Annotated] | None = None
+    blobs: list[_Annotated] | None = None
+
+
+_contents = msgspec.json.Decoder(_Content)
+
+
+def titles_of(body: bytes) -> tuple[str, ...]:
+    """The names of the files that the layers of a manifest are, in their order; empty for others.
+
+    `body` is a manifest that `parse_manifest` understands.
+    """
+    try:
+        content = _contents.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ()
+    return tuple(title_in(one.annotations) for one in content.layers or content.blobs or ())
+
+
+def title_in(annotations: Any) -> str:
+    """The name of a file in the annotations of a descriptor; empty where there is none."""
+    notes = annotations if isinstance(annotations, dict) else {}
+    return next(filter(None, (plain(notes.get(name)) for name in _TITLES)), "")
+
+
+def content_of(manifest: Manifest) -> dict[Digest, int]:
+    """The sizes of the blobs that a manifest names, each once however often it is named."""
+    config = () if manifest.config is None else (manifest.config,)
+    return {one.digest: one.size for one in (*config, *manifest.layers, *manifest.blobs)}
 
 
 # ---- kinds -------------------------------------------------------------------------------------
@@ -287,7 +359,7 @@ _KINDS: tuple[tuple[str, str], ...] = (
     ("helm.config", "Helm chart"),
     ("helm.chart", "Helm chart"),
     ("wasm", "WebAssembly module"),
-    ("buildkit.cacheconfig", "build cache"),
+    (_BUILD_CACHE, "build cache"),
     ("docker.plugin", "Docker plugin"),
 )
 _TAG_KINDS = {".sig": "signature", ".att": "attestation", ".sbom": "SBOM"}
@@ -296,7 +368,9 @@ _TAG_KINDS = {".sig": "signature", ".att": "attestation", ".sbom": "SBOM"}
 def kind_of(manifest: Manifest) -> str:
     """What people call what a manifest describes: image, index, Helm chart, signature …"""
     if manifest.kind == "index":
-        return "index"
+        # BuildKit's cache may be an index of blobs, one of which is the cache's config.
+        is_cache = any(_BUILD_CACHE in one.media_type for one in manifest.manifests)
+        return "build cache" if is_cache else "index"
     types = [manifest.artifact_type or "", *(layer.media_type for layer in manifest.layers[:3])]
     named = _named(types)
     if named:

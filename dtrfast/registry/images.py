@@ -6,8 +6,8 @@ Configs are blobs, which may lie on disk, be absent or be damaged; then their fi
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -20,11 +20,13 @@ from dtrfast.oci import images
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.images import ImageConfig, Layer
 from dtrfast.oci.manifests import Manifest, parse_manifest
+from dtrfast.oci.media_types import MANIFEST_TYPES
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import keys, tags
 from dtrfast.registry.manifests import stored_manifest
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.registry import Registry
+from dtrfast.store import links
 from dtrfast.store.blobs import RepositoryId, Segment
 
 # Configs of images take a few kilobytes; what is longer is no config that a page could show.
@@ -39,13 +41,20 @@ LAYERS_MAX = 500
 _TAGS_MAX = 500
 # Manifests that one answer parses, together: 0.03 s a MiB. Most take 2 KiB, and 4 MiB are allowed.
 _PARSED_SIZE_MAX = 32 << 20
-_OUTLINES_KEPT = 50_000
+# Configs that one answer reads for indexes that name no platforms: about 0.1 ms each.
+_CONFIGS_READ_MAX = 2000
+# Blobs of indexes that one answer adds up: about 0.1 s. Beyond, what images share counts for each.
+_BLOBS_ADDED_MAX = 500_000
+# An index may list indexes; tools make one level of them.
+_INDEX_DEPTH_MAX = 3
+# Blobs and manifests that the kept outlines name, together; each takes some 200 bytes.
+_OUTLINE_PARTS_KEPT = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """An image in a list. `size` is of its layers and config; of an index, of the images that are
-    listed with it.
+    """An image in a list. `size` is of its layers and config, each blob once; of an index, of all
+    that is listed with it.
     """
 
     kind: str
@@ -58,7 +67,9 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """An image of an index. `is_there`: it has not been deleted."""
+    """An image of an index, or a blob of a build cache. `is_there`: it has not been deleted.
+    `title`: the name of a file.
+    """
 
     digest: str
     media_type: str
@@ -66,6 +77,7 @@ class Child:
     kind: str
     size: int
     is_there: bool
+    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +147,9 @@ class Images:
         self._name = name
         self._repository = repository
         self._parsed_size_left = _PARSED_SIZE_MAX
-        self._sizes: dict[Digest, int | None] = {}
+        self._configs_left = _CONFIGS_READ_MAX
+        self._blobs_left = _BLOBS_ADDED_MAX
+        self._parts: dict[_Listed, _Part] = {}
 
     def summary(self, digest: Digest) -> Summary | None:
         """What a list shows; None where the manifest is not there."""
@@ -145,7 +159,7 @@ class Images:
         outline = self._outline(digest, stored)
         if outline is None:
             return Summary("artifact", stored.media_type, 0, (), "", 0)
-        if outline.kind == "index":
+        if outline.is_index:
             return self._summary_of_index(stored, outline)
         platform, created = _platform_of(self._registry, self._name, outline.config)
         platforms = (platform,) if platform else ()
@@ -168,7 +182,7 @@ class Images:
             manifest,
             summary,
             config,
-            images.layers_of(manifest, config)[:LAYERS_MAX],
+            images.layers_of(manifest, config, images.titles_of(stored.body))[:LAYERS_MAX],
             tuple(self._children(_outline_of(stored).children)),
             tuple(tag.text for tag in names),
             tuple(self.about(digest)),
@@ -189,7 +203,8 @@ class Images:
         if manifest.kind != "index":
             return {self.config(manifest).platform: digest}
         entries = _listed(stored, manifest)
-        return {entry.platform: entry.digest for entry in entries if entry.kind == "image"}
+        found = ((self._part(entry), entry.digest) for entry in entries)
+        return {part.platforms[0]: digest for part, digest in found if part.is_image}
 
     # ---- parts --------------------------------------------------------------------------------
     def _outline(self, digest: Digest, stored: StoredManifest) -> _Outline | None:
@@ -200,39 +215,75 @@ class Images:
                 return None
             self._parsed_size_left -= len(stored.body)
             known = _outline_of(stored)
-            if len(_outlines) >= _OUTLINES_KEPT:
-                _outlines.clear()
-            if len(known.children) <= _CHILDREN_LISTED_MAX:
-                _outlines[digest] = known
+            _outlines.put(digest, known)
         return known
 
     def _summary_of_index(self, stored: StoredManifest, outline: _Outline) -> Summary:
-        children = list(self._children(outline.children[:_CHILDREN_LISTED_MAX]))
-        shown = [child for child in children if child.kind == "image"]
-        platforms = tuple(dict.fromkeys(child.platform for child in shown if child.platform))
-        size = sum(child.size for child in children)
-        return Summary("index", stored.media_type, size, platforms, "", outline.count)
+        whole = self._whole(outline.children[:_CHILDREN_LISTED_MAX], 0)
+        platforms = tuple(dict.fromkeys(whole.platforms))
+        return Summary(outline.kind, stored.media_type, whole.size, platforms, "", outline.count)
 
     def _children(self, entries: Sequence[_Listed]) -> Iterator[Child]:
         for entry in entries:
-            size = self._size(entry.digest)
+            part = self._part(entry)
             yield Child(
                 str(entry.digest),
                 entry.media_type,
-                entry.platform,
-                entry.kind,
-                size or 0,
-                size is not None,
+                ", ".join(dict.fromkeys(filter(None, part.platforms))),
+                part.kind,
+                part.size,
+                part.is_there,
+                entry.title,
             )
 
-    def _size(self, digest: Digest) -> int | None:
-        """The size of an image that an index names; None where it is not there."""
-        if digest not in self._sizes:
-            stored = stored_manifest(self._transaction, self._repository, digest)
-            outline = None if stored is None else self._outline(digest, stored)
-            size = 0 if outline is None else outline.size
-            self._sizes[digest] = None if stored is None else size
-        return self._sizes[digest]
+    def _whole(self, entries: Sequence[_Listed], depth: int) -> _Part:
+        """All that an index lists: its size has each blob once."""
+        parts = {entry: self._part(entry, depth + 1) for entry in entries}
+        shown = [p for part in parts.values() if part.is_shown for p in part.platforms if p]
+        self._blobs_left -= sum(len(part.blobs) for part in parts.values())
+        blobs: dict[Digest, int] = {}
+        if self._blobs_left < 0:
+            blobs = {entry.digest: part.size for entry, part in parts.items()}
+        else:
+            for part in parts.values():
+                blobs.update(part.blobs)
+        return _Part("index", tuple(shown), blobs, sum(blobs.values()))
+
+    def _part(self, entry: _Listed, depth: int = 1) -> _Part:
+        """An entry of an index, as far as it is there."""
+        if entry not in self._parts:
+            self._parts[entry] = self._find_part(entry, depth)
+        return self._parts[entry]
+
+    def _find_part(self, entry: _Listed, depth: int) -> _Part:
+        stored = stored_manifest(self._transaction, self._repository, entry.digest)
+        outline = None if stored is None else self._outline(entry.digest, stored)
+        if stored is None:
+            return self._blob(entry)
+        if outline is None:
+            return _Part(entry.kind, (entry.platform,))
+        if outline.is_index:
+            if depth >= _INDEX_DEPTH_MAX:
+                return _Part(outline.kind, ())
+            whole = self._whole(outline.children[:_CHILDREN_LISTED_MAX], depth)
+            return _Part(outline.kind, whole.platforms, whole.blobs, whole.size)
+        kind = entry.kind if entry.kind == "attestation" else outline.kind
+        return _Part(kind, (self._platform(entry, outline),), outline.blobs, outline.size)
+
+    def _blob(self, entry: _Listed) -> _Part:
+        """An entry without a manifest: a blob of a build cache, or an image that is not there."""
+        if entry.media_type in MANIFEST_TYPES or not entry.media_type:
+            return _Part(entry.kind, (entry.platform,), is_there=False)
+        if links.get(self._transaction, self._repository, entry.digest) is None:
+            return _Part("blob", (entry.platform,), is_there=False)
+        return _Part("blob", (entry.platform,), {entry.digest: entry.size}, entry.size)
+
+    def _platform(self, entry: _Listed, outline: _Outline) -> str:
+        """What the index says, else what the image's own config does."""
+        if entry.platform or entry.kind == "attestation" or self._configs_left <= 0:
+            return entry.platform
+        self._configs_left -= 1
+        return _platform_of(self._registry, self._name, outline.config)[0]
 
     def about(self, digest: Digest) -> Iterator[Referrer]:
         """Manifests with this subject, and what cosign keeps under tags."""
@@ -256,38 +307,88 @@ class Images:
 # ---- outlines ----------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """A manifest of an index."""
+    """What an index says of one of its entries."""
 
     digest: Digest
+    size: int
     media_type: str
     platform: str
     kind: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is there of an entry. `blobs`: all that it brings, with their sizes; `size`: summed."""
+
+    kind: str
+    platforms: tuple[str, ...]
+    blobs: Mapping[Digest, int] = field(default_factory=dict)
+    size: int = 0
+    is_there: bool = True
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it runs on one platform."""
+        return self.kind not in ("index", "attestation", "blob") and len(self.platforms) == 1
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether its platforms are those of the index."""
+        return self.kind not in ("attestation", "blob")
 
 
 @dataclass(frozen=True, slots=True)
 class _Outline:
-    """What a list needs of a manifest. `count`: layers, or manifests of an index."""
+    """What a list needs of a manifest. `count`: layers, or entries of an index. `blobs`: their
+    sizes; `size`: the sum of these.
+    """
 
     kind: str
+    is_index: bool
+    blobs: Mapping[Digest, int]
     size: int
     count: int
     config: Digest | None
     children: tuple[_Listed, ...]
 
 
-# By digest, so they hold for whoever may see the manifest; a page of a list reads a hundred.
-_outlines: dict[Digest, _Outline] = {}
+class Outlines:
+    """Outlines by digest, so that they hold for whoever may see the manifest; a page of a list
+    reads a hundred. All are dropped before they name more than `_OUTLINE_PARTS_KEPT` things.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Digest, _Outline] = {}
+        self._parts_left = _OUTLINE_PARTS_KEPT
+
+    def get(self, digest: Digest) -> _Outline | None:
+        return self._kept.get(digest)
+
+    def put(self, digest: Digest, outline: _Outline) -> None:
+        """Keep an outline, unless it takes a large part of the room by itself."""
+        parts = 1 + len(outline.blobs) + len(outline.children)
+        if parts > _OUTLINE_PARTS_KEPT // 10:
+            return
+        if parts > self._parts_left:
+            self._kept, self._parts_left = {}, _OUTLINE_PARTS_KEPT
+        self._kept[digest] = outline
+        self._parts_left -= parts
+
+
+_outlines = Outlines()
 
 
 def _outline_of(stored: StoredManifest) -> _Outline:
     manifest = parse_manifest(stored.body, stored.media_type)
-    config = manifest.config
-    content = (*manifest.layers, *manifest.blobs)
+    blobs = images.content_of(manifest)
     return _Outline(
         images.kind_of(manifest),
-        (0 if config is None else config.size) + sum(one.size for one in content),
-        len(manifest.manifests) or len(manifest.layers),
-        None if config is None else config.digest,
+        manifest.kind == "index",
+        blobs,
+        sum(blobs.values()),
+        len(manifest.manifests) or len(manifest.layers) or len(manifest.blobs),
+        None if manifest.config is None else manifest.config.digest,
         _listed(stored, manifest) if manifest.manifests else (),
     )
 
@@ -296,19 +397,21 @@ def _listed(stored: StoredManifest, manifest: Manifest) -> tuple[_Listed, ...]:
     found = _indexes.decode(stored.body).manifests or []
     rows = islice(zip(manifest.manifests, found, strict=False), _CHILDREN_MAX)
     return tuple(
-        _Listed(descriptor.digest, descriptor.media_type, *_told(raw)) for descriptor, raw in rows
+        _Listed(descriptor.digest, descriptor.size, descriptor.media_type, *_told(raw))
+        for descriptor, raw in rows
     )
 
 
-def _told(raw: msgspec.Raw) -> tuple[str, str]:
-    """Platform and kind of an entry of an index."""
+def _told(raw: msgspec.Raw) -> tuple[str, str, str]:
+    """Platform, kind and title of an entry of an index."""
     entry = _entries.decode(raw)
     notes = entry.annotations if isinstance(entry.annotations, dict) else {}
+    title = images.title_in(notes)
     if notes.get("vnd.docker.reference.type") == "attestation-manifest":
-        return "", "attestation"
+        return "", "attestation", title
     said = entry.platform if isinstance(entry.platform, dict) else {}
     parts = [images.plain(said.get(name)) for name in ("os", "architecture", "variant")]
-    return images.platform(*parts)[:_PLATFORM_LENGTH_MAX], "image"
+    return images.platform(*parts)[:_PLATFORM_LENGTH_MAX], "image", title
 
 
 # ---- configs -----------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ from dtrfast.index.tables import (
     number_of,
 )
 from dtrfast.oci.digests import Digest, Reference
-from dtrfast.oci.manifests import parse_manifest
+from dtrfast.oci.manifests import Manifest, parse_manifest
+from dtrfast.oci.media_types import MANIFEST_TYPES
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import deleted, deletion, keys, repositories, tags
 from dtrfast.registry.permits import Action, Permits
@@ -220,8 +221,21 @@ def _of_deleted(
     if record is None:
         return ()
     stored = record.manifest
-    blobs = parse_manifest(stored.body, stored.media_type).referenced_blobs()
+    manifest = parse_manifest(stored.body, stored.media_type)
+    blobs = [*manifest.referenced_blobs(), *_blobs_in(transaction, repository, manifest)]
     return [b for b in blobs if not links.is_referenced(transaction, repository, b)]
+
+
+def _blobs_in(
+    transaction: ReadTransaction, repository: RepositoryId, manifest: Manifest
+) -> Iterable[Digest]:
+    """The entries of an index that are blobs: those of a build cache."""
+    return [
+        one.digest
+        for one in manifest.manifests
+        if one.media_type not in MANIFEST_TYPES
+        and links.get(transaction, repository, one.digest) is not None
+    ]
 
 
 def _held(transaction: ReadTransaction, repository: RepositoryId) -> Iterable[Digest]:
@@ -296,6 +310,7 @@ def _add_manifest(
         asked.manifests += 1
         asked.manifest_bytes += len(stored.body)
         asked.blobs.update(dict.fromkeys(manifest.referenced_blobs()))
+        asked.blobs.update(dict.fromkeys(_blobs_in(transaction, repository, manifest)))
         todo += manifest.children()
         yield len(stored.body), one
 

@@ -73,7 +73,7 @@ def test_a_manifest_is_parsed_once_however_often_an_index_names_it(
     child = image_manifest(b"app")
     entry = descriptor(child, OCI_MANIFEST)
     push(town, "many", index_manifest(*[entry] * 300), INDEX)
-    monkeypatch.setattr(images, "_outlines", {})
+    monkeypatch.setattr(images, "_outlines", images.Outlines())
     parsed: list[str] = []
 
     def parse(body: bytes, media_type: str) -> Manifest:
@@ -91,7 +91,7 @@ def test_a_manifest_is_parsed_once_however_often_an_index_names_it(
 
 
 def test_an_answer_parses_so_much_and_no_more(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "_outlines", {})
+    monkeypatch.setattr(images, "_outlines", images.Outlines())
     monkeypatch.setattr(images, "_PARSED_SIZE_MAX", 10)
     (found,) = town.api("owen", "GET", "repositories/acme/app/images")["images"]
     assert (found["tag"], found["size"]) == ("v1", 0)

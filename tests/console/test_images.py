@@ -16,6 +16,8 @@ from tests.fakes.client import descriptor, image_manifest, index_manifest
 
 APP = "/repositories/acme/app"
 INDEX = "application/vnd.oci.image.index.v1+json"
+CACHE_CONFIG = "application/vnd.buildkit.cacheconfig.v0"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 HELM = "application/vnd.cncf.helm.config.v1+json"
 
 
@@ -125,3 +127,55 @@ def test_events_of_a_repository_are_told_in_words(
     assert "Image restored" in restores
     assert "Tag restored" in restores
     assert "Tag pushed" not in restores
+
+
+def test_a_page_names_files_platforms_and_dates_as_they_are(town: Town) -> None:
+    """An artifact's files, an index that leaves platforms to its images, and no date of 1970."""
+    notes = {"org.opencontainers.image.title": "weights <1>.bin"}
+    layers = [descriptor(b"app", "application/octet-stream", annotations=notes)]
+    fields = {"artifactType": "application/x.y", "layers": layers}
+    put(town, image_manifest(fields=fields), "files")
+    rita = Browser(town, "rita")
+    for page in ("tags/files", "compare?from=v1&to=files"):
+        assert "<code>weights &lt;1&gt;.bin</code>" in rita.get(f"{APP}/-/{page}").text
+    config = {"os": "linux", "architecture": "arm64", "created": "1970-01-01T00:00:00Z"}
+    body = json.dumps(config).encode()
+    push_blob(town, body)
+    image = image_manifest(b"app", config=body)
+    put(town, image, "undated")
+    put(town, index_manifest(descriptor(image, OCI_MANIFEST)), "multi", INDEX)
+    assert "<dd>not given</dd>" in rita.get(f"{APP}/-/tags/undated").text
+    for page in ("tags/undated", "compare?from=v1&to=undated"):
+        assert "1970" not in rita.get(f"{APP}/-/{page}").text
+    assert (
+        '<th scope="row">\n                    linux/arm64' in rita.get(f"{APP}/-/tags/multi").text
+    )
+    (row,) = [row for row in rita.get(f"{APP}/-/tags").text.split("<tr") if ">multi<" in row]
+    assert "linux/arm64" in row
+
+
+def test_a_build_cache_is_shown_with_what_is_in_it(town: Town) -> None:
+    blobs = (b"a layer of a cache", b"{}")
+    types = ("application/vnd.oci.image.layer.v1.tar+zstd", CACHE_CONFIG)
+    for blob in blobs:
+        push_blob(town, blob)
+    entries = [descriptor(blob, kind) for blob, kind in zip(blobs, types, strict=True)]
+    digest = put(town, index_manifest(*entries), "cache", INDEX)
+    rita = Browser(town, "rita")
+    text = rita.get(f"{APP}/-/tags/cache").text
+    assert "build cache" in text
+    assert "20 B" in text
+    assert "deleted" not in text
+    assert "--cache-from type=registry,ref=registry/acme/app:cache" in text
+    assert "docker pull" not in text
+    assert f"ref=registry/acme/app@{digest}" in rita.get(f"{APP}/-/manifests/{digest}").text
+    assert "build cache" in rita.get(f"{APP}/-/tags").text
+
+
+def test_a_comparison_adds_each_layer_once(town: Town) -> None:
+    blob = b"x" * 1000
+    push_blob(town, blob)
+    put(town, image_manifest(blob, blob, config=blob), "twice")
+    text = Browser(town, "rita").get(f"{APP}/-/compare?from=v1&to=twice").text
+    assert 'Added layers <small class="faint">2, 1000 B</small>' in text
+    assert "→ 1000 B" in text

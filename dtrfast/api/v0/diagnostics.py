@@ -125,8 +125,8 @@ def _store(call: ApiCall) -> dict[str, Any]:
         "storage": _asked(call, storage.get_storage, storage.StorageQuery()),
         "damages": [msgspec.to_builtins(one) for one in damages],
         "lastScrub": {
-            "startedAt": rfc3339(scrubbed.started_at),
-            "endedAt": rfc3339(scrubbed.ended_at),
+            "startedAt": rfc3339(scrubbed.started_at) if scrubbed.started_at else "",
+            "endedAt": rfc3339(scrubbed.ended_at) if scrubbed.ended_at else "",
             "bytes": scrubbed.bytes,
         },
         "reserveBytes": reserve,

@@ -6,7 +6,9 @@ from dtrfast.api.v0.objects import Sent
 
 
 class Image(Sent, frozen=True, kw_only=True):
-    """A tag, and what it points at. `size`: of layers and config, of an index of all its images."""
+    """A tag, and what it points at. `size`: of layers and config, of an index of all that it lists;
+    each blob counts once. `created` is empty where the image has no date.
+    """
 
     tag: str
     digest: str
@@ -30,18 +32,23 @@ class Images(Sent, frozen=True, kw_only=True):
 
 
 class ImageLayer(Sent, frozen=True, kw_only=True):
-    """A layer and the command that made it; a step that made none has no digest."""
+    """A layer and the command that made it; a step that made none has no digest. `title`: the name
+    of the file that it is, as annotations of artifacts have it.
+    """
 
     command: str
     created: str
     digest: str
     size: int
     media_type: str
+    title: str = ""
 
 
 class ImagePlatform(Sent, frozen=True, kw_only=True):
-    """An entry of an index. `isThere`: it has not been deleted. `isOnlyHere`: no tag and no other
-    index of the repository names it, so that it goes when the index is deleted.
+    """An entry of an index; its `kind` is `blob` in the index of a build cache. `platform`: as the
+    index says, else as the image does. `isThere`: it has not been deleted. `isOnlyHere`: no tag and
+    no other index of the repository names it, so that it goes when the index is deleted. `title`:
+    the name of a file.
     """
 
     digest: str
@@ -51,6 +58,7 @@ class ImagePlatform(Sent, frozen=True, kw_only=True):
     size: int
     is_there: bool
     is_only_here: bool = False
+    title: str = ""
 
 
 class ImageUse(Sent, frozen=True, kw_only=True):
@@ -119,7 +127,7 @@ class ImageChange(Sent, frozen=True, kw_only=True):
 
 class ImageComparison(Sent, frozen=True, kw_only=True):
     """Two images. `platform`: of which of two indexes' images, where they are such; `platforms`:
-    those that both have.
+    those that both have. Sizes are of layers and config, each blob once.
     """
 
     platform: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Literal
 
@@ -19,7 +20,7 @@ from dtrfast.index.engine import ReadTransaction
 from dtrfast.index.tables import TAGS, number_key
 from dtrfast.oci import images as oci_images
 from dtrfast.oci.digests import Digest, parse_reference
-from dtrfast.oci.images import Layer
+from dtrfast.oci.images import ImageConfig, Layer
 from dtrfast.oci.manifests import parse_manifest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import deletion, keys, pulls, repositories, tags
@@ -201,6 +202,7 @@ def _layer(layer: Layer) -> objects.ImageLayer:
         digest=layer.digest,
         size=layer.size,
         media_type=layer.media_type,
+        title=layer.title,
     )
 
 
@@ -213,6 +215,7 @@ def _child(child: Child, is_only_here: bool) -> objects.ImagePlatform:
         size=child.size,
         is_there=child.is_there,
         is_only_here=is_only_here,
+        title=child.title,
     )
 
 
@@ -256,8 +259,8 @@ def compare_images(call: ApiCall) -> objects.ImageComparison:
         ]
         platform = _common_platform(platforms, query.platform)
         sides = [_side(transaction, number, known, one, platform) for one in platforms]
-    (old_layers, old), (new_layers, new) = sides
-    found = oci_images.compare(old_layers, new_layers, old, new)
+    before, after = sides
+    found = oci_images.compare(before.layers, after.layers, before.config, after.config)
     return objects.ImageComparison(
         platform=platform,
         platforms=[one for one in platforms[0] if one and one in platforms[1]],
@@ -268,8 +271,8 @@ def compare_images(call: ApiCall) -> objects.ImageComparison:
             objects.ImageChange(field=c.field, before=c.before, after=c.after)
             for c in found.changes
         ],
-        size_before=sum(layer.size for layer in old_layers),
-        size_after=sum(layer.size for layer in new_layers),
+        size_before=before.size,
+        size_after=after.size,
     )
 
 
@@ -285,17 +288,27 @@ def _common_platform(platforms: list[dict[str, Digest]], wanted: str) -> str:
     return "linux/amd64" if "linux/amd64" in common else common[0]
 
 
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One of two images. `size`: as lists have it."""
+
+    layers: tuple[Layer, ...]
+    config: ImageConfig
+    size: int
+
+
 def _side(
     transaction: ReadTransaction,
     number: RepositoryId,
     known: Images,
     platforms: dict[str, Digest],
     platform: str,
-) -> tuple[tuple[Layer, ...], oci_images.ImageConfig]:
+) -> _Side:
     digest = platforms.get(platform) or next(iter(platforms.values()))
     stored = stored_manifest(transaction, number, digest)
     if stored is None:
         raise ManifestUnknown(f"the image {digest} of the index is not there")
     manifest = parse_manifest(stored.body, stored.media_type)
     config = known.config(manifest)
-    return oci_images.layers_of(manifest, config), config
+    layers = oci_images.layers_of(manifest, config, oci_images.titles_of(stored.body))
+    return _Side(layers, config, sum(oci_images.content_of(manifest).values()))
