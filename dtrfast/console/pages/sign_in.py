@@ -22,7 +22,9 @@ def home(page: Page) -> View:
 
 
 def show(page: Page) -> View:
-    """The form."""
+    """The form; without accounts there is nothing to sign in to."""
+    if page.caller.kind == "system":
+        return View(location="/")
     return View("sign_in.html", {"next": local_path(page.query.get("next", "/")), "refusal": ""})
 
 

@@ -1,0 +1,109 @@
+"""A registry without accounts: no page speaks of signing in, or of rights that nobody has."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from dtrfast.config import AuthConfig, Config
+from tests.api.managed.test_deletion import put
+from tests.api.managed.town import Town, in_memory
+from tests.console.browser import Browser, forms_of
+from tests.fakes.client import image_manifest
+
+APP = "/repositories/acme/app"
+# All that a page without accounts shows; /settings/auth says how to switch them on.
+PAGES = (
+    "/",
+    "/repositories",
+    "/repositories?filter=none",
+    "/search?q=app",
+    "/welcome",
+    "/trash",
+    "/dashboard",
+    "/settings/security",
+    "/settings/storage",
+    "/settings/jobs",
+    "/logs",
+    APP,
+    f"{APP}/-/tags",
+    f"{APP}/-/tags/v1",
+    f"{APP}/-/tags/chart",
+    f"{APP}/-/tags/thing",
+    f"{APP}/-/compare?from=v1&to=v1",
+    f"{APP}/-/untagged",
+    f"{APP}/-/usage",
+    f"{APP}/-/activity",
+    f"{APP}/-/trash",
+    f"{APP}/-/settings",
+    f"{APP}/-/delete",
+    f"{APP}/-/delete-tags?tag=v1",
+    "/repositories/acme/empty",
+    "/repositories/acme/empty/-/tags",
+    "/repositories/acme/none",
+)
+_SIGN_IN = re.compile(
+    r"sign(ed)?[ -]?in\b|log ?in\b|secret|credential|--creds|TOKEN|/tokens|Your access"
+    r"|who was given access|Permissions",
+    re.IGNORECASE,
+)
+
+
+@pytest.fixture
+def open_town() -> Iterator[Town]:
+    with in_memory(config=Config(auth=AuthConfig(mode="none"))) as town:
+        yield town
+
+
+def push_artifact(town: Town, tag: str, config_type: str) -> None:
+    manifest = json.loads(image_manifest(b"app"))
+    manifest["config"]["mediaType"] = config_type
+    put(town, json.dumps(manifest).encode(), tag)
+
+
+@pytest.mark.long
+def test_no_page_speaks_of_signing_in(open_town: Town) -> None:
+    push_artifact(open_town, "chart", "application/vnd.cncf.helm.config.v1+json")
+    push_artifact(open_town, "thing", "application/vnd.example.config+json")
+    open_town.api("owen", "POST", "repositories/acme", {"name": "empty"}, 201)
+    anybody = Browser(open_town)
+    found = {}
+    for path in PAGES:
+        answer = anybody.get(path)
+        assert answer.status_code in (200, 303, 404), f"{path}: {answer.status_code}"
+        # Names of things in this town are no words of a page.
+        shown = re.sub(r"acme/(app|open|secret|empty)", "", answer.text)
+        if words := sorted({match[0] for match in _SIGN_IN.finditer(shown)}):
+            found[path] = words
+    assert found == {}
+    assert "docker push registry/acme/empty:TAG" in anybody.get("/repositories/acme/empty").text
+
+
+def test_there_is_nothing_to_sign_in_to(open_town: Town) -> None:
+    anybody = Browser(open_town)
+    assert anybody.get("/sign-in?next=/logs").headers["location"] == "/"
+    text = anybody.get(f"{APP}/-/tags/v1").text
+    assert "docker pull registry/acme/app:v1" in text
+    assert "docker login" not in text
+
+
+def test_rights_that_count_later_are_not_offered(open_town: Town) -> None:
+    anybody = Browser(open_town)
+    for path in ("/settings/general", f"{APP}/-/permissions"):
+        text = anybody.get(path).text
+        assert "Accounts are off" in text
+        assert [form.operation for form in forms_of(text)] == [], path
+    assert "Rights count once accounts are on" in anybody.get(f"{APP}/-/settings").text
+
+
+def test_with_accounts_commands_sign_in_and_rights_are_shown(town: Town) -> None:
+    """The other side: what the pages above leave out is there where it counts."""
+    owen = Browser(town, "owen")
+    assert "Sign in first" in owen.get(f"{APP}/-/tags/v1").text
+    assert "docker login registry" in owen.get(APP).text
+    assert "Your access" in owen.get(APP).text
+    assert "/-/permissions" in owen.get(APP).text
+    assert "private" in owen.get("/repositories").text
