@@ -268,7 +268,7 @@ class _Pushes:
 
     def push(self, image: Image, chunks: range) -> None:
         name = RepositoryName(image.repository)
-        repository = repositories.ensure(self._transaction, name, self._author)
+        repository = repositories.ensure(self._transaction, name, self._author, EVERYBODY)
         *shared, own = image.layers
         for layer, size in zip(shared, _SHARED_SIZES, strict=True):
             self._link_loose(repository, layer, size)

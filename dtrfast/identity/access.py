@@ -259,6 +259,10 @@ class CallerPermits:
             found = kept[1][name.text] = decide(transaction, self.caller, name, kept[2])
         return found
 
+    def makes_public(self, transaction: ReadTransaction) -> bool:
+        """See `Permits.makes_public`."""
+        return settings.read(transaction).public_on_push
+
     def confirm(self, transaction: ReadTransaction) -> None:
         """See `Permits.confirm`."""
         hold(transaction, self.caller)

@@ -167,7 +167,7 @@ def _put(transaction: WriteTransaction, push: _Push, rules: Rules) -> None:
     missing = _missing(transaction, push, rules)
     if missing:
         raise ManifestBlobUnknown(tuple(map(str, missing)))
-    repository = repositories.ensure(transaction, push.name, push.author)
+    repository = repositories.ensure(transaction, push.name, push.author, push.permits)
     place = Place(repository, push.name, push.author)
     _store(transaction, place, push)
     for tag in push.tags:

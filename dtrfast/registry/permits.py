@@ -53,6 +53,10 @@ class Permits(Protocol):
         """Whether `check` would return."""
         ...
 
+    def makes_public(self, transaction: ReadTransaction) -> bool:
+        """Whether everybody may pull from a repository that the caller's push makes."""
+        ...
+
     def confirm(self, transaction: ReadTransaction) -> None:
         """Return if the caller still is who it was. Raises `TokenInvalid`."""
         ...
@@ -75,6 +79,9 @@ class Everybody:
 
     def may(self, transaction: ReadTransaction, action: Action, name: RepositoryName) -> bool:
         return True
+
+    def makes_public(self, transaction: ReadTransaction) -> bool:
+        return False  # it is private once there are accounts
 
     def confirm(self, transaction: ReadTransaction) -> None:
         return None

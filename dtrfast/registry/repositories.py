@@ -6,7 +6,7 @@ catalog lists it while it holds something. Its number is never used again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import msgspec
@@ -51,11 +51,25 @@ def get(transaction: ReadTransaction, name: RepositoryName) -> RepositoryId:
     return repository
 
 
-def ensure(transaction: WriteTransaction, name: RepositoryName, author: Author) -> RepositoryId:
-    """The repository's number; makes the repository if it is not there."""
+def names_of(transaction: ReadTransaction, owner: str) -> Iterator[str]:
+    """The repositories that belong to an account, in order: first the one of its own name."""
+    if transaction.get(REPOSITORIES, owner.encode()) is not None:
+        yield owner
+    for key, _ in transaction.scan(REPOSITORIES, f"{owner}/".encode()):
+        yield key.decode()
+
+
+def ensure(
+    transaction: WriteTransaction, name: RepositoryName, author: Author, permits: Permits
+) -> RepositoryId:
+    """The number of a repository to push to; makes the repository if it is not there.
+
+    The caller has checked that this may be done.
+    """
     repository = find(transaction, name)
     if repository is None:
-        repository = create(transaction, name, author)
+        is_public = permits.makes_public(transaction)
+        repository = create(transaction, name, author, is_public=is_public)
     return repository
 
 
@@ -120,7 +134,7 @@ def _ensure_allowed(
     transaction: WriteTransaction, name: RepositoryName, author: Author, permits: Permits
 ) -> RepositoryId:
     permits.check(transaction, Action.PUSH, name)
-    return ensure(transaction, name, author)
+    return ensure(transaction, name, author, permits)
 
 
 def create(

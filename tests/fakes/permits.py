@@ -30,6 +30,9 @@ class DictPermits:
     def may(self, transaction: ReadTransaction, action: Action, name: RepositoryName) -> bool:
         return action in self.rights.get(name.text, Action(0))
 
+    def makes_public(self, transaction: ReadTransaction) -> bool:
+        return False
+
     def confirm(self, transaction: ReadTransaction) -> None:
         return None
 

@@ -279,6 +279,32 @@ def test_a_push_makes_nothing_where_that_is_switched_off(town: Town) -> None:
     assert town.client.post("/v2/nora/new/blobs/uploads/", headers=basic("nora")).is_success
 
 
+def test_what_a_push_makes_is_public_where_a_setting_says_so(town: Town) -> None:
+    town.push("nora/before", b"x", who="nora")
+    town.api("admin", "PUT", "admin/settings/access", {"publicOnPush": True})
+    made = {"nora/image": "nora", "tools": "admin"}
+    for name, who in made.items():
+        town.push(name, b"x", who=who)
+        assert _pulls(town, name) == 200, name
+    digest = town.push("acme/open", b"mounted")
+    url = f"/v2/nora/mounted/blobs/uploads/?mount={digest}&from=acme/open"
+    assert town.client.post(url, headers=basic("nora")).status_code == 201
+    assert town.api("nora", "GET", "repositories/nora/mounted")["visibility"] == "public"
+    town.api("nora", "POST", "repositories/nora", {"name": "made"}, 201)
+    assert town.api("nora", "GET", "repositories/nora/made")["visibility"] == "private"
+    town.push("nora/before", b"x", who="nora", tag="v2")
+    assert _pulls(town, "nora/before") == 401, "what was there stays as it was"
+    town.api("admin", "PUT", "admin/settings/access", {})
+    town.push("nora/after", b"x", who="nora")
+    assert _pulls(town, "nora/after") == 401
+    assert _pulls(town, "nora/image") == 200
+
+
+def _pulls(town: Town, name: str) -> int:
+    """What somebody gets who does not sign in."""
+    return town.client.get(f"/v2/{name}/manifests/v1").status_code
+
+
 def test_visibility_changes_at_once(town: Town) -> None:
     assert town.get("/v2/acme/app/manifests/v1", town.token("")).status_code == 401
     town.api("ada", "PATCH", "repositories/acme/app", {"visibility": "public"})
