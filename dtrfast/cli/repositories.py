@@ -41,7 +41,7 @@ def create_repository(
     description: str = "",
     at: At = HERE,
 ) -> None:
-    """Make a repository: NAMESPACE/NAME."""
+    """Make a repository: NAMESPACE/NAME, or a name of one part."""
     _, namespace, name = split(repository)
     body = {
         "name": name,

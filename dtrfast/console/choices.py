@@ -24,9 +24,10 @@ def teams_of(page: Page, organization: str) -> list[str]:
 
 
 def repositories_of(page: Page, namespace: str) -> list[str]:
-    """Names without the namespace."""
+    """Names below the namespace, without it."""
     query = {"limit": _NAMES_MAX}
     found = page.glance(
         repositories.list_repositories_of_namespace, query=query, namespace=namespace
     )
-    return [repository.name for repository in (found.repositories if found else ())]
+    known = found.repositories if found else ()
+    return [repository.name for repository in known if repository.namespace]

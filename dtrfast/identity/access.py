@@ -11,6 +11,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
+from itertools import chain
 from operator import or_
 
 from dtrfast.errors import (
@@ -84,9 +85,10 @@ def rights(transaction: ReadTransaction, standing: Standing, name: RepositoryNam
 
 
 def namespace_of(transaction: ReadTransaction, name: RepositoryName) -> Account | None:
-    """The account that the repository belongs to; None if it is the registry's own."""
-    owner, slash, _ = name.text.partition("/")
-    return accounts.find(transaction, owner) if slash else None
+    """The account that the repository belongs to: the one of the first part of its name, which may
+    be all of it. None if it is the registry's own.
+    """
+    return accounts.find(transaction, name.owner)
 
 
 def rights_in_namespace(
@@ -202,7 +204,7 @@ class Proof:
             return EVERYTHING
         assert self.token is not None
         assert self.account is not None
-        if self.token.kind == "robot" and not name.startswith(f"{self.account.name}/"):
+        if self.token.kind == "robot" and RepositoryName(name).owner != self.account.name:
             return NOTHING
         return bounds_on(self.bounds, name)
 
@@ -346,7 +348,15 @@ class _Names:
 
     def of_namespace(self, account_id: int) -> Iterator[bytes]:
         account = accounts.find_id(self.transaction, account_id)
-        return iter(()) if account is None else self.below(f"{account.name}/".encode())
+        if account is None:
+            return iter(())
+        name = account.name.encode()
+        return chain(self.held([name]), self.below(name + b"/"))
+
+    def covered(self, pattern: str) -> Iterator[bytes]:
+        """Those that a bound's repository names, and maybe others."""
+        prefix = pattern.removesuffix("*")
+        return self.held([prefix.encode()]) if prefix == pattern else self.below(prefix.encode())
 
     def is_public(self, name: bytes) -> bool:
         return self.transaction.get(PUBLIC, name) is not None
@@ -381,7 +391,7 @@ def visible_to(names: _Names, who: Standing) -> Iterator[bytes]:
 def visible_to_robot(names: _Names, proof: Proof) -> Iterator[bytes]:
     """What a robot's scopes name, and what is public."""
     bounds = proof.bounds or ()
-    sources = [names.below(bound.repository.removesuffix("*").encode()) for bound in bounds]
+    sources = [names.covered(bound.repository) for bound in bounds]
     merged = _unique(heapq.merge(names.public(), *sources))
     return (n for n in merged if Action.PULL in proof.bounds_on(n.decode()) or names.is_public(n))
 

@@ -179,7 +179,9 @@ def remember_password(
 
 
 def owns_repositories(transaction: ReadTransaction, name: str) -> bool:
-    """Whether there is a repository in the namespace of this name."""
+    """Whether there is a repository of this name, or one whose name begins with it and a slash."""
+    if transaction.get(REPOSITORIES, name.encode()) is not None:
+        return True
     prefix = name.encode() + b"/"
     return any(True for _ in transaction.scan(REPOSITORIES, prefix, limit=1))
 

@@ -43,6 +43,11 @@ class RepositoryName:
             )
         return RepositoryName(text)
 
+    @property
+    def owner(self) -> str:
+        """The name of the account that the repository belongs to, if there is such an account."""
+        return self.text.partition("/")[0]
+
     def __str__(self) -> str:
         return self.text
 

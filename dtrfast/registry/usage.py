@@ -21,7 +21,6 @@ from dtrfast.index.tables import (
     META,
     REFERENCES,
     REFERENCES_DELETED,
-    REPOSITORIES,
     REPOSITORIES_TRASHED,
     REPOSITORY_NAMES,
     TRASH,
@@ -35,7 +34,7 @@ from dtrfast.oci.media_types import MANIFEST_TYPES
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import deleted, deletion, keys, repositories, tags
 from dtrfast.registry.permits import Action, Permits
-from dtrfast.registry.records import StoredManifest, decode_repository
+from dtrfast.registry.records import StoredManifest
 from dtrfast.store import links
 from dtrfast.store.blobs import BlobStore, RepositoryId
 
@@ -183,12 +182,13 @@ def of_repository(name: RepositoryName) -> Ask:
 
 
 def of_namespace(namespace: str) -> Ask:
-    """All repositories whose names begin with the namespace and a slash."""
+    """All repositories of an account."""
 
     def ask(transaction: ReadTransaction) -> Asked:
         asked = Asked()
-        for _, data in transaction.scan(REPOSITORIES, f"{namespace}/".encode()):
-            _add_repository(transaction, asked, RepositoryId(decode_repository(data).id))
+        for name in repositories.names_of(transaction, namespace):
+            number = repositories.get(transaction, RepositoryName(name))
+            _add_repository(transaction, asked, number)
         return asked
 
     return ask

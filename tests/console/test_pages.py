@@ -182,3 +182,29 @@ def test_courses_are_json_for_administrators_alone(town: Town) -> None:
     course = Browser(town, "admin").get("/dashboard/course?seconds=900")
     assert json.loads(course.content) == {"times": [], "columns": {}}
     assert Browser(town, "owen").get("/dashboard/course").status_code == 403
+
+
+def test_a_repository_of_an_accounts_name_leads_to_the_account(town: Town) -> None:
+    town.push("acme", b"collection")
+    owen = Browser(town, "owen")
+    assert '<a href="/repositories/acme">acme</a>' in owen.get("/organizations/acme").text
+    text = owen.get("/repositories/acme").text
+    assert '<li><a href="/organizations/acme">acme</a></li>' in text
+    text = owen.get("/repositories/acme/-/permissions").text
+    assert 'Owners of <a href="/organizations/acme">acme</a>' in text
+    assert '<option value="readers">' in text
+    fields = {
+        "path.namespace": ["_"],
+        "path.repository": ["acme"],
+        "path.team": ["readers"],
+        "body.accessLevel": ["read-only"],
+    }
+    assert owen.act("grant_team_access", fields).status_code == 303
+    page = owen.get("/organizations/acme/teams/readers").text
+    forms = [f for f in forms_of(page) if f.operation == "revoke_team_access"]
+    pieces = [(f.fields["path.namespace"], f.fields["path.repository"]) for f in forms]
+    assert pieces == [(["_"], ["acme"]), (["acme"], ["app"])]
+    nora = Browser(town, "nora")
+    town.push("nora", b"collection", who="nora")
+    assert '<a href="/repositories/nora">nora</a>' in nora.get("/repositories?tab=mine").text
+    assert '<li><a href="/users/nora">nora</a></li>' in nora.get("/repositories/nora").text

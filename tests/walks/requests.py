@@ -149,6 +149,8 @@ _REPOSITORIES = (
     Request("create_repository", _NAMESPACE, body={"name": "fresh"}),
     Request("create_repository", {"namespace": "$self"}, body={"name": "fresh"}, case="self"),
     Request("create_repository", {"namespace": "_"}, body={"name": "fresh"}, case="root"),
+    Request("create_repository", {"namespace": "_"}, body={"name": "acme"}, case="whole_name"),
+    Request("create_repository", {"namespace": "_"}, body={"name": "$self"}, case="own_name"),
     *_with_public(_in_app("get_repository")),
     Request("get_repository", _SECRET, case="hidden"),
     *_with_public(_in_app("update_repository", body={"visibility": "public"})),

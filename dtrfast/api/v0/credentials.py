@@ -164,8 +164,8 @@ def create_robot(call: ApiCall) -> objects.Credential:
 
 def _robot_bound(owner: str, scope: objects.Scope) -> Bound:
     bound = tokens.parse_bound(scope.repository, scope.actions)
-    if not bound.repository.startswith(f"{owner}/"):
-        raise AccountInvalid(f"a robot of {owner} has scopes below {owner}/ only")
+    if bound.repository != owner and not bound.repository.startswith(f"{owner}/"):
+        raise AccountInvalid(f"a robot of {owner} has scopes for {owner} and below {owner}/ only")
     return bound
 
 

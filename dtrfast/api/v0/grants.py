@@ -7,7 +7,7 @@ from typing import Literal
 from dtrfast.api.v0 import objects, views
 from dtrfast.api.v0.lists import Columns, WholeQuery, whole
 from dtrfast.api.v0.operation import ApiCall, Operations
-from dtrfast.api.v0.repositories import require, shown
+from dtrfast.api.v0.repositories import name_in, require, shown
 from dtrfast.errors import Denied, GrantUnknown
 from dtrfast.identity import access, accounts, grants, teams
 from dtrfast.identity.access import Standing
@@ -160,9 +160,9 @@ def revoke_user_access(call: ApiCall) -> None:
 
 
 # ---- teams on a repository -------------------------------------------------------------------
-def _team(call: ApiCall, transaction: ReadTransaction) -> tuple[Account, Team]:
-    """The team in the path, of the organization that the namespace is. Raises `TeamUnknown`."""
-    organization = accounts.get(transaction, call.path["namespace"], "organization")
+def _team(call: ApiCall, transaction: ReadTransaction, owner: str) -> tuple[Account, Team]:
+    """The team in the path, of the organization of this name. Raises `TeamUnknown`."""
+    organization = accounts.get(transaction, owner, "organization")
     return organization, teams.get(transaction, organization, call.path["team"])
 
 
@@ -205,7 +205,7 @@ def grant_team_access(call: ApiCall) -> objects.TeamAccess:
     def change(transaction: WriteTransaction) -> objects.TeamAccess:
         name = require(call, transaction, Action.ADMIN)
         standing = call.standing(transaction)
-        organization, team = _team(call, transaction)
+        organization, team = _team(call, transaction, name.owner)
         grants.put(transaction, call.author, _place(transaction, name), team.id, level)
         return objects.TeamAccess(
             access_level=level.text,
@@ -224,7 +224,7 @@ def revoke_team_access(call: ApiCall) -> None:
 
     def change(transaction: WriteTransaction) -> None:
         name = require(call, transaction, Action.ADMIN)
-        _, team = _team(call, transaction)
+        _, team = _team(call, transaction, name.owner)
         _remove(transaction, call, _place(transaction, name), team.id)
 
     call.identity.engine.write(change)
@@ -239,9 +239,7 @@ def _remove(
 
 
 def _note(call: ApiCall, kind: str, detail: dict[str, str | int | bool | None]) -> None:
-    subject = "/".join(
-        call.path[piece] for piece in ("namespace", "repository") if piece in call.path
-    )
+    subject = name_in(call).text if "repository" in call.path else call.path["namespace"]
     call.note(kind, subject, detail=detail)
 
 
@@ -289,7 +287,7 @@ def get_namespace_team_access(call: ApiCall) -> objects.NamespaceTeamAccess:
     """Show what a team was granted on a whole namespace."""
     with call.identity.engine.read() as transaction:
         standing, namespace = _require_namespace(call, transaction, Action.ADMIN)
-        _, team = _team(call, transaction)
+        _, team = _team(call, transaction, namespace.name)
         level = grants.get(transaction, grants.namespace_place(namespace.id), team.id)
         if level is Level.NONE:
             raise GrantUnknown(f"the team {team.name} has no grant on all of {namespace.name}")
@@ -310,7 +308,7 @@ def grant_namespace_access(call: ApiCall) -> objects.NamespaceTeamAccess:
     def change(transaction: WriteTransaction) -> objects.NamespaceTeamAccess:
         _, namespace = _require_namespace(call, transaction, Action.PULL)
         standing = call.require_owner(transaction, namespace)
-        _, team = _team(call, transaction)
+        _, team = _team(call, transaction, namespace.name)
         place = grants.namespace_place(namespace.id)
         grants.put(transaction, call.author, place, team.id, level)
         return _namespace_access(transaction, standing, namespace, team, level)
@@ -327,7 +325,7 @@ def revoke_namespace_access(call: ApiCall) -> None:
     def change(transaction: WriteTransaction) -> None:
         _, namespace = _require_namespace(call, transaction, Action.PULL)
         call.require_owner(transaction, namespace)
-        _, team = _team(call, transaction)
+        _, team = _team(call, transaction, namespace.name)
         _remove(transaction, call, grants.namespace_place(namespace.id), team.id)
 
     call.identity.engine.write(change)

@@ -154,7 +154,10 @@ class TeamChange(Taken, frozen=True, kw_only=True):
 
 # ---- repositories ----------------------------------------------------------------------------
 class Repository(Sent, frozen=True, kw_only=True):
-    """`namespace` is empty for a repository of the registry's own, such as `alpine`."""
+    """`namespace` is empty for a name of one part, such as `alpine`: in addresses it is `_` then.
+    `namespaceType` is of the account that the repository belongs to, be it by its whole name;
+    empty for the registry's own.
+    """
 
     id: str
     namespace: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain, takewhile
 
 import msgspec
 
@@ -86,7 +87,7 @@ def list_repositories(call: ApiCall) -> objects.Repositories:
 def _owned(call: ApiCall, transaction: ReadTransaction, names: Iterator[str]) -> Iterator[str]:
     owned = call.standing(transaction).owned
     own = {a.name for a in (accounts.find_id(transaction, n) for n in owned) if a is not None}
-    return (name for name in names if name.partition("/")[0] in own and "/" in name)
+    return (name for name in names if RepositoryName(name).owner in own)
 
 
 def _page(
@@ -116,26 +117,33 @@ def _created_at(transaction: ReadTransaction, name: str) -> int:
     refusals=(404,),
 )
 def list_repositories_of_namespace(call: ApiCall) -> objects.Repositories:
-    """List the repositories of a namespace that the caller may see."""
+    """List the repositories of a namespace that the caller may see.
+
+    An account has the repository of its own name as well, which has the namespace `_` in addresses.
+    """
     namespace = call.path["namespace"]
     query: DatedQuery = call.query
-    prefix = f"{namespace}/"
     with call.identity.engine.read() as transaction:
         if namespace == views.ROOT:
             names = visible(call, transaction, query.first)
             return _page(call, transaction, (name for name in names if "/" not in name))
-        accounts.get(transaction, namespace)
-        names = visible(call, transaction, max(query.first, prefix[:-1]))
-        return _page(call, transaction, _while_below(names, prefix))
+        account = accounts.get(transaction, namespace)
+        return _page(call, transaction, _visible_of(call, transaction, account.name, query.first))
 
 
-def _while_below(names: Iterator[str], prefix: str) -> Iterator[str]:
-    """Names come in order: behind the last of a namespace none of it follows."""
-    for name in names:
-        if name.startswith(prefix):
-            yield name
-        elif name > prefix:
-            return
+def _visible_of(
+    call: ApiCall, transaction: ReadTransaction, owner: str, after: str
+) -> Iterator[str]:
+    """The repository of an account's own name, then those below it. Between the two lie those of
+    accounts such as `alice-1`, which are not looked at.
+    """
+    before, prefix = PageQuery(start=owner).after, f"{owner}/"
+    own = visible(call, transaction, max(after, before))
+    below = visible(call, transaction, max(after, prefix))
+    return chain(
+        takewhile(lambda name: name == owner, own),
+        takewhile(lambda name: name.startswith(prefix), below),
+    )
 
 
 @operations.add(
@@ -159,15 +167,11 @@ def _create(transaction: WriteTransaction, call: ApiCall) -> objects.Repository:
     text = body.name if namespace == views.ROOT else f"{namespace}/{body.name}"
     name = RepositoryName.parse(text)
     if namespace == views.ROOT and "/" in body.name:
-        raise NameInvalid("a repository of the registry's own has no slash in its name")
-    standing = call.standing(transaction)
-    if namespace == views.ROOT:
-        call.require_admin(transaction)
-    else:
-        account = accounts.get(transaction, namespace)
-        rights = access.rights_in_namespace(transaction, standing, account)
-        if Action.ADMIN not in rights:
-            raise Denied(f"you may not make repositories in {namespace}")
+        raise NameInvalid("give the namespace in place of _: it is what stands before the slash")
+    call.standing(transaction)  # who may not make any is told nothing of accounts
+    if namespace != views.ROOT:
+        accounts.get(transaction, namespace)
+    _require_namespace_admin(call, transaction, name)
     if repositories.find(transaction, name) is not None:
         raise Conflict(f"there is a repository {name} already")
     repositories.create(
@@ -250,7 +254,7 @@ def _require_namespace_admin(
     if namespace is None:
         call.require_admin(transaction)
     elif Action.ADMIN not in access.rights_in_namespace(transaction, standing, namespace):
-        raise Denied(f"only who administers {namespace.name} may delete its repositories")
+        raise Denied(f"only who administers {namespace.name} may make or delete its repositories")
 
 
 # ---- what is in them -------------------------------------------------------------------------
@@ -312,7 +316,7 @@ def list_shared_repositories(call: ApiCall) -> objects.Repositories:
         for grantee in grantees:
             for place, _ in grants.of_grantee(transaction, grantee):
                 names |= set(_names_at(transaction, place))
-        mine = sorted(n for n in names if not n.startswith(f"{user.name}/"))
+        mine = sorted(n for n in names if RepositoryName(n).owner != user.name)
         page = _page(call, transaction, (n for n in mine if n > call.query.first))
         theirs = access.standing_of(transaction, user)
         levels = [_with_level(transaction, theirs, one) for one in page.repositories]
@@ -336,5 +340,4 @@ def _names_at(transaction: ReadTransaction, place: grants.GrantPlace) -> Iterato
         return
     account = accounts.find_id(transaction, place.id)
     if account is not None:
-        for key, _ in transaction.scan(REPOSITORIES, f"{account.name}/".encode()):
-            yield key.decode()
+        yield from repositories.names_of(transaction, account.name)

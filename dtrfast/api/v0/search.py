@@ -46,9 +46,9 @@ def _search(call: ApiCall, transaction: ReadTransaction, count: int) -> objects.
         people = [views.account(a) for a in islice(matching, count)]
     found: list[objects.Repository] = []
     if query.include_repositories:
-        prefix = f"{query.namespace}/" if query.namespace else ""
         names = islice(visible(call, transaction), _NAMES_MAX)
-        mine = (n for n in names if wanted in n and n.startswith(prefix))
+        owner = query.namespace
+        mine = (n for n in names if wanted in n and (not owner or RepositoryName(n).owner == owner))
         shown_all = (shown(call, transaction, RepositoryName(n)) for n in islice(mine, count))
         found = [repository for repository in shown_all if repository is not None]
     tags = list(islice(_tags(call, transaction, wanted), count)) if query.include_tags else []

@@ -31,7 +31,7 @@ _TEAM = "/accounts/{name}/teams/{team}"
 _MEMBER_ATTRIBUTE = "member"
 _Granted = tuple[Level, objects.Repository]
 _GRANTED: Columns[_Granted] = {
-    "name": lambda row: f"{row[1].namespace}/{row[1].name}",
+    "name": lambda row: f"{row[1].namespace}/{row[1].name}".lstrip("/"),
     "level": lambda row: row[0],
 }
 

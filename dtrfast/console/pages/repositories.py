@@ -21,6 +21,7 @@ from dtrfast.api.v0.views import ROOT
 from dtrfast.console import choices
 from dtrfast.console.page import PAGE_SIZE, Page, PageFunction, View
 from dtrfast.errors import Denied, SignInRequired
+from dtrfast.oci.names import RepositoryName
 
 _LEVELS = {"push": "read-write", "admin": "admin"}
 # What a form offers to choose from; whoever has more types the name.
@@ -106,7 +107,8 @@ def base(page: Page, tab: str, needs: Literal["", "push", "admin"] = "") -> dict
         "tab": tab,
         "may_push": level in ("read-write", "admin"),
         "may_administer": level == "admin",
-        "is_root": not repository.namespace,
+        # The account that it belongs to; empty for the registry's own.
+        "owner": RepositoryName(name).owner if repository.namespace_type else "",
     }
 
 
@@ -147,7 +149,7 @@ def show_permissions(page: Page) -> View:
     of_trusts = page.listing(of="trusts-")
     people = page.ask(grants.list_user_access, query=of_people.query(), **values["pieces"])
     groups = page.ask(grants.list_team_access, query=of_teams.query(), **values["pieces"])
-    owner = values["repository"].namespace
+    owner = values["owner"]
     of_owner = values["repository"].namespace_type == "organization"
     trusts = page.glance(credentials.list_trusts, query=of_trusts.query(), **values["pieces"])
     return View(

@@ -387,7 +387,8 @@ def test_a_token_made_with_a_bounded_one_is_bounded_by_both(town: Town) -> None:
 
 
 @pytest.mark.parametrize(
-    "scope", ["*", "nora/*", "acme", "acmeother/*", "acme/*/x", "acme/../nora", "acme*"]
+    "scope",
+    ["*", "nora/*", "nora", "acmeother", "acmeother/*", "acme/*/x", "acme/../nora", "acme*"],
 )
 def test_a_robot_stays_in_its_organization(town: Town, scope: str) -> None:
     scopes = [{"repository": scope, "actions": ["pull"]}]
