@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections import Counter
@@ -69,9 +70,13 @@ class LocalIssuer:
 
 
 @contextmanager
-def running() -> Iterator[LocalIssuer]:
+def running(context: ssl.SSLContext | None = None) -> Iterator[LocalIssuer]:
+    """An issuer, over TLS with a context."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     issuer = LocalIssuer(server.server_address[1])
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        issuer.url = issuer.url.replace("http:", "https:")
     server.issuer = issuer  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

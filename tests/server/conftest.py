@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -129,12 +129,21 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
         _end(server)
 
 
+@contextmanager
+def running(data: Path, **fields: object) -> Iterator[Server]:
+    """A server with the given fields of `ServerConfig`, which is gone after the block."""
+    server = _start(data, {"workers": 1, **fields})
+    try:
+        yield server
+    finally:
+        _end(server)
+
+
 @pytest.fixture(scope="module")
 def plain_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with one worker, for the tests of a file that neither stop nor configure it."""
-    server = _start(tmp_path_factory.mktemp("plain") / "data", {"workers": 1})
-    yield server
-    _end(server)
+    with running(tmp_path_factory.mktemp("plain") / "data") as server:
+        yield server
 
 
 def _start(data: Path, fields: dict[str, object]) -> Server:
