@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
 from dtrfast.api import health, token
 from dtrfast.api.boundary import Boundary
@@ -19,7 +19,9 @@ from dtrfast.api.v0 import openapi
 from dtrfast.api.v0.router import V0
 from dtrfast.api.v1 import search
 from dtrfast.api.v2.router import V2
-from dtrfast.errors import Unsupported
+from dtrfast.errors import NotFound, Unsupported
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def create_app(context: Context, more: Sequence[BaseRoute] = ()) -> Starlette:
@@ -30,6 +32,8 @@ def create_app(context: Context, more: Sequence[BaseRoute] = ()) -> Starlette:
     routes: list[BaseRoute] = [route for make in parts for route in make(context)]
     if context.identity is not None:
         routes.append(V0(context, context.identity))
+    else:
+        routes.append(Route("/api/{path:path}", _without_accounts, methods=[*_METHODS]))
     app = Starlette(
         routes=[V2(context), *routes, *more],
         middleware=[Middleware(Boundary)],
@@ -37,6 +41,15 @@ def create_app(context: Context, more: Sequence[BaseRoute] = ()) -> Starlette:
     )
     app.router.redirect_slashes = False
     return app
+
+
+async def _without_accounts(request: Request) -> Response:
+    return error_response(
+        NotFound(
+            "accounts are off (--auth none), and the management API with them: use the console, or"
+            " commands on the data directory (--data)"
+        )
+    )
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ T = TypeVar("T")
 _PREFIX = "/api/v0"
 # A synchronisation with a directory of many users takes a while.
 _TIMEOUT_SECONDS = 600.0
+_LOOK_SECONDS = 20.0
 _PAGE_SIZE = "1000"
 
 
@@ -129,9 +131,9 @@ def _remote(where: Where, url: str) -> Iterator[Api]:
     token = os.environ.get("DTRFAST_TOKEN", "")
     if where.token_file is not None:
         token = where.token_file.read_text(encoding="ascii").strip()
-    if not token:
-        raise StartRefused("say who you are: --token-file FILE, or DTRFAST_TOKEN")
     verify = httpx.create_ssl_context(verify=str(where.ca_file)) if where.ca_file else True
+    if not token:
+        raise _refusal_without_token(url, verify)
     headers = {"authorization": f"Bearer {token}"}
     with httpx.Client(verify=verify, timeout=_TIMEOUT_SECONDS, headers=headers) as client:
 
@@ -143,6 +145,18 @@ def _remote(where: Where, url: str) -> Iterator[Api]:
                 raise Refused(f"{url} does not answer: {error}") from error
 
         yield Api(send, url)
+
+
+def _refusal_without_token(url: str, verify: ssl.SSLContext | bool) -> DtrfastError:
+    """What to tell a user without a token, who needs none where accounts are off."""
+    try:
+        answer = httpx.get(url.rstrip("/") + _PREFIX, verify=verify, timeout=_LOOK_SECONDS)
+    except httpx.HTTPError as error:
+        return Refused(f"{url} does not answer: {error}")
+    message = _message(answer)
+    if answer.status_code == 404 and message.startswith("accounts are off"):
+        return Refused(message)
+    return StartRefused("say who you are: --token-file FILE, or DTRFAST_TOKEN")
 
 
 class _Here:

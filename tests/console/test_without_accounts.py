@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
+from dtrfast.cli.connection import Refused, Where, connect
 from dtrfast.config import AuthConfig, Config
 from tests.api.managed.test_deletion import put
 from tests.api.managed.town import Town, in_memory
 from tests.console.browser import Browser, forms_of
 from tests.fakes.client import image_manifest
+from tests.settings.application import opened
+from tests.settings.proof import Bench
 
 APP = "/repositories/acme/app"
 # All that a page without accounts shows; /settings/auth says how to switch them on.
@@ -88,6 +95,22 @@ def test_there_is_nothing_to_sign_in_to(open_town: Town) -> None:
     text = anybody.get(f"{APP}/-/tags/v1").text
     assert "docker pull registry/acme/app:v1" in text
     assert "docker login" not in text
+
+
+def test_the_management_api_says_that_it_is_off(tmp_path: Path) -> None:
+    """It needs accounts, so no page leads to it; a command without a token is told the same."""
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        bench = Bench(tmp_path, patch, stack, lambda name: name)
+        anybody = opened(bench, Config(auth=AuthConfig(mode="none")))
+        for path in ("/api/v0", "/api/v0/repositories", "/api/docs"):
+            answer = anybody.get(path)
+            assert answer.status_code == 404
+            assert answer.json()["errors"][0]["message"].startswith("accounts are off"), path
+        assert "/api/docs" not in anybody.get("/repositories").text
+        patch.setattr(httpx, "get", lambda url, **options: anybody.get(urlsplit(url).path))
+        with pytest.raises(Refused, match="accounts are off"), connect(Where(url="http://x")):
+            pass
 
 
 def test_rights_that_count_later_are_not_offered(open_town: Town) -> None:

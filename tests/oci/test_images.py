@@ -97,43 +97,43 @@ def test_no_config_is_too_strange(body: bytes) -> None:
     assert all(isinstance(entry, str) for entry in config.env)
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("2026-01-01T00:00:00.123456789Z", "2026-01-01T00:00:00.123456789Z"),
-        ("2010-05-06T07:08:09+02:00", "2010-05-06T07:08:09+02:00"),
-        ("0001-01-01T00:00:00Z", ""),
-        ("0001-01-01T00:00:00+14:00", ""),
-        ("0001-01-01T00:00:00", ""),
-        ("1970-01-01T00:00:00Z", ""),
-        ("1970-01-01T00:00:01.000Z", ""),
-        ("1969-12-31T19:00:00-05:00", ""),
-        ("1970-01-01T01:00:00+01:00", ""),
-        ("1970-01-02T00:00:00Z", "1970-01-02T00:00:00Z"),
-        ("1980-01-01T00:00:01Z", ""),
-        ("9999-12-31T23:59:59-14:00", ""),
-        ("last week", "last week"),
-        ("", ""),
-        (1_700_000_000, ""),
-    ],
-)
-def test_a_date_that_stands_for_none_is_none(text: object, shown: str) -> None:
-    config = images.parse_config(json.dumps({"created": text}).encode())
-    assert config.created == shown
+def test_a_date_that_stands_for_none_is_none() -> None:
+    dates = {
+        "2026-01-01T00:00:00.123456789Z": "2026-01-01T00:00:00.123456789Z",
+        "2010-05-06T07:08:09+02:00": "2010-05-06T07:08:09+02:00",
+        "0001-01-01T00:00:00Z": "",
+        "0001-01-01T00:00:00+14:00": "",
+        "0001-01-01T00:00:00": "",
+        "1970-01-01T00:00:00Z": "",
+        "1970-01-01T00:00:01.000Z": "",
+        "1969-12-31T19:00:00-05:00": "",
+        "1970-01-01T01:00:00+01:00": "",
+        "1970-01-02T00:00:00Z": "1970-01-02T00:00:00Z",
+        "1980-01-01T00:00:01Z": "",
+        "9999-12-31T23:59:59-14:00": "",
+        "last week": "last week",
+        "": "",
+    }
+    found = {}
+    for text in dates:
+        step = {"created": text, "created_by": "COPY a /a"}
+        config = images.parse_config(json.dumps({"created": text, "history": [step]}).encode())
+        assert config.history[0].created == config.created, text
+        found[text] = config.created
+    assert found == dates
+    assert images.parse_config(b'{"created": 1700000000}').created == ""
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+def test_titles_of_anything_are_texts() -> None:
+    bodies = (
         b"",
         b"\xff",
         b"[" * 10_000,
         b'{"layers": 1}',
         b'{"layers": [{"annotations": 1}, {"annotations": {"org.opencontainers.image.title": 1}}]}',
-    ],
-)
-def test_titles_of_anything_are_texts(body: bytes) -> None:
-    assert not any(images.titles_of(body))
+    )
+    for body in bodies:
+        assert not any(images.titles_of(body)), body[:40]
 
 
 @pytest.mark.parametrize(
