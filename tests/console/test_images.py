@@ -129,6 +129,7 @@ def test_events_of_a_repository_are_told_in_words(
     assert "Tag pushed" not in restores
 
 
+@pytest.mark.long
 def test_a_page_names_files_platforms_and_dates_as_they_are(town: Town) -> None:
     """An artifact's files, an index that leaves platforms to its images, and no date of 1970."""
     notes = {"org.opencontainers.image.title": "weights <1>.bin"}
@@ -172,6 +173,7 @@ def test_a_build_cache_is_shown_with_what_is_in_it(town: Town) -> None:
     assert "build cache" in rita.get(f"{APP}/-/tags").text
 
 
+@pytest.mark.long
 def test_a_comparison_adds_each_layer_once(town: Town) -> None:
     blob = b"x" * 1000
     push_blob(town, blob)

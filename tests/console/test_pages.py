@@ -184,6 +184,7 @@ def test_courses_are_json_for_administrators_alone(town: Town) -> None:
     assert Browser(town, "owen").get("/dashboard/course").status_code == 403
 
 
+@pytest.mark.long
 def test_a_repository_of_an_accounts_name_leads_to_the_account(town: Town) -> None:
     town.push("acme", b"collection")
     owen = Browser(town, "owen")

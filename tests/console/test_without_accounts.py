@@ -97,6 +97,7 @@ def test_there_is_nothing_to_sign_in_to(open_town: Town) -> None:
     assert "docker login" not in text
 
 
+@pytest.mark.long
 def test_the_management_api_says_that_it_is_off(tmp_path: Path) -> None:
     """It needs accounts, so no page leads to it; a command without a token is told the same."""
     with ExitStack() as stack:
@@ -122,6 +123,7 @@ def test_rights_that_count_later_are_not_offered(open_town: Town) -> None:
     assert "Rights count once accounts are on" in anybody.get(f"{APP}/-/settings").text
 
 
+@pytest.mark.long
 def test_with_accounts_commands_sign_in_and_rights_are_shown(town: Town) -> None:
     """The other side: what the pages above leave out is there where it counts."""
     owen = Browser(town, "owen")

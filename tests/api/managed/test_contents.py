@@ -84,6 +84,7 @@ def test_every_size_counts_a_blob_once(town: Town) -> None:
         assert found == dict.fromkeys(found, whole)
 
 
+@pytest.mark.long
 def test_an_index_of_indexes_has_the_size_and_the_platforms_of_all(town: Town) -> None:
     one, two = (image_for(town, "linux", m, m.encode()) for m in ("amd64", "arm64"))
     inner = index_manifest(*(descriptor(child, OCI_MANIFEST) for child in (one, two)))
@@ -98,6 +99,7 @@ def test_an_index_of_indexes_has_the_size_and_the_platforms_of_all(town: Town) -
     assert nested["isThere"]
 
 
+@pytest.mark.long
 def test_an_answer_adds_up_so_many_blobs_and_no_more(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +146,7 @@ def test_files_of_an_artifact_have_their_names(town: Town) -> None:
     assert [layer["title"] for layer in shown(town, "files")["layers"]] == [t for _, t in titles]
 
 
+@pytest.mark.long
 def test_blobs_of_an_artifact_manifest_are_its_files(town: Town) -> None:
     blob = descriptor(b"app", "text/plain", annotations={TITLE: "a.txt"})
     document = {"mediaType": OCI_ARTIFACT_MANIFEST, "artifactType": "a/b", "blobs": [blob]}
@@ -153,6 +156,7 @@ def test_blobs_of_an_artifact_manifest_are_its_files(town: Town) -> None:
     assert listed(town, "old")["layers"] == 1
 
 
+@pytest.mark.long
 def test_entries_of_an_index_have_their_names(town: Town) -> None:
     child = image_for(town, "linux", "amd64", b"app")
     entry = descriptor(child, OCI_MANIFEST, annotations={TITLE: "the first"})
@@ -184,6 +188,7 @@ def test_an_index_without_platforms_has_those_of_its_images(town: Town) -> None:
     assert listed(town, "multi")["platforms"] == wanted[1:]
 
 
+@pytest.mark.long
 def test_so_many_configs_are_read_for_an_answer(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +200,7 @@ def test_so_many_configs_are_read_for_an_answer(
     assert listed(town, "multi")["platforms"] == ["linux/amd64", "linux/arm64"]
 
 
+@pytest.mark.long
 def test_attestations_in_an_index_are_no_platforms(town: Town) -> None:
     child = image_for(town, "linux", "amd64", b"one")
     push(town, b"statement")
@@ -249,6 +255,7 @@ def test_a_build_cache_has_its_blobs(town: Town) -> None:
     assert preview(town, str(Digest.of_bytes(index)))["freedBytes"] == used["freedBytes"]
 
 
+@pytest.mark.long
 def test_a_blob_of_a_build_cache_that_is_gone_is_told(town: Town) -> None:
     _, blobs = _cache(town)
     put(town, image_manifest(blobs[1]), "user")
@@ -259,6 +266,7 @@ def test_a_blob_of_a_build_cache_that_is_gone_is_told(town: Town) -> None:
     assert listed(town, "cache")["size"] == len(blobs[1] + blobs[2])
 
 
+@pytest.mark.long
 def test_the_trash_frees_the_blobs_of_a_build_cache(town: Town) -> None:
     index, blobs = _cache(town)
     assert town.api("admin", "GET", "admin/storage?trash=true")["trashBytes"] == 0
@@ -267,6 +275,7 @@ def test_the_trash_frees_the_blobs_of_a_build_cache(town: Town) -> None:
     assert freed >= sum(map(len, blobs))
 
 
+@pytest.mark.long
 def test_a_blob_is_no_image_of_an_index(town: Town) -> None:
     """An image that was deleted is absent, even where its bytes were pushed as a blob as well."""
     child = image_for(town, "linux", "amd64", b"one")
