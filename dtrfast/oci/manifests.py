@@ -1,20 +1,26 @@
 """Manifests: what the registry needs to know of the JSON that a client pushed.
 
 The bytes themselves are opaque: they are stored and served as they came, and nothing here encodes a
-manifest again. Unknown fields are left alone; what the registry acts on must be well formed.
+manifest again. Unknown fields are left alone; the fields of image-spec must be such that clients
+can read them. What is stored already is read as far as it can be, with its fault.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import binascii
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import cast
 
 import msgspec
+from msgspec import UNSET
 
 from dtrfast.errors import DigestInvalid, ManifestInvalid
+from dtrfast.oci import documents
 from dtrfast.oci.digests import Digest
+from dtrfast.oci.documents import DescriptorDocument, Document, PlatformDocument, Reading
 from dtrfast.oci.media_types import (
+    KINDS,
     OCI_ARTIFACT_MANIFEST,
     OCI_INDEX,
     OCI_MANIFEST,
@@ -25,7 +31,10 @@ from dtrfast.oci.media_types import (
     schema1_refusal,
 )
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Each costs every reader some microseconds and some rows; images have fewer than 130 layers, and
+# the largest indexes that are known a few hundred images.
+DESCRIPTORS_MAX = 10_000
+_SIZE_MAX = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,8 @@ class Descriptor:
     digest: Digest
     size: int
     urls: tuple[str, ...] = ()
+    annotations: dict[str, str] | None = None
+    platform: PlatformDocument | None = None
 
     @property
     def required(self) -> bool:
@@ -45,7 +56,9 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A parsed manifest. Fields that its kind does not have are empty."""
+    """A parsed manifest. Fields that its kind does not have are empty. `fault`: what keeps clients
+    from reading it, and where; only what was stored by other rules has one.
+    """
 
     media_type: str
     kind: Kind
@@ -56,6 +69,7 @@ class Manifest:
     subject: Descriptor | None
     artifact_type: str | None
     annotations: dict[str, str]
+    fault: str = ""
 
     def referenced_blobs(self) -> tuple[Digest, ...]:
         """Every blob it names, once each, including those that may be absent."""
@@ -75,25 +89,29 @@ class Manifest:
 
 
 def parse_manifest(body: bytes, content_type: str | None) -> Manifest:
-    """Understand a pushed manifest; `content_type` is the header, None when there is none."""
-    document = _decode(body)
+    """Understand a pushed manifest; `content_type` is the header, None when there is none.
+
+    Raises `ManifestInvalid`, which names the field, where clients could not read it.
+    """
+    reading = documents.read(body)
+    document = reading.document
+    if not reading.is_plain:
+        documents.check_depth(body)
+    _check_count(document)
     if document.schemaVersion == 1:
         raise schema1_refusal()
+    if reading.fault:
+        raise ManifestInvalid(reading.fault)
     media_type = _media_type(document, content_type)
-    kind = manifest_kind(media_type)
-    _check_fields(document, kind)
-    config = _descriptor(document.config, "config")
-    return Manifest(
-        media_type=media_type,
-        kind=kind,
-        config=config,
-        layers=_descriptors(document.layers, "layers"),
-        blobs=_descriptors(document.blobs, "blobs"),
-        manifests=_descriptors(document.manifests, "manifests"),
-        subject=_descriptor(document.subject, "subject"),
-        artifact_type=document.artifactType or (config and config.media_type) or None,
-        annotations=document.annotations or {},
-    )
+    manifest = _build(reading, media_type, manifest_kind(media_type))
+    if manifest.fault:
+        raise ManifestInvalid(manifest.fault)
+    return manifest
+
+
+def read_manifest(body: bytes, media_type: str) -> Manifest:
+    """Understand a stored manifest. Never raises: what cannot be read is left out."""
+    return _build(documents.read(body), media_type, KINDS.get(media_type, "artifact"))
 
 
 def referrer_descriptor(manifest: Manifest, digest: Digest, size: int) -> bytes:
@@ -115,31 +133,6 @@ def referrers_index(descriptors: Iterable[bytes]) -> bytes:
     return head + b",".join(descriptors) + b"]}"
 
 
-_Size = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-
-
-# Fields are named as in JSON. A null stands for an absent field, because Go programs write it so.
-class _DescriptorDocument(msgspec.Struct, frozen=True, gc=False):
-    digest: str
-    size: _Size
-    mediaType: str | None = None
-    urls: tuple[str, ...] | None = None
-
-
-class _Document(msgspec.Struct, frozen=True):
-    schemaVersion: int | None = None
-    mediaType: str | None = None
-    artifactType: str | None = None
-    config: _DescriptorDocument | None = None
-    layers: list[_DescriptorDocument] | None = None
-    blobs: list[_DescriptorDocument] | None = None
-    manifests: list[_DescriptorDocument] | None = None
-    subject: _DescriptorDocument | None = None
-    # Referrers lists repeat these, and one value that is not text would make a whole list
-    # unreadable to Go clients.
-    annotations: dict[str, str] | None = None
-
-
 class _Referrer(msgspec.Struct, omit_defaults=True):
     mediaType: str
     digest: str
@@ -148,22 +141,10 @@ class _Referrer(msgspec.Struct, omit_defaults=True):
     annotations: dict[str, str] | None = None
 
 
-_decoder = msgspec.json.Decoder(_Document)
 _encoder = msgspec.json.Encoder()
 
 
-def _decode(body: bytes) -> _Document:
-    try:
-        return _decoder.decode(body.removeprefix(_BYTE_ORDER_MARK))
-    except msgspec.ValidationError as error:
-        raise ManifestInvalid(f"the manifest does not follow its schema: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ManifestInvalid(f"the manifest is not JSON: {error}") from error
-    except RecursionError as error:
-        raise ManifestInvalid("the manifest is nested too deeply: make it flatter") from error
-
-
-def _media_type(document: _Document, content_type: str | None) -> str:
+def _media_type(document: Document, content_type: str | None) -> str:
     """The header decides, then the body, then the fields that only one kind has."""
     written = parse_media_type(document.mediaType) if document.mediaType else None
     if content_type:
@@ -177,50 +158,154 @@ def _media_type(document: _Document, content_type: str | None) -> str:
     return written or _guess(document)
 
 
-def _guess(document: _Document) -> str:
-    if document.manifests is not None:
+def _guess(document: Document) -> str:
+    if document.manifests not in (None, UNSET):
         return OCI_INDEX
-    if document.config is not None or document.layers is not None:
+    if document.config not in (None, UNSET) or document.layers not in (None, UNSET):
         return OCI_MANIFEST
     if document.blobs is not None:
         return OCI_ARTIFACT_MANIFEST
     raise ManifestInvalid("nothing says what the manifest is: send its type in Content-Type")
 
 
-def _check_fields(document: _Document, kind: Kind) -> None:
+def _check_count(document: Document) -> None:
+    lists = (document.layers, document.blobs, document.manifests)
+    count = sum(len(one) for one in lists if one) + bool(document.config) + bool(document.subject)
+    if count > DESCRIPTORS_MAX:
+        raise ManifestInvalid(
+            f"the manifest has {count} descriptors, and {DESCRIPTORS_MAX} are the most:"
+            " split it into several"
+        )
+
+
+def _build(reading: Reading, media_type: str, kind: Kind) -> Manifest:
+    document = reading.document
+    builder = _Builder()
+    config = builder.descriptor(document.config or None, "config")
+    return Manifest(
+        media_type=media_type,
+        kind=kind,
+        config=config,
+        layers=builder.descriptors(document.layers or None, "layers"),
+        blobs=builder.descriptors(document.blobs, "blobs"),
+        manifests=builder.descriptors(document.manifests or None, "manifests"),
+        subject=builder.descriptor(document.subject, "subject"),
+        artifact_type=document.artifactType or (config and config.media_type) or None,
+        annotations=_texts_by_name(document.annotations) or {},
+        fault=reading.fault or _fault_of_fields(document, kind) or builder.fault,
+    )
+
+
+def _fault_of_fields(document: Document, kind: Kind) -> str:
     """One document must not read as two kinds: clients would disagree on what it names."""
+    if document.schemaVersion is None and kind != "artifact":
+        return "schemaVersion is missing: clients need the number 2 there"
     if document.schemaVersion not in (None, 2):
-        raise ManifestInvalid("schemaVersion is not 2: use the OCI or Docker v2 format")
+        return "schemaVersion is not 2: use the OCI or Docker v2 format"
+    # containerd takes a null for a field that is there.
     named = {
-        "image": document.config is not None or document.layers is not None,
-        "index": document.manifests is not None,
+        "image": document.config is not UNSET or document.layers is not UNSET,
+        "index": document.manifests is not UNSET,
         "artifact": document.blobs is not None,
     }
     strange = [other for other, present in named.items() if present and other != kind]
     if strange:
-        raise ManifestInvalid(
-            f"the manifest is sent as an {kind} but has fields of an {strange[0]}: remove them"
+        fields = ", ".join(_FIELDS[strange[0]])
+        return (
+            f"the manifest is sent as an {kind} but has fields of an {strange[0]}: remove {fields}"
         )
-    if kind == "image" and document.config is None:
-        raise ManifestInvalid("an image manifest needs a config: refer to the empty one at least")
+    if kind == "image" and not document.config:
+        return "an image manifest needs a config: refer to the empty one at least"
+    return ""
 
 
-def _descriptors(documents: list[_DescriptorDocument] | None, field: str) -> tuple[Descriptor, ...]:
-    return tuple(
-        _build(document, f"{field}[{index}]") for index, document in enumerate(documents or ())
+_FIELDS = {"image": ("config", "layers"), "index": ("manifests",), "artifact": ("blobs",)}
+
+
+class _Builder:
+    """Makes descriptors, and keeps the first fault. One without digest or size is left out."""
+
+    def __init__(self) -> None:
+        self.fault = ""
+
+    def descriptors(
+        self, documents: Sequence[DescriptorDocument] | None, field: str
+    ) -> tuple[Descriptor, ...]:
+        found = []
+        for index, document in enumerate(documents or ()):
+            try:
+                found.append(_descriptor(document))
+            except ManifestInvalid as error:
+                self._note(f"{field}[{index}].{error.message}")
+                continue
+            if document.data is not None:
+                self._check_data(document.data, found[-1], f"{field}[{index}]")
+        return tuple(found)
+
+    def descriptor(self, document: DescriptorDocument | None, field: str) -> Descriptor | None:
+        if document is None:
+            return None
+        try:
+            found = _descriptor(document)
+        except ManifestInvalid as error:
+            self._note(f"{field}.{error.message}")
+            return None
+        if document.data is not None:
+            self._check_data(document.data, found, field)
+        return found
+
+    def _check_data(self, text: str, descriptor: Descriptor, path: str) -> None:
+        """Some clients take the data in place of the blob, and check it like that."""
+        digest = descriptor.digest
+        data = _decode_base64(text)
+        if data is None:
+            self._note(f"{path}.data is not base64: use the standard alphabet, with padding")
+        elif len(data) != descriptor.size or Digest.of_bytes(data, digest.algorithm) != digest:
+            self._note(f"{path}.data is not the content of {digest}: leave it out or correct it")
+
+    def _note(self, fault: str) -> None:
+        self.fault = self.fault or fault
+
+
+def _descriptor(document: DescriptorDocument) -> Descriptor:
+    """Raises `ManifestInvalid`, whose message begins with the field."""
+    text, size = document.digest, document.size
+    if text is None or size is None:
+        name = "digest" if text is None else "size"
+        raise ManifestInvalid(f"{name} is missing: a descriptor needs digest and size")
+    if not 0 <= size <= _SIZE_MAX:
+        raise ManifestInvalid("size is not between 0 and 2^63 - 1: write the number of bytes")
+    try:
+        digest = Digest.parse(text)
+    except DigestInvalid as error:
+        raise ManifestInvalid(f"digest: {error}") from error
+    urls = document.urls
+    return Descriptor(
+        document.mediaType or "",
+        digest,
+        size,
+        tuple([url or "" for url in urls]) if urls else (),
+        _texts_by_name(document.annotations),
+        document.platform,
     )
 
 
-def _descriptor(document: _DescriptorDocument | None, field: str) -> Descriptor | None:
-    return None if document is None else _build(document, field)
-
-
-def _build(document: _DescriptorDocument, field: str) -> Descriptor:
+def _decode_base64(text: str) -> bytes | None:
+    """Like Go, which passes over line ends and wants padding; None for what it refuses."""
+    plain = text.replace("\r", "").replace("\n", "")
     try:
-        digest = Digest.parse(document.digest)
-    except DigestInvalid as error:
-        raise ManifestInvalid(f"{field}: {error}") from error
-    return Descriptor(document.mediaType or "", digest, document.size, document.urls or ())
+        return binascii.a2b_base64(plain, strict_mode=True) if len(plain) % 4 == 0 else None
+    except ValueError:  # binascii.Error, or letters outside ASCII
+        return None
+
+
+def _texts_by_name(found: dict[str, str | None] | None) -> dict[str, str] | None:
+    """Go reads a null as an empty text."""
+    if not found:
+        return None
+    if None in found.values():
+        return {name: text or "" for name, text in found.items()}
+    return cast("dict[str, str]", found)
 
 
 def _digests(descriptors: Iterable[Descriptor]) -> tuple[Digest, ...]:

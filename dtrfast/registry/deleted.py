@@ -10,7 +10,7 @@ from dtrfast.errors import Corrupt
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFESTS_DELETED, number_key, number_of
 from dtrfast.oci.digests import Digest
-from dtrfast.oci.manifests import parse_manifest
+from dtrfast.oci.manifests import read_manifest
 from dtrfast.oci.names import Tag
 from dtrfast.registry import keys, trash
 from dtrfast.registry.records import StoredManifest
@@ -90,7 +90,7 @@ def purge(transaction: WriteTransaction, key: bytes, deleted_at: int) -> None:
         return
     transaction.delete(MANIFESTS_DELETED, key)
     stored = record.manifest
-    manifest = parse_manifest(stored.body, stored.media_type)
+    manifest = read_manifest(stored.body, stored.media_type)
     needs = (*manifest.referenced_blobs(), *manifest.children())
     repository, digest = RepositoryId(number_of(key)), Digest.from_key(key[8:])
     links.forget_references(transaction, repository, digest, needs)

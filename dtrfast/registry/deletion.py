@@ -17,7 +17,7 @@ from dtrfast.errors import ManifestBlobUnknown, ManifestUnknown
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFESTS, REFERENCES, TRASH, number_key, number_of
 from dtrfast.oci.digests import Digest, Reference
-from dtrfast.oci.manifests import parse_manifest
+from dtrfast.oci.manifests import read_manifest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import deleted, history, keys, manifests, repositories, restoring, tags
 from dtrfast.registry.permits import Action, Permits
@@ -80,7 +80,7 @@ def _children(
     stored = manifests.stored_manifest(transaction, repository, digest)
     if stored is None:
         return ()
-    return tuple(parse_manifest(stored.body, stored.media_type).children())
+    return tuple(read_manifest(stored.body, stored.media_type).children())
 
 
 def _is_alone(

@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
 import msgspec
 
@@ -19,7 +18,7 @@ from dtrfast.index.tables import REFERRERS
 from dtrfast.oci import images
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.images import ImageConfig, Layer
-from dtrfast.oci.manifests import Manifest, parse_manifest
+from dtrfast.oci.manifests import Descriptor, Manifest, read_manifest
 from dtrfast.oci.media_types import MANIFEST_TYPES
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import keys, tags
@@ -54,7 +53,7 @@ _OUTLINE_PARTS_KEPT = 200_000
 @dataclass(frozen=True, slots=True)
 class Summary:
     """An image in a list. `size` is of its layers and config, each blob once; of an index, of all
-    that is listed with it.
+    that is listed with it. `fault`: what keeps clients from reading the manifest.
     """
 
     kind: str
@@ -63,6 +62,7 @@ class Summary:
     platforms: tuple[str, ...]
     created: str
     layers: int
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,25 +107,12 @@ class Detail:
     referrers: tuple[Referrer, ...]
 
 
-class _Index(msgspec.Struct, frozen=True):
-    manifests: list[msgspec.Raw] | None = None
-
-
-class _Entry(msgspec.Struct, frozen=True):
-    """What an index says of one of its manifests. Its pusher may have written anything there."""
-
-    platform: Any = None
-    annotations: Any = None
-
-
 class _ReferrerRow(msgspec.Struct, frozen=True):
     artifactType: str | None = None
     size: int = 0
     annotations: dict[str, str] | None = None
 
 
-_indexes = msgspec.json.Decoder(_Index)
-_entries = msgspec.json.Decoder(_Entry)
 _referrers = msgspec.json.Decoder(_ReferrerRow)
 
 
@@ -164,7 +151,13 @@ class Images:
         platform, created = _platform_of(self._registry, self._name, outline.config)
         platforms = (platform,) if platform else ()
         return Summary(
-            outline.kind, stored.media_type, outline.size, platforms, created, outline.count
+            outline.kind,
+            stored.media_type,
+            outline.size,
+            platforms,
+            created,
+            outline.count,
+            outline.fault,
         )
 
     def detail(self, digest: Digest) -> Detail | None:
@@ -173,7 +166,7 @@ class Images:
         summary = self.summary(digest)
         if stored is None or summary is None:
             return None
-        manifest = parse_manifest(stored.body, stored.media_type)
+        manifest = read_manifest(stored.body, stored.media_type)
         config = self.config(manifest)
         names = islice(tags.tags_of(self._transaction, self._repository, digest), _TAGS_MAX)
         return Detail(
@@ -199,29 +192,38 @@ class Images:
         stored = stored_manifest(self._transaction, self._repository, digest)
         if stored is None:
             return {}
-        manifest = parse_manifest(stored.body, stored.media_type)
+        manifest = read_manifest(stored.body, stored.media_type)
         if manifest.kind != "index":
             return {self.config(manifest).platform: digest}
-        entries = _listed(stored, manifest)
+        entries = _listed(manifest)
         found = ((self._part(entry), entry.digest) for entry in entries)
         return {part.platforms[0]: digest for part, digest in found if part.is_image}
 
     # ---- parts --------------------------------------------------------------------------------
     def _outline(self, digest: Digest, stored: StoredManifest) -> _Outline | None:
         """None where this answer has parsed enough."""
-        known = _outlines.get(digest)
+        key = (digest, stored.media_type)
+        known = _outlines.get(key)
         if known is None:
             if len(stored.body) > self._parsed_size_left:
                 return None
             self._parsed_size_left -= len(stored.body)
             known = _outline_of(stored)
-            _outlines.put(digest, known)
+            _outlines.put(key, known)
         return known
 
     def _summary_of_index(self, stored: StoredManifest, outline: _Outline) -> Summary:
         whole = self._whole(outline.children[:_CHILDREN_LISTED_MAX], 0)
         platforms = tuple(dict.fromkeys(whole.platforms))
-        return Summary(outline.kind, stored.media_type, whole.size, platforms, "", outline.count)
+        return Summary(
+            outline.kind,
+            stored.media_type,
+            whole.size,
+            platforms,
+            "",
+            outline.count,
+            outline.fault,
+        )
 
     def _children(self, entries: Sequence[_Listed]) -> Iterator[Child]:
         for entry in entries:
@@ -351,28 +353,32 @@ class _Outline:
     count: int
     config: Digest | None
     children: tuple[_Listed, ...]
+    fault: str
+
+
+_Known = tuple[Digest, str]
 
 
 class Outlines:
-    """Outlines by digest, so that they hold for whoever may see the manifest; a page of a list
-    reads a hundred. All are dropped before they name more than `_OUTLINE_PARTS_KEPT` things.
+    """Outlines by digest and type, so that they hold for whoever may see the manifest; a page of a
+    list reads a hundred. All are dropped before they name more than `_OUTLINE_PARTS_KEPT` things.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[Digest, _Outline] = {}
+        self._kept: dict[_Known, _Outline] = {}
         self._parts_left = _OUTLINE_PARTS_KEPT
 
-    def get(self, digest: Digest) -> _Outline | None:
-        return self._kept.get(digest)
+    def get(self, key: _Known) -> _Outline | None:
+        return self._kept.get(key)
 
-    def put(self, digest: Digest, outline: _Outline) -> None:
+    def put(self, key: _Known, outline: _Outline) -> None:
         """Keep an outline, unless it takes a large part of the room by itself."""
         parts = 1 + len(outline.blobs) + len(outline.children)
         if parts > _OUTLINE_PARTS_KEPT // 10:
             return
         if parts > self._parts_left:
             self._kept, self._parts_left = {}, _OUTLINE_PARTS_KEPT
-        self._kept[digest] = outline
+        self._kept[key] = outline
         self._parts_left -= parts
 
 
@@ -380,7 +386,7 @@ _outlines = Outlines()
 
 
 def _outline_of(stored: StoredManifest) -> _Outline:
-    manifest = parse_manifest(stored.body, stored.media_type)
+    manifest = read_manifest(stored.body, stored.media_type)
     blobs = images.content_of(manifest)
     return _Outline(
         images.kind_of(manifest),
@@ -389,28 +395,28 @@ def _outline_of(stored: StoredManifest) -> _Outline:
         sum(blobs.values()),
         len(manifest.manifests) or len(manifest.layers) or len(manifest.blobs),
         None if manifest.config is None else manifest.config.digest,
-        _listed(stored, manifest) if manifest.manifests else (),
+        _listed(manifest),
+        manifest.fault,
     )
 
 
-def _listed(stored: StoredManifest, manifest: Manifest) -> tuple[_Listed, ...]:
-    found = _indexes.decode(stored.body).manifests or []
-    rows = islice(zip(manifest.manifests, found, strict=False), _CHILDREN_MAX)
+def _listed(manifest: Manifest) -> tuple[_Listed, ...]:
     return tuple(
-        _Listed(descriptor.digest, descriptor.size, descriptor.media_type, *_told(raw))
-        for descriptor, raw in rows
+        _Listed(one.digest, one.size, one.media_type, *_told(one))
+        for one in manifest.manifests[:_CHILDREN_MAX]
     )
 
 
-def _told(raw: msgspec.Raw) -> tuple[str, str, str]:
+def _told(entry: Descriptor) -> tuple[str, str, str]:
     """Platform, kind and title of an entry of an index."""
-    entry = _entries.decode(raw)
-    notes = entry.annotations if isinstance(entry.annotations, dict) else {}
+    notes = entry.annotations or {}
     title = images.title_in(notes)
     if notes.get("vnd.docker.reference.type") == "attestation-manifest":
         return "", "attestation", title
-    said = entry.platform if isinstance(entry.platform, dict) else {}
-    parts = [images.plain(said.get(name)) for name in ("os", "architecture", "variant")]
+    said = entry.platform
+    if said is None:
+        return "", "image", title
+    parts = [images.plain(part) for part in (said.os, said.architecture, said.variant)]
     return images.platform(*parts)[:_PLATFORM_LENGTH_MAX], "image", title
 
 

@@ -15,12 +15,13 @@ import msgspec
 from dtrfast.errors import (
     DigestInvalid,
     ManifestBlobUnknown,
+    ManifestInvalid,
     ManifestUnknown,
 )
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFESTS
 from dtrfast.oci.digests import Digest, Reference
-from dtrfast.oci.manifests import Manifest, parse_manifest
+from dtrfast.oci.manifests import Manifest, parse_manifest, read_manifest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import (
     deleted,
@@ -167,6 +168,7 @@ def _put(transaction: WriteTransaction, push: _Push, rules: Rules) -> None:
     missing = _missing(transaction, push, rules)
     if missing:
         raise ManifestBlobUnknown(tuple(map(str, missing)))
+    _check_type(transaction, push)
     repository = repositories.ensure(transaction, push.name, push.author, push.permits)
     place = Place(repository, push.name, push.author)
     _store(transaction, place, push)
@@ -190,14 +192,34 @@ def _is_manifest(transaction: ReadTransaction, repository: RepositoryId, digest:
     return transaction.get(MANIFESTS, keys.manifest_key(repository, digest)) is not None
 
 
+def _check_type(transaction: ReadTransaction, push: _Push) -> None:
+    """Refuse another type for bytes that are here already, unless all their names get it.
+
+    A manifest has one type, with which every name of it is served: other tags, its digest, and the
+    indexes that name it. Only the push of its own tags may correct it.
+    """
+    repository = repositories.find(transaction, push.name)
+    old = None if repository is None else stored_manifest(transaction, repository, push.digest)
+    if repository is None or old is None or old.media_type == push.manifest.media_type:
+        return
+    names = set(tags.tags_of(transaction, repository, push.digest))
+    is_listed = links.is_referenced(transaction, repository, push.digest)
+    if not names or not names.issubset(push.tags) or is_listed:
+        raise ManifestInvalid(
+            f"{push.digest} is in {push.name} as {old.media_type}, and its other names are served"
+            " with that type: push it with this Content-Type, or delete the manifest first",
+            detail=str(push.digest),
+        )
+
+
 def _store(transaction: WriteTransaction, place: Place, push: _Push) -> None:
-    """The manifest's own rows. Pushed again it is the same, but for a type given in the header."""
+    """The manifest's own rows. Pushed again it is the same, but for a type that corrects it."""
     old = stored_manifest(transaction, place.id, push.digest)
     media_type = push.manifest.media_type
     if old is not None and old.media_type == media_type:
         return
     stored = StoredManifest(media_type, push.body, place.author.now)
-    enter(transaction, place, push.digest, stored, is_new=old is None)
+    enter(transaction, place, push.digest, stored, push.manifest, is_new=old is None)
     if old is None and not push.tags:
         untagged.note(transaction, place, push.digest)
 
@@ -207,11 +229,11 @@ def enter(
     place: Place,
     digest: Digest,
     stored: StoredManifest,
+    manifest: Manifest,
     *,
     is_new: bool = True,
 ) -> None:
     """Write the rows of a manifest that is pushed, or comes back from the trash."""
-    manifest = parse_manifest(stored.body, stored.media_type)
     transaction.put(MANIFESTS, keys.manifest_key(place.id, digest), stored.encode())
     links.add_references(transaction, place.id, digest, references(manifest))
     referrers.put(transaction, place.id, digest, manifest, len(stored.body))
@@ -262,7 +284,7 @@ def remove(
     its_tags = list(tags.tags_of(transaction, repository, digest))
     for tag in its_tags:
         tags.remove(transaction, place, tag, run)
-    manifest = parse_manifest(stored.body, stored.media_type)
+    manifest = read_manifest(stored.body, stored.media_type)
     links.remove_references(transaction, repository, digest, references(manifest), now)
     referrers.remove(transaction, repository, digest, manifest)
     transaction.delete(MANIFESTS, keys.manifest_key(repository, digest))

@@ -24,6 +24,7 @@ from dtrfast.index.tables import (
     number_key,
 )
 from dtrfast.oci.digests import Digest
+from dtrfast.oci.manifests import read_manifest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import deleted, keys, manifests, removal, repositories, statistics, tags
 from dtrfast.registry.records import (
@@ -123,7 +124,8 @@ def _put_manifest(transaction: WriteTransaction, change: Change, lost: Lost) -> 
     place, digest = _place(transaction, change), Digest.parse(change.payload["digest"])
     stored = StoredManifest(change.payload["media_type"], change.payload["body"], change.time)
     is_new = transaction.get(MANIFESTS, keys.manifest_key(place.id, digest)) is None
-    manifests.enter(transaction, place, digest, stored, is_new=is_new)
+    manifest = read_manifest(stored.body, stored.media_type)
+    manifests.enter(transaction, place, digest, stored, manifest, is_new=is_new)
 
 
 def _delete_manifest(transaction: WriteTransaction, change: Change, lost: Lost) -> None:

@@ -10,7 +10,7 @@ from dtrfast.errors import Conflict, ManifestBlobUnknown, ManifestUnknown
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFESTS, REPOSITORY_NAMES, TRASH, number_key, number_of
 from dtrfast.oci.digests import Digest
-from dtrfast.oci.manifests import parse_manifest
+from dtrfast.oci.manifests import read_manifest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import deleted, history, keys, manifests, repositories, tags
 from dtrfast.registry.permits import Action, Permits
@@ -124,11 +124,11 @@ def enter(
             raise Conflict(f"{digest} is in {place.name}, not in its trash")
         raise ManifestUnknown(f"there is no {digest} in the trash of {place.name}")
     stored = record.manifest
-    needs = parse_manifest(stored.body, stored.media_type).required_blobs()
-    missing = links.missing(transaction, place.id, needs)
+    manifest = read_manifest(stored.body, stored.media_type)
+    missing = links.missing(transaction, place.id, manifest.required_blobs())
     if missing:
         raise ManifestBlobUnknown(tuple(map(str, missing)))
-    manifests.enter(transaction, place, digest, stored)
+    manifests.enter(transaction, place, digest, stored, manifest)
     if not with_tags:
         return Restored(digest, (), ())
     free = [t for t in record.tags if tags.resolve(transaction, place.id, Tag(t)) is None]

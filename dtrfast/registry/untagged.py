@@ -13,7 +13,7 @@ from itertools import takewhile
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFEST_TAGS, MANIFESTS, MANIFESTS_UNTAGGED, number_key, number_of
 from dtrfast.oci.digests import Digest
-from dtrfast.oci.manifests import parse_manifest
+from dtrfast.oci.manifests import read_manifest
 from dtrfast.registry import keys
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.writing import Place
@@ -55,7 +55,7 @@ def is_kept(
     if links.is_referenced(transaction, repository, digest):
         return True  # an index has it
     stored = StoredManifest.decode(data)
-    subject = parse_manifest(stored.body, stored.media_type).subject
+    subject = read_manifest(stored.body, stored.media_type).subject
     if subject is None:
         return False
     return transaction.get(MANIFESTS, keys.manifest_key(repository, subject.digest)) is not None

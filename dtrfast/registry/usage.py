@@ -29,7 +29,7 @@ from dtrfast.index.tables import (
     number_of,
 )
 from dtrfast.oci.digests import Digest, Reference
-from dtrfast.oci.manifests import Manifest, parse_manifest
+from dtrfast.oci.manifests import Manifest, read_manifest
 from dtrfast.oci.media_types import MANIFEST_TYPES
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import deleted, deletion, keys, repositories, tags
@@ -221,7 +221,7 @@ def _of_deleted(
     if record is None:
         return ()
     stored = record.manifest
-    manifest = parse_manifest(stored.body, stored.media_type)
+    manifest = read_manifest(stored.body, stored.media_type)
     blobs = [*manifest.referenced_blobs(), *_blobs_in(transaction, repository, manifest)]
     return [b for b in blobs if not links.is_referenced(transaction, repository, b)]
 
@@ -306,7 +306,7 @@ def _add_manifest(
             continue
         seen.add(one)
         stored = StoredManifest.decode(data)
-        manifest = parse_manifest(stored.body, stored.media_type)
+        manifest = read_manifest(stored.body, stored.media_type)
         asked.manifests += 1
         asked.manifest_bytes += len(stored.body)
         asked.blobs.update(dict.fromkeys(manifest.referenced_blobs()))

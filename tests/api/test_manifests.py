@@ -79,7 +79,7 @@ def test_a_manifest_and_its_headers(client: Client) -> None:
     "change",
     [
         lambda body: body + b"\n",
-        lambda body: b"\xef\xbb\xbf" + body,
+        lambda body: b"\r\n\t " + body,
         lambda body: body.replace(b", ", b",\r\n  "),
         lambda body: body[:-1] + b', "unknown": [1, 2, {"x": null}], "schemaVersion": 2}',
     ],

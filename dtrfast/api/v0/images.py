@@ -21,7 +21,7 @@ from dtrfast.index.tables import TAGS, number_key
 from dtrfast.oci import images as oci_images
 from dtrfast.oci.digests import Digest, parse_reference
 from dtrfast.oci.images import ImageConfig, Layer
-from dtrfast.oci.manifests import parse_manifest
+from dtrfast.oci.manifests import read_manifest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import deletion, keys, pulls, repositories, tags
 from dtrfast.registry.images import LAYERS_MAX, Child, Detail, Images, Referrer
@@ -308,7 +308,7 @@ def _side(
     stored = stored_manifest(transaction, number, digest)
     if stored is None:
         raise ManifestUnknown(f"the image {digest} of the index is not there")
-    manifest = parse_manifest(stored.body, stored.media_type)
+    manifest = read_manifest(stored.body, stored.media_type)
     config = known.config(manifest)
     layers = oci_images.layers_of(manifest, config, oci_images.titles_of(stored.body))
     return _Side(layers, config, sum(oci_images.content_of(manifest).values()))
