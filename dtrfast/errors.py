@@ -12,6 +12,7 @@
     ├── Denied          who asks may not do that
     ├── TooManyTries    sign-in is limited for a while
     ├── Conflict        what is there does not go together with the request
+    │   └── PreconditionFailed   a condition of the request is false
     ├── Invalid         the request cannot mean anything
     │   ├── NameInvalid, TagInvalid, DigestInvalid, SizeInvalid, PageInvalid
     │   ├── AccountInvalid, PasswordInvalid, SettingsInvalid
@@ -119,6 +120,10 @@ class TooManyTries(DtrfastError):
 
 class Conflict(DtrfastError):
     """What is there does not go together with the request: the message says what to change."""
+
+
+class PreconditionFailed(Conflict):
+    """If-Match or If-None-Match is false of what is there."""
 
 
 class Invalid(DtrfastError):

@@ -55,6 +55,7 @@ TABLE: Mapping[type[DtrfastError], Row] = {
     errors.Denied: Row("DENIED", 403),
     errors.TooManyTries: Row("TOOMANYREQUESTS", 429),
     errors.Conflict: Row("DENIED", 409),
+    errors.PreconditionFailed: Row("DENIED", 412),
     errors.Invalid: Row("UNSUPPORTED", 400),
     errors.AccountInvalid: Row("NAME_INVALID", 400),
     errors.PasswordInvalid: Row("UNSUPPORTED", 400),

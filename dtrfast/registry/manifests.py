@@ -20,6 +20,7 @@ from dtrfast.errors import (
 )
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFESTS
+from dtrfast.oci.conditions import UNCONDITIONAL, Conditions
 from dtrfast.oci.digests import Digest, Reference
 from dtrfast.oci.manifests import Manifest, parse_manifest, read_manifest
 from dtrfast.oci.names import RepositoryName, Tag
@@ -73,12 +74,14 @@ class _Push:
     """A manifest on its way in; fixed before the transaction."""
 
     name: RepositoryName
+    reference: Reference
     digest: Digest
     tags: tuple[Tag, ...]
     manifest: Manifest
     body: bytes
     author: Author
     permits: Permits
+    conditions: Conditions
 
 
 def get(transaction: ReadTransaction, name: RepositoryName, reference: Reference) -> Found:
@@ -113,7 +116,7 @@ class Manifests:
             self._permits.check(transaction, Action.PULL, name)
             return get(transaction, name, reference)
 
-    def put(
+    def put(  # noqa: PLR0913 - what a push says
         self,
         name: RepositoryName,
         reference: Reference,
@@ -122,11 +125,12 @@ class Manifests:
         *,
         extra_tags: tuple[Tag, ...] = (),
         author: Author,
+        conditions: Conditions = UNCONDITIONAL,
     ) -> Put:
         """Store a manifest under a digest or a tag, and `extra_tags`, all at once.
 
         Raises `DigestInvalid` when the digest is not the body's, `ManifestInvalid`,
-        `ManifestBlobUnknown`; then nothing is stored.
+        `ManifestBlobUnknown`, `PreconditionFailed`; then nothing is stored.
         """
         manifest = parse_manifest(body, content_type)
         if isinstance(reference, Tag):
@@ -134,14 +138,31 @@ class Manifests:
         else:
             digest, names = _checked_digest(reference, body), extra_tags
         unique = tuple(dict.fromkeys(names))
-        push = _Push(name, digest, unique, manifest, body, author, self._permits)
+        push = _Push(
+            name, reference, digest, unique, manifest, body, author, self._permits, conditions
+        )
         self._engine.write(partial(_put, push=push, rules=self._rules))
         subject = None if manifest.subject is None else manifest.subject.digest
         return Put(digest, manifest.media_type, subject)
 
-    def delete(self, name: RepositoryName, digest: Digest, author: Author) -> tuple[str, ...]:
-        """Put a manifest into the trash with its tags, and name those. Raises `ManifestUnknown`."""
-        remove = partial(_delete, name=name, digest=digest, author=author, permits=self._permits)
+    def delete(
+        self,
+        name: RepositoryName,
+        digest: Digest,
+        author: Author,
+        conditions: Conditions = UNCONDITIONAL,
+    ) -> tuple[str, ...]:
+        """Put a manifest into the trash with its tags, and name those. Raises `ManifestUnknown`,
+        `PreconditionFailed`.
+        """
+        remove = partial(
+            _delete,
+            name=name,
+            digest=digest,
+            author=author,
+            permits=self._permits,
+            conditions=conditions,
+        )
         return self._engine.write(remove)
 
 
@@ -165,6 +186,8 @@ def _checked_digest(digest: Digest, body: bytes) -> Digest:
 
 def _put(transaction: WriteTransaction, push: _Push, rules: Rules) -> None:
     push.permits.check(transaction, Action.PUSH, push.name)
+    if push.conditions != UNCONDITIONAL:
+        push.conditions.check_change(_present(transaction, push))
     missing = _missing(transaction, push, rules)
     if missing:
         raise ManifestBlobUnknown(tuple(map(str, missing)))
@@ -174,6 +197,14 @@ def _put(transaction: WriteTransaction, push: _Push, rules: Rules) -> None:
     _store(transaction, place, push)
     for tag in push.tags:
         tags.put(transaction, place, tag, push.digest)
+
+
+def _present(transaction: ReadTransaction, push: _Push) -> Digest | None:
+    """The digest of the content that a push replaces."""
+    try:
+        return get(transaction, push.name, push.reference).digest
+    except ManifestUnknown:
+        return None
 
 
 def _missing(transaction: ReadTransaction, push: _Push, rules: Rules) -> list[Digest]:
@@ -259,12 +290,14 @@ def _delete(
     digest: Digest,
     author: Author,
     permits: Permits,
+    conditions: Conditions,
 ) -> tuple[str, ...]:
     permits.check(transaction, Action.DELETE, name)
     repository = repositories.find(transaction, name)
     stored = None if repository is None else stored_manifest(transaction, repository, digest)
     if repository is None or stored is None:
         raise ManifestUnknown(f"there is no manifest {digest} in {name}", detail=str(digest))
+    conditions.check_change(digest)
     names = tuple(tag.text for tag in tags.tags_of(transaction, repository, digest))
     remove(transaction, Place(repository, name, author), digest, stored)
     return names

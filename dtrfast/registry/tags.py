@@ -8,6 +8,7 @@ from functools import partial
 from dtrfast.errors import ManifestUnknown, RepositoryUnknown
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFEST_TAGS, TAGS, number_key
+from dtrfast.oci.conditions import UNCONDITIONAL, Conditions
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import history, keys, pulls, repositories, statistics, untagged
@@ -108,10 +109,23 @@ class Tags:
             rows = transaction.scan(TAGS, number_key(repository), after=after, limit=count + 1)
             return cut((keys.tag_of(key) for key, _ in rows), count)
 
-    def delete(self, name: RepositoryName, tag: Tag, author: Author) -> None:
-        """Remove a tag; what it pointed at stays. Raises `ManifestUnknown`."""
-        permits = self._permits
-        self._engine.write(partial(_delete, name=name, tag=tag, author=author, permits=permits))
+    def delete(
+        self,
+        name: RepositoryName,
+        tag: Tag,
+        author: Author,
+        conditions: Conditions = UNCONDITIONAL,
+    ) -> None:
+        """Remove a tag; its manifest stays. Raises `ManifestUnknown`, `PreconditionFailed`."""
+        change = partial(
+            _delete,
+            name=name,
+            tag=tag,
+            author=author,
+            permits=self._permits,
+            conditions=conditions,
+        )
+        self._engine.write(change)
 
 
 def _delete(
@@ -120,8 +134,11 @@ def _delete(
     tag: Tag,
     author: Author,
     permits: Permits,
+    conditions: Conditions,
 ) -> None:
     permits.check(transaction, Action.DELETE, name)
     repository = repositories.find(transaction, name)
-    if repository is None or not remove(transaction, Place(repository, name, author), tag):
+    if repository is None:
         raise ManifestUnknown(f"there is no tag {tag} in {name}")
+    conditions.check_change(get(transaction, repository, name, tag).digest)
+    remove(transaction, Place(repository, name, author), tag)

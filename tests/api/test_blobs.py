@@ -221,6 +221,50 @@ def test_a_blob_that_the_client_has_not(client: Client, header: str) -> None:
     assert client.get(URL, headers={"if-none-match": header}).status_code == 200
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_if_match(client: Client, method: str) -> None:
+    """RFC 9110: strong tags only, before If-None-Match and Range; 404 goes first."""
+    tag = f'"{DIGEST}"'
+    for header, status in (
+        (tag, 200),
+        (f'"x", {tag}', 200),
+        ("*", 200),
+        ('"x"', 412),
+        (f"W/{tag}", 412),
+        (f'"x", W/{tag}', 412),
+        ("", 412),
+    ):
+        response = client.request(method, URL, headers={"if-match": header})
+        assert response.status_code == status, header
+        both = {"if-match": header, "if-none-match": "*", "range": "bytes=0-5"}
+        expected = 304 if status == 200 else 412
+        assert client.request(method, URL, headers=both).status_code == expected, header
+    for header in ("*", '"x"'):
+        url = f"/v2/{NAME}/blobs/{Digest.of_bytes(b'unknown')}"
+        assert client.request(method, url, headers={"if-match": header}).status_code == 404
+
+
+def test_a_false_if_match_says_what_is_there(client: Client) -> None:
+    answer = failure(client.get(URL, headers={"if-match": '"x"', "range": "bytes=0-5"}))
+    assert (answer.status, answer.codes) == (412, ["DENIED"])
+    response = client.get(URL, headers={"if-match": f'"{DIGEST}"', "range": "bytes=0-5"})
+    assert (response.status_code, len(response.content)) == (206, 6)
+
+
+def test_lines_of_a_condition_are_one_list(client: Client) -> None:
+    for name, status in (("if-match", 200), ("if-none-match", 304)):
+        lines = [(name, '"x"'), (name, f'"{DIGEST}"')]
+        assert client.get(URL, headers=lines).status_code == status
+
+
+def test_a_delete_with_a_false_condition_deletes_nothing(client: Client) -> None:
+    for headers in ({"if-match": '"x"'}, {"if-none-match": "*"}):
+        assert client.delete(URL, headers=headers).status_code == 412
+        assert client.head(URL).status_code == 200
+    assert client.delete(URL, headers={"if-match": f'"{DIGEST}"'}).status_code == 202
+    assert client.delete(URL, headers={"if-match": "*"}).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("header", "status"),
     [

@@ -192,6 +192,7 @@ def test_the_largest_manifest_is_a_setting(world: World) -> None:
         b'{"schemaVersion": 2, "config": 5, "layers": []}',
         b'{"schemaVersion": 2, "config": {"digest": "x", "size": 2}, "layers": []}',
         b'{"schemaVersion": 2, "mediaType": "text/plain"}',
+        b"\xef\xbb\xbf" + image_manifest(b"layer"),
         index_manifest(),
     ],
 )
@@ -398,6 +399,110 @@ def test_a_manifest_that_the_client_has(client: Client, method: str) -> None:
         assert response.headers["docker-content-digest"] == digest
     client.push_image("latest", layer=b"another")
     assert client.request(method, f"{URL}/latest", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_if_match_of_a_manifest(client: Client, method: str) -> None:
+    digest = client.push_image("latest")
+    for reference in ("latest", digest):
+        for header, status in (
+            (f'"{digest}"', 200),
+            ("*", 200),
+            ('"x"', 412),
+            (f'W/"{digest}"', 412),
+        ):
+            response = client.request(method, f"{URL}/{reference}", headers={"if-match": header})
+            assert response.status_code == status, header
+    response = client.request(method, f"{URL}/missing", headers={"if-match": '"x"'})
+    assert response.status_code == 404
+
+
+def test_a_push_may_depend_on_what_is_there(client: Client) -> None:
+    first, body = client.push_image("latest"), client.image(layer=b"another")
+    second = str(Digest.of_bytes(body))
+    for reference, headers, status in (
+        ("latest", {"if-none-match": "*"}, 412),
+        ("latest", {"if-none-match": f'"x", W/"{first}"'}, 412),
+        ("latest", {"if-match": f'"{second}"'}, 412),
+        ("new", {"if-match": "*"}, 412),
+        (second, {"if-match": "*"}, 412),
+        ("new", {"if-none-match": "*"}, 201),
+        ("latest", {"if-match": f'"{first}"', "if-none-match": '"x"'}, 201),
+        (second, {"if-match": f'"{second}"'}, 201),
+    ):
+        before = client.snapshot()
+        answer = client.put(
+            f"{URL}/{reference}", content=body, headers={**headers, "content-type": OCI_MANIFEST}
+        )
+        assert answer.status_code == status, (reference, headers)
+        assert status == 201 or client.snapshot() == before
+
+
+def test_a_deletion_may_depend_on_what_is_there(client: Client) -> None:
+    digest = client.push_image("latest")
+    for reference in ("latest", digest):
+        for headers in ({"if-match": '"x"'}, {"if-none-match": "*"}):
+            answer = failure(client.delete(f"{URL}/{reference}", headers=headers))
+            assert (answer.status, answer.codes) == (412, ["DENIED"])
+    for reference in ("latest", digest):
+        headers = {"if-match": f'"{digest}"'}
+        assert client.delete(f"{URL}/{reference}", headers=headers).status_code == 202
+        assert client.delete(f"{URL}/{reference}", headers=headers).status_code == 404
+
+
+# ---- one manifest, one type -------------------------------------------------------------------
+def untyped(client: Client) -> bytes:
+    document = json.loads(client.image())
+    del document["mediaType"]
+    return json.dumps(document).encode()
+
+
+def type_of(client: Client, reference: object) -> str:
+    return str(client.get(f"{URL}/{reference}").headers["content-type"])
+
+
+@pytest.mark.parametrize("first", [OCI_MANIFEST, DOCKER_MANIFEST])
+def test_the_same_bytes_as_another_type_leave_the_first_tag_alone(
+    client: Client, first: str
+) -> None:
+    second = DOCKER_MANIFEST if first == OCI_MANIFEST else OCI_MANIFEST
+    body = untyped(client)
+    digest = Digest.of_bytes(body)
+    client.push_manifest(body, "first", media_type=first)
+    for reference in ("second", str(digest), f"{digest}?tag=second"):
+        before = client.snapshot()
+        answer = failure(
+            client.put(f"{URL}/{reference}", content=body, headers={"content-type": second})
+        )
+        assert (answer.status, answer.codes) == (400, ["MANIFEST_INVALID"])
+        assert client.snapshot() == before
+    for reference in ("first", digest):
+        assert type_of(client, reference) == first
+    client.push_manifest(body, "other", media_type=first)
+    assert client.delete(f"{URL}/{digest}").status_code == 202
+    client.push_manifest(body, "second", media_type=second)
+    assert type_of(client, "second") == type_of(client, digest) == second
+
+
+def test_a_push_of_all_its_tags_corrects_a_type(client: Client) -> None:
+    body = untyped(client)
+    client.push_manifest(body, "a", media_type=OCI_MANIFEST)
+    client.push_manifest(body, "a", media_type=DOCKER_MANIFEST)
+    assert type_of(client, "a") == type_of(client, Digest.of_bytes(body)) == DOCKER_MANIFEST
+
+
+def test_an_index_and_a_lost_tag_hold_a_type(client: Client) -> None:
+    """A tag that is restored, or an index, must find what was pushed."""
+    body = untyped(client)
+    client.push_manifest(body, "a", media_type=OCI_MANIFEST)
+    index = index_manifest(descriptor(body, OCI_MANIFEST))
+    client.push_manifest(index, "index", media_type=OCI_INDEX)
+    headers = {"content-type": DOCKER_MANIFEST}
+    assert client.put(f"{URL}/a", content=body, headers=headers).status_code == 400
+    client.delete(f"{URL}/{Digest.of_bytes(index)}")
+    client.delete(f"{URL}/a")
+    assert client.put(f"{URL}/b", content=body, headers=headers).status_code == 400
+    assert type_of(client, Digest.of_bytes(body)) == OCI_MANIFEST
 
 
 # ---- delete -----------------------------------------------------------------------------------

@@ -12,9 +12,10 @@ from starlette.types import ASGIApp
 from dtrfast.api.answers import Answer
 from dtrfast.api.types import lane_of
 from dtrfast.api.v2.call import Call
-from dtrfast.api.v2.conditions import CACHE_FOREVER, entity_tag, is_known, range_holds
+from dtrfast.api.v2.conditions import CACHE_FOREVER, conditions_of, range_holds
 from dtrfast.api.v2.download import DownloadResponse, Part, Source
 from dtrfast.errors import RangesTooMany
+from dtrfast.oci.conditions import UNCONDITIONAL, Conditions, entity_tag
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCTET_STREAM
 from dtrfast.oci.names import RepositoryName
@@ -29,10 +30,11 @@ _RANGES_BYTES_FREE = 16 << 20
 async def get(call: Call) -> ASGIApp:
     """GET and HEAD."""
     digest = Digest.parse(call.reference)
-    if_none_match = call.headers.get("if-none-match")
-    if call.is_head or is_known(if_none_match, digest):
+    conditions = conditions_of(call)
+    is_whole = conditions.allow_read(digest) and not conditions.is_known(digest)
+    if call.is_head or not is_whole:
         stat = await call.run(call.registry.blobs.stat, call.name, digest)
-        return answer_stat(stat, if_none_match).response()
+        return answer_stat(stat, conditions).response()
     wanted = call.headers.get("range") if range_holds(call, digest) else None
     opened = await call.run(_open, call, call.name, digest, wanted)
     plan = opened.plan
@@ -45,10 +47,13 @@ async def get(call: Call) -> ASGIApp:
     )
 
 
-def answer_stat(stat: BlobStat, if_none_match: str | None, body: bytes = b"") -> Answer:
-    """The answer to a HEAD, or with `body` to a GET of the whole blob."""
+def answer_stat(stat: BlobStat, conditions: Conditions, body: bytes = b"") -> Answer:
+    """The answer to a HEAD, or with `body` to a GET of the whole blob. Raises
+    `PreconditionFailed`.
+    """
+    conditions.check_read(stat.digest)
     headers = _headers(stat.digest)
-    if is_known(if_none_match, stat.digest):
+    if conditions.is_known(stat.digest):
         del headers["content-type"]
         return Answer(304, headers)
     headers["content-length"] = str(stat.size)
@@ -57,6 +62,10 @@ def answer_stat(stat: BlobStat, if_none_match: str | None, body: bytes = b"") ->
 
 async def delete(call: Call) -> ASGIApp:
     digest = Digest.parse(call.reference)
+    conditions = conditions_of(call)
+    if conditions != UNCONDITIONAL:
+        await call.run(call.registry.blobs.stat, call.name, digest)
+        conditions.check_change(digest)
     await call.run(call.registry.blobs.delete, call.name, digest)
     call.note("delete", {"blob": str(digest)})
     return Response(status_code=202, headers={"content-length": "0"})

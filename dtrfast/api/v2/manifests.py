@@ -12,9 +12,10 @@ from starlette.types import ASGIApp
 from dtrfast.api.answers import Answer
 from dtrfast.api.v2.body import read_whole
 from dtrfast.api.v2.call import Call
-from dtrfast.api.v2.conditions import CACHE_FOREVER, entity_tag, is_known
+from dtrfast.api.v2.conditions import CACHE_FOREVER, conditions_of
 from dtrfast.errors import DigestInvalid, ManifestUnknown, QueryTooLong, TagInvalid
 from dtrfast.identity.events import Detail
+from dtrfast.oci.conditions import Conditions, entity_tag
 from dtrfast.oci.digests import Digest, Reference, parse_reference
 from dtrfast.oci.media_types import OCI_ARTIFACT_MANIFEST
 from dtrfast.oci.names import Tag
@@ -28,18 +29,19 @@ async def get(call: Call) -> ASGIApp:
     """GET and HEAD."""
     reference = _known_reference(call)
     found = await call.run(call.registry.manifests.get, call.name, reference)
-    return answer_found(found, reference, call.headers.get("if-none-match")).response()
+    return answer_found(found, reference, conditions_of(call)).response()
 
 
-def answer_found(found: Found, reference: Reference, if_none_match: str | None) -> Answer:
-    """The answer to a GET; to a HEAD as well, but for the body."""
+def answer_found(found: Found, reference: Reference, conditions: Conditions) -> Answer:
+    """The answer to a GET; to a HEAD as well, but for the body. Raises `PreconditionFailed`."""
+    conditions.check_read(found.digest)
     digest = str(found.digest)
     headers = {
         "docker-content-digest": digest,
         "etag": entity_tag(digest),
         "cache-control": CACHE_FOREVER if isinstance(reference, Digest) else "no-cache",
     }
-    if is_known(if_none_match, found.digest):
+    if conditions.is_known(found.digest):
         return Answer(304, headers)
     headers["content-type"] = found.media_type
     headers["content-length"] = str(len(found.body))
@@ -50,7 +52,14 @@ async def put(call: Call) -> ASGIApp:
     name, reference = call.name, parse_reference(call.reference)
     extra_tags = _extra_tags(call) if isinstance(reference, Digest) else ()
     body = await read_whole(call, call.context.config.registry.manifest_size_max)
-    store = partial(call.registry.manifests.put, name, reference, body, extra_tags=extra_tags)
+    store = partial(
+        call.registry.manifests.put,
+        name,
+        reference,
+        body,
+        extra_tags=extra_tags,
+        conditions=conditions_of(call),
+    )
     done, warnings = await call.run(_store, call, store)
     pushed: Detail = {"reference": str(reference), "digest": str(done.digest), "size": len(body)}
     call.note("push", pushed)
@@ -63,11 +72,12 @@ async def put(call: Call) -> ASGIApp:
 
 async def delete(call: Call) -> ASGIApp:
     name, reference, author = call.name, _known_reference(call), call.registry.author()
+    conditions = conditions_of(call)
     detail: Detail = {"reference": str(reference)}
     if isinstance(reference, Tag):
-        await call.run(call.registry.tags.delete, name, reference, author)
+        await call.run(call.registry.tags.delete, name, reference, author, conditions)
     else:
-        tags = await call.run(call.registry.manifests.delete, name, reference, author)
+        tags = await call.run(call.registry.manifests.delete, name, reference, author, conditions)
         if tags:
             detail["tags"] = " ".join(tags)
     call.note("delete", detail)

@@ -20,6 +20,7 @@ from dtrfast.api.errors import error_answer
 from dtrfast.api.v2 import base, blobs, manifests, router
 from dtrfast.errors import DtrfastError, Invalid, NotFound, TooManyTries
 from dtrfast.identity.guard import Guard
+from dtrfast.oci.conditions import Conditions
 from dtrfast.oci.digests import Digest, Reference, parse_reference
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry.registry import Registry
@@ -109,7 +110,7 @@ class Hot:
     def _answer(self, registry: Registry, target: _Target, head: _core.Head) -> Answer | None:
         if isinstance(target, _Manifest):
             found = registry.manifests.get(target.name, target.reference)
-            return manifests.answer_found(found, target.reference, _if_none_match(head))
+            return manifests.answer_found(found, target.reference, Conditions.of(head.headers))
         if isinstance(target, _Blob):
             return self._answer_blob(registry, target, head)
         registry.confirm()
@@ -119,11 +120,12 @@ class Hot:
         peek = registry.blobs.peek(target.name, target.digest)
         if peek is None:
             return None
+        conditions = Conditions.of(head.headers)
         if head.method == "HEAD":
-            return blobs.answer_stat(peek.stat, _if_none_match(head))
+            return blobs.answer_stat(peek.stat, conditions)
         if peek.body is None or any(name == b"range" for name, _ in head.headers):
             return None
-        return blobs.answer_stat(peek.stat, _if_none_match(head), peek.body)
+        return blobs.answer_stat(peek.stat, conditions, peek.body)
 
     def _encode(self, head: _core.Head, answer: Answer) -> bytes:
         lines = self._dates.line() + _COMMON_LINES
@@ -158,10 +160,6 @@ def _find_target(target: bytes) -> _Target | None:
     except Invalid:
         pass  # the application says what is wrong with it
     return None
-
-
-def _if_none_match(head: _core.Head) -> str | None:
-    return _header(head, b"if-none-match")
 
 
 def _header(head: _core.Head, wanted: bytes) -> str | None:

@@ -1,0 +1,74 @@
+"""Conditions of a request (RFC 9110 section 13): the entity tag of content is its digest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dtrfast.errors import PreconditionFailed
+from dtrfast.oci.digests import Digest
+
+# A tag in quotes; If-Match counts none that is marked as weak.
+_find_tags = re.compile(r'(W/)?("[^"]*")').findall
+_NAMES = frozenset({b"if-match", b"if-none-match"})
+
+
+def entity_tag(digest: str) -> str:
+    """The entity tag of content with this digest, given as its text."""
+    return f'"{digest}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a request says of the present content; None for what it does not say."""
+
+    if_match: str | None = None
+    if_none_match: str | None = None
+
+    @staticmethod
+    def of(headers: Iterable[tuple[bytes, bytes]]) -> Conditions:
+        """The conditions among headers with lower-case names; lines of one header are one list."""
+        given = [header for header in headers if header[0] in _NAMES]
+        if not given:
+            return UNCONDITIONAL
+        found: dict[bytes, str] = {}
+        for name, value in given:
+            text = value.decode("latin-1")
+            found[name] = f"{found[name]},{text}" if name in found else text
+        return Conditions(found.get(b"if-match"), found.get(b"if-none-match"))
+
+    def allow_read(self, digest: Digest) -> bool:
+        """Whether If-Match is absent or names this content."""
+        return self.if_match is None or _names(self.if_match, digest, strongly=True)
+
+    def is_known(self, digest: Digest) -> bool:
+        """Whether the client says that it has this content."""
+        return self.if_none_match is not None and _names(self.if_none_match, digest)
+
+    def check_read(self, digest: Digest) -> None:
+        """Raise `PreconditionFailed` if If-Match names other content."""
+        if not self.allow_read(digest):
+            raise PreconditionFailed(f"If-Match is not the entity tag {entity_tag(str(digest))}")
+
+    def check_change(self, digest: Digest | None) -> None:
+        """Raise `PreconditionFailed` unless content with this digest may be replaced or deleted;
+        None: there is none.
+        """
+        if digest is None:
+            if self.if_match is not None:
+                raise PreconditionFailed("If-Match asks for content, and there is none")
+            return
+        self.check_read(digest)
+        if self.is_known(digest):
+            raise PreconditionFailed(f"If-None-Match excludes {digest}, which is there")
+
+
+UNCONDITIONAL = Conditions()
+
+
+def _names(header: str, digest: Digest, *, strongly: bool = False) -> bool:
+    if header.strip(" \t") == "*":
+        return True
+    wanted = entity_tag(str(digest))
+    return any(tag == wanted and not (weak and strongly) for weak, tag in _find_tags(header))
