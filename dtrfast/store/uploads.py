@@ -197,8 +197,8 @@ class LocalUpload:
         actual = self._digest(digest.algorithm)
         if actual != digest:
             raise DigestInvalid(
-                f"the content has the digest {actual}, not {digest}, and this upload has ended: send"
-                " the blob again in a new one",
+                f"the content has the digest {actual}, not {digest}, and this upload has ended:"
+                " send the blob again in a new one",
                 detail=str(digest),
             )
         self._checked = digest

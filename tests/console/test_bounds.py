@@ -13,7 +13,7 @@ from dtrfast.api import browsers
 from dtrfast.cli import output
 from dtrfast.oci import images as oci_images
 from dtrfast.oci.digests import Digest
-from dtrfast.oci.manifests import Manifest, parse_manifest
+from dtrfast.oci.manifests import Manifest, read_manifest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_MANIFEST
 from dtrfast.registry import images
 from tests.api.managed.town import Town, basic
@@ -78,9 +78,9 @@ def test_a_manifest_is_parsed_once_however_often_an_index_names_it(
 
     def parse(body: bytes, media_type: str) -> Manifest:
         parsed.append(media_type)
-        return parse_manifest(body, media_type)
+        return read_manifest(body, media_type)
 
-    monkeypatch.setattr(images, "parse_manifest", parse)
+    monkeypatch.setattr(images, "read_manifest", parse)
     found = town.api("owen", "GET", "repositories/acme/app/manifests/many")
     assert len(found["platforms"]) == 300
     assert parsed.count(OCI_MANIFEST) == 1
@@ -105,7 +105,7 @@ def test_entries_of_an_index_are_read_one_by_one(town: Town) -> None:
         {**child, "platform": "linux"},
         {**child, "annotations": {"n": 1}},
     ]
-    push(town, "odd", index_manifest(*bad, good), INDEX)
+    town.keep_manifest("odd", index_manifest(*bad, good), INDEX)
     found = town.api("owen", "GET", "repositories/acme/app/manifests/odd")
     assert [one["platform"] for one in found["platforms"]] == ["", "", "", "linux/arm64"]
     assert all(one["size"] for one in found["platforms"])

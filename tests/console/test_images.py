@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 import pytest
+from markupsafe import escape
 
 from dtrfast.identity.events import Event, EventReader
 from tests.api.managed.test_deletion import delete, image, put
-from tests.api.managed.town import Town
+from tests.api.managed.town import Town, basic
 from tests.console.browser import Browser
 from tests.console.test_bounds import push_blob
 from tests.fakes.client import descriptor, image_manifest, index_manifest
@@ -181,3 +182,69 @@ def test_a_comparison_adds_each_layer_once(town: Town) -> None:
     text = Browser(town, "rita").get(f"{APP}/-/compare?from=v1&to=twice").text
     assert 'Added layers <small class="faint">2, 1000 B</small>' in text
     assert "→ 1000 B" in text
+
+
+BAD_LAYER = {"annotations": {"x": 1}}
+FAULT = 'layers[0].annotations["x"] is a number: clients can read only text there'
+OCI = "application/vnd.oci.image.manifest.v1+json"
+
+
+def odd_image(start: bytes = b"", **fields: object) -> bytes:
+    manifest = json.loads(image_manifest(b"app"))
+    manifest["layers"][0].update(fields)
+    return start + json.dumps(manifest).encode()
+
+
+def test_an_image_that_clients_cannot_read_is_marked(town: Town) -> None:
+    digest = town.keep_manifest("odd", odd_image(**BAD_LAYER), OCI)
+    owen, app = Browser(town, "owen"), "repositories/acme/app"
+    for page in ("tags/odd", f"manifests/{digest}", "tags"):
+        assert escape(FAULT) in owen.get(f"{APP}/-/{page}").text
+        assert "lients cannot pull this" in owen.get(f"{APP}/-/{page}").text
+    assert "lients cannot pull this" not in owen.get(f"{APP}/-/tags/v1").text
+    assert town.api("owen", "GET", f"{app}/manifests/odd")["fault"] == FAULT
+    assert town.api("owen", "GET", f"{app}/manifests/v1")["fault"] == ""
+    found = town.api("owen", "GET", f"{app}/images")["images"]
+    assert {one["tag"]: one["fault"] for one in found} == {"odd": FAULT, "v1": ""}
+    town.api("owen", "DELETE", f"{app}/manifests/odd", status=204)
+    assert escape(FAULT) in owen.get(f"{APP}/-/untagged").text
+    rows = town.api("owen", "GET", f"{app}/manifests?untagged=true")["manifests"]
+    assert [(one["digest"], one["fault"]) for one in rows] == [(digest, FAULT)]
+
+
+@pytest.mark.long
+def test_what_clients_cannot_read_is_pulled_deleted_and_restored(town: Town) -> None:
+    app, blob = "repositories/acme/app", image_manifest(b"app")
+    child = {**descriptor(blob, OCI), "platform": "linux/amd64"}
+    bodies = {
+        "layer": (odd_image(**BAD_LAYER), OCI),
+        "mark": (odd_image(b"\xef\xbb\xbf"), OCI),
+        "index": (b"\xef\xbb\xbf" + index_manifest(child), INDEX),
+        "version": (odd_image().replace(b'"schemaVersion"', b'"version"'), OCI),
+        "nothing": (b"\xff[", OCI),
+    }
+    for tag, (body, media_type) in bodies.items():
+        digest = town.keep_manifest(tag, body, media_type)
+        assert town.api("owen", "GET", f"{app}/manifests/{tag}")["fault"], tag
+        for _ in range(2):
+            got = town.client.get(f"/v2/acme/app/manifests/{tag}", headers=basic("owen"))
+            assert (got.content, got.headers["content-type"]) == (body, media_type)
+            town.api("owen", "GET", f"{app}/deletion?references={digest}")
+            town.api("owen", "POST", f"{app}/deletion", {"references": [digest]})
+            for page in ("trash", "tags", "untagged"):
+                assert Browser(town, "owen").get(f"{APP}/-/{page}").status_code == 200
+            town.api("owen", "POST", f"{app}/manifests/{digest}/restore")
+        for page in (f"tags/{tag}", f"compare?from={tag}&to=v1", f"delete-tags?tag={tag}"):
+            assert Browser(town, "owen").get(f"{APP}/-/{page}").status_code in (200, 404), tag
+
+
+def test_a_referrer_shows_null_annotations_as_empty(town: Town) -> None:
+    subject = descriptor(image_manifest(b"app"), OCI)
+    manifest = json.loads(image_manifest(b"app", fields={"subject": subject}))
+    manifest["annotations"] = {"a": None, "b": "c"}
+    put(town, json.dumps(manifest).encode(), "about")
+    found = town.api("owen", "GET", "repositories/acme/app/manifests/v1")["referrers"]
+    assert [one["annotations"] for one in found] == [{"a": "", "b": "c"}]
+    listed = town.client.get(f"/v2/acme/app/referrers/{subject['digest']}", headers=basic("owen"))
+    assert listed.json()["manifests"][0]["annotations"] == {"a": "", "b": "c"}
+    assert Browser(town, "owen").get(f"{APP}/-/tags/v1").status_code == 200

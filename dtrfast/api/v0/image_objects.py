@@ -8,6 +8,7 @@ from dtrfast.api.v0.objects import Sent
 class Image(Sent, frozen=True, kw_only=True):
     """A tag, and what it points at. `size`: of layers and config, of an index of all that it lists;
     each blob counts once. `created` is empty where the image has no date.
+    `fault`: what keeps clients from reading the manifest, and where; empty if they can.
     """
 
     tag: str
@@ -21,6 +22,7 @@ class Image(Sent, frozen=True, kw_only=True):
     platforms: list[str]
     created: str
     layers: int
+    fault: str = ""
 
 
 class Images(Sent, frozen=True, kw_only=True):
@@ -83,7 +85,8 @@ class ImageReferrer(Sent, frozen=True, kw_only=True):
 class ImageDetail(Sent, frozen=True, kw_only=True):
     """What a manifest and its config say. Fields that it has not are empty. `usedBy`: up to 20
     indexes of the repository that name it. `pulledAt` is of the image by any name, `tagPulledAt` as
-    lists have it: by the tag that was asked for, or by its digest.
+    lists have it: by the tag that was asked for, or by its digest. `fault`: what keeps clients from
+    reading the manifest, and where: it was stored by a version that took more.
     """
 
     digest: str
@@ -117,6 +120,7 @@ class ImageDetail(Sent, frozen=True, kw_only=True):
     platforms: list[ImagePlatform]
     referrers: list[ImageReferrer]
     used_by: list[ImageUse]
+    fault: str = ""
 
 
 class ImageChange(Sent, frozen=True, kw_only=True):
@@ -142,7 +146,7 @@ class ImageComparison(Sent, frozen=True, kw_only=True):
 
 # ---- manifests ---------------------------------------------------------------------------------
 class Manifest(Sent, frozen=True, kw_only=True):
-    """A manifest. `size` is of itself, `imageSize` of what it describes."""
+    """A manifest. `size` is of itself, `imageSize` of what it describes; `fault` as in an image."""
 
     digest: str
     media_type: str
@@ -152,6 +156,7 @@ class Manifest(Sent, frozen=True, kw_only=True):
     kind: str
     image_size: int
     platforms: list[str]
+    fault: str = ""
 
 
 class Manifests(Sent, frozen=True, kw_only=True):

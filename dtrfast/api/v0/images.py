@@ -93,6 +93,7 @@ def _image(
         platforms=list(summary.platforms) if summary else [],
         created=summary.created if summary else "",
         layers=summary.layers if summary else 0,
+        fault=summary.fault if summary else "",
     )
 
 
@@ -192,6 +193,7 @@ def _detail(found: Detail, record: TagRecord | None) -> objects.ImageDetail:
         platforms=[],
         referrers=[_referrer(referrer) for referrer in found.referrers],
         used_by=[],
+        fault=found.manifest.fault,
     )
 
 

@@ -110,6 +110,7 @@ def _manifest(
         kind=summary.kind if summary else "artifact",
         image_size=summary.size if summary else 0,
         platforms=list(summary.platforms) if summary else [],
+        fault=summary.fault if summary else "",
     )
 
 

@@ -34,8 +34,13 @@ from dtrfast.identity.names import AccountName
 from dtrfast.identity.passwords import hash_password
 from dtrfast.identity.tries import SIZE, Tries
 from dtrfast.index.engine import Engine, WriteTransaction
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.manifests import read_manifest
+from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry import manifests, repositories, tags
+from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.registry import Registry
-from dtrfast.registry.writing import Author
+from dtrfast.registry.writing import Author, Place
 from dtrfast.store.blobs import BlobStore
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.client import Client, image_manifest
@@ -134,6 +139,21 @@ class Town:
         )
         assert put.status_code == 201, put.text
         return str(digests[1])
+
+    def keep_manifest(self, tag: str, body: bytes, media_type: str) -> str:
+        """Store a manifest in acme/app as a version did that checked less; returns its digest."""
+        name, digest = RepositoryName("acme/app"), Digest.of_bytes(body)
+
+        def change(transaction: WriteTransaction) -> None:
+            author = Author("owen", self.clock())
+            place = Place(repositories.get(transaction, name), name, author)
+            stored = StoredManifest(media_type, body, author.now)
+            manifest = read_manifest(body, media_type)
+            manifests.enter(transaction, place, digest, stored, manifest)
+            tags.put(transaction, place, Tag(tag), digest)
+
+        self.engine.write(change)
+        return str(digest)
 
     def api(
         self,
