@@ -10,6 +10,7 @@ from functools import partial
 
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.oci.digests import Digest
+from dtrfast.oci.manifests import DESCRIPTORS_MAX, read_manifest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import manifests, repositories, tags
@@ -20,8 +21,8 @@ from tests.api.managed.town import Town
 from tests.fakes.client import descriptor, index_manifest
 
 NAME = RepositoryName("acme/app")
-# The largest manifest has 4 MiB. A descriptor of a layer takes about 160 bytes of that.
-DESCRIPTORS = 25_000
+# The layers of the largest manifest that can be pushed; its config is a descriptor as well.
+DESCRIPTORS = DESCRIPTORS_MAX - 1
 # An answer parses 32 MiB of manifests at most, so more large images would not be parsed.
 _LARGE_IMAGES = 8
 _TAGS = 5_000
@@ -151,7 +152,8 @@ def _large_index(children: Sequence[bytes]) -> bytes:
 def _enter(transaction: WriteTransaction, place: Place, body: bytes) -> Digest:
     digest = Digest.of_bytes(body)
     stored = StoredManifest(OCI_MANIFEST, body, place.author.now)
-    manifests.enter(transaction, place, digest, stored)
+    manifest = read_manifest(body, OCI_MANIFEST)
+    manifests.enter(transaction, place, digest, stored, manifest)
     return digest
 
 
