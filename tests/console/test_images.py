@@ -184,7 +184,7 @@ def test_a_comparison_adds_each_layer_once(town: Town) -> None:
     assert "→ 1000 B" in text
 
 
-BAD_LAYER = {"annotations": {"x": 1}}
+BAD_LAYER: dict[str, Any] = {"annotations": {"x": 1}}
 FAULT = 'layers[0].annotations["x"] is a number: clients can read only text there'
 OCI = "application/vnd.oci.image.manifest.v1+json"
 

@@ -43,7 +43,7 @@ def test_what_go_clients_refuse_is_refused_and_the_rest_is_read_alike() -> None:
     said = [json.loads(line) for line in _GOLDEN.read_text().splitlines()]
     given = inputs()
     assert {media_type for media_type, _ in given} == set(MEDIA_TYPES)
-    wrong = []
+    wrong: list[tuple[object, ...]] = []
     for ((media_type, name), body), go in zip(given.items(), said, strict=True):
         found = parsed(body, media_type)
         is_refused = name in _ALSO_REFUSED or (bool(go["refused_by"]) and name not in _ALSO_TAKEN)

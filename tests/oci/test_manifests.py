@@ -316,7 +316,10 @@ def test_embedded_data_is_the_content(line_end: str) -> None:
     ],
 )
 def test_nulls_and_unknown_fields_are_welcome(fields: dict[str, object]) -> None:
-    assert parse(image(layers=[descriptor(LAYER, **fields)])).required_blobs() == (CONFIG, LAYER)
+    assert parse(image(layers=[{**descriptor(LAYER), **fields}])).required_blobs() == (
+        CONFIG,
+        LAYER,
+    )
 
 
 def test_a_null_reads_as_an_empty_text() -> None:

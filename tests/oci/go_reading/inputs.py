@@ -169,7 +169,7 @@ def _index(media_type: str, entry: str, fields: str, version: str) -> str:
 
 def inputs() -> dict[tuple[str, str], bytes]:
     """Bodies by media type and name."""
-    found = {}
+    found: dict[tuple[str, str], bytes] = {}
     for media_type in MEDIA_TYPES:
         make = _image if "manifest.v" in media_type else _index
         own = _IMAGE_FIELDS if make is _image else _INDEX_FIELDS
