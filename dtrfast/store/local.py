@@ -20,6 +20,7 @@ from dtrfast.store.blobs import BlobReader, BlobStat, LastBody, Peek, Repository
 from dtrfast.store.commit import commit
 from dtrfast.store.context import Context
 from dtrfast.store.links import Link
+from dtrfast.store.read_ahead import ReadAhead
 from dtrfast.store.reader import LocalReader
 from dtrfast.store.readings import Readings
 from dtrfast.store.upload_state import UploadState
@@ -67,8 +68,9 @@ class LocalBlobs:
         with self._context.engine.read() as transaction:
             found = contents.find_linked(transaction, repository, digest)
         stat = BlobStat(digest, found.content.size)
-        wanted = stat.size - offset if length is None else length
-        return LocalReader(self._context, stat, found.number, offset, wanted)
+        if length is None:
+            return LocalReader(self._context, stat, found.number, offset, stat.size - offset)
+        return LocalReader(self._context, stat, found.number, offset, length, ReadAhead())
 
     def begin_upload(self, name: str, *, algorithm: str = "sha256") -> Upload:
         return uploads.begin(self._context, name, algorithm)

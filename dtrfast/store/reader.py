@@ -1,14 +1,17 @@
 """A blob's bytes as segments: a recipe, read row by row, neighbouring chunks merged into extents.
 
 Each row is read in a transaction of its own, so that a slow client holds no snapshot; chunks are
-found by id at the moment they are needed, wherever they lie by then.
+found by id at the moment they are needed, wherever they lie by then. A ranged read goes in small
+steps at first (`read_ahead.py`).
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from types import TracebackType
 from typing import Self
@@ -18,10 +21,11 @@ import msgspec
 from dtrfast.errors import Corrupt
 from dtrfast.index.engine import ReadTransaction
 from dtrfast.index.tables import CHUNKS, RECIPES, number_key, number_of
-from dtrfast.store import codec, disk, records
+from dtrfast.store import codec, disk, read_ahead, records
 from dtrfast.store.blobs import BlobStat, Extent, Segment
 from dtrfast.store.chunk_files import OpenPack
 from dtrfast.store.context import Context
+from dtrfast.store.read_ahead import STEP_SIZE, ReadAhead
 from dtrfast.store.records import Chunk
 
 
@@ -33,12 +37,32 @@ class _Slice(msgspec.Struct, frozen=True, gc=False):
     end: int
 
 
+class _Run(msgspec.Struct, gc=False):
+    """Neighbouring slices: `offset` to `end` of a pack has all that is wanted of them, stored one
+    way.
+    """
+
+    pack: int
+    codec: int
+    offset: int
+    end: int
+    size: int  # of their content
+    slices: list[_Slice]
+
+
 class LocalReader:
     """`BlobReader` over a recipe. One thread at a time."""
 
     def __init__(
-        self, context: Context, stat: BlobStat, content: int, offset: int, length: int
+        self,
+        context: Context,
+        stat: BlobStat,
+        content: int,
+        offset: int,
+        length: int,
+        ahead: ReadAhead | None = None,
     ) -> None:
+        """`ahead` paces the read; without it reading ahead is left to the kernel."""
         assert 0 <= offset <= offset + length <= stat.size, "a range lies inside its blob"
         self.stat = stat
         self._context = context
@@ -49,6 +73,7 @@ class LocalReader:
         self._pack_number = 0
         self._gone = 0  # a pack that was not there
         self._file = -1
+        self._ahead = ahead
 
     def __iter__(self) -> Iterator[Segment]:
         while self._offset < self._end:
@@ -57,7 +82,7 @@ class LocalReader:
             if kind == records.CHUNKS:
                 yield from self._chunk_segments(slices)
             else:
-                yield self._whole_segment(kind, records.row_payload(row), row_offset)
+                yield from self._whole_segments(kind, records.row_payload(row), row_offset)
 
     def close(self) -> None:
         if self._pack is not None:
@@ -113,14 +138,19 @@ class LocalReader:
             raise Corrupt(f"the recipe of {self.stat.digest} has a hole at {self._offset}")
         return slices
 
-    def _whole_segment(self, kind: int, payload: bytes, row_offset: int) -> Segment:
+    def _whole_segments(self, kind: int, payload: bytes, row_offset: int) -> Iterator[Segment]:
         start, length = self._offset - row_offset, self._end - self._offset
         self._offset = self._end
         if kind == records.INLINE:
-            return payload[start : start + length]
+            yield payload[start : start + length]
+            return
         if kind != records.FILE:
             raise Corrupt("a recipe row has an unknown type: run a newer dtrfast")
-        return Extent(self._open_file(payload), start, length)
+        extent = Extent(self._open_file(payload), start, length)
+        if self._ahead is None:
+            yield extent
+        else:
+            yield from self._ahead.steps(extent)
 
     def _open_file(self, file_id: bytes) -> int:
         try:
@@ -133,22 +163,60 @@ class LocalReader:
 
     def _chunk_segments(self, slices: list[_Slice]) -> Iterator[Segment]:
         """Those of one row; ends early where a pack was compacted since the row was read."""
-        position = 0
-        while position < len(slices):
-            first = slices[position]
-            descriptor = self._open_pack(first.place.pack)
+        runs = list(_runs(slices, sys.maxsize))
+        paced = self._is_paced(runs)
+        if paced:
+            runs = list(_runs(slices, STEP_SIZE))
+        fetched = 0
+        for number, run in enumerate(runs):
+            descriptor = self._open_pack(run.pack)
             if descriptor is None:
                 return
-            if first.place.codec == codec.ZSTD:
-                stored = disk.read_at(descriptor, first.place.stored, first.place.offset)
-                content = codec.decompress(stored, first.place.length)
-                self._offset += first.end - first.start
-                yield content[first.start : first.end]
-                position += 1
-            else:
-                extent, position = _merge(slices, position, descriptor)
-                self._offset += extent.length
-                yield extent
+            if paced:
+                fetched = self._fetch(runs, number, fetched)
+            yield from self._run_segments(run, descriptor)
+
+    def _is_paced(self, runs: Sequence[_Run]) -> bool:
+        """Whether to take small steps: not over what is in memory already."""
+        if self._ahead is None:
+            return False
+        for run in runs:
+            with suppress(Corrupt), self._context.chunk_files.lent(run.pack) as descriptor:
+                if not self._ahead.is_paced(descriptor):
+                    return False
+                if not read_ahead.is_cached(descriptor, run.offset, run.end - run.offset):
+                    return True
+        return False
+
+    def _fetch(self, runs: Sequence[_Run], number: int, fetched: int) -> int:
+        """Let the kernel begin to read two steps of `runs` from `number` on, of which it was asked
+        for those before `fetched`; returns the number behind them.
+        """
+        size = sum(run.size for run in runs[number:fetched])
+        while fetched < len(runs) and size < 2 * STEP_SIZE:
+            run = runs[fetched]
+            with suppress(Corrupt), self._context.chunk_files.lent(run.pack) as descriptor:
+                read_ahead.fetch(descriptor, run.offset, run.end - run.offset)
+            size += run.size
+            fetched += 1
+        return fetched
+
+    def _run_segments(self, run: _Run, descriptor: int) -> Iterator[Segment]:
+        if run.codec == codec.RAW:
+            self._pass(run.size)
+            yield Extent(descriptor, run.offset, run.size)
+            return
+        for part in run.slices:
+            stored = disk.read_at(descriptor, part.place.stored, part.place.offset)
+            content = codec.decompress(stored, part.place.length)
+            self._pass(part.end - part.start)
+            yield content[part.start : part.end]
+
+    def _pass(self, size: int) -> None:
+        """`size` bytes are about to be handed out."""
+        self._offset += size
+        if self._ahead is not None:
+            self._ahead.count(size)
 
     def _open_pack(self, number: int) -> int | None:
         """The pack's descriptor; None when the index has to be asked again. Raises `Corrupt` when
@@ -167,18 +235,27 @@ class LocalReader:
         return self._pack.descriptor
 
 
-def _merge(slices: list[_Slice], position: int, descriptor: int) -> tuple[Extent, int]:
-    """The longest extent of raw chunks from `position` that lie one behind another, and the
-    position behind it.
-    """
-    first = slices[position]
-    start = first.place.offset + first.start
-    end = first.place.offset + first.end
-    position += 1
-    while position < len(slices):
-        place = slices[position].place
-        if place.codec != codec.RAW or place.pack != first.place.pack or place.offset != end:
-            break
-        end = place.offset + slices[position].end
-        position += 1
-    return Extent(descriptor, start, end - start), position
+def _runs(slices: Sequence[_Slice], size_max: int) -> Iterator[_Run]:
+    """All slices, merged where they lie one behind another, until a run has `size_max` bytes."""
+    run: _Run | None = None
+    for part in slices:
+        place = part.place
+        offset, end = place.offset, place.offset + place.stored
+        if place.codec == codec.RAW:
+            offset, end = place.offset + part.start, place.offset + part.end
+        if (
+            run is not None
+            and run.end == offset
+            and run.pack == place.pack
+            and run.codec == place.codec
+            and run.size < size_max
+        ):
+            run.end = end
+            run.size += part.end - part.start
+            run.slices.append(part)
+            continue
+        if run is not None:
+            yield run
+        run = _Run(place.pack, place.codec, offset, end, part.end - part.start, [part])
+    if run is not None:
+        yield run

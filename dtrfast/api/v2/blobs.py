@@ -13,7 +13,7 @@ from dtrfast.api.answers import Answer
 from dtrfast.api.types import lane_of
 from dtrfast.api.v2.call import Call
 from dtrfast.api.v2.conditions import CACHE_FOREVER, conditions_of, range_holds
-from dtrfast.api.v2.download import DownloadResponse, Part, Source
+from dtrfast.api.v2.download import RANGE_PIECE_SIZE, DownloadResponse, Part, Source
 from dtrfast.errors import RangesTooMany
 from dtrfast.oci.conditions import UNCONDITIONAL, Conditions, entity_tag
 from dtrfast.oci.digests import Digest
@@ -127,7 +127,8 @@ def _open(call: Call, name: RepositoryName, digest: Digest, wanted: str | None) 
         source = Source(lambda offset, length: reader, plan.parts)
     else:
         plan = plan_answer(blobs.stat(name, digest), wanted)
-        source = Source(partial(blobs.open_range, name, digest), plan.parts, plan.tail)
+        open_range = partial(blobs.open_range, name, digest)
+        source = Source(open_range, plan.parts, plan.tail, RANGE_PIECE_SIZE)
     try:
         return _Opened(plan, source, source.prepare(lane_of(call.scope)))
     except BaseException:

@@ -15,8 +15,10 @@ from dtrfast.api.types import Hop, Lane, lane_of
 from dtrfast.errors import Corrupt, StorageFailed
 from dtrfast.store.blobs import BlobReader, Extent, Segment
 
-# A piece is gathered until it has this size, from reads of no more: it stays under twice as much.
+# A piece of what is not a lane's is gathered until it has this size; a chunk may come on top.
 PIECE_SIZE = 512 * 1024
+# The same of a range: its client may hang up at any byte.
+RANGE_PIECE_SIZE = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,14 @@ class Source:
         open_range: Callable[[int, int], BlobReader],
         parts: Sequence[Part],
         tail: bytes = b"",
+        piece_size: int = PIECE_SIZE,
     ) -> None:
         self._open_range = open_range
         self._parts = parts
         self._tail = tail
         self._segments = self._iterate()
-        self._bytes = _read_segments(self._segments)
+        self._bytes = _read_segments(self._segments, piece_size)
+        self._piece_size = piece_size
         self._first: Segment | None = None
         self.left = sum(len(part.head) + part.length for part in parts) + len(tail)
 
@@ -63,7 +67,7 @@ class Source:
         """The next piece; empty after the last. Raises `Corrupt`, `StorageFailed`."""
         gathered: list[bytes] = []
         size = 0
-        while size < PIECE_SIZE and size < self.left:
+        while size < self._piece_size and size < self.left:
             data = next(self._bytes)
             gathered.append(data)
             size += len(data)
@@ -115,18 +119,18 @@ def _size(segment: Segment) -> int:
     return segment.length if isinstance(segment, Extent) else len(segment)
 
 
-def _read_segments(segments: Iterator[Segment]) -> Iterator[bytes]:
+def _read_segments(segments: Iterator[Segment], piece_size: int) -> Iterator[bytes]:
     for segment in segments:
-        yield from _read_segment(segment)
+        yield from _read_segment(segment, piece_size)
 
 
-def _read_segment(segment: Segment) -> Iterator[bytes]:
+def _read_segment(segment: Segment, piece_size: int) -> Iterator[bytes]:
     if not isinstance(segment, Extent):
         yield segment
         return
     offset, end = segment.offset, segment.offset + segment.length
     while offset < end:
-        data = _read_at(segment.descriptor, min(end - offset, PIECE_SIZE), offset)
+        data = _read_at(segment.descriptor, min(end - offset, piece_size), offset)
         offset += len(data)
         yield data
 

@@ -36,6 +36,7 @@ from dtrfast.server.door.http2 import Http2
 from dtrfast.server.door.http2 import install as install_http2
 from dtrfast.server.door.idle import IdleDoors
 from dtrfast.server.door.secure import Secure
+from dtrfast.server.door.sockets import limit_unsent
 from dtrfast.server.door.wire import Dates, response_head
 from dtrfast.server.served import Served
 
@@ -176,6 +177,7 @@ async def _open_secure(
         return
     writer = asyncio.StreamWriter(secure, protocol, reader, context.loop)
     if secure.ssl.selected_alpn_protocol() == "h2":
+        limit_unsent(plain.get_extra_info("socket"), limited=True)  # whatever its streams carry
         await http2(reader, writer)
     else:
         await _Connection(context, reader, writer)

@@ -17,6 +17,7 @@ from dtrfast.server.door.body import Body
 from dtrfast.server.door.context import Context
 from dtrfast.server.door.exchange import Exchange, Outcome
 from dtrfast.server.door.hot import must_close
+from dtrfast.server.door.sockets import limit_unsent
 from dtrfast.server.door.wire import response_head
 
 log = logging.getLogger("dtrfast.door")
@@ -54,6 +55,7 @@ class Door(asyncio.Protocol):
         "_drained",
         "_ended",
         "_exchange",
+        "_limited",
         "_parsed_size",
         "_reading",
         "_state",
@@ -77,6 +79,7 @@ class Door(asyncio.Protocol):
         self._state = State.HEAD
         self._exchange: Exchange | None = None
         self._ended = False  # the client sends nothing more
+        self._limited = False  # the socket takes little ahead of the client
         self._reading = True
         self._writable = True
         self._waiter: asyncio.Future[None] | None = None
@@ -191,6 +194,12 @@ class Door(asyncio.Protocol):
         finally:
             self._waiter = None
         return bool(self._ahead)
+
+    def limit_unsent(self, *, limited: bool) -> None:
+        """Let the socket take little ahead of the client, or as much as it will."""
+        if limited is not self._limited:
+            self._limited = limited
+            limit_unsent(self.transport.get_extra_info("socket"), limited=limited)
 
     async def flush(self) -> None:
         """Wait until everything that was written has been sent."""

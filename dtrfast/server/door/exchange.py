@@ -12,6 +12,7 @@ import contextlib
 import logging
 from enum import IntEnum
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
 from hypercorn.asyncio.task_group import TaskGroup
@@ -39,6 +40,9 @@ _EXCHANGE = "dtrfast.exchange"
 # The application has its own limit for bodies that stand still and answers in time; this is for
 # one that has none.
 _IDLE_FACTOR = 1.25
+# A client of a range may hang up at any byte, and most do after a few MiB. One that took as much as
+# this gets a full socket, whose 4 MiB are little beside it: it saves a tenth of the processor time.
+_CAREFUL_SIZE = 32 << 20
 
 
 class Outcome(IntEnum):
@@ -66,6 +70,7 @@ class Exchange:
         "_head",
         "_left",
         "_losing",
+        "_passed",
         "_pending",
         "_started",
         "_stream",
@@ -86,6 +91,7 @@ class Exchange:
         self._close = must_close(head)
         self._chunked = False
         self._left: int | None = None  # bytes of the answer's body to come, if it said how many
+        self._passed = 0  # bytes of the answer's body that went out
         self._pending = b""  # the answer's head, until there is something to send with it
         self._stream: HTTPStream | None = None
         self._task: asyncio.Task[None] | None = None
@@ -215,9 +221,15 @@ class Exchange:
         return head
 
     def count_sent(self, size: int) -> None:
-        """So many bytes of the answer's body went out by themselves."""
+        """So many bytes more of the answer's body went out by themselves."""
         assert self._left is not None, "only an answer of known length goes out by itself"
         self._left -= size
+        self._pass(size)
+
+    def _pass(self, size: int) -> None:
+        self._passed += size
+        if self._passed >= _CAREFUL_SIZE:
+            self._door.limit_unsent(limited=False)
 
     async def _take_event(self, event: Event) -> None:
         if isinstance(event, Response):
@@ -245,6 +257,7 @@ class Exchange:
             if b"connection" not in fields:
                 headers.append((b"connection", b"close"))
         self._started = True
+        self._door.limit_unsent(limited=event.status_code == HTTPStatus.PARTIAL_CONTENT)
         self._pending = wire.response_head(event.status_code, headers, self._context.dates.line())
 
     def _must_close(self, fields: dict[bytes, bytes]) -> bool:
@@ -260,6 +273,7 @@ class Exchange:
             data = wire.chunk(data)
         elif self._left is not None:
             self._left -= len(data)
+        self._pass(len(data))
         if not self._door.is_lost:
             self._door.transport.writelines([self.take_pending(), data])
             await self._door.drain()

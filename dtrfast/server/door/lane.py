@@ -111,17 +111,23 @@ class SocketLane:
             try:
                 await self._send_all(sending)
             finally:
-                self.bytes_out += sending.sent
-                self._exchange.count_sent(sending.sent)
+                self._count_sent(sending)
 
     async def _send_all(self, sending: Sending) -> None:
         limit = self._context.config.server.idle_body_seconds
         while not await self._context.hop.run(sending.turn):
+            self._count_sent(sending)
             if sending.gone or self._door.is_lost:
                 raise ClientGone
             if sending.is_full() and not await _wait(sending.connection, "writing", limit):
                 self._door.cut_idle()
                 raise ClientGone
+
+    def _count_sent(self, sending: Sending) -> None:
+        """Count what was sent since this was called last."""
+        size, sending.sent = sending.sent, 0
+        self.bytes_out += size
+        self._exchange.count_sent(size)
 
 
 def _duplicate(door: Door) -> PlainSocket:

@@ -20,8 +20,18 @@ from dtrfast.errors import Corrupt, StorageFailed
 from dtrfast.server.door.secure import PIECE_SIZE, Secure
 from dtrfast.store.blobs import Extent
 
+# Bytes that a limited socket takes before it sends them; it may take a packet of 64 KiB more. With
+# no limit the kernel takes 4 MiB, read or decompressed for a client that may be gone.
+_UNSENT_SIZE_MAX = 416 * 1024
 # Bytes in one call of sendfile: it would go on for a whole blob if the client keeps up.
 _SENDFILE_SIZE_MAX = 8 << 20
+
+
+def limit_unsent(connection: socket.socket, *, limited: bool) -> None:
+    """Let the socket take little before it is sent, or as much as the system lets it."""
+    size = _UNSENT_SIZE_MAX if limited else 0
+    with contextlib.suppress(OSError):  # a client that is gone, or a Unix socket
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
 
 
 class PlainSocket:

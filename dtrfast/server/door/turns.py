@@ -156,7 +156,7 @@ class Sending:
     def __init__(self, connection: PlainSocket, head: bytes, segments: Iterator[Segment]) -> None:
         self.connection = connection
         self.gone = False  # the client takes nothing more
-        self.sent = 0  # bytes of segments
+        self.sent = 0  # bytes of segments, since its owner set it to 0
         self._head = head
         self._segments = segments
         self._segment: Segment | None = None
