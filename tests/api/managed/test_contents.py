@@ -116,16 +116,18 @@ def test_outlines_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(images, "_OUTLINE_PARTS_KEPT", 20)
     kept = images.Outlines()
     digests = [Digest.of_bytes(bytes([number])) for number in range(12)]
-    small = images._Outline("image", False, {digests[0]: 1}, 1, 1, None, ())
-    large = images._Outline("image", False, dict.fromkeys(digests, 1), 1, 1, None, ())
-    for digest in digests[:10]:
-        kept.put(digest, small)
-    assert kept.get(digests[0]) is small
-    kept.put(digests[10], small)
-    assert kept.get(digests[0]) is None
-    assert kept.get(digests[10]) is small
-    kept.put(digests[11], large)
-    assert kept.get(digests[11]) is None
+    keys = [(digest, "a/type") for digest in digests]
+    small = images._Outline("image", False, {digests[0]: 1}, 1, 1, None, (), "")
+    large = images._Outline("image", False, dict.fromkeys(digests, 1), 1, 1, None, (), "")
+    for key in keys[:10]:
+        kept.put(key, small)
+    assert kept.get(keys[0]) is small
+    assert kept.get((digests[0], "another/type")) is None
+    kept.put(keys[10], small)
+    assert kept.get(keys[0]) is None
+    assert kept.get(keys[10]) is small
+    kept.put(keys[11], large)
+    assert kept.get(keys[11]) is None
 
 
 # ---- names of files ----------------------------------------------------------------------------
