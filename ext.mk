@@ -26,13 +26,13 @@ ext-check: ext
 # The interpreter is not built with the sanitizer, hence the preloads; it leaks at exit by design.
 asan:
 	rm -rf $(asan_dir) && mkdir -p $(asan_dir)
-	DTRFAST_SANITIZE=1 $(PYTHON) setup.py -q build_ext --build-temp build/asan-objects \
+	CORE_SANITIZE=1 $(PYTHON) setup.py -q build_ext --build-temp build/asan-objects \
 		--build-lib $(asan_dir)
 	cp -r dtrfast/__init__.py dtrfast/_core.pyi $(asan_dir)/dtrfast/
 	cp -r pyproject.toml ext $(asan_dir)/
 	mkdir -p $(asan_dir)/tests/golden && cp tests/__init__.py $(asan_dir)/tests/
 	cp -r tests/ext $(asan_dir)/tests/ && cp tests/golden/cut_points* $(asan_dir)/tests/golden/
-	cd $(asan_dir) && DTRFAST_SANITIZE=1 PYTHONMALLOC=malloc PYTHONDONTWRITEBYTECODE=1 \
+	cd $(asan_dir) && CORE_SANITIZE=1 PYTHONMALLOC=malloc PYTHONDONTWRITEBYTECODE=1 \
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 		$(abspath $(PYTHON)) -m pytest -q -p no:cacheprovider tests/ext

@@ -1,6 +1,6 @@
 """The compiled module `dtrfast._core`: its sources and flags, nothing else.
 
-DTRFAST_WERROR=1 makes warnings errors; DTRFAST_SANITIZE=1 builds with the address and undefined
+CORE_WERROR=1 makes warnings errors; CORE_SANITIZE=1 builds with the address and undefined
 behaviour sanitizers (see ext.mk). No -march: kernels for special instructions carry their target
 as a function attribute and are chosen at run time.
 """
@@ -13,9 +13,9 @@ from setuptools import Extension, setup
 
 compile_flags = ["-O3", "-std=gnu11", "-fvisibility=hidden", "-Wall", "-Wextra"]
 link_flags = []
-if os.environ.get("DTRFAST_WERROR") == "1":
+if os.environ.get("CORE_WERROR") == "1":
     compile_flags.append("-Werror")
-if os.environ.get("DTRFAST_SANITIZE") == "1":
+if os.environ.get("CORE_SANITIZE") == "1":
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     compile_flags += [*sanitizers, "-fno-omit-frame-pointer", "-g", "-O1"]
     link_flags += sanitizers

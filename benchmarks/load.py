@@ -181,10 +181,10 @@ class Holding:
 def build() -> Path:
     """Return the client's program, compiled if a source is newer than it.
 
-    DTRFAST_WERROR and DTRFAST_SANITIZE mean what they mean in setup.py.
+    CORE_WERROR and CORE_SANITIZE mean what they mean in setup.py.
     """
     tls = _has_tls_headers()
-    sanitize = os.environ.get("DTRFAST_SANITIZE") == "1"
+    sanitize = os.environ.get("CORE_SANITIZE") == "1"
     name = "load" + ("-tls" if tls else "") + ("-sanitized" if sanitize else "")
     program = ROOT / "build" / "benchmarks" / name
     sources = [*sorted(FOLDER.glob("*.c")), *(ROOT / "ext" / name for name in KERNELS)]
@@ -282,7 +282,7 @@ def _has_tls_headers() -> bool:
 
 def _compile(arguments: Sequence[str], *, tls: bool, sanitize: bool) -> None:
     flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", f"-I{ROOT / 'ext'}"]
-    flags += ["-Werror"] if os.environ.get("DTRFAST_WERROR") == "1" else []
+    flags += ["-Werror"] if os.environ.get("CORE_WERROR") == "1" else []
     flags += SANITIZERS if sanitize else []
     flags += ["-DLOAD_TLS"] if tls else []
     libraries = ["-lm", *(["-lssl", "-lcrypto"] if tls else [])]

@@ -8,11 +8,12 @@ field; a test compares.
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 import tomllib
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
@@ -32,6 +33,19 @@ _OPTIONS = {
 }
 _FILE_VARIABLE = "DTRFAST_CONFIG"  # names the file
 _TOKEN_VARIABLE = "DTRFAST_TOKEN"  # for commands; all others with the prefix are settings
+# Variables that Kubernetes makes for a Service, and docker for a link, if it is called dtrfast or
+# dtrfast-SOMETHING.
+_PLATFORM_VARIABLE = re.compile(
+    r"DTRFAST_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|ENV_\w+"
+    r"|PORT_\d+_(?:TCP|UDP|SCTP)(?:_PROTO|_ADDR|(?:_PORT)?(?:_START|_END)?))"
+)
+# These look like a mistyped setting (DTRFAST_PORT=5000), but for their values: the address of a
+# port, and the names of both ends of a link.
+_PLATFORM_VALUES = [
+    (re.compile(r"DTRFAST_(?:\w+_)?PORT"), re.compile(r"(?:tcp|udp|sctp)://\S+:\d+")),
+    (re.compile(r"DTRFAST_(?:\w+_)?NAME"), re.compile(r"/[^/\s]+/[^/\s]+")),
+]
+
 
 _Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 _Seconds = Annotated[float, Meta(gt=0, le=86_400 * 3_650)]
@@ -285,12 +299,26 @@ def _from_environ(environ: Mapping[str, str]) -> Iterator[Setting]:
     for variable in sorted(environ):
         if not variable.startswith(_PREFIX) or variable in (_FILE_VARIABLE, _TOKEN_VARIABLE):
             continue
-        if variable not in variables:
+        if variable in variables:
+            yield Setting(variables[variable], _Text(environ[variable]), variable)
+        elif not _is_of_platform(variable, environ[variable]):
             raise ConfigInvalid(
-                f"unknown environment variable {variable}: expected DTRFAST_SECTION_FIELD,"
-                " such as DTRFAST_SERVER_BIND"
+                f"unknown environment variable {variable}: {_nearest(variable, variables)}"
             )
-        yield Setting(variables[variable], _Text(environ[variable]), variable)
+
+
+def _is_of_platform(variable: str, value: str) -> bool:
+    """Return whether Kubernetes or docker made a variable, for a Service or a link."""
+    return _PLATFORM_VARIABLE.fullmatch(variable) is not None or any(
+        name.fullmatch(variable) and form.fullmatch(value) for name, form in _PLATFORM_VALUES
+    )
+
+
+def _nearest(variable: str, variables: Iterable[str]) -> str:
+    near = difflib.get_close_matches(variable, variables, n=1, cutoff=0.8)
+    if near:
+        return f"did you mean {near[0]}?"
+    return "expected DTRFAST_SECTION_FIELD, such as DTRFAST_SERVER_BIND"
 
 
 def _from_options(options: Mapping[str, object]) -> Iterator[Setting]:
@@ -332,7 +360,7 @@ def _expected(hint: object, message: str) -> str:
     return message.partition(", got")[0].replace("`", "").replace("Expected", "expected")
 
 
-def _one_of(names: typing.Iterable[str]) -> str:
+def _one_of(names: Iterable[str]) -> str:
     return "expected one of " + ", ".join(names)
 
 

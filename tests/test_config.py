@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from dtrfast.config import NAMES, Config, load, split_address
+from dtrfast.config import NAMES, Config, _is_of_platform, load, split_address
 from dtrfast.errors import ConfigInvalid
+
+PROJECT = Path(__file__).parents[1]
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -101,6 +104,80 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 )
 def test_a_wrong_variable_is_named(variable: str, value: str, expected: str) -> None:
     assert expected in refused(None, {variable: value})
+
+
+SERVICE = {
+    "SERVICE_HOST": "10.96.0.7",
+    "SERVICE_PORT": "5000",
+    "SERVICE_PORT_HTTP": "5000",
+    "SERVICE_PORT_LOG_LEVEL": "5001",
+    "PORT": "tcp://10.96.0.7:5000",
+    "PORT_5000_TCP": "tcp://10.96.0.7:5000",
+    "PORT_5000_TCP_PROTO": "tcp",
+    "PORT_5000_TCP_PORT": "5000",
+    "PORT_5000_TCP_ADDR": "10.96.0.7",
+    "PORT_53_UDP": "udp://[fd00::1]:53",
+    "PORT_53_UDP_ADDR": "fd00::1",
+    "PORT_9_SCTP_PROTO": "sctp",
+}
+LINK = {
+    "NAME": "/web/dtrfast",
+    "ENV_PATH": "/usr/bin",
+    "ENV_DTRFAST_SERVER_BIND": ":5000",
+    "PORT_5000_TCP_START": "tcp://172.17.0.2:5000",
+    "PORT_5000_TCP_PORT_END": "5009",
+}
+
+
+@pytest.mark.parametrize("name", ["", "REGISTRY_", "SERVER_", "LOG_", "1_", "DTRFAST_1_"])
+def test_variables_that_the_platform_makes_are_no_settings(name: str) -> None:
+    environ = {f"DTRFAST_{name}{rest}": value for rest, value in (SERVICE | LINK).items()}
+    assert load(None, environ) == Config()
+
+
+def test_no_setting_is_taken_for_a_variable_of_the_platform() -> None:
+    for name in NAMES:
+        variable = "DTRFAST_" + name.replace(".", "_").upper()
+        for value in ("", "5000", "tcp://10.96.0.7:5000", "/web/dtrfast"):
+            assert not _is_of_platform(variable, value), name
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("DTRFAST_SERVER_BNID", "x", "did you mean DTRFAST_SERVER_BIND?"),
+        ("DTRFAST_STORE_DAT", "x", "did you mean DTRFAST_STORE_DATA?"),
+        ("DTRFAST_PORT", "5000", "such as DTRFAST_SERVER_BIND"),
+        ("DTRFAST_SERVER_PORT", "5000", "unknown environment variable"),
+        ("DTRFAST_PORT", "tcp://somewhere", "unknown environment variable"),
+        ("DTRFAST_NAME", "registry", "unknown environment variable"),
+        ("DTRFAST_SERVICE", "5000", "unknown environment variable"),
+        ("DTRFAST_ENV", "production", "unknown environment variable"),
+        ("DTRFAST_PORT_HTTP_TCP", "tcp://10.96.0.7:80", "unknown environment variable"),
+    ],
+)
+def test_a_mistyped_setting_still_stops_the_start(variable: str, value: str, expected: str) -> None:
+    assert expected in refused(
+        None, {**{f"DTRFAST_{n}": v for n, v in LINK.items()}, variable: value}
+    )
+
+
+def test_every_variable_that_we_suggest_can_be_set() -> None:
+    """A variable of a build or a test with our prefix would stop a server beside it."""
+    known = {"DTRFAST_" + name.replace(".", "_").upper() for name in NAMES}
+    known |= {"DTRFAST_CONFIG", "DTRFAST_TOKEN", "DTRFAST_SECTION_FIELD"}
+    places = ["Makefile", "ext.mk", "setup.py", "README.md", "pyproject.toml", "CONTRIBUTING.md"]
+    files = [PROJECT / place for place in places]
+    for folder in ("docs", "dtrfast/cli", "dtrfast/console/templates", ".ci", "benchmarks"):
+        files += [
+            path for path in (PROJECT / folder).rglob("*") if path.suffix not in (".pyc", ".png")
+        ]
+    for path in files:
+        if path.is_file():
+            names = set(
+                re.findall(r"\bDTRFAST_[A-Z][A-Z0-9_]+", path.read_text("utf-8", "replace"))
+            )
+            assert names <= known, path
 
 
 def test_a_wrong_option_is_named() -> None:

@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}"),
     pytest.mark.skipif(
-        os.environ.get("DTRFAST_SANITIZE") == "1", reason="has no sanitized Python code"
+        os.environ.get("CORE_SANITIZE") == "1", reason="has no sanitized Python code"
     ),
 ]
 

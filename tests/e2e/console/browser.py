@@ -29,7 +29,7 @@ FLAGS = [
     "--disable-sync",
 ]
 # What tests leave for people to look at; not committed.
-SHOTS = Path(os.environ.get("DTRFAST_SCREENSHOTS", PROJECT / "build" / "screenshots"))
+SHOTS = Path(os.environ.get("CONSOLE_SCREENSHOTS", PROJECT / "build" / "screenshots"))
 _SERIOUS = ("serious", "critical")
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
