@@ -28,7 +28,6 @@ from dtrfast.identity.callers import ANONYMOUS, Caller
 from dtrfast.identity.guard import parse_basic
 from dtrfast.identity.identity import Identity
 from dtrfast.identity.sign_in import JOB_NAME
-from dtrfast.times import rfc3339
 
 _JSON = {"content-type": "application/json", "cache-control": "no-store"}
 _FORM_SIZE_MAX = 65_536
@@ -142,13 +141,15 @@ def _answer(identity: Identity, wish: _Wish, prove: Prove) -> bytes:
     with identity.engine.read() as transaction:
         granted = scopes.grant(transaction, permits, wish.access)
     issued = identity.bearers.issue(caller, granted)
+    # No `issued_at`, which is optional: docker and podman reckon a token's end from it by their own
+    # clock, and one that is behind keeps a token that has expired. Without it they count from when
+    # the answer came.
     answer: dict[str, object] = {
         "token": issued.text,
         "access_token": issued.text,
         "token_type": "Bearer",
         "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
         "expires_in": issued.seconds,
-        "issued_at": rfc3339(issued.issued_at),
         "scope": scopes.text_of(granted),
     }
     if wish.offline and caller.kind == "user" and caller.method in ("password", "refresh"):

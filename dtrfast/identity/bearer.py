@@ -67,7 +67,6 @@ class Issued:
 
     text: str
     seconds: int
-    issued_at: int
 
 
 class Bearers:
@@ -107,7 +106,7 @@ class Bearers:
         key = self._keys.signing()
         header = {"typ": "JWT", "alg": ALGORITHM, "kid": key.thumbprint()}
         text = jwt.encode(header, claims, key, algorithms=[ALGORITHM])
-        return Issued(text, seconds, now)
+        return Issued(text, seconds)
 
     def read(self, text: str) -> Caller:
         """Who calls with this access token. One that expired lately gives an expired caller.

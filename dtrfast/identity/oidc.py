@@ -23,6 +23,7 @@ import msgspec
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
+from joserfc.jws import JWSRegistry
 
 from dtrfast.config import is_loopback_host
 from dtrfast.errors import IssuerUnavailable, SettingsInvalid, TokenInvalid
@@ -42,6 +43,18 @@ _KEYS_STALE_SECONDS = 86_400
 _ASK_AGAIN_SECONDS = 30
 _TIMEOUT_SECONDS = 5.0
 _DOCUMENT_SIZE_MAX = 1 << 20
+
+
+class _HeaderRules(JWSRegistry):
+    """RFC 7515 section 4: parameters that are not understood are ignored, unless `crit` has them.
+
+    Chains of certificates (`x5c`) make a header long; the token as a whole has its bound.
+    """
+
+    max_header_length = SIZE_MAX
+
+
+_header_rules = _HeaderRules(algorithms=ALGORITHMS, strict_check_header=False)
 
 
 class Issuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
@@ -265,7 +278,7 @@ def _import_keys(document: Mapping[str, Any], issuer: Issuer) -> KeySet:
 
 def _decode(token: str, keys: KeySet) -> dict[str, Any]:
     try:
-        return jwt.decode(token, keys, algorithms=ALGORITHMS).claims
+        return jwt.decode(token, keys, registry=_header_rules).claims
     except (JoseError, ValueError, TypeError, KeyError) as error:
         raise TokenInvalid("the token's signature is wrong, or its key is not known") from error
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 
@@ -81,6 +83,42 @@ def test_other_signatures(local: LocalIssuer, verifier: Verifier, algorithm: str
 
 def _encode(value: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
+def _signed(local: LocalIssuer, **parameters: Any) -> str:
+    """A token of the issuer with more in its header, signed without a library's checks."""
+    header = {"alg": "RS256", "kid": local.key.thumbprint(), **parameters}
+    text = f"{_encode(header)}.{_encode(local.claims(time.time()))}"
+    made = local.key.private_key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
+    return f"{text}.{base64.urlsafe_b64encode(made).rstrip(b'=').decode()}"
+
+
+HEADERS: dict[str, tuple[bool, dict[str, Any]]] = {
+    "a parameter of its own": (True, {"ver": "2.0"}),
+    "several, of any type": (True, {"https://idp/x": {"a": [None]}, "": 1, "é": "é"}),
+    "encryption's": (True, {"enc": "A256GCM", "zip": "DEF"}),
+    "another type": (True, {"typ": "at+jwt", "cty": "x"}),
+    "a chain of certificates": (True, {"x5c": ["M" * 3000, "M" * 3000], "x5t": "x"}),
+    "crit names one that is not understood": (False, {"ver": "2.0", "crit": ["ver"]}),
+    "crit names one that is not there": (False, {"crit": ["ver"]}),
+    "crit names a registered and an unknown one": (False, {"ver": 1, "crit": ["kid", "ver"]}),
+    "crit is no list": (False, {"ver": 1, "crit": "ver"}),
+    "crit is a number": (False, {"crit": 1}),
+    "the payload is not encoded": (False, {"b64": False, "crit": ["b64"]}),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_header_parameters_count_where_crit_has_them(
+    local: LocalIssuer, verifier: Verifier, name: str
+) -> None:
+    accepted, parameters = HEADERS[name]
+    token = _signed(local, **parameters)
+    if accepted:
+        assert verifier.verify(token, [local.issuer()]).claims["repository"] == "acme/app"
+    else:
+        with pytest.raises(TokenInvalid):
+            verifier.verify(token, [local.issuer()])
 
 
 def _forge(local: LocalIssuer, kind: str) -> str:
