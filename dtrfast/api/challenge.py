@@ -13,7 +13,7 @@ from starlette.types import Scope
 
 from dtrfast.api.errors import error_response
 from dtrfast.api.types import Context
-from dtrfast.errors import DtrfastError, ScopeTooSmall, SignInRequired, Unidentified
+from dtrfast.errors import NameInvalid, ScopeTooSmall, SignInRequired, Unidentified
 from dtrfast.oci.names import RepositoryName
 
 TOKEN_PATH = "/auth/token"
@@ -22,7 +22,6 @@ CATALOG_SCOPE = "registry:catalog:*"
 _is_authority = re.compile(
     r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?"
 ).fullmatch
-_ACTIONS = {"GET": "pull", "DELETE": "delete"}
 
 
 def external_url(context: Context, scope: Scope) -> str:
@@ -38,15 +37,22 @@ def external_url(context: Context, scope: Scope) -> str:
     return f"{scheme if scheme in ('http', 'https') else scope['scheme']}://{host}"
 
 
-def scope_of(name: str, method: str, *, is_catalog: bool = False) -> str:
-    """What a token has to cover for such a request; empty where any will do."""
-    if is_catalog:
-        return CATALOG_SCOPE
+def scope_of(name: str, actions: str, source: str = "") -> str:
+    """The scopes that a token needs for a request; empty where any token will do.
+
+    `source` is the repository that a blob is mounted from, which has to be readable.
+    """
+    wanted = [f"repository:{name}:{actions}"] if _is_name(name) else []
+    if wanted and source != name and _is_name(source):
+        wanted.append(f"repository:{source}:pull")
+    return " ".join(wanted)
+
+
+def _is_name(text: str) -> bool:
     try:
-        repository = RepositoryName.parse(name) if name else None
-    except DtrfastError:
-        return ""
-    return f"repository:{repository}:{_ACTIONS.get(method, 'pull,push')}" if repository else ""
+        return bool(text and RepositoryName.parse(text))
+    except NameInvalid:
+        return False
 
 
 def response(context: Context, scope: Scope, error: Unidentified, wanted: str = "") -> Response:

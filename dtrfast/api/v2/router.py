@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import quote, unquote
 
+from starlette.datastructures import QueryParams
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -22,6 +23,8 @@ from dtrfast.api.v2.call import Call, Endpoint
 from dtrfast.errors import Denied, RepositoryHidden, TokenInvalid, Unidentified, Unsupported
 
 _PREFIX = "/v2"
+# What a token has to allow for a method; "pull,push" for the others.
+_ACTIONS = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}
 
 Methods = Mapping[str, Endpoint]
 
@@ -118,14 +121,27 @@ class V2(BaseRoute):
             call = Call(self._context, visit, scope, receive, target.reference, target.name)
             return await _answer(endpoint, call)
         except Unidentified as error:
-            wanted = challenge.scope_of(target.name, method, is_catalog=target.methods is CATALOG)
-            return challenge.response(self._context, scope, error, wanted)
+            return challenge.response(self._context, scope, error, _wanted_scope(target, scope))
 
     def _allowed(self, methods: Methods) -> Methods:
         """Deletes of content can be switched off; a session may be cancelled all the same."""
         if self._context.config.registry.delete or methods is UPLOAD:
             return methods
         return {method: methods[method] for method in methods if method != "DELETE"}
+
+
+def _wanted_scope(target: Target, scope: Scope) -> str:
+    """The scopes that the challenge to a request names."""
+    if target.methods is CATALOG:
+        return challenge.CATALOG_SCOPE
+    actions, source = _ACTIONS.get(scope["method"], "pull,push"), ""
+    if target.methods is UPLOADS or target.methods is UPLOAD:
+        # An upload is for its pusher only, also when asked how far it is.
+        actions, source = "pull,push", QueryParams(scope["query_string"]).get("from", "")
+    elif scope["method"] == "HEAD" and target.methods in (MANIFEST, BLOB):
+        # Pushes begin so, and some clients keep the first token that they get.
+        actions = "pull,push"
+    return challenge.scope_of(target.name, actions, source)
 
 
 async def _answer(endpoint: Endpoint, call: Call) -> ASGIApp:

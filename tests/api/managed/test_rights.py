@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from dtrfast.oci.digests import Digest
@@ -161,6 +163,67 @@ def test_a_token_for_one_repository_is_not_for_another(town: Town) -> None:
     assert failure(refused).status == 401
     assert 'scope="repository:acme/secret:pull"' in refused.headers["www-authenticate"]
     assert 'error="insufficient_scope"' in refused.headers["www-authenticate"]
+
+
+UPLOADS = "/v2/acme/app/blobs/uploads/"
+UPLOAD = f"{UPLOADS}01a225fb-9b40-7b90-8b3e-46365f917050"
+BLOB = "sha256:" + "0" * 64
+MOUNT = f"{UPLOADS}?mount={BLOB}&from="
+APP = "repository:acme/app:"
+
+CHALLENGES = [
+    ("GET", "/v2/", ""),
+    ("HEAD", "/v2/", ""),
+    ("GET", "/v2/acme/app/manifests/v1", f"{APP}pull"),
+    ("HEAD", "/v2/acme/app/manifests/v1", f"{APP}pull,push"),
+    ("DELETE", "/v2/acme/app/manifests/v1", f"{APP}delete"),
+    ("GET", f"/v2/acme/app/blobs/{BLOB}", f"{APP}pull"),
+    ("HEAD", f"/v2/acme/app/blobs/{BLOB}", f"{APP}pull,push"),
+    ("DELETE", f"/v2/acme/app/blobs/{BLOB}", f"{APP}delete"),
+    ("GET", "/v2/acme/app/tags/list", f"{APP}pull"),
+    ("HEAD", "/v2/acme/app/tags/list", f"{APP}pull"),
+    ("GET", f"/v2/acme/app/referrers/{BLOB}", f"{APP}pull"),
+    ("HEAD", f"/v2/acme/app/referrers/{BLOB}", f"{APP}pull"),
+    ("POST", UPLOADS, f"{APP}pull,push"),
+    ("POST", f"{UPLOADS}?digest={BLOB}", f"{APP}pull,push"),
+    ("POST", f"{MOUNT}acme/secret", f"{APP}pull,push repository:acme/secret:pull"),
+    ("POST", f"{MOUNT}acme%2Fsecret", f"{APP}pull,push repository:acme/secret:pull"),
+    ("POST", f"{UPLOADS}?mount={BLOB}", f"{APP}pull,push"),
+    ("POST", f"{MOUNT}acme/app", f"{APP}pull,push"),
+    ("POST", f"{MOUNT}Not%22a,name", f"{APP}pull,push"),
+    ("PATCH", UPLOAD, f"{APP}pull,push"),
+    ("PUT", f"{UPLOAD}?digest={BLOB}", f"{APP}pull,push"),
+    ("GET", UPLOAD, f"{APP}pull,push"),
+    ("HEAD", UPLOAD, f"{APP}pull,push"),
+    ("DELETE", UPLOAD, f"{APP}pull,push"),
+    ("GET", "/v2/_catalog", "registry:catalog:*"),
+]
+
+
+def test_the_challenge_names_what_the_request_needs(town: Town) -> None:
+    other = {"authorization": f"Bearer {town.token('owen', 'repository:a/b:pull')}"}
+    wrong = {}
+    for method, path, scope in CHALLENGES:
+        # Nothing has to be covered by a token to learn that this is a registry, and visitors may
+        # list what is public.
+        asked = [{}] if path == "/v2/" else [other] if "_catalog" in path else [{}, other]
+        for headers in asked:
+            answer = town.client.request(method, path, headers=headers)
+            found = re.findall(r'scope="([^"]*)"', answer.headers.get("www-authenticate", ""))
+            if (answer.status_code, found) != (401, [scope] if scope else []):
+                wrong[method, path, len(headers)] = (answer.status_code, found)
+    assert wrong == {}
+
+
+def test_a_token_for_what_was_challenged_grants_what_the_user_may(town: Town) -> None:
+    """Some clients ask for exactly that, and keep the token."""
+    digest = town.push("acme/secret", b"secret content")
+    scope = f"{APP}pull,push repository:acme/secret:pull"
+    mount = f"{UPLOADS}?mount={digest}&from=acme/secret"
+    headers = {"authorization": f"Bearer {town.token('owen', scope)}"}
+    assert town.client.post(mount, headers=headers).status_code == 201
+    assert granted(town.token("rita", scope)) == {"acme/app": ["pull"]}
+    assert granted(town.token("", scope)) == {}
 
 
 def test_a_token_to_pull_does_not_push(town: Town) -> None:
