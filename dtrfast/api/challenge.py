@@ -20,7 +20,7 @@ TOKEN_PATH = "/auth/token"
 CATALOG_SCOPE = "registry:catalog:*"
 
 _is_authority = re.compile(
-    r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?"
+    r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?"
 ).fullmatch
 
 

@@ -34,6 +34,7 @@ def test_a_blob_and_its_headers(client: Client, method: str) -> None:
         "etag": f'"{DIGEST}"',
         "accept-ranges": "bytes",
         "cache-control": "max-age=31536000",
+        "location": URL,
         "docker-distribution-api-version": "registry/2.0",
         "x-content-type-options": "nosniff",
     }

@@ -30,31 +30,34 @@ _RANGES_BYTES_FREE = 16 << 20
 async def get(call: Call) -> ASGIApp:
     """GET and HEAD."""
     digest = Digest.parse(call.reference)
+    location = call.path("blobs", str(digest))
     conditions = conditions_of(call)
     is_whole = conditions.allow_read(digest) and not conditions.is_known(digest)
     if call.is_head or not is_whole:
         stat = await call.run(call.registry.blobs.stat, call.name, digest)
-        return answer_stat(stat, conditions).response()
+        return answer_stat(stat, location, conditions).response()
     wanted = call.headers.get("range") if range_holds(call, digest) else None
     opened = await call.run(_open, call, call.name, digest, wanted)
     plan = opened.plan
     return DownloadResponse(
         call.context.hop,
         plan.status,
-        {**_headers(digest), **plan.headers},
+        {**_headers(digest, location), **plan.headers},
         opened.source,
         opened.first,
     )
 
 
-def answer_stat(stat: BlobStat, conditions: Conditions, body: bytes = b"") -> Answer:
-    """The answer to a HEAD, or with `body` to a GET of the whole blob. Raises
+def answer_stat(
+    stat: BlobStat, location: str, conditions: Conditions, body: bytes = b""
+) -> Answer:
+    """The answer to a HEAD, or with `body` to a GET of the whole blob at `location`. Raises
     `PreconditionFailed`.
     """
     conditions.check_read(stat.digest)
-    headers = _headers(stat.digest)
+    headers = _headers(stat.digest, location)
     if conditions.is_known(stat.digest):
-        del headers["content-type"]
+        del headers["content-type"], headers["location"]
         return Answer(304, headers)
     headers["content-length"] = str(stat.size)
     return Answer(200, headers, body)
@@ -136,10 +139,11 @@ def _open(call: Call, name: RepositoryName, digest: Digest, wanted: str | None) 
         raise
 
 
-def _headers(digest: Digest) -> dict[str, str]:
+def _headers(digest: Digest, location: str) -> dict[str, str]:
     text = str(digest)
     return {
         "content-type": OCTET_STREAM,
+        "location": location,  # ollama takes the bytes from there, as if it had been redirected
         "docker-content-digest": text,
         "etag": entity_tag(text),
         "cache-control": CACHE_FOREVER,

@@ -91,6 +91,11 @@ class Transfer:
             await self._stop_writing()
             await self._call.run(self.upload.release)
 
+    @property
+    def received(self) -> int:
+        """Bytes of the body that came."""
+        return self._received
+
     async def receive(self, expected: int | None) -> None:
         """Take the body. Raises `SizeInvalid` if it has not `expected` bytes: nothing is taken."""
         try:

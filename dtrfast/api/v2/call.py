@@ -10,6 +10,7 @@ from typing import TypeAlias, TypeVar
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import ASGIApp, Receive, Scope
 
+from dtrfast.api import challenge
 from dtrfast.api.events import Noting
 from dtrfast.api.types import Context
 from dtrfast.errors import SignInRequired, SizeInvalid
@@ -72,6 +73,10 @@ class Call:
         """The path of something in this repository, as clients see it."""
         prefix = self.scope.get("root_path", "")
         return "/".join((f"{prefix}/v2", self.name.text, *pieces))
+
+    def url(self, *pieces: str) -> str:
+        """`path`, as an address with scheme and host."""
+        return challenge.external_url(self.context, self.scope) + self.path(*pieces)
 
     def require_token(self) -> None:
         """Have who says nothing about itself ask for a token; an anonymous one will do.

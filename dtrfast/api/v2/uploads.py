@@ -24,7 +24,7 @@ from dtrfast.store.blobs import Upload
 
 
 async def begin(call: Call) -> ASGIApp:
-    """POST: mount a blob, take one whole, or open a session."""
+    """POST: mount a blob, take one whole, or open a session (also for an announced digest)."""
     query, name = call.query, call.name
     if "mount" in query:
         mounted = await _mount(call, Digest.parse(query["mount"]))
@@ -98,6 +98,10 @@ async def _take_whole(call: Call, digest: Digest) -> ASGIApp:
     try:
         async with Transfer(call, upload) as transfer:
             await transfer.receive(call.content_length)
+            if transfer.received == 0 and digest != Digest.of_bytes(b"", digest.algorithm):
+                # No body, or an empty one: the client announces what it will send by PUT.
+                await transfer.finish(upload.release)
+                return Response(status_code=202, headers=_session_headers(call, upload.id, 0))
             return await _commit(call, transfer, digest)
     except BaseException:
         # Nobody was told the name of this session.
@@ -173,6 +177,8 @@ def _session_headers(call: Call, upload_id: str, offset: int) -> dict[str, str]:
     # There is no notation for "nothing yet"; Docker wants one all the same, and reads this.
     return {
         "location": call.path("blobs", "uploads", upload_id),
+        # ollama takes this as it is, and prefers it: so it has a host. Others need none in theirs.
+        "docker-upload-location": call.url("blobs", "uploads", upload_id),
         "range": f"0-{max(0, offset - 1)}",
         "docker-upload-uuid": upload_id,
         "content-length": "0",

@@ -46,6 +46,7 @@ class _Manifest:
 class _Blob:
     name: RepositoryName
     digest: Digest
+    location: str
 
 
 _Target = Literal["base"] | _Manifest | _Blob
@@ -122,10 +123,10 @@ class Hot:
             return None
         conditions = Conditions.of(head.headers)
         if head.method == "HEAD":
-            return blobs.answer_stat(peek.stat, conditions)
+            return blobs.answer_stat(peek.stat, target.location, conditions)
         if peek.body is None or any(name == b"range" for name, _ in head.headers):
             return None
-        return blobs.answer_stat(peek.stat, conditions, peek.body)
+        return blobs.answer_stat(peek.stat, target.location, conditions, peek.body)
 
     def _encode(self, head: _core.Head, answer: Answer) -> bytes:
         lines = self._dates.line() + _COMMON_LINES
@@ -156,7 +157,8 @@ def _find_target(target: bytes) -> _Target | None:
             reference = parse_reference(found.reference)
             return _Manifest(RepositoryName.parse(found.name), reference)
         if found.methods is router.BLOB:
-            return _Blob(RepositoryName.parse(found.name), Digest.parse(found.reference))
+            name, digest = RepositoryName.parse(found.name), Digest.parse(found.reference)
+            return _Blob(name, digest, f"/v2/{name}/blobs/{digest}")
     except Invalid:
         pass  # the application says what is wrong with it
     return None
