@@ -69,7 +69,76 @@ static int parse_encoded(const uint8_t *data, size_t size, size_t *position, uin
     }
 }
 
-/* Origin form, or "*" for OPTIONS (RFC 9112 section 3.2). */
+/* "http://" or "https://" in any case. */
+static int parse_scheme(const uint8_t *data, size_t size, size_t *position)
+{
+    static const char scheme[] = "http";
+
+    for (size_t i = 0; scheme[i]; i++, *position += 1) {
+        if (*position == size)
+            return DTR_HEAD_INCOMPLETE;
+        if (dtr_octet_lower(data[*position]) != (uint8_t)scheme[i])
+            return DTR_HEAD_BAD_TARGET;
+    }
+    if (*position < size && dtr_octet_lower(data[*position]) == 's')
+        *position += 1;
+    for (const char *rest = "://"; *rest; rest++, *position += 1) {
+        if (*position == size)
+            return DTR_HEAD_INCOMPLETE;
+        if (data[*position] != (uint8_t)*rest)
+            return DTR_HEAD_BAD_TARGET;
+    }
+    return DTR_HEAD_COMPLETE;
+}
+
+/* What Host may hold: no user information, and not empty (RFC 9110 section 4.2). */
+static int parse_authority(const uint8_t *data, size_t size, size_t *position)
+{
+    const size_t start = *position;
+
+    if (start < size && data[start] == '[') {
+        do
+            *position += 1;
+        while (*position < size && (dtr_octet_hex(data[*position]) >= 0 ||
+                                    data[*position] == ':' || data[*position] == '.'));
+        if (*position == size)
+            return DTR_HEAD_INCOMPLETE;
+        if (*position == start + 1 || data[*position] != ']')
+            return DTR_HEAD_BAD_TARGET;
+        *position += 1;
+    } else {
+        const int status = parse_encoded(data, size, position, DTR_OCTET_HOST);
+        if (status != DTR_HEAD_COMPLETE)
+            return status;
+        if (*position == start)
+            return DTR_HEAD_BAD_TARGET;
+    }
+    if (*position < size && data[*position] == ':')
+        for (*position += 1; *position < size && data[*position] >= '0' && data[*position] <= '9';)
+            *position += 1;
+    return *position == size ? DTR_HEAD_INCOMPLETE : DTR_HEAD_COMPLETE;
+}
+
+static int parse_absolute(const uint8_t *data, size_t size, size_t *position)
+{
+    const int status = parse_scheme(data, size, position);
+
+    return status == DTR_HEAD_COMPLETE ? parse_authority(data, size, position) : status;
+}
+
+/* A path and a query, as far as they are there. */
+static int parse_path(const uint8_t *data, size_t size, size_t *position)
+{
+    int status = DTR_HEAD_COMPLETE;
+
+    if (data[*position] == '/')
+        status = parse_encoded(data, size, position, DTR_OCTET_PATH);
+    if (status == DTR_HEAD_COMPLETE && data[*position] == '?')
+        status = (*position += 1, parse_encoded(data, size, position, DTR_OCTET_QUERY));
+    return status;
+}
+
+/* Origin form, absolute form, or "*" for OPTIONS (RFC 9112 section 3.2). */
 static int parse_target(dtr_head *head, const uint8_t *data, size_t size, size_t *position)
 {
     const uint8_t *method = data + head->method.start;
@@ -82,12 +151,11 @@ static int parse_target(dtr_head *head, const uint8_t *data, size_t size, size_t
         return DTR_HEAD_INCOMPLETE;
     if (data[*position] == '*' && head->method.size == 7 && memcmp(method, "OPTIONS", 7) == 0) {
         *position += 1;
-    } else if (data[*position] == '/') {
-        status = parse_encoded(data, size, position, DTR_OCTET_PATH);
-        if (status == DTR_HEAD_COMPLETE && data[*position] == '?')
-            status = (*position += 1, parse_encoded(data, size, position, DTR_OCTET_QUERY));
     } else {
-        return DTR_HEAD_BAD_TARGET;
+        if (data[*position] != '/')
+            status = parse_absolute(data, size, position);
+        if (status == DTR_HEAD_COMPLETE)
+            status = parse_path(data, size, position);
     }
     if (status != DTR_HEAD_COMPLETE)
         return status;

@@ -1,4 +1,5 @@
-"""The outermost layer: headers of every answer, exceptions to answers, and bodies nobody read.
+"""The outermost layer: one spelling for each address, headers of every answer, exceptions to
+answers, and bodies nobody read.
 
 A server that sees an answer before the end of the request's body closes the connection at once, and
 a client in the middle of sending then reports a broken pipe in place of our answer. So what is left
@@ -14,6 +15,7 @@ import logging
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dtrfast.api import addresses
 from dtrfast.api.answers import COMMON_HEADERS
 from dtrfast.api.errors import (
     ClientGone,
@@ -59,6 +61,7 @@ class _Exchange:
 
     async def run(self, app: ASGIApp) -> None:
         try:
+            addresses.normalize(self._scope)
             await app(self._scope, self.receive, self.send)
         except ClientGone:
             _logger.debug("%s was left by its client", self._name())

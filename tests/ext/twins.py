@@ -117,15 +117,33 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _VALUE = rb"[\t\x20-\x7e\x80-\xff]*"
 _PATH = rb"/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*"
 _QUERY = rb"(?:\?(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]{}|\\^`]|%[0-9A-Fa-f]{2})*)?"
+_REG_NAME = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+"
+_AUTHORITY = rb"(?:\[[0-9A-Fa-f:.]+\]|" + _REG_NAME + rb")(?::[0-9]*)?"
+_HOST = re.compile(_AUTHORITY)
+_ABSOLUTE = rb"[Hh][Tt][Tt][Pp][Ss]?://" + _AUTHORITY + rb"(?:" + _PATH + rb")?" + _QUERY
 _REQUEST_LINE = re.compile(
-    rb"(?:(OPTIONS) (\*)|(?!CONNECT )(" + _TOKEN + rb") (" + _PATH + _QUERY + rb")) "
-    rb"HTTP/1\.([01])\r\n"
+    rb"(?:(OPTIONS) (\*)|(?!CONNECT )("
+    + _TOKEN
+    + rb") ("
+    + _PATH
+    + _QUERY
+    + rb"|"
+    + _ABSOLUTE
+    + rb")) HTTP/1\.([01])\r\n"
 )
 _FIELD_LINE = re.compile(rb"(" + _TOKEN + rb"):(" + _VALUE + rb")\r\n")
-_REG_NAME = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+"
-_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|" + _REG_NAME + rb")(?::[0-9]*)?")
 # Each prefix of a valid line becomes a whole one with an ending of one of these.
-_REQUEST_ENDINGS = (b"A / HTTP/1.1\r\n", b"00 HTTP/1.1\r\n", b"0 HTTP/1.1\r\n", b"\r\n\n")
+_REQUEST_ENDINGS = (
+    b"A / HTTP/1.1\r\n",
+    b"00 HTTP/1.1\r\n",
+    b"0 HTTP/1.1\r\n",
+    b"http://0 HTTP/1.1\r\n",
+    b"HTTP://0 HTTP/1.1\r\n",
+    b"://0 HTTP/1.1\r\n",
+    b"0] HTTP/1.1\r\n",
+    b"] HTTP/1.1\r\n",
+    b"\r\n\n",
+)
 _FIELD_ENDINGS = (b"a:\r\n",)
 
 FIELD_COUNT_MAX = 128

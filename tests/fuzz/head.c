@@ -83,6 +83,23 @@ static void note_field(facts *found, const uint8_t *line, size_t size)
     free(value);
 }
 
+/* Origin form, "*", or scheme and authority, of which what Host may hold, in front of a path. */
+static void check_target(const char *target, size_t size)
+{
+    if (target[0] == '/' || (size == 1 && target[0] == '*'))
+        return;
+    const char *scheme = size > 4 && (target[4] | 0x20) == 's' ? "https://" : "http://";
+    assert(size > strlen(scheme) && strncasecmp(target, scheme, strlen(scheme)) == 0);
+    const char *host = target + strlen(scheme);
+    const size_t left = size - strlen(scheme);
+    size_t end = 0;
+
+    while (end < left && host[end] != '/' && host[end] != '?')
+        end++;
+    assert(end > 0 && host[0] != ':' && memchr(host, '@', end) == NULL);
+    assert(end == left || host[end] == '/' || host[end] == '?');
+}
+
 /* Method, one space, target, one space, version; returns the minor version. */
 static int check_request_line(const dtr_head *head, const uint8_t *line, size_t size,
                               const uint8_t *data)
@@ -97,7 +114,7 @@ static int check_request_line(const dtr_head *head, const uint8_t *line, size_t 
     for (size_t i = 0; i < target; i++)
         assert(line[method + 1 + i] > 0x20 && line[method + 1 + i] < 0x7f);
     assert(line[method] == ' ' && line[method + 1 + target] == ' ');
-    assert(line[method + 1] == '/' || (target == 1 && line[method + 1] == '*'));
+    check_target((const char *)line + method + 1, target);
     assert(memcmp(line + size - 8, "HTTP/1.", 7) == 0);
     return line[size - 1] - '0';
 }

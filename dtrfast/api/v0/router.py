@@ -1,7 +1,7 @@
 """`/api/v0`: from a request to its operation and back.
 
-Like `/v2/` this works on the path as it was sent: a piece is decoded after the path was split, so
-that a repository's name with slashes is one piece (`team%2Fapp`).
+A piece of the path is decoded after the path was split, so that a repository's name with slashes is
+one piece (`team%2Fapp`).
 """
 
 from __future__ import annotations

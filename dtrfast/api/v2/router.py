@@ -1,7 +1,7 @@
 """`/v2/`: the last pieces of a path tell its endpoint, since a name may hold any of the words.
 
-Works on the path as it was sent. A piece is decoded after the path was split, so that an encoded
-separator is a character that no name has, and never a separator.
+Works on the one spelling of a path (`addresses.py`). An escape that is left there is no character
+of any name, so no grammar takes it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from starlette.datastructures import QueryParams
 from starlette.routing import BaseRoute, Match, NoMatchFound
@@ -53,12 +53,12 @@ class Target:
 
 
 def find_path(path: str) -> Target | None:
-    """The endpoint of a path at or below `/v2`, as it was sent; None when there is none."""
-    return find_target([_decode(piece) for piece in path[len(_PREFIX) :].split("/")[1:]])
+    """The endpoint of a canonical path at or below `/v2`; None when there is none."""
+    return find_target(path[len(_PREFIX) :].split("/")[1:])
 
 
 def find_target(pieces: list[str]) -> Target | None:
-    """The endpoint of a path below `/v2/`, given its decoded pieces; None when there is none."""
+    """The endpoint of a path below `/v2/`, given its pieces; None when there is none."""
     match pieces:
         case [] | [""]:
             return Target(BASE)
@@ -93,7 +93,7 @@ class V2(BaseRoute):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if scope["type"] != "http":
             return Match.NONE, {}
-        path = _raw_path(scope)
+        path = _path_of(scope)
         found = path == _PREFIX or path.startswith(f"{_PREFIX}/")
         return (Match.FULL if found else Match.NONE), {}
 
@@ -105,7 +105,7 @@ class V2(BaseRoute):
         await response(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive) -> ASGIApp:
-        target = find_path(_raw_path(scope))
+        target = find_path(_path_of(scope))
         if target is None:
             return missing_page_response()
         methods = self._allowed(target.methods)
@@ -154,21 +154,11 @@ async def _answer(endpoint: Endpoint, call: Call) -> ASGIApp:
         raise
 
 
-def _raw_path(scope: Scope) -> str:
-    """The path as it was sent, without what the application is mounted under."""
+def _path_of(scope: Scope) -> str:
+    """The path, without what the application is mounted under."""
     raw = scope.get("raw_path")
     path = quote(scope["path"]) if raw is None else raw.decode("latin-1")
-    if path.startswith(("http://", "https://")):  # how proxies are asked, RFC 9112 §3.2.2
-        path = "/" + "/".join(path.split("/")[3:])
     return str(path.removeprefix(scope.get("root_path", "")))
-
-
-def _decode(piece: str) -> str:
-    """What an encoded separator hides in stays encoded: no grammar takes that."""
-    if "%" not in piece:
-        return piece
-    text = unquote(piece, errors="replace")
-    return piece if "/" in text else text
 
 
 def _list_methods(methods: Methods) -> str:

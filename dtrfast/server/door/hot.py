@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Literal
 
 from dtrfast import _core
+from dtrfast.api.addresses import canonical_path
 from dtrfast.api.answers import COMMON_HEADERS, Answer
 from dtrfast.api.challenge import TOKEN_PATH
 from dtrfast.api.errors import error_answer
@@ -31,7 +32,6 @@ from dtrfast.server.door import wire
 # entry takes under a kilobyte.
 _TARGETS_MAX = 8192
 _PREFIX = b"/v2/"
-_TOKEN_PATH = TOKEN_PATH.encode()
 _COMMON_LINES = "".join(f"{name}: {value}\r\n" for name, value in COMMON_HEADERS.items()).encode()
 _CLOSE_LINE = b"connection: close\r\n"
 
@@ -64,9 +64,10 @@ class Hot:
         """The whole answer as it goes out, or None: then the application has to be asked."""
         if head.method not in ("GET", "HEAD") or head.chunked or head.content_length:
             return None
-        target = _find_target(head.target)
-        if target is None:
+        found = _find_target(head.target)
+        if found is None:
             return self._hold_off(head, client)
+        target, path = found
         began = time.perf_counter()
         authorization = _header(head, b"authorization")
         visit = self._guard.known(authorization)
@@ -83,9 +84,9 @@ class Hot:
         if self._access is not None:
             seconds = time.perf_counter() - began
             sent = len(answer.body) if wire.has_body(head.method, answer.status) else 0
-            key = (head.method, head.target, answer.status)
+            key = (head.method, path, answer.status)
             if self._access.tally.note(key, sent, seconds) or self._access.is_written:
-                entry = _entry(head, client, answer, seconds)
+                entry = _entry(head, path, client, answer, seconds)
                 if visit.caller.kind != "anonymous":
                     entry.user = visit.caller.actor
                 self._access.add(entry)
@@ -96,14 +97,14 @@ class Hot:
 
         So whoever tries thousands a second costs little more than reading what they send.
         """
-        if client is None or not head.target.startswith(_TOKEN_PATH):
+        if client is None or _path_of(head.target) != TOKEN_PATH:
             return None
         seconds = self._guard.held_off_seconds(_header(head, b"authorization"), client[0])
         if seconds == 0:
             return None
         answer = error_answer(TooManyTries(seconds))
         if self._access is not None:
-            entry = _entry(head, client, answer, 0.0)
+            entry = _entry(head, TOKEN_PATH.encode(), client, answer, 0.0)
             entry.is_hot = False  # too few to be tallied
             self._access.add(entry)
         return self._encode(head, answer)
@@ -142,11 +143,22 @@ def must_close(head: _core.Head) -> bool:
 
 
 @lru_cache(_TARGETS_MAX)
-def _find_target(target: bytes) -> _Target | None:
-    """What a request target leads to, if it is one of this lane's."""
-    if not target.startswith(_PREFIX):
+def _find_target(sent: bytes) -> tuple[_Target, bytes] | None:
+    """What a request target leads to, if it is one of this lane's, and its path as all others see
+    it.
+    """
+    if not sent.startswith(_PREFIX):
         return None
-    path = target.partition(b"?")[0].decode("latin-1")
+    path = _path_of(sent)
+    target = _find_endpoint(path)
+    return None if target is None else (target, path.encode("latin-1"))
+
+
+def _path_of(sent: bytes) -> str:
+    return canonical_path(sent.partition(b"?")[0].decode("latin-1"))
+
+
+def _find_endpoint(path: str) -> _Target | None:
     found = router.find_path(path)
     if found is None:
         return None
@@ -172,12 +184,12 @@ def _header(head: _core.Head, wanted: bytes) -> str | None:
 
 
 def _entry(
-    head: _core.Head, client: tuple[str, int] | None, answer: Answer, seconds: float
+    head: _core.Head, path: bytes, client: tuple[str, int] | None, answer: Answer, seconds: float
 ) -> Entry:
     scope = {
         "client": client,
         "method": head.method,
-        "raw_path": head.target.partition(b"?")[0],
+        "raw_path": path,
         "headers": head.headers,
     }
     sent = len(answer.body) if wire.has_body(head.method, answer.status) else 0

@@ -8,6 +8,7 @@ import pytest
 
 from dtrfast.oci.digests import Digest
 from tests.api.managed.town import Town, basic, granted
+from tests.fakes import asgi
 from tests.fakes.client import failure, image_manifest
 
 # Who, on which repository: pull, push, delete. What is not there looks like what one may not see.
@@ -163,6 +164,27 @@ def test_a_token_for_one_repository_is_not_for_another(town: Town) -> None:
     assert failure(refused).status == 401
     assert 'scope="repository:acme/secret:pull"' in refused.headers["www-authenticate"]
     assert 'error="insufficient_scope"' in refused.headers["www-authenticate"]
+
+
+SPELLINGS = ["acme%2Fsecret", "acme%2fsecret", "acme//secret", "/acme/secret", "%61cme/secret"]
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_a_name_has_the_same_rights_however_it_is_spelled(town: Town, name: str) -> None:
+    digest = town.push("acme/secret", b"secret content")
+    other = {"authorization": f"Bearer {town.token('owen', 'repository:acme/app:pull')}"}
+    for path in ("manifests/v1", "tags/list", f"blobs/{digest}"):
+        for headers in ({}, basic("nora"), basic("owen"), other):
+            plain = town.client.get(f"/v2/acme/secret/{path}", headers=headers)
+            for spelled in (f"/v2/{name}/{path}", f"/v2/{name}/{path}/", f"//v2//{name}/{path}"):
+                # As it is: a client library would tidy some of it away.
+                asked = asgi.ask(town.client.app, "GET", spelled, headers=dict(headers))
+                seen = town.client.run(asked)
+                assert (seen.status, seen.content) == (plain.status_code, plain.content)
+                challenge = seen.headers.get("www-authenticate", "")
+                assert re.findall('scope="(.*?)"', challenge) == re.findall(
+                    'scope="(.*?)"', plain.headers.get("www-authenticate", "")
+                )
 
 
 UPLOADS = "/v2/acme/app/blobs/uploads/"

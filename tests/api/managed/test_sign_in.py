@@ -8,6 +8,7 @@ from statistics import median
 import pytest
 
 from tests.api.managed.town import PASSWORD, Town, basic
+from tests.fakes import asgi
 
 
 def status(town: Town, who: str, password: str = PASSWORD) -> int:
@@ -243,6 +244,27 @@ def test_other_sites_cannot_send_requests(town: Town) -> None:
     assert town.ask("", "POST", "accounts/rita/tokens", body, headers=headers).status_code == 403
     headers["origin"] = "http://registry"
     assert town.ask("", "POST", "accounts/rita/tokens", body, headers=headers).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("target", "status"), [("http://registry", 201), ("http://elsewhere", 403), ("//", 201)]
+)
+def test_the_host_of_an_absolute_request_line_is_where_pages_come_from(
+    town: Town, target: str, status: int
+) -> None:
+    """It counts in place of Host, RFC 9112 section 3.2.2."""
+    cookie, session = sign_in(town)
+    headers = {
+        "host": "registry" if target == "//" else "ignored",
+        "cookie": cookie.partition(";")[0],
+        "x-csrf-token": session["csrfToken"],
+        "origin": "http://registry",
+        "content-type": "application/json",
+    }
+    path = f"{target}/api/v0/accounts/rita/tokens"
+    sent = asgi.body(b'{"name": "x"}')
+    exchange = town.client.run(asgi.ask(town.client.app, "POST", path, sent, headers=headers))
+    assert exchange.status == status
 
 
 def test_another_sessions_csrf_token_does_not_count(town: Town) -> None:

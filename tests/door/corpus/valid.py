@@ -51,17 +51,47 @@ def _plain() -> Iterator[Case]:
     yield answered("small method", request("get", _PATH), 405)
     yield answered("TRACE", request("TRACE", _PATH), 405)
     yield answered("asterisk", request("OPTIONS", "*"), 404)
-    yield answered("empty pieces", request("GET", f"//v2/{VICTIM}/manifests/{TAG}"), 404)
+    yield from _other_spellings()
     yield answered("dot segments", request("GET", f"/v2/x/../{VICTIM}/manifests/{TAG}"), 400)
     yield answered("encoded dots", request("GET", f"/v2/%2e%2e/{VICTIM}/tags/list"), 400)
-    yield answered("encoded letter", request("GET", f"/v2/%76ictim/app/manifests/{TAG}"), 200)
-    yield answered("encoded slash", request("GET", "/v2/victim%2Fapp/tags/list"), 400)
     yield answered("encoded NUL", request("GET", "/v2/victim%00/tags/list"), 400)
     yield answered("encoded line end", request("GET", "/v2/a%0d%0aX:%20y/tags/list"), 400)
     yield answered("expectation without body", request("GET", _PATH, "Expect: 100-continue"), 200)
     yield Case("close", request("GET", _PATH, "Connection: close") + PROBE, (200,))
     yield Case("close in a list", request("GET", _PATH, "Connection: x, Close") + PROBE, (200,))
     yield Case("close behind 404", request("GET", _NOWHERE, "Connection: close") + PROBE, (404,))
+
+
+def _other_spellings() -> Iterator[Case]:
+    """Paths and hosts that mean what they say, in other words; and what only looks like one."""
+    encoded = VICTIM.replace("/", "%2F")
+    for name, target, status in (
+        ("empty pieces", f"//v2/{VICTIM}/manifests/{TAG}", 200),
+        ("empty pieces within", f"/v2///{VICTIM}//manifests//{TAG}", 200),
+        ("slash at the end", f"/v2/{VICTIM}/manifests/{TAG}/", 200),
+        ("encoded letter", f"/v2/%76ictim/app/manifests/{TAG}", 200),
+        ("encoded slash", f"/v2/{encoded}/manifests/{TAG}", 200),
+        ("encoded slash in lower case", f"/v2/{encoded.lower()}/manifests/{TAG}", 200),
+        ("encoded twice", f"/v2/{encoded.replace('%', '%25')}/manifests/{TAG}", 400),
+        ("encoded dots and slashes", f"/v2/x%2F%2e%2e%2F{encoded}/manifests/{TAG}", 400),
+        ("encoded slash in the prefix", f"/v2%2F{VICTIM}/manifests/{TAG}", 404),
+        ("absolute", f"http://a{_PATH}", 200),
+        ("absolute, another host", f"http://elsewhere.example:80{_PATH}", 200),
+        ("absolute, https in capitals", f"HTTPS://a:5000{_PATH}", 200),
+        ("absolute, encoded", f"http://a//v2/{encoded}//manifests/{TAG}?n=1", 200),
+        ("absolute, no path", "http://a", 303),
+        ("absolute, query only", "http://a?x", 303),
+        ("absolute, dot segments", f"http://a/v2/x/../{VICTIM}/manifests/{TAG}", 400),
+        ("an address as a path", f"/http://a{_PATH}", 404),
+        ("an address as a name", f"/v2/http://a/manifests/{TAG}", 400),
+    ):
+        yield answered(name, request("GET", target), status)
+        body = request("GET", target, *_GIVEN, body=POISON)
+        yield answered(f"with a body: {name}", body, status)
+    absent = request("HEAD", f"http://a{_NOWHERE}")
+    yield answered("absolute, HEAD", absent, 404, methods=("HEAD",))
+    put = request("PUT", f"http://a//v2/{encoded}/manifests/{TAG}", body=MANIFEST)
+    yield answered("absolute, with a body", put + PROBE, 201, 200)
 
 
 def _bodies_of_requests_without_one() -> Iterator[Case]:

@@ -1,0 +1,95 @@
+"""One spelling for each address, found before anything is decided by it.
+
+The router, the lanes, the access log and the metrics work on that spelling alone, so that none of
+them takes a path for another one than the others do. Only what means the same is brought together:
+everything else stays as it was sent, and no grammar takes it.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote
+
+from starlette.types import Scope
+
+from dtrfast.errors import Invalid
+
+# What a path may hold without an escape, but the slash (RFC 3986 section 3.3). Names, tags and
+# digests are made of it.
+_PLAIN = frozenset(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@"
+)
+_escapes = re.compile("%([0-9A-Fa-f]{2})")
+_slashes = re.compile("//+")
+# Pieces are names here, and one that is missing must not make an address another operation's.
+_management = re.compile("/+api/+v0(?=/)")
+# What is behind these, and empty here, is refused as the name of nothing.
+_INCOMPLETE = ("/blobs/", "/manifests/", "/referrers/", "/blobs/uploads/")
+_absolute = re.compile(
+    r"https?://((?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?)"
+    r"(/.*)?",
+    re.IGNORECASE | re.DOTALL,
+)
+# Most paths have nothing to bring together.
+_is_usual = re.compile(rb"(?:/[^/%]+)+|/(?:v2/)?").fullmatch
+
+
+def canonical_path(path: str) -> str:
+    """The one spelling of a path, which begins with a slash and has no query.
+
+    Escapes of plain characters are undone, slashes too many are dropped. Below `/v2/` an escaped
+    slash is a slash: some clients encode a repository's name as one piece. Undone once: `%25`
+    stays, so a path that is canonical stays as it is.
+    """
+    path = _escapes.sub(_undo_escape, path)
+    management = _management.match(path)
+    if management is not None:
+        return "/api/v0" + _drop_last_slash(path[management.end() :])
+    path = _slashes.sub("/", path)
+    if not path.startswith("/v2/"):
+        return _drop_last_slash(path) or "/"
+    path = _slashes.sub("/", path.replace("%2F", "/").replace("%2f", "/"))
+    return path if path == "/v2/" or path.endswith(_INCOMPLETE) else _drop_last_slash(path)
+
+
+def normalize(scope: Scope) -> None:
+    """Give a request's scope the one spelling of its path, and its host.
+
+    The host of a request line in absolute form counts, whatever `Host` says (RFC 9112 section
+    3.2.2). Raises `Invalid`.
+    """
+    raw: bytes | None = scope.get("raw_path")
+    if raw is not None and _is_usual(raw):
+        return
+    root = str(scope.get("root_path", ""))
+    path = quote(scope["path"]) if raw is None else raw.decode("latin-1")
+    if scope["http_version"].startswith("1"):
+        path = _take_host(scope, path)
+    if not path.startswith("/"):
+        return  # as in OPTIONS *
+    mounted = root if root and path.startswith(f"{root}/") else ""
+    path = mounted + canonical_path(path[len(mounted) :])
+    scope["raw_path"] = path.encode("latin-1")
+    scope["path"] = unquote(path)
+
+
+def _take_host(scope: Scope, target: str) -> str:
+    """The path of a target; the host of one in absolute form goes to the scope's headers."""
+    if target.startswith("/") or "://" not in target:
+        return target
+    match = _absolute.fullmatch(target)
+    if match is None:
+        raise Invalid("the request line names no host: send the path alone, such as /v2/")
+    host = match[1].encode("latin-1")
+    others = [(name, value) for name, value in scope["headers"] if name != b"host"]
+    scope["headers"] = [(b"host", host), *others]
+    return match[2] or "/"
+
+
+def _undo_escape(match: re.Match[str]) -> str:
+    code = int(match[1], 16)
+    return chr(code) if code in _PLAIN else match[0]
+
+
+def _drop_last_slash(path: str) -> str:
+    return path[:-1] if path.endswith("/") and not path.endswith("//") else path
