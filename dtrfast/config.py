@@ -47,6 +47,10 @@ _PLATFORM_VALUES = [
 ]
 
 
+_match_origin = re.compile(
+    r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?"
+).fullmatch
+
 _Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 _Seconds = Annotated[float, Meta(gt=0, le=86_400 * 3_650)]
 
@@ -91,6 +95,9 @@ class ServerConfig:
     # Where clients reach the registry, such as https://registry.example: the name in its tokens and
     # in the certificate that it makes, and where it sends clients. Empty: where a request says.
     external_url: Annotated[str, Meta(pattern=r"^(https?://[^/\s\"]+)?$")] = ""
+    # Pages that may use the v2 API and the token service from a browser (CORS): their origins, such
+    # as https://ui.example, or * for all. None: only pages of this server.
+    cors_origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +264,17 @@ def is_loopback_host(host: str) -> bool:
         return False
 
 
+def check_origin(origin: str) -> None:
+    """Raises ValueError for what no browser sends as an origin, and so would never match."""
+    match = _match_origin(origin)
+    is_default = match is not None and (match[1], match[2]) in (("http", "80"), ("https", "443"))
+    if origin != "*" and (match is None or is_default):
+        raise ValueError(
+            "expected * or origins as browsers send them, such as https://ui.example:8443: in lower"
+            " case, without a path and without the port that the scheme has anyway"
+        )
+
+
 def external_host(config: Config) -> str:
     """Host, and port if it has one, of where clients reach the registry; empty if nobody said."""
     return config.server.external_url.partition("://")[2]
@@ -337,17 +355,24 @@ def _checked(setting: Setting) -> object:
     """The value in its field's type."""
     value = setting.value
     lax = isinstance(value, _Text)
+    hint = NAMES[setting.name]
+    if isinstance(value, _Text):
+        is_list = typing.get_origin(hint) is tuple
+        value = re.findall(r"[^\s,]+", value) if is_list else str(value)
     try:
         value = msgspec.convert(
-            str(value) if lax else value,
-            NAMES[setting.name],
+            value,
+            hint,
             strict=not lax,
             dec_hook=_convert_path,
         )
         if setting.name == "server.bind":
             split_address(str(value))
+        elif setting.name == "server.cors_origins":
+            for origin in typing.cast(tuple[str, ...], value):
+                check_origin(origin)
     except (msgspec.ValidationError, ValueError) as error:
-        expected = _expected(NAMES[setting.name], str(error))
+        expected = _expected(hint, str(error))
         raise ConfigInvalid(
             f"{setting.origin}: {setting.name}: {expected}, got {setting.value!r}"
         ) from error

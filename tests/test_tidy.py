@@ -116,4 +116,6 @@ def test_the_operations_manual_lists_exactly_the_settings() -> None:
 def _as_written(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return str(list(value))
     return f"{value:g}" if isinstance(value, float) else str(value) or '""'

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from dtrfast.api import health, token
 from dtrfast.api.boundary import Boundary
+from dtrfast.api.cross_origin import CrossOrigin
 from dtrfast.api.errors import error_response, missing_page_response
 from dtrfast.api.types import Context
 from dtrfast.api.v0 import openapi
@@ -36,7 +37,7 @@ def create_app(context: Context, more: Sequence[BaseRoute] = ()) -> Starlette:
         routes.append(Route("/api/{path:path}", _without_accounts, methods=[*_METHODS]))
     app = Starlette(
         routes=[V2(context), *routes, *more],
-        middleware=[Middleware(Boundary)],
+        middleware=[Middleware(Boundary, CrossOrigin.of(context.config.server))],
         exception_handlers={HTTPException: _http_exception},
     )
     app.router.redirect_slashes = False

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dtrfast.api import addresses
 from dtrfast.api.answers import COMMON_HEADERS
+from dtrfast.api.cross_origin import CrossOrigin
 from dtrfast.api.errors import (
     ClientGone,
     ClientIdle,
@@ -37,12 +38,13 @@ _logger = logging.getLogger("dtrfast.api")
 class Boundary:
     """Middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, cross_origin: CrossOrigin | None = None) -> None:
         self.app = app
+        self._cross_origin = cross_origin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await _Exchange(scope, receive, send).run(self.app)
+            await _Exchange(scope, receive, send, self._cross_origin).run(self.app)
         else:
             await self.app(scope, receive, send)
 
@@ -50,7 +52,10 @@ class Boundary:
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, cross_origin: CrossOrigin | None
+    ) -> None:
+        self._cross_origin = cross_origin
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -62,7 +67,8 @@ class _Exchange:
     async def run(self, app: ASGIApp) -> None:
         try:
             addresses.normalize(self._scope)
-            await app(self._scope, self.receive, self.send)
+            preflight = self._cross_origin and self._cross_origin.preflight(self._scope)
+            await (preflight or app)(self._scope, self.receive, self.send)
         except ClientGone:
             _logger.debug("%s was left by its client", self._name())
         except Exception as error:
@@ -84,6 +90,8 @@ class _Exchange:
             self._started = True
             headers = MutableHeaders(raw=message.setdefault("headers", []))
             headers.update(COMMON_HEADERS)
+            if self._cross_origin is not None:
+                self._cross_origin.mark(self._scope, headers)
             await self._finish_body(headers)
             message["headers"] = headers.raw
         elif self._scope["method"] == "HEAD":

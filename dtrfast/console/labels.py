@@ -53,6 +53,7 @@ _GROUPS: Mapping[str, Mapping[str, str]] = {
     "Network": {
         "server.bind": "Address to listen on",
         "server.external_url": "Address that clients use",
+        "server.cors_origins": "Pages of others that may use the registry (CORS)",
         "server.tls": "TLS",
         "server.tls_cert": "Certificate file",
         "server.tls_key": "Private key file",
@@ -150,4 +151,5 @@ def _value(setting: Setting) -> str:
             return texts.length(value)
         is_bytes = name.endswith("size_max") and name != "registry.page_size_max"
         return texts.size(value) if is_bytes else texts.count(value)
-    return str(value) or "not set"
+    text = ", ".join(value) if isinstance(value, tuple) else str(value)
+    return text or "not set"

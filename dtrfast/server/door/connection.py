@@ -107,7 +107,8 @@ class Doorman:
         dates, hot = Dates(), None
         served = self._served
         if self._limits.lanes and served.context is not None:
-            hot = Hot(served.context.guard, dates, served.access)
+            has_pages = bool(self._limits.cors_origins)
+            hot = Hot(served.context.guard, dates, served.access, has_pages=has_pages)
         return Context(app, config, worker, loop, self._limits, served, idle, dates, hot)
 
 

@@ -33,6 +33,7 @@ from dtrfast.server.door import wire
 _TARGETS_MAX = 8192
 _PREFIX = b"/v2/"
 _COMMON_LINES = "".join(f"{name}: {value}\r\n" for name, value in COMMON_HEADERS.items()).encode()
+_VARY_LINE = b"vary: Origin\r\n"
 _CLOSE_LINE = b"connection: close\r\n"
 
 
@@ -55,14 +56,24 @@ _Target = Literal["base"] | _Manifest | _Blob
 class Hot:
     """Answers from the registry's index. One thread."""
 
-    def __init__(self, guard: Guard, dates: wire.Dates, access: AccessWriter | None = None) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        dates: wire.Dates,
+        access: AccessWriter | None = None,
+        *,
+        has_pages: bool = False,
+    ) -> None:
+        """`has_pages`: pages of other origins may be let in, by the application."""
         self._guard = guard
         self._dates = dates
         self._access = access
+        self._has_pages = has_pages
+        self._lines = _COMMON_LINES + (_VARY_LINE if has_pages else b"")
 
     def answer(self, head: _core.Head, client: tuple[str, int] | None) -> bytes | None:
         """The whole answer as it goes out, or None: then the application has to be asked."""
-        if head.method not in ("GET", "HEAD") or head.chunked or head.content_length:
+        if head.method not in ("GET", "HEAD") or self._is_of_application(head):
             return None
         found = _find_target(head.target)
         if found is None:
@@ -91,6 +102,12 @@ class Hot:
                     entry.user = visit.caller.actor
                 self._access.add(entry)
         return self._encode(head, answer)
+
+    def _is_of_application(self, head: _core.Head) -> bool:
+        """A request with a body, or of a page that may be another origin's."""
+        if head.chunked or head.content_length:
+            return True
+        return self._has_pages and _header(head, b"origin") is not None
 
     def _hold_off(self, head: _core.Head, client: tuple[str, int] | None) -> bytes | None:
         """The refusal of one more password from an address that tried too many.
@@ -130,7 +147,7 @@ class Hot:
         return blobs.answer_stat(peek.stat, target.location, conditions, peek.body)
 
     def _encode(self, head: _core.Head, answer: Answer) -> bytes:
-        lines = self._dates.line() + _COMMON_LINES
+        lines = self._dates.line() + self._lines
         if must_close(head):
             lines += _CLOSE_LINE
         body = answer.body if wire.has_body(head.method, answer.status) else b""

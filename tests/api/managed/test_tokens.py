@@ -10,10 +10,11 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey
 
+from dtrfast.config import Config, ServerConfig
 from dtrfast.identity.bearer import FINISH_SECONDS, LEEWAY_SECONDS, REFRESH_SECONDS
 from dtrfast.index.tables import TABLES
 from dtrfast.oci.digests import Digest
-from tests.api.managed.town import PASSWORD, Town, basic, granted
+from tests.api.managed.town import PASSWORD, Town, basic, granted, in_memory
 from tests.fakes.client import failure
 
 SCOPE = "repository:acme/app:pull,push"
@@ -444,3 +445,36 @@ def test_nobody_makes_tokens_of_others(town: Town, who: str) -> None:
     assert town.ask(who, "GET", "accounts/will/tokens").status_code == 403
     body = {"name": "x", "scopes": [{"repository": "acme/app", "actions": ["pull"]}]}
     assert town.ask("will", "POST", "accounts/acme/robots", body).status_code == 403
+
+
+# ---- pages of other origins ------------------------------------------------------------------
+def test_a_page_signs_in_where_a_challenge_leads_it() -> None:
+    """As a registry UI does it from another origin, with what its browser lets it read."""
+    page = {"origin": "https://ui.example"}
+    config = Config(server=ServerConfig(cors_origins=(page["origin"],)))
+    with in_memory(config=config) as town:
+        ask = {
+            "access-control-request-method": "GET",
+            "access-control-request-headers": "authorization",
+        }
+        for path in (MANIFEST, "/auth/token"):
+            preflight = town.client.request("OPTIONS", path, headers=page | ask)
+            assert preflight.status_code == 204
+            assert preflight.headers["access-control-allow-headers"] == "authorization"
+        challenge = town.client.get(MANIFEST, headers=page)
+        wrong = town.client.get("/auth/token", headers=page | basic("rita", "wrong"))
+        for refused in (challenge, wrong):
+            assert refused.status_code == 401
+            assert "WWW-Authenticate" in refused.headers["access-control-expose-headers"]
+        signed_in = town.client.get(
+            "/auth/token", params={"scope": SCOPE}, headers=page | basic("rita")
+        )
+        bearer = {"authorization": f"Bearer {signed_in.json()['token']}"}
+        found = town.client.get(MANIFEST, headers=page | bearer)
+        assert found.status_code == 200
+        for answer in (challenge, wrong, signed_in, found):
+            assert answer.headers["access-control-allow-origin"] == page["origin"]
+            assert answer.headers["access-control-allow-credentials"] == "true"
+            assert answer.headers["vary"] == "Origin"
+        management = town.client.get("/api/v0/accounts", headers=page | basic("rita"))
+        assert "access-control-allow-origin" not in management.headers
