@@ -89,7 +89,9 @@ def _signed(local: LocalIssuer, **parameters: Any) -> str:
     """A token of the issuer with more in its header, signed without a library's checks."""
     header = {"alg": "RS256", "kid": local.key.thumbprint(), **parameters}
     text = f"{_encode(header)}.{_encode(local.claims(time.time()))}"
-    made = local.key.private_key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
+    key = local.key.private_key
+    assert key is not None
+    made = key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
     return f"{text}.{base64.urlsafe_b64encode(made).rstrip(b'=').decode()}"
 
 
