@@ -140,27 +140,27 @@ def test_the_host_of_the_request_line_counts(target: bytes, path: bytes, host: b
     assert (b"accept", b"*/*") in scope["headers"]
 
 
-@pytest.mark.parametrize(
-    "target",
-    [
-        b"http://user@registry/v2/",
-        b"http://user:word@registry/v2/",
-        b"http:///v2/",
-        b"http://:80/v2/",
-        b"http://a:b/v2/",
-        b"http://a b/v2/",
-        b"http://a\r\nb/v2/",
-        b"http://[::1/v2/",
-        b"ftp://registry/v2/",
-        b"file:///etc/passwd",
-        b"x/http://a/",
-    ],
-)
-def test_what_is_no_host_is_refused(client: Client, target: bytes) -> None:
-    with pytest.raises(Invalid):
-        normalize(scope_of(target))
-    exchange = client.run(asgi.ask(client.app, "GET", target.decode()))
-    assert (exchange.status, b"UNSUPPORTED" in exchange.content) == (400, True)
+NO_HOSTS = [
+    b"http://user@registry/v2/",
+    b"http://user:word@registry/v2/",
+    b"http:///v2/",
+    b"http://:80/v2/",
+    b"http://a:b/v2/",
+    b"http://a b/v2/",
+    b"http://a\r\nb/v2/",
+    b"http://[::1/v2/",
+    b"ftp://registry/v2/",
+    b"file:///etc/passwd",
+    b"x/http://a/",
+]
+
+
+def test_what_is_no_host_is_refused(client: Client) -> None:
+    for target in NO_HOSTS:
+        with pytest.raises(Invalid):
+            normalize(scope_of(target))
+        exchange = client.run(asgi.ask(client.app, "GET", target.decode()))
+        assert (exchange.status, b"UNSUPPORTED" in exchange.content) == (400, True), target
 
 
 @pytest.mark.parametrize("target", [b"*", b"", b"v2/", b"http://a/v2/"])
@@ -222,23 +222,23 @@ def test_the_hot_lane_has_it_too() -> None:
 SPELLINGS = ["team%2Fapp", "team%2fapp", "/team/app", "team//app", "%74eam/app", "team%2F%2Fapp"]
 
 
-@pytest.mark.parametrize("name", SPELLINGS)
-def test_everything_in_a_repository_is_found(client: Client, name: str) -> None:
+def test_everything_in_a_repository_is_found(client: Client) -> None:
     digest = client.push_image("v1")
     blob = client.push_blob(b"abc")
+    for name in SPELLINGS:
 
-    def ask(method: str, path: str) -> asgi.Exchange:
-        return client.run(asgi.ask(client.app, method, f"/v2/{name}/{path}"))
+        def ask(method: str, path: str, name: str = name) -> asgi.Exchange:
+            return client.run(asgi.ask(client.app, method, f"/v2/{name}/{path}"))
 
-    assert ask("GET", "manifests/v1").headers["docker-content-digest"] == digest
-    assert ask("GET", f"manifests/{digest.replace(':', '%3A')}").status == 200
-    assert ask("GET", "tags/list/").content == ask("GET", "tags/list").content
-    assert ask("GET", f"blobs/{blob}").headers["location"] == f"/v2/{NAME}/blobs/{blob}"
-    assert ask("GET", f"referrers//{digest}").status == 200
-    begun = ask("POST", "blobs/uploads/")
-    location = begun.headers["location"]
-    assert (begun.status, location.rpartition("/")[0]) == (202, f"/v2/{NAME}/blobs/uploads")
-    assert ask("DELETE", f"blobs/uploads/{location.rpartition('/')[2]}").status == 204
+        assert ask("GET", "manifests/v1").headers["docker-content-digest"] == digest, name
+        assert ask("GET", f"manifests/{digest.replace(':', '%3A')}").status == 200, name
+        assert ask("GET", "tags/list/").content == ask("GET", "tags/list").content, name
+        assert ask("GET", f"blobs/{blob}").headers["location"] == f"/v2/{NAME}/blobs/{blob}"
+        assert ask("GET", f"referrers//{digest}").status == 200, name
+        begun = ask("POST", "blobs/uploads/")
+        begin, _, upload_id = begun.headers["location"].rpartition("/")
+        assert (begun.status, begin) == (202, f"/v2/{NAME}/blobs/uploads"), name
+        assert ask("DELETE", f"blobs/uploads/{upload_id}").status == 204, name
     assert client.get("/v2/_catalog").json() == {"repositories": [NAME]}
 
 
