@@ -24,6 +24,10 @@ _slashes = re.compile("//+")
 # Pieces are names here, and one that is missing must not make an address another operation's.
 _management = re.compile("/+api/+v0(?=/)")
 # What is behind these, and empty here, is refused as the name of nothing.
+# A repository's name, and what it is asked for. Some clients send the name as one piece.
+_named = re.compile(
+    "/v2/(.+)(/(?:tags/list|(?:manifests|blobs|referrers)/[^/]*|blobs/uploads(?:/[^/]*)?))/?"
+)
 _INCOMPLETE = ("/blobs/", "/manifests/", "/referrers/", "/blobs/uploads/")
 _absolute = re.compile(
     r"https?://((?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?)"
@@ -37,9 +41,9 @@ _is_usual = re.compile(rb"(?:/[^/%]+)+|/(?:v2/)?").fullmatch
 def canonical_path(path: str) -> str:
     """The one spelling of a path, which begins with a slash and has no query.
 
-    Escapes of plain characters are undone, slashes too many are dropped. Below `/v2/` an escaped
-    slash is a slash: some clients encode a repository's name as one piece. Undone once: `%25`
-    stays, so a path that is canonical stays as it is.
+    Escapes of plain characters are undone, slashes too many are dropped, and in the name of a
+    repository an escaped slash is a slash. Undone once: `%25` stays, so a path that is canonical
+    stays as it is.
     """
     path = _escapes.sub(_undo_escape, path)
     management = _management.match(path)
@@ -48,7 +52,7 @@ def canonical_path(path: str) -> str:
     path = _slashes.sub("/", path)
     if not path.startswith("/v2/"):
         return _drop_last_slash(path) or "/"
-    path = _slashes.sub("/", path.replace("%2F", "/").replace("%2f", "/"))
+    path = _undo_slashes(path)
     return path if path == "/v2/" or path.endswith(_INCOMPLETE) else _drop_last_slash(path)
 
 
@@ -89,6 +93,15 @@ def _take_host(scope: Scope, target: str) -> str:
 def _undo_escape(match: re.Match[str]) -> str:
     code = int(match[1], 16)
     return chr(code) if code in _PLAIN else match[0]
+
+
+def _undo_slashes(path: str) -> str:
+    """Undo the escaped slashes of a name. In a tag, a digest or an id they are odd, and stay."""
+    found = _named.fullmatch(path) if "%2F" in path or "%2f" in path else None
+    if found is None:
+        return path
+    name = found[1].replace("%2F", "/").replace("%2f", "/")
+    return _slashes.sub("/", f"/v2/{name}{path[found.end(1) :]}")
 
 
 def _drop_last_slash(path: str) -> str:
