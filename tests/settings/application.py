@@ -25,8 +25,8 @@ class Opened:
         transport = httpx.ASGITransport(cast(Any, served.app))
         self._http = httpx.AsyncClient(transport=transport, base_url="http://registry")
 
-    def get(self, path: str) -> httpx.Response:
-        return self.runner.run(self._http.get(path))
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        return self.runner.run(self._http.get(path, headers=headers))
 
 
 def opened(bench: Bench, config: Config) -> Opened:

@@ -301,5 +301,5 @@ def bounds_events(bench: Bench, value: object) -> object:
 @proves("server.cors_origins", (("https://ui.example",), "https://ui.example"), ((), None))
 def lets_other_origins_ask(bench: Bench, value: object) -> object:
     config = Config(server=ServerConfig(cors_origins=value))  # type: ignore[arg-type]
-    answer = opened(bench, config).get("/v2/", headers={"origin": "https://ui.example"})
+    answer = opened(bench, config).get("/v2/", origin="https://ui.example")
     return answer.headers.get("access-control-allow-origin")
