@@ -46,7 +46,7 @@ OWNERS = {
     "argon2": ("identity/passwords.py",),
     "joserfc": ("identity/",),
     "ldap3": ("identity/ldap/",),
-    "obstore": ("backup/place.py",),
+    "obstore": ("backup/bucket.py",),
     "cyclopts": ("cli/",),
     "rich": ("cli/",),
 }

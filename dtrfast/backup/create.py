@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import xxhash
 
 from dtrfast.backup import leases, segments, snapshot
-from dtrfast.backup.place import Place
+from dtrfast.backup.leases import Lease
+from dtrfast.backup.place import Place, whole_name
 from dtrfast.backup.snapshot import DataFile, LogFile, Snapshot
 from dtrfast.errors import BackupFailed, Corrupt
 from dtrfast.index import counters
@@ -65,26 +68,59 @@ def create(store: Store, place: Place, progress: Progress, *, rate: int | None =
         raise BackupFailed("a backup inside the data directory is lost with it: name another place")
     snapshot.claim(place, store.id)
     with leases.held(place, "backup") as lease, pins.hold(layout.data) as pin:
-        last = snapshot.newest(place)
-        # What no finished backup names may be torn by a power cut, so it is written once more.
-        named = last.segments if last is not None else set()
-        there = {entry.name.rpartition("/")[2] for entry in place.found("rows/") if entry.size}
-        sizes = {entry.name: entry.size for entry in place.found("files/")}
+        there = _There.look(place)
         spool = pin.with_suffix(pins.SPOOL)
         spool.mkdir(mode=0o700)
         try:
-            pace = _Pace(progress, rate, lease.renew)
-            return _Backup(store, place, pace, last).run(spool, named & there, sizes)
+            pace = _Pace(progress, rate, lease)
+            return _Backup(store, place, pace, there).run(spool)
         finally:
             shutil.rmtree(spool, ignore_errors=True)
+
+
+@dataclass(slots=True)
+class _There:
+    """Objects of the place that need not be written again, by the newest snapshot that can be
+    read. What no finished backup names may be torn by a power cut.
+    """
+
+    last: Snapshot | None
+    segments: set[str]
+    logs: set[str]
+    sizes: Counter[str]  # of files
+    is_split: bool  # some files are kept in pieces
+
+    @staticmethod
+    def look(place: Place) -> _There:
+        last = snapshot.newest(place)
+        files = list(place.found("files/"))
+        sizes = Counter[str]()
+        for entry in files:
+            sizes[whole_name(entry.name)] += entry.size
+        is_split = any(whole_name(entry.name) != entry.name for entry in files)
+        if last is None:
+            return _There(None, set(), set(), sizes, is_split)
+        rows = {entry.name.rpartition("/")[2] for entry in place.found("rows/") if entry.size}
+        # An object of a bucket is what was written. Of a directory it is read, since disks forget.
+        sound = {n for n in last.segments & rows if not place.is_local or _is_sound(place, n)}
+        logs = {(entry.name, entry.size) for entry in place.found("logs/")}
+        named = {log.sha256 for log in last.logs if (snapshot.log_object(log), log.size) in logs}
+        return _There(last, sound, named, sizes, is_split)
+
+
+def _is_sound(place: Place, name: str) -> bool:
+    try:
+        return any(True for _ in read_segment(place, name))
+    except (BackupFailed, Corrupt):
+        return False
 
 
 class _Pace:
     """Tells how far the copying has come, and holds it to a rate."""
 
-    def __init__(self, progress: Progress, rate: int | None, renew: Callable[[], None]) -> None:
+    def __init__(self, progress: Progress, rate: int | None, lease: Lease) -> None:
         self._progress = progress
-        self._renew = renew
+        self._lease = lease
         self._rate = rate
         self._began = time.monotonic()
         self._done = self._total = 0
@@ -92,10 +128,14 @@ class _Pace:
     def expect(self, total: int) -> None:
         self._total = total
 
+    def check(self) -> None:
+        """Raise `BackupFailed` if what was copied may be gone again."""
+        self._lease.check()
+
     def add(self, count: int) -> None:
         self._done += count
         self._progress(self._done, self._total)
-        self._renew()
+        self._lease.check()
         if self._rate:
             ahead = self._done / self._rate - (time.monotonic() - self._began)
             if ahead > 0:
@@ -103,26 +143,26 @@ class _Pace:
 
 
 class _Backup:
-    def __init__(self, store: Store, place: Place, pace: _Pace, last: Snapshot | None) -> None:
+    def __init__(self, store: Store, place: Place, pace: _Pace, there: _There) -> None:
         self._store = store
-        self._last = last
         self._layout: Layout = store.layout
         self._place = place
         self._pace = pace
+        self._there = there
         self._made = Made()
 
-    def run(self, spool: Path, known: set[str], sizes: dict[str, int]) -> Made:
+    def run(self, spool: Path) -> Made:
         made_at = time.time()
-        moment = self._dump(spool, known)
-        sums = self._known_sums()
-        files = self._copy_files(moment.files, sizes, sums)
-        listed = self._spool_rows((one.row() for one in files), spool, known)
+        moment = self._dump(spool)
+        files = self._copy_files(moment.files, self._known_sums())
+        listed = self._spool_rows((one.row() for one in files), spool)
         logs = tuple(self._copy_logs(moment.change_number))
         self._copy_segments(spool)
         self._place.settle()
+        is_split = self._there.is_split or any(self._place.is_split(one.size) for one in files)
         written = Snapshot(
-            format=snapshot.FORMAT,
-            store=str(self._store.id),
+            format=snapshot.FORMAT_PIECES if is_split else snapshot.FORMAT,
+            store=self._store.id,
             made_at=made_at,
             change_number=moment.change_number,
             tables=moment.tables,
@@ -133,18 +173,18 @@ class _Backup:
             new_bytes=self._made.bytes_copied,
             missing=tuple(self._made.missing),
         )
+        self._pace.check()
         self._made.name = snapshot.write(self._place, written)
         self._place.settle()
         return self._made
 
     # ---- the index -----------------------------------------------------------------------------
-    def _dump(self, spool: Path, known: set[str]) -> _Moment:
+    def _dump(self, spool: Path) -> _Moment:
         """One snapshot of all tables. Nothing but this machine's disk is waited for meanwhile."""
         with self._store.engine.read() as transaction:
             number = counters.last(transaction, META, b"change_sequence")
             tables = {
-                table.name: self._spool_rows(_rows(transaction, table), spool, known)
-                for table in TABLES
+                table.name: self._spool_rows(_rows(transaction, table), spool) for table in TABLES
             }
             files = [
                 (key, value[:1], _size_of(transaction, value))
@@ -152,45 +192,44 @@ class _Backup:
             ]
         return _Moment(number, tables, files, spool)
 
-    def _spool_rows(
-        self, rows: Iterator[tuple[bytes, bytes]], spool: Path, known: set[str]
-    ) -> tuple[str, ...]:
+    def _spool_rows(self, rows: Iterator[tuple[bytes, bytes]], spool: Path) -> tuple[str, ...]:
         """Segments of rows: their names. Those that the place has not are in the spool."""
         listed = []
         for segment in segments.cut(rows):
             name = segments.name_of(segment)
             listed.append(name)
             self._made.segments += 1
-            if name not in known:
-                known.add(name)
+            if name not in self._there.segments:
+                self._there.segments.add(name)
                 with disk.reported():
                     (spool / name).write_bytes(segments.compress(segment))
         return tuple(listed)
 
     def _copy_segments(self, spool: Path) -> None:
         for path in sorted(spool.iterdir()):
-            size = path.stat().st_size
-            self._place.put(snapshot.segment_object(path.name), path)
+            with disk.reported():
+                data = path.read_bytes()
+            self._place.put(snapshot.segment_object(path.name), data)
             self._made.segments_copied += 1
-            self._made.bytes_copied += size
+            self._made.bytes_copied += len(data)
             self._pace.add(0)
 
     # ---- files ---------------------------------------------------------------------------------
     def _known_sums(self) -> dict[bytes, DataFile]:
         """The files of the newest snapshot: they never change, so their sums need no reading."""
-        if self._last is None:
+        if self._there.last is None:
             return {}
         try:
-            return {one.file_id: one for one in read_files(self._place, self._last)}
+            return {one.file_id: one for one in read_files(self._place, self._there.last)}
         except (BackupFailed, Corrupt):
             return {}
 
     def _copy_files(
         self,
         listed: list[tuple[bytes, bytes, int]],
-        sizes: dict[str, int],
         known: dict[bytes, DataFile],
     ) -> list[DataFile]:
+        sizes = self._there.sizes
         new = [size for i, _, size in listed if sizes.get(snapshot.file_object(i)) != size]
         self._pace.expect(sum(new))
         files = []
@@ -234,8 +273,11 @@ class _Backup:
         if not self._place.is_local:
             return True  # an object of a bucket is there as a whole, or not at all
         there = xxhash.xxh3_128()
-        for piece in self._place.stream(snapshot.file_object(file_id)):
-            there.update(piece)
+        try:
+            for piece in self._place.stream(snapshot.file_object(file_id)):
+                there.update(piece)
+        except BackupFailed:
+            return False
         return there.digest() == hasher.digest()
 
     def _pieces(self, path: Path, hasher: xxhash.xxh3_128) -> Iterator[bytes]:
@@ -252,17 +294,21 @@ class _Backup:
     def _copy_logs(self, change_number: int) -> Iterator[LogFile]:
         """The change log as far as the snapshot goes, and the audit events."""
         for path in sorted(self._layout.log.glob("*.log")):
-            size = change_log.size_until(path, change_number)
+            with disk.reported():
+                size = change_log.size_until(path, change_number)
             if size:
                 yield self._copy_log(f"log/{path.name}", path, size)
         for path in sorted((self._layout.data / "audit").glob("*.jsonl")):
-            yield self._copy_log(f"audit/{path.name}", path, path.stat().st_size)
+            with suppress(FileNotFoundError):  # it went with the oldest events
+                yield self._copy_log(f"audit/{path.name}", path, path.stat().st_size)
 
     def _copy_log(self, name: str, path: Path, size: int) -> LogFile:
-        with path.open("rb") as file:
+        with path.open("rb") as file, disk.reported():
             data = file.read(size)
         log = LogFile(name, len(data), segments.name_of(data))
-        if self._place.create(snapshot.log_object(log), data):
+        if log.sha256 not in self._there.logs:
+            self._place.put(snapshot.log_object(log), data)
+            self._there.logs.add(log.sha256)
             self._made.bytes_copied += len(data)
         return log
 
@@ -289,7 +335,22 @@ def read_files(place: Place, of: Snapshot) -> Iterator[DataFile]:
 
 def read_segment(place: Place, name: str) -> Iterator[tuple[bytes, bytes]]:
     """The rows of a segment. Raises `BackupFailed`, `Corrupt`."""
-    data = place.read(snapshot.segment_object(name))
+    path = snapshot.segment_object(name)
+    data = place.read(path)
     if data is None:
-        raise BackupFailed(f"the segment {name} is gone: make a new backup")
-    return segments.rows_of(segments.decompress(data, name))
+        raise Corrupt(f"{path} is gone: make a new backup")
+    try:
+        yield from segments.rows_of(segments.decompress(data, name))
+    except Corrupt as error:
+        raise Corrupt(f"{error}: {snapshot.healing(path)}") from error
+
+
+def read_log(place: Place, log: LogFile) -> bytes:
+    """Raises `BackupFailed`, `Corrupt`."""
+    path = snapshot.log_object(log)
+    data = place.read(path)
+    if data is None:
+        raise Corrupt(f"{path}, the backup of {log.name}, is gone: make a new backup")
+    if segments.name_of(data) != log.sha256:
+        raise Corrupt(f"the backup of {log.name} is damaged: {snapshot.healing(path)}")
+    return data

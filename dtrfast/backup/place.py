@@ -1,158 +1,156 @@
-"""Where backups are kept: objects by name, in a directory or a bucket.
-
-The only module that imports `obstore`, which speaks to S3 and to file systems alike.
-"""
+"""Where backups are kept: objects by name, in a directory or a bucket."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import timedelta
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-import obstore
-from obstore.exceptions import BaseError
-from obstore.store import LocalStore, S3Store
-
+from dtrfast.backup.bucket import Bucket, no_conditions
+from dtrfast.backup.directory import Directory, Found
 from dtrfast.errors import BackupFailed
 
-if TYPE_CHECKING:
-    from obstore.store import ClientConfig
-
-_READ_SIZE = 1 << 20
-_DELETED_MAX = 500  # S3 takes a thousand
-# A part of 8 MiB on a line of 32 kB/s; the library's own limit is 30 s.
-_TIMEOUT = timedelta(minutes=5)
-_PART_SIZE_MIN = 8 << 20
-_PARTS_MAX = 9_000  # of an object; S3 takes ten thousand
-# Made first, so that they are nobody else's, whoever may look into the directory.
-_FOLDERS = ("files", "rows", "snapshots", "logs", "leases")
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """An object that is there. `modified_at` is in seconds since the epoch."""
-
-    name: str
-    size: int
-    modified_at: float
+# A larger object is kept in a bucket as several, NAME.00000 and so on: what a PUT may have to send
+# once more. The reader takes them from a directory too, which may be a copy of the bucket.
+PIECE_SIZE = 16 << 20
+_match_piece = re.compile(r"(files/.+)\.[0-9]{5,}").fullmatch
+_BUCKET = "s3://"
 
 
 class Place:
-    """A directory, or `s3://BUCKET/PREFIX` with the usual AWS variables. One thread."""
+    """A directory, or `s3://BUCKET/PREFIX` with the usual AWS variables. Safe from several threads.
+    All methods raise `BackupFailed`.
+    """
 
     def __init__(self, text: str) -> None:
-        """Raises `BackupFailed` when it cannot be one. A directory is made."""
-        self.is_local = not text.startswith("s3://")
-        with _reported(text):
-            if self.is_local:
-                # Hashes of passwords and keys that sign tokens come here: they are nobody else's.
-                for folder in ("", *_FOLDERS):
-                    (Path(text) / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._store: LocalStore | S3Store = LocalStore(Path(text).absolute())
-            else:
-                options: ClientConfig = {"timeout": _TIMEOUT, "allow_http": _is_plain_http()}
-                self._store = S3Store.from_url(text, client_options=options)
+        """A directory is made."""
+        self._at = _open(text)
         self.text = text
+        if isinstance(self._at, Directory):
+            self._at.make()
 
     @classmethod
     def existing(cls, text: str) -> Self:
-        """One that must be there. Raises `BackupFailed`."""
-        if not text.startswith("s3://") and not Path(text).is_dir():
+        """One that must be there."""
+        self = cls.__new__(cls)
+        self._at = _open(text)
+        self.text = text
+        if self.is_local and not Path(text).is_dir():
             raise BackupFailed(f"there is no directory {text}")
-        return cls(text)
+        return self
 
-    def put(self, name: str, content: bytes | Path) -> None:
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self._at, Directory)
+
+    def is_split(self, size: int) -> bool:
+        """Return True for objects that are kept in pieces here."""
+        return not self.is_local and size > PIECE_SIZE
+
+    def put(self, name: str, content: bytes) -> None:
         """Write an object whole, or not at all."""
-        with _reported(name):
-            obstore.put(self._store, name, content)
+        if isinstance(self._at, Directory):
+            self._at.put(name, [content])
+        else:
+            self._at.put(name, content)
 
     def put_stream(self, name: str, pieces: Iterator[bytes], size: int) -> None:
         """Write an object of about `size` bytes from pieces; what they raise passes through."""
-        part = max(_PART_SIZE_MIN, -(-size // _PARTS_MAX))
-        failed: list[Exception] = []
-
-        def watched() -> Iterator[bytes]:
-            try:
-                yield from pieces
-            except Exception as error:
-                failed.append(error)
-                raise
-
-        try:
-            with _reported(name):
-                obstore.put(self._store, name, watched(), chunk_size=part, max_concurrency=2)
-        except BackupFailed:
-            if failed:
-                raise failed[0] from None
-            raise
+        if isinstance(self._at, Directory):
+            self._at.put(name, pieces)
+            return
+        if not self.is_split(size):
+            self._at.put(name, b"".join(pieces))
+            return
+        for number, data in enumerate(_in_pieces(pieces)):
+            self._at.put(_piece_of(name, number), data)
 
     def create(self, name: str, content: bytes) -> bool:
         """Write an object if it is not there; False if it is."""
-        with _reported(name):
-            try:
-                obstore.put(self._store, name, content, mode="create")
-            except FileExistsError:
-                return False
-            except BaseError as error:
-                if "AlreadyExists" in type(error).__name__:
-                    return False
-                raise
-        return True
+        return self._at.create(name, content)
+
+    def create_once(self, name: str, content: bytes) -> None:
+        """As `create`, and prove that the place does not replace what is there."""
+        if self.create(name, content) and self.create(name, content):
+            self.delete([name])
+            raise BackupFailed(no_conditions(self.text))
 
     def read(self, name: str) -> bytes | None:
         """An object's bytes; None when it is not there."""
-        with _reported(name):
-            try:
-                return bytes(obstore.get(self._store, name).bytes())
-            except FileNotFoundError:
-                return None
+        try:
+            return b"".join(self._at.stream(name))
+        except FileNotFoundError:
+            return None
 
     def stream(self, name: str) -> Iterator[bytes]:
-        """An object's bytes in pieces. Raises `BackupFailed` when it is not there."""
-        with _reported(name):
-            for piece in obstore.get(self._store, name).stream(min_chunk_size=_READ_SIZE):
-                yield bytes(piece)
+        """An object's bytes in pieces, however it is kept."""
+        try:
+            yield from self._at.stream(name)
+        except FileNotFoundError:
+            yield from self._stream_pieces(name)
+
+    def _stream_pieces(self, name: str) -> Iterator[bytes]:
+        for number in count():
+            try:
+                yield from self._at.stream(_piece_of(name, number))
+            except FileNotFoundError:
+                if not number:
+                    raise BackupFailed(f"{name} is gone") from None
+                return
 
     def found(self, prefix: str) -> Iterator[Found]:
-        """All objects below a prefix, which ends in a slash."""
-        with _reported(prefix):
-            for batch in obstore.list(self._store, prefix):
-                for meta in batch:
-                    yield Found(meta["path"], meta["size"], meta["last_modified"].timestamp())
+        """All objects below a prefix, which ends in a slash; pieces by their own names."""
+        return self._at.found(prefix)
 
     def delete(self, names: list[str]) -> None:
         """Delete objects; those that are not there are fine."""
-        for first in range(0, len(names), _DELETED_MAX):
-            with _reported("objects"):
-                try:
-                    obstore.delete(self._store, names[first : first + _DELETED_MAX])
-                except FileNotFoundError:
-                    for name in names[first : first + _DELETED_MAX]:
-                        self._delete_one(name)
+        self._at.delete(names)
+
+    def delete_unfinished(self, before: float) -> None:
+        """Delete what was left half written at a time before that. Buckets never show such."""
+        if isinstance(self._at, Directory):
+            self._at.delete_unfinished(before)
 
     def settle(self) -> None:
         """Return when all that was written survives a power cut."""
         if self.is_local:
             os.sync()
 
-    def _delete_one(self, name: str) -> None:
-        with suppress(FileNotFoundError):
-            obstore.delete(self._store, name)
+
+def whole_name(name: str) -> str:
+    """The name of the object that NAME is, or is a piece of."""
+    match = _match_piece(name)
+    return match[1] if match else name
 
 
-def _is_plain_http() -> bool:
-    return os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+def _piece_of(name: str, number: int) -> str:
+    return f"{name}.{number:05d}"
 
 
-@contextmanager
-def _reported(name: str) -> Iterator[None]:
-    """Turn what a place says into `BackupFailed`."""
-    try:
-        yield
-    except (BaseError, OSError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise BackupFailed(f"{name}: {first}") from error
+def _in_pieces(parts: Iterator[bytes]) -> Iterator[bytes]:
+    held: list[bytes] = []
+    size = 0
+    for part in parts:
+        held.append(part)
+        size += len(part)
+        while size >= PIECE_SIZE:
+            data = b"".join(held)
+            yield data[:PIECE_SIZE]
+            held, size = [data[PIECE_SIZE:]], size - PIECE_SIZE
+    if size:
+        yield b"".join(held)
+
+
+def _open(text: str) -> Directory | Bucket:
+    if text.startswith(_BUCKET):
+        return Bucket(text)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+        raise BackupFailed(
+            f"{text} is no place for backups: name a directory or s3://BUCKET/PREFIX"
+        )
+    if not text or "\0" in text:
+        raise BackupFailed("name a directory or s3://BUCKET/PREFIX for the backups")
+    return Directory(Path(text))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
@@ -16,8 +15,8 @@ from pathlib import Path
 
 import xxhash
 
-from dtrfast.backup import segments, snapshot
-from dtrfast.backup.create import Progress, read_files, read_segment
+from dtrfast.backup import snapshot
+from dtrfast.backup.create import Progress, read_files, read_log, read_segment
 from dtrfast.backup.place import Place
 from dtrfast.backup.snapshot import DataFile, LogFile, Snapshot
 from dtrfast.errors import BackupFailed, Corrupt, FormatUnknown
@@ -28,23 +27,35 @@ from dtrfast.store import disk
 from dtrfast.store import layout as layouts
 from dtrfast.store.layout import Layout
 from dtrfast.store.records import LOOSE_FILE
+from dtrfast.times import rfc3339
 
 _ROWS_MAX = 1000
 _READ_SIZE = 1 << 20
-_LOGS = {"log": ".log", "audit": ".jsonl"}
+# Modes of files, as the store and the writer of events make them.
+_LOG_MODES = {"log": 0o640, "audit": 0o600}
 
 Tell = Callable[[str], None]
 
 
 def restore(
-    place: Place, data: Path, progress: Progress, tell: Tell, *, until: float | None = None
+    place: Place,
+    data: Path,
+    progress: Progress,
+    tell: Tell,
+    *,
+    until: float | None = None,
+    note: Tell | None = None,
 ) -> Snapshot:
     """Make a store in `data`, which is empty, missing, or half restored. Raises `BackupFailed`.
 
     `tell` gets a sentence for each file that is damaged in the backup: what is left comes back.
+    `note`, or else `tell`, gets one for each backup that is damaged and passed over.
     """
-    snapshot.read_marker(place)
-    _, chosen = snapshot.choose(place, until, tell)
+    note = tell if note is None else note
+    snapshot.check_marker(place, note)
+    chosen = snapshot.choose(place, until, note, partial(_check_segments, place))
+    for name in chosen.tables.keys() - {table.name for table in TABLES}:
+        tell(f"the table {name!r} is of a newer dtrfast, and is left out")
     layout = Layout(data)
     try:
         layouts.begin_restore(layout)
@@ -66,15 +77,22 @@ class _Restore:
         self._done = 0
 
     def run(self) -> None:
+        self._remove_unfinished()
         for one in read_files(self._place, self._chosen):
             self._fetch(one)
             self._done += one.size
             self._progress(self._done, self._chosen.file_bytes)
-        for log in self._chosen.logs:
-            self._fetch_log(log)
+        self._fetch_logs()
         os.sync()
         self._make_index()
-        layouts.end_restore(self._layout, uuid.UUID(self._chosen.store))
+        layouts.end_restore(self._layout, self._chosen.store)
+
+    def _remove_unfinished(self) -> None:
+        """Remove files that a restore was writing when it was killed."""
+        with disk.reported():
+            for parent in (self._layout.blobs, self._layout.packs):
+                for path in parent.glob("*/.*"):
+                    path.unlink()
 
     def _fetch(self, one: DataFile) -> None:
         path = (
@@ -87,34 +105,49 @@ class _Restore:
         hasher = xxhash.xxh3_128()
         temporary = path.with_name(f".{path.name}")
         try:
-            with disk.reported(), temporary.open("wb") as file:
+            with os.fdopen(disk.create(temporary), "wb") as file:
                 for piece in self._place.stream(one.object_name):
                     hasher.update(piece)
-                    file.write(piece)
+                    with disk.reported():
+                        file.write(piece)
+            with disk.reported():
+                temporary.rename(path)
         except BackupFailed as error:
             self._tell(str(error))
-            disk.remove(temporary)
             return
+        finally:
+            disk.remove(temporary)
         if hasher.digest() != one.sum:
             self._tell(f"the file {path.name} is damaged in the backup: `dtrfast verify --deep`")
-        temporary.rename(path)
+
+    def _fetch_logs(self) -> None:
+        """The logs as they were, and none of those that an earlier restore has left."""
+        for folder in _LOG_MODES:
+            target = self._layout.data / folder
+            with disk.reported():
+                target.mkdir(mode=0o700, exist_ok=True)
+                target.chmod(0o700)
+                for path in target.iterdir():
+                    path.unlink()
+        for log in self._chosen.logs:
+            self._fetch_log(log)
 
     def _fetch_log(self, log: LogFile) -> None:
-        directory, _, name = log.name.partition("/")
-        if not name.removesuffix(_LOGS.get(directory, "?")).isdigit():
-            raise Corrupt(f"a backup names the log {log.name!r}")
-        data = self._place.read(snapshot.log_object(log))
-        if data is None or segments.name_of(data) != log.sha256:
-            self._tell(f"the log {log.name} is damaged in the backup")
+        try:
+            data = read_log(self._place, log)
+        except (BackupFailed, Corrupt) as error:
+            self._tell(str(error))
             return
-        target = self._layout.data / directory
+        mode = _LOG_MODES[log.name.partition("/")[0]]
         with disk.reported():
-            target.mkdir(exist_ok=True)
-            (target / name).write_bytes(data)
+            descriptor = os.open(self._layout.data / log.name, os.O_WRONLY | os.O_CREAT, mode)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
 
     def _make_index(self) -> None:
-        shutil.rmtree(self._layout.index)
-        self._layout.index.mkdir(mode=0o700)
+        with disk.reported():
+            shutil.rmtree(self._layout.index)
+            self._layout.index.mkdir(mode=0o700)
         engine = LmdbEngine(self._layout.index, TABLES)
         try:
             for table in TABLES:
@@ -125,12 +158,24 @@ class _Restore:
             engine.close()
 
 
+def _check_segments(place: Place, chosen: Snapshot) -> None:
+    """Read all rows before anything is written. Raises `BackupFailed`, `Corrupt`."""
+    try:
+        for name in chosen.segments:
+            for _ in read_segment(place, name):
+                pass
+        for _ in read_files(place, chosen):
+            pass
+    except Corrupt as error:
+        raise Corrupt(f"the backup of {rfc3339(chosen.made_at)} is not whole ({error})") from error
+
+
 def _is_there(path: Path, one: DataFile) -> bool:
     """Whether a restore that was cut off has fetched the file whole."""
     if disk.size_of(path) != one.size or not path.exists():
         return False
     hasher = xxhash.xxh3_128()
-    with path.open("rb") as file:
+    with disk.reported(), path.open("rb") as file:
         while data := file.read(_READ_SIZE):
             hasher.update(data)
     return hasher.digest() == one.sum

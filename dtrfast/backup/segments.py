@@ -19,6 +19,9 @@ _LENGTHS = struct.Struct("<HI")
 _CUT_MASK = 0x3FF  # one key of 1,024 on average
 _SIZE_MAX = 4 << 20
 _LEVEL = 3
+# A segment ends with the row that makes it too large, which may be a manifest of 64 MiB.
+_SEGMENT_SIZE_MAX = 256 << 20
+_KEY_SIZE_MAX = 511  # of LMDB
 
 
 def cut(rows: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
@@ -47,7 +50,12 @@ def compress(segment: bytes) -> bytes:
 def decompress(data: bytes, name: str) -> bytes:
     """The segment of that name. Raises `Corrupt`."""
     try:
-        segment = zstandard.ZstdDecompressor().decompress(data, max_output_size=64 << 20)
+        # The library reserves what the frame says, whatever the limit.
+        if zstandard.frame_content_size(data) > _SEGMENT_SIZE_MAX:
+            raise Corrupt(f"the segment {name} cannot be read (it says that it is too large)")
+        segment = zstandard.ZstdDecompressor().decompress(
+            data, max_output_size=_SEGMENT_SIZE_MAX, allow_extra_data=False
+        )
     except zstandard.ZstdError as error:
         raise Corrupt(f"the segment {name} cannot be read ({error})") from error
     if name_of(segment) != name:
@@ -67,6 +75,6 @@ def rows_of(segment: bytes) -> Iterator[tuple[bytes, bytes]]:
         offset += key_length
         value = segment[offset : offset + value_length]
         offset += value_length
-        if len(value) != value_length or not key:
-            raise Corrupt("a segment ends within a row")
+        if len(value) != value_length or not 0 < len(key) <= _KEY_SIZE_MAX:
+            raise Corrupt("a segment has a row that cannot be one")
         yield key, value

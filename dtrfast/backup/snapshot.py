@@ -1,14 +1,17 @@
-"""What a backup says of one moment: which rows and which files belong to it."""
+"""Snapshots: which rows and which files belong to a moment of a store."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from dtrfast.backup.place import Place
 from dtrfast.errors import BackupFailed, Corrupt
@@ -17,48 +20,66 @@ from dtrfast.times import rfc3339
 
 MARKER = "dtrfast-backup"
 FORMAT = 1
+FORMAT_PIECES = 2  # files may be kept in pieces: a prune by an older dtrfast would delete them
 _SNAPSHOTS = "snapshots/"
-_match_hex = re.compile(r"[0-9a-f]{64}").fullmatch
 _match_name = re.compile(r"snapshots/([0-9TZ:.-]{20,30}-[0-9a-f]{8}\.json)").fullmatch
 
+# The last field of a snapshot: the SHA-256 of the text in which it is empty. Snapshots of older
+# versions have none, and end with the list `missing`.
+_match_sum = re.compile(rb'(.*,"sum":")([0-9a-f]{64})("})', re.DOTALL).fullmatch
+_UNSUMMED_END = b"]}"
+
 _FILE = struct.Struct("<1sQ16s")  # kind, size, XXH3-128
+
+# Paths are made of these, so nothing else gets in.
+_Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_LogName = Annotated[str, Meta(pattern=r"^(log/[0-9]{1,20}\.log|audit/[0-9]{1,20}\.jsonl)\Z")]
+_Count = Annotated[int, Meta(ge=0)]
+_Time = Annotated[float, Meta(ge=0, lt=253_402_300_800)]  # up to the year 9999
+
+T = TypeVar("T")
 
 
 class Marker(msgspec.Struct, frozen=True):
     """Whose backups a place has."""
 
     format: int
-    store: str
+    store: uuid.UUID
 
 
 class LogFile(msgspec.Struct, frozen=True):
     """A file of the change log or of the audit events, as long as it was."""
 
-    name: str
-    size: int
-    sha256: str
+    name: _LogName
+    size: _Count
+    sha256: _Sha256
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A moment of a store. Tables and files are lists of segments' names. New fields come with a
-    default.
+    default, and before `sum`.
     """
 
     format: int
-    store: str
-    made_at: float  # seconds since the epoch
-    change_number: int
-    tables: dict[str, tuple[str, ...]]
-    files: tuple[str, ...]
+    store: uuid.UUID
+    made_at: _Time  # seconds since the epoch
+    change_number: _Count
+    tables: dict[str, tuple[_Sha256, ...]]
+    files: tuple[_Sha256, ...]
     logs: tuple[LogFile, ...]
-    file_count: int
-    file_bytes: int
-    new_bytes: int  # that this backup added to the place
+    file_count: _Count
+    file_bytes: _Count
+    new_bytes: _Count  # that this backup added to the place
     missing: tuple[str, ...] = ()  # files that the index named and the disk had not
+    sum: str = ""
 
     @property
     def segments(self) -> set[str]:
         return {*self.files, *(name for names in self.tables.values() for name in names)}
+
+
+class _Format(msgspec.Struct, frozen=True):
+    format: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,27 +112,26 @@ def file_object(file_id: bytes) -> str:
 
 
 def segment_object(name: str) -> str:
-    """Raises `Corrupt` for what is no name of a segment."""
-    if not _match_hex(name):
-        raise Corrupt("a backup names a segment that cannot be one")
     return f"rows/{name[:2]}/{name}"
 
 
 def log_object(log: LogFile) -> str:
-    if not _match_hex(log.sha256):
-        raise Corrupt("a backup names a log that cannot be one")
     return f"logs/{log.sha256}"
 
 
 def claim(place: Place, store_id: uuid.UUID) -> None:
     """Make the place this store's, or check that it is. Raises `BackupFailed`."""
-    text = msgspec.json.encode(Marker(FORMAT, str(store_id)))
-    if place.create(MARKER, text):
-        return
-    marker = read_marker(place)
-    if marker.store != str(store_id):
+    store, found = store_id, place.read(MARKER) is not None
+    if not found and (last := newest(place)) is not None:
+        store = last.store  # the marker was lost
+    if not found and store == store_id:
+        place.create_once(MARKER, msgspec.json.encode(Marker(FORMAT, store_id)))
+        found = True
+    if found:
+        store = read_marker(place).store
+    if store != store_id:
         raise BackupFailed(
-            f"{place.text} has the backups of another store ({marker.store}): name another place"
+            f"{place.text} has the backups of another store ({store}): name another place"
         )
 
 
@@ -119,14 +139,29 @@ def read_marker(place: Place) -> Marker:
     """Raises `BackupFailed` when there are no backups, or those of a newer dtrfast."""
     data = place.read(MARKER)
     if data is None:
-        raise BackupFailed(f"there are no backups in {place.text}")
+        raise BackupFailed(f"there are no backups in {place.text}: check the path")
     try:
-        marker = msgspec.json.decode(data, type=Marker)
-    except msgspec.DecodeError as error:
-        raise BackupFailed(f"{place.text}: {MARKER} cannot be read") from error
+        marker = _decode(data, Marker)
+    except Corrupt as error:
+        raise BackupFailed(
+            f"{MARKER} in {place.text} is damaged ({error}): delete it, and the next backup writes"
+            " it again"
+        ) from error
     if marker.format > FORMAT:
         raise BackupFailed(f"{place.text} was written by a newer dtrfast: use that one")
     return marker
+
+
+def check_marker(place: Place, tell: Callable[[str], None]) -> None:
+    """Raise `BackupFailed` for a place without backups. Snapshots do not need their marker: it is
+    told when that is gone or damaged.
+    """
+    try:
+        read_marker(place)
+    except BackupFailed as error:
+        if not names(place):
+            raise
+        tell(str(error))
 
 
 def newest(place: Place) -> Snapshot | None:
@@ -142,7 +177,9 @@ def newest(place: Place) -> Snapshot | None:
 def write(place: Place, snapshot: Snapshot) -> str:
     """Write a snapshot, which makes the backup one; returns its name."""
     name = f"{rfc3339(snapshot.made_at)}-{uuid.uuid4().hex[:8]}.json"
-    place.put(_SNAPSHOTS + name, msgspec.json.encode(snapshot))
+    text = msgspec.json.encode(msgspec.structs.replace(snapshot, sum=""))
+    checked = msgspec.structs.replace(snapshot, sum=hashlib.sha256(text).hexdigest())
+    place.put(_SNAPSHOTS + name, msgspec.json.encode(checked))
     return name
 
 
@@ -158,30 +195,68 @@ def read(place: Place, name: str) -> Snapshot:
     if data is None:
         raise BackupFailed(f"there is no snapshot {name} in {place.text}")
     try:
-        snapshot = msgspec.json.decode(data, type=Snapshot)
-    except msgspec.DecodeError as error:
+        return _parse(data)
+    except Corrupt as error:
         raise Corrupt(f"the snapshot {name} cannot be read ({error})") from error
-    if snapshot.format > FORMAT:
-        raise BackupFailed(f"the snapshot {name} was written by a newer dtrfast: use that one")
-    return snapshot
+    except BackupFailed as error:
+        raise BackupFailed(f"the snapshot {name} {error}") from error
+
+
+def _parse(data: bytes) -> Snapshot:
+    summed = _match_sum(data)
+    if summed is None and not data.endswith(_UNSUMMED_END):
+        raise Corrupt("it is cut off or changed")
+    if summed is not None:
+        text = summed[1] + summed[3]
+        if hashlib.sha256(text).hexdigest().encode() != summed[2]:
+            raise Corrupt("it has other bytes than were written")
+    number = _decode(data, _Format).format
+    if summed is not None and number > FORMAT_PIECES:
+        raise BackupFailed("was written by a newer dtrfast: use that one")
+    if not FORMAT <= number <= FORMAT_PIECES:
+        raise Corrupt(f"it says that its format is {number}")
+    return _decode(data, Snapshot)
+
+
+def _decode(data: bytes, kind: type[T]) -> T:
+    """Raises `Corrupt`, whatever the bytes are."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (ValueError, RecursionError) as error:
+        raise Corrupt(str(error)) from error
 
 
 def delete(place: Place, gone: list[str]) -> None:
     place.delete([_SNAPSHOTS + name for name in gone])
 
 
-def choose(place: Place, until: float | None, tell: Callable[[str], None]) -> tuple[str, Snapshot]:
+def healing(name: str) -> str:
+    """What to do about an object that is damaged."""
+    return f"delete {name} and make a new backup, which writes what the registry still has"
+
+
+def choose(
+    place: Place,
+    until: float | None,
+    tell: Callable[[str], None],
+    check: Callable[[Snapshot], None],
+) -> Snapshot:
     """The newest snapshot, or the newest that is not later than `until`. Raises `BackupFailed`.
 
-    One that is damaged is passed over, and told.
+    One that is damaged, or of which `check` says so, is passed over and told.
     """
     for name in reversed(names(place)):
         try:
             snapshot = read(place, name)
+            if until is not None and snapshot.made_at > until:
+                continue
+            check(snapshot)
         except Corrupt as error:
             tell(str(error))
             continue
-        if until is None or snapshot.made_at <= until:
-            return name, snapshot
+        return snapshot
     when = "" if until is None else f" of {rfc3339(until)} or before"
-    raise BackupFailed(f"there is no snapshot{when} in {place.text}")
+    raise BackupFailed(
+        f"there is no snapshot{when} in {place.text} that can be restored:"
+        " `dtrfast backups list` shows what is there"
+    )

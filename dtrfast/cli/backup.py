@@ -20,8 +20,9 @@ from dtrfast.backup.create import Progress as Tell
 from dtrfast.backup.create import create
 from dtrfast.backup.place import Place
 from dtrfast.backup.restore import restore as restore_into
+from dtrfast.cli.ending import ends_cleanly
 from dtrfast.cli.opening import opened
-from dtrfast.cli.options import ConfigFile, Data
+from dtrfast.cli.options import AMOUNT, WHOLE, ConfigFile, Data
 from dtrfast.cli.output import say
 from dtrfast.cli.stats import human
 from dtrfast.config import load
@@ -41,7 +42,7 @@ def backup(
     destination: Destination,
     *,
     rate: Annotated[
-        int, Parameter(help="Read at most so many bytes a second; 0: as fast as it goes.")
+        int, WHOLE, Parameter(help="Read at most so many bytes a second; 0: as fast as it goes.")
     ] = _RATE,
     config: ConfigFile = None,
     data: Data = None,
@@ -50,7 +51,7 @@ def backup(
     settings = load(config, os.environ, {"store.data": data})
     os.nice(_NICENESS)
     began = time.monotonic()
-    with opened(settings) as store, _shown("copied") as tell:
+    with ends_cleanly(), opened(settings) as store, _shown("copied") as tell:
         made = create(store, Place(destination), tell, rate=rate or None)
     say(
         f"{made.name}: {made.files} files, {made.files_copied} of them new;"
@@ -73,25 +74,32 @@ def restore(
 ) -> int:
     """Make a data directory from a backup. If it was cut off, run it again: it goes on."""
     settings = load(config, os.environ, {"store.data": data})
-    said: list[str] = []
-    with _shown("fetched") as tell:
+    passed_over: list[str] = []
+    lost: list[str] = []
+    with ends_cleanly(), _shown("fetched") as tell:
         found = restore_into(
-            Place.existing(source), settings.store.data, tell, said.append, until=_time(at)
+            Place.existing(source),
+            settings.store.data,
+            tell,
+            lost.append,
+            until=_time(at),
+            note=passed_over.append,
         )
-    for line in said:
+    for line in (*passed_over, *lost):
         say(line)
     say(
         f"restored the backup of {rfc3339(found.made_at)} to {settings.store.data}:"
         f" {found.file_count} files, {human(found.file_bytes)}"
     )
-    return 1 if said else 0
+    return 1 if lost else 0
 
 
 @backups.command(name="list")
 def list_backups(destination: Destination) -> None:
     """List the backups in a place."""
     place = Place.existing(destination)
-    snapshot.read_marker(place)
+    told: list[str] = []
+    snapshot.check_marker(place, told.append)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("made", "files", "size", "new", "change"):
         table.add_column(column, justify="left" if column == "made" else "right")
@@ -99,18 +107,19 @@ def list_backups(destination: Destination) -> None:
         try:
             one = snapshot.read(place, name)
         except Corrupt as error:
-            say(str(error))
+            told.append(str(error))
             continue
         sizes = (human(one.file_bytes), human(one.new_bytes))
         table.add_row(rfc3339(one.made_at), f"{one.file_count:,}", *sizes, str(one.change_number))
     Console().print(table)
+    for line in told:
+        say(line)
 
 
 @backups.command(name="verify")
 def verify_backups(destination: Destination) -> int:
     """Read all that the backups in a place need."""
     place = Place.existing(destination)
-    snapshot.read_marker(place)
     with _shown("read") as tell:
         findings = list(upkeep.verify(place, tell))
     for finding in findings:
@@ -123,13 +132,13 @@ def verify_backups(destination: Destination) -> int:
 def prune_backups(
     destination: Destination,
     *,
-    keep_last: Annotated[int, Parameter(help="Keep so many.")] = 7,
-    keep_days: Annotated[float, Parameter(help="Keep those that are younger.")] = 0,
+    keep_last: Annotated[int, WHOLE, Parameter(help="Keep so many.")] = 7,
+    keep_days: Annotated[float, AMOUNT, Parameter(help="Keep those that are younger.")] = 0,
 ) -> None:
     """Delete old backups, and what none of the others needs."""
-    gone, freed = upkeep.prune(
-        Place.existing(destination), keep_last=keep_last, keep_days=keep_days
-    )
+    place = Place.existing(destination)
+    with ends_cleanly():
+        gone, freed = upkeep.prune(place, keep_last=keep_last, keep_days=keep_days)
     say(f"deleted {len(gone)} backups; freed {human(freed)}")
 
 

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from dtrfast.cli.accounts import At
 from dtrfast.cli.connection import HERE, connect
+from dtrfast.cli.options import WHOLE
 from dtrfast.cli.output import done, say, show
 from dtrfast.errors import NameInvalid
 
@@ -40,7 +41,7 @@ def create_token(
     scope: Annotated[
         list[str], Parameter(help="REPOSITORY:ACTION,ACTION such as acme/*:pull,push.")
     ] = [],  # noqa: B006 - never changed
-    days: Annotated[int | None, Parameter(help="How long it lives; 0: for ever.")] = None,
+    days: Annotated[int | None, WHOLE, Parameter(help="How long it lives; 0: for ever.")] = None,
     at: At = HERE,
 ) -> None:
     """Make a token; it is shown once."""

@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from dtrfast import certificates
-from dtrfast.cli.options import ConfigFile, Data
+from dtrfast.cli.options import WHOLE, ConfigFile, Data
 from dtrfast.config import Config, load
 from dtrfast.jobs.log import configure
 from dtrfast.logs.keeper import LogKeeper
@@ -58,7 +58,7 @@ def serve(
     bind: Annotated[str | None, Parameter(help="HOST:PORT to listen on (127.0.0.1:5000).")] = None,
     files: Annotated[TlsFiles, Parameter(name="*")] = _PLAIN,
     workers: Annotated[
-        int | None, Parameter(help="Processes that answer requests (0: one for each core).")
+        int | None, WHOLE, Parameter(help="Processes that answer requests (0: one for each core).")
     ] = None,
     auth: Annotated[
         str | None,

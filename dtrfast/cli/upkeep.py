@@ -16,7 +16,7 @@ from rich.table import Table
 from dtrfast.cli.accounts import At
 from dtrfast.cli.connection import HERE, Api, connect
 from dtrfast.cli.opening import opened
-from dtrfast.cli.options import ConfigFile, Data
+from dtrfast.cli.options import AMOUNT, ConfigFile, Data
 from dtrfast.cli.output import say, show_json
 from dtrfast.cli.stats import human
 from dtrfast.config import load
@@ -107,7 +107,7 @@ def gc(
     trash: Annotated[
         bool, Parameter(help="Empty the trash first: for good, and now.", negative="")
     ] = False,
-    wait: Annotated[float, Parameter(help="Seconds to wait for what is in use.")] = 60.0,
+    wait: Annotated[float, AMOUNT, Parameter(help="Seconds to wait for what is in use.")] = 60.0,
     config: ConfigFile = None,
     data: Data = None,
 ) -> int:
