@@ -11,7 +11,6 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -294,17 +293,28 @@ class _Backup:
     def _copy_logs(self, change_number: int) -> Iterator[LogFile]:
         """The change log as far as the snapshot goes, and the audit events."""
         for path in sorted(self._layout.log.glob("*.log")):
-            with disk.reported():
-                size = change_log.size_until(path, change_number)
-            if size:
-                yield self._copy_log(f"log/{path.name}", path, size)
+            data = self._read_log(path, lambda path: change_log.size_until(path, change_number))
+            if data:
+                yield self._copy_log(f"log/{path.name}", data)
         for path in sorted((self._layout.data / "audit").glob("*.jsonl")):
-            with suppress(FileNotFoundError):  # it went with the oldest events
-                yield self._copy_log(f"audit/{path.name}", path, path.stat().st_size)
+            data = self._read_log(path, lambda path: path.stat().st_size)
+            if data is not None:
+                yield self._copy_log(f"audit/{path.name}", data)
 
-    def _copy_log(self, name: str, path: Path, size: int) -> LogFile:
-        with path.open("rb") as file, disk.reported():
-            data = file.read(size)
+    def _read_log(self, path: Path, size_of: Callable[[Path], int]) -> bytes | None:
+        """The file as far as `size_of` says; None if it went with the oldest, or the disk does not
+        give it.
+        """
+        try:
+            with path.open("rb") as file:
+                return file.read(size_of(path))
+        except FileNotFoundError:
+            return None
+        except OSError:
+            self._made.missing.append(f"{path.parent.name}/{path.name}")
+            return None
+
+    def _copy_log(self, name: str, data: bytes) -> LogFile:
         log = LogFile(name, len(data), segments.name_of(data))
         if log.sha256 not in self._there.logs:
             self._place.put(snapshot.log_object(log), data)

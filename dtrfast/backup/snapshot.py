@@ -21,6 +21,7 @@ from dtrfast.times import rfc3339
 MARKER = "dtrfast-backup"
 FORMAT = 1
 FORMAT_PIECES = 2  # files may be kept in pieces: a prune by an older dtrfast would delete them
+_MARKER_HEALING = "delete it, and the next backup writes it again"
 _SNAPSHOTS = "snapshots/"
 _match_name = re.compile(r"snapshots/([0-9TZ:.-]{20,30}-[0-9a-f]{8}\.json)").fullmatch
 
@@ -121,31 +122,32 @@ def log_object(log: LogFile) -> str:
 
 def claim(place: Place, store_id: uuid.UUID) -> None:
     """Make the place this store's, or check that it is. Raises `BackupFailed`."""
-    store, found = store_id, place.read(MARKER) is not None
-    if not found and (last := newest(place)) is not None:
-        store = last.store  # the marker was lost
-    if not found and store == store_id:
-        place.create_once(MARKER, msgspec.json.encode(Marker(FORMAT, store_id)))
-        found = True
-    if found:
-        store = read_marker(place).store
-    if store != store_id:
+    last = newest(place)
+    if last is None or last.store == store_id:
+        if place.read(MARKER) is None:
+            place.create_once(MARKER, msgspec.json.encode(Marker(FORMAT, store_id)))
+        check_marker(place, _refuse)
+    owner = last.store if last is not None else read_marker(place).store
+    if owner != store_id:
         raise BackupFailed(
-            f"{place.text} has the backups of another store ({store}): name another place"
+            f"{place.text} has the backups of another store ({owner}): name another place"
         )
+
+
+def _refuse(text: str) -> None:
+    raise BackupFailed(text)
 
 
 def read_marker(place: Place) -> Marker:
     """Raises `BackupFailed` when there are no backups, or those of a newer dtrfast."""
     data = place.read(MARKER)
     if data is None:
-        raise BackupFailed(f"there are no backups in {place.text}: check the path")
+        raise BackupFailed(f"there are no backups in {place.text}, since it has no {MARKER}")
     try:
         marker = _decode(data, Marker)
     except Corrupt as error:
         raise BackupFailed(
-            f"{MARKER} in {place.text} is damaged ({error}): delete it, and the next backup writes"
-            " it again"
+            f"{MARKER} in {place.text} is damaged ({error}): {_MARKER_HEALING}"
         ) from error
     if marker.format > FORMAT:
         raise BackupFailed(f"{place.text} was written by a newer dtrfast: use that one")
@@ -156,12 +158,19 @@ def check_marker(place: Place, tell: Callable[[str], None]) -> None:
     """Raise `BackupFailed` for a place without backups. Snapshots do not need their marker: it is
     told when that is gone or damaged.
     """
+    last = newest(place)
     try:
-        read_marker(place)
+        marker = read_marker(place)
     except BackupFailed as error:
-        if not names(place):
+        if last is None and not names(place):
             raise
         tell(str(error))
+    else:
+        if last is not None and last.store != marker.store:
+            tell(
+                f"{MARKER} in {place.text} names the store {marker.store}, and the newest snapshot"
+                f" {last.store}: {_MARKER_HEALING}"
+            )
 
 
 def newest(place: Place) -> Snapshot | None:

@@ -130,8 +130,8 @@ def connect(where: Where) -> Iterator[Api]:
 def _remote(where: Where, url: str) -> Iterator[Api]:
     token = os.environ.get("DTRFAST_TOKEN", "")
     if where.token_file is not None:
-        token = where.token_file.read_text(encoding="ascii").strip()
-    verify = httpx.create_ssl_context(verify=str(where.ca_file)) if where.ca_file else True
+        token = _read_token(where.token_file)
+    verify = _authorities(where.ca_file) if where.ca_file else True
     if not token:
         raise _refusal_without_token(url, verify)
     headers = {"authorization": f"Bearer {token}"}
@@ -157,6 +157,24 @@ def _refusal_without_token(url: str, verify: ssl.SSLContext | bool) -> DtrfastEr
     if answer.status_code == 404 and message.startswith("accounts are off"):
         return Refused(message)
     return StartRefused("say who you are: --token-file FILE, or DTRFAST_TOKEN")
+
+
+def _read_token(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise StartRefused(f"{path} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise StartRefused(f"{path} holds no token: write one line into it") from error
+
+
+def _authorities(path: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=path)
+    except OSError as error:  # also what TLS cannot read
+        raise StartRefused(
+            f"{path} is no file of authorities in PEM ({error.strerror or error})"
+        ) from error
 
 
 class _Here:

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,128 +15,17 @@ from dtrfast.backup import leases, snapshot, upkeep
 from dtrfast.backup.create import Made, create
 from dtrfast.backup.place import Place
 from dtrfast.backup.restore import restore
-from dtrfast.config import Config, StoreConfig
+from dtrfast.config import StoreConfig
 from dtrfast.errors import BackupFailed, Corrupt, FormatUnknown
 from dtrfast.index.tables import TABLES
 from dtrfast.oci.digests import Digest
-from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import verify as registry_verify
-from dtrfast.registry.registry import Registry
+from dtrfast.store import layout as layouts
 from dtrfast.store import pins
+from dtrfast.store.layout import Layout
 from dtrfast.store.store import Store
+from tests.backup.town import APP, Town, quiet
 from tests.server.conftest import eventually
-
-APP = RepositoryName.parse("acme/app")
-
-
-def quiet(done: int, total: int) -> None:
-    return None
-
-
-def tell_nobody(what: str, done: int, total: int) -> None:
-    return None
-
-
-class Town:
-    """A store that images are pushed to."""
-
-    def __init__(self, data: Path) -> None:
-        self.data = data
-        self.store = Store.open(data, StoreConfig())
-        config = Config(store=StoreConfig(data=data))
-        self.registry = Registry(self.store.engine, self.store.blobs, config, fullness=lambda: 0.0)
-
-    def push(self, name: RepositoryName, tag: str, seed: int) -> Digest:
-        chance = random.Random(seed)
-        shared = random.Random(0).randbytes(300_000)
-        bodies = [
-            b"{}" + str(seed).encode(),
-            b"\x1f\x8b" + chance.randbytes(60_000),
-            shared + chance.randbytes(100_000),
-        ]
-        parts = []
-        author = self.registry.author("pusher")
-        for kind, body in zip((OCI_CONFIG, OCI_LAYER, OCI_LAYER), bodies, strict=True):
-            upload = self.registry.uploads.begin(name)
-            upload.append(body)
-            digest = Digest.of_bytes(body)
-            self.registry.uploads.finish(upload, name, digest, author)
-            parts.append({"mediaType": kind, "digest": str(digest), "size": len(body)})
-        document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST}
-        manifest = json.dumps({**document, "config": parts[0], "layers": parts[1:]}).encode()
-        return self.registry.manifests.put(
-            name, Tag(tag), manifest, OCI_MANIFEST, author=author
-        ).digest
-
-    def keep_house(self, rounds: int = 1) -> None:
-        for _ in range(rounds):
-            for task in self.store.tasks():
-                task.run()
-
-    def check(self, name: RepositoryName, tag: str, digest: Digest) -> None:
-        """The image is whole, bit for bit."""
-        found = self.registry.manifests.get(name, Tag(tag))
-        assert found.digest == digest
-        document = json.loads(found.body)
-        for part in (document["config"], *document["layers"]):
-            blob = Digest.parse(part["digest"])
-            with self.registry.blobs.open_range(name, blob) as reader:
-                body = b"".join(
-                    s if isinstance(s, bytes) else os.pread(s.descriptor, s.length, s.offset)
-                    for s in reader
-                )
-            assert Digest.of_bytes(body) == blob
-
-    def findings(self) -> list[str]:
-        return [
-            *self.store.verify(tell_nobody),
-            *registry_verify.verify(self.store.engine, tell_nobody),
-        ]
-
-
-@pytest.fixture
-def town(tmp_path: Path) -> Iterator[Town]:
-    town = Town(tmp_path / "data")
-    yield town
-    town.store.close()
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """Something that speaks S3."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    program = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(200):
-            try:
-                request = urllib.request.Request(f"{url}/backups", method="PUT")
-                with urllib.request.urlopen(request, timeout=5):
-                    break
-            except OSError:
-                time.sleep(0.1)
-        yield url
-    finally:
-        server.kill()
-        server.wait()
-
-
-@pytest.fixture(params=["directory", pytest.param("s3", marks=pytest.mark.long)])
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    if request.param == "directory":
-        return Place(str(tmp_path / "backups"))
-    url = request.getfixturevalue("endpoint")
-    for name, value in {
-        "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": "a",
-        "AWS_SECRET_ACCESS_KEY": "b",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    return Place(f"s3://backups/{random.randrange(1 << 32):x}")
 
 
 def restored(place: Place, data: Path, until: float | None = None) -> Town:
@@ -503,4 +387,76 @@ def test_a_backup_under_a_push_storm(town: Town, place: Place, tmp_path: Path) -
     assert again.findings() == []
     sum(again.store.check_contents())
     assert again.store.statistics().damaged_blobs == 0
+    again.store.close()
+
+
+def test_a_restored_store_is_as_private_as_a_live_one(town: Town, tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        town.push(APP, "v", 1)
+        (town.data / "audit").mkdir(mode=0o700)
+        (town.data / "audit" / "00000001.jsonl").write_text("{}\n")
+        town.keep_house()
+        place = Place(str(tmp_path / "backups"))
+        create(town.store, place, quiet)
+        again = restored(place, tmp_path / "again")
+        again.store.close()
+    finally:
+        os.umask(before)
+    data = tmp_path / "again"
+    modes = {
+        path.relative_to(data).parts[0]: path.stat().st_mode & 0o777
+        for path in data.rglob("*")
+        if path.is_file()
+    }
+    assert {name: modes[name] for name in ("blobs", "packs", "log", "audit")} == {
+        "blobs": 0o640,
+        "packs": 0o640,
+        "log": 0o640,
+        "audit": 0o600,
+    }
+    for name in ("index", "log", "audit"):
+        assert (data / name).stat().st_mode & 0o777 == 0o700
+    for name in ("blobs", "packs"):
+        assert not (data / name).stat().st_mode & 0o007
+
+
+def test_a_restore_leaves_nothing_of_one_that_was_killed(town: Town, tmp_path: Path) -> None:
+    """Which restored a later backup."""
+    place = Place(str(tmp_path / "backups"))
+    town.push(APP, "v", 1)
+    create(town.store, place, quiet)
+    data = tmp_path / "again"
+    layout = Layout(data)
+    layouts.begin_restore(layout)
+    (layout.log / "00000099.log").write_bytes(b"later changes")
+    (layout.blobs / "a" / ".half").write_bytes(b"half a file")
+    again = restored(place, data)
+    assert not (layout.log / "00000099.log").exists()
+    assert not (layout.blobs / "a" / ".half").exists()
+    assert again.findings() == []
+    again.store.close()
+
+
+def test_a_log_that_cannot_be_read_is_told_and_the_rest_is_backed_up(
+    town: Town, tmp_path: Path
+) -> None:
+    town.push(APP, "v", 1)
+    town.keep_house()
+    (town.data / "audit" / "00000001.jsonl").mkdir(parents=True)
+    made = create(town.store, Place(str(tmp_path / "backups")), quiet)
+    assert made.missing == ["audit/00000001.jsonl"]
+    assert made.files == 2
+
+
+def test_the_next_backup_writes_a_damaged_segment_again(town: Town, tmp_path: Path) -> None:
+    place = Place(str(tmp_path / "backups"))
+    digest = town.push(APP, "v", 1)
+    create(town.store, place, quiet)
+    damaged = [path for path in (tmp_path / "backups" / "rows").rglob("*") if path.is_file()]
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    assert create(town.store, place, quiet).segments_copied > len(damaged) / 2
+    again = restored(place, tmp_path / "again")
+    again.check(APP, "v", digest)
     again.store.close()

@@ -1,0 +1,324 @@
+"""Damage of every kind to every kind of file of a backup: it is told, and ends nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from dtrfast.backup import segments, snapshot, upkeep
+from dtrfast.backup.create import create
+from dtrfast.backup.place import Place
+from dtrfast.backup.restore import restore
+from dtrfast.cli import backup as commands
+from dtrfast.errors import BackupFailed, Corrupt, DtrfastError
+from dtrfast.store.records import LOOSE_FILE
+from tests.backup.town import APP, Town, quiet
+
+_NAME = "2026-01-31T12:00:00.000Z-0123abcd.json"
+
+
+def _flip(path: Path, position: float, mask: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[int(position * (len(data) - 1))] ^= mask
+    path.write_bytes(data)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def _make_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _make_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/etc/hostname")
+
+
+def _make_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+# A zstd frame that says that it holds 2**62 bytes.
+_HUGE = b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", 1 << 62) + b"\x01\x00\x00"
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "gone": Path.unlink,
+    "empty": lambda path: _replace(path, b""),
+    "zeros": lambda path: _replace(path, bytes(path.stat().st_size)),
+    "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "cut by one": lambda path: os.truncate(path, path.stat().st_size - 1),
+    "longer": lambda path: _replace(path, path.read_bytes() + b"x"),
+    "no text": lambda path: _flip(path, 0.6, 0x80),
+    "one bit": lambda path: _flip(path, 0.4, 0x01),
+    "first bit": lambda path: _flip(path, 0, 0x01),
+    "nested": lambda path: _replace(path, b'{"x":' + b"[" * 100_000),
+    "huge": lambda path: _replace(path, _HUGE),
+    "other JSON": lambda path: _replace(path, b"[1, null]"),
+    "a directory": _make_directory,
+    "a link": _make_link,
+    "a pipe": _make_pipe,
+}
+
+
+def _kinds(root: Path) -> dict[str, Path]:
+    """A file of each kind."""
+    document = json.loads(max((root / "snapshots").iterdir()).read_bytes())
+    files = [path for path in sorted((root / "files").rglob("*")) if path.is_file()]
+    logs = {log["name"].partition("/")[0]: log["sha256"] for log in document["logs"]}
+
+    def rows(name: str) -> Path:
+        return root / "rows" / name[:2] / name
+
+    return {
+        "marker": root / snapshot.MARKER,
+        "snapshot": max((root / "snapshots").iterdir()),
+        "rows of tags": rows(document["tables"]["tags"][0]),
+        "rows of files": rows(document["files"][0]),
+        "file": files[0],
+        "change log": root / "logs" / logs["log"],
+        "audit log": root / "logs" / logs["audit"],
+    }
+
+
+@pytest.fixture(scope="module")
+def base() -> Iterator[Path]:
+    """A folder in memory if there is such: most of the time would go to syncs."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def made(base: Path) -> Iterator[tuple[Town, Path]]:
+    """A store, and two backups of it that are whole."""
+    town = Town(base / "data")
+    town.push(APP, "v", 1)
+    town.keep_house()
+    (town.data / "audit").mkdir()
+    (town.data / "audit" / "00000001.jsonl").write_text("{}\n")
+    place = Place(str(base / "backups"))
+    create(town.store, place, quiet)
+    town.push(APP, "v", 2)
+    town.keep_house()
+    create(town.store, place, quiet)
+    yield town, base / "backups"
+    town.store.close()
+
+
+@pytest.fixture(autouse=True)
+def without_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here is about power cuts."""
+    monkeypatch.setattr(os, "sync", lambda: None)
+
+
+def _outcome(work: Callable[[], object]) -> str:
+    """The error of `work`, if it is one of ours; others are failures of the test."""
+    try:
+        work()
+    except DtrfastError as error:
+        return str(error) or "an error without a message"
+    return ""
+
+
+def _restored(place: Place, data: Path) -> list[str]:
+    """Sentences of a restore, or its error."""
+    shutil.rmtree(data, ignore_errors=True)
+    said: list[str] = []
+    error = _outcome(lambda: restore(place, data, quiet, said.append))
+    return [*said, error] if error else said
+
+
+KINDS = ("marker", "snapshot", "rows of tags", "rows of files", "file", "change log", "audit log")
+_NO_FILE = ("gone", "a directory", "a link", "a pipe")
+
+
+@contextmanager
+def _damaged(path: Path, name: str) -> Iterator[None]:
+    whole = path.read_bytes()
+    DAMAGES[name](path)
+    try:
+        yield
+    finally:
+        if path.is_dir():
+            path.rmdir()
+        path.unlink(missing_ok=True)
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "snapshot",
+        *(pytest.param(kind, marks=pytest.mark.long) for kind in KINDS if kind != "snapshot"),
+    ],
+)
+def test_damage_is_listed_and_found(
+    made: tuple[Town, Path], capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    root = made[1]
+    path, place = _kinds(root)[kind], Place(str(root))
+    for name in DAMAGES:
+        with _damaged(path, name):
+            commands.list_backups(str(root))
+            findings = list(upkeep.verify(place, quiet))
+        # A snapshot that is no file is none: nothing says that there was one.
+        is_hidden = kind == "snapshot" and name in _NO_FILE
+        assert bool(findings) != is_hidden, name
+        shown = capsys.readouterr().out
+        if kind in ("marker", "snapshot") and not is_hidden:
+            assert findings[0].partition(" (")[0] in shown, name
+    assert list(upkeep.verify(place, quiet)) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
+def test_damage_is_told_by_restore_and_the_next_backup_goes_on(
+    made: tuple[Town, Path], base: Path, kind: str
+) -> None:
+    town, root = made
+    path, place, again = _kinds(root)[kind], Place(str(root)), base / "again"
+    for name in DAMAGES:
+        with _damaged(path, name):
+            said = _restored(place, again)
+            assert bool(said) != (kind == "snapshot" and name in _NO_FILE), name
+            before = set(snapshot.names(place))
+            failure = _outcome(lambda: create(town.store, place, quiet))
+            if kind == "marker" and name != "gone":
+                assert snapshot.MARKER in failure, name
+            elif name != "a directory" or kind in ("snapshot", "marker"):
+                assert failure == "", name
+            if not failure and kind != "file" and "log" not in kind:
+                assert _restored(place, again) == [], (name, "the new one is whole")
+            snapshot.delete(place, sorted(set(snapshot.names(place)) - before))
+
+
+class Shelf:
+    """A place with one object."""
+
+    text = "a shelf"
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def read(self, name: str) -> bytes:
+        return self.data
+
+
+def _read(data: bytes) -> snapshot.Snapshot:
+    return snapshot.read(Shelf(data), _NAME)  # type: ignore[arg-type]
+
+
+def test_every_flipped_bit_of_a_snapshot_is_found(made: tuple[Town, Path]) -> None:
+    data = _kinds(made[1])["snapshot"].read_bytes()
+    assert _read(data).file_count > 0
+    for position in range(0, len(data), 3):
+        changed = bytearray(data)
+        changed[position] ^= 1 << position % 8
+        with pytest.raises(Corrupt):
+            _read(bytes(changed))
+        with pytest.raises(Corrupt):
+            _read(data[:position])
+
+
+def _summed(document: dict[str, object]) -> bytes:
+    """A snapshot with a right checksum, as somebody would write it who means harm."""
+    text = json.dumps({**document, "sum": ""}, separators=(",", ":")).encode()
+    digest = hashlib.sha256(text).hexdigest().encode()
+    return text[:-2] + digest + text[-2:]
+
+
+def _unsummed(document: dict[str, object]) -> bytes:
+    """As older versions wrote it."""
+    left = {name: value for name, value in document.items() if name != "sum"}
+    return json.dumps({**left, "missing": []}, separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize("write", [_summed, _unsummed])
+def test_fields_that_paths_are_made_of_are_checked(
+    made: tuple[Town, Path], tmp_path: Path, write: Callable[[dict[str, object]], bytes]
+) -> None:
+    whole = made[1]
+    document = json.loads(_kinds(whole)["snapshot"].read_bytes())
+    log = document["logs"][0]
+    assert _read(write(document)).file_count == document["file_count"]
+    changes: list[dict[str, object]] = [
+        {"logs": [{**log, "name": name}]}
+        for name in (
+            "../1",
+            "../1.log",
+            "log/../1.log",
+            "audit/../../1.jsonl",
+            "/tmp/1.log",
+            "log//1.log",
+            "log/1.jsonl",
+            "log/1.log\n",
+            "log/\u00b2.log",
+            "log/.log",
+            "index/data.mdb",
+            "..",
+            "",
+        )
+    ]
+    changes += [{"logs": [{**log, "sha256": "../" + log["sha256"]}]}]
+    changes += [{"files": [name]} for name in ("../../x", "a" * 63, "A" * 64, "a" * 64 + "\n")]
+    changes += [{"tables": {**document["tables"], "tags": ["../x"]}}]
+    changes += [{"store": store} for store in ("../x", "", 7)]
+    changes += [{"made_at": moment} for moment in (-1, 1e17, 1e300)]
+    changes += [{"file_bytes": -1}, {"change_number": 0.5}, {"format": 0}]
+    for change in changes:
+        with pytest.raises(Corrupt):
+            _read(write({**document, **change}))
+    root = tmp_path / "backups"
+    shutil.copytree(whole, root)
+    shutil.rmtree(root / "snapshots")
+    (root / "snapshots").mkdir()
+    (root / "snapshots" / _NAME).write_bytes(
+        write({**document, "logs": [{**log, "name": "../20261129"}]})
+    )
+    with pytest.raises(BackupFailed, match="no snapshot"):
+        restore(Place.existing(str(root)), tmp_path / "deep" / "data", quiet, lambda text: None)
+    assert not (tmp_path / "deep").exists()
+
+
+def test_a_newer_snapshot_is_not_taken_for_damage(made: tuple[Town, Path]) -> None:
+    document = json.loads(_kinds(made[1])["snapshot"].read_bytes())
+    with pytest.raises(BackupFailed, match="newer dtrfast"):
+        _read(_summed({**document, "format": 3, "files": {"other": "shape"}}))
+    with pytest.raises(Corrupt):
+        _read(_unsummed({**document, "format": 3}))
+
+
+def test_rows_that_no_index_takes_are_damage() -> None:
+    """With the right name for their content."""
+    long = segments.cut([(b"k" * 600, b"v")])
+    with pytest.raises(Corrupt):
+        list(segments.rows_of(next(long)))
+    with pytest.raises(Corrupt):
+        snapshot.DataFile.of_row(b"../../../etc/x12", b"x" * 25)
+    assert snapshot.DataFile.of_row(b"i" * 16, LOOSE_FILE + bytes(24)).object_name
+
+
+def test_prune_deletes_nothing_if_no_snapshot_can_be_read(
+    made: tuple[Town, Path], tmp_path: Path
+) -> None:
+    root = tmp_path / "backups"
+    shutil.copytree(made[1], root)
+    before = sum(1 for _ in root.rglob("*"))
+    for path in (root / "snapshots").iterdir():
+        path.write_bytes(b"\xff")
+    with pytest.raises(BackupFailed, match="nothing is deleted"):
+        upkeep.prune(Place(str(root)), keep_last=1, keep_days=0, now=9e9)
+    assert sum(1 for _ in root.rglob("*")) == before

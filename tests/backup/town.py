@@ -1,0 +1,83 @@
+"""A store that images are pushed to, and backups are made of."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from pathlib import Path
+
+from dtrfast.config import Config, StoreConfig
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
+from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry import verify as registry_verify
+from dtrfast.registry.registry import Registry
+from dtrfast.store.store import Store
+
+APP = RepositoryName.parse("acme/app")
+
+
+def quiet(done: int, total: int) -> None:
+    return None
+
+
+def tell_nobody(what: str, done: int, total: int) -> None:
+    return None
+
+
+class Town:
+    """A store that images are pushed to."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.store = Store.open(data, StoreConfig())
+        config = Config(store=StoreConfig(data=data))
+        self.registry = Registry(self.store.engine, self.store.blobs, config, fullness=lambda: 0.0)
+
+    def push(self, name: RepositoryName, tag: str, seed: int) -> Digest:
+        chance = random.Random(seed)
+        shared = random.Random(0).randbytes(300_000)
+        bodies = [
+            b"{}" + str(seed).encode(),
+            b"\x1f\x8b" + chance.randbytes(60_000),
+            shared + chance.randbytes(100_000),
+        ]
+        parts = []
+        author = self.registry.author("pusher")
+        for kind, body in zip((OCI_CONFIG, OCI_LAYER, OCI_LAYER), bodies, strict=True):
+            upload = self.registry.uploads.begin(name)
+            upload.append(body)
+            digest = Digest.of_bytes(body)
+            self.registry.uploads.finish(upload, name, digest, author)
+            parts.append({"mediaType": kind, "digest": str(digest), "size": len(body)})
+        document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST}
+        manifest = json.dumps({**document, "config": parts[0], "layers": parts[1:]}).encode()
+        return self.registry.manifests.put(
+            name, Tag(tag), manifest, OCI_MANIFEST, author=author
+        ).digest
+
+    def keep_house(self, rounds: int = 1) -> None:
+        for _ in range(rounds):
+            for task in self.store.tasks():
+                task.run()
+
+    def check(self, name: RepositoryName, tag: str, digest: Digest) -> None:
+        """The image is whole, bit for bit."""
+        found = self.registry.manifests.get(name, Tag(tag))
+        assert found.digest == digest
+        document = json.loads(found.body)
+        for part in (document["config"], *document["layers"]):
+            blob = Digest.parse(part["digest"])
+            with self.registry.blobs.open_range(name, blob) as reader:
+                body = b"".join(
+                    s if isinstance(s, bytes) else os.pread(s.descriptor, s.length, s.offset)
+                    for s in reader
+                )
+            assert Digest.of_bytes(body) == blob
+
+    def findings(self) -> list[str]:
+        return [
+            *self.store.verify(tell_nobody),
+            *registry_verify.verify(self.store.engine, tell_nobody),
+        ]
