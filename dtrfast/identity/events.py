@@ -269,5 +269,5 @@ class EventReader:
 def _parse(line: bytes) -> Event | None:
     try:
         return _decoder.decode(line)
-    except (msgspec.DecodeError, msgspec.ValidationError):
-        return None  # torn by a power cut
+    except (ValueError, RecursionError):
+        return None  # torn by a power cut, or damaged

@@ -129,7 +129,7 @@ class _Codec(Generic[Record]):
         """Raises `Corrupt`."""
         try:
             record = self._decoder.decode(data)
-        except msgspec.DecodeError as error:
+        except ValueError as error:
             raise Corrupt(f"a record of the kind {self._name} cannot be read ({error})") from error
         if getattr(record, "version", _VERSION) != _VERSION:
             raise Corrupt(f"a record of the kind {self._name} is newer: run a newer dtrfast")

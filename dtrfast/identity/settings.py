@@ -66,7 +66,7 @@ def get(transaction: ReadTransaction, kind: type[Document]) -> Document | None:
         return None
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError) as error:
         name = _NAMES[kind].decode()
         raise Corrupt(f"the settings {name!r} cannot be read ({error})") from error
 

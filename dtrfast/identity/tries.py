@@ -18,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dtrfast.store import disk
+
 _SLOT = struct.Struct("<QIf")  # hash of what is counted, second of the last failure, failures
 _SLOTS = 4096
 _PROBES = 8
@@ -56,13 +58,14 @@ class Tries:
     @classmethod
     def open(cls, path: Path, clock: Callable[[], float]) -> Tries:
         """Those of a server: whoever opens `path` counts with the others."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if os.fstat(descriptor).st_size != SIZE:
-                os.ftruncate(descriptor, SIZE)
-            return cls(mmap.mmap(descriptor, SIZE), clock)
-        finally:
-            os.close(descriptor)
+        with disk.reported():
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                if os.fstat(descriptor).st_size != SIZE:
+                    os.ftruncate(descriptor, SIZE)
+                return cls(mmap.mmap(descriptor, SIZE), clock)
+            finally:
+                os.close(descriptor)
 
     def wait_seconds(self, account: str, remote: str) -> int:
         """How long to wait before this account may be tried from this address; 0: not at all."""

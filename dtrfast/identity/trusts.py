@@ -86,5 +86,5 @@ def _key(repository_id: int, name: str) -> bytes:
 def _decode(data: bytes) -> Trust:
     try:
         return msgspec.json.decode(data, type=Trust)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError) as error:
         raise Corrupt(f"a trust cannot be read ({error})") from error

@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 from dtrfast.errors import DataDirectoryLocked, StorageFailed
+from dtrfast.store import disk
 
 SERVER = "server.lock"
 HOUSEKEEPER = "housekeeper.lock"
@@ -44,7 +45,8 @@ def take_server(data: Path, *, shared: bool = False) -> int:
 
 def try_housekeeper(data: Path) -> int | None:
     """The descriptor that holds the housekeeper's lock of `data`, or None when another has it."""
-    descriptor = os.open(data / HOUSEKEEPER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    with disk.reported():
+        descriptor = os.open(data / HOUSEKEEPER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     if _try(descriptor, fcntl.LOCK_EX):
         return descriptor
     os.close(descriptor)

@@ -122,5 +122,5 @@ def _written_at(line: LogLine) -> float:
 def _parse(data: bytes) -> LogLine | None:
     try:
         return _decoder.decode(data)
-    except (msgspec.DecodeError, msgspec.ValidationError):
-        return None  # torn by a power cut
+    except (ValueError, RecursionError):
+        return None  # torn by a power cut, or damaged

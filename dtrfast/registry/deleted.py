@@ -99,5 +99,5 @@ def purge(transaction: WriteTransaction, key: bytes, deleted_at: int) -> None:
 def _decode(data: bytes) -> DeletedManifest:
     try:
         return _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise Corrupt(f"a deleted manifest cannot be read ({error})") from error

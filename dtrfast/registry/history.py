@@ -104,5 +104,5 @@ def _prefix(repository: RepositoryId, tag: Tag) -> bytes:
 def _decode(data: bytes) -> Past:
     try:
         return _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise Corrupt(f"a tag's history cannot be read ({error})") from error

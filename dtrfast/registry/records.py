@@ -39,7 +39,7 @@ def encode_repository(record: RepositoryRecord) -> bytes:
 def decode_repository(data: bytes) -> RepositoryRecord:
     try:
         record = _repositories.decode(data)
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise Corrupt(f"a repository record cannot be read ({error})") from error
     _check_version(record.version, "repository")
     return record

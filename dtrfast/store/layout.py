@@ -25,12 +25,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dtrfast.errors import FileSystemUnsupported, FormatUnknown
 from dtrfast.store import disk
 from dtrfast.store.features import ALL, Features
 
 FORMAT = 1
+_HEALING = "restore it from a backup"
 _FAN_OUT = 16  # directories of a million files are fine; this many keep their locks apart
 # LMDB maps its file and locks by shared memory; neither holds over these.
 _NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph"})
@@ -156,11 +158,16 @@ def end_restore(layout: Layout, store_id: uuid.UUID) -> None:
 
 
 def _keep_private(layout: Layout) -> None:
-    """Hashes of passwords and keys that sign tokens are in there, and are nobody else's to read."""
-    for directory in (layout.index, layout.log):
+    """Keep other users out: there are hashes of passwords, keys that sign tokens, and content, of
+    which earlier versions restored files that everybody may read.
+    """
+    private = dict.fromkeys((layout.index, layout.log, layout.data / "audit"), 0o700)
+    content = dict.fromkeys((layout.blobs, layout.packs), 0o770)
+    for directory, allowed in {**private, **content}.items():
         with suppress(OSError):  # who may use a directory need not be its owner
-            if directory.stat().st_mode & 0o077:
-                directory.chmod(0o700)
+            mode = directory.stat().st_mode & 0o777
+            if mode & ~allowed:
+                directory.chmod(mode & allowed)
 
 
 def _make_directory(path: Path) -> None:
@@ -231,7 +238,7 @@ def write_format(layout: Layout, store_id: uuid.UUID) -> None:
 
 def replace_features(layout: Layout, features: Features) -> None:
     """Say what the store uses from now on. Nobody else may be opening it in another version."""
-    record = json.loads(layout.format.read_text())
+    record = _read_record(layout)
     record["features"] = features.record()
     record["unsealed"] = sorted(features.unsealed)
     with _written(layout, json.dumps(record)) as temporary:
@@ -253,19 +260,35 @@ def _written(layout: Layout, text: str) -> Iterator[Path]:
 
 def read_features(layout: Layout) -> Features:
     """What the store uses. Raises `FormatUnknown`."""
+    record = _read_record(layout)
     try:
-        return Features.of(json.loads(layout.format.read_text()))
+        return Features.of(record)
     except (ValueError, KeyError, TypeError) as error:
-        raise FormatUnknown(f"{layout.format} is damaged: restore it from a backup") from error
+        raise FormatUnknown(f"{layout.format} is damaged: {_HEALING}") from error
+
+
+def _read_record(layout: Layout) -> dict[str, Any]:
+    """Raises `FormatUnknown`."""
+    try:
+        record = json.loads(layout.format.read_bytes())
+    except FileNotFoundError as error:
+        raise FormatUnknown(
+            f"{layout.data} is no data directory of dtrfast: name one with --data"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise FormatUnknown(f"{layout.format} is damaged ({error}): {_HEALING}") from error
+    if not isinstance(record, dict):
+        raise FormatUnknown(f"{layout.format} is damaged: {_HEALING}")
+    return record
 
 
 def _read_format(layout: Layout) -> uuid.UUID:
+    record = _read_record(layout)
     try:
-        record = json.loads(layout.format.read_text())
         number, store = int(record["format"]), uuid.UUID(record["store"])
         unknown = Features.of(record).unknown()
     except (ValueError, KeyError, TypeError) as error:
-        raise FormatUnknown(f"{layout.format} is damaged: restore it from a backup") from error
+        raise FormatUnknown(f"{layout.format} is damaged: {_HEALING}") from error
     if number > FORMAT or unknown:
         names = f" with {', '.join(unknown)}" if unknown else ""
         raise FormatUnknown(

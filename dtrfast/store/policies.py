@@ -39,5 +39,5 @@ def read(transaction: ReadTransaction) -> StorageSettings:
         return StorageSettings()
     try:
         return msgspec.json.decode(data, type=StorageSettings)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError) as error:
         raise Corrupt(f"the settings 'storage' cannot be read ({error})") from error

@@ -137,7 +137,7 @@ R = TypeVar("R", Content, Pack, Commit)
 def _decoded(decoder: msgspec.msgpack.Decoder[R], data: bytes, noun: str) -> R:
     try:
         record = decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise Corrupt(f"a {noun} record cannot be read ({error})") from error
     if record.version != _VERSION:
         raise Corrupt(f"a {noun} record has version {record.version}: run a newer dtrfast")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -86,8 +87,9 @@ def _context(
         numbers=Ids(engine, b"number"),
         recalls=Recalls.open(layout.recalls),
         clock=clock,
-        upload_expiry_seconds=int(config.upload_expiry_seconds),
-        grace_seconds=int(config.grace_seconds),
+        # Times are whole seconds; less than one must not become none.
+        upload_expiry_seconds=math.ceil(config.upload_expiry_seconds),
+        grace_seconds=math.ceil(config.grace_seconds),
     )
 
 

@@ -136,7 +136,7 @@ def test_a_minute_later_it_is_written_again(tmp_path: Path) -> None:
 def test_a_torn_line_is_passed_over_and_not_continued(tmp_path: Path) -> None:
     write(tmp_path / "audit", event(subject="acme/1"))
     (path,) = (tmp_path / "audit").iterdir()
-    path.write_bytes(path.read_bytes() + b'{"time": 1, "kin')
+    path.write_bytes(path.read_bytes() + b'{"actor":"\xff"}\n{"time": 1, "kin')
     write(tmp_path / "audit", event(subject="acme/2"))
     assert [e.subject for e in read_all(tmp_path / "audit")] == ["acme/2", "acme/1"]
 

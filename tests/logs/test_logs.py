@@ -58,6 +58,15 @@ def test_lines_are_found_newest_first_page_by_page(tmp_path: Path) -> None:
     assert end == ""
 
 
+def test_damaged_lines_are_passed_over(tmp_path: Path) -> None:
+    reader = _kept(tmp_path, _request(1, method="PUT"))
+    (path,) = tmp_path.glob("*.jsonl")
+    line = path.read_bytes()
+    damaged = (line.replace(b"acme", b"ac\xffe"), b'{"x":' + b"[" * 100_000 + b"\n", b"\x00\n")
+    path.write_bytes(b"".join(damaged) + line)
+    assert len(reader.page(LogFilter(), limit=10)[0]) == 1
+
+
 def test_reads_beyond_a_hundred_a_second_are_counted(tmp_path: Path) -> None:
     reader = _kept(tmp_path, *(_request(n) for n in range(900)))
     lines, _ = reader.page(LogFilter(), limit=2000)

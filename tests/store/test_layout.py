@@ -10,7 +10,7 @@ import pytest
 
 from dtrfast.errors import FileSystemUnsupported, FormatUnknown
 from dtrfast.store import layout as layouts
-from dtrfast.store.layout import Layout, write_format
+from dtrfast.store.layout import Layout, read_features, write_format
 
 
 def prepare(layout: Layout) -> uuid.UUID:
@@ -88,12 +88,37 @@ def test_a_compatible_feature_is_fine(tmp_path: Path) -> None:
     prepare(Layout(tmp_path))
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": "x"}', "\x00"])
-def test_a_damaged_format_file_is_refused(tmp_path: Path, text: str) -> None:
-    prepare(Layout(tmp_path))
-    (tmp_path / "format").write_text(text)
-    with pytest.raises(FormatUnknown, match="damaged"):
-        prepare(Layout(tmp_path))
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{}", b"[1]", b'{"format": "x"}', b"\x00", b'{"format": "\xff"}', b"[" * 100_000, None],
+)
+def test_a_damaged_format_file_is_refused(tmp_path: Path, data: bytes | None) -> None:
+    layout = Layout(tmp_path)
+    prepare(layout)
+    if data is None:
+        layout.format.unlink()
+        layout.format.mkdir()
+    else:
+        layout.format.write_bytes(data)
+    for read in (prepare, read_features):
+        with pytest.raises(FormatUnknown, match="damaged"):
+            read(layout)
+
+
+def test_what_is_no_data_directory_has_no_features(tmp_path: Path) -> None:
+    with pytest.raises(FormatUnknown, match="no data directory"):
+        read_features(Layout(tmp_path))
+
+
+def test_content_that_was_restored_for_everybody_is_closed_to_others(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    prepare(layout)
+    (tmp_path / "audit").mkdir()
+    for name in ("audit", "blobs", "packs", "index", "log"):
+        (tmp_path / name).chmod(0o755)
+    prepare(layout)
+    modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in ("audit", "blobs", "log")}
+    assert modes == {"audit": 0o700, "blobs": 0o750, "log": 0o700}
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "cifs"])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from dtrfast.config import StoreConfig
 from dtrfast.store.local import LocalBlobs
 from dtrfast.store.store import Store
 from tests.store.blob_contract import BlobContract
@@ -17,3 +20,11 @@ def blobs(store: Store) -> LocalBlobs:
 
 class TestLocalBlobs(BlobContract, FillContract):
     pass
+
+
+def test_a_part_of_a_second_is_not_none(tmp_path: Path) -> None:
+    """Times are kept in whole seconds: no grace would be a choice of its own."""
+    store = Store.open(tmp_path, StoreConfig(upload_expiry_seconds=0.4, grace_seconds=0.4))
+    context = store._context
+    store.close()
+    assert (context.upload_expiry_seconds, context.grace_seconds) == (1, 1)
