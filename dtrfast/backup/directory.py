@@ -17,6 +17,7 @@ from pathlib import Path
 from dtrfast.errors import BackupFailed
 
 _READ_SIZE = 1 << 20
+MARKER = "dtrfast-backup"  # the only object beside the folders
 # Made first: hashes of passwords and keys that sign tokens come here, and no other user may look.
 _FOLDERS = ("files", "rows", "snapshots", "logs", "leases")
 _match_unfinished = re.compile(r".+#[0-9]+").fullmatch
@@ -83,7 +84,13 @@ class Directory:
         for folder in _FOLDERS:
             for path, status in self._files(folder):
                 if _match_unfinished(path.name) and status.st_mtime < before:
-                    self.delete([path.relative_to(self._root).as_posix()])
+                    self._unlink(path)
+        for path in self._root.glob(f"{MARKER}#*"):
+            if _match_unfinished(path.name) and path.lstat().st_mtime < before:
+                self._unlink(path)
+
+    def _unlink(self, path: Path) -> None:
+        self.delete([path.relative_to(self._root).as_posix()])
 
     def _files(self, folder: str) -> Iterator[tuple[Path, os.stat_result]]:
         for directory, _, names in os.walk(self._root / folder, onerror=_raise_unless_missing):

@@ -13,12 +13,12 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
+from dtrfast.backup.directory import MARKER
 from dtrfast.backup.place import Place
 from dtrfast.errors import BackupFailed, Corrupt
 from dtrfast.store.records import LOOSE_FILE, PACK_FILE
 from dtrfast.times import rfc3339
 
-MARKER = "dtrfast-backup"
 FORMAT = 1
 FORMAT_PIECES = 2  # files may be kept in pieces: a prune by an older dtrfast would delete them
 _MARKER_HEALING = "delete it, and the next backup writes it again"

@@ -46,16 +46,21 @@ def endpoint() -> Iterator[str]:
         server.wait()
 
 
-@pytest.fixture(params=["directory", pytest.param("s3", marks=pytest.mark.long)])
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    if request.param == "directory":
-        return Place(str(tmp_path / "backups"))
-    url = request.getfixturevalue("endpoint")
+@pytest.fixture
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Place:
     for name, value in {
-        "AWS_ENDPOINT_URL": url,
+        "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "a",
         "AWS_SECRET_ACCESS_KEY": "b",
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
     return Place(f"s3://backups/{random.randrange(1 << 32):x}")
+
+
+@pytest.fixture(params=["directory", pytest.param("s3", marks=pytest.mark.long)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "directory":
+        return Place(str(tmp_path / "backups"))
+    place: Place = request.getfixturevalue("bucket")
+    return place

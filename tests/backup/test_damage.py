@@ -16,6 +16,7 @@ import pytest
 
 from dtrfast.backup import segments, snapshot, upkeep
 from dtrfast.backup.create import create
+from dtrfast.backup.directory import MARKER
 from dtrfast.backup.place import Place
 from dtrfast.backup.restore import restore
 from dtrfast.cli import backup as commands
@@ -83,7 +84,7 @@ def _kinds(root: Path) -> dict[str, Path]:
         return root / "rows" / name[:2] / name
 
     return {
-        "marker": root / snapshot.MARKER,
+        "marker": root / MARKER,
         "snapshot": max((root / "snapshots").iterdir()),
         "rows of tags": rows(document["tables"]["tags"][0]),
         "rows of files": rows(document["files"][0]),
@@ -197,7 +198,7 @@ def test_damage_is_told_by_restore_and_the_next_backup_goes_on(
             before = set(snapshot.names(place))
             failure = _outcome(lambda: create(town.store, place, quiet))
             if kind == "marker" and name != "gone":
-                assert snapshot.MARKER in failure, name
+                assert MARKER in failure, name
             elif name != "a directory" or kind in ("snapshot", "marker"):
                 assert failure == "", name
             if not failure and kind != "file" and "log" not in kind:

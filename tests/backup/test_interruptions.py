@@ -17,6 +17,7 @@ from dtrfast.backup import create as creating
 from dtrfast.backup import leases, snapshot, upkeep
 from dtrfast.backup import place as places
 from dtrfast.backup.create import create
+from dtrfast.backup.directory import MARKER
 from dtrfast.backup.place import Place
 from dtrfast.backup.restore import restore
 from dtrfast.cli.ending import ends_cleanly
@@ -149,7 +150,12 @@ def test_what_a_killed_backup_left_is_removed_after_an_hour(
     town.push(APP, "v", 1)
     create(town.store, place, quiet)
     # As versions before wrote it, and as this one does.
-    names = ("files/aa/" + "a" * 32 + "#1", "rows/b#2", "snapshots/x.json#" + "3" * 39)
+    names = (
+        "files/aa/" + "a" * 32 + "#1",
+        "rows/b#2",
+        "snapshots/x.json#" + "3" * 39,
+        f"{MARKER}#1",
+    )
     for name in names:
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_bytes(b"half")
@@ -161,10 +167,11 @@ def test_what_a_killed_backup_left_is_removed_after_an_hour(
     )
     if work == "a backup":
         run()
-        assert len(_unfinished(root)) == 3, "it may still be at work"
+        assert len(_unfinished(root)) == 4, "it may still be at work"
+    (root / "report#7").write_bytes(b"of somebody else")
     _age(root, 3700)
     run()
-    assert _unfinished(root) == []
+    assert [path.name for path in _unfinished(root)] == ["report#7"]
     assert list((root / "leases").iterdir()) == []
     assert list(upkeep.verify(place, quiet)) == []
 
@@ -242,11 +249,10 @@ def test_a_backup_that_is_killed(town: Town, tmp_path: Path, number: int) -> Non
 
 @pytest.mark.long
 def test_large_files_are_pieces_in_a_bucket(
-    town: Town, place: Place, endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    town: Town, bucket: Place, endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So none needs a multipart upload, which nothing would end after a kill."""
-    if place.is_local:
-        pytest.skip("directories keep files whole")
+    place = bucket
     monkeypatch.setattr(places, "PIECE_SIZE", 20_000)
     digest = town.push(APP, "v", 1)
     count = 0
@@ -290,7 +296,7 @@ def _check_copy(place: Place, town: Town, tmp_path: Path) -> None:
     for prefix in ("files/", "rows/", "logs/", "snapshots/"):
         for entry in place.found(prefix):
             copy.put(entry.name, place.read(entry.name) or b"")
-    copy.put(snapshot.MARKER, place.read(snapshot.MARKER) or b"")
+    copy.put(MARKER, place.read(MARKER) or b"")
     assert list(upkeep.verify(copy, quiet)) == []
     assert create(town.store, copy, quiet).files_copied == 0
     formats = {snapshot.read(copy, name).format for name in snapshot.names(copy)}

@@ -11,6 +11,7 @@ import pytest
 
 from dtrfast.backup import snapshot
 from dtrfast.backup.create import create
+from dtrfast.backup.directory import MARKER
 from dtrfast.backup.place import Place
 from dtrfast.errors import BackupFailed
 from tests.backup.town import APP, Town, quiet
@@ -58,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
         self.server.objects.clear()  # all that is deleted here is the marker
-        deleted = f"<Deleted><Key>{snapshot.MARKER}</Key></Deleted>"
+        deleted = f"<Deleted><Key>{MARKER}</Key></Deleted>"
         self._answer(200, f"<DeleteResult>{deleted}</DeleteResult>".encode())
 
     def do_DELETE(self) -> None:
@@ -148,11 +149,11 @@ def test_a_lost_marker_is_written_again_by_its_own_store_only(town: Town, tmp_pa
     place = Place(str(tmp_path / "backups"))
     town.push(APP, "v", 1)
     create(town.store, place, quiet)
-    place.delete([snapshot.MARKER])
+    place.delete([MARKER])
     other = Town(tmp_path / "other")
     with pytest.raises(BackupFailed, match="another store"):
         create(other.store, place, quiet)
     other.store.close()
-    assert place.read(snapshot.MARKER) is None
+    assert place.read(MARKER) is None
     create(town.store, place, quiet)
     assert snapshot.read_marker(place).store == town.store.id

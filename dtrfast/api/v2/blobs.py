@@ -48,9 +48,7 @@ async def get(call: Call) -> ASGIApp:
     )
 
 
-def answer_stat(
-    stat: BlobStat, location: str, conditions: Conditions, body: bytes = b""
-) -> Answer:
+def answer_stat(stat: BlobStat, location: str, conditions: Conditions, body: bytes = b"") -> Answer:
     """The answer to a HEAD, or with `body` to a GET of the whole blob at `location`. Raises
     `PreconditionFailed`.
     """
