@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import daemons, images
+from tests.e2e import managed as managed_registries
 from tests.e2e import registry as registries
+from tests.e2e.managed import Managed
 from tests.e2e.programs import Program, find, make_environment, require_root
 from tests.e2e.registry import Registry
 from tests.e2e.stores import Store
@@ -50,6 +52,13 @@ def registry(new_folder: Callable[[str], Path]) -> Iterator[Registry]:
 def own_registry(new_folder: Callable[[str], Path]) -> Iterator[Registry]:
     """A registry for one test that harms it or counts what is in it."""
     with registries.running(new_folder("registry")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def accounts(new_folder: Callable[[str], Path]) -> Iterator[Managed]:
+    """The registry with accounts that tests of single clients share."""
+    with managed_registries.running(new_folder("accounts")) as server:
         yield server
 
 
@@ -119,7 +128,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show what the server said during a test that failed."""
     report = yield
-    if report.failed:
+    # At the end of a session the logs may be gone.
+    if report.failed and report.when != "teardown":
         offsets = item.stash.get(_LOG_OFFSETS, {})
         for server in _registries_of(item):
             lines = server.log(offsets.get(server, 0)).splitlines()[-_LOG_LINES_SHOWN:]
@@ -132,4 +142,6 @@ _LOG_OFFSETS = pytest.StashKey[dict[Registry, int]]()
 
 def _registries_of(item: pytest.Item) -> list[Registry]:
     assert isinstance(item, pytest.Function)
-    return [value for value in item.funcargs.values() if isinstance(value, Registry)]
+    values = item.funcargs.values()
+    found = [value.registry if isinstance(value, Managed) else value for value in values]
+    return [value for value in found if isinstance(value, Registry)]

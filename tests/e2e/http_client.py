@@ -55,8 +55,8 @@ def push_image(client: httpx.Client, name: str, tag: str, layers: list[bytes]) -
         {
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
-            "config": _descriptor(CONFIG_TYPE, config),
-            "layers": [_descriptor(LAYER_TYPE, layer) for layer in layers],
+            "config": descriptor(CONFIG_TYPE, config),
+            "layers": [descriptor(LAYER_TYPE, layer) for layer in layers],
         }
     ).encode()
     response = client.put(
@@ -71,5 +71,5 @@ def pieces_of(body: bytes, size: int) -> Iterator[bytes]:
         yield body[start : start + size]
 
 
-def _descriptor(media_type: str, body: bytes) -> dict[str, object]:
+def descriptor(media_type: str, body: bytes) -> dict[str, object]:
     return {"mediaType": media_type, "digest": digest_of(body), "size": len(body)}

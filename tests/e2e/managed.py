@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import Any
 
 import httpx
 
+from tests.e2e.certificates import Certificate
 from tests.e2e.registry import Registry
 
 LEVELS = {"rita": "read-only", "will": "read-write", "ada": "admin"}
@@ -39,7 +41,7 @@ class Managed:
         """Ask the management API; the answer has to be a success."""
         url = f"{self.registry.url}/api/v0/{path}"
         auth = (who, self.secrets[who])
-        with httpx.Client(timeout=30) as client:
+        with httpx.Client(timeout=30, verify=self._trust()) as client:
             answer = client.request(method, url, json=body, auth=auth)
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
@@ -49,9 +51,15 @@ class Managed:
         text = base64.b64encode(f"{who}:{self.secrets[who]}".encode()).decode()
         headers = {"authorization": f"Basic {text}"} if who else {}
         params = {"service": "dtrfast", "scope": scope}
-        answer = httpx.get(f"{self.registry.url}/auth/token", params=params, headers=headers)
+        url = f"{self.registry.url}/auth/token"
+        answer = httpx.get(url, params=params, headers=headers, verify=self._trust())
         assert answer.status_code == 200, answer.text
         return str(answer.json()["token"])
+
+    def _trust(self) -> ssl.SSLContext | bool:
+        """The server's own certificate, where it has one."""
+        tls = self.registry.tls
+        return ssl.create_default_context(cafile=tls.authority) if tls else True
 
     def people(self) -> None:
         """Make everybody, and the organization acme with three repositories."""
@@ -74,9 +82,9 @@ class Managed:
 
 
 @contextmanager
-def running(folder: Path, **settings: str) -> Iterator[Managed]:
+def running(folder: Path, *, tls: Certificate | None = None, **settings: str) -> Iterator[Managed]:
     """A registry with people, that ends with the block. `settings` are environment variables."""
-    registry = Registry(folder, auth="managed", settings=settings)
+    registry = Registry(folder, tls, auth="managed", settings=settings)
     try:
         found = re.search(r"password +(\S+)", registry.log())
         assert found is not None, registry.log()

@@ -18,7 +18,11 @@ PROJECT = Path(__file__).resolve().parents[2]
 # What .ci/cache prints.
 CACHE = Path(os.environ.get("TEST_CACHE", PROJECT / ".cache"))
 
-_GO_CLIENTS = ("crane", "oras", "regctl", "helm", "cosign", "dockerd-next")
+_GO_CLIENTS = (
+    *("crane", "oras", "regctl", "helm", "cosign", "dockerd-next", "notation"),
+    *("containerd", "ctr", "buildkitd", "buildctl", "ollama-server"),
+)
+_RUST_CLIENTS = ("oci-client-test",)
 _FOLDERS = (os.environ.get("PATH", ""), "/usr/sbin", "/sbin")
 
 # Podman asks for more open files than the machine may let even root have, and then starts nothing.
@@ -61,19 +65,22 @@ class Program:
 
     def run(self, *arguments: str | Path, seconds: float = 120, text: str = "") -> str:
         """Run to the end and give what it wrote to stdout; raise when it fails."""
+        return self.run_raw(*arguments, seconds=seconds, text=text).decode().strip()
+
+    def run_raw(self, *arguments: str | Path, seconds: float = 120, text: str = "") -> bytes:
+        """As `run`, for a program that writes bytes."""
         done = subprocess.run(
             self._command(arguments),
             cwd=self.folder,
             env=self.environment,
-            input=text,
+            input=text.encode(),
             capture_output=True,
-            text=True,
             timeout=seconds,
             check=False,
         )
         if done.returncode:
             raise ProgramFailed(_account(done))
-        return done.stdout.strip()
+        return done.stdout
 
     def start(
         self, *arguments: str | Path, source: int | IO[bytes] = subprocess.DEVNULL
@@ -100,7 +107,11 @@ def find(name: str, environment: Mapping[str, str]) -> Program:
     """The program of that name; skips the test and says how to get it when there is none."""
     path = shutil.which(name, path=os.pathsep.join(_FOLDERS))
     if path is None:
-        recipe = f"go_programs {name}, on PATH" if name in _GO_CLIENTS else "install all"
+        recipe = "install all"
+        if name in _GO_CLIENTS:
+            recipe = f"go_programs {name}, on PATH"
+        elif name in _RUST_CLIENTS:
+            recipe = "rust_programs, on PATH"
         pytest.skip(f"no {name}: get it with .ci/{recipe}")
     return Program(path, environment)
 
@@ -149,6 +160,7 @@ def wait_until(
     raise ProgramFailed(f"no {what} in {seconds} seconds")
 
 
-def _account(done: subprocess.CompletedProcess[str]) -> str:
+def _account(done: subprocess.CompletedProcess[bytes]) -> str:
     command = " ".join(done.args)
-    return f"{command}\nended with {done.returncode}\n{done.stdout}{done.stderr}"
+    said = (done.stdout + done.stderr).decode(errors="replace")
+    return f"{command}\nended with {done.returncode}\n{said}"
