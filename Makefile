@@ -21,11 +21,11 @@ TOGETHER = MAKEFLAGS='$(filter-out -j% --jobserver%,$(MAKEFLAGS))' \
 OR_NONE := $(if $(ARGS),|| [ $$? = 5 ])
 
 .DEFAULT_GOAL := help
-.PHONY: help build serve dev check fix test test-all test-long test-lanes test-clients coverage \
-	mutants bench profile hooks lock clean
+.PHONY: help build serve dev check fix test test-all test-long test-lanes test-clients \
+	test-more-clients coverage mutants bench profile hooks lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "ARGS is passed on: make test ARGS='tests/oci -k digest'. The short loop: docs/development.md"
 
 build: $(VENV)/.dtrfast-build ## dtrfast in .venv, with its compiled core
@@ -55,18 +55,30 @@ test-long: plan-all dev ## what test leaves out: clients, browser, LDAP, crashes
 	$(STEP) --show "long tests" $(PYTEST) --suite long $(SHARED) $(ARGS) $(OR_NONE)
 	$(STEP) --show "long tests, alone" $(PYTEST) --suite long $(ALONE) $(ARGS) $(OR_NONE)
 
-# Tests that choose lanes for themselves, or look at the disk or at pages alone.
-WITH_LANES := console test_full_disk.py test_own_certificate.py test_repair.py
+# Tests that choose lanes for themselves, look at the disk or at pages alone, or run slow programs
+# whose requests are like those of others.
+WITH_LANES := console test_full_disk.py test_own_certificate.py test_repair.py \
+	test_devcontainers.py test_dxf.py test_jib.py test_oras_python.py
 
 test-lanes: plan-all dev ## what starts servers, once more without lanes
 	@$(INSTALL) all
 	$(STEP) --show "tests without lanes" $(PYTEST) --lanes off $(SHARED) \
 		$(addprefix --ignore=tests/e2e/,$(WITH_LANES)) tests/e2e tests/server $(ARGS)
 
+# Two parts of .ci/long.
+MORE_CLIENTS := $(patsubst %,tests/e2e/test_%.py,buildkit ctr notation oci_client ollama)
+
 test-clients: dev ## with clients compiled from Go modules
 	@$(INSTALL) all
 	programs=$$(.ci/go_programs crane oras regctl helm cosign dockerd-next) && PATH="$$programs:$$PATH" \
-		$(STEP) --show "compiled clients" $(PYTEST) -m client $(ARGS)
+		$(STEP) --show "compiled clients" $(PYTEST) -m client \
+		$(addprefix --ignore=,$(MORE_CLIENTS)) $(ARGS)
+
+test-more-clients: dev ## with more of them, and one in Rust
+	@$(INSTALL) rust
+	programs=$$(.ci/go_programs notation containerd ctr buildkitd buildctl ollama-server) && \
+		programs="$$programs:$$(.ci/rust_programs)" && PATH="$$programs:$$PATH" \
+		$(STEP) --show "more compiled clients" $(PYTEST) -m client $(MORE_CLIENTS) $(ARGS)
 
 bench: dev ## the quick benchmarks beside every peer on this machine; ARGS='--only push'
 	$(BIN)/python -m benchmarks --quick --against all $(ARGS)

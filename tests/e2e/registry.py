@@ -42,7 +42,7 @@ class Registry:
         self.data = folder / "data"
         self.data.mkdir()
         self._log = folder / "registry.log"
-        self.port = _free_port()
+        self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         self.url = f"{'https' if tls else 'http'}://{self.host}"
         self._command = [*command(self.data, self.port, auth), *_tls_options(tls)]
@@ -150,7 +150,8 @@ def _connection(port: int, tls: Certificate | None) -> http.client.HTTPConnectio
     return http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
