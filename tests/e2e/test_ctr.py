@@ -100,8 +100,8 @@ def test_large_layers_arrive_in_pieces(
         assert (len(content), f"sha256:{hashlib.sha256(content).hexdigest()}") == (size, digest)
         asked = pulled.of("GET", f"/v2/acme/ctr/blobs/{digest}", status=206)
         assert len(asked) == -(-size // PIECE_BYTES)
-        # What it hung up on was not sent for nothing.
-        assert sum(request.bytes_out for request in asked) < 2 * size
+        # What it did not want was, for the most part, not sent.
+        assert sum(request.bytes_out for request in asked) < 1.25 * size
     assert any(request.is_cut for request in pulled.requests)
     assert pulled.surprises(hangs_up=True) == []
 

@@ -69,7 +69,9 @@ def maven(
     """Maven in the project. What it downloads stays in the cache of the tests."""
     home = f"-Duser.home={new_folder('maven')}"
     batch = ("--batch-mode", "--quiet", f"-Dmaven.repo.local={CACHE / 'maven'}", home)
-    return find("mvn", environment).called_with(*batch).in_folder(project)
+    program = find("mvn", environment).called_with(*batch).in_folder(project)
+    # A run of a few seconds is not worth optimizing.
+    return program.with_environment(MAVEN_OPTS="-XX:TieredStopAtLevel=1")
 
 
 def test_image_on_a_base_of_the_registry(
