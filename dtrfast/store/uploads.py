@@ -18,10 +18,9 @@ from pathlib import Path
 import msgspec
 
 from dtrfast import _core
-from dtrfast.errors import Corrupt, DigestInvalid, DtrfastError, RangeInvalid, UploadUnknown
-from dtrfast.index.tables import CHUNKS, number_key
+from dtrfast.errors import DigestInvalid, DtrfastError, RangeInvalid, UploadUnknown
 from dtrfast.oci.digests import Digest
-from dtrfast.store import codec, disk, leftovers, packs, tails
+from dtrfast.store import disk, leftovers, packs, tails
 from dtrfast.store import parts as part_file
 from dtrfast.store.blobs import FILL_SIZE_MIN, LastBody, Upload
 from dtrfast.store.context import Context
@@ -29,8 +28,8 @@ from dtrfast.store.hashing import Hashing
 from dtrfast.store.ingest import Ingest, Position
 from dtrfast.store.pending import Pending
 from dtrfast.store.readings import Readings
-from dtrfast.store.records import Chunk
 from dtrfast.store.tails import SavedTail
+from dtrfast.store.upload_parts import UploadParts
 from dtrfast.store.upload_state import Mode, StateFile, UploadState, new_file_id
 
 INLINE_SIZE_MAX = 8192  # design: configs and small artifacts, one look-up instead of a file
@@ -382,34 +381,11 @@ class LocalUpload:
         offset = 0
         if self._mode == "chunked":
             self._pending.load(self._read_tail)
-            for part in self._all_parts():
-                if offset < end and offset + part.length > begin:
-                    data = self._read_part(part)
-                    yield data[max(0, begin - offset) : end - offset]
-                offset += part.length
+            parts = UploadParts(self._context, self._open_data(), self._open_parts())
+            yield from parts.read(self.position.parts, begin, end)
+            offset = self._offset - self._pending.size
         if offset < end:
             yield self._pending.in_memory()[max(0, begin - offset) : end - offset]
-
-    def _all_parts(self) -> Iterator[part_file.Part]:
-        count = self.position.parts
-        for first in range(0, count, 256):
-            yield from self.read_parts(first, min(256, count - first))
-
-    def _read_part(self, part: part_file.Part) -> bytes:
-        if part.stored:
-            stored = disk.read_at(self._open_data(), part.stored, part.offset)
-            return codec.decode(part.codec, stored, part.length)
-        try:
-            return self._read_shared(part)
-        except Corrupt:
-            return self._read_shared(part)  # its pack was compacted between the two looks
-
-    def _read_shared(self, part: part_file.Part) -> bytes:
-        with self._context.engine.read() as transaction:
-            data = transaction.get(CHUNKS, number_key(part.id))
-        if data is None:
-            raise Corrupt("a chunk that the upload shares is gone: push the blob again")
-        return self._context.chunk_files.read(Chunk.decode(data))
 
     # ---- state --------------------------------------------------------------------------------
     def _load(self, state: UploadState) -> None:

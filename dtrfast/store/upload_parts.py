@@ -1,0 +1,54 @@
+"""The bytes of the chunks that an upload was cut into, before it is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dtrfast.errors import Corrupt
+from dtrfast.index.tables import CHUNKS, number_key
+from dtrfast.store import codec, disk, parts
+from dtrfast.store.context import Context
+from dtrfast.store.parts import Part
+from dtrfast.store.records import Chunk
+
+_PARTS_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class UploadParts:
+    """Over the descriptors of an upload's pack and parts file, which the upload closes."""
+
+    context: Context
+    pack: int
+    parts: int
+
+    def read(self, count: int, begin: int, end: int) -> Iterator[bytes]:
+        """The bytes from `begin` to `end` of the content, as far as the first `count` parts go."""
+        offset = 0
+        for part in self._all(count):
+            if offset >= end:
+                return
+            if offset + part.length > begin:
+                yield self._content(part)[max(0, begin - offset) : end - offset]
+            offset += part.length
+
+    def _all(self, count: int) -> Iterator[Part]:
+        for first in range(0, count, _PARTS_AT_ONCE):
+            yield from parts.read(self.parts, first, min(_PARTS_AT_ONCE, count - first))
+
+    def _content(self, part: Part) -> bytes:
+        if part.stored:
+            stored = disk.read_at(self.pack, part.stored, part.offset)
+            return codec.decode(part.codec, stored, part.length)
+        try:
+            return self._shared(part)
+        except Corrupt:
+            return self._shared(part)  # its pack was compacted between the two looks
+
+    def _shared(self, part: Part) -> bytes:
+        with self.context.engine.read() as transaction:
+            data = transaction.get(CHUNKS, number_key(part.id))
+        if data is None:
+            raise Corrupt("a chunk that the upload shares is gone: push the blob again")
+        return self.context.chunk_files.read(Chunk.decode(data))
