@@ -133,7 +133,7 @@ class Upload(Protocol):
         ...
 
     def end_body(self) -> None:
-        """The body has come whole, and its client is about to be told: save comes next."""
+        """The body has come whole, and its client is about to be told. Fails as `save` does."""
         ...
 
     def reopen_body(self) -> None:

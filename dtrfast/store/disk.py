@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,24 @@ Buffer = bytes | bytearray | memoryview
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BUFFERS_MAX = 1024  # IOV_MAX on Linux
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_OFFSET = ctypes.c_int64
+_WAIT_BEFORE, _WRITE, _WAIT_AFTER = 1, 2, 4  # sync_file_range(2)
+_UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.ESPIPE, errno.EPERM, errno.EOPNOTSUPP})
+# File systems that keep dirty pages in the file that is open, by their numbers in statfs(2). On
+# others, such as overlayfs, ZFS and FUSE, sync_file_range succeeds and does nothing.
+_RANGE_SYNC = frozenset(
+    {
+        0xEF53,  # ext2, ext3, ext4
+        0x58465342,  # XFS
+        0x9123683E,  # btrfs
+        0xF2F52010,  # F2FS
+        0xCA451A4E,  # bcachefs
+        0x01021994,  # tmpfs, where there is nothing to do
+        0x858458F6,  # ramfs, the same
+    }
+)
 
 
 @contextmanager
@@ -94,6 +113,45 @@ def sync(descriptor: int) -> None:
     """
     with reported():
         os.fsync(descriptor)
+
+
+def sync_data(descriptor: int) -> None:
+    """As `sync`, without the file's times."""
+    with reported():
+        os.fdatasync(descriptor)
+
+
+def has_range_sync(descriptor: int) -> bool:
+    """Whether the write-back of a part of this file can be started and waited for."""
+    status = ctypes.create_string_buffer(512)
+    if _libc.fstatfs(descriptor, status) != 0:
+        return False
+    kind = ctypes.c_long.from_buffer(status).value & 0xFFFFFFFF
+    return kind in _RANGE_SYNC and hasattr(_libc, "sync_file_range")
+
+
+def start_write_back(descriptor: int, offset: int, size: int) -> bool:
+    """Let the kernel begin to write `size` bytes at `offset` to the disk. False if it cannot be
+    told so. A failure is final, as of `sync`.
+    """
+    return _sync_range(descriptor, offset, size, _WRITE)
+
+
+def finish_write_back(descriptor: int, offset: int, size: int) -> bool:
+    """Wait until the disk has these bytes; they are on stable storage only after a `sync`. Else as
+    `start_write_back`. The kernel tells an error once: a later `sync` may not hear of it.
+    """
+    return _sync_range(descriptor, offset, size, _WAIT_BEFORE | _WRITE | _WAIT_AFTER)
+
+
+def _sync_range(descriptor: int, offset: int, size: int, flags: int) -> bool:
+    with reported():
+        if _libc.sync_file_range(descriptor, _OFFSET(offset), _OFFSET(size), flags) == 0:
+            return True
+        number = ctypes.get_errno()
+        if number in _UNSUPPORTED:
+            return False
+        raise OSError(number, os.strerror(number))
 
 
 def sync_directory(path: Path) -> None:

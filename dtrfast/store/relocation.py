@@ -45,6 +45,7 @@ from dtrfast.store.records import (
     encode,
 )
 from dtrfast.store.upload_state import new_file_id
+from dtrfast.store.write_back import WriteBack
 
 # What a step copies, and how many chunks it looks at: some tenths of a second.
 _BYTES_MAX = 32 << 20
@@ -79,6 +80,7 @@ class _Target:
         context.engine.write(partial(unowned.add, file_id=self.file_id, kind=PACK_FILE))
         self._path = context.layout.pack(self.file_id)
         self.descriptor = disk.create(self._path)
+        self._write_back = WriteBack(self.descriptor)
         header = packs.header(context.store_id, self.file_id, context.clock())
         self.size = disk.write_at(self.descriptor, [header], 0)
 
@@ -86,11 +88,16 @@ class _Target:
         """Returns where they begin."""
         offset = self.size
         self.size += disk.write_at(self.descriptor, buffers, offset)
+        self._write_back.note(self.size)
         return offset
 
     def sync(self) -> None:
         disk.sync(self.descriptor)
         disk.sync_directory(self._path.parent)
+
+    def close(self) -> None:
+        self._write_back.close()
+        os.close(self.descriptor)
 
     def enter(self, transaction: WriteTransaction) -> None:
         """Make it the index's."""
@@ -171,7 +178,7 @@ class Relocation:
 
     def close(self) -> None:
         if self._target is not None:
-            os.close(self._target.descriptor)
+            self._target.close()
 
     # ---- copying ------------------------------------------------------------------------------
     def _take_chunks(self, descriptor: int, number: int, entries: list[Entry]) -> None:

@@ -14,6 +14,8 @@ import secrets
 import struct
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Self
 
@@ -28,6 +30,7 @@ Mode = Literal["head", "loose", "chunked"]
 
 _HEAD = struct.Struct("<4sIQ")  # magic, length and XXH3-64 of what follows
 _MAGIC = b"DTRU"
+DOUBTED_MAGIC = b"DTRV"  # in place of the other, around each sync
 _SIZE_MAX = 1 << 16
 _LOCK_POLL_SECONDS = 0.005
 _GENERATION_SIZE = 8
@@ -54,6 +57,10 @@ class UploadState(msgspec.Struct, frozen=True, array_like=True):
     end: int | None = None  # where that body would have ended, if it was announced
     is_open: bool = False  # the last body broke off, or its answer could not be written
     is_told: bool = False  # the client has heard of `offset` since
+    # Bytes of the loose file or the pack: those whose write-back was started, and of these those
+    # that are known to be on disk.
+    started: int = 0
+    on_disk: int = 0
 
     def last_body(self) -> LastBody:
         begin = self.offset if self.begin is None else self.begin.offset
@@ -95,6 +102,7 @@ class StateFile:
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
+        self.is_void = False  # a sync runs, or has failed
         self._descriptor = descriptor
         self._generation = _generation(descriptor)
 
@@ -130,6 +138,8 @@ class StateFile:
         return _parse(os.pread(self._descriptor, _SIZE_MAX, 0))
 
     def write(self, state: UploadState) -> None:
+        if self.is_void:
+            raise UploadUnknown("the disk has failed under this upload: begin a new one")
         payload = _encoder.encode(state)
         head = _HEAD.pack(_MAGIC, len(payload), xxhash.xxh3_64_intdigest(payload))
         disk.write_at(self._descriptor, [head + payload], 0)
@@ -145,6 +155,23 @@ class StateFile:
             return _generation(descriptor) != self._generation
         finally:
             os.close(descriptor)
+
+    def is_doubted(self) -> bool:
+        """Whether a sync failed, or its process was killed in it."""
+        return _is_doubted(os.pread(self._descriptor, _HEAD.size, 0))
+
+    @contextmanager
+    def doubted(self) -> Iterator[None]:
+        """The upload is void until the block has ended well.
+
+        The kernel tells an error of write-back to one call. So it is marked before the call, and
+        stays so whatever happens to this process before the outcome is known.
+        """
+        disk.write_at(self._descriptor, [DOUBTED_MAGIC], 0)
+        self.is_void = True
+        yield
+        disk.write_at(self._descriptor, [_MAGIC], 0)
+        self.is_void = False
 
     def close(self) -> None:
         """Let go. Idempotent."""
@@ -166,11 +193,34 @@ def recall(path: Path) -> None:
 
 
 def read_unlocked(path: Path) -> UploadState | None:
-    """The state as last written, whoever holds the upload; None when there is none."""
+    """The state as last written, whoever holds the upload; None when there is none, or when a sync
+    of the upload has failed.
+    """
     try:
-        return _parse(path.read_bytes())
+        data = path.read_bytes()
+        if _is_doubted(data):
+            at_rest = _read_at_rest(path)
+            data = data if at_rest is None else at_rest
     except FileNotFoundError:
         return None
+    return _parse(data)
+
+
+def _is_doubted(data: bytes) -> bool:
+    return data.startswith(DOUBTED_MAGIC)
+
+
+def _read_at_rest(path: Path) -> bytes | None:
+    """The file, empty if it is still doubted; None while a process holds it, perhaps in a sync."""
+    descriptor = disk.open_existing(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        data = os.pread(descriptor, _SIZE_MAX, 0)
+    except BlockingIOError:
+        return None
+    finally:
+        os.close(descriptor)
+    return b"" if _is_doubted(data) else data
 
 
 def _generation(descriptor: int) -> bytes:
@@ -182,7 +232,11 @@ def _parse(data: bytes) -> UploadState | None:
         return None
     magic, length, check = _HEAD.unpack_from(data)
     payload = data[_HEAD.size : _HEAD.size + length]
-    if magic != _MAGIC or len(payload) != length or xxhash.xxh3_64_intdigest(payload) != check:
+    if (
+        magic not in (_MAGIC, DOUBTED_MAGIC)
+        or len(payload) != length
+        or xxhash.xxh3_64_intdigest(payload) != check
+    ):
         return None
     try:
         return _decoder.decode(payload)

@@ -31,6 +31,7 @@ from dtrfast.store.readings import Readings
 from dtrfast.store.tails import SavedTail
 from dtrfast.store.upload_parts import UploadParts
 from dtrfast.store.upload_state import Mode, StateFile, UploadState, new_file_id
+from dtrfast.store.write_back import WriteBack
 
 INLINE_SIZE_MAX = 8192  # design: configs and small artifacts, one look-up instead of a file
 # Content that chunking cannot help: measured on ten builds of an image, chunking gzip or zstd saves
@@ -70,6 +71,7 @@ class LocalUpload:
         self._failed = False
         self._checked: Digest | None = None
         self._ingest: Ingest | None = None
+        self._write_back: WriteBack | None = None
         self._mode: Mode = state.mode
         self._closing = state.closing
         self._pending = Pending(context.buffers)
@@ -127,6 +129,7 @@ class LocalUpload:
 
     def end_body(self) -> None:
         self._is_open = False
+        self._save()
 
     def reopen_body(self) -> None:
         self._is_open, self._is_told = True, False
@@ -203,6 +206,12 @@ class LocalUpload:
         self._checked = digest
 
     def save(self) -> None:
+        if self._write_back is not None and not self._failed:
+            with self._marked():
+                self._write_back.settle()
+        self._save()
+
+    def _save(self) -> None:
         if self._state_file.is_open and not self._failed and not self._closing:
             if self._offset != self._saved_offset or self._flags != self._saved_flags:
                 self._save_state()
@@ -211,9 +220,15 @@ class LocalUpload:
 
     def release(self) -> None:
         try:
-            self.save()
+            self._save()
         finally:
-            self._close()
+            self._leave()
+
+    def _leave(self) -> None:
+        """Let go. What an upload has on disk that the disk failed under goes with it."""
+        if self._state_file.is_open and self._state_file.is_void:
+            self.cancel()
+        self._close()
 
     def cancel(self) -> None:
         self._failed = True
@@ -238,8 +253,11 @@ class LocalUpload:
     def _sync(self) -> None:
         try:
             disk.cut_off(self._open_data(), self.data_size())
-            disk.sync(self._open_data())
-            disk.sync_directory(self._data_path().parent)
+            self._open_write_back().note(self.data_size())
+            with self._state_file.doubted():
+                disk.sync(self._open_data())
+                disk.sync_directory(self._data_path().parent)
+            self._open_write_back().close()
         except DtrfastError:
             # After a failed sync nobody knows what the disk has: nothing of the upload can be
             # trusted.
@@ -323,6 +341,8 @@ class LocalUpload:
                     used = disk.write_at(self._open_data(), [data], self._offset - len(data))
                 else:
                     used = self._open_ingest().feed(data, scanned=self._scanned, final=final)
+                end = self._offset if self._mode == "loose" else self.position.pack_size
+                self._open_write_back().note(end)
         finally:
             self._hashing.settle()
         self._pending.drop(used)
@@ -398,6 +418,8 @@ class LocalUpload:
         self._pending.leave(0)
         self._pending = Pending(self._context.buffers, state.head, saved=state.tail_size)
         self._unhashed = self._scanned = 0
+        self._started, self._on_disk = state.started, state.on_disk
+        self._close_write_back()
         self._saved = SavedTail(state.tail_size, state.tail_slot)
         self._position = Position(state.pack_size, state.parts)
         self._ingest = None
@@ -420,6 +442,7 @@ class LocalUpload:
         self._saved_offset, self._saved_flags = self._offset, self._flags
 
     def _state(self, tail: SavedTail) -> UploadState:
+        write_back = self._write_back
         return UploadState(
             boot_id=self._context.boot_id,
             name=self.name,
@@ -439,6 +462,8 @@ class LocalUpload:
             end=self._end,
             is_open=self._is_open,
             is_told=self._is_told,
+            started=self._started if write_back is None else write_back.started,
+            on_disk=self._on_disk if write_back is None else write_back.on_disk,
         )
 
     def _write_tail(self) -> SavedTail:
@@ -470,12 +495,29 @@ class LocalUpload:
             self._data = disk.open_existing(self._data_path(), write=True)
         return self._data
 
+    def _open_write_back(self) -> WriteBack:
+        """Of the data file."""
+        if self._write_back is None:
+            self._write_back = WriteBack(
+                self._open_data(),
+                started=self._started,
+                on_disk=self._on_disk,
+                doubt=self._state_file.doubted,
+            )
+        return self._write_back
+
+    def _close_write_back(self) -> None:
+        if self._write_back is not None:
+            self._write_back.close()
+            self._write_back = None
+
     def _open_parts(self) -> int:
         if self._parts < 0:
             self._parts = _open_or_create(self._context.layout.upload(self.file_id, "parts"))
         return self._parts
 
     def _close(self) -> None:
+        self._close_write_back()
         for descriptor in (self._data, self._parts):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -548,6 +590,9 @@ def _usable(context: Context, name: str, file_id: bytes, state_file: StateFile) 
     state = state_file.read()
     if state is None or state.name != name or state.boot_id != context.boot_id:
         raise UploadUnknown("no such upload: begin a new one")
+    if state_file.is_doubted():
+        leftovers.remove_upload(context, file_id)
+        raise UploadUnknown("the disk has failed under this upload: begin a new one")
     lost = state.mode != "head" and not data_path(context, file_id, state.mode).exists()
     if lost or leftovers.is_committed(context, file_id):
         leftovers.remove_upload(context, file_id)

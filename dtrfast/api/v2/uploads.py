@@ -43,7 +43,7 @@ async def append(call: Call) -> ASGIApp:
         upload = held.upload
         async with Transfer(call, upload) as transfer:
             await transfer.receive(held.size)
-            await transfer.finish(_end_body, upload)
+            await transfer.finish(upload.end_body)
     except RangeInvalid as error:
         return error_response(error, _refusal_headers(call, error.offset))
     answer = Response(status_code=202, headers=_session_headers(call, upload.id, upload.offset))
@@ -127,11 +127,6 @@ def _open_session(call: Call, name: RepositoryName, algorithm: Algorithm) -> str
     upload = call.registry.uploads.begin(name, algorithm)
     upload.release()
     return upload.id
-
-
-def _end_body(upload: Upload) -> None:
-    upload.end_body()
-    upload.save()
 
 
 class _Answered:
