@@ -37,6 +37,7 @@ from dtrfast.store import change_log, records
 from dtrfast.store.blobs import RepositoryId
 from dtrfast.store.records import Chunk
 from dtrfast.store.store import Store
+from dtrfast.store.upload_state import DOUBTED_MAGIC
 from tests.crash import workload
 from tests.crash.facts import ENDED, Facts, Key, Value
 from tests.fakes.clock import Clock
@@ -134,11 +135,19 @@ class Audit:
     def _check_uploads(self) -> None:
         for key, possible in self._facts.of_kind("upload"):
             repository, upload_id, name = key
+            doubted = self._is_doubted(upload_id)
             found = self._end(RepositoryName.parse(repository), upload_id, name)
             if self._rebooted:
                 assert found == ENDED, f"{key} outlived the boot"
+            elif doubted:
+                assert found == ENDED, f"{key} outlived a sync of unknown outcome"
             else:
                 assert found in possible, f"{key} went on at {found}, possible is {possible}"
+
+    def _is_doubted(self, upload_id: str) -> bool:
+        """Whether the program ended inside a sync of the upload, or that failed."""
+        path = self._data / "uploads" / f"{upload_id}.state"
+        return path.exists() and path.read_bytes().startswith(DOUBTED_MAGIC)
 
     def _end(self, repository: RepositoryName, upload_id: str, name: str) -> int:
         """Complete or cancel an upload; returns where it went on, ENDED if nowhere."""

@@ -2,7 +2,7 @@
  * Makes calls on files below one directory fail, as a disk does that is full or broken.
  *
  * Preloaded with LD_PRELOAD. FAULT_ROOT names the directory; FAULT_CALL what fails: write, read,
- * sync, create or unlink; FAULT_ERROR the errno, or 0 for a write or read that does half of it;
+ * sync, write-back (of a part of a file), create or unlink; FAULT_ERROR the errno, or 0 for a write or read that does half of it;
  * FAULT_SKIP how many calls of the kind succeed first; FAULT_COUNT how many fail then, -1 for all;
  * FAULT_ONLY and FAULT_NOT a piece that the path must have or must not have (may be empty).
  * Calls are counted over all threads. Not seen: mmap, io_uring, raw system calls.
@@ -183,6 +183,15 @@ int fsync(int fd)
 int fdatasync(int fd)
 {
     return sync_file(SYS_fdatasync, fd);
+}
+
+int sync_file_range(int fd, off64_t offset, off64_t size, unsigned flags)
+{
+    if (is_due_fd("write-back", fd)) {
+        errno = error_number();
+        return -1;
+    }
+    return (int)syscall(SYS_sync_file_range, fd, offset, size, flags);
 }
 
 static int open_file(int directory, const char *path, int flags, mode_t mode)

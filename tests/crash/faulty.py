@@ -46,6 +46,7 @@ def main(seed: int, root: Path, facts_path: Path) -> None:
     monkey = {"mark": lambda text: os.write(descriptor, text.encode() + b"\n")}
     vars(facts).update(monkey)  # there is no recorder that takes marks
     recipes.SLICE_PARTS_MAX = 2
+    workload.be_on_a_slow_disk()
     store = Store.open(root / "data", StoreConfig())
     registry = workload.open_registry(store, root)
     stop = threading.Event()

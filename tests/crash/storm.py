@@ -47,6 +47,7 @@ _SETTINGS = {
 }
 _START_SECONDS_MAX = 90.0
 _TRIES = 4  # of a body that nobody answers
+_LARGE_SIZE = 3 << 20
 
 
 def digest_of(body: bytes) -> str:
@@ -149,6 +150,9 @@ class Client:
         self._other = f"storm/client{(number + 1) % CLIENTS}"
         shared = random.Random(seed.split()[0])
         self._blocks = [shared.randbytes(100_000) for _ in range(6)]
+        # Their write-back starts before their last byte comes.
+        large = shared.randbytes(_LARGE_SIZE)
+        self._large = [b"\x1f\x8b" + large, large]
         # Tag → images it may point at: manifests, None for none. One is certain.
         self._tags: dict[str, list[bytes | None]] = {}
         self._bodies: dict[str, bytes] = {}
@@ -230,6 +234,8 @@ class Client:
         chance = self._chance
         bodies = [b"{}%d" % chance.randrange(50), b"\x1f\x8b" + chance.randbytes(15_000)]
         bodies.append(b"".join(chance.sample(self._blocks, 3)) + chance.randbytes(20_000))
+        if chance.random() < 0.1:
+            bodies.append(chance.choice(self._large))
         parts = []
         for body in bodies:
             self._push_blob(body)

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from dtrfast.store.upload_state import DOUBTED_MAGIC
 from tests.crash.audit import Audit
 from tests.crash.facts import Facts
 from tests.crash.powercut import Mode, cut_power, told
 from tests.crash.recording import Recording, record
-from tests.crash.trace import Kind, Trace, cut_points, read_trace
+from tests.crash.trace import Kind, Operation, Trace, cut_points, read_trace
 
 # Each costs an eighth of a second; a run by night may take more.
 _CUTS = int(os.environ.get("POWERCUT_CUTS", "34"))
+_DOUBTS = max(8, _CUTS // 3)
 # What separates one state of the store from the next, for somebody who sees the page cache.
 _STEPS = frozenset({Kind.FILE, Kind.UNLINK, Kind.WRITE_DURABLE, Kind.MARK})
 
@@ -38,7 +40,16 @@ def busy(recorder: Path, seed: int, tmp_path_factory: pytest.TempPathFactory) ->
 
 def kill_points(trace: Trace) -> list[int]:
     """Numbers of operations after which to kill the program."""
-    return [index + 1 for index, operation in enumerate(trace) if operation.kind in _STEPS]
+    return [index + 1 for index, operation in enumerate(trace) if _is_step(operation)]
+
+
+def doubt_points(trace: Trace) -> list[int]:
+    """Those inside a sync, or a wait for early write-back, of an upload."""
+    return [index + 1 for index, operation in enumerate(trace) if operation.data == DOUBTED_MAGIC]
+
+
+def _is_step(operation: Operation) -> bool:
+    return operation.kind in _STEPS or operation.data == DOUBTED_MAGIC
 
 
 def sample(points: list[int], seed: int) -> list[int]:
@@ -76,3 +87,15 @@ def test_what_was_acknowledged_survives_a_power_cut(
 def test_uploads_go_on_after_the_program_was_killed(busy: Busy, tmp_path: Path, seed: int) -> None:
     for cut in sample(kill_points(busy.trace), seed):
         audit(busy.trace, cut, tmp_path / str(cut), "intact", seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["intact", "torn"])
+def test_an_end_inside_early_write_back_loses_nothing(
+    busy: Busy, tmp_path: Path, mode: Mode, seed: int
+) -> None:
+    points = doubt_points(busy.trace)
+    uploads = len([o for o in busy.trace if o.kind is Kind.FILE and o.name.endswith(".state")])
+    assert len(points) > uploads, "each has one sync at its end"
+    for cut in random.Random(seed).sample(points, min(_DOUBTS, len(points))):
+        audit(busy.trace, cut, tmp_path / str(cut), mode, seed)

@@ -14,12 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dtrfast.config import Config, StoreConfig
+from dtrfast.errors import DtrfastError
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry.bodies import Announced
 from dtrfast.registry.registry import Registry
-from dtrfast.store import recipes
+from dtrfast.store import bytes_on_way, recipes
+from dtrfast.store.blobs import Upload
+from dtrfast.store.bytes_on_way import BytesOnWay
 from dtrfast.store.store import Store
 from tests.crash.facts import ENDED, known, trying
 
@@ -28,6 +31,8 @@ _IMAGES = 3
 # So that blobs of half a megabyte are indexed in several transactions.
 _SLICE_PARTS_MAX = 2
 _BLOCK_SIZE = 150_000
+# So that bodies of a hundred kilobytes are written back early, and waited for.
+_PIECE_SIZE = 16_384
 
 
 def make_body(seed: int, name: str) -> bytes:
@@ -145,14 +150,21 @@ class Client:
         ends = sorted(self._chance.randrange(len(body) + 1) for _ in range(requests - 1))
         for end in [*ends, len(body)]:
             trying("upload", key, end)
-            while upload.offset < end:
-                size = self._chance.randrange(1, 200_000)
-                upload.append(body[upload.offset : min(end, upload.offset + size)])
-            upload.release()
+            try:
+                self._append(upload, body, end)
+            except DtrfastError:
+                trying("upload", key, ENDED)  # by an error of write-back
+                raise
             known("upload", key, end)
             upload = uploads.resume(self._name, upload.id)
         upload.release()
         return upload.id
+
+    def _append(self, upload: Upload, body: bytes, end: int) -> None:
+        while upload.offset < end:
+            size = self._chance.randrange(1, 200_000)
+            upload.append(body[upload.offset : min(end, upload.offset + size)])
+        upload.release()
 
     def _push_manifest(self, image: int, names: list[str]) -> Digest:
         body = make_manifest(self._seed, names)
@@ -212,6 +224,14 @@ def make_manifest(seed: int, names: list[str]) -> bytes:
     return json.dumps(image).encode()
 
 
+def be_on_a_slow_disk() -> None:
+    """Let little be on its way to the disk, in this process alone."""
+    account = BytesOnWay(None)
+    values = {"LIMIT_MIN": 2 * _PIECE_SIZE, "PIECE_SIZE_MIN": _PIECE_SIZE}
+    rates = {"RATE_MAX": _PIECE_SIZE, "RATE_UNKNOWN": _PIECE_SIZE}
+    vars(bytes_on_way).update(values, **rates, of_device=lambda device: account)
+
+
 def _keep_house(store: Store, stop: threading.Event) -> None:
     tasks = store.tasks()
     while not stop.wait(0.01):
@@ -221,6 +241,7 @@ def _keep_house(store: Store, stop: threading.Event) -> None:
 
 def main(seed: int, root: Path) -> None:
     recipes.SLICE_PARTS_MAX = _SLICE_PARTS_MAX
+    be_on_a_slow_disk()
     store = Store.open(root / "data", StoreConfig())
     registry = open_registry(store, root)
     failures: list[threading.ExceptHookArgs] = []
