@@ -1,4 +1,6 @@
-"""Chunks as zstd frames. Contexts are costly to make and belong to one thread each."""
+"""What is compressed already, and chunks as zstd frames. Contexts are costly to make and belong to
+one thread each.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,21 @@ ZSTD = 1
 # Level 1: measured on 64 KiB pieces of a Debian root file system (204 MB), level 3 makes 96.8 MB of
 # them instead of 99.2 and takes 1.3 times as long.
 _LEVEL = 1
+# Content that chunking cannot help: measured on ten builds of an image, chunking gzip or zstd saves
+# 0 to 4 %.
+_COMPRESSED_MAGICS = (
+    b"\x1f\x8b",  # gzip
+    b"\x28\xb5\x2f\xfd",  # zstd
+    b"\xfd7zXZ\x00",
+    b"BZh",
+    b"\x04\x22\x4d\x18",  # lz4
+    b"LZIP",
+)
+
+
+def is_compressed(first: bytes) -> bool:
+    """Whether content that begins with these bytes, eight or more, is compressed."""
+    return first.startswith(_COMPRESSED_MAGICS)
 
 
 class _Contexts(threading.local):

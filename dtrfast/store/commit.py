@@ -251,8 +251,7 @@ def _add_pack(transaction: WriteTransaction, plan: _Plan, number: int) -> None:
 def _commit_lock(context: Context, digest: Digest) -> Iterator[None]:
     """One commit at a time for this content, over all processes; ends with its holder."""
     path = context.layout.commit_lock(digest.raw[0])
-    with disk.reported():
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    descriptor = disk.open_or_create(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -54,6 +54,12 @@ def create(path: Path) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
 
 
+def open_or_create(path: Path) -> int:
+    """A file, open for reading and writing, empty if it was not there."""
+    with reported():
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+
 def open_existing(path: Path, *, write: bool = False) -> int:
     """A descriptor of an existing file. Raises `FileNotFoundError` when there is none."""
     flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC

@@ -25,13 +25,13 @@ class Recalls:
     @classmethod
     def open(cls, path: Path) -> Recalls:
         """That of a store. Raises `StorageFull`, `StorageFailed`."""
-        with disk.reported():
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-            try:
+        descriptor = disk.open_or_create(path)
+        try:
+            with disk.reported():
                 os.ftruncate(descriptor, _SIZE)
                 return cls(mmap.mmap(descriptor, _SIZE))
-            finally:
-                os.close(descriptor)
+        finally:
+            os.close(descriptor)
 
     @property
     def number(self) -> int:

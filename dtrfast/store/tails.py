@@ -35,8 +35,7 @@ def write(path: Path, pending: Pending, saved: SavedTail, named: Set[int]) -> Sa
         slot = next(slot for slot in range(_SLOTS) if slot != saved.slot and slot not in named)
     data = pending.in_memory()
     if data:
-        with disk.reported():
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        descriptor = disk.open_or_create(path)
         try:
             disk.write_at(descriptor, [data], slot * SIZE_MAX + pending.saved)
         finally:

@@ -20,7 +20,7 @@ import msgspec
 from dtrfast import _core
 from dtrfast.errors import DigestInvalid, DtrfastError, RangeInvalid, UploadUnknown
 from dtrfast.oci.digests import Digest
-from dtrfast.store import disk, leftovers, packs, tails
+from dtrfast.store import codec, disk, leftovers, packs, tails
 from dtrfast.store import parts as part_file
 from dtrfast.store.blobs import FILL_SIZE_MIN, LastBody, Upload
 from dtrfast.store.context import Context
@@ -34,16 +34,6 @@ from dtrfast.store.upload_state import Mode, StateFile, UploadState, new_file_id
 from dtrfast.store.write_back import WriteBack
 
 INLINE_SIZE_MAX = 8192  # design: configs and small artifacts, one look-up instead of a file
-# Content that chunking cannot help: measured on ten builds of an image, chunking gzip or zstd saves
-# 0 to 4 %.
-_COMPRESSED_MAGICS = (
-    b"\x1f\x8b",  # gzip
-    b"\x28\xb5\x2f\xfd",  # zstd
-    b"\xfd7zXZ\x00",
-    b"BZh",
-    b"\x04\x22\x4d\x18",  # lz4
-    b"LZIP",
-)
 # A worker that is killed loses at most this much of a request's bytes; the state costs 0.02 ms to
 # write.
 _SAVE_BYTES = 8 << 20
@@ -364,7 +354,7 @@ class LocalUpload:
     def _choose(self) -> None:
         """Loose or chunked, by the first bytes; makes the file."""
         first = bytes(self._pending.in_memory()[:8])
-        self._mode = "loose" if first.startswith(_COMPRESSED_MAGICS) else "chunked"
+        self._mode = "loose" if codec.is_compressed(first) else "chunked"
         with self._marked():
             self._drop_data()
             self._data = disk.create(self._data_path())
@@ -513,7 +503,7 @@ class LocalUpload:
 
     def _open_parts(self) -> int:
         if self._parts < 0:
-            self._parts = _open_or_create(self._context.layout.upload(self.file_id, "parts"))
+            self._parts = disk.open_or_create(self._context.layout.upload(self.file_id, "parts"))
         return self._parts
 
     def _close(self) -> None:
@@ -604,8 +594,3 @@ def data_path(context: Context, file_id: bytes, mode: Mode) -> Path:
     """Where the loose file or the pack of an upload lies."""
     layout = context.layout
     return layout.blob(file_id) if mode == "loose" else layout.pack(file_id)
-
-
-def _open_or_create(path: Path) -> int:
-    with disk.reported():
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
