@@ -7,6 +7,7 @@ Whatever was copied by one that was cut off is not copied again.
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections import Counter
@@ -28,6 +29,7 @@ from dtrfast.store import change_log, disk, pins
 from dtrfast.store.layout import Layout
 from dtrfast.store.records import LOOSE_FILE, decode_content, decode_pack
 from dtrfast.store.store import Store
+from dtrfast.store.write_back import write_paced
 
 # Rows that mean nothing elsewhere: the boot whose leftovers were swept.
 _LEFT_OUT = {(STORE, b"swept_boot")}
@@ -152,12 +154,12 @@ class _Backup:
 
     def run(self, spool: Path) -> Made:
         made_at = time.time()
-        moment = self._dump(spool)
-        files = self._copy_files(moment.files, self._known_sums())
-        listed = self._spool_rows((one.row() for one in files), spool)
-        logs = tuple(self._copy_logs(moment.change_number))
-        self._copy_segments(spool)
-        self._place.settle()
+        with self._place.synced():
+            moment = self._dump(spool)
+            files = self._copy_files(moment.files, self._known_sums())
+            listed = self._spool_rows((one.row() for one in files), spool)
+            logs = tuple(self._copy_logs(moment.change_number))
+            self._copy_segments(spool)
         is_split = self._there.is_split or any(self._place.is_split(one.size) for one in files)
         written = Snapshot(
             format=snapshot.FORMAT_PIECES if is_split else snapshot.FORMAT,
@@ -173,8 +175,8 @@ class _Backup:
             missing=tuple(self._made.missing),
         )
         self._pace.check()
-        self._made.name = snapshot.write(self._place, written)
-        self._place.settle()
+        with self._place.synced():
+            self._made.name = snapshot.write(self._place, written)
         return self._made
 
     # ---- the index -----------------------------------------------------------------------------
@@ -200,8 +202,7 @@ class _Backup:
             self._made.segments += 1
             if name not in self._there.segments:
                 self._there.segments.add(name)
-                with disk.reported():
-                    (spool / name).write_bytes(segments.compress(segment))
+                _spool(spool / name, segments.compress(segment))
         return tuple(listed)
 
     def _copy_segments(self, spool: Path) -> None:
@@ -364,3 +365,11 @@ def read_log(place: Place, log: LogFile) -> bytes:
     if segments.name_of(data) != log.sha256:
         raise Corrupt(f"the backup of {log.name} is damaged: {snapshot.healing(path)}")
     return data
+
+
+def _spool(path: Path, data: bytes) -> None:
+    descriptor = disk.create(path)
+    try:
+        write_paced(descriptor, [data])
+    finally:
+        os.close(descriptor)

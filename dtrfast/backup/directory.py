@@ -14,7 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dtrfast.errors import BackupFailed
+from dtrfast.errors import BackupFailed, DtrfastError, StorageFailed, StorageFull
+from dtrfast.store import disk
+from dtrfast.store.write_back import write_paced
 
 _READ_SIZE = 1 << 20
 MARKER = "dtrfast-backup"  # the only object beside the folders
@@ -105,6 +107,15 @@ class Directory:
                     yield path, status
 
     @contextmanager
+    def synced(self) -> Iterator[None]:
+        """At the end of the block all that was written in it survives a power cut."""
+        try:
+            with disk.synced(self._root):
+                yield
+        except (StorageFull, StorageFailed) as error:
+            raise BackupFailed(f"{self._root}: {_reason(error)}") from error
+
+    @contextmanager
     def _written(self, name: str, pieces: Iterable[bytes]) -> Iterator[Path]:
         """A file with that content beside NAME, which is gone afterwards."""
         path = self._root / name
@@ -114,9 +125,9 @@ class Directory:
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 descriptor = _create(temporary)
             try:
-                for piece in pieces:
-                    with _reported(name):
-                        _write(descriptor, piece)
+                write_paced(descriptor, pieces)
+            except (StorageFull, StorageFailed) as error:
+                raise BackupFailed(f"{name}: {_reason(error)}") from error
             finally:
                 os.close(descriptor)
             yield temporary
@@ -129,6 +140,12 @@ def _raise_unless_missing(error: OSError) -> None:
     """Let a folder that cannot be listed be an error: its objects would look deleted."""
     if not isinstance(error, FileNotFoundError):
         raise BackupFailed(f"{error.filename}: {error.strerror}") from error
+
+
+def _reason(error: DtrfastError) -> str:
+    """What the operating system said."""
+    cause = error.__cause__
+    return str(cause.strerror if isinstance(cause, OSError) else error)
 
 
 def _create(path: Path) -> int:

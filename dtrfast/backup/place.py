@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from pathlib import Path
 from typing import Self
@@ -114,10 +114,9 @@ class Place:
         if isinstance(self._at, Directory):
             self._at.delete_unfinished(before)
 
-    def settle(self) -> None:
-        """Return when all that was written survives a power cut."""
-        if self.is_local:
-            os.sync()
+    def synced(self) -> AbstractContextManager[None]:
+        """At the end of the block all that was written in it survives a power cut."""
+        return self._at.synced() if isinstance(self._at, Directory) else nullcontext()
 
 
 def whole_name(name: str) -> str:

@@ -27,6 +27,7 @@ from dtrfast.store import disk
 from dtrfast.store import layout as layouts
 from dtrfast.store.layout import Layout
 from dtrfast.store.records import LOOSE_FILE
+from dtrfast.store.write_back import write_paced
 from dtrfast.times import rfc3339
 
 _ROWS_MAX = 1000
@@ -77,15 +78,19 @@ class _Restore:
         self._done = 0
 
     def run(self) -> None:
+        layout = self._layout
+        with disk.synced(layout.data, layout.blobs, layout.packs):
+            self._fetch_all()
+        self._make_index()
+        layouts.end_restore(layout, self._chosen.store)
+
+    def _fetch_all(self) -> None:
         self._remove_unfinished()
         for one in read_files(self._place, self._chosen):
             self._fetch(one)
             self._done += one.size
             self._progress(self._done, self._chosen.file_bytes)
         self._fetch_logs()
-        os.sync()
-        self._make_index()
-        layouts.end_restore(self._layout, self._chosen.store)
 
     def _remove_unfinished(self) -> None:
         """Remove files that a restore was writing when it was killed."""
@@ -105,11 +110,7 @@ class _Restore:
         hasher = xxhash.xxh3_128()
         temporary = path.with_name(f".{path.name}")
         try:
-            with os.fdopen(disk.create(temporary), "wb") as file:
-                for piece in self._place.stream(one.object_name):
-                    hasher.update(piece)
-                    with disk.reported():
-                        file.write(piece)
+            _write(temporary, _hashed(self._place.stream(one.object_name), hasher))
             with disk.reported():
                 temporary.rename(path)
         except BackupFailed as error:
@@ -168,6 +169,20 @@ def _check_segments(place: Place, chosen: Snapshot) -> None:
             pass
     except Corrupt as error:
         raise Corrupt(f"the backup of {rfc3339(chosen.made_at)} is not whole ({error})") from error
+
+
+def _write(path: Path, pieces: Iterator[bytes]) -> None:
+    descriptor = disk.create(path)
+    try:
+        write_paced(descriptor, pieces)
+    finally:
+        os.close(descriptor)
+
+
+def _hashed(pieces: Iterator[bytes], hasher: xxhash.xxh3_128) -> Iterator[bytes]:
+    for piece in pieces:
+        hasher.update(piece)
+        yield piece
 
 
 def _is_there(path: Path, one: DataFile) -> bool:

@@ -6,7 +6,7 @@ import ctypes
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from dtrfast.errors import Corrupt, StorageFailed, StorageFull
@@ -168,6 +168,24 @@ def sync_directory(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextmanager
+def synced(*directories: Path) -> Iterator[None]:
+    """At the end of the block all that was written to these directories' file systems is on stable
+    storage, whoever wrote it. An error of write-back since its begin is raised, which sync(2)
+    would not tell.
+    """
+    with reported(), ExitStack() as stack:
+        descriptors = []
+        for path in directories:
+            descriptors.append(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            stack.callback(os.close, descriptors[-1])
+        yield
+        for descriptor in descriptors:
+            if _libc.syncfs(descriptor) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
 
 
 def cut_off(descriptor: int, size: int) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
@@ -21,6 +21,24 @@ from dtrfast.store import bytes_on_way, disk
 from dtrfast.store.bytes_on_way import BytesOnWay
 
 _PAUSE_SECONDS_MIN = 2.0  # of a client; the disk was idle
+# Many files of this size are on their way at the end of a backup, until all is synced at once.
+_LEFT_MAX = 64 << 10
+
+
+def write_paced(descriptor: int, pieces: Iterable[bytes]) -> None:
+    """Write a new file from pieces, early; what is left of it to be synced is less than
+    `_LEFT_MAX`. What `pieces` raises passes through.
+    """
+    write_back = WriteBack(descriptor)
+    size = 0
+    try:
+        for piece in pieces:
+            size += disk.write_at(descriptor, [piece], size)
+            write_back.note(size)
+        if size > _LEFT_MAX:
+            disk.sync_data(descriptor)
+    finally:
+        write_back.close()
 
 
 class _Landing(NamedTuple):
