@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 
 from dtrfast.errors import Corrupt, StorageFailed, StorageFull
 
@@ -35,17 +36,31 @@ _RANGE_SYNC = frozenset(
 )
 
 
-@contextmanager
-def reported() -> Iterator[None]:
+class _Reported:
+    """Not a generator: it stands around system calls, and a generator takes longer than one."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, OSError):
+            if error.errno in _FULL:
+                raise StorageFull("the disk is full: free some space, then push again") from error
+            raise StorageFailed(
+                f"the disk answered: {error.strerror} ({error.filename or 'data file'})"
+            ) from error
+
+
+_reported = _Reported()
+
+
+def reported() -> _Reported:
     """Turn what the operating system says of a disk into `StorageFull` or `StorageFailed`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise StorageFull("the disk is full: free some space, then push again") from error
-        raise StorageFailed(
-            f"the disk answered: {error.strerror} ({error.filename or 'data file'})"
-        ) from error
+    return _reported
 
 
 def create(path: Path) -> int:

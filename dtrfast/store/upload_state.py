@@ -103,8 +103,9 @@ class StateFile:
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self.is_void = False  # a sync runs, or has failed
+        self.is_doubted = False  # a sync had failed, or its process was killed in it, when we read
         self._descriptor = descriptor
-        self._generation = _generation(descriptor)
+        self._generation = b""  # as of `read`, which is the first thing that is done
 
     @classmethod
     def create(cls, path: Path) -> Self:
@@ -135,7 +136,10 @@ class StateFile:
 
     def read(self) -> UploadState | None:
         """The state, or None when none was written whole."""
-        return _parse(os.pread(self._descriptor, _SIZE_MAX, 0))
+        data = os.pread(self._descriptor, _SIZE_MAX + _GENERATION_SIZE, 0)
+        self.is_doubted = _is_doubted(data)
+        self._generation = data[_SIZE_MAX:]
+        return _parse(data)
 
     def write(self, state: UploadState) -> None:
         if self.is_void:
@@ -155,10 +159,6 @@ class StateFile:
             return _generation(descriptor) != self._generation
         finally:
             os.close(descriptor)
-
-    def is_doubted(self) -> bool:
-        """Whether a sync failed, or its process was killed in it."""
-        return _is_doubted(os.pread(self._descriptor, _HEAD.size, 0))
 
     @contextmanager
     def doubted(self) -> Iterator[None]:

@@ -23,6 +23,7 @@ from dtrfast.oci.digests import Digest
 from dtrfast.store import codec, disk, leftovers, packs, tails
 from dtrfast.store import parts as part_file
 from dtrfast.store.blobs import FILL_SIZE_MIN, LastBody, Upload
+from dtrfast.store.bytes_on_way import PIECE_SIZE_MIN
 from dtrfast.store.context import Context
 from dtrfast.store.hashing import Hashing
 from dtrfast.store.ingest import Ingest, Position
@@ -243,11 +244,11 @@ class LocalUpload:
     def _sync(self) -> None:
         try:
             disk.cut_off(self._open_data(), self.data_size())
-            self._open_write_back().note(self.data_size())
+            self._write_early(self.data_size())
             with self._state_file.doubted():
                 disk.sync(self._open_data())
                 disk.sync_directory(self._data_path().parent)
-            self._open_write_back().close()
+            self._close_write_back()
         except DtrfastError:
             # After a failed sync nobody knows what the disk has: nothing of the upload can be
             # trusted.
@@ -332,7 +333,7 @@ class LocalUpload:
                 else:
                     used = self._open_ingest().feed(data, scanned=self._scanned, final=final)
                 end = self._offset if self._mode == "loose" else self.position.pack_size
-                self._open_write_back().note(end)
+                self._write_early(end)
         finally:
             self._hashing.settle()
         self._pending.drop(used)
@@ -408,8 +409,8 @@ class LocalUpload:
         self._pending.leave(0)
         self._pending = Pending(self._context.buffers, state.head, saved=state.tail_size)
         self._unhashed = self._scanned = 0
-        self._started, self._on_disk = state.started, state.on_disk
         self._close_write_back()
+        self._started, self._on_disk = state.started, state.on_disk
         self._saved = SavedTail(state.tail_size, state.tail_slot)
         self._position = Position(state.pack_size, state.parts)
         self._ingest = None
@@ -485,20 +486,23 @@ class LocalUpload:
             self._data = disk.open_existing(self._data_path(), write=True)
         return self._data
 
-    def _open_write_back(self) -> WriteBack:
-        """Of the data file."""
+    def _write_early(self, end: int) -> None:
+        """The data file has grown to `end` bytes. A small one only waits for its sync."""
         if self._write_back is None:
+            if end - self._started < PIECE_SIZE_MIN:
+                return
             self._write_back = WriteBack(
                 self._open_data(),
                 started=self._started,
                 on_disk=self._on_disk,
                 doubt=self._state_file.doubted,
             )
-        return self._write_back
+        self._write_back.note(end)
 
     def _close_write_back(self) -> None:
         if self._write_back is not None:
             self._write_back.close()
+            self._started = self._on_disk = self._write_back.started
             self._write_back = None
 
     def _open_parts(self) -> int:
@@ -580,7 +584,7 @@ def _usable(context: Context, name: str, file_id: bytes, state_file: StateFile) 
     state = state_file.read()
     if state is None or state.name != name or state.boot_id != context.boot_id:
         raise UploadUnknown("no such upload: begin a new one")
-    if state_file.is_doubted():
+    if state_file.is_doubted:
         leftovers.remove_upload(context, file_id)
         raise UploadUnknown("the disk has failed under this upload: begin a new one")
     lost = state.mode != "head" and not data_path(context, file_id, state.mode).exists()
