@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 from dtrfast.errors import Corrupt, StorageFailed, StorageFull
 
@@ -30,10 +31,9 @@ _RANGE_SYNC = frozenset(
         0x9123683E,  # btrfs
         0xF2F52010,  # F2FS
         0xCA451A4E,  # bcachefs
-        0x01021994,  # tmpfs, where there is nothing to do
-        0x858458F6,  # ramfs, the same
     }
 )
+_MEMORY = frozenset({0x01021994, 0x858458F6})  # tmpfs and ramfs: there is no disk to write to
 
 
 class _Reported:
@@ -142,13 +142,16 @@ def sync_data(descriptor: int) -> None:
         os.fdatasync(descriptor)
 
 
-def has_range_sync(descriptor: int) -> bool:
-    """Whether the write-back of a part of this file can be started and waited for."""
+def write_back_of(descriptor: int) -> Literal["none", "whole", "range"]:
+    """What of this file's write-back can be started and waited for: a part, or only all of it."""
     status = ctypes.create_string_buffer(512)
     if _libc.fstatfs(descriptor, status) != 0:
-        return False
+        return "whole"
     kind = ctypes.c_long.from_buffer(status).value & 0xFFFFFFFF
-    return kind in _RANGE_SYNC and hasattr(_libc, "sync_file_range")
+    if kind in _MEMORY:
+        return "none"
+    has_range = kind in _RANGE_SYNC and hasattr(_libc, "sync_file_range")
+    return "range" if has_range else "whole"
 
 
 def start_write_back(descriptor: int, offset: int, size: int) -> bool:

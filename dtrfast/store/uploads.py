@@ -20,10 +20,9 @@ import msgspec
 from dtrfast import _core
 from dtrfast.errors import DigestInvalid, DtrfastError, RangeInvalid, UploadUnknown
 from dtrfast.oci.digests import Digest
-from dtrfast.store import codec, disk, leftovers, packs, tails
+from dtrfast.store import bytes_on_way, codec, disk, leftovers, packs, tails
 from dtrfast.store import parts as part_file
 from dtrfast.store.blobs import FILL_SIZE_MIN, LastBody, Upload
-from dtrfast.store.bytes_on_way import PIECE_SIZE_MIN
 from dtrfast.store.context import Context
 from dtrfast.store.hashing import Hashing
 from dtrfast.store.ingest import Ingest, Position
@@ -489,7 +488,7 @@ class LocalUpload:
     def _write_early(self, end: int) -> None:
         """The data file has grown to `end` bytes. A small one only waits for its sync."""
         if self._write_back is None:
-            if end - self._started < PIECE_SIZE_MIN:
+            if end - self._started < bytes_on_way.PIECE_SIZE_MIN:
                 return
             self._write_back = WriteBack(
                 self._open_data(),

@@ -70,7 +70,9 @@ class WriteBack:
         self._descriptor = descriptor
         self._doubt = doubt
         self._account = account or bytes_on_way.of_device(os.fstat(descriptor).st_dev)
-        self._by_range = disk.has_range_sync(descriptor)
+        possible = disk.write_back_of(descriptor)
+        self._is_needed = possible != "none"
+        self._by_range = possible == "range"
         self._pieces: deque[int] = deque()  # where those end whose write-back was started
         self._last = _Landing(-_PAUSE_SECONDS_MIN, 0)
         self.started = started
@@ -84,7 +86,7 @@ class WriteBack:
         `disk.sync` raises.
         """
         piece_size = self._account.piece_size
-        if size - self.started < piece_size:
+        if size - self.started < piece_size or not self._is_needed:
             return
         with self._doubt():
             while size - self.started >= piece_size:
