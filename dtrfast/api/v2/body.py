@@ -112,8 +112,11 @@ class Transfer:
 
     async def look_for_recall(self) -> None:
         """See `Recallable`."""
-        if await self._call.run(self.upload.is_recalled) and self._deadline is not None:
-            self._deadline.reschedule(self._loop.time())
+        is_recalled = await self._call.run(self.upload.is_recalled)
+        deadline = self._deadline
+        if is_recalled and deadline is not None:
+            self._deadline = None  # it strikes once
+            deadline.reschedule(self._loop.time())
 
     async def finish(self, function: Callable[..., T], *args: object) -> T:
         """Append what is left and call `function`, which lets go of the upload, on one thread."""
