@@ -7,7 +7,8 @@ earlier run can change a result.
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Self
@@ -98,6 +99,35 @@ class Program:
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+    @contextmanager
+    def serving(self, log: Path, is_ready: Callable[[], object]) -> Iterator[None]:
+        """Run it, with its output in `log`, from when `is_ready` calls no program that fails until
+        the end of the block.
+        """
+
+        def answers() -> bool:
+            try:
+                is_ready()
+            except ProgramFailed:
+                return False
+            return True
+
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                self._command(()),
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        try:
+            wait_until(answers, process, f"answer from {Path(self.path).name}")
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)
 
     def _command(self, arguments: tuple[str | Path, ...]) -> list[str]:
         return [self.path, *self.arguments, *map(str, arguments)]

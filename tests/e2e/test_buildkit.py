@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 
 from tests.e2e import images, traffic
 from tests.e2e.managed import Managed
-from tests.e2e.programs import Program, ProgramFailed, find, require_root, wait_until
+from tests.e2e.programs import Program, ProgramFailed, find, require_root
 
 pytestmark = pytest.mark.client
 
@@ -43,29 +42,9 @@ def _daemon(root: Path, environment: Mapping[str, str], host: str) -> Iterator[P
     ]
     # Snapshots are folders: the tests may run where no overlay can be mounted.
     options += ["--oci-worker-snapshotter=native", "--containerd-worker=false"]
-    with (root / "buildkitd.log").open("wb") as log:
-        process = subprocess.Popen(
-            [find("buildkitd", environment).path, *options],
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-    try:
-        wait_until(lambda: _answers(buildctl), process, "answer from buildkitd")
+    buildkitd = find("buildkitd", environment).called_with(*options)
+    with buildkitd.serving(root / "buildkitd.log", lambda: buildctl.run("debug", "workers")):
         yield buildctl
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _answers(buildctl: Program) -> bool:
-    try:
-        buildctl.run("debug", "workers")
-    except ProgramFailed:
-        return False
-    return True
 
 
 @pytest.fixture(scope="module")

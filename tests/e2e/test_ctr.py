@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import pytest
 
 from tests.e2e import http_client, images, traffic
 from tests.e2e.managed import Managed
-from tests.e2e.programs import Program, ProgramFailed, find, require_root, wait_until
+from tests.e2e.programs import Program, find, require_root
 
 pytestmark = pytest.mark.client
 
@@ -44,29 +43,9 @@ def _daemon(root: Path, environment: Mapping[str, str]) -> Iterator[Program]:
     ctr = find("ctr", environment).called_with("--address", str(address))
     options = [f"--config={root / 'config.toml'}", f"--address={address}"]
     options += [f"--root={root / 'data'}", f"--state={root / 'state'}"]
-    with (root / "containerd.log").open("wb") as log:
-        process = subprocess.Popen(
-            [find("containerd", environment).path, *options],
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-    try:
-        wait_until(lambda: _answers(ctr), process, "answer from containerd")
+    containerd = find("containerd", environment).called_with(*options)
+    with containerd.serving(root / "containerd.log", lambda: ctr.run("version")):
         yield ctr
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _answers(ctr: Program) -> bool:
-    try:
-        ctr.run("version")
-    except ProgramFailed:
-        return False
-    return True
 
 
 @pytest.fixture(scope="module")
