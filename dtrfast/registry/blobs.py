@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from dtrfast.errors import BlobUnknown, DigestInvalid, RangeInvalid, UploadUnknown
+from dtrfast.errors import BlobUnknown, DigestInvalid, RangeInvalid, UploadBusy, UploadUnknown
 from dtrfast.oci.digests import DEFAULT_ALGORITHM, Algorithm, Digest
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import bodies
@@ -118,14 +118,18 @@ class Uploads:
         *,
         seen: LastBody | None = None,
         wait_seconds: float = 0,
-    ) -> Held:
-        """The upload, held, for a body that is announced. `seen` is what `recall` has returned.
+    ) -> Held | LastBody:
+        """The upload, held, for a body that is announced; what it was last, when another request
+        still has it after `wait_seconds`. Then this is `seen` for the next call, to know a retry.
 
-        Raises `UploadUnknown`, `UploadBusy`, `SizeInvalid`, and `RangeInvalid` with an offset,
-        which the client is told.
+        Raises `UploadUnknown`, `SizeInvalid`, and `RangeInvalid` with an offset, which the client
+        is told.
         """
         session = self._session_name(name), _checked_id(upload_id)
-        upload = self.store.resume(*session, wait_seconds=wait_seconds)
+        try:
+            upload = self.store.resume(*session, wait_seconds=wait_seconds)
+        except UploadBusy:
+            return self.store.last_body(*session)
         try:
             place = bodies.place(_after(upload.last_body, seen), announced)
             is_guess = announced.is_last and announced.content_range is None
@@ -140,16 +144,9 @@ class Uploads:
             raise
         return Held(taker, place.length)
 
-    def recall(self, name: RepositoryName, upload_id: str, announced: Announced) -> LastBody | None:
-        """Ask the request that holds the upload to let go, if this body may come in place of its
-        own: None if not. Returns what the upload was then, for `hold` to know a retry by.
-        """
-        session = self._session_name(name), _checked_id(upload_id)
-        last = self.store.last_body(*session)
-        if not bodies.may_recall(last, announced):
-            return None
-        self.store.recall(*session)
-        return last
+    def recall(self, name: RepositoryName, upload_id: str) -> None:
+        """See `BlobStore.recall`."""
+        self.store.recall(self._session_name(name), _checked_id(upload_id))
 
     def recalls(self) -> int:
         """See `BlobStore.recalls`."""
@@ -184,8 +181,9 @@ class Uploads:
 
 
 def _after(last: LastBody, seen: LastBody | None) -> LastBody:
-    """The last body, for a request that waited for it to come whole: its retry, it has to be."""
-    if seen is None or (last.begin, last.offset) == (seen.begin, seen.offset):
+    """The last body, for a request that waited for it: if that came whole, this is its retry."""
+    is_same = seen is None or (last.begin, last.offset) == (seen.begin, seen.offset)
+    if is_same or last.is_open:
         return last
     return msgspec.structs.replace(last, is_open=True, is_told=False)
 

@@ -86,7 +86,9 @@ class LocalBlobs:
         try:
             upload = self.resume(name, upload_id, wait_seconds=0)
         except UploadBusy:
-            return last.offset  # another body comes: what is told now will not be true then
+            path = self._context.layout.upload(upload_state.parse_upload_id(upload_id), "state")
+            upload_state.tell(path, last.offset)
+            return last.offset
         upload.tell()
         upload.release()
         return upload.offset

@@ -33,7 +33,10 @@ _MAGIC = b"DTRU"
 DOUBTED_MAGIC = b"DTRV"  # in place of the other, around each sync
 _SIZE_MAX = 1 << 16
 _LOCK_POLL_SECONDS = 0.005
+# Behind the state, written without the lock: a generation, and the offset that a client was told.
 _GENERATION_SIZE = 8
+_TOLD = struct.Struct("<Q")
+_TOLD_AT = _SIZE_MAX + _GENERATION_SIZE
 
 
 class UploadState(msgspec.Struct, frozen=True, array_like=True):
@@ -51,7 +54,7 @@ class UploadState(msgspec.Struct, frozen=True, array_like=True):
     pack_size: int
     parts: int
     tail_size: int
-    tail_slot: int  # which third of the tail file holds it
+    tail_slot: int  # which part of the tail file holds it
     closing: bool  # its last chunk is cut: only the commit may follow
     begin: UploadState | None = None  # where the last body began; that one has none itself
     end: int | None = None  # where that body would have ended, if it was announced
@@ -97,7 +100,8 @@ def parse_upload_id(text: str) -> bytes:
 class StateFile:
     """An upload's state file, open and locked.
 
-    Behind the state lies a generation: whoever wants the upload changes it, without the lock.
+    Behind the state lies what other requests write without the lock: a generation, changed by the
+    one that is to have the upload next, and the offset that a client was told meanwhile.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
@@ -136,10 +140,13 @@ class StateFile:
 
     def read(self) -> UploadState | None:
         """The state, or None when none was written whole."""
-        data = os.pread(self._descriptor, _SIZE_MAX + _GENERATION_SIZE, 0)
+        data = os.pread(self._descriptor, _TOLD_AT + _TOLD.size, 0)
         self.is_doubted = _is_doubted(data)
-        self._generation = data[_SIZE_MAX:]
-        return _parse(data)
+        self._generation = data[_SIZE_MAX:_TOLD_AT]
+        state = _parse(data)
+        if state is not None and _told_in(data) == state.offset:
+            return msgspec.structs.replace(state, is_told=True)
+        return state
 
     def write(self, state: UploadState) -> None:
         if self.is_void:
@@ -181,13 +188,24 @@ class StateFile:
 
 
 def recall(path: Path) -> None:
-    """Ask whoever holds the lock to let go. Raises `UploadUnknown`."""
+    """Ask the holder of the lock to let go. Raises `UploadUnknown`."""
+    _write_behind(path, secrets.token_bytes(_GENERATION_SIZE), _SIZE_MAX)
+
+
+def tell(path: Path, offset: int) -> None:
+    """The client is told that the upload has `offset` bytes, by a request that does not hold it.
+    It counts if there are no more when the holder lets go. Raises `UploadUnknown`.
+    """
+    _write_behind(path, _TOLD.pack(offset), _TOLD_AT)
+
+
+def _write_behind(path: Path, data: bytes, offset: int) -> None:
     try:
         descriptor = disk.open_existing(path, write=True)
     except FileNotFoundError:
         raise UploadUnknown("no such upload: begin a new one") from None
     try:
-        disk.write_at(descriptor, [secrets.token_bytes(_GENERATION_SIZE)], _SIZE_MAX)
+        disk.write_at(descriptor, [data], offset)
     finally:
         os.close(descriptor)
 
@@ -221,6 +239,14 @@ def _read_at_rest(path: Path) -> bytes | None:
     finally:
         os.close(descriptor)
     return b"" if _is_doubted(data) else data
+
+
+def _told_in(data: bytes) -> int | None:
+    """The offset that a client was told while another request held the upload."""
+    if len(data) < _TOLD_AT + _TOLD.size:
+        return None
+    offset: int = _TOLD.unpack_from(data, _TOLD_AT)[0]
+    return offset
 
 
 def _generation(descriptor: int) -> bytes:

@@ -14,7 +14,7 @@ from dtrfast.config import ServerConfig
 from dtrfast.errors import StorageFull
 from dtrfast.oci.digests import Digest
 from tests.api.conftest import World
-from tests.fakes.asgi import DISCONNECT, Exchange, ask, body
+from tests.fakes.asgi import DISCONNECT, Exchange, ask, body, until
 from tests.fakes.blobs import MemoryBlobs, MemoryUpload
 from tests.fakes.client import NAME, Client
 
@@ -58,16 +58,6 @@ def fake_upload(session: Session) -> MemoryUpload:
     if not isinstance(blobs, MemoryBlobs):
         pytest.skip("only the fake lets one look inside")
     return blobs.uploads[session.id]
-
-
-async def until(condition: object) -> None:
-    """Wait until `condition()`; the test's time is bounded by the loop below."""
-    assert callable(condition)
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("it did not happen")
 
 
 # ---- buffers ----------------------------------------------------------------------------------

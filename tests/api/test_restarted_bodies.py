@@ -14,7 +14,7 @@ import pytest
 from dtrfast.api.types import LEFT
 from dtrfast.oci.digests import Digest
 from tests.api.conftest import World
-from tests.fakes.asgi import DISCONNECT, Exchange, ask, body
+from tests.fakes.asgi import DISCONNECT, Exchange, ask, body, until
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.client import NAME, Client, failure
 
@@ -311,3 +311,57 @@ def test_a_request_that_lacks_bytes_is_not_stopped_by_another_chunk(
         assert first.status == (202 if method == "PATCH" else 201)
 
     client.run(run())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_retry_that_waited_a_moment_is_a_retry(world: World, client: Client, method: str) -> None:
+    """The first request has all its bytes, and ends as soon as the second one has looked."""
+    content = CONTENTS["chunked"]
+    digest = Digest.of_bytes(content)
+    url = f"{client.begin()}?digest={digest}"
+    name = url.partition("?")[0].rpartition("/")[2]
+    first = world.backend.blobs.resume(NAME, name).begin_body(0, len(content))
+    first.append(content)
+
+    async def run() -> Exchange:
+        calls = world.hop.calls
+        second = Exchange(client.app, method, url, {"content-length": str(len(content))})
+        second.feed(body(content))
+        await until(lambda: world.hop.calls >= calls + 2)  # it has looked, and now waits
+        first.end_body()
+        first.release()
+        await second.task
+        return second
+
+    second = client.run(run())
+    if method == "PATCH":
+        assert (second.status, second.headers["range"]) == (202, f"0-{len(content) - 1}")
+        assert client.put(url).status_code == 201
+    assert client.get(f"/v2/{NAME}/blobs/{digest}").content == content
+
+
+@pytest.mark.long  # the first one is drained for a second
+def test_who_was_told_while_the_first_request_hangs_goes_on(
+    sessions: Iterator[Broken], world: World
+) -> None:
+    async def run(broken: Broken, method: str) -> int:
+        url = f"{broken.location}?digest={broken.digest}"
+        streamed = {"transfer-encoding": "chunked"}
+        first = Exchange(broken.client.app, method, url, streamed)
+        first.feed(body(broken.content[broken.begin : broken.end], more=True))
+        blobs, name = world.backend.blobs, broken.location.rpartition("/")[2]
+        await until(lambda: blobs.upload_offset(NAME, name) >= broken.end)
+        second = Exchange(broken.client.app, method, url, streamed)
+        second.feed(body(broken.content[broken.end :]))
+        await asyncio.wait({first.task, second.task}, timeout=20)
+        assert first.status == 503
+        return second.status
+
+    for broken, method in zip(sessions, METHODS, strict=False):
+        broken.end = max(broken.end, broken.begin + 1)
+        assert broken.client.run(run(broken, method)) == (202 if method == "PATCH" else 201)
+        if method == "PATCH":
+            answer = broken.client.put(f"{broken.location}?digest={broken.digest}")
+            assert answer.status_code == 201
+        got = broken.client.get(f"/v2/{NAME}/blobs/{broken.digest}")
+        assert got.content == broken.content

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.types import ASGIApp, Message
@@ -94,3 +94,12 @@ async def ask(app: ASGIApp, method: str, path: str, *events: Message, **options:
     exchange.feed(*(events or (body(),)))
     await exchange.task
     return exchange
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until `condition()`, for a bounded time."""
+    for _ in range(4000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not happen")

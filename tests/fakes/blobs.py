@@ -92,6 +92,7 @@ class MemoryBlobs:
 
     def upload_offset(self, name: str, upload_id: str) -> int:
         upload = self._upload(name, upload_id)
+        upload.told_offset = upload.offset
         if not upload.held:
             upload.tell()
         return upload.offset
@@ -206,6 +207,7 @@ class MemoryUpload:
         self.saves = 0
         self.last_body = self._before = LastBody()
         self.is_wanted = False
+        self.told_offset = -1
         self._guess: Guess | None = None
         self._store = store
         self._begin = 0
@@ -289,7 +291,10 @@ class MemoryUpload:
             self.content[:] = self._guess.kept
             self.last_body = self._guess.last
         elif self.held:
-            self.last_body = msgspec.structs.replace(self.last_body, offset=self.offset)
+            is_told = self.last_body.is_told or self.told_offset == self.offset
+            self.last_body = msgspec.structs.replace(
+                self.last_body, offset=self.offset, is_told=is_told
+            )
         self.held = False
 
     def cancel(self) -> None:

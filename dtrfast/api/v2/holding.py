@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 from dtrfast.api.errors import ClientGone
 from dtrfast.api.types import has_left
 from dtrfast.api.v2.call import Call
 from dtrfast.errors import UploadBusy
-from dtrfast.registry.bodies import Announced, Held
+from dtrfast.registry.bodies import Announced, Held, may_recall
+from dtrfast.store.blobs import LastBody
 
 # A PATCH lets go when its answer is written: a client may be as quick as that.
 _ANSWER_SECONDS = 0.02
@@ -23,32 +25,43 @@ _RETRY_POLL_SECONDS = 0.05
 async def hold(call: Call, *, is_last: bool) -> Held:
     """The upload that the call names, held for its body; `is_last`: the body closes it.
 
-    Raises what `Uploads.hold` does.
+    Raises `UploadBusy`, and what `Uploads.hold` does.
     """
     announced = Announced(call.headers.get("content-range"), call.content_length, is_last)
     uploads = call.registry.uploads
     attempt = partial(uploads.hold, call.name, call.reference, announced)
-    try:
-        return await call.run(partial(attempt, wait_seconds=_ANSWER_SECONDS))
-    except UploadBusy:
-        seen = await call.run(uploads.recall, call.name, call.reference, announced)
-    if seen is None:
-        return await call.run(partial(attempt, wait_seconds=_WAIT_SECONDS))
-    return await _retry(call, partial(attempt, seen=seen))
+    found = await call.run(attempt)
+    if isinstance(found, Held):
+        return found
+    # From now on it is known what the upload was when this request came.
+    attempt = partial(attempt, seen=found)
+    found = await call.run(partial(attempt, wait_seconds=_ANSWER_SECONDS))
+    if isinstance(found, Held):
+        return found
+    if may_recall(found, announced):
+        await call.run(uploads.recall, call.name, call.reference)
+        return await _retry(call, attempt)
+    found = await call.run(partial(attempt, wait_seconds=_WAIT_SECONDS))
+    if isinstance(found, Held):
+        return found
+    raise _busy()
 
 
-async def _retry(call: Call, attempt: partial[Held]) -> Held:
+async def _retry(call: Call, attempt: Callable[[], Held | LastBody]) -> Held:
     """Wait for the holder: it stops soon, or it has all its bytes. Raises `ClientGone` for a client
     that has not waited: its body must not come behind that of its own retry.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _RETRY_SECONDS_MAX
-    while True:
+    while loop.time() < deadline:
         if has_left(call.scope):
             raise ClientGone
-        try:
-            return await call.run(attempt)
-        except UploadBusy:
-            if loop.time() >= deadline:
-                raise
+        found = await call.run(attempt)
+        if isinstance(found, Held):
+            return found
         await asyncio.sleep(_RETRY_POLL_SECONDS)
+    raise _busy()
+
+
+def _busy() -> UploadBusy:
+    return UploadBusy("another request is writing to this upload: try again")
