@@ -1,4 +1,4 @@
-"""A worker's look at whether somebody wants the uploads that it receives bodies for.
+"""A worker's look for requests that want the uploads which it receives bodies for.
 
 Many transfers cost one look. What is looked at changes with a recall of any upload in any worker;
 only then are the worker's own uploads asked, on threads.

@@ -89,7 +89,7 @@ class Lane(Protocol):
 
 
 def has_left(scope: Scope) -> bool:
-    """Whether the client of this request has closed its side, as far as the server can tell."""
+    """True if the client of this request has closed its side, as far as the server can tell."""
     look: Callable[[], bool] | None = scope.get("state", {}).get(LEFT)
     return look is not None and look()
 

@@ -143,7 +143,7 @@ def _raise_unless_missing(error: OSError) -> None:
 
 
 def _reason(error: DtrfastError) -> str:
-    """What the operating system said."""
+    """The words of the operating system."""
     cause = error.__cause__
     return str(cause.strerror if isinstance(cause, OSError) else error)
 

@@ -1,4 +1,4 @@
-"""Where backups are kept: objects by name, in a directory or a bucket."""
+"""A place for backups: objects by name, in a directory or a bucket."""
 
 from __future__ import annotations
 

@@ -240,7 +240,7 @@ def delete(place: Place, gone: list[str]) -> None:
 
 
 def healing(name: str) -> str:
-    """What to do about an object that is damaged."""
+    """The advice about an object that is damaged."""
     return f"delete {name} and make a new backup, which writes what the registry still has"
 
 

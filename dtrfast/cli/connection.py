@@ -148,7 +148,7 @@ def _remote(where: Where, url: str) -> Iterator[Api]:
 
 
 def _refusal_without_token(url: str, verify: ssl.SSLContext | bool) -> DtrfastError:
-    """What to tell a user without a token, who needs none where accounts are off."""
+    """The answer to a user without a token, who needs none if accounts are off."""
     try:
         answer = httpx.get(url.rstrip("/") + _PREFIX, verify=verify, timeout=_LOOK_SECONDS)
     except httpx.HTTPError as error:

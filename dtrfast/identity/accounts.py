@@ -179,7 +179,7 @@ def remember_password(
 
 
 def owns_repositories(transaction: ReadTransaction, name: str) -> bool:
-    """Whether there is a repository of this name, or one whose name begins with it and a slash."""
+    """True if there is a repository of this name, or one whose name begins with it and a slash."""
     if transaction.get(REPOSITORIES, name.encode()) is not None:
         return True
     prefix = name.encode() + b"/"

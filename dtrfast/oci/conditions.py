@@ -21,7 +21,7 @@ def entity_tag(digest: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What a request says of the present content; None for what it does not say."""
+    """The conditions of a request on the present content; None for each that it does not have."""
 
     if_match: str | None = None
     if_none_match: str | None = None
@@ -39,11 +39,11 @@ class Conditions:
         return Conditions(found.get(b"if-match"), found.get(b"if-none-match"))
 
     def allow_read(self, digest: Digest) -> bool:
-        """Whether If-Match is absent or names this content."""
+        """True if If-Match is absent or names this content."""
         return self.if_match is None or _names(self.if_match, digest, strongly=True)
 
     def is_known(self, digest: Digest) -> bool:
-        """Whether the client says that it has this content."""
+        """True if the client says that it has this content."""
         return self.if_none_match is not None and _names(self.if_none_match, digest)
 
     def check_read(self, digest: Digest) -> None:

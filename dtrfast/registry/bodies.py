@@ -1,4 +1,4 @@
-"""Where a request's body belongs in its upload. `docs/uploads.md` has the table."""
+"""The place of a request's body in its upload. `docs/uploads.md` has the table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dtrfast.store.blobs import LastBody, Upload
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """What a request says of its body: its `Content-Range` as it stands, and its length in bytes.
+    """A body as its request announces it: its `Content-Range` as it stands, its length in bytes.
     `is_last`: it closes the upload.
     """
 
@@ -22,7 +22,7 @@ class Announced:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An upload that waits for a body of `size` bytes; None when nobody said how many."""
+    """An upload that waits for a body of `size` bytes; None when they were not announced."""
 
     upload: Upload
     size: int | None
@@ -30,14 +30,14 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a body begins, and its length as far as it is known."""
+    """The beginning of a body, and its length as far as it is known."""
 
     start: int
     length: int | None
 
 
 def place(last: LastBody, announced: Announced) -> Place:
-    """Where the body begins in an upload whose last body was `last`.
+    """The beginning of the body in an upload whose last body was `last`.
 
     Raises `RangeInvalid` when it begins at neither of the two places that it may, `SizeInvalid`
     when its two lengths differ.
@@ -62,7 +62,7 @@ def _guess(last: LastBody, length: int | None) -> int:
 
 
 def may_recall(last: LastBody, announced: Announced) -> bool:
-    """Whether a request with this body may take over an upload that another request holds, whose
+    """True if a request with this body may take over an upload that another request holds, whose
     state was last saved as `last`. Raises `RangeInvalid` for what is no range.
     """
     if announced.content_range is None:

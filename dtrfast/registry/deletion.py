@@ -109,7 +109,7 @@ def users(
 def is_only_in(
     transaction: ReadTransaction, repository: RepositoryId, digest: Digest, index: Digest
 ) -> bool:
-    """Whether the manifest, or the blob of a build cache, goes when the index is deleted."""
+    """True if the manifest, or the blob of a build cache, goes when the index is deleted."""
     if not _is_there(transaction, repository, digest):
         return users(transaction, repository, digest, 2) == [index]
     return _is_alone(transaction, repository, digest, {index: None})

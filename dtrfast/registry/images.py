@@ -281,7 +281,7 @@ class Images:
         return _Part("blob", (entry.platform,), {entry.digest: entry.size}, entry.size)
 
     def _platform(self, entry: _Listed, outline: _Outline) -> str:
-        """What the index says, else what the image's own config does."""
+        """As the index says, else as the image's own config does."""
         if entry.platform or entry.kind == "attestation" or self._configs_left <= 0:
             return entry.platform
         self._configs_left -= 1
@@ -309,7 +309,7 @@ class Images:
 # ---- outlines ----------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """What an index says of one of its entries."""
+    """An entry of an index, as the index describes it."""
 
     digest: Digest
     size: int
@@ -321,7 +321,7 @@ class _Listed:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What is there of an entry. `blobs`: all that it brings, with their sizes; `size`: summed."""
+    """The present part of an entry. `blobs`: all that it brings, with sizes; `size`: summed."""
 
     kind: str
     platforms: tuple[str, ...]
@@ -331,18 +331,18 @@ class _Part:
 
     @property
     def is_image(self) -> bool:
-        """Whether it runs on one platform."""
+        """True if it runs on one platform."""
         return self.kind not in ("index", "attestation", "blob") and len(self.platforms) == 1
 
     @property
     def is_shown(self) -> bool:
-        """Whether its platforms are those of the index."""
+        """True if its platforms are those of the index."""
         return self.kind not in ("attestation", "blob")
 
 
 @dataclass(frozen=True, slots=True)
 class _Outline:
-    """What a list needs of a manifest. `count`: layers, or entries of an index. `blobs`: their
+    """A manifest, as lists need it. `count`: layers, or entries of an index. `blobs`: their
     sizes; `size`: the sum of these.
     """
 
@@ -360,7 +360,7 @@ _Known = tuple[Digest, str]
 
 
 class Outlines:
-    """Outlines by digest and type, so that they hold for whoever may see the manifest; a page of a
+    """Outlines by digest and type, so that they hold for all who may see the manifest; a page of a
     list reads a hundred. All are dropped before they name more than `_OUTLINE_PARTS_KEPT` things.
     """
 

@@ -54,7 +54,7 @@ class Permits(Protocol):
         ...
 
     def makes_public(self, transaction: ReadTransaction) -> bool:
-        """Whether everybody may pull from a repository that the caller's push makes."""
+        """True if all may pull from a repository that the caller's push makes."""
         ...
 
     def confirm(self, transaction: ReadTransaction) -> None:

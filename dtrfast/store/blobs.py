@@ -88,7 +88,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 
 class LastBody(msgspec.Struct, frozen=True, gc=False):
-    """What an upload remembers of the last body that it took (docs/uploads.md).
+    """The last body that an upload took, as it is remembered (docs/uploads.md).
 
     `begin` and `offset` are where it began and how far it came, `end` where it would have ended, if
     that was announced. `is_open`: it broke off, or its answer could not be written. `is_told`: the
@@ -124,7 +124,7 @@ class Upload(Protocol):
         ...
 
     def begin_body(self, start: int, length: int | None, *, is_guess: bool = False) -> Upload:
-        """A body of `length` bytes, or of nobody knows how many, begins at `start`: at `offset`, or
+        """A body of `length` bytes, or of unknown length, begins at `start`: at `offset`, or
         where the last body began, whose bytes are then dropped.
 
         With `is_guess` it may be the other of the two: `check` tries both. Returns what to go on
@@ -145,7 +145,7 @@ class Upload(Protocol):
         ...
 
     def is_recalled(self) -> bool:
-        """Whether somebody has called `BlobStore.recall` since this was resumed."""
+        """True if `BlobStore.recall` was called since this was resumed."""
         ...
 
     def append(self, data: bytes | bytearray | memoryview) -> None:
@@ -231,11 +231,11 @@ class BlobStore(Protocol):
         ...
 
     def last_body(self, name: str, upload_id: str) -> LastBody:
-        """As last saved, whoever holds the upload. Raises `UploadUnknown`."""
+        """As last saved, even if a request holds the upload. Raises `UploadUnknown`."""
         ...
 
     def recall(self, name: str, upload_id: str) -> None:
-        """Ask whoever holds the upload, in any process, to let go. Raises `UploadUnknown`."""
+        """Ask the holder of the upload, in any process, to let go. Raises `UploadUnknown`."""
         ...
 
     @property

@@ -101,7 +101,7 @@ class BytesOnWay:
         return sum(self._words[_SENT : _SENT + _SLOTS]) - landed
 
     def is_full(self) -> bool:
-        """Whether as many bytes are on their way as may be."""
+        """True if as many bytes are on their way as may be."""
         if self.on_way < self.limit:
             return False
         if time.monotonic() - self._looked_at < _DEAD_SECONDS:
@@ -115,7 +115,7 @@ class BytesOnWay:
             self._words[_SENT + self._slot] += count
 
     def land(self, count: int) -> None:
-        """Bytes that were sent are on disk, or nobody waits for them any more."""
+        """Bytes that were sent are on disk, or are not waited for any more."""
         with self._lock:
             self._words[_LANDED + self._slot] += count
 

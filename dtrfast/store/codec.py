@@ -1,5 +1,5 @@
-"""What is compressed already, and chunks as zstd frames. Contexts are costly to make and belong to
-one thread each.
+"""Content that is compressed already, and chunks as zstd frames. Contexts are costly to make and
+belong to one thread each.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _COMPRESSED_MAGICS = (
 
 
 def is_compressed(first: bytes) -> bool:
-    """Whether content that begins with these bytes, eight or more, is compressed."""
+    """True if content that begins with these bytes, eight or more, is compressed."""
     return first.startswith(_COMPRESSED_MAGICS)
 
 

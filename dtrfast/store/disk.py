@@ -143,7 +143,7 @@ def sync_data(descriptor: int) -> None:
 
 
 def write_back_of(descriptor: int) -> Literal["none", "whole", "range"]:
-    """What of this file's write-back can be started and waited for: a part, or only all of it."""
+    """The part of this file that can be written back on request: any range, or only all of it."""
     status = ctypes.create_string_buffer(512)
     if _libc.fstatfs(descriptor, status) != 0:
         return "whole"

@@ -115,7 +115,7 @@ class Layout:
 
 
 def _folders(directory: Path) -> dict[str, Path]:
-    """Where files lie, by the last digit of their names."""
+    """The directories of files, by the last digit of their names."""
     return {digit: directory / digit for digit in "0123456789abcdef"}
 
 

@@ -147,7 +147,7 @@ class LocalBlobs:
         return usage.measure(self._context, blobs, leaving, staying, is_alone=is_alone)
 
     def _peek_state(self, name: str, file_id: bytes) -> UploadState:
-        """As last saved, whoever holds it."""
+        """As last saved, even if a request holds it."""
         state = upload_state.read_unlocked(self._context.layout.upload(file_id, "state"))
         if state is None or state.name != name or state.boot_id != self._context.boot_id:
             raise UploadUnknown("no such upload: begin a new one")

@@ -26,7 +26,7 @@ _SMALL_SIZE_MAX = 256 * 1024
 # The kernel is up to two of its steps ahead; it takes over once they are a quarter of what was
 # read.
 _HANDOVER_FACTOR = 8
-# For a file system that tells nobody how far it reads ahead, as btrfs, which has 4 MiB.
+# For a file system that does not tell how far it reads ahead, as btrfs, which has 4 MiB.
 _UNKNOWN_SIZE = 4 << 20
 # The kernel may cut one request down to this, the default of `read_ahead_kb`, and says nothing.
 _REQUEST_SIZE = 128 * 1024
@@ -39,7 +39,7 @@ _CACHESTAT = 451
 
 
 class ReadAhead:
-    """How far one ranged read goes in small steps."""
+    """The part of a ranged read that goes in small steps."""
 
     __slots__ = ("_left",)
 

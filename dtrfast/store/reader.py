@@ -177,7 +177,7 @@ class LocalReader:
             yield from self._run_segments(run, descriptor)
 
     def _is_paced(self, runs: Sequence[_Run]) -> bool:
-        """Whether to take small steps: not over what is in memory already."""
+        """True if small steps are to be taken: not over bytes that are in memory already."""
         if self._ahead is None:
             return False
         for run in runs:

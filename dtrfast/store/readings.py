@@ -109,7 +109,7 @@ class Readings:
         self.cancel()
 
     def _is_other(self, digest: Digest) -> bool:
-        """Whether the other reading has the digest; it is chosen then."""
+        """True if the other reading has the digest; it is chosen then."""
         with contextlib.suppress(DigestInvalid, RangeInvalid):
             if self.chosen is self._kept:
                 self._anew = other = self._kept.copy(self._begin)

@@ -1,4 +1,4 @@
-"""A number that changes whenever somebody wants an upload that another request holds.
+"""A number that changes whenever a request wants an upload that another one holds.
 
 It lies in a small file that each process maps into memory, so that a worker can look at it at any
 time, also for thousands of uploads. Which upload is wanted stands in its state file.

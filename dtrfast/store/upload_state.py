@@ -156,7 +156,7 @@ class StateFile:
         disk.write_at(self._descriptor, [head + payload], 0)
 
     def is_recalled(self) -> bool:
-        """Whether somebody has called `recall` since this was opened. From any thread."""
+        """True if `recall` was called since this was opened. From any thread."""
         # By name, since the holder's thread may close its descriptor at any time.
         try:
             descriptor = disk.open_existing(self.path)
@@ -211,7 +211,7 @@ def _write_behind(path: Path, data: bytes, offset: int) -> None:
 
 
 def read_unlocked(path: Path) -> UploadState | None:
-    """The state as last written, whoever holds the upload; None when there is none, or when a sync
+    """The state as last written, held or not; None when there is none, or when a sync
     of the upload has failed.
     """
     try:

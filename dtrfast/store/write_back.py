@@ -52,7 +52,7 @@ class WriteBack:
     """One file's. One thread at a time.
 
     `doubt` is entered around every call that can see an error of write-back: only when its block
-    ends well may anybody rely on the file.
+    ends well may the file be relied on.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ async def read_whole(call: Call, size_max: int) -> bytes:
 
 
 async def discard(call: Call) -> None:
-    """Read what is left of a body that nobody needs, so that its client reads the answer. One that
+    """Read what is left of a body that is not needed, so that its client reads the answer. One that
     asked first whether to send it is not made to.
     """
     if call.headers.get("expect", "").lower() != "100-continue":
@@ -141,7 +141,7 @@ class Transfer:
     async def _receive_unless_recalled(
         self, expected: int | None, deadline: asyncio.Timeout
     ) -> None:
-        """What has all its bytes is not stopped any more."""
+        """A body that is whole is not stopped any more."""
         context = self._call.context
         self._deadline = deadline
         context.recalls.add(self, self._call.registry.uploads.recalls)

@@ -1,4 +1,4 @@
-"""Who may write to an upload when two requests want to (docs/uploads.md)."""
+"""Two requests that want one upload, and which of them gets it (docs/uploads.md)."""
 
 from __future__ import annotations
 

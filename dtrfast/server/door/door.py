@@ -146,7 +146,7 @@ class Door(asyncio.Protocol):
         return self._state is State.CLOSED
 
     def has_left(self) -> bool:
-        """Whether the client has closed its side: what is sent now most likely reaches nobody."""
+        """True if the client has closed its side: an answer will most likely not be read."""
         if self._ended:
             return True
         connection = self.transport.get_extra_info("socket")

@@ -161,7 +161,7 @@ def must_close(head: _core.Head) -> bool:
 
 @lru_cache(_TARGETS_MAX)
 def _find_target(sent: bytes) -> tuple[_Target, bytes] | None:
-    """What a request target leads to, if it is one of this lane's, and its path as all others see
+    """The target of a request, if it is one of this lane's, and its path as all others see
     it.
     """
     if not sent.startswith(_PREFIX):
