@@ -333,9 +333,11 @@ def _is_of_platform(variable: str, value: str) -> bool:
 
 
 def _nearest(variable: str, variables: Iterable[str]) -> str:
-    near = difflib.get_close_matches(variable, variables, n=1, cutoff=0.8)
+    # What all begin with would make any two of them alike.
+    names = {name.removeprefix(_PREFIX): name for name in variables}
+    near = difflib.get_close_matches(variable.removeprefix(_PREFIX), names, n=1, cutoff=0.85)
     if near:
-        return f"did you mean {near[0]}?"
+        return f"did you mean {names[near[0]]}?"
     return "expected DTRFAST_SECTION_FIELD, such as DTRFAST_SERVER_BIND"
 
 

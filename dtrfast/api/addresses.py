@@ -23,11 +23,11 @@ _escapes = re.compile("%([0-9A-Fa-f]{2})")
 _slashes = re.compile("//+")
 # Pieces are names here, and one that is missing must not make an address another operation's.
 _management = re.compile("/+api/+v0(?=/)")
-# What is behind these, and empty here, is refused as the name of nothing.
 # A repository's name, and what it is asked for. Some clients send the name as one piece.
 _named = re.compile(
     "/v2/(.+)(/(?:tags/list|(?:manifests|blobs|referrers)/[^/]*|blobs/uploads(?:/[^/]*)?))/?"
 )
+# An empty piece behind these is refused as the name of nothing.
 _INCOMPLETE = ("/blobs/", "/manifests/", "/referrers/", "/blobs/uploads/")
 _absolute = re.compile(
     r"https?://((?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?)"
