@@ -28,6 +28,7 @@
     ├── StorageFull     the disk has no room
     ├── StorageFailed   the disk answered with an error; nothing was acknowledged
     ├── Corrupt         bytes on disk are not what they were
+    │   └── Unreadable  an object of a backup cannot be read, others can
     └── StartRefused    the server cannot start (never reaches a client)
         ├── ConfigInvalid, DataDirectoryLocked, FormatUnknown, FileSystemUnsupported
 
@@ -242,6 +243,10 @@ class BackupFailed(DtrfastError):
 
 class Corrupt(DtrfastError):
     """Bytes read from disk are not what was written."""
+
+
+class Unreadable(Corrupt):
+    """The operating system refuses one object of a backup, and its place is there."""
 
 
 class StartRefused(DtrfastError):

@@ -81,6 +81,7 @@ TABLE: Mapping[type[DtrfastError], Row] = {
     errors.StorageFailed: Row("UNKNOWN", 500),
     errors.BackupFailed: Row("UNKNOWN", 500),
     errors.Corrupt: Row("UNKNOWN", 500),
+    errors.Unreadable: Row("UNKNOWN", 500),
     # These stop the program before it listens; they have a row so that the table is total.
     errors.StartRefused: Row("UNKNOWN", 500),
     errors.ConfigInvalid: Row("UNKNOWN", 500),

@@ -17,7 +17,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError
 from obstore.store import S3Store
 
-from dtrfast.backup.directory import Found
+from dtrfast.backup.directory import Found, check_size
 from dtrfast.errors import BackupFailed
 
 if TYPE_CHECKING:
@@ -61,10 +61,14 @@ class Bucket:
                 raise
         return True
 
-    def stream(self, name: str) -> Iterator[bytes]:
-        """An object's bytes in pieces; the first step raises `FileNotFoundError` if it is none."""
+    def stream(self, name: str, size_max: int | None = None) -> Iterator[bytes]:
+        """An object's bytes in pieces. The first step raises `FileNotFoundError` if there is none,
+        and `Corrupt` if it is larger than that.
+        """
         with _reported(name, FileNotFoundError):
-            for piece in obstore.get(self._store, name).stream(min_chunk_size=_READ_SIZE):
+            found = obstore.get(self._store, name)
+            check_size(name, found.meta["size"], size_max)
+            for piece in found.stream(min_chunk_size=_READ_SIZE):
                 yield bytes(piece)
 
     def found(self, prefix: str) -> Iterator[Found]:

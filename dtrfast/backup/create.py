@@ -21,7 +21,7 @@ from dtrfast.backup import leases, segments, snapshot
 from dtrfast.backup.leases import Lease
 from dtrfast.backup.place import Place, whole_name
 from dtrfast.backup.snapshot import DataFile, LogFile, Snapshot
-from dtrfast.errors import BackupFailed, Corrupt
+from dtrfast.errors import BackupFailed, Corrupt, Unreadable
 from dtrfast.index import counters
 from dtrfast.index.engine import ReadTransaction, Table
 from dtrfast.index.tables import CONTENTS, FILES, META, PACKS, STORE, TABLES
@@ -347,19 +347,27 @@ def read_files(place: Place, of: Snapshot) -> Iterator[DataFile]:
 def read_segment(place: Place, name: str) -> Iterator[tuple[bytes, bytes]]:
     """The rows of a segment. Raises `BackupFailed`, `Corrupt`."""
     path = snapshot.segment_object(name)
-    data = place.read(path)
-    if data is None:
-        raise Corrupt(f"{path} is gone: make a new backup")
     try:
-        yield from segments.rows_of(segments.decompress(data, name))
+        data = place.read(path, segments.COMPRESSED_SIZE_MAX)
+        if data is not None:
+            yield from segments.rows_of(segments.decompress(data, name))
+    except Unreadable:  # it says what to do
+        raise
     except Corrupt as error:
         raise Corrupt(f"{error}: {snapshot.healing(path)}") from error
+    if data is None:
+        raise Corrupt(f"{path} is gone: make a new backup")
 
 
 def read_log(place: Place, log: LogFile) -> bytes:
     """Raises `BackupFailed`, `Corrupt`."""
     path = snapshot.log_object(log)
-    data = place.read(path)
+    try:
+        data = place.read(path, log.size)
+    except Unreadable:
+        raise
+    except Corrupt as error:
+        raise Corrupt(f"{error}: {snapshot.healing(path)}") from error
     if data is None:
         raise Corrupt(f"{path}, the backup of {log.name}, is gone: make a new backup")
     if segments.name_of(data) != log.sha256:

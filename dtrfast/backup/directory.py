@@ -5,6 +5,7 @@ A file that is being written is called NAME#NUMBER. Listings do not show it.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -14,14 +15,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dtrfast.errors import BackupFailed, DtrfastError, StorageFailed, StorageFull
+from dtrfast.errors import BackupFailed, Corrupt, DtrfastError, StorageFailed, StorageFull
 from dtrfast.store import disk
 from dtrfast.store.write_back import write_paced
 
 _READ_SIZE = 1 << 20
 MARKER = "dtrfast-backup"  # the only object beside the folders
+SNAPSHOTS = "snapshots/"
 # Made first: hashes of passwords and keys that sign tokens come here, and no other user may look.
 _FOLDERS = ("files", "rows", "snapshots", "logs", "leases")
+_ADVICE = ": make it a file that can be read, or delete it and back up again"
 _match_unfinished = re.compile(r".+#[0-9]+").fullmatch
 
 
@@ -63,9 +66,13 @@ class Directory:
                 return _create_in_place(path, content)
         return True
 
-    def stream(self, name: str) -> Iterator[bytes]:
-        """A file's bytes in pieces; the first step raises `FileNotFoundError` if there is none."""
-        with _reported(name, FileNotFoundError), _opened(self._root / name) as descriptor:
+    def stream(self, name: str, size_max: int | None = None) -> Iterator[bytes]:
+        """A file's bytes in pieces. The first step raises `FileNotFoundError` if there is none, and
+        `Corrupt` if it is larger than that.
+        """
+        opened = _opened(self._root / name)
+        with _reported(name, FileNotFoundError, _ADVICE), opened as descriptor:
+            check_size(name, os.fstat(descriptor).st_size, size_max)
             while data := os.read(descriptor, _READ_SIZE):
                 yield data
 
@@ -75,6 +82,22 @@ class Directory:
             if not _match_unfinished(path.name):
                 name = path.relative_to(self._root).as_posix()
                 yield Found(name, status.st_size, status.st_mtime)
+
+    def others(self, folder: str) -> Iterator[str]:
+        """Names of entries of a folder that are no files: links, pipes, folders."""
+        with _reported(folder), suppress(FileNotFoundError):
+            for name in os.listdir(self._root / folder):
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    if not stat.S_ISREG((self._root / folder / name).lstat().st_mode):
+                        yield folder + name
+
+    def is_reachable(self) -> bool:
+        """Return False when the directory is gone, or its disk does not answer."""
+        try:
+            os.listdir(self._root / SNAPSHOTS)
+        except OSError:
+            return False
+        return True
 
     def delete(self, names: Iterable[str]) -> None:
         for name in names:
@@ -136,6 +159,12 @@ class Directory:
                 temporary.unlink()
 
 
+def check_size(name: str, size: int, size_max: int | None) -> None:
+    """Raise `Corrupt` for an object that is too large to be read."""
+    if size_max is not None and size > size_max:
+        raise Corrupt(f"{name} has {size:,} bytes, and {size_max:,} is the most that it can have")
+
+
 def _raise_unless_missing(error: OSError) -> None:
     """Let a folder that cannot be listed be an error: its objects would look deleted."""
     if not isinstance(error, FileNotFoundError):
@@ -174,21 +203,28 @@ def _write(descriptor: int, data: bytes) -> None:
 def _opened(path: Path) -> Iterator[int]:
     """A descriptor to read from. A link could lead anywhere, and a pipe would never end."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(path, flags)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise OSError(errno.ELOOP, "it is a link") from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise BackupFailed(f"{path} is no plain file: remove it, then back up again")
+            raise OSError(errno.EINVAL, "it is no plain file")
         yield descriptor
     finally:
         os.close(descriptor)
 
 
 @contextmanager
-def _reported(name: str, passing: type[OSError] | tuple[()] = ()) -> Iterator[None]:
+def _reported(
+    name: str, passing: type[OSError] | tuple[()] = (), advice: str = ""
+) -> Iterator[None]:
     """Turn what the operating system says into `BackupFailed`; `passing` stays as it is."""
     try:
         yield
     except passing:
         raise
     except OSError as error:
-        raise BackupFailed(f"{name}: {error.strerror}") from error
+        raise BackupFailed(f"{name}: {error.strerror}{advice}") from error

@@ -11,7 +11,7 @@ from typing import Self
 
 from dtrfast.backup.bucket import Bucket, no_conditions
 from dtrfast.backup.directory import Directory, Found
-from dtrfast.errors import BackupFailed
+from dtrfast.errors import BackupFailed, Unreadable
 
 # A larger object is kept in a bucket as several, NAME.00000 and so on: what a PUT may have to send
 # once more. The reader takes them from a directory too, which may be a copy of the bucket.
@@ -78,17 +78,25 @@ class Place:
             self.delete([name])
             raise BackupFailed(no_conditions(self.text))
 
-    def read(self, name: str) -> bytes | None:
-        """An object's bytes; None when it is not there."""
+    def read(self, name: str, size_max: int) -> bytes | None:
+        """An object's bytes; None when it is not there. Raises `Corrupt` if it is larger than that,
+        and `Unreadable` if a directory gives other objects, but not this one.
+        """
         try:
-            return b"".join(self._at.stream(name))
+            return b"".join(self._at.stream(name, size_max))
         except FileNotFoundError:
             return None
+        except BackupFailed as error:
+            if isinstance(self._at, Directory) and self._at.is_reachable():
+                raise Unreadable(str(error)) from error
+            raise
 
-    def stream(self, name: str) -> Iterator[bytes]:
-        """An object's bytes in pieces, however it is kept."""
+    def stream(self, name: str, size_max: int | None = None) -> Iterator[bytes]:
+        """An object's bytes in pieces, however it is kept. Raises `Corrupt` if it is larger than
+        that.
+        """
         try:
-            yield from self._at.stream(name)
+            yield from self._at.stream(name, size_max)
         except FileNotFoundError:
             yield from self._stream_pieces(name)
 
@@ -104,6 +112,10 @@ class Place:
     def found(self, prefix: str) -> Iterator[Found]:
         """All objects below a prefix, which ends in a slash; pieces by their own names."""
         return self._at.found(prefix)
+
+    def others(self, folder: str) -> Iterator[str]:
+        """Names of entries of a folder that are no objects. A bucket has none."""
+        return self._at.others(folder) if isinstance(self._at, Directory) else iter(())
 
     def delete(self, names: list[str]) -> None:
         """Delete objects; those that are not there are fine."""

@@ -54,6 +54,8 @@ def restore(
     """
     note = tell if note is None else note
     snapshot.check_marker(place, note)
+    for stray in snapshot.strays(place):
+        note(stray)
     chosen = snapshot.choose(place, until, note, partial(_check_segments, place))
     for name in chosen.tables.keys() - {table.name for table in TABLES}:
         tell(f"the table {name!r} is of a newer dtrfast, and is left out")
@@ -110,10 +112,10 @@ class _Restore:
         hasher = xxhash.xxh3_128()
         temporary = path.with_name(f".{path.name}")
         try:
-            _write(temporary, _hashed(self._place.stream(one.object_name), hasher))
+            _write(temporary, _hashed(self._place.stream(one.object_name, one.size), hasher))
             with disk.reported():
                 temporary.rename(path)
-        except BackupFailed as error:
+        except (BackupFailed, Corrupt) as error:
             self._tell(str(error))
             return
         finally:

@@ -21,6 +21,7 @@ _SIZE_MAX = 4 << 20
 _LEVEL = 3
 # A segment ends with the row that makes it too large, which may be a manifest of 64 MiB.
 _SEGMENT_SIZE_MAX = 256 << 20
+COMPRESSED_SIZE_MAX = _SEGMENT_SIZE_MAX + (_SEGMENT_SIZE_MAX >> 8)  # zstd adds no more
 _KEY_SIZE_MAX = 511  # of LMDB
 
 

@@ -15,7 +15,7 @@ from dtrfast.backup.directory import Found
 from dtrfast.backup.leases import Lease
 from dtrfast.backup.place import Place, whole_name
 from dtrfast.backup.snapshot import DataFile, Snapshot
-from dtrfast.errors import BackupFailed, Corrupt
+from dtrfast.errors import BackupFailed, Corrupt, Unreadable
 
 # What a backup that is running has copied, and no snapshot names yet, stays that long.
 _YOUNG_SECONDS = 86_400
@@ -29,10 +29,16 @@ def verify(place: Place, progress: Progress) -> Iterator[str]:
     told: list[str] = []
     snapshot.check_marker(place, told.append)
     yield from told
+    yield from snapshot.strays(place)
     snapshots = []
-    for name in snapshot.names(place):
+    names = snapshot.names(place)
+    if not names:
+        yield snapshot.absence(place)
+    for name in names:
         try:
             snapshots.append(snapshot.read(place, name))
+        except Unreadable as error:
+            yield str(error)
         except Corrupt as error:
             yield f"{error}; `dtrfast backups prune` deletes it"
     yield from _verify_segments(place, snapshots)
@@ -64,13 +70,16 @@ def _verify_files(place: Place, files: list[DataFile], progress: Progress) -> It
     for one in files:
         hasher, size = xxhash.xxh3_128(), 0
         try:
-            for piece in place.stream(one.object_name):
+            for piece in place.stream(one.object_name, one.size):
                 hasher.update(piece)
                 size += len(piece)
                 done += len(piece)
                 progress(done, total)
         except BackupFailed as error:
             yield str(error)
+            continue
+        except Corrupt as error:
+            yield f"{error}: {snapshot.healing(one.object_name)}"
             continue
         if (size, hasher.digest()) != (one.size, one.sum):
             yield f"the file {one.object_name} is damaged: {snapshot.healing(one.object_name)}"
@@ -98,16 +107,19 @@ def _divide(
     place: Place, keep_last: int, young: float, by_age: bool
 ) -> tuple[list[Snapshot], list[str]]:
     """Snapshots to keep, and the names of those to delete. One that cannot be read is of no use,
-    but if none can be read, everything stays. Raises `BackupFailed`.
+    but if none can be read, or none is left, everything stays. Raises `BackupFailed`, and
+    `Unreadable` for one that the disk does not give now: it may be whole.
     """
     readable: list[tuple[str, Snapshot]] = []
     gone = []
     for name in snapshot.names(place):
         try:
             readable.append((name, snapshot.read(place, name)))
+        except Unreadable:
+            raise
         except Corrupt:
             gone.append(name)
-    if gone and not readable:
+    if not readable:
         raise BackupFailed(
             f"no snapshot in {place.text} can be read, so nothing is deleted: make a new backup"
             " first"

@@ -100,10 +100,14 @@ def list_backups(destination: Destination) -> None:
     place = Place.existing(destination)
     told: list[str] = []
     snapshot.check_marker(place, told.append)
+    told += snapshot.strays(place)
+    names = snapshot.names(place)
+    if not names:
+        told.append(snapshot.absence(place))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("made", "files", "size", "new", "change"):
         table.add_column(column, justify="left" if column == "made" else "right")
-    for name in snapshot.names(place):
+    for name in names:
         try:
             one = snapshot.read(place, name)
         except Corrupt as error:

@@ -107,8 +107,8 @@ def test_a_restore_that_was_cut_off_is_gone_on_with(
     create(town.store, place, quiet)
     stream = Place.stream
 
-    def fail(self: Place, name: str) -> Iterator[bytes]:
-        yield from stream(self, name)
+    def fail(self: Place, name: str, size_max: int | None) -> Iterator[bytes]:
+        yield from stream(self, name, size_max)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -178,7 +178,7 @@ def test_prune_leaves_what_a_running_backup_has_copied(town: Town, tmp_path: Pat
     create(town.store, place, quiet)
     place.put("files/aa/" + "aa" * 16, b"not named yet")
     upkeep.prune(place, keep_last=1, keep_days=0)
-    assert place.read("files/aa/" + "aa" * 16) is not None
+    assert place.read("files/aa/" + "aa" * 16, 1000) is not None
 
 
 def test_prune_and_backup_wait_for_each_other(town: Town, place: Place) -> None:

@@ -13,7 +13,7 @@ from dtrfast.backup import snapshot
 from dtrfast.backup.create import create
 from dtrfast.backup.directory import MARKER
 from dtrfast.backup.place import Place
-from dtrfast.errors import BackupFailed
+from dtrfast.errors import BackupFailed, Corrupt
 from tests.backup.town import APP, Town, quiet
 
 _REFUSAL = b"<Error><Code>%s</Code><Message>of a header</Message></Error>"
@@ -117,6 +117,16 @@ def test_other_refusals_are_not_taken_for_that(store: PlainStore, town: Town) ->
         create(town.store, Place("s3://b"), quiet)
 
 
+def test_strays_and_sizes_in_a_bucket(store: PlainStore) -> None:
+    store.objects = {"/b/snapshots/zzz.json": bytes(1001), "/b/snapshots": b""}
+    place = Place("s3://b")
+    (stray,) = snapshot.strays(place)
+    assert "zzz.json" in stray
+    assert len(place.read("snapshots/zzz.json", 1001) or b"") == 1001
+    with pytest.raises(Corrupt, match="1,001 bytes"):
+        place.read("snapshots/zzz.json", 1000)
+
+
 def test_a_text_that_is_no_place_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,7 +152,7 @@ def test_a_directory_without_hard_links(tmp_path: Path, monkeypatch: pytest.Monk
     place = Place(str(tmp_path / "backups"))
     assert place.create("x", b"first")
     assert not place.create("x", b"second")
-    assert place.read("x") == b"first"
+    assert place.read("x", 5) == b"first"
 
 
 def test_a_lost_marker_is_written_again_by_its_own_store_only(town: Town, tmp_path: Path) -> None:
@@ -154,6 +164,6 @@ def test_a_lost_marker_is_written_again_by_its_own_store_only(town: Town, tmp_pa
     with pytest.raises(BackupFailed, match="another store"):
         create(other.store, place, quiet)
     other.store.close()
-    assert place.read(MARKER) is None
+    assert place.read(MARKER, 1000) is None
     create(town.store, place, quiet)
     assert snapshot.read_marker(place).store == town.store.id
