@@ -7,6 +7,7 @@ lease, whatever its program waits for. One that was not renewed for an hour does
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import uuid
@@ -21,6 +22,8 @@ from dtrfast.errors import BackupFailed
 Kind = Literal["backup", "prune"]
 
 _PREFIX = "leases/"
+# Any kind: a newer dtrfast may know more. Other files that lie there are no leases.
+_match_name = re.compile(r"leases/[a-z]+-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 _RENEWED_SECONDS = 600.0
 _RETRIED_SECONDS = 60.0  # after a renewal that failed
 _STALE_SECONDS = 3600.0
@@ -89,7 +92,7 @@ def held(place: Place, kind: Kind) -> Iterator[Lease]:
 
 def _look_around(place: Place, name: str, kind: Kind) -> None:
     """Refuse to work beside others; remove what programs left that were killed."""
-    leases = {entry.name: entry for entry in place.found(_PREFIX)}
+    leases = {entry.name: entry for entry in place.found(_PREFIX) if _match_name(entry.name)}
     # By the clock that dates the others' too.
     stale = (leases[name].modified_at if name in leases else time.time()) - _STALE_SECONDS
     others = [entry for entry in leases.values() if entry.name != name]

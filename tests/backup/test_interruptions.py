@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -159,7 +160,7 @@ def test_what_a_killed_backup_left_is_removed_after_an_hour(
     for name in names:
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_bytes(b"half")
-    (root / "leases" / "backup-0").write_bytes(b"{}")
+    (root / "leases" / f"backup-{uuid.uuid4()}").write_bytes(b"{}")
     run: Callable[[], object] = (
         (lambda: create(town.store, place, quiet))
         if work == "a backup"
@@ -312,3 +313,14 @@ def test_pieces_are_cut_and_put_together(tmp_path: Path, monkeypatch: pytest.Mon
             pieces = list(places._in_pieces(parts))
             assert [len(piece) for piece in pieces] == sizes, (data, step)
             assert b"".join(pieces) == data
+
+
+def test_files_that_are_no_leases_stop_nothing(tmp_path: Path) -> None:
+    place = Place(str(tmp_path / "backups"))
+    for name in ("junk", ".DS_Store", "backup-1", "prune-x"):
+        place.put(f"leases/{name}", b"")
+    with leases.held(place, "prune"):
+        assert place.read("leases/junk", 0) == b"", "it is not ours to delete"
+    place.put(f"leases/check-{uuid.uuid4()}", b"{}")
+    with pytest.raises(BackupFailed, match="a check is at work"), leases.held(place, "backup"):
+        pass
