@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from dtrfast.api.errors import ClientGone
@@ -34,29 +34,35 @@ async def hold(call: Call, *, is_last: bool) -> Held:
     if isinstance(found, Held):
         return found
     # From now on it is known what the upload was when this request came.
-    attempt = partial(attempt, seen=found)
-    found = await call.run(partial(attempt, wait_seconds=_ANSWER_SECONDS))
-    if isinstance(found, Held):
-        return found
-    if may_recall(found, announced):
+    again = partial(_attempt, call, partial(attempt, seen=found))
+    found = await again(_ANSWER_SECONDS)
+    if isinstance(found, LastBody) and may_recall(found, announced):
         await call.run(uploads.recall, call.name, call.reference)
-        return await _retry(call, attempt)
-    found = await call.run(partial(attempt, wait_seconds=_WAIT_SECONDS))
-    if isinstance(found, Held):
-        return found
-    raise _busy()
+        return await _retry(again)
+    if isinstance(found, LastBody):
+        found = await again(_WAIT_SECONDS)
+    if isinstance(found, LastBody):
+        raise _busy()
+    return found
 
 
-async def _retry(call: Call, attempt: Callable[[], Held | LastBody]) -> Held:
-    """Wait for the holder: it stops soon, or it has all its bytes. Raises `ClientGone` for a client
-    that has not waited: its body must not come behind that of its own retry.
+async def _attempt(
+    call: Call, attempt: Callable[..., Held | LastBody], wait_seconds: float
+) -> Held | LastBody:
+    """Try again. Raises `ClientGone` for a client that has not waited: its body must not come
+    behind that of its own retry.
     """
+    if has_left(call.scope):
+        raise ClientGone
+    return await call.run(partial(attempt, wait_seconds=wait_seconds))
+
+
+async def _retry(again: Callable[[float], Awaitable[Held | LastBody]]) -> Held:
+    """Wait for the holder: it stops soon, or it has all its bytes."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _RETRY_SECONDS_MAX
     while loop.time() < deadline:
-        if has_left(call.scope):
-            raise ClientGone
-        found = await call.run(attempt)
+        found = await again(0)
         if isinstance(found, Held):
             return found
         await asyncio.sleep(_RETRY_POLL_SECONDS)
