@@ -18,7 +18,7 @@ from dtrfast.errors import DtrfastError
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry.bodies import Announced
+from dtrfast.registry.bodies import Announced, Held
 from dtrfast.registry.registry import Registry
 from dtrfast.store import bytes_on_way, recipes
 from dtrfast.store.blobs import Upload
@@ -117,20 +117,24 @@ class Client:
             end = self._chance.randrange(len(body))
             trying("upload", upload_key, 0)
             trying("upload", upload_key, end)
-            announced = Announced(None, len(body), is_last=False)
-            upload = uploads.hold(self._name, upload.id, announced).upload
+            upload = self._hold(upload.id, Announced(None, len(body), is_last=False))
             upload.append(body[:end])
             upload.release()
             known("upload", upload_key, end)
         key = (self._name.text, str(digest))
         trying("blob", key, name)
         trying("upload", upload_key, ENDED)
-        announced = Announced(None, len(body), is_last=True)
-        upload = uploads.hold(self._name, upload.id, announced).upload
+        upload = self._hold(upload.id, Announced(None, len(body), is_last=True))
         upload.append(body)
         uploads.finish(upload, self._name, digest, self._registry.author())
         known("blob", key, name)
         known("upload", upload_key, ENDED)
+
+    def _hold(self, upload_id: str, announced: Announced) -> Upload:
+        """The upload, which no other client wants."""
+        held = self._registry.uploads.hold(self._name, upload_id, announced)
+        assert isinstance(held, Held)
+        return held.upload
 
     def _abandon_blob(self, name: str) -> None:
         body = make_body(self._seed, name)
