@@ -117,6 +117,7 @@ class Client:
             end = self._chance.randrange(len(body))
             trying("upload", upload_key, 0)
             trying("upload", upload_key, end)
+            trying("upload", upload_key, ENDED)  # by an error of write-back
             upload = self._hold(upload.id, Announced(None, len(body), is_last=False))
             upload.append(body[:end])
             upload.release()
