@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cache
 from itertools import accumulate
 from typing import Any, TypeVar
 
@@ -23,7 +24,18 @@ from dtrfast.errors import ManifestInvalid
 # A reader with this much of its stack left can skip an unknown field: CPython stops at 1000 frames.
 # Go stops at 10,000 levels, serde_json at 128.
 DEPTH_MAX = 500
+# Items of a list, and fields of an object, that a push may have where each costs a step in Python.
+ITEMS_MAX = 10_000
 
+# All fields of a pushed manifest together: 10,000 descriptors of 15 fields.
+_FIELDS_MAX = 150_000
+# A stored manifest is read on after a fault: what it names must stay. 4 MiB hold 37,000 descriptors
+# that have two faults each.
+_STORED_FAULTS_MAX = 100_000
+# A list with more commas is not worth a value each: in 4 MiB they are less than 9 bytes apart.
+_STORED_COMMAS_MAX = 500_000
+# Plain reading makes an object of about 90 bytes for each brace.
+_PLAIN_BRACES_MAX = 200_000
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NAME_SHOWN_LENGTH_MAX = 80
 _Text = str | None
@@ -83,20 +95,34 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 def read(body: bytes) -> Reading:
-    """Read a manifest. Never raises: bytes that are not JSON read as an empty document."""
+    """Read a stored manifest as far as possible. Never raises."""
     try:
         return Reading(_plain.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        walk = _Walk()
-        document = walk.document(body)
-        return Reading(document, walk.fault, is_plain=False)
+        return _walk(body, _Walk(_STORED_FAULTS_MAX, is_push=False))
+
+
+def read_pushed(body: bytes) -> Reading:
+    """Read a pushed manifest up to its first fault, which ends the reading. Never raises.
+
+    Refusing a manifest must cost little: a client may send any number of them.
+    """
+    if body.count(b"{") <= _PLAIN_BRACES_MAX:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return Reading(_plain.decode(body))
+    return _walk(body, _Walk(1, is_push=True))
+
+
+def _walk(body: bytes, walk: _Walk) -> Reading:
+    return Reading(walk.document(body), walk.fault, is_plain=False)
 
 
 def check_depth(body: bytes) -> None:
     """Refuse JSON that a later reader, deeper in its stack, could not skip."""
     if body.count(b"[") + body.count(b"{") <= DEPTH_MAX:
         return
-    escaped = _escapes(b"", body) if b"\\" in body else body
+    # In a run of backslashes each pair is one escape; then each that is left escapes what follows.
+    escaped = body.replace(rb"\\", b"").replace(rb"\"", b"")
     # Two quotes side by side go: what is inside a text stays inside.
     bare = _strings(b"", escaped.translate(None, _ORDINARY).replace(b'""', b""))
     if max(accumulate(map(_STEPS.__getitem__, bare)), default=0) > DEPTH_MAX:
@@ -105,7 +131,6 @@ def check_depth(body: bytes) -> None:
         )
 
 
-_escapes = re.compile(rb"\\.", re.DOTALL).sub
 _strings = re.compile(rb'"[^"]*+"').sub
 _ORDINARY = bytes(set(range(256)) - set(b'[{]}"'))
 _STEPS = [1 if byte in b"[{" else -1 if byte in b"]}" else 0 for byte in range(256)]
@@ -131,9 +156,11 @@ def _key(_: type, text: str) -> _Key:
 
 
 _plain = msgspec.json.Decoder(Document)
-_pairs = msgspec.json.Decoder(dict[_Key, Raw] | None, dec_hook=_key)
+_pairs: msgspec.json.Decoder[dict[_Key, Raw] | None] = msgspec.json.Decoder(
+    dict[_Key, Raw] | None, dec_hook=_key
+)
 _entries = msgspec.json.Decoder(dict[str, Raw] | None)
-_items = msgspec.json.Decoder(list[Raw] | None)
+_items: msgspec.json.Decoder[list[Raw] | None] = msgspec.json.Decoder(list[Raw] | None)
 _text = msgspec.json.Decoder(str | None)
 _integer = msgspec.json.Decoder(int | None)
 _descriptor: msgspec.json.Decoder[DescriptorDocument | None] = msgspec.json.Decoder(
@@ -148,11 +175,83 @@ _texts_by_name: msgspec.json.Decoder[dict[str, _Text] | None] = msgspec.json.Dec
 )
 
 
-class _Walk:
-    """Reads what is odd, value by value, and keeps the first fault with its place."""
+@cache
+def _first_items() -> msgspec.json.Decoder[Any]:
+    """Return a decoder of the first items of a list, one more than ITEMS_MAX. It skips the rest,
+    where a list of `Raw` would take about 100 bytes for each.
+    """
+    fields = [(f"item{index}", Raw, _NO_ITEM) for index in range(ITEMS_MAX + 1)]
+    kind = msgspec.defstruct("FirstItems", fields, array_like=True)
+    return msgspec.json.Decoder(kind | None)
 
-    def __init__(self) -> None:
+
+_NO_ITEM = Raw(b"")
+
+
+def _decode_first_items(raw: Raw) -> list[Raw] | None:
+    found = _first_items().decode(raw)
+    if found is None:
+        return None
+    return [item for item in msgspec.structs.astuple(found) if item is not _NO_ITEM]
+
+
+class _TooManyFields(Exception):
+    """Ends a decoder. Not an error of the registry: nothing outside this file sees it."""
+
+
+def _decode_few_pairs(raw: Raw) -> dict[_Key, Raw] | None:
+    """Raises `_TooManyFields` at the first field above ITEMS_MAX."""
+    count = 0
+
+    def key(kind: type, text: str) -> _Key:
+        nonlocal count
+        count += 1
+        if count > ITEMS_MAX:
+            raise _TooManyFields
+        return _key(kind, text)
+
+    decoder: msgspec.json.Decoder[dict[_Key, Raw] | None] = msgspec.json.Decoder(
+        dict[_Key, Raw] | None, dec_hook=key
+    )
+    return decoder.decode(raw)
+
+
+def _first_wrong_text(raw: Raw) -> tuple[str, str]:
+    """Return the name and the kind of an object's first value that is not text.
+
+    Raises `_TooManyFields` if it comes late.
+    """
+    last, got, count = "", None, 0
+
+    def key(_: type, text: str) -> _Key:
+        nonlocal last, count
+        last, count = text, count + 1
+        if count > ITEMS_MAX:
+            raise _TooManyFields
+        return _UNKNOWN
+
+    try:
+        msgspec.json.Decoder(dict[_Key, _Text] | None, dec_hook=key).decode(raw)
+    except msgspec.ValidationError as error:
+        got = _find_got(str(error))
+    return last, _KINDS_GOT.get(got[1] if got else "", "a number")
+
+
+_find_got = re.compile(r"got `(\w+)`").search
+_KINDS_GOT = {"array": "a list", "object": "an object", "bool": "true or false"}
+
+
+class _Walk:
+    """Reads what is odd, value by value, and keeps the first fault with its place.
+
+    It ends after `faults_max` faults: what is not read by then is absent.
+    """
+
+    def __init__(self, faults_max: int, *, is_push: bool) -> None:
         self.fault = ""
+        self._faults_left = faults_max
+        self._is_push = is_push
+        self._fields_left = _FIELDS_MAX
 
     def document(self, body: bytes) -> Document:
         if body.startswith(_BYTE_ORDER_MARK):
@@ -162,6 +261,8 @@ class _Walk:
             return Document(**self._fields(_whole_value(body), _DOCUMENT, "") or {})
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self._note(f"the manifest is not JSON: {error}")
+        except _TooManyFields:
+            self._note(f"the manifest has an object of more than {ITEMS_MAX} fields: remove some")
         except RecursionError:
             self._note("the manifest is nested too deeply: make it flatter")
         return Document()
@@ -173,16 +274,35 @@ class _Walk:
         return None if fields is None else DescriptorDocument(**fields)
 
     def descriptors(self, raw: Raw, path: str) -> list[DescriptorDocument] | None:
+        if self._is_push and self._has_too_many(raw, path):
+            return None
         with suppress(msgspec.ValidationError):
             return _descriptors.decode(raw)
-        found = self._value(_items, raw, path, "a list")
-        if found is None:
-            return None
-        # A null in a list is a descriptor without fields.
-        return [
-            self.descriptor(item, f"{path}[{index}]") or DescriptorDocument()
-            for index, item in enumerate(found)
-        ]
+        few = bytes(raw).count(b",") <= _STORED_COMMAS_MAX
+        items = self._value(_items.decode if few else _decode_first_items, raw, path, "a list")
+        found: list[DescriptorDocument] = []
+        for index, item in enumerate(items or ()):
+            if self._is_over:
+                break
+            # A null in a list is a descriptor without fields.
+            one = self.descriptor(item, f"{path}[{index}]") or DescriptorDocument()
+            if one.digest is None or one.size is None:
+                name = "digest" if one.digest is None else "size"
+                self._note(f"{path}[{index}].{name} is missing: a descriptor needs digest and size")
+            found.append(one)
+        return None if items is None else found
+
+    def _has_too_many(self, raw: Raw, path: str) -> bool:
+        if bytes(raw).count(b",") < ITEMS_MAX:
+            return False
+        with suppress(msgspec.ValidationError):
+            if len(_decode_first_items(raw) or ()) > ITEMS_MAX:
+                self._note(
+                    f"the manifest has more than {ITEMS_MAX} descriptors in {path}, and"
+                    f" {ITEMS_MAX} are the most: split it into several"
+                )
+                return True
+        return False
 
     def platform(self, raw: Raw, path: str) -> PlatformDocument | None:
         fields = self._fields(raw, _PLATFORM, path)
@@ -191,28 +311,51 @@ class _Walk:
         return PlatformDocument(**{name.replace(".", "_"): fields[name] for name in fields})
 
     def text(self, raw: Raw, path: str) -> str | None:
-        return self._value(_text, raw, path, "text")
+        return self._value(_text.decode, raw, path, "text")
 
     def integer(self, raw: Raw, path: str) -> int | None:
-        return self._value(_integer, raw, path, "a number without fraction or exponent")
+        return self._value(_integer.decode, raw, path, "a number without fraction or exponent")
 
     def texts(self, raw: Raw, path: str) -> list[_Text] | None:
         with suppress(msgspec.ValidationError):
             return _texts.decode(raw)
-        found = self._value(_items, raw, path, "a list") or ()
-        return [self.text(item, f"{path}[{index}]") for index, item in enumerate(found)]
+        kept: list[_Text] = []
+        few = bytes(raw).count(b",") < ITEMS_MAX
+        items = self._value(_items.decode if few else _decode_first_items, raw, path, "a list")
+        for index, item in enumerate(items or ()):
+            if self._is_over:
+                break
+            kept.append(self.text(item, f"{path}[{index}]"))
+        # The wrong item may be beyond those.
+        if not self.fault:
+            self._note(f"{path} has an item that is not text: write texts only")
+        return kept
 
     def texts_by_name(self, raw: Raw, path: str) -> dict[str, _Text] | None:
         with suppress(msgspec.ValidationError):
             return _texts_by_name.decode(raw)
-        found = self._value(_entries, raw, path, "an object") or {}
-        kept = {name: self.text(found[name], _place(path, name)) for name in found}
+        if self._is_push and bytes(raw)[:1] == b"{":
+            with suppress(_TooManyFields):
+                name, kind = _first_wrong_text(raw)
+                self._note(f"{_place(path, name)} is {kind}: clients can read only text there")
+                return None
+            self._note(f"{path} has a value that is not text: write texts only")
+            return None
+        kept: dict[str, _Text] = {}
+        found = self._value(_entries.decode, raw, path, "an object") or {}
+        for name, value in found.items():
+            if self._is_over:
+                break
+            kept[name] = self.text(value, _place(path, name))
         # A wrong value may hide behind a later one of the same name.
         self._note(f"{path} has a value that is not text: write texts only")
         return kept
 
     def schema1(self, raw: Raw, path: str) -> None:
-        self._note(f"{path} is a field of schema 1, which clients refuse: remove it")
+        # The walk goes on: a schemaVersion of 1 may follow, which says more.
+        self.fault = self.fault or (
+            f"{path} is a field of schema 1, which clients refuse: remove it"
+        )
 
     def history(self, raw: Raw, path: str) -> None:
         if bytes(raw) != b"null":
@@ -220,27 +363,42 @@ class _Walk:
 
     def _fields(self, raw: Raw, readers: Mapping[str, _Reader], path: str) -> dict[str, Any] | None:
         """The known fields of an object by name; the last value of a name counts."""
-        pairs = self._value(_pairs, raw, path or "the manifest", "an object")
+        pairs = self._value(self._pairs, raw, path or "the manifest", "an object")
         if pairs is None:
             return None
         found: dict[str, Any] = {}
         for key, value in pairs.items():
+            if self._is_over:
+                break
             reader = readers.get(key.name)
             if reader is not None:
                 found[key.name] = reader(self, value, f"{path}.{key.name}" if path else key.name)
         return {name: value for name, value in found.items() if name not in _SCHEMA1}
 
-    def _value(
-        self, decoder: msgspec.json.Decoder[_T], raw: Raw, path: str, expected: str
-    ) -> _T | None:
+    def _pairs(self, raw: Raw) -> dict[_Key, Raw] | None:
+        if not self._is_push:
+            return _pairs.decode(raw)
+        few = bytes(raw).count(b":") <= ITEMS_MAX
+        found = _pairs.decode(raw) if few else _decode_few_pairs(raw)
+        self._fields_left -= len(found or ())
+        if self._fields_left < 0:
+            self._note(f"the manifest has more than {_FIELDS_MAX} fields: split it into several")
+        return found
+
+    def _value(self, decode: Callable[[Raw], _T], raw: Raw, path: str, expected: str) -> _T | None:
         try:
-            return decoder.decode(raw)
+            return decode(raw)
         except msgspec.ValidationError:
             self._note(f"{path} is {_kind(raw)}: clients can read only {expected} there")
             return None
 
+    @property
+    def _is_over(self) -> bool:
+        return self._faults_left <= 0
+
     def _note(self, fault: str) -> None:
         self.fault = self.fault or fault
+        self._faults_left -= 1
 
 
 _Reader = Callable[[_Walk, Raw, str], Any]
@@ -285,12 +443,15 @@ _NAMES = {
 
 
 # ---- texts ---------------------------------------------------------------------------------------
-_find_escapes = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)",
-    re.DOTALL,
-).sub
-_LONE_SURROGATE_LENGTH = 6
+_ESCAPED_BACKSLASH = rb"\\"
+_NOT_UTF8 = b"\xff"
+_find_halves = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+).finditer
 _has_half = re.compile(rb"\\u[dD][89a-fA-F]").search
+# What "surrogateescape" makes of bytes. Replaced one by one: that is faster than a pattern.
+_STRANGE = [chr(0xDC00 + byte) for byte in range(0x80, 0x100)]
 
 
 def _whole_value(body: bytes) -> Raw:
@@ -303,13 +464,18 @@ def _as_unicode(body: bytes) -> bytes:
         body.decode()
     except UnicodeDecodeError:
         text = body.decode("utf-8", "surrogateescape")
-        body = re.sub("[\udc80-\udcff]+", lambda run: "\ufffd" * len(run[0]), text).encode()
-    return _find_escapes(_without_half, body) if _has_half(body) else body
-
-
-def _without_half(match: re.Match[bytes]) -> bytes:
-    is_lone = len(match[0]) == _LONE_SURROGATE_LENGTH
-    return rb"\ufffd" if is_lone else match[0]
+        for strange in _STRANGE:
+            text = text.replace(strange, "\ufffd")
+        body = text.encode()
+    if not _has_half(body):
+        return body
+    # With escaped backslashes out of the way, each backslash begins an escape.
+    marked = body.replace(_ESCAPED_BACKSLASH, _NOT_UTF8)
+    # Both are 6 bytes. A substitution would make an object for each, and for what is between.
+    changed = bytearray(marked)
+    for half in _find_halves(marked):
+        changed[half.start() : half.end()] = rb"\ufffd"
+    return bytes(changed.replace(_NOT_UTF8, _ESCAPED_BACKSLASH))
 
 
 def _place(path: str, name: str) -> str:

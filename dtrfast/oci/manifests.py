@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import msgspec
@@ -33,7 +33,7 @@ from dtrfast.oci.media_types import (
 
 # Each costs every reader some microseconds and some rows; images have fewer than 130 layers, and
 # the largest indexes that are known a few hundred images.
-DESCRIPTORS_MAX = 10_000
+DESCRIPTORS_MAX = documents.ITEMS_MAX
 _SIZE_MAX = 2**63 - 1
 
 
@@ -58,6 +58,7 @@ class Descriptor:
 class Manifest:
     """A parsed manifest. Fields that its kind does not have are empty. `fault`: what keeps clients
     from reading it, and where; only what was stored by other rules has one.
+    `is_type_guessed`: neither the header nor the body of a push names the type.
     """
 
     media_type: str
@@ -70,6 +71,7 @@ class Manifest:
     artifact_type: str | None
     annotations: dict[str, str]
     fault: str = ""
+    is_type_guessed: bool = False
 
     def referenced_blobs(self) -> tuple[Digest, ...]:
         """Every blob it names, once each, including those that may be absent."""
@@ -93,19 +95,21 @@ def parse_manifest(body: bytes, content_type: str | None) -> Manifest:
 
     Raises `ManifestInvalid`, which names the field, where clients could not read it.
     """
-    reading = documents.read(body)
+    reading = documents.read_pushed(body)
     document = reading.document
-    if not reading.is_plain:
-        documents.check_depth(body)
     _check_count(document)
     if document.schemaVersion == 1:
         raise schema1_refusal()
     if reading.fault:
         raise ManifestInvalid(reading.fault)
+    if not reading.is_plain:
+        documents.check_depth(body)
     media_type = _media_type(document, content_type)
     manifest = _build(reading, media_type, manifest_kind(media_type))
     if manifest.fault:
         raise ManifestInvalid(manifest.fault)
+    if not content_type and not document.mediaType:
+        return replace(manifest, is_type_guessed=True)
     return manifest
 
 
@@ -210,7 +214,8 @@ def _fault_of_fields(document: Document, kind: Kind) -> str:
     }
     strange = [other for other, present in named.items() if present and other != kind]
     if strange:
-        fields = ", ".join(_FIELDS[strange[0]])
+        there = [name for name in _FIELDS[strange[0]] if getattr(document, name) is not UNSET]
+        fields = ", ".join(there)
         return (
             f"the manifest is sent as an {kind} but has fields of an {strange[0]}: remove {fields}"
         )

@@ -227,7 +227,7 @@ def test_schema_1_is_refused(document: object, content_type: str | None) -> None
         (image(manifests=[]), OCI_MANIFEST, "sent as an image but has fields of an index"),
         (index(layers=[]), OCI_INDEX, "sent as an index but has fields of an image"),
         (image(), OCI_INDEX, "sent as an index but has fields of an image"),
-        (index(layers=None), OCI_INDEX, "remove config, layers"),
+        (index(layers=None), OCI_INDEX, "remove layers$"),
         (image(manifests=None), OCI_MANIFEST, "remove manifests"),
         (image(history=[]), OCI_MANIFEST, "history is a field of schema 1"),
         (index(FSLayers=None), OCI_INDEX, "fsLayers is a field of schema 1"),
