@@ -7,7 +7,7 @@ algorithms are two manifests.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import msgspec
@@ -23,6 +23,7 @@ from dtrfast.index.tables import MANIFESTS
 from dtrfast.oci.conditions import UNCONDITIONAL, Conditions
 from dtrfast.oci.digests import Digest, Reference
 from dtrfast.oci.manifests import Manifest, parse_manifest, read_manifest
+from dtrfast.oci.media_types import KINDS
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import (
     deleted,
@@ -132,6 +133,10 @@ class Manifests:
         Raises `DigestInvalid` when the digest is not the body's, `ManifestInvalid`,
         `ManifestBlobUnknown`, `PreconditionFailed`; then nothing is stored.
         """
+        # Reading the body costs much more than looking up who may push. The transaction checks
+        # again, with what it finds then.
+        with self._engine.read() as transaction:
+            self._permits.check(transaction, Action.PUSH, name)
         manifest = parse_manifest(body, content_type)
         if isinstance(reference, Tag):
             digest, names = Digest.of_bytes(body), (reference, *extra_tags)
@@ -141,9 +146,9 @@ class Manifests:
         push = _Push(
             name, reference, digest, unique, manifest, body, author, self._permits, conditions
         )
-        self._engine.write(partial(_put, push=push, rules=self._rules))
+        media_type = self._engine.write(partial(_put, push=push, rules=self._rules))
         subject = None if manifest.subject is None else manifest.subject.digest
-        return Put(digest, manifest.media_type, subject)
+        return Put(digest, media_type, subject)
 
     def delete(
         self,
@@ -184,19 +189,22 @@ def _checked_digest(digest: Digest, body: bytes) -> Digest:
     return digest
 
 
-def _put(transaction: WriteTransaction, push: _Push, rules: Rules) -> None:
+def _put(transaction: WriteTransaction, push: _Push, rules: Rules) -> str:
+    """Store what is pushed, and return the media type that it has from now on."""
     push.permits.check(transaction, Action.PUSH, push.name)
     if push.conditions != UNCONDITIONAL:
         push.conditions.check_change(_present(transaction, push))
     missing = _missing(transaction, push, rules)
     if missing:
         raise ManifestBlobUnknown(tuple(map(str, missing)))
+    push = _with_stored_type(transaction, push)
     _check_type(transaction, push)
     repository = repositories.ensure(transaction, push.name, push.author, push.permits)
     place = Place(repository, push.name, push.author)
     _store(transaction, place, push)
     for tag in push.tags:
         tags.put(transaction, place, tag, push.digest)
+    return push.manifest.media_type
 
 
 def _present(transaction: ReadTransaction, push: _Push) -> Digest | None:
@@ -221,6 +229,17 @@ def _missing(transaction: ReadTransaction, push: _Push, rules: Rules) -> list[Di
 
 def _is_manifest(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> bool:
     return transaction.get(MANIFESTS, keys.manifest_key(repository, digest)) is not None
+
+
+def _with_stored_type(transaction: ReadTransaction, push: _Push) -> _Push:
+    """The push with the type of the same bytes that are here, if its own type is only a guess."""
+    repository = repositories.find(transaction, push.name)
+    if repository is None or not push.manifest.is_type_guessed:
+        return push
+    old = stored_manifest(transaction, repository, push.digest)
+    if old is None or KINDS.get(old.media_type) != push.manifest.kind:
+        return push
+    return replace(push, manifest=replace(push.manifest, media_type=old.media_type))
 
 
 def _check_type(transaction: ReadTransaction, push: _Push) -> None:

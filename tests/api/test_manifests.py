@@ -483,6 +483,15 @@ def test_the_same_bytes_as_another_type_leave_the_first_tag_alone(
     assert type_of(client, "second") == type_of(client, digest) == second
 
 
+@pytest.mark.parametrize("stored", [OCI_MANIFEST, DOCKER_MANIFEST])
+def test_a_push_that_names_no_type_keeps_the_type_of_its_bytes(client: Client, stored: str) -> None:
+    body = untyped(client)
+    client.push_manifest(body, "first", media_type=stored)
+    for reference in ("second", "first", str(Digest.of_bytes(body))):
+        assert client.put(f"{URL}/{reference}", content=body).status_code == 201
+    assert {type_of(client, tag) for tag in ("first", "second")} == {stored}
+
+
 def test_a_push_of_all_its_tags_corrects_a_type(client: Client) -> None:
     body = untyped(client)
     client.push_manifest(body, "a", media_type=OCI_MANIFEST)

@@ -7,6 +7,8 @@ import re
 import pytest
 
 from dtrfast.oci.digests import Digest
+from dtrfast.oci.manifests import Manifest, parse_manifest
+from dtrfast.registry import manifests
 from tests.api.managed.town import Town, basic, granted
 from tests.fakes import asgi
 from tests.fakes.client import failure, image_manifest
@@ -55,6 +57,23 @@ def test_rights(town: Town, who: str, repository: str, how: str) -> None:
     begin = town.client.post(f"/v2/{repository}/blobs/uploads/", headers=headers)
     assert begin.status_code == push
     assert town.client.delete(manifest, headers=headers).status_code == delete
+
+
+@pytest.mark.parametrize(("who", "status"), [("", 401), ("nora", 404), ("owen", 400)])
+def test_a_push_is_permitted_before_its_manifest_is_read(
+    town: Town, monkeypatch: pytest.MonkeyPatch, who: str, status: int
+) -> None:
+    read = []
+
+    def parse(body: bytes, content_type: str | None) -> Manifest:
+        read.append(body)
+        return parse_manifest(body, content_type)
+
+    monkeypatch.setattr(manifests, "parse_manifest", parse)
+    body = b'{"schemaVersion":2,"layers":[1]}'
+    answer = town.client.put("/v2/acme/app/manifests/v2", content=body, headers=basic(who))
+    assert answer.status_code == status
+    assert read == ([body] if status == 400 else [])
 
 
 @pytest.mark.parametrize("who", ["", "nora"])
