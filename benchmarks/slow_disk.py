@@ -49,7 +49,7 @@ class SlowDiskUnavailable(Exception):
 
 @dataclass(slots=True)
 class Figures:
-    """What clients of one run saw, in seconds."""
+    """The times that clients of one run saw, in seconds."""
 
     sent: list[float] = field(default_factory=list)
     answers: list[float] = field(default_factory=list)  # after the last byte
@@ -57,7 +57,7 @@ class Figures:
 
     @property
     def is_reached(self) -> bool:
-        """Whether they are those of the design."""
+        """True if they are those of the design."""
         small = max(max(seconds) for seconds in self.small.values())
         return max(self.answers) < _ANSWER_SECONDS_MAX and small < _SMALL_SECONDS_MAX
 

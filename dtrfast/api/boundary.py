@@ -1,5 +1,5 @@
 """The outermost layer: one spelling for each address, headers of every answer, exceptions to
-answers, and bodies nobody read.
+answers, and bodies that were not read.
 
 A server that sees an answer before the end of the request's body closes the connection at once, and
 a client in the middle of sending then reports a broken pipe in place of our answer. So what is left

@@ -217,7 +217,7 @@ def names(place: Place) -> list[str]:
 
 
 def absence(place: Place) -> str:
-    """What to do about a place that has no snapshot."""
+    """The advice about a place that has no snapshot."""
     return (
         f"there is no snapshot in {place.text}, so nothing can be restored from it: make a new"
         " backup, or put the snapshots back"

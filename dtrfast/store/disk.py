@@ -191,7 +191,7 @@ def sync_directory(path: Path) -> None:
 @contextmanager
 def synced(*directories: Path) -> Iterator[None]:
     """At the end of the block all that was written to these directories' file systems is on stable
-    storage, whoever wrote it. An error of write-back since its begin is raised, which sync(2)
+    storage, from every process. An error of write-back since its begin is raised, which sync(2)
     would not tell.
     """
     with reported(), ExitStack() as stack:

@@ -204,14 +204,14 @@ def test_a_body_of_another_size_than_announced_takes_nothing_back_of_what_was_ke
 
 
 def test_the_mode_of_the_content_may_change(world: World, client: Client) -> None:
-    """What broke off was small and is gone: the retry may be of another kind."""
+    """The broken body was small and is gone: the retry may be of another kind."""
     for first, second in permutations(CONTENTS.values(), 2):
         broken = Broken(world, client, second, (0, 600))
         broken.breaks("PATCH", first)
         broken.assert_ends("PATCH", 0)
 
 
-# ---- answers that nobody reads ----------------------------------------------------------------
+# ---- answers that are not read -----------------------------------------------------------------
 def test_a_client_that_left_is_not_counted_as_answered(sessions: Iterator[Broken]) -> None:
     async def patch(broken: Broken) -> None:
         exchange = Exchange(broken.client.app, "PATCH", broken.location)

@@ -236,7 +236,7 @@ def test_every_flipped_bit_of_a_snapshot_is_found(made: tuple[Town, Path]) -> No
 
 
 def _summed(document: dict[str, object]) -> bytes:
-    """A snapshot with a right checksum, as somebody would write it who means harm."""
+    """A snapshot with a right checksum, as an attacker would write it."""
     text = json.dumps({**document, "sum": ""}, separators=(",", ":")).encode()
     digest = hashlib.sha256(text).hexdigest().encode()
     return text[:-2] + digest + text[-2:]

@@ -1,4 +1,4 @@
-"""What is said of images and artifacts: sizes, names of files, platforms, dates, build caches."""
+"""The description of images and artifacts: sizes, names of files, platforms, dates, build caches."""
 
 from __future__ import annotations
 

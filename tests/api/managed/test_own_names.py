@@ -1,4 +1,4 @@
-"""Repositories of one part: `HOST/nora` belongs to the account nora, `HOST/tools` to nobody."""
+"""Repositories of one part: `HOST/nora` belongs to the account nora, `HOST/tools` to no account."""
 
 from __future__ import annotations
 

@@ -404,7 +404,7 @@ def test_what_a_push_makes_is_public_where_a_setting_says_so(town: Town) -> None
 
 
 def _pulls(town: Town, name: str) -> int:
-    """What somebody gets who does not sign in."""
+    """The answer to a client that does not sign in."""
     return town.client.get(f"/v2/{name}/manifests/v1").status_code
 
 
