@@ -1,4 +1,4 @@
-"""The description of images and artifacts: sizes, names of files, platforms, dates, build caches."""
+"""Descriptions of images and artifacts: sizes, names of files, platforms, dates, build caches."""
 
 from __future__ import annotations
 
