@@ -169,7 +169,7 @@ def test_what_a_killed_backup_left_is_removed_after_an_hour(
     if work == "a backup":
         run()
         assert len(_unfinished(root)) == 4, "it may still be at work"
-    (root / "report#7").write_bytes(b"of somebody else")
+    (root / "report#7").write_bytes(b"of another program")
     _age(root, 3700)
     run()
     assert [path.name for path in _unfinished(root)] == ["report#7"]

@@ -1,4 +1,4 @@
-"""A registry without accounts: no page speaks of signing in, or of rights that nobody has."""
+"""A registry without accounts: no page speaks of signing in, or of rights."""
 
 from __future__ import annotations
 
@@ -76,23 +76,23 @@ def test_no_page_speaks_of_signing_in(open_town: Town) -> None:
     push_artifact(open_town, "chart", "application/vnd.cncf.helm.config.v1+json")
     push_artifact(open_town, "thing", "application/vnd.example.config+json")
     open_town.api("owen", "POST", "repositories/acme", {"name": "empty"}, 201)
-    anybody = Browser(open_town)
+    visitor = Browser(open_town)
     found = {}
     for path in PAGES:
-        answer = anybody.get(path)
+        answer = visitor.get(path)
         assert answer.status_code in (200, 303, 404), f"{path}: {answer.status_code}"
         # Names of things in this town are no words of a page.
         shown = re.sub(r"acme/(app|open|secret|empty)", "", answer.text)
         if words := sorted({match[0] for match in _SIGN_IN.finditer(shown)}):
             found[path] = words
     assert found == {}
-    assert "docker push registry/acme/empty:TAG" in anybody.get("/repositories/acme/empty").text
+    assert "docker push registry/acme/empty:TAG" in visitor.get("/repositories/acme/empty").text
 
 
 def test_there_is_nothing_to_sign_in_to(open_town: Town) -> None:
-    anybody = Browser(open_town)
-    assert anybody.get("/sign-in?next=/logs").headers["location"] == "/"
-    text = anybody.get(f"{APP}/-/tags/v1").text
+    visitor = Browser(open_town)
+    assert visitor.get("/sign-in?next=/logs").headers["location"] == "/"
+    text = visitor.get(f"{APP}/-/tags/v1").text
     assert "docker pull registry/acme/app:v1" in text
     assert "docker login" not in text
 
@@ -103,24 +103,24 @@ def test_the_management_api_says_that_it_is_off(tmp_path: Path) -> None:
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         bench = Bench(tmp_path, patch, stack, lambda name: name)
-        anybody = opened(bench, Config(auth=AuthConfig(mode="none")))
+        visitor = opened(bench, Config(auth=AuthConfig(mode="none")))
         for path in ("/api/v0", "/api/v0/repositories", "/api/docs"):
-            answer = anybody.get(path)
+            answer = visitor.get(path)
             assert answer.status_code == 404
             assert answer.json()["errors"][0]["message"].startswith("accounts are off"), path
-        assert "/api/docs" not in anybody.get("/repositories").text
-        patch.setattr(httpx, "get", lambda url, **options: anybody.get(urlsplit(url).path))
+        assert "/api/docs" not in visitor.get("/repositories").text
+        patch.setattr(httpx, "get", lambda url, **options: visitor.get(urlsplit(url).path))
         with pytest.raises(Refused, match="accounts are off"), connect(Where(url="http://x")):
             pass
 
 
 def test_rights_that_count_later_are_not_offered(open_town: Town) -> None:
-    anybody = Browser(open_town)
+    visitor = Browser(open_town)
     for path in ("/settings/general", f"{APP}/-/permissions"):
-        text = anybody.get(path).text
+        text = visitor.get(path).text
         assert "Accounts are off" in text
         assert [form.operation for form in forms_of(text)] == [], path
-    assert "Rights count once accounts are on" in anybody.get(f"{APP}/-/settings").text
+    assert "Rights count once accounts are on" in visitor.get(f"{APP}/-/settings").text
 
 
 @pytest.mark.long
