@@ -263,4 +263,4 @@ def test_what_is_no_address(bind: str) -> None:
 
 
 def test_there_are_few_settings() -> None:
-    assert len(NAMES) <= 30
+    assert len(NAMES) <= 40
