@@ -82,7 +82,7 @@ cdef class Head:
     `size` counts the bytes of the head with its empty line: the body starts there. `version` is
     "1.0" or "1.1". `headers` has names in lower case and values without outer white space, in
     order, repeats kept. `chunked` and `content_length` say how the body ends; if neither is set
-    there is no body.
+    there is no body. `forwarded` tells that there are fields in which proxies tell of the client.
     """
 
     cdef readonly str method
@@ -94,6 +94,7 @@ cdef class Head:
     cdef readonly bint chunked
     cdef readonly bint keep_alive
     cdef readonly bint expect_continue
+    cdef readonly bint forwarded
 
     def __init__(self):
         raise TypeError("a Head comes from parse_head()")
@@ -118,6 +119,7 @@ cdef Head make_head(const uint8_t *data, const dtr_head *parsed):
     head.chunked = parsed.chunked
     head.keep_alive = parsed.keep_alive
     head.expect_continue = parsed.expect_continue
+    head.forwarded = parsed.forwarded
     return head
 
 

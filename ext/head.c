@@ -344,9 +344,20 @@ static int accept_connection(head_flags *flags, const uint8_t *data, dtr_span va
     return DTR_HEAD_COMPLETE;
 }
 
+/* X-Forwarded-ANYTHING, and Forwarded (RFC 7239). Their values are for who knows the proxies. */
+static int is_forwarded(const uint8_t *data, dtr_span name)
+{
+    static const char start[] = "x-forwarded-";
+    const dtr_span front = {name.start, sizeof start - 1};
+
+    return name.size >= front.size ? equals_lower(data, front, start)
+                                   : equals_lower(data, name, "forwarded");
+}
+
 static int accept_field(dtr_head *head, head_flags *flags, const uint8_t *data,
                         const dtr_field *field)
 {
+    head->forwarded |= is_forwarded(data, field->name);
     if (equals_lower(data, field->name, "host"))
         return accept_host(flags, data, field->value);
     if (equals_lower(data, field->name, "connection"))
@@ -383,7 +394,7 @@ int dtr_head_parse(dtr_head *head, const uint8_t *data, size_t size)
     size_t position = 0;
 
     head->content_length = -1;
-    head->chunked = head->expect_continue = 0;
+    head->chunked = head->expect_continue = head->forwarded = 0;
     head->field_count = 0;
 
     int status = parse_request_line(head, data, size, &position);

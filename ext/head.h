@@ -52,6 +52,7 @@ typedef struct {
     int version_minor;
     int64_t content_length; /* -1 if there is none */
     int chunked, keep_alive, expect_continue;
+    int forwarded; /* has a field by which proxies tell of the client */
     size_t field_count;
     dtr_field fields[DTR_HEAD_FIELD_COUNT_MAX];
 } dtr_head;

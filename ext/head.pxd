@@ -24,6 +24,7 @@ cdef extern from "head.h" nogil:
         int chunked
         int keep_alive
         int expect_continue
+        int forwarded
         size_t field_count
         dtr_field *fields
 

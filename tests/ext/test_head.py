@@ -332,6 +332,14 @@ def test_framing_fields() -> None:
     assert parsed(VALID["1.0 expect"]).expect_continue is False
 
 
+def test_fields_of_proxies_are_noticed() -> None:
+    told = (b"X-Forwarded-For", b"x-forwarded-proto", b"X-FORWARDED-", b"fOrWaRdEd")
+    other = (b"X-Forwarded", b"Forwarded-For", b"X_Forwarded_For", b"Forward", b"X-Forwardee-For")
+    for name in (*told, *other):
+        result = parsed(b"GET / HTTP/1.1\r\nHost: a\r\n" + name + b": x\r\nTE: x\r\n\r\n")
+        assert result.forwarded is (name in told), name
+
+
 def test_classes_of_octets() -> None:
     """Each octet in each place, against the twin."""
     for octet in range(256):

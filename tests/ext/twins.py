@@ -168,6 +168,7 @@ class Head:
     chunked: bool
     keep_alive: bool
     expect_continue: bool
+    forwarded: bool
 
 
 def _require(condition: object) -> None:
@@ -263,6 +264,9 @@ def _parse_bounded(data: bytes) -> Head | None:
         chunked=bool(_values(headers, b"transfer-encoding")),
         keep_alive=b"close" not in options and (version == b"1" or b"keep-alive" in options),
         expect_continue=version == b"1" and bool(_values(headers, b"expect")),
+        forwarded=any(
+            name == b"forwarded" or name.startswith(b"x-forwarded-") for name, _ in headers
+        ),
     )
 
 
