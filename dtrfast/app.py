@@ -40,6 +40,7 @@ from dtrfast.server.access_log import AccessLog, AccessWriter
 from dtrfast.server.accounting import Accounting
 from dtrfast.server.asgi import App, Receive, Scope, Send
 from dtrfast.server.leftover import Leftover
+from dtrfast.server.proxies import Edge, Proxies
 from dtrfast.server.served import Served
 from dtrfast.server.supervisor import readers_max
 from dtrfast.server.threads import Threads
@@ -157,7 +158,7 @@ class Application:
                 stack.callback(keeper.close)
                 configure(config.log, name, keeper)
                 served = stack.enter_context(_standalone(config, name, keeper))
-                self._app = served.app
+                self._app = Edge(served.app, Proxies(config.server.trusted_proxies))
                 if served.tidy is not None:
                     keep_tidy(asyncio.get_running_loop(), served.tidy)
             except DtrfastError as error:

@@ -135,6 +135,14 @@ def _pair(certificate: bytes, key: bytes) -> tuple[list[x509.Certificate], Priva
     return chain, private
 
 
+def is_given(path: Path) -> bool:
+    """Return whether the first certificate in a file is not one that a registry made for itself.
+
+    Raises OSError, ValueError.
+    """
+    return not _is_ours(_first_certificate(path.read_bytes()))
+
+
 def describe(path: Path) -> Description:
     """What the first certificate in a file says. Raises OSError, ValueError."""
     return _describe(_first_certificate(path.read_bytes()))

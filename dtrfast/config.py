@@ -98,6 +98,15 @@ class ServerConfig:
     # Pages that may use the v2 API and the token service from a browser (CORS): their origins, such
     # as https://ui.example, or * for all. None: only pages of this server.
     cors_origins: tuple[str, ...] = ()
+    # Networks of proxies that are believed when they tell of clients, by X-Forwarded-For, -Proto,
+    # -Host and -Port, or by Forwarded. From all others these headers count for nothing.
+    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    # "required": each connection begins with a PROXY header (v1 or v2) of a trusted proxy, in front
+    # of TLS; others are closed. "off": none does.
+    proxy_protocol: Literal["off", "required"] = "off"
+    # For how long browsers are to use https only with this host and all its ports, once they saw it
+    # with a certificate that was given. 0 makes them forget it.
+    hsts_seconds: Annotated[int, Meta(ge=0, le=86_400 * 3_650)] = 2_592_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +284,21 @@ def check_origin(origin: str) -> None:
         )
 
 
+def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A network such as 10.0.0.0/8, or one address; IPv4 in IPv6 is IPv4. Raises ValueError."""
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        raise ValueError("expected networks such as 10.0.0.0/8, or addresses") from error
+    address, _, length = text.partition("/")
+    if length and ipaddress.ip_address(address) != network.network_address:
+        raise ValueError(f"expected {network} for the network, or {address} for the one address")
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is None or network.prefixlen < 96:
+        return network
+    return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
+
+
 def external_host(config: Config) -> str:
     """Host, and port if it has one, of where clients reach the registry; empty if nobody said."""
     return config.server.external_url.partition("://")[2]
@@ -373,6 +397,9 @@ def _checked(setting: Setting) -> object:
         elif setting.name == "server.cors_origins":
             for origin in typing.cast(tuple[str, ...], value):
                 check_origin(origin)
+        elif setting.name == "server.trusted_proxies":
+            for network in typing.cast(tuple[str, ...], value):
+                parse_network(network)
     except (msgspec.ValidationError, ValueError) as error:
         expected = _expected(hint, str(error))
         raise ConfigInvalid(

@@ -7,6 +7,7 @@ everything else stays as it was sent, and no grammar takes it.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import quote, unquote
 
@@ -34,6 +35,9 @@ _absolute = re.compile(
     r"(/.*)?",
     re.IGNORECASE | re.DOTALL,
 )
+_match_authority = re.compile(
+    r"(?:[A-Za-z0-9._-]{1,253}|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?"
+).fullmatch
 # Most paths have nothing to bring together.
 _is_usual = re.compile(rb"(?:/[^/%]+)+|/(?:v2/)?").fullmatch
 
@@ -54,6 +58,17 @@ def canonical_path(path: str) -> str:
         return _drop_last_slash(path) or "/"
     path = _undo_slashes(path)
     return path if path == "/v2/" or path.endswith(_INCOMPLETE) else _drop_last_slash(path)
+
+
+def is_authority(text: str) -> bool:
+    """Return whether a text is a host, and a port if it has one, that an address may be made of."""
+    match = _match_authority(text)
+    if match is None or int(match[2] or 0) > 65_535:
+        return False
+    try:
+        return match[1] is None or bool(ipaddress.IPv6Address(match[1]))
+    except ValueError:
+        return False
 
 
 def normalize(scope: Scope) -> None:

@@ -44,6 +44,14 @@ def refuse_other_sites(context: Context, scope: Scope, headers: Headers) -> None
     origin = headers.get("origin")
     if origin is None:
         return
-    ours = urlsplit(challenge.external_url(context, scope)).netloc
-    if urlsplit(origin).netloc != ours:
+    theirs, ours = urlsplit(origin), urlsplit(challenge.external_url(context, scope))
+    if _authority(theirs.netloc, theirs.scheme) != _authority(ours.netloc, theirs.scheme):
         raise Denied("requests that change something come from this server's own pages only")
+
+
+def _authority(authority: str, scheme: str) -> str:
+    """A host as browsers write it in an origin: in lower case, without the scheme's own port.
+
+    Proxies may name that port in Host, and a proxy that does not tell the scheme is let in, too.
+    """
+    return authority.lower().removesuffix({"https": ":443", "http": ":80"}.get(scheme, ""))

@@ -5,12 +5,11 @@ The Distribution project's token specification; RFC 6750 section 3 for `error`.
 
 from __future__ import annotations
 
-import re
-
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Scope
 
+from dtrfast.api.addresses import is_authority
 from dtrfast.api.errors import error_response
 from dtrfast.api.types import Context
 from dtrfast.errors import NameInvalid, ScopeTooSmall, SignInRequired, Unidentified
@@ -19,22 +18,16 @@ from dtrfast.oci.names import RepositoryName
 TOKEN_PATH = "/auth/token"
 CATALOG_SCOPE = "registry:catalog:*"
 
-_is_authority = re.compile(
-    r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?"
-).fullmatch
-
 
 def external_url(context: Context, scope: Scope) -> str:
     """Where the client reaches this registry, without a slash at its end."""
     if context.config.server.external_url:
         return context.config.server.external_url
-    headers = Headers(scope=scope)
-    scheme = headers.get("x-forwarded-proto", scope["scheme"])
-    host = headers.get("host", "")
-    if not _is_authority(host):
+    host = Headers(scope=scope).get("host", "")
+    if not is_authority(host):
         address, port = scope.get("server") or ("localhost", None)
         host = f"{address}:{port}" if port else str(address)
-    return f"{scheme if scheme in ('http', 'https') else scope['scheme']}://{host}"
+    return f"{scope['scheme']}://{host}"
 
 
 def scope_of(name: str, actions: str, source: str = "") -> str:

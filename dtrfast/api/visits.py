@@ -42,6 +42,6 @@ def name_caller(scope: Scope, caller: Caller) -> None:
 
 
 def remote_of(scope: Scope) -> str:
-    """The address that the request came from, as the socket has it."""
+    """The address of the request's client, which the edge of the server found."""
     client = scope.get("client")
     return str(client[0]) if client else ""

@@ -81,8 +81,9 @@ class Contexts:
 
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
-        self._context = make_context(config)
         self._signature = self._sign()
+        self._context = make_context(config)
+        self._hsts = _hsts(config)
         self._looked_at = time.monotonic()
 
     def current(self) -> ssl.SSLContext | None:
@@ -92,6 +93,13 @@ class Contexts:
             self._look()
         return self._context
 
+    def hsts(self) -> bytes:
+        """The value of Strict-Transport-Security for connections with the context of `current`.
+
+        Empty with a certificate that the registry made: browsers would let nobody accept it.
+        """
+        return self._hsts
+
     def _look(self) -> None:
         signature = self._sign()
         if signature == self._signature:
@@ -99,6 +107,7 @@ class Contexts:
         self._signature = signature
         try:
             self._context = make_context(self._config)
+            self._hsts = _hsts(self._config)
         except ConfigInvalid as error:
             log.error("the certificate that was used before stays in use: %s", error)
         else:
@@ -108,6 +117,14 @@ class Contexts:
         config = self._config
         paths = (config.tls_cert, config.tls_key, config.tls_client_ca)
         return tuple(_stamp(path) for path in paths if path)
+
+
+def _hsts(config: ServerConfig) -> bytes:
+    try:
+        is_given = bool(config.tls_cert) and certificates.is_given(Path(config.tls_cert))
+    except (OSError, ValueError):
+        return b""  # it was replaced since it was loaded, and is looked at again
+    return b"max-age=%d" % config.hsts_seconds if is_given else b""
 
 
 def _stamp(path: str) -> tuple[int, int, int] | None:

@@ -94,7 +94,8 @@ def _tls_contexts(config: ServerConfig) -> tls.Contexts:
 
 
 async def _serve(served: Served, config: Config, descriptors: tuple[int, ...]) -> None:
-    Doorman(served, config.server, _tls_contexts(config.server).current).install()
+    contexts = _tls_contexts(config.server)
+    Doorman(served, config.server, contexts.current, contexts.hsts).install()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     memory.keep_trimmed(loop)

@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 import httpx
 from starlette.applications import Starlette
 
+from dtrfast.config import ServerConfig
 from dtrfast.oci.digests import Algorithm, Digest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
+from dtrfast.server.proxies import Edge, Proxies
 
 T = TypeVar("T")
 
@@ -33,7 +35,9 @@ class Client:
     def __init__(self, app: Starlette, runner: asyncio.Runner) -> None:
         self.app = app
         self.runner = runner
-        transport = httpx.ASGITransport(app)
+        # Everything comes from 127.0.0.1, as from a proxy on this machine.
+        edge = Edge(app, Proxies(ServerConfig().trusted_proxies))
+        transport = httpx.ASGITransport(edge)
         self._http = httpx.AsyncClient(transport=transport, base_url="http://registry")
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:

@@ -132,6 +132,32 @@ def offers_http2(bench: Bench, value: object) -> object:
     return _handshake(context, _client("h2", "http/1.1")).selected_alpn_protocol()
 
 
+@proves("server.hsts_seconds", (0, b"max-age=0"), (60, b"max-age=60"))
+def binds_browsers_to_https(bench: Bench, value: object) -> object:
+    return tls.Contexts(_secure(_pair(bench), hsts_seconds=value)).hsts()
+
+
+# ---- proxies -----------------------------------------------------------------------------------
+def _announced(bench: Bench, **fields: object) -> object:
+    """The status for a client behind a PROXY line; empty where the connection is closed."""
+    with _started(bench, **fields).connect() as connection:
+        connection.sendall(b"PROXY TCP4 203.0.113.9 192.0.2.1 1234 5000\r\n" + _PID)
+        try:
+            return connection.recv(1000)[9:12]
+        except ConnectionResetError:
+            return b""
+
+
+@proves("server.proxy_protocol", ("off", b"400"), ("required", b"200"))
+def takes_announced_connections(bench: Bench, value: object) -> object:
+    return _announced(bench, proxy_protocol=value)
+
+
+@proves("server.trusted_proxies", (("127.0.0.0/8",), b"200"), (("10.0.0.0/8",), b""))
+def believes_proxies(bench: Bench, value: object) -> object:
+    return _announced(bench, proxy_protocol="required", trusted_proxies=value)
+
+
 # ---- processes, threads and connections --------------------------------------------------------
 def _patience_seconds(value: object) -> float:
     """For how long to wait for a connection to end: that one stays takes a look of a second."""

@@ -29,6 +29,7 @@ from hypercorn.typing import AppWrapper, LifespanState
 from dtrfast.api.errors import error_answer
 from dtrfast.config import ServerConfig
 from dtrfast.errors import Overloaded
+from dtrfast.server.door import proxy_header
 from dtrfast.server.door.context import Context
 from dtrfast.server.door.door import Door
 from dtrfast.server.door.hot import Hot
@@ -38,6 +39,7 @@ from dtrfast.server.door.idle import IdleDoors
 from dtrfast.server.door.secure import Secure
 from dtrfast.server.door.sockets import limit_unsent
 from dtrfast.server.door.wire import Dates, response_head
+from dtrfast.server.proxies import Edge, Peer, Proxies
 from dtrfast.server.served import Served
 
 log = logging.getLogger("dtrfast.door")
@@ -51,12 +53,20 @@ class Doorman:
     """Receives the connections of a worker. Stands where Hypercorn looks for `TCPServer`."""
 
     def __init__(
-        self, served: Served, limits: ServerConfig, tls: Callable[[], ssl.SSLContext | None]
+        self,
+        served: Served,
+        limits: ServerConfig,
+        tls: Callable[[], ssl.SSLContext | None],
+        hsts: Callable[[], bytes] = bytes,
     ) -> None:
-        """`tls` gives the context for the next connection; None where all are plain."""
+        """`tls` gives the context for the next connection; None where all are plain. `hsts` gives
+        the value of Strict-Transport-Security for it; empty where there is none.
+        """
         self._served = served
         self._limits = limits
         self._tls = tls
+        self._hsts = hsts
+        self._proxies = Proxies(limits.trusted_proxies)
         self._context: Context | None = None
         self._closing: asyncio.Task[None] | None = None
         self._connections = 0
@@ -81,12 +91,32 @@ class Doorman:
         tls = self._tls()
         if self._connections >= self._limits.connections_max:
             return _turn_away(self._context, reader, writer, is_plain=tls is None)
+        serve: Callable[[Peer], Awaitable[None]]
         if tls is None:
-            served: Awaitable[None] = _Connection(self._context, reader, writer)
+            serve = partial(_Connection, self._context, reader, writer)
         else:
-            http2 = partial(Http2, app, loop, config, worker, state)
-            served = _open_secure(self._context, tls, reader, writer, http2)
-        return self._counted(served)
+            hsts = self._hsts()
+            http2 = partial(self._open_http2, app, loop, config, worker, state, hsts)
+            serve = partial(_open_secure, self._context, tls, hsts, reader, writer, http2)
+        peer = self._proxies.peer(writer.get_extra_info("peername"))
+        if self._limits.proxy_protocol == "off":
+            return self._counted(serve(peer))
+        return self._counted(_open_announced(self._context, reader, writer, serve, peer))
+
+    def _open_http2(  # noqa: PLR0913 - most are the arguments of Hypercorn's TCPServer
+        self,
+        app: AppWrapper,
+        loop: asyncio.AbstractEventLoop,
+        config: HypercornConfig,
+        worker: WorkerContext,
+        state: LifespanState,
+        hsts: bytes,
+        peer: Peer,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> Http2:
+        arriving = cast(AppWrapper, Edge(app, self._proxies, peer, hsts))
+        return Http2(arriving, loop, config, worker, state, reader, writer)
 
     async def _counted(self, connection: Awaitable[None]) -> None:
         self._connections += 1
@@ -109,7 +139,9 @@ class Doorman:
         if self._limits.lanes and served.context is not None:
             has_pages = bool(self._limits.cors_origins)
             hot = Hot(served.context.guard, dates, served.access, has_pages=has_pages)
-        return Context(app, config, worker, loop, self._limits, served, idle, dates, hot)
+        return Context(
+            app, config, worker, loop, self._limits, served, idle, dates, hot, self._proxies
+        )
 
 
 async def _turn_away(
@@ -144,10 +176,15 @@ class _Connection:
     __slots__ = ("_door",)
 
     def __init__(
-        self, context: Context, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        context: Context,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        peer: Peer,
+        hsts: bytes = b"",
     ) -> None:
         transport = cast(asyncio.Transport, writer.transport)
-        self._door = Door(context, transport, transport.get_protocol())
+        self._door = Door(context, transport, transport.get_protocol(), peer, hsts)
         transport.set_protocol(self._door)
         _hand_over(reader, self._door, transport)
 
@@ -160,12 +197,73 @@ class _Connection:
             yield from self._door.cut().__await__()
 
 
-async def _open_secure(
+class _Announcing:
+    """A connection that has not said yet whose it is."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+
+    def close_idle(self) -> None:
+        """The server stops."""
+        self._writer.transport.abort()
+
+
+async def _open_announced(
     context: Context,
-    tls: ssl.SSLContext,
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
-    http2: Callable[[asyncio.StreamReader, asyncio.StreamWriter], TCPServer],
+    serve: Callable[[Peer], Awaitable[None]],
+    proxy: Peer,
+) -> None:
+    """Serve a connection of the client that its PROXY header names; close it if it has none."""
+    announcing = _Announcing(writer)
+    context.idle.add(announcing)
+    try:
+        peer = await _announced(context, reader, proxy)
+    finally:
+        context.idle.remove(announcing)
+    if peer is None:
+        writer.transport.abort()
+    else:
+        await serve(peer)
+
+
+async def _announced(context: Context, reader: asyncio.StreamReader, proxy: Peer) -> Peer | None:
+    """The client of a connection of `proxy`; None where there is no header that is believed.
+
+    A client that the proxy does not know has the proxy's address, and its headers are its own word.
+    """
+    address = proxy.address[0] if proxy.address else "an unknown address"
+    if not proxy.is_proxy:
+        context.proxies.hint(
+            "closed a connection from %s, which is no trusted proxy, as server.proxy_protocol is"
+            " required; if it is a proxy of yours, add its address to server.trusted_proxies",
+            address,
+        )
+        return None
+    try:
+        header = await proxy_header.receive(reader)
+    except (ValueError, EOFError, TimeoutError, OSError) as error:
+        context.proxies.hint(
+            "closed a connection from %s without a PROXY header (%s): let that proxy send one, or"
+            " set server.proxy_protocol to off",
+            address,
+            str(error) or "it did not come in time",
+        )
+        return None
+    if header.client is not None:
+        return context.proxies.peer(header.client)
+    return proxy if header.is_own else Peer(proxy.address)
+
+
+async def _open_secure(  # noqa: PLR0913 - a connection, and what it may become
+    context: Context,
+    tls: ssl.SSLContext,
+    hsts: bytes,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    http2: Callable[[Peer, asyncio.StreamReader, asyncio.StreamWriter], TCPServer],
+    peer: Peer,
 ) -> None:
     plain = cast(asyncio.Transport, writer.transport)
     protocol = cast(asyncio.StreamReaderProtocol, plain.get_protocol())
@@ -179,9 +277,9 @@ async def _open_secure(
     writer = asyncio.StreamWriter(secure, protocol, reader, context.loop)
     if secure.ssl.selected_alpn_protocol() == "h2":
         limit_unsent(plain.get_extra_info("socket"), limited=True)  # whatever its streams carry
-        await http2(reader, writer)
+        await http2(peer, reader, writer)
     else:
-        await _Connection(context, reader, writer)
+        await _Connection(context, reader, writer, peer, hsts)
 
 
 def _hand_over(

@@ -12,6 +12,7 @@ from dtrfast.config import ServerConfig
 from dtrfast.server.door.hot import Hot
 from dtrfast.server.door.idle import IdleDoors
 from dtrfast.server.door.wire import Dates
+from dtrfast.server.proxies import Proxies
 from dtrfast.server.served import Served
 
 
@@ -28,3 +29,4 @@ class Context:
     idle: IdleDoors
     dates: Dates
     hot: Hot | None
+    proxies: Proxies

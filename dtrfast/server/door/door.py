@@ -19,6 +19,7 @@ from dtrfast.server.door.exchange import Exchange, Outcome
 from dtrfast.server.door.hot import must_close
 from dtrfast.server.door.sockets import limit_unsent
 from dtrfast.server.door.wire import response_head
+from dtrfast.server.proxies import Arrival, Peer
 
 log = logging.getLogger("dtrfast.door")
 
@@ -62,16 +63,23 @@ class Door(asyncio.Protocol):
         "_timer",
         "_waiter",
         "_writable",
-        "client",
         "gone",
+        "hsts",
+        "peer",
         "server",
         "tls",
         "transport",
     )
 
     def __init__(
-        self, context: Context, transport: asyncio.Transport, behind: asyncio.BaseProtocol
+        self,
+        context: Context,
+        transport: asyncio.Transport,
+        behind: asyncio.BaseProtocol,
+        peer: Peer,
+        hsts: bytes = b"",
     ) -> None:
+        """`hsts`: the value of Strict-Transport-Security, if answers are to have it."""
         self._context = context
         self._behind = behind
         self._ahead = bytearray()  # bytes that nobody has taken yet
@@ -86,7 +94,8 @@ class Door(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.transport = transport
-        self.client = _address(transport.get_extra_info("peername"))
+        self.peer = peer
+        self.hsts = hsts
         self.server = _address(transport.get_extra_info("sockname"))
         self.tls = transport.get_extra_info("ssl_object") is not None
         self.gone: asyncio.Future[None] = context.loop.create_future()
@@ -223,7 +232,8 @@ class Door(asyncio.Protocol):
 
     def refuse(self, status: int) -> None:
         """Answer what is no request, and close."""
-        log.info("%s sent what is no request: %d", self.client[0] if self.client else "-", status)
+        address = self.peer.address
+        log.info("%s sent what is no request: %d", address[0] if address else "-", status)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(_NO_REQUEST)),
@@ -320,8 +330,13 @@ class Door(asyncio.Protocol):
 
     def _take(self, head: _core.Head) -> None:
         """Answer on the spot, or open an exchange."""
-        hot = self._context.hot
-        answer = None if hot is None else hot.answer(head, self.client)
+        peer, hot = self.peer, self._context.hot
+        client, hsts, arrival = peer.address, self.hsts, None
+        if head.forwarded:
+            arrival = self._context.proxies.arrive(peer, self.tls, head.headers)
+            client = arrival.client
+            hsts = hsts if arrival.is_direct else b""  # the proxy's own to say
+        answer = None if hot is None else hot.answer(head, client, hsts)
         if answer is not None:
             self.transport.write(answer)
             if must_close(head):
@@ -331,7 +346,8 @@ class Door(asyncio.Protocol):
             return
         self._context.idle.remove(self)
         self._state = State.EXCHANGE
-        self._exchange = Exchange(self._context, self, head)
+        arrival = arrival or Arrival(client, self.tls, head.headers)
+        self._exchange = Exchange(self._context, self, head, arrival)
 
     # ---- ends -----------------------------------------------------------------------------------
     async def cut(self) -> None:

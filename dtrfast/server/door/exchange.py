@@ -29,6 +29,7 @@ from dtrfast.server.door.body import Body
 from dtrfast.server.door.context import Context
 from dtrfast.server.door.hot import must_close
 from dtrfast.server.door.lane import SocketLane
+from dtrfast.server.proxies import Arrival
 
 if TYPE_CHECKING:
     from dtrfast.server.door.door import Door
@@ -60,6 +61,7 @@ class Exchange:
 
     __slots__ = (
         "_answered",
+        "_arrival",
         "_asked",
         "_body",
         "_broken",
@@ -78,10 +80,11 @@ class Exchange:
         "_told",
     )
 
-    def __init__(self, context: Context, door: Door, head: _core.Head) -> None:
+    def __init__(self, context: Context, door: Door, head: _core.Head, arrival: Arrival) -> None:
         self._context = context
         self._door = door
         self._head = head
+        self._arrival = arrival
         self._body = Body(head)
         self._told = False  # the application knows that the body has ended
         self._asked = False  # the application has asked for the body
@@ -132,8 +135,8 @@ class Exchange:
             context.config,
             context.worker,
             group,
-            door.tls,
-            door.client,
+            self._arrival.is_secure,
+            self._arrival.client,
             door.server,
             self._take_event,
             _STREAM_ID,
@@ -147,7 +150,7 @@ class Exchange:
             state[LANE] = lane
         return Request(
             stream_id=_STREAM_ID,
-            headers=head.headers,
+            headers=self._arrival.headers,
             http_version=head.version,
             method=head.method,
             raw_path=head.target,
@@ -241,6 +244,8 @@ class Exchange:
 
     def _begin_answer(self, event: Response) -> None:
         headers = list(event.headers)
+        if self._arrival.is_direct and self._door.hsts:
+            headers.append((b"strict-transport-security", self._door.hsts))
         fields = dict(headers)
         length = fields.get(b"content-length")
         if not wire.has_body(self._head.method, event.status_code):

@@ -35,6 +35,7 @@ _PREFIX = b"/v2/"
 _COMMON_LINES = "".join(f"{name}: {value}\r\n" for name, value in COMMON_HEADERS.items()).encode()
 _VARY_LINE = b"vary: Origin\r\n"
 _CLOSE_LINE = b"connection: close\r\n"
+_HSTS_LINE = b"strict-transport-security: %b\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +72,15 @@ class Hot:
         self._has_pages = has_pages
         self._lines = _COMMON_LINES + (_VARY_LINE if has_pages else b"")
 
-    def answer(self, head: _core.Head, client: tuple[str, int] | None) -> bytes | None:
+    def answer(
+        self, head: _core.Head, client: tuple[str, int] | None, hsts: bytes = b""
+    ) -> bytes | None:
         """The whole answer as it goes out, or None: then the application has to be asked."""
         if head.method not in ("GET", "HEAD") or self._is_of_application(head):
             return None
         found = _find_target(head.target)
         if found is None:
-            return self._hold_off(head, client)
+            return self._hold_off(head, client, hsts)
         target, path = found
         began = time.perf_counter()
         authorization = _header(head, b"authorization")
@@ -101,7 +104,7 @@ class Hot:
                 if visit.caller.kind != "anonymous":
                     entry.user = visit.caller.actor
                 self._access.add(entry)
-        return self._encode(head, answer)
+        return self._encode(head, answer, hsts)
 
     def _is_of_application(self, head: _core.Head) -> bool:
         """A request with a body, or of a page that may be another origin's."""
@@ -109,7 +112,9 @@ class Hot:
             return True
         return self._has_pages and _header(head, b"origin") is not None
 
-    def _hold_off(self, head: _core.Head, client: tuple[str, int] | None) -> bytes | None:
+    def _hold_off(
+        self, head: _core.Head, client: tuple[str, int] | None, hsts: bytes
+    ) -> bytes | None:
         """The refusal of one more password from an address that tried too many.
 
         So whoever tries thousands a second costs little more than reading what they send.
@@ -124,7 +129,7 @@ class Hot:
             entry = _entry(head, TOKEN_PATH.encode(), client, answer, 0.0)
             entry.is_hot = False  # too few to be tallied
             self._access.add(entry)
-        return self._encode(head, answer)
+        return self._encode(head, answer, hsts)
 
     def _answer(self, registry: Registry, target: _Target, head: _core.Head) -> Answer | None:
         if isinstance(target, _Manifest):
@@ -146,8 +151,10 @@ class Hot:
             return None
         return blobs.answer_stat(peek.stat, target.location, conditions, peek.body)
 
-    def _encode(self, head: _core.Head, answer: Answer) -> bytes:
+    def _encode(self, head: _core.Head, answer: Answer, hsts: bytes) -> bytes:
         lines = self._dates.line() + self._lines
+        if hsts:
+            lines += _HSTS_LINE % hsts
         if must_close(head):
             lines += _CLOSE_LINE
         body = answer.body if wire.has_body(head.method, answer.status) else b""

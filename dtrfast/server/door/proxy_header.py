@@ -1,0 +1,103 @@
+"""The header of the PROXY protocol, versions 1 and 2: what a proxy sends before a client's bytes.
+
+https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. A listener either requires it or does
+not take it: a server that looks for it by itself lets every client choose an address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+from dataclasses import dataclass
+
+from dtrfast.server.forwarded import Address, plain_address
+
+# One lost packet is sent again after a second, two after three.
+TIMEOUT_SECONDS = 5.0
+
+_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+_LINE_START = b"PROXY "
+_LINE_SIZE_MAX = 107
+# Addresses take 216 bytes at most; the rest is for what else a proxy tells.
+_PAYLOAD_SIZE_MAX = 4096
+_VERSION = 2
+_LOCAL, _PROXY = 0, 1
+# Families and transports, and the bytes of both addresses, with ports.
+_UNSPECIFIED, _TCP4, _TCP6, _UNIX = 0x00, 0x11, 0x21, 0x31
+_SIZES = {_UNSPECIFIED: 0, _TCP4: 12, _TCP6: 36, _UNIX: 216}
+
+_match_line = re.compile(
+    r"PROXY TCP([46]) ([0-9A-Fa-f.:]+) ([0-9A-Fa-f.:]+) (0|[1-9][0-9]{0,4}) (0|[1-9][0-9]{0,4})\r\n"
+).fullmatch
+_match_unknown = re.compile(r"PROXY UNKNOWN(?: [ -~]*)?\r\n").fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyHeader:
+    """The client of a connection; None where the proxy does not know it. `is_own`: the connection
+    is the proxy's own, such as a health check.
+    """
+
+    client: Address | None = None
+    is_own: bool = False
+
+
+async def receive(reader: asyncio.StreamReader) -> ProxyHeader:
+    """Take the header from the front of a connection, and nothing behind it.
+
+    Raises ValueError for anything else, EOFError and TimeoutError where it does not come.
+    """
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        start = await reader.readexactly(len(_SIGNATURE))
+        if start.startswith(_LINE_START):
+            return _parse_line(start + await _rest_of_line(reader))
+        if start != _SIGNATURE:
+            raise ValueError("no PROXY header")
+        kind, family, high, low = await reader.readexactly(4)
+        size = high << 8 | low
+        if size > _PAYLOAD_SIZE_MAX:
+            raise ValueError("the PROXY header is too long")
+        return _parse_binary(kind, family, await reader.readexactly(size))
+
+
+async def _rest_of_line(reader: asyncio.StreamReader) -> bytes:
+    rest = bytearray()
+    while not rest.endswith(b"\r\n"):
+        if len(_SIGNATURE) + len(rest) >= _LINE_SIZE_MAX:
+            raise ValueError("the PROXY line is too long")
+        rest += await reader.readexactly(1)
+    return bytes(rest)
+
+
+def _parse_line(line: bytes) -> ProxyHeader:
+    text = line.decode("latin-1")
+    if _match_unknown(text):
+        return ProxyHeader()
+    match = _match_line(text)
+    if match is None:
+        raise ValueError("a malformed PROXY line")
+    version, source, target, *ports = match.groups()
+    for address in (source, target):
+        if ipaddress.ip_address(address).version != int(version):
+            raise ValueError("an address of another family in a PROXY line")
+    if max(map(int, ports)) > 65_535:
+        raise ValueError("a port that there is not in a PROXY line")
+    return ProxyHeader((plain_address(source) or source, int(ports[0])))
+
+
+def _parse_binary(kind: int, family: int, payload: bytes) -> ProxyHeader:
+    version, command = kind >> 4, kind & 15
+    if version != _VERSION or command not in (_LOCAL, _PROXY):
+        raise ValueError("a PROXY header of an unknown version or command")
+    if command == _LOCAL:
+        return ProxyHeader(is_own=True)
+    size = _SIZES.get(family)
+    if size is None or len(payload) < size:
+        raise ValueError("a PROXY header without the addresses of its family")
+    if family not in (_TCP4, _TCP6):
+        return ProxyHeader()
+    width = 4 if family == _TCP4 else 16
+    source = str(ipaddress.ip_address(payload[:width]))
+    port = int.from_bytes(payload[2 * width : 2 * width + 2])
+    return ProxyHeader((plain_address(source) or source, port))
