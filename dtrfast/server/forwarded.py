@@ -20,6 +20,8 @@ Fields = Sequence[tuple[bytes, bytes]]
 
 # More proxies than any request passes. What is left of them is not looked at.
 _HOPS_MAX = 32
+# The values of a list that are looked at, empty ones counted.
+_LIST_COUNT_MAX = 2 * _HOPS_MAX
 # The longest node: an IPv6 address with an obfuscated port.
 _NODE_LENGTH_MAX = 80
 _NODES_KEPT = 4096
@@ -114,12 +116,18 @@ def _joined(fields: Fields, wanted: bytes) -> str:
 
 def _first(fields: Fields, wanted: bytes) -> str:
     """The first value of a list; empty where there is none."""
-    return _joined(fields, wanted).lstrip(", \t").partition(",")[0].strip(' \t"')
+    return _plain(_joined(fields, wanted).lstrip(", \t").partition(",")[0])
+
+
+def _plain(value: str) -> str:
+    """A value without white space and the quotes around it."""
+    value = value.strip(" \t")
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
 
 
 def _from_right(values: str) -> list[str]:
     """The last values of a list, the last one first."""
-    parts = [part.strip(' \t"') for part in reversed(values.rsplit(",", 2 * _HOPS_MAX))]
+    parts = [_plain(part) for part in reversed(values.rsplit(",", _LIST_COUNT_MAX))]
     return [part for part in parts if part][:_HOPS_MAX]
 
 
@@ -140,9 +148,9 @@ def _known_node(text: str) -> Address | None:
 def _elements(value: str) -> Iterator[Told]:
     """The elements of a `Forwarded`, the last one first, up to one that is malformed."""
     backwards, position = value[::-1], 0
-    while position < len(backwards):
+    for _ in range(_LIST_COUNT_MAX):
         match = _match_element(backwards, position)
-        if match is None:
+        if match is None or match.end() == position:
             return
         position = match.end()
         if match[1]:
