@@ -28,6 +28,7 @@ _WEBSOCKET = (
 def cases() -> Iterator[Case]:
     """Everything in this module."""
     yield from _plain()
+    yield from _told_by_proxies()
     yield from _bodies_of_requests_without_one()
     yield from _trailers()
     yield from _pipelined()
@@ -92,6 +93,32 @@ def _other_spellings() -> Iterator[Case]:
     yield answered("absolute, HEAD", absent, 404, methods=("HEAD",))
     put = request("PUT", f"http://a//v2/{encoded}/manifests/{TAG}", body=MANIFEST)
     yield answered("absolute, with a body", put + PROBE, 201, 200)
+
+
+def _told_by_proxies() -> Iterator[Case]:
+    """The headers of a proxy on this machine: odd values change nothing of what is asked for."""
+    long = "127.0.0.1, " * 8_000
+    for line in (
+        "X-Forwarded-For: 203.0.113.9, 127.0.0.1",
+        "X-Forwarded-For: " + long,
+        "X-Forwarded-For: " + "," * 90_000,
+        "X-Forwarded-For: \xff\xfe, [::1, fe80::1%25x, 999.0.0.1:70000",
+        'X-Forwarded-Host: a"b, c',
+        f"X-Forwarded-Host: a/{_PATH}",
+        "X-Forwarded-Port: -1",
+        "X-Forwarded-Proto: https, \xe9",
+        "X-Forwarded-: x",
+        'Forwarded: for="[2001:db8::1]:61000";proto=https;host="a:1"',
+        'Forwarded: for="203.0.113.9',
+        "Forwarded: " + 'for="' * 20_000,
+        "Forwarded: " + "for=127.0.0.1," * 6_000,
+        "Forwarded: \xe9=\xe9;;,=,",
+    ):
+        name = f"{line[:30]!r}"
+        yield answered(name, request("GET", _PATH, line), 200)
+        yield answered(f"none: {name}", request("HEAD", _NOWHERE, line), 404, methods=("HEAD",))
+        put = request("PUT", _PATH, line, line, body=MANIFEST) if len(line) < 60_000 else PROBE
+        yield answered(f"put: {name}", put + PROBE, 201 if put is not PROBE else 200, 200)
 
 
 def _bodies_of_requests_without_one() -> Iterator[Case]:
