@@ -32,6 +32,7 @@ LONG = {
     "ext/test_arm64.py": True,
     "identity/ldap": True,
     "mutants": True,
+    "server/test_announced.py": True,
     "server/test_connection.py": True,
     "server/test_resume.py": True,
     "server/test_supervisor.py": True,

@@ -17,6 +17,7 @@ from dtrfast.server.door.body import Body
 from dtrfast.server.door.context import Context
 from dtrfast.server.door.exchange import Exchange, Outcome
 from dtrfast.server.door.hot import must_close
+from dtrfast.server.door.proxy_header import SIZE_MIN, is_start
 from dtrfast.server.door.sockets import limit_unsent
 from dtrfast.server.door.wire import response_head
 from dtrfast.server.proxies import Arrival, Peer
@@ -314,6 +315,7 @@ class Door(asyncio.Protocol):
         try:
             head = _core.parse_head(data, size_max=self._context.limits.head_size_max)
         except ValueError:
+            self._hint_at_setting(data)
             self.refuse(400)
             return None
         except OverflowError:
@@ -322,6 +324,16 @@ class Door(asyncio.Protocol):
         if head is None:
             self._parsed_size = len(data)
         return head
+
+    def _hint_at_setting(self, data: bytes | bytearray | memoryview) -> None:
+        """Tell of a proxy that sends PROXY headers to a listener that takes none."""
+        if is_start(bytes(data[:SIZE_MIN])):
+            address = self.peer.address
+            self._context.proxies.hint(
+                "%s sent a PROXY header, which is refused: if it is a proxy of yours, set"
+                " server.proxy_protocol to required",
+                address[0] if address else "an unknown address",
+            )
 
     def _is_worth_a_look(self, data: bytes | bytearray | memoryview) -> bool:
         """Heads that come byte by byte are not parsed at each byte: that would be quadratic."""

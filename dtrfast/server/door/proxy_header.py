@@ -18,6 +18,7 @@ TIMEOUT_SECONDS = 5.0
 
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _LINE_START = b"PROXY "
+SIZE_MIN = len(_SIGNATURE)
 _LINE_SIZE_MAX = 107
 # Addresses take 216 bytes at most; the rest is for what else a proxy tells.
 _PAYLOAD_SIZE_MAX = 4096
@@ -43,17 +44,22 @@ class ProxyHeader:
     is_own: bool = False
 
 
+def is_start(data: bytes) -> bool:
+    """Return whether a connection that begins so, with `SIZE_MIN` bytes, begins with a header."""
+    return data.startswith((_LINE_START, _SIGNATURE))
+
+
 async def receive(reader: asyncio.StreamReader) -> ProxyHeader:
     """Take the header from the front of a connection, and nothing behind it.
 
     Raises ValueError for anything else, EOFError and TimeoutError where it does not come.
     """
     async with asyncio.timeout(TIMEOUT_SECONDS):
-        start = await reader.readexactly(len(_SIGNATURE))
-        if start.startswith(_LINE_START):
-            return _parse_line(start + await _rest_of_line(reader))
+        start = await reader.readexactly(SIZE_MIN)
+        if not is_start(start):
+            raise ValueError("it begins otherwise")
         if start != _SIGNATURE:
-            raise ValueError("no PROXY header")
+            return _parse_line(start + await _rest_of_line(reader))
         kind, family, high, low = await reader.readexactly(4)
         size = high << 8 | low
         if size > _PAYLOAD_SIZE_MAX:
@@ -64,7 +70,7 @@ async def receive(reader: asyncio.StreamReader) -> ProxyHeader:
 async def _rest_of_line(reader: asyncio.StreamReader) -> bytes:
     rest = bytearray()
     while not rest.endswith(b"\r\n"):
-        if len(_SIGNATURE) + len(rest) >= _LINE_SIZE_MAX:
+        if SIZE_MIN + len(rest) >= _LINE_SIZE_MAX:
             raise ValueError("the PROXY line is too long")
         rest += await reader.readexactly(1)
     return bytes(rest)

@@ -1,0 +1,74 @@
+"""A server that takes connections with PROXY headers only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server.conftest import Server, StartServer, read_to_end, running
+from tests.server.test_proxy_header import REFUSED, TAKEN
+
+_PID = b"GET /pid HTTP/1.1\r\nhost: x\r\n\r\n"
+_LAST = b"GET /pid HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    data = tmp_path_factory.mktemp("announced") / "data"
+    with running(data, proxy_protocol="required") as started:
+        yield started
+
+
+def answers(server: Server, *pieces: bytes) -> bytes:
+    """All that comes back for what is sent in pieces; empty where it is closed."""
+    with server.connect() as connection:
+        try:
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(0.001)
+            return read_to_end(connection)
+        except (ConnectionResetError, BrokenPipeError):
+            return b""
+
+
+def test_requests_behind_a_header_are_answered(server: Server) -> None:
+    for header in TAKEN:
+        assert answers(server, header + _PID + _LAST).count(b"HTTP/1.1 200 ") == 2, header
+    for header in list(TAKEN)[:1] + list(TAKEN)[6:7]:
+        pieces = [bytes([octet]) for octet in header]
+        assert b"HTTP/1.1 200 " in answers(server, *pieces, _LAST), header
+
+
+def test_all_others_are_closed_without_a_word(server: Server) -> None:
+    for data in (*REFUSED, _LAST, b""):
+        assert answers(server, data + _LAST) == b"", data
+    assert b"HTTP/1.1 200 " in answers(server, next(iter(TAKEN)) + _LAST)
+
+
+def test_a_second_header_is_no_request(server: Server) -> None:
+    for header in list(TAKEN)[:1] + list(TAKEN)[6:7]:
+        assert answers(server, header + header + _LAST).startswith(b"HTTP/1.1 400 "), header
+
+
+def test_a_stop_does_not_wait_for_a_header(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(proxy_protocol="required", workers=1)
+    assert answers(server, next(iter(TAKEN)) + _LAST)
+    with server.connect() as silent:
+        silent.sendall(b"PROXY ")
+        time.sleep(0.1)
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 4.0
+
+
+def test_where_none_is_expected_one_is_refused_and_the_log_says_what_to_set(
+    start_server: StartServer,
+) -> None:
+    server = start_server(workers=1)
+    for header in list(TAKEN)[:1] + list(TAKEN)[6:7]:
+        assert answers(server, header + _LAST).startswith(b"HTTP/1.1 400 ")
+    server.stop()
+    assert "set server.proxy_protocol to required" in server.errors()

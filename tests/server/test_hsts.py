@@ -1,0 +1,33 @@
+"""Strict-Transport-Security: with certificates that were given, and with no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dtrfast import certificates
+from dtrfast.config import ServerConfig
+from dtrfast.server.tls import Contexts
+from tests.e2e.certificates import make
+
+
+def contexts(certificate: Path, key: Path) -> Contexts:
+    return Contexts(ServerConfig(tls_cert=str(certificate), tls_key=str(key)))
+
+
+def test_a_certificate_that_was_given_keeps_browsers_to_https(tmp_path: Path) -> None:
+    pair = make(tmp_path)
+    assert contexts(pair.chain, pair.key).hsts() == b"max-age=2592000"
+    assert Contexts(ServerConfig()).hsts() == b""
+
+
+def test_one_that_the_registry_made_does_not_until_it_is_replaced(tmp_path: Path) -> None:
+    certificates.ensure(tmp_path, ["localhost"])
+    own = certificates.pair_path(tmp_path)
+    used = contexts(own, own)
+    assert used.hsts() == b""
+    folder = tmp_path / "given"
+    folder.mkdir()
+    pair = make(folder)
+    certificates.replace(tmp_path, pair.chain.read_bytes(), pair.key.read_bytes())
+    used._look()
+    assert used.hsts() == b"max-age=2592000"
