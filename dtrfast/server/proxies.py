@@ -24,6 +24,9 @@ log = logging.getLogger("dtrfast.proxies")
 Headers = list[tuple[bytes, bytes]]
 
 _ADDRESSES_KEPT = 4096
+# A client's requests have the same headers of proxies. At most 4 MB of them are kept.
+_FACTS_KEPT = 4096
+_KEPT_SIZE_MAX = 512
 # A hint is for the administrator, and anyone can cause it.
 _HINT_SECONDS = 3600.0
 # Other machines do not reach a Unix socket.
@@ -48,6 +51,16 @@ class Arrival:
     is_direct: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What the headers of a trusted proxy say. No client: the proxy itself is it."""
+
+    client: Address | None
+    is_secure: bool
+    host: str
+    port: str
+
+
 class Proxies:
     """The networks of trusted proxies. Belongs to one thread."""
 
@@ -59,6 +72,7 @@ class Proxies:
         self._clock = clock
         self._hinted: dict[str, float] = {}
         self.trusts = lru_cache(_ADDRESSES_KEPT)(self._trusts)
+        self._known_facts = lru_cache(_FACTS_KEPT)(self._read)
 
     def _trusts(self, host: str) -> bool:
         """Return whether an address is that of a trusted proxy."""
@@ -78,32 +92,43 @@ class Proxies:
 
     def arrive(self, peer: Peer, is_secure: bool, headers: Headers) -> Arrival:
         """Read the headers in which proxies tell of a client, if this peer is one; drop them."""
-        told = [field for field in headers if forwarded.is_forwarding(field[0])]
+        told: Headers = []
+        rest: Headers = []
+        for field in headers:
+            (told if forwarded.is_forwarding(field[0]) else rest).append(field)
         if not told:
             return Arrival(peer.address, is_secure, headers)
-        rest = [field for field in headers if not forwarded.is_forwarding(field[0])]
         if not peer.is_proxy:
             self._hint_at_setting(peer, told[0][0].decode("latin-1"))
             return Arrival(peer.address, is_secure, rest)
+        is_short = sum(len(value) for _, value in told) <= _KEPT_SIZE_MAX
+        facts = (self._known_facts if is_short else self._read)(tuple(told))
+        if facts.host or facts.port:
+            rest = _with_host(rest, facts.host, facts.port)
+        client = facts.client or peer.address
+        return Arrival(client, is_secure or facts.is_secure, rest, is_direct=False)
+
+    def _read(self, told: tuple[tuple[bytes, bytes], ...]) -> _Facts:
         one = forwarded.read_x_forwarded(told, self.trusts)
         other = forwarded.read_forwarded(told, self.trusts)
-        is_secure = is_secure or "https" in (one.scheme, other.scheme)
-        rest = _with_host(rest, one.host or other.host or "", forwarded.read_port(told))
-        client = self._client_of(peer, one.client, other.client)
-        return Arrival(client, is_secure, rest, is_direct=False)
+        return _Facts(
+            self._agreed(one.client, other.client),
+            "https" in (one.scheme, other.scheme),
+            one.host or other.host or "",
+            forwarded.read_port(told),
+        )
 
-    def _client_of(self, peer: Peer, one: Address | None, other: Address | None) -> Address | None:
+    def _agreed(self, one: Address | None, other: Address | None) -> Address | None:
         """The client that both kinds of headers name. Proxies set one kind, and most let clients
         send the other: where they differ, neither is believed.
         """
         if one is not None and other is not None and one[0] != other[0]:
             self.hint(
-                "X-Forwarded-For and Forwarded from %s name different clients, so neither counts:"
-                " let the proxy remove the one that it does not set",
-                peer.address[0] if peer.address else "a Unix socket",
+                "X-Forwarded-For and Forwarded of a request name different clients, so neither"
+                " counts: let the proxy remove the one that it does not set"
             )
-            return peer.address
-        return other or one or peer.address
+            return None
+        return other or one
 
     def _hint_at_setting(self, peer: Peer, name: str) -> None:
         self.hint(
