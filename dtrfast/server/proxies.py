@@ -35,10 +35,13 @@ _HERE = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other end of a connection. `is_proxy`: it is believed when it tells of clients."""
+    """The other end of a connection. `is_proxy`: it is believed when it tells of clients.
+    `is_secure`: it speaks TLS with a proxy that passes its bytes on.
+    """
 
     address: Address | None
     is_proxy: bool = False
+    is_secure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ class Proxies:
         if not told:
             return Arrival(peer.address, is_secure, headers)
         if not peer.is_proxy:
-            self._hint_at_setting(peer, told[0][0].decode("latin-1"))
+            self._hint_at_setting(peer, told)
             return Arrival(peer.address, is_secure, rest)
         is_short = sum(len(value) for _, value in told) <= _KEPT_SIZE_MAX
         facts = (self._known_facts if is_short else self._read)(tuple(told))
@@ -130,12 +133,16 @@ class Proxies:
             return None
         return other or one
 
-    def _hint_at_setting(self, peer: Peer, name: str) -> None:
+    def _hint_at_setting(self, peer: Peer, told: Headers) -> None:
+        address = peer.address[0] if peer.address else "an unknown address"
+        named = forwarded.read_x_forwarded(told, self.trusts).client
+        if named is not None and named[0] == address:
+            return  # another server has read the headers, and this is no proxy
         self.hint(
             "%s from %s is ignored, which is no trusted proxy; if it is a proxy of yours, add its"
             " address to server.trusted_proxies (now %s)",
-            name[:40],
-            peer.address[0] if peer.address else "an unknown address",
+            told[0][0][:40].decode("latin-1"),
+            address,
             self._names,
         )
 

@@ -152,6 +152,7 @@ def ask(
     tls: Certificate | None = None,
     headers: Mapping[str, str] = FORGED,
     *,
+    method: str = "GET",
     http2: bool = False,
 ) -> httpx.Response:
     """The answer through a proxy, for a client at 127.0.0.2."""
@@ -159,7 +160,7 @@ def ask(
     transport = httpx.HTTPTransport(local_address=CLIENT, http2=http2, verify=verify)
     with httpx.Client(transport=transport, timeout=20) as client:
         scheme = "https" if tls else "http"
-        return client.get(f"{scheme}://localhost:{port}{path}", headers=headers)
+        return client.request(method, f"{scheme}://localhost:{port}{path}", headers=headers)
 
 
 def remote_of(registry: Registry, path: str) -> str:
@@ -270,8 +271,9 @@ def test_a_proxy_of_http_behind_one_of_tcp_is_believed(announced: Registry, fron
         fronts.haproxy(_HAPROXY_TCP, announced.host, "send-proxy-v2") as inner,
         fronts.nginx(_NGINX, f"127.0.0.1:{inner}") as port,
     ):
-        assert ask(port, "/v2/chain/tags/list", fronts.certificate).status_code == 404
-    assert remote_of(announced, "/v2/chain/tags/list") == CLIENT
+        for path in ("/v2/chain/tags/list", "/v2/chain/manifests/hot"):
+            assert ask(port, path, fronts.certificate).status_code == 404
+            assert remote_of(announced, path) == CLIENT
 
 
 def test_connections_without_a_proxy_header_are_closed(announced: Registry) -> None:
@@ -283,6 +285,17 @@ def test_connections_without_a_proxy_header_are_closed(announced: Registry) -> N
         ask(announced.port, "/v2/")
     assert "without a PROXY header" in announced.log()
     assert "closed a connection from 127.0.0.2, which is no trusted proxy" in announced.log()
+
+
+def test_a_proxy_header_tells_of_tls_that_the_proxy_ends(
+    announced: Registry, fronts: Fronts
+) -> None:
+    ends_tls = _HAPROXY_TCP.replace("{port}", "{port} ssl crt {pem}")
+    with fronts.haproxy(ends_tls, announced.host, "send-proxy-v2-ssl") as port:
+        answer = ask(port, "/v2/ended/blobs/uploads/", fronts.certificate, method="POST")
+    address = answer.headers["docker-upload-location"]
+    assert address == f"https://localhost:{port}{answer.headers['location']}"
+    assert "strict-transport-security" not in answer.headers
 
 
 @pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])

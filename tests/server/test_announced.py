@@ -11,6 +11,7 @@ import pytest
 from tests.server.conftest import Server, StartServer, read_to_end, running
 from tests.server.test_proxy_header import REFUSED, TAKEN
 
+VERSION_1, VERSION_2 = next(iter(TAKEN)), list(TAKEN)[6]
 _PID = b"GET /pid HTTP/1.1\r\nhost: x\r\n\r\n"
 _LAST = b"GET /pid HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
 
@@ -37,7 +38,7 @@ def answers(server: Server, *pieces: bytes) -> bytes:
 def test_requests_behind_a_header_are_answered(server: Server) -> None:
     for header in TAKEN:
         assert answers(server, header + _PID + _LAST).count(b"HTTP/1.1 200 ") == 2, header
-    for header in list(TAKEN)[:1] + list(TAKEN)[6:7]:
+    for header in (VERSION_1, VERSION_2):
         pieces = [bytes([octet]) for octet in header]
         assert b"HTTP/1.1 200 " in answers(server, *pieces, _LAST), header
 
@@ -45,17 +46,17 @@ def test_requests_behind_a_header_are_answered(server: Server) -> None:
 def test_all_others_are_closed_without_a_word(server: Server) -> None:
     for data in (*REFUSED, _LAST, b""):
         assert answers(server, data + _LAST) == b"", data
-    assert b"HTTP/1.1 200 " in answers(server, next(iter(TAKEN)) + _LAST)
+    assert b"HTTP/1.1 200 " in answers(server, VERSION_1 + _LAST)
 
 
 def test_a_second_header_is_no_request(server: Server) -> None:
-    for header in list(TAKEN)[:1] + list(TAKEN)[6:7]:
+    for header in (VERSION_1, VERSION_2):
         assert answers(server, header + header + _LAST).startswith(b"HTTP/1.1 400 "), header
 
 
 def test_a_stop_does_not_wait_for_a_header(start_server: StartServer, tmp_path: Path) -> None:
     server = start_server(proxy_protocol="required", workers=1)
-    assert answers(server, next(iter(TAKEN)) + _LAST)
+    assert answers(server, VERSION_1 + _LAST)
     with server.connect() as silent:
         silent.sendall(b"PROXY ")
         time.sleep(0.1)
@@ -68,7 +69,7 @@ def test_where_none_is_expected_one_is_refused_and_the_log_says_what_to_set(
     start_server: StartServer,
 ) -> None:
     server = start_server(workers=1)
-    for header in list(TAKEN)[:1] + list(TAKEN)[6:7]:
+    for header in (VERSION_1, VERSION_2):
         assert answers(server, header + _LAST).startswith(b"HTTP/1.1 400 ")
     server.stop()
     assert "set server.proxy_protocol to required" in server.errors()

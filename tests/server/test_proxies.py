@@ -258,6 +258,14 @@ def test_the_log_says_what_to_set_and_says_it_once_an_hour(
     assert "1.1.1.1" not in caplog.text
 
 
+def test_a_client_that_another_server_has_found_is_no_reason_for_a_hint(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        client_of("X-Forwarded-For: 1.1.1.1, 203.0.113.9, 10.0.0.2", peer=CLIENT)
+    assert caplog.messages == []
+
+
 def test_the_log_tells_of_a_proxy_that_lets_clients_send_the_other_header(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

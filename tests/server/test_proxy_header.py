@@ -23,6 +23,10 @@ def binary(kind: int, family: int, payload: bytes) -> bytes:
     return SIGNATURE + bytes([kind, family]) + len(payload).to_bytes(2) + payload
 
 
+# An extension of another kind, and that of TLS: flags, the verdict on a certificate, and more.
+OTHER = b"\x04\x00\x03abc"
+SECURE = ProxyHeader(("203.0.113.9", 61000), is_secure=True)
+
 TAKEN = {
     b"PROXY TCP4 203.0.113.9 192.0.2.1 61000 443\r\n": CLIENT,
     b"PROXY TCP6 2001:DB8::1 ::1 61000 443\r\n": ProxyHeader(("2001:db8::1", 61000)),
@@ -33,6 +37,12 @@ TAKEN = {
     binary(0x21, 0x11, V4): CLIENT,
     binary(0x21, 0x11, V4 + b"\x04\x00\x03abc" + b"\x03\x00\x04...."): CLIENT,
     binary(0x21, 0x11, V4 + b"\xff" * 4084): CLIENT,
+    binary(0x21, 0x11, V4 + OTHER + b"\x20\x00\x05\x01\x00\x00\x00\x00"): SECURE,
+    binary(0x21, 0x11, V4 + b"\x20\x00\x0c\x07\x00\x00\x00\x00\x21\x00\x04TLSv"): SECURE,
+    binary(0x21, 0x11, V4 + b"\x20\x00\x05\x06\x00\x00\x00\x00"): CLIENT,
+    binary(0x21, 0x11, V4 + b"\x20\x00\x00"): CLIENT,
+    binary(0x21, 0x11, V4 + b"\x20\x00"): CLIENT,
+    binary(0x21, 0x11, V4 + b"\x04\xff\xff" + b"\x20\x00\x05\x01...."): CLIENT,
     binary(0x21, 0x21, V6): ProxyHeader(("2001:db8::1", 61000)),
     binary(0x21, 0x21, MAPPED): CLIENT,
     binary(0x21, 0x31, b"/run/x".ljust(216, b"\0")): UNKNOWN,

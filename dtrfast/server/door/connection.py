@@ -29,7 +29,7 @@ from hypercorn.typing import AppWrapper, LifespanState
 from dtrfast.api.errors import error_answer
 from dtrfast.config import ServerConfig
 from dtrfast.errors import Overloaded
-from dtrfast.server.door import proxy_header
+from dtrfast.server.door.announced import open_announced
 from dtrfast.server.door.context import Context
 from dtrfast.server.door.door import Door
 from dtrfast.server.door.hot import Hot
@@ -101,7 +101,7 @@ class Doorman:
         peer = self._proxies.peer(writer.get_extra_info("peername"))
         if self._limits.proxy_protocol == "off":
             return self._counted(serve(peer))
-        return self._counted(_open_announced(self._context, reader, writer, serve, peer))
+        return self._counted(open_announced(self._context, reader, writer, serve, peer))
 
     def _open_http2(  # noqa: PLR0913 - most are the arguments of Hypercorn's TCPServer
         self,
@@ -195,65 +195,6 @@ class _Connection:
             # Hypercorn gathers all connections when it stops, and none of them may fail.
             log.info("cut a connection that was in use")
             yield from self._door.cut().__await__()
-
-
-class _Announcing:
-    """A connection that has not said yet whose it is."""
-
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
-
-    def close_idle(self) -> None:
-        """The server stops."""
-        self._writer.transport.abort()
-
-
-async def _open_announced(
-    context: Context,
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    serve: Callable[[Peer], Awaitable[None]],
-    proxy: Peer,
-) -> None:
-    """Serve a connection of the client that its PROXY header names; close it if it has none."""
-    announcing = _Announcing(writer)
-    context.idle.add(announcing)
-    try:
-        peer = await _announced(context, reader, proxy)
-    finally:
-        context.idle.remove(announcing)
-    if peer is None:
-        writer.transport.abort()
-    else:
-        await serve(peer)
-
-
-async def _announced(context: Context, reader: asyncio.StreamReader, proxy: Peer) -> Peer | None:
-    """The client of a connection of `proxy`; None where there is no header that is believed.
-
-    A client that the proxy does not know has the proxy's address, and its headers are its own word.
-    """
-    address = proxy.address[0] if proxy.address else "an unknown address"
-    if not proxy.is_proxy:
-        context.proxies.hint(
-            "closed a connection from %s, which is no trusted proxy, as server.proxy_protocol is"
-            " required; if it is a proxy of yours, add its address to server.trusted_proxies",
-            address,
-        )
-        return None
-    try:
-        header = await proxy_header.receive(reader)
-    except (ValueError, EOFError, TimeoutError, OSError) as error:
-        context.proxies.hint(
-            "closed a connection from %s without a PROXY header (%s): let that proxy send one, or"
-            " set server.proxy_protocol to off",
-            address,
-            str(error) or "it did not come in time",
-        )
-        return None
-    if header.client is not None:
-        return context.proxies.peer(header.client)
-    return proxy if header.is_own else Peer(proxy.address)
 
 
 async def _open_secure(  # noqa: PLR0913 - a connection, and what it may become

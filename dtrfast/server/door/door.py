@@ -98,7 +98,7 @@ class Door(asyncio.Protocol):
         self.peer = peer
         self.hsts = hsts
         self.server = _address(transport.get_extra_info("sockname"))
-        self.tls = transport.get_extra_info("ssl_object") is not None
+        self.tls = peer.is_secure or transport.get_extra_info("ssl_object") is not None
         self.gone: asyncio.Future[None] = context.loop.create_future()
         context.idle.add(self)
 

@@ -26,6 +26,8 @@ _VERSION = 2
 _LOCAL, _PROXY = 0, 1
 # Families and transports, and the bytes of both addresses, with ports.
 _UNSPECIFIED, _TCP4, _TCP6, _UNIX = 0x00, 0x11, 0x21, 0x31
+# PP2_TYPE_SSL, and its bit PP2_CLIENT_SSL.
+_TLS_EXTENSION, _CLIENT_USES_TLS = 0x20, 0x01
 _SIZES = {_UNSPECIFIED: 0, _TCP4: 12, _TCP6: 36, _UNIX: 216}
 
 _match_line = re.compile(
@@ -37,11 +39,12 @@ _match_unknown = re.compile(r"PROXY UNKNOWN(?: [ -~]*)?\r\n").fullmatch
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
     """The client of a connection; None where the proxy does not know it. `is_own`: the connection
-    is the proxy's own, such as a health check.
+    is the proxy's own, such as a health check. `is_secure`: the client speaks TLS with the proxy.
     """
 
     client: Address | None = None
     is_own: bool = False
+    is_secure: bool = False
 
 
 def is_start(data: bytes) -> bool:
@@ -101,9 +104,22 @@ def _parse_binary(kind: int, family: int, payload: bytes) -> ProxyHeader:
     size = _SIZES.get(family)
     if size is None or len(payload) < size:
         raise ValueError("a PROXY header without the addresses of its family")
+    is_secure = _tells_of_tls(payload[size:])
     if family not in (_TCP4, _TCP6):
-        return ProxyHeader()
+        return ProxyHeader(is_secure=is_secure)
     width = 4 if family == _TCP4 else 16
     source = str(ipaddress.ip_address(payload[:width]))
     port = int.from_bytes(payload[2 * width : 2 * width + 2])
-    return ProxyHeader((plain_address(source) or source, port))
+    return ProxyHeader((plain_address(source) or source, port), is_secure=is_secure)
+
+
+def _tells_of_tls(extensions: bytes) -> bool:
+    """Return whether the client speaks TLS with the proxy. A list that is cut tells nothing."""
+    position = 0
+    while position + 3 <= len(extensions):
+        kind, high, low = extensions[position : position + 3]
+        value = extensions[position + 3 :][: high << 8 | low]
+        if kind == _TLS_EXTENSION:
+            return bool(value and value[0] & _CLIENT_USES_TLS)
+        position += 3 + (high << 8 | low)
+    return False
