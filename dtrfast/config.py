@@ -251,6 +251,7 @@ def load(
     sections = {section: kind(**values[section]) for section, kind in _SECTIONS.items()}
     config = Config(**sections, origins=origins)
     _refuse_half_tls(config)
+    _refuse_closed_door(config)
     return config
 
 
@@ -309,6 +310,15 @@ def _refuse_half_tls(config: Config) -> None:
     given, missing = pair if config.server.tls_cert else reversed(pair)
     if bool(config.server.tls_cert) != bool(config.server.tls_key):
         raise ConfigInvalid(f"{config.origins[given]}: {given} needs {missing} beside it")
+
+
+def _refuse_closed_door(config: Config) -> None:
+    server = config.server
+    if server.proxy_protocol == "required" and not server.trusted_proxies:
+        raise ConfigInvalid(
+            f"{config.origins['server.proxy_protocol']}: server.proxy_protocol is required, and no"
+            " proxy could connect: name yours in server.trusted_proxies"
+        )
 
 
 def _from_file(path: Path) -> Iterator[Setting]:

@@ -133,6 +133,9 @@ def _announce(config: Config, listening: Sequence[socket.socket]) -> None:
         config.store.data.resolve(),
         worker_count(config),
     )
+    if config.server.proxy_protocol == "required":
+        proxies = ", ".join(config.server.trusted_proxies)
+        log.info("connections need a PROXY header, and come from proxies at %s only", proxies)
     if config.auth.mode == "none":
         log.warning("auth none serves everybody everything")
         if not listener.is_loopback(listening):

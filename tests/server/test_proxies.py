@@ -340,6 +340,15 @@ def test_networks_are_checked_at_the_start() -> None:
             load(None, {"DTRFAST_SERVER_TRUSTED_PROXIES": value})
 
 
+def test_a_listener_for_proxies_needs_proxies() -> None:
+    given = {"DTRFAST_SERVER_PROXY_PROTOCOL": "required"}
+    assert load(None, given).server.proxy_protocol == "required"
+    with pytest.raises(ConfigInvalid, match="no proxy could connect"):
+        load(None, {**given, "DTRFAST_SERVER_TRUSTED_PROXIES": ""})
+    with pytest.raises(ConfigInvalid, match="expected one of off, required"):
+        load(None, {"DTRFAST_SERVER_PROXY_PROTOCOL": "auto"})
+
+
 def test_ipv4_in_ipv6_is_ipv4_in_networks_too() -> None:
     assert str(parse_network("::ffff:10.0.0.0/104")) == "10.0.0.0/8"
     assert str(parse_network("::/0")) == "::/0"

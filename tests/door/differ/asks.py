@@ -77,6 +77,9 @@ _HEADERS = [
     *_CONDITIONS,
     "TE: trailers",
     "X-Forwarded-Proto: https",
+    "X-Forwarded-For: 203.0.113.9, unknown",
+    "X-Forwarded-Host: elsewhere.example:8443",
+    'Forwarded: for="[2001:db8::1]";proto=https;host=elsewhere.example',
     "X: caf\xe9",
 ]
 _RANGES = [
