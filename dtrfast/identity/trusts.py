@@ -55,6 +55,13 @@ def remove(
     changed(transaction, author, "trust.delete", {"name": trust_name}, repository=name.text)
 
 
+def remove_all(transaction: WriteTransaction, author: Author, name: RepositoryName) -> None:
+    """Remove the trusts of a repository that another account gets. Raises `RepositoryUnknown`."""
+    repository_id = repositories.get(transaction, name)
+    for trust in list(of_repository(transaction, repository_id)):
+        remove(transaction, author, name, trust.name)
+
+
 def rights(transaction: ReadTransaction, names: Iterable[str], name: RepositoryName) -> Action:
     """What a job may do with a repository: `names` are the trusts that let it in, each as the
     repository's name, a space and the trust's.

@@ -39,7 +39,8 @@ from dtrfast.index.tables import (
 )
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import repositories, statistics, trash
+from dtrfast.registry import ownership, repositories, statistics, trash
+from dtrfast.registry.ownership import UNKNOWN
 from dtrfast.registry.records import StoredManifest, decode_repository
 from dtrfast.registry.writing import Author
 from dtrfast.store import catalog, contents
@@ -70,17 +71,22 @@ class DeletedRepository(msgspec.Struct, frozen=True, array_like=True):
     deleted_at: int
     deleted_by: str
     record: bytes
+    owner: int = UNKNOWN  # the account that it belonged to
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(DeletedRepository)
 
 
-def delete(transaction: WriteTransaction, name: RepositoryName, author: Author) -> RepositoryId:
+def delete(
+    transaction: WriteTransaction, name: RepositoryName, author: Author, owner: int | None = None
+) -> RepositoryId:
     """Put the repository into the trash; returns its number. Raises `RepositoryUnknown`.
 
-    What was granted on it stays with the number, and means nothing without the name.
+    What was granted on it stays with the number, and means nothing without the name. `owner` is the
+    account that the change log names; None: the one that has the name now.
     """
+    owner = ownership.owner_of(transaction, name) if owner is None else owner
     repository = repositories.get(transaction, name)
     key = name.text.encode()
     record = transaction.get(REPOSITORIES, key)
@@ -92,7 +98,15 @@ def delete(transaction: WriteTransaction, name: RepositoryName, author: Author) 
         (REPOSITORY_NAMES, number_key(repository)),
     ):
         transaction.delete(table, row)
-    trashed = DeletedRepository(1, repository, name.text, author.now, author.actor, record)
+    trashed = DeletedRepository(
+        version=1,
+        id=repository,
+        name=name.text,
+        deleted_at=author.now,
+        deleted_by=author.actor,
+        record=record,
+        owner=owner,
+    )
     transaction.put(REPOSITORIES_TRASHED, number_key(repository), _encoder.encode(trashed))
     trash.put(transaction, "repository", number_key(repository), author.now)
     statistics.add(transaction, repositories=-1)
@@ -103,7 +117,7 @@ def delete(transaction: WriteTransaction, name: RepositoryName, author: Author) 
         time=author.now,
         actor=author.actor,
         repository=name.text,
-        payload={"id": repository},
+        payload={"id": repository, "owner": owner},
     )
     return repository
 

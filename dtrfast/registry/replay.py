@@ -111,7 +111,8 @@ def _update(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
 
 
 def _delete(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
-    removal.delete(transaction, RepositoryName(change.repository), _author(change))
+    name, owner = RepositoryName(change.repository), change.payload.get("owner")
+    removal.delete(transaction, name, _author(change), owner)
     lost.blobs = {pair for pair in lost.blobs if pair[0] != change.repository}
 
 

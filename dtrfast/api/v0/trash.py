@@ -10,9 +10,7 @@ from msgspec import Meta
 from dtrfast.api.v0 import image_objects, objects, repositories, storage_objects
 from dtrfast.api.v0.lists import Columns, ListQuery, scanned, whole
 from dtrfast.api.v0.operation import ApiCall, Operations
-from dtrfast.errors import RepositoryUnknown
-from dtrfast.identity import access
-from dtrfast.identity.access import Standing
+from dtrfast.identity import trashed
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFESTS
 from dtrfast.oci.digests import Digest
@@ -298,7 +296,7 @@ def list_trashed_repositories(call: ApiCall) -> storage_objects.TrashedRepositor
         found = (
             one
             for one in removal.trashed(transaction)
-            if _may_restore(transaction, standing, RepositoryName(one.name))
+            if trashed.may_restore(transaction, standing, one)
         )
         page, more = whole(found, query, _REPOSITORIES)
     entries = [_trashed_repository(one, until) for one in page]
@@ -317,14 +315,6 @@ def _trashed_repository(one: DeletedRepository, until: _Until) -> storage_object
     )
 
 
-def _may_restore(transaction: ReadTransaction, standing: Standing, name: RepositoryName) -> bool:
-    """Who may make and delete repositories there."""
-    namespace = access.namespace_of(transaction, name)
-    if standing.is_admin or namespace is None:
-        return standing.is_admin
-    return Action.ADMIN in access.rights_in_namespace(transaction, standing, namespace)
-
-
 @operations.add(
     "POST",
     "/trash/{id}/restore",
@@ -340,12 +330,7 @@ def restore_repository(call: ApiCall) -> objects.Repository:
 
     def change(transaction: WriteTransaction) -> objects.Repository:
         standing = call.standing(transaction)
-        found = removal.find_trashed(transaction, min(number, 1 << 62))
-        old = RepositoryName(found.name)
-        name = old if wanted is None else wanted
-        if not all(_may_restore(transaction, standing, one) for one in (old, name)):
-            raise RepositoryUnknown("there is no such repository in the trash")
-        removal.restore(transaction, found.id, name, call.author)
+        name = trashed.restore(transaction, standing, call.author, min(number, 1 << 62), wanted)
         shown = repositories.shown(call, transaction, name, with_readme=True)
         assert shown is not None
         return shown
