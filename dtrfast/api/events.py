@@ -7,6 +7,7 @@ from starlette.types import Scope
 from dtrfast.api.types import Context
 from dtrfast.api.visits import remote_of
 from dtrfast.identity.events import Detail, Event, Outcome
+from dtrfast.registry.ownership import Ownership
 
 
 class Noting:
@@ -17,8 +18,19 @@ class Noting:
         self._scope = scope
         self._actor = actor
 
-    def note(self, kind: str, outcome: Outcome, subject: str, detail: Detail) -> None:
+    def note(
+        self, kind: str, outcome: Outcome, subject: str, detail: Detail, about: Ownership
+    ) -> None:
         if self._identity is not None:
-            now, remote = self._identity.clock(), remote_of(self._scope)
-            event = Event(now, kind, self._actor, remote, outcome, subject, detail)
+            event = Event(
+                time=self._identity.clock(),
+                kind=kind,
+                actor=self._actor,
+                remote=remote_of(self._scope),
+                outcome=outcome,
+                subject=subject,
+                detail=detail,
+                repository=about.repository,
+                owner=about.owner,
+            )
             self._identity.events.add(event)

@@ -42,7 +42,11 @@ _PAGE_BYTES_MAX = 8 << 20
 
 
 class Event(msgspec.Struct, frozen=True):
-    """Something that somebody did. `time`: seconds since the epoch; `subject`: what it is about."""
+    """Something that somebody did. `time`: seconds since the epoch; `subject`: what it is about.
+
+    `repository` and `owner` are the ids of the repository that it is about and of the account that
+    had it: 0 where there was none, None in events of older versions and in those about no request.
+    """
 
     time: float
     kind: str
@@ -51,6 +55,8 @@ class Event(msgspec.Struct, frozen=True):
     outcome: Outcome
     subject: str = ""
     detail: Detail = {}
+    repository: int | None = None
+    owner: int | None = None
 
 
 class Events(Protocol):
@@ -103,7 +109,8 @@ class _Folder:
             return (event.kind,)
         if self._distinct.get(event.remote, 0) >= _DISTINCT_PER_REMOTE_MAX:
             return (event.kind, event.remote)
-        return (event.kind, event.remote, event.actor, event.subject)
+        ids = f"{event.repository} {event.owner}"
+        return (event.kind, event.remote, event.actor, event.subject, ids)
 
     def settle(self, *, everything: bool = False) -> list[Event]:
         """Events for what was counted, once its minute is over."""
@@ -125,6 +132,8 @@ def _counted(key: tuple[str, ...], fold: _Fold) -> Event:
         actor=event.actor if len(key) > 2 else "",
         remote=event.remote if len(key) > 1 else "",
         subject=event.subject if len(key) > 2 else "",
+        repository=event.repository if len(key) > 2 else 0,
+        owner=event.owner if len(key) > 2 else 0,
         detail={**event.detail, "again": fold.count},
     )
 
@@ -199,12 +208,37 @@ def _plain(text: str) -> str:
 
 
 # ---- reading ---------------------------------------------------------------------------------
+# Kinds of events about repositories. A team or an account may have the name of one.
+_OF_REPOSITORIES = (
+    "push", "delete", "refusal", "repository.", "tag.", "manifest.", "grant.", "trust.",
+)  # fmt: skip
+
+
+class RepositoryEvents(msgspec.Struct, frozen=True):
+    """The events of one repository: not those of another one that had its name, nor those of the
+    time in which another account had it. `owner` None: whichever account had it.
+
+    Events of older versions name no ids: those after `since`, with the repository's name, count.
+    """
+
+    name: str
+    repository: int
+    owner: int | None
+    since: float
+
+    def admits(self, event: Event) -> bool:
+        if event.repository is None:
+            is_later = event.time > self.since and event.subject == self.name
+            return is_later and event.kind.startswith(_OF_REPOSITORIES)
+        return event.repository == self.repository and self.owner in (None, event.owner)
+
+
 class EventFilter(msgspec.Struct, frozen=True):
     """Which events to show; what is empty filters nothing.
 
     `kind` may end in a dot and `subject` in a slash: then they are beginnings. Kinds are separated
     by commas; each of them is wanted. `hides_remote`: events are shown without addresses, and
-    `text` does not find them by one.
+    `text` does not find them by one. `of`: only those of one repository.
     """
 
     kind: str = ""
@@ -216,11 +250,13 @@ class EventFilter(msgspec.Struct, frozen=True):
     until: float = 0.0
     text: str = ""
     hides_remote: bool = False
+    of: RepositoryEvents | None = None
 
     def admits(self, event: Event, line: bytes) -> bool:
         return (
             any(_begins(event.kind, kind, ".") for kind in self.kind.split(","))
             and _begins(event.subject, self.subject, "/")
+            and (self.of is None or self.of.admits(event))
             and self.actor in ("", event.actor)
             and self.remote in ("", event.remote)
             and self.outcome in ("", event.outcome)

@@ -9,10 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dtrfast.config import Config
+from dtrfast.errors import NameInvalid
 from dtrfast.index.engine import Engine
-from dtrfast.registry import statistics, usage
+from dtrfast.oci.names import RepositoryName
+from dtrfast.registry import ownership, statistics, usage
 from dtrfast.registry.blobs import Blobs, Uploads
 from dtrfast.registry.manifests import Manifests, Rules
+from dtrfast.registry.ownership import Ownership
 from dtrfast.registry.permits import EVERYBODY, Permits
 from dtrfast.registry.referrers import Referrers
 from dtrfast.registry.repositories import Catalog
@@ -80,6 +83,17 @@ class Registry:
     def author(self, actor: str | None = None) -> Author:
         """Who changes something now: the caller, if nobody else is named."""
         return Author(self.permits.actor if actor is None else actor, self._clock())
+
+    def ownership(self, text: str) -> Ownership:
+        """Return the ids of a repository and of its owner, for a record of what was done. `text` is
+        its name, which a client sent.
+        """
+        try:
+            name = RepositoryName.parse(text)
+        except NameInvalid:
+            return Ownership()
+        with self._engine.read() as transaction:
+            return ownership.find(transaction, name)
 
     def confirm(self) -> None:
         """Return if the caller still is who it was. Raises `TokenInvalid`."""

@@ -12,10 +12,13 @@ from dtrfast import certificates
 from dtrfast.api.v0 import differences, objects, repositories
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import Conflict, CredentialUnknown, Denied, SettingsInvalid
-from dtrfast.identity import oidc, settings
-from dtrfast.identity.events import Detail, Event, EventFilter
+from dtrfast.identity import access, oidc, settings
+from dtrfast.identity.events import Detail, Event, EventFilter, RepositoryEvents
 from dtrfast.identity.settings import AccessSettings, OidcSettings
-from dtrfast.index.engine import WriteTransaction
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.oci.names import RepositoryName
+from dtrfast.registry import ownership
+from dtrfast.registry import repositories as registry_repositories
 from dtrfast.registry.permits import Action
 from dtrfast.times import parse_rfc3339, rfc3339
 
@@ -154,21 +157,37 @@ def list_repository_events(call: ApiCall) -> objects.AuditEvents:
     with call.identity.engine.read() as transaction:
         name = repositories.require(call, transaction, Action.ADMIN)
         is_admin = call.standing(transaction).is_admin
+        events = _of_repository(transaction, name, is_admin=is_admin)
     if query.remote and not is_admin:
         raise Denied("addresses are for system administrators")
     wanted = EventFilter(
         kind=query.kind,
         actor=query.actor,
         remote=query.remote,
-        subject=name.text,
         outcome=query.outcome,
         since=seconds_of("since", query.since),
         until=seconds_of("until", query.until),
         text=query.text,
         hides_remote=not is_admin,
+        of=events,
     )
     found, more = call.identity.reader.page(wanted, query.start, min(query.limit, _EVENTS_MAX))
     return objects.AuditEvents(events=[_event(event) for event in found], next_page_start=more)
+
+
+def _of_repository(
+    transaction: ReadTransaction, name: RepositoryName, *, is_admin: bool
+) -> RepositoryEvents:
+    """The repository's events: system administrators also see those of a former owner's time."""
+    record = registry_repositories.record(transaction, name)
+    account = access.namespace_of(transaction, name)
+    assert record is not None  # the caller may administer it
+    since = record.created_at
+    if is_admin:
+        return RepositoryEvents(name.text, record.id, None, since)
+    owner = ownership.REGISTRY if account is None else account.id
+    born = since if account is None else max(since, account.created_at)
+    return RepositoryEvents(name.text, record.id, owner, born)
 
 
 def seconds_of(name: str, text: str) -> float:

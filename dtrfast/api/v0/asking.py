@@ -18,8 +18,9 @@ from dtrfast.api.v0.views import ROOT
 from dtrfast.config import Config
 from dtrfast.errors import DtrfastError, SettingsInvalid
 from dtrfast.identity.callers import Caller
-from dtrfast.identity.events import Detail, Event
+from dtrfast.identity.events import Detail
 from dtrfast.identity.identity import Identity
+from dtrfast.registry.ownership import Ownership
 from dtrfast.registry.registry import Registry
 
 
@@ -57,14 +58,11 @@ def execute(operation: Operation, call: ApiCall) -> msgspec.Struct | None:
         return operation.handler(call)
     except DtrfastError as error:
         if row_of(error).status == 403:
-            now = call.identity.clock()
             path = operation.path.format_map(call.path)
-            subject = _repository_of(operation, call) or path
             detail: Detail = {"method": operation.method, "path": path, "reason": error.message}
-            refusal = Event(
-                now, "refusal", call.caller.actor, call.remote, "refused", subject, detail
-            )
-            call.identity.events.add(refusal)
+            subject = _repository_of(operation, call)
+            about = None if subject else Ownership()
+            call.note("refusal", subject or path, "refused", detail, about)
         raise
 
 

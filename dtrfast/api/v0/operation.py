@@ -21,6 +21,7 @@ from dtrfast.identity.events import Detail, Event, Outcome
 from dtrfast.identity.identity import Identity
 from dtrfast.identity.records import Account
 from dtrfast.index.engine import ReadTransaction
+from dtrfast.registry.ownership import Ownership
 from dtrfast.registry.registry import Registry
 from dtrfast.registry.writing import Author
 
@@ -92,19 +93,33 @@ class ApiCall:
         return accounts.get(transaction, self.path[piece])
 
     def note(
-        self, kind: str, subject: str, outcome: Outcome = "ok", detail: Detail | None = None
+        self,
+        kind: str,
+        subject: str,
+        outcome: Outcome = "ok",
+        detail: Detail | None = None,
+        about: Ownership | None = None,
     ) -> None:
-        """An audit event of this caller."""
+        """An audit event of this caller. `about`: the repository, if it is not there any more."""
+        about = about or self._about(kind, subject)
         event = Event(
-            self.identity.clock(),
-            kind,
-            self.caller.actor,
-            self.remote,
-            outcome,
-            subject,
-            detail or {},
+            time=self.identity.clock(),
+            kind=kind,
+            actor=self.caller.actor,
+            remote=self.remote,
+            outcome=outcome,
+            subject=subject,
+            detail=detail or {},
+            repository=about.repository,
+            owner=about.owner,
         )
         self.identity.events.add(event)
+
+    def _about(self, kind: str, subject: str) -> Ownership:
+        """The repository that the subject names, where it names one: teams have such names too."""
+        if "repository" not in self.path and not kind.startswith("repository."):
+            return Ownership()
+        return self.registry.ownership(subject)
 
 
 Handler = Callable[[ApiCall], msgspec.Struct | None]

@@ -21,7 +21,8 @@ from dtrfast.index.tables import (
     number_key,
 )
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import keys, referrers, removal, repositories, tags
+from dtrfast.registry import keys, ownership, referrers, removal, repositories, tags
+from dtrfast.registry.ownership import Ownership
 from dtrfast.registry.permits import Action
 from dtrfast.registry.records import TagRecord
 from dtrfast.times import rfc3339
@@ -236,13 +237,15 @@ def delete_repository(call: ApiCall) -> None:
     """Delete a repository with all that is in it; it can be restored from the trash."""
     name = name_in(call)
 
-    def change(transaction: WriteTransaction) -> None:
+    def change(transaction: WriteTransaction) -> Ownership:
         require(call, transaction, Action.PULL)
         _require_namespace_admin(call, transaction, name)
+        about = ownership.find(transaction, name)
         removal.delete(transaction, name, call.author)
+        return about
 
-    call.identity.engine.write(change)
-    call.note("repository.delete", name.text)
+    about = call.identity.engine.write(change)
+    call.note("repository.delete", name.text, about=about)
 
 
 def _require_namespace_admin(

@@ -89,7 +89,8 @@ class Call:
     def note(self, kind: str, detail: Detail, outcome: Outcome = "ok") -> None:
         """An audit event of this caller, about this repository."""
         noting = Noting(self.context, self.scope, self.visit.caller.actor)
-        noting.note(kind, outcome, self.name_text, detail)
+        about = self.registry.ownership(self.name_text)
+        noting.note(kind, outcome, self.name_text, detail, about)
 
     async def run(self, function: Callable[..., T], *args: object) -> T:
         """Call `function` on a thread."""

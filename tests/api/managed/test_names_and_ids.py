@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
+from dtrfast.identity.events import EventWriter
 from dtrfast.identity.sign_in import PASSWORD_SECONDS
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import GRANTS, REPOSITORIES_TRASHED, TRUSTS, number_key
 from dtrfast.registry import ownership, removal
 from tests.api.managed.test_trash import rows
 from tests.api.managed.town import Town, basic
+
+# Kinds and actors of a repository's events as a user sees them, the oldest first.
+Logged = Callable[[str, str], list[tuple[str, str]]]
 
 SECRET = "repositories/acme/secret"
 ISSUER = {"name": "ci", "url": "https://ci.example", "audience": "registry.example"}
@@ -120,3 +126,122 @@ def test_trash_without_an_id_is_for_an_account_that_is_older(
         assert removal.find_trashed(transaction, number).owner == ownership.UNKNOWN
     assert len(trash(town, "zoe")) == seen
     assert len(trash(town, "admin")) == 1
+
+
+# ---- events ------------------------------------------------------------------------------------
+@pytest.fixture
+def logged(
+    town: Town, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Logged:
+    """Read the events of a repository, as the log has them by now."""
+
+    def read(who: str, repository: str) -> list[tuple[str, str]]:
+        folder = tmp_path_factory.mktemp("events") / "audit"
+        writer = EventWriter(folder, 1 << 20)
+        for event in town.events.all:
+            writer.add(event)
+        writer.close()
+        monkeypatch.setattr(town.identity.reader, "_directory", folder)
+        found = town.api(who, "GET", f"repositories/{repository}/events")["events"]
+        return [(event["kind"], event["actor"]) for event in reversed(found)]
+
+    return read
+
+
+def make_again(town: Town) -> None:
+    """Make acme/app again, which ada administers as she did the one before."""
+    town.push("acme/app", b"another")
+    body = {"accessLevel": "admin"}
+    town.api("owen", "PUT", "repositories/acme/app/teamAccess/admins", body)
+
+
+def test_the_next_owners_of_a_name_see_no_events_of_its_repositories(
+    town: Town, logged: Logged
+) -> None:
+    delete_organization(town)
+    make_organization(town)
+    town.push("acme/secret", b"nora's", who="nora")
+    assert logged("nora", "acme/secret") == [("push", "nora")]
+
+
+def test_a_repository_of_the_same_name_has_events_of_its_own(town: Town, logged: Logged) -> None:
+    town.push("acme/app", b"changed", who="will")
+    town.api("rita", "DELETE", "repositories/acme/app", status=403)
+    town.api("owen", "DELETE", "repositories/acme/app", status=204)
+    town.api("owen", "POST", "repositories/acme", {"name": "app"}, 201)
+    make_again(town)
+    seen = [("repository.create", "owen"), ("push", "owen"), ("grant.set", "owen")]
+    assert logged("ada", "acme/app") == logged("admin", "acme/app") == seen
+
+
+def test_equal_refusals_of_two_repositories_of_one_name_are_two_events(
+    town: Town, logged: Logged
+) -> None:
+    def refuse() -> None:
+        town.api("rita", "DELETE", "repositories/acme/app", status=403)
+
+    refuse()
+    town.api("owen", "DELETE", "repositories/acme/app", status=204)
+    make_again(town)
+    body = {"accessLevel": "read-only"}
+    town.api("owen", "PUT", "repositories/acme/app/teamAccess/readers", body)
+    refuse()
+    assert logged("ada", "acme/app")[-1] == ("refusal", "rita")
+
+
+def test_a_restored_repository_has_its_events_under_any_name(town: Town, logged: Logged) -> None:
+    before = logged("owen", "acme/app")
+    town.api("owen", "DELETE", "repositories/acme/app", status=204)
+    town.push("acme/app", b"another")
+    (gone,) = trash(town, "owen")
+    town.api("owen", "POST", f"trash/{gone['id']}/restore", {"name": "acme/old"})
+    after = [("repository.delete", "owen"), ("repository.restore", "owen")]
+    assert logged("ada", "acme/old") == before + after
+    assert logged("owen", "acme/app") == [("push", "owen")]
+
+
+def test_a_repository_that_gets_another_owner_shows_events_from_then_on(
+    town: Town, logged: Logged
+) -> None:
+    number = delete_organization(town)
+    make_organization(town)
+    town.api("admin", "POST", f"trash/{number}/restore", {})
+    assert logged("nora", "acme/secret") == [("repository.restore", "admin")]
+    assert ("push", "owen") in logged("admin", "acme/secret")
+
+
+def test_an_account_sees_no_events_from_before_its_name_was_one(town: Town, logged: Logged) -> None:
+    town.push("tools/hammer", b"hammer", who="admin")
+    town.add_users("tools")
+    town.push("tools/hammer", b"nail", who="tools")
+    assert logged("tools", "tools/hammer") == [("push", "tools")]
+    assert logged("admin", "tools/hammer") == [("push", "admin"), ("push", "tools")]
+
+
+def test_events_of_a_team_or_an_account_are_not_those_of_a_repository(
+    town: Town, logged: Logged
+) -> None:
+    before = logged("ada", "acme/app")
+    town.api("owen", "POST", "accounts/acme/teams", {"name": "app"}, 201)
+    town.api("owen", "PUT", "accounts/acme/teams/app/members/nora")
+    assert logged("ada", "acme/app") == before
+    town.push("acme", b"of the organization's name")
+    town.api("owen", "PUT", "repositoryNamespaces/acme/teamAccess/app", {"accessLevel": "admin"})
+    assert logged("owen", "_/acme") == [("push", "owen")]
+
+
+def test_events_without_ids_count_from_the_repository_and_its_account_on(
+    town: Town, logged: Logged
+) -> None:
+    """Versions before kept a name alone."""
+    town.clock.advance(60)
+    delete_organization(town)
+    make_organization(town)
+    town.push("acme/secret", b"nora's", who="nora")
+    town.clock.advance(60)
+    town.push("acme/secret", b"nora's second", who="nora")
+    town.api("nora", "POST", "accounts/acme/teams", {"name": "secret"}, 201)
+    town.events.all = [
+        msgspec.structs.replace(event, repository=None, owner=None) for event in town.events.all
+    ]
+    assert logged("nora", "acme/secret") == [("push", "nora")]
