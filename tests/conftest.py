@@ -19,6 +19,7 @@ _TOGETHER = ("e2e", "benchmarks")
 LONG = {
     "": False,
     "api/managed/test_document.py": True,
+    "api/managed/test_trusted_jobs.py": True,
     "benchmarks/load/test_dtrfast.py": True,
     "benchmarks/load/test_tls.py": True,
     "benchmarks/test_command.py": True,

@@ -155,8 +155,9 @@ def decide(
     holds.
     """
     bounded = EVERYTHING if caller.bounds is None else bounds_on(caller.bounds, name.text)
-    if caller.kind == "job":
-        trusted = trusts.rights(transaction, caller.trusts, name)
+    if caller.job is not None:
+        hold(transaction, caller)
+        trusted = trusts.rights(transaction, caller.trusts, caller.job, name)
         found = trusted | rights(transaction, NOBODY, name)
         return Verdict(found, found & bounded)
     if caller.kind == "system":
@@ -211,6 +212,8 @@ class Proof:
 
 def hold(transaction: ReadTransaction, caller: Caller) -> Proof:
     """What proves the caller, if it still counts. Raises `TokenInvalid`."""
+    if caller.job is not None:
+        trusts.confirm(transaction, caller.job)
     if caller.account_id == 0:
         return Proof()
     account = accounts.find_id(transaction, caller.account_id)
@@ -318,8 +321,9 @@ def visible_to_caller(
     if caller.kind == "system":
         return names.below(b"")
     if caller.kind == "job":
-        trusted = {entry.partition(" ")[0] for entry in caller.trusts}
-        found = _unique(heapq.merge(names.public(), names.held(sorted(map(str.encode, trusted)))))
+        hold(transaction, caller)
+        trusted = trusts.names_of(transaction, caller.trusts)
+        found = _unique(heapq.merge(names.public(), names.held(trusted)))
         return (n for n in found if _may_pull(transaction, permits, n))
     proof = hold(transaction, caller)
     if caller.kind == "robot":

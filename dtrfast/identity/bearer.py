@@ -18,7 +18,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 
 from dtrfast.errors import TokenInvalid
-from dtrfast.identity.callers import Caller
+from dtrfast.identity.callers import Caller, Job
 from dtrfast.identity.keys import ALGORITHM, REFRESH_ALGORITHM, Keys
 from dtrfast.identity.records import Bound
 from dtrfast.identity.tokens import action_names
@@ -58,7 +58,8 @@ class _Claims(msgspec.Struct, frozen=True):
     gen: int = 0
     tid: int = 0
     access: tuple[Access, ...] = ()
-    trusts: tuple[str, ...] = ()
+    job: Job | None = None
+    trusts: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,8 @@ class Bearers:
         }
         if caller.account_id:
             claims |= {"uid": caller.account_id, "gen": caller.generation, "tid": caller.token_id}
-        if caller.trusts:
-            claims["trusts"] = list(caller.trusts)
+        if caller.job is not None:
+            claims |= {"job": msgspec.to_builtins(caller.job), "trusts": list(caller.trusts)}
         key = self._keys.signing()
         header = {"typ": "JWT", "alg": ALGORITHM, "kid": key.thumbprint()}
         text = jwt.encode(header, claims, key, algorithms=[ALGORITHM])
@@ -185,6 +186,8 @@ def access_entry(name: str, actions: Action) -> Access:
 def _caller(claims: _Claims, *, is_expired: bool) -> Caller:
     if claims.kind not in ("anonymous", "user", "robot", "job"):
         raise TokenInvalid("the token is of a kind that is not known here: ask for a new one")
+    if claims.kind == "job" and claims.job is None:
+        raise TokenInvalid("the token lacks what ours have: ask for a new one")
     bounds = (parse_access(entry) for entry in claims.access)
     return Caller(
         kind=claims.kind,  # type: ignore[arg-type]  # one of those above
@@ -194,6 +197,7 @@ def _caller(claims: _Claims, *, is_expired: bool) -> Caller:
         generation=claims.gen,
         token_id=claims.tid,
         bounds=tuple(bound for bound in bounds if bound is not None),
+        job=claims.job,
         trusts=claims.trusts,
         expires_at=claims.exp + LEEWAY_SECONDS,
         is_expired=is_expired,

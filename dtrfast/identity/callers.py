@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import msgspec
 
 from dtrfast.identity.records import Bound
 
 CallerKind = Literal["anonymous", "user", "robot", "job", "system"]
 # How the caller was recognised.
 Method = Literal["none", "password", "token", "bearer", "refresh", "session", "local"]
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A job, as its platform's token proved it.
+
+    `issuer` and `id` are hashes: of the issuer's address and audience, and of these with the job's
+    subject. `claims` are those that trusts look at, by path.
+    """
+
+    issuer: str
+    id: str
+    claims: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +33,8 @@ class Caller:
     `account_id` is the user, or a robot's organization; 0 where there is none. `bounds` is what an
     access token was asked for; None for other credentials. A stored token, `token_id`, has its own.
     `is_expired`: only good for an upload that it began. `lists` is whether it may be used to list
-    repositories.
+    repositories. `job` and `trusts` are a job's: it, and the trusts that let it in, as pairs of a
+    repository's id and the trust's.
     """
 
     kind: CallerKind
@@ -29,7 +44,8 @@ class Caller:
     generation: int = 0
     token_id: int = 0
     bounds: tuple[Bound, ...] | None = None
-    trusts: tuple[str, ...] = ()
+    job: Job | None = None
+    trusts: tuple[tuple[int, int], ...] = ()
     expires_at: int = 0  # seconds since the epoch; 0: not by itself
     is_expired: bool = False
     lists: bool = True
@@ -37,8 +53,8 @@ class Caller:
     @property
     def upload_owner(self) -> str:
         """Whoever goes on with an upload has to be the same."""
-        if self.kind == "job":
-            return self.actor
+        if self.job is not None:
+            return f"job:{self.job.id}"
         return f"{self.kind}:{self.account_id}:{self.token_id if self.kind == 'robot' else 0}"
 
 

@@ -8,6 +8,7 @@ key is (`jku`, `jwk`, `x5u`) is never followed.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 import ssl
@@ -124,6 +125,28 @@ def matches(trust: Trust, claims: Mapping[str, object]) -> bool:
     return all(
         _matches_claim(pattern, _find_claim(claims, path)) for path, pattern in trust.claims.items()
     )
+
+
+def identity_of(issuer: Issuer, subject: str | None = None) -> str:
+    """A hash of what an issuer is, whatever its name: the `iss` and the `aud` of its tokens. With
+    a subject, of one of its jobs.
+    """
+    parts = [issuer.url, issuer.audience, *([] if subject is None else [subject])]
+    text = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(text).hexdigest()[:32]
+
+
+def claims_seen(trust: Trust, claims: Mapping[str, object]) -> dict[str, object]:
+    """The claims that a trust looks at, by path: so much proves again that it lets the job in. Of
+    a list only what matches.
+    """
+    seen: dict[str, object] = {}
+    for path, pattern in trust.claims.items():
+        value = _find_claim(claims, path)
+        if isinstance(value, list):
+            value = [item for item in value if _matches_claim(pattern, item)]
+        seen[path] = value
+    return seen
 
 
 def _find_claim(claims: Mapping[str, object], path: str) -> object:

@@ -154,7 +154,9 @@ class Replay:
 
     def _put_trust(self, transaction: WriteTransaction, change: Change) -> None:
         data: bytes = change.payload["trust"]
-        self._trust(transaction, change, _trust_name(data), data)
+        fields = msgspec.json.decode(data)
+        self._trust(transaction, change, str(fields["name"]), data)
+        _count(transaction, fields.get("id", 0))
 
     def _delete_trust(self, transaction: WriteTransaction, change: Change) -> None:
         self._trust(transaction, change, change.payload["name"], None)
@@ -180,11 +182,6 @@ class Replay:
             transaction.put(SETTINGS, name, document.replace(hidden, b'""'))
 
 
-def _trust_name(data: bytes) -> str:
-    """The name of a trust in its JSON."""
-    return str(msgspec.json.decode(data)["name"])
-
-
 def _author(change: Change) -> Author:
     return Author(change.actor, change.time)
 
@@ -195,6 +192,6 @@ def _granted(change: Change) -> tuple[GrantPlace, int]:
 
 
 def _count(transaction: WriteTransaction, number: int) -> None:
-    """No account, team or token gets this id again."""
+    """No account, team, token or trust gets this id again."""
     if counters.last(transaction, META, b"identity_id") < number:
         transaction.put(META, b"identity_id", number_key(number + 1))

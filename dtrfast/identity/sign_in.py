@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+import msgspec
+
 from dtrfast.errors import (
     DirectoryUnavailable,
     DtrfastError,
@@ -23,17 +25,16 @@ from dtrfast.errors import (
 )
 from dtrfast.identity import accounts, passwords, settings, tokens, trusts
 from dtrfast.identity.bearer import Bearers
-from dtrfast.identity.callers import Caller
+from dtrfast.identity.callers import Caller, Job
 from dtrfast.identity.events import Detail, Event, Events, Outcome
 from dtrfast.identity.ldap.settings import LdapSettings
 from dtrfast.identity.names import fold
-from dtrfast.identity.oidc import Issuer, Verified, matches
+from dtrfast.identity.oidc import Issuer, Verified, identity_of
 from dtrfast.identity.records import Account, Password, Token
 from dtrfast.identity.settings import OidcSettings
 from dtrfast.identity.tries import Tries
-from dtrfast.index.engine import Engine, ReadTransaction
+from dtrfast.index.engine import Engine
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import repositories
 from dtrfast.registry.writing import Author
 
 # The user name that goes with a job's token.
@@ -41,6 +42,8 @@ JOB_NAME = "oidc"
 # For how long a password is not verified again.
 PASSWORD_SECONDS = 60
 _PASSWORDS_MAX = 10_000
+# What an access token keeps of a job's claims, as JSON: it is sent with every request.
+_CLAIMS_SIZE_MAX = 4096
 
 
 class Directory(Protocol):
@@ -189,17 +192,27 @@ class SignIn:
 
     def _job(self, text: str, wanted: Sequence[RepositoryName]) -> Caller:
         with self._engine.read() as transaction:
-            issuers = (settings.get(transaction, OidcSettings) or OidcSettings()).issuers
-        verified = self._elsewhere.verifier.verify(text, issuers)
+            known = settings.get(transaction, OidcSettings) or OidcSettings()
+        verified = self._elsewhere.verifier.verify(text, known.issuers)
+        issuer = known.find(verified.issuer)
+        assert issuer is not None  # it is one of those
         with self._engine.read() as transaction:
-            found = [t for name in wanted for t in _trusts_for(transaction, name, verified)]
+            found = [
+                one
+                for name in wanted
+                for one in trusts.letting_in(transaction, name, issuer, verified.claims)
+            ]
+        claims = trusts.claims_of([trust for _, trust in found], verified.claims)
+        if len(msgspec.json.encode(claims)) > _CLAIMS_SIZE_MAX:
+            raise TokenInvalid("the claims that its trusts name are too long: name shorter ones")
         subject = str(verified.claims.get("sub", ""))
         expires_at = int(verified.claims["exp"])  # type: ignore[call-overload]
         return Caller(
             kind="job",
             actor=f"{verified.issuer}:{subject}"[:255],
             method="token",
-            trusts=tuple(found),
+            job=Job(identity_of(issuer), identity_of(issuer, subject), claims),
+            trusts=tuple((repository, trust.id) for repository, trust in found),
             expires_at=max(expires_at, self._clock() + 1),
         )
 
@@ -282,17 +295,3 @@ def _token_caller(account: Account, token: Token) -> Caller:
         token_id=token.id,
         expires_at=token.expires_at,
     )
-
-
-def _trusts_for(
-    transaction: ReadTransaction, name: RepositoryName, verified: Verified
-) -> list[str]:
-    """The trusts of one repository that let the job in."""
-    found = repositories.find(transaction, name)
-    if found is None:
-        return []
-    return [
-        f"{name} {trust.name}"
-        for trust in trusts.of_repository(transaction, found)
-        if trust.issuer == verified.issuer and matches(trust, verified.claims)
-    ]

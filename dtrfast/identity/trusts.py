@@ -2,19 +2,26 @@
 
 A trust belongs to a repository and names an issuer, patterns for claims of its tokens, and what
 may be done. `oidc` decides whether a token's claims match.
+
+An access token names the trusts that let its job in by their ids, and has the claims that they look
+at. So each use asks again whether the trust is there, and whether it still means this job.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
-from dtrfast.errors import Corrupt, CredentialUnknown
+from dtrfast.errors import Corrupt, CredentialUnknown, SettingsInvalid, TokenInvalid
+from dtrfast.identity import settings
+from dtrfast.identity.callers import Job
 from dtrfast.identity.changing import changed
-from dtrfast.identity.oidc import Trust
+from dtrfast.identity.oidc import Issuer, Trust, claims_seen, identity_of, matches
+from dtrfast.identity.settings import OidcSettings
+from dtrfast.index import counters
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
-from dtrfast.index.tables import TRUSTS, number_key
+from dtrfast.index.tables import META, REPOSITORY_NAMES, TRUSTS, number_key, number_of
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import repositories
 from dtrfast.registry.permits import NOTHING, Action
@@ -23,13 +30,24 @@ from dtrfast.registry.writing import Author
 _ACTIONS = {"pull": Action.PULL, "push": Action.PUSH, "delete": Action.DELETE}
 
 
-def of_repository(transaction: ReadTransaction, repository_id: int) -> Iterator[Trust]:
+class TrustRecord(Trust, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
+    """A trust as it is stored. A trust that is removed and made again has another id.
+
+    `issuer_id` is the identity of the issuer that had the name when the trust was made: another
+    issuer that gets the name is not trusted. Both are empty in records of older versions.
+    """
+
+    id: int = 0
+    issuer_id: str = ""
+
+
+def of_repository(transaction: ReadTransaction, repository_id: int) -> Iterator[TrustRecord]:
     """The trusts of a repository, by name."""
     for _, data in transaction.scan(TRUSTS, number_key(repository_id)):
         yield _decode(data)
 
 
-def get(transaction: ReadTransaction, repository_id: int, name: str) -> Trust:
+def get(transaction: ReadTransaction, repository_id: int, name: str) -> TrustRecord:
     """Raises `CredentialUnknown`."""
     data = transaction.get(TRUSTS, _key(repository_id, name))
     if data is None:
@@ -38,11 +56,35 @@ def get(transaction: ReadTransaction, repository_id: int, name: str) -> Trust:
 
 
 def put(transaction: WriteTransaction, author: Author, name: RepositoryName, trust: Trust) -> None:
-    """Add a trust to a repository, in place of one of the same name. Raises `RepositoryUnknown`."""
+    """Add a trust to a repository, in place of one of the same name.
+
+    A change keeps the trust's id, as each use compares the claims; not that of its issuer. Raises
+    `RepositoryUnknown`, and `SettingsInvalid` if there is no such issuer.
+    """
     repository_id = repositories.get(transaction, name)
-    data = msgspec.json.encode(trust)
-    transaction.put(TRUSTS, _key(repository_id, trust.name), data)
-    changed(transaction, author, "trust.put", {"trust": data}, repository=name.text)
+    issuer = known_issuers(transaction).find(trust.issuer)
+    if issuer is None:
+        raise SettingsInvalid(
+            f"there is no issuer {trust.issuer[:80]!r}: an administrator has to add it first"
+        )
+    old = transaction.get(TRUSTS, _key(repository_id, trust.name))
+    before = None if old is None else _decode(old)
+    issuer_id = identity_of(issuer)
+    is_kept = before is not None and before.id > 0 and before.issuer_id == issuer_id
+    number = before.id if before and is_kept else counters.take(transaction, META, b"identity_id")
+    fields = msgspec.structs.asdict(trust)
+    record = TrustRecord(**{**fields, "id": number, "issuer_id": issuer_id})
+    _write(transaction, author, repository_id, record)
+
+
+def _write(
+    transaction: WriteTransaction, author: Author, repository_id: int, record: TrustRecord
+) -> None:
+    data = msgspec.json.encode(record)
+    transaction.put(TRUSTS, _key(repository_id, record.name), data)
+    name = transaction.get(REPOSITORY_NAMES, number_key(repository_id))
+    if name is not None:  # else it is in the trash, and comes back with the trust
+        changed(transaction, author, "trust.put", {"trust": data}, repository=name.decode())
 
 
 def remove(
@@ -62,20 +104,99 @@ def remove_all(transaction: WriteTransaction, author: Author, name: RepositoryNa
         remove(transaction, author, name, trust.name)
 
 
-def rights(transaction: ReadTransaction, names: Iterable[str], name: RepositoryName) -> Action:
-    """What a job may do with a repository: `names` are the trusts that let it in, each as the
-    repository's name, a space and the trust's.
+# ---- jobs --------------------------------------------------------------------------------------
+def letting_in(
+    transaction: ReadTransaction,
+    name: RepositoryName,
+    issuer: Issuer,
+    claims: Mapping[str, object],
+) -> list[tuple[int, TrustRecord]]:
+    """Return the trusts of a repository that let a job of the issuer in, each with the repository's
+    id.
+    """
+    repository_id = repositories.find(transaction, name)
+    if repository_id is None:
+        return []
+    issuers = known_issuers(transaction)
+    return [
+        (repository_id, trust)
+        for trust in of_repository(transaction, repository_id)
+        if _means(trust, identity_of(issuer), issuers) and matches(trust, claims)
+    ]
+
+
+def claims_of(trusted: Collection[Trust], claims: Mapping[str, object]) -> dict[str, object]:
+    """Return the claims that some trusts look at, by path."""
+    seen: dict[str, object] = {}
+    for trust in trusted:
+        for path, value in claims_seen(trust, claims).items():
+            kept = seen.get(path)
+            if isinstance(kept, list) and isinstance(value, list):
+                value = [*kept, *(item for item in value if item not in kept)]
+            seen[path] = value
+    return seen
+
+
+def rights(
+    transaction: ReadTransaction,
+    trusted: Collection[tuple[int, int]],
+    job: Job,
+    name: RepositoryName,
+) -> Action:
+    """What a job may do with a repository. `trusted`: the trusts that let it in when it came, as
+    pairs of the repository's id and the trust's.
     """
     found = repositories.find(transaction, name)
-    if found is None:
-        return NOTHING
     actions = NOTHING
-    for entry in names:
-        repository, _, trust_name = entry.partition(" ")
-        data = transaction.get(TRUSTS, _key(found, trust_name))
-        if repository == name.text and data is not None:
-            actions |= actions_of(_decode(data))
+    if found is None or not any(repository == found for repository, _ in trusted):
+        return actions
+    issuers = known_issuers(transaction)
+    for trust in of_repository(transaction, found):
+        is_named = (found, trust.id) in trusted and _means(trust, job.issuer, issuers)
+        if is_named and matches(trust, job.claims):
+            actions |= actions_of(trust)
     return actions
+
+
+def confirm(transaction: ReadTransaction, job: Job) -> None:
+    """Return if the job's issuer still is one. Raises `TokenInvalid`."""
+    if not any(identity_of(one) == job.issuer for one in known_issuers(transaction).issuers):
+        raise TokenInvalid("the issuer of the job's token is trusted no more: ask for a new token")
+
+
+def names_of(transaction: ReadTransaction, trusted: Collection[tuple[int, int]]) -> list[bytes]:
+    """Return the names of the repositories whose trusts these are, in order."""
+    numbers = {number_key(repository) for repository, _ in trusted}
+    return sorted(filter(None, (transaction.get(REPOSITORY_NAMES, n) for n in numbers)))
+
+
+# ---- issuers -----------------------------------------------------------------------------------
+def known_issuers(transaction: ReadTransaction) -> OidcSettings:
+    """Return the issuers that are trusted now."""
+    return settings.get(transaction, OidcSettings) or OidcSettings()
+
+
+def is_in_force(trust: TrustRecord, issuers: OidcSettings) -> bool:
+    """Return True if the issuer that the trust means still has its name."""
+    issuer = issuers.find(trust.issuer)
+    return issuer is not None and trust.issuer_id in ("", identity_of(issuer))
+
+
+def pin(transaction: WriteTransaction, author: Author) -> None:
+    """Bind trusts of older versions to the issuers that have their names, before those change."""
+    issuers = known_issuers(transaction)
+    for key, data in list(transaction.scan(TRUSTS)):
+        trust = _decode(data)
+        issuer = issuers.find(trust.issuer)
+        if not trust.issuer_id and issuer is not None:
+            bound = msgspec.structs.replace(trust, issuer_id=identity_of(issuer))
+            _write(transaction, author, number_of(key), bound)
+
+
+def _means(trust: TrustRecord, issuer_id: str, issuers: OidcSettings) -> bool:
+    """True if the trust means the issuer of this identity, which still has its name."""
+    issuer = issuers.find(trust.issuer)
+    return issuer is not None and identity_of(issuer) == issuer_id and is_in_force(trust, issuers)
 
 
 def actions_of(trust: Trust) -> Action:
@@ -90,8 +211,8 @@ def _key(repository_id: int, name: str) -> bytes:
     return number_key(repository_id) + name.encode("utf-8", "surrogatepass")[:255]
 
 
-def _decode(data: bytes) -> Trust:
+def _decode(data: bytes) -> TrustRecord:
     try:
-        return msgspec.json.decode(data, type=Trust)
+        return msgspec.json.decode(data, type=TrustRecord)
     except (ValueError, RecursionError) as error:
         raise Corrupt(f"a trust cannot be read ({error})") from error

@@ -17,13 +17,13 @@ from dtrfast.errors import (
 )
 from dtrfast.identity import accounts, passwords, records, sessions, settings, teams, tokens, trusts
 from dtrfast.identity.accounts import NewAccount
-from dtrfast.identity.callers import Caller
+from dtrfast.identity.callers import Caller, Job
 from dtrfast.identity.grants import Level
 from dtrfast.identity.names import AccountName, TeamName
-from dtrfast.identity.oidc import Trust
+from dtrfast.identity.oidc import Issuer, Trust, identity_of
 from dtrfast.identity.records import Account, Team
 from dtrfast.identity.sessions import NewSession
-from dtrfast.identity.settings import AccessSettings
+from dtrfast.identity.settings import AccessSettings, OidcSettings
 from dtrfast.identity.teams import NewTeam
 from dtrfast.identity.tokens import NewToken
 from dtrfast.index.engine import WriteTransaction
@@ -279,14 +279,20 @@ def test_a_trust_gives_rights_in_its_own_repository_as_long_as_that_is_there(
     engine: MemoryEngine,
 ) -> None:
     trust = Trust(name="main", issuer="ci", claims={"sub": "x"})
+    issuer = Issuer(name="ci", url="https://ci.example", audience="registry")
+    job = Job(identity_of(issuer), identity_of(issuer, "x"), {"sub": "x"})
+    engine.write(lambda t: settings.put(t, AUTHOR, OidcSettings((issuer,))))
     with engine.read() as transaction:
-        assert trusts.rights(transaction, ["acme/app main"], APP) == NOTHING
+        assert trusts.rights(transaction, [(1, 1)], job, APP) == NOTHING
+        assert trusts.letting_in(transaction, APP, issuer, job.claims) == []
     repository = engine.write(lambda t: repositories.create(t, APP, AUTHOR))
     engine.write(lambda t: trusts.put(t, AUTHOR, APP, trust))
     with engine.read() as transaction:
-        assert trusts.rights(transaction, ["acme/app main"], APP) == Action.PULL | Action.PUSH
-        assert trusts.rights(transaction, ["acme/other main"], APP) == NOTHING
-        assert trusts.rights(transaction, ["acme/app other"], APP) == NOTHING
+        number = trusts.get(transaction, repository, "main").id
+        found = trusts.rights(transaction, [(repository, number)], job, APP)
+        assert found == Action.PULL | Action.PUSH
+        assert trusts.rights(transaction, [(repository + 1, number)], job, APP) == NOTHING
+        assert trusts.rights(transaction, [(repository, number + 1)], job, APP) == NOTHING
     engine.write(lambda t: t.put(TRUSTS, number_key(repository) + b"main", b"{"))
     with engine.read() as transaction, pytest.raises(Corrupt, match="a trust cannot be read"):
-        trusts.rights(transaction, ["acme/app main"], APP)
+        trusts.rights(transaction, [(repository, number)], job, APP)

@@ -13,10 +13,10 @@ from dtrfast.identity.accounts import NewAccount
 from dtrfast.identity.grants import Level
 from dtrfast.identity.ldap.settings import LdapSettings, UserSet
 from dtrfast.identity.names import AccountName, TeamName
-from dtrfast.identity.oidc import Trust
+from dtrfast.identity.oidc import Issuer, Trust
 from dtrfast.identity.records import Account, Team
 from dtrfast.identity.replay import Replay
-from dtrfast.identity.settings import AccessSettings
+from dtrfast.identity.settings import AccessSettings, OidcSettings
 from dtrfast.identity.teams import NewTeam
 from dtrfast.identity.tokens import NewToken
 from dtrfast.index import changes
@@ -46,6 +46,7 @@ from tests.fakes.engine import MemoryEngine
 
 AUTHOR = Author("admin", 7)
 APP = RepositoryName("acme/app")
+ISSUER = Issuer(name="ci", url="https://ci.example", audience="registry")
 TRUST = Trust(name="main", issuer="ci", claims={"repository": "acme/app"})
 # A repair makes all of these again. It asks for passwords anew.
 REPAIRED = (
@@ -79,6 +80,7 @@ class Organization:
         grants.put(transaction, AUTHOR, self.place, self.readers.id, Level.READ_ONLY)
         new = NewToken("robot", "ci", (), 0, "dtrr_secret")
         self.robot = tokens.create(transaction, AUTHOR, self.acme, new)
+        settings.put(transaction, AUTHOR, OidcSettings((ISSUER,)))
         trusts.put(transaction, AUTHOR, APP, TRUST)
 
     def create(self, name: str, **fields: object) -> Account:
@@ -129,6 +131,12 @@ def change_and_reset_access(org: Organization, transaction: WriteTransaction) ->
     settings.remove(transaction, AUTHOR, AccessSettings)
 
 
+def replace_issuer(org: Organization, transaction: WriteTransaction) -> None:
+    trusts.pin(transaction, AUTHOR)
+    another = msgspec.structs.replace(ISSUER, url="https://another.example")
+    settings.put(transaction, AUTHOR, OidcSettings((another,)))
+
+
 ACTS: dict[str, Act] = {
     "nothing": lambda org, t: None,
     "a user is renamed": rename_user,
@@ -148,6 +156,10 @@ ACTS: dict[str, Act] = {
     "a grant is taken back": lambda org, t: grants.remove(t, AUTHOR, org.place, org.readers.id),
     "a token is revoked": lambda org, t: tokens.remove(t, AUTHOR, org.robot),
     "a trust is removed": lambda org, t: trusts.remove(t, AUTHOR, APP, "main"),
+    "a trust is changed": lambda org, t: trusts.put(
+        t, AUTHOR, APP, msgspec.structs.replace(TRUST, claims={"sub": "x"})
+    ),
+    "an issuer is replaced": replace_issuer,
     "the directory is set": save_directory,
     "settings are changed and reset": change_and_reset_access,
 }

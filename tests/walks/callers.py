@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dtrfast.identity import scopes
+from dtrfast.identity import scopes, trusts
 from dtrfast.identity.access import CallerPermits
-from dtrfast.identity.callers import Caller
+from dtrfast.identity.callers import Caller, Job
+from dtrfast.identity.oidc import identity_of
+from dtrfast.oci.names import RepositoryName
 from tests.api.managed.town import PASSWORD, Town, basic
 from tests.walks.scene import Scene
 
@@ -69,8 +71,13 @@ def forged(scene: Scene) -> Credential:
 def job(scene: Scene) -> Credential:
     """The access token of a job that acme/app trusts as far as the robot's scopes go."""
     identity = scene.town.identity
-    caller = Caller("job", _JOB, "token", trusts=("acme/app main",))
+    name, claims = RepositoryName("acme/app"), {"sub": "job"}
     with identity.engine.read() as transaction:
+        issuer = trusts.known_issuers(transaction).issuers[0]
+        found = trusts.letting_in(transaction, name, issuer, claims)
+        known = Job(identity_of(issuer), identity_of(issuer, "job"), claims)
+        pairs = tuple((repository, trust.id) for repository, trust in found)
+        caller = Caller("job", _JOB, "token", job=known, trusts=pairs)
         granted = scopes.grant(transaction, CallerPermits(caller), scopes.parse(_WIDEST))
     return Credential("", _bearer(identity.bearers.issue(caller, granted).text))
 

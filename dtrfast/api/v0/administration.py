@@ -12,7 +12,7 @@ from dtrfast import certificates
 from dtrfast.api.v0 import differences, objects, repositories
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import Conflict, CredentialUnknown, Denied, SettingsInvalid
-from dtrfast.identity import access, oidc, settings
+from dtrfast.identity import access, oidc, settings, trusts
 from dtrfast.identity.events import Detail, Event, EventFilter, RepositoryEvents
 from dtrfast.identity.settings import AccessSettings, OidcSettings
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
@@ -40,6 +40,8 @@ def write_settings(call: ApiCall, document: msgspec.Struct, name: str) -> None:
     def change(transaction: WriteTransaction) -> msgspec.Struct | None:
         call.require_admin(transaction)
         before = settings.get(transaction, type(document))
+        if isinstance(document, OidcSettings):
+            trusts.pin(transaction, call.author)
         settings.put(transaction, call.author, document)
         return before
 

@@ -10,10 +10,9 @@ from dtrfast.api.v0 import objects, views
 from dtrfast.api.v0.lists import Columns, WholeQuery, whole
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.api.v0.repositories import require
-from dtrfast.errors import AccountInvalid, SettingsInvalid
+from dtrfast.errors import AccountInvalid
 from dtrfast.identity import accounts, oidc, settings, tokens, trusts
 from dtrfast.identity.records import Account, Bound, TokenKind
-from dtrfast.identity.settings import OidcSettings
 from dtrfast.identity.tokens import NewToken
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.registry import repositories
@@ -188,9 +187,13 @@ class TrustsQuery(WholeQuery, frozen=True, rename="camel", kw_only=True):
 
 
 # ---- jobs ------------------------------------------------------------------------------------
-def _trust(found: oidc.Trust) -> objects.Trust:
+def _trust(found: oidc.Trust, *, is_in_force: bool = True) -> objects.Trust:
     return objects.Trust(
-        name=found.name, issuer=found.issuer, claims=found.claims, actions=list(found.actions)
+        name=found.name,
+        issuer=found.issuer,
+        claims=found.claims,
+        actions=list(found.actions),
+        is_in_force=is_in_force,
     )
 
 
@@ -201,7 +204,9 @@ def list_trusts(call: ApiCall) -> objects.Trusts:
         name = require(call, transaction, Action.ADMIN)
         found = trusts.of_repository(transaction, repositories.get(transaction, name))
         page, more = whole(found, call.query, {"name": lambda trust: trust.name})
-        return objects.Trusts(trusts=[_trust(trust) for trust in page], next_page_start=more)
+        issuers = trusts.known_issuers(transaction)
+        shown = [_trust(one, is_in_force=trusts.is_in_force(one, issuers)) for one in page]
+        return objects.Trusts(trusts=shown, next_page_start=more)
 
 
 @operations.add(
@@ -222,11 +227,6 @@ def put_trust(call: ApiCall) -> objects.Trust:
 
     def change(transaction: WriteTransaction) -> str:
         name = require(call, transaction, Action.ADMIN)
-        known = settings.get(transaction, OidcSettings)
-        if known is None or known.find(body.issuer) is None:
-            raise SettingsInvalid(
-                f"there is no issuer {body.issuer[:80]!r}: an administrator has to add it first"
-            )
         trusts.put(transaction, call.author, name, trust)
         return name.text
 

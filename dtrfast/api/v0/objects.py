@@ -331,12 +331,15 @@ class NewCredential(Taken, frozen=True, kw_only=True):
 
 
 class Trust(Sent, frozen=True, kw_only=True):
-    """Which jobs of an issuer may use a repository without a secret."""
+    """Which jobs may use a repository without a secret. It is in force while its issuer's name is
+    that of the issuer for which it was made.
+    """
 
     name: str
     issuer: str
     claims: dict[str, str]
     actions: list[str]
+    is_in_force: bool = True
 
 
 class Trusts(Sent, frozen=True, kw_only=True):

@@ -56,6 +56,7 @@ def test_the_next_owners_of_a_name_have_no_right_to_its_trash(town: Town) -> Non
     assert pull(town, "nora") == 404
 
 
+@pytest.mark.long
 def test_the_next_user_of_a_name_has_no_right_to_its_trash(town: Town) -> None:
     town.push("nora/app", b"nora's", who="nora")
     town.api("nora", "DELETE", "repositories/nora/app", status=204)
@@ -75,6 +76,7 @@ def test_administrators_restore_the_trash_of_a_deleted_account(town: Town) -> No
     assert trash(town, "owen") == [], "the organization that owen owned is gone"
 
 
+@pytest.mark.long
 def test_a_repository_that_gets_another_owner_loses_its_grants_and_trusts(town: Town) -> None:
     town.api("admin", "PUT", "admin/settings/oidc", {"issuers": [ISSUER]})
     town.api("owen", "PUT", f"{SECRET}/trusts/main", {"issuer": "ci", "claims": {"sub": "x"}})
@@ -87,6 +89,7 @@ def test_a_repository_that_gets_another_owner_loses_its_grants_and_trusts(town: 
     assert rows(town, TRUSTS) == rows(town, GRANTS) == 0
 
 
+@pytest.mark.long
 def test_a_repository_that_comes_back_to_its_owner_keeps_grants_under_another_name(
     town: Town,
 ) -> None:
@@ -97,6 +100,7 @@ def test_a_repository_that_comes_back_to_its_owner_keeps_grants_under_another_na
     assert pull(town, "rita", "acme/kept") == 200
 
 
+@pytest.mark.long
 def test_trash_of_a_name_of_the_registry_itself_is_not_for_a_later_account(town: Town) -> None:
     town.push("tools/hammer", b"hammer", who="admin")
     town.api("admin", "DELETE", "repositories/tools/hammer", status=204)
@@ -105,6 +109,7 @@ def test_trash_of_a_name_of_the_registry_itself_is_not_for_a_later_account(town:
     assert [one["name"] for one in trash(town, "admin")] == ["hammer"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("seconds", "seen"), [(0, 0), (60, 1)])
 def test_trash_without_an_id_is_for_an_account_that_is_older(
     town: Town, seconds: int, seen: int
@@ -164,6 +169,7 @@ def test_the_next_owners_of_a_name_see_no_events_of_its_repositories(
     assert logged("nora", "acme/secret") == [("push", "nora")]
 
 
+@pytest.mark.long
 def test_a_repository_of_the_same_name_has_events_of_its_own(town: Town, logged: Logged) -> None:
     town.push("acme/app", b"changed", who="will")
     town.api("rita", "DELETE", "repositories/acme/app", status=403)
@@ -174,6 +180,7 @@ def test_a_repository_of_the_same_name_has_events_of_its_own(town: Town, logged:
     assert logged("ada", "acme/app") == logged("admin", "acme/app") == seen
 
 
+@pytest.mark.long
 def test_equal_refusals_of_two_repositories_of_one_name_are_two_events(
     town: Town, logged: Logged
 ) -> None:
@@ -189,6 +196,7 @@ def test_equal_refusals_of_two_repositories_of_one_name_are_two_events(
     assert logged("ada", "acme/app")[-1] == ("refusal", "rita")
 
 
+@pytest.mark.long
 def test_a_restored_repository_has_its_events_under_any_name(town: Town, logged: Logged) -> None:
     before = logged("owen", "acme/app")
     town.api("owen", "DELETE", "repositories/acme/app", status=204)
@@ -200,6 +208,7 @@ def test_a_restored_repository_has_its_events_under_any_name(town: Town, logged:
     assert logged("owen", "acme/app") == [("push", "owen")]
 
 
+@pytest.mark.long
 def test_a_repository_that_gets_another_owner_shows_events_from_then_on(
     town: Town, logged: Logged
 ) -> None:
@@ -210,6 +219,7 @@ def test_a_repository_that_gets_another_owner_shows_events_from_then_on(
     assert ("push", "owen") in logged("admin", "acme/secret")
 
 
+@pytest.mark.long
 def test_an_account_sees_no_events_from_before_its_name_was_one(town: Town, logged: Logged) -> None:
     town.push("tools/hammer", b"hammer", who="admin")
     town.add_users("tools")
@@ -218,6 +228,7 @@ def test_an_account_sees_no_events_from_before_its_name_was_one(town: Town, logg
     assert logged("admin", "tools/hammer") == [("push", "admin"), ("push", "tools")]
 
 
+@pytest.mark.long
 def test_events_of_a_team_or_an_account_are_not_those_of_a_repository(
     town: Town, logged: Logged
 ) -> None:
