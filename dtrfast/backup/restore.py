@@ -20,9 +20,10 @@ from dtrfast.backup.create import Progress, read_files, read_log, read_segment
 from dtrfast.backup.place import Place
 from dtrfast.backup.snapshot import DataFile, LogFile, Snapshot
 from dtrfast.errors import BackupFailed, Corrupt, FormatUnknown
+from dtrfast.index import counters
 from dtrfast.index.engine import Engine, Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
-from dtrfast.index.tables import TABLES
+from dtrfast.index.tables import META, TABLES
 from dtrfast.store import disk
 from dtrfast.store import layout as layouts
 from dtrfast.store.layout import Layout
@@ -32,6 +33,8 @@ from dtrfast.times import rfc3339
 
 _ROWS_MAX = 1000
 _READ_SIZE = 1 << 20
+# More than are given out between a backup and its restore.
+_IDS_SKIPPED = 1_000_000
 # Modes of files, as the store and the writer of events make them.
 _LOG_MODES = {"log": 0o640, "audit": 0o600}
 
@@ -157,8 +160,17 @@ class _Restore:
                 names = self._chosen.tables.get(table.name, ())
                 rows = (row for name in names for row in read_segment(self._place, name))
                 _put_all(engine, table, rows)
+            engine.write(_skip_ids)
         finally:
             engine.close()
+
+
+def _skip_ids(transaction: WriteTransaction) -> None:
+    """Give out no id again that accounts, tokens, trusts or repositories got after the backup: what
+    was signed for them since then is still valid.
+    """
+    for name in (b"identity_id", b"repository_id"):
+        counters.take(transaction, META, name, _IDS_SKIPPED)
 
 
 def _check_segments(place: Place, chosen: Snapshot) -> None:

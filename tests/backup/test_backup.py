@@ -17,9 +17,13 @@ from dtrfast.backup.place import Place
 from dtrfast.backup.restore import restore
 from dtrfast.config import StoreConfig
 from dtrfast.errors import BackupFailed, Corrupt, FormatUnknown
+from dtrfast.identity import accounts
+from dtrfast.identity.accounts import NewAccount
+from dtrfast.identity.names import AccountName
 from dtrfast.index.tables import TABLES
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry import repositories
 from dtrfast.store import layout as layouts
 from dtrfast.store import pins
 from dtrfast.store.layout import Layout
@@ -48,7 +52,7 @@ def test_what_was_backed_up_comes_back(town: Town, place: Place, tmp_path: Path)
     assert again.store.statistics().damaged_blobs == 0
     with town.store.engine.read() as before, again.store.engine.read() as after:
         for table in TABLES:
-            if table.name not in ("store", "changes"):
+            if table.name not in ("store", "changes", "meta"):
                 assert list(after.scan(table)) == list(before.scan(table)), table.name
     again.push(APP, "new", 99)
     again.keep_house(2)
@@ -56,6 +60,26 @@ def test_what_was_backed_up_comes_back(town: Town, place: Place, tmp_path: Path)
     assert sequences == list(range(1, len(sequences) + 1)), "the log goes on where it ended"
     again.store.close()
     assert list(upkeep.verify(place, quiet)) == []
+
+
+def test_ids_of_after_a_backup_are_not_given_out_again(
+    town: Town, place: Place, tmp_path: Path
+) -> None:
+    """Tokens that were signed for them are still valid: the keys come back with the backup."""
+
+    def make(town: Town, name: str) -> int:
+        author, new = town.registry.author("admin"), NewAccount(AccountName(name))
+        return town.store.engine.write(lambda t: accounts.create(t, author, new)).id
+
+    make(town, "alice")
+    create(town.store, place, quiet)
+    later = make(town, "bob")
+    again = restored(place, tmp_path / "again")
+    assert make(again, "carol") > later
+    again.push(RepositoryName("acme/new"), "v1", 1)
+    with again.store.engine.read() as transaction:
+        assert repositories.get(transaction, RepositoryName("acme/new")) > 1000
+    again.store.close()
 
 
 def test_the_second_copies_what_is_new(town: Town, place: Place) -> None:
