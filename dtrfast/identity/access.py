@@ -219,6 +219,9 @@ def hold(transaction: ReadTransaction, caller: Caller) -> Proof:
     account = accounts.find_id(transaction, caller.account_id)
     if account is None or not account.is_active:
         raise TokenInvalid("the account is not active: ask an administrator")
+    if caller.method == "bearer" and caller.kind == "user" and caller.actor != account.name:
+        # Its changes would be another account's, if one gets the name.
+        raise TokenInvalid("the account has another name now: ask for a new token")
     if caller.token_id == 0:
         if account.generation != caller.generation:
             raise TokenInvalid("the sign-in has ended: sign in again")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -49,8 +49,10 @@ _CLAIMS_SIZE_MAX = 4096
 class Directory(Protocol):
     """What signing in asks of an LDAP directory."""
 
-    def verify(self, login: str, password: str) -> bool:
-        """Whether it is this user's password. Raises `DirectoryUnavailable`."""
+    def verify(self, login: str, password: str, stable_id: str | None = None) -> bool:
+        """Whether it is the password of the user with this login and id. Raises
+        `DirectoryUnavailable`.
+        """
         ...
 
 
@@ -186,9 +188,10 @@ class SignIn:
 
     def _refresh(self, text: str) -> Caller:
         caller = self._bearers.read_refresh(text)
-        if not self._is_current(caller):
+        account = self._current(caller)
+        if account is None:
             raise TokenInvalid("the sign-in has ended: sign in again")
-        return caller
+        return replace(caller, actor=account.name)
 
     def _job(self, text: str, wanted: Sequence[RepositoryName]) -> Caller:
         with self._engine.read() as transaction:
@@ -222,9 +225,17 @@ class SignIn:
         return hashlib.blake2b(text, key=self._secret, digest_size=32).digest()
 
     def _is_current(self, caller: Caller) -> bool:
+        """True if the account of a sign-in may still sign in, under the same name."""
+        account = self._current(caller)
+        return account is not None and account.name == caller.actor
+
+    def _current(self, caller: Caller) -> Account | None:
+        """The account of a sign-in that has not ended, whatever its name is by now."""
         with self._engine.read() as transaction:
             account = accounts.find_id(transaction, caller.account_id)
-        return account is not None and _can_sign_in(account, caller.generation)
+        if account is None or not _can_sign_in(account, caller.generation):
+            return None
+        return account
 
     def _verify(self, name: str, password: str) -> Account | None:
         """The account whose password it is."""
@@ -247,7 +258,9 @@ class SignIn:
             return False  # LDAP takes an empty password for nobody's sign-in, and accepts it
         now = self._clock()
         try:
-            right = self._elsewhere.directory(ldap).verify(account.name, password)
+            directory = self._elsewhere.directory(ldap)
+            # The login may be another person's by now, whom no synchronisation has brought yet.
+            right = directory.verify(account.name, password, account.directory_id)
         except DirectoryUnavailable:
             if kept is None or now - kept.at > ldap.outage_seconds:
                 raise

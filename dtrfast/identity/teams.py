@@ -196,13 +196,15 @@ def remove_member(
 
 
 def is_member(transaction: ReadTransaction, team: Team, user: Account) -> bool:
-    return transaction.get(TEAM_MEMBERS, number_key(team.id) + user.name.encode()) is not None
+    key = number_key(team.id) + user.name.encode()
+    return transaction.get(TEAM_MEMBERS, key) == number_key(user.id)
 
 
 def is_in_organization(transaction: ReadTransaction, organization: Account, user: Account) -> bool:
     """Whether the user is in any of its teams."""
     key = number_key(organization.id) + user.name.encode()
-    return transaction.get(MEMBERS, key) is not None
+    row = transaction.get(MEMBERS, key)
+    return row is not None and number_of(row) == user.id
 
 
 def members(transaction: ReadTransaction, team: Team, after: str = "") -> Iterator[tuple[str, int]]:

@@ -157,9 +157,18 @@ class Uploads:
         return self.store.upload_offset(self._session_name(name), _checked_id(upload_id))
 
     def finished(self, name: RepositoryName, upload_id: str) -> Digest | None:
-        """What an upload became some minutes ago."""
+        """What an upload became some minutes ago, if the repository has it: another one may have
+        the name by now.
+        """
         session_name = self._session_name(name)
-        return self.store.finished(session_name, upload_id) if _match_id(upload_id) else None
+        digest = self.store.finished(session_name, upload_id) if _match_id(upload_id) else None
+        repository = self.catalog.find(name, Action.PUSH)
+        if digest is None or repository is None:
+            return None
+        try:
+            return self.store.stat(repository, digest).digest
+        except BlobUnknown:
+            return None
 
     def finish(
         self, upload: Upload, name: RepositoryName, digest: Digest, author: Author

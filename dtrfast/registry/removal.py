@@ -34,6 +34,7 @@ from dtrfast.index.tables import (
     TAG_HISTORY,
     TAGS,
     TRUSTS,
+    USAGES,
     number_key,
     number_of,
 )
@@ -96,6 +97,7 @@ def delete(
         (CATALOG, key),
         (PUBLIC, key),
         (REPOSITORY_NAMES, number_key(repository)),
+        (USAGES, key),
     ):
         transaction.delete(table, row)
     trashed = DeletedRepository(

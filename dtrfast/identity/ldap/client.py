@@ -72,9 +72,12 @@ class Directory:
         return self._settings.nested_groups
 
     # ---- passwords ----------------------------------------------------------------------------
-    def verify(self, login: str, password: str) -> bool:
-        """Whether it is this user's password. False for an empty one, whatever the server says."""
-        return bool(password) and self.authenticate(login, password) is not None
+    def verify(self, login: str, password: str, stable_id: str | None = None) -> bool:
+        """Whether it is this user's password. False for an empty one, whatever the server says, and
+        for a user who has the login but another stable id.
+        """
+        found = self.authenticate(login, password) if password else None
+        return found is not None and stable_id in (None, found.stable_id)
 
     def authenticate(self, login: str, password: str) -> DirectoryUser | None:
         """The user whose name and password these are."""

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
+import httpx
 import msgspec
 import pytest
 
+from dtrfast.errors import SignInFailed
+from dtrfast.identity import accounts, settings, teams
+from dtrfast.identity.accounts import NewAccount
 from dtrfast.identity.events import EventWriter
-from dtrfast.identity.sign_in import PASSWORD_SECONDS
+from dtrfast.identity.ldap.settings import LdapSettings, UserSet
+from dtrfast.identity.names import AccountName
+from dtrfast.identity.oidc import Verifier
+from dtrfast.identity.sign_in import PASSWORD_SECONDS, Elsewhere, SignIn
+from dtrfast.identity.tries import SIZE, Tries
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import GRANTS, REPOSITORIES_TRASHED, TRUSTS, number_key
+from dtrfast.oci.digests import Digest
 from dtrfast.registry import ownership, removal
+from dtrfast.registry.writing import Author
 from tests.api.managed.test_trash import rows
-from tests.api.managed.town import Town, basic
+from tests.api.managed.town import PASSWORD, Town, basic
 
 # Kinds and actors of a repository's events as a user sees them, the oldest first.
 Logged = Callable[[str, str], list[tuple[str, str]]]
@@ -256,3 +267,192 @@ def test_events_without_ids_count_from_the_repository_and_its_account_on(
         msgspec.structs.replace(event, repository=None, owner=None) for event in town.events.all
     ]
     assert logged("nora", "acme/secret") == [("push", "nora")]
+
+
+# ---- credentials, memberships and uploads ------------------------------------------------------
+def make_user_again(town: Town, name: str = "nora") -> None:
+    """Delete a user, and make another one of the same name and password."""
+    town.api("admin", "DELETE", f"accounts/{name}", status=204)
+    town.clock.advance(PASSWORD_SECONDS)
+    town.add_users(name)
+
+
+def sign_in_with_refresh(town: Town, who: str) -> httpx.Response:
+    form = {
+        "grant_type": "password",
+        "username": who,
+        "password": PASSWORD,
+        "access_type": "offline",
+    }
+    answer = town.client.post("/auth/token", data=form)
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def refresh(town: Town, token: str) -> httpx.Response:
+    form = {"grant_type": "refresh_token", "refresh_token": token}
+    return town.client.post("/auth/token", data=form)
+
+
+@pytest.mark.long
+def test_what_a_deleted_user_signed_in_with_is_of_no_use_to_the_next_one(town: Town) -> None:
+    stored = town.api("nora", "POST", "accounts/nora/tokens", {"name": "t"}, 201)["token"]
+    offline = sign_in_with_refresh(town, "nora").json()
+    form = {"username": "nora", "password": PASSWORD}
+    session = town.client.post("/api/v0/sessions", json=form).headers["set-cookie"]
+    town.client.forget_cookies()
+    make_user_again(town)
+    for token in (stored, offline["token"]):
+        assert town.get("/v2/", token).status_code == 401
+    assert refresh(town, offline["refresh_token"]).status_code == 401
+    cookie = session.partition(";")[0]
+    answer = town.client.get("/api/v0/accounts/nora", headers={"cookie": cookie})
+    assert answer.status_code == 401
+    town.client.forget_cookies()
+    assert town.api("nora", "GET", "accounts/nora/tokens")["credentials"] == []
+    assert town.api("nora", "GET", "accounts/nora/sessions")["sessions"] == []
+
+
+@pytest.mark.long
+def test_grants_and_teams_of_a_deleted_user_are_not_the_next_ones(town: Town) -> None:
+    town.api("owen", "PUT", f"{SECRET}/userAccess/nora", {"accessLevel": "read-only"})
+    town.api("owen", "PUT", "accounts/acme/teams/writers/members/nora")
+    assert pull(town, "nora") == pull(town, "nora", "acme/app") == 200
+    make_user_again(town)
+    assert pull(town, "nora") == pull(town, "nora", "acme/app") == 404
+    town.api("owen", "GET", "accounts/acme/teams/writers/members/nora", status=404)
+    assert town.api("owen", "GET", f"{SECRET}/userAccess")["userAccessList"] == []
+
+
+@pytest.mark.long
+def test_a_team_that_is_made_again_has_no_grants_and_no_members(town: Town) -> None:
+    town.api("owen", "DELETE", "accounts/acme/teams/readers", status=204)
+    town.api("owen", "POST", "accounts/acme/teams", {"name": "readers"}, 201)
+    assert pull(town, "rita", "acme/app") == 404
+    town.api("owen", "PUT", "accounts/acme/teams/readers/members/rita")
+    assert pull(town, "rita", "acme/app") == 404
+
+
+@pytest.mark.long
+def test_a_robot_ends_with_its_organization(town: Town) -> None:
+    scope = {"repository": "acme/*", "actions": ["pull", "push"]}
+    body = {"name": "ci", "scopes": [scope]}
+    robot = town.api("owen", "POST", "accounts/acme/robots", body, 201)["token"]
+    headers = basic("acme+ci", robot)
+    bearer = town.token("acme+ci", "repository:acme/app:pull", password=robot)
+    delete_organization(town)
+    make_organization(town)
+    town.push("acme/app", b"nora's", who="nora")
+    assert town.client.get("/v2/acme/app/manifests/v1", headers=headers).status_code == 401
+    assert town.get("/v2/acme/app/manifests/v1", bearer).status_code == 401
+
+
+@pytest.mark.long
+def test_an_upload_of_a_deleted_user_is_not_the_next_ones(town: Town) -> None:
+    path = "/v2/nora/app/blobs/uploads/"
+    location = town.client.post(path, headers=basic("nora")).headers["location"]
+    assert town.client.get(location, headers=basic("nora")).status_code == 204
+    make_user_again(town)
+    assert town.client.get(location, headers=basic("nora")).status_code == 404
+
+
+@pytest.mark.long
+def test_a_finished_upload_is_not_one_of_the_next_repository(town: Town) -> None:
+    """Its closing PUT, sent again, would say that the new repository has the blob."""
+    headers = basic("owen")
+    digest = Digest.of_bytes(b"mine")
+    location = town.client.post("/v2/acme/app/blobs/uploads/", headers=headers).headers["location"]
+    closing = partial(
+        town.client.put, f"{location}?digest={digest}", headers=headers, content=b"mine"
+    )
+    assert closing().status_code == closing().status_code == 201
+    town.api("owen", "DELETE", "repositories/acme/app", status=204)
+    assert closing().status_code == 404
+    town.push("acme/app", b"another")
+    assert closing().status_code == 404
+
+
+@pytest.mark.long
+def test_sizes_of_a_repository_are_not_those_of_the_one_before(town: Town) -> None:
+    town.api("admin", "GET", "repositories/acme/app/usage")
+    town.api("owen", "DELETE", "repositories/acme/app", status=204)
+    town.push("acme/app", b"another")
+    names = {one["name"] for one in town.api("admin", "GET", "admin/usage")["usages"]}
+    assert "acme/app" not in names
+
+
+# ---- names that change -------------------------------------------------------------------------
+def rename(town: Town, old: str, new: str) -> None:
+    """Rename a user, as a synchronisation with the directory does."""
+
+    def change(transaction: WriteTransaction) -> None:
+        account = accounts.get(transaction, old)
+        teams.rename_member(transaction, account, new)
+        accounts.rename(transaction, Author("system", 0), account, AccountName(new))
+
+    town.engine.write(change)
+
+
+@pytest.mark.long
+def test_a_renamed_user_keeps_all_and_leaves_nothing_to_the_next_of_the_name(town: Town) -> None:
+    town.push("nora/app", b"nora's", who="nora")
+    town.api("nora", "DELETE", "repositories/nora/app", status=204)
+    town.api("owen", "PUT", f"{SECRET}/userAccess/nora", {"accessLevel": "read-only"})
+    offline = sign_in_with_refresh(town, "nora").json()
+    rename(town, "nora", "leonora")
+    assert town.get("/v2/", offline["token"]).status_code == 401, "it has the former name"
+    again = refresh(town, offline["refresh_token"])
+    assert again.status_code == 200, "the sign-in goes on, under the new name"
+    assert town.get("/v2/", again.json()["token"]).status_code == 200
+    assert town.client.get("/v2/", headers=basic("leonora")).status_code == 200
+    town.clock.advance(PASSWORD_SECONDS)
+    assert town.client.get("/v2/", headers=basic("nora")).status_code == 401
+    town.add_users("nora")
+    assert trash(town, "nora") == []
+    assert pull(town, "nora") == 404
+    assert pull(town, "leonora") == 200
+    (gone,) = trash(town, "leonora")
+    town.api("leonora", "POST", f"trash/{gone['id']}/restore", {}, 404)
+    town.api("leonora", "POST", f"trash/{gone['id']}/restore", {"name": "leonora/app"})
+
+
+@pytest.mark.long
+def test_a_password_that_is_remembered_is_not_good_under_a_former_name(town: Town) -> None:
+    sign_in_with_refresh(town, "nora")
+    rename(town, "nora", "leonora")
+    assert town.ask_token("nora", "registry:catalog:*").status_code == 401
+    assert town.ask_token("leonora", "registry:catalog:*").status_code == 200
+
+
+class Entries:
+    """A directory with one user, who may be another one tomorrow."""
+
+    def __init__(self) -> None:
+        self.stable_id = "entry-1"
+
+    def verify(self, login: str, password: str, stable_id: str | None = None) -> bool:
+        return (login, password, stable_id) == ("dora", "right", self.stable_id)
+
+
+@pytest.mark.long
+def test_another_entry_of_the_directory_is_not_let_in_as_the_former_one(town: Town) -> None:
+    """Until the next synchronisation the account is that of the former entry."""
+    entries, now = Entries(), town.clock()
+    elsewhere = Elsewhere(lambda _: entries, Verifier(town.clock))
+    tries = Tries(bytearray(SIZE), town.clock)
+    bearers = town.identity.bearers
+    sign_in = SignIn(town.engine, bearers, tries, elsewhere, town.events, town.clock)
+
+    def set_up(transaction: WriteTransaction) -> None:
+        author = Author("system", now)
+        sets = (UserSet(base_dn="dc=example"),)
+        settings.put(transaction, author, LdapSettings(server_urls=("ldaps://x",), user_sets=sets))
+        new = NewAccount(AccountName("dora"), directory_id="entry-1")
+        accounts.create(transaction, author, new)
+
+    town.engine.write(set_up)
+    assert sign_in.password("dora", "right", "").actor == "dora"
+    entries.stable_id = "entry-2"
+    town.clock.advance(PASSWORD_SECONDS)
+    with pytest.raises(SignInFailed):
+        sign_in.password("dora", "right", "")
