@@ -28,7 +28,8 @@ from dtrfast.index import epoch
 from dtrfast.index.engine import ReadTransaction, Table
 from dtrfast.index.tables import CATALOG, PUBLIC, REPOSITORY_NAMES, number_key
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import repositories
+from dtrfast.registry import ownership, repositories
+from dtrfast.registry.ownership import Claim
 from dtrfast.registry.permits import EVERYTHING, NOTHING, Action
 from dtrfast.registry.records import RepositoryRecord
 
@@ -274,6 +275,15 @@ class CallerPermits:
     def confirm(self, transaction: ReadTransaction) -> None:
         """See `Permits.confirm`."""
         hold(transaction, self.caller)
+
+    def claim(self, transaction: ReadTransaction, name: RepositoryName) -> Claim:
+        """See `Permits.claim`. System administrators have all of it."""
+        if standing(transaction, self.caller).is_admin:
+            return ownership.ALL
+        account = namespace_of(transaction, name)
+        if account is None:
+            return Claim(ownership.REGISTRY)
+        return Claim(account.id, account.created_at)
 
     def check(self, transaction: ReadTransaction, action: Action, name: RepositoryName) -> None:
         """See `Permits.check`."""

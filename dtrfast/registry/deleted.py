@@ -12,7 +12,8 @@ from dtrfast.index.tables import MANIFESTS_DELETED, number_key, number_of
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.manifests import read_manifest
 from dtrfast.oci.names import Tag
-from dtrfast.registry import keys, trash
+from dtrfast.registry import keys, ownership, trash
+from dtrfast.registry.ownership import ALL, UNKNOWN, Claim
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.writing import Place
 from dtrfast.store import links
@@ -28,6 +29,7 @@ class DeletedManifest(msgspec.Struct, frozen=True, array_like=True):
     tags: tuple[str, ...]
     run: str
     stored: bytes
+    owner: int = UNKNOWN  # the account that had the repository
 
     @property
     def manifest(self) -> StoredManifest:
@@ -49,28 +51,44 @@ def put(
     """Keep a manifest that is being deleted."""
     author = place.author
     names = tuple(tag.text for tag in tags)
-    record = DeletedManifest(1, author.now, author.actor, names, run, stored.encode())
+    record = DeletedManifest(
+        version=1,
+        deleted_at=author.now,
+        deleted_by=author.actor,
+        tags=names,
+        run=run,
+        stored=stored.encode(),
+        owner=ownership.owner_of(transaction, place.name),
+    )
     key = keys.manifest_key(place.id, digest)
     transaction.put(MANIFESTS_DELETED, key, _encoder.encode(record))
     trash.put(transaction, "manifest", key, author.now)
 
 
 def get(
-    transaction: ReadTransaction, repository: RepositoryId, digest: Digest
+    transaction: ReadTransaction, repository: RepositoryId, digest: Digest, claim: Claim = ALL
 ) -> DeletedManifest | None:
-    """The manifest, if it is in the trash."""
+    """The manifest, if it is in the trash, and in the claim."""
     data = transaction.get(MANIFESTS_DELETED, keys.manifest_key(repository, digest))
-    return None if data is None else _decode(data)
+    record = None if data is None else _decode(data)
+    if record is None or not claim.covers(record.owner, record.deleted_at):
+        return None
+    return record
 
 
 def of_repository(
-    transaction: ReadTransaction, repository: RepositoryId, first: Digest | None = None
+    transaction: ReadTransaction,
+    repository: RepositoryId,
+    first: Digest | None = None,
+    claim: Claim = ALL,
 ) -> Iterator[tuple[Digest, DeletedManifest]]:
     """Those of a repository from `first` on, in the order of their digests' keys."""
     prefix = number_key(repository)
     begin = None if first is None else keys.before_manifest(repository, first)
     for key, data in transaction.scan(MANIFESTS_DELETED, prefix, after=begin):
-        yield Digest.from_key(key[len(prefix) :]), _decode(data)
+        record = _decode(data)
+        if claim.covers(record.owner, record.deleted_at):
+            yield Digest.from_key(key[len(prefix) :]), record
 
 
 def forget(transaction: WriteTransaction, repository: RepositoryId, digest: Digest) -> None:

@@ -20,6 +20,7 @@ from dtrfast.oci.digests import Digest, Reference
 from dtrfast.oci.manifests import read_manifest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import deleted, history, keys, manifests, repositories, restoring, tags
+from dtrfast.registry.ownership import Claim
 from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.writing import Author, Place
 from dtrfast.store import links
@@ -177,7 +178,8 @@ def restore(
     with engine.read() as transaction:
         permits.check(transaction, Action.PUSH, name)
         repository = repositories.get(transaction, name)
-        rows = list(_rows_of_run(transaction, repository, run))
+        claim = permits.claim(transaction, name)
+        rows = list(_rows_of_run(transaction, repository, run, claim))
     if not rows:
         raise ManifestUnknown("nothing of this deletion is in the trash any more")
     place = Place(repository, name, author)
@@ -189,33 +191,34 @@ def restore(
 
 
 def _rows_of_run(
-    transaction: ReadTransaction, repository: RepositoryId, run: str
+    transaction: ReadTransaction, repository: RepositoryId, run: str, claim: Claim
 ) -> Iterator[tuple[str, Digest]]:
     """Manifests first, with an empty name; then tags and what they pointed at."""
     text = run.partition("-")[0]
     if not text.isascii() or not text.isdecimal() or len(text) > len(str(1 << 62)):
         return
     prefix = number_key(min(int(text), 1 << 62))
-    yield from _manifests_of_run(transaction, prefix + b"m" + number_key(repository), run)
-    yield from _tags_of_run(transaction, prefix + b"t" + number_key(repository), run)
+    yield from _manifests_of_run(transaction, prefix + b"m" + number_key(repository), run, claim)
+    yield from _tags_of_run(transaction, prefix + b"t" + number_key(repository), run, claim)
 
 
 def _manifests_of_run(
-    transaction: ReadTransaction, prefix: bytes, run: str
+    transaction: ReadTransaction, prefix: bytes, run: str, claim: Claim
 ) -> Iterator[tuple[str, Digest]]:
     for key, _ in transaction.scan(TRASH, prefix):
         digest = Digest.from_key(key[len(prefix) :])
-        record = deleted.get(transaction, RepositoryId(number_of(key[9:])), digest)
+        record = deleted.get(transaction, RepositoryId(number_of(key[9:])), digest, claim)
         if record is not None and record.run == run:
             yield "", digest
 
 
 def _tags_of_run(
-    transaction: ReadTransaction, prefix: bytes, run: str
+    transaction: ReadTransaction, prefix: bytes, run: str, claim: Claim
 ) -> Iterator[tuple[str, Digest]]:
     for key, _ in transaction.scan(TRASH, prefix):
         past = history.get(transaction, key[9:])
-        if past is not None and past.run == run:
+        is_of_run = past is not None and past.run == run
+        if past is not None and is_of_run and claim.covers(past.owner, past.ended_at):
             yield history.tag_in(key[9:]), past.digest
 
 

@@ -16,7 +16,8 @@ from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import NUMBER_SIZE, TAG_HISTORY, number_key
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import Tag
-from dtrfast.registry import trash
+from dtrfast.registry import ownership, trash
+from dtrfast.registry.ownership import ALL, UNKNOWN, Claim
 from dtrfast.registry.records import TagRecord
 from dtrfast.registry.writing import Place
 from dtrfast.store.blobs import RepositoryId
@@ -35,6 +36,7 @@ class Past(msgspec.Struct, frozen=True, array_like=True):
     ended_by: str
     ending: Ending
     run: str = ""  # what deleted it together with others
+    owner: int = UNKNOWN  # the account that had the repository when it ended
 
     @property
     def digest(self) -> Digest:
@@ -56,28 +58,43 @@ def put(  # noqa: PLR0913 - what there is to keep of a state
 ) -> None:
     """Keep a state that ends with the change of this sequence number."""
     author = place.author
-    past = Past(1, old.digest.key(), old.set_at, old.set_by, author.now, author.actor, ending, run)
+    past = Past(
+        version=1,
+        digest_key=old.digest.key(),
+        set_at=old.set_at,
+        set_by=old.set_by,
+        ended_at=author.now,
+        ended_by=author.actor,
+        ending=ending,
+        run=run,
+        owner=ownership.owner_of(transaction, place.name),
+    )
     key = _prefix(place.id, tag) + number_key(sequence)
     transaction.put(TAG_HISTORY, key, _encoder.encode(past))
     trash.put(transaction, "tag", key, author.now)
 
 
 def of_tag(
-    transaction: ReadTransaction, repository: RepositoryId, tag: Tag, limit: int
+    transaction: ReadTransaction,
+    repository: RepositoryId,
+    tag: Tag,
+    limit: int,
+    claim: Claim = ALL,
 ) -> list[Past]:
-    """Up to `limit` earlier states, the latest first."""
+    """Up to `limit` earlier states, as far as the claim goes, the latest first."""
     rows = transaction.scan(TAG_HISTORY, _prefix(repository, tag), limit=limit, reverse=True)
-    return [_decode(value) for _, value in rows]
+    states = (_decode(value) for _, value in rows)
+    return [past for past in states if claim.covers(past.owner, past.ended_at)]
 
 
 def deleted_tags(
-    transaction: ReadTransaction, repository: RepositoryId
+    transaction: ReadTransaction, repository: RepositoryId, claim: Claim = ALL
 ) -> Iterator[tuple[str, Past]]:
     """States that ended with a deletion, in the order of their tags."""
     prefix = number_key(repository)
     for key, value in transaction.scan(TAG_HISTORY, prefix):
         past = _decode(value)
-        if past.ending == "deleted":
+        if past.ending == "deleted" and claim.covers(past.owner, past.ended_at):
             yield tag_in(key), past
 
 

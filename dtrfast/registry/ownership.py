@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dtrfast.index.engine import ReadTransaction
-from dtrfast.index.tables import ACCOUNT_NAMES, number_of
+from dtrfast.index.tables import ACCOUNT_NAMES, REPOSITORIES, number_of
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import repositories
+from dtrfast.registry.records import decode_repository
 
 # The owner of a repository that no account's name is in: the registry itself.
 REGISTRY = 0
@@ -27,6 +27,25 @@ class Ownership:
     owner: int = REGISTRY
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The part of a repository's past that a caller may have: the time in which `owner` had it.
+    None: all of it. Records that kept no owner count from `since` on.
+    """
+
+    owner: int | None = None
+    since: int = 0
+
+    def covers(self, owner: int, at: int) -> bool:
+        """Return True for what was done at that time, while `owner` had the repository."""
+        if self.owner is None or owner == self.owner:
+            return True
+        return owner == UNKNOWN and at > self.since
+
+
+ALL = Claim()
+
+
 def owner_of(transaction: ReadTransaction, name: RepositoryName) -> int:
     """Return the id of the account that a repository of this name belongs to, or `REGISTRY`."""
     number = transaction.get(ACCOUNT_NAMES, name.owner.encode())
@@ -35,5 +54,6 @@ def owner_of(transaction: ReadTransaction, name: RepositoryName) -> int:
 
 def find(transaction: ReadTransaction, name: RepositoryName) -> Ownership:
     """Return the ownership of a name, which need not be that of a repository."""
-    repository = repositories.find(transaction, name)
-    return Ownership(0 if repository is None else repository, owner_of(transaction, name))
+    data = transaction.get(REPOSITORIES, name.text.encode())
+    repository = 0 if data is None else decode_repository(data).id
+    return Ownership(repository, owner_of(transaction, name))

@@ -14,6 +14,8 @@ from typing import Protocol
 from dtrfast.index.engine import ReadTransaction
 from dtrfast.index.tables import CATALOG
 from dtrfast.oci.names import RepositoryName
+from dtrfast.registry import ownership
+from dtrfast.registry.ownership import Claim
 
 
 class Action(IntFlag):
@@ -61,6 +63,12 @@ class Permits(Protocol):
         """Return if the caller still is who it was. Raises `TokenInvalid`."""
         ...
 
+    def claim(self, transaction: ReadTransaction, name: RepositoryName) -> Claim:
+        """Return what of a repository's trash and history is the caller's: a repository may have
+        been another account's before.
+        """
+        ...
+
     def visible(self, transaction: ReadTransaction, after: bytes) -> Iterator[bytes]:
         """Names of the repositories that hold something and that the caller may pull from, in
         order, greater than `after`.
@@ -85,6 +93,9 @@ class Everybody:
 
     def confirm(self, transaction: ReadTransaction) -> None:
         return None
+
+    def claim(self, transaction: ReadTransaction, name: RepositoryName) -> Claim:
+        return ownership.ALL
 
     def visible(self, transaction: ReadTransaction, after: bytes) -> Iterator[bytes]:
         return (name for name, _ in transaction.scan(CATALOG, after=after))

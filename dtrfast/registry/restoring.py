@@ -13,6 +13,7 @@ from dtrfast.oci.digests import Digest
 from dtrfast.oci.manifests import read_manifest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import deleted, history, keys, manifests, repositories, tags
+from dtrfast.registry.ownership import ALL, Claim
 from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.writing import Author, Place
 from dtrfast.store import links
@@ -39,7 +40,8 @@ def restore_manifest(
     """
 
     def change(transaction: WriteTransaction) -> Restored:
-        return enter(transaction, _place(transaction, permits, name, author), digest)
+        place = _place(transaction, permits, name, author)
+        return enter(transaction, place, digest, permits.claim(transaction, name))
 
     return engine.write(change)
 
@@ -58,9 +60,10 @@ def restore_tag(
 
     def change(transaction: WriteTransaction) -> Digest:
         place = _place(transaction, permits, name, author)
-        wanted = _past(transaction, place, tag) if digest is None else digest
+        claim = permits.claim(transaction, name)
+        wanted = _past(transaction, place, tag, claim) if digest is None else digest
         if transaction.get(MANIFESTS, keys.manifest_key(place.id, wanted)) is None:
-            enter(transaction, place, wanted, with_tags=False)
+            enter(transaction, place, wanted, claim, with_tags=False)
         tags.put(transaction, place, tag, wanted)
         return wanted
 
@@ -107,17 +110,22 @@ def _place(
     return Place(repositories.get(transaction, name), name, author)
 
 
-def _past(transaction: ReadTransaction, place: Place, tag: Tag) -> Digest:
-    for past in history.of_tag(transaction, place.id, tag, 1):
+def _past(transaction: ReadTransaction, place: Place, tag: Tag, claim: Claim) -> Digest:
+    for past in history.of_tag(transaction, place.id, tag, 1, claim):
         return past.digest
     raise ManifestUnknown(f"nothing is known of an earlier {tag} in {place.name}")
 
 
 def enter(
-    transaction: WriteTransaction, place: Place, digest: Digest, *, with_tags: bool = True
+    transaction: WriteTransaction,
+    place: Place,
+    digest: Digest,
+    claim: Claim = ALL,
+    *,
+    with_tags: bool = True,
 ) -> Restored:
     """Bring a manifest back into its repository. Raises what `restore_manifest` does."""
-    record = deleted.get(transaction, place.id, digest)
+    record = deleted.get(transaction, place.id, digest, claim)
     if record is None:
         there = transaction.get(MANIFESTS, keys.manifest_key(place.id, digest)) is not None
         if there:

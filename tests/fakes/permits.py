@@ -8,6 +8,8 @@ from dtrfast.errors import Denied, RepositoryHidden
 from dtrfast.index.engine import ReadTransaction
 from dtrfast.index.tables import CATALOG
 from dtrfast.oci.names import RepositoryName
+from dtrfast.registry import ownership
+from dtrfast.registry.ownership import Claim
 from dtrfast.registry.permits import Action
 
 
@@ -35,6 +37,9 @@ class DictPermits:
 
     def confirm(self, transaction: ReadTransaction) -> None:
         return None
+
+    def claim(self, transaction: ReadTransaction, name: RepositoryName) -> Claim:
+        return ownership.ALL
 
     def visible(self, transaction: ReadTransaction, after: bytes) -> Iterator[bytes]:
         names = (name for name, _ in transaction.scan(CATALOG, after=after))

@@ -12,12 +12,11 @@ from dtrfast import certificates
 from dtrfast.api.v0 import differences, objects, repositories
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import Conflict, CredentialUnknown, Denied, SettingsInvalid
-from dtrfast.identity import access, oidc, settings, trusts
+from dtrfast.identity import oidc, settings, trusts
 from dtrfast.identity.events import Detail, Event, EventFilter, RepositoryEvents
 from dtrfast.identity.settings import AccessSettings, OidcSettings
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import ownership
 from dtrfast.registry import repositories as registry_repositories
 from dtrfast.registry.permits import Action
 from dtrfast.times import parse_rfc3339, rfc3339
@@ -159,7 +158,7 @@ def list_repository_events(call: ApiCall) -> objects.AuditEvents:
     with call.identity.engine.read() as transaction:
         name = repositories.require(call, transaction, Action.ADMIN)
         is_admin = call.standing(transaction).is_admin
-        events = _of_repository(transaction, name, is_admin=is_admin)
+        events = _of_repository(call, transaction, name)
     if query.remote and not is_admin:
         raise Denied("addresses are for system administrators")
     wanted = EventFilter(
@@ -178,18 +177,14 @@ def list_repository_events(call: ApiCall) -> objects.AuditEvents:
 
 
 def _of_repository(
-    transaction: ReadTransaction, name: RepositoryName, *, is_admin: bool
+    call: ApiCall, transaction: ReadTransaction, name: RepositoryName
 ) -> RepositoryEvents:
-    """The repository's events: system administrators also see those of a former owner's time."""
+    """The repository's events, without those of a former owner's time."""
     record = registry_repositories.record(transaction, name)
-    account = access.namespace_of(transaction, name)
     assert record is not None  # the caller may administer it
-    since = record.created_at
-    if is_admin:
-        return RepositoryEvents(name.text, record.id, None, since)
-    owner = ownership.REGISTRY if account is None else account.id
-    born = since if account is None else max(since, account.created_at)
-    return RepositoryEvents(name.text, record.id, owner, born)
+    claim = call.permits.claim(transaction, name)
+    since = max(record.created_at, claim.since)
+    return RepositoryEvents(name.text, record.id, claim.owner, since)
 
 
 def seconds_of(name: str, text: str) -> float:

@@ -19,6 +19,7 @@ from dtrfast.registry import deleted, history, keys, removal, restoring, tags
 from dtrfast.registry import repositories as registry_repositories
 from dtrfast.registry.deleted import DeletedManifest
 from dtrfast.registry.history import Past
+from dtrfast.registry.ownership import Claim
 from dtrfast.registry.permits import Action
 from dtrfast.registry.removal import DeletedRepository
 from dtrfast.store import policies
@@ -55,8 +56,9 @@ def get_tag_history(call: ApiCall) -> storage_objects.TagHistory:
         name = repositories.require(call, transaction, Action.PULL)
         number = registry_repositories.get(transaction, name)
         until = _Until(transaction)
-        past = history.of_tag(transaction, number, tag, _STATES_MAX)
-        states = [_state(transaction, number, one, until) for one in past]
+        claim = call.permits.claim(transaction, name)
+        past = history.of_tag(transaction, number, tag, _STATES_MAX, claim)
+        states = [_state(transaction, number, one, until, claim) for one in past]
         present = tags.resolve(transaction, number, tag)
     if present is not None:
         now = storage_objects.TagState(
@@ -67,7 +69,7 @@ def get_tag_history(call: ApiCall) -> storage_objects.TagHistory:
 
 
 def _state(
-    transaction: ReadTransaction, number: RepositoryId, past: Past, until: _Until
+    transaction: ReadTransaction, number: RepositoryId, past: Past, until: _Until, claim: Claim
 ) -> storage_objects.TagState:
     key = keys.manifest_key(number, past.digest)
     is_there = transaction.get(MANIFESTS, key) is not None
@@ -79,7 +81,7 @@ def _state(
         ended_by=past.ended_by,
         ending=past.ending,
         trash_until=until(past.ended_at),
-        is_restorable=is_there or deleted.get(transaction, number, past.digest) is not None,
+        is_restorable=is_there or deleted.get(transaction, number, past.digest, claim) is not None,
     )
 
 
@@ -146,11 +148,12 @@ def get_repository_trash(call: ApiCall) -> storage_objects.RepositoryTrash:
         name = repositories.require(call, transaction, Action.PULL)
         number = registry_repositories.get(transaction, name)
         until = _Until(transaction)
+        claim = call.permits.claim(transaction, name)
         if query.kind == "tags" or (not query.kind and not query.start):
-            gone, more = whole(_deleted_tags(transaction, number), query, _TAGS)
+            gone, more = whole(_deleted_tags(transaction, number, claim), query, _TAGS)
         if query.kind != "tags":
             first = Digest.parse(query.start) if query.start and query.is_by_name else None
-            rows = deleted.of_repository(transaction, number, first)
+            rows = deleted.of_repository(transaction, number, first, claim)
             manifests, more = scanned(rows, query, _MANIFESTS)
     return storage_objects.RepositoryTrash(
         manifests=[_trashed(digest, record, until) for digest, record in manifests],
@@ -159,9 +162,11 @@ def get_repository_trash(call: ApiCall) -> storage_objects.RepositoryTrash:
     )
 
 
-def _deleted_tags(transaction: ReadTransaction, number: RepositoryId) -> Iterator[tuple[str, Past]]:
+def _deleted_tags(
+    transaction: ReadTransaction, number: RepositoryId, claim: Claim
+) -> Iterator[tuple[str, Past]]:
     """Those that do not point there again."""
-    for tag, past in history.deleted_tags(transaction, number):
+    for tag, past in history.deleted_tags(transaction, number, claim):
         present = tags.resolve(transaction, number, Tag(tag))
         if present is None or present.digest != past.digest:
             yield tag, past

@@ -19,7 +19,14 @@ from dtrfast.identity.oidc import Verifier
 from dtrfast.identity.sign_in import PASSWORD_SECONDS, Elsewhere, SignIn
 from dtrfast.identity.tries import SIZE, Tries
 from dtrfast.index.engine import WriteTransaction
-from dtrfast.index.tables import GRANTS, REPOSITORIES_TRASHED, TRUSTS, number_key
+from dtrfast.index.tables import (
+    GRANTS,
+    MANIFESTS_DELETED,
+    REPOSITORIES_TRASHED,
+    TAG_HISTORY,
+    TRUSTS,
+    number_key,
+)
 from dtrfast.oci.digests import Digest
 from dtrfast.registry import ownership, removal
 from dtrfast.registry.writing import Author
@@ -142,6 +149,57 @@ def test_trash_without_an_id_is_for_an_account_that_is_older(
         assert removal.find_trashed(transaction, number).owner == ownership.UNKNOWN
     assert len(trash(town, "zoe")) == seen
     assert len(trash(town, "admin")) == 1
+
+
+def delete_image(town: Town, who: str, repository: str) -> str:
+    """Move a tag, then delete both of its images in one run; returns the run."""
+    town.push(repository, b"first", who=who)
+    town.push(repository, b"second", who=who)
+    namespace, _, name = repository.partition("/")
+    listed = town.api(who, "GET", f"repositories/{namespace}/{name}/manifests")["manifests"]
+    body = {"references": [one["digest"] for one in listed]}
+    done = town.api(who, "POST", f"repositories/{repository}/deletion", body)
+    return str(done["run"])
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_an_account_gets_a_repository_without_what_was_deleted_in_it(
+    town: Town, is_old: bool
+) -> None:
+    """The repository was the registry's own before, so its trash is for system administrators."""
+    run, place = delete_image(town, "admin", "tools/hammer"), "repositories/tools/hammer"
+    if is_old:
+        town.engine.write(forget_owners)
+    town.add_users("tools")
+    found = town.api("tools", "GET", f"{place}/trash")
+    assert found["manifests"] == found["tags"] == []
+    states = town.api("tools", "GET", f"{place}/tags/v1/history")["states"]
+    assert states == []
+    town.api("tools", "POST", f"{place}/tags/v1/restore", {}, 404)
+    town.api("tools", "POST", f"{place}/deletion/{run}/restore", status=404)
+    (one, *_) = town.api("admin", "GET", f"{place}/trash")["manifests"]
+    town.api("tools", "POST", f"{place}/manifests/{one['digest']}/restore", status=404)
+    body = {"references": [one["digest"]]}
+    town.api("tools", "POST", f"{place}/trash/restore", body, 404)
+    body = {"references": [f"v1@{one['digest']}"]}
+    town.api("tools", "POST", f"{place}/trash/restore", body, 404)
+    town.api("admin", "POST", f"{place}/deletion/{run}/restore")
+
+
+def forget_owners(transaction: WriteTransaction) -> None:
+    """Write rows of the trash as versions before did."""
+    for table in (MANIFESTS_DELETED, TAG_HISTORY):
+        for key, data in list(transaction.scan(table)):
+            kept = msgspec.msgpack.decode(data)
+            transaction.put(table, key, msgspec.msgpack.encode(kept[:-1]))
+
+
+@pytest.mark.long
+def test_rows_of_an_older_version_are_for_the_account_that_was_there(town: Town) -> None:
+    town.clock.advance(60)
+    run = delete_image(town, "owen", "acme/app")
+    town.engine.write(forget_owners)
+    town.api("owen", "POST", f"repositories/acme/app/deletion/{run}/restore")
 
 
 # ---- events ------------------------------------------------------------------------------------
