@@ -124,6 +124,8 @@ def rename(
         raise Conflict(f"the name {name} is taken: users and organizations share one namespace")
     if owns_repositories(transaction, account.name):
         raise Conflict(f"{account.name} has repositories, which its new name would not have")
+    if owns_repositories(transaction, name.text):
+        raise Conflict(f"there are repositories below {name}/, which {account.name} would get")
     transaction.delete(ACCOUNT_NAMES, account.name.encode())
     new = msgspec.structs.replace(account, name=name.text)
     _put(transaction, author, new)

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 import pytest
 
-from dtrfast.errors import SignInFailed
+from dtrfast.errors import Conflict, SignInFailed
 from dtrfast.identity import accounts, settings, teams
 from dtrfast.identity.accounts import NewAccount
 from dtrfast.identity.events import EventWriter
@@ -514,3 +514,11 @@ def test_another_entry_of_the_directory_is_not_let_in_as_the_former_one(town: To
     town.clock.advance(PASSWORD_SECONDS)
     with pytest.raises(SignInFailed):
         sign_in.password("dora", "right", "")
+
+
+@pytest.mark.long
+def test_a_renamed_user_gets_no_repositories_of_the_new_name(town: Town) -> None:
+    town.push("tools/hammer", b"hammer", who="admin")
+    with pytest.raises(Conflict, match="which nora would get"):
+        rename(town, "nora", "tools")
+    assert pull(town, "nora", "tools/hammer") == 404
