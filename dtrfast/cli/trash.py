@@ -32,7 +32,8 @@ def list_trash(repository: str = "", *, at: At = HERE) -> None:
 @trash.command(name="restore")
 def restore(repository: str, digest: str = "", *, name: str = "", at: At = HERE) -> None:
     """Restore a deleted REPOSITORY (its name, or its id in the list; under another --name if that
-    is taken), or a manifest of a REPOSITORY by its DIGEST.
+    is taken), or a manifest of a REPOSITORY by its DIGEST. One of an account that is gone goes by
+    its id only.
     """
     with connect(at) as api:
         if digest:
@@ -46,7 +47,13 @@ def restore(repository: str, digest: str = "", *, name: str = "", at: At = HERE)
         ]
         if not found:
             raise NameInvalid(f"there is no {repository} in the trash: see `dtrfast trash list`")
-        answer = api.call("POST", "trash", found[-1]["id"], "restore", body={"name": name})
+        number = found[-1]["id"]
+        if found[-1]["changesOwner"] and repository != number:
+            raise NameInvalid(
+                f"{repository} in the trash was of an account that is gone or has another name:"
+                f" to give it to another owner, name it by its id, {number}"
+            )
+        answer = api.call("POST", "trash", number, "restore", body={"name": name})
         done(at, answer, f"restored the repository {name or repository}")
 
 

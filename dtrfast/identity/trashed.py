@@ -34,6 +34,11 @@ def may_restore(transaction: ReadTransaction, standing: Standing, one: DeletedRe
     return standing.is_admin or _administers(transaction, standing, owner(transaction, one))
 
 
+def changes_owner(transaction: ReadTransaction, one: DeletedRepository) -> bool:
+    """Return True if the repository, restored under its name, would be another account's."""
+    return ownership.owner_of(transaction, RepositoryName(one.name)) != owner(transaction, one)
+
+
 def restore(
     transaction: WriteTransaction,
     standing: Standing,

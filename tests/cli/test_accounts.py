@@ -178,3 +178,15 @@ def test_on_a_url(managed: Managed, tmp_path: Path) -> None:
         command("repo", "list", *url)
     with pytest.raises(Failed, match="does not answer"):
         command("repo", "list", "--url", "http://127.0.0.1:1", variables=variables)
+
+
+def test_a_repository_of_a_deleted_account_is_restored_by_its_id_alone(run: Run) -> None:
+    """Its name is another account's by now, who may have asked for it."""
+    run("org", "create", "acme")
+    run("repo", "create", "acme/app")
+    run("repo", "delete", "acme/app")
+    run("org", "delete", "acme")
+    run("org", "create", "acme")
+    with pytest.raises(Failed, match="name it by its id, 1"):
+        run("trash", "restore", "acme/app")
+    assert "restored" in run("trash", "restore", "1")

@@ -125,12 +125,17 @@ class RepositoryTrash(Sent, frozen=True, kw_only=True):
 
 
 class TrashedRepository(Sent, frozen=True, kw_only=True):
+    """A deleted repository. `changesOwner`: the account that it was deleted from is gone, or has
+    another name; restored under its name, the repository is another account's, or the registry's.
+    """
+
     id: str
     namespace: str
     name: str
     deleted_at: str
     deleted_by: str
     trash_until: str
+    changes_owner: bool = False
 
 
 class TrashedRepositories(Sent, frozen=True, kw_only=True):

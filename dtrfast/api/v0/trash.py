@@ -304,11 +304,17 @@ def list_trashed_repositories(call: ApiCall) -> storage_objects.TrashedRepositor
             if trashed.may_restore(transaction, standing, one)
         )
         page, more = whole(found, query, _REPOSITORIES)
-    entries = [_trashed_repository(one, until) for one in page]
+        changes = [trashed.changes_owner(transaction, one) for one in page]
+    entries = [
+        _trashed_repository(one, until, changes_owner=changing)
+        for one, changing in zip(page, changes, strict=True)
+    ]
     return storage_objects.TrashedRepositories(repositories=entries, next_page_start=more)
 
 
-def _trashed_repository(one: DeletedRepository, until: _Until) -> storage_objects.TrashedRepository:
+def _trashed_repository(
+    one: DeletedRepository, until: _Until, *, changes_owner: bool
+) -> storage_objects.TrashedRepository:
     namespace, slash, name = one.name.partition("/")
     return storage_objects.TrashedRepository(
         id=str(one.id),
@@ -317,6 +323,7 @@ def _trashed_repository(one: DeletedRepository, until: _Until) -> storage_object
         deleted_at=rfc3339(one.deleted_at),
         deleted_by=one.deleted_by,
         trash_until=until(one.deleted_at),
+        changes_owner=changes_owner,
     )
 
 

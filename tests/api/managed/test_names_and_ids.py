@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import httpx
 import msgspec
@@ -54,8 +55,8 @@ def make_organization(town: Town, owner: str = "nora") -> None:
     town.api("admin", "PUT", f"accounts/acme/teams/owners/members/{owner}")
 
 
-def trash(town: Town, who: str) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = town.api(who, "GET", "trash")["repositories"]
+def trash(town: Town, who: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = town.api(who, "GET", "trash")["repositories"]
     return found
 
 
@@ -89,6 +90,7 @@ def test_the_next_user_of_a_name_has_no_right_to_its_trash(town: Town) -> None:
 def test_administrators_restore_the_trash_of_a_deleted_account(town: Town) -> None:
     number = delete_organization(town)
     assert {one["name"] for one in trash(town, "admin")} == {"app", "open", "secret"}
+    assert {one["changesOwner"] for one in trash(town, "admin")} == {True}
     town.api("admin", "POST", f"trash/{number}/restore", {"name": "nora/secret"})
     assert pull(town, "nora", "nora/secret") == 200
     assert trash(town, "owen") == [], "the organization that owen owned is gone"
@@ -114,6 +116,7 @@ def test_a_repository_that_comes_back_to_its_owner_keeps_grants_under_another_na
     town.api("owen", "PUT", f"{SECRET}/userAccess/rita", {"accessLevel": "read-only"})
     town.api("owen", "DELETE", SECRET, status=204)
     (gone,) = trash(town, "owen")
+    assert gone["changesOwner"] is False
     town.api("owen", "POST", f"trash/{gone['id']}/restore", {"name": "acme/kept"})
     assert pull(town, "rita", "acme/kept") == 200
 
