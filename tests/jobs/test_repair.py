@@ -225,11 +225,15 @@ def test_a_deleted_repository_stays_in_the_trash(busy: Busy) -> None:
     author = busy.registry.author("deleter")
     busy.store.engine.write(lambda transaction: removal.delete(transaction, OTHER, author))
     busy.keep_house()
+    with busy.store.engine.read() as transaction:
+        (before,) = removal.trashed(transaction)
     lose_index(busy)
     found, _ = repaired(busy)
     assert found.lost == ()
     with busy.store.engine.read() as transaction:
         (gone,) = removal.trashed(transaction)
+    assert gone == before
+    assert gone.owner > 0
 
     def restore(transaction: WriteTransaction) -> None:
         removal.restore(transaction, gone.id, OTHER, author)
