@@ -107,7 +107,7 @@ def put(transaction: WriteTransaction, author: Author, old: Account, new: Accoun
     if old.is_admin and old.is_active and not (new.is_admin and new.is_active):
         _refuse_last_admin(transaction, old)
     if old.is_active and not new.is_active:
-        new = end_sign_ins(new)
+        new = end_sign_ins(transaction, new)
     if old.directory_id and old.directory_id != new.directory_id:
         transaction.delete(DIRECTORY_IDS, old.directory_id.encode())
     _put(transaction, author, new)
@@ -149,9 +149,13 @@ def delete(transaction: WriteTransaction, author: Author, account: Account) -> N
     changed(transaction, author, "account.delete", {"id": account.id, "name": account.name})
 
 
-def end_sign_ins(account: Account) -> Account:
-    """The account, for which every session and token of a sign-in has ended."""
-    return msgspec.structs.replace(account, generation=account.generation + 1)
+def end_sign_ins(transaction: WriteTransaction, account: Account) -> Account:
+    """The account, for which every session and token of a sign-in has ended.
+
+    Its generation is new also after a restore of a backup, which knows the former ones no more.
+    """
+    number = counters.take(transaction, META, b"identity_id")
+    return msgspec.structs.replace(account, generation=max(account.generation + 1, number))
 
 
 def password(transaction: ReadTransaction, account: Account) -> Password | None:
@@ -169,7 +173,7 @@ def set_password(
     if not account.is_local:
         raise Conflict(f"{account.name} has the password of the LDAP directory: change it there")
     remember_password(transaction, account, password_hash, author.now)
-    _put(transaction, author, end_sign_ins(account))
+    _put(transaction, author, end_sign_ins(transaction, account))
 
 
 def remember_password(

@@ -20,6 +20,7 @@ from dtrfast.errors import BackupFailed, Corrupt, FormatUnknown
 from dtrfast.identity import accounts
 from dtrfast.identity.accounts import NewAccount
 from dtrfast.identity.names import AccountName
+from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import TABLES
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName, Tag
@@ -71,11 +72,23 @@ def test_ids_of_after_a_backup_are_not_given_out_again(
         author, new = town.registry.author("admin"), NewAccount(AccountName(name))
         return town.store.engine.write(lambda t: accounts.create(t, author, new)).id
 
+    def end_sign_ins(town: Town) -> int:
+        author = town.registry.author("admin")
+
+        def change(transaction: WriteTransaction) -> int:
+            account = accounts.get(transaction, "alice")
+            accounts.set_password(transaction, author, account, "hash")
+            return accounts.get(transaction, "alice").generation
+
+        return town.store.engine.write(change)
+
     make(town, "alice")
     create(town.store, place, quiet)
     later = make(town, "bob")
+    ended = end_sign_ins(town)
     again = restored(place, tmp_path / "again")
     assert make(again, "carol") > later
+    assert end_sign_ins(again) > ended, "a sign-in of before the restore stays ended"
     again.push(RepositoryName("acme/new"), "v1", 1)
     with again.store.engine.read() as transaction:
         assert repositories.get(transaction, RepositoryName("acme/new")) > 1000
