@@ -11,6 +11,7 @@ from dtrfast.console import texts
 # Of the documents of settings, by the names of their fields. A test finds those without a label.
 FIELDS: Mapping[str, str] = {
     "createOnPush": "Create repositories on push",
+    "createNamespaceOnPush": "Pushes of administrators create namespaces",
     "publicOnPush": "Repositories created by a push are public",
     "tokenDaysDefault": "New tokens expire after (days)",
     "trashDays": "Keep deleted items for (days)",

@@ -101,7 +101,7 @@ class Page:
         given = {name: str(value) for name, value in (query or {}).items()}
         try:
             call = self.asker.call(path, convert_query(operation, given), None)
-            return operation.handler(call)  # type: ignore[return-value]
+            return operation.run(call)  # type: ignore[return-value]
         except DtrfastError:
             return None
 

@@ -16,13 +16,16 @@ from operator import or_
 
 from dtrfast.errors import (
     Denied,
+    DtrfastError,
     RepositoryHidden,
     ScopeTooSmall,
     SignInRequired,
     TokenInvalid,
 )
-from dtrfast.identity import accounts, grants, settings, teams, tokens, trusts
+from dtrfast.identity import accounts, destinations, grants, settings, teams, tokens, trusts
+from dtrfast.identity.bounds import actions_on
 from dtrfast.identity.callers import Caller
+from dtrfast.identity.destinations import Destination
 from dtrfast.identity.records import Account, Bound, Token
 from dtrfast.index import epoch
 from dtrfast.index.engine import ReadTransaction, Table
@@ -33,6 +36,8 @@ from dtrfast.registry.ownership import Claim
 from dtrfast.registry.permits import EVERYTHING, NOTHING, Action
 from dtrfast.registry.records import RepositoryRecord
 
+# Also for an account that is inactive, or gone: that is told to administrators only.
+_ENDED = "the sign-in has ended: sign in again"
 # Verdicts that one caller's permits keep. An entry takes about 150 bytes.
 _VERDICTS_MAX = 4096
 
@@ -49,9 +54,14 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`rights` is what the caller may do, `allowed` what this credential lets it do of that."""
+    """The actions that a caller may do with a repository.
+
+    `rights` are the account's. `held` are those that the stored token leaves of them, and `allowed`
+    those that this credential does: an access token may be asked for less than is held.
+    """
 
     rights: Action
+    held: Action
     allowed: Action
 
 
@@ -155,28 +165,33 @@ def decide(
     """What a caller may do with a repository. Raises `TokenInvalid` when its credential no longer
     holds.
     """
-    bounded = EVERYTHING if caller.bounds is None else bounds_on(caller.bounds, name.text)
+    bounded = EVERYTHING if caller.bounds is None else actions_on(caller.bounds, name.text)
     if caller.job is not None:
         hold(transaction, caller)
         trusted = trusts.rights(transaction, caller.trusts, caller.job, name)
         found = trusted | rights(transaction, NOBODY, name)
-        return Verdict(found, found & bounded)
+        return Verdict(found, found, found & bounded)
     if caller.kind == "system":
-        return Verdict(EVERYTHING, EVERYTHING)
+        return Verdict(EVERYTHING, EVERYTHING, EVERYTHING)
     known = known or know(transaction, caller)
     # What everybody may pull, nobody is kept from by saying who they are.
     within = known.proof.bounds_on(name.text) | rights(transaction, NOBODY, name)
     if caller.kind == "robot":
-        return Verdict(within, within & bounded)
+        return Verdict(within, within, within & bounded)
     found = rights(transaction, known.standing, name)
-    return Verdict(found, found & bounded & within)
+    held = found & within
+    return Verdict(found, held, held & bounded)
 
 
 def standing(transaction: ReadTransaction, caller: Caller) -> Standing:
-    """Raises `TokenInvalid` when the caller's credential no longer holds."""
+    """The account's standing, which a bounded credential does not have.
+
+    Raises `TokenInvalid` when the caller's credential no longer holds.
+    """
     if caller.kind == "system":
         return _ROOT
-    return hold(transaction, caller).standing(transaction) if caller.kind == "user" else NOBODY
+    proof = hold(transaction, caller)
+    return NOBODY if caller.is_bounded else proof.standing(transaction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +223,7 @@ class Proof:
         assert self.account is not None
         if self.token.kind == "robot" and RepositoryName(name).owner != self.account.name:
             return NOTHING
-        return bounds_on(self.bounds, name)
+        return actions_on(self.bounds, name)
 
 
 def hold(transaction: ReadTransaction, caller: Caller) -> Proof:
@@ -219,30 +234,18 @@ def hold(transaction: ReadTransaction, caller: Caller) -> Proof:
         return Proof()
     account = accounts.find_id(transaction, caller.account_id)
     if account is None or not account.is_active:
-        raise TokenInvalid("the account is not active: ask an administrator")
+        raise TokenInvalid(_ENDED)
     if caller.method == "bearer" and caller.kind == "user" and caller.actor != account.name:
         # Its changes would be another account's, if one gets the name.
         raise TokenInvalid("the account has another name now: ask for a new token")
     if caller.token_id == 0:
         if account.generation != caller.generation:
-            raise TokenInvalid("the sign-in has ended: sign in again")
+            raise TokenInvalid(_ENDED)
         return Proof(account)
     token = tokens.find_id(transaction, caller.account_id, caller.token_id)
     if token is None:
         raise TokenInvalid("the token was revoked: make a new one")
     return Proof(account, token)
-
-
-def bounds_on(bounds: Iterable[Bound], name: str) -> Action:
-    """What a credential's bounds leave of a repository."""
-    return _sum(Action(bound.actions) for bound in bounds if covers(bound.repository, name))
-
-
-def covers(pattern: str, name: str) -> bool:
-    """Whether a bound's repository, such as `acme/app`, `acme/*` or `*`, is or has this one."""
-    if pattern.endswith("*"):
-        return name.startswith(pattern[:-1])
-    return name == pattern
 
 
 class CallerPermits:
@@ -289,36 +292,81 @@ class CallerPermits:
         """See `Permits.check`."""
         verdict = self.verdict(transaction, name)
         if action not in verdict.allowed:
-            raise self._refusal(verdict, action, name)
-        if action is Action.PUSH and not settings.read(transaction).create_on_push:
-            self._check_is_there(transaction, name)
+            raise self._with_hint(transaction, action, self._refusal(verdict, action, name))
+        if action is Action.PUSH and repositories.find(transaction, name) is None:
+            self._check_makes(transaction, name)
 
     def may(self, transaction: ReadTransaction, action: Action, name: RepositoryName) -> bool:
         return action in self.verdict(transaction, name).allowed
 
     def visible(self, transaction: ReadTransaction, after: bytes) -> Iterator[bytes]:
-        """See `Permits.visible`. Raises `ScopeTooSmall`, `TokenInvalid`."""
-        if not self.caller.lists:
-            raise ScopeTooSmall("this token does not cover the catalog")
+        """See `Permits.visible`. Raises `TokenInvalid`."""
         return visible_to_caller(transaction, self, after, CATALOG)
 
-    def _check_is_there(self, transaction: ReadTransaction, name: RepositoryName) -> None:
-        if repositories.find(transaction, name) is None:
-            raise Denied(f"there is no repository {name}: make it before you push")
+    def _check_makes(self, transaction: ReadTransaction, name: RepositoryName) -> None:
+        """Raise `Denied` where a push makes no repository."""
+        given = settings.read(transaction)
+        refusal: DtrfastError | None = None
+        if not given.create_on_push:
+            refusal = Denied(f"there is no repository {name}: make it before you push")
+        elif not given.create_namespace_on_push and _is_unknown(transaction, name.owner):
+            refusal = Denied(
+                f"there is no account {name.owner} and no repository of that namespace: "
+                f"check the spelling, or make {name} before you push"
+            )
+        if refusal is not None:
+            raise self._with_hint(transaction, Action.PUSH, refusal)
 
-    def _refusal(self, verdict: Verdict, action: Action, name: RepositoryName) -> Exception:
+    def _refusal(self, verdict: Verdict, action: Action, name: RepositoryName) -> DtrfastError:
         word = str(action.name).lower()
         if self.caller.kind == "anonymous":
             return SignInRequired(
                 f"you are not signed in: `docker login` or the like comes before {word} in {name}"
             )
-        if Action.PULL not in verdict.rights:
-            return RepositoryHidden(f"there is no repository {name}, or you may not know of it")
+        if not verdict.held:
+            has_scopes = self._kept[2] is not None and self._kept[2].proof.bounds is not None
+            who = "this token" if has_scopes else "you"
+            return RepositoryHidden(f"there is no repository {name}, or {who} may not know of it")
         if action not in verdict.rights:
             return Denied(f"you may not {word} in {name}: ask one of its administrators")
-        if self.caller.method == "bearer":
-            return ScopeTooSmall(f"this token does not cover {word} in {name}")
-        return Denied(f"this token may not {word} in {name}: use one that may")
+        if action not in verdict.held:
+            return Denied(f"this token may not {word} in {name}: use one that may")
+        return ScopeTooSmall(f"this token does not cover {word} in {name}")
+
+    def _with_hint(
+        self, transaction: ReadTransaction, action: Action, error: DtrfastError
+    ) -> DtrfastError:
+        """The refusal of a push with the places where the caller may push."""
+        is_told = isinstance(error, Denied | RepositoryHidden) and action is Action.PUSH
+        if not is_told:
+            return error
+        hint = _destinations(transaction, self.caller)
+        return type(error)(f"{error.message}; {hint}", detail=error.detail)
+
+
+def _is_unknown(transaction: ReadTransaction, owner: str) -> bool:
+    """True if there is neither an account nor a repository of this namespace."""
+    if accounts.find(transaction, owner) is not None:
+        return False
+    return not accounts.owns_repositories(transaction, owner)
+
+
+def _destinations(transaction: ReadTransaction, caller: Caller) -> str:
+    """Say where a caller may push, whatever an access token was asked for."""
+    if caller.kind == "job":
+        names = (RepositoryName(entry.partition(" ")[0]) for entry in caller.trusts)
+        pushed = [n for n in names if Action.PUSH in trusts.rights(transaction, caller.trusts, n)]
+        return destinations.in_words(Destination(n.text, makes=False) for n in pushed)
+    known = know(transaction, caller)
+    who, is_whole = known.standing, True
+    if who.is_admin or caller.kind == "system":
+        found = [destinations.EVERYWHERE]
+    else:
+        owned = {caller.account_id} if caller.kind == "robot" else who.owned
+        found, is_whole = destinations.of_account(transaction, sorted(owned), who.grantees)
+    if known.proof.bounds is not None:
+        found = destinations.within(found, known.proof.bounds)
+    return destinations.in_words(found, is_whole=is_whole)
 
 
 # ---- lists -----------------------------------------------------------------------------------
@@ -337,19 +385,29 @@ def visible_to_caller(
         hold(transaction, caller)
         trusted = trusts.names_of(transaction, caller.trusts)
         found = _unique(heapq.merge(names.public(), names.held(trusted)))
-        return (n for n in found if _may_pull(transaction, permits, n))
+        return (n for n in found if names.is_public(n) or _may_list(transaction, permits, n))
     proof = hold(transaction, caller)
     if caller.kind == "robot":
-        return visible_to_robot(names, proof)
-    found = visible_to(names, proof.standing(transaction))
-    if proof.bounds is None:
+        found = robot_names(names, proof)
+    else:
+        found = visible_to(names, proof.standing(transaction))
+    if not caller.is_bounded:
         return found
-    return (n for n in found if Action.PULL in proof.bounds_on(n.decode()) or names.is_public(n))
+    return (n for n in found if names.is_public(n) or Action.PULL in _within(caller, proof, n))
 
 
-def _may_pull(transaction: ReadTransaction, permits: CallerPermits, name: bytes) -> bool:
+def _may_list(transaction: ReadTransaction, permits: CallerPermits, name: bytes) -> bool:
     verdict = permits.verdict(transaction, RepositoryName(name.decode()))
-    return Action.PULL in verdict.rights
+    return Action.PULL in (verdict.held if permits.caller.lists else verdict.allowed)
+
+
+def _within(caller: Caller, proof: Proof, name: bytes) -> Action:
+    """What a credential's bounds leave of a repository, for a list. An access token for lists shows
+    what the stored token does.
+    """
+    text = name.decode()
+    left = proof.bounds_on(text)
+    return left if caller.lists else left & actions_on(caller.bounds or (), text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,12 +463,10 @@ def visible_to(names: _Names, who: Standing) -> Iterator[bytes]:
     return _unique(heapq.merge(names.public(), names.held(sorted(granted)), *sources))
 
 
-def visible_to_robot(names: _Names, proof: Proof) -> Iterator[bytes]:
+def robot_names(names: _Names, proof: Proof) -> Iterator[bytes]:
     """What a robot's scopes name, and what is public."""
-    bounds = proof.bounds or ()
-    sources = [names.covered(bound.repository) for bound in bounds]
-    merged = _unique(heapq.merge(names.public(), *sources))
-    return (n for n in merged if Action.PULL in proof.bounds_on(n.decode()) or names.is_public(n))
+    sources = [names.covered(bound.repository) for bound in proof.bounds or ()]
+    return _unique(heapq.merge(names.public(), *sources))
 
 
 def _unique(names: Iterable[bytes]) -> Iterator[bytes]:

@@ -22,7 +22,7 @@ from dtrfast.identity.callers import Caller, Job
 from dtrfast.identity.keys import ALGORITHM, REFRESH_ALGORITHM, Keys
 from dtrfast.identity.records import Bound
 from dtrfast.identity.tokens import action_names
-from dtrfast.registry.permits import EVERYTHING, Action
+from dtrfast.registry.permits import SCOPED, Action
 
 # A token comes with every request: one that is longer than this is not ours.
 SIZE_MAX = 16_384
@@ -174,8 +174,8 @@ def parse_access(access: Access) -> Bound | None:
         return None
     bits = Action(0)
     for word in access.actions:
-        bits |= EVERYTHING if word == "*" else Action.__members__.get(word.upper(), Action(0))
-    return Bound(access.name, int(bits))
+        bits |= SCOPED if word == "*" else Action.__members__.get(word.upper(), Action(0))
+    return Bound(access.name, int(bits & SCOPED))
 
 
 def access_entry(name: str, actions: Action) -> Access:

@@ -34,7 +34,7 @@ class Caller:
     access token was asked for; None for other credentials. A stored token, `token_id`, has its own.
     `is_expired`: only good for an upload that it began. `lists` is whether it may be used to list
     repositories. `job` and `trusts` are a job's: it, and the trusts that let it in, as pairs of a
-    repository's id and the trust's.
+    repository's id and the trust's. `has_scopes`: the stored token has scopes, which never change.
     """
 
     kind: CallerKind
@@ -49,6 +49,14 @@ class Caller:
     expires_at: int = 0  # seconds since the epoch; 0: not by itself
     is_expired: bool = False
     lists: bool = True
+    has_scopes: bool = False
+
+    @property
+    def is_bounded(self) -> bool:
+        """True if the credential is for repositories only: a robot's, a job's, a personal token
+        with scopes, or an access token.
+        """
+        return self.kind in ("robot", "job") or self.has_scopes or self.bounds is not None
 
     @property
     def upload_owner(self) -> str:

@@ -28,6 +28,9 @@ class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, re
 
     # Whether a push to a repository that is not there makes it, for who may make it.
     create_on_push: bool = True
+    # Whether an administrator's push makes a repository in a namespace that no account and no other
+    # repository has; else a mistyped name is refused.
+    create_namespace_on_push: bool = False
     # Whether a repository that a push made may be pulled by everybody.
     public_on_push: bool = False
     # How long a personal token or a robot lives if nobody says; 0: for ever.

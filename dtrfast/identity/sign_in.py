@@ -307,4 +307,5 @@ def _token_caller(account: Account, token: Token) -> Caller:
         generation=account.generation,
         token_id=token.id,
         expires_at=token.expires_at,
+        has_scopes=bool(token.bounds),
     )

@@ -11,6 +11,8 @@ import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import msgspec
+
 from dtrfast.errors import AccountInvalid, Conflict, CredentialUnknown
 from dtrfast.identity import records
 from dtrfast.identity.changing import changed
@@ -20,7 +22,7 @@ from dtrfast.index import counters
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import ACCOUNT_TOKENS, META, TOKEN_USES, TOKENS, number_key
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry.permits import EVERYTHING, Action
+from dtrfast.registry.permits import SCOPED, Action
 from dtrfast.registry.writing import Author
 
 _PREFIXES: dict[TokenKind, str] = {"personal": "dtrp_", "robot": "dtrr_"}
@@ -88,10 +90,12 @@ def _is_pattern(repository: str, prefix: str) -> bool:
 
 def _parse_action(text: str) -> Action:
     if text == "*":
-        return EVERYTHING
+        return SCOPED
+    if text == "admin":
+        raise AccountInvalid("scopes give no admin: to manage, make a token without scopes")
     found = Action.__members__.get(text.upper()) if text.islower() else None
     if found is None:
-        raise AccountInvalid(f"{text[:40]!r} is no action: pull, push, delete, admin or *")
+        raise AccountInvalid(f"{text[:40]!r} is no action: pull, push, delete, or * for all three")
     return found
 
 
@@ -134,21 +138,28 @@ def create(transaction: WriteTransaction, author: Author, account: Account, new:
 def find(transaction: ReadTransaction, text: str) -> Token | None:
     """The token that somebody shows, expired or not."""
     data = transaction.get(TOKENS, hash_of(text))
-    return None if data is None else records.tokens.decode(data)
+    return None if data is None else _decode(data)
 
 
 def find_id(transaction: ReadTransaction, account_id: int, token_id: int) -> Token | None:
     """The token with this id; None when it was revoked."""
     digest = transaction.get(ACCOUNT_TOKENS, number_key(account_id) + number_key(token_id))
     data = None if digest is None else transaction.get(TOKENS, digest)
-    return None if data is None else records.tokens.decode(data)
+    return None if data is None else _decode(data)
+
+
+def _decode(data: bytes) -> Token:
+    """The token of a record. Scopes that were stored with more than scopes can give lose it."""
+    token = records.tokens.decode(data)
+    bounds = tuple(Bound(one.repository, one.actions & SCOPED) for one in token.bounds)
+    return token if bounds == token.bounds else msgspec.structs.replace(token, bounds=bounds)
 
 
 def of_account(transaction: ReadTransaction, account_id: int, kind: TokenKind) -> Iterator[Token]:
     """An account's tokens, oldest first."""
     for _, digest in transaction.scan(ACCOUNT_TOKENS, number_key(account_id)):
         data = transaction.get(TOKENS, digest)
-        token = None if data is None else records.tokens.decode(data)
+        token = None if data is None else _decode(data)
         if token is not None and token.kind == kind:
             yield token
 

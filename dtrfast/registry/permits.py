@@ -28,7 +28,9 @@ class Action(IntFlag):
 
 
 NOTHING = Action(0)
-EVERYTHING = Action.PULL | Action.PUSH | Action.DELETE | Action.ADMIN
+# The most that scopes can give: a credential that has them manages nothing.
+SCOPED = Action.PULL | Action.PUSH | Action.DELETE
+EVERYTHING = SCOPED | Action.ADMIN
 
 
 class Permits(Protocol):

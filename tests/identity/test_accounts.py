@@ -30,7 +30,7 @@ from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import ACCOUNTS, SESSIONS, SETTINGS, TRUSTS, number_key
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import repositories
-from dtrfast.registry.permits import EVERYTHING, NOTHING, Action
+from dtrfast.registry.permits import NOTHING, SCOPED, Action
 from dtrfast.registry.writing import Author
 from tests.fakes.engine import MemoryEngine
 
@@ -211,10 +211,11 @@ def test_a_robot_has_a_name_that_every_client_can_type(name: str) -> None:
 
 
 def test_actions_of_a_token_are_known_words() -> None:
-    assert tokens.parse_bound("acme/*", ["*"]).actions == int(EVERYTHING)
+    assert tokens.parse_bound("acme/*", ["*"]).actions == int(SCOPED)
     assert tokens.action_names(int(Action.PULL | Action.PUSH)) == ["pull", "push"]
     for repository, actions, message in (
         ("acme/*", ["PULL"], "'PULL' is no action"),
+        ("acme/*", ["pull", "admin"], "make a token without scopes"),
         ("acme/*", [], "say what the token may do in acme/"),
         ("acme*", ["pull"], "names no repositories"),
     ):

@@ -14,7 +14,7 @@ from dtrfast.errors import Denied, SignInFailed
 from dtrfast.identity import guard as guards
 from dtrfast.identity import sign_in
 from dtrfast.identity.access import CallerPermits, visible_to_caller
-from dtrfast.identity.callers import SYSTEM, Caller
+from dtrfast.identity.callers import SYSTEM
 from dtrfast.identity.guard import OpenGuard, parse_basic
 from dtrfast.identity.tries import ADDRESS, SIZE, Tries
 from dtrfast.index.tables import CATALOG
@@ -164,7 +164,8 @@ def test_a_job_sees_public_repositories_and_those_that_trust_it() -> None:
 
 def test_a_token_that_may_not_do_more_says_so(town: Town) -> None:
     """The user may, the token may not: another token is needed, and no administrator."""
-    owen = town.identity.guard.identify(header("owen"), HERE).caller
-    caller = Caller("user", "owen", "token", owen.account_id, owen.generation, bounds=())
+    body = {"name": "ci", "scopes": [{"repository": "acme/*", "actions": ["pull"]}]}
+    token = town.api("owen", "POST", "accounts/owen/tokens", body, 201)["token"]
+    caller = town.identity.guard.identify(f"Bearer {token}", HERE).caller
     with town.engine.read() as transaction, pytest.raises(Denied, match="use one that may"):
-        CallerPermits(caller).check(transaction, Action.PULL, RepositoryName("acme/app"))
+        CallerPermits(caller).check(transaction, Action.PUSH, RepositoryName("acme/app"))

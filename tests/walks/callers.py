@@ -27,8 +27,11 @@ _PEOPLE = {
     "owner": "owen",
     "system": "admin",
 }
-COLUMNS = ("anon", *_PEOPLE, "scoped", "robot", "bearer")
+# Columns whose callers have a credential for repositories only.
+BOUNDED = ("scoped", "deputy", "robot", "job", "bearer")
+COLUMNS = ("anon", *_PEOPLE, *BOUNDED)
 _WIDEST = ("repository:acme/app:*", "repository:acme/open:*", "registry:catalog:*")
+_SCOPES = [{"repository": "acme/*", "actions": ["*"]}]
 _JOB = "ci:job"
 
 
@@ -47,8 +50,10 @@ def credentials_of(scene: Scene) -> dict[str, Credential]:
     return {
         "anon": Credential(),
         **people,
-        "scoped": Credential("admin", _bearer(_scoped_token(town))),
-        "robot": Credential("", basic("acme+ci", scene.facts["robot"])),
+        "scoped": Credential("admin", _bearer(_scoped_token(town, "admin"))),
+        "deputy": Credential("owen", _bearer(_scoped_token(town, "owen"))),
+        "robot": Credential("", basic("acme+all", _robot_token(town))),
+        "job": Credential("", _bearer(_job_token(scene))),
         "bearer": Credential("admin", _bearer(town.token("admin", *_WIDEST))),
     }
 
@@ -68,8 +73,8 @@ def forged(scene: Scene) -> Credential:
     return Credential("admin", {"cookie": answer.headers["set-cookie"].partition(";")[0]})
 
 
-def job(scene: Scene) -> Credential:
-    """The access token of a job that acme/app trusts as far as the robot's scopes go."""
+def _job_token(scene: Scene) -> str:
+    """The access token of a job that acme/app trusts as far as a trust can go."""
     identity = scene.town.identity
     name, claims = RepositoryName("acme/app"), {"sub": "job"}
     with identity.engine.read() as transaction:
@@ -79,13 +84,17 @@ def job(scene: Scene) -> Credential:
         pairs = tuple((repository, trust.id) for repository, trust in found)
         caller = Caller("job", _JOB, "token", job=known, trusts=pairs)
         granted = scopes.grant(transaction, CallerPermits(caller), scopes.parse(_WIDEST))
-    return Credential("", _bearer(identity.bearers.issue(caller, granted).text))
+    return identity.bearers.issue(caller, granted).text
 
 
-def _scoped_token(town: Town) -> str:
-    scope = [{"repository": "acme/*", "actions": ["*"]}]
-    body = {"name": "scoped", "scopes": scope}
-    return str(town.api("admin", "POST", "accounts/admin/tokens", body, 201)["token"])
+def _scoped_token(town: Town, user: str) -> str:
+    body = {"name": "scoped", "scopes": _SCOPES}
+    return str(town.api(user, "POST", f"accounts/{user}/tokens", body, 201)["token"])
+
+
+def _robot_token(town: Town) -> str:
+    body = {"name": "all", "scopes": _SCOPES}
+    return str(town.api("owen", "POST", "accounts/acme/robots", body, 201)["token"])
 
 
 def _bearer(token: str) -> dict[str, str]:

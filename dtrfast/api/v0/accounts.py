@@ -40,14 +40,16 @@ def list_accounts(call: ApiCall) -> objects.Accounts:
     """List users and organizations."""
     query: AccountsQuery = call.query
     with call.identity.engine.read() as transaction:
-        call.standing(transaction)
+        standing = call.standing(transaction)
         found = (
             account
             for account in accounts.scan(transaction, query.first)
             if query.type in ("", account.kind) and _is_from(account, query.source)
         )
         page, more = scanned(found, query, _COLUMNS)
-        return objects.Accounts(accounts=[views.account(a) for a in page], next_page_start=more)
+        return objects.Accounts(
+            accounts=[views.account(a, standing) for a in page], next_page_start=more
+        )
 
 
 def _is_from(account: Account, source: str) -> bool:
@@ -77,12 +79,12 @@ def create_account(call: ApiCall) -> objects.Account:
         partial(_create, call=call, name=name, password_hash=password_hash)
     )
     call.note("account.create", name.text, detail={"type": body.type, "admin": body.is_admin})
-    return views.account(made)
+    return made
 
 
 def _create(
     transaction: WriteTransaction, call: ApiCall, name: AccountName, password_hash: str
-) -> Account:
+) -> objects.Account:
     body: objects.NewAccount = call.body
     standing = call.require_admin(transaction)
     new = NewAccount(name, body.type, is_admin=body.is_admin, full_name=body.full_name)
@@ -93,20 +95,19 @@ def _create(
         if not body.is_active:
             inactive = msgspec.structs.replace(account, is_active=False)
             accounts.put(transaction, call.author, account, inactive)
-        return accounts.get(transaction, account.name)
+        return views.account(accounts.get(transaction, account.name), standing)
     owners = teams.create(transaction, call.author, account, NewTeam(TeamName(teams.OWNERS)))
     creator = accounts.find_id(transaction, standing.account_id)
     if creator is not None:
         teams.add_member(transaction, call.author, account, owners, creator)
-    return account
+    return views.account(account, standing)
 
 
 @operations.add("GET", "/accounts/{name}", answer=objects.Account, refusals=(404,))
 def get_account(call: ApiCall) -> objects.Account:
     """Show a user or an organization."""
     with call.identity.engine.read() as transaction:
-        call.standing(transaction)
-        return views.account(call.account(transaction))
+        return views.account(call.account(transaction), call.standing(transaction))
 
 
 @operations.add(
@@ -121,10 +122,10 @@ def update_account(call: ApiCall) -> objects.Account:
     changed = call.identity.engine.write(partial(_update, call=call))
     shown = {k: str(v) for k, v in msgspec.to_builtins(call.body).items()}
     call.note("account.update", changed.name, detail=dict(shown))
-    return views.account(changed)
+    return changed
 
 
-def _update(transaction: WriteTransaction, call: ApiCall) -> Account:
+def _update(transaction: WriteTransaction, call: ApiCall) -> objects.Account:
     body: objects.AccountChange = call.body
     old = call.account(transaction)
     if old.is_user:
@@ -141,7 +142,7 @@ def _update(transaction: WriteTransaction, call: ApiCall) -> Account:
             raise AccountInvalid("an organization has no global role")
         new = msgspec.structs.replace(new, is_admin=body.is_admin)
     accounts.put(transaction, call.author, old, new)
-    return new
+    return views.account(new, standing)
 
 
 @operations.add("DELETE", "/accounts/{name}", refusals=(404, 409))
@@ -199,7 +200,7 @@ def change_password(call: ApiCall) -> objects.Account:
     password_hash = passwords.hash_password(passwords.check_new(body.new_password, user.name))
     set_password(call, user.name, password_hash)
     call.note("password.change", user.name)
-    return views.account(user)
+    return views.account(user, standing)
 
 
 def _prove_old(call: ApiCall, user: Account, password: str) -> None:
@@ -250,16 +251,16 @@ def deactivate(call: ApiCall) -> objects.Account:
 
 
 def _set_active(call: ApiCall, *, is_active: bool) -> objects.Account:
-    def change(transaction: WriteTransaction) -> Account:
-        call.require_admin(transaction)
+    def change(transaction: WriteTransaction) -> objects.Account:
+        standing = call.require_admin(transaction)
         old = accounts.get(transaction, call.path["name"], "user")
         new = msgspec.structs.replace(old, is_active=is_active)
         accounts.put(transaction, call.author, old, new)
-        return accounts.get(transaction, old.name)
+        return views.account(accounts.get(transaction, old.name), standing)
 
     changed = call.identity.engine.write(change)
     call.note("account.activate" if is_active else "account.deactivate", changed.name)
-    return views.account(changed)
+    return changed
 
 
 class OrganizationsQuery(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -280,12 +281,12 @@ def list_organizations(call: ApiCall) -> objects.Organizations:
     query: OrganizationsQuery = call.query
     with call.identity.engine.read() as transaction:
         user = accounts.get(transaction, call.path["name"], "user")
-        call.require_self(transaction, user)
+        standing = call.require_self(transaction, user)
         inside = teams.memberships(transaction, user.id)
         numbers = {m.organization_id for m in inside if m.is_owner or not query.owned}
         found = [accounts.find_id(transaction, number) for number in numbers]
         shown = sorted((a for a in found if a is not None), key=lambda a: a.name)
-        return objects.Organizations(organizations=[views.account(a) for a in shown])
+        return objects.Organizations(organizations=[views.account(a, standing) for a in shown])
 
 
 # ---- members of organizations ----------------------------------------------------------------
@@ -301,18 +302,18 @@ def list_members(call: ApiCall) -> objects.OrganizationMembers:
     query: NamedQuery = call.query
     with call.identity.engine.read() as transaction:
         organization = accounts.get(transaction, call.path["name"], "organization")
-        require_member(call, transaction, organization)
+        standing = require_member(call, transaction, organization)
         found = teams.members_of_organization(transaction, organization, query.first)
         page, more = scanned(found, query, {"name": lambda row: row[0]})
-        shown = [_member_of(transaction, organization, number) for _, number in page]
+        shown = [_member_of(transaction, organization, number, standing) for _, number in page]
         members = [one for one in shown if one is not None]
         return objects.OrganizationMembers(members=members, next_page_start=more)
 
 
 def _member_of(
-    transaction: ReadTransaction, organization: Account, user_id: int
+    transaction: ReadTransaction, organization: Account, user_id: int, viewer: Standing
 ) -> objects.OrganizationMember | None:
-    user = views.account_of(transaction, user_id)
+    user = views.account_of(transaction, user_id, viewer)
     if user is None:
         return None
     inside = [
@@ -325,11 +326,14 @@ def _member_of(
 
 
 def members_page(
-    transaction: ReadTransaction, found: Iterable[tuple[str, int]], query: NamedQuery
+    transaction: ReadTransaction,
+    found: Iterable[tuple[str, int]],
+    query: NamedQuery,
+    viewer: Standing,
 ) -> objects.Members:
     """A page of names and ids as accounts."""
     page, more = scanned(found, query, {"name": lambda row: row[0]})
-    shown = [views.account_of(transaction, number) for _, number in page]
+    shown = [views.account_of(transaction, number, viewer) for _, number in page]
     members = [account for account in shown if account is not None]
     return objects.Members(members=members, next_page_start=more)
 
@@ -339,11 +343,11 @@ def get_member(call: ApiCall) -> objects.Member:
     """Show whether a user is in an organization."""
     with call.identity.engine.read() as transaction:
         organization = accounts.get(transaction, call.path["name"], "organization")
-        require_member(call, transaction, organization)
+        standing = require_member(call, transaction, organization)
         user = member(call, transaction, organization)
         found = teams.memberships(transaction, user.id)
         is_owner = any(m.is_owner and m.organization_id == organization.id for m in found)
-        return objects.Member(member=views.account(user), is_owner=is_owner)
+        return objects.Member(member=views.account(user, standing), is_owner=is_owner)
 
 
 @operations.add("DELETE", "/accounts/{name}/members/{member}", refusals=(404, 409))

@@ -55,15 +55,20 @@ class Asker:
 def execute(operation: Operation, call: ApiCall) -> msgspec.Struct | None:
     """On a thread. A refusal is an audit event, but not that somebody has to sign in."""
     try:
-        return operation.handler(call)
+        return operation.run(call)
     except DtrfastError as error:
-        if row_of(error).status == 403:
-            path = operation.path.format_map(call.path)
-            detail: Detail = {"method": operation.method, "path": path, "reason": error.message}
-            subject = _repository_of(operation, call)
-            about = None if subject else Ownership()
-            call.note("refusal", subject or path, "refused", detail, about)
+        _note_refusal(operation, call, error)
         raise
+
+
+def _note_refusal(operation: Operation, call: ApiCall, error: DtrfastError) -> None:
+    if row_of(error).status != 403:
+        return
+    path = operation.path.format_map(call.path)
+    detail: Detail = {"method": operation.method, "path": path, "reason": error.message}
+    subject = _repository_of(operation, call)
+    about = None if subject else Ownership()
+    call.note("refusal", subject or path, "refused", detail, about)
 
 
 def _repository_of(operation: Operation, call: ApiCall) -> str:

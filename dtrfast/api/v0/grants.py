@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from dtrfast.api.v0 import objects, views
@@ -67,12 +68,24 @@ def get_repository_access(call: ApiCall) -> objects.UserAccess:
         standing = call.standing(transaction)
         if not standing.is_admin and standing.account_id != user.id:
             require(call, transaction, Action.ADMIN)
-        rights = access.rights(transaction, access.standing_of(transaction, user), name)
+        rights = _rights(transaction, user, name, standing)
         return objects.UserAccess(
-            access_level=views.level_text(rights if user.is_active else Action(0)),
-            user=views.account(user),
+            access_level=views.level_text(rights),
+            user=views.account(user, standing),
             repository=_repository(call, transaction, name),
         )
+
+
+def _rights(
+    transaction: ReadTransaction, user: Account, name: RepositoryName, viewer: Standing
+) -> Action:
+    """A user's rights on a repository. Those that come from being a system administrator, or go
+    with being inactive, are for viewers who may know of either.
+    """
+    theirs = access.standing_of(transaction, user)
+    if viewer.is_admin or viewer.account_id == user.id:
+        return access.rights(transaction, theirs, name) if user.is_active else Action(0)
+    return access.rights(transaction, replace(theirs, is_admin=False), name)
 
 
 @operations.add(
@@ -85,14 +98,14 @@ def get_namespace_access(call: ApiCall) -> objects.NamespaceAccess:
     """Show what a user may do with all repositories of a namespace."""
     with call.identity.engine.read() as transaction:
         user = accounts.get(transaction, call.path["name"], "user")
-        call.require_self(transaction, user)
+        viewer = call.require_self(transaction, user)
         namespace = accounts.get(transaction, call.path["namespace"])
         standing = access.standing_of(transaction, user)
         rights = access.rights_in_namespace(transaction, standing, namespace)
         return objects.NamespaceAccess(
             access_level=views.level_text(rights),
-            user=views.account(user),
-            namespace=views.account(namespace),
+            user=views.account(user, viewer),
+            namespace=views.account(namespace, viewer),
         )
 
 
@@ -108,8 +121,11 @@ def list_user_access(call: ApiCall) -> objects.UserAccessList:
     """List the users that were granted something on a repository."""
     with call.identity.engine.read() as transaction:
         name = require(call, transaction, Action.ADMIN)
+        viewer = call.standing(transaction)
         granted = grants.at_place(transaction, _place(transaction, name))
-        found = ((level, views.account_of(transaction, number)) for number, level in granted)
+        found = (
+            (level, views.account_of(transaction, number, viewer)) for number, level in granted
+        )
         known = ((level, user) for level, user in found if user is not None)
         page, more = whole(known, call.query, _USERS)
         return objects.UserAccessList(
@@ -138,7 +154,9 @@ def grant_user_access(call: ApiCall) -> objects.UserAccess:
         grants.put(transaction, call.author, _place(transaction, name), user.id, level)
         repository = _repository(call, transaction, name)
         return objects.UserAccess(
-            access_level=level.text, user=views.account(user), repository=repository
+            access_level=level.text,
+            user=views.account(user, call.standing(transaction)),
+            repository=repository,
         )
 
     done = call.identity.engine.write(change)
@@ -259,7 +277,7 @@ def _namespace_access(
 ) -> objects.NamespaceTeamAccess:
     return objects.NamespaceTeamAccess(
         access_level=level.text,
-        namespace=views.account(namespace),
+        namespace=views.account(namespace, standing),
         team=views.team(transaction, namespace.id, team, standing),
     )
 
@@ -276,7 +294,7 @@ def list_namespace_access(call: ApiCall) -> objects.NamespaceTeamAccessList:
             if found is not None:
                 entries.append(_namespace_access(transaction, standing, namespace, found[1], level))
         return objects.NamespaceTeamAccessList(
-            namespace=views.account(namespace), team_access_list=entries
+            namespace=views.account(namespace, standing), team_access_list=entries
         )
 
 

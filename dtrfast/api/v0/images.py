@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from dtrfast.api.v0 import image_objects as objects
 from dtrfast.api.v0.lists import SORTED_MAX, Columns, ListQuery, scanned
@@ -48,7 +49,12 @@ _COLUMNS: Columns[_Row] = {"name": lambda row: row[0], "pushed": lambda row: row
 
 
 @operations.add(
-    "GET", f"{_REPOSITORY}/images", answer=objects.Images, query=ImagesQuery, refusals=(404,)
+    "GET",
+    f"{_REPOSITORY}/images",
+    answer=objects.Images,
+    query=ImagesQuery,
+    refusals=(404,),
+    audience="everyone",
 )
 def list_images(call: ApiCall) -> objects.Images:
     """List the tags of a repository, with what they point at."""
@@ -59,7 +65,10 @@ def list_images(call: ApiCall) -> objects.Images:
         rows, more = scanned(_scan(transaction, number, query.first), query, _COLUMNS)
         count = _count(transaction, number, query)
         known = Images(transaction, call.registry.acting_for(call.permits), name, number)
-        found = [_image(transaction, number, known, tag, record) for tag, record in rows]
+        found = [
+            replace(image, set_by=call.shown_name(image.set_by))
+            for image in (_image(transaction, number, known, *row) for row in rows)
+        ]
     return objects.Images(images=found, count=count, next_page_start=more)
 
 
@@ -113,6 +122,7 @@ def _time(seconds: int) -> str:
     f"{_REPOSITORY}/manifests/{{reference}}",
     answer=objects.ImageDetail,
     refusals=(404, 400),
+    audience="everyone",
 )
 def get_image(call: ApiCall) -> objects.ImageDetail:
     """Show what a tag or a digest points at: config, layers, platforms, and what refers to it."""
@@ -140,11 +150,12 @@ def get_image(call: ApiCall) -> objects.ImageDetail:
             if child.is_there
             and deletion.is_only_in(transaction, number, Digest.parse(child.digest), digest)
         }
-    return msgspec.structs.replace(
+    return replace(
         _detail(found, record),
         **{field: _time(seconds) for field, seconds in extra.items()},
         platforms=[_child(child, child.digest in only) for child in found.children],
         used_by=users,
+        set_by=call.shown_name(record.set_by if record else ""),
     )
 
 
@@ -247,6 +258,7 @@ class CompareQuery(msgspec.Struct, frozen=True, kw_only=True):
     answer=objects.ImageComparison,
     query=CompareQuery,
     refusals=(404, 400),
+    audience="everyone",
 )
 def compare_images(call: ApiCall) -> objects.ImageComparison:
     """Show what differs between two images: layers, config and size."""

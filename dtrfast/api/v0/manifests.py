@@ -14,8 +14,7 @@ from dtrfast.api.v0.lists import SORTED_MAX, Columns, ListQuery, scanned
 from dtrfast.api.v0.objects import Taken
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.api.v0.repositories import name_in, require
-from dtrfast.errors import ManifestUnknown, SettingsInvalid, SignInRequired, Unsupported
-from dtrfast.identity import access
+from dtrfast.errors import ManifestUnknown, SettingsInvalid, Unsupported
 from dtrfast.identity.events import Detail
 from dtrfast.index.engine import ReadTransaction
 from dtrfast.index.tables import MANIFESTS, number_key
@@ -63,6 +62,7 @@ _COLUMNS: Columns[_Row] = {
     answer=objects.Manifests,
     query=ManifestsQuery,
     refusals=(404, 400),
+    audience="everyone",
 )
 def list_manifests(call: ApiCall) -> objects.Manifests:
     """List the manifests of a repository, by digest; or those without a tag."""
@@ -158,15 +158,14 @@ class DeletionQuery(msgspec.Struct, frozen=True, kw_only=True):
     answer=objects.DeletionPreview,
     query=DeletionQuery,
     refusals=(404, 400),
+    audience="bounded",
 )
 def preview_deletion(call: ApiCall) -> objects.DeletionPreview:
     """Show what deleting the images of some tags and digests takes along, breaks, and frees."""
     references = _references(call.query.references.split(","))
     with call.identity.engine.read() as transaction:
         name = require(call, transaction, Action.PULL)
-        if call.caller.kind == "anonymous":
-            raise SignInRequired("sign in to measure this: it costs what it measures")
-        is_admin = access.standing(transaction, call.caller).is_admin
+        is_admin = call.is_admin(transaction)
         number = repositories.get(transaction, name)
         known = Images(transaction, call.registry.acting_for(call.permits), name, number)
         chosen = [_choice(transaction, number, known, one) for one in references]

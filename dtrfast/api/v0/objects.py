@@ -25,13 +25,15 @@ class Taken(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_un
 
 # ---- accounts --------------------------------------------------------------------------------
 class Account(Sent, frozen=True, kw_only=True):
-    """A user or an organization."""
+    """A user or an organization. `isActive` and `isAdmin` of a user are for system administrators
+    and the user itself; others get neither.
+    """
 
     id: str
     type: Literal["user", "organization"]
     name: str
-    is_active: bool
-    is_admin: bool = False
+    is_active: bool | msgspec.UnsetType = msgspec.UNSET
+    is_admin: bool | msgspec.UnsetType = msgspec.UNSET
     full_name: str = ""
     # The stable id in the LDAP directory of a user who comes from there.
     ldap_login: str = ""

@@ -26,6 +26,10 @@ from dtrfast.registry.registry import Registry
 from dtrfast.registry.writing import Author
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+# The callers that may ask an operation, each with those before it: users with a password, a session
+# or a token without scopes; also bounded credentials (robots, jobs, tokens with scopes, access
+# tokens); also callers without a sign-in.
+Audience = Literal["users", "bounded", "everyone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +62,22 @@ class ApiCall:
         """Raises `SignInRequired` for nobody, `TokenInvalid`, `Denied` for a bounded token."""
         if self.caller.kind == "anonymous":
             raise SignInRequired("sign in to do this")
-        caller = self.caller
-        standing = access.standing(transaction, caller)
-        is_bounded = (
-            caller.bounds is not None or access.hold(transaction, caller).bounds is not None
-        )
-        if is_bounded or caller.kind not in ("user", "system"):
+        if self.caller.is_bounded:
             raise Denied("this token is for repositories: use one without scopes, or a password")
-        return standing
+        return access.standing(transaction, self.caller)
+
+    @property
+    def is_user(self) -> bool:
+        """False for callers without a sign-in, and for bounded credentials."""
+        return self.caller.kind != "anonymous" and not self.caller.is_bounded
+
+    def shown_name(self, actor: str) -> str:
+        """The name of an account as the caller sees it: names are for callers with a sign-in."""
+        return "" if self.caller.kind == "anonymous" else actor
+
+    def is_admin(self, transaction: ReadTransaction) -> bool:
+        """True for a system administrator, but not with a bounded credential of one."""
+        return access.standing(transaction, self.caller).is_admin
 
     def require_admin(self, transaction: ReadTransaction) -> Standing:
         """Raises `Denied` for everybody but system administrators."""
@@ -140,12 +152,30 @@ class Operation:
     body: type | None
     query: type | None
     refusals: tuple[int, ...]
+    audience: Audience = "users"
     # What looks at a call before anything is done, and raises what the operation would.
     check: Callable[[ApiCall], object] | None = None
 
     @property
     def id(self) -> str:
         return self.handler.__name__
+
+    def admits(self, caller: Caller) -> bool:
+        """Return if the caller belongs to the audience."""
+        if self.audience == "everyone":
+            return True
+        return caller.kind != "anonymous" and (self.audience == "bounded" or not caller.is_bounded)
+
+    def run(self, call: ApiCall) -> msgspec.Struct | None:
+        """Do it, if the caller belongs to the audience. The one way to the handler.
+
+        Raises `SignInRequired`, `TokenInvalid`, `Denied`, and what the handler does.
+        """
+        if not self.admits(call.caller):
+            with call.identity.engine.read() as transaction:
+                access.hold(transaction, call.caller)  # a credential that ended is told so
+                call.standing(transaction)
+        return self.handler(call)
 
 
 class Operations:
@@ -165,9 +195,12 @@ class Operations:
         body: type | None = None,
         query: type | None = None,
         refusals: Sequence[int] = (),
+        audience: Audience = "users",
         check: Callable[[ApiCall], object] | None = None,
     ) -> Callable[[H], H]:
-        """The first line of the handler's docstring says what it does."""
+        """The first line of the handler's docstring says what it does. Only users may ask it,
+        unless `audience` says more: a new operation is refused to bounded credentials.
+        """
 
         def register(handler: H) -> H:
             assert handler.__doc__ is not None
@@ -185,6 +218,7 @@ class Operations:
                     body,
                     query,
                     tuple(refusals),
+                    audience,
                     check,
                 )
             )

@@ -31,6 +31,7 @@ operations = Operations("repositories")
 
 _REPOSITORY = "/repositories/{namespace}/{repository}"
 _REFERRERS_MAX = 100
+_NAME_LENGTH_MAX = 255  # of a repository
 
 
 def name_in(call: ApiCall) -> RepositoryName:
@@ -74,7 +75,13 @@ class RepositoriesQuery(DatedQuery, frozen=True, rename="camel", kw_only=True):
     owned: bool = False
 
 
-@operations.add("GET", "/repositories", answer=objects.Repositories, query=RepositoriesQuery)
+@operations.add(
+    "GET",
+    "/repositories",
+    answer=objects.Repositories,
+    query=RepositoriesQuery,
+    audience="everyone",
+)
 def list_repositories(call: ApiCall) -> objects.Repositories:
     """List the repositories that the caller may see."""
     query: RepositoriesQuery = call.query
@@ -116,11 +123,13 @@ def _created_at(transaction: ReadTransaction, name: str) -> int:
     answer=objects.Repositories,
     query=DatedQuery,
     refusals=(404,),
+    audience="everyone",
 )
 def list_repositories_of_namespace(call: ApiCall) -> objects.Repositories:
     """List the repositories of a namespace that the caller may see.
 
     An account has the repository of its own name as well, which has the namespace `_` in addresses.
+    Names of accounts are for users: others get an empty list for a name that no account has.
     """
     namespace = call.path["namespace"]
     query: DatedQuery = call.query
@@ -128,8 +137,10 @@ def list_repositories_of_namespace(call: ApiCall) -> objects.Repositories:
         if namespace == views.ROOT:
             names = visible(call, transaction, query.first)
             return _page(call, transaction, (name for name in names if "/" not in name))
-        account = accounts.get(transaction, namespace)
-        return _page(call, transaction, _visible_of(call, transaction, account.name, query.first))
+        seen = any(True for _ in _visible_of(call, transaction, namespace, ""))
+        if not seen and call.is_user:
+            accounts.get(transaction, namespace)
+        return _page(call, transaction, _visible_of(call, transaction, namespace, query.first))
 
 
 def _visible_of(
@@ -138,6 +149,8 @@ def _visible_of(
     """The repository of an account's own name, then those below it. Between the two lie those of
     accounts such as `alice-1`, which are not looked at.
     """
+    if len(owner) > _NAME_LENGTH_MAX:
+        return iter(())
     before, prefix = PageQuery(start=owner).after, f"{owner}/"
     own = visible(call, transaction, max(after, before))
     below = visible(call, transaction, max(after, prefix))
@@ -169,8 +182,8 @@ def _create(transaction: WriteTransaction, call: ApiCall) -> objects.Repository:
     name = RepositoryName.parse(text)
     if namespace == views.ROOT and "/" in body.name:
         raise NameInvalid("give the namespace in place of _: it is what stands before the slash")
-    call.standing(transaction)  # who may not make any is told nothing of accounts
-    if namespace != views.ROOT:
+    # An administrator may begin a namespace that is no account's.
+    if namespace != views.ROOT and not call.standing(transaction).is_admin:
         accounts.get(transaction, namespace)
     _require_namespace_admin(call, transaction, name)
     if repositories.find(transaction, name) is not None:
@@ -189,7 +202,7 @@ def _create(transaction: WriteTransaction, call: ApiCall) -> objects.Repository:
     return made
 
 
-@operations.add("GET", _REPOSITORY, answer=objects.Repository, refusals=(404,))
+@operations.add("GET", _REPOSITORY, answer=objects.Repository, refusals=(404,), audience="everyone")
 def get_repository(call: ApiCall) -> objects.Repository:
     """Show a repository, with its README."""
     with call.identity.engine.read() as transaction:
@@ -261,7 +274,14 @@ def _require_namespace_admin(
 
 
 # ---- what is in them -------------------------------------------------------------------------
-@operations.add("GET", f"{_REPOSITORY}/tags", answer=objects.Tags, query=PageQuery, refusals=(404,))
+@operations.add(
+    "GET",
+    f"{_REPOSITORY}/tags",
+    answer=objects.Tags,
+    query=PageQuery,
+    refusals=(404,),
+    audience="everyone",
+)
 def list_tags(call: ApiCall) -> objects.Tags:
     """List the tags of a repository."""
     query: PageQuery = call.query
@@ -270,21 +290,25 @@ def list_tags(call: ApiCall) -> objects.Tags:
         number = repositories.get(transaction, name)
         rows = transaction.scan(TAGS, number_key(number), after=keys.after_tag(number, query.after))
         page, more = take(rows, query, lambda row: keys.tag_of(row[0]))
-        found = [_tag(keys.tag_of(key), TagRecord.decode(data)) for key, data in page]
+        found = [_tag(call, keys.tag_of(key), TagRecord.decode(data)) for key, data in page]
         return objects.Tags(name=name.text, tags=found, next_page_start=more)
 
 
-def _tag(name: str, record: TagRecord) -> objects.Tag:
+def _tag(call: ApiCall, name: str, record: TagRecord) -> objects.Tag:
     return objects.Tag(
         name=name,
         digest=str(record.digest),
         set_at=rfc3339(record.set_at),
-        set_by=record.set_by,
+        set_by=call.shown_name(record.set_by),
     )
 
 
 @operations.add(
-    "GET", f"{_REPOSITORY}/tags/{{tag}}/trust", answer=objects.Trusted, refusals=(404, 400)
+    "GET",
+    f"{_REPOSITORY}/tags/{{tag}}/trust",
+    answer=objects.Trusted,
+    refusals=(404, 400),
+    audience="everyone",
 )
 def get_tag_trust(call: ApiCall) -> objects.Trusted:
     """Show what vouches for a tag: the manifests that have it as their subject."""

@@ -164,8 +164,6 @@ class V0(BaseRoute):
         if not all(value.isprintable() for value in path.values()):
             return missing_page_response()
         caller, session_id = await self._caller(operation, scope)
-        query = convert_query(operation, _query_of(scope))
-        body = _convert_body(operation, scope, await self._read(operation, receive))
         asker = Asker(
             self._identity,
             self._context.registry,
@@ -175,6 +173,11 @@ class V0(BaseRoute):
             is_secure=challenge.external_url(self._context, scope).startswith("https:"),
             session_id=session_id,
         )
+        if not operation.admits(caller):
+            # Raises, before a byte of the body is read.
+            await self._context.hop.run(execute, operation, asker.call(path, None, None))
+        query = convert_query(operation, _query_of(scope))
+        body = _convert_body(operation, scope, await self._read(operation, receive))
         call = asker.call(path, query, body)
         answer = await self._context.hop.run(execute, operation, call)
         return _response(operation, call, answer)

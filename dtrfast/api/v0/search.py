@@ -39,11 +39,12 @@ def _search(call: ApiCall, transaction: ReadTransaction, count: int) -> objects.
     query: SearchQuery = call.query
     wanted = query.query.strip().lower()
     people: list[objects.Account] = []
-    if query.include_accounts and call.caller.kind != "anonymous":
-        call.standing(transaction)
+    # Names of accounts are for users.
+    if query.include_accounts and call.is_user:
+        standing = call.standing(transaction)
         scanned = islice(accounts.scan(transaction), _NAMES_MAX)
         matching = (a for a in scanned if wanted in a.name or wanted in a.full_name.lower())
-        people = [views.account(a) for a in islice(matching, count)]
+        people = [views.account(a, standing) for a in islice(matching, count)]
     found: list[objects.Repository] = []
     if query.include_repositories:
         names = islice(visible(call, transaction), _NAMES_MAX)
@@ -93,14 +94,22 @@ def _visible_name(call: ApiCall, transaction: ReadTransaction, number: bytes) ->
     return name.text if call.permits.may(transaction, Action.PULL, name) else None
 
 
-@operations.add("GET", "/index/search", answer=objects.SearchResults, query=SearchQuery)
+@operations.add(
+    "GET", "/index/search", answer=objects.SearchResults, query=SearchQuery, audience="everyone"
+)
 def search(call: ApiCall) -> objects.SearchResults:
     """Search accounts and repositories by a part of their names."""
     with call.identity.engine.read() as transaction:
         return _search(call, transaction, call.query.count)
 
 
-@operations.add("GET", "/index/autocomplete", answer=objects.SearchResults, query=SearchQuery)
+@operations.add(
+    "GET",
+    "/index/autocomplete",
+    answer=objects.SearchResults,
+    query=SearchQuery,
+    audience="everyone",
+)
 def autocomplete(call: ApiCall) -> objects.SearchResults:
     """Search for what somebody is typing: the first few matches."""
     with call.identity.engine.read() as transaction:

@@ -10,7 +10,7 @@ from dtrfast.api.v0 import objects, views
 from dtrfast.api.v0.lists import Columns, WholeQuery, whole
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import CredentialUnknown, SignInRequired
-from dtrfast.identity import accounts, sessions
+from dtrfast.identity import access, accounts, sessions
 from dtrfast.identity.sessions import NewSession
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.times import rfc3339
@@ -25,6 +25,7 @@ operations = Operations("sessions")
     status=201,
     body=objects.SignInForm,
     refusals=(400, 401, 429, 503),
+    audience="everyone",
 )
 def sign_in(call: ApiCall) -> objects.Session:
     """Sign in: the answer sets a cookie, and has the CSRF token for it."""
@@ -39,8 +40,9 @@ def sign_in(call: ApiCall) -> objects.Session:
     call.cookies.append(cookie(new.id, call.is_secure, sessions.LIFE_SECONDS))
     with identity.engine.read() as transaction:
         account = accounts.get(transaction, caller.actor)
+        standing = access.standing(transaction, caller)
     return objects.Session(
-        account=views.account(account),
+        account=views.account(account, standing),
         csrf_token=new.record.csrf_token,
         expires_at=rfc3339(new.record.expires_at),
         next=local_path(body.next),
@@ -55,7 +57,7 @@ def get_session(call: ApiCall) -> objects.Session:
         account = accounts.find_id(transaction, standing.account_id)
         if account is None:
             raise SignInRequired("nobody is signed in")
-        shown = views.account(account)
+        shown = views.account(account, standing)
         if not call.session_id or call.caller.method != "session":
             return objects.Session(account=shown)
         _, record = sessions.find(transaction, call.session_id, call.identity.clock())
@@ -66,7 +68,7 @@ def get_session(call: ApiCall) -> objects.Session:
         )
 
 
-@operations.add("DELETE", "/sessions/current")
+@operations.add("DELETE", "/sessions/current", audience="everyone")
 def sign_out(call: ApiCall) -> None:
     """Sign out: the session ends, and its cookie goes."""
     if call.session_id:

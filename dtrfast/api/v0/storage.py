@@ -12,7 +12,7 @@ from dtrfast.api.v0 import storage_objects as objects
 from dtrfast.api.v0.administration import read_settings, write_settings
 from dtrfast.api.v0.lists import SORTED_MAX, Columns, ListQuery, WholeQuery, scanned, whole
 from dtrfast.api.v0.operation import ApiCall, Operations
-from dtrfast.errors import NameInvalid, SignInRequired
+from dtrfast.errors import NameInvalid
 from dtrfast.identity import access, accounts
 from dtrfast.metrics import host
 from dtrfast.oci.digests import Digest, parse_reference
@@ -138,7 +138,9 @@ def list_damages(call: ApiCall) -> objects.Damages:
 
 
 # ---- of one thing ------------------------------------------------------------------------------
-@operations.add("GET", f"{_REPOSITORY}/usage", answer=objects.Usage, refusals=(404,))
+@operations.add(
+    "GET", f"{_REPOSITORY}/usage", answer=objects.Usage, refusals=(404,), audience="bounded"
+)
 def get_repository_usage(call: ApiCall) -> objects.Usage:
     """Measure how much room a repository takes."""
     name = repositories.name_in(call)
@@ -146,7 +148,11 @@ def get_repository_usage(call: ApiCall) -> objects.Usage:
 
 
 @operations.add(
-    "GET", f"{_REPOSITORY}/manifests/{{reference}}/usage", answer=objects.Usage, refusals=(404, 400)
+    "GET",
+    f"{_REPOSITORY}/manifests/{{reference}}/usage",
+    answer=objects.Usage,
+    refusals=(404, 400),
+    audience="bounded",
 )
 def get_manifest_usage(call: ApiCall) -> objects.Usage:
     """Measure how much room a tag, or a manifest by its digest, takes.
@@ -160,7 +166,11 @@ def get_manifest_usage(call: ApiCall) -> objects.Usage:
 
 
 @operations.add(
-    "GET", f"{_REPOSITORY}/blobs/{{digest}}/usage", answer=objects.Usage, refusals=(404, 400)
+    "GET",
+    f"{_REPOSITORY}/blobs/{{digest}}/usage",
+    answer=objects.Usage,
+    refusals=(404, 400),
+    audience="bounded",
 )
 def get_blob_usage(call: ApiCall) -> objects.Usage:
     """Measure how much room a blob takes."""
@@ -173,11 +183,8 @@ def get_blob_usage(call: ApiCall) -> objects.Usage:
 
 
 def _require_measurement(call: ApiCall) -> None:
-    """Raise `SignInRequired` for a caller without a sign-in, even for a public repository."""
     with call.identity.engine.read() as transaction:
         repositories.require(call, transaction, Action.PULL)
-    if call.caller.kind == "anonymous":
-        raise SignInRequired("sign in to measure this: it costs what it measures")
 
 
 def _measured(call: ApiCall, name: str, ask: Ask, *, is_kept: bool = False) -> objects.Usage:
@@ -188,7 +195,7 @@ def _measured(call: ApiCall, name: str, ask: Ask, *, is_kept: bool = False) -> o
 def _usage_for(call: ApiCall, name: str, ask: Ask, *, is_kept: bool) -> objects.Usage:
     """What is shared with what the caller may not see is told to administrators only."""
     with call.identity.engine.read() as transaction:
-        is_admin = access.standing(transaction, call.caller).is_admin
+        is_admin = call.is_admin(transaction)
     registry = call.registry.acting_for(call.permits)
     numbers = registry.measure(ask, is_bounded=not is_admin)
     if is_kept and is_admin:

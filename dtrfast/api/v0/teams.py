@@ -40,9 +40,16 @@ def _organization(call: ApiCall, transaction: ReadTransaction) -> Account:
     return accounts.get(transaction, call.path["name"], "organization")
 
 
-def _team(call: ApiCall, transaction: ReadTransaction) -> tuple[Account, Team]:
+def _owned_team(call: ApiCall, transaction: ReadTransaction) -> tuple[Standing, Account, Team]:
+    """The team in the path, for an owner: others are not told which teams there are."""
     organization = _organization(call, transaction)
-    return organization, teams.get(transaction, organization, call.path["team"])
+    standing = call.require_owner(transaction, organization)
+    return standing, organization, teams.get(transaction, organization, call.path["team"])
+
+
+def _member(user: Account, team: Team, viewer: Standing) -> objects.Member:
+    is_owner = team.name == teams.OWNERS
+    return objects.Member(member=views.account(user, viewer), is_owner=is_owner)
 
 
 @operations.add(
@@ -109,9 +116,7 @@ def update_team(call: ApiCall) -> objects.Team:
 
 def _update(transaction: WriteTransaction, call: ApiCall) -> objects.Team:
     body: objects.TeamChange = call.body
-    organization = _organization(call, transaction)
-    standing = call.require_owner(transaction, organization)
-    old = teams.get(transaction, organization, call.path["team"])
+    standing, organization, old = _owned_team(call, transaction)
     given = {
         "name": body.name,
         "description": body.description,
@@ -140,8 +145,7 @@ def delete_team(call: ApiCall) -> None:
     """Delete a team with what was granted to it."""
 
     def change(transaction: WriteTransaction) -> None:
-        organization, team = _team(call, transaction)
-        call.require_owner(transaction, organization)
+        _, organization, team = _owned_team(call, transaction)
         teams.delete(transaction, call.author, organization, team)
 
     call.identity.engine.write(change)
@@ -157,9 +161,10 @@ def list_team_members(call: ApiCall) -> objects.Members:
     query: NamedQuery = call.query
     with call.identity.engine.read() as transaction:
         organization = _organization(call, transaction)
-        require_member(call, transaction, organization)
+        standing = require_member(call, transaction, organization)
         team = teams.get(transaction, organization, call.path["team"])
-        return members_page(transaction, teams.members(transaction, team, query.first), query)
+        found = teams.members(transaction, team, query.first)
+        return members_page(transaction, found, query, standing)
 
 
 @operations.add("GET", f"{_TEAM}/members/{{member}}", answer=objects.Member, refusals=(404,))
@@ -167,12 +172,12 @@ def get_team_member(call: ApiCall) -> objects.Member:
     """Show whether a user is in a team."""
     with call.identity.engine.read() as transaction:
         organization = _organization(call, transaction)
-        require_member(call, transaction, organization)
+        standing = require_member(call, transaction, organization)
         team = teams.get(transaction, organization, call.path["team"])
         user = accounts.get(transaction, call.path["member"], "user")
         if not teams.is_member(transaction, team, user):
             raise TeamUnknown(f"{user.name} is not in the team {team.name}")
-        return objects.Member(member=views.account(user), is_owner=team.name == teams.OWNERS)
+        return _member(user, team, standing)
 
 
 @operations.add("PUT", f"{_TEAM}/members/{{member}}", answer=objects.Member, refusals=(404, 409))
@@ -180,12 +185,11 @@ def add_team_member(call: ApiCall) -> objects.Member:
     """Put a user into a team, and so into its organization."""
 
     def change(transaction: WriteTransaction) -> objects.Member:
-        organization, team = _team(call, transaction)
-        call.require_owner(transaction, organization)
+        standing, organization, team = _owned_team(call, transaction)
         refuse_ldap_team(transaction, team.id)
         user = accounts.get(transaction, call.path["member"], "user")
         teams.add_member(transaction, call.author, organization, team, user)
-        return objects.Member(member=views.account(user), is_owner=team.name == teams.OWNERS)
+        return _member(user, team, standing)
 
     done = call.identity.engine.write(change)
     _note_member(call, "member.add")
@@ -197,8 +201,7 @@ def delete_team_member(call: ApiCall) -> None:
     """Take a user out of a team."""
 
     def change(transaction: WriteTransaction) -> None:
-        organization, team = _team(call, transaction)
-        call.require_owner(transaction, organization)
+        _, organization, team = _owned_team(call, transaction)
         refuse_ldap_team(transaction, team.id)
         user = accounts.get(transaction, call.path["member"], "user")
         if not teams.remove_member(transaction, call.author, organization, team, user):

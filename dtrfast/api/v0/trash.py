@@ -48,12 +48,13 @@ class _Until:
     f"{_REPOSITORY}/tags/{{tag}}/history",
     answer=storage_objects.TagHistory,
     refusals=(404, 400),
+    audience="bounded",
 )
 def get_tag_history(call: ApiCall) -> storage_objects.TagHistory:
     """Show what a tag points at and pointed at, with who and when."""
     tag = Tag.parse(call.path["tag"])
     with call.identity.engine.read() as transaction:
-        name = repositories.require(call, transaction, Action.PULL)
+        name = repositories.require(call, transaction, Action.PUSH)
         number = registry_repositories.get(transaction, name)
         until = _Until(transaction)
         claim = call.permits.claim(transaction, name)
@@ -137,6 +138,7 @@ _TAGS: Columns[tuple[str, Past]] = {
     answer=storage_objects.RepositoryTrash,
     query=RepositoryTrashQuery,
     refusals=(404, 400),
+    audience="bounded",
 )
 def get_repository_trash(call: ApiCall) -> storage_objects.RepositoryTrash:
     """List what was deleted in a repository and can be restored."""
@@ -145,7 +147,7 @@ def get_repository_trash(call: ApiCall) -> storage_objects.RepositoryTrash:
     gone: list[tuple[str, Past]] = []
     more = ""
     with call.identity.engine.read() as transaction:
-        name = repositories.require(call, transaction, Action.PULL)
+        name = repositories.require(call, transaction, Action.PUSH)
         number = registry_repositories.get(transaction, name)
         until = _Until(transaction)
         claim = call.permits.claim(transaction, name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from dtrfast.api.v0 import objects
 from dtrfast.errors import NameInvalid, RepositoryUnknown
 from dtrfast.identity import access, accounts, teams, tokens
@@ -19,22 +21,28 @@ from dtrfast.times import rfc3339
 ROOT = "_"
 
 
-def account(found: Account) -> objects.Account:
+def account(found: Account, viewer: Standing) -> objects.Account:
+    """An account as the viewer sees it: that a user is inactive, or a system administrator, is for
+    system administrators and the user itself.
+    """
+    is_told = viewer.is_admin or viewer.account_id == found.id or not found.is_user
     return objects.Account(
         id=str(found.id),
         type=found.kind,
         name=found.name,
-        is_active=found.is_active,
-        is_admin=found.is_admin,
+        is_active=found.is_active if is_told else UNSET,
+        is_admin=found.is_admin if is_told else UNSET,
         full_name=found.full_name,
         ldap_login=found.name if found.directory_id else "",
         created_at=rfc3339(found.created_at),
     )
 
 
-def account_of(transaction: ReadTransaction, account_id: int) -> objects.Account | None:
+def account_of(
+    transaction: ReadTransaction, account_id: int, viewer: Standing
+) -> objects.Account | None:
     found = accounts.find_id(transaction, account_id)
-    return None if found is None else account(found)
+    return None if found is None else account(found, viewer)
 
 
 def team(

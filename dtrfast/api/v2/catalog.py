@@ -6,12 +6,15 @@ from starlette.types import ASGIApp
 
 from dtrfast.api.v2.call import Call
 from dtrfast.api.v2.pages import page_count, page_response
+from dtrfast.errors import ScopeTooSmall
 
 _COUNT_DEFAULT = 100  # the reference server's
 
 
 async def get(call: Call) -> ASGIApp:
     call.require_token()
+    if not call.visit.caller.lists:
+        raise ScopeTooSmall("this token does not cover the catalog")
     count = page_count(call, _COUNT_DEFAULT)
     page = await call.run(call.registry.catalog.page, count, call.query.get("last", ""))
     path = call.scope.get("root_path", "") + "/v2/_catalog"

@@ -19,7 +19,7 @@ def show(page: Page) -> View:
     values = base(page, "tags")
     image = page.ask(images.get_image, reference=reference, **values["pieces"])
     history = None
-    if ":" not in reference:
+    if ":" not in reference and values["may_push"]:
         history = page.ask(trash.get_tag_history, tag=reference, **values["pieces"])
     return View(
         "repository/image.html",

@@ -210,7 +210,7 @@ def show_settings(page: Page) -> View:
 
 
 def show_trash(page: Page) -> View:
-    values = base(page, "trash")
+    values = base(page, "trash", needs="push")
     listing = page.listing("-deleted")
     kind = "tags" if page.query.get("kind") == "tags" else "manifests"
     query = {"kind": kind, **listing.query()}

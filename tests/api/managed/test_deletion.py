@@ -190,10 +190,10 @@ def test_what_was_restored_is_not_listed_as_deleted(town: Town) -> None:
     put(town, image("1"), "a")
     put(town, image("1"), "b")
     delete(town, "a", "b")
-    names = [one["name"] for one in town.api("rita", "GET", f"{APP}/trash?kind=tags")["tags"]]
+    names = [one["name"] for one in town.api("owen", "GET", f"{APP}/trash?kind=tags")["tags"]]
     assert names == ["a", "b"]
     town.api("will", "POST", f"{APP}/tags/a/restore", {})
-    (one,) = town.api("rita", "GET", f"{APP}/trash?kind=tags")["tags"]
+    (one,) = town.api("owen", "GET", f"{APP}/trash?kind=tags")["tags"]
     assert one["name"] == "b"
 
 

@@ -93,6 +93,7 @@ def test_lists_have_it_with_its_account(town: Town) -> None:
     town.push("nora", b"whole", who="nora")
     town.push("nora/app", b"part", who="nora")
     town.push("acme", b"collection")
+    town.api("admin", "PUT", "admin/settings/access", {"createNamespaceOnPush": True})
     for name in ("nora-1/app", "nora.2/app", "norab/app", "tools"):
         town.push(name, b"other", who="admin")
     for who in ("nora", "admin"):
@@ -126,6 +127,7 @@ def test_lists_have_it_with_its_account(town: Town) -> None:
 
 
 def test_a_name_of_no_account_is_the_registrys_own(town: Town) -> None:
+    town.api("admin", "PUT", "admin/settings/access", {"createNamespaceOnPush": True})
     for name in ("tools", "library", "oidc"):
         for who in ("owen", "nora"):
             begin = town.client.post(f"/v2/{name}/blobs/uploads/", headers=basic(who))
@@ -142,6 +144,7 @@ def test_a_name_of_no_account_is_the_registrys_own(town: Town) -> None:
 
 def test_an_account_gets_the_repository_of_its_name(town: Town) -> None:
     """As it gets those below its name: who makes accounts decides."""
+    town.api("admin", "PUT", "admin/settings/access", {"createNamespaceOnPush": True})
     town.push("zoe", b"early", who="admin")
     town.add_users("zoe")
     assert pulls(town, "zoe", "zoe") == 200

@@ -53,7 +53,7 @@ def test_a_tag_that_was_overwritten_goes_back(town: Town) -> None:
     town.clock.now += 60
     town.push("acme/app", b"second", who="will")
     second = digest_of_tag(town)
-    states = town.api("rita", "GET", f"{APP}/tags/v1/history")["states"]
+    states = town.api("owen", "GET", f"{APP}/tags/v1/history")["states"]
     assert [s["digest"] for s in states] == [second, first]
     assert (states[0]["setBy"], states[1]["setBy"]) == ("will", "owen")
     assert (states[1]["endedBy"], states[1]["ending"]) == ("will", "moved")
@@ -70,7 +70,7 @@ def test_a_deleted_tag_is_listed_and_comes_back(town: Town) -> None:
     digest = digest_of_tag(town)
     assert town.client.delete("/v2/acme/app/manifests/v1", headers=basic("will")).is_success
     assert status(town, "v1") == 404
-    (tag,) = town.api("rita", "GET", f"{APP}/trash")["tags"]
+    (tag,) = town.api("owen", "GET", f"{APP}/trash")["tags"]
     assert (tag["name"], tag["digest"], tag["deletedBy"]) == ("v1", digest, "will")
     town.api("will", "POST", f"{APP}/tags/v1/restore", {})
     assert digest_of_tag(town) == digest
@@ -84,10 +84,10 @@ def test_history_is_forgotten_when_its_time_is_over(town: Town) -> None:
     town.push("acme/app", b"second")
     town.clock.now += 14 * DAY - 1
     empty(town)
-    assert len(town.api("rita", "GET", f"{APP}/tags/v1/history")["states"]) == 2
+    assert len(town.api("owen", "GET", f"{APP}/tags/v1/history")["states"]) == 2
     town.clock.now += 1
     empty(town)
-    assert len(town.api("rita", "GET", f"{APP}/tags/v1/history")["states"]) == 1
+    assert len(town.api("owen", "GET", f"{APP}/tags/v1/history")["states"]) == 1
     assert rows(town, TAG_HISTORY) == rows(town, TRASH) == 0
 
 
@@ -101,7 +101,7 @@ def test_a_deleted_manifest_comes_back_with_its_tags(town: Town) -> None:
     digest = digest_of_tag(town)
     assert town.client.delete(f"/v2/acme/app/manifests/{digest}", headers=basic("will")).is_success
     assert status(town, "v1") == status(town, digest) == 404
-    (manifest,) = town.api("rita", "GET", f"{APP}/trash")["manifests"]
+    (manifest,) = town.api("owen", "GET", f"{APP}/trash")["manifests"]
     assert (manifest["digest"], manifest["tags"]) == (digest, ["v1"])
     town.api("rita", "POST", f"{APP}/manifests/{digest}/restore", status=403)
     town.clock.now += 13 * DAY
@@ -109,7 +109,7 @@ def test_a_deleted_manifest_comes_back_with_its_tags(town: Town) -> None:
     answer = town.api("will", "POST", f"{APP}/manifests/{digest}/restore")
     assert (answer["tags"], answer["tagsTaken"]) == (["v1"], [])
     assert digest_of_tag(town) == digest
-    assert town.api("rita", "GET", f"{APP}/trash")["manifests"] == []
+    assert town.api("owen", "GET", f"{APP}/trash")["manifests"] == []
     assert rows(town, MANIFESTS_DELETED) == rows(town, REFERENCES_DELETED) == 0
     assert town.events.of("manifest.restore")[0].actor == "will"
 
@@ -202,7 +202,7 @@ def test_untagged_manifests_go_after_their_days_and_come_back_as_one_run(town: T
     police(town, 0.2)
     assert status(town, first) == status(town, alone) == 404
     assert status(town, "v1") == 200
-    runs = {m["run"] for m in town.api("rita", "GET", f"{APP}/trash")["manifests"]}
+    runs = {m["run"] for m in town.api("owen", "GET", f"{APP}/trash")["manifests"]}
     assert len(runs) == 1
     town.api("owen", "POST", "trash/restoreRun", {"run": min(runs)}, 403)
     assert town.api("admin", "POST", "trash/restoreRun", {"run": min(runs)})["count"] == 2
