@@ -20,7 +20,7 @@ from dtrfast.console import confirming, differences, flashes, forms, texts, word
 from dtrfast.console.confirming import Question
 from dtrfast.console.flashes import Flash, Undo
 from dtrfast.console.page import BY_ID, Page, View
-from dtrfast.errors import Denied, DtrfastError, NotFound, SettingsInvalid
+from dtrfast.errors import Denied, DtrfastError, NotFound, SettingsInvalid, SignInRequired
 
 # Operations whose answer is the point of them: secrets that are shown once, and what a try found.
 SHOWN: Mapping[str, str] = {
@@ -54,6 +54,8 @@ def do(page: Page) -> View:
     asked for, and a question where there is one.
     """
     operation = _operation(page)
+    if not operation.admits(page.caller):
+        raise SignInRequired("sign in to do this")
     body = convert_body(operation, forms.body_in(page.form, operation.id))
     paths = forms.paths_in(page.form)
     if len(paths) > _CALLS_MAX:

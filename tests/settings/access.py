@@ -20,6 +20,12 @@ def creates_on_push(bench: Bench, value: object) -> object:
     return town.client.post("/v2/nora/new/blobs/uploads/", headers=basic("nora")).status_code
 
 
+@proves("access.createNamespaceOnPush", (True, 202), (False, 403))
+def creates_namespaces_on_push(bench: Bench, value: object) -> object:
+    town = _town(bench, createNamespaceOnPush=value)
+    return town.client.post("/v2/acne/app/blobs/uploads/", headers=basic("admin")).status_code
+
+
 @proves("access.publicOnPush", (True, 200), (False, 401))
 def makes_public(bench: Bench, value: object) -> object:
     town = _town(bench, publicOnPush=value)
