@@ -36,8 +36,6 @@ from dtrfast.registry.ownership import Claim
 from dtrfast.registry.permits import EVERYTHING, NOTHING, Action
 from dtrfast.registry.records import RepositoryRecord
 
-# Also for an account that is inactive, or gone: that is told to administrators only.
-_ENDED = "the sign-in has ended: sign in again"
 # Verdicts that one caller's permits keep. An entry takes about 150 bytes.
 _VERDICTS_MAX = 4096
 
@@ -232,19 +230,21 @@ def hold(transaction: ReadTransaction, caller: Caller) -> Proof:
         trusts.confirm(transaction, caller.job)
     if caller.account_id == 0:
         return Proof()
+    # That an account is inactive is told to administrators only.
+    refusal = TokenInvalid(caller.ended)
     account = accounts.find_id(transaction, caller.account_id)
     if account is None or not account.is_active:
-        raise TokenInvalid(_ENDED)
+        raise refusal
     if caller.method == "bearer" and caller.kind == "user" and caller.actor != account.name:
         # Its changes would be another account's, if one gets the name.
         raise TokenInvalid("the account has another name now: ask for a new token")
     if caller.token_id == 0:
         if account.generation != caller.generation:
-            raise TokenInvalid(_ENDED)
+            raise refusal
         return Proof(account)
     token = tokens.find_id(transaction, caller.account_id, caller.token_id)
     if token is None:
-        raise TokenInvalid("the token was revoked: make a new one")
+        raise refusal
     return Proof(account, token)
 
 

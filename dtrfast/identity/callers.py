@@ -13,6 +13,10 @@ CallerKind = Literal["anonymous", "user", "robot", "job", "system"]
 # How the caller was recognised.
 Method = Literal["none", "password", "token", "bearer", "refresh", "session", "local"]
 
+# Refusals that do not tell a credential that was wrong from one that counts no more.
+PASSWORD_WRONG = "the name or the password is wrong"
+TOKEN_UNKNOWN = "the token is not known, or was revoked: make a new one"
+
 
 class Job(msgspec.Struct, frozen=True):
     """A job, as its platform's token proved it.
@@ -57,6 +61,13 @@ class Caller:
         with scopes, or an access token.
         """
         return self.kind in ("robot", "job") or self.has_scopes or self.bounds is not None
+
+    @property
+    def ended(self) -> str:
+        """The refusal of this credential once it does not count, as a sign-in would be refused."""
+        if self.method == "password":
+            return PASSWORD_WRONG
+        return TOKEN_UNKNOWN if self.token_id else "the sign-in has ended: sign in again"
 
     @property
     def upload_owner(self) -> str:

@@ -25,7 +25,7 @@ from dtrfast.errors import (
 )
 from dtrfast.identity import accounts, passwords, settings, tokens, trusts
 from dtrfast.identity.bearer import Bearers
-from dtrfast.identity.callers import Caller, Job
+from dtrfast.identity.callers import PASSWORD_WRONG, TOKEN_UNKNOWN, Caller, Job
 from dtrfast.identity.events import Detail, Event, Events, Outcome
 from dtrfast.identity.ldap.settings import LdapSettings
 from dtrfast.identity.names import fold
@@ -154,7 +154,7 @@ class SignIn:
             token = tokens.find(transaction, text)
             account = None if token is None else accounts.find_id(transaction, token.account_id)
             if token is None or account is None or not account.is_active:
-                raise SignInFailed("the token is not known, or was revoked: make a new one")
+                raise SignInFailed(TOKEN_UNKNOWN)
             if token.expires_at and token.expires_at <= now:
                 raise SignInFailed("the token has expired: make a new one")
             is_use_due = tokens.is_use_due(transaction, token.id, now)
@@ -178,7 +178,7 @@ class SignIn:
         account = self._verify(name, password)
         if account is None:
             self._tries.fail(name, remote)
-            raise SignInFailed("the name or the password is wrong")
+            raise SignInFailed(PASSWORD_WRONG)
         self._tries.succeed(name, remote)
         caller = Caller("user", account.name, "password", account.id, account.generation)
         if len(self._verified) >= _PASSWORDS_MAX:
