@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
@@ -69,11 +70,11 @@ def pushed(managed: Managed, docker_daemons: tuple[Program, Program], rootfs: Pa
     return managed
 
 
-def _signed_in(docker: Program, managed: Managed, who: str) -> Program:
+def _signed_in(docker: Program, managed: Managed, who: str, secret: str = "") -> Program:
     """Docker with a configuration of its own, in which somebody is signed in."""
     mine = docker.called_with("--config", tempfile.mkdtemp(prefix="dtrfast-docker-"))
     if who:
-        secret = managed.secrets[who]
+        secret = secret or managed.secrets[who]
         mine.run("login", "-u", who, "--password-stdin", managed.host, text=secret)
     return mine
 
@@ -109,6 +110,27 @@ def test_docker(
         docker.run("logout", pushed.host)
         assert not _works(docker, "pull", images["secret"])
     docker.run("rmi", "--force", mine, *images.values())
+
+
+def test_docker_shows_where_a_user_may_push(
+    pushed: Managed, docker_daemons: tuple[Program, Program], rootfs: Path
+) -> None:
+    scopes = [{"repository": "acme/app", "actions": ["pull"]}]
+    made = pushed.api("POST", "accounts/owen/tokens", {"name": "ro", "scopes": scopes}, "owen")
+    for who, secret, name, hint in (
+        ("rita", "", "acme/app", "you may push to rita/*"),
+        ("nora", "", "acme/secret", "you may push to nora/*"),
+        ("admin", "", "acne/app", "there is no account acne"),
+        (ROBOT, "", "nora/app", "you may push to acme/*"),
+        ("owen", made["token"], "acme/app", "this token may not push in acme/app"),
+    ):
+        docker = _signed_in(docker_daemons[1], pushed, who, secret)
+        image = f"{pushed.host}/{name}:refused"
+        docker.run("import", rootfs, image)
+        with pytest.raises(ProgramFailed, match=re.escape(hint)) as refused:
+            docker.run("push", image)
+        assert "retrying" not in str(refused.value).lower(), who
+        docker.run("rmi", "--force", image)
 
 
 @everybody
