@@ -402,8 +402,8 @@ def _may_list(transaction: ReadTransaction, permits: CallerPermits, name: bytes)
 
 
 def _within(caller: Caller, proof: Proof, name: bytes) -> Action:
-    """What a credential's bounds leave of a repository, for a list. An access token for lists shows
-    what the stored token does.
+    """The actions that a credential's bounds leave of a repository, for a list. An access token for
+    lists shows what the stored token does.
     """
     text = name.decode()
     left = proof.bounds_on(text)

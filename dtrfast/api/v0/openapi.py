@@ -16,7 +16,7 @@ import dtrfast
 from dtrfast.api.browsers import COOKIE
 from dtrfast.api.errors import ErrorBody
 from dtrfast.api.types import Context
-from dtrfast.api.v0.operation import Operation
+from dtrfast.api.v0.operation import Audience, Operation
 from dtrfast.api.v0.router import CSRF_HEADER, OPERATIONS, PREFIX
 
 _REFERENCE = "#/components/schemas/{name}"
@@ -57,6 +57,11 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_AUDIENCES: dict[Audience, str] = {
+    "users": "For users. Robots, jobs, tokens with scopes and access tokens are refused.",
+    "bounded": "For all callers with a sign-in.",
+    "everyone": "For all callers, as far as they may see the repositories.",
+}
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -156,6 +161,7 @@ def _describe(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.id,
         "summary": operation.summary,
+        "description": _AUDIENCES[operation.audience],
         "tags": [operation.tag],
         "parameters": [*_path_parameters(operation), *_query_parameters(operation)],
         "responses": _responses(operation),

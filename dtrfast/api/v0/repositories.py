@@ -40,10 +40,15 @@ def name_in(call: ApiCall) -> RepositoryName:
 
 
 def require(call: ApiCall, transaction: ReadTransaction, action: Action) -> RepositoryName:
-    """The repository in the path, for who may do that there."""
+    """The repository in the path, for callers who may see it and do that there.
+
+    One that is not there is a 404 for all actions; none of them makes it.
+    """
     name = name_in(call)
-    call.permits.check(transaction, action, name)
+    permits = call.permits
+    permits.check(transaction, Action.PULL, name)
     repositories.get(transaction, name)
+    permits.check(transaction, action, name)
     return name
 
 

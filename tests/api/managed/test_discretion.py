@@ -60,7 +60,7 @@ def test_views_of_accounts_do_not_tell_others(town: Town) -> None:
 
 
 def test_a_level_does_not_tell_either(town: Town) -> None:
-    """What was granted is shown, whoever is inactive or may do everything."""
+    """The granted level is shown, also of users who are inactive or may do everything."""
     prepare(town)
     for user in ("zoe", "admin", "rita"):
         path = f"accounts/{user}/repositoryAccess/acme/app"
