@@ -223,3 +223,15 @@ def test_why_a_list_is_empty(town: Town) -> None:
     page = html.unescape(nora.get("/organizations?filter=zzz").text)
     assert "No organization has this in its name: “zzz”." in page
     assert "No tokens yet." in nora.get("/users/nora/tokens").text
+
+
+def test_pages_tell_users_neither_who_administers_nor_who_is_inactive(town: Town) -> None:
+    town.api("admin", "PUT", "accounts/rita/deactivate")
+    paths = ("/users", "/users/admin", "/users/rita", "/search?q=ad", "/search?q=rita")
+    for path in paths:
+        page = Browser(town, "nora").get(path).text
+        for word in (">administrator<", "disabled", "cannot sign in", "System administrator"):
+            assert word not in page, (path, word)
+    admin = "".join(Browser(town, "admin").get(path).text for path in paths)
+    for word in (">administrator<", ">disabled<", "sign-in disabled"):
+        assert word in admin, word
