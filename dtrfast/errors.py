@@ -24,7 +24,8 @@
     ├── Unavailable     try again
     │   ├── UploadBusy  another request holds the upload
     │   ├── Overloaded
-    │   └── DirectoryUnavailable, IssuerUnavailable
+    │   ├── DirectoryUnavailable ── DirectoryObjectMissing
+    │   └── IssuerUnavailable
     ├── StorageFull     the disk has no room
     ├── StorageFailed   the disk answered with an error; nothing was acknowledged
     ├── Corrupt         bytes on disk are not what they were
@@ -223,6 +224,10 @@ class Overloaded(Unavailable):
 
 class DirectoryUnavailable(Unavailable):
     """The LDAP server does not answer."""
+
+
+class DirectoryObjectMissing(DirectoryUnavailable):
+    """The LDAP server answers, but does not show an object that the settings name."""
 
 
 class IssuerUnavailable(Unavailable):

@@ -76,6 +76,7 @@ TABLE: Mapping[type[DtrfastError], Row] = {
     errors.UploadBusy: Row("UNAVAILABLE", 503),
     errors.Overloaded: Row("UNAVAILABLE", 503),
     errors.DirectoryUnavailable: Row("UNAVAILABLE", 503),
+    errors.DirectoryObjectMissing: Row("UNAVAILABLE", 503),
     errors.IssuerUnavailable: Row("UNAVAILABLE", 503),
     errors.StorageFull: Row("DENIED", 507),
     errors.StorageFailed: Row("UNKNOWN", 500),

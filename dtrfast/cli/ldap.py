@@ -49,21 +49,31 @@ def remove_settings(*, at: At = HERE) -> None:
 def sync(
     *,
     dry_run: Annotated[bool, Parameter(help="Only say what would change.", negative="")] = False,
-    allow_empty: Annotated[
-        bool, Parameter(help="Believe a directory that has nobody.", negative="")
+    allow_removals: Annotated[
+        bool,
+        Parameter(
+            help="Remove more than removalShareMax, and believe what is there and empty.",
+            negative="",
+        ),
     ] = False,
     at: At = HERE,
-) -> None:
-    """Bring accounts and teams to what the directory says."""
-    wish = {"dryRun": dry_run, "allowEmpty": allow_empty}
+) -> int:
+    """Bring accounts and teams to what the directory says. Status 1: something is missing."""
+    wish = {"dryRun": dry_run, "allowRemovals": allow_removals}
     with connect(at) as api:
         answer = api.call("POST", "admin", "ldap", "sync", body=wish)
+    is_whole = not answer["error"] and not answer["problems"]
     if at.json:
         show_one(at, answer)
-        return
+        return 0 if is_whole else 1
     show(at, answer["changes"], _COLUMNS)
     word = "would change" if dry_run else "changed"
     say(f"{len(answer['changes'])} {word}, {answer['users']} users, {answer['seconds']} s")
+    for problem in answer["problems"]:
+        say(f"missing: {problem['subject']}: {problem['dn']}: {problem['reason']}")
+    if answer["error"]:
+        say(answer["error"])
+    return 0 if is_whole else 1
 
 
 @ldap.command(name="try")

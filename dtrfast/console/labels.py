@@ -40,6 +40,7 @@ FIELDS: Mapping[str, str] = {
     "timeoutSeconds": "Wait for a server at most (seconds)",
     "outageSeconds": "Accept the last correct password during an outage for (seconds)",
     "pageSize": "Entries per page",
+    "removalShareMax": "Share that may be removed without being asked for (0 to 1)",
     "issuers": "Issuer",
     "issuers.name": "Name",
     "issuers.url": "Issuer URL",

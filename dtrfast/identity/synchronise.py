@@ -1,14 +1,18 @@
 """Bringing accounts and teams to what the LDAP directory says: read, decide, write.
 
-The directory is read whole before anything is decided, so one that is cut off changes nothing. What
-was decided is written in a few transactions; each change holds whatever became of the others.
+The directory is read whole before anything is decided, so one that is cut off changes nothing. A
+user set that is missing changes nothing, a group that is missing nothing that depends on it, and
+more removals than the settings allow stop everything until they are asked for. What was decided is
+written in a few transactions; each change holds whatever became of the others.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence, Set
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 
 import msgspec
@@ -16,23 +20,52 @@ import msgspec
 from dtrfast.errors import Conflict, DtrfastError
 from dtrfast.identity import accounts, settings, teams
 from dtrfast.identity.accounts import NewAccount
-from dtrfast.identity.events import Event, Events
+from dtrfast.identity.events import Detail, Event, Events, Outcome
 from dtrfast.identity.ldap.client import Directory
+from dtrfast.identity.ldap.groups import GroupMembers
+from dtrfast.identity.ldap.people import People, Problem
 from dtrfast.identity.ldap.settings import GroupRef, LdapSettings
-from dtrfast.identity.ldap.sync import Create, KnownAccount, Membership, Plan, Update, plan
+from dtrfast.identity.ldap.sync import (
+    Create,
+    KnownAccount,
+    Membership,
+    Plan,
+    Removal,
+    Update,
+    identify,
+    plan,
+    removals,
+)
 from dtrfast.identity.names import AccountName
 from dtrfast.identity.records import Account, Team
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import META
+from dtrfast.oci import characters
 from dtrfast.registry.writing import Author
 
+log = logging.getLogger("dtrfast.ldap")
+
+# Lines of one synchronization in the server's log; the report has all problems.
+_PROBLEMS_LOGGED_MAX = 20
 # Changes a transaction makes: a few milliseconds, so that pushes go on beside it.
 _BATCH = 100
 _STATE = b"ldap_synchronised"
 
 
+class SyncProblem(msgspec.Struct, frozen=True, rename="camel"):
+    """Something that is missing. `subject` depends on it and stays as it is."""
+
+    subject: str
+    dn: str
+    reason: str
+
+
 class Synchronised(msgspec.Struct, frozen=True):
-    """What a synchronisation did, or would do. Times are seconds since the epoch."""
+    """What a synchronisation did, or would do. Times are seconds since the epoch.
+
+    With an `error` it changed nothing, and `changes` are what it would have done. `inside` are the
+    groups that were found inside others: the next one misses them.
+    """
 
     started_at: int
     seconds: float
@@ -40,6 +73,8 @@ class Synchronised(msgspec.Struct, frozen=True):
     users: int
     changes: list[dict[str, str]]
     error: str = ""
+    problems: list[SyncProblem] = []
+    inside: list[str] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +83,32 @@ class _Here:
 
     known: list[KnownAccount]
     teams: list[tuple[int, Team]]
+    names: dict[int, str]
     members: dict[int, set[str]]
+    inside: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """What the groups of teams and administrators say; without those that are missing."""
+
+    by_team: dict[int, Set[str]]
+    admins: Set[str] | None
+    inside: list[str]
+    problems: list[Problem]
+    notes: list[dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """A plan, and what speaks against carrying it out."""
+
+    plan: Plan
+    users: int
+    changes: list[dict[str, str]]
+    problems: list[Problem]
+    inside: list[str]
+    error: str = ""
 
 
 def synchronise(
@@ -57,40 +117,117 @@ def synchronise(
     author: Author,
     *,
     dry_run: bool = False,
-    allow_empty: bool = False,
+    allow_removals: bool = False,
     directory: Callable[[LdapSettings], Directory] = Directory,
 ) -> Synchronised:
-    """Do what there is to do, or only say it. Raises `DirectoryUnavailable`, `Conflict`."""
+    """Do what there is to do, or only say it. Raises `DirectoryUnavailable`.
+
+    `allow_removals` takes for true what is there and empty, and removes more than the settings say.
+    """
     began = time.monotonic()
-    decided, count, names = _decide(engine, ldap, directory(ldap), allow_empty=allow_empty)
-    changes = decided.describe(names)
-    if not dry_run:
-        changes += _apply(engine, author, decided)
-    seconds = round(time.monotonic() - began, 3)
-    return Synchronised(author.now, seconds, dry_run, count, changes)
+    decided = _decide(engine, ldap, directory(ldap), allow_removals=allow_removals)
+    changes = decided.changes
+    if not dry_run and not decided.error:
+        changes = changes + _apply(engine, author, decided.plan)
+    return Synchronised(
+        author.now,
+        round(time.monotonic() - began, 3),
+        dry_run,
+        decided.users,
+        changes,
+        decided.error,
+        [_shown(problem) for problem in decided.problems],
+        decided.inside,
+    )
 
 
 def _decide(
-    engine: Engine, ldap: LdapSettings, directory: Directory, *, allow_empty: bool
-) -> tuple[Plan, int, dict[int, str]]:
+    engine: Engine, ldap: LdapSettings, directory: Directory, *, allow_removals: bool
+) -> _Decision:
     people = directory.people()
     with engine.read() as transaction:
         here = _here(transaction)
-    groups = [GroupRef(dn=t.group_dn, member_attribute=t.member_attribute) for _, t in here.teams]
-    admin_group = [] if ldap.admin_group is None else [ldap.admin_group]
-    found = directory.members([*groups, *admin_group], people.users)
-    numbers = [team.id for _, team in here.teams]
-    decided = plan(
-        people,
-        here.known,
-        dict(zip(numbers, found, strict=False)),
-        here.members,
-        found[-1] if admin_group else None,
-        allow_empty=allow_empty,
+    is_first = not any(account.stable_id for account in here.known)
+    missing = [p for p in people.problems if not (p.is_believable and allow_removals)]
+    if missing and not (is_first and all(problem.is_believable for problem in missing)):
+        error = _user_sets_error(missing)
+        return _Decision(Plan(), len(people.users), [], missing, here.inside, error)
+    people = identify(people, here.known)
+    groups = _groups(ldap, directory, people, here, allow_removals=allow_removals)
+    decided = plan(people, here.known, groups.by_team, here.members, groups.admins)
+    found = removals(decided, here.known, here.members, here.names)
+    excess = [removal for removal in found if not removal.is_within(ldap.removal_share_max)]
+    error = "" if allow_removals or not excess else _removals_error(excess, ldap)
+    return _Decision(
+        decided,
+        len(people.users),
+        _cleaned([*decided.describe(here.names), *groups.notes]),
+        [*missing, *people.remarks, *groups.problems, *decided.problems],
+        # What was not read, or not carried out, is missed by the next one as well.
+        sorted({*groups.inside, *(here.inside if error or groups.problems else ())}),
+        error,
     )
-    with engine.read() as transaction:
-        names = {t.id: _team_name(transaction, number, t) for number, t in here.teams}
-    return decided, len(people.users), names
+
+
+def _groups(
+    ldap: LdapSettings, directory: Directory, people: People, here: _Here, *, allow_removals: bool
+) -> _Groups:
+    """Read the groups of teams and administrators, and keep apart what is missing."""
+    refs = [GroupRef(dn=t.group_dn, member_attribute=t.member_attribute) for _, t in here.teams]
+    wanted = refs if ldap.admin_group is None else [*refs, ldap.admin_group]
+    found = directory.members(wanted, people, here.inside)
+    read = _Groups({}, None, [], [], [])
+    for (_, team), ref, members in zip(here.teams, refs, found, strict=False):
+        subject = f"team {here.names[team.id]}"
+        _take_group(read, subject, ref, members)
+        if not members.problem:
+            read.by_team[team.id] = members.stable_ids
+    if ldap.admin_group is None:
+        return read
+    admins = found[-1]
+    if admins.is_empty and not allow_removals:
+        admins = replace(admins, problem="it is empty: administrators stay as they are")
+    _take_group(read, "administrators", ldap.admin_group, admins)
+    return read if admins.problem else replace(read, admins=admins.stable_ids)
+
+
+def _take_group(read: _Groups, subject: str, ref: GroupRef, members: GroupMembers) -> None:
+    read.inside.extend(members.inside)
+    if members.problem:
+        read.problems.append(Problem(subject, ref.dn, members.problem))
+    elif members.strangers:
+        count, first = len(members.strangers), members.strangers[0][:200]
+        reason = f"{count} members are no users of the user sets (such as {first})"
+        read.notes.append({"change": "unknown members", "dn": ref.dn, "reason": reason})
+
+
+def _user_sets_error(problems: Sequence[Problem]) -> str:
+    found = "; ".join(f"the user set {p.dn}: {p.reason}" for p in problems)
+    remedy = "correct the settings or the directory"
+    if all(problem.is_believable for problem in problems):
+        remedy += ", or let it be true: --allow-removals (allowRemovals in the API)"
+    return characters.shown(f"nothing was changed: {found}: {remedy}")
+
+
+def _removals_error(excess: Sequence[Removal], ldap: LdapSettings) -> str:
+    found = "; ".join(str(removal) for removal in excess)
+    return characters.shown(
+        "nothing was changed: the directory would take away more than"
+        f" {ldap.removal_share_max:.0%} of {found}: look at a dry run, and if that is right,"
+        " synchronize with --allow-removals (allowRemovals in the API)"
+    )
+
+
+def _shown(problem: Problem) -> SyncProblem:
+    return SyncProblem(
+        characters.shown(problem.subject),
+        characters.shown(problem.dn),
+        characters.shown(problem.reason),
+    )
+
+
+def _cleaned(lines: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    return [{name: characters.shown(value) for name, value in line.items()} for line in lines]
 
 
 def _team_name(transaction: ReadTransaction, organization_id: int, team: Team) -> str:
@@ -109,7 +246,9 @@ def _here(transaction: ReadTransaction) -> _Here:
         KnownAccount(a.id, a.name, a.directory_id, a.is_active, a.is_admin, a.full_name)
         for a in accounts.scan(transaction)
     ]
-    return _Here(known, bound, members)
+    names = {team.id: _team_name(transaction, number, team) for number, team in bound}
+    before = _last(transaction)
+    return _Here(known, bound, names, members, [] if before is None else before.inside)
 
 
 # ---- writing ---------------------------------------------------------------------------------
@@ -221,13 +360,17 @@ def _move(transaction: WriteTransaction, author: Author, membership: Membership)
 def last(engine: Engine) -> Synchronised | None:
     """What the last synchronisation did."""
     with engine.read() as transaction:
-        data = transaction.get(META, _STATE)
+        return _last(transaction)
+
+
+def _last(transaction: ReadTransaction) -> Synchronised | None:
+    data = transaction.get(META, _STATE)
     return None if data is None else msgspec.msgpack.decode(data, type=Synchronised)
 
 
 def remember(engine: Engine, done: Synchronised) -> None:
     """Keep what a synchronisation did, to be shown; of very many changes the first thousand."""
-    kept = msgspec.structs.replace(done, changes=done.changes[:1000])
+    kept = msgspec.structs.replace(done, changes=done.changes[:1000], problems=done.problems[:1000])
     data = msgspec.msgpack.encode(kept)
     engine.write(lambda transaction: transaction.put(META, _STATE, data))
 
@@ -247,33 +390,53 @@ def synchronise_if_due(
     now = clock()
     if before is not None and now - before.started_at < ldap.sync_interval_seconds:
         return False
-    run(engine, ldap, events, Author("system", now), directory=directory)
+    with suppress(DtrfastError):  # it is noted, and an open problem until one succeeds
+        run(engine, ldap, events, Author("system", now), directory=directory)
     return True
 
 
-def run(
+def run(  # noqa: PLR0913 - who asks, and for what
     engine: Engine,
     ldap: LdapSettings,
     events: Events,
     author: Author,
     *,
-    allow_empty: bool = False,
+    remote: str = "",
+    allow_removals: bool = False,
     directory: Callable[[LdapSettings], Directory] = Directory,
 ) -> Synchronised:
-    """Synchronise, keep what was done, and note it. A failure is an outcome, too."""
+    """Synchronise, keep what was done, and note it; a failure, too, which is then raised.
+
+    Raises `DirectoryUnavailable`, and `Conflict` where something speaks against it.
+    """
     try:
-        done = synchronise(engine, ldap, author, allow_empty=allow_empty, directory=directory)
+        done = synchronise(engine, ldap, author, allow_removals=allow_removals, directory=directory)
     except DtrfastError as error:
-        done = Synchronised(author.now, 0.0, False, 0, [], error.message)
-    remember(engine, done)
-    event = Event(
-        author.now,
-        "ldap.sync",
-        author.actor,
-        "",
-        "failed" if done.error else "ok",
-        "",
-        {"users": done.users, "changes": len(done.changes), "error": done.error or None},
-    )
-    events.add(event)
+        before = last(engine)
+        inside = [] if before is None else before.inside
+        done = Synchronised(author.now, 0.0, False, 0, [], error.message, inside=inside)
+        _note(engine, events, author, remote, done)
+        raise
+    _note(engine, events, author, remote, done)
+    if done.error:
+        raise Conflict(done.error)
     return done
+
+
+def _note(engine: Engine, events: Events, author: Author, remote: str, done: Synchronised) -> None:
+    """Keep the outcome, and tell it to the audit log and the server's log."""
+    remember(engine, done)
+    if done.error:
+        log.warning("LDAP synchronization failed: %s", done.error)
+    for problem in done.problems[:_PROBLEMS_LOGGED_MAX]:
+        log.warning("LDAP: %s: %s: %s", problem.subject, problem.dn, problem.reason)
+    detail: Detail = {
+        "users": done.users,
+        "changes": 0 if done.error else len(done.changes),
+        "error": done.error or None,
+    }
+    if done.problems:
+        named = "; ".join(f"{p.subject}: {p.dn}: {p.reason}" for p in done.problems)
+        detail |= {"problems": len(done.problems), "missing": named}
+    outcome: Outcome = "failed" if done.error or done.problems else "ok"
+    events.add(Event(author.now, "ldap.sync", author.actor, remote, outcome, "", detail))

@@ -11,9 +11,11 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from dtrfast.config import Config
-from dtrfast.errors import DtrfastError
+from dtrfast.errors import Conflict, DtrfastError
 from dtrfast.identity import settings, synchronise
 from dtrfast.identity.callers import SYSTEM
+from dtrfast.identity.events import EventWriter
+from dtrfast.identity.identity import audit_path
 from dtrfast.identity.ldap.settings import LdapSettings
 from dtrfast.index.engine import Engine
 from dtrfast.index.tables import REPOSITORIES
@@ -45,7 +47,7 @@ def registry_jobs(store: Store, config: Config, now: Callable[[], int]) -> list[
         Job("measure", lambda: _measure(store, config)),
     ]
     if config.auth.mode == "managed":
-        jobs.append(Job("ldap-sync", lambda: _synchronise(engine, now)))
+        jobs.append(Job("ldap-sync", lambda: _synchronise(engine, config, now)))
     return jobs
 
 
@@ -103,15 +105,20 @@ def _names(engine: Engine, after: bytes) -> list[bytes]:
         return [k for k, _ in transaction.scan(REPOSITORIES, after=after, limit=_NAMES_PAGE)]
 
 
-def _synchronise(engine: Engine, now: Callable[[], int]) -> Iterator[str]:
-    """Bring accounts and teams to what the LDAP directory says."""
+def _synchronise(engine: Engine, config: Config, now: Callable[[], int]) -> Iterator[str]:
+    """Bring accounts and teams to what the LDAP directory says. Raises what speaks against it."""
     with engine.read() as transaction:
         ldap = settings.get(transaction, LdapSettings)
     if ldap is None:
         yield "no LDAP directory is set up"
         return
-    done = synchronise.synchronise(engine, ldap, Author(SYSTEM.actor, now()))
-    synchronise.remember(engine, done)
+    with closing(EventWriter(audit_path(config.store.data), config.log.audit_size_max)) as events:
+        done = synchronise.run(engine, ldap, events, Author(SYSTEM.actor, now()))
     for change in done.changes:
         yield ", ".join(f"{key} {value}" for key, value in change.items())
-    yield f"{done.users} users in the directory, {len(done.changes)} changes"
+    for problem in done.problems:
+        yield f"missing: {problem.subject}: {problem.dn}: {problem.reason}"
+    counts = f"{done.users} users in the directory, {len(done.changes)} changes"
+    if done.problems:
+        raise Conflict(f"{counts}, {len(done.problems)} problems: see the log of the run")
+    yield counts

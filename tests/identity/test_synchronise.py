@@ -4,39 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
 import pytest
 
+from dtrfast.errors import Conflict
 from dtrfast.identity import accounts, teams
 from dtrfast.identity.accounts import NewAccount
-from dtrfast.identity.ldap.client import Directory, DirectoryUser, People
+from dtrfast.identity.ldap.client import Directory
+from dtrfast.identity.ldap.groups import GroupMembers
+from dtrfast.identity.ldap.people import DirectoryUser, People, Problem, Skipped
 from dtrfast.identity.ldap.settings import GroupRef, LdapSettings, UserSet
 from dtrfast.identity.names import AccountName, TeamName
-from dtrfast.identity.synchronise import synchronise
+from dtrfast.identity.synchronise import Synchronised, synchronise
+from dtrfast.identity.synchronise import run as carry_out
 from dtrfast.identity.teams import NewTeam
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import repositories
 from dtrfast.registry.writing import Author
+from tests.api.managed.town import KeptEvents
 from tests.fakes.engine import MemoryEngine
 
 AUTHOR = Author("system", 1000)
 DEVELOPERS = "cn=dev,dc=example"
 SETTINGS = LdapSettings(server_urls=("ldap://x",), user_sets=(UserSet(base_dn="dc=example"),))
+ADMINS = "cn=admins,dc=example"
+WITH_ADMINS = msgspec.structs.replace(SETTINGS, admin_group=GroupRef(dn=ADMINS))
 
 
 class StaticDirectory(Directory):
-    """A directory of some users, and of members by the names of groups."""
+    """A directory of some users, and of members by the names of groups; others are not there."""
 
-    def __init__(self, users: dict[str, str], groups: dict[str, set[str]] | None = None) -> None:
+    def __init__(self, people: People, groups: dict[str, GroupMembers]) -> None:
         super().__init__(SETTINGS)
-        self._users = [DirectoryUser(i, f"uid={i}", login, "") for i, login in users.items()]
-        self._groups = groups or {}
+        self._people = people
+        self._groups = groups
+        self.known: list[str] = []
 
     def people(self) -> People:
-        return People(tuple(self._users), ())
+        return self._people
 
-    def members(self, groups: Sequence[GroupRef], users: Iterable[DirectoryUser]) -> list[set[str]]:
-        return [self._groups.get(group.dn, set()) for group in groups]
+    def members(
+        self, groups: Sequence[GroupRef], people: People, known_groups: Iterable[str] = ()
+    ) -> list[GroupMembers]:
+        self.known = list(known_groups)
+        missing = GroupMembers(problem="it is not there")
+        return [self._groups.get(group.dn, missing) for group in groups]
 
 
 @pytest.fixture
@@ -44,13 +57,31 @@ def engine() -> MemoryEngine:
     return MemoryEngine()
 
 
+def people_of(users: dict[str, str]) -> People:
+    """Users, logins by ids."""
+    return People(tuple(DirectoryUser(i, f"uid={i}", login, "") for i, login in users.items()), ())
+
+
 def run(
     engine: MemoryEngine, users: dict[str, str], groups: dict[str, set[str]] | None = None
 ) -> list[str]:
     """Synchronise with a directory of users, logins by ids; the changes, those that failed last."""
-    directory = StaticDirectory(users, groups)
-    done = synchronise(engine, SETTINGS, AUTHOR, directory=lambda settings: directory)
+    done = look(engine, people_of(users), groups)
     return [" ".join(line.values()) for line in done.changes]
+
+
+def look(
+    engine: MemoryEngine,
+    people: People,
+    groups: dict[str, set[str]] | None = None,
+    settings: LdapSettings = SETTINGS,
+    **wish: bool,
+) -> Synchronised:
+    members = {
+        dn: GroupMembers(frozenset(ids), is_empty=not ids) for dn, ids in (groups or {}).items()
+    }
+    directory = StaticDirectory(people, members)
+    return synchronise(engine, settings, AUTHOR, directory=lambda settings: directory, **wish)
 
 
 def names(engine: MemoryEngine) -> dict[str, str]:
@@ -123,3 +154,161 @@ def test_a_user_without_an_account_is_in_no_team(engine: MemoryEngine) -> None:
         team = teams.find(transaction, acme, "dev")
         assert team is not None
         assert [name for name, _ in teams.members(transaction, team)] == ["will"]
+
+
+# ---- missing is not empty ------------------------------------------------------------------------
+TEN = {str(number): f"user{number}" for number in range(10)}
+
+
+def members_of(engine: MemoryEngine) -> list[str]:
+    with engine.read() as transaction:
+        acme = accounts.get(transaction, "acme")
+        team = teams.find(transaction, acme, "dev")
+        assert team is not None
+        return sorted(name for name, _ in teams.members(transaction, team))
+
+
+def admins_of(engine: MemoryEngine) -> list[str]:
+    with engine.read() as transaction:
+        return sorted(a.name for a in accounts.scan(transaction) if a.is_admin)
+
+
+def active(engine: MemoryEngine) -> list[str]:
+    with engine.read() as transaction:
+        return sorted(a.name for a in accounts.scan(transaction) if a.is_user and a.is_active)
+
+
+def test_a_missing_group_leaves_its_team_and_no_other(engine: MemoryEngine) -> None:
+    engine.write(make_team)
+    run(engine, TEN, {DEVELOPERS: {"1", "2"}})
+    done = look(engine, people_of({**TEN, "10": "newcomer"}), {})
+    assert members_of(engine) == ["user1", "user2"]
+    assert "newcomer" in active(engine)
+    (problem,) = done.problems
+    assert (problem.subject, problem.dn) == ("team acme/dev", DEVELOPERS)
+    assert done.error == ""
+
+
+def test_a_group_that_is_empty_empties_its_team(engine: MemoryEngine) -> None:
+    engine.write(make_team)
+    run(engine, TEN, {DEVELOPERS: {"1", "2"}})
+    done = look(engine, people_of(TEN), {DEVELOPERS: set()})
+    assert (members_of(engine), done.problems) == ([], [])
+
+
+@pytest.mark.parametrize("groups", [{}, {ADMINS: set()}])
+def test_administrators_stay_when_their_group_is_gone_or_empty(
+    engine: MemoryEngine, groups: dict[str, set[str]]
+) -> None:
+    people = people_of(TEN)
+    look(engine, people, {ADMINS: {"1", "2"}}, WITH_ADMINS)
+    done = look(engine, people, groups, WITH_ADMINS)
+    assert admins_of(engine) == ["user1", "user2"]
+    assert [problem.dn for problem in done.problems] == [ADMINS]
+    look(engine, people, groups, WITH_ADMINS, allow_removals=True)
+    assert admins_of(engine) == (["user1", "user2"] if not groups else [])
+
+
+def test_a_missing_user_set_changes_nothing_whatever_is_allowed(engine: MemoryEngine) -> None:
+    run(engine, TEN)
+    missing = Problem("users", "ou=x", "it is not there")
+    people = People(people_of({"10": "newcomer"}).users, (), (missing,))
+    for wish in (False, True):
+        done = look(engine, people, allow_removals=wish)
+        assert "ou=x" in done.error
+        assert [problem.dn for problem in done.problems] == ["ou=x"]
+    assert len(active(engine)) == 10
+
+
+def test_an_empty_user_set_is_believed_where_it_is_allowed(engine: MemoryEngine) -> None:
+    run(engine, {"1": "rita"})
+    people = People((), (), (Problem("users", "ou=x", "no entry", is_believable=True),))
+    assert "--allow-removals" in look(engine, people).error
+    assert active(engine) == ["rita"]
+    look(engine, people, allow_removals=True)
+    assert active(engine) == []
+    assert look(MemoryEngine(), people).error == ""  # where no user is, none can be lost
+
+
+def test_large_removals_stop_everything_and_are_named(engine: MemoryEngine) -> None:
+    engine.write(make_team)
+    everyone = {DEVELOPERS: set(TEN), ADMINS: set(TEN)}
+    look(engine, people_of(TEN), everyone, WITH_ADMINS)
+    fewer = dict(list(TEN.items())[:7])
+    cases = [
+        (people_of(fewer), everyone, "active users: 3 of 10 (user7, user8, user9)"),
+        (people_of(TEN), {**everyone, DEVELOPERS: {"1"}}, "team acme/dev: 9 of 10"),
+        (people_of(TEN), {**everyone, ADMINS: set(fewer)}, "administrators: 3 of 10"),
+    ]
+    for people, groups, text in cases:
+        for dry_run in (True, False):
+            done = look(engine, people, groups, WITH_ADMINS, dry_run=dry_run)
+            assert text in done.error
+            assert len(done.changes) >= 3
+        assert active(engine) == members_of(engine) == admins_of(engine) == sorted(TEN.values())
+    look(engine, *cases[0][:2], WITH_ADMINS, allow_removals=True)
+    assert len(active(engine)) == 7
+
+
+def test_small_removals_need_no_question(engine: MemoryEngine) -> None:
+    run(engine, TEN)
+    assert look(engine, people_of(dict(list(TEN.items())[:8]))).error == ""
+    five = MemoryEngine()
+    run(five, dict(list(TEN.items())[:5]))
+    assert look(five, people_of(dict(list(TEN.items())[:3]))).error == ""
+    assert len(active(five)) == 3
+    strict = msgspec.structs.replace(SETTINGS, removal_share_max=1.0)
+    assert look(five, people_of({"99": "other"}), settings=strict).error == ""
+
+
+def test_a_user_who_shows_too_little_stays(engine: MemoryEngine) -> None:
+    """By its id, by the login in its name, and where it shows neither."""
+    engine.write(make_team)
+    run(engine, TEN, {DEVELOPERS: {"1"}})
+    rest = {number: name for number, name in TEN.items() if number != "1"}
+    for skipped in (
+        Skipped("uid=user1", "hidden", "1"),
+        Skipped("uid=user1", "hidden", "", "user1"),
+    ):
+        people = People(people_of(rest).users, (skipped,))
+        done = look(engine, people, {DEVELOPERS: {"1"}})
+        assert done.changes == []
+        assert [problem.subject for problem in done.problems] == ["account user1"]
+    people = People(people_of(rest).users, (Skipped("ou=x", "hidden"),))
+    done = look(engine, people, {DEVELOPERS: set()})
+    assert ("user1" in active(engine), members_of(engine)) == (True, ["user1"])
+    assert "user1" in done.problems[0].reason
+    assert run(engine, rest, {DEVELOPERS: set()})[0] == "deactivate user1"
+
+
+def test_a_name_that_is_not_shown_is_not_emptied(engine: MemoryEngine) -> None:
+    named = People((DirectoryUser("1", "uid=1", "rita", "Rita"),), ())
+    look(engine, named)
+    assert run(engine, {"1": "rita"}) == []
+
+
+def test_groups_inside_are_remembered_over_failures(engine: MemoryEngine) -> None:
+    engine.write(make_team)
+    inside = GroupMembers(frozenset({"1"}), inside=("cn=inner",))
+    directory = StaticDirectory(people_of(TEN), {DEVELOPERS: inside})
+    events = KeptEvents()
+
+    def go() -> Synchronised:
+        return carry_out(engine, SETTINGS, events, AUTHOR, directory=lambda settings: directory)
+
+    go()
+    directory._groups = {}
+    go()
+    directory._people = People((), (), (Problem("users", "ou=x", "gone"),))
+    with pytest.raises(Conflict):
+        go()
+    directory._people = people_of(TEN)
+    go()
+    assert directory.known == ["cn=inner"]
+    assert [event.outcome for event in events.of("ldap.sync")] == [
+        "ok",
+        "failed",
+        "failed",
+        "failed",
+    ]
+    assert DEVELOPERS in str(events.of("ldap.sync")[1].detail["missing"])

@@ -11,7 +11,8 @@ import msgspec
 
 from dtrfast.errors import DirectoryUnavailable
 from dtrfast.identity import accounts
-from dtrfast.identity.ldap.client import Directory, DirectoryUser
+from dtrfast.identity.ldap.client import Directory
+from dtrfast.identity.ldap.people import DirectoryUser
 from dtrfast.identity.ldap.settings import GroupRef, UserSet
 from dtrfast.identity.synchronise import synchronise, synchronise_if_due
 from dtrfast.registry.writing import Author
@@ -186,6 +187,19 @@ def finds_members(bench: Bench, value: object) -> object:
 @proves("ldap.nestedGroups", (True, ["user10"]), (False, []))
 def looks_into_groups(bench: Bench, value: object) -> object:
     return _admins(bench, admin_group=_group("innermost"), nested_groups=value)
+
+
+@proves("ldap.removalShareMax", (0.2, 6), (1.0, 3))
+def removes(bench: Bench, value: object) -> object:
+    """Active users after half of six have gone from the directory."""
+    engine = MemoryEngine()
+    for numbers in (range(6), range(3)):
+        wanted = "".join(f"(uid=user{number})" for number in numbers)
+        sets = (UserSet(base_dn=PEOPLE, filter=f"(|{wanted})"),)
+        ldap = _slapd(bench).settings(user_sets=sets, removal_share_max=value)
+        synchronise(engine, ldap, Author("system", 1000))
+    with engine.read() as transaction:
+        return sum(account.is_active for account in accounts.scan(transaction))
 
 
 # ---- time --------------------------------------------------------------------------------------

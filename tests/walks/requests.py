@@ -221,7 +221,7 @@ _DIRECTORY = (
     Request("put_ldap_settings", body=_LDAP),
     Request("try_ldap_settings", body=_LDAP),
     Request("delete_ldap_settings"),
-    Request("sync_ldap", body={"allowEmpty": True}),
+    Request("sync_ldap", body={"allowRemovals": True}),
     Request("get_last_sync"),
     Request("try_ldap_login", body={"username": "x", "password": "y"}),
 )

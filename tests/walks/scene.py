@@ -119,7 +119,7 @@ def _add_settings(town: Town, directory_url: str, folder: Path) -> dict[str, str
     sets = [{"baseDn": "dc=example"}]
     ldap = {"serverUrls": [directory_url], "userSets": sets, "timeoutSeconds": 2}
     town.api("admin", "PUT", "admin/settings/ldap", ldap)
-    town.api("admin", "POST", "admin/ldap/sync", {"allowEmpty": True})
+    town.api("admin", "POST", "admin/ldap/sync", {"allowRemovals": True})
     town.api("admin", "POST", "admin/jobs/measure/run", status=202)
     made = certificates.make(folder)
     pair = {"certificate": made.chain.read_text(), "key": made.key.read_text()}

@@ -125,13 +125,16 @@ def sync_ldap(call: ApiCall) -> objects.LdapSynced:
     """Bring accounts and teams to what the directory says; `dryRun` only says what would change."""
     wish: objects.LdapSyncWish = call.body
     ldap = _settings(call)
-    engine = call.identity.engine
-    done = synchronise.synchronise(
-        engine, ldap, call.author, dry_run=wish.dry_run, allow_empty=wish.allow_empty
+    engine, allowed = call.identity.engine, wish.allow_removals
+    if wish.dry_run:
+        found = synchronise.synchronise(
+            engine, ldap, call.author, dry_run=True, allow_removals=allowed
+        )
+        return _synced(found)
+    events = call.identity.events
+    done = synchronise.run(
+        engine, ldap, events, call.author, remote=call.remote, allow_removals=allowed
     )
-    if not wish.dry_run:
-        synchronise.remember(engine, done)
-        call.note("ldap.sync", "", detail={"users": done.users, "changes": len(done.changes)})
     return _synced(done)
 
 
@@ -154,6 +157,10 @@ def _synced(done: Synchronised) -> objects.LdapSynced:
         users=done.users,
         changes=done.changes,
         error=done.error,
+        problems=[
+            objects.LdapProblem(subject=one.subject, dn=one.dn, reason=one.reason)
+            for one in done.problems
+        ],
     )
 
 

@@ -403,14 +403,27 @@ class LdapTried(Sent, frozen=True, kw_only=True):
 
 
 class LdapSyncWish(Taken, frozen=True, kw_only=True):
-    """`dryRun` changes nothing; `allowEmpty` takes an empty directory for true."""
+    """`dryRun` changes nothing; `allowRemovals` removes more than `removalShareMax`, and takes what
+    is there and empty for true.
+    """
 
     dry_run: bool = False
-    allow_empty: bool = False
+    allow_removals: bool = False
+
+
+class LdapProblem(Sent, frozen=True, kw_only=True):
+    """Something that is missing in the directory. `subject` depends on it and stayed as it was."""
+
+    subject: str
+    dn: str
+    reason: str
 
 
 class LdapSynced(Sent, frozen=True, kw_only=True):
-    """What a synchronisation changed, or would change; `nextAt` is when the next one is due."""
+    """What a synchronisation changed, or would change; `nextAt` is when the next one is due.
+
+    With an `error` it changed nothing.
+    """
 
     dry_run: bool
     started_at: str
@@ -418,6 +431,7 @@ class LdapSynced(Sent, frozen=True, kw_only=True):
     users: int
     changes: list[dict[str, str]]
     error: str = ""
+    problems: list[LdapProblem] = []
     next_at: str = ""
 
 

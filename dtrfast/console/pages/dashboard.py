@@ -28,6 +28,7 @@ _BUSY_POINTS = 15 * 60 // _POINT_SECONDS
 _NEARLY = 0.95
 # Time to order a disk.
 _DISK_FULL_SECONDS = 14 * 86_400
+_PROBLEMS_SHOWN_MAX = 10
 _RUNS_LOOKED_AT = 50
 
 
@@ -136,9 +137,14 @@ def _of_jobs(page: Page) -> list[tuple[str, str]]:
 
 def _of_directory(page: Page) -> list[tuple[str, str]]:
     last = page.glance(ldap.get_last_sync)
-    if last is None or not last.error:
+    if last is None:
         return []
-    return [(f"LDAP was not synchronised: {last.error}", "/settings/auth#ldap")]
+    place = "/settings/auth#ldap"
+    found = [(f"LDAP was not synchronised: {last.error}", place)] if last.error else []
+    shown = [f"LDAP: {p.subject}: {p.dn}: {p.reason}" for p in last.problems[:_PROBLEMS_SHOWN_MAX]]
+    if len(last.problems) > _PROBLEMS_SHOWN_MAX:
+        shown.append(f"LDAP: {len(last.problems) - _PROBLEMS_SHOWN_MAX} more problems")
+    return found + [(text, place) for text in shown]
 
 
 def course(page: Page) -> View:

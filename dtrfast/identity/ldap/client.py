@@ -10,50 +10,32 @@ nobody, and accepts it (RFC 4513 section 5.1.2).
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import ldap3
 from ldap3.core.exceptions import LDAPException
 from ldap3.utils.conv import escape_filter_chars
 
-from dtrfast.errors import DirectoryUnavailable
+from dtrfast.errors import DirectoryObjectMissing, DirectoryUnavailable
+from dtrfast.identity.ldap import schema
+from dtrfast.identity.ldap.dn import key_of
+from dtrfast.identity.ldap.entries import (
+    SUCCESS,
+    Entry,
+    IdOf,
+    check,
+    guarded,
+    read_pages,
+    reason_of,
+)
+from dtrfast.identity.ldap.groups import GroupMembers, GroupReader, KnownUsers
+from dtrfast.identity.ldap.people import DirectoryUser, Gathering, People, user_of
 from dtrfast.identity.ldap.settings import GroupRef, LdapSettings, UserSet
-from dtrfast.identity.names import fold, is_account_name
+from dtrfast.identity.names import fold
 
-# Groups in groups: deeper is a cycle that was cut wrongly, or nobody's organisation.
-_GROUPS_MAX = 1000
 _INVALID_CREDENTIALS = 49
-_NO_SUCH_OBJECT = 32
-_SUCCESS = 0
-
-
-@dataclass(frozen=True, slots=True)
-class DirectoryUser:
-    """Somebody in the directory. `login` is the name that an account would have."""
-
-    stable_id: str
-    dn: str
-    login: str
-    full_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """Somebody who gets no account, and why."""
-
-    dn: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class People:
-    """Who is in the directory: each once, by stable id, in the order of the user sets."""
-
-    users: tuple[DirectoryUser, ...]
-    skipped: tuple[Skipped, ...]
 
 
 class Directory:
@@ -65,11 +47,6 @@ class Directory:
 
     def __init__(self, settings: LdapSettings) -> None:
         self._settings = settings
-
-    @property
-    def is_nesting(self) -> bool:
-        """Whether members of a group in a group belong to both."""
-        return self._settings.nested_groups
 
     # ---- passwords ----------------------------------------------------------------------------
     def verify(self, login: str, password: str, stable_id: str | None = None) -> bool:
@@ -88,96 +65,82 @@ class Directory:
             return None if connection is None else found
 
     def find(self, login: str) -> DirectoryUser | None:
-        """The user with this login, in the first user set that has one."""
+        """The user with this login, in the first user set that has one.
+
+        A set that is not there ends the search: a user of a later one may have the same login.
+        """
         with self._searching() as connection:
             for user_set in self._settings.user_sets:
                 wanted = _filter_of_login(user_set, login)
-                for entry in self._search(connection, user_set, wanted):
-                    user = _user(entry, user_set, self._settings.id_attribute)
+                for entry in self._found(connection, user_set, wanted):
+                    user = user_of(entry, user_set, self._id_of)
                     if isinstance(user, DirectoryUser) and user.login == fold(login):
                         return user
         return None
 
     # ---- everybody ----------------------------------------------------------------------------
     def people(self) -> People:
-        """Everybody in all user sets."""
-        users: dict[str, DirectoryUser] = {}
-        logins: dict[str, str] = {}
-        skipped: list[Skipped] = []
+        """The users in all user sets. What a set is missing is a problem of the result."""
+        gathering = Gathering(self._id_of)
         with self._searching() as connection:
             for user_set in self._settings.user_sets:
-                for entry in self._search(connection, user_set, user_set.filter):
-                    found = _user(entry, user_set, self._settings.id_attribute)
-                    if isinstance(found, Skipped):
-                        skipped.append(found)
-                    elif found.stable_id not in users:
-                        first = logins.setdefault(found.login, found.dn)
-                        if first != found.dn:
-                            reason = f"the login {found.login} is that of {first}"
-                            skipped.append(Skipped(found.dn, reason))
-                            continue
-                        users[found.stable_id] = found
-        return People(tuple(users.values()), tuple(skipped))
+                try:
+                    entries = self._search(connection, user_set, user_set.filter)
+                except DirectoryObjectMissing as error:
+                    gathering.miss(user_set, error.message)
+                else:
+                    gathering.add(user_set, entries)
+            for user_set in gathering.nameless:
+                if not schema.read(connection).knows(user_set.full_name_attribute):
+                    gathering.remark_full_names(user_set)
+        return gathering.people()
 
-    def members(self, groups: Sequence[GroupRef], users: Iterable[DirectoryUser]) -> list[set[str]]:
-        """The stable ids of the users in each of some groups, and in groups inside them."""
-        by_dn = {_normal(user.dn): user.stable_id for user in users}
-        by_login = {user.login: user.stable_id for user in users}
+    def members(
+        self, groups: Sequence[GroupRef], people: People, known_groups: Iterable[str] = ()
+    ) -> list[GroupMembers]:
+        """The members of each of some groups. `known_groups` are the names of groups that were
+        inside others when they were read before.
+        """
+        users = KnownUsers.of(people, self._settings.user_sets)
+        known = {key for key in map(key_of, known_groups) if key}
         with self._searching() as connection:
-            return [_Members(self, connection, by_dn, by_login).of(group) for group in groups]
+            reader = GroupReader(
+                connection,
+                users,
+                self._id_of,
+                is_nesting=self._settings.nested_groups,
+                known_groups=known,
+            )
+            return [reader.read(group) for group in groups]
 
     # ---- the wire -----------------------------------------------------------------------------
-    def group_values(self, connection: Any, dn: str, attribute: str) -> list[str]:
-        """What a group holds; nothing if it is not there. Large ones come in ranges."""
-        values: list[str] = []
-        wanted = attribute
-        while True:
-            search = _guarded(connection.search)
-            search(dn, "(objectClass=*)", search_scope=ldap3.BASE, attributes=[wanted])
-            code = connection.result["result"]
-            if code == _NO_SUCH_OBJECT:
-                return []
-            _check(connection)
-            entries = [e for e in connection.response if e.get("type") == "searchResEntry"]
-            attributes = entries[0]["raw_attributes"] if entries else {}
-            values += _texts(attributes.get(attribute, ()))
-            prefix = f"{attribute};range=".lower()
-            ranged = next((name for name in attributes if name.lower().startswith(prefix)), "")
-            if not ranged:
-                return values
-            values += _texts(attributes[ranged])
-            end = ranged.rpartition("-")[2]
-            if end == "*":
-                return values
-            wanted = f"{attribute};range={int(end) + 1}-*"
+    @property
+    def _id_of(self) -> IdOf:
+        return IdOf(self._settings.id_attribute)
 
-    def _search(self, connection: Any, user_set: UserSet, wanted: str) -> Iterator[dict[str, Any]]:
-        """Entries in pages (RFC 2696), as servers answer with a few hundred at a time."""
-        scope = ldap3.SUBTREE if user_set.scope == "subtree" else ldap3.LEVEL
-        attributes = [
+    def _found(self, connection: Any, user_set: UserSet, wanted: str) -> list[Entry]:
+        """As `_search`, and the message names the user set that is missing."""
+        try:
+            return self._search(connection, user_set, wanted)
+        except DirectoryObjectMissing as error:
+            message = f"the user set {user_set.base_dn} of the LDAP directory: {error.message}"
+            raise DirectoryObjectMissing(message) from error
+
+    def _search(self, connection: Any, user_set: UserSet, wanted: str) -> list[Entry]:
+        names = {
             user_set.login_attribute,
             user_set.full_name_attribute,
             self._settings.id_attribute,
-        ]
-        cookie = None
-        while True:
-            _guarded(connection.search)(
-                user_set.base_dn,
-                wanted,
-                search_scope=scope,
-                attributes=attributes,
-                paged_size=self._settings.page_size,
-                paged_cookie=cookie,
-            )
-            _check(connection)
-            for entry in connection.response:
-                if entry.get("type") == "searchResEntry":
-                    yield entry
-            controls = connection.result.get("controls") or {}
-            paging = controls.get("1.2.840.113556.1.4.319", {})
-            cookie = paging.get("value", {}).get("cookie")
-            if not cookie:
-                return
+        }
+        pages = read_pages(
+            connection,
+            user_set.base_dn,
+            wanted,
+            scope=ldap3.SUBTREE if user_set.scope == "subtree" else ldap3.LEVEL,
+            attributes=sorted(names - {""}),
+            page_size=self._settings.page_size,
+        )
+        return list(pages)
 
     @contextmanager
     def _searching(self) -> Iterator[Any]:
@@ -193,11 +156,11 @@ class Directory:
         """A connection that is signed in; None when the directory says that it may not be."""
         connection = self._open(dn, password)
         try:
-            _guarded(connection.bind)()
+            guarded(connection.bind)()
             code = connection.result["result"]
-            if code not in (_SUCCESS, _INVALID_CREDENTIALS):
-                _check(connection)
-            yield connection if code == _SUCCESS else None
+            if code not in (SUCCESS, _INVALID_CREDENTIALS):
+                check(connection)
+            yield connection if code == SUCCESS else None
         finally:
             _close(connection)
 
@@ -208,7 +171,7 @@ class Directory:
             try:
                 return self._open_one(url, dn, password)
             except (LDAPException, OSError, ssl.SSLError) as error:
-                reason = f"{url}: {_reason(error)}"
+                reason = f"{url}: {reason_of(error)}"
         raise DirectoryUnavailable(f"the LDAP directory does not answer ({reason})")
 
     def _open_one(self, url: str, dn: str, password: str) -> Any:
@@ -241,67 +204,10 @@ class Directory:
         return connection
 
 
-class _Members:
-    """Collects the users of a group and of the groups inside it."""
-
-    def __init__(
-        self, directory: Directory, connection: Any, by_dn: dict[str, str], by_login: dict[str, str]
-    ) -> None:
-        self._directory = directory
-        self._connection = connection
-        self._by_dn = by_dn
-        self._by_login = by_login
-
-    def of(self, group: GroupRef) -> set[str]:
-        found: set[str] = set()
-        waiting, seen = [group.dn], {_normal(group.dn)}
-        while waiting and len(seen) <= _GROUPS_MAX:
-            dn = waiting.pop()
-            for value in self._directory.group_values(self._connection, dn, group.member_attribute):
-                user = self._by_dn.get(_normal(value)) or self._by_login.get(fold(value))
-                if user is not None:
-                    found.add(user)
-                elif self._directory.is_nesting and "=" in value and _normal(value) not in seen:
-                    seen.add(_normal(value))
-                    waiting.append(value)
-        return found
-
-
-def _user(entry: dict[str, Any], user_set: UserSet, id_attribute: str) -> DirectoryUser | Skipped:
-    attributes = {name.lower(): values for name, values in entry["raw_attributes"].items()}
-    dn = str(entry["dn"])
-    logins = _texts(attributes.get(user_set.login_attribute.lower(), ()))
-    stable = attributes.get(id_attribute.lower(), ())
-    if not logins:
-        return Skipped(dn, f"it has no {user_set.login_attribute}")
-    if not stable:
-        return Skipped(dn, f"it has no {id_attribute}")
-    login = fold(logins[0].partition("@")[0] if user_set.login_is_email else logins[0])
-    if not is_account_name(login):
-        return Skipped(dn, f"{logins[0][:80]!r} cannot be the name of an account")
-    names = _texts(attributes.get(user_set.full_name_attribute.lower(), ()))
-    return DirectoryUser(_stable_text(stable[0]), dn, login, names[0][:255] if names else "")
-
-
-def _stable_text(value: bytes) -> str:
-    """An id as text: entryUUID is ASCII, objectGUID sixteen bytes."""
-    text = value.decode("ascii", "replace")
-    return text if text.isascii() and text.isprintable() else value.hex()
-
-
-def _texts(values: Iterable[bytes]) -> list[str]:
-    return [value.decode("utf-8", "replace") for value in values]
-
-
 def _filter_of_login(user_set: UserSet, login: str) -> str:
     """Who has this login. Of an e-mail address only the part before the @ is known."""
     value = escape_filter_chars(login) + ("@*" if user_set.login_is_email else "")
     return f"(&{user_set.filter}({user_set.login_attribute}={value}))"
-
-
-def _normal(dn: str) -> str:
-    """A DN to compare: servers differ in case and in blanks behind commas."""
-    return ",".join(piece.strip() for piece in dn.lower().split(","))
 
 
 def _close(connection: Any) -> None:
@@ -312,28 +218,3 @@ def _close(connection: Any) -> None:
     if opened is not None:
         with suppress(OSError):
             opened.close()
-
-
-def _guarded(call: Callable[..., Any]) -> Callable[..., Any]:
-    """The call, with what goes wrong on the wire as our exception."""
-
-    def guarded(*args: Any, **options: Any) -> Any:
-        try:
-            return call(*args, **options)
-        except (LDAPException, OSError) as error:
-            message = f"the LDAP directory stopped answering ({_reason(error)})"
-            raise DirectoryUnavailable(message) from error
-
-    return guarded
-
-
-def _check(connection: Any) -> None:
-    """Anything but success ends what is being read: half of a directory is none."""
-    result = connection.result
-    if result["result"] not in (_SUCCESS,):
-        description = f"{result.get('description', 'error')} {result.get('message', '')}".strip()
-        raise DirectoryUnavailable(f"the LDAP directory answered: {description[:200]}")
-
-
-def _reason(error: BaseException) -> str:
-    return str(error)[:200] or type(error).__name__

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 import msgspec
 from ldap3.core.exceptions import LDAPException
 from ldap3.operation.search import parse_filter
-from ldap3.utils.dn import parse_dn
 from msgspec import Meta
 
 from dtrfast.errors import SettingsInvalid
+from dtrfast.identity.ldap.dn import key_of
 
 _Seconds = Annotated[float, Meta(gt=0, le=86_400 * 30)]
 
@@ -63,6 +63,9 @@ class LdapSettings(
     # For how long a password that was right counts while no server answers.
     outage_seconds: Annotated[float, Meta(ge=0, le=86_400 * 30)] = 3600.0
     page_size: Annotated[int, Meta(ge=1, le=10_000)] = 500
+    # The share of users, of administrators or of a team's members that one synchronization removes
+    # without being told to; two of each always go.
+    removal_share_max: Annotated[float, Meta(ge=0, le=1)] = 0.2
 
 
 def check(settings: LdapSettings) -> LdapSettings:
@@ -92,10 +95,8 @@ def is_encrypted(settings: LdapSettings) -> bool:
 
 def check_dn(dn: str) -> None:
     """Raises `SettingsInvalid` unless this is a distinguished name (RFC 4514)."""
-    try:
-        parse_dn(dn)
-    except LDAPException as error:
-        raise SettingsInvalid(f"{dn[:120]!r} is not a distinguished name") from error
+    if not key_of(dn):
+        raise SettingsInvalid(f"{dn[:120]!r} is not a distinguished name")
 
 
 def _check_url(url: str) -> None:

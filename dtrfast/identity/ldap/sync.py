@@ -3,15 +3,21 @@
 Users are told by the directory's stable id, so a rename is a rename and no new account. Accounts
 of this registry's own are never touched: a directory's user of the same name is a conflict, which
 is reported. Who vanished from the directory is made inactive and keeps everything.
+
+An account whose user is there, and shows too little to be one now, stays as it is. What a missing
+group decides stays as it is, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
 
-from dtrfast.errors import Conflict
-from dtrfast.identity.ldap.client import DirectoryUser, People
+from dtrfast.identity.ldap.people import USERS, DirectoryUser, People, Problem, Skipped
+
+# So many leave anything without a question: a small team may lose two.
+_ALWAYS_REMOVED = 2
+_NAMES_SHOWN_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,7 @@ class Plan:
     updates: tuple[Update, ...] = ()
     memberships: tuple[Membership, ...] = ()
     notes: tuple[dict[str, str], ...] = field(default=())
+    problems: tuple[Problem, ...] = field(default=())
 
     def describe(self, teams: Mapping[int, str]) -> list[dict[str, str]]:
         """A line for each change, for who asks before it is done. `teams` are names by id."""
@@ -77,28 +84,53 @@ class Plan:
         return lines + list(self.notes)
 
 
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Names that leave one thing, such as a team, of all that were in it."""
+
+    subject: str
+    names: tuple[str, ...]
+    count_before: int
+
+    def is_within(self, share_max: float) -> bool:
+        return len(self.names) <= max(_ALWAYS_REMOVED, share_max * self.count_before)
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.names[:_NAMES_SHOWN_MAX])
+        more = len(self.names) - _NAMES_SHOWN_MAX
+        tail = f" and {more} more" if more > 0 else ""
+        return f"{self.subject}: {len(self.names)} of {self.count_before} ({shown}{tail})"
+
+
+def identify(people: People, known: Iterable[KnownAccount]) -> People:
+    """The same, with the ids of accounts whose entries show a login and no id any more."""
+    ids = {account.name: account.stable_id for account in known if account.stable_id}
+    skipped = tuple(
+        one if one.stable_id else replace(one, stable_id=ids.get(one.login, ""))
+        for one in people.skipped
+    )
+    return replace(people, skipped=skipped)
+
+
 def plan(
     people: People,
     known: Iterable[KnownAccount],
     groups: Mapping[int, Set[str]],
     members: Mapping[int, Set[str]],
     admins: Set[str] | None,
-    *,
-    allow_empty: bool = False,
 ) -> Plan:
     """What to change so that accounts and teams are as the directory says.
 
-    `groups` and `members` are stable ids by team: those of the group, and those that are in the
-    team. `admins` are the administrators' stable ids; None: the directory does not say.
-    Raises `Conflict` when the directory has nobody, which is a wrong filter rather than the truth.
+    `groups` and `members` are by team: the users of its group, and those that are in the team.
+    Teams that are not in `groups` stay as they are. `admins` are the administrators' stable ids;
+    None: the directory does not say.
     """
     accounts = list(known)
     mine = {account.stable_id: account for account in accounts if account.stable_id}
-    if not people.users and mine and not allow_empty:
-        raise Conflict("the directory has no user at all: check the user sets, or allow that")
     names = {account.name: account for account in accounts}
+    kept = {skipped.stable_id for skipped in people.skipped} - {""}
     creates, updates = [], []
-    notes = [{"change": "skip", "dn": s.dn, "reason": s.reason} for s in people.skipped]
+    notes = [_skip(skipped) for skipped in people.skipped if skipped.stable_id not in mine]
     for user in people.users:
         is_admin = None if admins is None else user.stable_id in admins
         account = mine.get(user.stable_id)
@@ -107,21 +139,81 @@ def plan(
             notes.append(_conflict(user, taken))
             if account is None:
                 continue
-            user = DirectoryUser(user.stable_id, user.dn, account.name, user.full_name)
+            user = replace(user, login=account.name)
+        update = None if account is None else _difference(account, user, is_admin)
         if account is None:
             creates.append(Create(user, bool(is_admin)))
-        else:
-            update = _difference(account, user, is_admin)
-            if update is not None:
-                updates.append(update)
-    present = {user.stable_id for user in people.users}
-    updates += [
-        Update(account, is_active=False)
-        for stable_id, account in mine.items()
-        if stable_id not in present and account.is_active
+        elif update is not None:
+            updates.append(update)
+        is_renamed = account is None or (update is not None and update.full_name is not None)
+        if user.is_cleaned and is_renamed:
+            notes.append({"change": "full name cleaned", "account": user.login, "dn": user.dn})
+    present = kept | {user.stable_id for user in people.users}
+    vanished = [a for i, a in mine.items() if i not in present and a.is_active]
+    problems = [_kept(skipped, mine) for skipped in people.skipped if skipped.stable_id in mine]
+    nameless = [s for s in people.skipped if not s.stable_id and not s.login]
+    held: set[str] = set()
+    if vanished and nameless:
+        problems.append(_unclear(vanished, nameless))
+        held = {account.stable_id for account in vanished}
+    else:
+        updates += [Update(account, is_active=False) for account in vanished]
+    changes = [
+        m
+        for m in _memberships(people, mine, groups, members)
+        if m.is_added or m.stable_id not in held
     ]
-    changes = _memberships(people, mine, groups, members)
-    return Plan(tuple(creates), tuple(updates), tuple(changes), tuple(notes))
+    return Plan(tuple(creates), tuple(updates), tuple(changes), tuple(notes), tuple(problems))
+
+
+def removals(
+    decided: Plan,
+    known: Iterable[KnownAccount],
+    members: Mapping[int, Collection[str]],
+    teams: Mapping[int, str],
+) -> list[Removal]:
+    """Each thing from which the plan removes users: accounts, administrators, teams."""
+    mine = [a for a in known if a.stable_id and a.is_active]
+    lost = [u.account.name for u in decided.updates if u.is_active is False]
+    demoted = [
+        u.account.name
+        for u in decided.updates
+        if u.account.is_admin and u.account.is_active and False in (u.is_admin, u.is_active)
+    ]
+    found = [
+        Removal("active users", tuple(lost), len(mine)),
+        Removal("administrators", tuple(demoted), sum(a.is_admin for a in mine)),
+    ]
+    for team_id, before in members.items():
+        leaving = [
+            m.login or m.stable_id
+            for m in decided.memberships
+            if m.team_id == team_id and not m.is_added
+        ]
+        subject = f"members of the team {teams.get(team_id, team_id)}"
+        found.append(Removal(subject, tuple(leaving), len(before)))
+    return [removal for removal in found if removal.names]
+
+
+def _skip(skipped: Skipped) -> dict[str, str]:
+    return {"change": "skip", "dn": skipped.dn, "reason": skipped.reason}
+
+
+def _kept(skipped: Skipped, mine: Mapping[str, KnownAccount]) -> Problem:
+    name = mine[skipped.stable_id].name
+    reason = f"{skipped.reason}: the account {name} stays as it is"
+    return Problem(f"account {name}", skipped.dn, reason)
+
+
+def _unclear(vanished: list[KnownAccount], nameless: list[Skipped]) -> Problem:
+    """Entries that show neither a login nor an id may be those of accounts that seem to be gone."""
+    names = ", ".join(account.name for account in vanished[:_NAMES_SHOWN_MAX])
+    reason = (
+        f"{len(nameless)} entries show neither a login nor an id (such as this one), and may be"
+        f" those of {len(vanished)} users who are not there any more ({names}): they stay active."
+        " Let the search account read both attributes, or narrow the filter"
+    )
+    return Problem(USERS, nameless[0].dn, reason)
 
 
 def _frees(taken: KnownAccount, people: People) -> bool:
@@ -134,7 +226,8 @@ def _difference(account: KnownAccount, user: DirectoryUser, is_admin: bool | Non
     update = Update(
         account,
         name=None if user.login == account.name else user.login,
-        full_name=None if user.full_name == account.full_name else user.full_name,
+        # A name that the directory does not show is no empty one.
+        full_name=None if user.full_name in ("", account.full_name) else user.full_name,
         is_active=None if account.is_active else True,
         is_admin=None if is_admin in (None, account.is_admin) else is_admin,
     )
@@ -149,10 +242,12 @@ def _memberships(
 ) -> list[Membership]:
     logins = {stable_id: account.name for stable_id, account in mine.items()}
     logins |= {user.stable_id: user.login for user in people.users}
+    # An entry that was skipped, and never had an account, has none to add.
     return [
         Membership(team_id, stable_id, logins.get(stable_id, ""), is_added=stable_id in wanted)
         for team_id, wanted in groups.items()
         for stable_id in sorted(wanted ^ members.get(team_id, set()))
+        if stable_id in logins
     ]
 
 

@@ -20,6 +20,7 @@ BASE = "dc=example,dc=org"
 PEOPLE = f"ou=people,{BASE}"
 STAFF = f"ou=staff,{BASE}"
 GROUPS = f"ou=groups,{BASE}"
+ODD = f"ou=odd,{BASE}"
 ROOT_DN = f"cn=root,{BASE}"
 ROOT_PASSWORD = "root password"
 USERS = 5000
@@ -45,7 +46,12 @@ directory {folder}/db
 maxsize 268435456
 index objectClass,uid,mail eq
 access to attrs=userPassword by self write by anonymous auth by * none
-access to * by dn.exact="cn=reader,{base}" read by * auth
+access to dn.exact="cn=unseen,ou=groups,{base}" by * none
+access to dn.exact="cn=veiled,ou=groups,{base}" attrs=member by * none
+access to dn.exact="cn=shapeless,ou=groups,{base}" attrs=objectClass by * none
+access to filter=(sn=user2) attrs=uid by dn.exact="cn=blind,{base}" none by * read
+access to filter=(sn=user3) attrs=entryUUID by dn.exact="cn=blind,{base}" none by * read
+access to * by dn.exact="cn=reader,{base}" read by dn.exact="cn=blind,{base}" read by * auth
 limits dn.exact="cn=reader,{base}" size.soft={limit} size.hard={limit} size.prtotal=unlimited
 """
 
@@ -155,7 +161,8 @@ def _entries() -> Iterator[str]:
     yield f"dn: {BASE}\nobjectClass: domain\ndc: example\n"
     for unit in (PEOPLE, STAFF, GROUPS):
         yield f"dn: {unit}\nobjectClass: organizationalUnit\n"
-    yield f"dn: cn=reader,{BASE}\nobjectClass: person\nsn: reader\nuserPassword: reader\n"
+    for name in ("reader", "blind"):
+        yield f"dn: cn={name},{BASE}\nobjectClass: person\nsn: {name}\nuserPassword: {name}\n"
     for number in range(USERS):
         yield _person(user_dn(number), f"user{number}", f"User {number}", password_of(number))
     yield _person(f"uid=BigBoss,{STAFF}", "BigBoss", "The Boss", "boss password", "big.boss@x.org")
@@ -183,6 +190,29 @@ def _groups() -> Iterator[str]:
         "memberUid: user1\nmemberUid: user2\nmemberUid: nobody\n"
     )
     yield _group("bosses", [user_dn(0)])
+    # The search account sees less of these, or there is less to see.
+    for name in ("unseen", "veiled", "shapeless"):
+        yield _group(name, [user_dn(1)])
+    yield f"dn: cn=void,{GROUPS}\nobjectClass: posixGroup\ngidNumber: 101\n"
+    yield _group("placeholder", [f"cn=placeholder,{GROUPS}"])
+    yield _group("strangers", [f"cn=reader,{BASE}", f"uid=left,{PEOPLE}"])
+    yield from _odd_names()
+
+
+def _odd_names() -> Iterator[str]:
+    """People whose names are written in many ways, and a group that writes them otherwise."""
+    yield f"dn: {ODD}\nobjectClass: organizationalUnit\n"
+    yield _person(f"cn=Doe\\, Jane+uid=jane,{ODD}", "jane", "Doe, Jane", "-")
+    yield _person(f"uid=juergen,{ODD}", "juergen", "Jürgen", "-")
+    yield _person(f"cn=Müller  \\#1,{ODD}", "mueller", "Müller  #1", "-")
+    yield _group(
+        "spelled",
+        [
+            f"UID=Jane + CN=DOE\\2c Jane, OU=Odd, {BASE}",
+            f"0.9.2342.19200300.100.1.1=JUERGEN , {ODD}",
+            f"cn=M\\C3\\BCLLER \\231,{ODD}",
+        ],
+    )
 
 
 def _group(name: str, members: Sequence[str]) -> str:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from dtrfast.errors import DirectoryUnavailable, SettingsInvalid
+from dtrfast.errors import DirectoryObjectMissing, DirectoryUnavailable, SettingsInvalid
 from dtrfast.identity.ldap.client import Directory
+from dtrfast.identity.ldap.entries import read_all_values, read_pages
+from dtrfast.identity.ldap.groups import GroupMembers
 from dtrfast.identity.ldap.settings import GroupRef, LdapSettings, UserSet, check
 from tests.identity.ldap.proxy import cutting
 from tests.identity.ldap.slapd import (
     GROUPS,
+    ODD,
     PEOPLE,
     SIZE_LIMIT,
     STAFF,
@@ -100,6 +104,14 @@ def test_two_with_one_login(slapd: Slapd) -> None:
 
 
 # ---- groups ----------------------------------------------------------------------------------
+def members(settings: LdapSettings, group: str, attribute: str = "member") -> GroupMembers:
+    directory = Directory(settings)
+    dn = f"CN={group},{GROUPS.replace(',', ', ')}"
+    ref = GroupRef(dn=dn, member_attribute=attribute)
+    (found,) = directory.members([ref], directory.people())
+    return found
+
+
 @pytest.mark.parametrize(
     ("group", "attribute", "numbers"),
     [
@@ -108,22 +120,174 @@ def test_two_with_one_login(slapd: Slapd) -> None:
         ("outer", "member", [10, 11, 12]),
         ("innermost", "member", [10, 11, 12]),
         ("unix", "memberUid", [1, 2]),
-        ("gone", "member", []),
+        ("unix", "1.3.6.1.1.1.1.12", [1, 2]),
     ],
 )
 def test_members(directory: Directory, group: str, attribute: str, numbers: Iterator[int]) -> None:
-    users = directory.people().users
+    people = directory.people()
     dn = f"CN={group},{GROUPS.replace(',', ', ')}"
-    (found,) = directory.members([GroupRef(dn=dn, member_attribute=attribute)], users)
-    logins = {user.login for user in users if user.stable_id in found}
+    (found,) = directory.members([GroupRef(dn=dn, member_attribute=attribute)], people)
+    logins = {user.login for user in people.users if user.stable_id in found.stable_ids}
     assert logins == {f"user{number}" for number in numbers}
+    assert found.problem == ""
 
 
 def test_groups_in_groups_can_be_left_alone(slapd: Slapd) -> None:
-    directory = Directory(slapd.settings(nested_groups=False))
-    users = directory.people().users
-    (found,) = directory.members([GroupRef(dn=f"cn=outer,{GROUPS}")], users)
-    assert len(found) == 1
+    found = members(slapd.settings(nested_groups=False), "outer")
+    assert (len(found.stable_ids), found.inside, len(found.strangers)) == (1, (), 1)
+
+
+def one(slapd: Slapd, **changes: object) -> LdapSettings:
+    """Settings that read a single user: the groups are what matters."""
+    return slapd.settings(
+        **{"user_sets": (UserSet(base_dn=PEOPLE, filter="(uid=user1)"),), **changes}
+    )
+
+
+@pytest.mark.parametrize(
+    ("group", "attribute", "problem"),
+    [
+        ("gone", "member", "not there"),
+        ("unseen", "member", "not there"),
+        ("veiled", "member", "may not read its member"),
+        ("shapeless", "member", "not there"),  # the search account may not look for it
+        ("few", "membre", "no attribute membre"),
+        ("few", "memberUid", "no attribute memberUid"),
+        ("unix", "member", "classes (posixGroup) have no attribute member"),
+        ("strangers", "member", "none of its 2 members"),
+        ("few", "description", ""),
+        ("void", "memberUid", ""),
+        ("placeholder", "member", ""),
+    ],
+)
+def test_a_group_that_is_missing_is_not_empty(
+    slapd: Slapd, group: str, attribute: str, problem: str
+) -> None:
+    found = members(one(slapd), group, attribute)
+    assert problem in found.problem
+    assert bool(found.problem) is bool(problem)
+    assert found.stable_ids == frozenset()
+    assert found.is_empty is not bool(problem)
+
+
+def test_members_that_are_no_users_are_told(slapd: Slapd) -> None:
+    found = members(one(slapd), "few")
+    assert len(found.stable_ids) == 1
+    assert len(found.strangers) == 9
+
+
+def test_a_group_inside_that_was_there_before_is_missed(slapd: Slapd) -> None:
+    directory = Directory(slapd.settings())
+    people, ref = directory.people(), GroupRef(dn=f"cn=outer,{GROUPS}")
+    (found,) = directory.members([ref], people)
+    assert [dn.partition(",")[0] for dn in found.inside] == ["cn=inner", "cn=innermost"]
+    assert found.strangers == (f"cn=gone,{GROUPS}",)
+    (missed,) = directory.members([ref], people, [f"CN=Gone, {GROUPS}"])
+    assert f"cn=gone,{GROUPS}" in missed.problem
+
+
+def test_members_are_found_however_their_names_are_written(slapd: Slapd) -> None:
+    settings = slapd.settings(user_sets=(UserSet(base_dn=ODD),))
+    assert len(Directory(settings).people().users) == 3
+    found = members(settings, "spelled")
+    assert (len(found.stable_ids), found.strangers) == (3, ())
+
+
+def test_a_user_who_is_renamed_while_groups_are_read_stays_in_them(slapd: Slapd) -> None:
+    directory = Directory(one(slapd))
+    people = directory.people()
+    renamed = replace(people.users[0], dn=f"uid=before,{PEOPLE}")
+    (found,) = directory.members(
+        [GroupRef(dn=f"cn=few,{GROUPS}")], replace(people, users=(renamed,))
+    )
+    assert len(found.stable_ids) == 1
+
+
+# ---- user sets ---------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"base_dn": f"ou=nowhere,{PEOPLE}"}, "not there"),
+        ({"filter": "(uid=nobody)"}, "no entry there matches the filter (uid=nobody)"),
+        ({"filter": "(objectClas=person)"}, "no entry there matches"),
+        ({"login_attribute": "uidd"}, "shows uidd: check loginAttribute"),
+        ({"login_attribute": "employeeNumber"}, "check loginAttribute"),
+        ({"full_name_attribute": "displayNam"}, "check fullNameAttribute"),
+        ({"full_name_attribute": "displayName"}, ""),
+        ({"full_name_attribute": "commonName"}, ""),
+    ],
+)
+def test_a_user_set_that_is_missing_is_a_problem(
+    slapd: Slapd, changes: dict[str, str], reason: str
+) -> None:
+    given = {"base_dn": PEOPLE, "filter": "(uid=user1)", **changes}
+    sets = (UserSet(base_dn=PEOPLE, filter="(uid=user2)"), UserSet(**given))  # type: ignore[arg-type]
+    people = Directory(slapd.settings(user_sets=sets)).people()
+    found = [*people.problems, *people.remarks]
+    assert [problem.dn for problem in found] == ([given["base_dn"]] if reason else [])
+    assert all(reason in problem.reason for problem in found)
+
+
+@pytest.mark.parametrize("attribute", ["entryUUIDD", "objectClass"])
+def test_an_id_that_is_none_is_a_problem(slapd: Slapd, attribute: str) -> None:
+    sets = (UserSet(base_dn=PEOPLE, filter="(uid=user1*)"),)
+    people = Directory(slapd.settings(user_sets=sets, id_attribute=attribute)).people()
+    assert attribute in people.problems[0].reason
+
+
+# ---- answers that are not whole ------------------------------------------------------------------
+class Answers:
+    """A connection of a server that answers in turn; slapd answers none of this."""
+
+    def __init__(self, *answers: dict[str, object]) -> None:
+        self._answers = list(answers)
+        self.result: object = None
+        self.response: object = None
+
+    def search(self, *given: object, **options: object) -> None:
+        answer = self._answers.pop(0)
+        names = answer.get("names", ())
+        assert isinstance(names, tuple)
+        self.response = [
+            {"type": "searchResEntry", "dn": name, "raw_attributes": {"uid": [b"x"]}}
+            for name in names
+        ]
+        self.response += [{"type": "searchResRef", "uri": []}] * bool(answer.get("refers"))
+        cookie = {"1.2.840.113556.1.4.319": {"value": {"cookie": answer.get("cookie")}}}
+        self.result = {"result": answer.get("code", 0), "controls": cookie}
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcome"),
+    [
+        ([{"names": ("a",), "cookie": b"1"}, {"names": ("b",)}], ["a", "b"]),
+        ([{"cookie": b"1"}, {"names": ("b",)}], ["b"]),
+        ([{"names": ("a",), "refers": True}], ["a"]),
+        ([{"names": ("a",), "code": 4}], DirectoryUnavailable),  # sizeLimitExceeded
+        ([{"names": ("a",), "cookie": b"1"}, {"code": 3}], DirectoryUnavailable),
+        ([{"names": ("a",), "cookie": b"1"}, {"code": 11}], DirectoryUnavailable),
+        ([{"refers": True}], DirectoryObjectMissing),
+        ([{"code": 10}], DirectoryObjectMissing),
+        ([{"code": 32}], DirectoryObjectMissing),
+        ([{"code": 33}], DirectoryObjectMissing),
+        ([{"code": 50}], DirectoryObjectMissing),
+        ([{"names": ("a",), "cookie": b"1"}, {"code": 32}], DirectoryObjectMissing),
+        ([{"cookie": b"1"}] * 1001, DirectoryUnavailable),
+    ],
+)
+def test_pages(answers: list[dict[str, object]], outcome: object) -> None:
+    def read() -> list[str]:
+        pages = read_pages(
+            Answers(*answers), "dc=x", "(uid=*)", scope="x", attributes=["uid"], page_size=10
+        )
+        return [entry.dn for entry in pages]
+
+    if isinstance(outcome, list):
+        assert read() == outcome
+    else:
+        with pytest.raises(DirectoryUnavailable) as raised:
+            read()
+        assert type(raised.value) is outcome
 
 
 # ---- encrypted -------------------------------------------------------------------------------
@@ -164,10 +328,11 @@ def test_cut_off(slapd: Slapd, bytes_max: int) -> None:
         Directory(slapd.settings(server_urls=(url,))).people()
 
 
-def test_a_base_that_is_not_there_is_an_error(slapd: Slapd) -> None:
-    sets = (UserSet(base_dn="ou=nowhere,dc=example,dc=org"),)
-    with pytest.raises(DirectoryUnavailable, match="noSuchObject"):
-        Directory(slapd.settings(user_sets=sets)).people()
+def test_nobody_signs_in_over_a_user_set_that_is_missing(slapd: Slapd) -> None:
+    """A user of a later set may have the same login as one of the set that is missing."""
+    sets = (UserSet(base_dn="ou=nowhere,dc=example,dc=org"), UserSet(base_dn=PEOPLE))
+    with pytest.raises(DirectoryUnavailable, match="user set ou=nowhere"):
+        Directory(slapd.settings(user_sets=sets)).verify("user7", password_of(7))
 
 
 # ---- settings --------------------------------------------------------------------------------
@@ -198,10 +363,11 @@ def test_settings_that_cannot_be(changes: dict[str, object]) -> None:
 
 
 class Ranged:
-    """What Active Directory answers of a group with more than 1500 members; slapd has no ranges."""
+    """Answers of Active Directory for a group with more than 1500 members; slapd has no ranges."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, stops_at: int = -1) -> None:
         self._members = [f"cn=user{number}".encode() for number in range(count)]
+        self._stops_at = stops_at
         self.result = {"result": 0}
         self.response: list[dict[str, object]] = []
 
@@ -211,12 +377,19 @@ class Ranged:
         piece = self._members[start : start + 1500]
         last = start + 1500 >= len(self._members)
         end = "*" if last else str(start + len(piece) - 1)
-        found = {"member": [], f"member;range={start}-{end}": piece}
-        self.response = [{"type": "searchResEntry", "raw_attributes": found}]
+        found: dict[str, object] = {"Member": []}
+        if start != self._stops_at:
+            found[f"Member;Range={start}-{end}"] = piece
+        self.response = [{"type": "searchResEntry", "dn": dn, "raw_attributes": found}]
 
 
 @pytest.mark.parametrize("count", [1, 1500, 1501, 4000])
-def test_members_in_ranges(slapd: Slapd, count: int) -> None:
-    directory = Directory(slapd.settings())
-    found = directory.group_values(Ranged(count), "cn=all", "member")
-    assert found == [f"cn=user{number}" for number in range(count)]
+def test_members_in_ranges(count: int) -> None:
+    found = read_all_values(Ranged(count), "cn=all", "member")
+    assert found is not None
+    assert found[1] == [f"cn=user{number}" for number in range(count)]
+
+
+def test_ranges_that_stop_are_no_group() -> None:
+    with pytest.raises(DirectoryUnavailable, match="middle of the group"):
+        read_all_values(Ranged(4000, stops_at=1500), "cn=all", "member")

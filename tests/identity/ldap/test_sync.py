@@ -8,10 +8,9 @@ import ldap3
 import msgspec
 import pytest
 
-from dtrfast.errors import Conflict
-from dtrfast.identity.ldap.client import DirectoryUser, People, Skipped
+from dtrfast.identity.ldap.people import DirectoryUser, People, Skipped
 from dtrfast.identity.ldap.settings import GroupRef, LdapSettings, UserSet
-from dtrfast.identity.ldap.sync import KnownAccount, Plan, plan
+from dtrfast.identity.ldap.sync import KnownAccount, plan
 from dtrfast.identity.synchronise import synchronise_if_due
 from dtrfast.index.tables import CHANGES
 from tests.api.managed.town import PASSWORD, Town, in_memory
@@ -101,14 +100,6 @@ def test_administrators() -> None:
         "make administrator user1",
         "make ordinary user user2",
     ]
-
-
-def test_an_empty_directory_is_not_believed() -> None:
-    with pytest.raises(Conflict):
-        decide([], [account(1)])
-    allowed = plan(People((), ()), [account(1)], {}, {}, None, allow_empty=True)
-    assert [update.is_active for update in allowed.updates] == [False]
-    assert plan(People((), ()), [], {}, {}, None) == Plan()
 
 
 def test_who_is_skipped_is_told() -> None:
@@ -328,3 +319,76 @@ def test_it_synchronises_by_itself(town: Town, slapd: Slapd) -> None:
     assert synchronise_if_due(town.engine, town.events, town.clock)
     assert town.api("admin", "GET", "admin/ldap/sync")["error"] == ""
     assert [event.outcome for event in town.events.of("ldap.sync")] == ["ok", "failed", "ok"]
+
+
+# ---- missing is not empty ------------------------------------------------------------------------
+def follow(town: Town, name: str, group: str) -> None:
+    """A team of acme with the members of a group."""
+    body = {"name": name, "type": "ldap", "ldapDN": f"cn={group},{GROUPS}"}
+    town.api("owen", "POST", "accounts/acme/teams", body, 201)
+
+
+def problems(town: Town) -> list[str]:
+    """Of the last synchronization, as subjects and names."""
+    found = town.api("admin", "GET", "admin/ldap/sync")["problems"]
+    return [f"{problem['subject']} {problem['dn'].partition(',')[0]}" for problem in found]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("renamed", ["outer", "inner"])
+def test_a_group_that_is_renamed_leaves_its_team(town: Town, slapd: Slapd, renamed: str) -> None:
+    """The group of the team, or one inside it that was there before."""
+    follow(town, "few", "outer")
+    set_up(town, slapd.settings(user_sets=(UserSet(base_dn=PEOPLE, filter="(sn=user1*)"),)))
+    sync(town)
+    before = names(town, "accounts/acme/teams/few/members")
+    assert before == ["user10", "user11", "user12"]
+    with slapd.admin() as connection:
+        connection.modify_dn(f"cn={renamed},{GROUPS}", "cn=renamed")
+        try:
+            for _ in range(2):
+                sync(town)
+                assert names(town, "accounts/acme/teams/few/members") == before
+                assert problems(town) == ["team acme/few cn=outer"]
+        finally:
+            connection.modify_dn(f"cn=renamed,{GROUPS}", f"cn={renamed}")
+    sync(town)
+    assert problems(town) == []
+    assert [e.outcome for e in town.events.of("ldap.sync")] == ["ok", "failed", "failed", "ok"]
+
+
+@pytest.mark.slow
+def test_the_housekeeper_never_allows_removals(town: Town, slapd: Slapd) -> None:
+    set_up(town, slapd.settings(user_sets=(UserSet(base_dn=PEOPLE, filter="(sn=user1*)"),)))
+    sync(town)
+    set_up(town, slapd.settings(user_sets=(UserSet(base_dn=PEOPLE, filter="(sn=user12*)"),)))
+    town.clock.advance(3600)
+    synchronise_if_due(town.engine, town.events, town.clock)
+    answer = town.ask("admin", "POST", "admin/ldap/sync", {})
+    assert answer.status_code == 409
+    assert "1000 of 1111 (user1, user10" in answer.json()["errors"][0]["message"]
+    assert town.api("admin", "GET", "accounts/user1")["isActive"]
+    shown = town.api("admin", "GET", "admin/ldap/sync")
+    assert "--allow-removals" in shown["error"]
+    assert len(shown["changes"]) == 1000
+    assert [event.outcome for event in town.events.of("ldap.sync")] == ["ok", "failed", "failed"]
+    sync(town, allowRemovals=True)
+    assert not town.api("admin", "GET", "accounts/user1")["isActive"]
+
+
+@pytest.mark.slow
+def test_an_attribute_that_is_hidden_now_takes_no_account_away(town: Town, slapd: Slapd) -> None:
+    """The login of one user, the id of another; both are in a team, and one is an administrator."""
+    follow(town, "few", "few")
+    admins = GroupRef(dn=f"cn=few,{GROUPS}")
+    sets = (UserSet(base_dn=PEOPLE, filter="(|(sn=user1)(sn=user2)(sn=user3)(sn=user4))"),)
+    set_up(town, slapd.settings(user_sets=sets, admin_group=admins))
+    sync(town)
+    blind = {"search_dn": "cn=blind,dc=example,dc=org", "search_password": "blind"}
+    set_up(town, slapd.settings(user_sets=sets, admin_group=admins, **blind))
+    assert [line for line in sync(town) if not line.startswith("unknown members")] == []
+    assert sorted(problems(town)) == ["account user2 uid=user2", "account user3 uid=user3"]
+    users = [f"user{number}" for number in (1, 2, 3, 4)]
+    assert names(town, "accounts/acme/teams/few/members") == users
+    accounts = [town.api("admin", "GET", f"accounts/{name}") for name in users]
+    assert all(account["isActive"] and account["isAdmin"] for account in accounts)
