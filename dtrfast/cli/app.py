@@ -26,6 +26,7 @@ from dtrfast.cli import (
     trash,
     upkeep,
 )
+from dtrfast.cli.output import plain
 from dtrfast.errors import DtrfastError, StartRefused
 
 app = cyclopts.App(
@@ -77,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
     except cyclopts.CycloptsError:
         return 2  # printed with the usage already
     except DtrfastError as error:
-        errors.print(f"dtrfast: {error}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(plain(f"dtrfast: {error}"), markup=False, highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dtrfast.cli.connection import Where
+from dtrfast.oci import characters
 
 
 def show(where: Where, entries: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -46,20 +47,25 @@ def done(where: Where, entry: object, text: str) -> None:
 
 
 def say(text: str) -> None:
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(plain(text) + "\n")
 
 
 def show_json(value: object) -> None:
     """A value as the API has it."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    sys.stdout.write(characters.escaped_json(text) + "\n")
+
+
+def plain(text: str) -> str:
+    """A text for a terminal, which obeys control characters and turns lines around."""
+    return characters.shown_lines(text).replace("\r", characters.REPLACEMENT)
 
 
 def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}={_text(inner)}" for name, inner in value.items())
+        return ", ".join(f"{plain(str(name))}={_text(inner)}" for name, inner in value.items())
     if isinstance(value, list):
         return "; ".join(_text(item) for item in value)
-    # Names and texts are whatever somebody chose, and a terminal obeys what it is sent.
-    return "".join(one if one.isprintable() or one == "\n" else "\ufffd" for one in str(value))
+    return plain(str(value))

@@ -14,6 +14,7 @@ from starlette.responses import Response
 import dtrfast
 from dtrfast.console import assets, events, labels, markdown, texts
 from dtrfast.console.page import View
+from dtrfast.oci import characters
 
 # Nothing of another host, no inline script or style, no frame around us.
 POLICY = (
@@ -35,6 +36,7 @@ def environment() -> Environment:
     made = Environment(
         loader=PackageLoader("dtrfast.console"),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -59,6 +61,11 @@ def environment() -> Environment:
         version=dtrfast.__version__,
     )
     return made
+
+
+def _shown(value: object) -> object:
+    """A text that users or clients chose, with a mark for each character that misleads readers."""
+    return characters.shown_lines(value) if type(value) is str else value
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import sys
 
 from dtrfast.config import LogConfig
 from dtrfast.logs.keeper import KeeperHandler, LogKeeper
+from dtrfast.oci import characters
 from dtrfast.times import rfc3339
 
 
@@ -21,7 +22,10 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         message = escape(record.getMessage())
         line = f"{rfc3339(record.created)} {record.levelname} {self._process}: {message}"
-        return line + "\n" + self.formatException(record.exc_info) if record.exc_info else line
+        if not record.exc_info:
+            return line
+        trace = characters.shown_lines(self.formatException(record.exc_info))
+        return line + "\n" + trace
 
 
 class JsonFormatter(logging.Formatter):

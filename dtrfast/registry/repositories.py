@@ -22,6 +22,7 @@ from dtrfast.index.tables import (
     REPOSITORY_NAMES,
     number_key,
 )
+from dtrfast.oci import characters
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import keys, statistics
 from dtrfast.registry.pages import Page, cut
@@ -177,10 +178,11 @@ def update(
 ) -> RepositoryRecord:
     """Change what is said of a repository, and whether everybody may pull from it. None: stays.
 
-    Raises `RepositoryUnknown`.
+    A README is kept without characters that mislead its readers. Raises `RepositoryUnknown`.
     """
     number = get(transaction, name)
     old = record(transaction, name)
+    readme = None if readme is None else characters.cleaned_lines(readme)
     assert old is not None
     new = msgspec.structs.replace(
         old,

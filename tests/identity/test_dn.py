@@ -11,57 +11,65 @@ from dtrfast.identity.ldap.people import Gathering
 from dtrfast.identity.ldap.schema import Schema, parse
 from dtrfast.identity.ldap.settings import UserSet, check_dn
 
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("cn=a,dc=b", " CN = a , DC=b "),
-        (r"cn=a\,b,dc=x", r"cn=a\2Cb,dc=x"),
-        (r"cn=a\2cb,dc=x", 'cn="a,b";dc=x'),
-        ("2.5.4.3=x,ou=y", "OID.2.5.4.3=X,organizationalUnitName=Y"),
-        ("cn=#0403616263,dc=x", "cn=abc,dc=x"),
-        ("cn=#0C02C3BC,dc=x", "cn=ü,dc=x"),
-        ("cn=#04810161,dc=x", "cn=a,dc=x"),
-        ("cn=a+uid=b,dc=x", "UID=b + CN=A,dc=x"),
-        (r"cn=J\c3\bcrgen,dc=x", "cn=JÜRGEN,dc=x"),
-        ("cn=u\u0308,dc=x", "cn=ü,dc=x"),
-        (r"cn=a  b\ ,dc=x", "cn=A b,dc=x"),
-        ("cn=x,dc=y#'0101'B", "cn=x,dc=y"),
-        ("cn=a=b,dc=x", r"cn=a\=b,dc=x"),
-        ("cn=,dc=x", "cn= ,dc=x"),
-        (r"cn=a\\,dc=x", r"cn=a\5c,dc=x"),
-    ],
-)
-def test_one_name_in_two_spellings(one: str, other: str) -> None:
-    assert key_of(one)
-    assert key_of(one) == key_of(other)
-    check_dn(one)
+SPELLINGS = [
+    ("cn=a,dc=b", " CN = a , DC=b "),
+    (r"cn=a\,b,dc=x", r"cn=a\2Cb,dc=x"),
+    (r"cn=a\2cb,dc=x", 'cn="a,b";dc=x'),
+    ("2.5.4.3=x,ou=y", "OID.2.5.4.3=X,organizationalUnitName=Y"),
+    ("cn=#0403616263,dc=x", "cn=abc,dc=x"),
+    ("cn=#0C02C3BC,dc=x", "cn=ü,dc=x"),
+    ("cn=#04810161,dc=x", "cn=a,dc=x"),
+    ("cn=a+uid=b,dc=x", "UID=b + CN=A,dc=x"),
+    (r"cn=J\c3\bcrgen,dc=x", "cn=JÜRGEN,dc=x"),
+    ("cn=u\u0308,dc=x", "cn=ü,dc=x"),
+    (r"cn=a  b\ ,dc=x", "cn=A b,dc=x"),
+    ("cn=x,dc=y#'0101'B", "cn=x,dc=y"),
+    ("cn=a=b,dc=x", r"cn=a\=b,dc=x"),
+    ("cn=,dc=x", "cn= ,dc=x"),
+    (r"cn=a\\,dc=x", r"cn=a\5c,dc=x"),
+]
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("cn=a,dc=b", r"cn=a\,dc=b"),
-        ("cn=a,cn=b", "cn=b,cn=a"),
-        ("cn=straße", "cn=strasse"),
-        ("cn=a+cn=b", "cn=a,cn=b"),
-        (r"cn=a\+uid=b", "cn=a+uid=b"),
-        ("cn=#020101", "cn=1"),
-        ("cn=a,dc=b", "cn=a"),
-    ],
-)
-def test_two_names(one: str, other: str) -> None:
-    assert key_of(one)
-    assert key_of(one) != key_of(other)
+def test_one_name_in_two_spellings() -> None:
+    for one, other in SPELLINGS:
+        assert key_of(one), one
+        assert key_of(one) == key_of(other), one
+        check_dn(one)
 
 
-@pytest.mark.parametrize(
-    "text", ["user1", "cn=a,", "cn=#abc", "cn=a,,dc=b", 'cn="a', "=x", "cn", "1=x", ",", "cn=a\0"]
-)
-def test_no_name(text: str) -> None:
-    assert key_of(text) is None
-    with pytest.raises(SettingsInvalid, match="distinguished name"):
-        check_dn(text)
+DIFFERENT = [
+    ("cn=a,dc=b", r"cn=a\,dc=b"),
+    ("cn=a,cn=b", "cn=b,cn=a"),
+    ("cn=straße", "cn=strasse"),
+    ("cn=a+cn=b", "cn=a,cn=b"),
+    (r"cn=a\+uid=b", "cn=a+uid=b"),
+    ("cn=#020101", "cn=1"),
+    ("cn=a,dc=b", "cn=a"),
+]
+
+
+def test_two_names() -> None:
+    for one, other in DIFFERENT:
+        assert key_of(one), one
+        assert key_of(one) != key_of(other), one
+
+
+def test_no_name() -> None:
+    for text in [
+        "user1",
+        "cn=a,",
+        "cn=#abc",
+        "cn=a,,dc=b",
+        'cn="a',
+        "=x",
+        "cn",
+        "1=x",
+        ",",
+        "cn=a\0",
+    ]:
+        assert key_of(text) is None, text
+        with pytest.raises(SettingsInvalid, match="distinguished name"):
+            check_dn(text)
 
 
 def test_a_login_in_a_name() -> None:
@@ -82,25 +90,23 @@ SCHEMA = parse(
 )
 
 
-@pytest.mark.parametrize(
-    ("schema", "classes", "attribute", "absence"),
-    [
-        (SCHEMA, ["top", "groupOfNames"], "MEMBER", "hidden"),
-        (SCHEMA, ["special"], "2.5.4.31", "hidden"),
-        (SCHEMA, ["posixGROUP"], "memberUid", "empty"),
-        (SCHEMA, ["unixGroup"], "memberUid", "empty"),
-        (SCHEMA, ["posixGroup"], "member", "foreign"),
-        (SCHEMA, ["posixGroup", "extensibleObject"], "member", "empty"),
-        (SCHEMA, [], "member", "unknown"),
-        (Schema({}), ["posixGroup"], "memberUid", "empty"),
-        (Schema({}), ["group"], "member", "empty"),
-        (Schema({}), ["groupOfNames"], "member", "unknown"),
-    ],
-)
-def test_the_meaning_of_an_absent_attribute(
-    schema: Schema, classes: list[str], attribute: str, absence: str
-) -> None:
-    assert schema.absence(classes, attribute) == absence
+ABSENCES: list[tuple[Schema, list[str], str, str]] = [
+    (SCHEMA, ["top", "groupOfNames"], "MEMBER", "hidden"),
+    (SCHEMA, ["special"], "2.5.4.31", "hidden"),
+    (SCHEMA, ["posixGROUP"], "memberUid", "empty"),
+    (SCHEMA, ["unixGroup"], "memberUid", "empty"),
+    (SCHEMA, ["posixGroup"], "member", "foreign"),
+    (SCHEMA, ["posixGroup", "extensibleObject"], "member", "empty"),
+    (SCHEMA, [], "member", "unknown"),
+    (Schema({}), ["posixGroup"], "memberUid", "empty"),
+    (Schema({}), ["group"], "member", "empty"),
+    (Schema({}), ["groupOfNames"], "member", "unknown"),
+]
+
+
+def test_the_meaning_of_an_absent_attribute() -> None:
+    for schema, classes, attribute, absence in ABSENCES:
+        assert schema.absence(classes, attribute) == absence, (classes, attribute)
 
 
 def test_a_schema_knows_attributes_by_any_name() -> None:

@@ -32,3 +32,8 @@ def test_a_traceback_is_a_field_of_json() -> None:
 
 def test_plain_text_is_not_escaped() -> None:
     assert escape(r"C:\path and more") == r"C:\path and more"
+
+
+def test_a_traceback_moves_no_cursor() -> None:
+    text = TextFormatter("worker-0").format(record("failed", ValueError("forged \x1b[2J\u202e")))
+    assert "ValueError: forged \ufffd[2J\ufffd" in text

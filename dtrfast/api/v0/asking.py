@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from dtrfast.api.errors import row_of
+from dtrfast.api.v0 import texts
 from dtrfast.api.v0.complaints import explain
 from dtrfast.api.v0.operation import ApiCall, Operation
 from dtrfast.api.v0.views import ROOT
@@ -94,7 +95,7 @@ def decode_body(operation: Operation, data: bytes) -> object:
     if operation.body is None:
         return None
     try:
-        return msgspec.json.decode(data, type=operation.body)
+        return texts.check(msgspec.json.decode(data, type=operation.body))
     except msgspec.ValidationError as error:
         raise SettingsInvalid(explain(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -106,6 +107,6 @@ def convert_body(operation: Operation, document: Any) -> object:
     if operation.body is None:
         return None
     try:
-        return msgspec.convert(document, operation.body, strict=False)
+        return texts.check(msgspec.convert(document, operation.body, strict=False))
     except msgspec.ValidationError as error:
         raise SettingsInvalid(explain(error)) from error

@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from functools import partial
 
-from dtrfast.api.v0 import objects
+from dtrfast.api.v0 import objects, texts
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import Conflict, Invalid, SettingsInvalid
 from dtrfast.identity import accounts, passwords
@@ -81,8 +81,9 @@ def _row(columns: tuple[str, ...], cells: list[str]) -> Row:
     if password:
         passwords.check_new(password, name.text)
     full_name = given.get("fullName", "")
-    if len(full_name) > _FULL_NAME_LENGTH_MAX or not full_name.isprintable():
-        raise SettingsInvalid(f"the full name of {name} is too long, or no text")
+    if len(full_name) > _FULL_NAME_LENGTH_MAX:
+        raise SettingsInvalid(f"the full name of {name} is too long")
+    texts.refuse(full_name, f"the full name of {name}")
     role = given.get("isAdmin", "").lower()
     if role not in _YES | _NO:
         raise SettingsInvalid(f"isAdmin is yes or no, not {role[:40]!r}")

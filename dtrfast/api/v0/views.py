@@ -11,6 +11,7 @@ from dtrfast.identity.access import Standing
 from dtrfast.identity.grants import Level, level_of
 from dtrfast.identity.records import Account, Bound, Team, Token
 from dtrfast.index.engine import ReadTransaction
+from dtrfast.oci import characters
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import repositories
 from dtrfast.registry.permits import NOTHING, Action
@@ -32,7 +33,7 @@ def account(found: Account, viewer: Standing) -> objects.Account:
         name=found.name,
         is_active=found.is_active if is_told else UNSET,
         is_admin=found.is_admin if is_told else UNSET,
-        full_name=found.full_name,
+        full_name=characters.shown(found.full_name),
         ldap_login=found.name if found.directory_id else "",
         created_at=rfc3339(found.created_at),
     )
@@ -52,9 +53,9 @@ def team(
         id=str(found.id),
         org_id=str(organization_id),
         name=found.name,
-        description=found.description,
+        description=characters.shown(found.description),
         type=found.type,
-        ldap_dn=found.group_dn,
+        ldap_dn=characters.shown(found.group_dn),
         ldap_group_member_attribute=found.member_attribute if found.group_dn else "",
         client_user_is_member=found.id in standing.grantees,
     )
@@ -80,12 +81,16 @@ def repository(
         namespace=owner if rest else "",
         namespace_type="" if namespace is None else namespace.kind,
         name=rest or owner,
-        short_description=record.description,
-        long_description=repositories.readme(transaction, record.id) if with_readme else "",
+        short_description=characters.shown(record.description),
+        long_description=_readme(transaction, record) if with_readme else "",
         visibility="public" if record.is_public else "private",
         created_at=rfc3339(record.created_at),
         access_level=level_text(rights),
     )
+
+
+def _readme(transaction: ReadTransaction, record: RepositoryRecord) -> str:
+    return characters.shown_lines(repositories.readme(transaction, record.id))
 
 
 def level_text(rights: Action) -> str:

@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from dtrfast.api import visits
 from dtrfast.api.types import Context
+from dtrfast.oci import characters
 from dtrfast.oci.pages import parse_count
 from dtrfast.registry.search import Match
 
@@ -49,5 +50,5 @@ def routes(context: Context) -> list[Route]:
 
 
 def _results(term: str, matches: list[Match]) -> _Results:
-    results = [_Result(match.name, match.description) for match in matches]
+    results = [_Result(match.name, characters.shown(match.description)) for match in matches]
     return _Results(term, len(results), results)
