@@ -163,19 +163,29 @@ def _decide(
         len(people.users),
         _cleaned([*decided.describe(here.names), *groups.notes]),
         [*missing, *people.remarks, *groups.problems, *decided.problems],
-        # What was not read, or not carried out, is missed by the next one as well.
-        sorted({*groups.inside, *(here.inside if error or groups.problems else ())}),
+        _still_known(here, groups, error=error, allow_removals=allow_removals),
         error,
     )
+
+
+def _still_known(here: _Here, groups: _Groups, *, error: str, allow_removals: bool) -> list[str]:
+    """The groups inside others that the next synchronization misses when they are gone: also those
+    that this one could not read, or took nothing from.
+    """
+    is_whole = not error and not groups.problems
+    return sorted({*groups.inside, *(() if is_whole or allow_removals else here.inside)})
 
 
 def _groups(
     ldap: LdapSettings, directory: Directory, people: People, here: _Here, *, allow_removals: bool
 ) -> _Groups:
     """Read the groups of teams and administrators, and keep apart what is missing."""
-    refs = [GroupRef(dn=t.group_dn, member_attribute=t.member_attribute) for _, t in here.teams]
+    refs = [
+        GroupRef(dn=team.group_dn, member_attribute=team.member_attribute or "member")
+        for _, team in here.teams
+    ]
     wanted = refs if ldap.admin_group is None else [*refs, ldap.admin_group]
-    found = directory.members(wanted, people, here.inside)
+    found = directory.members(wanted, people, () if allow_removals else here.inside)
     read = _Groups({}, None, [], [], [])
     for (_, team), ref, members in zip(here.teams, refs, found, strict=False):
         subject = f"team {here.names[team.id]}"

@@ -13,10 +13,12 @@ from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import CredentialUnknown, DtrfastError
 from dtrfast.identity import settings, synchronise
 from dtrfast.identity.ldap.client import Directory
+from dtrfast.identity.ldap.people import Skipped
 from dtrfast.identity.ldap.settings import LdapSettings, check, is_encrypted
 from dtrfast.identity.settings import HIDDEN
 from dtrfast.identity.synchronise import Synchronised
 from dtrfast.index.engine import WriteTransaction
+from dtrfast.oci import characters
 from dtrfast.times import rfc3339
 
 operations = Operations("ldap")
@@ -179,13 +181,18 @@ def try_ldap_login(call: ApiCall) -> objects.LdapTried:
 def _try(ldap: LdapSettings, username: str, password: str) -> objects.LdapTried:
     directory = Directory(ldap)
     try:
-        found = directory.find(username)
+        found = directory.look(username)
         if found is None:
             return objects.LdapTried(ok=False, message="no user set has this login")
+        if isinstance(found, Skipped):
+            message = f"the entry with this login cannot be a user: {found.reason}"
+            return objects.LdapTried(ok=False, message=message, dn=characters.shown(found.dn))
         right = directory.verify(username, password)
     except DtrfastError as error:
         return objects.LdapTried(ok=False, message=error.message)
     message = "the password is right" if right else "the password is wrong"
     if right and not is_encrypted(ldap):
         message += ", and went over the network unencrypted: use ldaps:// or StartTLS"
-    return objects.LdapTried(ok=right, message=message, dn=found.dn, name=found.login)
+    return objects.LdapTried(
+        ok=right, message=message, dn=characters.shown(found.dn), name=found.login
+    )

@@ -16,7 +16,7 @@ from dtrfast.errors import SettingsInvalid, TeamUnknown
 from dtrfast.identity import access, accounts, grants, teams
 from dtrfast.identity.access import Standing
 from dtrfast.identity.grants import Level
-from dtrfast.identity.ldap.settings import check_dn
+from dtrfast.identity.ldap.settings import check_attribute, check_dn
 from dtrfast.identity.names import TeamName
 from dtrfast.identity.records import Account, Team
 from dtrfast.identity.teams import NewTeam
@@ -79,12 +79,12 @@ def create_team(call: ApiCall) -> objects.Team:
     """Make a team."""
     body: objects.NewTeam = call.body
     name = TeamName.parse(body.name)
-    _check_group(body.type, body.ldap_dn)
+    attribute = body.ldap_group_member_attribute or _MEMBER_ATTRIBUTE
+    _check_group(body.type, body.ldap_dn, attribute)
 
     def change(transaction: WriteTransaction) -> objects.Team:
         organization = _organization(call, transaction)
         standing = call.require_owner(transaction, organization)
-        attribute = body.ldap_group_member_attribute or _MEMBER_ATTRIBUTE
         new = NewTeam(name, body.description, body.type, body.ldap_dn, attribute)
         made = teams.create(transaction, call.author, organization, new)
         return views.team(transaction, organization.id, made, standing)
@@ -128,16 +128,19 @@ def _update(transaction: WriteTransaction, call: ApiCall) -> objects.Team:
     if "name" in changes:
         TeamName.parse(str(changes["name"]))
     new = msgspec.structs.replace(old, **changes)
-    _check_group(new.type, new.group_dn)
+    if not new.member_attribute:
+        new = msgspec.structs.replace(new, member_attribute=_MEMBER_ATTRIBUTE)
+    _check_group(new.type, new.group_dn, new.member_attribute)
     teams.put(transaction, call.author, organization, old, new)
     return views.team(transaction, organization.id, new, standing)
 
 
-def _check_group(kind: str, dn: str) -> None:
+def _check_group(kind: str, dn: str, attribute: str) -> None:
     if kind == "ldap":
         if not dn:
             raise SettingsInvalid("ldapDN: a team of type ldap needs the name of its group")
         check_dn(dn)
+        check_attribute("ldapGroupMemberAttribute", attribute)
 
 
 @operations.add("DELETE", _TEAM, refusals=(404, 409))

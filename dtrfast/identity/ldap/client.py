@@ -31,7 +31,7 @@ from dtrfast.identity.ldap.entries import (
     reason_of,
 )
 from dtrfast.identity.ldap.groups import GroupMembers, GroupReader, KnownUsers
-from dtrfast.identity.ldap.people import DirectoryUser, Gathering, People, user_of
+from dtrfast.identity.ldap.people import DirectoryUser, Gathering, People, Skipped, user_of
 from dtrfast.identity.ldap.settings import GroupRef, LdapSettings, UserSet
 from dtrfast.identity.names import fold
 
@@ -69,14 +69,22 @@ class Directory:
 
         A set that is not there ends the search: a user of a later one may have the same login.
         """
+        found = self.look(login)
+        return found if isinstance(found, DirectoryUser) else None
+
+    def look(self, login: str) -> DirectoryUser | Skipped | None:
+        """As `find`; where there is no user, an entry that is none, and why."""
+        skipped: Skipped | None = None
         with self._searching() as connection:
             for user_set in self._settings.user_sets:
                 wanted = _filter_of_login(user_set, login)
                 for entry in self._found(connection, user_set, wanted):
                     user = user_of(entry, user_set, self._id_of)
-                    if isinstance(user, DirectoryUser) and user.login == fold(login):
-                        return user
-        return None
+                    if user.login == fold(login):
+                        if isinstance(user, DirectoryUser):
+                            return user
+                        skipped = skipped or user
+        return skipped
 
     # ---- everybody ----------------------------------------------------------------------------
     def people(self) -> People:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from msgspec import Meta
 from dtrfast.errors import SettingsInvalid
 from dtrfast.identity.ldap.dn import key_of
 
+_match_attribute = re.compile(r"([A-Za-z][A-Za-z0-9_-]*|\d+(\.\d+)+)(;[A-Za-z0-9-]+)*").fullmatch
 _Seconds = Annotated[float, Meta(gt=0, le=86_400 * 30)]
 
 
@@ -81,10 +83,16 @@ def check(settings: LdapSettings) -> LdapSettings:
     groups = [] if settings.admin_group is None else [settings.admin_group.dn]
     for dn in (*(user_set.base_dn for user_set in settings.user_sets), *groups):
         check_dn(dn)
+    check_attribute("idAttribute", settings.id_attribute)
+    if settings.admin_group is not None:
+        check_attribute("adminGroup.memberAttribute", settings.admin_group.member_attribute)
     if settings.search_dn and not settings.search_password:
         raise SettingsInvalid("searchPassword: an account that searches needs its password")
     for user_set in settings.user_sets:
         _check_filter(user_set.filter)
+        check_attribute("loginAttribute", user_set.login_attribute)
+        if user_set.full_name_attribute:
+            check_attribute("fullNameAttribute", user_set.full_name_attribute)
     return settings
 
 
@@ -97,6 +105,12 @@ def check_dn(dn: str) -> None:
     """Raises `SettingsInvalid` unless this is a distinguished name (RFC 4514)."""
     if not key_of(dn):
         raise SettingsInvalid(f"{dn[:120]!r} is not a distinguished name")
+
+
+def check_attribute(field: str, name: str) -> None:
+    """Raises `SettingsInvalid` unless this is an attribute's name or number (RFC 4512, 2.5)."""
+    if _match_attribute(name) is None:
+        raise SettingsInvalid(f"{field}: {name[:120]!r} is not the name of an attribute")
 
 
 def _check_url(url: str) -> None:

@@ -348,6 +348,10 @@ def test_nobody_signs_in_over_a_user_set_that_is_missing(slapd: Slapd) -> None:
         {"user_sets": (UserSet(base_dn=PEOPLE, filter="uid=x"),)},
         {"admin_group": GroupRef(dn="x")},
         {"search_password": ""},
+        {"id_attribute": ""},
+        {"user_sets": (UserSet(base_dn=PEOPLE, login_attribute="u)(id"),)},
+        {"user_sets": (UserSet(base_dn=PEOPLE, full_name_attribute="full name"),)},
+        {"admin_group": GroupRef(dn=GROUPS, member_attribute="")},
     ],
 )
 def test_settings_that_cannot_be(changes: dict[str, object]) -> None:
