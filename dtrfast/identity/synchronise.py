@@ -61,10 +61,10 @@ class SyncProblem(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Synchronised(msgspec.Struct, frozen=True):
-    """What a synchronisation did, or would do. Times are seconds since the epoch.
+    """The report of a synchronization, or of a dry run. Times are seconds since the epoch.
 
-    With an `error` it changed nothing, and `changes` are what it would have done. `inside` are the
-    groups that were found inside others: the next one misses them.
+    With an `error` it changed nothing, and `changes` are those that it would have made.
+    `inside` are the groups that were found inside others: the next one misses them.
     """
 
     started_at: int
@@ -90,7 +90,7 @@ class _Here:
 
 @dataclass(frozen=True, slots=True)
 class _Groups:
-    """What the groups of teams and administrators say; without those that are missing."""
+    """The members of the groups of teams and administrators, without groups that are missing."""
 
     by_team: dict[int, Set[str]]
     admins: Set[str] | None

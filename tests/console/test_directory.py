@@ -16,6 +16,7 @@ from dtrfast.identity.accounts import NewAccount
 from dtrfast.identity.ldap.settings import LdapSettings
 from dtrfast.identity.names import AccountName
 from dtrfast.identity.settings import AccessSettings, OidcSettings
+from dtrfast.identity.synchronise import Synchronised, SyncProblem, remember
 from dtrfast.registry.writing import Author
 from dtrfast.store.policies import StorageSettings
 from tests.api.managed.town import Town
@@ -114,6 +115,25 @@ def test_a_team_of_the_directory_says_when_it_is_looked_at(town: Town) -> None:
     owner = Browser(town, "owen").get("/organizations/acme/teams/devs").text
     assert "sync_ldap" not in owner
     assert "cn=devs,dc=example" in owner
+
+
+def test_what_is_missing_in_the_directory_is_shown(town: Town) -> None:
+    """On the pages of settings and of the team, and as an open problem."""
+    admin = Browser(town, "admin")
+    admin.act("put_ldap_settings", _filled(_form(admin, "put_ldap_settings")))
+    body = {"name": "devs", "type": "ldap", "ldapDN": "cn=devs,dc=example"}
+    town.api("owen", "POST", "accounts/acme/teams", body, 201)
+    problem = SyncProblem("team acme/devs", "cn=devs,dc=example", "it is not there")
+    remember(town.engine, Synchronised(town.clock(), 0.0, False, 3, [], problems=[problem]))
+    settings = " ".join(admin.get("/settings/auth").text.split())
+    assert "team acme/devs: <code>cn=devs,dc=example</code>: it is not there" in settings
+    assert "The team stays as it is: it is not there." in (
+        Browser(town, "admin").get("/organizations/acme/teams/devs").text
+    )
+    assert "LDAP: team acme/devs: cn=devs,dc=example: it is not there" in (
+        html.unescape(admin.get("/dashboard").text)
+    )
+    assert "body.allowRemovals" in _form(admin, "sync_ldap").fields
 
 
 # ---- labels ------------------------------------------------------------------------------------

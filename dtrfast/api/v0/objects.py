@@ -420,7 +420,7 @@ class LdapProblem(Sent, frozen=True, kw_only=True):
 
 
 class LdapSynced(Sent, frozen=True, kw_only=True):
-    """What a synchronisation changed, or would change; `nextAt` is when the next one is due.
+    """The changes that a synchronization made, or would make; the next one is due at `nextAt`.
 
     With an `error` it changed nothing.
     """

@@ -33,13 +33,13 @@ class GroupMembers:
     # Names of the groups inside, by which a later reading knows that one of them is gone.
     inside: tuple[str, ...] = ()
     problem: str = ""
-    # Nothing is missing: the group is there and holds nobody.
+    # Nothing is missing: the group is there and has no members.
     is_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class KnownUsers:
-    """Users by all that a group may call them. A name that two of them share is nobody's."""
+    """Users by all names that a group may have for them. A name that two share finds no user."""
 
     by_dn: Mapping[DnKey, str]
     by_login: Mapping[str, str]
@@ -188,7 +188,7 @@ class _Walk:
             self._users.add(user)
         elif key is None:
             self._strangers.append(value)
-        elif key and key not in self._seen:  # an empty name stands for nobody
+        elif key and key not in self._seen:  # an empty name is a placeholder
             self._seen.add(key)
             if len(self._seen) > _LOOKED_UP_MAX:
                 self._problem = f"more than {_LOOKED_UP_MAX:,} members are not in the user sets"

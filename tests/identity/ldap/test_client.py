@@ -328,7 +328,7 @@ def test_cut_off(slapd: Slapd, bytes_max: int) -> None:
         Directory(slapd.settings(server_urls=(url,))).people()
 
 
-def test_nobody_signs_in_over_a_user_set_that_is_missing(slapd: Slapd) -> None:
+def test_a_user_set_that_is_missing_ends_a_sign_in(slapd: Slapd) -> None:
     """A user of a later set may have the same login as one of the set that is missing."""
     sets = (UserSet(base_dn="ou=nowhere,dc=example,dc=org"), UserSet(base_dn=PEOPLE))
     with pytest.raises(DirectoryUnavailable, match="user set ou=nowhere"):
