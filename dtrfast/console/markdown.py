@@ -7,6 +7,8 @@ from functools import lru_cache
 import nh3
 from markdown_it import MarkdownIt
 
+from dtrfast.oci import characters
+
 _TAGS = frozenset(
     (
         *("a", "blockquote", "br", "code", "dd", "del", "details", "div", "dl", "dt", "em"),
@@ -51,4 +53,6 @@ def to_html(text: str) -> str:
                 child.children, child.attrs = None, {}
     html = _markdown.renderer.render(tokens, _markdown.options, {})
     # What scrolls is reached by the keyboard; a README has no attributes of its own.
-    return _cleaner.clean(html.replace("<pre>", '<pre tabindex="0">'))
+    cleaned = _cleaner.clean(html.replace("<pre>", '<pre tabindex="0">'))
+    # Markdown has references to characters, such as `&#x202e;`, that no saved text may hold.
+    return characters.shown_lines(cleaned)

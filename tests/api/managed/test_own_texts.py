@@ -14,6 +14,7 @@ from dtrfast.api.v0 import texts
 from dtrfast.api.v0.asking import decode_body
 from dtrfast.cli import output
 from dtrfast.cli.connection import HERE
+from dtrfast.console import markdown
 from dtrfast.console.page import BY_ID
 from dtrfast.errors import SettingsInvalid
 from dtrfast.identity import accounts
@@ -103,6 +104,14 @@ def test_a_readme_loses_what_misleads(town: Town) -> None:
     body = {"longDescription": "# One\n\ttwo \x1b[31m\u202ethree\u2069\r\n"}
     made = town.api("owen", "PATCH", "repositories/acme/app", body)
     assert made["longDescription"] == "# One\n\ttwo [31mthree\r\n"
+
+
+def test_a_reference_to_a_character_is_no_way_around() -> None:
+    html = markdown.to_html(
+        "a&#x202e;b&#8203;c&lrm;d `e&#x1b;f` [g](https://h.example 'i&#8238;j')"
+    )
+    assert not characters.find(html, is_line=False)
+    assert "a\ufffdb\ufffdc\ufffdd" in html
 
 
 def test_texts_that_were_kept_before_are_marked(
