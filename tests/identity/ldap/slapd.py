@@ -196,6 +196,15 @@ def _groups() -> Iterator[str]:
     yield f"dn: cn=void,{GROUPS}\nobjectClass: posixGroup\ngidNumber: 101\n"
     yield _group("placeholder", [f"cn=placeholder,{GROUPS}"])
     yield _group("strangers", [f"cn=reader,{BASE}", f"uid=left,{PEOPLE}"])
+    for name, target in (("alias", "few"), ("dangling", "nowhere")):
+        yield (
+            f"dn: cn={name},{GROUPS}\nobjectClass: alias\nobjectClass: extensibleObject\n"
+            f"aliasedObjectName: cn={target},{GROUPS}\n"
+        )
+    yield (
+        f"dn: cn=elsewhere,{GROUPS}\nobjectClass: referral\nobjectClass: extensibleObject\n"
+        f"ref: ldap://127.0.0.1:1/cn=elsewhere,{GROUPS}\n"
+    )
     yield from _odd_names()
 
 

@@ -121,6 +121,7 @@ def members(settings: LdapSettings, group: str, attribute: str = "member") -> Gr
         ("innermost", "member", [10, 11, 12]),
         ("unix", "memberUid", [1, 2]),
         ("unix", "1.3.6.1.1.1.1.12", [1, 2]),
+        ("alias", "member", range(10)),
     ],
 )
 def test_members(directory: Directory, group: str, attribute: str, numbers: Iterator[int]) -> None:
@@ -149,6 +150,8 @@ def one(slapd: Slapd, **changes: object) -> LdapSettings:
     [
         ("gone", "member", "not there"),
         ("unseen", "member", "not there"),
+        ("dangling", "member", "not there"),
+        ("elsewhere", "member", "not there"),
         ("veiled", "member", "may not read its member"),
         ("shapeless", "member", "not there"),  # the search account may not look for it
         ("few", "membre", "no attribute membre"),
@@ -208,6 +211,8 @@ def test_a_user_who_is_renamed_while_groups_are_read_stays_in_them(slapd: Slapd)
     ("changes", "reason"),
     [
         ({"base_dn": f"ou=nowhere,{PEOPLE}"}, "not there"),
+        ({"base_dn": f"cn=dangling,{GROUPS}"}, "alias"),
+        ({"base_dn": f"cn=elsewhere,{GROUPS}"}, "refers to another one"),
         ({"filter": "(uid=nobody)"}, "no entry there matches the filter (uid=nobody)"),
         ({"filter": "(objectClas=person)"}, "no entry there matches"),
         ({"login_attribute": "uidd"}, "shows uidd: check loginAttribute"),
