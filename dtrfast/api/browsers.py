@@ -1,7 +1,14 @@
-"""Browsers: the cookie of a session, and where requests come from that change something."""
+"""Browsers: their cookies, and where requests come from that change something.
+
+Over TLS a cookie's name begins with `__Host-` (RFC 6265bis section 4.1.3.2): browsers then take it
+from this host over TLS only, so neither another host of the domain nor a plain connection can
+plant one. A cookie without the prefix does not count there.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -15,19 +22,55 @@ from dtrfast.identity.callers import Caller
 from dtrfast.identity.identity import Identity
 from dtrfast.identity.records import SessionRecord
 
-COOKIE = "dtrfast_session"
+# Names without the prefix. The second is followed by an account's id.
+SESSION = "dtrfast_session"
+KNOWN = "dtrfast_known_"
+SECURE_PREFIX = "__Host-"
+
+_KNOWN_MAX = 20  # accounts that one browser keeps proofs of
 
 
-def cookie_of(headers: Headers, name: str) -> str:
+def is_secure(context: Context, scope: Scope) -> bool:
+    """Whether the browser speaks TLS, to this server or to a proxy before it."""
+    external = challenge.external_url(context, scope)
+    return scope["scheme"] == "https" or external.startswith("https:")
+
+
+def cookie_name(name: str, *, is_secure: bool) -> str:
+    """The name that a cookie has on this connection."""
+    return SECURE_PREFIX + name if is_secure else name
+
+
+def cookie(name: str, value: str, seconds: int, *, is_secure: bool, same_site: str = "Lax") -> str:
+    """The Set-Cookie header; 0 seconds remove the cookie. Scripts cannot read it. With `Lax`
+    browsers send it with a link from another site, which changes nothing; with `Strict` not even
+    then.
+    """
+    secure = "; Secure" if is_secure else ""
+    name = cookie_name(name, is_secure=is_secure)
+    return f"{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite={same_site}{secure}"
+
+
+def cookie_of(headers: Headers, name: str, *, is_secure: bool) -> str:
     """A cookie's value; empty where there is none. Others of this host, in whatever form, are left
     alone (RFC 6265 section 5.4 has no escapes).
     """
+    wanted = cookie_name(name, is_secure=is_secure)
+    return next((value for found, value in _cookies(headers) if found == wanted), "")
+
+
+def known_proofs(headers: Headers, *, is_secure: bool) -> dict[str, str]:
+    """What the browser shows of accounts that signed in with it, by account id."""
+    prefix = cookie_name(KNOWN, is_secure=is_secure)
+    found = ((n.removeprefix(prefix), v) for n, v in _cookies(headers) if n.startswith(prefix))
+    return dict(islice(found, _KNOWN_MAX))
+
+
+def _cookies(headers: Headers) -> Iterator[tuple[str, str]]:
     for header in headers.getlist("cookie"):
         for pair in header.split(";"):
-            found, _, value = pair.strip().partition("=")
-            if found == name:
-                return value.strip('"')
-    return ""
+            name, _, value = pair.strip().partition("=")
+            yield name, value.strip('"')
 
 
 def find_session(identity: Identity, session_id: str) -> tuple[Caller, SessionRecord] | None:

@@ -144,7 +144,8 @@ class Console:
     async def page_of(self, request: Request) -> Page:
         """Who asks, and what for."""
         headers = request.headers
-        session_id = browsers.cookie_of(headers, browsers.COOKIE)
+        is_secure = browsers.is_secure(self._context, request.scope)
+        session_id = browsers.cookie_of(headers, browsers.SESSION, is_secure=is_secure)
         caller, token = ANONYMOUS, ""
         if self._context.config.auth.mode == "none":
             caller = _EVERYBODY
@@ -161,8 +162,9 @@ class Console:
             self._context.config,
             caller,
             visits.remote_of(request.scope),
-            is_secure=external.startswith("https:"),
+            is_secure=is_secure,
             session_id=session_id,
+            proofs=browsers.known_proofs(headers, is_secure=is_secure),
         )
         return Page(
             asker=asker,
@@ -171,7 +173,10 @@ class Console:
             path=request.path_params,
             query={name: values[-1] for name, values in lists.items()},
             lists=lists,
-            cookies={name: browsers.cookie_of(headers, name) for name in frame.COOKIES},
+            cookies={
+                name: browsers.cookie_of(headers, name, is_secure=is_secure)
+                for name in frame.COOKIES
+            },
             csrf_token=token,
             is_fragment=headers.get("hx-request") == "true",
         )

@@ -1,7 +1,7 @@
 """What was done, told once on the page that comes after it, with the way back where there is one.
 
-It travels in a cookie of the browser, which others of the same host may set: what it says is text,
-and what it offers takes something out of the trash, and nothing else.
+It travels in a cookie of the browser, which without TLS others of the same host may set: what it
+says is text, and what it offers takes something out of the trash, and nothing else.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import binascii
 from typing import TYPE_CHECKING
 
 import msgspec
+
+from dtrfast.api import browsers
 
 if TYPE_CHECKING:
     from dtrfast.console.page import Page
@@ -72,5 +74,5 @@ def read(text: str) -> Flash | None:
 
 
 def _header(text: str, seconds: int, page: Page) -> str:
-    secure = "; Secure" if page.asker.is_secure else ""
-    return f"{COOKIE}={text}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+    is_secure = page.asker.is_secure
+    return browsers.cookie(COOKIE, text, seconds, is_secure=is_secure, same_site="Strict")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from dtrfast.errors import AccountInvalid, AccountUnknown, Conflict
-from dtrfast.identity import records
+from dtrfast.identity import known_addresses, records
 from dtrfast.identity.changing import changed
 from dtrfast.identity.names import AccountName
 from dtrfast.identity.records import Account, AccountKind, Password
@@ -144,6 +144,7 @@ def delete(transaction: WriteTransaction, author: Author, account: Account) -> N
     transaction.delete(ACCOUNTS, number_key(account.id))
     transaction.delete(ACCOUNT_NAMES, account.name.encode())
     transaction.delete(PASSWORDS, number_key(account.id))
+    known_addresses.forget_all(transaction, account.id)
     if account.directory_id:
         transaction.delete(DIRECTORY_IDS, account.directory_id.encode())
     changed(transaction, author, "account.delete", {"id": account.id, "name": account.name})

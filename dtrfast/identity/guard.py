@@ -134,15 +134,15 @@ class AccountsGuard:
 
     def held_off_seconds(self, header: str | None, remote: str) -> int:
         """See `Guard.held_off_seconds`."""
-        seconds = self._sign_in.address_wait_seconds(remote)
-        if seconds == 0 or header is None or not header.startswith("Basic "):
+        if header is None or not header.startswith("Basic "):
             return 0
         try:
             user, secret = parse_basic(header[len("Basic ") :].strip())
         except SignInFailed:
             return 0
-        may_be_right = not user or is_token(secret) or user == JOB_NAME
-        return 0 if may_be_right or self._sign_in.is_remembered(user, secret) else seconds
+        if not user or is_token(secret) or user == JOB_NAME:
+            return 0  # no password, so it is not counted
+        return self._sign_in.held_off_seconds(user, secret, remote)
 
     def _prove(self, header: str, remote: str) -> Caller:
         scheme, _, value = header.strip().partition(" ")

@@ -9,8 +9,10 @@ from pathlib import Path
 from dtrfast.config import Config, external_host
 from dtrfast.identity.bearer import Bearers
 from dtrfast.identity.events import EventReader, Events
+from dtrfast.identity.gate import Gate
 from dtrfast.identity.guard import AccountsGuard
 from dtrfast.identity.keys import Keys
+from dtrfast.identity.known_browsers import KnownBrowsers
 from dtrfast.identity.ldap.client import Directory
 from dtrfast.identity.oidc import Verifier
 from dtrfast.identity.sign_in import Elsewhere, SignIn
@@ -46,8 +48,9 @@ class Identity:
         keys = Keys(engine, clock)
         audience = external_host(config) or "dtrfast"
         bearers = Bearers(keys, audience, config.auth.token_seconds, clock)
+        gate = Gate(engine, tries, KnownBrowsers(keys, clock), clock)
         sign_in = SignIn(
-            engine, bearers, tries, Elsewhere(Directory, Verifier(clock)), events, clock
+            engine, bearers, gate, Elsewhere(Directory, Verifier(clock)), events, clock
         )
         guard = AccountsGuard(registry, sign_in, bearers, clock)
         reader = EventReader(audit_path(config.store.data))

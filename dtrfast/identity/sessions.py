@@ -3,6 +3,9 @@
 A session's id is 32 random bytes that only the browser has; its SHA-256 is stored. Each sign-in
 makes a new one, so nobody can hand somebody a session and wait for them to sign in to it. Requests
 that change something carry the session's CSRF token, which no other site can read.
+
+A second table has the sessions of each account, oldest first. A user has at most `SESSIONS_MAX`: a
+further sign-in ends the oldest, whose browser then has to sign in again.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dtrfast.errors import TokenInvalid
@@ -17,14 +21,24 @@ from dtrfast.identity import accounts, records
 from dtrfast.identity.callers import Caller
 from dtrfast.identity.records import Account, SessionRecord
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
-from dtrfast.index.tables import SESSIONS
+from dtrfast.index.tables import (
+    ACCOUNT_SESSIONS,
+    META,
+    NUMBER_SIZE,
+    SESSIONS,
+    number_key,
+)
 
 # A working day; then one signs in again.
 LIFE_SECONDS = 12 * 3600
+# More are a script that signs in and never out.
+SESSIONS_MAX = 100
 # What an open of a session looks over for ones that have expired.
 _SWEPT_MAX = 20
 # Half of a SHA-256 in hex: enough to name one, and not what is looked up.
 _NAME_LENGTH = 32
+# There once all sessions are in both tables: a version before had the first one only.
+_LISTED = b"sessions_listed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +63,17 @@ class NewSession:
 
 
 def open_session(transaction: WriteTransaction, new: NewSession, now: int) -> None:
-    """Keep a session; a few that have expired go."""
+    """Keep a session; a few that have expired go, and the user's oldest if there are too many."""
+    _list_all(transaction)
     key = _key(new.id)
     for old, data in list(transaction.scan(SESSIONS, after=key, limit=_SWEPT_MAX)):
-        if records.sessions.decode(data).expires_at <= now:
-            transaction.delete(SESSIONS, old)
-    transaction.put(SESSIONS, key, records.sessions.encode(new.record))
+        record = records.sessions.decode(data)
+        if record.expires_at <= now:
+            _remove(transaction, old, record)
+    kept = list(_of_account(transaction, new.record.account_id))
+    for old, record in kept[: max(0, len(kept) + 1 - SESSIONS_MAX)]:
+        _remove(transaction, old, record)
+    _put(transaction, key, new.record)
 
 
 def find(transaction: ReadTransaction, session_id: str, now: int) -> tuple[Caller, SessionRecord]:
@@ -83,7 +102,12 @@ def find(transaction: ReadTransaction, session_id: str, now: int) -> tuple[Calle
 
 def close_session(transaction: WriteTransaction, session_id: str) -> bool:
     """End it; False if there was none."""
-    return transaction.delete(SESSIONS, _key(session_id))
+    key = _key(session_id)
+    data = transaction.get(SESSIONS, key)
+    if data is None:
+        return False
+    _remove(transaction, key, records.sessions.decode(data))
+    return True
 
 
 def is_csrf_token(record: SessionRecord, text: str) -> bool:
@@ -106,13 +130,11 @@ class OpenSession:
 
 
 def of_account(transaction: ReadTransaction, account: Account, now: int) -> list[OpenSession]:
-    """The open sessions of a user, the latest first. Reads all sessions, which are few."""
+    """The open sessions of a user, the latest first."""
     found = [
         OpenSession(key.hex()[:_NAME_LENGTH], record.created_at, record.expires_at, record.remote)
-        for key, data in transaction.scan(SESSIONS)
-        if (record := records.sessions.decode(data)).account_id == account.id
-        and record.generation == account.generation
-        and record.expires_at > now
+        for key, record in _of_account(transaction, account.id)
+        if record.generation == account.generation and record.expires_at > now
     ]
     return sorted(found, key=lambda session: session.created_at, reverse=True)
 
@@ -124,12 +146,51 @@ def name_of(session_id: str) -> str:
 
 def close_named(transaction: WriteTransaction, account_id: int, name: str) -> bool:
     """End a user's session, by its name; False if there is none."""
-    for key, data in transaction.scan(SESSIONS):
+    for key, record in list(_of_account(transaction, account_id)):
         if key.hex()[:_NAME_LENGTH] == name:
-            if records.sessions.decode(data).account_id == account_id:
-                return transaction.delete(SESSIONS, key)
-            return False
+            _remove(transaction, key, record)
+            return True
     return False
+
+
+def _of_account(
+    transaction: ReadTransaction, account_id: int
+) -> Iterator[tuple[bytes, SessionRecord]]:
+    """An account's sessions, open or not, oldest first."""
+    if transaction.get(META, _LISTED) is None:
+        for key, every in transaction.scan(SESSIONS):
+            record = records.sessions.decode(every)
+            if record.account_id == account_id:
+                yield key, record
+        return
+    for row, _ in transaction.scan(ACCOUNT_SESSIONS, number_key(account_id)):
+        key = row[2 * NUMBER_SIZE :]
+        data = transaction.get(SESSIONS, key)
+        if data is not None:
+            yield key, records.sessions.decode(data)
+
+
+def _list_all(transaction: WriteTransaction) -> None:
+    """Once: put sessions of a version before into the table by account."""
+    if transaction.get(META, _LISTED) is None:
+        for key, data in transaction.scan(SESSIONS):
+            transaction.put(ACCOUNT_SESSIONS, _row(key, records.sessions.decode(data)), b"")
+        transaction.put(META, _LISTED, b"1")
+
+
+def _put(transaction: WriteTransaction, key: bytes, record: SessionRecord) -> None:
+    transaction.put(SESSIONS, key, records.sessions.encode(record))
+    transaction.put(ACCOUNT_SESSIONS, _row(key, record), b"")
+
+
+def _remove(transaction: WriteTransaction, key: bytes, record: SessionRecord) -> None:
+    transaction.delete(SESSIONS, key)
+    transaction.delete(ACCOUNT_SESSIONS, _row(key, record))
+
+
+def _row(key: bytes, record: SessionRecord) -> bytes:
+    """The key in the table by account: ordered by when sessions were opened."""
+    return number_key(record.account_id) + number_key(record.created_at) + key
 
 
 def _key(session_id: str) -> bytes:

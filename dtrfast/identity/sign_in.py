@@ -1,13 +1,15 @@
 """From what somebody shows to who it is: here names, passwords and tokens are proven.
 
 A password that was right is remembered for a minute, in memory and as a keyed hash, so that a job
-that asks for ten tokens costs one argon2. Tokens cost a SHA-256. Who fails waits longer each time.
+that asks for ten tokens costs one argon2. Tokens cost a SHA-256, and are not counted: 256 random
+bits cannot be guessed. Failed passwords are (`tries`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,21 +20,22 @@ import msgspec
 from dtrfast.errors import (
     DirectoryUnavailable,
     DtrfastError,
+    Overloaded,
     SignInFailed,
     TokenInvalid,
-    TooManyTries,
     Unavailable,
 )
 from dtrfast.identity import accounts, passwords, settings, tokens, trusts
 from dtrfast.identity.bearer import Bearers
 from dtrfast.identity.callers import PASSWORD_WRONG, TOKEN_UNKNOWN, Caller, Job
 from dtrfast.identity.events import Detail, Event, Events, Outcome
+from dtrfast.identity.gate import Gate, Origin
 from dtrfast.identity.ldap.settings import LdapSettings
 from dtrfast.identity.names import fold
 from dtrfast.identity.oidc import Issuer, Verified, identity_of
 from dtrfast.identity.records import Account, Password, Token
 from dtrfast.identity.settings import OidcSettings
-from dtrfast.identity.tries import Tries
+from dtrfast.identity.tries import Try
 from dtrfast.index.engine import Engine
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry.writing import Author
@@ -44,6 +47,9 @@ PASSWORD_SECONDS = 60
 _PASSWORDS_MAX = 10_000
 # What an access token keeps of a job's claims, as JSON: it is sent with every request.
 _CLAIMS_SIZE_MAX = 4096
+# Tries that come while as many run as may fail wait for these: a verification takes 20 ms.
+_POLL_SECONDS = 0.01
+_WAIT_SECONDS_MAX = 5.0
 
 
 class Directory(Protocol):
@@ -79,14 +85,14 @@ class SignIn:
         self,
         engine: Engine,
         bearers: Bearers,
-        tries: Tries,
+        gate: Gate,
         elsewhere: Elsewhere,
         events: Events,
         clock: Callable[[], int],
     ) -> None:
         self._engine = engine
         self._bearers = bearers
-        self._tries = tries
+        self._gate = gate
         self._elsewhere = elsewhere
         self._events = events
         self._clock = clock
@@ -107,14 +113,17 @@ class SignIn:
         prove = partial(self._token, text, remote, user)
         return self._noted("token", user or "", remote, prove)
 
-    def password(self, user: str, password: str, remote: str) -> Caller:
-        """The user with this name and password, from memory or verified now."""
-        prove = partial(self._password, user, password, remote)
-        return self._noted("password", user, remote, prove)
+    def password(self, user: str, password: str, origin: Origin | str) -> Caller:
+        """The user with this name and password, from memory or verified now. An origin may be an
+        address alone.
+        """
+        origin = Origin(origin) if isinstance(origin, str) else origin
+        prove = partial(self._password, user, password, origin)
+        return self._noted("password", user, origin.remote, prove)
 
     def refresh(self, text: str, remote: str) -> Caller:
         """Who got this refresh token. Raises `TokenInvalid`."""
-        return self._noted("refresh", "", remote, partial(self._refresh, text))
+        return self._noted("refresh", "", remote, partial(self._refresh, text, remote))
 
     def job(self, text: str, wanted: Sequence[RepositoryName], remote: str) -> Caller:
         """A job, let in by the trusts of the repositories that it wants to use.
@@ -123,11 +132,18 @@ class SignIn:
         """
         return self._noted("job", JOB_NAME, remote, partial(self._job, text, wanted))
 
-    def address_wait_seconds(self, remote: str) -> int:
-        """How long an address that failed too often has to wait; 0: it need not."""
-        return self._tries.address_wait_seconds(remote)
+    def held_off_seconds(self, user: str, password: str, remote: str) -> int:
+        """How long failures of its address hold a password off; 0: not at all. Never waits."""
+        seconds = self._gate.held_seconds(fold(user), remote)
+        return 0 if seconds == 0 or self._is_remembered(user, password) else seconds
 
-    def is_remembered(self, user: str, password: str) -> bool:
+    def known_browser(self, account: Account, origin: Origin) -> str:
+        """The proof that this account, which just signed in, used the browser of the origin."""
+        browsers = self._gate.browsers
+        old = origin.proofs.get(str(account.id), "")
+        return browsers.issue(account, browsers.read(old, account))
+
+    def _is_remembered(self, user: str, password: str) -> bool:
         """Whether this password was right a moment ago."""
         kept = self._verified.get(self._key(fold(user), password))
         return kept is not None and self._clock() - kept[1] < PASSWORD_SECONDS
@@ -165,32 +181,54 @@ class SignIn:
             self._engine.write(partial(tokens.note_use, token=token, now=now, remote=remote))
         return caller
 
-    def _password(self, user: str, password: str, remote: str) -> Caller:
+    def _password(self, user: str, password: str, origin: Origin) -> Caller:
         name = fold(user)
         key = self._key(name, password)
-        now = self._clock()
-        kept = self._verified.get(key)
-        if kept is not None and now - kept[1] < PASSWORD_SECONDS and self._is_current(kept[0]):
-            return kept[0]
-        wait_seconds = self._tries.wait_seconds(name, remote)
-        if wait_seconds > 0:
-            raise TooManyTries(wait_seconds)
-        account = self._verify(name, password)
+        entered = self._enter(name, key, origin)
+        if isinstance(entered, Caller):
+            return entered
+        try:
+            account = self._verify(name, password)
+        except BaseException:
+            entered.forget()
+            raise
         if account is None:
-            self._tries.fail(name, remote)
+            entered.fail()
             raise SignInFailed(PASSWORD_WRONG)
-        self._tries.succeed(name, remote)
+        entered.succeed()
+        self._gate.know(account.id, origin.remote)
         caller = Caller("user", account.name, "password", account.id, account.generation)
         if len(self._verified) >= _PASSWORDS_MAX:
             self._verified = {}
-        self._verified[key] = (caller, now)
+        self._verified[key] = (caller, self._clock())
         return caller
 
-    def _refresh(self, text: str) -> Caller:
+    def _enter(self, name: str, key: bytes, origin: Origin) -> Caller | Try:
+        """The caller whose password was right a moment ago, or a try that may be verified.
+
+        Raises `TooManyTries`, `Overloaded`.
+        """
+        deadline = time.monotonic() + _WAIT_SECONDS_MAX
+        source = None
+        while True:
+            kept = self._verified.get(key)
+            is_recent = kept is not None and self._clock() - kept[1] < PASSWORD_SECONDS
+            if kept is not None and is_recent and self._is_current(kept[0]):
+                return kept[0]
+            source = source or self._gate.source(name, origin)
+            entered = self._gate.tries.enter(name, source)
+            if entered is not None:
+                return entered
+            if time.monotonic() >= deadline:
+                raise Overloaded("too many are signing in: try again in a moment")
+            time.sleep(_POLL_SECONDS)
+
+    def _refresh(self, text: str, remote: str) -> Caller:
         caller = self._bearers.read_refresh(text)
         account = self._current(caller)
         if account is None:
             raise TokenInvalid("the sign-in has ended: sign in again")
+        self._gate.know(caller.account_id, remote)
         return replace(caller, actor=account.name)
 
     def _job(self, text: str, wanted: Sequence[RepositoryName]) -> Caller:

@@ -1,36 +1,59 @@
-"""Failed tries to sign in, and how long the next one has to wait.
+"""Tries to sign in: how many fail, how many run, and how long the next one has to wait.
 
 A few failures are free; then the wait doubles with each, up to a bound. Failures are forgotten by
-halves as time passes. What is counted: an address; an account as tried from an address, so that
-nobody can lock a user out from elsewhere; an account as tried from anywhere, with a short bound.
+halves as time passes. A try is entered before its password is verified, and settled afterwards, so
+parallel guesses cannot pass a bound together. Three counts hold a try: its address; its account as
+tried from that address; its account from anywhere. A try from where the account signed in before is
+held by one count only, with a short bound, so other clients cannot lock the user out.
 
-All processes of a server count in one small file that each of them maps into memory. It is no
-ledger: two that count at once may count once, and when it is full the oldest counts give way.
+All processes of a server count in one small file that each of them maps into memory. A lock on the
+file makes entering and settling atomic. When the places of a count are taken, the least of the
+counts there gives way: flooding the file does not erase the count of an account under attack.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import ipaddress
+import math
 import mmap
 import os
+import secrets
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
+from dtrfast.errors import TooManyTries
 from dtrfast.store import disk
 
-_SLOT = struct.Struct("<QIf")  # hash of what is counted, second of the last failure, failures
-_SLOTS = 4096
+# Hash of the thing counted, second of the last failure, failures, second of the last entry, running
+_SLOT = struct.Struct("<QIfII")
+_SLOTS = 32_768
 _PROBES = 8
-SIZE = _SLOT.size * _SLOTS
+# In front: a magic, which tells the layout, and a key, so that no client can choose a place.
+_MAGIC = b"DTRTRY2\0"
+_KEY_SIZE = 16
+_HEAD_SIZE = _SLOT.size * 2
+SIZE = _HEAD_SIZE + _SLOT.size * _SLOTS
 # A failure counts half after this long.
 _HALF_LIFE_SECONDS = 300.0
+# Failures that a right password makes forgotten: those of a user who mistyped.
+_FORGIVEN = 5
+# A try that was entered so long ago belonged to a process that died.
+_RUNNING_SECONDS = 60
+# An IPv6 client chooses from a /64 at will (RFC 4291 section 2.5.1).
+_IPV6_PREFIX = 64
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: IPv4 addresses are behind the prefix
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many failures are free; the wait then doubles from one second up to `seconds_max`."""
+    """So many failures are free: after one more the wait doubles, up to `seconds_max`."""
 
     free: int
     seconds_max: int
@@ -39,103 +62,260 @@ class Limit:
         over = failures - self.free
         return 0 if over <= 0 else int(min(self.seconds_max, 2.0 ** min(over, 20.0)))
 
+    def room(self, failures: float) -> int:
+        """How many tries may run at a time: if all fail, the next one has to wait."""
+        return max(1, self.free + 1 - math.floor(failures))
+
 
 # A company's jobs may share one address, and one of them may have a wrong password.
 ADDRESS = Limit(free=20, seconds_max=60)
 ACCOUNT_FROM_ADDRESS = Limit(free=5, seconds_max=900)
-# The bound is short because anybody may make it wait for anybody.
+# The bound is short because any client may make an account wait.
 ACCOUNT = Limit(free=50, seconds_max=30)
+# An address or a browser that the account signed in from before. The bound is short because clients
+# behind the same proxy may share the address: 3 guesses a minute at most.
+KNOWN = Limit(free=5, seconds_max=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An origin of a try: its address, and what is known of it.
+
+    `is_known`: the account signed in from this address before. `browser`: the id of a browser that
+    the account signed in with before; else empty.
+    """
+
+    remote: str
+    is_known: bool = False
+    browser: str = ""
 
 
 class Tries:
-    """Counts over `SIZE` bytes of memory. `clock` gives seconds since the epoch."""
+    """Counts over `SIZE` bytes of memory. `clock` gives seconds since the epoch.
 
-    def __init__(self, memory: bytearray | mmap.mmap, clock: Callable[[], float]) -> None:
+    `descriptor` is the file to lock; -1 if no other process counts.
+    """
+
+    def __init__(
+        self,
+        memory: bytearray | mmap.mmap,
+        clock: Callable[[], float],
+        descriptor: int = -1,
+    ) -> None:
         assert len(memory) == SIZE
         self._memory = memory
         self._clock = clock
+        self._descriptor = descriptor
+        self._mutex = threading.Lock()
+        with self._locked():
+            self._prepare()
+        self._key = bytes(memory[len(_MAGIC) : len(_MAGIC) + _KEY_SIZE])
 
     @classmethod
     def open(cls, path: Path, clock: Callable[[], float]) -> Tries:
-        """Those of a server: whoever opens `path` counts with the others."""
+        """Those of a server: all processes that open `path` count together."""
         with disk.reported():
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                if os.fstat(descriptor).st_size != SIZE:
-                    os.ftruncate(descriptor, SIZE)
-                return cls(mmap.mmap(descriptor, SIZE), clock)
-            finally:
+                os.ftruncate(descriptor, SIZE)  # a shorter file of an older version grows
+                return cls(mmap.mmap(descriptor, SIZE), clock, descriptor)
+            except BaseException:
                 os.close(descriptor)
+                raise
 
-    def wait_seconds(self, account: str, remote: str) -> int:
-        """How long to wait before this account may be tried from this address; 0: not at all."""
-        return max(
-            limit.wait_seconds(self._failures(key)) - self._age(key)
-            for limit, key in _keys(account, remote)
+    def enter(self, account: str, source: Source) -> Try | None:
+        """Count a try that is about to be verified; the caller settles it.
+
+        Returns None while as many run as may fail: it may be asked again in some milliseconds.
+        Raises `TooManyTries` while earlier failures hold the try.
+        """
+        holding, others = self._holding(account, source)
+        with self._locked():
+            wait_seconds = max(self._wait(limit, key) for limit, key in holding)
+            if wait_seconds > 0:
+                raise TooManyTries(wait_seconds)
+            if not all(self._has_room(limit, key) for limit, key in holding):
+                return None
+            keys = (*(key for _, key in holding), *others)
+            for key in keys:
+                self._add(key, running=1)
+        return Try(self, keys, own=holding[0][1])
+
+    def held_seconds(self, account: str, source: Source) -> int:
+        """How long earlier failures hold a try; 0: not at all. Enters nothing and never waits."""
+        holding, _ = self._holding(account, source)
+        return max(self._wait(limit, key) for limit, key in holding)
+
+    def address_held_seconds(self, remote: str) -> int:
+        """How long an address is held, where no account was used before. Never waits."""
+        return self._wait(ADDRESS, self._hash("address", network_of(remote)))
+
+    def settle(self, keys: tuple[int, ...], *, failed: bool) -> None:
+        """End a try: with `failed` it counts as a failure, else as nothing."""
+        with self._locked():
+            for key in keys:
+                self._add(key, running=-1, failures=int(failed))
+
+    def forgive(self, key: int) -> None:
+        """Forget some failures. Not all: another client may be the one that fails."""
+        with self._locked():
+            slot = self._read(key)
+            if slot is not None:
+                left = max(0.0, self._decayed(slot) - _FORGIVEN)
+                self._write(key, replace(slot, failed_at=int(self._clock()), failures=left))
+
+    # ---- counts -------------------------------------------------------------------------------
+    def _holding(
+        self, account: str, source: Source
+    ) -> tuple[list[tuple[Limit, int]], tuple[int, ...]]:
+        """The counts that hold a try, its own first, and others that its failure adds to."""
+        network = network_of(source.remote)
+        address = self._hash("address", network)
+        pair = self._hash("account from address", account, network)
+        anywhere = self._hash("account", account)
+        if source.browser:
+            browser = self._hash("browser", account, source.browser)
+            return [(KNOWN, browser)], (address, pair, anywhere)
+        if source.is_known:
+            return [(KNOWN, pair)], (address, anywhere)
+        return [(ACCOUNT_FROM_ADDRESS, pair), (ADDRESS, address), (ACCOUNT, anywhere)], ()
+
+    def _wait(self, limit: Limit, key: int) -> int:
+        slot = self._read(key)
+        if slot is None:
+            return 0
+        age = max(0, int(self._clock()) - slot.failed_at)
+        return max(0, limit.wait_seconds(self._decayed(slot)) - age)
+
+    def _has_room(self, limit: Limit, key: int) -> bool:
+        slot = self._read(key)
+        if slot is None:
+            return True
+        return self._running(slot) < limit.room(self._decayed(slot))
+
+    def _decayed(self, slot: _Slot) -> float:
+        """Failures that still count."""
+        seconds = max(0.0, self._clock() - slot.failed_at)
+        return float(slot.failures * 0.5 ** (seconds / _HALF_LIFE_SECONDS))
+
+    def _running(self, slot: _Slot) -> int:
+        return slot.running if self._clock() - slot.entered_at < _RUNNING_SECONDS else 0
+
+    def _add(self, key: int, *, running: int, failures: int = 0) -> None:
+        now = int(self._clock())
+        slot = self._read(key) or _Slot(now, 0.0, now, 0)
+        if failures:
+            slot = replace(slot, failed_at=now, failures=self._decayed(slot) + failures)
+        left = max(0, self._running(slot) + running)
+        slot = replace(slot, entered_at=now if running > 0 else slot.entered_at, running=left)
+        self._write(key, slot)
+
+    def _write(self, key: int, slot: _Slot) -> None:
+        at = self._find(key)
+        if at is None:
+            if slot.running == 0 and slot.failures == 0:
+                return  # it gave way meanwhile
+            at = min(self._places(key), key=self._weight)
+        _SLOT.pack_into(
+            self._memory,
+            at,
+            key,
+            slot.failed_at,
+            min(slot.failures, 1e6),
+            slot.entered_at,
+            slot.running,
         )
 
-    def address_wait_seconds(self, remote: str) -> int:
-        """How long to wait before anything may be tried from this address."""
-        key = _key("address", remote)
-        return max(0, ADDRESS.wait_seconds(self._failures(key)) - self._age(key))
+    def _weight(self, at: int) -> tuple[bool, float, int]:
+        """The least gives way: an empty place, then the fewest failures, then the oldest."""
+        key, *fields = _SLOT.unpack_from(self._memory, at)
+        slot = _Slot(*fields)
+        return key != 0, self._decayed(slot) + self._running(slot), slot.failed_at
 
-    def fail(self, account: str, remote: str) -> None:
-        """Count a failure."""
-        for _, key in _keys(account, remote):
-            self._count(key)
-
-    def succeed(self, account: str, remote: str) -> None:
-        """The right password: what was counted of this account from there is forgotten."""
-        at = self._find(_key("account from address", account, remote))
-        if at is not None:
-            _SLOT.pack_into(self._memory, at, 0, 0, 0.0)
-
-    def _failures(self, key: int) -> float:
-        """Failures that still count."""
+    def _read(self, key: int) -> _Slot | None:
         at = self._find(key)
-        if at is None:
-            return 0.0
-        _, second, count = _SLOT.unpack_from(self._memory, at)
-        return _decayed(count, self._clock() - second)
-
-    def _age(self, key: int) -> int:
-        """Seconds since the last failure."""
-        at = self._find(key)
-        if at is None:
-            return 0
-        return max(0, int(self._clock()) - int(_SLOT.unpack_from(self._memory, at)[1]))
+        return None if at is None else _Slot(*_SLOT.unpack_from(self._memory, at)[1:])
 
     def _find(self, key: int) -> int | None:
-        for at in _places(key):
+        for at in self._places(key):
             if _SLOT.unpack_from(self._memory, at)[0] == key:
                 return at
         return None
 
-    def _count(self, key: int) -> None:
-        now = int(self._clock())
-        at = self._find(key)
-        count = self._failures(key)
-        if at is None:
-            at = min(_places(key), key=lambda p: _SLOT.unpack_from(self._memory, p)[1])
-        _SLOT.pack_into(self._memory, at, key, now, min(count + 1.0, 1e6))
+    def _places(self, key: int) -> list[int]:
+        return [_HEAD_SIZE + (key + probe) % _SLOTS * _SLOT.size for probe in range(_PROBES)]
+
+    def _hash(self, *parts: str) -> int:
+        text = "\0".join(parts).encode("utf-8", "surrogatepass")
+        digest = hashlib.blake2b(text, key=self._key, digest_size=8).digest()
+        return int.from_bytes(digest, "little") | 1
+
+    # ---- memory -------------------------------------------------------------------------------
+    def _prepare(self) -> None:
+        """Empty a new file, or one of an older version."""
+        if self._memory[: len(_MAGIC)] != _MAGIC:
+            self._memory[:] = bytes(SIZE)
+            self._memory[len(_MAGIC) : len(_MAGIC) + _KEY_SIZE] = secrets.token_bytes(_KEY_SIZE)
+            self._memory[: len(_MAGIC)] = _MAGIC
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Alone, among threads and processes: for microseconds, so it may wait for the others."""
+        with self._mutex:
+            if self._descriptor < 0:
+                yield
+                return
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
 
-def _decayed(count: float, seconds: float) -> float:
-    return float(count * 0.5 ** (max(0.0, seconds) / _HALF_LIFE_SECONDS))
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    failed_at: int
+    failures: float
+    entered_at: int
+    running: int
 
 
-def _keys(account: str, remote: str) -> list[tuple[Limit, int]]:
-    return [
-        (ADDRESS, _key("address", remote)),
-        (ACCOUNT_FROM_ADDRESS, _key("account from address", account, remote)),
-        (ACCOUNT, _key("account", account)),
-    ]
+@dataclass(frozen=True, slots=True)
+class Try:
+    """A try that was entered, and runs. `own` is the count that is its alone."""
+
+    tries: Tries
+    keys: tuple[int, ...]
+    own: int
+
+    def fail(self) -> None:
+        """The password was wrong."""
+        self.tries.settle(self.keys, failed=True)
+
+    def succeed(self) -> None:
+        """The password was right: a few failures before it are forgotten."""
+        self.forget()
+        self.tries.forgive(self.own)
+
+    def forget(self) -> None:
+        """The password could not be verified."""
+        self.tries.settle(self.keys, failed=False)
 
 
-def _key(*parts: str) -> int:
-    text = "\0".join(parts).encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") | 1
+@lru_cache(8192)
+def network_of(remote: str) -> str:
+    """The network that an address counts as: of IPv6 its /64, of IPv4 the address.
 
-
-def _places(key: int) -> list[int]:
-    return [(key + probe) % _SLOTS * _SLOT.size for probe in range(_PROBES)]
+    An IPv4 address inside an IPv6 one (mapped, or of NAT64) counts as IPv4. Other text stays.
+    """
+    try:
+        address = ipaddress.ip_address(remote.partition("%")[0])
+    except ValueError:
+        return remote
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    if address in _NAT64:
+        return str(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    return str(ipaddress.IPv6Network((address, _IPV6_PREFIX), strict=False))

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import httpx
 
-from tests.api.managed.town import PASSWORD, Town
+from tests.api.managed.town import PASSWORD, Town, session_cookie
 
 ORIGIN = "http://registry"
 
@@ -77,7 +77,7 @@ class Browser:
         if name:
             answer = self.post("/sign-in", {"username": name, "password": password})
             assert answer.status_code == 303, answer.text
-            self._cookie = answer.headers["set-cookie"].partition(";")[0]
+            self._cookie = session_cookie(answer).partition(";")[0]
             self.csrf = next(
                 form.fields["csrf"][0]
                 for form in forms_of(self.get("/repositories").text)

@@ -16,7 +16,7 @@ from dtrfast.identity import sign_in
 from dtrfast.identity.access import CallerPermits, visible_to_caller
 from dtrfast.identity.callers import SYSTEM
 from dtrfast.identity.guard import OpenGuard, parse_basic
-from dtrfast.identity.tries import ADDRESS, SIZE, Tries
+from dtrfast.identity.tries import ADDRESS, SIZE, Source, Tries
 from dtrfast.index.tables import CATALOG
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry.permits import EVERYTHING, Action
@@ -39,7 +39,13 @@ def header(who: str, password: str = PASSWORD) -> str:
 
 def fail_often(town: Town, remote: str) -> None:
     for number in range(ADDRESS.free + 1):
-        town.identity.sign_in._tries.fail(f"user{number}", remote)
+        fail(town.identity.sign_in._gate.tries, f"user{number}", remote)
+
+
+def fail(tries: Tries, name: str, remote: str) -> None:
+    """Count a failure."""
+    keys = tries._holding(name, Source(remote))[0]
+    tries.settle(tuple(key for _, key in keys), failed=True)
 
 
 # ---- tries -------------------------------------------------------------------------------------
@@ -76,12 +82,12 @@ def test_processes_of_a_server_count_failed_tries_together(tmp_path: Path) -> No
     Tries.open(tmp_path / "new", clock)
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
     for _ in range(ADDRESS.free + 3):
-        one.fail("rita", HERE)
-    wait_seconds = two.address_wait_seconds(HERE)
-    assert wait_seconds == one.address_wait_seconds(HERE) > 0
-    assert two.address_wait_seconds("10.0.0.2") == 0
+        fail(one, "rita", HERE)
+    wait_seconds = two.address_held_seconds(HERE)
+    assert wait_seconds == one.address_held_seconds(HERE) > 0
+    assert two.address_held_seconds("10.0.0.2") == 0
     clock.advance(wait_seconds)
-    assert two.address_wait_seconds(HERE) == 0
+    assert two.address_held_seconds(HERE) == 0
 
 
 # ---- memory ------------------------------------------------------------------------------------

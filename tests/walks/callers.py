@@ -13,7 +13,7 @@ from dtrfast.identity.access import CallerPermits
 from dtrfast.identity.callers import Caller, Job
 from dtrfast.identity.oidc import identity_of
 from dtrfast.oci.names import RepositoryName
-from tests.api.managed.town import PASSWORD, Town, basic
+from tests.api.managed.town import PASSWORD, Town, basic, session_cookie
 from tests.walks.scene import Scene
 
 # Columns of the table whose callers sign in with a password, and their accounts.
@@ -70,7 +70,7 @@ def forged(scene: Scene) -> Credential:
     answer = client.post("/api/v0/sessions", json=form)
     assert answer.status_code == 201, answer.text
     client.forget_cookies()
-    return Credential("admin", {"cookie": answer.headers["set-cookie"].partition(";")[0]})
+    return Credential("admin", {"cookie": session_cookie(answer).partition(";")[0]})
 
 
 def _job_token(scene: Scene) -> str:

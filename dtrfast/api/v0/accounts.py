@@ -205,7 +205,7 @@ def change_password(call: ApiCall) -> objects.Account:
 
 def _prove_old(call: ApiCall, user: Account, password: str) -> None:
     try:
-        call.identity.sign_in.password(user.name, password, call.remote)
+        call.identity.sign_in.password(user.name, password, call.origin)
     except SignInFailed as error:
         raise Denied("the old password is wrong") from error
 

@@ -6,7 +6,7 @@ Whoever asks, the operation gets the same call and decides by the same rules.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -36,6 +36,7 @@ class Asker:
     remote: str
     is_secure: bool = False
     session_id: str = ""
+    proofs: Mapping[str, str] = field(default_factory=dict)
 
     def call(self, path: Mapping[str, str], query: object, body: object) -> ApiCall:
         """What an operation is given. `path` are its pieces, decoded; the others are converted."""
@@ -50,6 +51,7 @@ class Asker:
             body=body,
             is_secure=self.is_secure,
             session_id=self.session_id,
+            proofs=self.proofs,
         )
 
 

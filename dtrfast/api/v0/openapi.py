@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 import dtrfast
-from dtrfast.api.browsers import COOKIE
+from dtrfast.api.browsers import SECURE_PREFIX, SESSION
 from dtrfast.api.errors import ErrorBody
 from dtrfast.api.types import Context
 from dtrfast.api.v0.operation import Audience, Operation
@@ -149,7 +149,12 @@ def make_document() -> dict[str, Any]:
             "securitySchemes": {
                 "basic": {"type": "http", "scheme": "basic"},
                 "token": {"type": "http", "scheme": "bearer"},
-                "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": SESSION,
+                    "description": f"Over TLS the name begins with {SECURE_PREFIX}.",
+                },
                 "csrf": {"type": "apiKey", "in": "header", "name": CSRF_HEADER},
             },
         },

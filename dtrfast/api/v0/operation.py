@@ -6,7 +6,7 @@ document, so the three cannot differ. Operations are synchronous and run on a th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -18,6 +18,7 @@ from dtrfast.identity import access, accounts
 from dtrfast.identity.access import CallerPermits, Standing
 from dtrfast.identity.callers import Caller
 from dtrfast.identity.events import Detail, Event, Outcome
+from dtrfast.identity.gate import Origin
 from dtrfast.identity.identity import Identity
 from dtrfast.identity.records import Account
 from dtrfast.index.engine import ReadTransaction
@@ -49,6 +50,13 @@ class ApiCall:
     cookies: list[str] = field(default_factory=list)
     is_secure: bool = False
     session_id: str = ""
+    # Proofs of accounts that signed in with this browser, by account id.
+    proofs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> Origin:
+        """Where a password that the call brings comes from."""
+        return Origin(self.remote, self.proofs)
 
     @property
     def permits(self) -> CallerPermits:

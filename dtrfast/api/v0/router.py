@@ -163,15 +163,19 @@ class V0(BaseRoute):
     ) -> Response:
         if not all(value.isprintable() for value in path.values()):
             return missing_page_response()
-        caller, session_id = await self._caller(operation, scope)
+        headers = Headers(scope=scope)
+        is_secure = browsers.is_secure(self._context, scope)
+        sent_id = browsers.cookie_of(headers, browsers.SESSION, is_secure=is_secure)
+        caller, session_id = await self._caller(operation, scope, headers, sent_id)
         asker = Asker(
             self._identity,
             self._context.registry,
             self._context.config,
             caller,
             visits.remote_of(scope),
-            is_secure=challenge.external_url(self._context, scope).startswith("https:"),
+            is_secure=is_secure,
             session_id=session_id,
+            proofs=browsers.known_proofs(headers, is_secure=is_secure),
         )
         if not operation.admits(caller):
             # Raises, before a byte of the body is read.
@@ -193,10 +197,10 @@ class V0(BaseRoute):
         realm = challenge.external_url(self._context, scope)
         return error_response(error, {"www-authenticate": f'Bearer realm="{realm}"'})
 
-    async def _caller(self, operation: Operation, scope: Scope) -> tuple[Caller, str]:
+    async def _caller(
+        self, operation: Operation, scope: Scope, headers: Headers, session_id: str
+    ) -> tuple[Caller, str]:
         """Who calls: by the header, else by the session's cookie, which needs its CSRF token."""
-        headers = Headers(scope=scope)
-        session_id = browsers.cookie_of(headers, browsers.COOKIE)
         if operation.path == _SIGN_IN:
             browsers.refuse_other_sites(self._context, scope, headers)
             return ANONYMOUS, session_id

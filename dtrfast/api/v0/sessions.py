@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from dtrfast.api.browsers import COOKIE
+from dtrfast.api import browsers
 from dtrfast.api.v0 import objects, views
 from dtrfast.api.v0.lists import Columns, WholeQuery, whole
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import CredentialUnknown, SignInRequired
-from dtrfast.identity import access, accounts, sessions
+from dtrfast.identity import access, accounts, known_browsers, sessions
+from dtrfast.identity.records import Account
 from dtrfast.identity.sessions import NewSession
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.times import rfc3339
@@ -32,15 +33,16 @@ def sign_in(call: ApiCall) -> objects.Session:
     body: objects.SignInForm = call.body
     identity = call.identity
     now = identity.clock()
-    caller = identity.sign_in.password(body.username, body.password, call.remote)
+    caller = identity.sign_in.password(body.username, body.password, call.origin)
     new = NewSession.make(caller, now, call.remote)
     if call.session_id:
         identity.engine.write(partial(sessions.close_session, session_id=call.session_id))
     identity.engine.write(partial(sessions.open_session, new=new, now=now))
-    call.cookies.append(cookie(new.id, call.is_secure, sessions.LIFE_SECONDS))
     with identity.engine.read() as transaction:
         account = accounts.get(transaction, caller.actor)
         standing = access.standing(transaction, caller)
+    _keep_known(call, account)
+    _keep_session(call, new.id, sessions.LIFE_SECONDS)
     return objects.Session(
         account=views.account(account, standing),
         csrf_token=new.record.csrf_token,
@@ -75,7 +77,7 @@ def sign_out(call: ApiCall) -> None:
         close = partial(sessions.close_session, session_id=call.session_id)
         if call.identity.engine.write(close):
             call.note("sign-out", "session")
-    call.cookies.append(cookie("", call.is_secure, 0))
+    _keep_session(call, "", 0)
 
 
 class SessionsQuery(WholeQuery, frozen=True, rename="camel", kw_only=True):
@@ -135,12 +137,22 @@ def delete_session(call: ApiCall) -> None:
     call.note("session.end", call.path["name"])
 
 
-def cookie(session_id: str, is_secure: bool, seconds: int) -> str:
-    """The Set-Cookie header: scripts cannot read it, and browsers send it with what other sites
-    make them send only when somebody follows a link, which changes nothing.
-    """
-    secure = "; Secure" if is_secure else ""
-    return f"{COOKIE}={session_id}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+def _keep_known(call: ApiCall, account: Account) -> None:
+    """Let the browser prove at later sign-ins that this account used it."""
+    proof = call.identity.sign_in.known_browser(account, call.origin)
+    name, seconds = f"{browsers.KNOWN}{account.id}", known_browsers.LIFE_SECONDS
+    call.cookies.append(
+        browsers.cookie(name, proof, seconds, is_secure=call.is_secure, same_site="Strict")
+    )
+
+
+def _keep_session(call: ApiCall, session_id: str, seconds: int) -> None:
+    """Give the browser the session, last: clients that keep one cookie keep the last."""
+    if call.is_secure:  # a version before used this name; other hosts of the domain can set it
+        call.cookies.append(browsers.cookie(browsers.SESSION, "", 0, is_secure=False))
+    call.cookies.append(
+        browsers.cookie(browsers.SESSION, session_id, seconds, is_secure=call.is_secure)
+    )
 
 
 def local_path(wanted: str) -> str:

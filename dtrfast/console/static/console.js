@@ -39,7 +39,14 @@ function switchTheme() {
     ? root.dataset.theme === "dark"
     : matchMedia("(prefers-color-scheme: dark)").matches;
   root.dataset.theme = dark ? "light" : "dark";
-  document.cookie = `dtrfast_theme=${root.dataset.theme}; path=/; max-age=31536000; samesite=strict`;
+  const secure = location.protocol === "https:";
+  document.cookie = [
+    `${secure ? "__Host-" : ""}dtrfast_theme=${root.dataset.theme}`,
+    "path=/",
+    "max-age=31536000",
+    "samesite=strict",
+    ...(secure ? ["secure"] : []),
+  ].join("; ");
   document.dispatchEvent(new Event("themechange"));
 }
 

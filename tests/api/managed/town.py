@@ -217,6 +217,11 @@ def basic(who: str, password: str = PASSWORD) -> dict[str, str]:
     return {"authorization": "Basic " + base64.b64encode(text).decode()}
 
 
+def session_cookie(answer: httpx.Response) -> str:
+    """The Set-Cookie header of a sign-in that has the session, after others."""
+    return str(answer.headers.get_list("set-cookie")[-1])
+
+
 def granted(token: str) -> dict[str, list[str]]:
     """What a token covers, by repository."""
     payload = token.split(".")[1]
