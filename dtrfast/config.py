@@ -135,6 +135,8 @@ class RegistryConfig:
     page_size_max: _Count = 1000
     # Longest manifest. Clients refuse more than 4 MiB themselves.
     manifest_size_max: Annotated[int, Meta(ge=65_536, le=1 << 26)] = 4_194_304
+    # Most uploads that one user may have open in a repository; ten times as many in all.
+    open_uploads_max: Annotated[int, Meta(ge=1, le=10_000)] = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@
     ├── Unsupported     the operation is switched off or does not exist
     ├── Unavailable     try again
     │   ├── UploadBusy  another request holds the upload
+    │   ├── UploadsTooMany   a user has as many open uploads as it may
     │   ├── Overloaded
     │   ├── DirectoryUnavailable ── DirectoryObjectMissing
     │   └── IssuerUnavailable
@@ -211,11 +212,19 @@ class Unsupported(DtrfastError):
 
 
 class Unavailable(DtrfastError):
-    """Not now: the same request may succeed in a moment."""
+    """Not now: the same request may succeed in `retry_seconds`."""
+
+    retry_seconds = 1
 
 
 class UploadBusy(Unavailable):
     """Another request is writing to this upload."""
+
+
+class UploadsTooMany(Unavailable):
+    """A user has as many open uploads as it may."""
+
+    retry_seconds = 60
 
 
 class Overloaded(Unavailable):

@@ -74,6 +74,7 @@ TABLE: Mapping[type[DtrfastError], Row] = {
     errors.Unsupported: Row("UNSUPPORTED", 405),
     errors.Unavailable: Row("UNAVAILABLE", 503),
     errors.UploadBusy: Row("UNAVAILABLE", 503),
+    errors.UploadsTooMany: Row("UNAVAILABLE", 503),
     errors.Overloaded: Row("UNAVAILABLE", 503),
     errors.DirectoryUnavailable: Row("UNAVAILABLE", 503),
     errors.DirectoryObjectMissing: Row("UNAVAILABLE", 503),
@@ -90,8 +91,6 @@ TABLE: Mapping[type[DtrfastError], Row] = {
     errors.FormatUnknown: Row("UNKNOWN", 500),
     errors.FileSystemUnsupported: Row("UNKNOWN", 500),
 }
-
-_RETRY_SECONDS = "1"
 
 
 class ErrorEntry(msgspec.Struct):
@@ -155,7 +154,7 @@ def _entries(error: DtrfastError, code: str) -> Iterator[ErrorEntry]:
 
 def _headers(error: DtrfastError) -> dict[str, str]:
     if isinstance(error, Unavailable):
-        return {"retry-after": _RETRY_SECONDS}
+        return {"retry-after": str(error.retry_seconds)}
     if isinstance(error, errors.TooManyTries):
         return {"retry-after": str(error.seconds)}
     if isinstance(error, RangeInvalid) and error.size is not None:

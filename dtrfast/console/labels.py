@@ -86,6 +86,7 @@ _GROUPS: Mapping[str, Mapping[str, str]] = {
         "registry.require_children": "Indexes need their manifests",
         "registry.page_size_max": "Entries per page at most",
         "registry.manifest_size_max": "Manifest size at most",
+        "registry.open_uploads_max": "Open uploads of a user in a repository at most",
     },
     "Logging": {
         "log.format": "Format",

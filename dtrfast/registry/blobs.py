@@ -24,6 +24,7 @@ from dtrfast.store.blobs import (
     BlobStat,
     BlobStore,
     LastBody,
+    OpenBound,
     Peek,
     RepositoryId,
     Upload,
@@ -31,6 +32,10 @@ from dtrfast.store.blobs import (
 
 # Where a mount without `from` looks for a repository that the caller may read.
 _HOLDERS_MAX = 100
+
+# A user who fills the uploads of so many repositories begins none in a further one: names of
+# repositories that do not exist yet cost nothing.
+_REPOSITORIES_PUSHED = 10
 
 _match_id = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}").fullmatch
 
@@ -101,10 +106,17 @@ class Uploads:
     store: BlobStore
     catalog: Catalog
     owner: str = ""
+    open_max: int | None = None
 
     def begin(self, name: RepositoryName, algorithm: Algorithm = DEFAULT_ALGORITHM) -> Upload:
-        """A new upload, held. Raises what `Permits.check` does, as all of these do."""
-        return self.store.begin_upload(self._session_name(name), algorithm=algorithm)
+        """A new upload, held. Raises what `Permits.check` does, as all of these do, and
+        `UploadsTooMany`.
+        """
+        session = self._session_name(name)
+        bound = None
+        if self.open_max is not None:
+            bound = OpenBound(self.owner, self.open_max, self.open_max * _REPOSITORIES_PUSHED)
+        return self.store.begin_upload(session, algorithm=algorithm, bound=bound)
 
     def resume(self, name: RepositoryName, upload_id: str) -> Upload:
         """The upload, held. Raises `UploadUnknown`, `UploadBusy`."""

@@ -60,6 +60,7 @@ class Registry:
         self._store = blobs
         self._clock = clock
         self._data = config.store.data
+        self._open_uploads_max = config.registry.open_uploads_max
         self._fullness = fullness
         self._act_for(EVERYBODY)
 
@@ -78,7 +79,8 @@ class Registry:
         self.referrers = Referrers(engine, permits)
         self.search = Search(engine, permits)
         self.blobs = Blobs(self._store, self.catalog)
-        self.uploads = Uploads(self._store, self.catalog, permits.upload_owner)
+        open_max = self._open_uploads_max
+        self.uploads = Uploads(self._store, self.catalog, permits.upload_owner, open_max)
 
     def author(self, actor: str | None = None) -> Author:
         """Who changes something now: the caller, if nobody else is named."""

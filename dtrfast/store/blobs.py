@@ -87,6 +87,15 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     unique: int
 
 
+@dataclass(frozen=True, slots=True)
+class OpenBound:
+    """Most uploads that `owner` may have open under one name, and under all names."""
+
+    owner: str
+    name_max: int
+    all_max: int
+
+
 class LastBody(msgspec.Struct, frozen=True, gc=False):
     """The last body that an upload took, as it is remembered (docs/uploads.md).
 
@@ -216,8 +225,14 @@ class BlobStore(Protocol):
         """
         ...
 
-    def begin_upload(self, name: str, *, algorithm: str = "sha256") -> Upload:
-        """A new, empty upload. `algorithm` is that of the digest which the client announced."""
+    def begin_upload(
+        self, name: str, *, algorithm: str = "sha256", bound: OpenBound | None = None
+    ) -> Upload:
+        """A new, empty upload. `algorithm` is that of the digest which the client announced.
+
+        Raises `UploadsTooMany` where as many are open as `bound` allows, after those of the same
+        owner that nobody wrote to for an hour were dropped.
+        """
         ...
 
     def resume(self, name: str, upload_id: str, wait_seconds: float = 1.0) -> Upload:

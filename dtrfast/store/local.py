@@ -15,8 +15,17 @@ from dtrfast.index.tables import (
     number_key,
 )
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, links, records, upload_state, uploads, usage
-from dtrfast.store.blobs import BlobReader, BlobStat, LastBody, Peek, RepositoryId, Upload, Usage
+from dtrfast.store import contents, links, open_uploads, records, upload_state, uploads, usage
+from dtrfast.store.blobs import (
+    BlobReader,
+    BlobStat,
+    LastBody,
+    OpenBound,
+    Peek,
+    RepositoryId,
+    Upload,
+    Usage,
+)
 from dtrfast.store.commit import commit
 from dtrfast.store.context import Context
 from dtrfast.store.links import Link
@@ -72,8 +81,15 @@ class LocalBlobs:
             return LocalReader(self._context, stat, found.number, offset, stat.size - offset)
         return LocalReader(self._context, stat, found.number, offset, length, ReadAhead())
 
-    def begin_upload(self, name: str, *, algorithm: str = "sha256") -> Upload:
-        return uploads.begin(self._context, name, algorithm)
+    def begin_upload(
+        self, name: str, *, algorithm: str = "sha256", bound: OpenBound | None = None
+    ) -> Upload:
+        context = self._context
+        if bound is None:
+            return uploads.begin(context, name, algorithm)
+        file_id = upload_state.new_file_id(context.clock() * 1000)
+        with open_uploads.entered(context, name, file_id, bound):
+            return uploads.begin(context, name, algorithm, file_id)
 
     def resume(self, name: str, upload_id: str, wait_seconds: float = 1.0) -> Upload:
         file_id = upload_state.parse_upload_id(upload_id)

@@ -31,7 +31,16 @@ from dtrfast.index.tables import (
     number_of,
 )
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, damage, leftovers, links, recipes, statistics, unowned
+from dtrfast.store import (
+    contents,
+    damage,
+    leftovers,
+    links,
+    open_uploads,
+    recipes,
+    statistics,
+    unowned,
+)
 from dtrfast.store.blobs import RepositoryId
 from dtrfast.store.contents import Found
 from dtrfast.store.context import Context
@@ -164,7 +173,9 @@ def expire_uploads(context: Context) -> int:
     """Remove uploads that nobody wrote to for too long, or that another boot left; returns how
     many.
     """
-    return _each(context.layout.uploads.glob("*.state"), partial(_expire, context))
+    removed = _each(context.layout.uploads.glob("*.state"), partial(_expire, context))
+    open_uploads.forget_empty(context)
+    return removed
 
 
 def _expire(context: Context, path: Path) -> bool:

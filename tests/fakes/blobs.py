@@ -16,7 +16,14 @@ from typing import Self
 
 import msgspec
 
-from dtrfast.errors import BlobUnknown, DigestInvalid, DtrfastError, UploadBusy, UploadUnknown
+from dtrfast.errors import (
+    BlobUnknown,
+    DigestInvalid,
+    DtrfastError,
+    UploadBusy,
+    UploadsTooMany,
+    UploadUnknown,
+)
 from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.oci.digests import ALGORITHMS, Digest
 from dtrfast.store import links
@@ -26,6 +33,7 @@ from dtrfast.store.blobs import (
     BlobStat,
     Extent,
     LastBody,
+    OpenBound,
     Peek,
     RepositoryId,
     Segment,
@@ -76,8 +84,13 @@ class MemoryBlobs:
         assert 0 <= offset <= end <= stat.size, "a range lies inside its blob"
         return MemoryReader(self, stat, self.contents[digest][offset:end])
 
-    def begin_upload(self, name: str, *, algorithm: str = "sha256") -> Upload:
+    def begin_upload(
+        self, name: str, *, algorithm: str = "sha256", bound: OpenBound | None = None
+    ) -> Upload:
         assert algorithm in ALGORITHMS
+        count = sum(upload.name == name for upload in self.uploads.values())
+        if bound is not None and count >= bound.name_max:
+            raise UploadsTooMany(f"{count} uploads are open")
         upload = MemoryUpload(self, name)
         self.uploads[upload.id] = upload
         return upload

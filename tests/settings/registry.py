@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 from dtrfast.config import Config, RegistryConfig
 from dtrfast.oci.media_types import OCI_INDEX, OCI_MANIFEST
@@ -51,3 +52,11 @@ def pages(bench: Bench, value: object) -> object:
 def bounds_manifests(bench: Bench, value: object) -> object:
     manifest = json.loads(image_manifest(b"app")) | {"annotations": {"n": "x" * 70_000}}
     return _put(_town(bench, manifest_size_max=value), json.dumps(manifest).encode())
+
+
+@proves("registry.open_uploads_max", (2, [202, 503]), (3, [202, 202]))
+def bounds_open_uploads(bench: Bench, value: object) -> object:
+    town = _town(bench, open_uploads_max=value)
+    # One is open already.
+    ask = partial(town.client.post, f"{_APP}/blobs/uploads/", headers=basic("owen"))
+    return [ask().status_code for _ in range(2)]

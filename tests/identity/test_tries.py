@@ -1,0 +1,206 @@
+"""Tries: failed sign-ins hold the next one, also if many come at once or flood the counts."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from dtrfast.errors import TooManyTries
+from dtrfast.identity import known_addresses, tries
+from dtrfast.identity.tries import (
+    ACCOUNT,
+    ACCOUNT_FROM_ADDRESS,
+    ADDRESS,
+    KNOWN,
+    SIZE,
+    Source,
+    Tries,
+    network_of,
+)
+from dtrfast.index.tables import KNOWN_ADDRESSES
+from tests.fakes.clock import Clock
+from tests.fakes.engine import MemoryEngine
+
+HERE = "10.0.0.1"
+
+
+def _guess(path: Path, count: int, start: object) -> int:
+    """Guess in threads, as a worker does; returns how many passwords were verified."""
+    counts = Tries.open(path, lambda: 1000.0)
+    verified = []
+
+    def guess() -> None:
+        try:
+            entered = counts.enter("rita", Source(HERE))
+            while entered is None:
+                entered = counts.enter("rita", Source(HERE))
+        except TooManyTries:
+            return
+        verified.append(1)
+        entered.fail()
+
+    threads = [threading.Thread(target=guess) for _ in range(count)]
+    start.wait()  # type: ignore[attr-defined]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return len(verified)
+
+
+def test_parallel_guesses_of_several_processes_pass_no_bound(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    start = context.Event()
+    with context.Pool(3, initializer=_share, initargs=(start,)) as pool:
+        found = [pool.apply_async(_guess_there, (tmp_path / "tries", 20)) for _ in range(3)]
+        start.set()
+        assert sum(one.get(30) for one in found) == ACCOUNT_FROM_ADDRESS.free + 1
+
+
+def _share(start: object) -> None:
+    globals()["_start"] = start
+
+
+def _guess_there(path: Path, count: int) -> int:
+    return _guess(path, count, globals()["_start"])
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def counts(clock: Clock) -> Tries:
+    return Tries(bytearray(SIZE), clock)
+
+
+def fail(counts: Tries, account: str, source: Source, times: int = 1) -> Iterator[int]:
+    """Fail, as often as it is let; gives the waits."""
+    for _ in range(times):
+        try:
+            entered = counts.enter(account, source)
+        except TooManyTries as error:
+            yield error.seconds
+        else:
+            assert entered is not None
+            entered.fail()
+
+
+def test_those_that_run_count_until_they_are_settled(counts: Tries, clock: Clock) -> None:
+    source = Source(HERE)
+    running = [counts.enter("rita", source) for _ in range(ACCOUNT_FROM_ADDRESS.free + 1)]
+    assert None not in running
+    assert counts.enter("rita", source) is None
+    assert running[0] is not None
+    running[0].forget()
+    assert counts.enter("rita", source) is not None
+    assert counts.enter("rita", source) is None
+    clock.advance(tries._RUNNING_SECONDS)  # their process died
+    assert counts.enter("rita", source) is not None
+
+
+@pytest.mark.parametrize("known", [Source(HERE, is_known=True), Source(HERE, browser="b")])
+def test_failures_of_others_do_not_hold_a_known_origin(counts: Tries, known: Source) -> None:
+    for number in range(ADDRESS.free + 5):  # from the address, for other accounts
+        list(fail(counts, f"user{number}", Source(HERE)))
+    for number in range(ACCOUNT.free + 5):  # for the account, from other addresses
+        list(fail(counts, "rita", Source(f"10.0.1.{number}")))
+    assert counts.held_seconds("rita", Source(HERE)) > 0
+    assert counts.held_seconds("rita", known) == 0
+    assert counts.enter("rita", known) is not None
+
+
+@pytest.mark.parametrize("known", [Source(HERE, is_known=True), Source(HERE, browser="b")])
+def test_failures_of_a_known_origin_hold_it_for_a_short_while(
+    counts: Tries, clock: Clock, known: Source
+) -> None:
+    verified = waited = 0
+    while waited < 3600:
+        waits = list(fail(counts, "rita", known))
+        verified += not waits
+        clock.advance(sum(waits))
+        waited += sum(waits)
+    assert 3600 / KNOWN.seconds_max <= verified <= 3600 / KNOWN.seconds_max + 10
+    # and they hold whoever is not known there, but no other account that is
+    assert counts.held_seconds("rita", Source(HERE)) > 0
+    assert counts.held_seconds("will", Source(HERE, is_known=True)) == 0
+
+
+def test_a_browser_does_not_pay_for_guesses_at_its_address(counts: Tries) -> None:
+    list(fail(counts, "rita", Source(HERE, is_known=True), 20))
+    assert counts.held_seconds("rita", Source(HERE, is_known=True)) > 0
+    assert counts.held_seconds("rita", Source(HERE, is_known=True, browser="b")) == 0
+
+
+def test_a_right_password_forgets_a_few_failures_only(counts: Tries, clock: Clock) -> None:
+    source = Source(HERE, is_known=True)
+    for _ in range(12):
+        clock.advance(sum(fail(counts, "rita", source)))
+    clock.advance(KNOWN.seconds_max)
+    entered = counts.enter("rita", source)
+    assert entered is not None
+    entered.succeed()
+    list(fail(counts, "rita", source, 2))
+    assert counts.held_seconds("rita", source) > 0
+
+
+def test_flooding_does_not_erase_the_counts_of_an_account_under_attack(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    monkeypatch.setattr(tries, "_SLOTS", 64)
+    monkeypatch.setattr(tries, "SIZE", tries._HEAD_SIZE + 64 * tries._SLOT.size)
+    counts = Tries(bytearray(tries.SIZE), clock)
+    for number in range(ACCOUNT.free + 5):
+        list(fail(counts, "rita", Source(f"10.0.1.{number}")))
+    for number in range(400):
+        list(fail(counts, f"nobody{number}", Source(f"10.1.{number // 250}.{number % 250}")))
+    assert counts.held_seconds("rita", Source("10.9.9.9")) > 0
+
+
+def test_clients_cannot_choose_the_places_of_their_counts(clock: Clock) -> None:
+    one, two = Tries(bytearray(SIZE), clock), Tries(bytearray(SIZE), clock)
+    assert one._hash("account", "rita") != two._hash("account", "rita")
+
+
+def test_addresses_count_as_what_one_client_has() -> None:
+    for remote, network in (
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1%3", "192.0.2.1"),
+        ("64:ff9b::192.0.2.1", "192.0.2.1"),
+        ("", ""),
+        ("testclient", "testclient"),
+    ):
+        assert network_of(remote) == network, remote
+
+
+# ---- known addresses -----------------------------------------------------------------------------
+def test_addresses_of_an_account_are_bounded_and_forgotten() -> None:
+    engine, now = MemoryEngine(), 1_000_000
+    for number in range(known_addresses.ADDRESSES_MAX + 5):
+        note = partial(known_addresses.note, account_id=7, network=f"10.0.0.{number}")
+        engine.write(partial(note, now=now + number))
+    now += known_addresses.ADDRESSES_MAX + 5
+    with engine.read() as transaction:
+        assert len(list(transaction.scan(KNOWN_ADDRESSES))) == known_addresses.ADDRESSES_MAX
+        known = partial(known_addresses.is_known, transaction, 7)
+        assert not known("10.0.0.4", now)
+        assert known("10.0.0.5", now)
+        assert not known_addresses.is_known(transaction, 8, "10.0.0.5", now)
+        assert not known("10.0.0.5", now + known_addresses.KNOWN_SECONDS)
+        assert not known_addresses.is_note_due(transaction, 7, "10.0.0.50", now)
+        due = known_addresses.is_note_due
+        assert due(transaction, 7, "10.0.0.50", now + known_addresses.NOTE_SECONDS)
+    engine.write(partial(known_addresses.forget_all, account_id=7))
+    with engine.read() as transaction:
+        assert list(transaction.scan(KNOWN_ADDRESSES)) == []
