@@ -15,7 +15,7 @@ from dtrfast.index.tables import (
     number_key,
 )
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, links, open_uploads, records, upload_state, uploads, usage
+from dtrfast.store import contents, links, records, upload_state, uploads, usage
 from dtrfast.store.blobs import (
     BlobReader,
     BlobStat,
@@ -29,6 +29,7 @@ from dtrfast.store.blobs import (
 from dtrfast.store.commit import commit
 from dtrfast.store.context import Context
 from dtrfast.store.links import Link
+from dtrfast.store.open_uploads import OpenUploads
 from dtrfast.store.read_ahead import ReadAhead
 from dtrfast.store.reader import LocalReader
 from dtrfast.store.readings import Readings
@@ -44,6 +45,7 @@ class LocalBlobs:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._open_uploads = OpenUploads(context)
 
     def stat(self, repository: RepositoryId, digest: Digest) -> BlobStat:
         context = self._context
@@ -84,12 +86,14 @@ class LocalBlobs:
     def begin_upload(
         self, name: str, *, algorithm: str = "sha256", bound: OpenBound | None = None
     ) -> Upload:
-        context = self._context
-        if bound is None:
-            return uploads.begin(context, name, algorithm)
-        file_id = upload_state.new_file_id(context.clock() * 1000)
-        with open_uploads.entered(context, name, file_id, bound):
-            return uploads.begin(context, name, algorithm, file_id)
+        upload = uploads.begin(self._context, name, algorithm)
+        if bound is not None:
+            try:
+                self._open_uploads.enter(name, upload.file_id, bound)
+            except BaseException:
+                upload.cancel()
+                raise
+        return upload
 
     def resume(self, name: str, upload_id: str, wait_seconds: float = 1.0) -> Upload:
         file_id = upload_state.parse_upload_id(upload_id)

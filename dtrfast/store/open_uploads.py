@@ -1,9 +1,12 @@
-"""Bounds on the uploads that one user has open: in a repository, and in all of them.
+"""Bounds on the uploads that one user has open: under one name, and in all.
 
-Each user has a small file in `locks/uploads` that lists the uploads it began. An upload is listed
-before its state file is made, and nothing is written when it ends: the list is *weeded* when it has
-grown, and then loses those without a state file. So the list never misses an upload, whatever dies
-when, and a begin costs one short append. The file is locked from counting to making the state file.
+Each user has a small file in `locks/uploads`, which lists the uploads that it began: the hash of
+the name (8) and the file id (16) of each. A begin appends its entry, without a lock; an end writes
+nothing. A list that has grown is *weeded*: entries without a state file go. So a count is never
+less than what is open, and it costs two system calls until there is something to decide.
+
+Weeding replaces the file, under its lock. An append to a file that was replaced meanwhile is seen
+by the one that weeds, or is repeated by the one that appends.
 """
 
 from __future__ import annotations
@@ -11,11 +14,9 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import struct
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from dtrfast.errors import UploadBusy, UploadsTooMany, UploadUnknown
 from dtrfast.store import disk, leftovers
@@ -23,194 +24,218 @@ from dtrfast.store.blobs import OpenBound
 from dtrfast.store.context import Context
 from dtrfast.store.upload_state import StateFile
 
-_HEAD = struct.Struct("<QQ")  # entries after the last weeding, second of that weeding
-_ENTRY_SIZE = 24  # hash of the repository's name (8), file id (16)
-_HASH_SIZE = 8
-# A list is weeded when it is twice as long as it was, and by so much longer.
-_GROWTH = 256
-# Weeding looks at every upload of a user, which takes 3 ms for so many. A longer list is weeded at
-# most once in so many seconds.
-_SHORT = 1500
-_WEED_SECONDS = 1
 # Uploads that nobody wrote to for so long make room for new ones of the same user.
 IDLE_SECONDS = 3600
 # So many at a time: each costs some file operations.
 _DROPPED_MAX = 50
+_HASH_SIZE = 8
+_ENTRY_SIZE = _HASH_SIZE + 16
+# A list is weeded when it is twice as long as it was, and by so much longer.
+_GROWTH = 256
+# Weeding looks at every upload of a user, which takes 3 ms for so many. After a refusal a longer
+# list is weeded again in so many seconds only.
+_SHORT = 1500
+_WEED_SECONDS = 1
+# Lists that a process keeps open.
+_LISTS_MAX = 256
 
 
-class _Entry(NamedTuple):
-    """An upload in a list."""
+class OpenUploads:
+    """Lists what is begun. Safe from many threads and processes."""
 
-    repository: bytes
-    file_id: bytes
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._lists: dict[str, _List] = {}
+        self._refused: dict[str, int] = {}  # owner → when
+
+    def enter(self, name: str, file_id: bytes, bound: OpenBound) -> None:
+        """List an upload that has just begun, which the caller holds.
+
+        Raises `UploadsTooMany` where `bound` allows no more, after uploads of the same owner that
+        are idle were dropped.
+        """
+        entry = _hash(name, _HASH_SIZE) + file_id
+        listed = self._list(bound.owner)
+        while not (length := listed.append(entry)):
+            self._lists.pop(bound.owner, None)
+            listed = self._list(bound.owner)
+        if length <= min(bound.name_max, listed.length_max):
+            return
+        is_within = length <= min(bound.all_max, listed.length_max)
+        if not is_within or listed.count_of(entry) > bound.name_max:
+            self._weed(entry, bound, length)
+
+    def forget_empty(self) -> int:
+        """Remove the lists of owners without an open upload; returns how many."""
+        removed = 0
+        for path in _directory(self._context).glob("*[!w]"):
+            if self._context.clock() - path.stat().st_mtime > IDLE_SECONDS:
+                with _locked(path) as (descriptor, entries):
+                    kept = self._touched(entries)
+                    _replace(path, descriptor, entries, kept)
+                    removed += not kept
+        return removed
+
+    def _weed(self, entry: bytes, bound: OpenBound, length: int) -> None:
+        """Make a list short, and room in it. Raises `UploadsTooMany`."""
+        now = self._context.clock()
+        if length > _SHORT and now - self._refused.get(bound.owner, 0) < _WEED_SECONDS:
+            raise _refusal(bound.all_max, "")
+        path = _path(self._context, bound.owner)
+        with _locked(path) as (descriptor, entries):
+            touched = self._touched(entries)
+            refusal = _check(touched, entry, bound)
+            if refusal is not None:
+                self._drop_idle(touched, entry, bound)
+                refusal = _check(touched, entry, bound)
+            if refusal is not None:
+                touched.pop(entry, None)
+            _replace(path, descriptor, entries, touched)
+        if refusal is not None:
+            self._refused[bound.owner] = now
+            raise refusal
+
+    def _drop_idle(self, touched: dict[bytes, float], entry: bytes, bound: OpenBound) -> None:
+        """Cancel the uploads that have been idle the longest, some at a time."""
+        due = self._context.clock() - IDLE_SECONDS
+        is_of_name = _count_of(touched, entry) > bound.name_max
+        idle = sorted(
+            (at, other)
+            for other, at in touched.items()
+            if at <= due and other != entry and (not is_of_name or _is_same_name(other, entry))
+        )
+        for _, other in idle[:_DROPPED_MAX]:
+            if self._drop(other):
+                del touched[other]
+
+    def _drop(self, entry: bytes) -> bool:
+        """Cancel an upload unless a request holds it; whether it is gone."""
+        file_id = entry[_HASH_SIZE:]
+        try:
+            path = self._context.layout.upload(file_id, "state")
+            state_file = StateFile.open(path, wait_seconds=0)
+        except UploadUnknown:
+            return True
+        except UploadBusy:
+            return False
+        try:
+            if self._touched_at(entry) > self._context.clock() - IDLE_SECONDS:
+                return False
+            leftovers.remove_upload(self._context, file_id)
+            return True
+        finally:
+            state_file.close()
+
+    def _touched(self, entries: Iterable[bytes]) -> dict[bytes, float]:
+        """When open uploads were written to last. Those that have ended are left out."""
+        touched = {entry: self._touched_at(entry) for entry in entries}
+        return {entry: at for entry, at in touched.items() if at}
+
+    def _touched_at(self, entry: bytes) -> float:
+        try:
+            path = self._context.layout.upload(entry[_HASH_SIZE:], "state")
+            return os.stat(path).st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    def _list(self, owner: str) -> _List:
+        listed = self._lists.get(owner)
+        if listed is None:
+            listed = _List(_open(_path(self._context, owner)))
+            if len(self._lists) >= _LISTS_MAX:
+                self._lists = {}
+            self._lists[owner] = listed
+        return listed
 
 
 class _List:
-    """A user's list, open and locked."""
+    """A list that is appended to. `length_max`: it is weeded when it is longer."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        head = os.pread(descriptor, _HEAD.size, 0)
-        self.count, self.weeded_at = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, 0)
-        self._length = max(0, os.fstat(descriptor).st_size - _HEAD.size) // _ENTRY_SIZE
-        self._read: bytes | None = None
+        self.length_max = 2 * (os.fstat(descriptor).st_size // _ENTRY_SIZE) + _GROWTH
 
-    def __len__(self) -> int:
-        return self._length
+    def __del__(self) -> None:  # another thread may append while the list is let go
+        os.close(self._descriptor)
 
-    @property
-    def _data(self) -> bytes:
-        if self._read is None:
-            self._read = os.pread(self._descriptor, self._length * _ENTRY_SIZE, _HEAD.size)
-        return self._read
+    def append(self, entry: bytes) -> int:
+        """Add an entry; returns how many there are then. 0: the file has been replaced."""
+        with disk.reported():
+            os.write(self._descriptor, entry)
+        status = os.fstat(self._descriptor)
+        return status.st_size // _ENTRY_SIZE if status.st_nlink else 0
 
-    def entries(self) -> Iterator[_Entry]:
-        for at in range(0, len(self._data), _ENTRY_SIZE):
-            entry = self._data[at : at + _ENTRY_SIZE]
-            yield _Entry(entry[:_HASH_SIZE], entry[_HASH_SIZE:])
-
-    def count_of(self, repository: bytes) -> int:
-        """Entries of a repository."""
-        return self._data.count(repository) if self._length else 0
-
-    def append(self, entry: _Entry) -> None:
-        """The last that is done with the list."""
-        at = _HEAD.size + self._length * _ENTRY_SIZE
-        disk.write_at(self._descriptor, [entry.repository + entry.file_id], at)
-
-    def replace(self, entries: Iterable[_Entry], now: int) -> None:
-        self._read = b"".join(entry.repository + entry.file_id for entry in entries)
-        self._length = self.count = len(self._read) // _ENTRY_SIZE
-        self.weeded_at = now
-        # Entries that come twice, if this process dies before the file is cut, do no harm.
-        disk.write_at(self._descriptor, [_HEAD.pack(self.count, now) + self._read], 0)
-        disk.cut_off(self._descriptor, _HEAD.size + len(self._read))
+    def count_of(self, entry: bytes) -> int:
+        """Entries with the name of this one."""
+        return _count_of(_entries(self._descriptor), entry)
 
 
-@contextmanager
-def entered(context: Context, name: str, file_id: bytes, bound: OpenBound) -> Iterator[None]:
-    """List an upload, which the block begins. Raises `UploadsTooMany`, after uploads of the same
-    user that are idle were dropped.
-    """
-    entry = _Entry(_hash(name, _HASH_SIZE), file_id)
-    with _locked(_path(context, bound.owner)) as listed:
-        if len(listed) >= 2 * listed.count + _GROWTH:
-            _weed(context, listed)
-        if _is_full(listed, entry, bound):
-            _make_room(context, listed, entry, bound)
-        listed.append(entry)
-        yield
+def _check(entries: Collection[bytes], entry: bytes, bound: OpenBound) -> UploadsTooMany | None:
+    """The refusal of the last of these entries, if it is one too many."""
+    if _count_of(entries, entry) > bound.name_max:
+        return _refusal(bound.name_max, " to this repository")
+    return _refusal(bound.all_max, "") if len(entries) > bound.all_max else None
 
 
-def _make_room(context: Context, listed: _List, entry: _Entry, bound: OpenBound) -> None:
-    """Raises `UploadsTooMany` where there is none to make."""
-    if len(listed) <= _SHORT or context.clock() - listed.weeded_at >= _WEED_SECONDS:
-        touched = _weed(context, listed)
-        if _is_full(listed, entry, bound):
-            _drop_idle(context, listed, entry, bound, touched)
-    if _is_full(listed, entry, bound):
-        is_of_name = listed.count_of(entry.repository) >= bound.name_max
-        count = bound.name_max if is_of_name else bound.all_max
-        raise UploadsTooMany(
-            f"{count} uploads {'to this repository ' if is_of_name else ''}are open, which is the"
-            " most for one user: finish some, or cancel them with DELETE; an upload that is idle"
-            " for an hour makes room by itself"
-        )
-
-
-def forget_empty(context: Context) -> int:
-    """Remove the lists of users without an upload; returns how many."""
-    removed = 0
-    for path in _directory(context).glob("*"):
-        is_old = context.clock() - path.stat().st_mtime > IDLE_SECONDS
-        if is_old:
-            with _locked(path) as listed:
-                _weed(context, listed)
-                if not len(listed):
-                    disk.remove(path)
-                    removed += 1
-    return removed
-
-
-def _is_full(listed: _List, entry: _Entry, bound: OpenBound) -> bool:
-    if len(listed) >= bound.all_max:
-        return True
-    return len(listed) >= bound.name_max and listed.count_of(entry.repository) >= bound.name_max
-
-
-def _weed(context: Context, listed: _List) -> dict[_Entry, float]:
-    """Drop the entries of uploads that have ended; returns when the others were written to."""
-    touched = {entry: _touched_at(context, entry) for entry in listed.entries()}
-    open_ones = {entry: at for entry, at in touched.items() if at}
-    listed.replace(open_ones, context.clock())
-    return open_ones
-
-
-def _drop_idle(
-    context: Context,
-    listed: _List,
-    entry: _Entry,
-    bound: OpenBound,
-    touched: dict[_Entry, float],
-) -> None:
-    """Cancel the uploads that have been idle the longest, some at a time."""
-    is_of_name = listed.count_of(entry.repository) >= bound.name_max
-    due = context.clock() - IDLE_SECONDS
-    idle = sorted(
-        (at, other)
-        for other, at in touched.items()
-        if at <= due and (not is_of_name or other.repository == entry.repository)
+def _refusal(count: int, where: str) -> UploadsTooMany:
+    return UploadsTooMany(
+        f"{count} uploads{where} are open, which is the most for one user: finish some, or cancel"
+        " them with DELETE; an upload that is idle for an hour makes room by itself"
     )
-    dropped = {other for _, other in idle[:_DROPPED_MAX] if _drop(context, other)}
-    listed.replace([e for e in touched if e not in dropped], listed.weeded_at)
 
 
-def _touched_at(context: Context, entry: _Entry) -> float:
-    """When the upload was written to last; 0 if it has ended."""
-    try:
-        return os.stat(context.layout.upload(entry.file_id, "state")).st_mtime
-    except FileNotFoundError:
-        return 0.0
+def _count_of(entries: Iterable[bytes], entry: bytes) -> int:
+    return sum(_is_same_name(other, entry) for other in entries)
 
 
-def _drop(context: Context, entry: _Entry) -> bool:
-    """Cancel an upload unless a request holds it; whether it is gone."""
-    path = context.layout.upload(entry.file_id, "state")
-    try:
-        state_file = StateFile.open(path, wait_seconds=0)
-    except UploadUnknown:
-        return True
-    except UploadBusy:
-        return False
-    try:
-        if _touched_at(context, entry) > context.clock() - IDLE_SECONDS:
-            return False
-        leftovers.remove_upload(context, entry.file_id)
-        return True
-    finally:
-        state_file.close()
+def _is_same_name(one: bytes, other: bytes) -> bool:
+    return one[:_HASH_SIZE] == other[:_HASH_SIZE]
 
 
+# ---- files -------------------------------------------------------------------------------------
 @contextmanager
-def _locked(path: Path) -> Iterator[_List]:
-    descriptor = _open_locked(path)
-    try:
-        yield _List(descriptor)
-    finally:
-        os.close(descriptor)  # unlocks
-
-
-def _open_locked(path: Path) -> int:
+def _locked(path: Path) -> Iterator[tuple[int, list[bytes]]]:
+    """The list, which no other process replaces meanwhile."""
     while True:
         descriptor = _open(path)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:
-            return descriptor
-        os.close(descriptor)  # removed meanwhile: it was empty
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:
+                yield descriptor, _entries(descriptor)
+                return
+        finally:
+            os.close(descriptor)  # unlocks
+
+
+def _replace(path: Path, descriptor: int, entries: list[bytes], kept: Collection[bytes]) -> None:
+    """Put `kept` in place of `entries`, which were read from the locked descriptor. None: the file
+    goes.
+    """
+    new = path.with_suffix(".new")
+    with disk.reported(), ExitStack() as stack:
+        if kept:
+            disk.remove(new)  # of a process that died
+            fresh = _open(new)
+            stack.callback(os.close, fresh)
+            fcntl.flock(fresh, fcntl.LOCK_EX)
+            os.write(fresh, b"".join(kept))
+            os.rename(new, path)
+        else:
+            os.unlink(path)
+        late = _entries(descriptor)[len(entries) :]  # of those that could not know
+        if late:
+            fresh = _open(path)
+            stack.callback(os.close, fresh)
+            os.write(fresh, b"".join(late))
+
+
+def _entries(descriptor: int) -> list[bytes]:
+    data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    return [data[at : at + _ENTRY_SIZE] for at in range(0, len(data), _ENTRY_SIZE)]
 
 
 def _open(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     with disk.reported():
         try:
             return os.open(path, flags, 0o600)

@@ -36,7 +36,6 @@ from dtrfast.store import (
     damage,
     leftovers,
     links,
-    open_uploads,
     recipes,
     statistics,
     unowned,
@@ -44,6 +43,7 @@ from dtrfast.store import (
 from dtrfast.store.blobs import RepositoryId
 from dtrfast.store.contents import Found
 from dtrfast.store.context import Context
+from dtrfast.store.open_uploads import OpenUploads
 from dtrfast.store.records import LOOSE_FILE, Content, decode_content
 from dtrfast.store.upload_state import StateFile, milliseconds_of, parse_upload_id
 
@@ -174,7 +174,7 @@ def expire_uploads(context: Context) -> int:
     many.
     """
     removed = _each(context.layout.uploads.glob("*.state"), partial(_expire, context))
-    open_uploads.forget_empty(context)
+    OpenUploads(context).forget_empty()
     return removed
 
 

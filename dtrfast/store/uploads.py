@@ -534,10 +534,10 @@ def _source(data: memoryview) -> Callable[[memoryview], int]:
     return fill
 
 
-def begin(context: Context, name: str, algorithm: str, file_id: bytes = b"") -> LocalUpload:
+def begin(context: Context, name: str, algorithm: str) -> LocalUpload:
     """A new, empty upload. Raises `StorageFull` before there is anything to take back."""
     context.space.check()
-    file_id = file_id or new_file_id(context.clock() * 1000)
+    file_id = new_file_id(context.clock() * 1000)
     state_file = StateFile.create(context.layout.upload(file_id, "state"))
     state = UploadState(
         boot_id=context.boot_id,

@@ -14,6 +14,8 @@ from dtrfast.oci.digests import Digest
 from dtrfast.registry.repositories import RepositoryId
 from dtrfast.store import open_uploads
 from dtrfast.store.blobs import OpenBound
+from dtrfast.store.local import LocalBlobs
+from dtrfast.store.open_uploads import OpenUploads
 from dtrfast.store.store import Store
 
 NAME = "acme/app rita"
@@ -61,27 +63,6 @@ def test_uploads_that_ended_do_not_count(store: Store) -> None:
             upload.cancel()
         else:
             store.blobs.commit(upload, Digest.of_bytes(content), RepositoryId(1))
-
-
-def test_an_upload_that_did_not_begin_is_not_counted(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As after a kill between the two steps."""
-    with monkeypatch.context() as patch:
-        patch.setattr(open_uploads._List, "append", _append_and_fail)
-        for _ in range(5):
-            with pytest.raises(KeyboardInterrupt):
-                begin(store)
-    for _ in range(3):
-        begin(store)
-
-
-_append = open_uploads._List.append
-
-
-def _append_and_fail(listed: object, entry: object) -> None:
-    _append(listed, entry)  # type: ignore[arg-type]
-    raise KeyboardInterrupt
 
 
 def test_the_longest_idle_uploads_make_room(store: Store) -> None:
@@ -140,12 +121,41 @@ def test_lists_are_short_and_go_with_their_uploads(
     for _ in range(30):
         store.blobs.begin_upload(NAME, bound=bound).cancel()
     (path,) = (store._context.layout.locks / "uploads").iterdir()
-    assert path.stat().st_size <= 16 + 24 * 13
+    assert path.stat().st_size <= 24 * 13
     assert path.stat().st_mode & 0o777 == 0o600
     old = store._context.clock() - 10_000
     os.utime(path, (old, old))
-    assert open_uploads.forget_empty(store._context) == 0
+    assert OpenUploads(store._context).forget_empty() == 0
     store.blobs.resume(NAME, kept).cancel()
+    (path,) = path.parent.iterdir()
     os.utime(path, (old, old))
-    assert open_uploads.forget_empty(store._context) == 1
+    assert OpenUploads(store._context).forget_empty() == 1
     assert begin(store)
+
+
+def test_processes_count_together(store: Store) -> None:
+    """Each has lists open that others replace."""
+    bound = OpenBound("rita", 40, 100)
+    many = [LocalBlobs(store._context) for _ in range(3)]
+    begun: list[str] = []
+
+    def ask(blobs: LocalBlobs) -> None:
+        for number in range(60):
+            with suppress(UploadsTooMany):
+                upload = blobs.begin_upload(NAME, bound=bound)
+                if number % 2:
+                    upload.cancel()
+                else:
+                    upload.release()
+                    begun.append(upload.id)
+
+    threads = [threading.Thread(target=ask, args=(blobs,)) for blobs in many]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(begun) == 40
+    for one in begun:
+        store.blobs.resume(NAME, one).cancel()
+    for blobs in many:
+        blobs.begin_upload(NAME, bound=bound).release()
