@@ -27,7 +27,7 @@ from dtrfast.identity.settings import AccessSettings, OidcSettings
 from dtrfast.identity.teams import NewTeam
 from dtrfast.identity.tokens import NewToken
 from dtrfast.index.engine import WriteTransaction
-from dtrfast.index.tables import ACCOUNTS, SESSIONS, SETTINGS, TRUSTS, number_key
+from dtrfast.index.tables import ACCOUNT_SESSIONS, ACCOUNTS, SESSIONS, SETTINGS, TRUSTS, number_key
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import repositories
 from dtrfast.registry.permits import NOTHING, SCOPED, Action
@@ -256,6 +256,31 @@ def test_a_session_is_ended_by_its_name_and_by_its_user_only(engine: MemoryEngin
     assert not engine.write(lambda t: sessions.close_named(t, rita.id, "0" * len(name)))
     assert not engine.write(lambda t: sessions.close_named(t, rita.id + 1, name))
     assert engine.write(lambda t: sessions.close_named(t, rita.id, name))
+
+
+def test_sessions_of_an_older_version_are_listed_bounded_and_ended(engine: MemoryEngine) -> None:
+    rita = engine.write(lambda t: create(t, "rita"))
+    caller = Caller("user", "rita", "password", rita.id, 1)
+    old = [NewSession.make(caller, 1000 + n, "10.0.0.1") for n in range(sessions.SESSIONS_MAX + 3)]
+
+    def keep(transaction: WriteTransaction) -> None:
+        for one in old:  # in this table only
+            transaction.put(SESSIONS, sessions._key(one.id), records.sessions.encode(one.record))
+
+    engine.write(keep)
+    with engine.read() as transaction:
+        assert len(sessions.of_account(transaction, rita, 2000)) == len(old)
+    assert engine.write(lambda t: sessions.close_named(t, rita.id, sessions.name_of(old[9].id)))
+    new = NewSession.make(caller, 2000, "10.0.0.1")
+    engine.write(lambda t: sessions.open_session(t, new, 2000))
+    with engine.read() as transaction:
+        found = [one.id for one in sessions.of_account(transaction, rita, 2000)]
+        assert len(list(transaction.scan(SESSIONS))) == len(found) == sessions.SESSIONS_MAX
+    assert found[0] == sessions.name_of(new.id)
+    assert sessions.name_of(old[2].id) not in found
+    assert engine.write(lambda t: sessions.close_session(t, new.id))
+    with engine.read() as transaction:
+        assert len(list(transaction.scan(ACCOUNT_SESSIONS))) == sessions.SESSIONS_MAX - 1
 
 
 # ---- settings and trusts -----------------------------------------------------------------------
