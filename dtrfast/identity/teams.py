@@ -31,6 +31,8 @@ from dtrfast.index.tables import (
 from dtrfast.registry.writing import Author
 
 OWNERS = "owners"
+# Owners put any user into teams, and a decision about a user looks at all of its teams.
+TEAMS_MAX = 1000
 
 _OWNER = b"\1"
 _MEMBER = b"\0"
@@ -96,9 +98,12 @@ class NewTeam:
 def create(
     transaction: WriteTransaction, author: Author, organization: Account, new: NewTeam
 ) -> Team:
-    """A new team without members. Raises `Conflict` when there is one of this name."""
+    """A new team without members. Raises `Conflict` when there is one of this name, or too many."""
     if find(transaction, organization, new.name.text) is not None:
         raise Conflict(f"{organization.name} has a team {new.name} already")
+    rows = transaction.scan(TEAMS, number_key(organization.id), limit=TEAMS_MAX)
+    if sum(1 for _ in rows) >= TEAMS_MAX:
+        raise Conflict(f"{organization.name} has {TEAMS_MAX} teams: delete some first")
     team = Team(
         version=1,
         id=counters.take(transaction, META, b"identity_id"),

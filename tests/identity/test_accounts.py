@@ -129,6 +129,19 @@ def test_the_length_of_a_password_is_bounded() -> None:
 
 
 # ---- teams -------------------------------------------------------------------------------------
+def test_an_organization_has_so_many_teams(
+    engine: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teams, "TEAMS_MAX", 2)
+    acme = engine.write(lambda t: create(t, "acme", kind="organization"))
+    other = engine.write(lambda t: create(t, "other", kind="organization"))
+    for name in ("one", "two"):
+        create_team(engine, acme, name)
+    with pytest.raises(Conflict, match="acme has 2 teams: delete some first"):
+        create_team(engine, acme, "three")
+    create_team(engine, other, "three")
+
+
 def test_a_user_of_two_teams_stays_in_the_organization_until_the_last_one(
     engine: MemoryEngine,
 ) -> None:
