@@ -11,9 +11,8 @@ import pytest
 
 from dtrfast.errors import UploadsTooMany
 from dtrfast.oci.digests import Digest
-from dtrfast.registry.repositories import RepositoryId
 from dtrfast.store import open_uploads
-from dtrfast.store.blobs import OpenBound
+from dtrfast.store.blobs import OpenBound, RepositoryId
 from dtrfast.store.local import LocalBlobs
 from dtrfast.store.open_uploads import OpenUploads
 from dtrfast.store.store import Store
