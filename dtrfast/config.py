@@ -51,6 +51,8 @@ _match_origin = re.compile(
     r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?"
 ).fullmatch
 
+_match_proxy = re.compile(r"http://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}/?").fullmatch
+
 _Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 _Seconds = Annotated[float, Meta(gt=0, le=86_400 * 3_650)]
 
@@ -164,6 +166,24 @@ class AuthConfig:
     # How long an access token lives. Long enough for a push of many layers: one that is on its way
     # when its token expires is finished all the same.
     token_seconds: Annotated[int, Meta(ge=60, le=86_400)] = 900
+    # Directories with tokens to show to issuers of jobs' tokens (`bearerTokenFile`). Administrators
+    # can name files below these, and no other file of this machine.
+    token_file_directories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingConfig:
+    """How the registry calls other services (docs/outgoing.md)."""
+
+    # Networks that addresses which repository owners enter may lie in although they are private,
+    # such as 10.1.0.0/16.
+    allow: tuple[str, ...] = ()
+    # The proxy for calls over HTTP, as http://HOST:PORT. Empty: none. Variables such as HTTPS_PROXY
+    # do not count.
+    proxy: str = ""
+    # Hosts that are called without the proxy: names, which stand for their subdomains too,
+    # addresses, and networks.
+    no_proxy: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +204,7 @@ class Config:
     registry: RegistryConfig = field(default_factory=RegistryConfig)
     log: LogConfig = field(default_factory=LogConfig)
     auth: AuthConfig = field(default_factory=AuthConfig)
+    outgoing: OutgoingConfig = field(default_factory=OutgoingConfig)
     # Where values that are not defaults came from, by dotted name.
     origins: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
@@ -221,6 +242,7 @@ _SECTIONS: Mapping[str, type] = {
     "registry": RegistryConfig,
     "log": LogConfig,
     "auth": AuthConfig,
+    "outgoing": OutgoingConfig,
 }
 
 # Dotted name → annotation, of every setting.
@@ -300,6 +322,33 @@ def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     if mapped is None or network.prefixlen < 96:
         return network
     return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
+
+
+def _check_outgoing(name: str, value: object) -> None:
+    """Raises ValueError for a setting of outgoing calls that cannot be honoured."""
+    entries = value if isinstance(value, tuple) else ()
+    if name == "auth.token_file_directories" and not all(map(_is_plain_directory, entries)):
+        raise ValueError("expected directories that begin with a slash, without ..")
+    if name == "outgoing.allow":
+        for entry in entries:
+            parse_network(entry)
+    if name == "outgoing.proxy" and value and _match_proxy(str(value)) is None:
+        raise ValueError("expected http://HOST:PORT, without a name and a password")
+    if name == "outgoing.no_proxy" and not all(_match_bypass(entry) for entry in entries):
+        raise ValueError("expected names such as example.org, addresses or networks, without ports")
+
+
+def _is_plain_directory(path: str) -> bool:
+    return path.startswith("/") and "\0" not in path and ".." not in path.split("/")
+
+
+def _match_bypass(entry: str) -> bool:
+    """Whether an entry of `outgoing.no_proxy` is a network, an address or a name."""
+    try:
+        ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return re.fullmatch(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", entry) is not None
+    return True
 
 
 def external_host(config: Config) -> str:
@@ -412,6 +461,8 @@ def _checked(setting: Setting) -> object:
         elif setting.name == "server.trusted_proxies":
             for network in typing.cast(tuple[str, ...], value):
                 parse_network(network)
+        else:
+            _check_outgoing(setting.name, value)
     except (msgspec.ValidationError, ValueError) as error:
         expected = _expected(hint, str(error))
         raise ConfigInvalid(

@@ -16,6 +16,7 @@
     ├── Invalid         the request cannot mean anything
     │   ├── NameInvalid, TagInvalid, DigestInvalid, SizeInvalid, PageInvalid
     │   ├── AccountInvalid, PasswordInvalid, SettingsInvalid
+    │   ├── AddressRefused   another service that this registry may not call
     │   ├── RangesTooMany, QueryTooLong
     │   └── ManifestInvalid, ManifestBlobUnknown
     ├── RangeInvalid    outside the content, or a chunk that does not continue its upload
@@ -25,6 +26,7 @@
     │   ├── UploadBusy  another request holds the upload
     │   ├── UploadsTooMany   a user has as many open uploads as it may
     │   ├── Overloaded
+    │   ├── CallFailed  another service does not answer
     │   ├── DirectoryUnavailable ── DirectoryObjectMissing
     │   └── IssuerUnavailable
     ├── StorageFull     the disk has no room
@@ -174,6 +176,10 @@ class SettingsInvalid(Invalid):
     """A setting, or another document, that cannot be honoured."""
 
 
+class AddressRefused(Invalid):
+    """The address of another service that this registry may not call."""
+
+
 class SizeInvalid(Invalid):
     """A body is longer or shorter than announced."""
 
@@ -229,6 +235,10 @@ class UploadsTooMany(Unavailable):
 
 class Overloaded(Unavailable):
     """More work is waiting than the server lets wait."""
+
+
+class CallFailed(Unavailable):
+    """Another service does not answer, or not within the limits."""
 
 
 class DirectoryUnavailable(Unavailable):

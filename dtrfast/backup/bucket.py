@@ -19,6 +19,7 @@ from obstore.store import S3Store
 
 from dtrfast.backup.directory import Found, check_size
 from dtrfast.errors import BackupFailed
+from dtrfast.outgoing.permit import DIRECT, Outgoing
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
@@ -27,6 +28,9 @@ _READ_SIZE = 1 << 20
 _DELETED_MAX = 500  # S3 takes a thousand
 # A PUT of 16 MiB on a line of 32 kB/s; the library's own limit is 30 s.
 _TIMEOUT = timedelta(minutes=10)
+# Without a proxy of ours the library takes the one of the environment. This one is never asked: the
+# star stands for all names, the networks for all addresses.
+_NO_PROXY = ("http://127.0.0.1:9", "*,0.0.0.0/0,::/0")
 # Answers of stores that do not know If-None-Match. S3's own error code is NotImplemented.
 _find_unknown = re.compile(
     r"<Code>NotImplemented|status code: (501|405|400 .*<Code>Invalid(Argument|Request))"
@@ -38,8 +42,14 @@ class Bucket:
     raise `BackupFailed`.
     """
 
-    def __init__(self, url: str) -> None:
-        options: ClientConfig = {"timeout": _TIMEOUT, "allow_http": _is_plain_http()}
+    def __init__(self, url: str, outgoing: Outgoing = DIRECT) -> None:
+        proxy, excludes = outgoing.library_proxy() or _NO_PROXY
+        options: ClientConfig = {
+            "timeout": _TIMEOUT,
+            "allow_http": _is_plain_http(),
+            "proxy_url": proxy,
+            "proxy_excludes": excludes,
+        }
         with _reported(url):
             self._store = S3Store.from_url(url, client_options=options)
         self._url = url

@@ -12,6 +12,7 @@ from typing import Self
 from dtrfast.backup.bucket import Bucket, no_conditions
 from dtrfast.backup.directory import Directory, Found
 from dtrfast.errors import BackupFailed, Unreadable
+from dtrfast.outgoing.permit import DIRECT, Outgoing
 
 # A larger object is kept in a bucket as several, NAME.00000 and so on: what a PUT may have to send
 # once more. The reader takes them from a directory too, which may be a copy of the bucket.
@@ -25,18 +26,18 @@ class Place:
     All methods raise `BackupFailed`.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, outgoing: Outgoing = DIRECT) -> None:
         """A directory is made."""
-        self._at = _open(text)
+        self._at = _open(text, outgoing)
         self.text = text
         if isinstance(self._at, Directory):
             self._at.make()
 
     @classmethod
-    def existing(cls, text: str) -> Self:
+    def existing(cls, text: str, outgoing: Outgoing = DIRECT) -> Self:
         """One that must be there."""
         self = cls.__new__(cls)
-        self._at = _open(text)
+        self._at = _open(text, outgoing)
         self.text = text
         if self.is_local and not Path(text).is_dir():
             raise BackupFailed(f"there is no directory {text}")
@@ -155,9 +156,9 @@ def _in_pieces(parts: Iterator[bytes]) -> Iterator[bytes]:
         yield b"".join(held)
 
 
-def _open(text: str) -> Directory | Bucket:
+def _open(text: str, outgoing: Outgoing) -> Directory | Bucket:
     if text.startswith(_BUCKET):
-        return Bucket(text)
+        return Bucket(text, outgoing)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
         raise BackupFailed(
             f"{text} is no place for backups: name a directory or s3://BUCKET/PREFIX"

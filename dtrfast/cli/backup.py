@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import cyclopts
@@ -27,6 +28,7 @@ from dtrfast.cli.output import say
 from dtrfast.cli.stats import human
 from dtrfast.config import load
 from dtrfast.errors import Corrupt, SettingsInvalid
+from dtrfast.outgoing.permit import Outgoing
 from dtrfast.times import parse_rfc3339, rfc3339
 
 backups = cyclopts.App(name="backups", help="Backups that were made.")
@@ -52,7 +54,9 @@ def backup(
     os.nice(_NICENESS)
     began = time.monotonic()
     with ends_cleanly(), opened(settings) as store, _shown("copied") as tell:
-        made = create(store, Place(destination), tell, rate=rate or None)
+        made = create(
+            store, Place(destination, Outgoing(settings.outgoing)), tell, rate=rate or None
+        )
     say(
         f"{made.name}: {made.files} files, {made.files_copied} of them new;"
         f" {human(made.bytes_copied)} copied in {time.monotonic() - began:.1f} s"
@@ -78,7 +82,7 @@ def restore(
     lost: list[str] = []
     with ends_cleanly(), _shown("fetched") as tell:
         found = restore_into(
-            Place.existing(source),
+            Place.existing(source, Outgoing(settings.outgoing)),
             settings.store.data,
             tell,
             lost.append,
@@ -95,9 +99,9 @@ def restore(
 
 
 @backups.command(name="list")
-def list_backups(destination: Destination) -> None:
+def list_backups(destination: Destination, *, config: ConfigFile = None) -> None:
     """List the backups in a place."""
-    place = Place.existing(destination)
+    place = _existing(destination, config)
     told: list[str] = []
     snapshot.check_marker(place, told.append)
     told += snapshot.strays(place)
@@ -121,9 +125,9 @@ def list_backups(destination: Destination) -> None:
 
 
 @backups.command(name="verify")
-def verify_backups(destination: Destination) -> int:
+def verify_backups(destination: Destination, *, config: ConfigFile = None) -> int:
     """Read all that the backups in a place need."""
-    place = Place.existing(destination)
+    place = _existing(destination, config)
     with _shown("read") as tell:
         findings = list(upkeep.verify(place, tell))
     for finding in findings:
@@ -138,12 +142,18 @@ def prune_backups(
     *,
     keep_last: Annotated[int, WHOLE, Parameter(help="Keep so many.")] = 7,
     keep_days: Annotated[float, AMOUNT, Parameter(help="Keep those that are younger.")] = 0,
+    config: ConfigFile = None,
 ) -> None:
     """Delete old backups, and what none of the others needs."""
-    place = Place.existing(destination)
+    place = _existing(destination, config)
     with ends_cleanly():
         gone, freed = upkeep.prune(place, keep_last=keep_last, keep_days=keep_days)
     say(f"deleted {len(gone)} backups; freed {human(freed)}")
+
+
+def _existing(destination: str, config: Path | None) -> Place:
+    """A place of backups, reached as the settings say."""
+    return Place.existing(destination, Outgoing(load(config, os.environ).outgoing))
 
 
 def _time(text: str | None) -> float | None:

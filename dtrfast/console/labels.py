@@ -97,6 +97,12 @@ _GROUPS: Mapping[str, Mapping[str, str]] = {
     "Accounts": {
         "auth.mode": "Accounts",
         "auth.token_seconds": "Access tokens of clients expire after",
+        "auth.token_file_directories": "Directories with tokens for issuers",
+    },
+    "Calls to other services": {
+        "outgoing.allow": "Private networks that repository owners may name",
+        "outgoing.proxy": "Proxy",
+        "outgoing.no_proxy": "Called without the proxy",
     },
 }
 # Values that say more than they show.

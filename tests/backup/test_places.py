@@ -13,8 +13,11 @@ from dtrfast.backup import snapshot
 from dtrfast.backup.create import create
 from dtrfast.backup.directory import MARKER
 from dtrfast.backup.place import Place
+from dtrfast.config import OutgoingConfig
 from dtrfast.errors import BackupFailed, Corrupt
+from dtrfast.outgoing.permit import Outgoing
 from tests.backup.town import APP, Town, quiet
+from tests.outgoing.servers import raw_server
 
 _REFUSAL = b"<Error><Code>%s</Code><Message>of a header</Message></Error>"
 _LIST = (
@@ -167,3 +170,27 @@ def test_a_lost_marker_is_written_again_by_its_own_store_only(town: Town, tmp_pa
     assert place.read(MARKER, 1000) is None
     create(town.store, place, quiet)
     assert snapshot.read_marker(place).store == town.store.id
+
+
+def test_a_bucket_is_reached_through_our_proxy_and_none_of_the_environment(
+    store: PlainStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By names and by addresses, which the library tells apart."""
+    store.objects = {"/b/x": b"here"}
+    for name in (
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for host in ("127.0.0.1", "localhost"):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{store.server_port}")
+        assert Place("s3://b").read("x", 10) == b"here"
+    with raw_server(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n") as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store.invalid")
+        config = OutgoingConfig(proxy=f"http://127.0.0.1:{proxy.port}")
+        assert Place("s3://b", Outgoing(config)).read("x", 10) is None
+    assert proxy.asked[0].startswith(b"GET http://store.invalid/b/x ")

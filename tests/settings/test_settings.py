@@ -12,11 +12,11 @@ import pytest
 
 from dtrfast.config import NAMES
 from dtrfast.identity import settings
-from tests.settings import access, directory, issuers, registry, server, storage
+from tests.settings import access, directory, issuers, outgoing, registry, server, storage
 from tests.settings.proof import PROOFS, Bench
 
 # What registers proofs when it is imported.
-_PARTS = (access, directory, issuers, registry, server, storage)
+_PARTS = (access, directory, issuers, outgoing, registry, server, storage)
 
 
 def fields_of(kind: type, prefix: str) -> Iterator[str]:
