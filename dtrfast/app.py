@@ -24,6 +24,7 @@ from dtrfast.errors import DtrfastError
 from dtrfast.identity.events import EventWriter
 from dtrfast.identity.guard import OpenGuard
 from dtrfast.identity.identity import Identity, audit_path, tries_path
+from dtrfast.identity.issuer_keys import IssuerWatch
 from dtrfast.identity.tries import Tries
 from dtrfast.jobs import housekeeper, lock, recording
 from dtrfast.jobs.board import Board
@@ -109,6 +110,10 @@ def _assemble(
     registry = Registry(store.engine, store.blobs, config)
     identity = _open_identity(store, registry, config, stack)
     is_managed = config.auth.mode == "managed"
+    if is_managed:
+        watch = IssuerWatch(identity.issuer_keys, identity.issuers)
+        stack.callback(watch.close)
+        watch.start()
     guard = identity.guard if is_managed else OpenGuard(registry)
     ending = threading.Event()
     context = Context(registry, threads, config, guard, identity if is_managed else None, ending)

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "dtrfast"
 LAYERS = (
     {"__init__", "errors", "times"},
     {"config", "certificates", "line_files", "metrics"},
+    {"outgoing"},
     {"_core"},
     {"oci"},
     {"index"},
@@ -28,7 +29,12 @@ LAYERS = (
     {"__main__"},
 )
 # What pure and low layers must not know although it comes before them.
-FORBIDDEN = {"oci": {"config", "index", "_core"}, "_core": {"errors", "config"}}
+FORBIDDEN = {
+    "oci": {"config", "index", "_core", "outgoing"},
+    "_core": {"errors", "config"},
+    "index": {"outgoing"},
+    "store": {"outgoing"},
+}
 
 # A third-party package and where alone it may be imported.
 OWNERS = {
@@ -47,10 +53,45 @@ OWNERS = {
     "joserfc": ("identity/",),
     "ldap3": ("identity/ldap/",),
     "obstore": ("backup/bucket.py",),
+    "httpcore": ("outgoing/",),
+    "httpx": ("outgoing/permit.py", "cli/connection.py"),
+    # Of the standard library: nothing else calls other hosts.
+    "urllib.request": (),
+    "http.client": (),
+    "ftplib": (),
+    "smtplib": (),
+    "telnetlib": (),
+    "xmlrpc.client": (),
     "cyclopts": ("cli/",),
     "rich": ("cli/",),
 }
+# Functions that connect to another host, and the modules that may call them. Those of the server
+# ask `outgoing` for leave; the command line is the operator's own.
+CONNECTING = {
+    "httpx.Client": ("cli/connection.py",),
+    "httpx.AsyncClient": ("cli/connection.py",),  # into the application in this process
+    "httpx.get": ("cli/connection.py",),
+    "httpx.request": (),
+    "httpx.post": (),
+    "httpx.stream": (),
+    "httpcore.ConnectionPool": ("outgoing/http.py",),
+    "httpcore.SyncBackend": ("outgoing/network.py",),
+    "ldap3.Server": ("identity/ldap/client.py",),
+    "ldap3.Connection": ("identity/ldap/client.py",),
+    "S3Store.from_url": ("backup/bucket.py",),
+    "S3Store": (),
+    "socket.create_connection": (),
+    # Listening, sockets that are handed over, and an address that is looked up without a packet.
+    "socket.socket": (
+        "server/",
+        "certificates.py",
+    ),
+    "asyncio.open_connection": (),
+    "ssl.get_server_certificate": (),
+}
+ASKING = ("outgoing/http.py", "identity/ldap/client.py", "backup/bucket.py")
 SYNCHRONOUS = (
+    "outgoing",
     "metrics",
     "oci",
     "index",
@@ -127,9 +168,31 @@ def test_third_parties_have_one_owner() -> None:
         f"{name} must not import {imported}"
         for name, tree in parsed()
         for imported, _ in imports_of(tree)
-        if not name.startswith(OWNERS.get(imported.split(".")[0], ("",)))
+        if not name.startswith(_owners_of(imported))
     ]
     assert complaints == []
+
+
+def _owners_of(imported: str) -> tuple[str, ...]:
+    return OWNERS.get(imported, OWNERS.get(imported.split(".")[0], ("",)))
+
+
+def test_other_hosts_are_called_where_outgoing_decides() -> None:
+    complaints = [
+        f"{name}:{node.lineno} calls {called}"
+        for name, tree in parsed()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and (called := ast.unparse(node.func)) in CONNECTING
+        and not name.startswith(CONNECTING[called] or ("/",))
+    ]
+    assert complaints == []
+    asking = {n for n, tree in parsed() if "dtrfast.outgoing.permit" in _modules(tree)}
+    assert asking >= set(ASKING)
+
+
+def _modules(tree: ast.AST) -> set[str]:
+    return {imported for imported, _ in imports_of(tree)}
 
 
 def test_imports_are_absolute() -> None:

@@ -11,14 +11,26 @@ from dtrfast.identity.bearer import Bearers
 from dtrfast.identity.events import EventReader, Events
 from dtrfast.identity.gate import Gate
 from dtrfast.identity.guard import AccountsGuard
+from dtrfast.identity.issuer_documents import fetching
+from dtrfast.identity.issuer_keys import IssuerKeys
 from dtrfast.identity.keys import Keys
 from dtrfast.identity.known_browsers import KnownBrowsers
-from dtrfast.identity.ldap.client import Directory
-from dtrfast.identity.oidc import Verifier
+from dtrfast.identity.ldap.queue import Directories
+from dtrfast.identity.oidc import Issuer, Verifier
+from dtrfast.identity.settings import OidcSettings
+from dtrfast.identity.settings import get as get_settings
 from dtrfast.identity.sign_in import Elsewhere, SignIn
 from dtrfast.identity.tries import Tries
+from dtrfast.identity.turnstile import Turnstile
 from dtrfast.index.engine import Engine
+from dtrfast.outgoing.permit import Outgoing
 from dtrfast.registry.registry import Registry
+
+# The part of a worker's threads that may ask a directory, that may wait to do so, and that may wait
+# for an issuer's keys: others' requests have the rest.
+_THREADS_PER_WAIT = 8
+# A directory that is well answers many sign-ins in this time.
+_DIRECTORY_WAIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,8 @@ class Identity:
     events: Events
     reader: EventReader
     clock: Callable[[], int]
+    outgoing: Outgoing
+    issuer_keys: IssuerKeys
 
     @classmethod
     def open(
@@ -48,13 +62,24 @@ class Identity:
         keys = Keys(engine, clock)
         audience = external_host(config) or "dtrfast"
         bearers = Bearers(keys, audience, config.auth.token_seconds, clock)
+        outgoing = Outgoing(config.outgoing)
+        few = max(1, config.server.threads_per_worker // _THREADS_PER_WAIT)
+        keys_of_issuers = IssuerKeys(fetching(config, outgoing), waiting_max=few)
+        directories = Directories(Turnstile(few, few, _DIRECTORY_WAIT_SECONDS), outgoing)
+        elsewhere = Elsewhere(directories, Verifier(keys_of_issuers, clock))
         gate = Gate(engine, tries, KnownBrowsers(keys, clock), clock)
-        sign_in = SignIn(
-            engine, bearers, gate, Elsewhere(Directory, Verifier(clock)), events, clock
-        )
+        sign_in = SignIn(engine, bearers, gate, elsewhere, events, clock)
         guard = AccountsGuard(registry, sign_in, bearers, clock)
         reader = EventReader(audit_path(config.store.data))
-        return cls(engine, guard, sign_in, bearers, keys, events, reader, clock)
+        return cls(
+            engine, guard, sign_in, bearers, keys, events, reader, clock, outgoing, keys_of_issuers
+        )
+
+    def issuers(self) -> tuple[Issuer, ...]:
+        """The issuers of jobs' tokens that are set."""
+        with self.engine.read() as transaction:
+            found = get_settings(transaction, OidcSettings)
+        return () if found is None else found.issuers
 
 
 def tries_path(data: Path) -> Path:

@@ -1,8 +1,8 @@
 """Keyless CI: tokens that a job's own platform signs (OpenID Connect), and whom they let in.
 
 An issuer is trusted by name and address; a repository trusts jobs of an issuer by claims. Which key
-signed a token is looked up in the set that the issuer publishes. A token's own word on where its
-key is (`jku`, `jwk`, `x5u`) is never followed.
+signed a token is looked up in the set that the issuer publishes (`issuer_keys`). A token's own word
+on where its key is (`jku`, `jwk`, `x5u`) is never followed.
 """
 
 from __future__ import annotations
@@ -11,15 +11,12 @@ import base64
 import hashlib
 import json
 import re
-import ssl
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
-import httpx
 import msgspec
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -27,7 +24,7 @@ from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 
 from dtrfast.config import is_loopback_host
-from dtrfast.errors import IssuerUnavailable, SettingsInvalid, TokenInvalid
+from dtrfast.errors import SettingsInvalid, TokenInvalid
 from dtrfast.identity.names import is_account_name
 
 ALGORITHMS = [
@@ -37,13 +34,6 @@ SIZE_MAX = 16_384
 LEEWAY_SECONDS = 60
 # Platforms give jobs minutes to hours; a longer life is a leaked token's.
 LIFE_SECONDS_MAX = 86_400
-_KEYS_SECONDS = 3600
-# An issuer that is down is believed by the keys it had, for as long as it takes to mend it.
-_KEYS_STALE_SECONDS = 86_400
-# Anybody may send any key id: it makes us ask again at most this often.
-_ASK_AGAIN_SECONDS = 30
-_TIMEOUT_SECONDS = 5.0
-_DOCUMENT_SIZE_MAX = 1 << 20
 
 
 class _HeaderRules(JWSRegistry):
@@ -68,8 +58,14 @@ class Issuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
     jwks_url: str = ""
     # Authorities for the issuer's certificate, in PEM, such as a cluster's own.
     ca_pem: str = ""
-    # A file with a token to show when asking for the keys, as some clusters want it.
+    # A file with a token to show when asking for the keys, as some clusters want it, below a
+    # directory of auth.token_file_directories.
     bearer_token_file: str = ""
+
+    @property
+    def own_url(self) -> str:
+        """The address that an administrator gave for the keys: the one that may see the token."""
+        return self.jwks_url or self.url
 
 
 class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
@@ -100,9 +96,13 @@ def check_issuer(issuer: Issuer) -> Issuer:
     if not issuer.audience:
         raise SettingsInvalid("audience: say what the tokens' `aud` holds, such as this registry")
     for url in filter(None, (issuer.url, issuer.jwks_url)):
-        _check_url(url)
+        check_url(url)
     if not issuer.url:
         raise SettingsInvalid("url: say what the tokens' `iss` is")
+    if issuer.bearer_token_file and not issuer.own_url.startswith("https://"):
+        raise SettingsInvalid(
+            "bearerTokenFile: the token is sent over https only: give an https:// address"
+        )
     return issuer
 
 
@@ -178,7 +178,8 @@ def _expression(pattern: str) -> str:
     return "".join(wild.get(piece) or re.escape(piece) for piece in pieces)
 
 
-def _check_url(url: str) -> None:
+def check_url(url: str) -> None:
+    """Raises `SettingsInvalid` for an address that keys are not read from."""
     try:
         parts = urlsplit(url)
         is_local = is_loopback_host(parts.hostname or "")
@@ -192,38 +193,28 @@ def _check_url(url: str) -> None:
         raise SettingsInvalid(f"{url[:120]!r} is not an https:// address")
 
 
-# ---- keys ------------------------------------------------------------------------------------
-@dataclass(slots=True)
-class _Known:
-    """An issuer's keys, as last read."""
+# ---- tokens ----------------------------------------------------------------------------------
+class Keys(Protocol):
+    """The keys that issuers publish."""
 
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    keys: KeySet | None = None
-    read_at: float = -_KEYS_STALE_SECONDS
-    asked_at: float = -_KEYS_STALE_SECONDS
+    def find(self, issuer: Issuer, kid: str | None) -> KeySet:
+        """Keys with the one of this id, or all of them without an id.
 
-
-# Reads a document: address, issuer → JSON text. Raises `IssuerUnavailable`.
-Read = Callable[[str, Issuer], bytes]
+        Raises `TokenInvalid` if the issuer has no such key, `IssuerUnavailable` if that is not
+        known yet.
+        """
+        ...
 
 
 class Verifier:
-    """Verifies tokens of issuers. Safe from many threads; one asks an issuer at a time.
+    """Verifies tokens of issuers. Safe from many threads.
 
-    `clock` gives seconds since the epoch, `elapsed` seconds that never go back.
+    `clock` gives seconds since the epoch.
     """
 
-    def __init__(
-        self,
-        clock: Callable[[], float] = time.time,
-        elapsed: Callable[[], float] = time.monotonic,
-        read: Read | None = None,
-    ) -> None:
+    def __init__(self, keys: Keys, clock: Callable[[], float] = time.time) -> None:
+        self._keys = keys
         self._clock = clock
-        self._elapsed = elapsed
-        self._read = read_document if read is None else read
-        self._lock = threading.Lock()
-        self._known: dict[Issuer, _Known] = {}
 
     def verify(self, token: str, issuers: Sequence[Issuer]) -> Verified:
         """The token's claims. Raises `TokenInvalid`, `IssuerUnavailable`."""
@@ -234,69 +225,12 @@ class Verifier:
         if header.get("alg") not in ALGORITHMS:
             raise TokenInvalid("the token is signed in a way that is not accepted here")
         kid = header.get("kid")
-        keys = self._keys(issuer, kid if isinstance(kid, str) else None)
+        # Without a signature that costs nothing: no key is worth a wait for a token of no use.
+        _check_claims(peeked, issuer, self._clock())
+        keys = self._keys.find(issuer, kid if isinstance(kid, str) else None)
         claims = _decode(token, keys)
         _check_claims(claims, issuer, self._clock())
         return Verified(issuer.name, claims)
-
-    def _keys(self, issuer: Issuer, kid: str | None) -> KeySet:
-        """The issuer's keys, read again when they are old or lack this one."""
-        with self._lock:
-            known = self._known.setdefault(issuer, _Known())
-        with known.lock:
-            now = self._elapsed()
-            age = now - known.read_at
-            lacking = known.keys is None or (kid is not None and not _has(known.keys, kid))
-            may_ask = now - known.asked_at >= _ASK_AGAIN_SECONDS
-            if (age >= _KEYS_SECONDS or lacking) and may_ask:
-                known.asked_at = now
-                try:
-                    known.keys, known.read_at = self._fetch(issuer), now
-                except IssuerUnavailable:
-                    if known.keys is None or age >= _KEYS_STALE_SECONDS:
-                        raise
-            if known.keys is None or now - known.read_at >= _KEYS_STALE_SECONDS:
-                raise IssuerUnavailable(f"the issuer {issuer.name} does not answer: try again")
-            return known.keys
-
-    def _fetch(self, issuer: Issuer) -> KeySet:
-        url = issuer.jwks_url
-        if not url:
-            address = issuer.url.rstrip("/") + "/.well-known/openid-configuration"
-            document = _parse(self._read(address, issuer), issuer)
-            if document.get("issuer") != issuer.url:
-                raise IssuerUnavailable(f"{address} is of another issuer than {issuer.url}")
-            url = str(document.get("jwks_uri", ""))
-            try:
-                _check_url(url)
-            except SettingsInvalid as error:
-                raise IssuerUnavailable(f"{address} names no https:// address of keys") from error
-        return _import_keys(_parse(self._read(url, issuer), issuer), issuer)
-
-
-def _has(keys: KeySet, kid: str) -> bool:
-    return any(key.kid == kid for key in keys.keys)
-
-
-def _import_keys(document: Mapping[str, Any], issuer: Issuer) -> KeySet:
-    """The keys that can verify a signature; a set may hold others, and kinds we do not know."""
-    published = document.get("keys")
-    usable = [
-        jwk
-        for jwk in (published if isinstance(published, list) else ())
-        if isinstance(jwk, dict)
-        and jwk.get("kty") in ("RSA", "EC", "OKP")
-        and jwk.get("use", "sig") == "sig"
-    ]
-    keys = []
-    for jwk in usable:
-        try:
-            keys += KeySet.import_key_set({"keys": [jwk]}).keys
-        except (JoseError, ValueError, KeyError, TypeError):
-            continue
-    if not keys:
-        raise IssuerUnavailable(f"the issuer {issuer.name} publishes no key that can be used")
-    return KeySet(keys)
 
 
 def _decode(token: str, keys: KeySet) -> dict[str, Any]:
@@ -346,38 +280,3 @@ def _peek(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
 def _decode_piece(piece: str) -> dict[str, Any]:
     data = base64.urlsafe_b64decode(piece + "=" * (-len(piece) % 4))
     return msgspec.json.decode(data, type=dict[str, Any])
-
-
-def _parse(data: bytes, issuer: Issuer) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(data, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise IssuerUnavailable(f"the issuer {issuer.name} answered something else") from error
-
-
-def read_document(url: str, issuer: Issuer) -> bytes:
-    """A document of an issuer's. Raises `IssuerUnavailable`. Follows no redirects."""
-    headers = {"accept": "application/json"}
-    try:
-        if issuer.bearer_token_file:
-            with open(issuer.bearer_token_file, encoding="ascii") as file:
-                headers["authorization"] = f"Bearer {file.read(SIZE_MAX).strip()}"
-        context = ssl.create_default_context(cadata=issuer.ca_pem or None)
-        with httpx.Client(verify=context, timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
-            return _read_bounded(client, url, headers, issuer)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        reason = type(error).__name__
-        raise IssuerUnavailable(f"the issuer {issuer.name} does not answer ({reason})") from error
-
-
-def _read_bounded(client: httpx.Client, url: str, headers: dict[str, str], issuer: Issuer) -> bytes:
-    deadline = time.monotonic() + 2 * _TIMEOUT_SECONDS
-    with client.stream("GET", url, headers=headers) as response:
-        if response.status_code != 200:
-            raise IssuerUnavailable(f"{url[:200]} answered with status {response.status_code}")
-        data = b""
-        for piece in response.iter_bytes():
-            data += piece
-            if len(data) > _DOCUMENT_SIZE_MAX or time.monotonic() > deadline:
-                raise IssuerUnavailable(f"the issuer {issuer.name} sends too much, or too slowly")
-        return data

@@ -8,7 +8,6 @@ bounded, so that neither memory nor all cores go to whoever tries passwords.
 from __future__ import annotations
 
 import secrets
-import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -16,6 +15,7 @@ import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from dtrfast.errors import Overloaded, PasswordInvalid
+from dtrfast.identity.turnstile import Turnstile
 
 T = TypeVar("T")
 
@@ -27,6 +27,8 @@ _PASSES = 2
 _LANES = 1
 
 _RUNNING_MAX = 2
+# Half of the threads of a worker; the others are for requests that need no password.
+_WAITING_MAX = 20
 _WAIT_SECONDS_MAX = 5.0
 
 # The most used of the passwords that are long enough, in every published list of leaks.
@@ -43,7 +45,7 @@ _COMMON = frozenset(_COMMON_WORDS.split())
 _hasher = argon2.PasswordHasher(
     time_cost=_PASSES, memory_cost=_MEMORY_KIB, parallelism=_LANES, hash_len=32, salt_len=16
 )
-_running = threading.BoundedSemaphore(_RUNNING_MAX)
+_turnstile = Turnstile(_RUNNING_MAX, _WAITING_MAX, _WAIT_SECONDS_MAX)
 # What is verified for a name that nobody has, so that it takes as long as for anybody's.
 _nobody: list[str] = []
 
@@ -103,9 +105,7 @@ def _verify(password_hash: str, password: str) -> bool:
 
 
 def _one_of_few(work: Callable[[], T]) -> T:
-    if not _running.acquire(timeout=_WAIT_SECONDS_MAX):
-        raise Overloaded("too many are signing in: try again in a moment")
-    try:
+    with _turnstile.passed() as is_inside:
+        if not is_inside:
+            raise Overloaded("too many are signing in: try again in a moment")
         return work()
-    finally:
-        _running.release()

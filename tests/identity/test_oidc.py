@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,8 +16,11 @@ from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 
 from dtrfast.errors import IssuerUnavailable, SettingsInvalid, TokenInvalid
-from dtrfast.identity import oidc
+from dtrfast.identity.issuer_documents import IssuerDocuments, Read, fetch_keys
+from dtrfast.identity.issuer_keys import IssuerKeys
 from dtrfast.identity.oidc import Issuer, Trust, Verifier, check_issuer, check_trust, matches
+from dtrfast.identity.token_files import TokenFiles
+from dtrfast.outgoing.permit import DIRECT, Limits
 from tests.api.managed.town import Town, granted, in_memory
 from tests.fakes.clock import Clock
 from tests.identity.issuer import AUDIENCE, LocalIssuer, other_key, running
@@ -54,7 +57,12 @@ def elapsed() -> Elapsed:
 
 @pytest.fixture
 def verifier(elapsed: Elapsed) -> Verifier:
-    return Verifier(time.time, elapsed)
+    return reading(IssuerDocuments(DIRECT, TokenFiles(())), elapsed)
+
+
+def reading(read: Read, elapsed: Callable[[], float] = time.monotonic) -> Verifier:
+    """A verifier that reads documents of issuers in this way."""
+    return Verifier(IssuerKeys(partial(fetch_keys, read), elapsed))
 
 
 # ---- verifying -------------------------------------------------------------------------------
@@ -243,11 +251,11 @@ def test_an_issuer_that_is_down_is_believed_for_a_day(
 
 @pytest.mark.parametrize("trouble", ["down", "slow", "redirects", "huge", "another issuer"])
 def test_an_issuer_in_trouble(
-    local: LocalIssuer, verifier: Verifier, monkeypatch: pytest.MonkeyPatch, trouble: str
+    local: LocalIssuer, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
     token = local.token(time.time())
     issuer = local.issuer()
-    monkeypatch.setattr(oidc, "_TIMEOUT_SECONDS", 0.3)
+    verifier = reading(IssuerDocuments(DIRECT, TokenFiles(()), Limits(step_seconds=0.3)))
     if trouble == "down":
         local.is_broken = True
     elif trouble == "slow":
@@ -277,19 +285,6 @@ def test_an_issuer_that_is_down_from_the_start_is_asked_again_after_half_a_minut
     verifier.verify(token, [local.issuer()])
 
 
-def test_a_cluster_is_shown_the_token_that_it_wants_for_its_keys(
-    local: LocalIssuer, verifier: Verifier, tmp_path: Path
-) -> None:
-    file = tmp_path / "token"
-    file.write_text("from the cluster\n")
-    issuer = local.issuer(bearer_token_file=str(file))
-    verifier.verify(local.token(time.time()), [issuer])
-    assert local.authorization == "Bearer from the cluster"
-    missing = local.issuer(bearer_token_file=str(tmp_path / "none"))
-    with pytest.raises(IssuerUnavailable, match="FileNotFoundError"):
-        verifier.verify(local.token(time.time()), [missing])
-
-
 URL = "https://issuer.example"
 DISCOVERY = f"{URL}/.well-known/openid-configuration"
 
@@ -315,7 +310,7 @@ def test_an_issuer_that_publishes_nonsense_is_unavailable(
 ) -> None:
     jwks_url = "" if DISCOVERY in documents else f"{URL}/keys"
     issuer = Issuer(name="ci", url=URL, audience=AUDIENCE, jwks_url=jwks_url)
-    verifier = Verifier(read=lambda address, issuer: documents[address])
+    verifier = reading(lambda address, issuer: documents[address])
     with pytest.raises(IssuerUnavailable, match=message):
         verifier.verify(local.token(time.time(), iss=URL), [issuer])
 
@@ -323,7 +318,7 @@ def test_an_issuer_that_publishes_nonsense_is_unavailable(
 def test_a_key_that_cannot_be_read_does_not_hide_the_others(local: LocalIssuer) -> None:
     document = json.loads(local.document("/keys"))
     document["keys"].insert(0, {"kty": "RSA", "n": "broken"})
-    verifier = Verifier(read=lambda address, issuer: json.dumps(document).encode())
+    verifier = reading(lambda address, issuer: json.dumps(document).encode())
     issuer = local.issuer(jwks_url=f"{URL}/keys")
     assert verifier.verify(local.token(time.time()), [issuer]).issuer == "ci"
 

@@ -15,6 +15,7 @@ from dtrfast.errors import Conflict, CredentialUnknown, Denied, SettingsInvalid
 from dtrfast.identity import oidc, settings, trusts
 from dtrfast.identity.events import Detail, Event, EventFilter, RepositoryEvents
 from dtrfast.identity.settings import AccessSettings, OidcSettings
+from dtrfast.identity.token_files import TokenFiles
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import repositories as registry_repositories
@@ -77,8 +78,11 @@ def get_oidc_settings(call: ApiCall) -> OidcSettings:
 def _checked_issuers(call: ApiCall) -> OidcSettings:
     """The issuers in a call, if all of them can be used. Raises `SettingsInvalid`."""
     document: OidcSettings = call.body
+    files = TokenFiles(call.config.auth.token_file_directories)
     for issuer in document.issuers:
         oidc.check_issuer(issuer)
+        if issuer.bearer_token_file:
+            files.read(issuer.bearer_token_file)
     for what in ("name", "url"):
         values = [getattr(issuer, what) for issuer in document.issuers]
         if len(set(values)) < len(values):
@@ -98,6 +102,7 @@ def put_oidc_settings(call: ApiCall) -> OidcSettings:
     """Change the issuers whose jobs may be trusted."""
     document = _checked_issuers(call)
     write_settings(call, document, "oidc")
+    call.identity.issuer_keys.keep(document.issuers)
     return document
 
 

@@ -9,7 +9,9 @@ nobody, and accepts it (RFC 4513 section 5.1.2).
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -18,7 +20,7 @@ import ldap3
 from ldap3.core.exceptions import LDAPException
 from ldap3.utils.conv import escape_filter_chars
 
-from dtrfast.errors import DirectoryObjectMissing, DirectoryUnavailable
+from dtrfast.errors import AddressRefused, DirectoryObjectMissing, DirectoryUnavailable
 from dtrfast.identity.ldap import schema
 from dtrfast.identity.ldap.dn import key_of
 from dtrfast.identity.ldap.entries import (
@@ -34,8 +36,13 @@ from dtrfast.identity.ldap.groups import GroupMembers, GroupReader, KnownUsers
 from dtrfast.identity.ldap.people import DirectoryUser, Gathering, People, Skipped, user_of
 from dtrfast.identity.ldap.settings import GroupRef, LdapSettings, UserSet
 from dtrfast.identity.names import fold
+from dtrfast.outgoing.permit import DIRECT, Outgoing, Setter
 
 _INVALID_CREDENTIALS = 49
+# A connection is cut after this long, if it goes on answering a little at a time: one that signs a
+# user in after so many of its steps, one that reads the whole directory after ten minutes.
+_SIGN_IN_STEPS = 4
+_READING_SECONDS = 600.0
 
 
 class Directory:
@@ -45,8 +52,9 @@ class Directory:
     middle of an answer.
     """
 
-    def __init__(self, settings: LdapSettings) -> None:
+    def __init__(self, settings: LdapSettings, outgoing: Outgoing = DIRECT) -> None:
         self._settings = settings
+        self._outgoing = outgoing
 
     # ---- passwords ----------------------------------------------------------------------------
     def verify(self, login: str, password: str, stable_id: str | None = None) -> bool:
@@ -61,7 +69,7 @@ class Directory:
         found = self.find(login)
         if found is None or not password:
             return None
-        with self._connected(found.dn, password) as connection:
+        with self._connected(found.dn, password, self._sign_in_seconds) as connection:
             return None if connection is None else found
 
     def find(self, login: str) -> DirectoryUser | None:
@@ -75,7 +83,7 @@ class Directory:
     def look(self, login: str) -> DirectoryUser | Skipped | None:
         """As `find`; where there is no user, an entry that is none, and why."""
         skipped: Skipped | None = None
-        with self._searching() as connection:
+        with self._searching(self._sign_in_seconds) as connection:
             for user_set in self._settings.user_sets:
                 wanted = _filter_of_login(user_set, login)
                 for entry in self._found(connection, user_set, wanted):
@@ -151,18 +159,18 @@ class Directory:
         return list(pages)
 
     @contextmanager
-    def _searching(self) -> Iterator[Any]:
-        """A connection that may search."""
+    def _searching(self, seconds: float = _READING_SECONDS) -> Iterator[Any]:
+        """A connection that may search, for so long."""
         settings = self._settings
-        with self._connected(settings.search_dn, settings.search_password) as connection:
+        with self._connected(settings.search_dn, settings.search_password, seconds) as connection:
             if connection is None:
                 raise DirectoryUnavailable("the directory refuses searchDN and searchPassword")
             yield connection
 
     @contextmanager
-    def _connected(self, dn: str, password: str) -> Iterator[Any]:
+    def _connected(self, dn: str, password: str, seconds: float) -> Iterator[Any]:
         """A connection that is signed in; None when the directory says that it may not be."""
-        connection = self._open(dn, password)
+        connection, cutting = self._open(dn, password, seconds)
         try:
             guarded(connection.bind)()
             code = connection.result["result"]
@@ -170,29 +178,44 @@ class Directory:
                 check(connection)
             yield connection if code == SUCCESS else None
         finally:
+            cutting.cancel()
             _close(connection)
 
-    def _open(self, dn: str, password: str) -> Any:
-        """A connection to the first server that answers, encrypted before anything is said."""
+    @property
+    def _sign_in_seconds(self) -> float:
+        return float(self._settings.timeout_seconds * _SIGN_IN_STEPS)
+
+    def _open(self, dn: str, password: str, seconds: float) -> tuple[Any, threading.Timer]:
+        """A connection to the first server that answers, encrypted before anything is said, and
+        the timer that will cut it.
+        """
         reason = "no server is named"
         for url in self._settings.server_urls:
             try:
-                return self._open_one(url, dn, password)
-            except (LDAPException, OSError, ssl.SSLError) as error:
+                connection = self._connection(url, dn, password)
+                return connection, _opened(connection, seconds, start_tls=self._settings.start_tls)
+            except (LDAPException, OSError, AddressRefused) as error:
                 reason = f"{url}: {reason_of(error)}"
         raise DirectoryUnavailable(f"the LDAP directory does not answer ({reason})")
 
-    def _open_one(self, url: str, dn: str, password: str) -> Any:
+    def _connection(self, url: str, dn: str, password: str) -> Any:
+        """A connection that is not open yet. Raises `AddressRefused`."""
         settings = self._settings
+        permit = self._outgoing.permit(url, Setter.ADMINISTRATOR)
         tls = ldap3.Tls(
             validate=ssl.CERT_REQUIRED,
             version=ssl.PROTOCOL_TLS_CLIENT,
             ca_certs_data=settings.ca_pem or None,
         )
         server = ldap3.Server(
-            url, get_info=ldap3.NONE, connect_timeout=settings.timeout_seconds, tls=tls
+            permit.host,
+            port=permit.port,
+            use_ssl=permit.url.scheme == "ldaps",
+            get_info=ldap3.NONE,
+            connect_timeout=settings.timeout_seconds,
+            tls=tls,
         )
-        connection = ldap3.Connection(
+        return ldap3.Connection(
             server,
             user=dn or None,
             password=password or None,
@@ -202,14 +225,29 @@ class Directory:
             raise_exceptions=False,
             read_only=True,
         )
-        try:
-            connection.open()
-            if settings.start_tls and not connection.start_tls():
-                raise OSError("it refuses to encrypt the connection")
-        except BaseException:
-            _close(connection)
-            raise
-        return connection
+
+
+def _opened(connection: Any, seconds: float, *, start_tls: bool) -> threading.Timer:
+    """Open a connection and encrypt it. Returns the timer that cuts it after so many seconds."""
+    cutting = threading.Timer(seconds, _cut, [connection])
+    cutting.daemon = True
+    cutting.start()
+    try:
+        connection.open()
+        if start_tls and not connection.start_tls():
+            raise OSError("it refuses to encrypt the connection")
+    except BaseException:
+        cutting.cancel()
+        _close(connection)
+        raise
+    return cutting
+
+
+def _cut(connection: Any) -> None:
+    """On the timer's thread: whatever the other thread waits for ends with an error."""
+    opened = connection.socket
+    with suppress(OSError, AttributeError):
+        opened.shutdown(socket.SHUT_RDWR)
 
 
 def _filter_of_login(user_set: UserSet, login: str) -> str:

@@ -1,0 +1,116 @@
+"""Documents of issuers of jobs' tokens: discovery (OpenID Connect Discovery 1.0) and keys."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+from dtrfast.config import Config
+from dtrfast.errors import AddressRefused, CallFailed, IssuerUnavailable, SettingsInvalid
+from dtrfast.identity.issuer_keys import Fetch
+from dtrfast.identity.oidc import Issuer, check_url
+from dtrfast.identity.token_files import TokenFiles
+from dtrfast.outgoing.http import Call, Reply, ask
+from dtrfast.outgoing.permit import Limits, Outgoing, Setter
+
+# Reads a document: address, issuer → JSON text. Raises `IssuerUnavailable`.
+Read = Callable[[str, Issuer], bytes]
+
+
+def fetching(config: Config, outgoing: Outgoing) -> Fetch:
+    """The way to an issuer's keys, by the settings of this server."""
+    files = TokenFiles(config.auth.token_file_directories)
+    return partial(fetch_keys, IssuerDocuments(outgoing, files))
+
+
+def fetch_keys(read: Read, issuer: Issuer) -> KeySet:
+    """The keys that an issuer publishes. Raises `IssuerUnavailable`."""
+    url = issuer.jwks_url
+    if not url:
+        address = issuer.url.rstrip("/") + "/.well-known/openid-configuration"
+        document = _parse(read(address, issuer), issuer)
+        if document.get("issuer") != issuer.url:
+            raise IssuerUnavailable(f"{address} is of another issuer than {issuer.url}")
+        url = str(document.get("jwks_uri", ""))
+        try:
+            check_url(url)
+        except SettingsInvalid as error:
+            raise IssuerUnavailable(f"{address} names no https:// address of keys") from error
+    return _import_keys(_parse(read(url, issuer), issuer), issuer)
+
+
+class IssuerDocuments:
+    """Reads documents of issuers over HTTP. Follows no redirects."""
+
+    def __init__(self, outgoing: Outgoing, files: TokenFiles, limits: Limits | None = None) -> None:
+        self._outgoing = outgoing
+        self._files = files
+        self._limits = limits or Limits()
+
+    def __call__(self, url: str, issuer: Issuer) -> bytes:
+        """A document. Raises `IssuerUnavailable`."""
+        try:
+            is_shown = bool(issuer.bearer_token_file) and self._is_own(url, issuer)
+            reply = self._ask(url, issuer, is_shown=is_shown)
+        except (CallFailed, AddressRefused) as error:
+            raise IssuerUnavailable(f"the issuer {issuer.name}: {error.message}") from error
+        except SettingsInvalid as error:
+            raise IssuerUnavailable(f"the issuer {issuer.name} is set wrongly: {error}") from error
+        if reply.status == 200:
+            return reply.content
+        reason = f"{url[:200]} answered with status {reply.status}"
+        if reply.status in (401, 403) and issuer.bearer_token_file and not is_shown:
+            reason += "; it is at another address than the issuer's and is not shown the token of"
+            reason += " bearerTokenFile: an administrator may set it as jwksUrl"
+        raise IssuerUnavailable(reason)
+
+    def _ask(self, url: str, issuer: Issuer, *, is_shown: bool) -> Reply:
+        headers = {"accept": "application/json"}
+        if is_shown:
+            headers["authorization"] = f"Bearer {self._files.read(issuer.bearer_token_file)}"
+        try:
+            context = ssl.create_default_context(cadata=issuer.ca_pem or None)
+        except (OSError, ValueError) as error:  # also what TLS cannot read
+            raise SettingsInvalid("caPem holds no certificates in PEM") from error
+        call = Call(headers=headers, context=context, limits=self._limits)
+        return ask(self._outgoing, url, Setter.ADMINISTRATOR, call)
+
+    def _is_own(self, url: str, issuer: Issuer) -> bool:
+        """Whether an address is where an administrator said, and not where a document says."""
+        there = self._outgoing.permit(url, Setter.ADMINISTRATOR)
+        own = self._outgoing.permit(issuer.own_url, Setter.ADMINISTRATOR)
+        return there.origin == own.origin and there.url.scheme == "https"
+
+
+def _import_keys(document: Mapping[str, Any], issuer: Issuer) -> KeySet:
+    """The keys that can verify a signature; a set may hold others, and kinds we do not know."""
+    published = document.get("keys")
+    usable = [
+        jwk
+        for jwk in (published if isinstance(published, list) else ())
+        if isinstance(jwk, dict)
+        and jwk.get("kty") in ("RSA", "EC", "OKP")
+        and jwk.get("use", "sig") == "sig"
+    ]
+    keys = []
+    for jwk in usable:
+        try:
+            keys += KeySet.import_key_set({"keys": [jwk]}).keys
+        except (JoseError, ValueError, KeyError, TypeError):
+            continue
+    if not keys:
+        raise IssuerUnavailable(f"the issuer {issuer.name} publishes no key that can be used")
+    return KeySet(keys)
+
+
+def _parse(data: bytes, issuer: Issuer) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise IssuerUnavailable(f"the issuer {issuer.name} answered something else") from error
