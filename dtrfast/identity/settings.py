@@ -5,13 +5,16 @@ What a process needs before it can open the index is in its configuration file i
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from dtrfast.errors import Corrupt, SettingsInvalid
 from dtrfast.identity.changing import changed
+from dtrfast.identity.ldap import settings as ldap
 from dtrfast.identity.ldap.settings import LdapSettings
 from dtrfast.identity.oidc import Issuer
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
@@ -46,8 +49,28 @@ class OidcSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
         return next((issuer for issuer in self.issuers if issuer.name == name), None)
 
 
+# The word that stands for a stored secret wherever settings are shown, and in settings that come
+# back for the one that is stored.
 HIDDEN = "(hidden)"
-_SECRETS = frozenset({"search_password", "searchPassword"})
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A field that is never shown. A stored value goes only where `is_same_target` of the old and
+    the new document says that it went before; `bound_to` names those fields to the user.
+    """
+
+    field: str
+    bound_to: str
+    is_same_target: Callable[[Any, Any], bool]
+
+
+# Every secret in a document of settings. A field that is missing here is shown to administrators.
+_SECRETS: dict[type, tuple[Secret, ...]] = {
+    LdapSettings: (
+        Secret("search_password", "serverUrls, startTls, caPem and searchDn", ldap.is_same_target),
+    ),
+}
 
 _NAMES: dict[type, bytes] = {
     AccessSettings: b"access",
@@ -91,8 +114,39 @@ def remove(transaction: WriteTransaction, author: Author, kind: type[msgspec.Str
 
 def without_secrets(document: msgspec.Struct) -> dict[str, object]:
     """The document as it may be shown: a secret that is set is a word that says so."""
-    fields: dict[str, object] = msgspec.to_builtins(document)
-    return {name: HIDDEN if value and name in _SECRETS else value for name, value in fields.items()}
+    fields: dict[str, object] = msgspec.to_builtins(hidden(document))
+    return fields
+
+
+def hidden(document: Document) -> Document:
+    """The document with `HIDDEN` in place of each secret that is set."""
+    set_ones = [one.field for one in _secrets_of(document) if getattr(document, one.field)]
+    return msgspec.structs.replace(document, **dict.fromkeys(set_ones, HIDDEN))
+
+
+def revealed(given: Document, stored: Document | None) -> Document:
+    """The document with the stored secrets in place of `HIDDEN`.
+
+    A secret goes only where it went when its value was entered: an administrator must not learn a
+    stored one by naming another server. Raises `SettingsInvalid`.
+    """
+    found = {}
+    for secret in _secrets_of(given):
+        if getattr(given, secret.field) != HIDDEN:
+            continue
+        name = given.__struct_encode_fields__[given.__struct_fields__.index(secret.field)]
+        if stored is None or not getattr(stored, secret.field):
+            raise SettingsInvalid(f"{name}: none is stored: enter it")
+        if not secret.is_same_target(stored, given):
+            raise SettingsInvalid(
+                f"{name}: enter it again: the stored one is only for the stored {secret.bound_to}"
+            )
+        found[secret.field] = getattr(stored, secret.field)
+    return msgspec.structs.replace(given, **found)
+
+
+def _secrets_of(document: msgspec.Struct) -> tuple[Secret, ...]:
+    return next((_SECRETS[kind] for kind in type(document).__mro__ if kind in _SECRETS), ())
 
 
 def convert(document: object, kind: type[Document]) -> Document:

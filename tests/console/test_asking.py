@@ -109,7 +109,7 @@ def test_what_somebody_else_changed_meanwhile_is_shown(town: Town) -> None:
         ("put_ldap_settings", {"body.serverUrls.0": "http://ldap"}, "is not ldap://HOST"),
         ("put_ldap_settings", {"body.userSets.0.filter": "(uid"}, "is not a search filter"),
         ("put_ldap_settings", {"body.userSets.0.baseDn": "people"}, "distinguished name"),
-        ("put_ldap_settings", {"body.searchPassword": "(hidden)"}, "needs its password"),
+        ("put_ldap_settings", {"body.searchPassword": "(hidden)"}, "none is stored: enter it"),
         ("put_oidc_settings", {"body.issuers.0.url": "gitlab"}, "is not an https:// address"),
         ("put_oidc_settings", {"body.issuers.0.audience": ""}, "audience"),
     ],

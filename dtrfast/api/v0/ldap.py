@@ -15,7 +15,6 @@ from dtrfast.identity import settings, synchronise
 from dtrfast.identity.ldap.client import Directory
 from dtrfast.identity.ldap.people import Skipped
 from dtrfast.identity.ldap.settings import LdapSettings, check, is_encrypted
-from dtrfast.identity.settings import HIDDEN
 from dtrfast.identity.synchronise import Synchronised
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.oci import characters
@@ -33,16 +32,10 @@ def _settings(call: ApiCall) -> LdapSettings:
     return found
 
 
-def _shown(document: LdapSettings) -> LdapSettings:
-    """With a word where the password is, which means the old one when it comes back."""
-    password = HIDDEN if document.search_password else ""
-    return msgspec.structs.replace(document, search_password=password)
-
-
 @operations.add("GET", "/admin/settings/ldap", answer=LdapSettings, refusals=(404,))
 def get_ldap_settings(call: ApiCall) -> LdapSettings:
     """Show the LDAP directory's settings, without the password."""
-    return _shown(_settings(call))
+    return settings.hidden(_settings(call))
 
 
 def _checked(call: ApiCall) -> LdapSettings:
@@ -53,10 +46,7 @@ def _checked(call: ApiCall) -> LdapSettings:
     document = LdapSettings(
         **{name: getattr(given, name) for name in LdapSettings.__struct_fields__}
     )
-    if document.search_password == HIDDEN:
-        old = read_settings(call, LdapSettings)
-        kept = "" if old is None else old.search_password
-        document = msgspec.structs.replace(document, search_password=kept)
+    document = settings.revealed(document, read_settings(call, LdapSettings))
     return check(document)
 
 
@@ -69,10 +59,10 @@ def _checked(call: ApiCall) -> LdapSettings:
     check=_checked,
 )
 def put_ldap_settings(call: ApiCall) -> LdapSettings:
-    """Change the LDAP directory's settings. The hidden password stays as it was."""
+    """Change the LDAP directory's settings. `(hidden)` keeps the password, for the same servers."""
     document = _checked(call)
     write_settings(call, document, "ldap")
-    return _shown(document)
+    return settings.hidden(document)
 
 
 class LdapTest(LdapSettings, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
@@ -95,7 +85,7 @@ def try_ldap_settings(call: ApiCall) -> objects.LdapTested:
         call.require_admin(transaction)
     ldap = _checked(call)
     call.note("ldap.test", "", detail={"servers": " ".join(ldap.server_urls)[:_SERVERS_NOTED_MAX]})
-    tried = _try(ldap, call.body.username, call.body.password) if call.body.username else None
+    tried = _try(call, ldap, call.body.username, call.body.password) if call.body.username else None
     try:
         found = synchronise.synchronise(call.identity.engine, ldap, call.author, dry_run=True)
     except DtrfastError as error:
@@ -175,11 +165,11 @@ def _synced(done: Synchronised) -> objects.LdapSynced:
 )
 def try_ldap_login(call: ApiCall) -> objects.LdapTried:
     """Try whether somebody of the directory could sign in. Nobody is signed in by that."""
-    return _try(_settings(call), call.body.username, call.body.password)
+    return _try(call, _settings(call), call.body.username, call.body.password)
 
 
-def _try(ldap: LdapSettings, username: str, password: str) -> objects.LdapTried:
-    directory = Directory(ldap)
+def _try(call: ApiCall, ldap: LdapSettings, username: str, password: str) -> objects.LdapTried:
+    directory = Directory(ldap, call.identity.outgoing)
     try:
         found = directory.look(username)
         if found is None:

@@ -96,6 +96,19 @@ def check(settings: LdapSettings) -> LdapSettings:
     return settings
 
 
+def is_same_target(stored: LdapSettings, given: LdapSettings) -> bool:
+    """Whether `given` sends `searchPassword` nowhere that `stored` does not, as safely, and as the
+    password of the same entry.
+    """
+    return (
+        set(given.server_urls) <= set(stored.server_urls)
+        and (given.start_tls or not stored.start_tls)
+        # A form in a browser ends lines in another way.
+        and given.ca_pem.split() == stored.ca_pem.split()
+        and given.search_dn == stored.search_dn
+    )
+
+
 def is_encrypted(settings: LdapSettings) -> bool:
     """Whether passwords go to every server encrypted."""
     return settings.start_tls or all(url.startswith("ldaps://") for url in settings.server_urls)
