@@ -173,7 +173,7 @@ class AuthConfig:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingConfig:
-    """How the registry calls other services (docs/outgoing.md)."""
+    """Calls of the registry to other services (docs/outgoing.md)."""
 
     # Networks that addresses which repository owners enter may lie in although they are private,
     # such as 10.1.0.0/16.
@@ -343,7 +343,7 @@ def _is_plain_directory(path: str) -> bool:
 
 
 def _match_bypass(entry: str) -> bool:
-    """Whether an entry of `outgoing.no_proxy` is a network, an address or a name."""
+    """Return whether an entry of `outgoing.no_proxy` is a network, an address or a name."""
     try:
         ipaddress.ip_network(entry, strict=False)
     except ValueError:

@@ -85,6 +85,20 @@ def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
     assert load(None, {"DTRFAST_CONFIG": str(path)}).log.access is False
 
 
+def test_settings_of_outgoing_calls() -> None:
+    environ = {
+        "DTRFAST_OUTGOING_ALLOW": "10.0.0.0/8,fd00::/8",
+        "DTRFAST_OUTGOING_PROXY": "http://[fd00::1]:3128",
+        "DTRFAST_OUTGOING_NO_PROXY": "internal, .example.org 10.0.0.0/8 ::1",
+        "DTRFAST_AUTH_TOKEN_FILE_DIRECTORIES": "/run/secrets,/var/tokens/",
+    }
+    config = load(None, environ)
+    assert config.outgoing.allow == ("10.0.0.0/8", "fd00::/8")
+    assert config.outgoing.proxy == "http://[fd00::1]:3128"
+    assert config.outgoing.no_proxy == ("internal", ".example.org", "10.0.0.0/8", "::1")
+    assert config.auth.token_file_directories == ("/run/secrets", "/var/tokens/")
+
+
 def test_the_environment_has_booleans_numbers_and_paths() -> None:
     environ = {
         "DTRFAST_LOG_ACCESS": "false",
@@ -107,6 +121,15 @@ def test_the_environment_has_booleans_numbers_and_paths() -> None:
         ("[registry]\ndelete = 1\n", 2, "registry.delete: expected bool, got 1"),
         ('[log]\nformat = "xml"\n', 2, "log.format: expected one of text, json, got 'xml'"),
         ('[server]\nbind = "5000"\n', 2, "expected HOST:PORT or [IPv6]:PORT, got '5000'"),
+        ('[outgoing]\nallow = ["10.0.0.1/8"]\n', 2, "has host bits set"),
+        ('[outgoing]\nallow = ["internal"]\n', 2, "does not appear to be an IPv4 or IPv6 network"),
+        ('[outgoing]\nproxy = "https://proxy:3128"\n', 2, "expected http://HOST:PORT"),
+        ('[outgoing]\nproxy = "http://me:secret@proxy:3128"\n', 2, "without a name and a password"),
+        ('[outgoing]\nproxy = "proxy:3128"\n', 2, "expected http://HOST:PORT"),
+        ('[outgoing]\nno_proxy = ["example.org:443"]\n', 2, "without ports"),
+        ('[outgoing]\nno_proxy = ["https://example.org"]\n', 2, "expected names such as"),
+        ('[auth]\ntoken_file_directories = ["tokens"]\n', 2, "that begin with a slash"),
+        ('[auth]\ntoken_file_directories = ["/run/../etc"]\n', 2, "without .."),
         ("[store]\ngrace_seconds = -0.1\n", 2, "store.grace_seconds: expected float >= 0.0"),
         ('[store]\ndata = ""\n', 2, "store.data: expected a path"),
         ("# a comment\nlog.level = 3\n", 2, "log.level: expected one of debug, info"),

@@ -66,8 +66,10 @@ class IssuerDocuments:
             return reply.content
         reason = f"{url[:200]} answered with status {reply.status}"
         if reply.status in (401, 403) and issuer.bearer_token_file and not is_shown:
-            reason += "; it is at another address than the issuer's and is not shown the token of"
-            reason += " bearerTokenFile: an administrator may set it as jwksUrl"
+            reason += (
+                "; the token of bearerTokenFile is shown over https to the origin of jwksUrl, or"
+            )
+            reason += " else of url: an administrator may set jwksUrl"
         raise IssuerUnavailable(reason)
 
     def _ask(self, url: str, issuer: Issuer, *, is_shown: bool) -> Reply:
@@ -82,7 +84,7 @@ class IssuerDocuments:
         return ask(self._outgoing, url, Setter.ADMINISTRATOR, call)
 
     def _is_own(self, url: str, issuer: Issuer) -> bool:
-        """Whether an address is where an administrator said, and not where a document says."""
+        """Return whether an administrator gave this origin; a document may name another."""
         there = self._outgoing.permit(url, Setter.ADMINISTRATOR)
         own = self._outgoing.permit(issuer.own_url, Setter.ADMINISTRATOR)
         return there.origin == own.origin and there.url.scheme == "https"

@@ -2,7 +2,7 @@
 
 A request never asks an issuer itself. It takes the keys that are known; if its token's key is not
 among them, it waits a moment for an ask that runs on a thread of its own, one an issuer. Few
-requests wait at a time: anybody may send a token that names an issuer, without a signature.
+requests wait at a time: a token that names an issuer needs no signature to be sent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger("dtrfast.issuers")
 _REFRESH_SECONDS = 2700.0
 # An issuer that is down is believed by the keys it had, for as long as it takes to mend it.
 STALE_SECONDS = 86_400.0
-# Anybody may send any key id: it makes us ask again at most this often.
+# A token with a made-up key id makes us ask again at most this often.
 ASK_AGAIN_SECONDS = 30.0
 # An issuer that fails is left alone for longer each time, while no token of it comes.
 _BACK_OFF_SECONDS_MAX = 600.0

@@ -313,7 +313,10 @@ class SignIn:
         """Keep the hash for an outage, unless what is kept will do for half of it."""
         if kept is not None and now - kept.at < seconds / 2:
             return
-        password_hash = passwords.hash_password(password)
+        try:
+            password_hash = passwords.hash_password(password)
+        except Overloaded:
+            return  # the password is right all the same; the next sign-in keeps it
         keep = partial(
             accounts.remember_password, account=account, password_hash=password_hash, now=now
         )

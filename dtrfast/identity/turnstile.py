@@ -21,7 +21,7 @@ class Turnstile:
 
     @contextmanager
     def passed(self) -> Iterator[bool]:
-        """Whether the thread is inside for the length of the block; False: there is no room."""
+        """True for a thread that is inside during the block; False: there is no room."""
         is_inside = self._enter()
         try:
             yield is_inside

@@ -45,7 +45,7 @@ _ISATAP = frozenset({0x00005EFE, 0x02005EFE})  # RFC 5214 section 6.1
 
 
 def is_permitted(address: Address, allowed: Sequence[Network]) -> bool:
-    """Whether the address is public or in an allowed network, as are those that it carries."""
+    """Return whether an address is public or allowed. All that it carries have to be."""
     if any(address in network for network in allowed):
         return True
     inner = carried(address)
@@ -55,7 +55,7 @@ def is_permitted(address: Address, allowed: Sequence[Network]) -> bool:
 
 
 def is_public(address: Address) -> bool:
-    """Whether packets to the address leave for the public internet."""
+    """Return whether packets to the address leave for the public internet."""
     inner = carried(address)
     if inner:
         return all(map(is_public, inner))

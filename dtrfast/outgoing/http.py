@@ -50,17 +50,23 @@ def ask(outgoing: Outgoing, address: str, setter: Setter, call: Call) -> Reply:
     permit = outgoing.permit(address, setter)
     for _ in range(_REDIRECTS_MAX + 1):
         reply = _exchange(permit, call, deadline)
-        location = reply.headers.get("location")
-        is_moved = reply.status in _REDIRECTS and location is not None
-        if not (call.follows and is_moved and call.method in ("GET", "HEAD")):
+        location = reply.headers.get("location") if reply.status in _REDIRECTS else None
+        if location is None or not call.follows or call.method not in ("GET", "HEAD"):
             return reply
         before = permit
-        permit = outgoing.permit(urljoin(str(permit.url), location), setter)
+        permit = outgoing.permit(_joined(str(permit.url), location), setter)
         if before.url.scheme == "https" and permit.url.scheme != "https":
             raise AddressRefused(f"{before.host} sends the call on to an address without TLS")
         if permit.origin != before.origin:
             call = replace(call, headers=_without_secrets(call.headers))
     raise CallFailed(f"{permit.host} sends the call from one address to the next")
+
+
+def _joined(base: str, location: str) -> str:
+    try:
+        return urljoin(base, location)
+    except ValueError as error:
+        raise AddressRefused(f"{location[:120]!r} is no address of a service") from error
 
 
 def _without_secrets(headers: Mapping[str, str]) -> dict[str, str]:

@@ -131,7 +131,7 @@ class Outgoing:
         return found
 
     def _is_direct(self, host: str, addresses: Sequence[str]) -> bool:
-        """Whether a host is called without the proxy."""
+        """Return whether a host is called without the proxy."""
         if is_loopback_host(host) or host in _METADATA:
             return True
         literals = [one for one in (_literal(host), *map(_literal, addresses)) if one is not None]
@@ -161,7 +161,7 @@ def _literal(host: str) -> Address | None:
 
 
 def _covers(entry: str, host: str, addresses: Sequence[Address]) -> bool:
-    """Whether an entry of `outgoing.no_proxy` stands for a host."""
+    """Return whether an entry of `outgoing.no_proxy` stands for a host."""
     try:
         network = ipaddress.ip_network(entry, strict=False)
     except ValueError:

@@ -130,7 +130,7 @@ def test_without_a_directory_no_file_is_read(allowed: Path) -> None:
 def test_a_link_that_changes_while_the_file_is_opened_leads_nowhere_else(
     allowed: Path, tmp_path: Path
 ) -> None:
-    """Whoever writes to the directory swaps a directory and a link to another, all the time."""
+    """A writer of the directory swaps a folder and a link to another one, all the time."""
     inside, outside = allowed / "inside", tmp_path / "outside"
     for folder, text in ((inside, "good"), (outside, "host-secret")):
         folder.mkdir()

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dtrfast.errors import DirectoryUnavailable, Overloaded
+from dtrfast.errors import DirectoryUnavailable, DtrfastError, Overloaded, Unavailable
 from dtrfast.identity import passwords
 from dtrfast.identity.ldap.queue import Directories
 from dtrfast.identity.ldap.settings import LdapSettings, UserSet
@@ -58,13 +58,17 @@ def test_a_directory_that_hangs_holds_few_sign_ins() -> None:
         directories = Directories(turnstile, DIRECT)
         began = time.monotonic()
 
-        def sign_in(_: int) -> float:
-            with pytest.raises(DirectoryUnavailable):
+        def sign_in(_: int) -> tuple[float, type[DtrfastError]]:
+            with pytest.raises(Unavailable) as refused:
                 directories(ldap).verify("user", "password")
-            return time.monotonic() - began
+            return time.monotonic() - began, refused.type
 
-        took = sorted(pool.map(sign_in, range(12)))
-    assert took[9] < 0.8 < took[10]
+        first = sorted(pool.map(sign_in, range(12)), key=lambda one: one[0])
+        again = Counter(kind for _, kind in pool.map(sign_in, range(12)))
+    assert first[9][0] < 0.8 < first[10][0]
+    # A crowd is no outage; a directory that has failed is one, for all.
+    assert Counter(kind for _, kind in first) == {Overloaded: 10, DirectoryUnavailable: 2}
+    assert again == {DirectoryUnavailable: 12}
 
 
 @pytest.mark.long

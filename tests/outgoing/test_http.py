@@ -118,6 +118,7 @@ def test_a_redirect_is_an_answer_unless_it_is_asked_for(web: WebServer) -> None:
         "http://10.0.0.1/",
         "file:///etc/passwd",
         "http://x:y@hook.example/",
+        "http://[::1",
     ],
 )
 def test_a_redirect_is_checked_as_the_first_address_was(web: WebServer, location: str) -> None:

@@ -4,38 +4,50 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dtrfast.errors import DirectoryUnavailable
+from dtrfast.errors import DirectoryUnavailable, Overloaded
 from dtrfast.identity.ldap.client import Directory
 from dtrfast.identity.ldap.settings import LdapSettings
 from dtrfast.identity.turnstile import Turnstile
 from dtrfast.outgoing.permit import Outgoing
 
 
-@dataclass(frozen=True, slots=True)
 class Directories:
     """Opens directories whose sign-ins share one turnstile."""
 
-    turnstile: Turnstile
-    outgoing: Outgoing
+    def __init__(self, turnstile: Turnstile, outgoing: Outgoing) -> None:
+        self._turnstile = turnstile
+        self._outgoing = outgoing
+        self._is_failing = False
 
     def __call__(self, settings: LdapSettings) -> QueuedDirectory:
-        return QueuedDirectory(Directory(settings, self.outgoing), self.turnstile)
+        return QueuedDirectory(self, Directory(settings, self._outgoing))
+
+    def verify(self, directory: Directory, login: str, password: str) -> bool:
+        """Return whether it is this user's password.
+
+        Raises `DirectoryUnavailable`; without room it does so only if the directory failed the last
+        time, and else `Overloaded`: a crowd must not make a password of before count.
+        """
+        with self._turnstile.passed() as is_inside:
+            if not is_inside:
+                kind = DirectoryUnavailable if self._is_failing else Overloaded
+                raise kind("too many sign-ins wait for the LDAP directory: try again in a moment")
+            try:
+                right = directory.verify(login, password)
+            except DirectoryUnavailable:
+                self._is_failing = True
+                raise
+            self._is_failing = False
+            return right
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedDirectory:
     """A directory that few threads ask at a time."""
 
+    directories: Directories
     directory: Directory
-    turnstile: Turnstile
 
     def verify(self, login: str, password: str) -> bool:
-        """Whether it is this user's password. Raises `DirectoryUnavailable`, also if too many
-        others are asking.
-        """
-        with self.turnstile.passed() as is_inside:
-            if not is_inside:
-                raise DirectoryUnavailable(
-                    "too many sign-ins wait for the LDAP directory: try again in a moment"
-                )
-            return self.directory.verify(login, password)
+        """See `Directories.verify`."""
+        return self.directories.verify(self.directory, login, password)

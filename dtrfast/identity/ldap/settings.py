@@ -97,7 +97,7 @@ def check(settings: LdapSettings) -> LdapSettings:
 
 
 def is_same_target(stored: LdapSettings, given: LdapSettings) -> bool:
-    """Whether `given` sends `searchPassword` nowhere that `stored` does not, as safely, and as the
+    """Return whether `given` sends `searchPassword` only where `stored` does, as safely, and as the
     password of the same entry.
     """
     return (

@@ -8,10 +8,13 @@ import ldap3
 import msgspec
 import pytest
 
+from dtrfast.errors import Conflict
+from dtrfast.identity import passwords
 from dtrfast.identity.ldap.people import DirectoryUser, People, Skipped
 from dtrfast.identity.ldap.settings import GroupRef, LdapSettings, UserSet
 from dtrfast.identity.ldap.sync import KnownAccount, plan
 from dtrfast.identity.synchronise import synchronise_if_due
+from dtrfast.identity.turnstile import Turnstile
 from dtrfast.index.tables import CHANGES
 from tests.api.managed.town import PASSWORD, Town, in_memory
 from tests.identity.ldap.proxy import cutting
@@ -236,6 +239,18 @@ def test_an_outage_does_not_stop_who_signed_in_lately(town: Town, slapd: Slapd) 
     finally:
         slapd.start_again()
     assert town.ask_token("user1", password=password_of(1)).status_code == 200
+
+
+@pytest.mark.slow
+def test_a_right_password_counts_where_there_is_no_room_to_keep_its_hash(
+    town: Town, slapd: Slapd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(town, few(slapd))
+    sync(town)
+    full = Turnstile(1, 1, 0.0)
+    monkeypatch.setattr(passwords, "_turnstile", full)
+    with full.passed():
+        assert town.ask_token("user1", password=password_of(1)).status_code == 200
 
 
 @pytest.mark.slow
