@@ -43,6 +43,9 @@ class _Known:
     keys: KeySet | None = None
     read_at: float = -STALE_SECONDS
     asked_at: float = -STALE_SECONDS
+    # When a token may be the reason to ask. An ask that was due anyway does not count, unless it
+    # failed: a key that was made just after it is found by the first job that has it.
+    may_be_asked_at: float = -STALE_SECONDS
     is_asking: bool = False
     failures: int = 0
     reason: str = ""
@@ -85,10 +88,11 @@ class IssuerKeys:
                     self._start(issuer, known)
                 return keys
             if not known.is_asking:
-                wait_seconds = known.asked_at + ASK_AGAIN_SECONDS - self._elapsed()
+                wait_seconds = known.may_be_asked_at - self._elapsed()
                 if wait_seconds > 0:
                     raise _refusal(issuer, keys, known, wait_seconds)
                 self._start(issuer, known)
+                known.may_be_asked_at = self._elapsed() + ASK_AGAIN_SECONDS
             self._wait(issuer, known)
             keys = self._current(known)
             if keys is None or (known.reason and not _has(keys, kid)):
@@ -142,6 +146,8 @@ class IssuerKeys:
             if reason and not known.failures:
                 log.warning("%s; its jobs sign in with the keys that are known", reason)
             known.failures = known.failures + 1 if reason else 0
+            if reason:
+                known.may_be_asked_at = known.asked_at + ASK_AGAIN_SECONDS
             known.reason, known.is_asking = reason, False
             self._changed.notify_all()
 

@@ -106,13 +106,25 @@ def test_all_issuers_together_hold_few_requests(issuers: Issuers) -> None:
 
 def test_a_key_that_was_just_made_gets_in_with_its_first_job(issuers: Issuers) -> None:
     keys = issuers.keys()
-    keys.find(CI, "one")
+    keys.keep([CI])
+    _until(lambda: _refusal(lambda: keys.find(CI, "one")) is None)
     issuers.published["ci"] = _keys("one", "two")
-    with pytest.raises(TokenInvalid, match="try again in 30 s"):
-        keys.find(CI, "two")
-    issuers.now += 30
     assert keys.find(CI, "two")
-    assert issuers.asked["ci"] == 2
+    issuers.published["ci"] = _keys("two", "three")
+    with pytest.raises(TokenInvalid, match="try again in 30 s"):
+        keys.find(CI, "three")
+    issuers.now += 30
+    assert keys.find(CI, "three")
+    assert issuers.asked["ci"] == 3
+
+
+def test_made_up_ids_make_few_asks(issuers: Issuers) -> None:
+    keys = issuers.keys()
+    keys.find(CI, "one")
+    for _ in range(90):
+        assert _refusal(lambda: keys.find(CI, "made up")) is TokenInvalid
+        issuers.now += 1
+    assert issuers.asked["ci"] == 3  # at once, after 30 s, and after 60 s
 
 
 def test_a_key_that_was_just_made_gets_in_with_a_retry_where_its_issuer_is_slow(
