@@ -26,8 +26,8 @@ from dtrfast.index.engine import Engine
 from dtrfast.outgoing.permit import Outgoing
 from dtrfast.registry.registry import Registry
 
-# The part of a worker's threads that may ask a directory, that may wait to do so, and that may wait
-# for an issuer's keys: others' requests have the rest.
+# The part of a worker's threads that may ask a directory, and that may wait for an issuer's keys.
+# Twice as many may wait to ask a directory. Others' requests have the rest.
 _THREADS_PER_WAIT = 8
 # A directory that is well answers many sign-ins in this time.
 _DIRECTORY_WAIT_SECONDS = 1.0
@@ -65,7 +65,7 @@ class Identity:
         outgoing = Outgoing(config.outgoing)
         few = max(1, config.server.threads_per_worker // _THREADS_PER_WAIT)
         keys_of_issuers = IssuerKeys(fetching(config, outgoing), waiting_max=few)
-        directories = Directories(Turnstile(few, few, _DIRECTORY_WAIT_SECONDS), outgoing)
+        directories = Directories(Turnstile(few, 2 * few, _DIRECTORY_WAIT_SECONDS), outgoing)
         elsewhere = Elsewhere(directories, Verifier(keys_of_issuers, clock))
         gate = Gate(engine, tries, KnownBrowsers(keys, clock), clock)
         sign_in = SignIn(engine, bearers, gate, elsewhere, events, clock)

@@ -27,8 +27,8 @@ _PASSES = 2
 _LANES = 1
 
 _RUNNING_MAX = 2
-# Half of the threads of a worker; the others are for requests that need no password.
-_WAITING_MAX = 20
+# With those that run less than half of the threads of a worker: others' requests have the rest.
+_WAITING_MAX = 16
 _WAIT_SECONDS_MAX = 5.0
 
 # The most used of the passwords that are long enough, in every published list of leaks.

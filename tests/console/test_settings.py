@@ -11,8 +11,12 @@ import pytest
 
 from dtrfast import certificates
 from dtrfast.console import markdown
+from dtrfast.identity import settings
+from dtrfast.identity.oidc import Issuer
+from dtrfast.identity.settings import OidcSettings
 from dtrfast.registry import jobs, usage
 from dtrfast.registry.jobs import Run, Wish
+from dtrfast.registry.writing import Author
 from tests.api.managed.town import Town
 from tests.console.browser import Browser, forms_of
 
@@ -149,3 +153,23 @@ def test_settings_are_for_administrators(town: Town) -> None:
         answer = owen.get(f"/settings/{tab}")
         assert answer.status_code == 403
         assert not [f for f in forms_of(answer.text) if f.action.startswith("/do/")]
+
+
+# ---- issuers -----------------------------------------------------------------------------------
+def test_a_file_that_may_not_be_read_any_more_can_be_taken_out_of_an_issuer(town: Town) -> None:
+    issuer = Issuer(
+        name="ci", url="https://127.0.0.1:1", audience="x", bearer_token_file="/run/old/token"
+    )
+    author = Author("system", town.clock())
+    document = OidcSettings(issuers=(issuer,))
+    town.engine.write(lambda transaction: settings.put(transaction, author, document))
+    admin = Browser(town, "admin")
+    form = next(f for f in forms_of(admin.get("/settings/auth").text) if "oidc" in f.operation)
+    name = "body.issuers.0.bearerTokenFile"
+    assert form.fields[name] == ["/run/old/token"]
+    refused = admin.act("put_oidc_settings", form.fields)
+    assert refused.status_code == 400
+    assert "auth.token_file_directories" in refused.text
+    admin.act("put_oidc_settings", {**form.fields, name: [""], "review": [""]})
+    kept = town.api("admin", "GET", "admin/settings/oidc")["issuers"]
+    assert [one["bearerTokenFile"] for one in kept] == [""]
