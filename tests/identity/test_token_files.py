@@ -179,6 +179,8 @@ def test_an_issuer_is_set_only_with_a_file_that_may_be_read(allowed: Path) -> No
             assert answer.status_code == status, (path, answer.text)
             assert "host-secret" not in answer.text
             assert "bearerTokenFile" in answer.text
+            refused = town.ask("owen", "PUT", "admin/settings/oidc", _issuer(str(path)))
+            assert refused.status_code == 403
 
 
 def test_a_token_is_not_sent_without_tls() -> None:

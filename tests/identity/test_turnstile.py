@@ -53,7 +53,7 @@ def test_a_directory_that_hangs_holds_few_sign_ins() -> None:
         ldap = LdapSettings(
             server_urls=(f"ldap://127.0.0.1:{server.port}",),
             user_sets=(UserSet(base_dn="dc=x"),),
-            timeout_seconds=1,
+            timeout_seconds=2,
         )
         directories = Directories(turnstile, DIRECT)
         began = time.monotonic()
@@ -65,7 +65,7 @@ def test_a_directory_that_hangs_holds_few_sign_ins() -> None:
 
         first = sorted(pool.map(sign_in, range(12)), key=lambda one: one[0])
         again = Counter(kind for _, kind in pool.map(sign_in, range(12)))
-    assert first[9][0] < 0.8 < first[10][0]
+    assert first[9][0] < 1.9 < first[10][0]
     # A crowd is no outage; a directory that has failed is one, for all.
     assert Counter(kind for _, kind in first) == {Overloaded: 10, DirectoryUnavailable: 2}
     assert again == {DirectoryUnavailable: 12}

@@ -78,6 +78,8 @@ def get_oidc_settings(call: ApiCall) -> OidcSettings:
 def _checked_issuers(call: ApiCall) -> OidcSettings:
     """The issuers in a call, if all of them can be used. Raises `SettingsInvalid`."""
     document: OidcSettings = call.body
+    with call.identity.engine.read() as transaction:
+        call.require_admin(transaction)  # before a file is looked at
     files = TokenFiles(call.config.auth.token_file_directories)
     for issuer in document.issuers:
         oidc.check_issuer(issuer)
