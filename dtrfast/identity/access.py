@@ -353,9 +353,14 @@ def _is_unknown(transaction: ReadTransaction, owner: str) -> bool:
 
 def _destinations(transaction: ReadTransaction, caller: Caller) -> str:
     """Say where a caller may push, whatever an access token was asked for."""
-    if caller.kind == "job":
-        names = (RepositoryName(entry.partition(" ")[0]) for entry in caller.trusts)
-        pushed = [n for n in names if Action.PUSH in trusts.rights(transaction, caller.trusts, n)]
+    if caller.job is not None:
+        named = trusts.names_of(transaction, caller.trusts)
+        names = (RepositoryName(name.decode()) for name in named)
+        pushed = (
+            name
+            for name in names
+            if Action.PUSH in trusts.rights(transaction, caller.trusts, caller.job, name)
+        )
         return destinations.in_words(Destination(n.text, makes=False) for n in pushed)
     known = know(transaction, caller)
     who, is_whole = known.standing, True

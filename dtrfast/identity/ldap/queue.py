@@ -22,8 +22,10 @@ class Directories:
     def __call__(self, settings: LdapSettings) -> QueuedDirectory:
         return QueuedDirectory(self, Directory(settings, self._outgoing))
 
-    def verify(self, directory: Directory, login: str, password: str) -> bool:
-        """Return whether it is this user's password.
+    def verify(
+        self, directory: Directory, login: str, password: str, stable_id: str | None = None
+    ) -> bool:
+        """See `Directory.verify`.
 
         Raises `DirectoryUnavailable`; without room it does so only if the directory failed the last
         time, and else `Overloaded`: a crowd must not make a password of before count.
@@ -33,7 +35,7 @@ class Directories:
                 kind = DirectoryUnavailable if self._is_failing else Overloaded
                 raise kind("too many sign-ins wait for the LDAP directory: try again in a moment")
             try:
-                right = directory.verify(login, password)
+                right = directory.verify(login, password, stable_id)
             except DirectoryUnavailable:
                 self._is_failing = True
                 raise
@@ -48,6 +50,6 @@ class QueuedDirectory:
     directories: Directories
     directory: Directory
 
-    def verify(self, login: str, password: str) -> bool:
+    def verify(self, login: str, password: str, stable_id: str | None = None) -> bool:
         """See `Directories.verify`."""
-        return self.directories.verify(self.directory, login, password)
+        return self.directories.verify(self.directory, login, password, stable_id)

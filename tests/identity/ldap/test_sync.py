@@ -8,7 +8,6 @@ import ldap3
 import msgspec
 import pytest
 
-from dtrfast.errors import Conflict
 from dtrfast.identity import passwords
 from dtrfast.identity.ldap.people import DirectoryUser, People, Skipped
 from dtrfast.identity.ldap.settings import GroupRef, LdapSettings, UserSet
