@@ -13,6 +13,7 @@ typedef struct {
     size_t line_count;
     int lengths, codings, hosts, expects, has_close, has_keep_alive;
     int64_t content_length;
+    int forwarded;
 } facts;
 
 static int parse_exactly(dtr_head *head, const uint8_t *data, size_t size)
@@ -61,6 +62,8 @@ static void note_field(facts *found, const uint8_t *line, size_t size)
     assert(colon > 0);
     char *value = read_value(line, size, colon);
 
+    found->forwarded |= has_name(line, colon, "forwarded") ||
+                        (colon > 11 && strncasecmp((const char *)line, "x-forwarded-", 12) == 0);
     if (has_name(line, colon, "content-length")) {
         found->lengths++;
         assert(strspn(value, "0123456789") == strlen(value) && strlen(value) > 0);
@@ -142,7 +145,7 @@ static void check_field(const dtr_head *head, size_t i, const uint8_t *data, con
 /* Reads the accepted head again, plainly, and compares everything that was said of it. */
 static void check_complete(const dtr_head *head, const uint8_t *data, size_t size)
 {
-    facts found = {0, 0, 0, 0, 0, 0, 0, -1};
+    facts found = {0, 0, 0, 0, 0, 0, 0, -1, 0};
 
     assert(head->size <= size && head->field_count <= DTR_HEAD_FIELD_COUNT_MAX);
     check_span(head, head->method);
@@ -163,6 +166,7 @@ static void check_complete(const dtr_head *head, const uint8_t *data, size_t siz
     assert(found.content_length == head->content_length);
     assert(found.codings == head->chunked && (minor == 1 || !head->chunked));
     assert(head->expect_continue == (minor == 1 && found.expects));
+    assert(head->forwarded == found.forwarded);
     assert(head->keep_alive == (!found.has_close && (minor == 1 || found.has_keep_alive)));
 }
 
