@@ -92,9 +92,7 @@ class Layout:
 
     def upload(self, file_id: bytes, kind: str) -> Path:
         """`kind` is state, tail or parts."""
-        name = file_id.hex()  # as a UUID, which takes ten times as long to make
-        name = f"{name[:8]}-{name[8:12]}-{name[12:16]}-{name[16:20]}-{name[20:]}"
-        return self.uploads / f"{name}.{kind}"
+        return self.uploads / upload_name(file_id, kind)
 
     def commit_lock(self, first_byte: int) -> Path:
         """Locked while a blob whose SHA-256 begins with this byte is committed."""
@@ -112,6 +110,12 @@ class Layout:
     @cached_property
     def _pack_folders(self) -> dict[str, Path]:
         return _folders(self.packs)
+
+
+def upload_name(file_id: bytes, kind: str) -> str:
+    """The name of a file of an upload."""
+    name = file_id.hex()  # as a UUID, which takes ten times as long to make
+    return f"{name[:8]}-{name[8:12]}-{name[12:16]}-{name[16:20]}-{name[20:]}.{kind}"
 
 
 def _folders(directory: Path) -> dict[str, Path]:

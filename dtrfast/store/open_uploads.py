@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from dtrfast.errors import UploadBusy, UploadsTooMany, UploadUnknown
 from dtrfast.store import disk, leftovers
 from dtrfast.store.blobs import OpenBound
 from dtrfast.store.context import Context
+from dtrfast.store.layout import upload_name
 from dtrfast.store.upload_state import StateFile
 
 # Uploads that nobody wrote to for so long make room for new ones of the same user.
@@ -32,10 +34,10 @@ _HASH_SIZE = 8
 _ENTRY_SIZE = _HASH_SIZE + 16
 # A list is weeded when it is twice as long as it was, and by so much longer.
 _GROWTH = 256
-# Weeding looks at every upload of a user, which takes 3 ms for so many. After a refusal a longer
-# list is weeded again in so many seconds only.
-_SHORT = 1500
-_WEED_SECONDS = 1
+# Weeding looks at every upload of a user, which takes 4 us each. After a refusal a list that is not
+# short is weeded again in so many seconds for each entry only: this bounds what refusals cost.
+_SHORT = 100
+_WEED_SECONDS = 0.0001
 # Lists that a process keeps open.
 _LISTS_MAX = 256
 
@@ -45,8 +47,9 @@ class OpenUploads:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._folder = f"{context.layout.uploads}/"  # a thousand paths take longer than their files
         self._lists: dict[str, _List] = {}
-        self._refused: dict[str, int] = {}  # owner → when
+        self._refused: dict[str, float] = {}  # owner → when
 
     def enter(self, name: str, file_id: bytes, bound: OpenBound) -> None:
         """List an upload that has just begun, which the caller holds.
@@ -78,9 +81,10 @@ class OpenUploads:
 
     def _weed(self, entry: bytes, bound: OpenBound, length: int) -> None:
         """Make a list short, and room in it. Raises `UploadsTooMany`."""
-        now = self._context.clock()
-        if length > _SHORT and now - self._refused.get(bound.owner, 0) < _WEED_SECONDS:
-            raise _refusal(bound.all_max, "")
+        now = time.monotonic()
+        seconds = length * _WEED_SECONDS if length > _SHORT else 0
+        if now - self._refused.get(bound.owner, -seconds) < seconds:
+            raise _refusal(bound.name_max, " to a repository")
         path = _path(self._context, bound.owner)
         with _locked(path) as (descriptor, entries):
             touched = self._touched(entries)
@@ -92,6 +96,8 @@ class OpenUploads:
                 touched.pop(entry, None)
             _replace(path, descriptor, entries, touched)
         if refusal is not None:
+            if len(self._refused) >= _LISTS_MAX:
+                self._refused = {}
             self._refused[bound.owner] = now
             raise refusal
 
@@ -133,8 +139,7 @@ class OpenUploads:
 
     def _touched_at(self, entry: bytes) -> float:
         try:
-            path = self._context.layout.upload(entry[_HASH_SIZE:], "state")
-            return os.stat(path).st_mtime
+            return os.stat(self._folder + upload_name(entry[_HASH_SIZE:], "state")).st_mtime
         except FileNotFoundError:
             return 0.0
 
@@ -173,7 +178,7 @@ class _List:
 def _check(entries: Collection[bytes], entry: bytes, bound: OpenBound) -> UploadsTooMany | None:
     """The refusal of the last of these entries, if it is one too many."""
     if _count_of(entries, entry) > bound.name_max:
-        return _refusal(bound.name_max, " to this repository")
+        return _refusal(bound.name_max, " to a repository")
     return _refusal(bound.all_max, "") if len(entries) > bound.all_max else None
 
 

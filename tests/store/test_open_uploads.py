@@ -43,7 +43,7 @@ def is_open(store: Store, upload_id: str) -> bool:
 
 def test_a_user_has_so_many_open_uploads_in_a_repository_and_in_all(store: Store) -> None:
     begun = [begin(store) for _ in range(3)]
-    with pytest.raises(UploadsTooMany, match="3 uploads to this repository are open"):
+    with pytest.raises(UploadsTooMany, match="3 uploads to a repository are open"):
         begin(store)
     assert all(is_open(store, one) for one in begun)
     begin(store, OTHER)
