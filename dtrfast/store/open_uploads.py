@@ -49,7 +49,7 @@ class OpenUploads:
         self._context = context
         self._folder = f"{context.layout.uploads}/"  # a thousand paths take longer than their files
         self._lists: dict[str, _List] = {}
-        self._refused: dict[str, float] = {}  # owner → when
+        self._refused: dict[bytes, float] = {}  # hash of a name or an owner → when
 
     def enter(self, name: str, file_id: bytes, bound: OpenBound) -> None:
         """List an upload that has just begun, which the caller holds.
@@ -81,10 +81,8 @@ class OpenUploads:
 
     def _weed(self, entry: bytes, bound: OpenBound, length: int) -> None:
         """Make a list short, and room in it. Raises `UploadsTooMany`."""
-        now = time.monotonic()
-        seconds = length * _WEED_SECONDS if length > _SHORT else 0
-        if now - self._refused.get(bound.owner, -seconds) < seconds:
-            raise _refusal(bound.name_max, " to a repository")
+        if length > _SHORT:
+            self._refuse_again(entry, bound, length)
         path = _path(self._context, bound.owner)
         with _locked(path) as (descriptor, entries):
             touched = self._touched(entries)
@@ -96,10 +94,20 @@ class OpenUploads:
                 touched.pop(entry, None)
             _replace(path, descriptor, entries, touched)
         if refusal is not None:
+            is_of_name = _count_of(touched, entry) >= bound.name_max
             if len(self._refused) >= _LISTS_MAX:
                 self._refused = {}
-            self._refused[bound.owner] = now
+            key = entry[:_HASH_SIZE] if is_of_name else _hash(bound.owner, _HASH_SIZE)
+            self._refused[key] = time.monotonic()
             raise refusal
+
+    def _refuse_again(self, entry: bytes, bound: OpenBound, length: int) -> None:
+        """Raises `UploadsTooMany` where it was a moment ago, without looking at the uploads."""
+        due = time.monotonic() - length * _WEED_SECONDS
+        if self._refused.get(entry[:_HASH_SIZE], due) > due:
+            raise _refusal(bound.name_max, " to a repository")
+        if length > bound.all_max and self._refused.get(_hash(bound.owner, _HASH_SIZE), due) > due:
+            raise _refusal(bound.all_max, "")
 
     def _drop_idle(self, touched: dict[bytes, float], entry: bytes, bound: OpenBound) -> None:
         """Cancel the uploads that have been idle the longest, some at a time."""

@@ -96,6 +96,21 @@ def test_idle_uploads_of_another_repository_stay(store: Store) -> None:
     assert is_open(store, other)
 
 
+def test_refusals_of_one_repository_refuse_none_of_another(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_uploads, "_GROWTH", 1)
+    monkeypatch.setattr(open_uploads, "_SHORT", 0)
+    monkeypatch.setattr(open_uploads, "_WEED_SECONDS", 1000)
+    bound = OpenBound("rita", 3, 50)
+    for _ in range(3):
+        begin(store, NAME, bound)
+    for _ in range(20):
+        with pytest.raises(UploadsTooMany):
+            begin(store, NAME, bound)
+        store.blobs.begin_upload(OTHER, bound=bound).cancel()
+
+
 def test_parallel_requests_pass_no_bound(store: Store) -> None:
     begun: list[str] = []
 
