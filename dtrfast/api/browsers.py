@@ -31,7 +31,7 @@ _KNOWN_MAX = 20  # accounts that one browser keeps proofs of
 
 
 def is_secure(context: Context, scope: Scope) -> bool:
-    """Whether the browser speaks TLS, to this server or to a proxy before it."""
+    """True if the browser speaks TLS, to this server or to a proxy before it."""
     external = challenge.external_url(context, scope)
     return scope["scheme"] == "https" or external.startswith("https:")
 
@@ -60,7 +60,7 @@ def cookie_of(headers: Headers, name: str, *, is_secure: bool) -> str:
 
 
 def known_proofs(headers: Headers, *, is_secure: bool) -> dict[str, str]:
-    """What the browser shows of accounts that signed in with it, by account id."""
+    """The proofs that the browser shows of accounts that signed in with it, by account id."""
     prefix = cookie_name(KNOWN, is_secure=is_secure)
     found = ((n.removeprefix(prefix), v) for n, v in _cookies(headers) if n.startswith(prefix))
     return dict(islice(found, _KNOWN_MAX))

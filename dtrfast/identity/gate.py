@@ -16,7 +16,7 @@ from dtrfast.index.engine import Engine
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a try comes from: an address, and the proofs of known browsers by account id."""
+    """The origin of a try: an address, and the proofs of known browsers by account id."""
 
     remote: str
     proofs: Mapping[str, str] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Gate:
         return Source(origin.remote, is_known=is_known, browser=browser)
 
     def held_seconds(self, name: str, remote: str) -> int:
-        """How long a password of this account is held off at a busy address. Reads the index and
+        """Seconds that a password of this account is held off at a busy address. Reads the index and
         nothing else.
         """
         seconds = self.tries.address_held_seconds(remote)

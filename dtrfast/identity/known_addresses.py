@@ -17,13 +17,13 @@ _NETWORK_LENGTH_MAX = 100
 
 
 def is_known(transaction: ReadTransaction, account_id: int, network: str, now: int) -> bool:
-    """Whether the account signed in from this network within a month."""
+    """Return if the account signed in from this network within a month."""
     noted = transaction.get(KNOWN_ADDRESSES, _key(account_id, network))
     return noted is not None and now - number_of(noted) < KNOWN_SECONDS
 
 
 def is_note_due(transaction: ReadTransaction, account_id: int, network: str, now: int) -> bool:
-    """Whether this sign-in is worth writing down."""
+    """Return if this sign-in is worth writing down."""
     noted = transaction.get(KNOWN_ADDRESSES, _key(account_id, network))
     return noted is None or now - number_of(noted) >= NOTE_SECONDS
 

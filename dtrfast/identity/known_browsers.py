@@ -1,7 +1,7 @@
 """Proofs that an account signed in with a browser before: a signed text that the browser keeps.
 
 It gives no sign-in. It gives tries of its own (`tries`), so that failures of other clients do not
-lock the user out. Whoever steals it gets those tries and nothing else. It ends with the password.
+lock the user out. A thief gets those tries and nothing else. It ends with the password.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ class SignIn:
         return self._noted("job", JOB_NAME, remote, partial(self._job, text, wanted))
 
     def held_off_seconds(self, user: str, password: str, remote: str) -> int:
-        """How long failures of its address hold a password off; 0: not at all. Never waits."""
+        """Seconds that failures of its address hold a password off; 0: none. Never waits."""
         seconds = self._gate.held_seconds(fold(user), remote)
         return 0 if seconds == 0 or self._is_remembered(user, password) else seconds
 

@@ -63,7 +63,7 @@ class Limit:
         return 0 if over <= 0 else int(min(self.seconds_max, 2.0 ** min(over, 20.0)))
 
     def room(self, failures: float) -> int:
-        """How many tries may run at a time: if all fail, the next one has to wait."""
+        """Tries that may run at a time: if all fail, the next one has to wait."""
         return max(1, self.free + 1 - math.floor(failures))
 
 
@@ -142,12 +142,12 @@ class Tries:
         return Try(self, keys, own=holding[0][1])
 
     def held_seconds(self, account: str, source: Source) -> int:
-        """How long earlier failures hold a try; 0: not at all. Enters nothing and never waits."""
+        """Seconds that earlier failures hold a try; 0: none. Enters nothing and never waits."""
         holding, _ = self._holding(account, source)
         return max(self._wait(limit, key) for limit, key in holding)
 
     def address_held_seconds(self, remote: str) -> int:
-        """How long an address is held, where no account was used before. Never waits."""
+        """Seconds that an address holds accounts that are not known there. Never waits."""
         return self._wait(ADDRESS, self._hash("address", network_of(remote)))
 
     def settle(self, keys: tuple[int, ...], *, failed: bool) -> None:

@@ -231,7 +231,7 @@ class BlobStore(Protocol):
         """A new, empty upload. `algorithm` is that of the digest which the client announced.
 
         Raises `UploadsTooMany` where as many are open as `bound` allows, after those of the same
-        owner that nobody wrote to for an hour were dropped.
+        owner that got no bytes for an hour were dropped.
         """
         ...
 

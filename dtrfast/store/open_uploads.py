@@ -26,7 +26,7 @@ from dtrfast.store.context import Context
 from dtrfast.store.layout import upload_name
 from dtrfast.store.upload_state import StateFile
 
-# Uploads that nobody wrote to for so long make room for new ones of the same user.
+# Uploads that got no bytes for so long make room for new ones of the same user.
 IDLE_SECONDS = 3600
 # So many at a time: each costs some file operations.
 _DROPPED_MAX = 50

@@ -122,7 +122,7 @@ def test_failures_of_a_known_origin_hold_it_for_a_short_while(
         clock.advance(sum(waits))
         waited += sum(waits)
     assert 3600 / KNOWN.seconds_max <= verified <= 3600 / KNOWN.seconds_max + 10
-    # and they hold whoever is not known there, but no other account that is
+    # They hold tries that are not known there, but no other account that is.
     assert counts.held_seconds("rita", Source(HERE)) > 0
     assert counts.held_seconds("will", Source(HERE, is_known=True)) == 0
 

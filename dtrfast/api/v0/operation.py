@@ -55,7 +55,7 @@ class ApiCall:
 
     @property
     def origin(self) -> Origin:
-        """Where a password that the call brings comes from."""
+        """The origin of a password that the call brings."""
         return Origin(self.remote, self.proofs)
 
     @property

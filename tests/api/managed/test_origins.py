@@ -24,7 +24,7 @@ def kept_town() -> Iterator[Town]:
 
 @pytest.fixture
 def town(kept_town: Town) -> Town:
-    """A town in which nobody failed or signed in lately."""
+    """A town without failures or sign-ins of late."""
     kept_town.clock.advance(100 * 86_400)
     return kept_town
 
