@@ -44,8 +44,8 @@ class Gate:
         return Source(origin.remote, is_known=is_known, browser=browser)
 
     def held_seconds(self, name: str, remote: str) -> int:
-        """Seconds that a password of this account is held off at a busy address. Reads the index and
-        nothing else.
+        """Seconds that a password of this account is held off at a busy address. Never waits: it
+        reads the index and nothing else.
         """
         seconds = self.tries.address_held_seconds(remote)
         if seconds == 0:
