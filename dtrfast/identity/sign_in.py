@@ -56,7 +56,7 @@ class Directory(Protocol):
     """What signing in asks of an LDAP directory."""
 
     def verify(self, login: str, password: str, stable_id: str | None = None) -> bool:
-        """Whether it is the password of the user with this login and id. Raises
+        """Return True for the password of the user with this login and id. Raises
         `DirectoryUnavailable`.
         """
         ...

@@ -143,8 +143,8 @@ def rights(
     job: Job,
     name: RepositoryName,
 ) -> Action:
-    """What a job may do with a repository. `trusted`: the trusts that let it in when it came, as
-    pairs of the repository's id and the trust's.
+    """Return the actions that a job may do with a repository. `trusted`: the trusts that let it in
+    when it came, as pairs of the repository's id and the trust's.
     """
     found = repositories.find(transaction, name)
     actions = NOTHING

@@ -169,8 +169,8 @@ class Uploads:
         return self.store.upload_offset(self._session_name(name), _checked_id(upload_id))
 
     def finished(self, name: RepositoryName, upload_id: str) -> Digest | None:
-        """What an upload became some minutes ago, if the repository has it: another one may have
-        the name by now.
+        """Return the digest that an upload became some minutes ago, if the repository has it:
+        another one may have the name by now.
         """
         session_name = self._session_name(name)
         digest = self.store.finished(session_name, upload_id) if _match_id(upload_id) else None

@@ -333,7 +333,7 @@ class NewCredential(Taken, frozen=True, kw_only=True):
 
 
 class Trust(Sent, frozen=True, kw_only=True):
-    """Which jobs may use a repository without a secret. It is in force while its issuer's name is
+    """The jobs that may use a repository without a secret. It is in force while its issuer's name is
     that of the issuer for which it was made.
     """
 

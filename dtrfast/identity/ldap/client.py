@@ -58,7 +58,7 @@ class Directory:
 
     # ---- passwords ----------------------------------------------------------------------------
     def verify(self, login: str, password: str, stable_id: str | None = None) -> bool:
-        """Whether it is this user's password. False for an empty one, whatever the server says, and
+        """Return True if it is this user's password. False for an empty one, whatever the server says, and
         for a user who has the login but another stable id.
         """
         found = self.authenticate(login, password) if password else None
