@@ -42,7 +42,7 @@ _PAGE_BYTES_MAX = 8 << 20
 
 
 class Event(msgspec.Struct, frozen=True):
-    """An act of a caller, or of the server. `time`: seconds since the epoch; `subject`: what it is about.
+    """An act of a caller, or of the server. `time`: seconds since the epoch; `subject`: its object.
 
     `repository` and `owner` are the ids of the repository that it is about and of the account that
     had it: 0 where there was none, None in events of older versions and in those about no request.

@@ -333,8 +333,8 @@ class NewCredential(Taken, frozen=True, kw_only=True):
 
 
 class Trust(Sent, frozen=True, kw_only=True):
-    """The jobs that may use a repository without a secret. It is in force while its issuer's name is
-    that of the issuer for which it was made.
+    """The jobs that may use a repository without a secret. It is in force while its issuer's name
+    is that of the issuer for which it was made.
     """
 
     name: str
