@@ -58,8 +58,8 @@ class Directory:
 
     # ---- passwords ----------------------------------------------------------------------------
     def verify(self, login: str, password: str, stable_id: str | None = None) -> bool:
-        """Return True if it is this user's password. False for an empty one, whatever the server says,
-        and for a user who has the login but another stable id.
+        """Return True if it is this user's password. False for an empty one, whatever the server
+        says, and for a user who has the login but another stable id.
         """
         found = self.authenticate(login, password) if password else None
         return found is not None and stable_id in (None, found.stable_id)
