@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,9 +17,7 @@ from dtrfast.identity.accounts import NewAccount
 from dtrfast.identity.events import EventWriter
 from dtrfast.identity.ldap.settings import LdapSettings, UserSet
 from dtrfast.identity.names import AccountName
-from dtrfast.identity.oidc import Verifier
-from dtrfast.identity.sign_in import PASSWORD_SECONDS, Elsewhere, SignIn
-from dtrfast.identity.tries import SIZE, Tries
+from dtrfast.identity.sign_in import PASSWORD_SECONDS
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import (
     GRANTS,
@@ -53,6 +52,12 @@ def delete_organization(town: Town) -> str:
 def make_organization(town: Town, owner: str = "nora") -> None:
     town.api("admin", "POST", "accounts", {"name": "acme", "type": "organization"}, 201)
     town.api("admin", "PUT", f"accounts/acme/teams/owners/members/{owner}")
+
+
+def make_tools(town: Town) -> None:
+    """Make a repository of the registry's own, with an image."""
+    town.api("admin", "POST", "repositories/tools", {"name": "hammer"}, 201)
+    town.push("tools/hammer", b"hammer", who="admin")
 
 
 def trash(town: Town, who: str) -> list[dict[str, Any]]:
@@ -123,7 +128,7 @@ def test_a_repository_that_comes_back_to_its_owner_keeps_grants_under_another_na
 
 @pytest.mark.long
 def test_trash_of_a_name_of_the_registry_itself_is_not_for_a_later_account(town: Town) -> None:
-    town.push("tools/hammer", b"hammer", who="admin")
+    make_tools(town)
     town.api("admin", "DELETE", "repositories/tools/hammer", status=204)
     town.add_users("tools")
     assert trash(town, "tools") == []
@@ -170,6 +175,7 @@ def test_an_account_gets_a_repository_without_what_was_deleted_in_it(
     town: Town, is_old: bool
 ) -> None:
     """The repository was the registry's own before, so its trash is for system administrators."""
+    make_tools(town)
     run, place = delete_image(town, "admin", "tools/hammer"), "repositories/tools/hammer"
     if is_old:
         town.engine.write(forget_owners)
@@ -293,11 +299,12 @@ def test_a_repository_that_gets_another_owner_shows_events_from_then_on(
 
 @pytest.mark.long
 def test_an_account_sees_no_events_from_before_its_name_was_one(town: Town, logged: Logged) -> None:
-    town.push("tools/hammer", b"hammer", who="admin")
+    make_tools(town)
     town.add_users("tools")
     town.push("tools/hammer", b"nail", who="tools")
     assert logged("tools", "tools/hammer") == [("push", "tools")]
-    assert logged("admin", "tools/hammer") == [("push", "admin"), ("push", "tools")]
+    seen = [("repository.create", "admin"), ("push", "admin"), ("push", "tools")]
+    assert logged("admin", "tools/hammer") == seen
 
 
 @pytest.mark.long
@@ -496,13 +503,13 @@ class Entries:
 
 
 @pytest.mark.long
-def test_another_entry_of_the_directory_is_not_let_in_as_the_former_one(town: Town) -> None:
+def test_another_entry_of_the_directory_is_not_let_in_as_the_former_one(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Until the next synchronisation the account is that of the former entry."""
-    entries, now = Entries(), town.clock()
-    elsewhere = Elsewhere(lambda _: entries, Verifier(town.clock))
-    tries = Tries(bytearray(SIZE), town.clock)
-    bearers = town.identity.bearers
-    sign_in = SignIn(town.engine, bearers, tries, elsewhere, town.events, town.clock)
+    entries, sign_in, now = Entries(), town.identity.sign_in, town.clock()
+    elsewhere = replace(sign_in._elsewhere, directory=lambda _: entries)
+    monkeypatch.setattr(sign_in, "_elsewhere", elsewhere)
 
     def set_up(transaction: WriteTransaction) -> None:
         author = Author("system", now)
@@ -521,7 +528,7 @@ def test_another_entry_of_the_directory_is_not_let_in_as_the_former_one(town: To
 
 @pytest.mark.long
 def test_a_renamed_user_gets_no_repositories_of_the_new_name(town: Town) -> None:
-    town.push("tools/hammer", b"hammer", who="admin")
+    make_tools(town)
     with pytest.raises(Conflict, match="which nora would get"):
         rename(town, "nora", "tools")
     assert pull(town, "nora", "tools/hammer") == 404
