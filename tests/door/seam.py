@@ -16,6 +16,7 @@ from typing import Any
 
 import hypercorn.asyncio.run
 import hypercorn.protocol
+from h2.frame_buffer import FrameBuffer
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
@@ -173,6 +174,13 @@ async def http2_is_looked_up_by_name() -> None:
         expect(inspect.iscoroutinefunction(function), f"no coroutine TCPServer.{name}")
 
 
+async def heads_are_gathered_in_known_places() -> None:
+    """`dtrfast/server/door/http2.py`, unfinished_size. This is h2's, not Hypercorn's"""
+    frames: Any = FrameBuffer(server=True)
+    expect(frames._data == b"" and frames._headers_buffer == [], "FrameBuffer has other buffers")
+    expect(inspect.iscoroutinefunction(H2Protocol.handle), "no coroutine H2Protocol.handle")
+
+
 async def requests_become_asgi() -> None:
     """`dtrfast/server/door/exchange.py`, Exchange"""
     mark, seen = object(), []
@@ -250,6 +258,7 @@ CHECKS: tuple[Callable[[], Awaitable[None]], ...] = (
     lost_clients_disconnect,
     failed_requests_are_answered,
     http2_is_looked_up_by_name,
+    heads_are_gathered_in_known_places,
 )
 
 

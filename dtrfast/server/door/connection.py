@@ -32,6 +32,7 @@ from dtrfast.errors import Overloaded
 from dtrfast.server.door.announced import open_announced
 from dtrfast.server.door.context import Context
 from dtrfast.server.door.door import Door
+from dtrfast.server.door.heads import HEAD_SECONDS, HeadMemory
 from dtrfast.server.door.hot import Hot
 from dtrfast.server.door.http2 import Http2
 from dtrfast.server.door.http2 import install as install_http2
@@ -70,11 +71,12 @@ class Doorman:
         self._context: Context | None = None
         self._closing: asyncio.Task[None] | None = None
         self._connections = 0
+        self._head_memory = HeadMemory()
 
     def install(self) -> None:
         """Take over Hypercorn's connections in this process."""
         hypercorn.asyncio.run.TCPServer = self  # type: ignore[attr-defined, assignment]
-        install_http2()
+        install_http2(self._head_memory, self._limits.head_size_max)
 
     def __call__(  # noqa: PLR0913 - the arguments of Hypercorn's TCPServer
         self,
@@ -133,14 +135,26 @@ class Doorman:
         worker: WorkerContext,
     ) -> Context:
         idle = IdleDoors(loop, self._limits.keep_alive_seconds)
-        self._closing = loop.create_task(_close_when_terminated(worker, idle))
+        unfinished = IdleDoors(loop, HEAD_SECONDS)
+        self._closing = loop.create_task(_close_when_terminated(worker, idle, unfinished))
         dates, hot = Dates(), None
         served = self._served
         if self._limits.lanes and served.context is not None:
             has_pages = bool(self._limits.cors_origins)
             hot = Hot(served.context.guard, dates, served.access, has_pages=has_pages)
         return Context(
-            app, config, worker, loop, self._limits, served, idle, dates, hot, self._proxies
+            app=app,
+            config=config,
+            worker=worker,
+            loop=loop,
+            limits=self._limits,
+            served=served,
+            idle=idle,
+            unfinished=unfinished,
+            head_memory=self._head_memory,
+            dates=dates,
+            hot=hot,
+            proxies=self._proxies,
         )
 
 
@@ -165,9 +179,10 @@ async def _turn_away(
         await writer.wait_closed()
 
 
-async def _close_when_terminated(worker: WorkerContext, idle: IdleDoors) -> None:
+async def _close_when_terminated(worker: WorkerContext, *waiting: IdleDoors) -> None:
     await worker.terminated.wait()
-    idle.close()
+    for doors in waiting:
+        doors.close()
 
 
 class _Connection:

@@ -16,6 +16,7 @@ from dtrfast import _core
 from dtrfast.server.door.body import Body
 from dtrfast.server.door.context import Context
 from dtrfast.server.door.exchange import Exchange, Outcome
+from dtrfast.server.door.heads import SMALL_SIZE
 from dtrfast.server.door.hot import must_close
 from dtrfast.server.door.proxy_header import SIZE_MIN, is_start
 from dtrfast.server.door.sockets import limit_unsent
@@ -35,6 +36,10 @@ _HEAD_END = b"\r\n\r\n"
 _NO_REQUEST = (
     b'{"errors":[{"code":"UNSUPPORTED","message":"this is not a request that can be answered: '
     b'plain HTTP/1.1 is expected, with a head of bounded size and one length"}]}'
+)
+_LATE_HEAD = (
+    b'{"errors":[{"code":"UNSUPPORTED","message":"the head of the request did not come in time: '
+    b'send it again on a new connection"}]}'
 )
 
 
@@ -57,6 +62,7 @@ class Door(asyncio.Protocol):
         "_drained",
         "_ended",
         "_exchange",
+        "_has_begun",
         "_limited",
         "_parsed_size",
         "_reading",
@@ -87,6 +93,7 @@ class Door(asyncio.Protocol):
         self._parsed_size = 0  # size of the incomplete head at its last look
         self._state = State.HEAD
         self._exchange: Exchange | None = None
+        self._has_begun = False  # there is a part of a head, which has to be whole in time
         self._ended = False  # the client sends nothing more
         self._limited = False  # the socket takes little ahead of the client
         self._reading = True
@@ -113,6 +120,7 @@ class Door(asyncio.Protocol):
         elif self._state is State.EXCHANGE:
             self._ahead += data
             self._wake()
+            self._hold_ahead()
             if len(self._ahead) >= _AHEAD_SIZE_MAX:
                 self.pause_reading()
 
@@ -140,7 +148,7 @@ class Door(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._state = State.CLOSED
         self._ended = True
-        self._context.idle.remove(self)
+        self._stop_waiting()
         if self._timer is not None:
             self._timer.cancel()
         self._wake()
@@ -191,6 +199,7 @@ class Door(asyncio.Protocol):
     def put_back(self, data: bytes) -> None:
         """Bytes that were taken and are not the taker's."""
         self._ahead[:0] = data
+        self._hold_ahead()
 
     async def wait_ahead(self, seconds: float) -> bool:
         """Wait for more bytes; False when none will come. Raises TimeoutError."""
@@ -231,18 +240,18 @@ class Door(asyncio.Protocol):
                 if self.transport.get_write_buffer_size() >= unsent:
                     self.cut_idle()
 
-    def refuse(self, status: int) -> None:
+    def refuse(self, status: int, body: bytes = _NO_REQUEST) -> None:
         """Answer what is no request, and close."""
         address = self.peer.address
         log.info("%s sent what is no request: %d", address[0] if address else "-", status)
         headers = [
             (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(_NO_REQUEST)),
+            (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
             (b"docker-distribution-api-version", b"registry/2.0"),
         ]
         head = response_head(status, headers, self._context.dates.line())
-        self.transport.write(head + _NO_REQUEST)
+        self.transport.write(head + body)
         self._linger()
 
     def end_exchange(self, outcome: Outcome) -> None:
@@ -265,7 +274,21 @@ class Door(asyncio.Protocol):
             self._go_on()
 
     def close_idle(self) -> None:
-        self._close()
+        """The client had its time; or the server stops."""
+        if not self._has_begun or self._context.idle.closed:
+            self._close()
+        elif len(self._ahead) <= SMALL_SIZE:
+            self.refuse(408, _LATE_HEAD)
+        else:
+            self.drop_head()
+
+    def drop_head(self) -> None:
+        """Close at once, and let go what is held of a head: for an answer the socket would stay."""
+        log.info("%s sent a head that is not whole", self.client[0] if self.client else "-")
+        self._state = State.LINGER
+        self._ahead.clear()
+        self._stop_waiting()
+        self.abort()
 
     def cut_idle(self) -> None:
         """The client takes nothing any more."""
@@ -296,10 +319,36 @@ class Door(asyncio.Protocol):
             del self._ahead[:position]
         elif self._state < State.LINGER:
             self._ahead += memoryview(data)[position:]
+        if self._ahead or self._has_begun:
+            self._watch_head(is_new=position > 0)
         if self._exchange is not None:
             self._exchange.start()
         elif self._ended and self._state is State.HEAD:
             self._close()
+
+    def _watch_head(self, *, is_new: bool) -> None:
+        """Give what is ahead its time and its memory; `is_new`: it is another head than before."""
+        self._hold_ahead()
+        # A client that takes no answers is none whose head is late.
+        begins = bool(self._ahead) and self._state is State.HEAD and self._writable
+        if begins and (is_new or not self._has_begun):
+            self._context.idle.remove(self)
+            self._context.unfinished.add(self)
+        elif self._has_begun and not begins:
+            self._context.unfinished.remove(self)
+        self._has_begun = begins
+
+    def _hold_ahead(self) -> None:
+        """Count what no request has: parts of a head, and what is pipelined behind a request."""
+        exchange = self._exchange
+        is_body = exchange is not None and not exchange.has_whole_body
+        self._context.head_memory.hold(self, 0 if is_body else len(self._ahead))
+
+    def _stop_waiting(self) -> None:
+        self._has_begun = False
+        self._context.idle.remove(self)
+        self._context.unfinished.remove(self)
+        self._context.head_memory.release(self)
 
     def _go_on(self) -> None:
         """Look at what came while there was something else to do."""
@@ -384,7 +433,7 @@ class Door(asyncio.Protocol):
         if self._state is State.CLOSED:
             return
         self._state = State.LINGER
-        self._context.idle.remove(self)
+        self._stop_waiting()
         self._cut_in(self._context.limits.idle_body_seconds)
         self.transport.close()
 
@@ -398,7 +447,7 @@ class Door(asyncio.Protocol):
             self._close()
             return
         self._state = State.LINGER
-        self._context.idle.remove(self)
+        self._stop_waiting()
         self._ahead.clear()
         self.resume_reading()
         self.transport.write_eof()

@@ -114,6 +114,11 @@ class Exchange:
         if self._task is not None:
             self._task.cancel()
 
+    @property
+    def has_whole_body(self) -> bool:
+        """Whether nothing of the request is to come: further bytes are another's."""
+        return self._body.finished
+
     # ---- the request ----------------------------------------------------------------------------
     async def _run(self) -> None:
         try:

@@ -1,4 +1,11 @@
-"""HTTP/2, which is Hypercorn's: with windows for uploads, and an end when the client leaves."""
+"""HTTP/2, which is Hypercorn's: with windows for uploads, an end when the client leaves, and the
+bounds on unfinished heads that HTTP/1.1 has.
+
+h2 bounds the list of headers (64 KiB) and the streams of a connection (100) itself. A head that is
+not whole may have 64 frames there, and a frame is waited for whatever length it announces; so both
+are looked at here, in its buffer (`_data`, `_headers_buffer`; `tests/door/test_seam.py` checks
+them).
+"""
 
 from __future__ import annotations
 
@@ -7,9 +14,13 @@ import logging
 from typing import Any
 
 import hypercorn.protocol
+from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes, Settings
 from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.events import Closed, Event
 from hypercorn.protocol.h2 import H2Protocol
+
+from dtrfast.server.door.heads import HEAD_SECONDS, HeadMemory
 
 log = logging.getLogger("dtrfast.door")
 
@@ -18,14 +29,32 @@ log = logging.getLogger("dtrfast.door")
 # takes the body, so the rest stays in the kernel.
 _WINDOW_SIZE = 4 << 20
 _FRAME_SIZE_MAX = 256 * 1024
+_TYPE_DATA = 0
 
 
-def install() -> None:
+def install(head_memory: HeadMemory, head_size_max: int) -> None:
     """Let Hypercorn speak HTTP/2 with these settings, in this process."""
+    _Protocol.head_memory = head_memory
+    _Protocol.head_size_max = head_size_max
     hypercorn.protocol.H2Protocol = _Protocol  # type: ignore[attr-defined, assignment]
 
 
+def unfinished_size(frames: FrameBuffer) -> int:
+    """Bytes of a head that is not whole, with its last frame; 0 in the middle of a body."""
+    size = sum(len(frame.data) for frame in frames._headers_buffer)
+    data = frames._data
+    is_body = len(data) > 3 and data[3] == _TYPE_DATA
+    if is_body and int.from_bytes(data[:3], "big") <= _FRAME_SIZE_MAX:
+        return size
+    return size + len(data)
+
+
 class _Protocol(H2Protocol):
+    head_memory: HeadMemory
+    head_size_max: int
+    _late: asyncio.TimerHandle | None = None
+    _ending: asyncio.Future[None] | None = None
+
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         values = {
@@ -40,6 +69,26 @@ class _Protocol(H2Protocol):
         await super().initiate(*arguments)
         self.connection.increment_flow_control_window(_WINDOW_SIZE)
         await self._flush()
+
+    async def handle(self, event: Event) -> None:
+        await super().handle(event)
+        is_over = isinstance(event, Closed)
+        self._watch_head(0 if is_over else unfinished_size(self.connection.incoming_buffer))
+
+    def _watch_head(self, size: int) -> None:
+        """Give an unfinished head its time and its memory, as `Door` does."""
+        self.head_memory.hold(self, size)
+        if size > self.head_size_max:
+            self.drop_head()
+        elif size == 0 and self._late is not None:
+            self._late.cancel()
+            self._late = None
+        elif size and self._late is None:
+            self._late = asyncio.get_running_loop().call_later(HEAD_SECONDS, self.drop_head)
+
+    def drop_head(self) -> None:
+        log.info("%s sent a head that is not whole", self.client[0] if self.client else "-")
+        self._ending = asyncio.ensure_future(self.send(Closed()))
 
 
 class Http2(TCPServer):

@@ -1,6 +1,6 @@
-"""Connections between two requests: the only idle timer of a worker.
+"""Connections that wait for their client: one timer for all that may wait equally long.
 
-They stand in the order in which they became idle, so that a look costs what it closes.
+They stand in the order in which they began to wait, so that a look costs what it closes.
 """
 
 from __future__ import annotations

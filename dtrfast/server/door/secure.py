@@ -22,6 +22,13 @@ log = logging.getLogger("dtrfast.door")
 # Larger pieces were not faster.
 PIECE_SIZE = 64 * 1024
 
+# OpenSSL takes memory for a hello as soon as the hello says how long it is, and up to 128 KiB of
+# it. Those of real clients are below 4 KiB, with post-quantum keys.
+_HELLO_SIZE_MAX = 16 * 1024
+_HANDSHAKE, _CLIENT_HELLO = 22, 1
+# A record's type, version and length, then a message's type and length.
+_HELLO_HEAD_SIZE = 9
+
 # In the words of Go's server, which clients know how to report.
 _NO_TLS = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 
@@ -46,6 +53,7 @@ class Secure(asyncio.Protocol, asyncio.Transport):
         self.shaken: asyncio.Future[bool] = loop.create_future()
         self._reading = True
         self._lent = False
+        self._hello = b""  # the first bytes
         self._ended = False  # the client said that it sends nothing more
         self._left = False  # we said so, or the connection is no use any more
         self._timer = loop.call_later(HANDSHAKE_TIMEOUT_SECONDS, self.abort)
@@ -58,8 +66,11 @@ class Secure(asyncio.Protocol, asyncio.Transport):
         self.incoming.write(data)
         if self.shaken.done():
             self._decrypt()
-        else:
+        elif self._is_hello(data):
             self._shake_hands()
+        else:
+            log.info("a TLS hello is longer than any client's, or cut into tiny records")
+            self.abort()
 
     def eof_received(self) -> bool:
         """Without the client's goodbye somebody else may have cut it off: nothing is answered."""
@@ -152,6 +163,18 @@ class Secure(asyncio.Protocol, asyncio.Transport):
         self._plain.set_write_buffer_limits(high, low)
 
     # ---- records --------------------------------------------------------------------------------
+    def _is_hello(self, data: bytes) -> bool:
+        """Whether the first bytes may begin a hello of usual size; what is no TLS at all may."""
+        missing = _HELLO_HEAD_SIZE - len(self._hello)
+        if missing <= 0:
+            return True
+        self._hello += data[:missing]
+        head = self._hello
+        if len(head) < _HELLO_HEAD_SIZE or head[0] != _HANDSHAKE or head[5] != _CLIENT_HELLO:
+            return True
+        record_size, hello_size = int.from_bytes(head[3:5]), int.from_bytes(head[6:9])
+        return record_size >= 4 and hello_size <= _HELLO_SIZE_MAX
+
     def _shake_hands(self) -> None:
         try:
             self.ssl.do_handshake()
