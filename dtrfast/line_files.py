@@ -4,6 +4,9 @@ Together the files take no more than a bound, but for what processes write at th
 which a file is full (`_WRITE_SIZE_MAX` each): where the newest has no room a new one begins, and
 the oldest goes. Whole lines are written at a time with O_APPEND, so lines of two processes never
 mix. Places in them are told by cursors, `FILE-OFFSET`.
+
+A directory may have several series of such files, whose names begin with a digit of their own. The
+series without one is the empty text.
 """
 
 from __future__ import annotations
@@ -24,10 +27,11 @@ _LATE_SECONDS = 2.0
 
 
 class LineFiles:
-    """Appends to the files of one directory. One thread. `size_max` is for all files."""
+    """Appends to one series of a directory. One thread. `size_max` is for all its files."""
 
-    def __init__(self, directory: Path, size_max: int) -> None:
+    def __init__(self, directory: Path, size_max: int, series: str = "") -> None:
         self._directory = directory
+        self._series = series
         self._file_size_max = max(1, size_max // FILES)
         self._descriptor = -1
         self._number = 0
@@ -54,22 +58,26 @@ class LineFiles:
 
     def _open(self, size: int) -> None:
         """Let the newest file be open, and have room for so many bytes."""
-        newest = max(_numbers(self._directory), default=0)
+        newest = max(_numbers(self._directory, self._series), default=0)
         if self._descriptor < 0 or newest != self._number:
-            self._begin(newest if newest and _ends_well(self._directory, newest) else newest + 1)
+            is_sound = newest and _ends_well(self._path(newest))
+            self._begin(newest if is_sound else newest + 1)
         used = os.fstat(self._descriptor).st_size
         if used and used + size > self._file_size_max:
             self._begin(self._number + 1)
-        for number in sorted(_numbers(self._directory))[:-FILES]:
+        for number in sorted(_numbers(self._directory, self._series))[:-FILES]:
             with contextlib.suppress(FileNotFoundError):  # another process was faster
-                _path(self._directory, number).unlink()
+                self._path(number).unlink()
 
     def _begin(self, number: int) -> None:
         self._directory.mkdir(mode=0o700, exist_ok=True)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(_path(self._directory, number), flags, 0o600)
+        descriptor = os.open(self._path(number), flags, 0o600)
         self.close()
         self._descriptor, self._number, self._is_torn = descriptor, number, False
+
+    def _path(self, number: int) -> Path:
+        return _path(self._directory, number, self._series)
 
 
 def _pieces(data: bytes, size_max: int) -> Iterator[bytes]:
@@ -85,16 +93,16 @@ def _pieces(data: bytes, size_max: int) -> Iterator[bytes]:
         begin = end
 
 
-def lines_before(directory: Path, cursor: str) -> Iterator[tuple[str, bytes]]:
+def lines_before(directory: Path, cursor: str, series: str = "") -> Iterator[tuple[str, bytes]]:
     """Cursors and lines, the newest first; with a cursor those before it. Raises `PageInvalid`."""
     before = _parse_cursor(cursor)
-    for number in sorted(_numbers(directory), reverse=True):
+    for number in sorted(_numbers(directory, series), reverse=True):
         if before is not None and number > before[0]:
             continue
         end = before[1] if before is not None and number == before[0] else None
         with (
             contextlib.suppress(FileNotFoundError),  # it went with the oldest lines
-            _path(directory, number).open("rb") as file,
+            _path(directory, number, series).open("rb") as file,
         ):
             for start, line in _backwards(file.fileno(), end):
                 yield f"{number}-{start}", line
@@ -125,11 +133,11 @@ def lines_after(directory: Path, cursor: str, size_max: int) -> tuple[list[bytes
     return lines, f"{place[0]}-{place[1]}"
 
 
-def end_cursor(directory: Path) -> str:
+def end_cursor(directory: Path, series: str = "") -> str:
     """The cursor behind all whole lines: one that is just being written is for the next time."""
-    newest = max(_numbers(directory), default=0)
+    newest = max(_numbers(directory, series), default=0)
     try:
-        with _path(directory, newest).open("rb") as file:
+        with _path(directory, newest, series).open("rb") as file:
             return f"{newest}-{_whole_size(file.fileno())}"
     except FileNotFoundError:
         return f"{newest}-0"
@@ -164,18 +172,40 @@ def _whole_size(descriptor: int) -> int:
     return 0
 
 
-def _path(directory: Path, number: int) -> Path:
-    return directory / f"{number:08d}.jsonl"
+def trim(directory: Path, size_max: int) -> bool:
+    """Remove the oldest files of the series without a digit while all series together take more
+    than `size_max`. Returns whether it has files left.
+    """
+    paths = [_path(directory, number) for number in sorted(_numbers(directory))]
+    if not paths:
+        return False
+    size = sum(_size(path) for path in directory.glob("*.jsonl"))
+    while paths and size > size_max:
+        size -= _size(paths[0])
+        paths.pop(0).unlink(missing_ok=True)
+    return bool(paths)
 
 
-def _numbers(directory: Path) -> list[int]:
-    return [int(path.stem) for path in directory.glob("????????.jsonl") if path.stem.isdigit()]
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
-def _ends_well(directory: Path, number: int) -> bool:
+def _path(directory: Path, number: int, series: str = "") -> Path:
+    return directory / f"{series}{number:08d}.jsonl"
+
+
+def _numbers(directory: Path, series: str = "") -> list[int]:
+    paths = directory.glob(f"{series}????????.jsonl")
+    return [int(path.stem[len(series) :]) for path in paths if path.stem.isdigit()]
+
+
+def _ends_well(path: Path) -> bool:
     """Whether the file ends with a whole line: it does not after a power cut."""
     try:
-        with _path(directory, number).open("rb") as file:
+        with path.open("rb") as file:
             if file.seek(0, os.SEEK_END) == 0:
                 return True
             file.seek(-1, os.SEEK_END)

@@ -33,4 +33,4 @@ class Noting:
                 repository=about.repository,
                 owner=about.owner,
             )
-            self._identity.events.add(event)
+            self._identity.events.add(event, by_admin=False)  # pushes, deletes and refusals only

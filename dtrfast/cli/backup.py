@@ -22,12 +22,14 @@ from dtrfast.backup.create import create
 from dtrfast.backup.place import Place
 from dtrfast.backup.restore import restore as restore_into
 from dtrfast.cli.ending import ends_cleanly
+from dtrfast.cli.noting import note
 from dtrfast.cli.opening import opened
 from dtrfast.cli.options import AMOUNT, WHOLE, ConfigFile, Data
 from dtrfast.cli.output import say
 from dtrfast.cli.stats import human
 from dtrfast.config import load
 from dtrfast.errors import Corrupt, SettingsInvalid
+from dtrfast.identity.events import Detail, Outcome
 from dtrfast.outgoing.permit import Outgoing
 from dtrfast.times import parse_rfc3339, rfc3339
 
@@ -54,9 +56,11 @@ def backup(
     os.nice(_NICENESS)
     began = time.monotonic()
     with ends_cleanly(), opened(settings) as store, _shown("copied") as tell:
-        made = create(
-            store, Place(destination, Outgoing(settings.outgoing)), tell, rate=rate or None
-        )
+        place = Place(destination, Outgoing(settings.outgoing))
+        made = create(store, place, tell, rate=rate or None)
+    outcome: Outcome = "failed" if made.missing else "ok"
+    detail: Detail = {"snapshot": made.name, "missing": len(made.missing)}
+    note(settings, "backup", detail, subject=destination, outcome=outcome)
     say(
         f"{made.name}: {made.files} files, {made.files_copied} of them new;"
         f" {human(made.bytes_copied)} copied in {time.monotonic() - began:.1f} s"
@@ -89,6 +93,9 @@ def restore(
             until=_time(at),
             note=passed_over.append,
         )
+    outcome: Outcome = "failed" if lost else "ok"
+    detail: Detail = {"made": rfc3339(found.made_at), "lost": len(lost)}
+    note(settings, "restore", detail, subject=source, outcome=outcome)
     for line in (*passed_over, *lost):
         say(line)
     say(

@@ -8,6 +8,7 @@ import sys
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
+from dtrfast.cli.noting import note
 from dtrfast.cli.options import ConfigFile, Data
 from dtrfast.cli.output import say
 from dtrfast.cli.stats import human
@@ -38,6 +39,7 @@ def repair(*, config: ConfigFile = None, data: Data = None) -> int:
                 found = rebuild(store, say, progress)
         finally:
             store.close()
+        note(settings, "store.repair", {"changes": found.changes, "lost": len(found.lost)})
     finally:
         os.close(descriptor)
     for repository, digest in found.lost[:_LOST_SHOWN_MAX]:

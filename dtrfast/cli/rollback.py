@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from dtrfast.cli.noting import note
 from dtrfast.cli.opening import opened
 from dtrfast.cli.options import ConfigFile, Data
 from dtrfast.cli.output import say
@@ -34,6 +35,7 @@ def rollback(*, config: ConfigFile = None, data: Data = None) -> None:
             raise StartRefused("the store is sealed: restore a backup from before the upgrade")
         emptied = _empty_trash(settings)
         layouts.replace_features(layout, features.rolled_back())
+        note(settings, "store.rollback", {"emptied": emptied})
     say(f"the version before opens {settings.store.data} again; {emptied} things left the trash")
     if ACCOUNTS in features.unsealed:
         say("versions that know no accounts serve everybody everything: mind who reaches them")
@@ -45,6 +47,7 @@ def seal(*, config: ConfigFile = None, data: Data = None) -> None:
     with _alone(settings):
         layout = Layout(settings.store.data)
         layouts.replace_features(layout, layouts.read_features(layout).sealed())
+        note(settings, "store.seal", {})
     say(f"{settings.store.data} is sealed")
 
 

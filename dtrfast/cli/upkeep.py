@@ -15,6 +15,7 @@ from rich.table import Table
 
 from dtrfast.cli.accounts import At
 from dtrfast.cli.connection import HERE, Api, connect
+from dtrfast.cli.noting import note
 from dtrfast.cli.opening import opened
 from dtrfast.cli.options import AMOUNT, ConfigFile, Data
 from dtrfast.cli.output import say, show_json
@@ -117,8 +118,10 @@ def gc(
         store = stack.enter_context(opened(settings))
         before = store.statistics().freed_bytes
         if trash:
-            while empty_trash(store.engine, int(time.time()), all_of_it=True):
-                pass
+            emptied = 0
+            while count := empty_trash(store.engine, int(time.time()), all_of_it=True):
+                emptied += count
+            note(settings, "trash.empty", {"count": emptied})
         descriptor = lock.try_housekeeper(settings.store.data)
         tasks = []
         if descriptor is not None:  # no server keeps house here

@@ -218,7 +218,11 @@ class _Checked:
 
     def run(self, page: Page) -> View:
         form = forms.parse(self._data)
-        self._console.refuse_strangers(self._request, page, form)
+        try:
+            self._console.refuse_strangers(self._request, page, form)
+        except Denied as error:
+            page.asker.note_refusal("POST", self._request.url.path, error)
+            raise
         return self._function(replace(page, form=form))
 
 

@@ -44,10 +44,19 @@ NAMES: Mapping[str, str] = {
     "settings": "Settings changed",
     "ldap.sync": "LDAP synchronised",
     "ldap.test": "LDAP settings tested",
+    "ldap.try": "LDAP sign-in tried",
     "job.run": "Job started",
     "job.cancel": "Job canceled",
     "diagnostics": "Support bundle made",
     "store.damage": "Damage found",
+    "store.repair": "Index repaired",
+    "store.rollback": "Version rolled back",
+    "store.seal": "Way back ended",
+    "backup": "Backup made",
+    "restore": "Backup restored",
+    "trash.empty": "Trash emptied",
+    "trash.purge": "Old trash removed",
+    "events.lost": "Events lost",
 }
 
 

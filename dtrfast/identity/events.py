@@ -2,9 +2,9 @@
 
 Lines of JSON in files that all processes of a server append to, within a bound (`line_files`).
 
-Refusals can come at thousands a second, from whoever tries passwords. Equal ones within a minute
-are one event with a count, and one address that is refused in a hundred ways is as well: nobody can
-push what matters out of the log.
+Refusals can come at thousands a second, and so can sign-ins. Equal ones within a minute are one
+event with a count (`folds`), and each kind of work has a share of the log (`shares`): no caller can
+push what matters out of it.
 
 An event is made of the fields below and nothing else; no caller puts a secret into one.
 """
@@ -12,17 +12,20 @@ An event is made of the fields below and nothing else; no caller puts a secret i
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
 
 from dtrfast import line_files
+from dtrfast.identity.folds import RULES, Folder
+from dtrfast.identity.shares import Share, share_of
+from dtrfast.identity.timeline import Timeline
 from dtrfast.line_files import LineFiles
 
 log = logging.getLogger("dtrfast.events")
@@ -32,10 +35,7 @@ Detail = dict[str, str | int | bool | None]
 
 _QUEUE_COUNT_MAX = 10_000
 _GATHER_SECONDS = 0.2
-_FOLD_SECONDS = 60.0
-_FOLDS_MAX = 10_000
-# Different refusals of one address in a minute, after which they are folded whatever they are.
-_DISTINCT_PER_REMOTE_MAX = 100
+_TRIM_SECONDS = 60.0
 _TEXT_LENGTH_MAX = 512
 # What a page reads at most: a filter that finds little goes on with the next page.
 _PAGE_BYTES_MAX = 8 << 20
@@ -62,8 +62,10 @@ class Event(msgspec.Struct, frozen=True):
 class Events(Protocol):
     """Where events go."""
 
-    def add(self, event: Event) -> None:
-        """Keep an event. Never blocks, never raises."""
+    def add(self, event: Event, *, by_admin: bool = False) -> None:
+        """Keep an event; `by_admin`: of a system administrator, or of the server. Never blocks,
+        never raises.
+        """
         ...
 
 
@@ -72,117 +74,92 @@ _decoder = msgspec.json.Decoder(Event)
 
 
 # ---- writing ---------------------------------------------------------------------------------
-@dataclass(slots=True)
-class _Fold:
-    """Equal refusals since `began`: the first was written, the others are counted."""
-
-    event: Event
-    began: float
-    count: int = 0
-
-
-class _Folder:
-    """Decides which refusals are written. `clock` never goes back."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._folds: dict[tuple[str, ...], _Fold] = {}
-        self._distinct: dict[str, int] = {}
-        self._lock = threading.Lock()
-
-    def admit(self, event: Event) -> bool:
-        """Whether to write the event; else it is counted."""
-        if event.outcome != "refused":
-            return True
-        with self._lock:
-            key = self._key(event)
-            fold = self._folds.get(key)
-            if fold is not None:
-                fold.count += 1
-                return False
-            self._distinct[event.remote] = self._distinct.get(event.remote, 0) + 1
-            self._folds[key] = _Fold(event, self._clock())
-            return True
-
-    def _key(self, event: Event) -> tuple[str, ...]:
-        if len(self._folds) >= _FOLDS_MAX:
-            return (event.kind,)
-        if self._distinct.get(event.remote, 0) >= _DISTINCT_PER_REMOTE_MAX:
-            return (event.kind, event.remote)
-        ids = f"{event.repository} {event.owner}"
-        return (event.kind, event.remote, event.actor, event.subject, ids)
-
-    def settle(self, *, everything: bool = False) -> list[Event]:
-        """Events for what was counted, once its minute is over."""
-        due_before = self._clock() - _FOLD_SECONDS
-        with self._lock:
-            keys = [k for k, f in self._folds.items() if everything or f.began <= due_before]
-            folds = [(key, self._folds.pop(key)) for key in keys]
-            if not self._folds:
-                self._distinct = {}
-        return [_counted(key, fold) for key, fold in folds if fold.count]
-
-
-def _counted(key: tuple[str, ...], fold: _Fold) -> Event:
-    """How often it happened again; what differed between them is left out."""
-    event = fold.event
-    return msgspec.structs.replace(
-        event,
-        time=time.time(),
-        actor=event.actor if len(key) > 2 else "",
-        remote=event.remote if len(key) > 1 else "",
-        subject=event.subject if len(key) > 2 else "",
-        repository=event.repository if len(key) > 2 else 0,
-        owner=event.owner if len(key) > 2 else 0,
-        detail={**event.detail, "again": fold.count},
-    )
-
-
-class EventWriter:
-    """Appends events of one process, from a thread of its own. `size_max` is for all files."""
+class _Stream:
+    """One share of the log: what is folded, what waits to be written, and the files."""
 
     def __init__(
-        self, directory: Path, size_max: int, clock: Callable[[], float] = time.monotonic
+        self, directory: Path, size_max: int, share: Share, clock: Callable[[], float]
     ) -> None:
-        self._files = LineFiles(directory, size_max)
-        self._folder = _Folder(clock)
+        self.files = LineFiles(directory, size_max, share.value)
+        rule = RULES.get(share)
+        self.folder = None if rule is None else Folder(rule, clock)
         self._queue: deque[Event] = deque()
         self._dropped = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="dtrfast-events", daemon=True)
-        self._thread.start()
 
     def add(self, event: Event) -> None:
-        """See `Events.add`."""
-        if not self._folder.admit(event):
+        if self.folder is not None and not self.folder.admit(event):
             return
         if len(self._queue) >= _QUEUE_COUNT_MAX:
             self._dropped += 1
         else:
             self._queue.append(event)
 
-    def close(self) -> None:
-        """Write what is there, then end."""
-        self._stop.set()
-        self._thread.join()
-        self._files.close()
-
-    def _run(self) -> None:
-        while not self._stop.wait(_GATHER_SECONDS):
-            self._drain(self._folder.settle())
-        self._drain(self._folder.settle(everything=True))
-
-    def _drain(self, more: list[Event]) -> None:
-        events = [self._queue.popleft() for _ in range(len(self._queue))] + more
+    def drain(self, *, everything: bool) -> None:
+        """Write what waits, and counts of what was folded."""
+        events = [self._queue.popleft() for _ in range(len(self._queue))]
+        if self.folder is not None:
+            events += self.folder.settle(everything=everything)
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             lost: Detail = {"events": dropped}
             events.append(Event(time.time(), "events.lost", "system", "", "failed", "", lost))
         if events:
             try:
-                self._files.append(b"".join(_line(event) for event in events))
+                self.files.append(b"".join(_line(event) for event in events))
             except OSError as error:
                 log.error("%d audit events are lost: %s", len(events), error)
+
+
+class EventWriter:
+    """Appends events of one process, from a thread of its own. `size_max` is for all files.
+
+    A killed process loses what it has not written for `_GATHER_SECONDS`, and counts.
+    """
+
+    def __init__(
+        self, directory: Path, size_max: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._directory = directory
+        self._size_max = size_max
+        size = size_max // len(Share)
+        self._streams = {share: _Stream(directory, size, share, clock) for share in Share}
+        self._clock = clock
+        self._trim_at = (
+            0.0  # when to look at the files of versions before shares; inf: none is left
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="dtrfast-events", daemon=True)
+        self._thread.start()
+
+    def add(self, event: Event, *, by_admin: bool = False) -> None:
+        """See `Events.add`."""
+        share = share_of(event.kind, event.outcome, by_admin=by_admin)
+        self._streams[share].add(event)
+
+    def close(self) -> None:
+        """Write what is there, then end."""
+        self._stop.set()
+        self._thread.join()
+        for stream in self._streams.values():
+            stream.files.close()
+
+    def _run(self) -> None:
+        while not self._stop.wait(_GATHER_SECONDS):
+            self._drain()
+        self._drain(everything=True)
+
+    def _drain(self, *, everything: bool = False) -> None:
+        for stream in self._streams.values():
+            stream.drain(everything=everything)
+        if self._clock() >= self._trim_at:
+            self._trim_at = self._clock() + _TRIM_SECONDS if self._trim() else math.inf
+
+    def _trim(self) -> bool:
+        try:
+            return line_files.trim(self._directory, self._size_max)
+        except OSError as error:
+            log.error("old audit events cannot be removed: %s", error)
+            return True
 
 
 def _line(event: Event) -> bytes:
@@ -287,18 +264,18 @@ class EventReader:
         """
         events: list[Event] = []
         read = 0
-        for cursor, line in line_files.lines_before(self._directory, before):
+        timeline = Timeline(self._directory, before, _parse)
+        for event, line in timeline:
             read += len(line)
-            event = _parse(line)
-            if event is not None and wanted.hides_remote:
+            if wanted.hides_remote:
                 event = msgspec.structs.replace(event, remote="")
                 line = _encoder.encode(event)
-            if event is not None and wanted.since and event.time < wanted.since - 60:
+            if wanted.since and event.time < wanted.since - 60:
                 return events, ""  # processes gather for moments: nothing later comes before this
-            if event is not None and wanted.admits(event, line):
+            if wanted.admits(event, line):
                 events.append(event)
             if len(events) >= limit or read >= _PAGE_BYTES_MAX:
-                return events, cursor
+                return events, timeline.cursor()
         return events, ""
 
 

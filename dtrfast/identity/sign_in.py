@@ -156,7 +156,10 @@ class SignIn:
             outcome: Outcome = "failed" if isinstance(error, Unavailable) else "refused"
             self._note(fold(user), remote, outcome, {"method": method, "reason": error.message})
             raise
-        self._note(caller.actor, remote, "ok", {"method": method})
+        detail: Detail = {"method": method}
+        if caller.token_id:
+            detail["token"] = caller.token_id
+        self._note(caller.actor, remote, "ok", detail)
         return caller
 
     def _note(self, actor: str, remote: str, outcome: Outcome, detail: Detail) -> None:

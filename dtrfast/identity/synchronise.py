@@ -449,4 +449,5 @@ def _note(engine: Engine, events: Events, author: Author, remote: str, done: Syn
         named = "; ".join(f"{p.subject}: {p.dn}: {p.reason}" for p in done.problems)
         detail |= {"problems": len(done.problems), "missing": named}
     outcome: Outcome = "failed" if done.error or done.problems else "ok"
-    events.add(Event(author.now, "ldap.sync", author.actor, remote, outcome, "", detail))
+    event = Event(author.now, "ldap.sync", author.actor, remote, outcome, "", detail)
+    events.add(event, by_admin=True)

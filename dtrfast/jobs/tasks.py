@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 from dtrfast.config import Config
 from dtrfast.identity import grants
 from dtrfast.identity.callers import SYSTEM
-from dtrfast.identity.events import Event, EventWriter
+from dtrfast.identity.events import Detail, Event, EventWriter
 from dtrfast.identity.identity import audit_path
 from dtrfast.identity.synchronise import synchronise_if_due
 from dtrfast.index.engine import Engine, WriteTransaction
@@ -42,10 +43,26 @@ def registry_tasks(
         events = EventWriter(audit_path(config.store.data), config.log.audit_size_max)
         stack.callback(events.close)
         sync = partial(synchronise_if_due, engine, events, now)
+        tasks[0] = replace(tasks[0], run=_noting(events, clock, "trash.purge", tasks[0].run))
         # A look at one row; the settings say how often there is more to do.
         tasks.append(Task("LDAP synchronisation", 10.0, sync))
         tasks.append(Task("events of damage", 10.0, lambda: _tell(engine, events, now())))
     return tasks
+
+
+def _noting(
+    events: EventWriter, clock: Callable[[], float], kind: str, run: Callable[[], object]
+) -> Callable[[], object]:
+    """`run`, and an event of what it did; `run` returns a count."""
+
+    def noted() -> object:
+        count = run()
+        if isinstance(count, int) and count:
+            detail: Detail = {"count": int(count)}
+            events.add(Event(clock(), kind, SYSTEM.actor, "", "ok", "", detail), by_admin=True)
+        return count
+
+    return noted
 
 
 def empty_trash(engine: Engine, now: int, *, all_of_it: bool = False) -> int:
@@ -76,7 +93,6 @@ def _tell(engine: Engine, events: EventWriter, now: int) -> int:
     found = engine.write(lambda transaction: damage.take_untold(transaction, _DAMAGES_TOLD_MAX))
     for one in found:
         detail = {"reason": one.reason}
-        events.add(
-            Event(now, "store.damage", SYSTEM.actor, "", "failed", one.subject, dict(detail))
-        )
+        event = Event(now, "store.damage", SYSTEM.actor, "", "failed", one.subject, dict(detail))
+        events.add(event, by_admin=True)
     return len(found)

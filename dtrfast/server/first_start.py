@@ -6,6 +6,9 @@ import sys
 import time
 
 from dtrfast.config import Config
+from dtrfast.identity.callers import SYSTEM
+from dtrfast.identity.events import Detail, Event, EventWriter
+from dtrfast.identity.identity import audit_path
 from dtrfast.identity.sign_in import first_admin
 from dtrfast.registry.writing import Author
 from dtrfast.store.store import Store
@@ -15,7 +18,15 @@ def make_admin(store: Store, config: Config) -> str | None:
     """Make the first administrator where there are to be accounts and is none: the password."""
     if config.auth.mode == "none":
         return None
-    return first_admin(store.engine, Author("system", int(time.time())))
+    now = int(time.time())
+    password = first_admin(store.engine, Author(SYSTEM.actor, now))
+    if password is not None:
+        events = EventWriter(audit_path(config.store.data), config.log.audit_size_max)
+        detail: Detail = {"type": "user", "admin": True}
+        made = Event(now, "account.create", SYSTEM.actor, "", "ok", "admin", detail)
+        events.add(made, by_admin=True)
+        events.close()
+    return password
 
 
 def show_password(password: str) -> None:

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from dtrfast.errors import PageInvalid
-from dtrfast.identity import events
+from dtrfast.identity import events, folds
 from dtrfast.identity.events import Detail, Event, EventFilter, EventReader, EventWriter, Outcome
+from dtrfast.identity.folds import RULES, Folder
+from dtrfast.identity.shares import Share, share_of
+from dtrfast.line_files import LineFiles
 
 ALL = EventFilter()
 
@@ -122,15 +125,14 @@ def test_one_address_cannot_flood_the_log_with_names(tmp_path: Path) -> None:
     assert found[0].detail == {"again": 5000 - 101}
 
 
-def test_a_minute_later_it_is_written_again(tmp_path: Path) -> None:
+def test_a_minute_later_it_is_written_again() -> None:
     now = [0.0]
-    writer = EventWriter(tmp_path / "audit", 1 << 20, lambda: now[0])
-    writer.add(event("sign-in", outcome="refused"))
-    assert not writer._folder.admit(event("sign-in", outcome="refused"))
+    folder = Folder(RULES[Share.REFUSALS], lambda: now[0])
+    assert folder.admit(event("sign-in", outcome="refused"))
+    assert not folder.admit(event("sign-in", outcome="refused"))
     now[0] = 61.0
-    assert [e.detail for e in writer._folder.settle()] == [{"again": 1}]
-    assert writer._folder.admit(event("sign-in", outcome="refused"))
-    writer.close()
+    assert [e.detail for e in folder.settle()] == [{"again": 1}]
+    assert folder.admit(event("sign-in", outcome="refused"))
 
 
 def test_a_torn_line_is_passed_over_and_not_continued(tmp_path: Path) -> None:
@@ -166,11 +168,11 @@ _WRITER = """
 import sys
 from pathlib import Path
 from dtrfast.identity.events import Event, EventWriter
-writer = EventWriter(Path(sys.argv[1]), 16 << 16)
+writer = EventWriter(Path(sys.argv[1]), 80 << 16)
 for number in range(300):
     writer.add(Event(float(number), "push", sys.argv[2], "::1", "ok", "x" * (number % 300)))
     if number % 50 == 0:
-        writer._drain([])
+        writer._drain()
 writer.close()
 """
 
@@ -197,7 +199,7 @@ def test_events_that_cannot_be_written_are_counted_in_the_log(
     def fail(data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writer._files, "append", fail)
+    monkeypatch.setattr(writer._streams[Share.CONTENT].files, "append", fail)
     writer.add(event())
     writer.add(event())
     writer.close()
@@ -222,7 +224,7 @@ def test_events_that_come_too_fast_are_counted_in_an_event(
 def test_refusals_of_many_addresses_are_folded_by_their_kind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "_FOLDS_MAX", 3)
+    monkeypatch.setattr(folds, "_FOLDS_MAX", 3)
     writer = EventWriter(tmp_path / "audit", 1 << 20)
     for number in range(10):
         writer.add(event("sign-in", outcome="refused", remote=f"10.0.0.{number}"))
@@ -230,3 +232,120 @@ def test_refusals_of_many_addresses_are_folded_by_their_kind(
     found = read_all(tmp_path / "audit")
     assert len(found) == 5
     assert (found[0].remote, found[0].detail) == ("", {"again": 6})
+
+
+# ---- shares ----------------------------------------------------------------------------------
+# A flood of each kind: what one caller can do in a loop, and what it must not push out.
+_FLOODS = {
+    "sign-ins of many addresses": lambda n: event("sign-in", remote=f"10.1.{n >> 8}.{n & 255}"),
+    "refusals of many addresses": lambda n: event(
+        "sign-in", outcome="refused", actor=f"user{n}", remote=f"10.2.{n >> 8}.{n & 255}"
+    ),
+    "IPv6": lambda n: event("sign-in", outcome="refused", actor=f"u{n}", remote=f"2001:db8::{n:x}"),
+    "pushes": lambda n: event("push", detail={"digest": f"sha256:{n:064}"}),
+    "own tokens": lambda n: event("token.create", subject="mallory", detail={"id": n}),
+    "own repositories": lambda n: event("repository.create", subject=f"mallory/{n}"),
+    "hidden repositories": lambda n: event("refusal", outcome="refused", subject=f"acme/{n}"),
+}
+
+
+def test_no_flood_pushes_out_what_administrators_change(tmp_path: Path) -> None:
+    writer = EventWriter(tmp_path / "audit", 1 << 20)
+    writer.add(event("account.create", actor="admin", subject="mallory"))
+    writer.add(event("grant.set", actor="admin", subject="acme/app"), by_admin=True)
+    for make in _FLOODS.values():
+        for number in range(1500):
+            writer.add(make(number))
+    writer.close()
+    found = [e.kind for e in read_all(tmp_path / "audit", EventFilter(actor="admin"), 1000)]
+    assert sorted(found) == ["account.create", "grant.set"]
+    assert sum(path.stat().st_size for path in (tmp_path / "audit").iterdir()) <= 1 << 20
+
+
+def test_one_caller_does_not_fill_a_share() -> None:
+    """But for pushes of different content, which are all in full."""
+    counts = {}
+    for name, make in _FLOODS.items():
+        share = share_of(make(0).kind, make(0).outcome, by_admin=False)
+        folder = Folder(RULES[share], lambda: 0.0)
+        counts[name] = sum(folder.admit(make(n)) for n in range(1000))
+    assert counts == {
+        "sign-ins of many addresses": 101,
+        "refusals of many addresses": 1000,
+        "IPv6": 101,
+        "pushes": 1000,
+        "own tokens": 501,
+        "own repositories": 501,
+        "hidden repositories": 101,
+    }
+
+
+def test_equal_sign_ins_are_folded(tmp_path: Path) -> None:
+    writer = EventWriter(tmp_path / "audit", 1 << 20)
+    token: Detail = {"method": "token", "token": 1}
+    for _ in range(1000):
+        writer.add(event("sign-in", detail=token))
+    for other in (
+        event("sign-in", detail={"method": "token", "token": 2}),
+        event("sign-in", detail={"method": "password"}),
+        event("sign-in", detail=token, remote="10.0.0.2"),
+        event("sign-in", detail=token, actor="bob"),
+        event("sign-in", detail=token, outcome="failed"),
+    ):
+        writer.add(other)
+    writer.close()
+    again, *found = read_all(tmp_path / "audit")
+    assert len(found) == 6
+    assert again.detail == {**token, "again": 999}
+
+
+def test_an_allowance_grows_again() -> None:
+    now = [0.0]
+    folder = Folder(RULES[Share.CHANGES], lambda: now[0])
+    admitted = [folder.admit(event("token.create", detail={"id": n})) for n in range(600)]
+    assert sum(admitted) == 501
+    now[0] = 60.0
+    (count,) = folder.settle()
+    assert (count.actor, count.subject, count.detail) == ("alice", "", {"again": 99})
+    assert sum(folder.admit(event("token.create", detail={"id": -n})) for n in range(20)) == 11
+
+
+def test_events_of_one_share_do_not_take_the_room_of_others_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "_QUEUE_COUNT_MAX", 3)
+    monkeypatch.setattr(events, "_GATHER_SECONDS", 60)
+    writer = EventWriter(tmp_path / "audit", 1 << 20)
+    for number in range(10):
+        writer.add(event(outcome="refused", subject=f"acme/{number}"))
+    writer.add(event("account.create", actor="admin"))
+    writer.close()
+    assert len(read_all(tmp_path / "audit", EventFilter(kind="account.create"))) == 1
+
+
+def test_events_of_older_versions_are_read_and_go_first(tmp_path: Path) -> None:
+    old = LineFiles(tmp_path / "audit", 400_000)
+    for number in range(1000):
+        one = event("settings", subject=str(number), time=float(number), detail={"x": "y" * 200})
+        old.append(events._line(one))
+    old.close()
+    reader = EventReader(tmp_path / "audit")
+    write(tmp_path / "audit", event(time=5000.0), size_max=1 << 20)
+    found = read_all(tmp_path / "audit", limit=300)
+    assert [e.time for e in found[:2]] == [5000.0, 999.0]
+    assert len(found) == 1001
+    # A page that was open while the server was upgraded goes on.
+    assert reader.page(ALL, "1-2000", 100)[0][-1].subject == "0"
+    write(tmp_path / "audit", event(time=5001.0), size_max=200_000)
+    left = read_all(tmp_path / "audit", limit=300)
+    assert left[0].time == 5001.0
+    assert 100 < len(left) < 800
+    assert left[-1].subject != "0"
+
+
+def test_pages_of_all_shares_together_are_ordered_and_whole(tmp_path: Path) -> None:
+    kinds = ("push", "token.create", "settings", "sign-in")
+    made = [event(kinds[n % 4], time=float(n), detail={"n": n}) for n in range(200)]
+    write(tmp_path / "audit", *made)
+    for limit in (1, 7, 200):
+        assert read_all(tmp_path / "audit", limit=limit) == made[::-1]

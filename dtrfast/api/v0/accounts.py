@@ -121,7 +121,8 @@ def update_account(call: ApiCall) -> objects.Account:
     """Change an account's full name, or whether a user is a system administrator."""
     changed = call.identity.engine.write(partial(_update, call=call))
     shown = {k: str(v) for k, v in msgspec.to_builtins(call.body).items()}
-    call.note("account.update", changed.name, detail=dict(shown))
+    is_role = call.body.is_admin is not msgspec.UNSET
+    call.note("account.update", changed.name, detail=dict(shown), by_admin=is_role)
     return changed
 
 

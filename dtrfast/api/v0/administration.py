@@ -115,7 +115,7 @@ class EventsQuery(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     has them.
     """
 
-    start: Annotated[str, Meta(max_length=64)] = ""
+    start: Annotated[str, Meta(max_length=255)] = ""
     limit: Annotated[int, Meta(ge=1)] = 100
     kind: str = ""
     actor: str = ""

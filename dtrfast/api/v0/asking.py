@@ -17,9 +17,9 @@ from dtrfast.api.v0.complaints import explain
 from dtrfast.api.v0.operation import ApiCall, Operation
 from dtrfast.api.v0.views import ROOT
 from dtrfast.config import Config
-from dtrfast.errors import DtrfastError, SettingsInvalid
+from dtrfast.errors import DtrfastError, RepositoryHidden, SettingsInvalid, TokenInvalid
 from dtrfast.identity.callers import Caller
-from dtrfast.identity.events import Detail
+from dtrfast.identity.events import Detail, Event
 from dtrfast.identity.identity import Identity
 from dtrfast.registry.ownership import Ownership
 from dtrfast.registry.registry import Registry
@@ -54,31 +54,53 @@ class Asker:
             proofs=self.proofs,
         )
 
+    def note_refusal(self, method: str, path: str, error: DtrfastError, subject: str = "") -> None:
+        """Keep an audit event of a refusal; `subject` is `path` unless it is given."""
+        detail: Detail = {"method": method, "path": path, "reason": error.message}
+        about = self.registry.ownership(subject) if subject else Ownership()
+        event = Event(
+            time=self.identity.clock(),
+            kind="refusal",
+            actor=self.caller.actor,
+            remote=self.remote,
+            outcome="refused",
+            subject=subject or path,
+            detail=detail,
+            repository=about.repository,
+            owner=about.owner,
+        )
+        self.identity.events.add(event)
+
+
+def is_refusal(error: DtrfastError) -> bool:
+    """Whether it leaves an audit event. That a caller has to sign in does not, and that a thing is
+    not there does not, unless the caller may not know of it.
+    """
+    return isinstance(error, RepositoryHidden | TokenInvalid) or row_of(error).status == 403
+
 
 def execute(operation: Operation, call: ApiCall) -> msgspec.Struct | None:
-    """On a thread. A refusal is an audit event, but not that somebody has to sign in."""
+    """On a thread. A refusal is an audit event."""
     try:
         return operation.run(call)
     except DtrfastError as error:
-        _note_refusal(operation, call, error)
+        if is_refusal(error):
+            note_refusal(operation, call, error)
         raise
 
 
-def _note_refusal(operation: Operation, call: ApiCall, error: DtrfastError) -> None:
-    if row_of(error).status != 403:
-        return
+def note_refusal(operation: Operation, call: ApiCall, error: DtrfastError) -> None:
+    """Keep an audit event of an operation that was refused."""
+    asker = Asker(call.identity, call.registry, call.config, call.caller, call.remote)
     path = operation.path.format_map(call.path)
-    detail: Detail = {"method": operation.method, "path": path, "reason": error.message}
-    subject = _repository_of(operation, call)
-    about = None if subject else Ownership()
-    call.note("refusal", subject or path, "refused", detail, about)
+    asker.note_refusal(operation.method, path, error, repository_of(operation, call.path))
 
 
-def _repository_of(operation: Operation, call: ApiCall) -> str:
-    """The repository that a call is about, which is what its refusal is found by; else empty."""
+def repository_of(operation: Operation, path: Mapping[str, str]) -> str:
+    """The repository that a path is about, which is what its refusal is found by; else empty."""
     if not operation.path.startswith("/repositories/{namespace}/{repository}"):
         return ""
-    namespace, name = call.path["namespace"], call.path["repository"]
+    namespace, name = path["namespace"], path["repository"]
     return name if namespace == ROOT else f"{namespace}/{name}"
 
 

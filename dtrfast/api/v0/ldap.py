@@ -85,7 +85,7 @@ def try_ldap_settings(call: ApiCall) -> objects.LdapTested:
         call.require_admin(transaction)
     ldap = _checked(call)
     call.note("ldap.test", "", detail={"servers": " ".join(ldap.server_urls)[:_SERVERS_NOTED_MAX]})
-    tried = _try(call, ldap, call.body.username, call.body.password) if call.body.username else None
+    tried = _tried(call, ldap) if call.body.username else None
     try:
         found = synchronise.synchronise(call.identity.engine, ldap, call.author, dry_run=True)
     except DtrfastError as error:
@@ -165,7 +165,14 @@ def _synced(done: Synchronised) -> objects.LdapSynced:
 )
 def try_ldap_login(call: ApiCall) -> objects.LdapTried:
     """Try whether somebody of the directory could sign in. Nobody is signed in by that."""
-    return _try(call, _settings(call), call.body.username, call.body.password)
+    return _tried(call, _settings(call))
+
+
+def _tried(call: ApiCall, ldap: LdapSettings) -> objects.LdapTried:
+    """Guesses of passwords go this way as well, past the limits of signing in: each is an event."""
+    found = _try(call, ldap, call.body.username, call.body.password)
+    call.note("ldap.try", call.body.username, detail={"right": found.ok, "message": found.message})
+    return found
 
 
 def _try(call: ApiCall, ldap: LdapSettings, username: str, password: str) -> objects.LdapTried:

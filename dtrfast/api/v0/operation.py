@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from dtrfast.config import Config
-from dtrfast.errors import Denied, SignInRequired
+from dtrfast.errors import Denied, SignInRequired, TokenInvalid
 from dtrfast.identity import access, accounts
 from dtrfast.identity.access import CallerPermits, Standing
 from dtrfast.identity.callers import Caller
@@ -119,8 +119,12 @@ class ApiCall:
         outcome: Outcome = "ok",
         detail: Detail | None = None,
         about: Ownership | None = None,
+        *,
+        by_admin: bool = False,
     ) -> None:
-        """An audit event of this caller. `about`: the repository, if it is not there any more."""
+        """Keep an audit event of this caller. `about`: the repository, if it is not there any more;
+        `by_admin`: whatever the caller is by now.
+        """
         about = about or self._about(kind, subject)
         event = Event(
             time=self.identity.clock(),
@@ -133,7 +137,17 @@ class ApiCall:
             repository=about.repository,
             owner=about.owner,
         )
-        self.identity.events.add(event)
+        self.identity.events.add(event, by_admin=by_admin or self._is_admin())
+
+    def _is_admin(self) -> bool:
+        """Whether the caller administers the system, as far as that can still be told."""
+        if self.caller.kind not in ("user", "system"):
+            return False
+        try:
+            with self.identity.engine.read() as transaction:
+                return access.standing(transaction, self.caller).is_admin
+        except TokenInvalid:
+            return False  # the change was about the caller's own account
 
     def _about(self, kind: str, subject: str) -> Ownership:
         """The repository that the subject names, where it names one: teams have such names too."""

@@ -7,6 +7,7 @@ one piece (`team%2Fapp`).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -42,7 +43,7 @@ from dtrfast.api.v0 import (
 from dtrfast.api.v0 import (
     sessions as session_operations,
 )
-from dtrfast.api.v0.asking import Asker, convert_query, decode_body, execute
+from dtrfast.api.v0.asking import Asker, convert_query, decode_body, execute, repository_of
 from dtrfast.api.v0.operation import ApiCall, Operation
 from dtrfast.errors import Denied, DtrfastError, SettingsInvalid, Unidentified, Unsupported
 from dtrfast.identity import sessions
@@ -166,7 +167,11 @@ class V0(BaseRoute):
         headers = Headers(scope=scope)
         is_secure = browsers.is_secure(self._context, scope)
         sent_id = browsers.cookie_of(headers, browsers.SESSION, is_secure=is_secure)
-        caller, session_id = await self._caller(operation, scope, headers, sent_id)
+        try:
+            caller, session_id = await self._caller(operation, scope, headers, sent_id)
+        except _Forged as error:
+            self._note_forged(operation, path, scope, error)
+            raise Denied(error.message) from error
         asker = Asker(
             self._identity,
             self._context.registry,
@@ -202,13 +207,23 @@ class V0(BaseRoute):
     ) -> tuple[Caller, str]:
         """Who calls: by the header, else by the session's cookie, which needs its CSRF token."""
         if operation.path == _SIGN_IN:
-            browsers.refuse_other_sites(self._context, scope, headers)
+            with _forged_by(ANONYMOUS):
+                browsers.refuse_other_sites(self._context, scope, headers)
             return ANONYMOUS, session_id
         if "authorization" in headers or visits.VISIT in scope.get("state", {}):
             return (await visits.of_request(self._context, scope)).caller, ""
         if not session_id:
             return ANONYMOUS, ""
         return await self._context.hop.run(self._session, operation, session_id, scope, headers)
+
+    def _note_forged(
+        self, operation: Operation, path: dict[str, str], scope: Scope, error: _Forged
+    ) -> None:
+        remote = visits.remote_of(scope)
+        registry, config = self._context.registry, self._context.config
+        asker = Asker(self._identity, registry, config, error.caller, remote)
+        subject = repository_of(operation, path)
+        asker.note_refusal(operation.method, operation.path.format_map(path), error, subject)
 
     def _session(
         self, operation: Operation, session_id: str, scope: Scope, headers: Headers
@@ -218,11 +233,29 @@ class V0(BaseRoute):
             return ANONYMOUS, ""
         caller, record = found
         if operation.method not in _SAFE:
-            browsers.refuse_other_sites(self._context, scope, headers)
-            if not sessions.is_csrf_token(record, headers.get(CSRF_HEADER, "")):
-                raise Denied(f"the header {CSRF_HEADER} has to hold the session's CSRF token")
+            with _forged_by(caller):
+                browsers.refuse_other_sites(self._context, scope, headers)
+                if not sessions.is_csrf_token(record, headers.get(CSRF_HEADER, "")):
+                    raise Denied(f"the header {CSRF_HEADER} has to hold the session's CSRF token")
         visits.name_caller(scope, caller)
         return caller, session_id
+
+
+class _Forged(Denied):
+    """A request that its caller's browser sends for another site."""
+
+    def __init__(self, message: str, caller: Caller) -> None:
+        super().__init__(message)
+        self.caller = caller
+
+
+@contextmanager
+def _forged_by(caller: Caller) -> Iterator[None]:
+    """Say whose session a refusal is about."""
+    try:
+        yield
+    except Denied as error:
+        raise _Forged(error.message, caller) from error
 
 
 def _response(operation: Operation, call: ApiCall, answer: msgspec.Struct | None) -> Response:

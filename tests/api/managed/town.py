@@ -64,7 +64,7 @@ class KeptEvents:
 
     all: list[Event] = field(default_factory=list)
 
-    def add(self, event: Event) -> None:
+    def add(self, event: Event, *, by_admin: bool = False) -> None:
         self.all.append(event)
 
     def of(self, kind: str) -> list[Event]:

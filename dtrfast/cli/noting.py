@@ -1,0 +1,25 @@
+"""Audit events of commands that work on a data directory without the management API."""
+
+from __future__ import annotations
+
+import time
+
+from dtrfast.config import Config
+from dtrfast.identity.callers import SYSTEM
+from dtrfast.identity.events import Detail, Event, EventWriter, Outcome
+from dtrfast.identity.identity import audit_path
+
+# As the management API names the command line (`cli/connection.py`).
+REMOTE = "command line"
+
+
+def note(
+    config: Config, kind: str, detail: Detail, *, subject: str = "", outcome: Outcome = "ok"
+) -> None:
+    """Keep an event in the data directory's audit log. The command has done its work by now."""
+    if config.auth.mode == "none":
+        return
+    writer = EventWriter(audit_path(config.store.data), config.log.audit_size_max)
+    event = Event(time.time(), kind, SYSTEM.actor, REMOTE, outcome, subject, detail)
+    writer.add(event, by_admin=True)
+    writer.close()
