@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from dtrfast.cli.app import run
 
 
 def main() -> int:
+    # What commands and servers write is for their user alone; processes that they start inherit it.
+    os.umask(0o077)
     return run(sys.argv[1:])
 
 

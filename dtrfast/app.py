@@ -155,6 +155,7 @@ class Application:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        os.umask(0o077)  # as `dtrfast serve` has it; the ASGI server keeps it
         with ExitStack() as stack:
             try:
                 config = load(None, os.environ)

@@ -237,7 +237,7 @@ def _first_certificate(pem: bytes) -> x509.Certificate:
 
 def _write(data: Path, certificate: bytes, key: bytes) -> None:
     folder = pair_path(data).parent
-    folder.mkdir(mode=0o755, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     _put(pair_path(data), certificate + key, 0o600)
     _put(certificate_path(data), certificate, 0o644)
 

@@ -35,8 +35,7 @@ _ROWS_MAX = 1000
 _READ_SIZE = 1 << 20
 # More than are given out between a backup and its restore.
 _IDS_SKIPPED = 1_000_000
-# Modes of files, as the store and the writer of events make them.
-_LOG_MODES = {"log": 0o640, "audit": 0o600}
+_LOG_FOLDERS = ("log", "audit")
 
 Tell = Callable[[str], None]
 
@@ -128,7 +127,7 @@ class _Restore:
 
     def _fetch_logs(self) -> None:
         """The logs as they were, and none of those that an earlier restore has left."""
-        for folder in _LOG_MODES:
+        for folder in _LOG_FOLDERS:
             target = self._layout.data / folder
             with disk.reported():
                 target.mkdir(mode=0o700, exist_ok=True)
@@ -144,9 +143,8 @@ class _Restore:
         except (BackupFailed, Corrupt) as error:
             self._tell(str(error))
             return
-        mode = _LOG_MODES[log.name.partition("/")[0]]
         with disk.reported():
-            descriptor = os.open(self._layout.data / log.name, os.O_WRONLY | os.O_CREAT, mode)
+            descriptor = os.open(self._layout.data / log.name, os.O_WRONLY | os.O_CREAT, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
 

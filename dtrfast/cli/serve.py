@@ -25,6 +25,7 @@ from dtrfast.server.supervisor import (
     readers_max,
     worker_count,
 )
+from dtrfast.store import privacy
 from dtrfast.store.store import Store
 
 log = logging.getLogger("dtrfast")
@@ -136,6 +137,8 @@ def _announce(config: Config, listening: Sequence[socket.socket]) -> None:
     if config.server.proxy_protocol == "required":
         proxies = ", ".join(config.server.trusted_proxies)
         log.info("connections need a PROXY header, and come from proxies at %s only", proxies)
+    for problem in privacy.exposures(config.store.data):
+        log.warning("%s", problem)
     if config.auth.mode == "none":
         log.warning("auth none serves everybody everything")
         if not listener.is_loopback(listening):

@@ -14,8 +14,10 @@ from rich.table import Table
 
 from dtrfast.cli.opening import opened
 from dtrfast.cli.options import ConfigFile, Data
+from dtrfast.cli.output import say
 from dtrfast.config import Config, load
 from dtrfast.registry.registry import Registry
+from dtrfast.store import privacy
 
 
 def stats(
@@ -31,6 +33,8 @@ def stats(
         sys.stdout.write(msgspec.json.encode(numbers).decode() + "\n")
     else:
         _print(numbers)
+        for problem in privacy.exposures(settings.store.data):
+            say(problem)
 
 
 def _read(config: Config) -> Mapping[str, int]:

@@ -24,6 +24,7 @@ from dtrfast.config import load
 from dtrfast.jobs import lock
 from dtrfast.jobs.tasks import empty_trash, registry_tasks
 from dtrfast.registry import verify as registry_verify
+from dtrfast.store import privacy
 from dtrfast.store.store import Store
 from dtrfast.times import rfc3339
 
@@ -61,6 +62,8 @@ def verify(
             " pushes of the same content heal them (the log says which)"
         )
     is_clean = not findings and not damaged.damaged_blobs and not damaged.damaged_chunks
+    for problem in privacy.exposures(settings.store.data):
+        say(problem)
     say("everything is there" if is_clean else f"{len(findings)} things do not fit")
     return 0 if is_clean else 1
 

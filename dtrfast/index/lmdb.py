@@ -58,6 +58,7 @@ class LmdbEngine:
                 # index that is not in memory a look-up read 227 kB so, 10 kB without (measured on a
                 # gigabyte with Linux's usual read-ahead of 128 kB), and took twice as long.
                 readahead=False,
+                mode=0o600,
             )
             with self._environment.begin(write=True) as transaction:
                 self._databases = {

@@ -9,13 +9,16 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from dtrfast.errors import DataDirectoryLocked, StorageFailed
 from dtrfast.store import disk
+from dtrfast.store.privacy import DIRECTORY_MODE
 
 SERVER = "server.lock"
 HOUSEKEEPER = "housekeeper.lock"
+_MODE = 0o600
 
 
 def take_server(data: Path, *, shared: bool = False) -> int:
@@ -25,8 +28,8 @@ def take_server(data: Path, *, shared: bool = False) -> int:
     """
     path = data / SERVER
     try:
-        data.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        data.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+        descriptor = _open(path)
     except OSError as error:
         raise StorageFailed(
             f"the data directory {data} cannot be used: {error.strerror}"
@@ -46,7 +49,7 @@ def take_server(data: Path, *, shared: bool = False) -> int:
 def try_housekeeper(data: Path) -> int | None:
     """The descriptor that holds the housekeeper's lock of `data`, or None when another has it."""
     with disk.reported():
-        descriptor = os.open(data / HOUSEKEEPER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = _open(data / HOUSEKEEPER)
     if _try(descriptor, fcntl.LOCK_EX):
         return descriptor
     os.close(descriptor)
@@ -60,11 +63,20 @@ def take_number(data: Path) -> tuple[int, int]:
     # Hidden, since a directory that holds other files is not made a store of.
     for number in itertools.count():
         path = data / f".application-{number}.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = _open(path)
         if _try(descriptor, fcntl.LOCK_EX):
             return number, descriptor
         os.close(descriptor)
     raise AssertionError("numbers do not end")
+
+
+def _open(path: Path) -> int:
+    """A lock file for this user alone: to open one is enough to hold it. Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+    if os.fstat(descriptor).st_mode & 0o077:  # made by an earlier version
+        with suppress(OSError):
+            os.fchmod(descriptor, _MODE)
+    return descriptor
 
 
 def _try(descriptor: int, operation: int) -> bool:

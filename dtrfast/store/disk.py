@@ -66,13 +66,13 @@ def reported() -> _Reported:
 def create(path: Path) -> int:
     """A new file, open for reading and writing; it must not exist."""
     with reported():
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 def open_or_create(path: Path) -> int:
     """A file, open for reading and writing, empty if it was not there."""
     with reported():
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def open_existing(path: Path, *, write: bool = False) -> int:

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from dtrfast.errors import FileSystemUnsupported, FormatUnknown
-from dtrfast.store import disk
+from dtrfast.store import disk, privacy
 from dtrfast.store.features import ALL, Features
 
 FORMAT = 1
@@ -129,7 +129,7 @@ def prepare(layout: Layout) -> uuid.UUID | None:
     Returns its UUID, None while it has none: then `write_format` ends its making. Raises
     `FormatUnknown`, `FileSystemUnsupported`, `StorageFull`, `StorageFailed`.
     """
-    _make_directory(layout.data.absolute())
+    _make_directory(layout.data.absolute(), privacy.DIRECTORY_MODE)
     _check_file_system(layout.data)
     with disk.reported():
         if layout.restoring.exists():
@@ -139,7 +139,7 @@ def prepare(layout: Layout) -> uuid.UUID | None:
         is_made = layout.format.exists()
     if is_made:
         store_id = _read_format(layout)
-        _keep_private(layout)
+        privacy.keep_private(layout.data)
         return store_id
     make_directories(layout)
     return None
@@ -148,14 +148,14 @@ def prepare(layout: Layout) -> uuid.UUID | None:
 def make_directories(layout: Layout) -> None:
     """All of a store but what makes it one. Raises `FormatUnknown` where other files are."""
     _create(layout)
-    _keep_private(layout)
+    privacy.keep_private(layout.data)
 
 
 def begin_restore(layout: Layout) -> None:
     """Make an empty or missing directory one that is being restored, and no store; go on with one
     that is. Raises `FormatUnknown` for any other.
     """
-    _make_directory(layout.data.absolute())
+    _make_directory(layout.data.absolute(), privacy.DIRECTORY_MODE)
     _check_file_system(layout.data)
     with disk.reported():
         names = [path.name for path in layout.data.iterdir()]
@@ -178,25 +178,12 @@ def end_restore(layout: Layout, store_id: uuid.UUID) -> None:
         disk.sync_directory(layout.data)
 
 
-def _keep_private(layout: Layout) -> None:
-    """Keep other users out: there are hashes of passwords, keys that sign tokens, and content, of
-    which earlier versions restored files that everybody may read.
-    """
-    private = dict.fromkeys((layout.index, layout.log, layout.data / "audit"), 0o700)
-    content = dict.fromkeys((layout.blobs, layout.packs), 0o770)
-    for directory, allowed in {**private, **content}.items():
-        with suppress(OSError):  # who may use a directory need not be its owner
-            mode = directory.stat().st_mode & 0o777
-            if mode & ~allowed:
-                directory.chmod(mode & allowed)
-
-
-def _make_directory(path: Path) -> None:
+def _make_directory(path: Path, mode: int = 0o777) -> None:
     """Make the directory and those above it, each durably before the next."""
     if not path.parent.exists():
         _make_directory(path.parent)
     with disk.reported():
-        path.mkdir(exist_ok=True)
+        path.mkdir(mode, exist_ok=True)
         disk.sync_directory(path.parent)
 
 
@@ -212,10 +199,10 @@ def _create(layout: Layout) -> None:
     files = (layout.blobs, layout.packs)
     with disk.reported():
         for directory in (layout.index, layout.uploads, layout.locks, layout.log, *files):
-            directory.mkdir(exist_ok=True)
+            directory.mkdir(privacy.DIRECTORY_MODE, exist_ok=True)
         for parent in files:
             for number in range(_FAN_OUT):
-                (parent / f"{number:x}").mkdir(exist_ok=True)
+                (parent / f"{number:x}").mkdir(privacy.DIRECTORY_MODE, exist_ok=True)
             disk.sync_directory(parent)
         disk.sync_directory(layout.data)
 

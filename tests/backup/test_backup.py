@@ -447,9 +447,9 @@ def test_a_restored_store_is_as_private_as_a_live_one(town: Town, tmp_path: Path
         if path.is_file()
     }
     assert {name: modes[name] for name in ("blobs", "packs", "log", "audit")} == {
-        "blobs": 0o640,
-        "packs": 0o640,
-        "log": 0o640,
+        "blobs": 0o600,
+        "packs": 0o600,
+        "log": 0o600,
         "audit": 0o600,
     }
     for name in ("index", "log", "audit"):

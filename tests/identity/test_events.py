@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,7 @@ def test_what_is_no_cursor(tmp_path: Path, cursor: str) -> None:
 
 _WRITER = """
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from dtrfast.identity.events import Event, EventWriter
 writer = EventWriter(Path(sys.argv[1]), 80 << 16)
@@ -236,7 +238,7 @@ def test_refusals_of_many_addresses_are_folded_by_their_kind(
 
 # ---- shares ----------------------------------------------------------------------------------
 # A flood of each kind: what one caller can do in a loop, and what it must not push out.
-_FLOODS = {
+_FLOODS: dict[str, Callable[[int], Event]] = {
     "sign-ins of many addresses": lambda n: event("sign-in", remote=f"10.1.{n >> 8}.{n & 255}"),
     "refusals of many addresses": lambda n: event(
         "sign-in", outcome="refused", actor=f"user{n}", remote=f"10.2.{n >> 8}.{n & 255}"

@@ -118,7 +118,7 @@ def test_content_that_was_restored_for_everybody_is_closed_to_others(tmp_path: P
         (tmp_path / name).chmod(0o755)
     prepare(layout)
     modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in ("audit", "blobs", "log")}
-    assert modes == {"audit": 0o700, "blobs": 0o750, "log": 0o700}
+    assert modes == {"audit": 0o700, "blobs": 0o700, "log": 0o700}
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "cifs"])

@@ -1,7 +1,7 @@
 """The role walk: every management operation, asked by every kind of caller (`rights.txt`).
 
 A refusal must change no table of the index. An operation without a row fails the walk, and so does
-a row without an operation.
+a row without an operation. Each change and each refusal must leave an audit event.
 """
 
 from __future__ import annotations
@@ -49,6 +49,10 @@ _FOR_BOUNDED = {
     "sign_in",
     "sign_out",
 }
+# Operations by other methods than GET that change nothing, here: these callers have no session.
+_CHANGES_NOTHING = {"reindex", "sign_out"}
+# Operations that only read, and what they read is worth an event.
+_TELLS_SECRETS = {"get_diagnostics"}
 
 
 @dataclass
@@ -70,7 +74,9 @@ class Walk:
         """Return the answer as a cell. Fails if a refusal changed a table of the index."""
         if request.needs_self and not credential.account:
             return _NO_REQUEST
+        self.town.events.all.clear()
         status = self._ask(request, credential)
+        self._check_events(request, credential, status)
         changed = self.engine.snapshot().changed_since(self.before)
         if changed:
             self._go_back()
@@ -78,6 +84,18 @@ class Walk:
             return _DONE
         assert not changed, f"{request.name} was refused with {status} and changed {changed}"
         return str(status)
+
+    def _check_events(self, request: Request, credential: Credential, status: int) -> None:
+        """Fail if a change, or a refusal of a caller that is known, left no audit event."""
+        operation = BY_ID[request.operation]
+        outcomes = [event.outcome for event in self.town.events.all if event.kind != "sign-in"]
+        is_change = operation.method != "GET" and operation.id not in _CHANGES_NOTHING
+        if status == operation.status and (is_change or operation.id in _TELLS_SECRETS):
+            is_noted = operation.id == "sign_in" or bool(set(outcomes) & {"ok", "failed"})
+            assert is_noted, f"{request.name} was done and left no audit event"
+        is_hidden = request.case == "hidden" and status == 404 and credential.headers
+        if status == 403 or is_hidden:
+            assert "refused" in outcomes, f"{request.name} was refused and left no audit event"
 
     def _ask(self, request: Request, credential: Credential) -> int:
         client = self.town.client

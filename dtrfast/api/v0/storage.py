@@ -21,7 +21,7 @@ from dtrfast.registry import usage
 from dtrfast.registry.permits import Action
 from dtrfast.registry.trash import count_of
 from dtrfast.registry.usage import Ask, Numbers
-from dtrfast.store import damage, policies, space, statistics
+from dtrfast.store import damage, policies, privacy, space, statistics
 from dtrfast.store.policies import StorageSettings
 from dtrfast.times import rfc3339
 
@@ -88,6 +88,7 @@ def get_storage(call: ApiCall) -> objects.Storage:
         packs=held.packs,
         damaged_blobs=held.damaged_blobs,
         damaged_chunks=held.damaged_chunks,
+        exposures=privacy.exposures(data),
     )
 
 

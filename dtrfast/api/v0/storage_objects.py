@@ -61,6 +61,7 @@ class Storage(Sent, frozen=True, kw_only=True):
     packs: int
     damaged_blobs: int
     damaged_chunks: int
+    exposures: list[str]
 
 
 class Damage(Sent, frozen=True, kw_only=True):

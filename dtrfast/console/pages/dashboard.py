@@ -52,7 +52,7 @@ def live_values(page: Page) -> dict[str, Any]:
         "lately": {name: _last(hour, name) for name in _LATELY},
         "state": state,
         "full_at": rfc3339(now.disk_full_at) if now.disk_full_at else "",
-        "problems": problems(page, now, hour),
+        "problems": problems(page, now, hour) + [(t, "/settings/storage") for t in state.exposures],
         "totals": _totals(now),
     }
 
