@@ -16,7 +16,7 @@ import msgspec
 from dtrfast.api.v0.asking import Asker, convert_body, convert_query, execute
 from dtrfast.api.v0.operation import ApiCall, Operation
 from dtrfast.api.v0.router import OPERATIONS
-from dtrfast.errors import DtrfastError, NotFound
+from dtrfast.errors import Denied, DtrfastError, NotFound
 from dtrfast.identity.callers import Caller
 
 Answer = TypeVar("Answer", bound="msgspec.Struct | None")
@@ -104,6 +104,12 @@ class Page:
             return operation.run(call)  # type: ignore[return-value]
         except DtrfastError:
             return None
+
+    def refused(self, message: str, subject: str = "") -> Denied:
+        """An error to raise, which leaves an audit event, as refusals of operations do."""
+        error = Denied(message)
+        self.asker.note_refusal("GET", self.url.partition("?")[0], error, subject)
+        return error
 
     def listing(self, sort: str = "name", of: str = "") -> Listing:
         """A list of this page. `sort` is its order unless the address says another; `of` tells it

@@ -17,7 +17,7 @@ from dtrfast.api.v0 import (
 from dtrfast.console import choices
 from dtrfast.console.page import Page, PageFunction, View
 from dtrfast.console.pages.repositories import full_name
-from dtrfast.errors import AccountUnknown, Denied
+from dtrfast.errors import AccountUnknown
 
 
 def show_list(page: Page) -> View:
@@ -126,7 +126,7 @@ def show_robots(page: Page) -> View:
 def show_settings(page: Page) -> View:
     values = _base(page, "settings")
     if not values["may_administer"]:
-        raise Denied(f"only owners of {values['name']} may change its settings")
+        raise page.refused(f"only owners of {values['name']} may change its settings")
     return View("organization/settings.html", values)
 
 

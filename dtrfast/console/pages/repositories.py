@@ -20,7 +20,7 @@ from dtrfast.api.v0 import (
 from dtrfast.api.v0.views import ROOT
 from dtrfast.console import choices
 from dtrfast.console.page import PAGE_SIZE, Page, PageFunction, View
-from dtrfast.errors import Denied, SignInRequired
+from dtrfast.errors import SignInRequired
 from dtrfast.oci.names import RepositoryName
 
 _LEVELS = {"push": "read-write", "admin": "admin"}
@@ -99,7 +99,8 @@ def base(page: Page, tab: str, needs: Literal["", "push", "admin"] = "") -> dict
     if not enough[needs]:
         if not page.is_signed_in:
             raise SignInRequired("sign in to change this repository")
-        raise Denied(f"you need {_LEVELS[needs]} access to {name} to see this page")
+        message = f"you need {_LEVELS[needs]} access to {name} to see this page"
+        raise page.refused(message, subject=name)
     return {
         "name": name,
         "pieces": pieces(name),

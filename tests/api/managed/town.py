@@ -63,9 +63,12 @@ class KeptEvents:
     """Events in a list."""
 
     all: list[Event] = field(default_factory=list)
+    by_admin: list[Event] = field(default_factory=list)
 
     def add(self, event: Event, *, by_admin: bool = False) -> None:
         self.all.append(event)
+        if by_admin:
+            self.by_admin.append(event)
 
     def of(self, kind: str) -> list[Event]:
         return [event for event in self.all if event.kind == kind]
