@@ -134,7 +134,8 @@ class EventWriter:
     def add(self, event: Event, *, by_admin: bool = False) -> None:
         """See `Events.add`."""
         share = share_of(event.kind, event.outcome, by_admin=by_admin)
-        self._streams[share].add(event)
+        # Here, since what waits and what is folded stays in memory.
+        self._streams[share].add(_shortened(event))
 
     def close(self) -> None:
         """Write what is there, then end."""
@@ -163,7 +164,7 @@ class EventWriter:
 
 
 def _line(event: Event) -> bytes:
-    return _encoder.encode(_shortened(event)) + b"\n"
+    return _encoder.encode(event) + b"\n"
 
 
 def _shortened(event: Event) -> Event:

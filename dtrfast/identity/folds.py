@@ -8,6 +8,8 @@ by kind once its allowance is used up. Events of administrators are never folded
 from __future__ import annotations
 
 import ipaddress
+import itertools
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -119,13 +121,16 @@ class Folder:
         """Events for what was counted, once its minute is over."""
         now = self._clock()
         with self._lock:
-            due = [
-                k for k, f in self._folds.items() if everything or now - f.began >= _FOLD_SECONDS
-            ]
+            due = self._due(math.inf if everything else now - _FOLD_SECONDS)
             folds = [(key, self._folds.pop(key)) for key in due]
             if due:
                 self._forget_unused(now)
         return [self._counted(key, fold) for key, fold in folds if fold.count]
+
+    def _due(self, until: float) -> list[tuple[object, ...]]:
+        """Keys of the folds that began until then: they stand in the order in which they began."""
+        begun = itertools.takewhile(lambda item: item[1].began <= until, self._folds.items())
+        return [key for key, _ in begun]
 
     def _forget_unused(self, now: float) -> None:
         """Drop allowances that are whole again."""
