@@ -54,7 +54,8 @@ _OF_USERS = frozenset(
 
 def share_of(kind: str, outcome: str, *, by_admin: bool) -> Share:
     """The share of an event. `by_admin`: a system administrator, or the server, is the actor."""
-    if outcome == "refused":
+    # Sign-ins that fail, while a directory is down, have names that callers make up.
+    if outcome == "refused" or (kind in _SIGN_INS and outcome == "failed"):
         return Share.REFUSALS
     if kind in _SIGN_INS:
         return Share.SIGN_INS

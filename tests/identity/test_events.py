@@ -244,6 +244,7 @@ _FLOODS: dict[str, Callable[[int], Event]] = {
         "sign-in", outcome="refused", actor=f"user{n}", remote=f"10.2.{n >> 8}.{n & 255}"
     ),
     "IPv6": lambda n: event("sign-in", outcome="refused", actor=f"u{n}", remote=f"2001:db8::{n:x}"),
+    "sign-ins while LDAP is down": lambda n: event("sign-in", outcome="failed", actor=f"user{n}"),
     "pushes": lambda n: event("push", detail={"digest": f"sha256:{n:064}"}),
     "own tokens": lambda n: event("token.create", subject="mallory", detail={"id": n}),
     "own repositories": lambda n: event("repository.create", subject=f"mallory/{n}"),
@@ -275,6 +276,7 @@ def test_one_caller_does_not_fill_a_share() -> None:
         "sign-ins of many addresses": 101,
         "refusals of many addresses": 1000,
         "IPv6": 101,
+        "sign-ins while LDAP is down": 101,
         "pushes": 1000,
         "own tokens": 501,
         "own repositories": 501,
