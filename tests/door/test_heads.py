@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import ssl
@@ -134,10 +135,12 @@ def test_a_head_has_its_time_however_slowly_it_comes(
         "blank lines": connect(plain, b"\r\n"),
         "TLS": connect(secure, BEGIN, "http/1.1"),
         "TLS, large": connect(secure, LARGE, "http/1.1"),
+        "TLS, a part of a record": connect(secure, b"", "http/1.1"),
         "TLS, a part of a hello": connect(secure, b"\x16\x03\x01\x01\x00\x01\x00\x00\xfc"),
         "HTTP/2": connect(secure, PREFACE + headers, "h2"),
         "HTTP/2, a part of a frame": connect(secure, PREFACE + headers[:9], "h2"),
     }
+    os.write(begun["TLS, a part of a record"].fileno(), b"\x17\x03\x03\x40\x00" + bytes(9))
     with ExitStack() as stack:
         for one in begun.values():
             stack.enter_context(one)

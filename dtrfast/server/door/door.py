@@ -132,6 +132,13 @@ class Door(asyncio.Protocol):
             self._close()
         return True
 
+    def begin_record(self) -> None:
+        """A part of a TLS record came: the time of a head begins, if this is between requests."""
+        if self._state is State.HEAD and not self._has_begun and self._writable:
+            self._has_begun = True
+            self._context.idle.remove(self)
+            self._context.unfinished.add(self)
+
     def pause_writing(self) -> None:
         self._writable = False
         if self._state is State.HEAD:

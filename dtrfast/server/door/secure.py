@@ -65,7 +65,8 @@ class Secure(asyncio.Protocol, asyncio.Transport):
             return
         self.incoming.write(data)
         if self.shaken.done():
-            self._decrypt()
+            if not self._decrypt() and self._is_wanted():
+                self._begin_record()
         elif self._is_hello(data):
             self._shake_hands()
         else:
@@ -203,17 +204,26 @@ class Secure(asyncio.Protocol, asyncio.Transport):
     def _is_wanted(self) -> bool:
         return self._reading and not self._lent and not self._left
 
-    def _decrypt(self) -> None:
-        """Hand on what can be read."""
+    def _decrypt(self) -> bool:
+        """Hand on what can be read; returns whether that was anything."""
+        found = False
         if not self._is_wanted():
-            return
+            return False
         try:
             while self._is_wanted() and (data := self._read()):
+                found = True
                 self._protocol.data_received(data)
         except ssl.SSLError as error:
             self._fail(error)
-            return
+            return False
         self._send()  # an answer of TLS itself
+        return found
+
+    def _begin_record(self) -> None:
+        """Tell the protocol that bytes came which are no whole record: a head may have begun."""
+        begin = getattr(self._protocol, "begin_record", None)  # a door has it, Hypercorn has not
+        if begin is not None:
+            begin()
 
     def _read(self) -> bytes:
         size = 0
