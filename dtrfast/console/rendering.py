@@ -12,7 +12,8 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 import dtrfast
-from dtrfast.console import assets, events, labels, markdown, texts
+from dtrfast import markdown
+from dtrfast.console import assets, events, labels, texts
 from dtrfast.console.page import View
 from dtrfast.oci import characters
 
@@ -28,6 +29,12 @@ HEADERS: Mapping[str, str] = {
     "referrer-policy": "same-origin",
     "x-frame-options": "DENY",
 }
+
+
+@cache
+def _own_markdown(text: str) -> Markup:
+    """The project's own texts as HTML. READMEs are rendered when they are saved."""
+    return Markup(markdown.to_html(text))
 
 
 @cache
@@ -51,7 +58,7 @@ def environment() -> Environment:
         field_label=labels.of_field,
         event_details=events.details_of,
         ago=lambda text: texts.ago(text, time.time()),
-        markdown=lambda text: Markup(markdown.to_html(text)),
+        markdown=_own_markdown,
     )
     made.globals.update(
         asset=assets.url,

@@ -61,6 +61,8 @@ JOBS = _shared("jobs")  # kind + name or number → wishes, tasks and runs of th
 PULLS = _shared("pulls")  # repository id + kind + tag or digest key → time of the last pull
 PUBLIC = _shared("public")  # name → empty: the repositories that everybody may pull from
 READMES = _shared("readmes")  # repository id → text
+READMES_HTML = _shared("readmes_html")  # repository id → what the text was rendered to
+READMES_WAITING = _shared("readmes_waiting")  # repository id → empty: to be rendered
 REPOSITORIES_DELETED = _shared("repositories_deleted")  # repository id → time: rows to be removed
 
 # Accounts, teams and tokens have ids from one counter. Names are ASCII, so their order is theirs.

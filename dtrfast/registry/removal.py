@@ -24,6 +24,8 @@ from dtrfast.index.tables import (
     PUBLIC,
     PULLS,
     READMES,
+    READMES_HTML,
+    READMES_WAITING,
     REFERENCES,
     REFERENCES_DELETED,
     REFERRERS,
@@ -59,6 +61,8 @@ _PLAIN: tuple[Table, ...] = (
     TAG_HISTORY,
     TRUSTS,
     READMES,
+    READMES_HTML,
+    READMES_WAITING,
     PULLS,
 )
 

@@ -18,7 +18,6 @@ from dtrfast.index.tables import (
     MANIFESTS,
     META,
     PUBLIC,
-    READMES,
     REPOSITORIES,
     REPOSITORY_NAMES,
     number_key,
@@ -26,7 +25,16 @@ from dtrfast.index.tables import (
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.manifests import read_manifest
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import deleted, keys, manifests, removal, repositories, statistics, tags
+from dtrfast.registry import (
+    deleted,
+    keys,
+    manifests,
+    readmes,
+    removal,
+    repositories,
+    statistics,
+    tags,
+)
 from dtrfast.registry.records import (
     RepositoryRecord,
     StoredManifest,
@@ -106,8 +114,7 @@ def _update(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
     _put_repository(transaction, change.repository, data)
     readme = change.payload.get("readme")
     if readme is not None:
-        key = number_key(decode_repository(data).id)
-        transaction.put(READMES, key, readme.encode("utf-8", "replace"))
+        readmes.put(transaction, decode_repository(data).id, readme, None)
 
 
 def _delete(transaction: WriteTransaction, change: Change, lost: Lost) -> None:

@@ -17,16 +17,16 @@ from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     META,
     PUBLIC,
-    READMES,
     REPOSITORIES,
     REPOSITORY_NAMES,
     number_key,
 )
 from dtrfast.oci import characters
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import keys, statistics
+from dtrfast.registry import keys, readmes, statistics
 from dtrfast.registry.pages import Page, cut
 from dtrfast.registry.permits import Action, Permits
+from dtrfast.registry.readmes import Rendering
 from dtrfast.registry.records import RepositoryRecord, decode_repository, encode_repository
 from dtrfast.registry.writing import Author
 from dtrfast.store.blobs import RepositoryId
@@ -167,16 +167,18 @@ def create(
     return RepositoryId(number)
 
 
-def update(
+def update(  # noqa: PLR0913 - what may change
     transaction: WriteTransaction,
     name: RepositoryName,
     author: Author,
     *,
     description: str | None = None,
     readme: str | None = None,
+    rendering: Rendering | None = None,
     is_public: bool | None = None,
 ) -> RepositoryRecord:
     """Change what is said of a repository, and whether everybody may pull from it. None: stays.
+    `rendering` is that of the README; without it the housekeeper renders it.
 
     A README is kept without characters that mislead its readers. Raises `RepositoryUnknown`.
     """
@@ -196,7 +198,7 @@ def update(
     else:
         transaction.delete(PUBLIC, key)
     if readme is not None:
-        transaction.put(READMES, number_key(number), readme.encode("utf-8", "replace"))
+        readmes.put(transaction, number, readme, rendering)
     epoch.advance(transaction)
     changes.record(
         transaction,
@@ -207,8 +209,3 @@ def update(
         payload={"record": encode_repository(new), "readme": readme},
     )
     return new
-
-
-def readme(transaction: ReadTransaction, repository: int) -> str:
-    """What the repository's README says; empty where there is none."""
-    return (transaction.get(READMES, number_key(repository)) or b"").decode()

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dtrfast import certificates
-from dtrfast.console import markdown
+from dtrfast import certificates, markdown
 from dtrfast.identity import settings
 from dtrfast.identity.oidc import Issuer
 from dtrfast.identity.settings import OidcSettings

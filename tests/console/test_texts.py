@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dtrfast.console import flashes, forms, markdown, texts
+from dtrfast import markdown
+from dtrfast.console import flashes, forms, texts
 from dtrfast.errors import SettingsInvalid
 from dtrfast.times import rfc3339
 

@@ -167,6 +167,8 @@ class Repository(Sent, frozen=True, kw_only=True):
     name: str
     short_description: str = ""
     long_description: str = ""
+    # Only where it was asked for.
+    long_description_html: str = ""
     visibility: Visibility
     status: str = "ok"
     created_at: str

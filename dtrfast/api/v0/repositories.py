@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain, takewhile
+from typing import Any
 
 import msgspec
 
@@ -21,9 +22,10 @@ from dtrfast.index.tables import (
     number_key,
 )
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import keys, ownership, referrers, removal, repositories, tags
+from dtrfast.registry import keys, ownership, readmes, referrers, removal, repositories, tags
 from dtrfast.registry.ownership import Ownership
 from dtrfast.registry.permits import Action
+from dtrfast.registry.readmes import Rendering
 from dtrfast.registry.records import TagRecord
 from dtrfast.times import rfc3339
 
@@ -175,12 +177,19 @@ def _visible_of(
 )
 def create_repository(call: ApiCall) -> objects.Repository:
     """Make a repository."""
-    made = call.identity.engine.write(partial(_create, call=call))
+    body: objects.NewRepository = call.body
+    rendering = None
+    if body.long_description:
+        with call.identity.engine.read() as transaction:
+            _new_name(transaction, call)
+        rendering = readmes.render(body.long_description)
+    made = call.identity.engine.write(partial(_create, call=call, rendering=rendering))
     call.note("repository.create", f"{made.namespace}/{made.name}".lstrip("/"))
     return made
 
 
-def _create(transaction: WriteTransaction, call: ApiCall) -> objects.Repository:
+def _new_name(transaction: ReadTransaction, call: ApiCall) -> RepositoryName:
+    """The name of a repository that the caller may make."""
     body: objects.NewRepository = call.body
     namespace = call.path["namespace"]
     text = body.name if namespace == views.ROOT else f"{namespace}/{body.name}"
@@ -193,6 +202,14 @@ def _create(transaction: WriteTransaction, call: ApiCall) -> objects.Repository:
     _require_namespace_admin(call, transaction, name)
     if repositories.find(transaction, name) is not None:
         raise Conflict(f"there is a repository {name} already")
+    return name
+
+
+def _create(
+    transaction: WriteTransaction, call: ApiCall, rendering: Rendering | None
+) -> objects.Repository:
+    body: objects.NewRepository = call.body
+    name = _new_name(transaction, call)
     repositories.create(
         transaction,
         name,
@@ -201,19 +218,40 @@ def _create(transaction: WriteTransaction, call: ApiCall) -> objects.Repository:
         description=body.short_description,
     )
     if body.long_description:
-        repositories.update(transaction, name, call.author, readme=body.long_description)
+        repositories.update(
+            transaction, name, call.author, readme=body.long_description, rendering=rendering
+        )
     made = shown(call, transaction, name, with_readme=True)
     assert made is not None
     return made
 
 
-@operations.add("GET", _REPOSITORY, answer=objects.Repository, refusals=(404,), audience="everyone")
+class RepositoryQuery(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """`rendered`: with the README as safe HTML, too. It is empty while the server has not rendered
+    the text, and for a text that takes too long to render.
+    """
+
+    rendered: bool = False
+
+
+@operations.add(
+    "GET",
+    _REPOSITORY,
+    answer=objects.Repository,
+    query=RepositoryQuery,
+    refusals=(404,),
+    audience="everyone",
+)
 def get_repository(call: ApiCall) -> objects.Repository:
     """Show a repository, with its README."""
     with call.identity.engine.read() as transaction:
-        found = shown(call, transaction, require(call, transaction, Action.PULL), with_readme=True)
+        name = require(call, transaction, Action.PULL)
+        found = shown(call, transaction, name, with_readme=True)
         assert found is not None
-        return found
+        if not call.query.rendered:
+            return found
+        html = readmes.html(transaction, repositories.get(transaction, name))
+        return msgspec.structs.replace(found, long_description_html=html)
 
 
 @operations.add(
@@ -231,11 +269,17 @@ def update_repository(call: ApiCall) -> objects.Repository:
         "readme": body.long_description,
         "is_public": _is_public(body.visibility),
     }
-    changes = {name: value for name, value in given.items() if value is not msgspec.UNSET}
+    changes: dict[str, Any] = {
+        name: value for name, value in given.items() if value is not msgspec.UNSET
+    }
+    if body.long_description:
+        with call.identity.engine.read() as transaction:
+            require(call, transaction, Action.ADMIN)
+        changes["rendering"] = readmes.render(body.long_description)
 
     def change(transaction: WriteTransaction) -> objects.Repository:
         name = require(call, transaction, Action.ADMIN)
-        repositories.update(transaction, name, call.author, **changes)  # type: ignore[arg-type]
+        repositories.update(transaction, name, call.author, **changes)
         found = shown(call, transaction, name, with_readme=True)
         assert found is not None
         return found

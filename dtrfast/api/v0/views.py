@@ -13,7 +13,7 @@ from dtrfast.identity.records import Account, Bound, Team, Token
 from dtrfast.index.engine import ReadTransaction
 from dtrfast.oci import characters
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import repositories
+from dtrfast.registry import readmes
 from dtrfast.registry.permits import NOTHING, Action
 from dtrfast.registry.records import RepositoryRecord
 from dtrfast.times import rfc3339
@@ -90,7 +90,7 @@ def repository(
 
 
 def _readme(transaction: ReadTransaction, record: RepositoryRecord) -> str:
-    return characters.shown_lines(repositories.readme(transaction, record.id))
+    return characters.shown_lines(readmes.get(transaction, record.id))
 
 
 def level_text(rights: Action) -> str:

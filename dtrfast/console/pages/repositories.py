@@ -88,12 +88,15 @@ def _namespaces(page: Page) -> list[str]:
 
 
 # ---- one repository ----------------------------------------------------------------------------
-def base(page: Page, tab: str, needs: Literal["", "push", "admin"] = "") -> dict[str, Any]:
+def base(
+    page: Page, tab: str, needs: Literal["", "push", "admin"] = "", *, rendered: bool = False
+) -> dict[str, Any]:
     """What all pages of a repository show. A page of forms `needs` what those need. Raises
     `RepositoryUnknown`, `SignInRequired`, `Denied`.
     """
     name = page.path["name"]
-    repository = page.ask(repositories.get_repository, **pieces(name))
+    query = {"rendered": "true"} if rendered else {}
+    repository = page.ask(repositories.get_repository, query=query, **pieces(name))
     level = repository.access_level
     enough = {"": True, "push": level in ("read-write", "admin"), "admin": level == "admin"}
     if not enough[needs]:
@@ -114,7 +117,7 @@ def base(page: Page, tab: str, needs: Literal["", "push", "admin"] = "") -> dict
 
 
 def show_info(page: Page) -> View:
-    values = base(page, "info")
+    values = base(page, "info", rendered=True)
     newest = page.ask(images.list_images, query={"limit": 5, "sort": "-pushed"}, **values["pieces"])
     return View("repository/info.html", {**values, "newest": newest.images})
 

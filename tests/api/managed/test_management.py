@@ -172,6 +172,18 @@ def test_a_readme(town: Town) -> None:
     assert town.ask("will", "PATCH", "repositories/acme/app", {}).status_code == 403
 
 
+def test_a_readme_is_rendered_when_it_is_saved(town: Town) -> None:
+    town.api("ada", "PATCH", "repositories/acme/app", {"longDescription": "*hello*"})
+    found = town.api("rita", "GET", "repositories/acme/app?rendered=true")
+    assert found["longDescriptionHtml"] == "<p><em>hello</em></p>\n"
+    assert town.api("rita", "GET", "repositories/acme/app")["longDescriptionHtml"] == ""
+    new = {"name": "fresh", "longDescription": "![" * 32_000}
+    town.api("owen", "POST", "repositories/acme", new, 201)
+    found = town.api("owen", "GET", "repositories/acme/fresh?rendered=true")
+    assert found["longDescription"]
+    assert not found["longDescriptionHtml"]
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b'{"unknown": 1}', b'{"name": 1}', b'{"name": "x", "type": "god"}']
 )

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from dtrfast import markdown
 from dtrfast.api.v0 import texts
 from dtrfast.api.v0.asking import decode_body
 from dtrfast.cli import output
 from dtrfast.cli.connection import HERE
-from dtrfast.console import markdown
 from dtrfast.console.page import BY_ID
 from dtrfast.errors import SettingsInvalid
 from dtrfast.identity import accounts
