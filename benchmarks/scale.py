@@ -387,6 +387,10 @@ class _Quiet:
         self.get = transaction.get
         self.delete = transaction.delete
         self.scan = transaction.scan
+        self.get_all = transaction.get_all
+        self.begun = transaction.begun
+        self.put_all = transaction.put_all
+        self.delete_all = transaction.delete_all
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         if table is not CHANGES:

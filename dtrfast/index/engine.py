@@ -15,7 +15,7 @@ committed first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
@@ -59,6 +59,14 @@ class ReadTransaction(Protocol):
         """
         ...
 
+    def get_all(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The value at each of many keys, or None. Sorted keys are found sooner."""
+        ...
+
+    def begun(self, table: Table, prefixes: Sequence[bytes]) -> list[bool]:
+        """For each prefix, True if there is a key that starts with it."""
+        ...
+
 
 class WriteTransaction(ReadTransaction, Protocol):
     """A read transaction that sees its own writes."""
@@ -69,6 +77,14 @@ class WriteTransaction(ReadTransaction, Protocol):
 
     def delete(self, table: Table, key: bytes) -> bool:
         """Remove `key`; False if it was not there."""
+        ...
+
+    def put_all(self, table: Table, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        """Set many keys to values."""
+        ...
+
+    def delete_all(self, table: Table, keys: Sequence[bytes]) -> None:
+        """Remove many keys, those that are there."""
         ...
 
 

@@ -251,6 +251,25 @@ class _Transaction:
         self.puts += 1
         return bool(self._transaction.delete(key, db=self._databases[table]))
 
+    def get_all(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
+        get, database = self._transaction.get, self._databases[table]
+        return [get(key, None, database) for key in keys]  # type: ignore[misc]
+
+    def begun(self, table: Table, prefixes: Sequence[bytes]) -> list[bool]:
+        cursor = self._transaction.cursor(db=self._databases[table])
+        seek, key = cursor.set_range, cast("Callable[[], bytes]", cursor.key)
+        return [seek(prefix) and key().startswith(prefix) for prefix in prefixes]
+
+    def put_all(self, table: Table, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        self.puts += len(rows)
+        self._transaction.cursor(db=self._databases[table]).putmulti(rows)
+
+    def delete_all(self, table: Table, keys: Sequence[bytes]) -> None:
+        self.puts += len(keys)
+        delete, database = self._transaction.delete, self._databases[table]
+        for key in keys:
+            delete(key, b"", database)
+
     def scan(
         self,
         table: Table,

@@ -37,8 +37,7 @@ DESCRIPTORS_MAX = documents.ITEMS_MAX
 _SIZE_MAX = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(msgspec.Struct, frozen=True, gc=False):
     """A reference to content: its type, digest and size, and where else its bytes may be had."""
 
     media_type: str

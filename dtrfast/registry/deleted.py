@@ -76,6 +76,12 @@ def get(
     return record
 
 
+def is_there(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> bool:
+    """True if the manifest is in the trash."""
+    key = keys.manifest_key(repository, digest)
+    return any(True for _ in transaction.scan(MANIFESTS_DELETED, key, limit=1))
+
+
 def of_repository(
     transaction: ReadTransaction,
     repository: RepositoryId,

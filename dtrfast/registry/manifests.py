@@ -285,7 +285,10 @@ def enter(
 ) -> None:
     """Write the rows of a manifest that is pushed, or comes back from the trash."""
     transaction.put(MANIFESTS, keys.manifest_key(place.id, digest), stored.encode())
-    links.add_references(transaction, place.id, digest, references(manifest))
+    was_deleted = deleted.is_there(transaction, place.id, digest)
+    links.add_references(
+        transaction, place.id, digest, references(manifest), was_deleted=was_deleted
+    )
     referrers.put(transaction, place.id, digest, manifest, len(stored.body))
     if is_new:
         deleted.forget(transaction, place.id, digest)
@@ -351,7 +354,5 @@ def remove(
     }
     place.record(transaction, "manifest.delete", payload)
     deleted.put(transaction, place, digest, stored, its_tags, run)
-    for child in manifest.children():
-        untagged.note(transaction, place, child)
-    for referrer in referrers.digests_of(transaction, repository, digest, _REFERRERS_NOTED_MAX):
-        untagged.note(transaction, place, referrer)
+    about = referrers.digests_of(transaction, repository, digest, _REFERRERS_NOTED_MAX)
+    untagged.note_all(transaction, place, [*manifest.children(), *about])

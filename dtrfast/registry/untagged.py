@@ -7,7 +7,7 @@ stays; if it loses that later it is noted anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import takewhile
 
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
@@ -26,6 +26,15 @@ def note(transaction: WriteTransaction, place: Place, digest: Digest) -> None:
     if not _has_tag(transaction, place.id, digest):
         key = keys.manifest_key(place.id, digest)
         transaction.put(MANIFESTS_UNTAGGED, number_key(place.author.now) + key, b"")
+
+
+def note_all(transaction: WriteTransaction, place: Place, digests: Iterable[Digest]) -> None:
+    """Note many manifests."""
+    found = sorted(keys.manifest_key(place.id, digest) for digest in digests)
+    tagged = zip(found, transaction.begun(MANIFEST_TAGS, found), strict=True)
+    now = number_key(place.author.now)
+    rows = [(now + key, b"") for key, is_tagged in tagged if not is_tagged]
+    transaction.put_all(MANIFESTS_UNTAGGED, rows)
 
 
 def due(transaction: ReadTransaction, before: int, limit: int) -> list[bytes]:

@@ -8,7 +8,7 @@ referenced link has no grace; the time in its record then means nothing.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import msgspec
@@ -114,8 +114,10 @@ def missing(
     transaction: ReadTransaction, repository: RepositoryId, digests: Iterable[Digest]
 ) -> list[Digest]:
     """Those of `digests` that the repository does not hold, in order, each once."""
-    unique = dict.fromkeys(digests)
-    return [d for d in unique if transaction.get(LINKS, link_key(repository, d)) is None]
+    unique = list(dict.fromkeys(digests))
+    keys = _keys(repository, unique)
+    held = transaction.get_all(LINKS, keys)
+    return [digest for digest, data in zip(unique, held, strict=True) if data is None]
 
 
 def add_references(
@@ -123,15 +125,20 @@ def add_references(
     repository: RepositoryId,
     manifest: Digest,
     digests: Iterable[Digest],
+    *,
+    was_deleted: bool = True,
 ) -> None:
-    """Note that `manifest` refers to the blobs, which need not be there yet."""
-    for digest in dict.fromkeys(digests):
-        key = link_key(repository, digest)
-        transaction.put(REFERENCES, key + manifest.key(), b"")
-        transaction.delete(REFERENCES_DELETED, key + manifest.key())
-        link = get(transaction, repository, digest)
-        if link is not None:
-            transaction.delete(LINKS_UNREFERENCED, number_key(link.unreferenced_since) + key)
+    """Note that `manifest` refers to the blobs, which need not be there yet. `was_deleted`: it may
+    have been in the trash.
+    """
+    keys, end = sorted(_keys(repository, dict.fromkeys(digests))), manifest.key()
+    rows = [key + end for key in keys]
+    transaction.put_all(REFERENCES, [(row, b"") for row in rows])
+    if was_deleted:
+        transaction.delete_all(REFERENCES_DELETED, rows)
+    held = zip(keys, transaction.get_all(LINKS, keys), strict=True)
+    notes = [_note(key, Link.decode(data)) for key, data in held if data is not None]
+    transaction.delete_all(LINKS_UNREFERENCED, notes)
 
 
 def remove_references(
@@ -144,12 +151,22 @@ def remove_references(
     """The manifest goes to the trash, and keeps the blobs there. The grace of a blob that nothing
     else refers to runs from `now`.
     """
-    for digest in dict.fromkeys(digests):
-        key = link_key(repository, digest) + manifest.key()
-        transaction.delete(REFERENCES, key)
-        transaction.put(REFERENCES_DELETED, key, b"")
-        if not is_referenced(transaction, repository, digest):
-            renew(transaction, repository, digest, now)
+    keys, end = sorted(_keys(repository, dict.fromkeys(digests))), manifest.key()
+    rows = [key + end for key in keys]
+    transaction.delete_all(REFERENCES, rows)
+    transaction.put_all(REFERENCES_DELETED, [(row, b"") for row in rows])
+    others = zip(keys, transaction.begun(REFERENCES, keys), strict=True)
+    _renew_all(transaction, [key for key, is_referenced in others if not is_referenced], now)
+
+
+def _renew_all(transaction: WriteTransaction, keys: Sequence[bytes], now: int) -> None:
+    """Start the grace of many links anew, those that are there."""
+    held = zip(keys, transaction.get_all(LINKS, keys), strict=True)
+    old = [(key, Link.decode(data)) for key, data in held if data is not None]
+    new = [(key, Link(link.created_at, now)) for key, link in old]
+    transaction.delete_all(LINKS_UNREFERENCED, [_note(key, link) for key, link in old])
+    transaction.put_all(LINKS, [(key, link.encode()) for key, link in new])
+    transaction.put_all(LINKS_UNREFERENCED, [(_note(key, link), b"") for key, link in new])
 
 
 def forget_references(
@@ -161,16 +178,29 @@ def forget_references(
     """The manifest leaves the trash for good. A blob that nothing keeps then goes when its grace,
     which has been running, is over.
     """
-    for digest in dict.fromkeys(digests):
-        key = link_key(repository, digest)
-        transaction.delete(REFERENCES_DELETED, key + manifest.key())
-        link = get(transaction, repository, digest)
-        if link is not None and not is_kept(transaction, repository, digest):
-            transaction.put(LINKS_UNREFERENCED, number_key(link.unreferenced_since) + key, b"")
+    keys, end = sorted(_keys(repository, dict.fromkeys(digests))), manifest.key()
+    transaction.delete_all(REFERENCES_DELETED, [key + end for key in keys])
+    for table in (REFERENCES, REFERENCES_DELETED):
+        kept = zip(keys, transaction.begun(table, keys), strict=True)
+        keys = [key for key, is_kept in kept if not is_kept]
+    held = zip(keys, transaction.get_all(LINKS, keys), strict=True)
+    notes = [_note(key, Link.decode(data)) for key, data in held if data is not None]
+    transaction.put_all(LINKS_UNREFERENCED, [(note, b"") for note in notes])
+
+
+def _keys(repository: RepositoryId, digests: Iterable[Digest]) -> list[bytes]:
+    """The key of the link of each of many blobs."""
+    prefix = number_key(repository)
+    return [prefix + digest.key() for digest in digests]
+
+
+def _note(key: bytes, link: Link) -> bytes:
+    """The row that finds a link in its grace by its time."""
+    return number_key(link.unreferenced_since) + key
 
 
 def _set(transaction: WriteTransaction, key: bytes, old: Link | None, link: Link) -> None:
     if old is not None:
-        transaction.delete(LINKS_UNREFERENCED, number_key(old.unreferenced_since) + key)
+        transaction.delete(LINKS_UNREFERENCED, _note(key, old))
     transaction.put(LINKS, key, link.encode())
-    transaction.put(LINKS_UNREFERENCED, number_key(link.unreferenced_since) + key, b"")
+    transaction.put(LINKS_UNREFERENCED, _note(key, link), b"")

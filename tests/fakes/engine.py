@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -126,6 +126,20 @@ class _Transaction:
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         return self._rows(table).values.get(key)
+
+    def get_all(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
+        return [self.get(table, key) for key in keys]
+
+    def begun(self, table: Table, prefixes: Sequence[bytes]) -> list[bool]:
+        return [any(True for _ in self.scan(table, one, limit=1)) for one in prefixes]
+
+    def put_all(self, table: Table, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        for key, value in rows:
+            self.put(table, key, value)
+
+    def delete_all(self, table: Table, keys: Sequence[bytes]) -> None:
+        for key in keys:
+            self.delete(table, key)
 
     def scan(
         self,

@@ -184,6 +184,20 @@ class EngineContract:
             seen += page
         assert seen == keys
 
+    def test_many_keys_at_once(self, engine: Engine) -> None:
+        keys = [b"b", b"aa", b"missing", b"b"]
+        rows = [(key, b"=" + key) for key in KEYS]
+        engine.write(lambda transaction: transaction.put_all(TABLE, rows))
+        with engine.read() as transaction:
+            assert transaction.get_all(TABLE, keys) == [b"=b", b"=aa", None, b"=b"]
+            assert transaction.begun(TABLE, [b"ab", b"ac", b"\xff\xff", b"b\0"]) == [
+                *(True, False, True, False)
+            ]
+            assert transaction.begun(OTHER, [b"a"]) == [False]
+        engine.write(lambda transaction: transaction.delete_all(TABLE, keys))
+        assert scan_keys(engine) == sorted(set(KEYS) - {b"b", b"aa"})
+        engine.write(lambda transaction: transaction.put_all(TABLE, []))
+
     def test_a_scan_may_be_left_early(self, engine: Engine) -> None:
         put_all(engine, KEYS)
         with engine.read() as transaction:
