@@ -100,6 +100,7 @@ def _job(page: Page, path: Path, body: Any) -> Question | None:
         return None
     state = page.ask(storage.get_storage, query={"trash": "true"})
     number, room = state.trash_things, size(state.trash_bytes)
+    room = f"at least {room}" if state.is_trash_part else room
     items = f"{count(number)} item{'' if number == 1 else 's'}"
     text = f"This permanently deletes {items} and frees {room}. It cannot be undone."
     return Question(text, "Empty the trash")

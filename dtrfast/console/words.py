@@ -114,8 +114,9 @@ def told(subject: str, answer: msgspec.Struct | None) -> str:
     if isinstance(answer, Deletion):
         what = _things(len(answer.manifests), answer.tags)
         text = f"Deleted {what} of {subject}{_names(answer.tags)}."
-        missing = answer.missing
-        return text + (f" No longer there{_names(missing)}." if missing else "")
+        missing, left = answer.missing, answer.left
+        text += f" No longer there{_names(missing)}." if missing else ""
+        return text + (f" Too much for one go, delete again{_names(left)}." if left else "")
     if isinstance(answer, Restoration):
         what = _things(answer.manifests, answer.tags)
         text = f"Restored {what} in {subject}{_names(answer.tags)}."

@@ -40,6 +40,7 @@ REPOSITORIES = _shared("repositories")  # name → repository record
 REPOSITORY_NAMES = _shared("repository_names")  # repository id → name
 CATALOG = _shared("catalog")  # name → empty: the repositories that hold something
 MANIFESTS = _shared("manifests")  # repository id + digest key → record and bytes
+OUTLINES = _shared("outlines")  # MANIFESTS's key → outline of a large manifest
 TAGS = _shared("tags")  # repository id + tag → tag record
 MANIFEST_TAGS = _shared("manifest_tags")  # repository id + digest key + tag → empty
 REFERRERS = _shared("referrers")  # repository id + subject key + referrer key → descriptor

@@ -90,7 +90,8 @@ def _measure(store: Store, config: Config) -> Iterator[str]:
     while names := _names(store.engine, after):
         for name in names:
             try:
-                found = registry.measure(usage.of_repository(RepositoryName(name.decode())))
+                asked = usage.of_repository(RepositoryName(name.decode()))
+                found = registry.measure(asked, is_request=False)
                 usage.keep(store.engine, name.decode(), found)
                 count += 1
                 yield ""

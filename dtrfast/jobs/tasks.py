@@ -16,7 +16,7 @@ from dtrfast.identity.identity import audit_path
 from dtrfast.identity.synchronise import synchronise_if_due
 from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.tables import number_of
-from dtrfast.registry import deleted, history, policing, readmes, removal, trash
+from dtrfast.registry import deleted, history, outlines, policing, readmes, removal, trash
 from dtrfast.registry.writing import Author
 from dtrfast.store import damage, policies
 from dtrfast.store.store import Store
@@ -38,6 +38,7 @@ def registry_tasks(
         Task("trash", 5.0, lambda: empty_trash(engine, now()), eager=True),
         Task("untagged manifests", 30.0, lambda: policing.step(engine, now()), eager=True),
         Task("deleted repositories", 2.0, lambda: removal.step(engine), eager=True),
+        Task("outlines", 10.0, outlines.Backlog(engine).step, eager=True),
         Task("READMEs", 2.0, readmes.Backlog(engine).step, eager=True),
     ]
     if config.auth.mode == "managed":

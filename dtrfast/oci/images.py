@@ -9,17 +9,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from itertools import zip_longest
 from typing import Any
-
-import msgspec
 
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.manifests import Descriptor, Manifest
 
 _TEXT_LENGTH_MAX = 4096
+PLATFORM_LENGTH_MAX = 128
 _ENTRIES_MAX = 500
 _NOP = "/bin/sh -c #(nop)"
 _SHELL = "/bin/sh -c "
@@ -268,62 +266,35 @@ def _unquoted(text: str) -> str:
 
 
 # ---- layers ------------------------------------------------------------------------------------
-def layers_of(
-    manifest: Manifest, config: ImageConfig, titles: Sequence[str] = ()
-) -> tuple[Layer, ...]:
-    """The layers from the bottom, each with its command, and steps without one between them.
-
-    Where history and layers do not fit together, layers have no commands. `titles` are those of
-    `titles_of`. An artifact's blobs are its layers.
-    """
+def layers_of(manifest: Manifest, config: ImageConfig) -> tuple[Layer, ...]:
+    """The layers, as `with_commands` has them. An artifact's blobs are its layers."""
     content = manifest.layers or manifest.blobs
+    return with_commands([_layer(one) for one in content], len(content), config)
+
+
+def with_commands(layers: Sequence[Layer], count: int, config: ImageConfig) -> tuple[Layer, ...]:
+    """The first of `count` layers, each with its command, and steps without one between them.
+
+    Where history and layers do not fit together, layers have no commands.
+    """
     full = [step for step in config.history if not step.is_empty]
-    steps = full if len(full) == len(content) else [Step("", "", is_empty=False)] * len(content)
-    rows = zip_longest(content, steps, titles[: len(content)], fillvalue="")
-    layers = iter([_layer(*row) for row in rows])  # type: ignore[arg-type]
-    if len(full) != len(content):
+    if len(full) != count or len(layers) != count:
         return tuple(layers)
+    rest = iter(layers)
     return tuple(
-        Layer(step.command, step.created) if step.is_empty else next(layers)
+        Layer(step.command, step.created) if step.is_empty else _with_command(next(rest), step)
         for step in config.history
     )
 
 
-def _layer(descriptor: Descriptor, step: Step, title: str) -> Layer:
-    return Layer(
-        step.command,
-        step.created,
-        str(descriptor.digest),
-        descriptor.size,
-        descriptor.media_type,
-        title,
-    )
+def _layer(descriptor: Descriptor) -> Layer:
+    title = title_in(descriptor.annotations)
+    digest = str(descriptor.digest)
+    return Layer("", "", digest, descriptor.size, descriptor.media_type, title)
 
 
-class _Annotated(msgspec.Struct, frozen=True):
-    """A descriptor's annotations. Its pusher may have written anything there."""
-
-    annotations: Any = None
-
-
-class _Content(msgspec.Struct, frozen=True):
-    layers: list[_Annotated] | None = None
-    blobs: list[_Annotated] | None = None
-
-
-_contents = msgspec.json.Decoder(_Content)
-
-
-def titles_of(body: bytes) -> tuple[str, ...]:
-    """The names of the files that the layers of a manifest are, in their order; empty for others.
-
-    `body` is a manifest that `parse_manifest` understands.
-    """
-    try:
-        content = _contents.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ()
-    return tuple(title_in(one.annotations) for one in content.layers or content.blobs or ())
+def _with_command(layer: Layer, step: Step) -> Layer:
+    return replace(layer, command=step.command, created=step.created)
 
 
 def title_in(annotations: Any) -> str:

@@ -17,9 +17,18 @@ from dtrfast.errors import ManifestBlobUnknown, ManifestUnknown
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFESTS, REFERENCES, TRASH, number_key, number_of
 from dtrfast.oci.digests import Digest, Reference
-from dtrfast.oci.manifests import read_manifest
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import deleted, history, keys, manifests, repositories, restoring, tags
+from dtrfast.registry import (
+    deleted,
+    history,
+    keys,
+    manifests,
+    outlines,
+    repositories,
+    restoring,
+    tags,
+)
+from dtrfast.registry.outlines import Budget
 from dtrfast.registry.ownership import Claim
 from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.writing import Author, Place
@@ -27,18 +36,26 @@ from dtrfast.store import links
 from dtrfast.store.blobs import RepositoryId
 
 # Images of an index that go with it. What is beyond stays without a tag, and is listed as such.
-_FAMILY_MAX = 500
+_FAMILY_MAX = 100
 # Manifests that are looked at to learn that none of them keeps an image.
-_USERS_SEEN_MAX = 1000
+_USERS_SEEN_MAX = 200
+# Steps of a budget, about 5 µs each, that deleting a tag and a manifest takes, without its blobs.
+_TAG_STEPS = 40
+_MANIFEST_STEPS = 60
+# Steps that it takes to learn whether an image of an index is needed by something else.
+_STEPS_OF_A_CHILD = 4
+# Steps that one request takes to delete: 150 usual images.
+DELETION_STEPS_MAX = 12_000
 # Rows of the trash that one transaction restores: some milliseconds, as pushes wait for it.
 _STEP_MAX = 50
 
 
 class Gone(msgspec.Struct, frozen=True):
-    """What one reference took along: manifests by digest, and tags."""
+    """What one reference took along: manifests by digest, and tags. `steps`: the work it was."""
 
     manifests: tuple[Digest, ...]
     tags: tuple[str, ...]
+    steps: int
 
 
 class Back(msgspec.Struct, frozen=True):
@@ -51,37 +68,50 @@ class Back(msgspec.Struct, frozen=True):
 
 # ---- what goes, and what needs it --------------------------------------------------------------
 def family(
-    transaction: ReadTransaction, repository: RepositoryId, chosen: Iterable[Digest]
+    transaction: ReadTransaction,
+    repository: RepositoryId,
+    chosen: Iterable[Digest],
+    budget: Budget,
 ) -> dict[Digest, None]:
-    """The manifests that deleting the chosen ones takes, those that are there."""
-    going = {one: None for one in chosen if _is_there(transaction, repository, one)}
+    """The manifests that deleting the chosen ones takes, those that are there. Where the budget
+    ends, more stay.
+    """
+    going = {one: None for one in chosen if is_there(transaction, repository, one)}
     for root in tuple(going):
-        for one in islice(_only_of(transaction, repository, root, going), _FAMILY_MAX):
+        found = _only_of(transaction, repository, root, going, budget)
+        for one in islice(found, _FAMILY_MAX):
             going[one] = None
     return going
 
 
 def _only_of(
-    transaction: ReadTransaction, repository: RepositoryId, root: Digest, going: dict[Digest, None]
+    transaction: ReadTransaction,
+    repository: RepositoryId,
+    root: Digest,
+    going: dict[Digest, None],
+    budget: Budget,
 ) -> Iterator[Digest]:
     """What is kept by `root` and others that go, and by nothing else. The caller adds it to those
     that go before it asks for the next.
     """
     todo = [root]
     while todo:
-        for child in _children(transaction, repository, todo.pop()):
-            if child not in going and _is_alone(transaction, repository, child, going):
+        for child in _children(transaction, repository, todo.pop(), budget):
+            if child in going:
+                continue
+            if not budget.take(_STEPS_OF_A_CHILD):
+                return
+            if _is_alone(transaction, repository, child, going):
                 yield child
                 todo.append(child)
 
 
 def _children(
-    transaction: ReadTransaction, repository: RepositoryId, digest: Digest
-) -> tuple[Digest, ...]:
-    stored = manifests.stored_manifest(transaction, repository, digest)
-    if stored is None:
-        return ()
-    return tuple(read_manifest(stored.body, stored.media_type).children())
+    transaction: ReadTransaction, repository: RepositoryId, digest: Digest, budget: Budget
+) -> Iterator[Digest]:
+    found = outlines.look(transaction, repository, digest, budget)
+    if found is not None and found.outline is not None:
+        yield from map(Digest.from_key, outlines.split(found.outline.children))
 
 
 def _is_alone(
@@ -90,7 +120,7 @@ def _is_alone(
     digest: Digest,
     going: dict[Digest, None],
 ) -> bool:
-    if not _is_there(transaction, repository, digest):
+    if not is_there(transaction, repository, digest):
         return False
     if any(True for _ in tags.tags_of(transaction, repository, digest)):
         return False
@@ -111,12 +141,13 @@ def is_only_in(
     transaction: ReadTransaction, repository: RepositoryId, digest: Digest, index: Digest
 ) -> bool:
     """True if the manifest, or the blob of a build cache, goes when the index is deleted."""
-    if not _is_there(transaction, repository, digest):
+    if not is_there(transaction, repository, digest):
         return users(transaction, repository, digest, 2) == [index]
     return _is_alone(transaction, repository, digest, {index: None})
 
 
-def _is_there(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> bool:
+def is_there(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> bool:
+    """True if the repository has the manifest, outside of its trash."""
     return transaction.get(MANIFESTS, keys.manifest_key(repository, digest)) is not None
 
 
@@ -138,33 +169,44 @@ def delete(
 
     Raises `ManifestUnknown`.
     """
-
-    def change(transaction: WriteTransaction) -> Gone:
-        permits.check(transaction, Action.DELETE, name)
-        repository = repositories.find(transaction, name)
-        if repository is None:
-            raise ManifestUnknown(f"there is no {reference} in {name}", detail=str(reference))
-        place = Place(repository, name, author)
-        if isinstance(reference, Tag):
-            if not tags.remove(transaction, place, reference, run):
-                raise ManifestUnknown(f"there is no tag {reference} in {name}")
-            return Gone((), (reference.text,))
-        return _delete_image(transaction, place, reference, run)
-
+    change = partial(
+        _delete, permits=permits, name=name, reference=reference, author=author, run=run
+    )
     return engine.write(change)
 
 
+def _delete(
+    transaction: WriteTransaction,
+    permits: Permits,
+    name: RepositoryName,
+    reference: Reference,
+    author: Author,
+    run: str,
+) -> Gone:
+    permits.check(transaction, Action.DELETE, name)
+    repository = repositories.find(transaction, name)
+    if repository is None:
+        raise ManifestUnknown(f"there is no {reference} in {name}", detail=str(reference))
+    place = Place(repository, name, author)
+    if isinstance(reference, Tag):
+        if not tags.remove(transaction, place, reference, run):
+            raise ManifestUnknown(f"there is no tag {reference} in {name}")
+        return Gone((), (reference.text,), _TAG_STEPS)
+    return _delete_image(transaction, place, reference, run)
+
+
 def _delete_image(transaction: WriteTransaction, place: Place, digest: Digest, run: str) -> Gone:
-    going = family(transaction, place.id, [digest])
+    going = family(transaction, place.id, [digest], Budget())
     if not going:
         raise ManifestUnknown(f"there is no {digest} in {place.name}", detail=str(digest))
     names: list[str] = []
+    steps = 0
     for one in going:
         names += [tag.text for tag in tags.tags_of(transaction, place.id, one)]
         stored = manifests.stored_manifest(transaction, place.id, one)
         assert stored is not None  # it was found in this transaction
-        manifests.remove(transaction, place, one, stored, run)
-    return Gone(tuple(going), tuple(names))
+        steps += _MANIFEST_STEPS + manifests.remove(transaction, place, one, stored, run)
+    return Gone(tuple(going), tuple(names), steps + _TAG_STEPS * len(names))
 
 
 # ---- the way back ------------------------------------------------------------------------------
@@ -231,7 +273,7 @@ def _restore(transaction: WriteTransaction, place: Place, rows: list[tuple[str, 
         present = tags.resolve(transaction, place.id, Tag(tag))
         if present is not None and present.digest != digest:
             taken.append(tag)
-        elif _is_there(transaction, place.id, digest):
+        elif is_there(transaction, place.id, digest):
             if present is None:
                 tags.put(transaction, place, Tag(tag), digest)
             names.append(tag)

@@ -22,12 +22,13 @@ from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFESTS
 from dtrfast.oci.conditions import UNCONDITIONAL, Conditions
 from dtrfast.oci.digests import Digest, Reference
-from dtrfast.oci.manifests import Manifest, parse_manifest, read_manifest
+from dtrfast.oci.manifests import Manifest, parse_manifest
 from dtrfast.oci.media_types import KINDS
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import (
     deleted,
     keys,
+    outlines,
     pulls,
     referrers,
     repositories,
@@ -290,6 +291,7 @@ def enter(
         transaction, place.id, digest, references(manifest), was_deleted=was_deleted
     )
     referrers.put(transaction, place.id, digest, manifest, len(stored.body))
+    outlines.put(transaction, place.id, digest, manifest, len(stored.body))
     if is_new:
         deleted.forget(transaction, place.id, digest)
         catalog.enter(transaction, place.id)
@@ -331,18 +333,21 @@ def remove(
     digest: Digest,
     stored: StoredManifest,
     run: str = "",
-) -> None:
+) -> int:
     """Put a manifest of the repository into the trash, with its tags. `run` names what deleted it
-    together with others.
+    together with others. Returns how many blobs and manifests it names.
     """
     repository, now = place.id, place.author.now
     its_tags = list(tags.tags_of(transaction, repository, digest))
     for tag in its_tags:
         tags.remove(transaction, place, tag, run)
-    manifest = read_manifest(stored.body, stored.media_type)
-    links.remove_references(transaction, repository, digest, references(manifest), now)
-    referrers.remove(transaction, repository, digest, manifest)
+    outline = outlines.of(transaction, repository, digest, stored)
+    children = [Digest.from_key(key) for key in outlines.split(outline.children)]
+    needs = [*map(Digest.from_key, outlines.split(outline.blobs)), *children]
+    links.remove_references(transaction, repository, digest, needs, now)
+    referrers.remove(transaction, repository, digest, outline.subject_digest)
     transaction.delete(MANIFESTS, keys.manifest_key(repository, digest))
+    outlines.remove(transaction, repository, digest)
     pulls.forget_manifest(transaction, repository, digest)
     catalog.leave_if_empty(transaction, repository)
     statistics.add(transaction, manifests=-1, manifest_bytes=-len(stored.body))
@@ -355,4 +360,5 @@ def remove(
     place.record(transaction, "manifest.delete", payload)
     deleted.put(transaction, place, digest, stored, its_tags, run)
     about = referrers.digests_of(transaction, repository, digest, _REFERRERS_NOTED_MAX)
-    untagged.note_all(transaction, place, [*manifest.children(), *about])
+    untagged.note_all(transaction, place, [*children, *about])
+    return len(needs)

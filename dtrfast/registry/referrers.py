@@ -43,11 +43,14 @@ def put(
 
 
 def remove(
-    transaction: WriteTransaction, repository: RepositoryId, digest: Digest, manifest: Manifest
+    transaction: WriteTransaction,
+    repository: RepositoryId,
+    digest: Digest,
+    subject: Digest | None,
 ) -> None:
-    """Take the manifest from its subject's list."""
-    if manifest.subject is not None:
-        key = keys.referrer_key(repository, manifest.subject.digest, digest)
+    """Take the manifest from its subject's list, if it has one."""
+    if subject is not None:
+        key = keys.referrer_key(repository, subject, digest)
         transaction.delete(REFERRERS, key)
 
 

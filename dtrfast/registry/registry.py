@@ -107,12 +107,14 @@ class Registry:
         with self._engine.read() as transaction:
             return statistics.read(transaction)
 
-    def measure(self, ask: usage.Ask, *, is_bounded: bool = False) -> usage.Numbers:
-        """How much room something takes. The cost follows what is asked about. With `is_bounded` as
-        far as the caller may know of what it is shared with.
+    def measure(
+        self, ask: usage.Ask, *, is_bounded: bool = False, is_request: bool = True
+    ) -> usage.Numbers:
+        """How much room something takes. With `is_bounded` as far as the caller may know of what it
+        is shared with. A request gets the figures of a part where the whole would cost too much.
         """
         permits = self.permits if is_bounded else None
-        return usage.measure(self._engine, self._store, ask, permits)
+        return usage.measure(self._engine, self._store, ask, permits, is_request=is_request)
 
     def warnings(self) -> list[str]:
         """What whoever pushes now should know."""

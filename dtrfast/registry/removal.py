@@ -21,6 +21,7 @@ from dtrfast.index.tables import (
     MANIFEST_TAGS,
     MANIFESTS,
     MANIFESTS_DELETED,
+    OUTLINES,
     PUBLIC,
     PULLS,
     READMES,
@@ -54,6 +55,7 @@ _STEP_MAX = 300
 # Rows that are only removed; those that are counted or linked come before.
 _PLAIN: tuple[Table, ...] = (
     MANIFEST_TAGS,
+    OUTLINES,
     REFERRERS,
     REFERENCES,
     REFERENCES_DELETED,

@@ -79,12 +79,13 @@ class BlobReader(Protocol):
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
     """Sizes in bytes: of the blobs as pushed, of what lies on disk for them, and of what would be
-    freed.
+    freed. `is_whole`: all of them were looked at.
     """
 
     size: int
     stored: int
     unique: int
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,9 +293,10 @@ class BlobStore(Protocol):
         staying: Set[Digest],
         *,
         is_alone: bool = False,
+        steps_max: int | None = None,
     ) -> Usage:
         """What some blobs take, and what would be freed if the repositories `leaving` let go of
         them all, but for those `staying`. With `is_alone` as if no other blob was stored, so that
-        the answer tells nothing of what others hold.
+        the answer tells nothing of what others hold. It ends after `steps_max` steps of some 3 µs.
         """
         ...

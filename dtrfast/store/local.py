@@ -163,8 +163,11 @@ class LocalBlobs:
         staying: Set[Digest],
         *,
         is_alone: bool = False,
+        steps_max: int | None = None,
     ) -> Usage:
-        return usage.measure(self._context, blobs, leaving, staying, is_alone=is_alone)
+        return usage.measure(
+            self._context, blobs, leaving, staying, is_alone=is_alone, steps_max=steps_max
+        )
 
     def _peek_state(self, name: str, file_id: bytes) -> UploadState:
         """As last saved, even if a request holds it."""

@@ -6,8 +6,10 @@ contents that would go. The cost follows the recipes asked about, not the store.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Set
+from dataclasses import dataclass
 from itertools import islice
 
 from dtrfast.index.engine import ReadTransaction
@@ -21,6 +23,8 @@ from dtrfast.store.records import Chunk
 
 # Rows and chunks that one transaction looks at: some milliseconds.
 _STEP_MAX = 2000
+# Steps that it takes to look up a content.
+_CONTENT_STEPS = 4
 
 
 def measure(
@@ -30,17 +34,29 @@ def measure(
     staying: Set[Digest],
     *,
     is_alone: bool = False,
+    steps_max: int | None = None,
 ) -> Usage:
     """See `BlobStore.measure`."""
-    count = _Count(context, is_alone=is_alone)
-    found = iter(_found(context, blobs, leaving, staying))
-    for content, goes in found:
+    steps = _Steps(sys.maxsize if steps_max is None else steps_max)
+    count = _Count(context, steps, is_alone=is_alone)
+    for content, goes in _found(context, blobs, leaving, staying, steps):
         count.add(content, goes=goes)
     return count.usage()
 
 
+@dataclass(slots=True)
+class _Steps:
+    """The steps that are left; below zero when the measurement has to end."""
+
+    left: int
+
+
 def _found(
-    context: Context, blobs: Iterable[Digest], leaving: Set[RepositoryId], staying: Set[Digest]
+    context: Context,
+    blobs: Iterable[Digest],
+    leaving: Set[RepositoryId],
+    staying: Set[Digest],
+    steps: _Steps,
 ) -> Iterable[tuple[Found, bool]]:
     """The contents, each once, and whether nobody would hold it."""
     seen: set[int] = set()
@@ -49,13 +65,17 @@ def _found(
         step: list[tuple[Found, bool]] = []
         with context.engine.read() as transaction:
             for digest in some:
+                steps.left -= _CONTENT_STEPS
+                if steps.left < 0:
+                    break
                 found = contents.find(transaction, digest)
                 if found is None or found.number in seen:
                     continue
                 seen.add(found.number)
-                goes = _goes(transaction, found, leaving, staying)
-                step.append((found, goes))
+                step.append((found, _goes(transaction, found, leaving, staying, steps)))
         yield from step
+        if steps.left < 0:
+            return
 
 
 def _goes(
@@ -63,11 +83,13 @@ def _goes(
     found: Found,
     leaving: Set[RepositoryId],
     staying: Set[Digest],
+    steps: _Steps,
 ) -> bool:
     for name in contents.digests(found.content):
         if name in staying:
             return False
         holders = links.holders(transaction, name, len(leaving) + 1)
+        steps.left -= len(holders)
         if any(holder not in leaving for holder in holders):
             return False
     return True
@@ -76,8 +98,9 @@ def _goes(
 class _Count:
     """Adds up contents; chunks are looked up at the end, each once."""
 
-    def __init__(self, context: Context, *, is_alone: bool) -> None:
+    def __init__(self, context: Context, steps: _Steps, *, is_alone: bool) -> None:
         self._context = context
+        self._steps = steps
         self._is_alone = is_alone
         self._stored = self._unique = self._size = 0
         self._chunks: Counter[int] = Counter()
@@ -91,6 +114,9 @@ class _Count:
         self._unique += alone if goes else 0
         if content.kind == "chunked":
             for chunk in self._recipe(found.number):
+                self._steps.left -= 1
+                if self._steps.left < 0:
+                    return
                 self._chunks[chunk] += 1
                 if goes:
                     self._going[chunk] += 1
@@ -99,11 +125,11 @@ class _Count:
         ordered = iter(sorted(self._chunks))
         while some := list(islice(ordered, _STEP_MAX)):
             with self._context.engine.read() as transaction:
-                for number in some:
-                    data = transaction.get(CHUNKS, number_key(number))
-                    if data is not None:
-                        self._add_chunk(number, Chunk.decode(data))
-        return Usage(self._size, self._stored, self._unique)
+                found = transaction.get_all(CHUNKS, [number_key(number) for number in some])
+            for number, data in zip(some, found, strict=True):
+                if data is not None:
+                    self._add_chunk(number, Chunk.decode(data))
+        return Usage(self._size, self._stored, self._unique, self._steps.left >= 0)
 
     def _add_chunk(self, number: int, chunk: Chunk) -> None:
         self._stored += chunk.stored

@@ -15,7 +15,7 @@ from dtrfast.oci import images as oci_images
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.manifests import Manifest, read_manifest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_MANIFEST
-from dtrfast.registry import images
+from dtrfast.registry import images, outlines
 from tests.api.managed.town import Town, basic
 from tests.console.browser import Browser, forms_of
 from tests.fakes.client import descriptor, image_manifest, index_manifest
@@ -73,14 +73,14 @@ def test_a_manifest_is_parsed_once_however_often_an_index_names_it(
     child = image_manifest(b"app")
     entry = descriptor(child, OCI_MANIFEST)
     push(town, "many", index_manifest(*[entry] * 300), INDEX)
-    monkeypatch.setattr(images, "_outlines", images.Outlines())
+    monkeypatch.setattr(outlines, "_outlines", outlines.Outlines())
     parsed: list[str] = []
 
     def parse(body: bytes, media_type: str) -> Manifest:
         parsed.append(media_type)
         return read_manifest(body, media_type)
 
-    monkeypatch.setattr(images, "read_manifest", parse)
+    monkeypatch.setattr(outlines, "read_manifest", parse)
     found = town.api("owen", "GET", "repositories/acme/app/manifests/many")
     assert len(found["platforms"]) == 300
     assert parsed.count(OCI_MANIFEST) == 1
@@ -91,10 +91,10 @@ def test_a_manifest_is_parsed_once_however_often_an_index_names_it(
 
 
 def test_an_answer_parses_so_much_and_no_more(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "_outlines", images.Outlines())
+    monkeypatch.setattr(outlines, "_outlines", outlines.Outlines())
     monkeypatch.setattr(images, "_PARSED_SIZE_MAX", 10)
     (found,) = town.api("owen", "GET", "repositories/acme/app/images")["images"]
-    assert (found["tag"], found["size"]) == ("v1", 0)
+    assert (found["tag"], found["size"], found["isExact"]) == ("v1", 0, False)
 
 
 def test_entries_of_an_index_are_read_one_by_one(town: Town) -> None:

@@ -161,9 +161,12 @@ class MemoryBlobs:
         staying: Set[Digest],
         *,
         is_alone: bool = False,
+        steps_max: int | None = None,
     ) -> Usage:
-        """Each blob takes its size, whatever other names its content has."""
+        """Each blob takes its size, whatever other names its content has, and four steps."""
         held = [digest for digest in dict.fromkeys(blobs) if digest in self.contents]
+        is_whole = steps_max is None or 4 * len(held) <= steps_max
+        held = held if steps_max is None else held[: steps_max // 4]
         going = [
             digest
             for digest in held
@@ -171,7 +174,7 @@ class MemoryBlobs:
             and all(holder in leaving for holder in self.repositories_of(digest, 1000))
         ]
         size = sum(len(self.contents[digest]) for digest in held)
-        return Usage(size, size, sum(len(self.contents[digest]) for digest in going))
+        return Usage(size, size, sum(len(self.contents[digest]) for digest in going), is_whole)
 
     def fail(self) -> None:
         """Raise what a test asked for, once."""

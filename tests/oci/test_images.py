@@ -125,15 +125,9 @@ def test_a_date_that_stands_for_none_is_none() -> None:
 
 
 def test_titles_of_anything_are_texts() -> None:
-    bodies = (
-        b"",
-        b"\xff",
-        b"[" * 10_000,
-        b'{"layers": 1}',
-        b'{"layers": [{"annotations": 1}, {"annotations": {"org.opencontainers.image.title": 1}}]}',
-    )
-    for body in bodies:
-        assert not any(images.titles_of(body)), body[:40]
+    strange: tuple[object, ...] = (None, 1, [], {}, {"org.opencontainers.image.title": 1})
+    for notes in strange:
+        assert images.title_in(notes) == ""
 
 
 @pytest.mark.parametrize(

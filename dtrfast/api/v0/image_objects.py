@@ -8,7 +8,8 @@ from dtrfast.api.v0.objects import Sent
 class Image(Sent, frozen=True, kw_only=True):
     """A tag, and what it points at. `size`: of layers and config, of an index of all that it lists;
     each blob counts once. `created` is empty where the image has no date.
-    `fault`: what keeps clients from reading the manifest, and where; empty if they can.
+    `fault`: what keeps clients from reading the manifest, and where; empty if they can. `isExact`:
+    false where more was to look at than one request does: `size` and `platforms` are then a part.
     """
 
     tag: str
@@ -23,6 +24,7 @@ class Image(Sent, frozen=True, kw_only=True):
     created: str
     layers: int
     fault: str = ""
+    is_exact: bool = True
 
 
 class Images(Sent, frozen=True, kw_only=True):
@@ -86,7 +88,8 @@ class ImageDetail(Sent, frozen=True, kw_only=True):
     """What a manifest and its config say. Fields that it has not are empty. `usedBy`: up to 20
     indexes of the repository that name it. `pulledAt` is of the image by any name, `tagPulledAt` as
     lists have it: by the tag that was asked for, or by its digest. `fault`: what keeps clients from
-    reading the manifest, and where: it was stored by a version that took more.
+    reading the manifest, and where: it was stored by a version that took more. `isExact`: false
+    where a list is longer, or the size greater, than what is shown.
     """
 
     digest: str
@@ -121,6 +124,7 @@ class ImageDetail(Sent, frozen=True, kw_only=True):
     referrers: list[ImageReferrer]
     used_by: list[ImageUse]
     fault: str = ""
+    is_exact: bool = True
 
 
 class ImageChange(Sent, frozen=True, kw_only=True):
@@ -131,7 +135,8 @@ class ImageChange(Sent, frozen=True, kw_only=True):
 
 class ImageComparison(Sent, frozen=True, kw_only=True):
     """Two images. `platform`: of which of two indexes' images, where they are such; `platforms`:
-    those that both have. Sizes are of layers and config, each blob once.
+    those that both have. Sizes are of layers and config, each blob once. `isExact`: false where an
+    image has more than 500 layers, of which the first are compared.
     """
 
     platform: str
@@ -142,11 +147,14 @@ class ImageComparison(Sent, frozen=True, kw_only=True):
     changes: list[ImageChange]
     size_before: int
     size_after: int
+    is_exact: bool = True
 
 
 # ---- manifests ---------------------------------------------------------------------------------
 class Manifest(Sent, frozen=True, kw_only=True):
-    """A manifest. `size` is of itself, `imageSize` of what it describes; `fault` as in an image."""
+    """A manifest. `size` is of itself, `imageSize` of what it describes; `fault` and `isExact` are
+    as in an image.
+    """
 
     digest: str
     media_type: str
@@ -157,6 +165,7 @@ class Manifest(Sent, frozen=True, kw_only=True):
     image_size: int
     platforms: list[str]
     fault: str = ""
+    is_exact: bool = True
 
 
 class Manifests(Sent, frozen=True, kw_only=True):
@@ -185,7 +194,9 @@ class DeletionPreview(Sent, frozen=True, kw_only=True):
     """What deleting the `images` of the chosen references does. `companions`: how many images of
     their indexes go with them, as nothing else names those. `usedBy`: indexes that stay and lose an
     image, and `referrers`: up to 20 of each. `freedBytes`: what is free once all of it has left the
-    trash; with `isAtMost` without regard to what the caller may not see.
+    trash; with `isAtMost` without regard to what the caller may not see. `isExact`: false where
+    something changed meanwhile, or more was to look at than one request does: all numbers are then
+    those of a part.
     """
 
     chosen: list[DeletionChoice]
@@ -199,12 +210,15 @@ class DeletionPreview(Sent, frozen=True, kw_only=True):
 
 
 class Deletion(Sent, frozen=True, kw_only=True):
-    """What was deleted, and the run that brings it back. `missing`: what was not there."""
+    """What was deleted, and the run that brings it back. `missing`: what was not there. `left`:
+    what is still there, because one request deletes only so much: ask again for it.
+    """
 
     run: str
     manifests: list[str]
     tags: list[str]
     missing: list[str]
+    left: list[str]
 
 
 class Restoration(Sent, frozen=True, kw_only=True):

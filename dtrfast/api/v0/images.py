@@ -22,11 +22,9 @@ from dtrfast.index.tables import TAGS, number_key
 from dtrfast.oci import images as oci_images
 from dtrfast.oci.digests import Digest, parse_reference
 from dtrfast.oci.images import ImageConfig, Layer
-from dtrfast.oci.manifests import read_manifest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import deletion, keys, pulls, repositories, tags
 from dtrfast.registry.images import LAYERS_MAX, Child, Detail, Images, Referrer
-from dtrfast.registry.manifests import stored_manifest
 from dtrfast.registry.permits import Action
 from dtrfast.registry.records import TagRecord
 from dtrfast.store.blobs import RepositoryId
@@ -103,6 +101,7 @@ def _image(
         created=summary.created if summary else "",
         layers=summary.layers if summary else 0,
         fault=summary.fault if summary else "",
+        is_exact=summary.is_exact if summary else True,
     )
 
 
@@ -131,7 +130,8 @@ def get_image(call: ApiCall) -> objects.ImageDetail:
         number = repositories.get(transaction, name)
         digest, record = _resolve(transaction, name, number, call.path["reference"])
         registry = call.registry.acting_for(call.permits)
-        found = Images(transaction, registry, name, number).detail(digest)
+        known = Images(transaction, registry, name, number)
+        found = known.detail(digest)
         if found is None:
             raise ManifestUnknown(f"there is no manifest {digest} in {name}")
         times = [pulls.of_tag(transaction, number, tag) for tag in found.tags]
@@ -153,6 +153,7 @@ def get_image(call: ApiCall) -> objects.ImageDetail:
     return replace(
         _detail(found, record),
         **{field: _time(seconds) for field, seconds in extra.items()},
+        is_exact=known.is_exact and found.is_whole,
         platforms=[_child(child, child.digest in only) for child in found.children],
         used_by=users,
         set_by=call.shown_name(record.set_by if record else ""),
@@ -171,7 +172,8 @@ def _resolve(
 
 def _detail(found: Detail, record: TagRecord | None) -> objects.ImageDetail:
     config = found.config
-    subject = found.manifest.subject
+    outline = found.outline
+    subject = outline.subject_digest
     return objects.ImageDetail(
         digest=str(found.digest),
         media_type=found.stored.media_type,
@@ -184,9 +186,9 @@ def _detail(found: Detail, record: TagRecord | None) -> objects.ImageDetail:
         set_at=rfc3339(record.set_at) if record else "",
         set_by=record.set_by if record else "",
         tags=list(found.tags),
-        artifact_type=found.manifest.artifact_type or "",
-        subject="" if subject is None else str(subject.digest),
-        annotations=found.manifest.annotations,
+        artifact_type=outline.artifact_type,
+        subject="" if subject is None else str(subject),
+        annotations=outline.annotations,
         platform=config.platform,
         created=config.created,
         author=config.author,
@@ -204,7 +206,7 @@ def _detail(found: Detail, record: TagRecord | None) -> objects.ImageDetail:
         platforms=[],
         referrers=[_referrer(referrer) for referrer in found.referrers],
         used_by=[],
-        fault=found.manifest.fault,
+        fault=outline.fault,
     )
 
 
@@ -272,7 +274,7 @@ def compare_images(call: ApiCall) -> objects.ImageComparison:
             for text in (query.before, query.after)
         ]
         platform = _common_platform(platforms, query.platform)
-        sides = [_side(transaction, number, known, one, platform) for one in platforms]
+        sides = [_side(known, one, platform) for one in platforms]
     before, after = sides
     found = oci_images.compare(before.layers, after.layers, before.config, after.config)
     return objects.ImageComparison(
@@ -287,6 +289,7 @@ def compare_images(call: ApiCall) -> objects.ImageComparison:
         ],
         size_before=before.size,
         size_after=after.size,
+        is_exact=known.is_exact and all(side.is_whole for side in sides),
     )
 
 
@@ -304,25 +307,19 @@ def _common_platform(platforms: list[dict[str, Digest]], wanted: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One of two images. `size`: as lists have it."""
+    """One of two images. `size`: as lists have it. `is_whole`: the layers are all."""
 
     layers: tuple[Layer, ...]
     config: ImageConfig
     size: int
+    is_whole: bool
 
 
-def _side(
-    transaction: ReadTransaction,
-    number: RepositoryId,
-    known: Images,
-    platforms: dict[str, Digest],
-    platform: str,
-) -> _Side:
+def _side(known: Images, platforms: dict[str, Digest], platform: str) -> _Side:
     digest = platforms.get(platform) or next(iter(platforms.values()))
-    stored = stored_manifest(transaction, number, digest)
-    if stored is None:
+    outline = known.outline(digest)
+    if outline is None:
         raise ManifestUnknown(f"the image {digest} of the index is not there")
-    manifest = read_manifest(stored.body, stored.media_type)
-    config = known.config(manifest)
-    layers = oci_images.layers_of(manifest, config, oci_images.titles_of(stored.body))
-    return _Side(layers, config, sum(oci_images.content_of(manifest).values()))
+    config = known.config(outline)
+    layers = oci_images.with_commands(outline.bare_layers(), outline.count, config)
+    return _Side(layers, config, outline.size, outline.count <= LAYERS_MAX)

@@ -22,6 +22,7 @@ from dtrfast.oci.digests import Digest, Reference, parse_reference
 from dtrfast.oci.names import Tag
 from dtrfast.registry import deletion, keys, repositories, tags, untagged, usage
 from dtrfast.registry.images import Images
+from dtrfast.registry.outlines import Budget
 from dtrfast.registry.permits import Action
 from dtrfast.registry.records import StoredManifest
 from dtrfast.store.blobs import RepositoryId
@@ -111,6 +112,7 @@ def _manifest(
         image_size=summary.size if summary else 0,
         platforms=list(summary.platforms) if summary else [],
         fault=summary.fault if summary else "",
+        is_exact=summary.is_exact if summary else True,
     )
 
 
@@ -167,15 +169,15 @@ def preview_deletion(call: ApiCall) -> objects.DeletionPreview:
         name = require(call, transaction, Action.PULL)
         is_admin = call.is_admin(transaction)
         number = repositories.get(transaction, name)
-        known = Images(transaction, call.registry.acting_for(call.permits), name, number)
+        registry = call.registry.acting_for(call.permits)
+        budget = Budget()
+        known = Images(transaction, registry, name, number, budget)
         chosen = [_choice(transaction, number, known, one) for one in references]
         digests = dict.fromkeys(Digest.parse(one.digest) for one in chosen)
-        going = deletion.family(transaction, number, digests)
+        going = deletion.family(transaction, number, digests, budget)
         uses = _uses(transaction, number, digests, going)
         about = [one for digest in digests for one in known.about(digest)]
-    measured = call.registry.acting_for(call.permits).measure(
-        usage.of_deletion(name, digests), is_bounded=not is_admin
-    )
+    measured = registry.measure(usage.of_deletion(name, digests, going), is_bounded=not is_admin)
     return objects.DeletionPreview(
         chosen=chosen,
         images=[str(digest) for digest in digests],
@@ -188,7 +190,7 @@ def preview_deletion(call: ApiCall) -> objects.DeletionPreview:
         ],
         freed_bytes=measured.freed,
         is_at_most=not is_admin,
-        is_exact=measured.is_exact,
+        is_exact=measured.is_exact and not budget.is_spent,
     )
 
 
@@ -273,12 +275,18 @@ def delete_references(call: ApiCall) -> objects.Deletion:
     manifests: list[str] = []
     names: list[str] = []
     missing: list[str] = []
+    left: list[str] = []
+    steps_left = deletion.DELETION_STEPS_MAX
     for one in references:
+        if steps_left <= 0:
+            left.append(str(one))
+            continue
         try:
             gone = deletion.delete(call.identity.engine, call.permits, name, one, author, run)
         except ManifestUnknown:
             missing.append(str(one))
             continue
+        steps_left -= gone.steps
         manifests += map(str, gone.manifests)
         names += gone.tags
         detail: Detail = {"reference": str(one), "run": run}
@@ -287,7 +295,7 @@ def delete_references(call: ApiCall) -> objects.Deletion:
         call.note("delete", name.text, detail=_told(detail))
     if len(missing) == len(references):
         raise ManifestUnknown(f"there is no {missing[0]} in {name} any more", detail=missing[0])
-    return objects.Deletion(run=run, manifests=manifests, tags=names, missing=missing)
+    return objects.Deletion(run=run, manifests=manifests, tags=names, missing=missing, left=left)
 
 
 @operations.add(

@@ -65,7 +65,7 @@ def get_storage(call: ApiCall) -> objects.Storage:
         reserve = policies.read(transaction).reserve_bytes
         things = count_of(transaction)
         counts = registry_statistics.read(transaction)
-    trash_bytes = call.registry.measure(usage.of_trash).unique if call.query.trash else 0
+    trash = call.registry.measure(usage.of_trash) if call.query.trash else None
     data = call.config.store.data
     total, free = host.disk(data)
     return objects.Storage(
@@ -77,7 +77,8 @@ def get_storage(call: ApiCall) -> objects.Storage:
         logical_bytes=held.linked_bytes,
         stored_bytes=held.stored_bytes,
         shared_bytes=held.shared_bytes,
-        trash_bytes=trash_bytes,
+        trash_bytes=0 if trash is None else trash.unique,
+        is_trash_part=trash is not None and trash.is_part,
         trash_things=things,
         freed_bytes=held.freed_bytes,
         repositories=counts.repositories,
@@ -200,8 +201,21 @@ def _usage_for(call: ApiCall, name: str, ask: Ask, *, is_kept: bool) -> objects.
     registry = call.registry.acting_for(call.permits)
     numbers = registry.measure(ask, is_bounded=not is_admin)
     if is_kept and is_admin:
-        usage.keep(call.identity.engine, name, numbers)
+        numbers = _kept(call, name, numbers)
     return _usage(name, numbers, is_bounded=not is_admin)
+
+
+def _kept(call: ApiCall, name: str, numbers: Numbers) -> Numbers:
+    """Keep the numbers for lists; of a part, return those that the job "measure" kept, if any."""
+    if not numbers.is_part:
+        usage.keep(call.identity.engine, name, numbers)
+        return numbers
+    with call.identity.engine.read() as transaction:
+        kept = usage.kept(transaction, name)
+    if kept is None:
+        return numbers
+    is_exact = kept.is_exact and kept.change_number == numbers.change_number
+    return msgspec.structs.replace(kept, is_exact=is_exact)
 
 
 @operations.add(
@@ -256,6 +270,7 @@ def _usage(name: str, numbers: Numbers, *, is_bounded: bool = False) -> objects.
         name=name,
         change_number=numbers.change_number,
         is_exact=numbers.is_exact,
+        is_part=numbers.is_part,
         manifests=numbers.manifests,
         blobs=numbers.blobs,
         logical_bytes=numbers.logical,

@@ -16,12 +16,15 @@ class Usage(Sent, frozen=True, kw_only=True):
     deletion takes them); of a tag, with its image when it is the only one, else nothing. The
     numbers hold for the change of that number.
     `isAtMost`: `unique` and `freed` leave out what is shared with what the caller may not see.
+    `isPart`: there is more than one request looks at, so that the numbers are those of a part.
+    `isExact` is false then, and where something changed meanwhile.
     """
 
     name: str
     change_number: int
     is_exact: bool
     is_at_most: bool = False
+    is_part: bool = False
     manifests: int
     blobs: int
     logical_bytes: int
@@ -39,6 +42,7 @@ class Usages(Sent, frozen=True, kw_only=True):
 class Storage(Sent, frozen=True, kw_only=True):
     """The whole. `freed` counts since the store was made; emptying the trash would free `trash`.
     `path` is the data directory, and `fileSystem` the kind of the file system that holds it.
+    `isTrashPart`: there is more in the trash than one request measures: `trash` is at least that.
     """
 
     path: str = ""
@@ -51,6 +55,7 @@ class Storage(Sent, frozen=True, kw_only=True):
     stored_bytes: int
     shared_bytes: int
     trash_bytes: int
+    is_trash_part: bool = False
     trash_things: int
     freed_bytes: int
     repositories: int

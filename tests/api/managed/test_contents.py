@@ -9,7 +9,8 @@ import pytest
 
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_ARTIFACT_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from dtrfast.registry import images
+from dtrfast.registry import images, outlines
+from dtrfast.registry.outlines import Outline
 from tests.api.managed.test_deletion import APP, delete, preview, put
 from tests.api.managed.town import Town, basic
 from tests.fakes.client import descriptor, image_manifest, index_manifest
@@ -113,12 +114,12 @@ def test_an_answer_adds_up_so_many_blobs_and_no_more(
 
 
 def test_outlines_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "_OUTLINE_PARTS_KEPT", 20)
-    kept = images.Outlines()
+    monkeypatch.setattr(outlines, "_PARTS_KEPT_MAX", 20)
+    kept = outlines.Outlines()
     digests = [Digest.of_bytes(bytes([number])) for number in range(12)]
     keys = [(digest, "a/type") for digest in digests]
-    small = images._Outline("image", False, {digests[0]: 1}, 1, 1, None, (), "")
-    large = images._Outline("image", False, dict.fromkeys(digests, 1), 1, 1, None, (), "")
+    small = Outline(1, "a/type", "image", False, 1, digests[0].key(), [1])
+    large = Outline(1, "a/type", "image", False, 1, b"".join(d.key() for d in digests), [1] * 12)
     for key in keys[:10]:
         kept.put(key, small)
     assert kept.get(keys[0]) is small
@@ -199,7 +200,10 @@ def test_so_many_configs_are_read_for_an_answer(
     entries = [descriptor(child, OCI_MANIFEST) for child in children]
     put(town, index_manifest(*entries), "multi", OCI_INDEX)
     monkeypatch.setattr(images, "_CONFIGS_READ_MAX", 2)
-    assert listed(town, "multi")["platforms"] == ["linux/amd64", "linux/arm64"]
+    monkeypatch.setattr(images, "_platforms", {})
+    found = listed(town, "multi")
+    assert found["platforms"] == ["linux/amd64", "linux/arm64"]
+    assert not found["isExact"]
 
 
 @pytest.mark.long
