@@ -38,7 +38,7 @@ _GATHER_SECONDS = 0.2
 _TRIM_SECONDS = 60.0
 _TEXT_LENGTH_MAX = 512
 # What a page reads at most: a filter that finds little goes on with the next page.
-_PAGE_BYTES_MAX = 8 << 20
+_PAGE_BYTES_MAX = 2 << 20
 
 
 class Event(msgspec.Struct, frozen=True):

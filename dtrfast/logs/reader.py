@@ -10,7 +10,7 @@ from dtrfast import line_files
 from dtrfast.logs.line import LEVELS, LogLine
 
 # What a page reads at most: a filter that finds little goes on with the next page.
-_PAGE_BYTES_MAX = 8 << 20
+_PAGE_BYTES_MAX = 3 << 20
 _TAIL_BYTES_MAX = 1 << 20
 # Processes gather lines for moments, so they stand in the order of their ends but for that.
 _DISORDER_SECONDS = 60.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
@@ -24,3 +25,39 @@ def cut(entries: Iterable[T], count: int) -> Page[T]:
         return Page([], more=False)
     taken = list(islice(entries, count + 1))
     return Page(taken[:count], more=len(taken) > count)
+
+
+# Entries and CPU time that one request spends on looking through a list; so many entries are looked
+# at in any case.
+_LOOKED_AT_MAX = 20_000
+_LOOKED_AT_MIN = 100
+_SECONDS_MAX = 0.03
+_CLOCK_EVERY = 16
+
+
+class Bounded(Generic[T]):
+    """The entries of a list, as far as one request may look at them. Then `rest` has the first
+    entry that was not looked at.
+    """
+
+    def __init__(self, entries: Iterable[T], seconds: float = _SECONDS_MAX) -> None:
+        self._entries = entries
+        self._seconds = seconds
+        self.rest: list[T] = []
+
+    @property
+    def is_cut(self) -> bool:
+        return bool(self.rest)
+
+    def __iter__(self) -> Iterator[T]:
+        end = time.thread_time() + self._seconds
+        for count, entry in enumerate(self._entries):
+            if count >= _LOOKED_AT_MAX or self._is_late(count, end):
+                self.rest = [entry]
+                return
+            yield entry
+
+    def _is_late(self, count: int, end: float) -> bool:
+        if count < _LOOKED_AT_MIN or count % _CLOCK_EVERY:
+            return False
+        return time.thread_time() > end

@@ -90,6 +90,16 @@ class TagRecord(msgspec.Struct, frozen=True):
         return cls(Digest.from_key(data[_TAG.size : end]), set_at, data[end:].decode())
 
 
+def set_at(record: bytes) -> int:
+    """When a tag was set, of its record, without the rest of it."""
+    return int.from_bytes(record[8:16], "little")
+
+
+def pushed_at(record: bytes) -> int:
+    """When a manifest was pushed, of its record, without the rest of it."""
+    return int.from_bytes(record[8:16], "little")
+
+
 def _check_version(version: int, noun: str) -> None:
     if version != _VERSION:
         raise Corrupt(f"a {noun} record has version {version}: run a newer dtrfast")

@@ -7,11 +7,9 @@ from itertools import islice
 
 from dtrfast.index.engine import Engine, ReadTransaction
 from dtrfast.index.tables import REPOSITORIES
+from dtrfast.registry.pages import Bounded
 from dtrfast.registry.permits import Permits
 from dtrfast.registry.records import decode_repository
-
-# A search reads names one after the other: 200,000 take about a quarter of a second.
-_NAMES_MAX = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +29,11 @@ class Search:
 
     def find(self, term: str, count: int) -> list[Match]:
         """Up to `count` repositories with `term` in their name that hold something and that the
-        caller may see, in order.
+        caller may see, in order; of those names that one request looks at.
         """
         wanted = term.strip().lower().encode("utf-8", "surrogatepass")
         with self._engine.read() as transaction:
-            names = islice(self._permits.visible(transaction, b""), _NAMES_MAX)
+            names = Bounded(self._permits.visible(transaction, b""))
             found = islice((name for name in names if wanted in name), count)
             return [_match(transaction, name) for name in found]
 

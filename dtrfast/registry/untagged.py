@@ -59,15 +59,19 @@ def is_kept(
     transaction: ReadTransaction, repository: RepositoryId, digest: Digest, data: bytes
 ) -> bool:
     """Whether a manifest of this record has a tag, an index, or a subject that is there."""
-    if _has_tag(transaction, repository, digest):
+    if is_named(transaction, repository, digest):
         return True
-    if links.is_referenced(transaction, repository, digest):
-        return True  # an index has it
     stored = StoredManifest.decode(data)
     subject = read_manifest(stored.body, stored.media_type).subject
     if subject is None:
         return False
     return transaction.get(MANIFESTS, keys.manifest_key(repository, subject.digest)) is not None
+
+
+def is_named(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> bool:
+    """True if the manifest has a tag, or an index."""
+    is_tagged = _has_tag(transaction, repository, digest)
+    return is_tagged or links.is_referenced(transaction, repository, digest)
 
 
 def of_repository(

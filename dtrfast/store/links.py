@@ -137,8 +137,7 @@ def add_references(
     if was_deleted:
         transaction.delete_all(REFERENCES_DELETED, rows)
     held = zip(keys, transaction.get_all(LINKS, keys), strict=True)
-    notes = [_note(key, Link.decode(data)) for key, data in held if data is not None]
-    transaction.delete_all(LINKS_UNREFERENCED, notes)
+    transaction.delete_all(LINKS_UNREFERENCED, [_note_in(*row) for row in held if row[1]])
 
 
 def remove_references(
@@ -184,7 +183,7 @@ def forget_references(
         kept = zip(keys, transaction.begun(table, keys), strict=True)
         keys = [key for key, is_kept in kept if not is_kept]
     held = zip(keys, transaction.get_all(LINKS, keys), strict=True)
-    notes = [_note(key, Link.decode(data)) for key, data in held if data is not None]
+    notes = [_note_in(*row) for row in held if row[1]]
     transaction.put_all(LINKS_UNREFERENCED, [(note, b"") for note in notes])
 
 
@@ -197,6 +196,13 @@ def _keys(repository: RepositoryId, digests: Iterable[Digest]) -> list[bytes]:
 def _note(key: bytes, link: Link) -> bytes:
     """The row that finds a link in its grace by its time."""
     return number_key(link.unreferenced_since) + key
+
+
+def _note_in(key: bytes, data: bytes | None) -> bytes:
+    """The same of a record, which is not decoded: its time is eight bytes, the least one first."""
+    if not data or len(data) < _LINK.size or data[0] != _VERSION:
+        raise Corrupt("a link record has an unknown version: run a newer dtrfast")
+    return data[23:15:-1] + key
 
 
 def _set(transaction: WriteTransaction, key: bytes, old: Link | None, link: Link) -> None:

@@ -9,7 +9,8 @@ import sys
 import tarfile
 import time
 from collections.abc import Mapping
-from importlib.metadata import distributions
+from functools import cache
+from importlib.metadata import PackageMetadata, distributions
 from itertools import islice
 from typing import Any
 
@@ -35,7 +36,7 @@ from dtrfast.times import rfc3339
 
 operations = Operations("diagnostics")
 
-_LINES_MAX = 2000
+_LINES_MAX = 1000
 _DAMAGES_MAX = 100
 _RUNS_MAX = 50
 # Rows that are looked at in each table: enough to see that they can be read.
@@ -69,13 +70,23 @@ def get_diagnostics(call: ApiCall) -> objects.Diagnostics:
     )
 
 
+@cache
+def _packages() -> dict[str, str]:
+    """The versions of the Python packages, which stay as they are while the process runs."""
+    found = [distribution.metadata for distribution in distributions()]
+    return {one["Name"]: one["Version"] for one in sorted(found, key=_name) if _name(one)}
+
+
+def _name(metadata: PackageMetadata) -> str:
+    return metadata["Name"] or ""
+
+
 def _versions() -> dict[str, str]:
-    names = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"]}
     return {
         "dtrfast": dtrfast.__version__,
         "python": sys.version,
         "system": platform.platform(),
-        **dict(sorted(names.items())),
+        **_packages(),
     }
 
 

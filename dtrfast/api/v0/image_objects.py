@@ -28,11 +28,14 @@ class Image(Sent, frozen=True, kw_only=True):
 
 
 class Images(Sent, frozen=True, kw_only=True):
-    """`count`: how many tags pass the filter, as far as 20,000."""
+    """`count`: how many tags pass the filter, as far as 20,000. `isExact`: false where there are
+    more than one request sorts, so that later names are missing.
+    """
 
     images: list[Image]
     count: int
     next_page_start: str = ""
+    is_exact: bool = True
 
 
 class ImageLayer(Sent, frozen=True, kw_only=True):
@@ -169,8 +172,11 @@ class Manifest(Sent, frozen=True, kw_only=True):
 
 
 class Manifests(Sent, frozen=True, kw_only=True):
+    """`isExact`: false where there are more than one request sorts: later digests are missing."""
+
     manifests: list[Manifest]
     next_page_start: str = ""
+    is_exact: bool = True
 
 
 class DeletionChoice(Sent, frozen=True, kw_only=True):

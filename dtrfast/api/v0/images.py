@@ -18,15 +18,16 @@ from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.api.v0.repositories import require
 from dtrfast.errors import ManifestUnknown
 from dtrfast.index.engine import ReadTransaction
-from dtrfast.index.tables import TAGS, number_key
+from dtrfast.index.tables import NUMBER_SIZE, TAGS, number_key
 from dtrfast.oci import images as oci_images
 from dtrfast.oci.digests import Digest, parse_reference
 from dtrfast.oci.images import ImageConfig, Layer
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import deletion, keys, pulls, repositories, tags
 from dtrfast.registry.images import LAYERS_MAX, Child, Detail, Images, Referrer
+from dtrfast.registry.pages import Bounded
 from dtrfast.registry.permits import Action
-from dtrfast.registry.records import TagRecord
+from dtrfast.registry.records import TagRecord, set_at
 from dtrfast.store.blobs import RepositoryId
 from dtrfast.times import rfc3339
 
@@ -42,8 +43,9 @@ class ImagesQuery(ListQuery, frozen=True, rename="camel", kw_only=True):
     sort: Literal["name", "-name", "pushed", "-pushed"] = "name"
 
 
-_Row = tuple[str, TagRecord]
-_COLUMNS: Columns[_Row] = {"name": lambda row: row[0], "pushed": lambda row: row[1].set_at}
+# A tag and its record, which is decoded where it is shown.
+_Row = tuple[str, bytes]
+_COLUMNS: Columns[_Row] = {"name": lambda row: row[0], "pushed": lambda row: set_at(row[1])}
 
 
 @operations.add(
@@ -60,28 +62,31 @@ def list_images(call: ApiCall) -> objects.Images:
     with call.identity.engine.read() as transaction:
         name = require(call, transaction, Action.PULL)
         number = repositories.get(transaction, name)
-        rows, more = scanned(_scan(transaction, number, query.first), query, _COLUMNS)
+        source = Bounded(_scan(transaction, number, query.first))
+        rows, more = scanned(source, query, _COLUMNS)
         count = _count(transaction, number, query)
         known = Images(transaction, call.registry.acting_for(call.permits), name, number)
         found = [
             replace(image, set_by=call.shown_name(image.set_by))
-            for image in (_image(transaction, number, known, *row) for row in rows)
+            for image in (
+                _image(transaction, number, known, tag, TagRecord.decode(data))
+                for tag, data in rows
+            )
         ]
-    return objects.Images(images=found, count=count, next_page_start=more)
+    is_exact = query.is_by_name or not source.is_cut
+    return objects.Images(images=found, count=count, next_page_start=more, is_exact=is_exact)
 
 
 def _scan(transaction: ReadTransaction, number: RepositoryId, after: str = "") -> Iterator[_Row]:
-    for key, data in transaction.scan(
-        TAGS, number_key(number), after=keys.after_tag(number, after)
-    ):
-        yield keys.tag_of(key), TagRecord.decode(data)
+    rows = transaction.scan(TAGS, number_key(number), after=keys.after_tag(number, after))
+    return ((keys.tag_of(key), data) for key, data in rows)
 
 
 def _count(transaction: ReadTransaction, number: RepositoryId, query: ImagesQuery) -> int:
     """How many tags pass the filter."""
-    part = query.filter.strip().lower()
+    part = query.filter.strip().lower().encode()
     found = islice(transaction.scan(TAGS, number_key(number)), SORTED_MAX)
-    return sum(1 for key, _ in found if part in keys.tag_of(key).lower())
+    return sum(1 for key, _ in found if part in key[NUMBER_SIZE:].lower())
 
 
 def _image(

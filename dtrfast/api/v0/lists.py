@@ -2,6 +2,9 @@
 
 A list that the index has by name is read from the page's first name on. Everything else is read as
 a whole, at most `SORTED_MAX` entries, and then sorted; where the next page starts is then a number.
+
+A request looks at a bounded number of entries. A page by name of which a filter leaves little ends
+there, maybe empty, and tells where the next one starts. A sorted list is sorted as far as that.
 """
 
 from __future__ import annotations
@@ -13,12 +16,14 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from dtrfast.registry.pages import Bounded
+
 T = TypeVar("T")
 
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 1000
-# Entries that are sorted: reading and sorting so many names takes a quarter of a second.
-SORTED_MAX = 200_000
+# Entries that are sorted.
+SORTED_MAX = 20_000
 _NUMBER_DIGITS_MAX = 9
 
 
@@ -98,16 +103,22 @@ def take(entries: Iterable[T], query: PageQuery, name: Callable[[T], str]) -> tu
 
 
 def scanned(entries: Iterable[T], query: ListQuery, columns: Columns[T]) -> tuple[list[T], str]:
-    """A page of entries that come by name and begin after `query.first`."""
-    wanted = _filtered(entries, query, columns)
-    if query.is_by_name:
-        return take(wanted, query, columns["name"])
-    return _sorted(wanted, query, columns)
+    """A page of entries that come by name and begin after `query.first`. Whoever tells the caller
+    that a list was cut passes it as `Bounded`.
+    """
+    source = entries if isinstance(entries, Bounded) else Bounded(entries)
+    wanted = _filtered(source, query, columns)
+    if not query.is_by_name:
+        return _sorted(wanted, query, columns)
+    page, more = take(wanted, query, columns["name"])
+    if source.is_cut and not more and query.count:
+        more = columns["name"](source.rest[0])
+    return page, more
 
 
 def whole(entries: Iterable[T], query: ListQuery, columns: Columns[T]) -> tuple[list[T], str]:
     """A page of a list that is read as a whole, in whatever order its entries come."""
-    return _sorted(_filtered(entries, query, columns), query, columns)
+    return _sorted(_filtered(Bounded(entries), query, columns), query, columns)
 
 
 def _filtered(entries: Iterable[T], query: ListQuery, columns: Columns[T]) -> Iterable[T]:
@@ -119,8 +130,9 @@ def _filtered(entries: Iterable[T], query: ListQuery, columns: Columns[T]) -> It
 
 
 def _sorted(entries: Iterable[T], query: ListQuery, columns: Columns[T]) -> tuple[list[T], str]:
-    found = list(islice(entries, SORTED_MAX))
-    found.sort(key=columns[query.sort.removeprefix("-")], reverse=query.sort.startswith("-"))
+    column = columns[query.sort.removeprefix("-")]
+    found = [(column(entry), entry) for entry in entries]
+    found.sort(key=lambda row: row[0], reverse=query.sort.startswith("-"))
     end = query.number + query.count
     more = str(end) if query.count and end < len(found) else ""
-    return found[query.number : end], more
+    return [entry for _, entry in found[query.number : end]], more

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from dtrfast.api.v0 import image_objects as objects
-from dtrfast.api.v0.lists import SORTED_MAX, Columns, ListQuery, scanned
+from dtrfast.api.v0.lists import Columns, ListQuery, scanned
 from dtrfast.api.v0.objects import Taken
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.api.v0.repositories import name_in, require
@@ -20,9 +20,10 @@ from dtrfast.index.engine import ReadTransaction
 from dtrfast.index.tables import MANIFESTS, number_key
 from dtrfast.oci.digests import Digest, Reference, parse_reference
 from dtrfast.oci.names import Tag
-from dtrfast.registry import deletion, keys, repositories, tags, untagged, usage
+from dtrfast.registry import deletion, keys, outlines, repositories, tags, untagged, usage
 from dtrfast.registry.images import Images
 from dtrfast.registry.outlines import Budget
+from dtrfast.registry.pages import Bounded
 from dtrfast.registry.permits import Action
 from dtrfast.registry.records import StoredManifest
 from dtrfast.store.blobs import RepositoryId
@@ -43,17 +44,25 @@ _USES_MAX = 20
 # ---- lists -------------------------------------------------------------------------------------
 class ManifestsQuery(ListQuery, frozen=True, rename="camel", kw_only=True):
     """`filter`: a part of the digest, which is the name. `untagged`: those that no tag, no index
-    and no subject keeps, of the first 200,000 of the repository.
+    and no subject keeps.
     """
 
     untagged: bool = False
     sort: Literal["name", "-name", "pushed", "-pushed"] = "name"
 
 
-_Row = tuple[Digest, StoredManifest]
+class _Row(msgspec.Struct, frozen=True, gc=False):
+    """A manifest without its bytes: a list reads many before it sorts them."""
+
+    digest: Digest
+    media_type: str
+    size: int
+    pushed_at: int
+
+
 _COLUMNS: Columns[_Row] = {
-    "name": lambda row: str(row[0]),
-    "pushed": lambda row: row[1].pushed_at,
+    "name": lambda row: str(row.digest),
+    "pushed": lambda row: row.pushed_at,
 }
 
 
@@ -72,42 +81,57 @@ def list_manifests(call: ApiCall) -> objects.Manifests:
         name = require(call, transaction, Action.PULL)
         number = repositories.get(transaction, name)
         first = Digest.parse(query.start) if query.start and query.is_by_name else None
-        page, more = scanned(_rows(transaction, number, query, first), query, _COLUMNS)
+        source = Bounded(_rows(transaction, number, first))
+        budget = Budget()
+        rows = _untagged(transaction, number, source, budget) if query.untagged else source
+        page, more = scanned(rows, query, _COLUMNS)
+        if source.is_cut and not more and query.is_by_name and query.count:
+            more = str(source.rest[0].digest)
         known = Images(transaction, call.registry.acting_for(call.permits), name, number)
-        found = [_manifest(transaction, number, known, *row) for row in page]
-    return objects.Manifests(manifests=found, next_page_start=more)
+        found = [_manifest(transaction, number, known, row) for row in page]
+    is_exact = not budget.is_spent and (query.is_by_name or not source.is_cut)
+    return objects.Manifests(manifests=found, next_page_start=more, is_exact=is_exact)
 
 
 def _rows(
-    transaction: ReadTransaction,
-    number: RepositoryId,
-    query: ManifestsQuery,
-    first: Digest | None,
+    transaction: ReadTransaction, number: RepositoryId, first: Digest | None
 ) -> Iterator[_Row]:
     prefix = number_key(number)
     after = None if first is None else keys.before_manifest(number, first)
-    rows = transaction.scan(MANIFESTS, prefix, after=after)
-    for key, data in islice(rows, SORTED_MAX):
+    for key, data in transaction.scan(MANIFESTS, prefix, after=after):
+        stored = StoredManifest.decode(data)
         digest = Digest.from_key(key[len(prefix) :])
-        if query.untagged and untagged.is_kept(transaction, number, digest, data):
+        yield _Row(digest, stored.media_type, len(stored.body), stored.pushed_at)
+
+
+def _untagged(
+    transaction: ReadTransaction, number: RepositoryId, rows: Iterable[_Row], budget: Budget
+) -> Iterator[_Row]:
+    """Those that nothing keeps. One whose subject the budget does not tell is left out."""
+    for row in rows:
+        if untagged.is_named(transaction, number, row.digest):
             continue
-        yield digest, StoredManifest.decode(data)
+        found = outlines.look(transaction, number, row.digest, budget)
+        if found is None or found.outline is None:
+            continue
+        subject = found.outline.subject_digest
+        if subject is None or not deletion.is_there(transaction, number, subject):
+            yield row
 
 
 def _manifest(
     transaction: ReadTransaction,
     number: RepositoryId,
     known: Images,
-    digest: Digest,
-    stored: StoredManifest,
+    row: _Row,
 ) -> objects.Manifest:
-    summary = known.summary(digest)
+    summary = known.summary(row.digest)
     return objects.Manifest(
-        digest=str(digest),
-        media_type=stored.media_type,
-        size=len(stored.body),
-        pushed_at=rfc3339(stored.pushed_at),
-        tags=_names(transaction, number, digest),
+        digest=str(row.digest),
+        media_type=row.media_type,
+        size=row.size,
+        pushed_at=rfc3339(row.pushed_at),
+        tags=_names(transaction, number, row.digest),
         kind=summary.kind if summary else "artifact",
         image_size=summary.size if summary else 0,
         platforms=list(summary.platforms) if summary else [],

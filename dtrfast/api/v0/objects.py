@@ -177,8 +177,11 @@ class Repository(Sent, frozen=True, kw_only=True):
 
 
 class Repositories(Sent, frozen=True, kw_only=True):
+    """`isExact`: false where there are more than one request sorts: later names are missing."""
+
     repositories: list[Repository]
     next_page_start: str = ""
+    is_exact: bool = True
 
 
 class NewRepository(Taken, frozen=True, kw_only=True):
@@ -292,9 +295,12 @@ class TagResult(Sent, frozen=True, kw_only=True):
 
 
 class SearchResults(Sent, frozen=True, kw_only=True):
+    """`isExact`: false where there are more names than one request looks at."""
+
     account_results: list[Account]
     repository_results: list[Repository]
     tag_results: list[TagResult] = []
+    is_exact: bool = True
 
 
 # ---- credentials -----------------------------------------------------------------------------

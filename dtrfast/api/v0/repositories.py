@@ -24,6 +24,7 @@ from dtrfast.index.tables import (
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import keys, ownership, readmes, referrers, removal, repositories, tags
 from dtrfast.registry.ownership import Ownership
+from dtrfast.registry.pages import Bounded
 from dtrfast.registry.permits import Action
 from dtrfast.registry.readmes import Rendering
 from dtrfast.registry.records import TagRecord
@@ -113,10 +114,12 @@ def _page(
         "name": lambda name: name,
         "created": lambda name: _created_at(transaction, name),
     }
-    page, more = scanned(names, call.query, columns)
+    source = Bounded(names)
+    page, more = scanned(source, call.query, columns)
     found = [shown(call, transaction, RepositoryName(name)) for name in page]
     entries = [repository for repository in found if repository is not None]
-    return objects.Repositories(repositories=entries, next_page_start=more)
+    is_exact = call.query.is_by_name or not source.is_cut
+    return objects.Repositories(repositories=entries, next_page_start=more, is_exact=is_exact)
 
 
 def _created_at(transaction: ReadTransaction, name: str) -> int:
@@ -387,13 +390,13 @@ def list_shared_repositories(call: ApiCall) -> objects.Repositories:
     with call.identity.engine.read() as transaction:
         user = accounts.get(transaction, call.path["name"], "user")
         call.require_self(transaction, user)
-        names = set()
         grantees = [user.id, *(m.team_id for m in teams.memberships(transaction, user.id))]
-        for grantee in grantees:
-            for place, _ in grants.of_grantee(transaction, grantee):
-                names |= set(_names_at(transaction, place))
-        mine = sorted(n for n in names if RepositoryName(n).owner != user.name)
-        page = _page(call, transaction, (n for n in mine if n > call.query.first))
+        granted = (place for one in grantees for place, _ in grants.of_grantee(transaction, one))
+        places = Bounded(dict.fromkeys(Bounded(granted)))
+        found = Bounded(name for place in places for name in _names_at(transaction, place))
+        names = sorted({n for n in found if RepositoryName(n).owner != user.name})
+        page = _page(call, transaction, (n for n in names if n > call.query.first))
+        page = msgspec.structs.replace(page, is_exact=page.is_exact and not found.is_cut)
         theirs = access.standing_of(transaction, user)
         levels = [_with_level(transaction, theirs, one) for one in page.repositories]
         return msgspec.structs.replace(page, repositories=levels)

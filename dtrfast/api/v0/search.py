@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from dtrfast.api.v0 import objects, views
@@ -14,14 +14,13 @@ from dtrfast.index.engine import ReadTransaction
 from dtrfast.index.tables import NUMBER_SIZE, REPOSITORY_NAMES, TAGS, number_key
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import keys, repositories
+from dtrfast.registry.pages import Bounded
 from dtrfast.registry.permits import Action
 
 operations = Operations("search")
 
-# Names are read one after the other: so many take about a quarter of a second.
-_NAMES_MAX = 200_000
-# Of those with the newest repositories; more are looked at where a repository is named as well.
-_TAGS_MAX = 20_000
+# CPU time for each of the names of accounts, those of repositories, and tags.
+_SECONDS_MAX = 0.02
 _AUTOCOMPLETE_MAX = 10
 
 
@@ -39,36 +38,56 @@ def _search(call: ApiCall, transaction: ReadTransaction, count: int) -> objects.
     query: SearchQuery = call.query
     wanted = query.query.strip().lower()
     people: list[objects.Account] = []
+    is_exact = True
     # Names of accounts are for users.
     if query.include_accounts and call.is_user:
         standing = call.standing(transaction)
-        scanned = islice(accounts.scan(transaction), _NAMES_MAX)
+        scanned = Bounded(accounts.scan(transaction), _SECONDS_MAX)
         matching = (a for a in scanned if wanted in a.name or wanted in a.full_name.lower())
         people = [views.account(a, standing) for a in islice(matching, count)]
+        is_exact = not scanned.is_cut
     found: list[objects.Repository] = []
     if query.include_repositories:
-        names = islice(visible(call, transaction), _NAMES_MAX)
+        names = Bounded(visible(call, transaction), _SECONDS_MAX)
         owner = query.namespace
         mine = (n for n in names if wanted in n and (not owner or RepositoryName(n).owner == owner))
         shown_all = (shown(call, transaction, RepositoryName(n)) for n in islice(mine, count))
         found = [repository for repository in shown_all if repository is not None]
-    tags = list(islice(_tags(call, transaction, wanted), count)) if query.include_tags else []
-    return objects.SearchResults(account_results=people, repository_results=found, tag_results=tags)
+        is_exact = is_exact and not names.is_cut
+    tags: list[objects.TagResult] = []
+    if query.include_tags and wanted:
+        rows = Bounded(_tag_rows(call, transaction, wanted), _SECONDS_MAX)
+        tags = list(islice(_tags(call, transaction, wanted, rows), count))
+        is_exact = is_exact and not rows.is_cut
+    return objects.SearchResults(
+        account_results=people, repository_results=found, tag_results=tags, is_exact=is_exact
+    )
 
 
-def _tags(call: ApiCall, transaction: ReadTransaction, wanted: str) -> Iterator[objects.TagResult]:
-    """Tags with a text in their name, those of the newest repositories first; `app:v1` looks in
-    repositories with `app` in theirs.
+def _tag_rows(call: ApiCall, transaction: ReadTransaction, wanted: str) -> Iterator[bytes]:
+    """Keys of tags, those of the newest repositories first; `app:v1` looks in repositories with
+    `app` in their name. Empty keys stand for repositories that were passed over.
     """
-    place, _, part = wanted.rpartition(":")
-    if place:
-        rows = _rows_below(call, transaction, place)
-    else:
-        rows = (key for key, _ in transaction.scan(TAGS, reverse=True))
+    place, _, _ = wanted.rpartition(":")
+    if not place:
+        yield from (key for key, _ in transaction.scan(TAGS, reverse=True))
+        return
+    for name in visible(call, transaction):
+        number = repositories.find(transaction, RepositoryName(name)) if place in name else None
+        yield b""
+        if number is not None:
+            yield from (key for key, _ in transaction.scan(TAGS, number_key(number)))
+
+
+def _tags(
+    call: ApiCall, transaction: ReadTransaction, wanted: str, rows: Iterable[bytes]
+) -> Iterator[objects.TagResult]:
+    """Those of the tags with a text in their name that the caller may see."""
+    _, _, part = wanted.rpartition(":")
     names: dict[bytes, str | None] = {}
-    for key in islice(rows, _TAGS_MAX) if wanted else ():
+    for key in rows:
         tag = keys.tag_of(key)
-        if part not in tag.lower():
+        if not tag or part not in tag.lower():
             continue
         number = key[:NUMBER_SIZE]
         if number not in names:
@@ -76,14 +95,6 @@ def _tags(call: ApiCall, transaction: ReadTransaction, wanted: str) -> Iterator[
         name = names[number]
         if name is not None:
             yield objects.TagResult(repository=name, tag=tag)
-
-
-def _rows_below(call: ApiCall, transaction: ReadTransaction, place: str) -> Iterator[bytes]:
-    """The tags of the repositories that have a text in their name."""
-    for name in islice(visible(call, transaction), _NAMES_MAX):
-        number = repositories.find(transaction, RepositoryName(name)) if place in name else None
-        if number is not None:
-            yield from (key for key, _ in transaction.scan(TAGS, number_key(number)))
 
 
 def _visible_name(call: ApiCall, transaction: ReadTransaction, number: bytes) -> str | None:

@@ -92,6 +92,7 @@ def show_untagged(page: Page) -> View:
         {
             **values,
             "listing": listing,
+            "found": found,
             "rows": found.manifests,
             "next_start": found.next_page_start,
         },

@@ -69,6 +69,7 @@ def show_list(page: Page) -> View:
             "listing": listing,
             "rows": [(full_name(one), one) for one in found.repositories],
             "next_start": found.next_page_start,
+            "is_exact": found.is_exact,
             "namespaces": _namespaces(page),
         },
     )
