@@ -121,7 +121,9 @@ def told(subject: str, answer: msgspec.Struct | None) -> str:
         what = _things(answer.manifests, answer.tags)
         text = f"Restored {what} in {subject}{_names(answer.tags)}."
         taken = answer.tags_taken
-        return text + (f" These tags point elsewhere by now{_names(taken)}." if taken else "")
+        text += f" These tags point elsewhere by now{_names(taken)}." if taken else ""
+        left = answer.left
+        return text + (f" Too much for one go, restore again{_names(left)}." if left else "")
     return ""
 
 

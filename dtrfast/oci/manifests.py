@@ -283,6 +283,9 @@ def _descriptor(document: DescriptorDocument) -> Descriptor:
         digest = Digest.parse(text)
     except DigestInvalid as error:
         raise ManifestInvalid(f"digest: {error}") from error
+    # Most descriptors have neither, and a manifest may have thousands.
+    if document.urls is None and document.annotations is None:
+        return Descriptor(document.mediaType or "", digest, size, platform=document.platform)
     urls = document.urls
     return Descriptor(
         document.mediaType or "",

@@ -36,7 +36,7 @@ from dtrfast.store import links
 from dtrfast.store.blobs import RepositoryId
 
 # Images of an index that go with it. What is beyond stays without a tag, and is listed as such.
-_FAMILY_MAX = 100
+_FAMILY_MAX = 64
 # Manifests that are looked at to learn that none of them keeps an image.
 _USERS_SEEN_MAX = 200
 # Steps of a budget, about 5 µs each, that deleting a tag and a manifest takes, without its blobs.

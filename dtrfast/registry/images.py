@@ -292,7 +292,7 @@ class Images:
             return replace(whole, kind=outline.kind)
         kind = entry.kind if entry.kind == "attestation" else outline.kind
         platforms = (self._platform(entry, outline),)
-        count = len(outline.sizes)
+        count = outline.blob_count
         return _Part(kind, platforms, outline.sizes_by_blob, count, outline.size)
 
     def _blob(self, entry: Listed) -> _Part:

@@ -8,6 +8,7 @@ stored; until then a request may not know them.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -58,7 +59,7 @@ class Listed(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 class Outline(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A manifest. `blobs` and `children` are digest keys one after the other, each once; `sizes`
-    are those of `blobs`. `strangers`: entries of an index that are no manifests by their type.
+    are those of `blobs`, eight bytes each. `strangers`: entries of an index that are no manifests.
     `count`: layers, or entries of an index. `size`: the sum of `sizes`. `listed` and `layers` are
     the first `LISTED_MAX`. `fault`: what keeps clients from reading the manifest. `is_whole`: the
     annotations are all.
@@ -70,7 +71,7 @@ class Outline(msgspec.Struct, frozen=True, array_like=True, gc=False):
     is_index: bool
     manifest_size: int
     blobs: bytes = b""
-    sizes: list[int] = []
+    sizes: bytes = b""
     children: bytes = b""
     strangers: bytes = b""
     count: int = 0
@@ -92,9 +93,14 @@ class Outline(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def subject_digest(self) -> Digest | None:
         return Digest.from_key(self.subject) if self.subject else None
 
+    @property
+    def blob_count(self) -> int:
+        return len(self.sizes) // 8
+
     def sizes_by_blob(self) -> Mapping[bytes, int]:
         """The sizes of the blobs that the manifest names, by their digest keys."""
-        return dict(zip(split(self.blobs), self.sizes, strict=True))
+        sizes = struct.unpack(f"<{self.blob_count}Q", self.sizes)
+        return dict(zip(split(self.blobs), sizes, strict=True))
 
     def bare_layers(self) -> list[Layer]:
         """The first layers, without what a config says of them."""
@@ -131,7 +137,7 @@ def outline_of(manifest: Manifest, size: int) -> Outline:
         is_index=manifest.kind == "index",
         manifest_size=size,
         blobs=_joined(sizes),
-        sizes=list(sizes.values()),
+        sizes=struct.pack(f"<{len(sizes)}Q", *sizes.values()),
         children=_joined(manifest.children()),
         strangers=_joined(dict.fromkeys(one.digest for one in strangers)),
         count=len(manifest.manifests) or len(content),
@@ -238,7 +244,7 @@ class Outlines:
 
     def put(self, key: _Known, outline: Outline) -> None:
         """Keep an outline, unless it takes a large part of the room by itself."""
-        parts = 1 + len(outline.sizes) + len(outline.listed)
+        parts = 1 + outline.blob_count + len(outline.listed)
         if parts > _PARTS_KEPT_MAX // 10:
             return
         if parts > self._parts_left:

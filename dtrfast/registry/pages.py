@@ -40,9 +40,14 @@ class Bounded(Generic[T]):
     entry that was not looked at.
     """
 
-    def __init__(self, entries: Iterable[T], seconds: float = _SECONDS_MAX) -> None:
+    def __init__(
+        self, entries: Iterable[T], seconds: float = _SECONDS_MAX, *, are_dear: bool = False
+    ) -> None:
+        """`are_dear`: entries take so long that the time is looked at after each of them."""
         self._entries = entries
         self._seconds = seconds
+        self._every = 1 if are_dear else _CLOCK_EVERY
+        self._least = 1 if are_dear else _LOOKED_AT_MIN
         self.rest: list[T] = []
 
     @property
@@ -58,6 +63,6 @@ class Bounded(Generic[T]):
             yield entry
 
     def _is_late(self, count: int, end: float) -> bool:
-        if count < _LOOKED_AT_MIN or count % _CLOCK_EVERY:
+        if count < self._least or count % self._every:
             return False
         return time.thread_time() > end

@@ -28,6 +28,7 @@ class Restored(msgspec.Struct, frozen=True):
     digest: Digest
     tags: tuple[str, ...]
     tags_taken: tuple[str, ...]
+    steps: int = 0  # the work that it was, as deletions count it
 
 
 def restore_manifest(
@@ -137,10 +138,11 @@ def enter(
     if missing:
         raise ManifestBlobUnknown(tuple(map(str, missing)))
     manifests.enter(transaction, place, digest, stored, manifest)
+    steps = len(manifests.references(manifest))
     if not with_tags:
-        return Restored(digest, (), ())
+        return Restored(digest, (), (), steps)
     free = [t for t in record.tags if tags.resolve(transaction, place.id, Tag(t)) is None]
     for text in free:
         tags.put(transaction, place, Tag(text), digest)
     taken = tuple(text for text in record.tags if text not in free)
-    return Restored(digest, tuple(free), taken)
+    return Restored(digest, tuple(free), taken, steps)

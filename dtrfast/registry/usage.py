@@ -44,13 +44,14 @@ _TRIES = 3
 # A layer that more repositories than this hold is nobody's to free.
 _HOLDERS_MAX = 10_000
 # The work of a request: rows that say what there is, rows of who holds it, and steps of the store.
-_ASK_STEPS = 5_000
-_HOLDER_STEPS = 8_000
-_STORE_STEPS = 16_000
+_ASK_STEPS = 4_000
+_HOLDER_STEPS = 5_000
+_STORE_STEPS = 12_000
 # Steps that it takes to learn whether the caller may see a repository.
 _VERDICT_STEPS = 8
 _REPOSITORY_STEPS = 4
 _MANIFEST_STEPS = 3
+_PARSE_STEPS = 15
 # A measurement of more blobs is not done again when something changed meanwhile.
 _AGAIN_BLOBS_MAX = 1_000
 
@@ -266,7 +267,7 @@ def _of_deleted(
 ) -> Iterator[Digest]:
     """Blobs that a deleted manifest keeps, and no other does."""
     record = deleted.get(transaction, repository, digest)
-    if record is None or not budget.parse(len(record.stored)):
+    if record is None or not budget.parse(len(record.stored)) or not budget.take(_PARSE_STEPS):
         return
     stored = record.manifest
     outline = outlines.outline_of(read_manifest(stored.body, stored.media_type), len(stored.body))

@@ -26,3 +26,15 @@ def test_alone_what_stays_keeps_its_chunks(store: Store) -> None:
     goes, stays = (push(store.blobs, shared + end * 1000) for end in (b"goes", b"stays"))
     found = store.blobs.measure([goes, stays], {REPOSITORY}, {stays}, is_alone=True)
     assert found.unique < found.stored / 4
+
+
+def test_a_measurement_ends_after_so_many_steps(store: Store) -> None:
+    blobs = [push(store.blobs, random.Random(number).randbytes(SIZE)) for number in range(2)]
+    whole = store.blobs.measure(blobs, {REPOSITORY}, frozenset(), steps_max=10_000)
+    assert whole == store.blobs.measure(blobs, {REPOSITORY}, frozenset())
+    assert whole.is_whole
+    for steps_max in (3, 7, 20):
+        part = store.blobs.measure(blobs, {REPOSITORY}, frozenset(), steps_max=steps_max)
+        assert not part.is_whole
+        assert part.stored < whole.stored
+        assert part.unique <= part.stored

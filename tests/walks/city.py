@@ -1,7 +1,7 @@
 """A city: the scene of the walks at the size of a large registry, on a real store.
 
-acme/app has eight images of 25,000 layers, an index of 25,000 images, thousands of tags, hundreds
-of referrers, and a full trash. The registry has thousands of users, repositories and sessions, and
+acme/app has dozens of images of 10,000 layers, an index of as many images, 20,000 tags, hundreds of
+referrers, and a full trash. The registry has thousands of users, repositories and sessions, and
 long logs. Most of it is written through the domain, because the API would take minutes.
 """
 

@@ -13,6 +13,10 @@ _MONTH_SECONDS = "2592000"
 _TAGS_AT_ONCE = ",".join(f"t{number:05}" for number in range(150))
 
 
+_LARGE_TAGS = [f"a{number}" for number in range(1, 24)]
+_LARGE_AT_ONCE = ",".join(_LARGE_TAGS)
+
+
 def _long(operation: str, case: str, path: dict[str, str] | None = None, **query: str) -> Request:
     return Request(operation, path or {}, {**_LONGEST, **query}, case=case)
 
@@ -38,6 +42,22 @@ HEAVY: tuple[Request, ...] = (
     Request("preview_deletion", _APP, {"references": "index"}, case="index"),
     Request("preview_deletion", _APP, {"references": _TAGS_AT_ONCE}, case="many"),
     Request("delete_references", _APP, body={"references": ["$index"]}, case="index"),
+    Request("preview_deletion", _APP, {"references": _LARGE_AT_ONCE}, case="large"),
+    Request("delete_references", _APP, body={"references": _LARGE_TAGS}, case="large_tags"),
+    *(
+        Request(operation, {**_APP, "reference": reference}, case=reference)
+        for operation in ("get_image", "get_manifest_usage")
+        for reference in ("wide", "told", "old")
+    ),
+    Request("compare_images", _APP, {"from": "index", "to": "index"}, case="indexes"),
+    Request("compare_images", _APP, {"from": "old", "to": "told"}, case="old"),
+    Request("preview_deletion", _APP, {"references": "wide"}, case="wide"),
+    _long("list_images", "page", _APP, start="a"),
+    _long("list_repositories", "filter", filter=_NOTHING),
+    _long("list_tags", "end", _APP, start="t19000"),
+    Request("autocomplete", query={"query": _NOTHING, "includeTags": "true"}, case="nothing"),
+    Request("search", query={"query": "service:" + _NOTHING, "includeTags": "true"}, case="colon"),
+    Request("search", query={"query": _NOTHING * 2_000}, case="long"),
     Request("search", query={"query": _NOTHING, "includeTags": "true"}, case="nothing"),
     Request("search", query={"query": "app:t", "includeTags": "true"}, case="tags"),
     _long("list_events", "text", text=_NOTHING),

@@ -1,7 +1,7 @@
-"""The CPU walk: the cost of every operation on a large registry (`city.py`).
+"""The CPU walk: no request costs more than 0.1 CPU-seconds on a large registry (`city.py`).
 
-The summary of the test run shows the table, worst first. Every request must succeed. A later change
-bounds the costs.
+That is for the reference machine; `costs.py` says how others are compared with it. The summary of
+the test run shows the table, worst first.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Any
 import httpx
 import pytest
 
+from dtrfast.registry import images, outlines
 from tests.api.managed.town import basic
 from tests.walks import city as cities
-from tests.walks import costs, distribution, heavy
+from tests.walks import costs, distribution, heavy, hostile
 from tests.walks.city import City
 from tests.walks.costs import Cost
 from tests.walks.distribution import PullOrPush
@@ -25,7 +26,12 @@ from tests.walks.requests import BY_ID, Request
 
 _MEMORY = Path("/dev/shm")
 _ADMIN = "admin"
-_REFERENCE = "get_account"
+_HASHING = "hashing a password takes long on purpose"
+EXCEPTED = {
+    "change_password.other": _HASHING,
+    "reset_password": _HASHING,
+    "sign_in": _HASHING,
+}
 
 
 def _send(city: City, method: str, url: str, **options: Any) -> httpx.Response:
@@ -50,30 +56,36 @@ def _pull_or_push(city: City, request: PullOrPush) -> None:
         url = url.replace("LOCATION", begun.headers["location"])
     options = {"headers": dict(request.headers), "content": request.content}
     answer = _send(city, request.method, url, **options)
-    assert answer.status_code == request.status, (request.name, answer.text)
+    assert answer.status_code == request.status, (request.name, answer.text[:500])
 
 
 def _senders(city: City) -> dict[str, Callable[[], None]]:
     """Return a function for each request of the walk, by the request's name."""
     managing = {one.name: partial(_manage, city, one) for one in heavy.ALL}
-    moving = {one.name: partial(_pull_or_push, city, one) for one in distribution.requests_of(city)}
-    return {**managing, **moving}
+    others = (*distribution.requests_of(city), *hostile.requests_of(city))
+    return {**managing, **{one.name: partial(_pull_or_push, city, one) for one in others}}
 
 
-def _walk(city: City) -> tuple[Cost, list[Cost]]:
-    """Measure the reference and all other requests. The index forgets what each one changes."""
+def _forget() -> None:
+    """Empty the caches that a client can fill with other things."""
+    outlines._outlines = outlines.Outlines()
+    images._platforms.clear()
+
+
+def _walk(city: City) -> list[Cost]:
+    """Measure all requests. The index forgets what each one changes."""
     senders = _senders(city)
-    cheap = senders.pop(_REFERENCE)
-    reference = costs.measure(_REFERENCE, cheap, costs.REFERENCE_TIMES)
+    # The first token makes the signing key.
+    _send(city, "GET", "/auth/token?service=registry")
     city.engine.forgets = True
-    found = [costs.measure(name, send) for name, send in senders.items()]
+    found = [costs.measure(name, send, _forget) for name, send in senders.items()]
     city.engine.forgets = False
-    return reference, found
+    return found
 
 
 @pytest.mark.slow
 @pytest.mark.alone
-def test_every_operation_succeeds_on_a_large_registry(
+def test_no_request_costs_more_than_the_bound(
     record_property: Callable[[str, object], None],
 ) -> None:
     assert {request.operation for request in heavy.ALL} == set(BY_ID)
@@ -81,5 +93,14 @@ def test_every_operation_succeeds_on_a_large_registry(
         tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.exists() else None) as folder,
         cities.built(Path(folder)) as city,
     ):
-        reference, found = _walk(city)
-    record_property("summary", costs.table([reference, *found], reference))
+        found = _walk(city)
+    record_property("summary", costs.table(found, EXCEPTED))
+    over = [cost.name for cost in found if cost.share > 1 and cost.name not in EXCEPTED]
+    assert not over
+
+
+def test_the_bound_follows_the_speed_of_the_machine() -> None:
+    assert Cost("a", 0.05, 1.0).share == pytest.approx(0.5)
+    assert Cost("a", 0.05, 0.4).share == pytest.approx(1.25)
+    assert "over" in costs.table([Cost("a", 0.3, 1.0)], {})
+    assert "excepted: why" in costs.table([Cost("a", 0.3, 1.0)], {"a": "why"})

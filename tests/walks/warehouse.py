@@ -23,9 +23,8 @@ from tests.fakes.client import descriptor, index_manifest
 NAME = RepositoryName("acme/app")
 # The layers of the largest manifest that can be pushed; its config is a descriptor as well.
 DESCRIPTORS = DESCRIPTORS_MAX - 1
-# An answer parses 32 MiB of manifests at most, so more large images would not be parsed.
-_LARGE_IMAGES = 8
-_TAGS = 5_000
+_LARGE_IMAGES = 24
+_TAGS = 20_000
 _REFERRERS = 500
 _TRASHED = 2_000
 _BATCH = 1_000
@@ -90,6 +89,9 @@ def fill(town: Town, blobs: BlobStore) -> Stock:
     children = [_small_image(n) for n in range(DESCRIPTORS)]
     here.in_batches(partial(_add_small, place=here.place, bodies=children), DESCRIPTORS)
     index = here.push("index", _large_index(children), OCI_INDEX)
+    here.push("wide", _wide_index(here), OCI_INDEX)
+    here.push("told", _told_image(), OCI_MANIFEST)
+    here.push("old", _old_image(here), OCI_MANIFEST)
     here.in_batches(partial(_add_tag, place=here.place, bodies=children), _TAGS)
     here.in_batches(partial(_add_referrer, place=here.place, subject=images[0]), _REFERRERS)
     _add_trash(here)
@@ -149,6 +151,39 @@ def _large_index(children: Sequence[bytes]) -> bytes:
     return index_manifest(*first, *rest).replace(b'": ', b'":').replace(b", ", b",")
 
 
+def _wide_index(here: _Repository) -> bytes:
+    """An index of indexes of large images: each level as wide as a list looks at."""
+    large = [_large_image(f"a{n}") for n in range(_LARGE_IMAGES)]
+    entries = [descriptor(body, OCI_MANIFEST) for body in large]
+    inner = [index_manifest(*entries, entries[number]) for number in range(_LARGE_IMAGES)]
+    for body in inner:
+        here.push("inner", body, OCI_INDEX)
+    return index_manifest(*(descriptor(body, OCI_INDEX) for body in inner))
+
+
+def _told_image() -> bytes:
+    """An image whose annotations fill most of the 4 MiB that a manifest may have."""
+    return _image([0], annotations={f"org.example.{n}": "x" * 20 for n in range(80_000)})
+
+
+def _old_image(here: _Repository) -> bytes:
+    """An image with a long history, whose config is as large as a page reads."""
+    step = {"created": "2024-01-01T00:00:00Z", "created_by": '/bin/sh -c #(nop) X ["' + "x" * 300}
+    texts = [f"N{n}={'y' * 100}" for n in range(400)]
+    labels = {f"l{n}": "z" * 100 for n in range(400)}
+    config = json.dumps(
+        {
+            "os": "linux",
+            "architecture": "amd64",
+            "config": {"Env": texts, "Labels": labels},
+            "history": [step] * 400,
+        }
+    ).encode()
+    _add_blob(here, config)
+    document = json.loads(_image(range(400)))
+    return json.dumps({**document, "config": descriptor(config, OCI_CONFIG)}).encode()
+
+
 def _enter(transaction: WriteTransaction, place: Place, body: bytes) -> Digest:
     digest = Digest.of_bytes(body)
     stored = StoredManifest(OCI_MANIFEST, body, place.author.now)
@@ -166,7 +201,8 @@ def _add_small(
 def _add_tag(
     transaction: WriteTransaction, number: int, place: Place, bodies: Sequence[bytes]
 ) -> None:
-    tags.put(transaction, place, Tag(f"t{number:05}"), Digest.of_bytes(bodies[number]))
+    digest = Digest.of_bytes(bodies[number % len(bodies)])
+    tags.put(transaction, place, Tag(f"t{number:05}"), digest)
 
 
 def _add_referrer(transaction: WriteTransaction, number: int, place: Place, subject: str) -> None:

@@ -228,8 +228,11 @@ class Deletion(Sent, frozen=True, kw_only=True):
 
 
 class Restoration(Sent, frozen=True, kw_only=True):
-    """How many manifests came back, and which tags; `tagsTaken` point at something else by now."""
+    """How many manifests came back, and which tags; `tagsTaken` point at something else by now.
+    `left`: what is still in the trash, because one request restores only so much: ask again for it.
+    """
 
     manifests: int
     tags: list[str]
     tags_taken: list[str]
+    left: list[str]

@@ -12,7 +12,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from dtrfast.api.v0 import image_objects as objects
-from dtrfast.api.v0.lists import SORTED_MAX, Columns, ListQuery, scanned
+from dtrfast.api.v0.lists import MANIFESTS_LIMIT_MAX, SORTED_MAX, Columns, ListQuery, scanned
 from dtrfast.api.v0.manifests import image_use
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.api.v0.repositories import require
@@ -41,6 +41,10 @@ class ImagesQuery(ListQuery, frozen=True, rename="camel", kw_only=True):
     """`filter`: a part of the tag. `pushed` is when the tag was set."""
 
     sort: Literal["name", "-name", "pushed", "-pushed"] = "name"
+
+    @property
+    def count(self) -> int:
+        return min(self.limit, MANIFESTS_LIMIT_MAX)
 
 
 # A tag and its record, which is decoded where it is shown.

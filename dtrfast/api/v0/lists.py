@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 1000
+# Of lists that show what manifests say: about 0.1 ms each.
+MANIFESTS_LIMIT_MAX = 300
 # Entries that are sorted.
 SORTED_MAX = 20_000
 _NUMBER_DIGITS_MAX = 9

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from dtrfast.api.v0 import image_objects as objects
-from dtrfast.api.v0.lists import Columns, ListQuery, scanned
+from dtrfast.api.v0.lists import MANIFESTS_LIMIT_MAX, Columns, ListQuery, scanned
 from dtrfast.api.v0.objects import Taken
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.api.v0.repositories import name_in, require
@@ -36,6 +36,8 @@ _REPOSITORY = "/repositories/{namespace}/{repository}"
 _REFERENCES_MAX = 150
 _REFERENCES_LENGTH_MAX = 20_500
 _REFERENCE_LENGTH_MAX = 160
+# Rows of the index that a preview looks at, beside those that measuring takes.
+_PREVIEW_STEPS = 6_000
 _TAGS_MAX = 500
 # What needs an image that is to be deleted, as far as anybody reads it.
 _USES_MAX = 20
@@ -49,6 +51,10 @@ class ManifestsQuery(ListQuery, frozen=True, rename="camel", kw_only=True):
 
     untagged: bool = False
     sort: Literal["name", "-name", "pushed", "-pushed"] = "name"
+
+    @property
+    def count(self) -> int:
+        return min(self.limit, MANIFESTS_LIMIT_MAX)
 
 
 class _Row(msgspec.Struct, frozen=True, gc=False):
@@ -194,7 +200,7 @@ def preview_deletion(call: ApiCall) -> objects.DeletionPreview:
         is_admin = call.is_admin(transaction)
         number = repositories.get(transaction, name)
         registry = call.registry.acting_for(call.permits)
-        budget = Budget()
+        budget = Budget(steps_left=_PREVIEW_STEPS)
         known = Images(transaction, registry, name, number, budget)
         chosen = [_choice(transaction, number, known, one) for one in references]
         digests = dict.fromkeys(Digest.parse(one.digest) for one in chosen)
@@ -336,5 +342,5 @@ def restore_deletion(call: ApiCall) -> objects.Restoration:
     detail: Detail = {"run": run, "tags": " ".join(back.tags)}
     call.note("manifest.restore" if back.manifests else "tag.restore", name.text, detail=detail)
     return objects.Restoration(
-        manifests=back.manifests, tags=list(back.tags), tags_taken=list(back.tags_taken)
+        manifests=back.manifests, tags=list(back.tags), tags_taken=list(back.tags_taken), left=[]
     )

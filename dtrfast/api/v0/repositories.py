@@ -116,7 +116,11 @@ def _page(
     }
     source = Bounded(names)
     page, more = scanned(source, call.query, columns)
-    found = [shown(call, transaction, RepositoryName(name)) for name in page]
+    # What a user in many teams may do costs a look at each team.
+    kept = Bounded(page, are_dear=True)
+    found = [shown(call, transaction, RepositoryName(name)) for name in kept]
+    if kept.is_cut:
+        more = kept.rest[0] if call.query.is_by_name else str(call.query.number + len(found))
     entries = [repository for repository in found if repository is not None]
     is_exact = call.query.is_by_name or not source.is_cut
     return objects.Repositories(repositories=entries, next_page_start=more, is_exact=is_exact)

@@ -51,9 +51,10 @@ def _search(call: ApiCall, transaction: ReadTransaction, count: int) -> objects.
         names = Bounded(visible(call, transaction), _SECONDS_MAX)
         owner = query.namespace
         mine = (n for n in names if wanted in n and (not owner or RepositoryName(n).owner == owner))
-        shown_all = (shown(call, transaction, RepositoryName(n)) for n in islice(mine, count))
+        some = Bounded(islice(mine, count), _SECONDS_MAX, are_dear=True)
+        shown_all = (shown(call, transaction, RepositoryName(name)) for name in some)
         found = [repository for repository in shown_all if repository is not None]
-        is_exact = is_exact and not names.is_cut
+        is_exact = is_exact and not names.is_cut and not some.is_cut
     tags: list[objects.TagResult] = []
     if query.include_tags and wanted:
         rows = Bounded(_tag_rows(call, transaction, wanted), _SECONDS_MAX)

@@ -15,7 +15,7 @@ from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFESTS
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import deleted, history, keys, removal, restoring, tags
+from dtrfast.registry import deleted, deletion, history, keys, removal, restoring, tags
 from dtrfast.registry import repositories as registry_repositories
 from dtrfast.registry.deleted import DeletedManifest
 from dtrfast.registry.history import Past
@@ -218,6 +218,8 @@ def restore_manifest(call: ApiCall) -> storage_objects.Restored:
 
 
 _RESTORED_MAX = 200
+# Steps of a deletion's kind that restoring one thing takes, without its blobs.
+_RESTORE_STEPS = 60
 
 
 class Restoring(objects.Taken, frozen=True, kw_only=True):
@@ -244,7 +246,14 @@ def restore_references(call: ApiCall) -> image_objects.Restoration:
     engine, permits, author = call.identity.engine, call.permits, call.author
     names: list[str] = []
     taken: list[str] = []
+    left: list[str] = []
+    steps_left = deletion.DELETION_STEPS_MAX
+    count = 0
     for tag, digest in wanted:
+        if steps_left <= 0:
+            left.append(str(digest) if tag is None else f"{tag}@{digest}")
+            continue
+        steps_left -= _RESTORE_STEPS
         if tag is not None:
             restoring.restore_tag(engine, permits, name, tag, author, digest)
             names.append(tag.text)
@@ -253,9 +262,10 @@ def restore_references(call: ApiCall) -> image_objects.Restoration:
             found = restoring.restore_manifest(engine, permits, name, digest, author)
             names += found.tags
             taken += found.tags_taken
+            steps_left -= found.steps
+            count += 1
             call.note("manifest.restore", name.text, detail={"digest": str(digest)})
-    count = sum(tag is None for tag, _ in wanted)
-    return image_objects.Restoration(manifests=count, tags=names, tags_taken=taken)
+    return image_objects.Restoration(manifests=count, tags=names, tags_taken=taken, left=left)
 
 
 def _reference(text: str) -> tuple[Tag | None, Digest]:

@@ -118,8 +118,8 @@ def test_outlines_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> Non
     kept = outlines.Outlines()
     digests = [Digest.of_bytes(bytes([number])) for number in range(12)]
     keys = [(digest, "a/type") for digest in digests]
-    small = Outline(1, "a/type", "image", False, 1, digests[0].key(), [1])
-    large = Outline(1, "a/type", "image", False, 1, b"".join(d.key() for d in digests), [1] * 12)
+    small = Outline(1, "a/type", "image", False, 1, digests[0].key(), bytes(8))
+    large = Outline(1, "a/type", "image", False, 1, b"".join(d.key() for d in digests), bytes(96))
     for key in keys[:10]:
         kept.put(key, small)
     assert kept.get(keys[0]) is small

@@ -1,0 +1,102 @@
+"""A request does so much work and says where it left something out."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from dtrfast.registry import deletion, pages, usage
+from tests.api.managed.town import Town
+
+APP = "repositories/acme/app"
+
+
+@pytest.fixture
+def filled(town: Town) -> Town:
+    for number in range(5):
+        town.push("acme/app", b"layer %d" % number, tag=f"t{number}")
+    return town
+
+
+def test_a_measurement_of_a_part_says_so(filled: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = filled.api("rita", "GET", f"{APP}/usage")
+    assert (whole["isExact"], whole["isPart"]) == (True, False)
+    for name in ("_ASK_STEPS", "_HOLDER_STEPS", "_STORE_STEPS"):
+        with monkeypatch.context() as patch:
+            patch.setattr(usage, name, 12)
+            part = filled.api("rita", "GET", f"{APP}/usage")
+        assert (part["isExact"], part["isPart"]) == (False, True), name
+        assert part["storedBytes"] < whole["storedBytes"], name
+
+
+def test_an_administrator_gets_what_was_measured_before(
+    filled: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = filled.api("admin", "GET", f"{APP}/usage")
+    monkeypatch.setattr(usage, "_STORE_STEPS", 8)
+    assert filled.api("admin", "GET", f"{APP}/usage") == whole
+    filled.push("acme/app", b"one more", tag="more")
+    again = filled.api("admin", "GET", f"{APP}/usage")
+    assert (again["storedBytes"], again["isExact"]) == (whole["storedBytes"], False)
+
+
+def test_a_preview_of_a_part_says_so(filled: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = f"{APP}/deletion?references=t0,t1"
+    assert filled.api("rita", "GET", path)["isExact"]
+    monkeypatch.setattr(usage, "_ASK_STEPS", 4)
+    assert not filled.api("rita", "GET", path)["isExact"]
+
+
+def test_a_request_deletes_so_much(filled: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deletion, "DELETION_STEPS_MAX", 2 * deletion._TAG_STEPS)
+    names = [f"t{number}" for number in range(5)]
+    done = filled.api("ada", "POST", f"{APP}/deletion", {"references": names})
+    assert (done["tags"], done["left"]) == (names[:2], names[2:])
+    done = filled.api("ada", "POST", f"{APP}/deletion", {"references": done["left"]})
+    assert (done["tags"], done["left"]) == (names[2:4], names[4:])
+    trash = filled.api("ada", "GET", f"{APP}/trash?kind=tags")["tags"]
+    wanted = [f"{one['name']}@{one['digest']}" for one in trash]
+    monkeypatch.setattr(deletion, "DELETION_STEPS_MAX", 1)
+    back = filled.api("ada", "POST", f"{APP}/trash/restore", {"references": wanted})
+    assert (len(back["tags"]), back["left"]) == (1, wanted[1:])
+
+
+def test_a_list_by_name_ends_and_goes_on(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(9):
+        town.api("owen", "POST", "repositories/acme", {"name": f"r{number}"}, 201)
+    monkeypatch.setattr(pages, "_LOOKED_AT_MAX", 4)
+    found: list[str] = []
+    start, count = "", 0
+    while True:
+        query = f"filter=r7&start={start.replace('/', '%2F')}"
+        page = town.api("owen", "GET", f"repositories?{query}")
+        found += [one["name"] for one in page["repositories"]]
+        start, count = page["nextPageStart"], count + 1
+        if not start:
+            break
+    assert found == ["r7"]
+    assert count == 3
+    page = town.api("owen", "GET", "repositories?sort=-created")
+    assert (len(page["repositories"]), page["isExact"]) == (4, False)
+    assert not town.api("owen", "GET", "index/search?query=r7")["isExact"]
+
+
+def test_lists_of_a_repository_end_and_go_on(filled: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_LOOKED_AT_MAX", 2)
+    page = filled.api("rita", "GET", f"{APP}/images?filter=t4")
+    assert (page["images"], page["nextPageStart"]) == ([], "t2")
+    page = filled.api("rita", "GET", f"{APP}/images?sort=-pushed")
+    assert (len(page["images"]), page["isExact"]) == (2, False)
+    page = filled.api("rita", "GET", f"{APP}/manifests?untagged=true")
+    assert page["manifests"] == []
+    assert page["nextPageStart"].startswith("sha256:")
+
+
+def test_a_page_of_dear_entries_is_short(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        town.api("owen", "POST", "repositories/acme", {"name": f"r{number}"}, 201)
+    monkeypatch.setattr(time, "thread_time", iter(range(1000)).__next__)
+    page = town.api("owen", "GET", "repositories")
+    assert len(page["repositories"]) < 4
+    assert page["nextPageStart"]
