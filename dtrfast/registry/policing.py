@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import partial
 
-from dtrfast.index.engine import Engine, WriteTransaction
-from dtrfast.index.tables import MANIFESTS, REPOSITORY_NAMES, number_key
+from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
+from dtrfast.index.tables import MANIFESTS, NUMBER_SIZE, REPOSITORY_NAMES, number_key
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import keys, manifests, untagged
 from dtrfast.registry.records import StoredManifest
@@ -15,6 +16,7 @@ from dtrfast.times import rfc3339
 
 ACTOR = "policy"
 _STEP_MAX = 50  # manifests of a transaction
+_STEP_BYTES_MAX = 256 << 10  # of these manifests
 
 
 def step(engine: Engine, now: int) -> int:
@@ -24,10 +26,20 @@ def step(engine: Engine, now: int) -> int:
         if not days:
             return 0
         before = now - int(days * policies.DAY_SECONDS)
-        notes = untagged.due(transaction, before, _STEP_MAX)
+        notes = list(_some(transaction, untagged.due(transaction, before, _STEP_MAX)))
     if notes:
         engine.write(partial(_delete, notes=notes, author=Author(ACTOR, now)))
     return len(notes)
+
+
+def _some(transaction: ReadTransaction, notes: Iterable[bytes]) -> Iterator[bytes]:
+    """The first notes, up to a large manifest: it names so many blobs that it ends a step."""
+    size = 0
+    for note in notes:
+        yield note
+        size += len(transaction.get(MANIFESTS, note[NUMBER_SIZE:]) or b"")
+        if size > _STEP_BYTES_MAX:
+            return
 
 
 def _delete(transaction: WriteTransaction, notes: list[bytes], author: Author) -> None:

@@ -203,9 +203,10 @@ def _remove_some(transaction: WriteTransaction, repository: int, now: int) -> in
     links = [key for key, _ in transaction.scan(LINKS, prefix, limit=_STEP_MAX)]
     if links:
         return _unlink(transaction, RepositoryId(repository), links, now)
-    manifests = list(transaction.scan(MANIFESTS, prefix, limit=_STEP_MAX))
-    for key, data in manifests:
-        size = len(StoredManifest.decode(data).body)
+    rows = transaction.scan(MANIFESTS, prefix, limit=_STEP_MAX)
+    # Only their sizes are kept: together they may take a gigabyte.
+    manifests = [(key, len(StoredManifest.decode(data).body)) for key, data in rows]
+    for key, size in manifests:
         statistics.add(transaction, manifests=-1, manifest_bytes=-size)
         transaction.delete(MANIFESTS, key)
     tags = [key for key, _ in transaction.scan(TAGS, prefix, limit=_STEP_MAX)]

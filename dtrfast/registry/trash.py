@@ -7,13 +7,12 @@ setting, so rows hold the time of the deletion and a change of the setting count
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import takewhile
 from typing import Literal
 
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
-from dtrfast.index.tables import NUMBER_SIZE, TRASH, number_key, number_of
+from dtrfast.index.tables import MANIFESTS_DELETED, NUMBER_SIZE, TRASH, number_key, number_of
 
 Kind = Literal["manifest", "tag", "repository"]
 
@@ -21,6 +20,7 @@ _KINDS: dict[bytes, Kind] = {b"m": "manifest", b"t": "tag", b"r": "repository"}
 _BYTES: dict[Kind, bytes] = {kind: letter for letter, kind in _KINDS.items()}
 # Rows of a transaction: a manifest has some ten references.
 _STEP_MAX = 50
+_STEP_BYTES_MAX = 256 << 10
 
 # Takes a thing out of the trash for good. It was put there at that time.
 Purge = Callable[[WriteTransaction, bytes, int], None]
@@ -43,10 +43,20 @@ def purge(engine: Engine, purges: dict[Kind, Purge], before: int) -> int:
     due = number_key(max(0, before))
     with engine.read() as transaction:
         rows = transaction.scan(TRASH, limit=_STEP_MAX)
-        keys = [key for key, _ in takewhile(lambda row: row[0] < due, rows)]
+        keys = list(_some(transaction, (key for key, _ in rows if key < due)))
     if keys:
         engine.write(partial(_purge, keys=keys, purges=purges))
     return len(keys)
+
+
+def _some(transaction: ReadTransaction, keys: Iterable[bytes]) -> Iterator[bytes]:
+    """The first keys, up to a large manifest: it names so many blobs that it ends a step."""
+    size = 0
+    for key in keys:
+        yield key
+        size += len(transaction.get(MANIFESTS_DELETED, key[NUMBER_SIZE + 1 :]) or b"")
+        if size > _STEP_BYTES_MAX:
+            return
 
 
 def _purge(transaction: WriteTransaction, keys: list[bytes], purges: dict[Kind, Purge]) -> None:
