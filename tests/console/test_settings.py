@@ -51,6 +51,7 @@ def test_the_trash_is_measured_when_somebody_asks(
 
 class _Seven:
     unique = 7
+    is_part = False
 
 
 def test_whole_numbers_are_shown_as_such(town: Town) -> None:
