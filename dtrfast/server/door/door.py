@@ -291,7 +291,8 @@ class Door(asyncio.Protocol):
 
     def drop_head(self) -> None:
         """Close at once, and let go what is held of a head: for an answer the socket would stay."""
-        log.info("%s sent a head that is not whole", self.client[0] if self.client else "-")
+        address = self.peer.address
+        log.info("%s sent a head that is not whole", address[0] if address else "-")
         self._state = State.LINGER
         self._ahead.clear()
         self._stop_waiting()

@@ -86,7 +86,7 @@ def test_an_inactive_user_is_refused_as_a_wrong_password_and_a_revoked_token(tow
     def told(headers: dict[str, str], path: str) -> str:
         answer = town.client.get(path, headers=headers)
         assert answer.status_code == 401
-        return answer.text + answer.headers.get("www-authenticate", "")
+        return f"{answer.text}{answer.headers.get('www-authenticate', '')}"
 
     for path in ("/v2/acme/app/manifests/v1", "/auth/token", "/api/v0/accounts"):
         assert len({told(basic(name, secret), path) for name, secret in passes.items()}) == 1
