@@ -14,8 +14,8 @@ from dtrfast.cli import output
 from dtrfast.oci import images as oci_images
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.manifests import Manifest, read_manifest
-from dtrfast.oci.media_types import OCI_CONFIG, OCI_MANIFEST
-from dtrfast.registry import images, outlines
+from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
+from dtrfast.registry import images, outlines, usage
 from tests.api.managed.town import Town, basic
 from tests.console.browser import Browser, forms_of
 from tests.fakes.client import descriptor, image_manifest, index_manifest
@@ -242,3 +242,20 @@ def test_forms_of_a_page_carry_its_token(town: Town) -> None:
         assert form.fields["csrf"] == [nora.csrf]
     answer = nora.post("/do/create_token", {"path.name": "nora", "body.name": "x"})
     assert answer.status_code == 403
+
+
+def test_pages_say_that_they_show_a_part(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Browser(town, "owen")
+    layers = [descriptor(b"app", OCI_LAYER)] * 600
+    push(town, "many", image_manifest(fields={"layers": layers}))
+    assert "lists are cut" in page.get("/repositories/acme/app/-/tags/many").text
+    assert "lists are cut" not in page.get("/repositories/acme/app/-/tags/v1").text
+    compared = page.get("/repositories/acme/app/-/compare?from=many&to=v1").text
+    assert "more layers than a page compares" in compared
+    monkeypatch.setattr(usage, "_ASK_STEPS", 3)
+    measured = page.get("/repositories/acme/app/-/usage").text
+    assert "The numbers are those of a part" in " ".join(measured.split())
+    preview = page.get("/repositories/acme/app/-/delete-tags?tag=v1").text
+    assert "at least those of a part" in " ".join(preview.split())
+    town.api("owen", "PATCH", "repositories/acme/app", {"longDescription": "![" * 32_000})
+    assert "Shown as plain text" in page.get("/repositories/acme/app").text
