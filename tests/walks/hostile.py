@@ -6,7 +6,7 @@ import base64
 import json
 
 from dtrfast.oci.media_types import OCI_INDEX, OCI_MANIFEST
-from tests.api.managed.town import PASSWORD, basic
+from tests.api.managed.town import PASSWORD, basic, session_cookie
 from tests.walks.city import City
 from tests.walks.distribution import PullOrPush
 
@@ -161,7 +161,7 @@ def _pages(city: City) -> tuple[PullOrPush, ...]:
     form = {"username": "rita", "password": PASSWORD}
     answer = client.post("/api/v0/sessions", json=form)
     client.forget_cookies()
-    cookie = {"cookie": answer.headers["set-cookie"].partition(";")[0]}
+    cookie = {"cookie": session_cookie(answer).partition(";")[0]}
     base = "/repositories/acme/app"
     paths = {
         "info": base,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.api.managed.town import PASSWORD, Town, basic
+from tests.api.managed.town import PASSWORD, Town, basic, session_cookie
 from tests.console.browser import Browser
 from tests.walks import directory
 
@@ -14,7 +14,7 @@ def _refusals(town: Town) -> list[tuple[str, str]]:
 def _sign_in(town: Town) -> dict[str, str]:
     form = {"username": "rita", "password": PASSWORD}
     answer = town.client.post("/api/v0/sessions", json=form)
-    return {"cookie": answer.headers["set-cookie"].partition(";")[0]}
+    return {"cookie": session_cookie(answer).partition(";")[0]}
 
 
 def test_forged_requests_leave_events(town: Town) -> None:
