@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -11,6 +11,7 @@ from dtrfast.errors import StorageFailed, StorageFull
 from dtrfast.identity import accounts, known_addresses
 from dtrfast.identity.known_browsers import KnownBrowsers
 from dtrfast.identity.tries import Source, Tries, network_of
+from dtrfast.identity.turnstile import Turnstile
 from dtrfast.index.engine import Engine
 
 
@@ -24,12 +25,16 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Knows origins. Safe from many threads. `clock` gives seconds since the epoch."""
+    """Knows origins. Safe from many threads. `clock` gives seconds since the epoch.
+
+    `directory_waits` has few places: tries that wait behind others of a directory's accounts.
+    """
 
     engine: Engine
     tries: Tries
     browsers: KnownBrowsers
     clock: Callable[[], int]
+    directory_waits: Turnstile
 
     def source(self, name: str, origin: Origin) -> Source:
         """The origin of a try for the account of this name, which need not exist."""
@@ -42,6 +47,17 @@ class Gate:
         proof = origin.proofs.get(str(account.id), "")
         browser = self.browsers.read(proof, account) if proof else ""
         return Source(origin.remote, is_known=is_known, browser=browser)
+
+    def place(self, name: str) -> AbstractContextManager[bool]:
+        """A place to wait for other tries to end; False where there is none.
+
+        A local password is verified in milliseconds. A directory may take its whole time, and each
+        try that waits for it holds a thread.
+        """
+        with self.engine.read() as transaction:
+            account = accounts.find(transaction, name)
+        is_local = account is None or account.is_local
+        return nullcontext(True) if is_local else self.directory_waits.passed()
 
     def held_seconds(self, name: str, remote: str) -> int:
         """Seconds that a password of this account is held off at a busy address. Never waits: it

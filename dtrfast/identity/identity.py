@@ -67,7 +67,7 @@ class Identity:
         keys_of_issuers = IssuerKeys(fetching(config, outgoing), waiting_max=few)
         directories = Directories(Turnstile(few, 2 * few, _DIRECTORY_WAIT_SECONDS), outgoing)
         elsewhere = Elsewhere(directories, Verifier(keys_of_issuers, clock))
-        gate = Gate(engine, tries, KnownBrowsers(keys, clock), clock)
+        gate = Gate(engine, tries, KnownBrowsers(keys, clock), clock, Turnstile(2 * few, 0, 0.0))
         sign_in = SignIn(engine, bearers, gate, elsewhere, events, clock)
         guard = AccountsGuard(registry, sign_in, bearers, clock)
         reader = EventReader(audit_path(config.store.data))

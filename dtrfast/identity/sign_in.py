@@ -211,20 +211,25 @@ class SignIn:
 
         Raises `TooManyTries`, `Overloaded`.
         """
+        entered = self._enter_now(name, key, origin)
+        if entered is not None:
+            return entered
         deadline = time.monotonic() + _WAIT_SECONDS_MAX
-        source = None
-        while True:
-            kept = self._verified.get(key)
-            is_recent = kept is not None and self._clock() - kept[1] < PASSWORD_SECONDS
-            if kept is not None and is_recent and self._is_current(kept[0]):
-                return kept[0]
-            source = source or self._gate.source(name, origin)
-            entered = self._gate.tries.enter(name, source)
-            if entered is not None:
-                return entered
-            if time.monotonic() >= deadline:
-                raise Overloaded("too many are signing in: try again in a moment")
-            time.sleep(_POLL_SECONDS)
+        with self._gate.place(name) as has_place:
+            while has_place and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+                entered = self._enter_now(name, key, origin)
+                if entered is not None:
+                    return entered
+        raise Overloaded("too many are signing in: try again in a moment")
+
+    def _enter_now(self, name: str, key: bytes, origin: Origin) -> Caller | Try | None:
+        """See `_enter`; None while as many tries run as may fail. Raises `TooManyTries`."""
+        kept = self._verified.get(key)
+        is_recent = kept is not None and self._clock() - kept[1] < PASSWORD_SECONDS
+        if kept is not None and is_recent and self._is_current(kept[0]):
+            return kept[0]
+        return self._gate.tries.enter(name, self._gate.source(name, origin))
 
     def _refresh(self, text: str, remote: str) -> Caller:
         caller = self._bearers.read_refresh(text)
