@@ -309,7 +309,7 @@ class CallerPermits:
         refusal: DtrfastError | None = None
         if not given.create_on_push:
             refusal = Denied(f"there is no repository {name}: make it before you push")
-        elif not given.create_namespace_on_push and _is_unknown(transaction, name.owner):
+        elif not given.create_namespace_on_push and _begins_namespace(transaction, name):
             refusal = Denied(
                 f"there is no account {name.owner} and no repository of that namespace: "
                 f"check the spelling, or make {name} before you push"
@@ -344,11 +344,13 @@ class CallerPermits:
         return type(error)(f"{error.message}; {hint}", detail=error.detail)
 
 
-def _is_unknown(transaction: ReadTransaction, owner: str) -> bool:
-    """True if there is neither an account nor a repository of this namespace."""
-    if accounts.find(transaction, owner) is not None:
+def _begins_namespace(transaction: ReadTransaction, name: RepositoryName) -> bool:
+    """True if there is neither an account nor a repository of this namespace. A name of one part,
+    such as `tools`, has none.
+    """
+    if "/" not in name.text or accounts.find(transaction, name.owner) is not None:
         return False
-    return not accounts.owns_repositories(transaction, owner)
+    return not accounts.owns_repositories(transaction, name.owner)
 
 
 def _destinations(transaction: ReadTransaction, caller: Caller) -> str:

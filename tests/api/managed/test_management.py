@@ -113,7 +113,7 @@ def test_lists_come_in_pages(town: Town) -> None:
 
 def test_repositories_with_slashes_and_without_a_namespace(town: Town) -> None:
     town.push("acme/deep/app", b"x", "owen")
-    town.api("admin", "POST", "repositories/_", {"name": "alpine"}, 201)
+    town.push("alpine", b"x", "admin")
     assert town.ask("owen", "POST", "repositories/_", {"name": "x"}).status_code == 403
     deep = town.api("owen", "GET", "repositories/acme/deep%2Fapp")
     assert (deep["namespace"], deep["name"]) == ("acme", "deep/app")

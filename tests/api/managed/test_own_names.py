@@ -127,7 +127,6 @@ def test_lists_have_it_with_its_account(town: Town) -> None:
 
 
 def test_a_name_of_no_account_is_the_registrys_own(town: Town) -> None:
-    town.api("admin", "PUT", "admin/settings/access", {"createNamespaceOnPush": True})
     for name in ("tools", "library", "oidc"):
         for who in ("owen", "nora"):
             begin = town.client.post(f"/v2/{name}/blobs/uploads/", headers=basic(who))
@@ -144,7 +143,6 @@ def test_a_name_of_no_account_is_the_registrys_own(town: Town) -> None:
 
 def test_an_account_gets_the_repository_of_its_name(town: Town) -> None:
     """As it gets those below its name: who makes accounts decides."""
-    town.api("admin", "PUT", "admin/settings/access", {"createNamespaceOnPush": True})
     town.push("zoe", b"early", who="admin")
     town.add_users("zoe")
     assert pulls(town, "zoe", "zoe") == 200

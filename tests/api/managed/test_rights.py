@@ -385,7 +385,7 @@ def test_a_push_makes_nothing_where_that_is_switched_off(town: Town) -> None:
 def test_what_a_push_makes_is_public_where_a_setting_says_so(town: Town) -> None:
     town.push("nora/before", b"x", who="nora")
     town.api("admin", "PUT", "admin/settings/access", {"publicOnPush": True})
-    made = {"nora/image": "nora", "acme/tools": "admin"}
+    made = {"nora/image": "nora", "tools": "admin"}
     for name, who in made.items():
         town.push(name, b"x", who=who)
         assert _pulls(town, name) == 200, name
