@@ -17,7 +17,7 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import httpx
@@ -45,7 +45,7 @@ from dtrfast.store.blobs import BlobStore
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.client import Client, image_manifest
 from tests.fakes.clock import Clock
-from tests.fakes.engine import MemoryEngine
+from tests.fakes.engine import MemoryEngine, Snapshot
 from tests.fakes.hop import ThreadHop
 
 PASSWORD = "correct horse battery"
@@ -85,7 +85,10 @@ class Town:
         hop: ThreadHop,
         runner: asyncio.Runner,
         config: Config | None = None,
+        *,
+        is_founded: bool = False,
     ) -> None:
+        """`is_founded`: the engine and the blobs already hold the people and the organization."""
         config = config or Config()
         self.engine = engine
         self.clock = clock
@@ -97,8 +100,9 @@ class Town:
         context = Context(self.registry, hop, config, self.identity.guard, self.identity)
         pages = console.routes(context, self.identity)
         self.client = Client(create_app(context, pages), runner)
-        self.add_users("admin", *PEOPLE)
-        self._organization()
+        if not is_founded:
+            self.add_users("admin", *PEOPLE)
+            self._organization()
 
     def add_users(self, *names: str) -> None:
         """Make users who sign in with `PASSWORD`; `admin` is a system administrator."""
@@ -201,13 +205,45 @@ class Town:
         return self.client.get(path, headers=headers)
 
 
+@dataclass(frozen=True)
+class _Founding:
+    """A town as it begins: founding one takes some sixty requests."""
+
+    index: Snapshot
+    contents: dict[Digest, bytes]
+    events: KeptEvents
+
+
 @contextmanager
 def in_memory(clock: Clock | None = None, config: Config | None = None) -> Iterator[Town]:
-    """A town on the fakes, for tests that need no other."""
-    clock, hop, engine = clock or Clock(), ThreadHop(), MemoryEngine()
-    with asyncio.Runner() as runner:
-        town = Town(engine, MemoryBlobs(engine, clock), clock, hop, runner, config)
+    """A town on the fakes, for tests that need no other. Those without wishes begin as copies."""
+    founding = _founding() if clock is None and config is None else None
+    with _built(clock or Clock(), config, founding) as (town, _):
         yield town
+
+
+@cache
+def _founding() -> _Founding:
+    with _built(Clock(), None, None) as (town, blobs):
+        assert isinstance(town.engine, MemoryEngine)
+        return _Founding(town.engine.snapshot(), blobs.contents, town.events)
+
+
+@contextmanager
+def _built(
+    clock: Clock, config: Config | None, founding: _Founding | None
+) -> Iterator[tuple[Town, MemoryBlobs]]:
+    hop, engine = ThreadHop(), MemoryEngine()
+    blobs = MemoryBlobs(engine, clock)
+    if founding is not None:
+        engine.restore(founding.index)
+        blobs.contents.update(founding.contents)
+    with asyncio.Runner() as runner:
+        town = Town(engine, blobs, clock, hop, runner, config, is_founded=founding is not None)
+        if founding is not None:
+            town.events.all += founding.events.all
+            town.events.by_admin += founding.events.by_admin
+        yield town, blobs
         town.client.close()
     hop.close()
 
