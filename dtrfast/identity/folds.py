@@ -7,7 +7,6 @@ by kind once its allowance is used up. Events of administrators are never folded
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import math
 import threading
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from dtrfast.identity.client_networks import network_of
 from dtrfast.identity.shares import Share
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ _FOLD_SECONDS = 60.0
 _FOLDS_MAX = 10_000
 # With this many a minute, one caller takes days to fill its share of a log of the usual size.
 _MORE_PER_SECOND = 10 / 60
-# The standard's subnet: an IPv6 client has all addresses of one.
-_SUBNET_BITS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,16 +157,3 @@ class Folder:
             owner=0,
             detail={"again": fold.count},
         )
-
-
-def network_of(remote: str) -> str:
-    """The network of an IPv6 address that one client has all of; other addresses as they are."""
-    if ":" not in remote:
-        return remote
-    try:
-        address = ipaddress.IPv6Address(remote.partition("%")[0])
-    except ValueError:
-        return remote
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Network((address, _SUBNET_BITS), strict=False))

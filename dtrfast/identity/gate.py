@@ -9,8 +9,9 @@ from functools import partial
 
 from dtrfast.errors import StorageFailed, StorageFull
 from dtrfast.identity import accounts, known_addresses
+from dtrfast.identity.client_networks import network_of
 from dtrfast.identity.known_browsers import KnownBrowsers
-from dtrfast.identity.tries import Source, Tries, network_of
+from dtrfast.identity.tries import Source, Tries
 from dtrfast.identity.turnstile import Turnstile
 from dtrfast.index.engine import Engine
 

@@ -1,7 +1,7 @@
 """Addresses that an account signed in from: functions over a transaction.
 
 A try from one of them is not held by failures of other clients (`tries`). An address is kept as its
-network (`tries.network_of`), written down at most once a day, and forgotten after a month.
+network (`client_networks`), written down at most once a day, and forgotten after a month.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import ipaddress
 import math
 import mmap
 import os
@@ -25,10 +24,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 from dtrfast.errors import TooManyTries
+from dtrfast.identity.client_networks import network_of
 from dtrfast.store import disk
 
 # Hash of the thing counted, second of the last failure, failures, second of the last entry, running
@@ -46,9 +45,6 @@ _HALF_LIFE_SECONDS = 300.0
 _FORGIVEN = 5
 # A try that was entered so long ago belonged to a process that died.
 _RUNNING_SECONDS = 60
-# An IPv6 client chooses from a /64 at will (RFC 4291 section 2.5.1).
-_IPV6_PREFIX = 64
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: IPv4 addresses are behind the prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,22 +296,3 @@ class Try:
     def forget(self) -> None:
         """The password could not be verified."""
         self.tries.settle(self.keys, failed=False)
-
-
-@lru_cache(8192)
-def network_of(remote: str) -> str:
-    """The network that an address counts as: of IPv6 its /64, of IPv4 the address.
-
-    An IPv4 address inside an IPv6 one (mapped, or of NAT64) counts as IPv4. Other text stays.
-    """
-    try:
-        address = ipaddress.ip_address(remote.partition("%")[0])
-    except ValueError:
-        return remote
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    if address in _NAT64:
-        return str(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return str(ipaddress.IPv6Network((address, _IPV6_PREFIX), strict=False))

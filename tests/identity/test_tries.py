@@ -13,6 +13,7 @@ import pytest
 
 from dtrfast.errors import TooManyTries
 from dtrfast.identity import known_addresses, tries
+from dtrfast.identity.client_networks import network_of
 from dtrfast.identity.tries import (
     ACCOUNT,
     ACCOUNT_FROM_ADDRESS,
@@ -21,7 +22,6 @@ from dtrfast.identity.tries import (
     SIZE,
     Source,
     Tries,
-    network_of,
 )
 from dtrfast.index.tables import KNOWN_ADDRESSES
 from tests.fakes.clock import Clock
