@@ -15,7 +15,7 @@ from enum import Enum
 
 import httpx
 
-from dtrfast.config import OutgoingConfig, is_loopback_host
+from dtrfast.config import OutgoingConfig, is_loopback_host, parse_network
 from dtrfast.errors import AddressRefused, CallFailed
 from dtrfast.outgoing.addresses import Address, is_permitted
 
@@ -83,7 +83,7 @@ class Outgoing:
     """Decides on calls to other services. Safe from many threads."""
 
     def __init__(self, config: OutgoingConfig, resolve: Resolve = resolve) -> None:
-        self._allowed = tuple(ipaddress.ip_network(text) for text in config.allow)
+        self._allowed = tuple(map(parse_network, config.allow))
         proxy = httpx.URL(config.proxy)
         self._proxy = (proxy.host, proxy.port or 80) if config.proxy else None
         self._bypass = config.no_proxy

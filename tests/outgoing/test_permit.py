@@ -80,8 +80,9 @@ def test_one_private_address_of_a_name_is_enough_to_refuse_it() -> None:
             resolving(*addresses).permit("https://hook.example", Setter.OWNER)
 
 
-def test_the_allow_list_lets_private_addresses_in() -> None:
-    config = OutgoingConfig(allow=("10.0.0.0/24",))
+@pytest.mark.parametrize("network", ["10.0.0.0/24", "::ffff:10.0.0.0/120"])
+def test_the_allow_list_lets_private_addresses_in(network: str) -> None:
+    config = OutgoingConfig(allow=(network,))
     allowed = resolving("10.0.0.9", "8.8.8.8", config=config)
     assert allowed.permit("https://hook.example", Setter.OWNER).addresses == ("10.0.0.9", "8.8.8.8")
     with pytest.raises(AddressRefused):
