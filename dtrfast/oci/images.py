@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from dtrfast.oci.digests import Digest
-from dtrfast.oci.manifests import Descriptor, Manifest
+from dtrfast.oci.manifests import Manifest
 
 _TEXT_LENGTH_MAX = 4096
 PLATFORM_LENGTH_MAX = 128
@@ -266,12 +266,6 @@ def _unquoted(text: str) -> str:
 
 
 # ---- layers ------------------------------------------------------------------------------------
-def layers_of(manifest: Manifest, config: ImageConfig) -> tuple[Layer, ...]:
-    """The layers, as `with_commands` has them. An artifact's blobs are its layers."""
-    content = manifest.layers or manifest.blobs
-    return with_commands([_layer(one) for one in content], len(content), config)
-
-
 def with_commands(layers: Sequence[Layer], count: int, config: ImageConfig) -> tuple[Layer, ...]:
     """The first of `count` layers, each with its command, and steps without one between them.
 
@@ -285,12 +279,6 @@ def with_commands(layers: Sequence[Layer], count: int, config: ImageConfig) -> t
         Layer(step.command, step.created) if step.is_empty else _with_command(next(rest), step)
         for step in config.history
     )
-
-
-def _layer(descriptor: Descriptor) -> Layer:
-    title = title_in(descriptor.annotations)
-    digest = str(descriptor.digest)
-    return Layer("", "", digest, descriptor.size, descriptor.media_type, title)
 
 
 def _with_command(layer: Layer, step: Step) -> Layer:

@@ -9,8 +9,9 @@ import pytest
 from dtrfast.oci import images
 from dtrfast.oci.manifests import parse_manifest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
-from tests.fakes.client import descriptor, image_manifest
+from tests.fakes.client import descriptor
 
+LAYER = images.Layer("", "", "sha256:" + "0" * 64, 3, OCI_LAYER, "")
 DOCKER = {
     "architecture": "arm64",
     "variant": "v8",
@@ -158,9 +159,8 @@ def test_texts_and_lists_are_cut() -> None:
 
 
 def test_layers_have_their_commands_and_steps_stand_between() -> None:
-    manifest = parse_manifest(image_manifest(b"one", b"two"), OCI_MANIFEST)
     config = images.parse_config(json.dumps(DOCKER).encode())
-    layers = images.layers_of(manifest, config)
+    layers = images.with_commands([LAYER, LAYER], 2, config)
     assert [(layer.command, bool(layer.digest)) for layer in layers] == [
         ("ADD file:1 in /", True),
         ('CMD ["sh"]', False),
@@ -169,9 +169,9 @@ def test_layers_have_their_commands_and_steps_stand_between() -> None:
 
 
 def test_layers_that_do_not_fit_the_history_have_no_commands() -> None:
-    manifest = parse_manifest(image_manifest(b"one"), OCI_MANIFEST)
     config = images.parse_config(json.dumps(DOCKER).encode())
-    assert [layer.command for layer in images.layers_of(manifest, config)] == [""]
+    assert images.with_commands([LAYER], 1, config) == (LAYER,)
+    assert images.with_commands([LAYER, LAYER], 500, config) == (LAYER, LAYER)
 
 
 @pytest.mark.parametrize(
