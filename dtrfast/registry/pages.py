@@ -31,6 +31,8 @@ def cut(entries: Iterable[T], count: int) -> Page[T]:
 # at in any case.
 _LOOKED_AT_MAX = 20_000
 _LOOKED_AT_MIN = 100
+# One collection of garbage may take more than the time. A dear entry takes some milliseconds.
+_DEAR_LOOKED_AT_MIN = 5
 _SECONDS_MAX = 0.03
 _CLOCK_EVERY = 16
 
@@ -47,7 +49,7 @@ class Bounded(Generic[T]):
         self._entries = entries
         self._seconds = seconds
         self._every = 1 if are_dear else _CLOCK_EVERY
-        self._least = 1 if are_dear else _LOOKED_AT_MIN
+        self._least = _DEAR_LOOKED_AT_MIN if are_dear else _LOOKED_AT_MIN
         self.rest: list[T] = []
 
     @property
