@@ -31,7 +31,6 @@ from dtrfast.index.tables import (
 from dtrfast.registry.writing import Author
 
 # A directory chooses its ids; one that is longer than a key may be is cut by whoever reads it.
-DIRECTORY_ID_LENGTH_MAX = 255
 
 
 def find(transaction: ReadTransaction, name: str) -> Account | None:

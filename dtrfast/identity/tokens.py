@@ -29,7 +29,6 @@ _PREFIXES: dict[TokenKind, str] = {"personal": "dtrp_", "robot": "dtrr_"}
 _SECRET_SIZE = 32
 # More are a mistake in a script; each page of them is read whole.
 TOKENS_MAX = 1000
-BOUNDS_MAX = 100
 # The last use is written down at most this often.
 USE_SECONDS = 60
 

@@ -28,7 +28,7 @@ from dtrfast.registry import (
     restoring,
     tags,
 )
-from dtrfast.registry.outlines import Budget
+from dtrfast.registry.budget import Budget
 from dtrfast.registry.ownership import Claim
 from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.writing import Author, Place

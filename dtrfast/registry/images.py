@@ -21,8 +21,9 @@ from dtrfast.oci.images import ImageConfig, Layer
 from dtrfast.oci.media_types import MANIFEST_TYPES
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import keys, outlines, tags
+from dtrfast.registry.budget import Budget
 from dtrfast.registry.manifests import stored_manifest
-from dtrfast.registry.outlines import Budget, Listed, Look, Outline
+from dtrfast.registry.outlines import Listed, Look, Outline
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.registry import Registry
 from dtrfast.store import links

@@ -23,6 +23,7 @@ from dtrfast.oci.images import Layer
 from dtrfast.oci.manifests import Descriptor, Manifest, read_manifest
 from dtrfast.oci.media_types import MANIFEST_TYPES
 from dtrfast.registry import keys
+from dtrfast.registry.budget import Budget
 from dtrfast.registry.records import StoredManifest
 from dtrfast.store.blobs import RepositoryId
 
@@ -257,38 +258,6 @@ _outlines = Outlines()
 
 
 # ---- reading them ------------------------------------------------------------------------------
-@dataclass(slots=True)
-class Budget:
-    """The work that one request may do: bytes of manifests that it parses, and steps, which are
-    rows of the index that it looks at. `is_spent`: something was left out for want of either.
-    """
-
-    bytes_left: int = 1 << 20
-    steps_left: int = 10_000
-    is_spent: bool = False
-
-    def take(self, steps: int = 1) -> bool:
-        """Take some steps; False if there are not so many left."""
-        if steps > self.steps_left:
-            self.is_spent = True
-            return False
-        self.steps_left -= steps
-        return True
-
-    def parse(self, size: int) -> bool:
-        """Take bytes to be parsed; False if there are not so many left."""
-        if size > self.bytes_left:
-            self.is_spent = True
-            return False
-        self.bytes_left -= size
-        return True
-
-
-def unlimited() -> Budget:
-    """The budget of work that is not for a request."""
-    return Budget(1 << 62, 1 << 62)
-
-
 @dataclass(frozen=True, slots=True)
 class Look:
     """A manifest that is there. `outline` is None if there was no budget left to make it."""

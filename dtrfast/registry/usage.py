@@ -34,7 +34,8 @@ from dtrfast.oci.digests import Digest, Reference
 from dtrfast.oci.manifests import read_manifest
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import deleted, deletion, outlines, repositories, tags
-from dtrfast.registry.outlines import Budget, Outline, unlimited
+from dtrfast.registry.budget import Budget, unlimited
+from dtrfast.registry.outlines import Outline
 from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.records import StoredManifest
 from dtrfast.store import links

@@ -14,7 +14,8 @@ from dtrfast.oci.manifests import read_manifest
 from dtrfast.oci.media_types import OCI_INDEX, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import manifests, outlines, repositories
-from dtrfast.registry.outlines import Backlog, Budget
+from dtrfast.registry.budget import Budget
+from dtrfast.registry.outlines import Backlog
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.writing import Author, Place
 from dtrfast.store.blobs import RepositoryId

@@ -21,8 +21,8 @@ from dtrfast.index.tables import MANIFESTS, number_key
 from dtrfast.oci.digests import Digest, Reference, parse_reference
 from dtrfast.oci.names import Tag
 from dtrfast.registry import deletion, keys, outlines, repositories, tags, untagged, usage
+from dtrfast.registry.budget import Budget
 from dtrfast.registry.images import Images
-from dtrfast.registry.outlines import Budget
 from dtrfast.registry.pages import Bounded
 from dtrfast.registry.permits import Action
 from dtrfast.registry.records import StoredManifest
