@@ -30,8 +30,6 @@ from dtrfast.index.tables import (
 )
 from dtrfast.registry.writing import Author
 
-# A directory chooses its ids; one that is longer than a key may be is cut by whoever reads it.
-
 
 def find(transaction: ReadTransaction, name: str) -> Account | None:
     """The account with this name, which need not have the form of one."""

@@ -10,6 +10,7 @@ from dtrfast.identity.ldap.entries import Entry, IdOf
 from dtrfast.identity.ldap.people import Gathering
 from dtrfast.identity.ldap.schema import Schema, parse
 from dtrfast.identity.ldap.settings import UserSet, check_dn
+from dtrfast.index.engine import KEY_SIZE_MAX
 
 SPELLINGS = [
     ("cn=a,dc=b", " CN = a , DC=b "),
@@ -139,3 +140,13 @@ def test_users_of_a_set() -> None:
     ]
     assert [(s.stable_id, s.login) for s in people.skipped] == [("3", ""), ("4", "d"), ("", "")]
     assert [problem.dn for problem in people.problems] == ["uid=b,dc=x"]
+
+
+def test_ids_of_any_length_fit_into_the_index() -> None:
+    def id_of(value: bytes) -> str:
+        return IdOf("id")(Entry("uid=a", {"id": [value]}))
+
+    assert id_of(b"x" * KEY_SIZE_MAX) == "x" * KEY_SIZE_MAX
+    long = [id_of(value) for value in (b"x" * 512, b"x" * 513, b"\xff" * 256)]
+    assert len({*long}) == 3
+    assert all(len(one) <= KEY_SIZE_MAX for one in long)

@@ -6,6 +6,7 @@ search account may not see, is told apart from a server that does not answer: ne
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from ldap3.core.exceptions import LDAPException
 
 from dtrfast.errors import DirectoryObjectMissing, DirectoryUnavailable
 from dtrfast.identity.ldap.dn import type_key
+from dtrfast.index.engine import KEY_SIZE_MAX
 
 SUCCESS = 0
 _PAGING = "1.2.840.113556.1.4.319"
@@ -74,12 +76,15 @@ class IdOf:
     attribute: str
 
     def __call__(self, entry: Entry) -> str:
-        """The id as text: entryUUID is ASCII, objectGUID sixteen bytes. Empty if there is none."""
+        """The id as text: entryUUID is ASCII, objectGUID sixteen bytes. Empty if there is none. Of
+        one that is too long for a key of the index the SHA-256.
+        """
         values = entry.values(self.attribute)
         if not values:
             return ""
         text = values[0].decode("ascii", "replace")
-        return text if text.isascii() and text.isprintable() else values[0].hex()
+        found = text if text.isascii() and text.isprintable() else values[0].hex()
+        return found if len(found) <= KEY_SIZE_MAX else hashlib.sha256(values[0]).hexdigest()
 
 
 def texts_of(values: Iterable[bytes]) -> list[str]:
