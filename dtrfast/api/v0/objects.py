@@ -10,8 +10,8 @@ from msgspec import Meta
 AccessLevel = Literal["read-only", "read-write", "admin"]
 Visibility = Literal["public", "private"]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
-# One line: what is shown in a terminal as well has no control characters.
-Text = Annotated[str, Meta(max_length=1024, pattern=r"^[^\x00-\x1f\x7f]*$")]
+# `texts.check` sees to it that it is one line which a terminal can show.
+Text = Annotated[str, Meta(max_length=1024)]
 Readme = Annotated[str, Meta(max_length=65_536)]
 
 

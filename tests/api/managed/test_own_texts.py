@@ -68,7 +68,7 @@ def test_a_misleading_text_is_refused_with_its_field() -> None:
         decode = partial(decode_body, BY_ID[operation])
         for place in places:
             assert decode(msgspec.json.encode(_with(body, place, "Zoë 👩\u200d💻"))), place
-            for one in "\x9b\u202e\u2067\u200e\u200b\ufeff\u2028\U000e0041":
+            for one in "\x07\x7f\n\x9b\u202e\u2067\u200e\u200b\ufeff\u2028\U000e0041":
                 with pytest.raises(SettingsInvalid) as refused:
                     decode(msgspec.json.encode(_with(body, place, f"a{one}b")))
                 wanted = f"{place.replace('.0', '[0]')}: remove U+{ord(one):04X} "
