@@ -22,7 +22,7 @@ from dtrfast.backup.create import create
 from dtrfast.backup.place import Place
 from dtrfast.backup.restore import restore as restore_into
 from dtrfast.cli.ending import ends_cleanly
-from dtrfast.cli.noting import note
+from dtrfast.cli.events import note
 from dtrfast.cli.opening import opened
 from dtrfast.cli.options import AMOUNT, WHOLE, ConfigFile, Data
 from dtrfast.cli.output import say

@@ -23,6 +23,7 @@ from cyclopts import Parameter
 from dtrfast.api.app import create_app
 from dtrfast.api.types import Context
 from dtrfast.api.visits import VISIT
+from dtrfast.cli.events import REMOTE
 from dtrfast.config import Config, load
 from dtrfast.errors import DtrfastError, StartRefused
 from dtrfast.identity.callers import SYSTEM
@@ -219,7 +220,7 @@ def _application(config: Config, store: Store, events: EventWriter) -> App:
 
 def _send_into(app: App) -> Callable[[httpx.Request], httpx.Response]:
     async def exchange(request: httpx.Request) -> httpx.Response:
-        transport = httpx.ASGITransport(app, client=("command line", 0))
+        transport = httpx.ASGITransport(app, client=(REMOTE, 0))
         async with httpx.AsyncClient(transport=transport) as client:
             return await client.send(request)
 

@@ -9,7 +9,7 @@ from dtrfast.identity.callers import SYSTEM
 from dtrfast.identity.events import Detail, Event, EventWriter, Outcome
 from dtrfast.identity.identity import audit_path
 
-# As the management API names the command line (`cli/connection.py`).
+# The address of the command line in events, here and by the management API (`connection`).
 REMOTE = "command line"
 
 

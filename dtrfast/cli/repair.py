@@ -8,7 +8,7 @@ import sys
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from dtrfast.cli.noting import note
+from dtrfast.cli.events import note
 from dtrfast.cli.options import ConfigFile, Data
 from dtrfast.cli.output import say
 from dtrfast.cli.stats import human

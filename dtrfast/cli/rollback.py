@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from dtrfast.cli.noting import note
+from dtrfast.cli.events import note
 from dtrfast.cli.opening import opened
 from dtrfast.cli.options import ConfigFile, Data
 from dtrfast.cli.output import say

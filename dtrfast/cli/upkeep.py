@@ -15,7 +15,7 @@ from rich.table import Table
 
 from dtrfast.cli.accounts import At
 from dtrfast.cli.connection import HERE, Api, connect
-from dtrfast.cli.noting import note
+from dtrfast.cli.events import note
 from dtrfast.cli.opening import opened
 from dtrfast.cli.options import AMOUNT, ConfigFile, Data
 from dtrfast.cli.output import say, show_json

@@ -124,9 +124,8 @@ class EventWriter:
         size = size_max // len(Share)
         self._streams = {share: _Stream(directory, size, share, clock) for share in Share}
         self._clock = clock
-        self._trim_at = (
-            0.0  # when to look at the files of versions before shares; inf: none is left
-        )
+        # When to look at the files of versions before shares; inf: none is left.
+        self._trim_at = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dtrfast-events", daemon=True)
         self._thread.start()
