@@ -29,7 +29,7 @@ def cut(entries: Iterable[T], count: int) -> Page[T]:
 
 # Entries and CPU time that one request spends on looking through a list; so many entries are looked
 # at in any case.
-_LOOKED_AT_MAX = 20_000
+LOOKED_AT_MAX = 20_000
 _LOOKED_AT_MIN = 100
 # One collection of garbage may take more than the time. A dear entry takes some milliseconds.
 _DEAR_LOOKED_AT_MIN = 5
@@ -59,7 +59,7 @@ class Bounded(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         end = time.thread_time() + self._seconds
         for count, entry in enumerate(self._entries):
-            if count >= _LOOKED_AT_MAX or self._is_late(count, end):
+            if count >= LOOKED_AT_MAX or self._is_late(count, end):
                 self.rest = [entry]
                 return
             yield entry

@@ -12,7 +12,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from dtrfast.api.v0 import image_objects as objects
-from dtrfast.api.v0.lists import MANIFESTS_LIMIT_MAX, SORTED_MAX, Columns, ListQuery, scanned
+from dtrfast.api.v0.lists import MANIFESTS_LIMIT_MAX, Columns, ListQuery, scanned
 from dtrfast.api.v0.manifests import image_use
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.api.v0.repositories import require
@@ -25,7 +25,7 @@ from dtrfast.oci.images import ImageConfig, Layer
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import deletion, keys, pulls, repositories, tags
 from dtrfast.registry.images import LAYERS_MAX, Child, Detail, Images, Referrer
-from dtrfast.registry.pages import Bounded
+from dtrfast.registry.pages import LOOKED_AT_MAX, Bounded
 from dtrfast.registry.permits import Action
 from dtrfast.registry.records import TagRecord, set_at
 from dtrfast.store.blobs import RepositoryId
@@ -89,7 +89,7 @@ def _scan(transaction: ReadTransaction, number: RepositoryId, after: str = "") -
 def _count(transaction: ReadTransaction, number: RepositoryId, query: ImagesQuery) -> int:
     """How many tags pass the filter."""
     part = query.filter.strip().lower().encode()
-    found = islice(transaction.scan(TAGS, number_key(number)), SORTED_MAX)
+    found = islice(transaction.scan(TAGS, number_key(number)), LOOKED_AT_MAX)
     return sum(1 for key, _ in found if part in key[NUMBER_SIZE:].lower())
 
 

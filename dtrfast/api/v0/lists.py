@@ -1,10 +1,11 @@
 """Pages of lists: which entries, in what order, and where the next page starts.
 
 A list that the index has by name is read from the page's first name on. Everything else is read as
-a whole, at most `SORTED_MAX` entries, and then sorted; where the next page starts is then a number.
+a whole, and then sorted; where the next page starts is then a number.
 
-A request looks at a bounded number of entries. A page by name of which a filter leaves little ends
-there, maybe empty, and tells where the next one starts. A sorted list is sorted as far as that.
+A request looks at a bounded number of entries (`pages.Bounded`). A page by name of which a filter
+leaves little ends there, maybe empty, and tells where the next one starts. A list that is sorted
+has the entries up to there.
 """
 
 from __future__ import annotations
@@ -24,8 +25,6 @@ LIMIT_DEFAULT = 50
 LIMIT_MAX = 1000
 # Of lists that show what manifests say: about 0.1 ms each.
 MANIFESTS_LIMIT_MAX = 300
-# Entries that are sorted.
-SORTED_MAX = 20_000
 _NUMBER_DIGITS_MAX = 9
 
 

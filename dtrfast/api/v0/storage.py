@@ -10,7 +10,7 @@ import msgspec
 from dtrfast.api.v0 import repositories, views
 from dtrfast.api.v0 import storage_objects as objects
 from dtrfast.api.v0.administration import read_settings, write_settings
-from dtrfast.api.v0.lists import SORTED_MAX, Columns, ListQuery, WholeQuery, scanned, whole
+from dtrfast.api.v0.lists import Columns, ListQuery, WholeQuery, scanned, whole
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import NameInvalid
 from dtrfast.identity import access, accounts
@@ -18,6 +18,7 @@ from dtrfast.metrics import host
 from dtrfast.oci.digests import Digest, parse_reference
 from dtrfast.registry import statistics as registry_statistics
 from dtrfast.registry import usage
+from dtrfast.registry.pages import LOOKED_AT_MAX
 from dtrfast.registry.permits import Action
 from dtrfast.registry.trash import count_of
 from dtrfast.registry.usage import Ask, Numbers
@@ -129,7 +130,7 @@ def list_damages(call: ApiCall) -> objects.Damages:
     """List what is known to be damaged; a push of the same content heals it."""
     with call.identity.engine.read() as transaction:
         call.require_admin(transaction)
-        page, more = whole(damage.listed(transaction, SORTED_MAX), call.query, _DAMAGES)
+        page, more = whole(damage.listed(transaction, LOOKED_AT_MAX), call.query, _DAMAGES)
     return objects.Damages(
         damages=[
             objects.Damage(subject=d.subject, found_at=rfc3339(d.found_at), reason=d.reason)

@@ -65,7 +65,7 @@ def test_a_request_deletes_so_much(filled: Town, monkeypatch: pytest.MonkeyPatch
 def test_a_list_by_name_ends_and_goes_on(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(9):
         town.api("owen", "POST", "repositories/acme", {"name": f"r{number}"}, 201)
-    monkeypatch.setattr(pages, "_LOOKED_AT_MAX", 4)
+    monkeypatch.setattr(pages, "LOOKED_AT_MAX", 4)
     found: list[str] = []
     start, count = "", 0
     while True:
@@ -83,7 +83,7 @@ def test_a_list_by_name_ends_and_goes_on(town: Town, monkeypatch: pytest.MonkeyP
 
 
 def test_lists_of_a_repository_end_and_go_on(filled: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "_LOOKED_AT_MAX", 2)
+    monkeypatch.setattr(pages, "LOOKED_AT_MAX", 2)
     page = filled.api("rita", "GET", f"{APP}/images?filter=t4")
     assert (page["images"], page["nextPageStart"]) == ([], "t2")
     page = filled.api("rita", "GET", f"{APP}/images?sort=-pushed")
