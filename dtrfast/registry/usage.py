@@ -107,45 +107,53 @@ def measure(
     *,
     is_request: bool = True,
 ) -> Numbers:
-    """The numbers of what `ask` says. For whoever has these permits, as if there was nothing that
-    they may not see: else the numbers would tell what others hold. Then `unique` and `freed` are
-    the most that they can be. With `is_request` at a bounded cost.
+    """The numbers of what `ask` says, for a caller with these permits. They are as if there was
+    nothing that the caller may not see: else they would tell what others hold. Then `unique` and
+    `freed` are the most that they can be. With `is_request` at a bounded cost.
     """
-    for attempt in range(_TRIES):
-        budget = Budget(steps_left=_ASK_STEPS) if is_request else unlimited()
-        with engine.read() as transaction:
-            before = _change_number(transaction)
-            asked = ask(transaction, budget)
-            leaving = asked.leaving
-            if permits is not None:
-                leaving = leaving | _unseen(transaction, asked, permits, budget)
-        usage = blobs.measure(
-            asked.blobs,
-            leaving,
-            asked.staying,
-            is_alone=permits is not None,
-            steps_max=_STORE_STEPS if is_request else None,
-        )
-        with engine.read() as transaction:
-            is_unchanged = _change_number(transaction) == before
-        is_dear = is_request and len(asked.blobs) > _AGAIN_BLOBS_MAX
-        if is_unchanged or is_dear or attempt == _TRIES - 1:
+    for _ in range(_TRIES):
+        numbers, is_unchanged = _measure_once(engine, blobs, ask, permits, is_request)
+        is_dear = is_request and numbers.blobs > _AGAIN_BLOBS_MAX
+        if is_unchanged or is_dear:
             break
+    return numbers
+
+
+def _measure_once(
+    engine: Engine, blobs: BlobStore, ask: Ask, permits: Permits | None, is_request: bool
+) -> tuple[Numbers, bool]:
+    """The numbers, and True if nothing changed meanwhile."""
+    budget = Budget(steps_left=_ASK_STEPS) if is_request else unlimited()
+    with engine.read() as transaction:
+        before = _change_number(transaction)
+        asked = ask(transaction, budget)
+        leaving = asked.leaving
+        if permits is not None:
+            leaving = leaving | _unseen(transaction, asked, permits, budget)
+    usage = blobs.measure(
+        asked.blobs,
+        leaving,
+        asked.staying,
+        is_alone=permits is not None,
+        steps_max=_STORE_STEPS if is_request else None,
+    )
+    with engine.read() as transaction:
+        is_unchanged = _change_number(transaction) == before
     is_part = budget.is_spent or not usage.is_whole
-    stored = usage.stored + asked.manifest_bytes
     unique = usage.unique + asked.manifest_bytes - asked.staying_manifest_bytes
-    return Numbers(
+    numbers = Numbers(
         version=1,
         change_number=before,
         is_exact=is_unchanged and not is_part,
         manifests=asked.manifests,
         blobs=len(asked.blobs),
         logical=usage.size + asked.manifest_bytes,
-        stored=stored,
+        stored=usage.stored + asked.manifest_bytes,
         unique=unique,
         freed=0 if asked.is_kept else unique,
         is_part=is_part,
     )
+    return numbers, is_unchanged
 
 
 def _unseen(
