@@ -1,4 +1,4 @@
-"""READMEs: markdown that anybody may write, as HTML that runs nothing and loads nothing.
+"""READMEs: markdown of strangers, as HTML that runs nothing and loads nothing.
 
 Some texts of 64 KB take CPU-seconds to render. A rule in front of each of the parser's rules looks
 at the CPU time of the thread and ends the rendering when its time is over.

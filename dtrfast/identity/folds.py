@@ -32,7 +32,8 @@ _MORE_PER_SECOND = 10 / 60
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How a share folds: different events that one `owner` may have in full, and 10 more a minute.
+    """The folding of a share: one `owner` may have `burst` different events in full, and 10 more a
+    minute.
 
     `is_exact`: events are equal if their details are.
     """
@@ -79,7 +80,7 @@ class Folder:
         self._lock = threading.Lock()
 
     def admit(self, event: Event) -> bool:
-        """Whether to write the event; else it is counted."""
+        """Return True for an event to write; others are counted."""
         with self._lock:
             key = self._full_key(event)
             if key not in self._folds:
@@ -141,7 +142,7 @@ class Folder:
         self._allowances = kept
 
     def _counted(self, key: tuple[object, ...], fold: _Fold) -> Event:
-        """How often it happened again; what differed between the events is left out."""
+        """An event with the count of a fold; what differed between its events is left out."""
         event = fold.event
         if len(key) > 3:  # a full key
             detail = {**event.detail, "again": fold.count}

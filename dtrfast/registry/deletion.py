@@ -51,7 +51,7 @@ _STEP_MAX = 50
 
 
 class Gone(msgspec.Struct, frozen=True):
-    """What one reference took along: manifests by digest, and tags. `steps`: the work it was."""
+    """The manifests and tags that went with one reference. `steps`: the work it was."""
 
     manifests: tuple[Digest, ...]
     tags: tuple[str, ...]

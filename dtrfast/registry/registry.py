@@ -110,8 +110,8 @@ class Registry:
     def measure(
         self, ask: usage.Ask, *, is_bounded: bool = False, is_request: bool = True
     ) -> usage.Numbers:
-        """How much room something takes. With `is_bounded` as far as the caller may know of what it
-        is shared with. A request gets the figures of a part where the whole would cost too much.
+        """The room that something takes. With `is_bounded` only what the caller may know of others
+        that share it. A request gets the figures of a part where the whole would cost too much.
         """
         permits = self.permits if is_bounded else None
         return usage.measure(self._engine, self._store, ask, permits, is_request=is_request)

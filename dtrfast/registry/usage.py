@@ -415,8 +415,8 @@ def _is_needed(
     going: Container[Digest],
     steps: Budget,
 ) -> bool:
-    """Whether a manifest that does not go refers to the blob, be it in the trash. True as well
-    where there are too many to look at.
+    """Return True if a manifest that does not go refers to the blob, be it in the trash, and where
+    there are too many to look at.
     """
     prefix = links.link_key(repository, blob)
     for table in (REFERENCES, REFERENCES_DELETED):

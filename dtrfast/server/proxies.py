@@ -56,7 +56,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What the headers of a trusted proxy say. No client: the proxy itself is it."""
+    """The facts in the headers of a trusted proxy. No client: the proxy itself is it."""
 
     client: Address | None
     is_secure: bool

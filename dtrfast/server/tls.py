@@ -96,7 +96,7 @@ class Contexts:
     def hsts(self) -> bytes:
         """The value of Strict-Transport-Security for connections with the context of `current`.
 
-        Empty with a certificate that the registry made: browsers would let nobody accept it.
+        Empty with a certificate that the registry made: browsers would let no user accept it.
         """
         return self._hsts
 

@@ -73,8 +73,8 @@ class Asker:
 
 
 def is_refusal(error: DtrfastError) -> bool:
-    """Whether it leaves an audit event. That a caller has to sign in does not, and that a thing is
-    not there does not, unless the caller may not know of it.
+    """Return True if an error leaves an audit event. A demand to sign in does not. Neither does a
+    thing that is not there, unless the caller may not know of it.
     """
     return isinstance(error, RepositoryHidden | TokenInvalid) or row_of(error).status == 403
 

@@ -216,7 +216,7 @@ class DeletionPreview(Sent, frozen=True, kw_only=True):
 
 
 class Deletion(Sent, frozen=True, kw_only=True):
-    """What was deleted, and the run that brings it back. `missing`: what was not there. `left`:
+    """The deleted things, and the run that brings them back. `missing`: what was not there. `left`:
     what is still there, because one request deletes only so much: ask again for it.
     """
 
@@ -228,7 +228,7 @@ class Deletion(Sent, frozen=True, kw_only=True):
 
 
 class Restoration(Sent, frozen=True, kw_only=True):
-    """How many manifests came back, and which tags; `tagsTaken` point at something else by now.
+    """The number of manifests that came back, and the tags; `tagsTaken` have another image by now.
     `left`: what is still in the trash, because one request restores only so much: ask again for it.
     """
 

@@ -104,8 +104,8 @@ def take(entries: Iterable[T], query: PageQuery, name: Callable[[T], str]) -> tu
 
 
 def scanned(entries: Iterable[T], query: ListQuery, columns: Columns[T]) -> tuple[list[T], str]:
-    """A page of entries that come by name and begin after `query.first`. Whoever tells the caller
-    that a list was cut passes it as `Bounded`.
+    """A page of entries that come by name and begin after `query.first`. An
+    operation that tells its caller of a cut passes the list as `Bounded`.
     """
     source = entries if isinstance(entries, Bounded) else Bounded(entries)
     wanted = _filtered(source, query, columns)

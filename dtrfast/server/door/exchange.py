@@ -116,7 +116,7 @@ class Exchange:
 
     @property
     def has_whole_body(self) -> bool:
-        """Whether nothing of the request is to come: further bytes are another's."""
+        """True if nothing of the request is to come: further bytes are another's."""
         return self._body.finished
 
     # ---- the request ----------------------------------------------------------------------------

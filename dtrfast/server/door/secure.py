@@ -165,7 +165,7 @@ class Secure(asyncio.Protocol, asyncio.Transport):
 
     # ---- records --------------------------------------------------------------------------------
     def _is_hello(self, data: bytes) -> bool:
-        """Whether the first bytes may begin a hello of usual size; what is no TLS at all may."""
+        """True if the first bytes may begin a hello of usual size, or are no TLS at all."""
         missing = _HELLO_HEAD_SIZE - len(self._hello)
         if missing <= 0:
             return True
