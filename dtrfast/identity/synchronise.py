@@ -32,6 +32,7 @@ from dtrfast.identity.ldap.sync import (
     Plan,
     Removal,
     Update,
+    hold_names,
     identify,
     plan,
     removals,
@@ -126,9 +127,12 @@ def synchronise(
     """
     began = time.monotonic()
     decided = _decide(engine, ldap, directory(ldap), allow_removals=allow_removals)
-    changes = decided.changes
+    changes, problems = decided.changes, decided.problems
     if not dry_run and not decided.error:
-        changes = changes + _apply(engine, author, decided.plan)
+        failed = _apply(engine, author, decided.plan)
+        changes = changes + failed
+        # Something changed here after the decision.
+        problems = [*problems, *(Problem("a change", "", line["reason"]) for line in failed)]
     return Synchronised(
         author.now,
         round(time.monotonic() - began, 3),
@@ -136,7 +140,7 @@ def synchronise(
         decided.users,
         changes,
         decided.error,
-        [_shown(problem) for problem in decided.problems],
+        [_shown(problem) for problem in problems],
         decided.inside,
     )
 
@@ -155,6 +159,8 @@ def _decide(
     people = identify(people, here.known)
     groups = _groups(ldap, directory, people, here, allow_removals=allow_removals)
     decided = plan(people, here.known, groups.by_team, here.members, groups.admins)
+    with engine.read() as transaction:
+        decided = hold_names(decided, people, _used_names(transaction, decided))
     found = removals(decided, here.known, here.members, here.names)
     excess = [removal for removal in found if not removal.is_within(ldap.removal_share_max)]
     error = "" if allow_removals or not excess else _removals_error(excess, ldap)
@@ -166,6 +172,14 @@ def _decide(
         _still_known(here, groups, error=error, allow_removals=allow_removals),
         error,
     )
+
+
+def _used_names(transaction: ReadTransaction, decided: Plan) -> set[str]:
+    """The names that have repositories, of those that the plan gives or takes."""
+    names = {create.user.login for create in decided.creates}
+    for update in decided.updates:
+        names |= {update.account.name, update.name} if update.name else set()
+    return {name for name in names if accounts.owns_repositories(transaction, name)}
 
 
 def _still_known(here: _Here, groups: _Groups, *, error: str, allow_removals: bool) -> list[str]:

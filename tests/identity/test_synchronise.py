@@ -110,11 +110,17 @@ def test_two_users_swap_their_names(engine: MemoryEngine) -> None:
 
 def test_a_name_with_repositories_becomes_no_account(engine: MemoryEngine) -> None:
     make_repository(engine, "rita/app")
-    assert run(engine, {"1": "rita", "2": "will"}) == [
-        "create rita uid=1",
+    engine.write(make_team)
+    people, groups = people_of({"1": "rita", "2": "will"}), {DEVELOPERS: {"1", "2"}}
+    expected = [
         "create will uid=2",
-        "failed there are repositories below rita/, which uid=1 would get",
+        "add member will acme/dev",
+        "conflict uid=1 there are repositories below rita/, which it would get",
     ]
+    for is_dry in (True, False):
+        done = look(engine, people, groups, dry_run=is_dry)
+        assert [" ".join(line.values()) for line in done.changes] == expected
+        assert done.problems == []
     assert names(engine) == {"2": "will"}
 
 
@@ -123,16 +129,58 @@ def test_a_user_with_repositories_keeps_the_name_and_others_are_renamed(
 ) -> None:
     run(engine, {"1": "rita", "2": "will"})
     make_repository(engine, "rita/app")
-    changes = run(engine, {"1": "margarita", "2": "william"})
-    assert changes[-1] == "failed rita has repositories, which its new name would not have"
+    people = people_of({"1": "margarita", "2": "william", "3": "rita"})
+    for is_dry in (True, False):
+        done = look(engine, people, dry_run=is_dry)
+        assert [" ".join(line.values()) for line in done.changes] == [
+            "rename will william",
+            "conflict uid=3 the account rita keeps its name",
+        ]
+        (problem,) = done.problems
+        assert (problem.subject, problem.dn) == ("account rita", "uid=1")
+        assert "rita has repositories, which its new name margarita would not" in problem.reason
     assert names(engine) == {"1": "rita", "2": "william"}
+
+
+def test_a_name_that_is_kept_keeps_no_rights(engine: MemoryEngine) -> None:
+    engine.write(make_team)
+    users = {"1": "rita", "2": "will"}
+    groups = {ADMINS: {"1", "2"}, DEVELOPERS: {"1"}}
+    look(engine, people_of(users), groups, WITH_ADMINS)
+    make_repository(engine, "rita/app")
+    groups = {ADMINS: {"2"}, DEVELOPERS: {"2"}}
+    done = look(engine, people_of({**users, "1": "margarita"}), groups, WITH_ADMINS)
+    assert admins_of(engine) == ["will"]
+    assert members_of(engine) == ["will"]
+    assert {"change": "make ordinary user", "account": "rita"} in done.changes
+    assert {"change": "remove member", "account": "rita", "team": "acme/dev"} in done.changes
+    assert [problem.subject for problem in done.problems] == ["account rita"]
+
+
+def test_a_change_that_fails_is_a_problem(engine: MemoryEngine) -> None:
+    """An account gets the name between the decision and the writing."""
+
+    class Late(StaticDirectory):
+        def members(
+            self, groups: Sequence[GroupRef], people: People, known_groups: Iterable[str] = ()
+        ) -> list[GroupMembers]:
+            taken = NewAccount(AccountName("rita"))
+            engine.write(lambda t: accounts.create(t, AUTHOR, taken))
+            return super().members(groups, people, known_groups)
+
+    directory = Late(people_of({"1": "rita", "2": "will"}), {})
+    done = synchronise(engine, SETTINGS, AUTHOR, directory=lambda settings: directory)
+    assert names(engine) == {"2": "will"}
+    assert ["taken" in problem.reason for problem in done.problems] == [True]
 
 
 def test_a_swap_that_cannot_be_made_leaves_both_names(engine: MemoryEngine) -> None:
     """One user has repositories and keeps the name; the other must keep a name to sign in with."""
     run(engine, {"1": "rita", "2": "will"})
     make_repository(engine, "will/app")
-    run(engine, {"1": "will", "2": "rita"})
+    done = look(engine, people_of({"1": "will", "2": "rita"}))
+    assert done.changes == []
+    assert [problem.subject for problem in done.problems] == ["account rita", "account will"]
     assert names(engine) == {"1": "rita", "2": "will"}
 
 

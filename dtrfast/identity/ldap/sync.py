@@ -93,7 +93,9 @@ class Removal:
     count_before: int
 
     def is_within(self, share_max: float) -> bool:
-        return len(self.names) <= max(_ALWAYS_REMOVED, share_max * self.count_before)
+        # Divided and not multiplied: 0.29 * 100 is less than 29.
+        is_share = len(self.names) / max(1, self.count_before) <= share_max
+        return is_share or len(self.names) <= _ALWAYS_REMOVED
 
     def __str__(self) -> str:
         shown = ", ".join(self.names[:_NAMES_SHOWN_MAX])
@@ -164,6 +166,70 @@ def plan(
         if m.is_added or m.stable_id not in held
     ]
     return Plan(tuple(creates), tuple(updates), tuple(changes), tuple(notes), tuple(problems))
+
+
+def hold_names(decided: Plan, people: People, used: Set[str]) -> Plan:
+    """The plan, without new names that repositories stand in the way of.
+
+    `used` are names that have repositories. What else changes of such a user stays in the plan:
+    an administrator who was demoted must not keep the rights because of a name.
+    """
+    held = _obstacles(decided, used)
+    dns = {user.stable_id: user.dn for user in people.users}
+    names = {u.account.stable_id: u.account.name for u in decided.updates}
+    updates = (replace(u, name=None) if u.account.stable_id in held else u for u in decided.updates)
+    members = (
+        replace(m, login=names.get(m.stable_id, "")) if m.stable_id in held else m
+        for m in decided.memberships
+    )
+    notes = [
+        {"change": "conflict", "dn": dns[c.user.stable_id], "reason": held[c.user.stable_id]}
+        for c in decided.creates
+        if c.user.stable_id in held
+    ]
+    return replace(
+        decided,
+        creates=tuple(c for c in decided.creates if c.user.stable_id not in held),
+        updates=tuple(u for u in updates if u != Update(u.account)),
+        memberships=tuple(m for m in members if m.login),  # the others have no account
+        notes=(*decided.notes, *notes),
+        problems=(
+            *decided.problems,
+            *(_keeps(names[i], dns[i], held[i]) for i in sorted(held) if i in names),
+        ),
+    )
+
+
+def _obstacles(decided: Plan, used: Set[str]) -> dict[str, str]:
+    """Reasons by the ids of users that cannot have their new names. A name that is kept is in the
+    way of the next user.
+    """
+    wanted = [(c.user.stable_id, "", c.user.login) for c in decided.creates]
+    wanted += [(u.account.stable_id, u.account.name, u.name) for u in decided.updates if u.name]
+    held: dict[str, str] = {}
+    kept = {old for _, old, _ in wanted if old in used}
+    count_before = -1
+    while len(held) > count_before:
+        count_before = len(held)
+        for stable_id, old, new in wanted:
+            reason = _obstacle(old, new, used, kept)
+            if reason and stable_id not in held:
+                held[stable_id] = reason
+                kept.add(old)
+    return held
+
+
+def _obstacle(old: str, new: str, used: Set[str], kept: Set[str]) -> str:
+    if old in used:
+        return f"{old} has repositories, which its new name {new} would not have"
+    if new in kept:
+        return f"the account {new} keeps its name"
+    return f"there are repositories below {new}/, which it would get" if new in used else ""
+
+
+def _keeps(name: str, dn: str, reason: str) -> Problem:
+    remedy = f"{name} keeps its name, and the directory's password is refused until that is solved"
+    return Problem(f"account {name}", dn, f"{reason}: {remedy}")
 
 
 def removals(

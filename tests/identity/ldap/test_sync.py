@@ -11,7 +11,7 @@ import pytest
 from dtrfast.identity import passwords
 from dtrfast.identity.ldap.people import DirectoryUser, People, Skipped
 from dtrfast.identity.ldap.settings import GroupRef, LdapSettings, UserSet
-from dtrfast.identity.ldap.sync import KnownAccount, plan
+from dtrfast.identity.ldap.sync import KnownAccount, Removal, plan
 from dtrfast.identity.synchronise import synchronise_if_due
 from dtrfast.identity.turnstile import Turnstile
 from dtrfast.index.tables import CHANGES
@@ -50,6 +50,14 @@ def decide(
 ) -> list[str]:
     decided = plan(People(tuple(users), ()), known, groups or {}, members or {}, admins)
     return [" ".join(line.values()) for line in decided.describe({1: "acme/dev"})]
+
+
+def test_a_share_is_exceeded_by_more_than_itself_only() -> None:
+    for percent in range(101):
+        share = percent / 100
+        most = max(2, percent)
+        assert Removal("", ("x",) * most, 100).is_within(share), percent
+        assert percent == 100 or not Removal("", ("x",) * (most + 1), 100).is_within(share), percent
 
 
 def test_nothing_changes_when_both_agree() -> None:
