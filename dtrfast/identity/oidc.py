@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
-from urllib.parse import urlsplit
 
 import msgspec
 from joserfc import jwt
@@ -24,8 +23,9 @@ from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 
 from dtrfast.config import is_loopback_host
-from dtrfast.errors import SettingsInvalid, TokenInvalid
+from dtrfast.errors import AddressRefused, SettingsInvalid, TokenInvalid
 from dtrfast.identity.names import is_account_name
+from dtrfast.outgoing.permit import DIRECT, Setter
 
 ALGORITHMS = [
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
@@ -181,15 +181,13 @@ def _expression(pattern: str) -> str:
 def check_url(url: str) -> None:
     """Raises `SettingsInvalid` for an address that keys are not read from."""
     try:
-        parts = urlsplit(url)
-        is_local = is_loopback_host(parts.hostname or "")
-        right = bool(parts.hostname) and (
-            parts.scheme == "https" or (parts.scheme == "http" and is_local)
-        )
-        _ = parts.port
-    except ValueError:
-        right = False
-    if not right or len(url) > 2048:
+        # The one that will decide on each call, so no address is saved that is never called.
+        permit = DIRECT.permit(url, Setter.ADMINISTRATOR)
+    except AddressRefused as error:
+        refusal = f"{url[:120]!r} is not an https:// address ({error.message})"
+        raise SettingsInvalid(refusal) from error
+    scheme, is_local = permit.url.scheme, is_loopback_host(permit.host)
+    if scheme != "https" and not (scheme == "http" and is_local):
         raise SettingsInvalid(f"{url[:120]!r} is not an https:// address")
 
 

@@ -127,6 +127,17 @@ def test_failures_of_a_known_origin_hold_it_for_a_short_while(
     assert counts.held_seconds("will", Source(HERE, is_known=True)) == 0
 
 
+def test_guesses_from_many_addresses_come_to_some_a_minute(counts: Tries, clock: Clock) -> None:
+    """docs/access.md has the number: failures are forgotten while an account waits."""
+    verified, began = 0, clock()
+    while clock() < began + 7200:
+        source = Source(f"10.0.{verified // 250}.{verified % 250}")
+        clock.advance(counts.held_seconds("rita", source))
+        list(fail(counts, "rita", source))
+        verified += 1
+    assert 7 < (verified - ACCOUNT.free) / 120 < 8
+
+
 def test_a_browser_does_not_pay_for_guesses_at_its_address(counts: Tries) -> None:
     list(fail(counts, "rita", Source(HERE, is_known=True), 20))
     assert counts.held_seconds("rita", Source(HERE, is_known=True)) > 0

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from ldap3.core.exceptions import LDAPException
 from ldap3.operation.search import parse_filter
 from msgspec import Meta
 
-from dtrfast.errors import SettingsInvalid
+from dtrfast.errors import AddressRefused, SettingsInvalid
 from dtrfast.identity.ldap.dn import key_of
+from dtrfast.outgoing.permit import DIRECT, Setter
 
 _match_attribute = re.compile(r"([A-Za-z][A-Za-z0-9_-]*|\d+(\.\d+)+)(;[A-Za-z0-9-]+)*").fullmatch
 _Seconds = Annotated[float, Meta(gt=0, le=86_400 * 30)]
@@ -128,11 +128,12 @@ def check_attribute(field: str, name: str) -> None:
 
 def _check_url(url: str) -> None:
     try:
-        parts = urlsplit(url)
-        right = parts.scheme in ("ldap", "ldaps") and parts.hostname and not parts.path.strip("/")
-        _ = parts.port
-    except ValueError:
-        right = False
+        # The one that will decide on each call, so no address is saved that is never called.
+        permitted = DIRECT.permit(url, Setter.ADMINISTRATOR).url
+    except AddressRefused as error:
+        raise SettingsInvalid(f"serverUrls: {error.message}") from error
+    rest = (permitted.path.strip("/"), permitted.query, permitted.fragment)
+    right = permitted.scheme in ("ldap", "ldaps") and " " not in url and not any(rest)
     if not right:
         raise SettingsInvalid(f"serverUrls: {url[:120]!r} is not ldap://HOST or ldaps://HOST")
 
