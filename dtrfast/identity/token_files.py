@@ -36,11 +36,10 @@ class TokenFiles:
         if not path.startswith("/") or ".." in path.split("/") or "\0" in path:
             raise SettingsInvalid("bearerTokenFile: name a file by its whole path, without ..")
         for attempt in range(_TRIES):
-            directory, pieces = self._locate(path)
             try:
-                return _token(_read(directory, pieces))
+                return _token(_read(*self._locate(path)))
             except FileNotFoundError as error:
-                # The kubelet replaces a token by another link in between.
+                # The kubelet replaces a token by another link in between, also while it is located.
                 if attempt == _TRIES - 1:
                     raise _refusal("the file is not there") from error
             except OSError as error:

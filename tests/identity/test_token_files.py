@@ -126,6 +126,26 @@ def test_without_a_directory_no_file_is_read(allowed: Path) -> None:
         TokenFiles(()).read(str(allowed / "token"))
 
 
+def test_a_link_that_changes_while_the_file_is_located_is_followed_anew(
+    allowed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library looks at a link, and then finds a folder or nothing in its place."""
+    errors: list[OSError] = [FileNotFoundError(2, "gone"), FileNotFoundError(2, "gone")]
+    resolve = os.path.realpath
+
+    def changing(path: str) -> str:
+        if errors:
+            raise errors.pop()
+        return resolve(path)
+
+    monkeypatch.setattr(os.path, "realpath", changing)
+    files = TokenFiles([str(allowed)])
+    assert files.read(str(allowed / "token")) == "from.the.cluster"
+    errors.append(OSError(22, "Invalid argument"))
+    with pytest.raises(SettingsInvalid, match="cannot be read"):
+        files.read(str(allowed / "token"))
+
+
 @pytest.mark.long
 def test_a_link_that_changes_while_the_file_is_opened_leads_nowhere_else(
     allowed: Path, tmp_path: Path
