@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import math
 import mmap
 import os
@@ -26,9 +27,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dtrfast.errors import TooManyTries
+from dtrfast.errors import StorageFull, TooManyTries
 from dtrfast.identity.client_networks import network_of
 from dtrfast.store import disk
+
+log = logging.getLogger("dtrfast.tries")
 
 # Hash of the thing counted, second of the last failure, failures, second of the last entry, running
 _SLOT = struct.Struct("<QIfII")
@@ -109,15 +112,24 @@ class Tries:
 
     @classmethod
     def open(cls, path: Path, clock: Callable[[], float]) -> Tries:
-        """Those of a server: all processes that open `path` count together."""
-        with disk.reported():
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                os.ftruncate(descriptor, SIZE)  # a shorter file of an older version grows
-                return cls(mmap.mmap(descriptor, SIZE), clock, descriptor)
-            except BaseException:
-                os.close(descriptor)
-                raise
+        """Those of a server: all processes that open `path` count together.
+
+        Where a full disk has no room for the file, this process counts for itself.
+        """
+        try:
+            with disk.reported():
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                try:
+                    if os.fstat(descriptor).st_size < SIZE:  # new, or of an older version
+                        # Not sparse: a page that a full disk has no room for kills us by SIGBUS.
+                        os.posix_fallocate(descriptor, 0, SIZE)
+                    return cls(mmap.mmap(descriptor, SIZE), clock, descriptor)
+                except BaseException:
+                    os.close(descriptor)
+                    raise
+        except StorageFull:
+            log.warning("%s: the disk is full; failed sign-ins are counted by each process", path)
+            return cls(bytearray(SIZE), clock)
 
     def enter(self, account: str, source: Source) -> Try | None:
         """Count a try that is about to be verified; the caller settles it.

@@ -28,7 +28,9 @@ class Recalls:
         descriptor = disk.open_or_create(path)
         try:
             with disk.reported():
-                os.ftruncate(descriptor, _SIZE)
+                if os.fstat(descriptor).st_size < _SIZE:
+                    # Not sparse: a full disk would kill us by SIGBUS at the first change.
+                    os.posix_fallocate(descriptor, 0, _SIZE)
                 return cls(mmap.mmap(descriptor, _SIZE))
         finally:
             os.close(descriptor)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -98,6 +100,29 @@ def test_those_that_run_count_until_they_are_settled(counts: Tries, clock: Clock
     assert counts.enter("rita", source) is None
     clock.advance(tries._RUNNING_SECONDS)  # their process died
     assert counts.enter("rita", source) is not None
+
+
+def test_a_file_of_an_older_version_grows_and_keeps_no_hole(tmp_path: Path) -> None:
+    """A hole in a mapped file ends the process when a full disk has no page for it."""
+    path = tmp_path / "tries"
+    path.write_bytes(b"x" * 65_536)
+    list(fail(Tries.open(path, lambda: 1000.0), "rita", Source(HERE), 7))
+    assert path.stat().st_size == SIZE
+    assert path.stat().st_blocks * 512 >= SIZE
+    assert Tries.open(path, lambda: 1000.0).held_seconds("rita", Source(HERE)) > 0
+
+
+def test_a_full_disk_lets_each_process_count_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    counts = Tries.open(tmp_path / "tries", lambda: 1000.0)
+    list(fail(counts, "rita", Source(HERE), 7))
+    assert counts.held_seconds("rita", Source(HERE)) > 0
+    assert "the disk is full" in caplog.text
 
 
 @pytest.mark.parametrize("known", [Source(HERE, is_known=True), Source(HERE, browser="b")])
