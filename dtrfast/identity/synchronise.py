@@ -237,7 +237,7 @@ def _removals_error(excess: Sequence[Removal], ldap: LdapSettings) -> str:
     found = "; ".join(str(removal) for removal in excess)
     return characters.shown(
         "nothing was changed: the directory would take away more than"
-        f" {ldap.removal_share_max:.0%} of {found}: look at a dry run, and if that is right,"
+        f" {100 * ldap.removal_share_max:g}% of {found}: look at a dry run, and if that is right,"
         " synchronize with --allow-removals (allowRemovals in the API)"
     )
 
