@@ -43,12 +43,17 @@ from __future__ import annotations
 
 
 class DtrfastError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of everything this package raises on purpose.
 
-    def __init__(self, message: str, *, detail: object = None) -> None:
-        super().__init__(message)
-        self.message = message
+    `advice` is the end of the message that only the caller may read. `reason` is the message
+    without it, for audit events, which others read.
+    """
+
+    def __init__(self, message: str, *, detail: object = None, advice: str = "") -> None:
+        self.reason = message
+        self.message = f"{message}; {advice}" if advice else message
         self.detail = detail
+        super().__init__(self.message)
 
 
 class NotFound(DtrfastError):

@@ -341,7 +341,7 @@ class CallerPermits:
         if not is_told:
             return error
         hint = _destinations(transaction, self.caller)
-        return type(error)(f"{error.message}; {hint}", detail=error.detail)
+        return type(error)(error.message, detail=error.detail, advice=hint)
 
 
 def _begins_namespace(transaction: ReadTransaction, name: RepositoryName) -> bool:

@@ -56,7 +56,7 @@ class Asker:
 
     def note_refusal(self, method: str, path: str, error: DtrfastError, subject: str = "") -> None:
         """Keep an audit event of a refusal; `subject` is `path` unless it is given."""
-        detail: Detail = {"method": method, "path": path, "reason": error.message}
+        detail: Detail = {"method": method, "path": path, "reason": error.reason}
         about = self.registry.ownership(subject) if subject else Ownership()
         event = Event(
             time=self.identity.clock(),

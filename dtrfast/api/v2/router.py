@@ -150,7 +150,7 @@ async def _answer(endpoint: Endpoint, call: Call) -> ASGIApp:
         return await endpoint(call)
     except (Denied, RepositoryHidden, TokenInvalid) as error:
         method = str(call.scope["method"])
-        call.note("refusal", {"method": method, "reason": error.message}, "refused")
+        call.note("refusal", {"method": method, "reason": error.reason}, "refused")
         raise
 
 

@@ -114,3 +114,19 @@ def test_a_long_list_is_cut_and_says_so(town: Town) -> None:
     town.api("admin", "PUT", "admin/settings/access", {"createOnPush": False})
     status, message = begin(town, "nora", "nora/none")
     assert (status, "make it before you push; you may push to nora/*" in message) == (403, True)
+
+
+def test_others_do_not_read_it_in_the_events_of_the_repository(town: Town) -> None:
+    """They administer what was pushed to, and may not know of the caller's other repositories."""
+    town.api("nora", "POST", "repositories/nora", {"name": "quiet"}, 201)
+    grant = {"accessLevel": "read-write"}
+    town.api("nora", "PUT", "repositories/nora/quiet/userAccess/rita", grant)
+    for name in ("acme/app", "acme/secret"):
+        assert "nora/quiet" in begin(town, "rita", name)[1]
+    digest = "sha256:" + "0" * 64
+    url = f"repositories/acme/app/manifests/{digest}/restore"
+    assert "nora/quiet" in str(town.api("rita", "POST", url, status=403))
+    told = [one.detail["reason"] for one in town.events.of("refusal")]
+    assert len(told) == 3
+    assert not any("may push to" in str(reason) for reason in told), told
+    assert all("may not" in str(reason) for reason in told), told
