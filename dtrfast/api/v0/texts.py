@@ -24,7 +24,7 @@ _LINES = frozenset({"csv", "caPem", "certificate", "key", "longDescription"})
 def check(body: object) -> object:
     """The body, if its texts can be shown. Raises `SettingsInvalid`, which names the field."""
     if isinstance(body, msgspec.Struct):
-        _check(msgspec.to_builtins(body), "", "")
+        _check(body, "", "")
     return body
 
 
@@ -32,11 +32,15 @@ def _check(value: Any, place: str, field: str) -> None:
     if isinstance(value, str):
         if field not in _ANY | _LINES:
             refuse(value, place)
+    elif isinstance(value, msgspec.Struct):
+        for one in msgspec.structs.fields(value):
+            inner = f"{place}.{one.encode_name}" if place else one.encode_name
+            _check(getattr(value, one.name), inner, one.encode_name)
     elif isinstance(value, dict):
         for name, inner in value.items():
-            # Keys of a struct are ours; others are what the caller chose.
+            # The caller chose this name, so it excepts nothing: a claim may be called `password`.
             refuse(name, place)
-            _check(inner, f"{place}.{name}" if place else name, name)
+            _check(inner, f"{place}.{name}", "")
     elif isinstance(value, list | tuple):
         for number, inner in enumerate(value):
             _check(inner, f"{place}[{number}]", field)

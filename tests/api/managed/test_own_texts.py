@@ -80,6 +80,14 @@ def test_what_a_caller_chooses_as_a_key_is_checked() -> None:
         decode_body(BY_ID["put_trust"], b'{"issuer": "x", "claims": {"su\xe2\x80\x8bb": "x"}}')
 
 
+@pytest.mark.parametrize("name", sorted(texts._ANY | texts._LINES))
+def test_a_key_with_the_name_of_another_field_excepts_nothing(name: str) -> None:
+    for value in ("a\u202eb", "a\nb"):
+        body = {"issuer": "x", "claims": {name: value}}
+        with pytest.raises(SettingsInvalid):
+            decode_body(BY_ID["put_trust"], msgspec.json.encode(body))
+
+
 def test_a_secret_may_hold_anything(town: Town) -> None:
     body = {"name": "zoe", "password": "correct\u202e horse battery"}
     assert town.api("admin", "POST", "accounts", body, 201)["name"] == "zoe"
