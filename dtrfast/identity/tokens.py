@@ -78,8 +78,8 @@ def parse_bound(repository: str, actions: Iterable[str]) -> Bound:
 
 
 def _is_pattern(repository: str, prefix: str) -> bool:
-    if prefix != repository and not prefix.endswith("/"):
-        return False
+    if (prefix != repository) != prefix.endswith("/"):
+        return False  # `acme/` covers nothing, as no repository has this name
     try:
         RepositoryName.parse(prefix.removesuffix("/"))
     except Exception:

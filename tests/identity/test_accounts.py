@@ -231,6 +231,7 @@ def test_actions_of_a_token_are_known_words() -> None:
         ("acme/*", ["pull", "admin"], "make a token without scopes"),
         ("acme/*", [], "say what the token may do in acme/"),
         ("acme*", ["pull"], "names no repositories"),
+        ("acme/", ["pull"], "names no repositories"),
     ):
         with pytest.raises(AccountInvalid, match=message):
             tokens.parse_bound(repository, actions)
