@@ -37,6 +37,7 @@ from dtrfast.identity.records import Account, Password, Token
 from dtrfast.identity.settings import OidcSettings
 from dtrfast.identity.tries import Try
 from dtrfast.index.engine import Engine
+from dtrfast.oci import characters
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry.writing import Author
 
@@ -258,7 +259,8 @@ class SignIn:
         expires_at = int(verified.claims["exp"])  # type: ignore[call-overload]
         return Caller(
             kind="job",
-            actor=f"{verified.issuer}:{subject}"[:255],
+            # The platform chose the subject, and readers see it beside tags and events.
+            actor=characters.shown(f"{verified.issuer}:{subject}")[:255],
             method="token",
             job=Job(identity_of(issuer), identity_of(issuer, subject), claims),
             trusts=tuple((repository, trust.id) for repository, trust in found),

@@ -221,3 +221,10 @@ def test_a_token_of_an_older_version_is_refused(platform: Platform) -> None:
 def test_a_trust_of_an_issuer_that_is_not_there_is_refused(platform: Platform) -> None:
     body = {"issuer": "gone", "claims": {"sub": "x"}}
     platform.town.api("ada", "PUT", TRUST, body, 400)
+
+
+def test_a_subject_is_shown_without_what_misleads(platform: Platform) -> None:
+    platform.trust()
+    platform.token(sub="repo:acme/\u202eppa\x1b[2J\n")
+    (signed_in,) = platform.town.events.of("sign-in")[-1:]
+    assert signed_in.actor == "ci:repo:acme/\ufffdppa\ufffd[2J\ufffd"
