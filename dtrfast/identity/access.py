@@ -23,7 +23,7 @@ from dtrfast.errors import (
     TokenInvalid,
 )
 from dtrfast.identity import accounts, destinations, grants, settings, teams, tokens, trusts
-from dtrfast.identity.bounds import actions_on
+from dtrfast.identity.bounds import actions_on, pulled
 from dtrfast.identity.callers import Caller
 from dtrfast.identity.destinations import Destination
 from dtrfast.identity.records import Account, Bound, Token
@@ -394,13 +394,12 @@ def visible_to_caller(
         found = _unique(heapq.merge(names.public(), names.held(trusted)))
         return (n for n in found if names.is_public(n) or _may_list(transaction, permits, n))
     proof = hold(transaction, caller)
-    if caller.kind == "robot":
-        found = robot_names(names, proof)
-    else:
-        found = visible_to(names, proof.standing(transaction))
-    if not caller.is_bounded:
-        return found
-    return (n for n in found if names.is_public(n) or Action.PULL in _within(caller, proof, n))
+    patterns = _patterns_of(transaction, caller, proof)
+    # An access token for lists shows what the stored token does.
+    for bounds in (proof.bounds, None if caller.lists else caller.bounds):
+        if bounds is not None:
+            patterns = pulled(patterns, bounds)
+    return names.covered(patterns)
 
 
 def _may_list(transaction: ReadTransaction, permits: CallerPermits, name: bytes) -> bool:
@@ -408,13 +407,25 @@ def _may_list(transaction: ReadTransaction, permits: CallerPermits, name: bytes)
     return Action.PULL in (verdict.held if permits.caller.lists else verdict.allowed)
 
 
-def _within(caller: Caller, proof: Proof, name: bytes) -> Action:
-    """The actions that a credential's bounds leave of a repository, for a list. An access token for
-    lists shows what the stored token does.
+def _patterns_of(transaction: ReadTransaction, caller: Caller, proof: Proof) -> Iterable[str]:
+    """The repositories that an account may pull from besides public ones, as scopes name them: its
+    namespaces, and what it was granted. Those of a robot's organization.
     """
-    text = name.decode()
-    left = proof.bounds_on(text)
-    return left if caller.lists else left & actions_on(caller.bounds or (), text)
+    if caller.kind == "robot":
+        return destinations.patterns_of(transaction, [caller.account_id])
+    who = proof.standing(transaction)
+    if who.is_admin:
+        return ["*"]
+    namespaces = set(who.owned)
+    granted: list[str] = []
+    for grantee in who.grantees:
+        for place, _ in grants.of_grantee(transaction, grantee):
+            if grants.is_namespace(place):
+                namespaces.add(place.id)
+            else:
+                name = transaction.get(REPOSITORY_NAMES, number_key(place.id))
+                granted.append("" if name is None else name.decode())  # "": it is in the trash
+    return chain(granted, destinations.patterns_of(transaction, namespaces))
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,17 +439,16 @@ class _Names:
     def below(self, prefix: bytes) -> Iterator[bytes]:
         return (n for n, _ in self.transaction.scan(self.table, prefix, after=self.after))
 
-    def of_namespace(self, account_id: int) -> Iterator[bytes]:
-        account = accounts.find_id(self.transaction, account_id)
-        if account is None:
-            return iter(())
-        name = account.name.encode()
-        return chain(self.held([name]), self.below(name + b"/"))
-
-    def covered(self, pattern: str) -> Iterator[bytes]:
-        """Those that a bound's repository names, and maybe others."""
-        prefix = pattern.removesuffix("*")
-        return self.held([prefix.encode()]) if prefix == pattern else self.below(prefix.encode())
+    def covered(self, patterns: Iterable[str]) -> Iterator[bytes]:
+        """Those that some scopes' repositories name, and public ones."""
+        unique = set(patterns)
+        whole = sorted(pattern.encode() for pattern in unique if not pattern.endswith("*"))
+        prefixes: list[str] = []
+        for prefix in sorted(pattern[:-1] for pattern in unique if pattern.endswith("*")):
+            if not prefixes or not prefix.startswith(prefixes[-1]):  # else it has no more
+                prefixes.append(prefix)
+        sources = (self.below(prefix.encode()) for prefix in prefixes)
+        return _unique(heapq.merge(self.public(), self.held(whole), *sources))
 
     def is_public(self, name: bytes) -> bool:
         return self.transaction.get(PUBLIC, name) is not None
@@ -451,29 +461,6 @@ class _Names:
         return (
             n for n in names if n > self.after and self.transaction.get(self.table, n) is not None
         )
-
-
-def visible_to(names: _Names, who: Standing) -> Iterator[bytes]:
-    """What an account sees: what is public, its namespaces, and what it was granted."""
-    if who.is_admin:
-        return names.below(b"")
-    namespaces = set(who.owned)
-    granted: list[bytes] = []
-    for grantee in who.grantees:
-        for place, _ in grants.of_grantee(names.transaction, grantee):
-            if grants.is_namespace(place):
-                namespaces.add(place.id)
-            else:
-                key = number_key(place.id)
-                granted.append(names.transaction.get(REPOSITORY_NAMES, key) or b"")
-    sources = [names.of_namespace(number) for number in namespaces]
-    return _unique(heapq.merge(names.public(), names.held(sorted(granted)), *sources))
-
-
-def robot_names(names: _Names, proof: Proof) -> Iterator[bytes]:
-    """What a robot's scopes name, and what is public."""
-    sources = [names.covered(bound.repository) for bound in proof.bounds or ()]
-    return _unique(heapq.merge(names.public(), *sources))
 
 
 def _unique(names: Iterable[bytes]) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from dtrfast.identity.records import Bound
 from dtrfast.registry.permits import SCOPED, Action
@@ -29,3 +29,18 @@ def narrower(one: str, other: str) -> str:
     if covers(one, other):
         return other
     return one if covers(other, one) else ""
+
+
+def pulled(patterns: Iterable[str], bounds: Iterable[Bound]) -> Iterator[str]:
+    """Yield what bounds that give pull leave of some repositories, as patterns.
+
+    Costs the number of patterns: there may be thousands, and a hundred bounds.
+    """
+    scopes = [bound.repository for bound in bounds if bound.actions & Action.PULL]
+    exact = {scope for scope in scopes if not scope.endswith("*")}
+    prefixes = tuple(scope[:-1] for scope in scopes if scope.endswith("*"))
+    for pattern in patterns:
+        if pattern.endswith("*"):
+            yield from filter(None, (narrower(pattern, scope) for scope in scopes))
+        elif pattern in exact or pattern.startswith(prefixes):
+            yield pattern

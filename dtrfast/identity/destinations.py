@@ -51,7 +51,7 @@ def of_account(
     numbers = list(islice(owned, _READ_MAX + 1))
     rows = (row for grantee in grantees for row in grants.of_grantee(transaction, grantee))
     granted = list(islice(rows, _READ_MAX + 1))
-    names = sorted(_patterns_of(transaction, numbers[:_READ_MAX]))
+    names = sorted(patterns_of(transaction, numbers[:_READ_MAX]))
     found = [Destination(name) for name in names]
     for place, level in granted[:_READ_MAX]:
         found += _of_grant(transaction, place, level)
@@ -84,7 +84,7 @@ def _of_grant(
     if Action.PUSH not in level.actions:
         return
     if grants.is_namespace(place):
-        for pattern in _patterns_of(transaction, [place.id]):
+        for pattern in patterns_of(transaction, [place.id]):
             yield Destination(pattern, Action.ADMIN in level.actions)
         return
     name = transaction.get(REPOSITORY_NAMES, number_key(place.id))
@@ -92,7 +92,7 @@ def _of_grant(
         yield Destination(name.decode(), makes=False)
 
 
-def _patterns_of(transaction: ReadTransaction, numbers: Iterable[int]) -> Iterator[str]:
+def patterns_of(transaction: ReadTransaction, numbers: Iterable[int]) -> Iterator[str]:
     """The repository of an account's own name, and all below it."""
     for number in numbers:
         account = accounts.find_id(transaction, number)
