@@ -164,11 +164,20 @@ def of_account(transaction: ReadTransaction, account_id: int, kind: TokenKind) -
 
 
 def get(transaction: ReadTransaction, account: Account, kind: TokenKind, name: str) -> Token:
-    """The token of this name, or with this id. Raises `CredentialUnknown`."""
-    for token in of_account(transaction, account.id, kind):
-        if token.name == name or str(token.id) == name:
-            return token
-    raise CredentialUnknown(f"{account.name} has no {kind} token {name[:80]!r}")
+    """The token of this name, or with this id. Raises `CredentialUnknown`, and `Conflict` where
+    the name of one is the id of another.
+    """
+    kept = of_account(transaction, account.id, kind)
+    found = [token for token in kept if name in (token.name, str(token.id))]
+    if not found:
+        raise CredentialUnknown(f"{account.name} has no {kind} token {name[:80]!r}")
+    if len(found) > 1:
+        named, numbered = sorted(found, key=lambda token: token.name != name)
+        raise Conflict(
+            f"{name} is the name of the {kind} token with the id {named.id}, and the id of the one"
+            f" named {numbered.name!r}: say {named.id} or {numbered.name!r}"
+        )
+    return found[0]
 
 
 def remove(transaction: WriteTransaction, author: Author, token: Token) -> None:

@@ -105,7 +105,7 @@ def create_token(call: ApiCall) -> objects.Credential:
     return made
 
 
-@operations.add("DELETE", "/accounts/{name}/tokens/{token}", refusals=(404,))
+@operations.add("DELETE", "/accounts/{name}/tokens/{token}", refusals=(404, 409))
 def delete_token(call: ApiCall) -> None:
     """Revoke a personal token, by its name or its id."""
 
@@ -168,7 +168,7 @@ def _robot_bound(owner: str, scope: objects.Scope) -> Bound:
     return bound
 
 
-@operations.add("DELETE", "/accounts/{name}/robots/{robot}", refusals=(404,))
+@operations.add("DELETE", "/accounts/{name}/robots/{robot}", refusals=(404, 409))
 def delete_robot(call: ApiCall) -> None:
     """Revoke a robot, by its name or its id."""
 

@@ -532,3 +532,26 @@ def test_a_renamed_user_gets_no_repositories_of_the_new_name(town: Town) -> None
     with pytest.raises(Conflict, match="which nora would get"):
         rename(town, "nora", "tools")
     assert pull(town, "nora", "tools/hammer") == 404
+
+
+@pytest.mark.parametrize(("owner", "kind"), [("acme", "robots"), ("owen", "tokens")])
+def test_a_name_that_is_another_ones_id_revokes_neither(town: Town, owner: str, kind: str) -> None:
+    scopes = [{"repository": "acme/app", "actions": ["pull"]}]
+    place = f"accounts/{owner}/{kind}"
+
+    def make(name: str) -> str:
+        made = town.api("owen", "POST", place, {"name": name, "scopes": scopes}, 201)
+        return str(made["id"])
+
+    def names() -> set[str]:
+        return {one["name"] for one in town.api("owen", "GET", place)["credentials"]}
+
+    number = make("deploy")
+    other = make(number)
+    refused = town.api("owen", "DELETE", f"{place}/{number}", status=409)
+    assert f"say {other} or 'deploy'" in str(refused)
+    assert names() == {"deploy", number}
+    town.api("owen", "DELETE", f"{place}/{other}", status=204)
+    assert names() == {"deploy"}
+    town.api("owen", "DELETE", f"{place}/{number}", status=204)
+    assert not names()
