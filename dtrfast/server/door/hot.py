@@ -19,7 +19,7 @@ from dtrfast.api.answers import COMMON_HEADERS, Answer
 from dtrfast.api.challenge import TOKEN_PATH
 from dtrfast.api.errors import error_answer
 from dtrfast.api.v2 import base, blobs, manifests, router
-from dtrfast.errors import DtrfastError, Invalid, NotFound, TooManyTries
+from dtrfast.errors import DtrfastError, Invalid, NotFound, RepositoryHidden, TooManyTries
 from dtrfast.identity.guard import Guard
 from dtrfast.oci.conditions import Conditions
 from dtrfast.oci.digests import Digest, Reference, parse_reference
@@ -87,12 +87,7 @@ class Hot:
         visit = self._guard.known(authorization)
         if visit is None or (target == "base" and authorization is None and self._guard.challenges):
             return None  # it has to be proven, or asked for, who calls
-        try:
-            answer = self._answer(visit.registry, target, head)
-        except NotFound as error:
-            answer = error_answer(error)
-        except DtrfastError:
-            return None  # the application meets it again, tells it and logs it
+        answer = self._answer(visit.registry, target, head)
         if answer is None:
             return None
         if self._access is not None:
@@ -132,6 +127,15 @@ class Hot:
         return self._encode(head, answer, hsts)
 
     def _answer(self, registry: Registry, target: _Target, head: _core.Head) -> Answer | None:
+        """None for refusals and faults: the application meets them again, tells and notes them."""
+        try:
+            return self._found(registry, target, head)
+        except NotFound as error:
+            return None if isinstance(error, RepositoryHidden) else error_answer(error)
+        except DtrfastError:
+            return None
+
+    def _found(self, registry: Registry, target: _Target, head: _core.Head) -> Answer | None:
         if isinstance(target, _Manifest):
             found = registry.manifests.get(target.name, target.reference)
             return manifests.answer_found(found, target.reference, Conditions.of(head.headers))
