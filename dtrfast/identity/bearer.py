@@ -17,7 +17,7 @@ import msgspec
 from joserfc import jwt
 from joserfc.errors import JoseError
 
-from dtrfast.errors import TokenInvalid
+from dtrfast.errors import Invalid, TokenInvalid
 from dtrfast.identity.callers import Caller, Job
 from dtrfast.identity.keys import ALGORITHM, REFRESH_ALGORITHM, Keys
 from dtrfast.identity.records import Bound
@@ -84,7 +84,9 @@ class Bearers:
         return self._audience
 
     def issue(self, caller: Caller, access: Sequence[Access]) -> Issued:
-        """An access token for a caller, who is known by now."""
+        """An access token for a caller, who is known by now. Raises `Invalid` if it would be too
+        long to be read.
+        """
         now = self._clock()
         seconds = self._seconds
         if caller.expires_at:
@@ -107,6 +109,8 @@ class Bearers:
         key = self._keys.signing()
         header = {"typ": "JWT", "alg": ALGORITHM, "kid": key.thumbprint()}
         text = jwt.encode(header, claims, key, algorithms=[ALGORITHM])
+        if len(text) > SIZE_MAX:
+            raise Invalid("a token for so many scopes is too long for a header: ask for fewer")
         return Issued(text, seconds)
 
     def read(self, text: str) -> Caller:

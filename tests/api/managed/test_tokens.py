@@ -448,6 +448,19 @@ def test_nobody_makes_tokens_of_others(town: Town, who: str) -> None:
 
 
 # ---- pages of other origins ------------------------------------------------------------------
+def test_a_token_that_is_too_long_to_be_read_is_not_made(town: Town) -> None:
+    def status(size: int) -> int:
+        scopes = [("scope", f"repository:acme/{'x' * size}{n}:pull,push") for n in range(100)]
+        answer = town.client.get("/auth/token", params=scopes, headers=basic("owen"))
+        if answer.status_code != 200:
+            assert "ask for fewer" in answer.json()["errors"][0]["message"]
+            return answer.status_code
+        headers = {"authorization": f"Bearer {answer.json()['token']}"}
+        return town.client.get("/v2/", headers=headers).status_code
+
+    assert [status(size) for size in (30, 100)] == [200, 400]
+
+
 def test_a_page_signs_in_where_a_challenge_leads_it() -> None:
     """As a registry UI does it from another origin, with what its browser lets it read."""
     page = {"origin": "https://ui.example"}
