@@ -126,6 +126,8 @@ class EventWriter:
         self._clock = clock
         # When to look at the files of versions before shares; inf: none is left.
         self._trim_at = 0.0
+        self._lock = threading.Lock()
+        self._latest = -1.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dtrfast-events", daemon=True)
         self._thread.start()
@@ -134,7 +136,19 @@ class EventWriter:
         """See `Events.add`."""
         share = share_of(event.kind, event.outcome, by_admin=by_admin)
         # Here, since what waits and what is folded stays in memory.
-        self._streams[share].add(_shortened(event))
+        self._streams[share].add(_shortened(self._in_order(event)))
+
+    def _in_order(self, event: Event) -> Event:
+        """The event with a time after that of the one before. Clocks give whole seconds, and files
+        of two shares have no order but that of the times.
+        """
+        now = time.time()
+        with self._lock:
+            at = now if int(now) == event.time else event.time
+            if at <= self._latest and int(at) == int(self._latest):
+                at = self._latest + 0.000_001
+            self._latest = at
+        return msgspec.structs.replace(event, time=at)
 
     def close(self) -> None:
         """Write what is there, then end."""
@@ -205,7 +219,7 @@ class RepositoryEvents(msgspec.Struct, frozen=True):
 
     def admits(self, event: Event) -> bool:
         if event.repository is None:
-            is_later = event.time > self.since and event.subject == self.name
+            is_later = int(event.time) > self.since and event.subject == self.name
             return is_later and event.kind.startswith(_OF_REPOSITORIES)
         return event.repository == self.repository and self.owner in (None, event.owner)
 

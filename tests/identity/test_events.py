@@ -54,6 +54,12 @@ def test_events_come_back_newest_first(tmp_path: Path) -> None:
     assert read_all(tmp_path / "audit") == events[::-1]
 
 
+def test_events_of_one_second_keep_their_order_across_shares(tmp_path: Path) -> None:
+    kinds = ["push", "repository.create", "push", "sign-in", "grant.set", "delete"]
+    write(tmp_path / "audit", *(event(kind, subject=f"acme/{i}") for i, kind in enumerate(kinds)))
+    assert [one.kind for one in read_all(tmp_path / "audit")] == kinds[::-1]
+
+
 def test_hostile_text_is_one_line(tmp_path: Path) -> None:
     text = 'a\nb\r\u2028"\\\x00\ud800' + "x" * 5000
     write(tmp_path / "audit", event(actor=text, detail={"agent": text}))
