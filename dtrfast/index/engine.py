@@ -15,7 +15,7 @@ committed first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
@@ -59,8 +59,10 @@ class ReadTransaction(Protocol):
         """
         ...
 
-    def get_all(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
-        """The value at each of many keys, or None. Sorted keys are found sooner."""
+    def get_all(self, table: Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Those of many keys that are there, with their values, in the order of `keys`. Sorted keys
+        are found sooner.
+        """
         ...
 
     def begun(self, table: Table, prefixes: Sequence[bytes]) -> list[bool]:
@@ -79,7 +81,7 @@ class WriteTransaction(ReadTransaction, Protocol):
         """Remove `key`; False if it was not there."""
         ...
 
-    def put_all(self, table: Table, rows: Sequence[tuple[bytes, bytes]]) -> None:
+    def put_all(self, table: Table, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Set many keys to values."""
         ...
 

@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -251,18 +251,18 @@ class _Transaction:
         self.puts += 1
         return bool(self._transaction.delete(key, db=self._databases[table]))
 
-    def get_all(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
-        get, database = self._transaction.get, self._databases[table]
-        return [get(key, None, database) for key in keys]  # type: ignore[misc]
+    def get_all(self, table: Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        cursor = self._transaction.cursor(db=self._databases[table])
+        return dict(cast("list[tuple[bytes, bytes]]", cursor.getmulti(keys)))
 
     def begun(self, table: Table, prefixes: Sequence[bytes]) -> list[bool]:
         cursor = self._transaction.cursor(db=self._databases[table])
         seek, key = cursor.set_range, cast("Callable[[], bytes]", cursor.key)
         return [seek(prefix) and key().startswith(prefix) for prefix in prefixes]
 
-    def put_all(self, table: Table, rows: Sequence[tuple[bytes, bytes]]) -> None:
-        self.puts += len(rows)
-        self._transaction.cursor(db=self._databases[table]).putmulti(rows)
+    def put_all(self, table: Table, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        cursor = self._transaction.cursor(db=self._databases[table])
+        self.puts += cursor.putmulti(rows)[0]
 
     def delete_all(self, table: Table, keys: Sequence[bytes]) -> None:
         self.puts += len(keys)

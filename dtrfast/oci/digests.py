@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias, cast
 
 import msgspec
@@ -28,6 +29,7 @@ _KEY_FORMS: dict[tuple[bytes, int], Algorithm] = {
 }
 
 _match_strict = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}").fullmatch
+_SHA256 = "sha256:"
 # What the specification calls a digest, whether or not its algorithm is known here.
 _match_any = re.compile(
     r"([A-Za-z][A-Za-z0-9]*+(?:[-_+.][A-Za-z][A-Za-z0-9]*+)*+):[A-Za-z0-9=_-]++"
@@ -50,6 +52,22 @@ class Digest(msgspec.Struct, frozen=True, gc=False):
             raise _refusal(text)
         # Both algorithm names have six characters, as the strict pattern says.
         return Digest(cast(Algorithm, text[:6]), bytes.fromhex(text[7:]))
+
+    @staticmethod
+    def parse_many(texts: Sequence[str]) -> list[Digest] | None:
+        """Parse many digests of sha256 in a third of the time. None if one is something else."""
+        lines = "\n".join(texts)
+        try:
+            raw = bytes.fromhex(lines.replace(_SHA256, ""))
+        except ValueError:
+            return None
+        # What was read is written again: only the strict form comes out as it went in.
+        if (
+            len(raw) != 32 * len(texts)
+            or _SHA256 + raw.hex("\n", 32).replace("\n", "\n" + _SHA256) != lines
+        ):
+            return None
+        return [Digest("sha256", raw[begin : begin + 32]) for begin in range(0, len(raw), 32)]
 
     @staticmethod
     def from_key(key: bytes) -> Digest:
@@ -78,6 +96,12 @@ class Digest(msgspec.Struct, frozen=True, gc=False):
 
 
 Reference: TypeAlias = Tag | Digest
+
+
+def keys_of(digests: Iterable[Digest], prefix: bytes = b"") -> list[bytes]:
+    """The key of each of many digests, after a prefix."""
+    begin = prefix + _KEY_PREFIXES["sha256"]
+    return [begin + one.raw if one.algorithm == "sha256" else prefix + one.key() for one in digests]
 
 
 def parse_algorithm(text: str) -> Algorithm:

@@ -18,7 +18,7 @@ import msgspec
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFESTS, OUTLINES, digest_key_size
 from dtrfast.oci import images
-from dtrfast.oci.digests import Digest
+from dtrfast.oci.digests import Digest, keys_of
 from dtrfast.oci.images import Layer
 from dtrfast.oci.manifests import Descriptor, Manifest, read_manifest
 from dtrfast.oci.media_types import MANIFEST_TYPES
@@ -161,7 +161,7 @@ def unknown(stored: StoredManifest) -> Outline:
 
 
 def _joined(digests: Iterable[Digest]) -> bytes:
-    return b"".join([digest.key() for digest in digests])
+    return b"".join(keys_of(digests))
 
 
 def _cut(annotations: dict[str, str]) -> tuple[dict[str, str], bool]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Self
 
 import msgspec
@@ -24,7 +25,7 @@ from dtrfast.index.tables import (
     number_key,
     number_of,
 )
-from dtrfast.oci.digests import Digest
+from dtrfast.oci.digests import Digest, keys_of
 from dtrfast.store import catalog
 from dtrfast.store.blobs import RepositoryId
 
@@ -117,7 +118,9 @@ def missing(
     unique = list(dict.fromkeys(digests))
     keys = _keys(repository, unique)
     held = transaction.get_all(LINKS, keys)
-    return [digest for digest, data in zip(unique, held, strict=True) if data is None]
+    if len(held) == len(unique):
+        return []
+    return [digest for digest, key in zip(unique, keys, strict=True) if key not in held]
 
 
 def add_references(
@@ -133,11 +136,11 @@ def add_references(
     """
     keys, end = sorted(_keys(repository, dict.fromkeys(digests))), manifest.key()
     rows = [key + end for key in keys]
-    transaction.put_all(REFERENCES, [(row, b"") for row in rows])
+    transaction.put_all(REFERENCES, zip(rows, repeat(b"")))
     if was_deleted:
         transaction.delete_all(REFERENCES_DELETED, rows)
-    held = zip(keys, transaction.get_all(LINKS, keys), strict=True)
-    transaction.delete_all(LINKS_UNREFERENCED, [_note_in(*row) for row in held if row[1]])
+    held = transaction.get_all(LINKS, keys).items()
+    transaction.delete_all(LINKS_UNREFERENCED, [_note_in(key, data) for key, data in held])
 
 
 def remove_references(
@@ -153,15 +156,15 @@ def remove_references(
     keys, end = sorted(_keys(repository, dict.fromkeys(digests))), manifest.key()
     rows = [key + end for key in keys]
     transaction.delete_all(REFERENCES, rows)
-    transaction.put_all(REFERENCES_DELETED, [(row, b"") for row in rows])
+    transaction.put_all(REFERENCES_DELETED, zip(rows, repeat(b"")))
     others = zip(keys, transaction.begun(REFERENCES, keys), strict=True)
     _renew_all(transaction, [key for key, is_referenced in others if not is_referenced], now)
 
 
 def _renew_all(transaction: WriteTransaction, keys: Sequence[bytes], now: int) -> None:
     """Start the grace of many links anew, those that are there."""
-    held = zip(keys, transaction.get_all(LINKS, keys), strict=True)
-    old = [(key, Link.decode(data)) for key, data in held if data is not None]
+    held = transaction.get_all(LINKS, keys).items()
+    old = [(key, Link.decode(data)) for key, data in held]
     new = [(key, Link(link.created_at, now)) for key, link in old]
     transaction.delete_all(LINKS_UNREFERENCED, [_note(key, link) for key, link in old])
     transaction.put_all(LINKS, [(key, link.encode()) for key, link in new])
@@ -182,15 +185,14 @@ def forget_references(
     for table in (REFERENCES, REFERENCES_DELETED):
         kept = zip(keys, transaction.begun(table, keys), strict=True)
         keys = [key for key, is_kept in kept if not is_kept]
-    held = zip(keys, transaction.get_all(LINKS, keys), strict=True)
-    notes = [_note_in(*row) for row in held if row[1]]
-    transaction.put_all(LINKS_UNREFERENCED, [(note, b"") for note in notes])
+    held = transaction.get_all(LINKS, keys).items()
+    notes = [_note_in(key, data) for key, data in held]
+    transaction.put_all(LINKS_UNREFERENCED, zip(notes, repeat(b"")))
 
 
 def _keys(repository: RepositoryId, digests: Iterable[Digest]) -> list[bytes]:
     """The key of the link of each of many blobs."""
-    prefix = number_key(repository)
-    return [prefix + digest.key() for digest in digests]
+    return keys_of(digests, number_key(repository))
 
 
 def _note(key: bytes, link: Link) -> bytes:
@@ -198,9 +200,9 @@ def _note(key: bytes, link: Link) -> bytes:
     return number_key(link.unreferenced_since) + key
 
 
-def _note_in(key: bytes, data: bytes | None) -> bytes:
+def _note_in(key: bytes, data: bytes) -> bytes:
     """The same of a record, which is not decoded: its time is eight bytes, the least one first."""
-    if not data or len(data) < _LINK.size or data[0] != _VERSION:
+    if len(data) < _LINK.size or data[0] != _VERSION:
         raise Corrupt("a link record has an unknown version: run a newer dtrfast")
     return data[23:15:-1] + key
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from dtrfast.index.engine import ReadTransaction
-from dtrfast.index.tables import CHUNKS, RECIPES, number_key
+from dtrfast.index.tables import CHUNKS, RECIPES, number_key, number_of
 from dtrfast.oci.digests import Digest
 from dtrfast.store import contents, links, records
 from dtrfast.store.blobs import RepositoryId, Usage
@@ -126,9 +126,8 @@ class _Count:
         while some := list(islice(ordered, _STEP_MAX)):
             with self._context.engine.read() as transaction:
                 found = transaction.get_all(CHUNKS, [number_key(number) for number in some])
-            for number, data in zip(some, found, strict=True):
-                if data is not None:
-                    self._add_chunk(number, Chunk.decode(data))
+            for key, data in found.items():
+                self._add_chunk(number_of(key), Chunk.decode(data))
         return Usage(self._size, self._stored, self._unique, self._steps.left >= 0)
 
     def _add_chunk(self, number: int, chunk: Chunk) -> None:

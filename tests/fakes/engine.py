@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -127,13 +127,14 @@ class _Transaction:
     def get(self, table: Table, key: bytes) -> bytes | None:
         return self._rows(table).values.get(key)
 
-    def get_all(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
-        return [self.get(table, key) for key in keys]
+    def get_all(self, table: Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        found = {key: self.get(table, key) for key in keys}
+        return {key: value for key, value in found.items() if value is not None}
 
     def begun(self, table: Table, prefixes: Sequence[bytes]) -> list[bool]:
         return [any(True for _ in self.scan(table, one, limit=1)) for one in prefixes]
 
-    def put_all(self, table: Table, rows: Sequence[tuple[bytes, bytes]]) -> None:
+    def put_all(self, table: Table, rows: Iterable[tuple[bytes, bytes]]) -> None:
         for key, value in rows:
             self.put(table, key, value)
 

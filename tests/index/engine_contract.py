@@ -189,7 +189,7 @@ class EngineContract:
         rows = [(key, b"=" + key) for key in KEYS]
         engine.write(lambda transaction: transaction.put_all(TABLE, rows))
         with engine.read() as transaction:
-            assert transaction.get_all(TABLE, keys) == [b"=b", b"=aa", None, b"=b"]
+            assert transaction.get_all(TABLE, keys) == {b"b": b"=b", b"aa": b"=aa"}
             assert transaction.begun(TABLE, [b"ab", b"ac", b"\xff\xff", b"b\0"]) == [
                 *(True, False, True, False)
             ]

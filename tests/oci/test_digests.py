@@ -9,6 +9,7 @@ from dtrfast.oci.digests import (
     ALGORITHMS,
     Algorithm,
     Digest,
+    keys_of,
     parse_algorithm,
     parse_reference,
 )
@@ -23,6 +24,32 @@ def test_a_digest_is_written_as_it_was_read(text: str) -> None:
     digest = Digest.parse(text)
     assert str(digest) == text
     assert f"{digest.algorithm}:{digest.hex}" == text
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [SHA512],
+        [EMPTY, SHA512],
+        [EMPTY, ""],
+        [f"{EMPTY}\n{EMPTY}"],
+        [f"{EMPTY}\n{EMPTY}", ""],
+        [EMPTY[:-1], EMPTY[-1] + EMPTY],
+        [EMPTY.upper()],
+        [EMPTY, EMPTY[7:]],
+        [EMPTY.replace("e3", "e 3")],
+        [EMPTY.replace("3", "\u0663", 1)],
+        [f"{EMPTY[:20]}sha256:{EMPTY[20:]}", EMPTY[7:]],
+    ],
+)
+def test_many_digests_are_parsed_at_once_where_all_are_strict(texts: list[str]) -> None:
+    assert Digest.parse_many(texts) is None
+    assert Digest.parse_many([EMPTY, EMPTY]) == [Digest.parse(EMPTY)] * 2
+
+
+def test_keys_of_many_digests_are_those_of_each() -> None:
+    digests = [Digest.parse(EMPTY), Digest.parse(SHA512)]
+    assert keys_of(digests, b"x") == [b"x" + digest.key() for digest in digests]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -10,6 +10,7 @@ from dtrfast.errors import ManifestInvalid
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.documents import DEPTH_MAX, PlatformDocument
 from dtrfast.oci.manifests import (
+    CHEAP_DESCRIPTORS_MAX,
     DESCRIPTORS_MAX,
     Descriptor,
     Manifest,
@@ -355,14 +356,32 @@ def test_bytes_that_are_no_text_read_as_in_go(raw: bytes, text: str) -> None:
 
 def test_at_most_ten_thousand_descriptors() -> None:
     entries = [descriptor(OTHER, OCI_MANIFEST)] * DESCRIPTORS_MAX
+    foreign = [descriptor(OTHER, DOCKER_LAYER_FOREIGN)] * DESCRIPTORS_MAX
     assert len(parse(index(manifests=entries)).manifests) == DESCRIPTORS_MAX == 10_000
     for document in (
         index(manifests=entries, subject=descriptor(SUBJECT)),
         image(layers=entries),
-        image(layers=entries, unknown=1),
+        image(layers=[*foreign[1:], descriptor(OTHER, OCI_LAYER)]),
+        image(layers=[{**foreign[0], "urls": []}, *foreign[1:]]),
     ):
         with pytest.raises(ManifestInvalid, match="has 10001 descriptors, and 10000 are the most"):
             parse(document)
+    with pytest.raises(ManifestInvalid, match="more than 10000 descriptors in layers"):
+        parse(image(layers=[*foreign, foreign[0]], unknown=1))
+
+
+def test_more_descriptors_of_foreign_layers() -> None:
+    layers = [descriptor(OTHER, DOCKER_LAYER_FOREIGN)] * CHEAP_DESCRIPTORS_MAX
+    assert len(parse(image(layers=layers[1:])).layers) == CHEAP_DESCRIPTORS_MAX - 1 == 25_999
+    with pytest.raises(ManifestInvalid, match="has 26001 descriptors, and 26000 are the most"):
+        parse(image(layers=layers))
+
+
+@pytest.mark.parametrize("wrong", ["", "x", f"{LAYER}\n", f"{LAYER}\n{OTHER}", str(LAYER).upper()])
+def test_one_wrong_digest_among_many_is_named(wrong: str) -> None:
+    layers = [descriptor(OTHER), {**descriptor(LAYER), "digest": wrong}, descriptor(OTHER)]
+    with pytest.raises(ManifestInvalid, match=r"layers\[1\].digest"):
+        parse(image(layers=layers))
 
 
 # ---- what is stored --------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """A city: the scene of the walks at the size of a large registry, on a real store.
 
-acme/app has dozens of images of 10,000 layers, an index of as many images, 20,000 tags, hundreds of
-referrers, and a full trash. The registry has thousands of users, repositories and sessions, and
-long logs. Most of it is written through the domain, because the API would take minutes.
+acme/app has dozens of images of 10,000 layers, some of 26,000 foreign layers, an index of 10,000
+images, 20,000 tags, hundreds of referrers, and a full trash. The registry has thousands of users,
+repositories and sessions, and long logs. Most of it is written through the domain, because the API
+would take minutes.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from tests.walks.scene import Scene
 
 @dataclass(frozen=True, slots=True)
 class City:
-    """A large scene. `engine` forgets changes once the walk begins. `manifest` was not pushed."""
+    """A large scene. `engine` forgets changes once the walk begins. `manifests` were not pushed."""
 
     scene: Scene
     engine: Rehearsal
-    manifest: bytes
+    manifests: dict[str, bytes]
 
 
 @contextmanager
@@ -46,7 +47,7 @@ def built(folder: Path) -> Iterator[City]:
             citizens.settle(town)
             citizens.write_logs(data)
             facts = {**small.facts, **stock.facts}
-            yield City(replace(small, facts=facts), engine, stock.manifest)
+            yield City(replace(small, facts=facts), engine, stock.manifests)
         town.client.close()
     hop.close()
     store.close()

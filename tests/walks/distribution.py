@@ -40,7 +40,10 @@ def requests_of(city: City) -> tuple[PullOrPush, ...]:
         PullOrPush("v2 referrers", "GET", f"{app}/referrers/{facts['image']}", 200),
         PullOrPush("v2 manifest GET", "GET", f"{app}/manifests/v1", 200),
         PullOrPush("v2 manifest HEAD", "HEAD", f"{app}/manifests/v1", 200),
-        PullOrPush("v2 manifest PUT", "PUT", f"{app}/manifests/new", 201, typed, city.manifest),
+        *(
+            PullOrPush(f"v2 manifest PUT: {name}", "PUT", f"{app}/manifests/new", 201, typed, body)
+            for name, body in city.manifests.items()
+        ),
         PullOrPush("v2 manifest DELETE", "DELETE", f"{app}/manifests/{facts['image']}", 202),
         PullOrPush("v2 index DELETE", "DELETE", f"{app}/manifests/{facts['index']}", 202),
         PullOrPush("v2 tag DELETE", "DELETE", f"{app}/manifests/v1", 202),

@@ -15,6 +15,9 @@ _TAGS_AT_ONCE = ",".join(f"t{number:05}" for number in range(150))
 
 _LARGE_TAGS = [f"a{number}" for number in range(1, 24)]
 _LARGE_AT_ONCE = ",".join(_LARGE_TAGS)
+# Images of 26,000 layers.
+_MANY_TAGS = [f"many{number}" for number in range(6)]
+_MANY_AT_ONCE = ",".join(_MANY_TAGS)
 
 
 def _long(operation: str, case: str, path: dict[str, str] | None = None, **query: str) -> Request:
@@ -47,8 +50,12 @@ HEAVY: tuple[Request, ...] = (
     *(
         Request(operation, {**_APP, "reference": reference}, case=reference)
         for operation in ("get_image", "get_manifest_usage")
-        for reference in ("wide", "told", "old")
+        for reference in ("wide", "told", "old", "many0")
     ),
+    Request("preview_deletion", _APP, {"references": _MANY_AT_ONCE}, case="many_layers"),
+    Request("delete_references", _APP, body={"references": _MANY_TAGS}, case="many_layers"),
+    Request("delete_manifest", {**_APP, "reference": "$many"}, case="many_layers"),
+    Request("compare_images", _APP, {"from": "many0", "to": "many1"}, case="many_layers"),
     Request("compare_images", _APP, {"from": "index", "to": "index"}, case="indexes"),
     Request("compare_images", _APP, {"from": "old", "to": "told"}, case="old"),
     Request("preview_deletion", _APP, {"references": "wide"}, case="wide"),

@@ -6,7 +6,7 @@ import base64
 import json
 
 from dtrfast.oci.media_types import OCI_INDEX, OCI_MANIFEST
-from tests.api.managed.town import PASSWORD, basic, session_cookie
+from tests.api.managed.town import PASSWORD, basic
 from tests.walks.city import City
 from tests.walks.distribution import PullOrPush
 
@@ -116,6 +116,9 @@ def _manifests() -> tuple[PullOrPush, ...]:
         {"mediaType": OCI_MANIFEST, "digest": f"sha256:{n:064x}", "size": 1} for n in range(10_000)
     ]
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": absent}
+    # Unknown fields, and names in another case, are read one by one.
+    odd = [{"DIGEST": one["digest"], "Size": 1, "x": 1, "platform": {"OS": "a"}} for one in absent]
+    strange = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": odd}
     return (
         *(
             PullOrPush(f"manifest with {name}", "PUT", f"{_APP}/manifests/x", status, typed, body)
@@ -132,17 +135,28 @@ def _manifests() -> tuple[PullOrPush, ...]:
             {"content-type": OCI_INDEX},
             json.dumps(index).encode(),
         ),
+        PullOrPush(
+            "index of odd fields",
+            "PUT",
+            f"{_APP}/manifests/x",
+            400,
+            {"content-type": OCI_INDEX},
+            json.dumps(strange).encode(),
+        ),
     )
 
 
 def _of_a_reader() -> tuple[PullOrPush, ...]:
     """Measurements that leave out what the caller may not see, which takes longer."""
     large = ",".join(f"a{number}" for number in range(1, 24))
+    many = ",".join(f"many{number}" for number in range(6))
     paths = {
         "usage": f"{_V0}/usage",
         "usage of an index": f"{_V0}/manifests/index/usage",
         "usage of a wide index": f"{_V0}/manifests/wide/usage",
         "deletion": f"{_V0}/deletion?references={large}",
+        "usage of many layers": f"{_V0}/manifests/many0/usage",
+        "deletion of many layers": f"{_V0}/deletion?references={many}",
         "deletion of an index": f"{_V0}/deletion?references=index",
         "repositories": "/api/v0/repositories?limit=1000&filter=zzzz",
         "newest repositories": "/api/v0/repositories?limit=1000&sort=-created",
@@ -156,28 +170,34 @@ def _of_a_reader() -> tuple[PullOrPush, ...]:
 
 
 def _pages(city: City) -> tuple[PullOrPush, ...]:
-    """Pages of the console, as a signed-in user sees them."""
-    client = city.scene.town.client
-    form = {"username": "rita", "password": PASSWORD}
-    answer = client.post("/api/v0/sessions", json=form)
-    client.forget_cookies()
-    cookie = {"cookie": session_cookie(answer).partition(";")[0]}
+    """Pages of the console: those of a reader, and the trash, which readers do not see."""
     base = "/repositories/acme/app"
     paths = {
         "info": base,
         "tags": f"{base}/-/tags",
         "filtered tags": f"{base}/-/tags?filter=zzzz",
         "untagged": f"{base}/-/untagged",
-        **{one: f"{base}/-/tags/{one}" for one in ("v1", "index", "wide", "told", "old")},
+        **{one: f"{base}/-/tags/{one}" for one in ("v1", "index", "wide", "told", "old", "many0")},
         "comparison": f"{base}/-/compare?from=v1&to=v2",
+        "comparison of many layers": f"{base}/-/compare?from=many0&to=many1",
         "comparison of old": f"{base}/-/compare?from=old&to=told",
         "search": "/search?q=zzzz",
         "repositories": "/repositories?filter=zzzz",
-        "trash": f"{base}/-/trash",
     }
-    return tuple(
-        PullOrPush(f"page: {name}", "GET", url, 200, cookie) for name, url in paths.items()
+    rita, owen = _cookie(city, "rita"), _cookie(city, "owen")
+    return (
+        *(PullOrPush(f"page: {name}", "GET", url, 200, rita) for name, url in paths.items()),
+        PullOrPush("page: trash", "GET", f"{base}/-/trash", 200, owen),
     )
+
+
+def _cookie(city: City, name: str) -> dict[str, str]:
+    """Sign in, and return the header of the session."""
+    client = city.scene.town.client
+    answer = client.post("/api/v0/sessions", json={"username": name, "password": PASSWORD})
+    session = answer.cookies["dtrfast_session"]
+    client.forget_cookies()
+    return {"cookie": f"dtrfast_session={session}"}
 
 
 def _image(config: dict[str, object]) -> bytes:

@@ -10,8 +10,8 @@ from functools import partial
 
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.oci.digests import Digest
-from dtrfast.oci.manifests import DESCRIPTORS_MAX, read_manifest
-from dtrfast.oci.media_types import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
+from dtrfast.oci.manifests import CHEAP_DESCRIPTORS_MAX, DESCRIPTORS_MAX, read_manifest
+from dtrfast.oci.media_types import FOREIGN_TYPES, OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import manifests, repositories, tags
 from dtrfast.registry.records import StoredManifest
@@ -21,9 +21,13 @@ from tests.api.managed.town import Town
 from tests.fakes.client import descriptor, index_manifest
 
 NAME = RepositoryName("acme/app")
-# The layers of the largest manifest that can be pushed; its config is a descriptor as well.
+# The layers of the largest manifests that can be pushed; the config is a descriptor as well.
 DESCRIPTORS = DESCRIPTORS_MAX - 1
+# As many as 4 MiB hold.
+_FOREIGN = CHEAP_DESCRIPTORS_MAX - 1_000
+_FOREIGN_TYPE = min(FOREIGN_TYPES, key=len)
 _LARGE_IMAGES = 24
+_MANY_IMAGES = 6
 _TAGS = 20_000
 _REFERRERS = 500
 _TRASHED = 2_000
@@ -34,10 +38,10 @@ _CONFIG = json.dumps({"os": "linux", "architecture": "amd64"}).encode()
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """Facts for requests, and a large manifest that is ready to be pushed."""
+    """Facts for requests, and large manifests that are ready to be pushed."""
 
     facts: dict[str, str]
-    manifest: bytes
+    manifests: dict[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ def fill(town: Town, blobs: BlobStore) -> Stock:
     here.in_batches(partial(_add_small, place=here.place, bodies=children), DESCRIPTORS)
     index = here.push("index", _large_index(children), OCI_INDEX)
     here.push("wide", _wide_index(here), OCI_INDEX)
+    many = [here.push(f"many{n}", _image_of_many(str(n))) for n in range(_MANY_IMAGES)]
     here.push("told", _told_image(), OCI_MANIFEST)
     here.push("old", _old_image(here), OCI_MANIFEST)
     here.in_batches(partial(_add_tag, place=here.place, bodies=children), _TAGS)
@@ -101,10 +106,11 @@ def fill(town: Town, blobs: BlobStore) -> Stock:
             "other": images[1],
             "trashed": images[2],
             "index": index,
+            "many": many[0],
             "blob": str(Digest.of_bytes(_layer(0))),
             "run": _delete(here, images[2], "a0"),
         },
-        _large_image("new"),
+        {"large": _large_image("new"), "many": _image_of_many("new")},
     )
 
 
@@ -138,6 +144,20 @@ def _image(layers: Sequence[int], **fields: object) -> bytes:
 
 def _large_image(title: str) -> bytes:
     return _image(range(DESCRIPTORS), annotations={"title": title})
+
+
+def _image_of_many(title: str) -> bytes:
+    """An image with as many layers as a push may have, all of them foreign."""
+    document = json.loads(_image([]))
+    document["layers"] = [
+        {
+            "mediaType": _FOREIGN_TYPE,
+            "digest": str(Digest.of_bytes(f"{title} {number}".encode())),
+            "size": 1,
+        }
+        for number in range(_FOREIGN)
+    ]
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
 def _small_image(number: int) -> bytes:
