@@ -37,6 +37,9 @@ from dtrfast.store.blobs import RepositoryId
 
 # Images of an index that go with it. What is beyond stays without a tag, and is listed as such.
 _FAMILY_MAX = 64
+# Blobs and manifests that they name together: removing each takes some microseconds, in the
+# transaction that removes the index.
+_FAMILY_PARTS_MAX = 5_000
 # Manifests that are looked at to learn that none of them keeps an image.
 _USERS_SEEN_MAX = 200
 # Steps of a budget, about 5 µs each, that deleting a tag and a manifest takes, without its blobs.
@@ -78,10 +81,24 @@ def family(
     """
     going = {one: None for one in chosen if is_there(transaction, repository, one)}
     for root in tuple(going):
+        parts = 0
         found = _only_of(transaction, repository, root, going, budget)
         for one in islice(found, _FAMILY_MAX):
+            parts += _parts(transaction, repository, one, budget)
+            if parts > _FAMILY_PARTS_MAX:
+                break
             going[one] = None
     return going
+
+
+def _parts(
+    transaction: ReadTransaction, repository: RepositoryId, digest: Digest, budget: Budget
+) -> int:
+    """The number of things that a manifest names; more than a family may, if that is not known."""
+    found = outlines.look(transaction, repository, digest, budget)
+    if found is None or found.outline is None:
+        return _FAMILY_PARTS_MAX + 1
+    return found.outline.parts
 
 
 def _only_of(
@@ -157,42 +174,48 @@ def new_run(now: int) -> str:
     return f"{now}-{secrets.token_hex(4)}"
 
 
-def delete(
+def delete(  # noqa: PLR0913 - what a deletion says
     engine: Engine,
     permits: Permits,
     name: RepositoryName,
     reference: Reference,
     author: Author,
     run: str,
-) -> Gone:
-    """Put a tag, or an image with all its tags and what only it keeps, into the trash.
+    steps_max: int | None = None,
+) -> Gone | None:
+    """Put a tag, or an image with all its tags and what only it keeps, into the trash. None, and
+    nothing is done, if an image names more than `steps_max` things.
 
     Raises `ManifestUnknown`.
     """
-    change = partial(
-        _delete, permits=permits, name=name, reference=reference, author=author, run=run
-    )
+
+    def change(transaction: WriteTransaction) -> Gone | None:
+        permits.check(transaction, Action.DELETE, name)
+        repository = repositories.find(transaction, name)
+        if repository is None:
+            raise ManifestUnknown(f"there is no {reference} in {name}", detail=str(reference))
+        place = Place(repository, name, author)
+        if isinstance(reference, Tag):
+            return _delete_tag(transaction, place, reference, run)
+        if steps_max is not None and _is_larger(transaction, place, reference, steps_max):
+            return None
+        return _delete_image(transaction, place, reference, run)
+
     return engine.write(change)
 
 
-def _delete(
-    transaction: WriteTransaction,
-    permits: Permits,
-    name: RepositoryName,
-    reference: Reference,
-    author: Author,
-    run: str,
-) -> Gone:
-    permits.check(transaction, Action.DELETE, name)
-    repository = repositories.find(transaction, name)
-    if repository is None:
-        raise ManifestUnknown(f"there is no {reference} in {name}", detail=str(reference))
-    place = Place(repository, name, author)
-    if isinstance(reference, Tag):
-        if not tags.remove(transaction, place, reference, run):
-            raise ManifestUnknown(f"there is no tag {reference} in {name}")
-        return Gone((), (reference.text,), _TAG_STEPS)
-    return _delete_image(transaction, place, reference, run)
+def _is_larger(transaction: ReadTransaction, place: Place, digest: Digest, parts_max: int) -> bool:
+    """True if a manifest names more things. False if it is not there."""
+    found = outlines.look(transaction, place.id, digest, Budget())
+    if found is None:
+        return False
+    return found.outline is None or found.outline.parts > parts_max
+
+
+def _delete_tag(transaction: WriteTransaction, place: Place, tag: Tag, run: str) -> Gone:
+    if not tags.remove(transaction, place, tag, run):
+        raise ManifestUnknown(f"there is no tag {tag} in {place.name}")
+    return Gone((), (tag.text,), _TAG_STEPS)
 
 
 def _delete_image(transaction: WriteTransaction, place: Place, digest: Digest, run: str) -> Gone:

@@ -98,6 +98,11 @@ class Outline(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def blob_count(self) -> int:
         return len(self.sizes) // 8
 
+    @property
+    def parts(self) -> int:
+        """The number of blobs and manifests that it names, or a little more."""
+        return self.blob_count + len(self.children) // digest_key_size(1)
+
     def sizes_by_blob(self) -> Mapping[bytes, int]:
         """The sizes of the blobs that the manifest names, by their digest keys."""
         sizes = struct.unpack(f"<{self.blob_count}Q", self.sizes)

@@ -8,7 +8,7 @@ referenced link has no grace; the time in its record then means nothing.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import repeat
 from typing import Self
 
@@ -157,14 +157,17 @@ def remove_references(
     rows = [key + end for key in keys]
     transaction.delete_all(REFERENCES, rows)
     transaction.put_all(REFERENCES_DELETED, zip(rows, repeat(b"")))
-    others = zip(keys, transaction.begun(REFERENCES, keys), strict=True)
-    _renew_all(transaction, [key for key, is_referenced in others if not is_referenced], now)
+    held = transaction.get_all(LINKS, keys)
+    kept = transaction.begun(REFERENCES, list(held))
+    rest = [row for row, is_kept in zip(held.items(), kept, strict=True) if not is_kept]
+    _renew_all(transaction, rest, now)
 
 
-def _renew_all(transaction: WriteTransaction, keys: Sequence[bytes], now: int) -> None:
-    """Start the grace of many links anew, those that are there."""
-    held = transaction.get_all(LINKS, keys).items()
-    old = [(key, Link.decode(data)) for key, data in held]
+def _renew_all(
+    transaction: WriteTransaction, rows: Iterable[tuple[bytes, bytes]], now: int
+) -> None:
+    """Start the grace of many links anew."""
+    old = [(key, Link.decode(data)) for key, data in rows]
     new = [(key, Link(link.created_at, now)) for key, link in old]
     transaction.delete_all(LINKS_UNREFERENCED, [_note(key, link) for key, link in old])
     transaction.put_all(LINKS, [(key, link.encode()) for key, link in new])

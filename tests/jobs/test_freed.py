@@ -65,6 +65,7 @@ class Shelf:
         for digest in digests:
             author = self.registry.author("deleter")
             gone = deletion.delete(self.store.engine, EVERYBODY, APP, digest, author, "run")
+            assert gone is not None  # no limit was given
             bodies += sum(self._sizes[one] for one in gone.manifests)
         self.clock.advance(15 * DAY)
         while empty_trash(self.store.engine, self.clock()):

@@ -311,10 +311,17 @@ def delete_references(call: ApiCall) -> objects.Deletion:
         if steps_left <= 0:
             left.append(str(one))
             continue
+        # The first goes whatever it costs, so that asking again comes to an end.
+        steps_max = steps_left if manifests or names else None
         try:
-            gone = deletion.delete(call.identity.engine, call.permits, name, one, author, run)
+            gone = deletion.delete(
+                call.identity.engine, call.permits, name, one, author, run, steps_max
+            )
         except ManifestUnknown:
             missing.append(str(one))
+            continue
+        if gone is None:
+            left.append(str(one))
             continue
         steps_left -= gone.steps
         manifests += map(str, gone.manifests)

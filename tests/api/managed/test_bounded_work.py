@@ -6,10 +6,15 @@ import time
 
 import pytest
 
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.media_types import OCI_INDEX
 from dtrfast.registry import deletion, pages, usage
+from tests.api.managed.test_deletion import delete, image, index_of, put, status
 from tests.api.managed.town import Town
 
 APP = "repositories/acme/app"
+# Blobs that a small image names.
+PARTS = 2
 
 
 @pytest.fixture
@@ -46,6 +51,28 @@ def test_a_preview_of_a_part_says_so(filled: Town, monkeypatch: pytest.MonkeyPat
     assert filled.api("rita", "GET", path)["isExact"]
     monkeypatch.setattr(usage, "_ASK_STEPS", 4)
     assert not filled.api("rita", "GET", path)["isExact"]
+
+
+def test_what_goes_with_an_index_names_so_much(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    children = [image(name) for name in ("one", "two", "three")]
+    digests = [put(town, body) for body in children]
+    index = index_of(*children)
+    put(town, index, "index", OCI_INDEX)
+    monkeypatch.setattr(deletion, "_FAMILY_PARTS_MAX", 2 * PARTS)
+    gone = delete(town, str(Digest.of_bytes(index)))["manifests"]
+    assert set(gone) == {str(Digest.of_bytes(index)), *digests[:2]}
+    assert [status(town, digest) for digest in digests] == [404, 404, 200]
+
+
+def test_a_large_image_waits_for_a_request_of_its_own(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = [put(town, image(name), name) for name in ("one", "two")]
+    monkeypatch.setattr(deletion, "DELETION_STEPS_MAX", deletion._MANIFEST_STEPS + 2 * PARTS - 1)
+    monkeypatch.setattr(deletion, "_TAG_STEPS", 0)
+    done = delete(town, *digests)
+    assert (done["manifests"], done["left"]) == (digests[:1], digests[1:])
+    assert delete(town, *done["left"])["left"] == []
 
 
 def test_a_request_deletes_so_much(filled: Town, monkeypatch: pytest.MonkeyPatch) -> None:
