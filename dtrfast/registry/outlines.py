@@ -274,10 +274,16 @@ def look(
     transaction: ReadTransaction, repository: RepositoryId, digest: Digest, budget: Budget
 ) -> Look | None:
     """A manifest as far as the budget goes; None if it is not there."""
-    found = kept(transaction, repository, digest)
-    if found is not None:
+    row = keys.manifest_key(repository, digest)
+    if budget.outline_bytes_left <= 0:
+        budget.is_spent = True
+        return Look(None) if transaction.begun(MANIFESTS, [row])[0] else None
+    outline = transaction.get(OUTLINES, row)
+    found = _decode(outline)
+    if outline is not None and found is not None:
+        budget.outline_bytes_left -= len(outline)
         return Look(found)
-    data = transaction.get(MANIFESTS, keys.manifest_key(repository, digest))
+    data = transaction.get(MANIFESTS, row)
     if data is None:
         return None
     stored = StoredManifest.decode(data)

@@ -87,7 +87,7 @@ def list_manifests(call: ApiCall) -> objects.Manifests:
         name = require(call, transaction, Action.PULL)
         number = repositories.get(transaction, name)
         first = Digest.parse(query.start) if query.start and query.is_by_name else None
-        source = Bounded(_rows(transaction, number, first))
+        source = Bounded(_rows(transaction, number, first), are_dear=True)
         budget = Budget()
         rows = _untagged(transaction, number, source, budget) if query.untagged else source
         page, more = scanned(rows, query, _COLUMNS)

@@ -8,7 +8,7 @@ import pytest
 
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_INDEX
-from dtrfast.registry import deletion, pages, usage
+from dtrfast.registry import deletion, outlines, pages, usage
 from tests.api.managed.test_deletion import delete, image, index_of, put, status
 from tests.api.managed.town import Town
 
@@ -73,6 +73,29 @@ def test_a_large_image_waits_for_a_request_of_its_own(
     done = delete(town, *digests)
     assert (done["manifests"], done["left"]) == (digests[:1], digests[1:])
     assert delete(town, *done["left"])["left"] == []
+
+
+def test_large_outlines_are_read_so_far(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlines, "_PARSED_ALWAYS_SIZE_MAX", 0)
+    for name in ("a", "b", "c"):
+        put(town, image(name), name)
+    monkeypatch.setattr(outlines.Budget.__init__, "__defaults__", (1 << 20, 10_000, False, 1))
+    shown = town.api("rita", "GET", f"{APP}/images")["images"]
+    assert [one["isExact"] for one in shown] == [True, *[False] * (len(shown) - 1)]
+    assert not town.api("rita", "GET", f"{APP}/deletion?references=a,b,c")["isExact"]
+
+
+def test_a_page_of_manifests_ends_in_time(filled: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [one["digest"] for one in filled.api("rita", "GET", f"{APP}/manifests")["manifests"]]
+    monkeypatch.setattr(pages.Bounded.__init__, "__defaults__", (0.0,))
+    found: list[str] = []
+    start = ""
+    while not found or start:
+        page = filled.api("rita", "GET", f"{APP}/manifests?start={start}")
+        found += [one["digest"] for one in page["manifests"]]
+        start = page["nextPageStart"]
+        assert len(page["manifests"]) == 1
+    assert found == wanted
 
 
 def test_a_request_deletes_so_much(filled: Town, monkeypatch: pytest.MonkeyPatch) -> None:
