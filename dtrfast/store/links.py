@@ -185,11 +185,12 @@ def forget_references(
     """
     keys, end = sorted(_keys(repository, dict.fromkeys(digests))), manifest.key()
     transaction.delete_all(REFERENCES_DELETED, [key + end for key in keys])
+    held = transaction.get_all(LINKS, keys)
+    keys = list(held)
     for table in (REFERENCES, REFERENCES_DELETED):
         kept = zip(keys, transaction.begun(table, keys), strict=True)
         keys = [key for key, is_kept in kept if not is_kept]
-    held = transaction.get_all(LINKS, keys).items()
-    notes = [_note_in(key, data) for key, data in held]
+    notes = [_note_in(key, held[key]) for key in keys]
     transaction.put_all(LINKS_UNREFERENCED, zip(notes, repeat(b"")))
 
 
