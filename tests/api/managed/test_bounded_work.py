@@ -8,7 +8,7 @@ import pytest
 
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_INDEX
-from dtrfast.registry import deletion, outlines, pages, usage
+from dtrfast.registry import budget, deletion, outlines, pages, usage
 from tests.api.managed.test_deletion import delete, image, index_of, put, status
 from tests.api.managed.town import Town
 
@@ -79,7 +79,7 @@ def test_large_outlines_are_read_so_far(town: Town, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(outlines, "_PARSED_ALWAYS_SIZE_MAX", 0)
     for name in ("a", "b", "c"):
         put(town, image(name), name)
-    monkeypatch.setattr(outlines.Budget.__init__, "__defaults__", (1 << 20, 10_000, False, 1))
+    monkeypatch.setattr(budget.Budget.__init__, "__defaults__", (1 << 20, 10_000, False, 1))
     shown = town.api("rita", "GET", f"{APP}/images")["images"]
     assert [one["isExact"] for one in shown] == [True, *[False] * (len(shown) - 1)]
     assert not town.api("rita", "GET", f"{APP}/deletion?references=a,b,c")["isExact"]
