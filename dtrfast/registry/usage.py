@@ -46,8 +46,8 @@ _TRIES = 3
 _HOLDERS_MAX = 10_000
 # The work of a request: rows that say what there is, rows of who holds it, and steps of the store.
 _ASK_STEPS = 4_000
-_HOLDER_STEPS = 4_000
-_STORE_STEPS = 10_000
+_HOLDER_STEPS = 3_000
+_STORE_STEPS = 8_000
 # Steps that it takes to learn whether the caller may see a repository.
 _VERDICT_STEPS = 8
 _REPOSITORY_STEPS = 4
