@@ -87,6 +87,7 @@ def test_large_outlines_are_read_so_far(town: Town, monkeypatch: pytest.MonkeyPa
 
 def test_a_page_of_manifests_ends_in_time(filled: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [one["digest"] for one in filled.api("rita", "GET", f"{APP}/manifests")["manifests"]]
+    monkeypatch.setattr(pages, "_DEAR_LOOKED_AT_MIN", 1)
     monkeypatch.setattr(pages.Bounded.__init__, "__defaults__", (0.0,))
     found: list[str] = []
     start = ""
