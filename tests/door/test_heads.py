@@ -100,7 +100,7 @@ def connect(server: DoorServer, data: bytes = b"", alpn: str = "") -> socket.soc
 
 
 def is_over(connection: socket.socket) -> bool:
-    """Whether the server has closed it, with an answer or without."""
+    """Return whether the server has closed it, with an answer or without."""
     connection.settimeout(0)
     try:
         while connection.recv(65_536):

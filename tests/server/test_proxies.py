@@ -100,7 +100,7 @@ CLIENTS: list[tuple[tuple[str, ...], str]] = [
     (("X-Forwarded-For: nonsense", "Forwarded: for=203.0.113.9"), CLIENT),
     (("X-Forwarded-For: 203.0.113.9", "Forwarded: for=1.1.1.1"), PROXY[0]),
     (("X-Forwarded-For: 1.1.1.1", "Forwarded: for=203.0.113.9"), PROXY[0]),
-    # Others are told by nobody that is known here.
+    # Headers of other names count for nothing.
     (("X-Real-IP: 1.1.1.1", "True-Client-IP: 1.1.1.1", "Client-IP: 1.1.1.1"), PROXY[0]),
 ]
 

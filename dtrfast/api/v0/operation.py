@@ -140,7 +140,7 @@ class ApiCall:
         self.identity.events.add(event, by_admin=by_admin or self._is_admin())
 
     def _is_admin(self) -> bool:
-        """Whether the caller administers the system, as far as that can still be told."""
+        """Return whether the caller administers the system, as far as that can still be told."""
         if self.caller.kind not in ("user", "system"):
             return False
         try:
