@@ -197,6 +197,9 @@ class Operation:
             with call.identity.engine.read() as transaction:
                 access.hold(transaction, call.caller)  # a credential that ended is told so
                 call.standing(transaction)
+            raise Denied(
+                "this credential may not do this: use a password, or a token without scopes"
+            )
         return self.handler(call)
 
 
