@@ -137,9 +137,11 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    """Some of the names, and how many more there are."""
+    """Some of the names, and how many more there are. Sorted: they come in the order of the page
+    that they were chosen on, by times that it shows in minutes.
+    """
     if not names:
         return ""
     more = len(names) - _NAMES_TOLD_MAX
-    shown = ", ".join(names[:_NAMES_TOLD_MAX])
+    shown = ", ".join(sorted(names)[:_NAMES_TOLD_MAX])
     return f": {shown}" + (f" and {more} more" if more > 0 else "")
