@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from joserfc.errors import JoseError
@@ -16,8 +16,10 @@ from dtrfast.errors import AddressRefused, CallFailed, IssuerUnavailable, Settin
 from dtrfast.identity.issuer_keys import Fetch
 from dtrfast.identity.oidc import Issuer, check_url
 from dtrfast.identity.token_files import TokenFiles
-from dtrfast.outgoing.http import Call, Reply, ask
 from dtrfast.outgoing.permit import Limits, Outgoing, Setter
+
+if TYPE_CHECKING:
+    from dtrfast.outgoing.http import Reply
 
 # Reads a document: address, issuer → JSON text. Raises `IssuerUnavailable`.
 Read = Callable[[str, Issuer], bytes]
@@ -73,6 +75,9 @@ class IssuerDocuments:
         raise IssuerUnavailable(reason)
 
     def _ask(self, url: str, issuer: Issuer, *, is_shown: bool) -> Reply:
+        # Not at the top: a process that asks no issuer starts without an HTTP client.
+        from dtrfast.outgoing.http import Call, ask
+
         headers = {"accept": "application/json"}
         if is_shown:
             headers["authorization"] = f"Bearer {self._files.read(issuer.bearer_token_file)}"

@@ -12,12 +12,15 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-
-import httpx
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from dtrfast.config import OutgoingConfig, is_loopback_host, parse_network
 from dtrfast.errors import AddressRefused, CallFailed
 from dtrfast.outgoing.addresses import Address, is_permitted
+
+if TYPE_CHECKING:
+    import httpx
 
 _PORTS = {"http": 80, "https": 443, "ldap": 389, "ldaps": 636}
 # What owners may enter: other protocols have no use for them, and no pinned connection here.
@@ -84,8 +87,7 @@ class Outgoing:
 
     def __init__(self, config: OutgoingConfig, resolve: Resolve = resolve) -> None:
         self._allowed = tuple(map(parse_network, config.allow))
-        proxy = httpx.URL(config.proxy)
-        self._proxy = (proxy.host, proxy.port or 80) if config.proxy else None
+        self._proxy = _proxy(config.proxy) if config.proxy else None
         self._bypass = config.no_proxy
         self._resolve = resolve
 
@@ -138,8 +140,16 @@ class Outgoing:
         return any(_covers(entry, host, literals) for entry in self._bypass)
 
 
+def _proxy(url: str) -> tuple[str, int]:
+    proxy = urlsplit(url)
+    return proxy.hostname or "", proxy.port or 80
+
+
 def _parse(address: str) -> tuple[httpx.URL, str, int]:
     """The URL, its host as it is resolved, and its port."""
+    # Not at the top: it takes every process 0.16 s, and most never call out.
+    import httpx
+
     try:
         url = httpx.URL(address)
     except (httpx.InvalidURL, UnicodeError) as error:

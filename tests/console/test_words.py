@@ -16,8 +16,7 @@ def test_names_are_told_in_one_order_whatever_the_page_showed_first() -> None:
     )
     restoration = Restoration(manifests=1, tags=["v1", "v0"], tags_taken=["z", "y"], left=[])
     assert words.told("acme/app", restoration) == (
-        "Restored 1 image and 2 tags in acme/app: v0, v1."
-        " These tags point elsewhere by now: y, z."
+        "Restored 1 image and 2 tags in acme/app: v0, v1. These tags point elsewhere by now: y, z."
     )
     many = [f"t{number}" for number in range(9, -1, -1)]
     told = words.told("a/b", Deletion(run="1", manifests=[], tags=many, missing=[], left=[]))
