@@ -60,9 +60,15 @@ def restore(repository: str, digest: str = "", *, name: str = "", at: At = HERE)
 @trash.command(name="restore-run")
 def restore_run(run: str, *, at: At = HERE) -> None:
     """Restore all manifests that one RUN of a policy deleted."""
+    count, start = 0, ""
     with connect(at) as api:
-        answer = api.call("POST", "trash", "restoreRun", body={"run": run})
-    done(at, answer, f"restored {answer['count']} manifests")
+        while True:
+            body = {"run": run, "start": start}
+            answer = api.call("POST", "trash", "restoreRun", body=body)
+            count, start = count + answer["count"], answer["nextStart"]
+            if not start:
+                break
+    done(at, {"count": count}, f"restored {count} manifests")
 
 
 @tags.command(name="history")

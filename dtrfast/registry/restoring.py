@@ -6,9 +6,16 @@ from functools import partial
 
 import msgspec
 
-from dtrfast.errors import Conflict, ManifestBlobUnknown, ManifestUnknown
+from dtrfast.errors import Conflict, ManifestBlobUnknown, ManifestUnknown, SettingsInvalid
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
-from dtrfast.index.tables import MANIFESTS, REPOSITORY_NAMES, TRASH, number_key, number_of
+from dtrfast.index.tables import (
+    MANIFESTS,
+    NUMBER_SIZE,
+    REPOSITORY_NAMES,
+    TRASH,
+    number_key,
+    number_of,
+)
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.manifests import read_manifest
 from dtrfast.oci.names import RepositoryName, Tag
@@ -19,7 +26,18 @@ from dtrfast.registry.writing import Author, Place
 from dtrfast.store import links
 from dtrfast.store.blobs import RepositoryId
 
-_RUN_STEP_MAX = 100
+# Rows of the trash that are looked at in one transaction, and the work that one request does: a row
+# is a step, a KiB of its manifest too, and restoring one is some sixty, and one for each reference.
+_RUN_ROWS_MAX = 100
+_RUN_STEPS_MAX = 10_000
+_RESTORE_STEPS = 60
+
+
+class RunRestored(msgspec.Struct, frozen=True):
+    """How many manifests of a run are back, and where to go on; empty where all of it was done."""
+
+    count: int
+    next_start: str
 
 
 class Restored(msgspec.Struct, frozen=True):
@@ -71,37 +89,60 @@ def restore_tag(
     return engine.write(change)
 
 
-def restore_run(engine: Engine, run: str, author: Author) -> int:
-    """Bring back all manifests that one run deleted; returns how many."""
-    count = 0
-    after = b""
+def restore_run(engine: Engine, run: str, author: Author, start: str = "") -> RunRestored:
+    """Bring back manifests that one run deleted, as many as one request may. `start` is where an
+    earlier call stopped. Raises `SettingsInvalid` for one that never was.
+    """
+    count, steps_left = 0, _RUN_STEPS_MAX
+    after = _decode_start(start)
     while True:
         with engine.read() as transaction:
-            rows = [key for key, _ in transaction.scan(TRASH, after=after, limit=_RUN_STEP_MAX)]
-            found = [key[9:] for key in rows if key[8:9] == b"m" and _run(transaction, key) == run]
-        for key in found:
-            count += engine.write(partial(_of_run, key=key, author=author))
-        if len(rows) < _RUN_STEP_MAX:
-            return count
-        after = rows[-1]
+            rows = [key for key, _ in transaction.scan(TRASH, after=after, limit=_RUN_ROWS_MAX)]
+        for key in rows:
+            if steps_left <= 0:
+                return RunRestored(count, after.hex())
+            restored, steps = _restore_of_run(engine, run, key, author)
+            count, steps_left, after = count + restored, steps_left - steps, key
+        if len(rows) < _RUN_ROWS_MAX:
+            return RunRestored(count, "")
 
 
-def _run(transaction: ReadTransaction, trash_key: bytes) -> str:
-    repository = RepositoryId(number_of(trash_key[9:]))
-    record = deleted.get(transaction, repository, Digest.from_key(trash_key[17:]))
-    return "" if record is None else record.run
+def _decode_start(start: str) -> bytes:
+    try:
+        return bytes.fromhex(start)
+    except ValueError as error:
+        raise SettingsInvalid("start must be a nextStart of an answer before") from error
 
 
-def _of_run(transaction: WriteTransaction, key: bytes, author: Author) -> bool:
+def _restore_of_run(engine: Engine, run: str, row: bytes, author: Author) -> tuple[bool, int]:
+    """Restore the manifest of a row of the trash if it is of the run: is it back, in what steps."""
+    key = row[NUMBER_SIZE + 1 :]
+    if row[NUMBER_SIZE : NUMBER_SIZE + 1] != b"m":
+        return False, 1
+    with engine.read() as transaction:
+        record = deleted.get(
+            transaction, RepositoryId(number_of(key)), Digest.from_key(key[NUMBER_SIZE:])
+        )
+    if record is None:
+        return False, 1
+    steps = 1 + (len(record.stored) >> 10)
+    if record.run != run:
+        return False, steps
+    restored = engine.write(partial(_of_run, key=key, author=author))
+    if restored is None:
+        return False, steps + _RESTORE_STEPS
+    return True, steps + _RESTORE_STEPS + restored.steps
+
+
+def _of_run(transaction: WriteTransaction, key: bytes, author: Author) -> Restored | None:
     name = transaction.get(REPOSITORY_NAMES, number_key(number_of(key)))
     if name is None:
-        return False  # its repository is in the trash itself
+        return None  # its repository is in the trash itself
     place = Place(RepositoryId(number_of(key)), RepositoryName(name.decode()), author)
     try:
-        enter(transaction, place, Digest.from_key(key[8:]))
+        return enter(transaction, place, Digest.from_key(key[NUMBER_SIZE:]))
     except (ManifestUnknown, ManifestBlobUnknown):
-        return False
-    return True
+        return None
 
 
 def _place(

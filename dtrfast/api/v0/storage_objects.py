@@ -162,7 +162,10 @@ class RepositoryRestore(Taken, frozen=True, kw_only=True):
 
 
 class RunRestore(Taken, frozen=True, kw_only=True):
+    """`start` is the `nextStart` of an answer before."""
+
     run: Annotated[str, Meta(min_length=1, max_length=255)]
+    start: Annotated[str, Meta(max_length=255)] = ""
 
 
 class Restored(Sent, frozen=True, kw_only=True):
@@ -173,5 +176,10 @@ class Restored(Sent, frozen=True, kw_only=True):
     tags_taken: list[str]
 
 
-class Count(Sent, frozen=True, kw_only=True):
+class RunRestored(Sent, frozen=True, kw_only=True):
+    """How many manifests came back. `nextStart`: ask again with it, as one request restores only so
+    much; empty at the end.
+    """
+
     count: int
+    next_start: str

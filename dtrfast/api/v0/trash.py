@@ -276,18 +276,18 @@ def _reference(text: str) -> tuple[Tag | None, Digest]:
 @operations.add(
     "POST",
     "/trash/restoreRun",
-    answer=storage_objects.Count,
+    answer=storage_objects.RunRestored,
     body=storage_objects.RunRestore,
-    refusals=(404,),
+    refusals=(404, 400),
 )
-def restore_run(call: ApiCall) -> storage_objects.Count:
-    """Bring back all manifests that one run of a policy deleted."""
+def restore_run(call: ApiCall) -> storage_objects.RunRestored:
+    """Bring back the manifests that one run of a policy deleted."""
     body: storage_objects.RunRestore = call.body
     with call.identity.engine.read() as transaction:
         call.require_admin(transaction)
-    count = restoring.restore_run(call.identity.engine, body.run, call.author)
-    call.note("run.restore", body.run, detail={"count": str(count)})
-    return storage_objects.Count(count=count)
+    found = restoring.restore_run(call.identity.engine, body.run, call.author, body.start)
+    call.note("run.restore", body.run, detail={"count": str(found.count)})
+    return storage_objects.RunRestored(count=found.count, next_start=found.next_start)
 
 
 # ---- repositories ----------------------------------------------------------------------------

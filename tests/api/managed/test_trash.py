@@ -17,7 +17,7 @@ from dtrfast.index.tables import (
 )
 from dtrfast.jobs.tasks import empty_trash
 from dtrfast.oci.digests import Digest
-from dtrfast.registry import policing, removal
+from dtrfast.registry import policing, removal, restoring
 from tests.api.managed.town import Town, basic
 from tests.fakes.client import descriptor, image_manifest, index_manifest
 
@@ -207,6 +207,29 @@ def test_untagged_manifests_go_after_their_days_and_come_back_as_one_run(town: T
     town.api("owen", "POST", "trash/restoreRun", {"run": min(runs)}, 403)
     assert town.api("admin", "POST", "trash/restoreRun", {"run": min(runs)})["count"] == 2
     assert status(town, first) == status(town, alone) == 200
+
+
+def test_a_large_run_comes_back_in_several_requests(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town.api("admin", "PUT", "admin/settings/storage", {"untaggedDays": 3})
+    bodies = [image_manifest(b"app", fields={"annotations": {"n": str(n)}}) for n in range(7)]
+    digests = [put(town, body, "") for body in bodies]
+    police(town, 2.9)
+    police(town, 0.2)
+    (run,) = {m["run"] for m in town.api("owen", "GET", f"{APP}/trash")["manifests"]}
+    monkeypatch.setattr(restoring, "_RUN_STEPS_MAX", 2 * restoring._RESTORE_STEPS)
+    monkeypatch.setattr(restoring, "_RUN_ROWS_MAX", 3)
+    counts: list[int] = []
+    start = ""
+    while not counts or start:
+        body = {"run": run, "start": start}
+        answer = town.api("admin", "POST", "trash/restoreRun", body)
+        counts.append(answer["count"])
+        start = answer["nextStart"]
+    assert counts == [2, 2, 2, 1]
+    assert {status(town, digest) for digest in digests} == {200}
+    town.api("admin", "POST", "trash/restoreRun", {"run": run, "start": "here"}, 400)
 
 
 def test_children_and_referrers_stay_with_what_needs_them(town: Town) -> None:
