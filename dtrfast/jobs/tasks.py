@@ -17,6 +17,7 @@ from dtrfast.identity.synchronise import synchronise_if_due
 from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.tables import number_of
 from dtrfast.registry import deleted, history, outlines, policing, readmes, removal, trash
+from dtrfast.registry.policing import Policed
 from dtrfast.registry.writing import Author
 from dtrfast.store import damage, policies
 from dtrfast.store.store import Store
@@ -46,6 +47,8 @@ def registry_tasks(
         stack.callback(events.close)
         sync = partial(synchronise_if_due, engine, events, now)
         tasks[0] = replace(tasks[0], run=_noting(events, clock, "trash.purge", tasks[0].run))
+        tell = partial(_tell_policed, events, clock)
+        tasks[1] = replace(tasks[1], run=lambda: policing.step(engine, now(), tell))
         # A look at one row; the settings say how often there is more to do.
         tasks.append(Task("LDAP synchronisation", 10.0, sync))
         tasks.append(Task("events of damage", 10.0, lambda: _tell(engine, events, now())))
@@ -65,6 +68,24 @@ def _noting(
         return count
 
     return noted
+
+
+def _tell_policed(events: EventWriter, clock: Callable[[], float], done: Policed) -> None:
+    detail: Detail = {"run": done.run, "count": done.count}
+    events.add(
+        Event(
+            clock(),
+            "delete",
+            policing.ACTOR,
+            "",
+            "ok",
+            done.name.text,
+            detail,
+            repository=done.repository,
+            owner=done.owner,
+        ),
+        by_admin=True,
+    )
 
 
 def empty_trash(engine: Engine, now: int, *, all_of_it: bool = False) -> int:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFESTS, NUMBER_SIZE, REPOSITORY_NAMES, number_key
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import keys, manifests, untagged
+from dtrfast.registry import keys, manifests, ownership, untagged
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.writing import Author, Place
 from dtrfast.store import policies
+from dtrfast.store.blobs import RepositoryId
 from dtrfast.times import rfc3339
 
 ACTOR = "policy"
@@ -19,8 +22,21 @@ _STEP_MAX = 50  # manifests of a transaction
 _STEP_BYTES_MAX = 256 << 10  # of these manifests
 
 
-def step(engine: Engine, now: int) -> int:
-    """Look at some manifests that have had no tag for long enough; returns how many."""
+@dataclass(frozen=True, slots=True)
+class Policed:
+    """What a run of a policy deleted of one repository, in one step. `owner`: its account's id."""
+
+    name: RepositoryName
+    repository: RepositoryId
+    owner: int
+    run: str
+    count: int
+
+
+def step(engine: Engine, now: int, tell: Callable[[Policed], None] = lambda done: None) -> int:
+    """Look at some manifests that have had no tag for long enough; returns how many. `tell` gets
+    what was deleted, once that is durable.
+    """
     with engine.read() as transaction:
         days = policies.read(transaction).untagged_days
         if not days:
@@ -28,7 +44,8 @@ def step(engine: Engine, now: int) -> int:
         before = now - int(days * policies.DAY_SECONDS)
         notes = list(_some(transaction, untagged.due(transaction, before, _STEP_MAX)))
     if notes:
-        engine.write(partial(_delete, notes=notes, author=Author(ACTOR, now)))
+        for done in engine.write(partial(_delete, notes=notes, author=Author(ACTOR, now))):
+            tell(done)
     return len(notes)
 
 
@@ -42,8 +59,9 @@ def _some(transaction: ReadTransaction, notes: Iterable[bytes]) -> Iterator[byte
             return
 
 
-def _delete(transaction: WriteTransaction, notes: list[bytes], author: Author) -> None:
+def _delete(transaction: WriteTransaction, notes: list[bytes], author: Author) -> list[Policed]:
     run = f"untagged {rfc3339(author.now)[:10]}"
+    counts: Counter[Place] = Counter()
     for note in notes:
         found = untagged.settle(transaction, note)
         if found is None:
@@ -54,3 +72,8 @@ def _delete(transaction: WriteTransaction, notes: list[bytes], author: Author) -
         if name is not None and data is not None:
             place = Place(repository, RepositoryName(name.decode()), author)
             manifests.remove(transaction, place, digest, StoredManifest.decode(data), run)
+            counts[place] += 1
+    return [
+        Policed(place.name, place.id, ownership.owner_of(transaction, place.name), run, count)
+        for place, count in counts.items()
+    ]

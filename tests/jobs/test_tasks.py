@@ -1,0 +1,46 @@
+"""What the registry's own tasks did is in the audit log."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+
+from dtrfast.config import AuthConfig, Config, StoreConfig
+from dtrfast.identity.events import EventFilter, EventReader
+from dtrfast.identity.identity import audit_path
+from dtrfast.index.tables import SETTINGS
+from dtrfast.jobs.tasks import registry_tasks
+from dtrfast.registry import ownership, repositories
+from dtrfast.store.policies import NAME, StorageSettings
+from tests.jobs.test_freed import APP, DAY, Shelf, noise
+
+
+def test_deletions_by_a_policy_and_the_end_of_the_trash_are_events(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    shelf.store.engine.write(
+        lambda transaction: transaction.put(
+            SETTINGS, NAME, msgspec.json.encode(StorageSettings(untagged_days=1))
+        )
+    )
+    shelf.push(noise(1, 100))
+    shelf.push(noise(2, 100))
+    shelf.push(noise(3, 100), tag="stays")
+    config = Config(store=StoreConfig(data=tmp_path), auth=AuthConfig(mode="managed"))
+    with ExitStack() as stack:
+        tasks = registry_tasks(shelf.store, config, stack, clock=shelf.clock)
+        for _ in range(3):
+            shelf.clock.advance(16 * DAY)
+            for task in tasks:
+                if task.name in ("trash", "untagged manifests"):
+                    task.run()
+    with shelf.store.engine.read() as transaction:
+        place = repositories.get(transaction, APP), ownership.owner_of(transaction, APP)
+    shelf.store.close()
+    purged, deleted = EventReader(audit_path(tmp_path)).page(EventFilter())[0]
+    assert (deleted.kind, deleted.actor, deleted.subject) == ("delete", "policy", "acme/app")
+    assert deleted.detail["count"] == 2
+    assert str(deleted.detail["run"]).startswith("untagged 20")
+    assert (deleted.repository, deleted.owner) == place
+    assert (purged.kind, purged.detail) == ("trash.purge", {"count": 2})
