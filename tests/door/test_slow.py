@@ -56,7 +56,8 @@ def descriptors() -> Iterator[None]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[DoorServer]:
-    with serving(tmp_path, lanes=True) as running:
+    # Uploads of slow clients that have gone stay open: all rounds together begin thousands.
+    with serving(tmp_path, lanes=True, REGISTRY_OPEN_UPLOADS_MAX="10000") as running:
         running.put_victim()
         yield running
 
