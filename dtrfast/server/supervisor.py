@@ -210,7 +210,7 @@ class Supervisor:
         for group in (workers, [housekeeper]):
             for child in group:
                 child.send(signal.SIGTERM)
-            while any(child.running for child in group):
+            while self._is_any_running(group):
                 if (reason := self._wait_stopped(deadline)) is not None:
                     log.warning("ending all processes: %s", reason)
                     return
@@ -222,9 +222,13 @@ class Supervisor:
             return "they did not stop in time"
         if _wait_signal(remaining) in (signal.SIGINT, signal.SIGTERM):
             return "asked to stop a second time"
+        return None
+
+    def _is_any_running(self, group: Sequence[_Child]) -> bool:
+        """Looks at them first: children that end together send one signal, which may be taken."""
         for child in self._children:
             child.reap()
-        return None
+        return any(child.running for child in group)
 
     def _kill(self) -> None:
         for child in self._children:

@@ -13,6 +13,7 @@ import pytest
 from dtrfast.config import Config, ServerConfig, StoreConfig
 from dtrfast.errors import DataDirectoryLocked
 from dtrfast.jobs import lock
+from dtrfast.server import supervisor
 from tests.server.conftest import (
     Server,
     StartServer,
@@ -193,6 +194,32 @@ def test_workers_that_cannot_start_end_the_server(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert "the format is from the future" in errors
     assert "Traceback" not in errors
+
+
+class Ended:
+    """A child that has ended, whose signal was taken together with that of another one."""
+
+    running = True
+
+    def send(self, number: int) -> None:
+        pass
+
+    def reap(self) -> int:
+        self.running = False
+        return 0
+
+
+def test_children_that_ended_together_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    children = [Ended(), Ended(), Ended()]
+    stopping = supervisor.Supervisor(Config(), [], -1)
+    monkeypatch.setattr(stopping, "_children", children)
+
+    def wait(seconds: float | None) -> int | None:
+        raise AssertionError("it waits for a signal that was taken")
+
+    monkeypatch.setattr(supervisor, "_wait_signal", wait)
+    stopping._stop()
+    assert not any(child.running for child in children)
 
 
 def test_children_may_open_as_many_files_as_the_system_allows(start_server: StartServer) -> None:
