@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from urllib.parse import quote
 
 import pytest
@@ -19,6 +18,7 @@ from dtrfast.registry import images, outlines, usage
 from tests.api.managed.town import Town, basic
 from tests.console.browser import Browser, forms_of
 from tests.fakes.client import descriptor, image_manifest, index_manifest
+from tests.walks import costs
 
 APP = "/repositories/acme/app"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -125,9 +125,8 @@ def test_entries_of_an_index_are_read_one_by_one(town: Town) -> None:
 )
 def test_a_history_of_blanks_is_read_at_once(line: str) -> None:
     config = json.dumps({"history": [{"created_by": line}] * 62}).encode()
-    began = time.process_time()
-    oci_images.parse_config(config)
-    assert time.process_time() - began < 0.2
+    parsing = costs.measure("parse", lambda: oci_images.parse_config(config))
+    assert parsing.share < 2, parsing
 
 
 def test_many_forms_in_one_are_refused(town: Town) -> None:

@@ -37,7 +37,9 @@ class Cost:
         return self.seconds / (BOUND_SECONDS * self.speed)
 
 
-def measure(name: str, send: Callable[[], None], forget: Callable[[], None]) -> Cost:
+def measure(
+    name: str, send: Callable[[], object], forget: Callable[[], None] = lambda: None
+) -> Cost:
     """Send a request a few times. `forget` empties the caches that a client can make useless."""
     best: Cost | None = None
     for _ in range(_TIMES_MAX):
