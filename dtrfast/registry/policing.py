@@ -24,7 +24,7 @@ _STEP_BYTES_MAX = 256 << 10  # of these manifests
 
 @dataclass(frozen=True, slots=True)
 class Policed:
-    """What a run of a policy deleted of one repository, in one step. `owner`: its account's id."""
+    """The deletions of a policy's run in one repository, in one step. `owner`: its account's id."""
 
     name: RepositoryName
     repository: RepositoryId

@@ -34,7 +34,7 @@ _RESTORE_STEPS = 60
 
 
 class RunRestored(msgspec.Struct, frozen=True):
-    """How many manifests of a run are back, and where to go on; empty where all of it was done."""
+    """The number of manifests that are back, and the place to go on; empty where all was done."""
 
     count: int
     next_start: str

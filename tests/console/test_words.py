@@ -1,4 +1,4 @@
-"""What the console says that an operation did."""
+"""Sentences of the console about operations that were done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the registry's own tasks did is in the audit log."""
+"""Deletions by the registry's own tasks are in the audit log."""
 
 from __future__ import annotations
 

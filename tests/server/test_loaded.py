@@ -1,4 +1,4 @@
-"""What a process loads before it answers: a start waits for every module."""
+"""Modules that a process loads before it answers: a start waits for each of them."""
 
 from __future__ import annotations
 

@@ -177,8 +177,8 @@ class Restored(Sent, frozen=True, kw_only=True):
 
 
 class RunRestored(Sent, frozen=True, kw_only=True):
-    """How many manifests came back. `nextStart`: ask again with it, as one request restores only so
-    much; empty at the end.
+    """The number of manifests that came back. `nextStart`: ask again with it, as one request
+    restores only so much; empty at the end.
     """
 
     count: int
