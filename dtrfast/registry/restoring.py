@@ -30,7 +30,8 @@ from dtrfast.store.blobs import RepositoryId
 # is a step, a KiB of its manifest too, and restoring one is some sixty, and one for each reference.
 _RUN_ROWS_MAX = 100
 _RUN_STEPS_MAX = 10_000
-_RESTORE_STEPS = 60
+# Steps of a deletion's kind that restoring one thing takes, without its blobs.
+RESTORE_STEPS = 60
 
 
 class RunRestored(msgspec.Struct, frozen=True):
@@ -130,8 +131,8 @@ def _restore_of_run(engine: Engine, run: str, row: bytes, author: Author) -> tup
         return False, steps
     restored = engine.write(partial(_of_run, key=key, author=author))
     if restored is None:
-        return False, steps + _RESTORE_STEPS
-    return True, steps + _RESTORE_STEPS + restored.steps
+        return False, steps + RESTORE_STEPS
+    return True, steps + RESTORE_STEPS + restored.steps
 
 
 def _of_run(transaction: WriteTransaction, key: bytes, author: Author) -> Restored | None:

@@ -218,8 +218,6 @@ def restore_manifest(call: ApiCall) -> storage_objects.Restored:
 
 
 _RESTORED_MAX = 200
-# Steps of a deletion's kind that restoring one thing takes, without its blobs.
-_RESTORE_STEPS = 60
 
 
 class Restoring(objects.Taken, frozen=True, kw_only=True):
@@ -253,7 +251,7 @@ def restore_references(call: ApiCall) -> image_objects.Restoration:
         if steps_left <= 0:
             left.append(str(digest) if tag is None else f"{tag}@{digest}")
             continue
-        steps_left -= _RESTORE_STEPS
+        steps_left -= restoring.RESTORE_STEPS
         if tag is not None:
             restoring.restore_tag(engine, permits, name, tag, author, digest)
             names.append(tag.text)

@@ -218,7 +218,7 @@ def test_a_large_run_comes_back_in_several_requests(
     police(town, 2.9)
     police(town, 0.2)
     (run,) = {m["run"] for m in town.api("owen", "GET", f"{APP}/trash")["manifests"]}
-    monkeypatch.setattr(restoring, "_RUN_STEPS_MAX", 2 * restoring._RESTORE_STEPS)
+    monkeypatch.setattr(restoring, "_RUN_STEPS_MAX", 2 * restoring.RESTORE_STEPS)
     monkeypatch.setattr(restoring, "_RUN_ROWS_MAX", 3)
     counts: list[int] = []
     start = ""
