@@ -51,7 +51,7 @@ _match_origin = re.compile(
     r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?"
 ).fullmatch
 
-_match_proxy = re.compile(r"http://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}/?").fullmatch
+_match_proxy = re.compile(r"http://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(\d{1,5})/?").fullmatch
 
 _Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 _Seconds = Annotated[float, Meta(gt=0, le=86_400 * 3_650)]
@@ -332,10 +332,15 @@ def _check_outgoing(name: str, value: object) -> None:
     if name == "outgoing.allow":
         for entry in entries:
             parse_network(entry)
-    if name == "outgoing.proxy" and value and _match_proxy(str(value)) is None:
+    if name == "outgoing.proxy" and value and not _is_proxy(str(value)):
         raise ValueError("expected http://HOST:PORT, without a name and a password")
     if name == "outgoing.no_proxy" and not all(_match_bypass(entry) for entry in entries):
         raise ValueError("expected names such as example.org, addresses or networks, without ports")
+
+
+def _is_proxy(url: str) -> bool:
+    found = _match_proxy(url)
+    return found is not None and 0 < int(found[1]) < 65_536
 
 
 def _is_plain_directory(path: str) -> bool:

@@ -130,6 +130,7 @@ def test_the_environment_has_booleans_numbers_and_paths() -> None:
         ('[outgoing]\nproxy = "https://proxy:3128"\n', 2, "expected http://HOST:PORT"),
         ('[outgoing]\nproxy = "http://me:secret@proxy:3128"\n', 2, "without a name and a password"),
         ('[outgoing]\nproxy = "proxy:3128"\n', 2, "expected http://HOST:PORT"),
+        ('[outgoing]\nproxy = "http://proxy:99999"\n', 2, "expected http://HOST:PORT"),
         ('[outgoing]\nno_proxy = ["example.org:443"]\n', 2, "without ports"),
         ('[outgoing]\nno_proxy = ["https://example.org"]\n', 2, "expected names such as"),
         ('[auth]\ntoken_file_directories = ["tokens"]\n', 2, "that begin with a slash"),
