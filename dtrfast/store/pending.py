@@ -88,3 +88,17 @@ class Pending:
         if self._buffer is not None:
             self._buffers.give_back(self._buffer)
             self._buffer = None
+
+
+def source(data: memoryview) -> Callable[[memoryview], int]:
+    """A `fill` for `Upload.append_from`, of bytes that are there."""
+    taken = 0
+
+    def fill(room: memoryview) -> int:
+        nonlocal taken
+        count = min(len(room), len(data) - taken)
+        room[:count] = data[taken : taken + count]
+        taken += count
+        return count
+
+    return fill

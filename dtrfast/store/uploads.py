@@ -26,8 +26,9 @@ from dtrfast.store.blobs import FILL_SIZE_MIN, LastBody, Upload
 from dtrfast.store.context import Context
 from dtrfast.store.hashing import Hashing
 from dtrfast.store.ingest import Ingest, Position
-from dtrfast.store.pending import Pending
+from dtrfast.store.pending import Pending, source
 from dtrfast.store.readings import Readings
+from dtrfast.store.repetition import Repetition
 from dtrfast.store.tails import SavedTail
 from dtrfast.store.upload_parts import UploadParts
 from dtrfast.store.upload_state import Mode, StateFile, UploadState, new_file_id
@@ -59,6 +60,7 @@ class LocalUpload:
         self._body_begin: UploadState | None = None  # where the last body began
         self._data = self._parts = -1
         self._failed = False
+        self._is_open: bool
         self._checked: Digest | None = None
         self._ingest: Ingest | None = None
         self._write_back: WriteBack | None = None
@@ -110,6 +112,8 @@ class LocalUpload:
         assert start in (last.begin, last.offset), "a body begins at one of two places"
         if is_guess and last.begin < last.offset:
             return Readings(self, start, length)
+        if start != self._offset and not self._is_open:
+            return Repetition(self, self._where_the_body_began().sha256, length)
         if start != self._offset:
             self._restart()
         self._body_begin = msgspec.structs.replace(self._begin, **_NO_BODY)
@@ -131,7 +135,7 @@ class LocalUpload:
         return self._state_file.is_recalled()
 
     def append(self, data: bytes | bytearray | memoryview) -> None:
-        self.append_from(_source(memoryview(data).cast("B")))
+        self.append_from(source(memoryview(data).cast("B")))
 
     def append_from(self, fill: Callable[[memoryview], int]) -> int:
         begin = self._offset
@@ -153,12 +157,14 @@ class LocalUpload:
         """Go back to where the last body began, for good: its bytes are about to be written over,
         so that the state on disk must not name them any more.
         """
+        self._begin = self._where_the_body_began()
+        self._go_back_to(self._begin)
+
+    def _where_the_body_began(self) -> UploadState:
         if self._closing:
             raise self._closed()
-        begin = self._body_begin
-        assert begin is not None, "only a body begins elsewhere than the upload ends"
-        self._begin = begin
-        self._go_back_to(begin)
+        assert self._body_begin is not None, "only a body begins elsewhere than the upload ends"
+        return self._body_begin
 
     def _closed(self) -> RangeInvalid:
         message = "the upload is being closed: send its last PUT again"
@@ -518,20 +524,6 @@ class LocalUpload:
         self._ingest = None
         self._pending.leave(0)
         self._state_file.close()
-
-
-def _source(data: memoryview) -> Callable[[memoryview], int]:
-    """What `append_from` takes, over bytes that are there."""
-    taken = 0
-
-    def fill(room: memoryview) -> int:
-        nonlocal taken
-        count = min(len(room), len(data) - taken)
-        room[:count] = data[taken : taken + count]
-        taken += count
-        return count
-
-    return fill
 
 
 def begin(context: Context, name: str, algorithm: str) -> LocalUpload:

@@ -10,9 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from dtrfast.api.types import LEFT
 from dtrfast.oci.digests import Digest
+from dtrfast.store.blobs import Upload
 from tests.api.conftest import World
 from tests.fakes.asgi import DISCONNECT, Exchange, ask, body, until
 from tests.fakes.blobs import MemoryBlobs
@@ -323,21 +325,56 @@ def test_a_retry_that_waited_a_moment_is_a_retry(world: World, client: Client, m
     first = world.backend.blobs.resume(NAME, name).begin_body(0, len(content))
     first.append(content)
 
-    async def run() -> Exchange:
-        calls = world.hop.calls
-        second = Exchange(client.app, method, url, {"content-length": str(len(content))})
-        second.feed(body(content))
-        await until(lambda: world.hop.calls >= calls + 2)  # it has looked, and now waits
-        first.end_body()
-        first.release()
-        await second.task
-        return second
-
-    second = client.run(run())
+    second = client.run(comes_while(world, client, first, method, url, body(content)))
     if method == "PATCH":
         assert (second.status, second.headers["range"]) == (202, f"0-{len(content) - 1}")
         assert client.put(url).status_code == 201
     assert client.get(f"/v2/{NAME}/blobs/{digest}").content == content
+
+
+async def comes_while(
+    world: World, client: Client, first: Upload, method: str, url: str, *messages: Message
+) -> Exchange:
+    """A request that finds its upload held by `first`, whose body then has come whole."""
+    calls = world.hop.calls
+    length = {"content-length": str(first.offset)}
+    second = Exchange(client.app, method, url, length)
+    second.feed(*messages)
+    await until(lambda: world.hop.calls >= calls + 2)  # it has looked, and now waits
+    first.end_body()
+    first.release()
+    await second.task
+    return second
+
+
+def test_bytes_that_came_whole_outlive_a_retry_that_breaks_off(
+    world: World, client: Client
+) -> None:
+    """A request that its client has given up long ago may be the last one to be looked at."""
+    content = CONTENTS["chunked"]
+    location = client.begin()
+    first = world.backend.blobs.resume(NAME, location.rpartition("/")[2])
+    first = first.begin_body(0, len(content))
+    first.append(content)
+    url = f"{location}?digest={Digest.of_bytes(content)}"
+    second = comes_while(
+        world, client, first, "PATCH", location, body(content[:500_000], more=True), DISCONNECT
+    )
+    client.run(second)
+    assert client.get(location).headers["range"] == f"0-{len(content) - 1}"
+    assert client.put(url).status_code == 201
+
+
+def test_another_body_than_the_one_that_came_whole_is_refused(world: World, client: Client) -> None:
+    content = CONTENTS["chunked"]
+    location = client.begin()
+    first = world.backend.blobs.resume(NAME, location.rpartition("/")[2])
+    first = first.begin_body(0, len(content))
+    first.append(content)
+    other = body(content[:-1] + b"?")
+    second = client.run(comes_while(world, client, first, "PATCH", location, other))
+    assert (second.status, second.headers["range"]) == (416, f"0-{len(content) - 1}")
+    assert client.put(f"{location}?digest={Digest.of_bytes(content)}").status_code == 201
 
 
 @pytest.mark.long  # the first one is drained for a second

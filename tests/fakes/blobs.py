@@ -20,6 +20,7 @@ from dtrfast.errors import (
     BlobUnknown,
     DigestInvalid,
     DtrfastError,
+    RangeInvalid,
     UploadBusy,
     UploadsTooMany,
     UploadUnknown,
@@ -225,6 +226,7 @@ class MemoryUpload:
         self.is_wanted = False
         self.told_offset = -1
         self._guess: Guess | None = None
+        self._repetition: bytearray | None = None  # of a body that came whole
         self._store = store
         self._begin = 0
         self._busy = threading.Lock()
@@ -242,6 +244,11 @@ class MemoryUpload:
         last = self.last_body
         assert start in (last.begin, self.offset)
         self._guess = None
+        if start < self.offset and not last.is_open and not is_guess:
+            if length not in (None, self.offset - start):
+                raise self._other()
+            self._repetition = bytearray()
+            return self
         if is_guess and last.begin < self.offset:
             other = self.offset if start == last.begin else last.begin
             self._guess = Guess(bytes(self.content), last, start, other)
@@ -251,6 +258,8 @@ class MemoryUpload:
         return self
 
     def end_body(self) -> None:
+        if self._repetition not in (None, self.content[self.last_body.begin :]):
+            raise self._other()
         self.last_body = msgspec.structs.replace(self.last_body, is_open=False)
 
     def reopen_body(self) -> None:
@@ -267,29 +276,37 @@ class MemoryUpload:
         try:
             assert self.held, "append without holding the upload"
             self._store.fail()
-            self.content += data
+            if self._repetition is None:
+                self.content += data
+            else:
+                self._repetition += data
         finally:
             self._busy.release()
 
     def append_from(self, fill: Callable[[memoryview], int]) -> int:
-        begin = self.offset
+        taken = 0
         buffer = bytearray(FILL_SIZE_MIN)
         while True:
             with memoryview(buffer) as view:
                 count = fill(view)
             if count == 0:
-                return self.offset - begin
+                return taken
             self.append(buffer[:count])
+            taken += count
             buffer.append(0)  # raises BufferError if a reference was kept
             buffer.pop()
 
     def truncate(self, offset: int) -> None:
         assert self.held
+        if self._repetition is not None:
+            return
         assert offset == self._begin, "an upload goes back to where its request began"
         del self.content[offset:]
         self.last_body = self._before
 
     def check(self, digest: Digest) -> None:
+        if self._repetition is not None:
+            self.end_body()
         actual = Digest.of_bytes(self.content, digest.algorithm)
         if actual != digest and self._guess is not None:
             self.content[:] = self._guess.other_reading(self.content)
@@ -312,6 +329,11 @@ class MemoryUpload:
                 self.last_body, offset=self.offset, is_told=is_told
             )
         self.held = False
+        self._repetition = None
+
+    def _other(self) -> RangeInvalid:
+        self.tell()
+        return RangeInvalid("another body came whole", offset=self.offset)
 
     def cancel(self) -> None:
         self.held = False

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
 from dtrfast.config import StoreConfig
-from dtrfast.errors import BlobUnknown, DigestInvalid, UploadUnknown
+from dtrfast.errors import BlobUnknown, DigestInvalid, RangeInvalid, UploadUnknown
 from dtrfast.oci.digests import Digest
 from dtrfast.store.blobs import RepositoryId, Upload
 from dtrfast.store.store import Store
@@ -90,7 +90,7 @@ class Uploads(RuleBasedStateMachine):
             return
         begin = upload.last_body.begin
         assert begin == self.begins.get(upload_id, len(self.bodies[upload_id]))
-        if again:
+        if again and upload.last_body.is_open:
             self.bodies[upload_id] = self.bodies[upload_id][:begin]
         self.begins[upload_id] = len(self.bodies[upload_id])
         upload = upload.begin_body(len(self.bodies[upload_id]), None)
@@ -106,6 +106,31 @@ class Uploads(RuleBasedStateMachine):
             upload.end_body()
         upload.release()
         assert self.store.blobs.last_body(NAME, upload_id).is_open is not whole
+
+    @rule(upload_id=ids, cut=st.integers(0, 3), other=st.booleans(), save=st.booleans())
+    def repeat(self, upload_id: str, cut: int, other: bool, save: bool) -> None:
+        """A body comes again that had come whole: whole, broken off, or another one."""
+        upload = self.resume(upload_id)
+        if upload is None:
+            return
+        last = upload.last_body
+        if last.is_open or last.begin == last.offset:
+            upload.release()
+            return
+        content = self.bodies[upload_id][last.begin :]
+        piece = (content[:-1] + bytes([content[-1] ^ 1]) if other else content)[cut:]
+        repeated = upload.begin_body(last.begin, None)
+        repeated.append(piece)
+        if save:
+            repeated.save()
+        if piece == content:
+            repeated.end_body()
+        else:
+            with pytest.raises(RangeInvalid) as refused:
+                repeated.end_body()
+            assert refused.value.offset == len(self.bodies[upload_id])
+        repeated.release()
+        assert self.store.blobs.last_body(NAME, upload_id).is_open is False
 
     @rule(upload_id=ids, sizes=st.lists(SIZES, min_size=1, max_size=3), save=st.booleans())
     def take_back(self, upload_id: str, sizes: list[int], save: bool) -> None:
