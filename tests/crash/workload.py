@@ -132,8 +132,8 @@ class Client:
         known("upload", upload_key, ENDED)
 
     def _hold(self, upload_id: str, announced: Announced) -> Upload:
-        """The upload, which no other client wants."""
-        held = self._registry.uploads.hold(self._name, upload_id, announced)
+        """The upload, which no other client wants; the housekeeper may look at it for a moment."""
+        held = self._registry.uploads.hold(self._name, upload_id, announced, wait_seconds=20)
         assert isinstance(held, Held)
         return held.upload
 

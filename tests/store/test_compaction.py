@@ -191,7 +191,7 @@ def read(segment: Any) -> bytes:
     return os.pread(segment.descriptor, segment.length, segment.offset)
 
 
-def test_unlinked_packs_are_let_go_of(store: Store, house: House) -> None:
+def test_unlinked_packs_are_let_go_of(store: Store, house: House, data: Path) -> None:
     digest = push(store.blobs, body(1))
     assert pull(store.blobs, digest) == body(1)
     store.blobs.unlink(REPOSITORY, digest)
@@ -203,7 +203,8 @@ def test_unlinked_packs_are_let_go_of(store: Store, house: House) -> None:
             for name in os.listdir("/proc/self/fd")
             if os.path.islink(f"/proc/self/fd/{name}")
         ]
-        return sum("/packs/" in link and link.endswith("(deleted)") for link in links)
+        packs = f"{data}/packs/"
+        return sum(link.startswith(packs) and link.endswith("(deleted)") for link in links)
 
     assert open_and_gone() == 1
     store.tidy()
