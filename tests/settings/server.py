@@ -178,14 +178,15 @@ def has_threads(bench: Bench, value: object) -> object:
     """Calls that run at once, of three."""
     server = ServerConfig(threads_per_worker=value)  # type: ignore[arg-type]
     application = opened(bench, Config(server=server))
-    present, most, lock = set[int](), [0], threading.Lock()
+    present, most, changed = set[int](), [0], threading.Condition()
 
     def call(number: int) -> None:
-        with lock:
+        with changed:
             present.add(number)
             most[0] = max(most[0], len(present))
-        time.sleep(0.02)
-        with lock:
+            changed.notify_all()
+            # A fourth of a second shows that no other one comes; one that should may be late.
+            changed.wait_for(lambda: most[0] == 3, timeout=0.25 if value == 1 else 20)
             present.discard(number)
 
     async def all_three() -> None:
