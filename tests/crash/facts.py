@@ -41,6 +41,14 @@ class Facts:
                 values.clear()
             values.append(value)
 
+    def tell_of_death(self) -> None:
+        """The program was killed: an upload that was being changed may have ended, by an error of
+        which its client could no more be told.
+        """
+        for values in self._possible["upload"].values():
+            if len(values) > 1:
+                values.append(ENDED)
+
     def possible(self, kind: str, key: Key) -> list[Value]:
         """The values that the fact may have; None stands for nothing being there."""
         return self._possible[kind].get(key, [None])

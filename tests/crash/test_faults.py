@@ -84,8 +84,11 @@ def run_faulty(shim: Path, root: Path, seed: int, fault: Fault, skip: int) -> Fa
     }
     program = [sys.executable, "-m", "tests.crash.faulty", str(seed), str(root), str(facts)]
     # It may die of it, as a worker does; it may not hang.
-    subprocess.run(program, env=environment, capture_output=True, timeout=120, check=False)
-    return Facts(facts.read_text().splitlines())
+    ended = subprocess.run(program, env=environment, capture_output=True, timeout=120, check=False)
+    told = Facts(facts.read_text().splitlines())
+    if ended.returncode:
+        told.tell_of_death()
+    return told
 
 
 def _read_again(data: Path) -> None:

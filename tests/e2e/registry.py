@@ -145,9 +145,9 @@ def _tls_options(tls: Certificate | None) -> list[str]:
 
 def _connection(port: int, tls: Certificate | None) -> http.client.HTTPConnection:
     if tls is None:
-        return http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     context = ssl.create_default_context(cafile=str(tls.authority))
-    return http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
+    return http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context)
 
 
 def free_port() -> int:

@@ -43,7 +43,8 @@ def test_fifty_clients_that_push_the_same_layer_store_it_once(
     with ThreadPoolExecutor(50) as pool:
         digests = set(pool.map(work, range(50)))
     assert len(digests) == 1
-    assert own_registry.disk_usage() < len(layer) + 3_000_000  # the index and 50 manifests
+    # The index and 50 manifests; readers that a busy machine holds up keep pages from reuse.
+    assert own_registry.disk_usage() < len(layer) + 8_000_000
     with connect(own_registry) as client:
         assert pull(client, "job/49", digest_of(layer)) == layer
 

@@ -41,7 +41,7 @@ class Server:
         if "certfile" in trusted:
             context.load_cert_chain(trusted["certfile"], trusted["keyfile"])
         with (
-            socket.create_connection(("127.0.0.1", self.port), 5) as plain,
+            socket.create_connection(("127.0.0.1", self.port), 30) as plain,
             context.wrap_socket(plain, server_hostname=host) as secure,
         ):
             secure.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -115,7 +115,7 @@ def test_a_loopback_address_and_tls_off_are_plain(tmp_path: Path) -> None:
         folder.mkdir()
         with (
             serving(folder, *options, host=host) as server,
-            socket.create_connection(("127.0.0.1", server.port), 5) as plain,
+            socket.create_connection(("127.0.0.1", server.port), 30) as plain,
         ):
             plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             assert plain.recv(100).startswith(b"HTTP/1.1 200")
