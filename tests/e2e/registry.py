@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,6 +109,11 @@ class Registry:
         """The processes that accept connections, without the supervisor."""
         children = psutil.Process(self.process.pid).children(recursive=True)
         return [child for child in children if self._listens(child)]
+
+    def cpu_seconds(self) -> float:
+        """What the workers have used, to the nanosecond: /proc counts in steps of 10 ms."""
+        # The clock of another process, see clock_getcpuclockid(3).
+        return sum(time.clock_gettime(~worker.pid << 3 | 2) for worker in self.workers())
 
     def _listens(self, process: psutil.Process) -> bool:
         try:

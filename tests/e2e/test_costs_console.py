@@ -23,7 +23,6 @@ import pytest
 from dtrfast.oci.digests import Digest
 from tests.e2e import managed as registries
 from tests.e2e.managed import Managed
-from tests.e2e.registry import Registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -76,9 +75,9 @@ def _looking_costs(managed: Managed) -> float:
     seconds = 6.0
 
     def spent() -> float:
-        before = _cpu_seconds(managed.registry)
+        before = managed.registry.cpu_seconds()
         time.sleep(seconds)
-        return _cpu_seconds(managed.registry) - before
+        return managed.registry.cpu_seconds() - before
 
     idle = spent()
     with _dashboard(managed):
@@ -89,12 +88,12 @@ def _looking_costs(managed: Managed) -> float:
 
 
 def _turn(managed: Managed) -> Turn:
-    before, began = _cpu_seconds(managed.registry), time.perf_counter()
+    before, began = managed.registry.cpu_seconds(), time.perf_counter()
     until = began + _TURN_SECONDS
     with ThreadPoolExecutor(_PUSHERS) as pool:
         pushes = sum(pool.map(lambda number: _push_until(managed, number, until), range(_PUSHERS)))
     passed = time.perf_counter() - began
-    return Turn(pushes / passed, (_cpu_seconds(managed.registry) - before) / pushes)
+    return Turn(pushes / passed, (managed.registry.cpu_seconds() - before) / pushes)
 
 
 def _push_until(managed: Managed, number: int, until: float) -> int:
@@ -109,10 +108,6 @@ def _push_until(managed: Managed, number: int, until: float) -> int:
             assert client.post(url, content=content).status_code == 201
             count += 1
     return count
-
-
-def _cpu_seconds(registry: Registry) -> float:
-    return sum(sum(psutil.Process(w.pid).cpu_times()[:2]) for w in registry.workers())
 
 
 @contextlib.contextmanager
