@@ -111,7 +111,7 @@ class Registry:
         return [child for child in children if self._listens(child)]
 
     def cpu_seconds(self) -> float:
-        """What the workers have used, to the nanosecond: /proc counts in steps of 10 ms."""
+        """CPU of all workers since they started, to the nanosecond: /proc counts steps of 10 ms."""
         # The clock of another process, see clock_getcpuclockid(3).
         return sum(time.clock_gettime(~worker.pid << 3 | 2) for worker in self.workers())
 
