@@ -38,8 +38,8 @@ from dtrfast.oci.digests import Digest
 from dtrfast.store import contents, disk, leftovers, recipes, records, statistics
 from dtrfast.store.blobs import BlobStat, RepositoryId
 from dtrfast.store.context import Context
+from dtrfast.store.one_body import OneBody
 from dtrfast.store.parts import Part
-from dtrfast.store.readings import Readings
 from dtrfast.store.records import LOOSE_FILE, PACK_FILE, Commit, Content, ContentKind, Pack
 from dtrfast.store.uploads import LocalUpload
 
@@ -58,7 +58,7 @@ class _Plan:
 
 
 def commit(
-    context: Context, upload: LocalUpload | Readings, digest: Digest, repository: RepositoryId
+    context: Context, upload: LocalUpload | OneBody, digest: Digest, repository: RepositoryId
 ) -> BlobStat:
     """See `BlobStore.commit`."""
     try:

@@ -29,10 +29,10 @@ from dtrfast.store.blobs import (
 from dtrfast.store.commit import commit
 from dtrfast.store.context import Context
 from dtrfast.store.links import Link
+from dtrfast.store.one_body import OneBody
 from dtrfast.store.open_uploads import OpenUploads
 from dtrfast.store.read_ahead import ReadAhead
 from dtrfast.store.reader import LocalReader
-from dtrfast.store.readings import Readings
 from dtrfast.store.upload_state import UploadState
 from dtrfast.store.uploads import LocalUpload
 
@@ -127,7 +127,7 @@ class LocalBlobs:
         return self._context.recalls.number
 
     def commit(self, upload: Upload, digest: Digest, repository: RepositoryId) -> BlobStat:
-        if not isinstance(upload, LocalUpload | Readings):
+        if not isinstance(upload, LocalUpload | OneBody):
             raise AssertionError("an upload is committed by the store that began it")
         return commit(self._context, upload, digest, repository)
 

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 from dtrfast.errors import DigestInvalid, RangeInvalid
 from dtrfast.oci.digests import Digest
-from dtrfast.store.blobs import LastBody
+from dtrfast.store.one_body import OneBody
 
 if TYPE_CHECKING:
-    from dtrfast.store.blobs import Upload
     from dtrfast.store.uploads import LocalUpload
 
 
-class Readings:
+class Readings(OneBody):
     """An `Upload` that takes one body, for `check` to try both readings.
 
     `kept` is the session's upload: there the body goes on at its offset. Elsewhere, in an upload
@@ -28,41 +27,18 @@ class Readings:
 
     def __init__(self, kept: LocalUpload, start: int, length: int | None) -> None:
         """`start`: where the body is thought to begin. Raises what a new upload does."""
-        self.id = kept.id
-        self.name = kept.name
-        self._kept = kept
+        super().__init__(kept)
         self._middle = kept.offset
         self._begin = kept.last_body.begin
         self._anew: LocalUpload | None = None
         self._is_settled = False
-        self.chosen = kept
         if start == self._middle:
             kept.begin_body(start, length)
         else:
             self._anew = self.chosen = kept.copy(self._begin)
 
-    @property
-    def offset(self) -> int:
-        return self.chosen.offset
-
-    @property
-    def last_body(self) -> LastBody:
-        return self._kept.last_body
-
-    def begin_body(self, start: int, length: int | None, *, is_guess: bool = False) -> Upload:
-        raise AssertionError("a closing body is the last one")
-
     def end_body(self) -> None:
         self.chosen.end_body()
-
-    def reopen_body(self) -> None:
-        self.chosen.reopen_body()
-
-    def tell(self) -> None:
-        self._kept.tell()
-
-    def is_recalled(self) -> bool:
-        return self._kept.is_recalled()
 
     def append(self, data: bytes | bytearray | memoryview) -> None:
         self.chosen.append(data)
@@ -86,27 +62,20 @@ class Readings:
             if not self._is_other(digest):
                 raise
 
-    def save(self) -> None:
-        self.chosen.save()
-
     def release(self) -> None:
         """The session is what it was, but for what `kept` has taken."""
         try:
             if self._anew is not None:
                 self._anew.cancel()
         finally:
-            self._kept.release()
+            super().release()
 
     def cancel(self) -> None:
         try:
             if self._anew is not None:
                 self._anew.cancel()
         finally:
-            self._kept.cancel()
-
-    def forget(self) -> None:
-        """After a commit."""
-        self.cancel()
+            super().cancel()
 
     def _is_other(self, digest: Digest) -> bool:
         """True if the other reading has the digest; it is chosen then."""

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 from dtrfast import _core
 from dtrfast.errors import RangeInvalid
 from dtrfast.oci.digests import Digest
-from dtrfast.store.blobs import FILL_SIZE_MIN, LastBody
+from dtrfast.store.blobs import FILL_SIZE_MIN
+from dtrfast.store.one_body import OneBody
 
 if TYPE_CHECKING:
-    from dtrfast.store.blobs import Upload
     from dtrfast.store.uploads import LocalUpload
 
 
-class Repetition:
-    """An `Upload` whose last body comes again. Its bytes are hashed and dropped.
+class Repetition(OneBody):
+    """The last body of an upload, again. Its bytes are hashed and dropped.
 
     Those of another body raise `RangeInvalid` at the end, and the client is told how far the upload
     has come.
@@ -30,37 +30,15 @@ class Repetition:
         """`hashed`: the state of SHA-256 where the body began. Raises `RangeInvalid` for a body of
         another length.
         """
-        self.id = kept.id
-        self.name = kept.name
-        self.chosen = kept
+        super().__init__(kept)
         self._sha256 = _core.Sha256.restore(hashed)
         self._missing = kept.offset - kept.last_body.begin
         if length not in (None, self._missing):
             raise self._other()
 
-    @property
-    def offset(self) -> int:
-        return self.chosen.offset
-
-    @property
-    def last_body(self) -> LastBody:
-        return self.chosen.last_body
-
-    def begin_body(self, start: int, length: int | None, *, is_guess: bool = False) -> Upload:
-        raise AssertionError("a request brings one body")
-
     def end_body(self) -> None:
-        if self._missing or self._sha256.digest() != self.chosen.sha256().raw:
+        if self._missing or self._sha256.digest() != self._kept.sha256().raw:
             raise self._other()
-
-    def reopen_body(self) -> None:
-        self.chosen.reopen_body()
-
-    def tell(self) -> None:
-        self.chosen.tell()
-
-    def is_recalled(self) -> bool:
-        return self.chosen.is_recalled()
 
     def append(self, data: bytes | bytearray | memoryview) -> None:
         self._take(memoryview(data).cast("B"))
@@ -78,26 +56,13 @@ class Repetition:
 
     def check(self, digest: Digest) -> None:
         self.end_body()
-        self.chosen.check(digest)
-
-    def save(self) -> None:
-        self.chosen.save()
-
-    def release(self) -> None:
-        self.chosen.release()
-
-    def cancel(self) -> None:
-        self.chosen.cancel()
-
-    def forget(self) -> None:
-        """After a commit."""
-        self.cancel()
+        self._kept.check(digest)
 
     def _take(self, data: memoryview) -> None:
         self._sha256.update(data)
         self._missing -= len(data)
 
     def _other(self) -> RangeInvalid:
-        self.chosen.tell()
+        self.tell()
         message = "another body came whole meanwhile: ask how far the upload has come"
         return RangeInvalid(message, offset=self.offset)

@@ -60,7 +60,6 @@ class LocalUpload:
         self._body_begin: UploadState | None = None  # where the last body began
         self._data = self._parts = -1
         self._failed = False
-        self._is_open: bool
         self._checked: Digest | None = None
         self._ingest: Ingest | None = None
         self._write_back: WriteBack | None = None
@@ -112,9 +111,9 @@ class LocalUpload:
         assert start in (last.begin, last.offset), "a body begins at one of two places"
         if is_guess and last.begin < last.offset:
             return Readings(self, start, length)
-        if start != self._offset and not self._is_open:
+        if start != last.offset and not last.is_open:
             return Repetition(self, self._where_the_body_began().sha256, length)
-        if start != self._offset:
+        if start != last.offset:
             self._restart()
         self._body_begin = msgspec.structs.replace(self._begin, **_NO_BODY)
         self._end = None if length is None else start + length

@@ -315,8 +315,11 @@ def test_a_request_that_lacks_bytes_is_not_stopped_by_another_chunk(
     client.run(run())
 
 
+@pytest.mark.parametrize("with_range", [False, True])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_retry_that_waited_a_moment_is_a_retry(world: World, client: Client, method: str) -> None:
+def test_a_retry_that_waited_a_moment_is_a_retry(
+    world: World, client: Client, method: str, with_range: bool
+) -> None:
     """The first request has all its bytes, and ends as soon as the second one has looked."""
     content = CONTENTS["chunked"]
     digest = Digest.of_bytes(content)
@@ -325,7 +328,9 @@ def test_a_retry_that_waited_a_moment_is_a_retry(world: World, client: Client, m
     first = world.backend.blobs.resume(NAME, name).begin_body(0, len(content))
     first.append(content)
 
-    second = client.run(comes_while(world, client, first, method, url, body(content)))
+    second = client.run(
+        comes_while(world, client, first, method, url, body(content), with_range=with_range)
+    )
     if method == "PATCH":
         assert (second.status, second.headers["range"]) == (202, f"0-{len(content) - 1}")
         assert client.put(url).status_code == 201
@@ -333,12 +338,20 @@ def test_a_retry_that_waited_a_moment_is_a_retry(world: World, client: Client, m
 
 
 async def comes_while(
-    world: World, client: Client, first: Upload, method: str, url: str, *messages: Message
+    world: World,
+    client: Client,
+    first: Upload,
+    method: str,
+    url: str,
+    *messages: Message,
+    with_range: bool = False,
 ) -> Exchange:
     """A request that finds its upload held by `first`, whose body then has come whole."""
     calls = world.hop.calls
-    length = {"content-length": str(first.offset)}
-    second = Exchange(client.app, method, url, length)
+    headers = {"content-length": str(first.offset)}
+    if with_range:
+        headers["content-range"] = f"0-{first.offset - 1}"
+    second = Exchange(client.app, method, url, headers)
     second.feed(*messages)
     await until(lambda: world.hop.calls >= calls + 2)  # it has looked, and now waits
     first.end_body()
