@@ -16,7 +16,6 @@ import random
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ import xxhash
 
 from dtrfast.config import StoreConfig
 from dtrfast.index import counters
-from dtrfast.index.engine import ReadTransaction, Table, WriteTransaction
+from dtrfast.index.engine import Table, WriteTransaction
 from dtrfast.index.tables import (
     BLOBS,
     CHANGES,
@@ -39,14 +38,15 @@ from dtrfast.index.tables import (
     number_key,
 )
 from dtrfast.oci.digests import Digest
+from dtrfast.oci.manifests import parse_manifest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import repositories
-from dtrfast.registry.manifests import Manifests, Rules
+from dtrfast.registry import links, manifests, repositories
+from dtrfast.registry.holdings import Push, Stored
+from dtrfast.registry.manifests import Rules
 from dtrfast.registry.permits import EVERYBODY
-from dtrfast.registry.writing import Author
-from dtrfast.store import contents, links, packs, recipes, records, statistics
-from dtrfast.store.blobs import RepositoryId
+from dtrfast.registry.writing import Author, Place
+from dtrfast.store import contents, packs, recipes, records, statistics
 from dtrfast.store.parts import Part
 from dtrfast.store.records import LOOSE_FILE, PACK_FILE, Content, ContentKind, Pack
 from dtrfast.store.store import Store
@@ -264,41 +264,45 @@ class _Pushes:
     def __init__(self, transaction: WriteTransaction, now: int) -> None:
         self._transaction = _Quiet(transaction)
         self._author = Author("anonymous", now)
-        self._manifests = Manifests(_Inside(self._transaction), Rules(True, True), EVERYBODY)
 
     def push(self, image: Image, chunks: range) -> None:
         name = RepositoryName(image.repository)
         repository = repositories.ensure(self._transaction, name, self._author, EVERYBODY)
+        place = Place(repository, name, self._author)
         *shared, own = image.layers
         for layer, size in zip(shared, _SHARED_SIZES, strict=True):
-            self._link_loose(repository, layer, size)
+            self._link_loose(place, layer, size)
         if chunks:
-            self._add_chunked(repository, own, chunks)
+            self._add_chunked(place, own, chunks)
         else:
-            self._link_loose(repository, own, _LOOSE_SIZE)
-        self._add_inline(repository, image.config)
+            self._link_loose(place, own, _LOOSE_SIZE)
+        self._add_inline(place, image.config)
         tag = Tag(image.tag)
-        self._manifests.put(name, tag, image.manifest, OCI_MANIFEST, author=self._author)
+        manifest = parse_manifest(image.manifest, OCI_MANIFEST)
+        body, author = image.manifest, self._author
+        push = Push(EVERYBODY, name, tag, image.digest, (tag,), manifest, body, author)
+        stored = manifests.put(self._transaction, push, Rules(True, True))
+        assert isinstance(stored, Stored), stored
 
-    def _link_loose(self, repository: RepositoryId, digest: Digest, size: int) -> None:
+    def _link_loose(self, place: Place, digest: Digest, size: int) -> None:
         """As after a push that found the blob, or else pushed it."""
-        if links.get(self._transaction, repository, digest) is not None:
+        if links.get(self._transaction, place.id, digest) is not None:
             return
         if contents.find(self._transaction, digest) is None:
             number, file_id = self._take(b"number", 1), self._file_id()
             self._transaction.put(FILES, file_id, LOOSE_FILE + number_key(number))
             self._put_row(number, records.file_row(file_id))
             self._add(number, digest, size, "loose", file_id)
-        contents.link(self._transaction, repository, digest, size, self._author.now)
+        links.put(self._transaction, place, digest, size)
 
-    def _add_inline(self, repository: RepositoryId, body: bytes) -> None:
+    def _add_inline(self, place: Place, body: bytes) -> None:
         number = self._take(b"number", 1)
         digest = Digest.of_bytes(body)
         self._put_row(number, records.inline_row(body))
         self._add(number, digest, len(body), "inline")
-        contents.link(self._transaction, repository, digest, len(body), self._author.now)
+        links.put(self._transaction, place, digest, len(body))
 
-    def _add_chunked(self, repository: RepositoryId, digest: Digest, chunks: range) -> None:
+    def _add_chunked(self, place: Place, digest: Digest, chunks: range) -> None:
         """A layer of new chunks, in a pack of its own."""
         number = self._take(b"number", 2)
         pack = number + 1
@@ -307,7 +311,7 @@ class _Pushes:
         target = recipes.Target(number, pack, 0)
         size = recipes.add_slice(self._transaction, target, parts, self._author.now)
         self._add(number, digest, size, "chunked")
-        contents.link(self._transaction, repository, digest, size, self._author.now)
+        links.put(self._transaction, place, digest, size)
 
     def _add_pack(self, number: int, size: int) -> None:
         file_id = self._file_id()
@@ -361,22 +365,6 @@ def _parts(chunks: range, first_id: int) -> list[Part]:
         parts.append(part)
         offset += length
     return parts
-
-
-class _Inside:
-    """An `Engine` whose transactions are all one that is open already."""
-
-    def __init__(self, transaction: WriteTransaction) -> None:
-        self._transaction = transaction
-
-    def read(self) -> AbstractContextManager[ReadTransaction]:
-        return nullcontext(self._transaction)
-
-    def write(self, change: Callable[[WriteTransaction], T]) -> T:
-        return change(self._transaction)
-
-    def close(self) -> None:
-        """The transaction is its owner's."""
 
 
 class _Quiet:

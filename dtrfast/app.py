@@ -30,7 +30,7 @@ from dtrfast.jobs import housekeeper, lock, recording
 from dtrfast.jobs.board import Board
 from dtrfast.jobs.jobs import registry_jobs
 from dtrfast.jobs.log import configure
-from dtrfast.jobs.tasks import registry_tasks
+from dtrfast.jobs.tasks import housekeeping
 from dtrfast.logs.keeper import LogKeeper
 from dtrfast.logs.line import log_path
 from dtrfast.metrics.meter import Meter
@@ -75,18 +75,18 @@ def _standalone(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served
         password = first_start.make_admin(store, config)
         if password is not None:
             first_start.show_password(password)
-        tasks = [*store.tasks(), *registry_tasks(store, config, stack)]
+        tasks = housekeeping(store, config, stack)
         board = Board(store.engine, registry_jobs(store, config, lambda: int(time.time())))
         ending = threading.Event()
-        housekeeping = threading.Thread(
+        keeper_thread = threading.Thread(
             target=housekeeper.keep,
             args=(tasks, config.store.data, ending.wait, board),
             kwargs={"beside": partial(recording.recorded, store, config)},
             name="dtrfast-housekeeper",
             daemon=True,
         )
-        housekeeping.start()
-        stack.callback(housekeeping.join)
+        keeper_thread.start()
+        stack.callback(keeper_thread.join)
         stack.callback(ending.set)
         yield _assemble(config, store, stack, name, keeper)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -20,9 +22,10 @@ from dtrfast.cli.opening import opened
 from dtrfast.cli.options import AMOUNT, ConfigFile, Data
 from dtrfast.cli.output import say, show_json
 from dtrfast.cli.stats import human
-from dtrfast.config import load
+from dtrfast.config import Config, load
 from dtrfast.jobs import lock
-from dtrfast.jobs.tasks import empty_trash, registry_tasks
+from dtrfast.jobs.tasks import empty_trash, housekeeping
+from dtrfast.registry import unheld
 from dtrfast.registry import verify as registry_verify
 from dtrfast.store import privacy
 from dtrfast.store.store import Store
@@ -43,29 +46,40 @@ def verify(
 ) -> int:
     """Check that the index is whole and has the files it names; also beside a running server."""
     settings = load(config, os.environ, {"store.data": data})
-    findings: list[str] = []
+    findings = _Findings()
     with opened(settings) as store, _bar() as bar:
         tell = _Teller(bar)
-        for finding in (*store.verify(tell), *registry_verify.verify(store.engine, tell)):
-            findings.append(finding)
-            if len(findings) == _FINDINGS_MAX:
-                findings.append("… and maybe more")
-                break
+        is_kept = partial(unheld.are_kept, store.engine)
+        store.verify(is_kept, tell, findings.add)
+        registry_verify.verify(store.engine, store.sizes, tell, findings.add)
         if deep:
             _read_all(store, bar)
         damaged = store.statistics()
-    for finding in findings:
+    for finding in findings.told:
         say(finding)
     if damaged.damaged_blobs or damaged.damaged_chunks:
         say(
             f"{damaged.damaged_blobs} blobs and {damaged.damaged_chunks} chunks are damaged;"
             " pushes of the same content heal them (the log says which)"
         )
-    is_clean = not findings and not damaged.damaged_blobs and not damaged.damaged_chunks
+    is_clean = not findings.told and not damaged.damaged_blobs and not damaged.damaged_chunks
     for problem in privacy.exposures(settings.store.data):
         say(problem)
-    say("everything is there" if is_clean else f"{len(findings)} things do not fit")
+    say("everything is there" if is_clean else f"{len(findings.told)} things do not fit")
     return 0 if is_clean else 1
+
+
+class _Findings:
+    """What does not fit, as much of it as a person reads."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def add(self, finding: str) -> None:
+        if len(self.told) < _FINDINGS_MAX:
+            self.told.append(finding)
+        elif len(self.told) == _FINDINGS_MAX:
+            self.told.append("… and more")
 
 
 def _bar() -> Progress:
@@ -129,16 +143,17 @@ def gc(
         tasks = []
         if descriptor is not None:  # no server keeps house here
             stack.callback(os.close, descriptor)
-            tasks = [*store.tasks(), *registry_tasks(store, settings, stack)]
+            tasks = housekeeping(store, settings, stack)
         deadline = time.monotonic() + wait
-        while any(store.pending().values()) and time.monotonic() < deadline:
+        while any(_pending(store, settings).values()) and time.monotonic() < deadline:
             for task in tasks:
                 task.run()
             if not tasks:
                 time.sleep(_POLL_SECONDS)
-        pending = {name: count for name, count in store.pending().items() if count}
+        pending = {name: count for name, count in _pending(store, settings).items() if count}
         freed = store.statistics().freed_bytes - before
-        waiting, ends_at = store.in_grace()
+        with store.engine.read() as transaction:
+            waiting, ends_at = unheld.in_grace(transaction, math.ceil(settings.store.grace_seconds))
     say(f"freed {human(freed)} ({freed} bytes)")
     if waiting:
         until = rfc3339(ends_at)
@@ -209,3 +224,11 @@ def _print_measured(measured: list[dict[str, Any]]) -> None:
         exact = "" if one["isExact"] else "~"
         table.add_row(one["name"], *sizes, f"{exact}{one['changeNumber']}")
     Console().print(table)
+
+
+def _pending(store: Store, settings: Config) -> dict[str, int]:
+    """What waits to be freed and is due, by kind."""
+    grace_seconds = math.ceil(settings.store.grace_seconds)
+    with store.engine.read() as transaction:
+        links = unheld.pending(transaction, int(time.time()), grace_seconds)
+    return {**links, **store.pending()}

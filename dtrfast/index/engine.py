@@ -109,6 +109,16 @@ class Engine(Protocol):
         """
         ...
 
+    def write_both(
+        self,
+        local: Callable[[WriteTransaction], object],
+        shared: Callable[[WriteTransaction], T],
+    ) -> T:
+        """`write` for two changes at once, of local and of shared tables: both are committed, or
+        neither. Returns what `shared` does.
+        """
+        ...
+
     def close(self) -> None:
         """Release what the engine holds. No transaction may be open."""
         ...

@@ -101,6 +101,19 @@ class LmdbEngine:
             self._lead()
         return job.outcome()
 
+    def write_both(
+        self,
+        local: Callable[[WriteTransaction], object],
+        shared: Callable[[WriteTransaction], T],
+    ) -> T:
+        """See `Engine.write_both`."""
+
+        def both(transaction: WriteTransaction) -> T:
+            local(transaction)
+            return shared(transaction)
+
+        return self.write(both)
+
     def check_readers(self) -> int:
         """Free the slots of readers whose process died; their snapshots would keep pages from
         reuse.

@@ -57,6 +57,7 @@ USAGES = _shared("usages")  # name of a repository or namespace → how much roo
 LINKS_UNREFERENCED = _shared(
     "links_unreferenced"
 )  # time + repository id + digest key → empty (a hint)
+BLOBS_UNHELD = _shared("blobs_unheld")  # digest key → sequence of the change that let go of it
 CHANGES = _shared("changes")  # sequence → change not yet in the change log
 JOBS = _shared("jobs")  # kind + name or number → wishes, tasks and runs of the housekeeper
 PULLS = _shared("pulls")  # repository id + kind + tag or digest key → time of the last pull

@@ -18,7 +18,7 @@ from dtrfast.jobs import housekeeper, lifeline, recording
 from dtrfast.jobs.board import Board
 from dtrfast.jobs.jobs import registry_jobs
 from dtrfast.jobs.log import configure
-from dtrfast.jobs.tasks import registry_tasks
+from dtrfast.jobs.tasks import housekeeping
 from dtrfast.logs.keeper import LogKeeper
 from dtrfast.logs.line import log_path
 from dtrfast.store.store import Store
@@ -76,7 +76,7 @@ def _keep(config: Config, ending: _Ending) -> None:
     with ExitStack() as stack:
         store = Store.open(config.store.data, config.store)
         stack.callback(store.close)
-        tasks = [*store.tasks(), *registry_tasks(store, config, stack)]
+        tasks = housekeeping(store, config, stack)
         board = Board(store.engine, registry_jobs(store, config, lambda: int(time.time())))
         beside = partial(recording.recorded, store, config, "housekeeper")
         housekeeper.keep(tasks, config.store.data, ending.wait, board, beside)

@@ -12,7 +12,6 @@ from dtrfast.config import Config
 from dtrfast.metrics.processes import Reporter, metrics_path
 from dtrfast.metrics.recorder import Recorder, Recording
 from dtrfast.registry import statistics
-from dtrfast.store import statistics as store_statistics
 from dtrfast.store.store import Store
 
 STORE_COLUMNS = ("logical_bytes", "stored_bytes", "blobs", "repositories", "manifests", "tags")
@@ -32,13 +31,13 @@ def recorded(store: Store, config: Config, name: str = "") -> Iterator[None]:
 
 
 def _figures(store: Store) -> Mapping[str, float]:
+    stored = store.statistics()
     with store.engine.read() as transaction:
-        held = store_statistics.read(transaction)
         counts = statistics.read(transaction)
     return {
-        "logical_bytes": held.linked_bytes,
-        "stored_bytes": held.stored_bytes,
-        "blobs": held.blobs,
+        "logical_bytes": counts.linked_bytes,
+        "stored_bytes": stored.stored_bytes,
+        "blobs": stored.blobs,
         "repositories": counts.repositories,
         "manifests": counts.manifests,
         "tags": counts.tags,

@@ -6,15 +6,16 @@ it is made, so a repair that is cut off is begun again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 from dtrfast.identity.replay import Replay
 from dtrfast.index.changes import Change
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.oci.digests import Digest
-from dtrfast.registry import replay
+from dtrfast.registry import replay, unheld
 from dtrfast.registry.replay import Lost
 from dtrfast.store.store import Store
 
@@ -39,6 +40,7 @@ def repair(store: Store, tell: Callable[[str], None], progress: Callable[[int], 
     lost, people = Lost(), Replay()
     count = last = 0
     for batch in _batches(store.changes()):
+        lost.sizes = _sizes(store, (change.payload.get("digest") for change in batch))
 
         def do(transaction: WriteTransaction, batch: list[Change] = batch) -> None:
             for change in batch:
@@ -52,12 +54,14 @@ def repair(store: Store, tell: Callable[[str], None], progress: Callable[[int], 
     if wanted:
         store.add_sha512_names(wanted)
 
+    lost.sizes = _sizes(store, (text for _, text in lost.blobs))
+
     def link(transaction: WriteTransaction) -> None:
         replay.link_found(transaction, lost, 0)
         replay.forget_records(transaction, last)
 
     store.engine.write(link)
-    rebuild.finish()
+    rebuild.finish(partial(unheld.are_held, store.engine))
     for size in store.check_contents():
         progress(size)
     store.trace_damage()
@@ -65,6 +69,12 @@ def repair(store: Store, tell: Callable[[str], None], progress: Callable[[int], 
     damaged = store.statistics().damaged_blobs
     failed = len(lost.changes | people.failed)
     return Repaired(count, failed, tuple(sorted(lost.blobs)), damaged)
+
+
+def _sizes(store: Store, digests: Iterable[object]) -> dict[Digest, int]:
+    """The sizes of those that are there, damaged or not."""
+    wanted = [Digest.parse(text) for text in digests if isinstance(text, str)]
+    return store.sizes(wanted)
 
 
 def _add_inline(store: Store) -> None:

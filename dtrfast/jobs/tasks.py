@@ -16,7 +16,10 @@ from dtrfast.identity.identity import audit_path
 from dtrfast.identity.synchronise import synchronise_if_due
 from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.tables import number_of
+from dtrfast.jobs import adoption
 from dtrfast.registry import deleted, history, outlines, policing, readmes, removal, trash
+from dtrfast.registry.holdings import Holdings
+from dtrfast.registry.holdings_index import index_holdings
 from dtrfast.registry.policing import Policed
 from dtrfast.registry.writing import Author
 from dtrfast.store import damage, policies
@@ -24,6 +27,28 @@ from dtrfast.store.store import Store
 from dtrfast.store.tasks import Task
 
 _DAMAGES_TOLD_MAX = 100
+# Links and contents that one step drops: some milliseconds.
+_DROPPED_MAX = 200
+
+
+def housekeeping(
+    store: Store, config: Config, stack: ExitStack, *, clock: Callable[[], float] = time.time
+) -> list[Task]:
+    """All tasks over an open store: its own, and the registry's. `stack` ends what they hold."""
+    holdings = index_holdings(store.engine, store.blobs, config, lambda: int(clock()))
+    return [
+        *content_tasks(store, holdings),
+        Task("counts of links", 60.0, partial(adoption.adopt, store), eager=True),
+        *registry_tasks(store, config, stack, clock=clock),
+    ]
+
+
+def content_tasks(store: Store, holdings: Holdings) -> list[Task]:
+    """The store's own tasks, and the one that tells it what nobody holds any more."""
+    return [
+        Task("unheld blobs", 5.0, partial(holdings.drop_unheld, _DROPPED_MAX), eager=True),
+        *store.tasks(holdings.are_held),
+    ]
 
 
 def registry_tasks(
@@ -38,7 +63,7 @@ def registry_tasks(
     tasks = [
         Task("trash", 5.0, lambda: empty_trash(engine, now()), eager=True),
         Task("untagged manifests", 30.0, lambda: policing.step(engine, now()), eager=True),
-        Task("deleted repositories", 2.0, lambda: removal.step(engine), eager=True),
+        Task("deleted repositories", 2.0, lambda: removal.step(engine, store.blobs), eager=True),
         Task("outlines", 10.0, outlines.Backlog(engine).step, eager=True),
         Task("READMEs", 2.0, readmes.Backlog(engine).step, eager=True),
     ]

@@ -1,4 +1,4 @@
-"""Blobs and uploads by repository name: the blob seam, with names in place of numbers.
+"""Blobs and uploads of repositories: the blob seam, and who holds what.
 
 A repository is made only once an upload has the digest that the client says, so that a bad push
 leaves nothing behind.
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from dtrfast.errors import BlobUnknown, DigestInvalid, RangeInvalid, UploadBusy, UploadUnknown
+from dtrfast.errors import BlobUnknown, RangeInvalid, UploadBusy, UploadUnknown
 from dtrfast.oci.digests import DEFAULT_ALGORITHM, Algorithm, Digest
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import bodies
 from dtrfast.registry.bodies import Announced, Held
-from dtrfast.registry.permits import Action
-from dtrfast.registry.repositories import Catalog
+from dtrfast.registry.holdings import Change, FoundBlob, Holdings, Question, blob_in
+from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.writing import Author
 from dtrfast.store.blobs import (
     BlobReader,
@@ -26,12 +26,8 @@ from dtrfast.store.blobs import (
     LastBody,
     OpenBound,
     Peek,
-    RepositoryId,
     Upload,
 )
-
-# Where a mount without `from` looks for a repository that the caller may read.
-_HOLDERS_MAX = 100
 
 # A user who fills the uploads of so many repositories begins none in a further one: names of
 # repositories that do not exist yet cost nothing.
@@ -42,28 +38,39 @@ _match_id = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}").fullmatch
 
 @dataclass(frozen=True, slots=True)
 class Blobs:
-    """The blobs of a registry's repositories."""
+    """The blobs of a registry's repositories, for one caller."""
 
     store: BlobStore
-    catalog: Catalog
+    holdings: Holdings
+    permits: Permits
 
     def stat(self, name: RepositoryName, digest: Digest) -> BlobStat:
-        """Raises `BlobUnknown`."""
-        return self.store.stat(self._repository(name, digest), digest)
+        """Raises `BlobUnknown`. A blob in its grace is renewed by this."""
+        found = self._find(name, digest)
+        stat = self.store.stat(digest)
+        if found.is_due:
+            self.holdings.renew(name, digest)
+        return stat
 
     def peek(self, name: RepositoryName, digest: Digest) -> Peek | None:
-        """See `BlobStore.peek`. Raises `BlobUnknown`."""
-        return self.store.peek(self._repository(name, digest), digest)
+        """What can be told at once; None when only `stat` can answer: it comes later, or the blob's
+        grace is due to be renewed. Raises `BlobUnknown`.
+        """
+        answers = self.holdings.resolve((Question(self.permits, name, digest, True),))
+        if answers is None or blob_in(answers).is_due:
+            return None
+        return self.store.peek(digest)
 
     def open_range(
         self, name: RepositoryName, digest: Digest, offset: int = 0, length: int | None = None
     ) -> BlobReader:
         """See `BlobStore.open_range`."""
-        return self.store.open_range(self._repository(name, digest), digest, offset, length)
+        self._find(name, digest)
+        return self.store.open_range(digest, offset, length)
 
-    def delete(self, name: RepositoryName, digest: Digest) -> None:
+    def delete(self, name: RepositoryName, digest: Digest, author: Author) -> None:
         """Take the blob from this repository, whoever refers to it. Raises `BlobUnknown`."""
-        self.store.unlink(self._repository(name, digest, Action.DELETE), digest)
+        self.holdings.unlink(Change(self.permits, name, author), digest)
 
     def mount(
         self, name: RepositoryName, digest: Digest, source: RepositoryName | None, author: Author
@@ -73,30 +80,17 @@ class Blobs:
         None when there is no such blob, or none that the caller may read: then the client has to
         push it.
         """
-        self.catalog.check(name, Action.PUSH)
-        repository = self._source(digest, source)
-        if repository is None:
-            return None
+        self.holdings.check(self.permits, Action.PUSH, name)
         try:
-            # Asked first, so that a mount of nothing makes no repository.
-            self.store.stat(repository, digest)
-            return self.store.link(self.catalog.ensure(name, author), digest, repository)
+            stat = self.store.stat(digest)
         except BlobUnknown:
             return None
+        change = Change(self.permits, name, author)
+        return stat if self.holdings.mount(change, stat, source) else None
 
-    def _source(self, digest: Digest, source: RepositoryName | None) -> RepositoryId | None:
-        if source is not None:
-            return self.catalog.find_if_allowed(source)
-        holders = self.store.repositories_of(digest, _HOLDERS_MAX)
-        return self.catalog.first_allowed(holders)
-
-    def _repository(
-        self, name: RepositoryName, digest: Digest, action: Action = Action.PULL
-    ) -> RepositoryId:
-        repository = self.catalog.find(name, action)
-        if repository is None:
-            raise BlobUnknown(f"there is no blob {digest} in {name}", detail=str(digest))
-        return repository
+    def _find(self, name: RepositoryName, digest: Digest) -> FoundBlob:
+        question = Question(self.permits, name, digest, True)
+        return blob_in(self.holdings.resolve_waiting((question,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +98,8 @@ class Uploads:
     """Uploads to a registry's repositories: each belongs to whoever began it."""
 
     store: BlobStore
-    catalog: Catalog
-    owner: str = ""
+    holdings: Holdings
+    permits: Permits
     open_max: int | None = None
 
     def begin(self, name: RepositoryName, algorithm: Algorithm = DEFAULT_ALGORITHM) -> Upload:
@@ -115,8 +109,10 @@ class Uploads:
         session = self._session_name(name)
         bound = None
         if self.open_max is not None:
-            bound = OpenBound(self.owner, self.open_max, self.open_max * _REPOSITORIES_PUSHED)
-        return self.store.begin_upload(session, algorithm=algorithm, bound=bound)
+            bound = OpenBound(
+                self.permits.upload_owner, self.open_max, self.open_max * _REPOSITORIES_PUSHED
+            )
+        return self.store.begin(session, algorithm=algorithm, bound=bound)
 
     def resume(self, name: RepositoryName, upload_id: str) -> Upload:
         """The upload, held. Raises `UploadUnknown`, `UploadBusy`."""
@@ -174,11 +170,11 @@ class Uploads:
         """
         session_name = self._session_name(name)
         digest = self.store.finished(session_name, upload_id) if _match_id(upload_id) else None
-        repository = self.catalog.find(name, Action.PUSH)
-        if digest is None or repository is None:
+        if digest is None:
             return None
+        question = Question(self.permits, name, digest, True, Action.PUSH)
         try:
-            return self.store.stat(repository, digest).digest
+            return blob_in(self.holdings.resolve_waiting((question,))).digest
         except BlobUnknown:
             return None
 
@@ -187,18 +183,17 @@ class Uploads:
     ) -> BlobStat:
         """Make a held upload a blob. Raises `DigestInvalid`: then the upload is gone."""
         # Asked again, as the bytes may have taken an hour. What was sent stays to be resumed.
-        self.catalog.check(name, Action.PUSH)
-        try:
-            upload.check(digest)
-        except DigestInvalid:
-            upload.cancel()
-            raise
-        return self.store.commit(upload, digest, self.catalog.ensure(name, author))
+        self.holdings.check(self.permits, Action.PUSH, name)
+        with self.store.commit(upload, digest) as placed:
+            self.holdings.commit_blob(Change(self.permits, name, author), placed)
+            placed.finish()
+            return placed.stat
 
     def _session_name(self, name: RepositoryName) -> str:
         """What the store knows the upload by: no repository's name has a space in it."""
-        self.catalog.check(name, Action.PUSH)
-        return f"{name.text} {self.owner}" if self.owner else name.text
+        self.holdings.check(self.permits, Action.PUSH, name)
+        owner = self.permits.upload_owner
+        return f"{name.text} {owner}" if owner else name.text
 
 
 def _after(last: LastBody, seen: LastBody | None) -> LastBody:

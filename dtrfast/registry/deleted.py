@@ -12,12 +12,11 @@ from dtrfast.index.tables import MANIFESTS_DELETED, number_key, number_of
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.manifests import read_manifest
 from dtrfast.oci.names import Tag
-from dtrfast.registry import keys, ownership, trash
+from dtrfast.registry import keys, links, ownership, trash
+from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.ownership import ALL, UNKNOWN, Claim
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.writing import Place
-from dtrfast.store import links
-from dtrfast.store.blobs import RepositoryId
 
 
 class DeletedManifest(msgspec.Struct, frozen=True, array_like=True):

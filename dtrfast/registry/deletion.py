@@ -22,6 +22,7 @@ from dtrfast.registry import (
     deleted,
     history,
     keys,
+    links,
     manifests,
     outlines,
     repositories,
@@ -29,11 +30,10 @@ from dtrfast.registry import (
     tags,
 )
 from dtrfast.registry.budget import Budget
+from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.ownership import Claim
 from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.writing import Author, Place
-from dtrfast.store import links
-from dtrfast.store.blobs import RepositoryId
 
 # Images of an index that go with it. What is beyond stays without a tag, and is listed as such.
 _FAMILY_MAX = 64

@@ -17,10 +17,10 @@ from dtrfast.index.tables import NUMBER_SIZE, TAG_HISTORY, number_key
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import Tag
 from dtrfast.registry import ownership, trash
+from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.ownership import ALL, UNKNOWN, Claim
 from dtrfast.registry.records import TagRecord
 from dtrfast.registry.writing import Place
-from dtrfast.store.blobs import RepositoryId
 
 Ending = Literal["moved", "deleted"]
 

@@ -20,14 +20,14 @@ from dtrfast.oci.digests import Digest
 from dtrfast.oci.images import ImageConfig, Layer
 from dtrfast.oci.media_types import MANIFEST_TYPES
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import keys, outlines, tags
+from dtrfast.registry import keys, links, outlines, tags
 from dtrfast.registry.budget import Budget
+from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.manifests import stored_manifest
 from dtrfast.registry.outlines import Listed, Look, Outline
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.registry import Registry
-from dtrfast.store import links
-from dtrfast.store.blobs import RepositoryId, Segment
+from dtrfast.store.blobs import Segment
 
 # Configs of images take a few kilobytes; what is longer is no config that a page could show.
 _CONFIG_SIZE_MAX = 256 << 10

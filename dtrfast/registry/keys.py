@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NewType
+
 from dtrfast.index.tables import NUMBER_SIZE, digest_key_size, number_key
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import NAME_LENGTH_MAX, TAG_LENGTH_MAX
-from dtrfast.store.blobs import RepositoryId
+
+RepositoryId = NewType("RepositoryId", int)
+"""The number of a repository, which no other one ever gets."""
 
 
 def manifest_key(repository: RepositoryId, digest: Digest) -> bytes:

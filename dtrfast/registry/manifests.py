@@ -8,9 +8,6 @@ algorithms are two manifests.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
-
-import msgspec
 
 from dtrfast.errors import (
     DigestInvalid,
@@ -18,7 +15,7 @@ from dtrfast.errors import (
     ManifestInvalid,
     ManifestUnknown,
 )
-from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFESTS
 from dtrfast.oci.conditions import UNCONDITIONAL, Conditions
 from dtrfast.oci.digests import Digest, Reference
@@ -26,8 +23,10 @@ from dtrfast.oci.manifests import Manifest, parse_manifest
 from dtrfast.oci.media_types import KINDS
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import (
+    catalog,
     deleted,
     keys,
+    links,
     outlines,
     pulls,
     referrers,
@@ -36,22 +35,23 @@ from dtrfast.registry import (
     tags,
     untagged,
 )
+from dtrfast.registry.holdings import (
+    Change,
+    FoundManifest,
+    Holdings,
+    Missing,
+    Push,
+    Question,
+    Stored,
+    manifest_in,
+)
+from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.writing import Author, Place
-from dtrfast.store import catalog, links
-from dtrfast.store.blobs import RepositoryId
 
 # Referrers of a deleted manifest that the policy for untagged ones looks at.
 _REFERRERS_NOTED_MAX = 1000
-
-
-class Found(msgspec.Struct, frozen=True, gc=False):
-    """A manifest, and the digest that the caller knows it by."""
-
-    digest: Digest
-    media_type: str
-    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,52 +71,22 @@ class Rules:
     require_children: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Push:
-    """A manifest on its way in; fixed before the transaction."""
-
-    name: RepositoryName
-    reference: Reference
-    digest: Digest
-    tags: tuple[Tag, ...]
-    manifest: Manifest
-    body: bytes
-    author: Author
-    permits: Permits
-    conditions: Conditions
-
-
-def get(transaction: ReadTransaction, name: RepositoryName, reference: Reference) -> Found:
-    """Raises `ManifestUnknown`."""
-    repository = repositories.find(transaction, name)
-    digest = None if repository is None else _resolve(transaction, repository, reference)
-    if repository is not None and digest is not None:
-        stored = stored_manifest(transaction, repository, digest)
-        if stored is not None:
-            return Found(digest, stored.media_type, stored.body)
-    raise ManifestUnknown(f"there is no manifest {reference} in {name}", detail=str(reference))
-
-
-def stored_manifest(
-    transaction: ReadTransaction, repository: RepositoryId, digest: Digest
-) -> StoredManifest | None:
-    data = transaction.get(MANIFESTS, keys.manifest_key(repository, digest))
-    return None if data is None else StoredManifest.decode(data)
-
-
 class Manifests:
-    """The manifests of a registry's repositories."""
+    """The manifests of a registry's repositories, for one caller."""
 
-    def __init__(self, engine: Engine, rules: Rules, permits: Permits) -> None:
-        self._engine = engine
-        self._rules = rules
+    def __init__(self, holdings: Holdings, permits: Permits) -> None:
+        self._holdings = holdings
         self._permits = permits
 
-    def get(self, name: RepositoryName, reference: Reference) -> Found:
+    def get(self, name: RepositoryName, reference: Reference) -> FoundManifest:
         """The manifest by tag or digest. Raises `ManifestUnknown`."""
-        with self._engine.read() as transaction:
-            self._permits.check(transaction, Action.PULL, name)
-            return get(transaction, name, reference)
+        question = Question(self._permits, name, reference)
+        return manifest_in(self._holdings.resolve_waiting((question,)))
+
+    def peek(self, name: RepositoryName, reference: Reference) -> FoundManifest | None:
+        """The same at once; None when the answer comes later: then `get` has it."""
+        answers = self._holdings.resolve((Question(self._permits, name, reference),))
+        return None if answers is None else manifest_in(answers)
 
     def put(  # noqa: PLR0913 - what a push says
         self,
@@ -136,20 +106,21 @@ class Manifests:
         """
         # Reading the body costs much more than looking up who may push. The transaction checks
         # again, with what it finds then.
-        with self._engine.read() as transaction:
-            self._permits.check(transaction, Action.PUSH, name)
+        self._holdings.check(self._permits, Action.PUSH, name)
         manifest = parse_manifest(body, content_type)
         if isinstance(reference, Tag):
             digest, names = Digest.of_bytes(body), (reference, *extra_tags)
         else:
             digest, names = _checked_digest(reference, body), extra_tags
         unique = tuple(dict.fromkeys(names))
-        push = _Push(
-            name, reference, digest, unique, manifest, body, author, self._permits, conditions
+        push = Push(
+            self._permits, name, reference, digest, unique, manifest, body, author, conditions
         )
-        media_type = self._engine.write(partial(_put, push=push, rules=self._rules))
+        done = self._holdings.put_manifest(push)
+        if isinstance(done, Missing):
+            raise ManifestBlobUnknown(tuple(map(str, done.digests)))
         subject = None if manifest.subject is None else manifest.subject.digest
-        return Put(digest, media_type, subject)
+        return Put(digest, done.media_type, subject)
 
     def delete(
         self,
@@ -161,24 +132,8 @@ class Manifests:
         """Put a manifest into the trash with its tags, and name those. Raises `ManifestUnknown`,
         `PreconditionFailed`.
         """
-        remove = partial(
-            _delete,
-            name=name,
-            digest=digest,
-            author=author,
-            permits=self._permits,
-            conditions=conditions,
-        )
-        return self._engine.write(remove)
-
-
-def _resolve(
-    transaction: ReadTransaction, repository: RepositoryId, reference: Reference
-) -> Digest | None:
-    if isinstance(reference, Digest):
-        return reference
-    record = tags.resolve(transaction, repository, reference)
-    return None if record is None else record.digest
+        change = Change(self._permits, name, author, conditions)
+        return self._holdings.delete_manifest(change, digest)
 
 
 def _checked_digest(digest: Digest, body: bytes) -> Digest:
@@ -190,14 +145,42 @@ def _checked_digest(digest: Digest, body: bytes) -> Digest:
     return digest
 
 
-def _put(transaction: WriteTransaction, push: _Push, rules: Rules) -> str:
-    """Store what is pushed, and return the media type that it has from now on."""
+# ---- over a transaction ----------------------------------------------------------------------
+def find(transaction: ReadTransaction, name: RepositoryName, reference: Reference) -> FoundManifest:
+    """Raises `ManifestUnknown`."""
+    repository = repositories.find(transaction, name)
+    digest = None if repository is None else _resolve(transaction, repository, reference)
+    if repository is not None and digest is not None:
+        stored = stored_manifest(transaction, repository, digest)
+        if stored is not None:
+            return FoundManifest(digest, stored.media_type, stored.body)
+    raise ManifestUnknown(f"there is no manifest {reference} in {name}", detail=str(reference))
+
+
+def _resolve(
+    transaction: ReadTransaction, repository: RepositoryId, reference: Reference
+) -> Digest | None:
+    if isinstance(reference, Digest):
+        return reference
+    record = tags.resolve(transaction, repository, reference)
+    return None if record is None else record.digest
+
+
+def stored_manifest(
+    transaction: ReadTransaction, repository: RepositoryId, digest: Digest
+) -> StoredManifest | None:
+    data = transaction.get(MANIFESTS, keys.manifest_key(repository, digest))
+    return None if data is None else StoredManifest.decode(data)
+
+
+def put(transaction: WriteTransaction, push: Push, rules: Rules) -> Stored | Missing:
+    """See `Holdings.put_manifest`."""
     push.permits.check(transaction, Action.PUSH, push.name)
     if push.conditions != UNCONDITIONAL:
         push.conditions.check_change(_present(transaction, push))
     missing = _missing(transaction, push, rules)
     if missing:
-        raise ManifestBlobUnknown(tuple(map(str, missing)))
+        return Missing(tuple(missing))
     push = _with_stored_type(transaction, push)
     _check_type(transaction, push)
     repository = repositories.ensure(transaction, push.name, push.author, push.permits)
@@ -205,18 +188,18 @@ def _put(transaction: WriteTransaction, push: _Push, rules: Rules) -> str:
     _store(transaction, place, push)
     for tag in push.tags:
         tags.put(transaction, place, tag, push.digest)
-    return push.manifest.media_type
+    return Stored(push.manifest.media_type)
 
 
-def _present(transaction: ReadTransaction, push: _Push) -> Digest | None:
+def _present(transaction: ReadTransaction, push: Push) -> Digest | None:
     """The digest of the content that a push replaces."""
     try:
-        return get(transaction, push.name, push.reference).digest
+        return find(transaction, push.name, push.reference).digest
     except ManifestUnknown:
         return None
 
 
-def _missing(transaction: ReadTransaction, push: _Push, rules: Rules) -> list[Digest]:
+def _missing(transaction: ReadTransaction, push: Push, rules: Rules) -> list[Digest]:
     """What the manifest needs and the repository does not hold."""
     blobs = push.manifest.required_blobs() if rules.require_blobs else ()
     children = push.manifest.children() if rules.require_children else ()
@@ -232,7 +215,7 @@ def _is_manifest(transaction: ReadTransaction, repository: RepositoryId, digest:
     return transaction.get(MANIFESTS, keys.manifest_key(repository, digest)) is not None
 
 
-def _with_stored_type(transaction: ReadTransaction, push: _Push) -> _Push:
+def _with_stored_type(transaction: ReadTransaction, push: Push) -> Push:
     """The push with the type of the same bytes that are here, if its own type is only a guess."""
     repository = repositories.find(transaction, push.name)
     if repository is None or not push.manifest.is_type_guessed:
@@ -243,7 +226,7 @@ def _with_stored_type(transaction: ReadTransaction, push: _Push) -> _Push:
     return replace(push, manifest=replace(push.manifest, media_type=old.media_type))
 
 
-def _check_type(transaction: ReadTransaction, push: _Push) -> None:
+def _check_type(transaction: ReadTransaction, push: Push) -> None:
     """Refuse another type for bytes that are here already, unless all their names get it.
 
     A manifest has one type, with which every name of it is served: other tags, its digest, and the
@@ -263,7 +246,7 @@ def _check_type(transaction: ReadTransaction, push: _Push) -> None:
         )
 
 
-def _store(transaction: WriteTransaction, place: Place, push: _Push) -> None:
+def _store(transaction: WriteTransaction, place: Place, push: Push) -> None:
     """The manifest's own rows. Pushed again it is the same, but for a type that corrects it."""
     old = stored_manifest(transaction, place.id, push.digest)
     media_type = push.manifest.media_type
@@ -308,22 +291,17 @@ def references(manifest: Manifest) -> tuple[Digest, ...]:
     return (*manifest.referenced_blobs(), *manifest.children())
 
 
-def _delete(
-    transaction: WriteTransaction,
-    name: RepositoryName,
-    digest: Digest,
-    author: Author,
-    permits: Permits,
-    conditions: Conditions,
-) -> tuple[str, ...]:
-    permits.check(transaction, Action.DELETE, name)
-    repository = repositories.find(transaction, name)
+def delete(transaction: WriteTransaction, change: Change, digest: Digest) -> tuple[str, ...]:
+    """See `Holdings.delete_manifest`."""
+    change.permits.check(transaction, Action.DELETE, change.name)
+    repository = repositories.find(transaction, change.name)
     stored = None if repository is None else stored_manifest(transaction, repository, digest)
     if repository is None or stored is None:
-        raise ManifestUnknown(f"there is no manifest {digest} in {name}", detail=str(digest))
-    conditions.check_change(digest)
+        message = f"there is no manifest {digest} in {change.name}"
+        raise ManifestUnknown(message, detail=str(digest))
+    change.conditions.check_change(digest)
     names = tuple(tag.text for tag in tags.tags_of(transaction, repository, digest))
-    remove(transaction, Place(repository, name, author), digest, stored)
+    remove(transaction, Place(repository, change.name, change.author), digest, stored)
     return names
 
 

@@ -24,8 +24,8 @@ from dtrfast.oci.manifests import Descriptor, Manifest, read_manifest
 from dtrfast.oci.media_types import MANIFEST_TYPES
 from dtrfast.registry import keys
 from dtrfast.registry.budget import Budget
+from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.records import StoredManifest
-from dtrfast.store.blobs import RepositoryId
 
 # Another number makes all outlines anew.
 _VERSION = 1

@@ -11,10 +11,10 @@ from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFESTS, NUMBER_SIZE, REPOSITORY_NAMES, number_key
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import keys, manifests, ownership, untagged
+from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.writing import Author, Place
 from dtrfast.store import policies
-from dtrfast.store.blobs import RepositoryId
 from dtrfast.times import rfc3339
 
 ACTOR = "policy"

@@ -11,7 +11,7 @@ from dtrfast.index.tables import MANIFESTS, PULLS, TAGS, number_key
 from dtrfast.oci.digests import Digest, parse_reference
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import keys, repositories
-from dtrfast.store.blobs import RepositoryId
+from dtrfast.registry.keys import RepositoryId
 
 # A pull within this time of the last one that was written is not written.
 _FRESH_SECONDS = 300

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import msgspec
 
-from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import REFERRERS
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.manifests import Manifest, referrer_descriptor
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import keys, repositories
-from dtrfast.registry.permits import Action, Permits
-from dtrfast.store.blobs import RepositoryId
+from dtrfast.registry import keys
+from dtrfast.registry.holdings import Holdings, ReferrersPage
+from dtrfast.registry.keys import RepositoryId
+from dtrfast.registry.permits import Permits
 
 # An answer is an image index, and clients read no more than 4 MiB of one.
 _PAGE_BYTES_MAX = 2 << 20
@@ -54,19 +54,11 @@ def remove(
         transaction.delete(REFERRERS, key)
 
 
-@dataclass(frozen=True, slots=True)
-class ReferrersPage:
-    """Descriptors as JSON, and after which referrer the list goes on; None at its end."""
-
-    descriptors: list[bytes]
-    next_after: Digest | None
-
-
 class Referrers:
-    """Who refers to the manifests of a registry."""
+    """Who refers to the manifests of a registry, for one caller."""
 
-    def __init__(self, engine: Engine, permits: Permits) -> None:
-        self._engine = engine
+    def __init__(self, holdings: Holdings, permits: Permits) -> None:
+        self._holdings = holdings
         self._permits = permits
 
     def page(
@@ -76,17 +68,19 @@ class Referrers:
         artifact_type: str | None = None,
         last: Digest | None = None,
     ) -> ReferrersPage:
-        """Those after `last`, in the order of their digests' keys.
+        """See `Holdings.referrers`."""
+        return self._holdings.referrers(self._permits, name, subject, artifact_type, last)
 
-        An unknown repository or subject has none. A page of a filtered list may be short, or empty,
-        and not be the last.
-        """
-        with self._engine.read() as transaction:
-            self._permits.check(transaction, Action.PULL, name)
-            repository = repositories.find(transaction, name)
-            if repository is None:
-                return ReferrersPage([], None)
-            return _page(_rows(transaction, repository, subject, last), artifact_type)
+
+def page(
+    transaction: ReadTransaction,
+    repository: RepositoryId,
+    subject: Digest,
+    artifact_type: str | None,
+    last: Digest | None,
+) -> ReferrersPage:
+    """See `Holdings.referrers`."""
+    return _page(_rows(transaction, repository, subject, last), artifact_type)
 
 
 def _rows(

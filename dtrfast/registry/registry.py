@@ -14,7 +14,9 @@ from dtrfast.index.engine import Engine
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import ownership, statistics, usage
 from dtrfast.registry.blobs import Blobs, Uploads
-from dtrfast.registry.manifests import Manifests, Rules
+from dtrfast.registry.holdings import Holdings
+from dtrfast.registry.holdings_index import index_holdings
+from dtrfast.registry.manifests import Manifests
 from dtrfast.registry.ownership import Ownership
 from dtrfast.registry.permits import EVERYBODY, Permits
 from dtrfast.registry.referrers import Referrers
@@ -55,7 +57,7 @@ class Registry:
         clock: Callable[[], int] = _now,
         fullness: Callable[[], float] | None = None,
     ) -> None:
-        self._rules = Rules(config.registry.require_blobs, config.registry.require_children)
+        self.holdings: Holdings = index_holdings(engine, blobs, config, clock)
         self._engine = engine
         self._store = blobs
         self._clock = clock
@@ -71,16 +73,15 @@ class Registry:
         return registry
 
     def _act_for(self, permits: Permits) -> None:
-        engine = self._engine
+        holdings, store = self.holdings, self._store
         self.permits = permits
-        self.catalog = Catalog(engine, permits)
-        self.tags = Tags(engine, permits)
-        self.manifests = Manifests(engine, self._rules, permits)
-        self.referrers = Referrers(engine, permits)
-        self.search = Search(engine, permits)
-        self.blobs = Blobs(self._store, self.catalog)
-        open_max = self._open_uploads_max
-        self.uploads = Uploads(self._store, self.catalog, permits.upload_owner, open_max)
+        self.catalog = Catalog(holdings, permits)
+        self.tags = Tags(holdings, permits)
+        self.manifests = Manifests(holdings, permits)
+        self.referrers = Referrers(holdings, permits)
+        self.search = Search(self._engine, permits)
+        self.blobs = Blobs(store, holdings, permits)
+        self.uploads = Uploads(store, holdings, permits, self._open_uploads_max)
 
     def author(self, actor: str | None = None) -> Author:
         """Who changes something now: the caller, if nobody else is named."""

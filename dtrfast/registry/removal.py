@@ -7,12 +7,12 @@ over; then the housekeeper removes them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import msgspec
 
-from dtrfast.errors import BlobUnknown, Conflict, RepositoryUnknown
+from dtrfast.errors import Conflict, RepositoryUnknown
 from dtrfast.index import changes, epoch
 from dtrfast.index.engine import Engine, ReadTransaction, Table, WriteTransaction
 from dtrfast.index.tables import (
@@ -21,6 +21,7 @@ from dtrfast.index.tables import (
     MANIFEST_TAGS,
     MANIFESTS,
     MANIFESTS_DELETED,
+    NUMBER_SIZE,
     OUTLINES,
     PUBLIC,
     PULLS,
@@ -43,12 +44,13 @@ from dtrfast.index.tables import (
 )
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import ownership, repositories, statistics, trash
+from dtrfast.registry import catalog, links, ownership, repositories, statistics, trash, unheld
+from dtrfast.registry.keys import RepositoryId
+from dtrfast.registry.links import Link
 from dtrfast.registry.ownership import UNKNOWN
 from dtrfast.registry.records import StoredManifest, decode_repository
 from dtrfast.registry.writing import Author
-from dtrfast.store import catalog, contents
-from dtrfast.store.blobs import RepositoryId
+from dtrfast.store.blobs import BlobStore
 
 # Rows that one transaction removes: some milliseconds.
 _STEP_MAX = 300
@@ -186,23 +188,38 @@ def purge(transaction: WriteTransaction, key: bytes, deleted_at: int) -> bool:
     return True
 
 
-def step(engine: Engine) -> int:
+def step(engine: Engine, blobs: BlobStore) -> int:
     """Remove some rows of repositories that left the trash; returns how many."""
     with engine.read() as transaction:
         rows = list(transaction.scan(REPOSITORIES_DELETED, limit=1))
     total = 0
     for key, deleted_at in rows:
         # The grace of its blobs ran while it was in the trash.
-        remove = partial(_remove_some, repository=number_of(key), now=number_of(deleted_at))
+        remove = partial(
+            _remove_some,
+            repository=number_of(key),
+            now=number_of(deleted_at),
+            sizes=_sizes(engine, blobs, key),
+        )
         total += engine.write(remove)
     return total
 
 
-def _remove_some(transaction: WriteTransaction, repository: int, now: int) -> int:
+def _sizes(engine: Engine, blobs: BlobStore, repository: bytes) -> dict[bytes, int]:
+    """The sizes of blobs whose links are of an older version, and have none."""
+    with engine.read() as transaction:
+        rows = transaction.scan(LINKS, repository, limit=_STEP_MAX)
+        old = [key for key, data in rows if Link.decode(data).size is None]
+    return {key: unheld.size_of(blobs, Digest.from_key(key[NUMBER_SIZE:])) for key in old}
+
+
+def _remove_some(
+    transaction: WriteTransaction, repository: int, now: int, sizes: Mapping[bytes, int]
+) -> int:
     prefix = number_key(repository)
-    links = [key for key, _ in transaction.scan(LINKS, prefix, limit=_STEP_MAX)]
-    if links:
-        return _unlink(transaction, RepositoryId(repository), links, now)
+    held = [key for key, _ in transaction.scan(LINKS, prefix, limit=_STEP_MAX)]
+    if held:
+        return _unlink(transaction, RepositoryId(repository), held, now, sizes)
     rows = transaction.scan(MANIFESTS, prefix, limit=_STEP_MAX)
     # Only their sizes are kept: together they may take a gigabyte.
     manifests = [(key, len(StoredManifest.decode(data).body)) for key, data in rows]
@@ -227,14 +244,13 @@ def _clear(transaction: WriteTransaction, table: Table, prefix: bytes) -> int:
 
 
 def _unlink(
-    transaction: WriteTransaction, repository: RepositoryId, keys: Iterable[bytes], now: int
+    transaction: WriteTransaction,
+    repository: RepositoryId,
+    keys: list[bytes],
+    now: int,
+    sizes: Mapping[bytes, int],
 ) -> int:
-    count = 0
+    place = unheld.place_of(transaction, repository, now)
     for key in keys:
-        digest = Digest.from_key(key[len(number_key(repository)) :])
-        try:
-            contents.unlink(transaction, repository, digest, now)
-        except BlobUnknown:  # a link to nothing, which an earlier version may have left
-            transaction.delete(LINKS, key)
-        count += 1
-    return count
+        links.remove(transaction, place, Digest.from_key(key[NUMBER_SIZE:]), sizes.get(key))
+    return len(keys)

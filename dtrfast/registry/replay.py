@@ -6,7 +6,7 @@ of themselves is dropped: the log has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from dtrfast.errors import DtrfastError
@@ -28,6 +28,7 @@ from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import (
     deleted,
     keys,
+    links,
     manifests,
     readmes,
     removal,
@@ -42,15 +43,17 @@ from dtrfast.registry.records import (
     encode_repository,
 )
 from dtrfast.registry.writing import Author, Place
-from dtrfast.store import contents, links
 
 _SEQUENCE = b"change_sequence"
 
 
 @dataclass(slots=True)
 class Lost:
-    """What the log speaks of, and what could not be found: by repository and digest."""
+    """What the log speaks of, and what could not be found: by repository and digest. `sizes`: what
+    was found, of the changes that come next.
+    """
 
+    sizes: Mapping[Digest, int] = field(default_factory=dict)
     blobs: set[tuple[str, str]] = field(default_factory=set)
     changes: set[int] = field(default_factory=set)  # numbers of those that could not be done
 
@@ -159,11 +162,11 @@ def _delete_tag(transaction: WriteTransaction, change: Change, lost: Lost) -> No
 
 def _link(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
     place, digest = _place(transaction, change), Digest.parse(change.payload["digest"])
-    found = contents.find(transaction, digest)
-    if found is None:
+    size = lost.sizes.get(digest)
+    if size is None:
         lost.blobs.add((change.repository, str(digest)))
     else:
-        contents.link(transaction, place.id, digest, found.content.size, change.time)
+        links.put(transaction, place, digest, size)
 
 
 def _unlink(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
@@ -172,7 +175,7 @@ def _unlink(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
         return  # of a repository that left the trash
     place, digest = _place(transaction, change), Digest.parse(change.payload["digest"])
     if links.get(transaction, place.id, digest) is not None:
-        contents.unlink(transaction, place.id, digest, change.time)
+        links.remove(transaction, place, digest)
 
 
 def link_found(transaction: WriteTransaction, lost: Lost, now: int) -> None:
@@ -180,12 +183,11 @@ def link_found(transaction: WriteTransaction, lost: Lost, now: int) -> None:
     for name, text in sorted(lost.blobs):
         digest = Digest.parse(text)
         repository = repositories.find(transaction, RepositoryName(name))
-        found = contents.find(transaction, digest)
-        if found is not None and repository is not None:
-            contents.link(transaction, repository, digest, found.content.size, now)
-    lost.blobs = {
-        pair for pair in lost.blobs if contents.find(transaction, Digest.parse(pair[1])) is None
-    }
+        size = lost.sizes.get(digest)
+        if size is not None and repository is not None:
+            place = Place(repository, RepositoryName(name), Author("", now))
+            links.put(transaction, place, digest, size)
+    lost.blobs = {pair for pair in lost.blobs if Digest.parse(pair[1]) not in lost.sizes}
 
 
 _HANDLERS: dict[str, Handler] = {

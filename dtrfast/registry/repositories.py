@@ -6,14 +6,13 @@ catalog lists it while it holds something. Its number is never used again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import partial
+from collections.abc import Iterator
 
 import msgspec
 
 from dtrfast.errors import RepositoryUnknown
 from dtrfast.index import changes, counters, epoch
-from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     META,
     PUBLIC,
@@ -23,13 +22,14 @@ from dtrfast.index.tables import (
 )
 from dtrfast.oci import characters
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import keys, readmes, statistics
-from dtrfast.registry.pages import Page, cut
+from dtrfast.registry import readmes, statistics
+from dtrfast.registry.holdings import Holdings
+from dtrfast.registry.keys import RepositoryId
+from dtrfast.registry.pages import Page
 from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.readmes import Rendering
 from dtrfast.registry.records import RepositoryRecord, decode_repository, encode_repository
 from dtrfast.registry.writing import Author
-from dtrfast.store.blobs import RepositoryId
 
 
 def find(transaction: ReadTransaction, name: RepositoryName) -> RepositoryId | None:
@@ -75,67 +75,19 @@ def ensure(
 
 
 class Catalog:
-    """The repositories of a registry, as a whole."""
+    """The repositories of a registry, as a whole, for one caller."""
 
-    def __init__(self, engine: Engine, permits: Permits) -> None:
-        self._engine = engine
+    def __init__(self, holdings: Holdings, permits: Permits) -> None:
+        self._holdings = holdings
         self._permits = permits
 
     def page(self, count: int, last: str = "") -> Page[str]:
-        """Up to `count` names greater than `last`."""
-        with self._engine.read() as transaction:
-            names = self._permits.visible(transaction, keys.after_name(last))
-            return cut((name.decode() for name in names), count)
+        """See `Holdings.catalog`."""
+        return self._holdings.catalog(self._permits, count, last)
 
     def check(self, name: RepositoryName, action: Action) -> None:
         """Return if the caller may do that there; raises what `Permits.check` does."""
-        with self._engine.read() as transaction:
-            self._permits.check(transaction, action, name)
-
-    def find(self, name: RepositoryName, action: Action = Action.PULL) -> RepositoryId | None:
-        """The repository's number, for somebody who may do that there; None when it is not there.
-
-        Raises what `Permits.check` does.
-        """
-        with self._engine.read() as transaction:
-            self._permits.check(transaction, action, name)
-            return find(transaction, name)
-
-    def find_if_allowed(self, name: RepositoryName) -> RepositoryId | None:
-        """The repository's number; None as well when the caller may not pull from it."""
-        with self._engine.read() as transaction:
-            allowed = self._permits.may(transaction, Action.PULL, name)
-            return find(transaction, name) if allowed else None
-
-    def first_allowed(self, candidates: Iterable[RepositoryId]) -> RepositoryId | None:
-        """The first of some repositories that the caller may pull from."""
-        with self._engine.read() as transaction:
-            for repository in candidates:
-                name = transaction.get(REPOSITORY_NAMES, number_key(repository))
-                if name is not None and self._permits.may(
-                    transaction, Action.PULL, RepositoryName(name.decode())
-                ):
-                    return repository
-        return None
-
-    def ensure(self, name: RepositoryName, author: Author) -> RepositoryId:
-        """The number of a repository to push to; a write only where it is new.
-
-        Raises what `Permits.check` does.
-        """
-        found = self.find(name, Action.PUSH)
-        if found is not None:
-            return found
-        return self._engine.write(
-            partial(_ensure_allowed, name=name, author=author, permits=self._permits)
-        )
-
-
-def _ensure_allowed(
-    transaction: WriteTransaction, name: RepositoryName, author: Author, permits: Permits
-) -> RepositoryId:
-    permits.check(transaction, Action.PUSH, name)
-    return ensure(transaction, name, author, permits)
+        self._holdings.check(self._permits, action, name)
 
 
 def create(

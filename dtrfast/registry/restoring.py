@@ -19,12 +19,11 @@ from dtrfast.index.tables import (
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.manifests import read_manifest
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import deleted, history, keys, manifests, repositories, tags
+from dtrfast.registry import deleted, history, keys, links, manifests, repositories, tags
+from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.ownership import ALL, Claim
 from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.writing import Author, Place
-from dtrfast.store import links
-from dtrfast.store.blobs import RepositoryId
 
 # Rows of the trash that are looked at in one transaction, and the work that one request does: a row
 # is a step, a KiB of its manifest too, and restoring one is some sixty, and one for each reference.

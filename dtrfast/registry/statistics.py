@@ -16,6 +16,12 @@ class RegistryStatistics:
     manifests: int = 0
     manifest_bytes: int = 0
     tags: int = 0
+    links: int = 0
+    linked_bytes: int = 0  # each blob counted in each repository: the logical bytes
+
+    def shared_bytes(self, stored_bytes: int) -> int:
+        """Logical bytes that need no disk because something else holds them."""
+        return max(0, self.linked_bytes - stored_bytes)
 
 
 _counts = Counts(META, b"registry_statistics", RegistryStatistics)

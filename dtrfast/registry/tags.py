@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
-from dtrfast.errors import ManifestUnknown, RepositoryUnknown
-from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
-from dtrfast.index.tables import MANIFEST_TAGS, TAGS, number_key
+from dtrfast.errors import ManifestUnknown
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.tables import MANIFEST_TAGS, TAGS
 from dtrfast.oci.conditions import UNCONDITIONAL, Conditions
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import history, keys, pulls, repositories, statistics, untagged
-from dtrfast.registry.pages import Page, cut
+from dtrfast.registry.holdings import Change, Holdings
+from dtrfast.registry.keys import RepositoryId
+from dtrfast.registry.pages import Page
 from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.records import TagRecord
 from dtrfast.registry.writing import Author, Place
-from dtrfast.store import catalog
-from dtrfast.store.blobs import RepositoryId
 
 
 def resolve(transaction: ReadTransaction, repository: RepositoryId, tag: Tag) -> TagRecord | None:
@@ -91,23 +90,27 @@ def tags_of(
         yield Tag(key[len(prefix) :].decode())
 
 
-class Tags:
-    """The tags of a registry's repositories."""
+def delete(transaction: WriteTransaction, change: Change, tag: Tag) -> None:
+    """See `Holdings.delete_tag`."""
+    change.permits.check(transaction, Action.DELETE, change.name)
+    repository = repositories.find(transaction, change.name)
+    if repository is None:
+        raise ManifestUnknown(f"there is no tag {tag} in {change.name}")
+    found = get(transaction, repository, change.name, tag)
+    change.conditions.check_change(found.digest)
+    remove(transaction, Place(repository, change.name, change.author), tag)
 
-    def __init__(self, engine: Engine, permits: Permits) -> None:
-        self._engine = engine
+
+class Tags:
+    """The tags of a registry's repositories, for one caller."""
+
+    def __init__(self, holdings: Holdings, permits: Permits) -> None:
+        self._holdings = holdings
         self._permits = permits
 
     def page(self, name: RepositoryName, count: int, last: str = "") -> Page[str]:
         """Up to `count` tags greater than `last`. Raises `RepositoryUnknown`."""
-        with self._engine.read() as transaction:
-            self._permits.check(transaction, Action.PULL, name)
-            repository = repositories.get(transaction, name)
-            if not catalog.holds_something(transaction, repository):
-                raise RepositoryUnknown(f"there is no repository {name}")
-            after = keys.after_tag(repository, last)
-            rows = transaction.scan(TAGS, number_key(repository), after=after, limit=count + 1)
-            return cut((keys.tag_of(key) for key, _ in rows), count)
+        return self._holdings.tags(self._permits, name, count, last)
 
     def delete(
         self,
@@ -117,28 +120,4 @@ class Tags:
         conditions: Conditions = UNCONDITIONAL,
     ) -> None:
         """Remove a tag; its manifest stays. Raises `ManifestUnknown`, `PreconditionFailed`."""
-        change = partial(
-            _delete,
-            name=name,
-            tag=tag,
-            author=author,
-            permits=self._permits,
-            conditions=conditions,
-        )
-        self._engine.write(change)
-
-
-def _delete(
-    transaction: WriteTransaction,
-    name: RepositoryName,
-    tag: Tag,
-    author: Author,
-    permits: Permits,
-    conditions: Conditions,
-) -> None:
-    permits.check(transaction, Action.DELETE, name)
-    repository = repositories.find(transaction, name)
-    if repository is None:
-        raise ManifestUnknown(f"there is no tag {tag} in {name}")
-    conditions.check_change(get(transaction, repository, name, tag).digest)
-    remove(transaction, Place(repository, name, author), tag)
+        self._holdings.delete_tag(Change(self._permits, name, author, conditions), tag)

@@ -14,11 +14,10 @@ from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFEST_TAGS, MANIFESTS, MANIFESTS_UNTAGGED, number_key, number_of
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.manifests import read_manifest
-from dtrfast.registry import keys
+from dtrfast.registry import keys, links
+from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.writing import Place
-from dtrfast.store import links
-from dtrfast.store.blobs import RepositoryId
 
 
 def note(transaction: WriteTransaction, place: Place, digest: Digest) -> None:

@@ -7,7 +7,7 @@ more, its figures are those of a part. Deleting frees nothing before the trash i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -33,13 +33,13 @@ from dtrfast.index.tables import (
 from dtrfast.oci.digests import Digest, Reference
 from dtrfast.oci.manifests import read_manifest
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import deleted, deletion, outlines, repositories, tags
+from dtrfast.registry import deleted, deletion, links, outlines, repositories, tags
 from dtrfast.registry.budget import Budget, unlimited
+from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.outlines import Outline
 from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.records import StoredManifest
-from dtrfast.store import links
-from dtrfast.store.blobs import BlobStore, RepositoryId
+from dtrfast.store.blobs import BlobStore
 
 _TRIES = 3
 # A layer that more repositories than this hold is nobody's to free.
@@ -132,8 +132,7 @@ def _measure_once(
             leaving = leaving | _unseen(transaction, asked, permits, budget)
     usage = blobs.measure(
         asked.blobs,
-        leaving,
-        asked.staying,
+        partial(_stay, engine, leaving, asked.staying),
         is_alone=permits is not None,
         steps_max=_STORE_STEPS if is_request else None,
     )
@@ -154,6 +153,27 @@ def _measure_once(
         is_part=is_part,
     )
     return numbers, is_unchanged
+
+
+def _stay(
+    engine: Engine,
+    leaving: Set[RepositoryId],
+    staying: Set[Digest],
+    contents: Sequence[Sequence[Digest]],
+) -> list[bool]:
+    """For each content, by its names, True if somebody goes on holding it (`IsHeld`)."""
+    with engine.read() as transaction:
+        return [
+            any(name in staying or _is_held_elsewhere(transaction, name, leaving) for name in names)
+            for names in contents
+        ]
+
+
+def _is_held_elsewhere(
+    transaction: ReadTransaction, name: Digest, leaving: Set[RepositoryId]
+) -> bool:
+    holders = links.holders(transaction, name, len(leaving) + 1)
+    return any(holder not in leaving for holder in holders)
 
 
 def _unseen(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from dtrfast.errors import DtrfastError
 from dtrfast.index.engine import Engine, ReadTransaction
 from dtrfast.index.tables import (
+    HOLDERS,
+    LINKS,
     MANIFEST_TAGS,
     MANIFESTS,
+    NUMBER_SIZE,
     REPOSITORIES_DELETED,
     REPOSITORIES_TRASHED,
     REPOSITORY_NAMES,
@@ -16,17 +19,79 @@ from dtrfast.index.tables import (
     number_of,
 )
 from dtrfast.oci.digests import Digest
-from dtrfast.registry import keys
+from dtrfast.registry import keys, statistics
+from dtrfast.registry.keys import RepositoryId
+from dtrfast.registry.links import Link
 from dtrfast.registry.records import StoredManifest, TagRecord
-from dtrfast.store.blobs import RepositoryId
-from dtrfast.store.verify import Progress
+from dtrfast.store.verify import Progress, Tell
+
+_PAGE = 1000
 
 
-def verify(engine: Engine, progress: Progress) -> Iterator[str]:
-    """What does not fit, a sentence each. Reads one snapshot."""
+# Of some contents, the sizes of those that are there.
+Sizes = Callable[[Iterable[Digest]], Mapping[Digest, int]]
+
+
+def verify(engine: Engine, sizes: Sizes, progress: Progress, tell: Tell) -> None:
+    """Tell what does not fit."""
     with engine.read() as transaction:
-        yield from _manifests(transaction, progress)
-        yield from _tags(transaction, progress)
+        for finding in _findings(transaction, progress):
+            tell(finding)
+    _verify_links(engine, sizes, tell)
+
+
+def _findings(transaction: ReadTransaction, progress: Progress) -> Iterator[str]:
+    """Of one snapshot, which outlives the iteration."""
+    yield from _manifests(transaction, progress)
+    yield from _tags(transaction, progress)
+    yield from _holders(transaction, progress)
+
+
+def _verify_links(engine: Engine, sizes: Sizes, tell: Tell) -> None:
+    """What repositories hold is there."""
+    after: bytes | None = None
+    while keys := _links_after(engine, after):
+        after = keys[-1]
+        for key in _without_content(keys, sizes):
+            # Looked at again: it may have been unlinked and freed between the two answers.
+            if _is_linked(engine, key) and _without_content([key], sizes):
+                tell(f"repository {number_of(key)} holds {_digest_of(key)}, which is not there")
+
+
+def _links_after(engine: Engine, after: bytes | None) -> list[bytes]:
+    with engine.read() as transaction:
+        return [key for key, _ in transaction.scan(LINKS, after=after, limit=_PAGE)]
+
+
+def _without_content(keys: list[bytes], sizes: Sizes) -> list[bytes]:
+    found = sizes(_digest_of(key) for key in keys)
+    return [key for key in keys if _digest_of(key) not in found]
+
+
+def _is_linked(engine: Engine, key: bytes) -> bool:
+    with engine.read() as transaction:
+        return transaction.get(LINKS, key) is not None
+
+
+def _digest_of(link_key: bytes) -> Digest:
+    return Digest.from_key(link_key[NUMBER_SIZE:])
+
+
+def _holders(transaction: ReadTransaction, progress: Progress) -> Iterator[str]:
+    """Links are found from both sides, and counted."""
+    count = 0
+    for count, (key, value) in enumerate(transaction.scan(LINKS), 1):
+        Link.decode(value)
+        if transaction.get(HOLDERS, key[NUMBER_SIZE:] + key[:NUMBER_SIZE]) is None:
+            yield f"{_digest_of(key)} does not know that repository {number_of(key)} holds it"
+    for key, _ in transaction.scan(HOLDERS):
+        digest, repository = key[:-NUMBER_SIZE], key[-NUMBER_SIZE:]
+        if transaction.get(LINKS, repository + digest) is None:
+            holder = f"repository {number_of(repository)}"
+            yield f"{holder} is said to hold {Digest.from_key(digest)}, and does not"
+    if (said := statistics.read(transaction).links) != count:
+        yield f"links are {count}, and {said} are counted"
+    progress("links", count, count)
 
 
 def _manifests(transaction: ReadTransaction, progress: Progress) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dtrfast.index import changes
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.oci.names import RepositoryName
-from dtrfast.store.blobs import RepositoryId
+from dtrfast.registry.keys import RepositoryId
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,32 +1,29 @@
 """The blob seam: what the registry may ask of whatever holds the bytes.
 
-The nouns are the specification's. No packs, paths, locks or transactions appear here; only the
-store knows how bytes lie. All methods block and are safe to call from many threads. The contract
-suite is `tests/store/blob_contract.py`.
-
-A *repository* is an opaque 8-byte number that the registry gives out. A blob belongs to the
-repositories it is linked to; nothing is readable through a repository without a link.
+Content by digest, and uploads on their way to be that. No repositories, authors, packs, paths, locks
+or transactions appear here; only the store knows how bytes lie, and only the registry who holds
+them. All methods block and are safe to call from many threads. The contract suite is
+`tests/store/blob_contract.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import NewType, Protocol, Self
+from typing import Protocol, Self
 
 import msgspec
 
+from dtrfast.index.engine import WriteTransaction
 from dtrfast.oci.digests import Digest
-
-RepositoryId = NewType("RepositoryId", int)
 
 # The least room that `Upload.append_from` offers: below it the calls cost more than the bytes.
 FILL_SIZE_MIN = 262144
 
 
 class BlobStat(msgspec.Struct, frozen=True, gc=False):
-    """A blob in a repository. `size` is its bytes as pushed, not what it takes on disk."""
+    """A blob. `size` is its bytes as pushed, not what it takes on disk."""
 
     digest: Digest
     size: int
@@ -121,7 +118,7 @@ class Upload(Protocol):
     """
 
     id: str  # a UUID in its 36-character form, unguessable
-    name: str  # the repository name that the upload was begun under
+    name: str  # the label that the upload was begun under
 
     @property
     def offset(self) -> int:
@@ -203,54 +200,101 @@ class Upload(Protocol):
         ...
 
 
-class BlobStore(Protocol):
-    """Where blobs are."""
+# Which of some contents somebody holds. Each content is given by all its names; it is held if one of
+# them is. The answer has one entry for each content.
+IsHeld = Callable[[Sequence[Sequence[Digest]]], list[bool]]
 
-    def stat(self, repository: RepositoryId, digest: Digest) -> BlobStat:
-        """Raises `BlobUnknown`. A blob in its grace is renewed by this."""
+
+class Placed(Protocol):
+    """Content that is placed, and a claim on it: until `close` nothing frees it. A claim ends with
+    its process.
+
+    Whoever has it writes down who holds the content, then calls `finish`, and `close` in any case.
+    """
+
+    stat: BlobStat
+
+    @property
+    def inline(self) -> bytes | None:
+        """The content, if it is new and nothing but the index of the store will keep it."""
         ...
 
-    def peek(self, repository: RepositoryId, digest: Digest) -> Peek | None:
-        """What the index alone can tell at once. Never writes and never waits for a disk write.
-
-        None when only `stat` can answer: the blob's grace is due to be renewed. Raises
-        `BlobUnknown`.
+    @property
+    def pending(self) -> Callable[[WriteTransaction], object] | None:
+        """A change of the local index that makes the content durable and findable, or None. An index
+        that commits local and shared changes together may take it into the commit of the link;
+        `settle` is for all others.
         """
         ...
 
-    def open_range(
-        self, repository: RepositoryId, digest: Digest, offset: int = 0, length: int | None = None
-    ) -> BlobReader:
+    def settle(self) -> None:
+        """Make the content durable without its link. Idempotent. Raises `StorageFull`,
+        `StorageFailed`.
+        """
+        ...
+
+    def finish(self) -> None:
+        """The link is written: the upload has ended, and its own bytes go if they are not needed."""
+        ...
+
+    def close(self) -> None:
+        """Give the claim up. Without `finish` before it the upload stays, to be closed again."""
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class BlobStore(Protocol):
+    """Where content is."""
+
+    def stat(self, digest: Digest) -> BlobStat:
+        """Raises `BlobUnknown`, also for content that is known to be damaged."""
+        ...
+
+    def peek(self, digest: Digest) -> Peek:
+        """What the index alone can tell at once. Never writes and never waits for a disk write.
+        Raises `BlobUnknown`.
+        """
+        ...
+
+    def open_range(self, digest: Digest, offset: int = 0, length: int | None = None) -> BlobReader:
         """Bytes `offset` to `offset + length` (to the end when None). The range must lie inside the
         blob.
         """
         ...
 
-    def begin_upload(
-        self, name: str, *, algorithm: str = "sha256", bound: OpenBound | None = None
+    def begin(
+        self, label: str, *, algorithm: str = "sha256", bound: OpenBound | None = None
     ) -> Upload:
-        """A new, empty upload. `algorithm` is that of the digest which the client announced.
+        """A new, empty upload. The store keeps `label`, gives it back and does not read it.
+        `algorithm` is that of the digest which the client announced.
 
         Raises `UploadsTooMany` where as many are open as `bound` allows, after those of the same
         owner that got no bytes for an hour were dropped.
         """
         ...
 
-    def resume(self, name: str, upload_id: str, wait_seconds: float = 1.0) -> Upload:
-        """The upload, held exclusively. Raises `UploadUnknown` (also for another name), and
+    def resume(self, label: str, upload_id: str, wait_seconds: float = 1.0) -> Upload:
+        """The upload, held exclusively. Raises `UploadUnknown` (also for another label), and
         `UploadBusy` while another request still holds it after `wait_seconds`.
         """
         ...
 
-    def upload_offset(self, name: str, upload_id: str) -> int:
+    def upload_offset(self, label: str, upload_id: str) -> int:
         """Bytes received by an upload, for its client to know. Raises `UploadUnknown`."""
         ...
 
-    def last_body(self, name: str, upload_id: str) -> LastBody:
+    def last_body(self, label: str, upload_id: str) -> LastBody:
         """As last saved, even if a request holds the upload. Raises `UploadUnknown`."""
         ...
 
-    def recall(self, name: str, upload_id: str) -> None:
+    def recall(self, label: str, upload_id: str) -> None:
         """Ask the holder of the upload, in any process, to let go. Raises `UploadUnknown`."""
         ...
 
@@ -259,44 +303,38 @@ class BlobStore(Protocol):
         """A number that changes with every `recall` in any process. Costs nothing to look at."""
         ...
 
-    def commit(self, upload: Upload, digest: Digest, repository: RepositoryId) -> BlobStat:
-        """Make the upload's bytes a blob of `repository`. When it returns, they survive a power
-        cut.
+    def commit(self, upload: Upload, digest: Digest) -> Placed:
+        """Place the upload's bytes as content of this digest, and claim it.
 
-        Raises `DigestInvalid` (the upload is gone then), `StorageFull`, `StorageFailed`. When the
-        blob exists already the upload's bytes are dropped. The link starts unreferenced.
+        Raises `DigestInvalid` (the upload is gone then), `StorageFull`, `StorageFailed`.
         """
         ...
 
-    def finished(self, name: str, upload_id: str) -> Digest | None:
+    def finished(self, label: str, upload_id: str) -> Digest | None:
         """The digest that an upload was committed as some minutes ago: its closing PUT may be sent
         twice.
         """
         ...
 
-    def link(self, repository: RepositoryId, digest: Digest, source: RepositoryId) -> BlobStat:
-        """Mount: give `repository` the blob that `source` has. Raises `BlobUnknown`. Idempotent."""
-        ...
+    def release(self, digests: Iterable[Digest], is_held: IsHeld) -> list[Digest]:
+        """Free what nobody holds of some contents; returns those that are settled: freed, held, or
+        not there. What is claimed is left for another time.
 
-    def unlink(self, repository: RepositoryId, digest: Digest) -> None:
-        """Delete the blob from the repository, whoever refers to it. Raises `BlobUnknown`."""
-        ...
-
-    def repositories_of(self, digest: Digest, limit: int) -> list[RepositoryId]:
-        """Up to `limit` repositories that hold the blob, for a mount without `from`."""
+        `is_held` is asked while nothing can claim them, and must answer for what is committed at
+        that moment. It may be asked about more than `digests`, and must not call the store.
+        """
         ...
 
     def measure(
         self,
         blobs: Iterable[Digest],
-        leaving: Set[RepositoryId],
-        staying: Set[Digest],
+        is_held: IsHeld,
         *,
         is_alone: bool = False,
         steps_max: int | None = None,
     ) -> Usage:
-        """What some blobs take, and what would be freed if the repositories `leaving` let go of
-        them all, but for those `staying`. With `is_alone` as if no other blob was stored, so that
-        the answer tells nothing of what others hold. It ends after `steps_max` steps of some 3 µs.
+        """What some blobs take, and what would be freed if those went that `is_held` does not keep.
+        With `is_alone` as if no other blob was stored, so that the answer tells nothing of what
+        others hold. It ends after `steps_max` steps of some 3 µs.
         """
         ...

@@ -1,27 +1,25 @@
-"""From an upload to a blob: what must be on disk before the client hears 201.
+"""From an upload to content: what must be on disk before the client hears 201.
 
-1. The upload's bytes have the digest.
+1. The upload's bytes have the digest, and the digest is claimed (`claims`).
 2. Files are synced, then their directory. A sync that fails drops the upload; it is never tried
 again. 3. The recipe is indexed in slices, all but the last on their own; COMMITS says how far it
-came. 4. One transaction indexes the last slice, names the content and links it: now it is visible,
-and durable.
+came. 4. One change indexes the last slice and names the content: now it is findable, and durable.
+That change is `pending`: whoever writes down who holds the content may do both in one commit.
 
-Where the content is there already, only the link is made and the upload's bytes are dropped. A lock
-on the first byte of the digest lets one commit of a content go through all steps while the others
+Where the content is there already, only its name is written, and the upload's bytes are dropped
+once the link is. The claim lets one commit of a content go through all steps while the others
 wait: they find it done.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from types import TracebackType
+from typing import Self
 
-from dtrfast.errors import DigestInvalid
-from dtrfast.index import changes
+from dtrfast.errors import DigestInvalid, StorageFailed
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import (
     BLOBS,
@@ -35,8 +33,9 @@ from dtrfast.index.tables import (
     number_key,
 )
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, disk, leftovers, recipes, records, statistics
-from dtrfast.store.blobs import BlobStat, RepositoryId
+from dtrfast.store import contents, leftovers, recipes, records, statistics
+from dtrfast.store.blobs import BlobStat
+from dtrfast.store.claims import Claim
 from dtrfast.store.context import Context
 from dtrfast.store.one_body import OneBody
 from dtrfast.store.parts import Part
@@ -53,13 +52,84 @@ class _Plan:
     upload: LocalUpload
     digest: Digest
     sha256: Digest
-    repository: RepositoryId
     now: int
 
 
-def commit(
-    context: Context, upload: LocalUpload | OneBody, digest: Digest, repository: RepositoryId
-) -> BlobStat:
+class LocalPlaced:
+    """See `Placed`."""
+
+    def __init__(
+        self,
+        context: Context,
+        upload: LocalUpload | OneBody,
+        claim: Claim,
+        change: _Change,
+        inline: bytes | None,
+    ) -> None:
+        chosen = upload.chosen
+        self.stat = BlobStat(change.plan.digest, chosen.offset)
+        self.inline = inline
+        self._context = context
+        self._upload = upload
+        self._claim = claim
+        self._change = change
+        self._is_settled = False
+
+    @property
+    def pending(self) -> Callable[[WriteTransaction], object] | None:
+        return None if self._is_settled else self._change.run
+
+    def settle(self) -> None:
+        if not self._is_settled:
+            self._context.engine.write(self._change.run_alone)
+            self._is_settled = True
+
+    def finish(self) -> None:
+        self._is_settled = True
+        self._upload.forget()
+
+    def close(self) -> None:
+        self._claim.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """The last change of a commit: `last` is the slice that it indexes, None where the content is
+    there already.
+    """
+
+    plan: _Plan
+    last: _Slice | None
+
+    def run(self, transaction: WriteTransaction) -> None:
+        if self.last is None:
+            _name(transaction, self.plan)
+        else:
+            _publish(transaction, self.plan, self.last)
+        _remember(transaction, self.plan)
+
+    def run_alone(self, transaction: WriteTransaction) -> None:
+        """The link comes in a transaction of its own. If it never comes, reclaim finds the content
+        by this row.
+        """
+        self.run(transaction)
+        if self.last is not None:
+            number = number_key(self.last.progress.content)
+            transaction.put(CONTENTS_UNLINKED, number, number_key(self.plan.now))
+
+
+def commit(context: Context, upload: LocalUpload | OneBody, digest: Digest) -> LocalPlaced:
     """See `BlobStore.commit`."""
     try:
         upload.check(digest)
@@ -67,22 +137,28 @@ def commit(
         upload.cancel()
         raise
     chosen = upload.chosen
-    plan = _Plan(chosen, digest, chosen.sha256(), repository, context.clock())
-    lock = _commit_lock(context, plan.sha256) if chosen.mode != "head" else nullcontext()
-    with lock:
-        if not _link_existing(context, plan):
-            _commit_new(context, plan)
-    upload.forget()
-    return BlobStat(digest, chosen.offset)
+    plan = _Plan(chosen, digest, chosen.sha256(), context.clock())
+    claim = Claim.take(context.layout.claims, plan.sha256)
+    try:
+        last = None if _is_there(context, plan) else _place(context, plan)
+    except BaseException:
+        claim.close()
+        raise
+    inline = chosen.head if last is not None and chosen.mode == "head" else None
+    return LocalPlaced(context, upload, claim, _Change(plan, last), inline)
 
 
-def _link_existing(context: Context, plan: _Plan) -> bool:
-    """Link the content if it is there; False if its bytes are needed."""
+def _is_there(context: Context, plan: _Plan) -> bool:
+    """Return whether the content is there, so that its bytes are not needed."""
     with context.engine.read() as transaction:
         found = contents.find(transaction, plan.sha256)
-    if found is None or found.content.damaged_at or _is_lost(context, found.content):
-        return False
-    return context.engine.write(partial(_link, plan=plan))
+    return not (found is None or found.content.damaged_at or _is_lost(context, found.content))
+
+
+def _place(context: Context, plan: _Plan) -> _Slice:
+    """Make everything of the content durable but its last slice."""
+    plan.upload.finish()
+    return _index_slices(context, plan, _begin(context, plan))
 
 
 def _is_lost(context: Context, content: Content) -> bool:
@@ -107,21 +183,11 @@ def _give_up_lost(transaction: WriteTransaction, plan: _Plan) -> bytes | None:
     return found.content.sha512
 
 
-def _link(transaction: WriteTransaction, plan: _Plan) -> bool:
+def _name(transaction: WriteTransaction, plan: _Plan) -> None:
     found = contents.find(transaction, plan.sha256)
     if found is None or found.content.damaged_at:
-        return False
+        raise StorageFailed("the blob was found damaged a moment ago: send it again")
     contents.name(transaction, found, plan.digest)
-    _finish(transaction, plan)
-    return True
-
-
-def _commit_new(context: Context, plan: _Plan) -> None:
-    """Make the content."""
-    plan.upload.finish()
-    progress = _begin(context, plan)
-    last = _index_slices(context, plan, progress)
-    context.engine.write(partial(_publish, plan=plan, last=last))
 
 
 def _begin(context: Context, plan: _Plan) -> Commit:
@@ -171,9 +237,7 @@ def _add(transaction: WriteTransaction, plan: _Plan, step: _Slice) -> Commit:
 
 
 def _publish(transaction: WriteTransaction, plan: _Plan, last: _Slice) -> None:
-    """The last slice, the content, its names and its link: all at once."""
-    if plan.upload.mode == "head" and _link(transaction, plan):
-        return  # no lock is taken for what costs less than the lock
+    """The last slice, the content and its names: all at once."""
     sha512 = _give_up_lost(transaction, plan)
     number = last.progress.content
     if plan.upload.mode == "chunked":
@@ -184,40 +248,24 @@ def _publish(transaction: WriteTransaction, plan: _Plan, last: _Slice) -> None:
         transaction.put(RECIPES, number_key(number) + number_key(0), _row(plan.upload))
     if plan.upload.mode == "loose":
         transaction.put(FILES, plan.upload.file_id, LOOSE_FILE + number_key(number))
-    if plan.upload.mode == "head":
-        _record_inline(transaction, plan)
     content = _content(plan, sha512, last.progress.pack)
     transaction.put(CONTENTS, number_key(number), records.encode(content))
     for name in contents.digests(content):
         transaction.put(BLOBS, name.key(), number_key(number))
     count = {f"{content.kind}_blobs": 1, f"{content.kind}_bytes": content.size}
     statistics.add(transaction, **count)
-    _finish(transaction, plan)
 
 
-def _finish(transaction: WriteTransaction, plan: _Plan) -> None:
-    upload = plan.upload
-    contents.link(transaction, plan.repository, plan.digest, upload.offset, plan.now)
-    memory = number_key(plan.now) + plan.digest.key() + upload.name.encode()
-    transaction.put(UPLOADS_FINISHED, upload.session, memory)
+def _remember(transaction: WriteTransaction, plan: _Plan) -> None:
+    """The closing PUT may be sent again, though its answer was lost."""
+    memory = number_key(plan.now) + plan.digest.key() + plan.upload.name.encode()
+    transaction.put(UPLOADS_FINISHED, plan.upload.session, memory)
 
 
 def _row(upload: LocalUpload) -> bytes:
     if upload.mode == "loose":
         return records.file_row(upload.file_id)
     return records.inline_row(upload.head)
-
-
-def _record_inline(transaction: WriteTransaction, plan: _Plan) -> None:
-    """What lies in the index alone goes to the change log as well."""
-    changes.record(
-        transaction,
-        "blob.put",
-        time=plan.now,
-        actor="",
-        repository="",
-        payload={"digest": str(plan.sha256), "body": plan.upload.head},
-    )
 
 
 def _content(plan: _Plan, sha512: bytes | None, pack: int) -> Content:
@@ -245,15 +293,3 @@ def _add_pack(transaction: WriteTransaction, plan: _Plan, number: int) -> None:
     transaction.put(PACKS, number_key(number), records.encode(pack))
     transaction.put(FILES, plan.upload.file_id, PACK_FILE + number_key(number))
     statistics.add(transaction, packs=1, pack_bytes=size)
-
-
-@contextmanager
-def _commit_lock(context: Context, digest: Digest) -> Iterator[None]:
-    """One commit at a time for this content, over all processes; ends with its holder."""
-    path = context.layout.commit_lock(digest.raw[0])
-    descriptor = disk.open_or_create(path)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

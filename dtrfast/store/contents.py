@@ -1,27 +1,18 @@
-"""Blobs in the index: digest to content, content to recipe, and who holds it. Functions over a
-transaction.
-"""
+"""Blobs in the index: digest to content, content to recipe. Functions over a transaction."""
 
 from __future__ import annotations
 
 import msgspec
 
 from dtrfast.errors import BlobUnknown, Corrupt
-from dtrfast.index import changes
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     BLOBS,
     CONTENTS,
-    CONTENTS_UNLINKED,
-    HOLDERS,
-    REPOSITORY_NAMES,
     number_key,
     number_of,
 )
 from dtrfast.oci.digests import Digest
-from dtrfast.store import links, statistics
-from dtrfast.store.blobs import RepositoryId
-from dtrfast.store.links import Link
 from dtrfast.store.records import Content, decode_content, encode
 
 
@@ -43,34 +34,20 @@ def find(transaction: ReadTransaction, digest: Digest) -> Found | None:
     return Found(number_of(number), decode_content(data))
 
 
-def get_link(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> Link:
-    """The link. Raises `BlobUnknown` when the repository does not hold the blob."""
-    link = links.get(transaction, repository, digest)
-    if link is None:
-        raise unknown(digest)
-    return link
-
-
 def get(transaction: ReadTransaction, digest: Digest) -> Found:
-    """The content of a blob that some repository holds. Raises `BlobUnknown` for one that is known
-    to be damaged: a client that is told so pushes it again, which heals it.
+    """The content with this digest. Raises `BlobUnknown`, also where it is known to be damaged: a
+    client that is told so pushes it again, which heals it.
     """
     found = find(transaction, digest)
     if found is None:
-        raise Corrupt(f"a repository holds {digest}, but the store does not: push it again")
+        raise unknown(digest)
     if found.content.damaged_at:
         raise BlobUnknown("the blob is damaged: push it again", detail={"digest": str(digest)})
     return found
 
 
-def find_linked(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> Found:
-    """The content, if the repository holds it. Raises `BlobUnknown`."""
-    get_link(transaction, repository, digest)
-    return get(transaction, digest)
-
-
 def unknown(digest: Digest) -> BlobUnknown:
-    return BlobUnknown("no such blob in this repository", detail={"digest": str(digest)})
+    return BlobUnknown("there is no such blob", detail={"digest": str(digest)})
 
 
 def digests(content: Content) -> list[Digest]:
@@ -90,54 +67,8 @@ def name(transaction: WriteTransaction, found: Found, digest: Digest) -> None:
         transaction.put(CONTENTS, number_key(found.number), encode(content))
 
 
-def is_held(transaction: ReadTransaction, found: Found) -> bool:
-    """Whether any repository holds it, under a name that is still its own."""
-    number = number_key(found.number)
-    return any(
-        transaction.get(BLOBS, digest.key()) == number
-        for digest in digests(found.content)
-        for _ in transaction.scan(HOLDERS, digest.key(), limit=1)
-    )
-
-
-def link(
-    transaction: WriteTransaction, repository: RepositoryId, digest: Digest, size: int, now: int
-) -> None:
-    """Give the repository the blob; renew its grace where it has it. Recorded in the change log."""
-    if links.put(transaction, repository, digest, now):
-        statistics.add(transaction, links=1, linked_bytes=size)
-        _record(transaction, "blob.link", repository, digest, now)
-
-
-def unlink(
-    transaction: WriteTransaction, repository: RepositoryId, digest: Digest, now: int
-) -> None:
-    """Take the blob from the repository. Raises `BlobUnknown`. The last one leaves it to the
-    reclaim.
-    """
-    get_link(transaction, repository, digest)
-    found = find(transaction, digest)  # None if it was lost, and the index was repaired
-    size = 0 if found is None else found.content.size
-    links.remove(transaction, repository, digest)
-    statistics.add(transaction, links=-1, linked_bytes=-size)
-    _record(transaction, "blob.unlink", repository, digest, now)
-    if found is not None and not is_held(transaction, found):
-        transaction.put(CONTENTS_UNLINKED, number_key(found.number), number_key(now))
-
-
-def _record(
-    transaction: WriteTransaction,
-    kind: changes.Kind,
-    repository: RepositoryId,
-    digest: Digest,
-    now: int,
-) -> None:
-    repository_name = transaction.get(REPOSITORY_NAMES, number_key(repository)) or b""
-    changes.record(
-        transaction,
-        kind,
-        time=now,
-        actor="anonymous",
-        repository=repository_name.decode(),
-        payload={"digest": str(digest)},
-    )
+def own_names(transaction: ReadTransaction, number: bytes) -> list[Digest]:
+    """The names that find a content: not those of a later one that replaced it, as it was damaged."""
+    data = transaction.get(CONTENTS, number)
+    names = [] if data is None else digests(decode_content(data))
+    return [digest for digest in names if transaction.get(BLOBS, digest.key()) == number]

@@ -1,8 +1,9 @@
 """What a store uses that older versions know nothing of, and who may therefore open it.
 
 An *incompatible* feature keeps every version away that does not know it; a *read-only compatible*
-one those that would write; a *compatible* one nobody. Features are *unsealed* until somebody seals
-them: up to then `rollback` can take them away, and the version before opens the store again.
+one those that would write; a *compatible* one nobody. Those that came with the last upgrade, or that
+the version before does not know, are *unsealed* until they are sealed: up to then `rollback` can
+take them away, and the version before opens the store again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ ACCOUNTS = "accounts"
 # Packs hold copies of recipes, and lose chunks by compaction. Who does not know reads them.
 PACK_RECIPES = "pack-recipes"
 
-_INCOMPATIBLE = frozenset({TRASH, ACCOUNTS})
+# Who holds what is apart from content: who does not know would not free what lost its last holder,
+# and count links in another place.
+HOLDINGS = "holdings"
+
+_INCOMPATIBLE = frozenset({TRASH, ACCOUNTS, HOLDINGS})
+# What the version before this one does not know.
+_NEW = frozenset({HOLDINGS})
 _COMPATIBLE = frozenset({PACK_RECIPES})
 
 
@@ -65,13 +72,15 @@ class Features:
             self.compatible | ALL.compatible,
             self.read_only_compatible,
             self.incompatible | ALL.incompatible,
-            self.unsealed | new,
+            new,
         )
 
     def rolled_back(self) -> Features:
         """Without what is not sealed."""
+        # What a version without recipes in packs would not keep.
+        lost = _COMPATIBLE if TRASH in self.unsealed else frozenset()
         return Features(
-            self.compatible - _COMPATIBLE,
+            self.compatible - lost,
             self.read_only_compatible - self.unsealed,
             self.incompatible - self.unsealed,
         )
@@ -81,4 +90,4 @@ class Features:
 
 
 # What this version uses.
-ALL = Features(_COMPATIBLE, frozenset(), _INCOMPATIBLE, _INCOMPATIBLE)
+ALL = Features(_COMPATIBLE, frozenset(), _INCOMPATIBLE, _NEW)

@@ -94,9 +94,10 @@ class Layout:
         """`kind` is state, tail or parts."""
         return self.uploads / upload_name(file_id, kind)
 
-    def commit_lock(self, first_byte: int) -> Path:
-        """Locked while a blob whose SHA-256 begins with this byte is committed."""
-        return self.locks / f"{first_byte:02x}"
+    @cached_property
+    def claims(self) -> Path:
+        """See `dtrfast.store.claims`."""
+        return self.locks / "claims"
 
     @cached_property
     def recalls(self) -> Path:

@@ -36,6 +36,7 @@ from dtrfast.index.tables import (
 )
 from dtrfast.oci.digests import Digest
 from dtrfast.store import contents, disk, packs, recipes, records, statistics, unowned
+from dtrfast.store.blobs import IsHeld
 from dtrfast.store.checking import bytes_of
 from dtrfast.store.context import Context
 from dtrfast.store.packs import Entry, RecipePiece
@@ -81,10 +82,13 @@ class Rebuild:
         for path in self._files(self._context.layout.blobs):
             self._add_loose(path)
 
-    def finish(self) -> None:
+    def finish(self, is_held: IsHeld) -> None:
         """Leave what nobody holds, and what is sparse, to the reclaim."""
         for some in _batches(self._keys(CONTENTS)):
-            self._write(partial(_list_unheld, keys=some, now=self._context.clock()))
+            names = self._names(some)
+            held = is_held(names)
+            free = [key for key, is_one in zip(some, held, strict=True) if not is_one]
+            self._write(partial(_list_unheld, keys=free, now=self._context.clock()))
         for some in _batches(self._keys(PACKS)):
             self._write(partial(_list_sparse, keys=some))
 
@@ -95,6 +99,11 @@ class Rebuild:
         with self._context.engine.read() as transaction:
             keys = [key for key, _ in transaction.scan(table)]  # type: ignore[arg-type]
         return iter(keys)
+
+    def _names(self, keys: list[bytes]) -> list[list[Digest]]:
+        """The names of some contents that are their own."""
+        with self._context.engine.read() as transaction:
+            return [contents.own_names(transaction, key) for key in keys]
 
     def _drop_uploads(self) -> None:
         for path in self._context.layout.uploads.iterdir():
@@ -373,11 +382,7 @@ def _put_content(transaction: WriteTransaction, number: int, content: Content) -
 
 def _list_unheld(transaction: WriteTransaction, keys: list[bytes], now: int) -> None:
     for key in keys:
-        data = transaction.get(CONTENTS, key)
-        if data is not None:
-            found = contents.Found(number_of(key), decode_content(data))
-            if not contents.is_held(transaction, found):
-                transaction.put(CONTENTS_UNLINKED, key, number_key(now))
+        transaction.put(CONTENTS_UNLINKED, key, number_key(now))
 
 
 def _list_sparse(transaction: WriteTransaction, keys: list[bytes]) -> None:

@@ -1,31 +1,33 @@
 """Freeing what nobody needs any more, a bounded step at a time, beside everything else.
 
-Three sources, each found through a list that holds nothing else: links whose grace has passed,
-contents that no repository holds, uploads that expired. Loose files are unlinked; chunks lose their
-references and wait for compaction.
+Contents that nobody holds are told by `release`, or are in a list: those that were replaced, and those
+whose process died before it wrote who holds them. Uploads expire. Loose files are unlinked; chunks
+lose their references and wait for compaction.
+
+A content is claimed from before it is asked who holds it until its names are gone. So whoever places it
+meanwhile waits, and then places it anew; and nobody can link it without placing it, as a mount needs
+a link that is there (docs/reliability.md).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
-from itertools import takewhile
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from dtrfast.errors import DtrfastError, UploadBusy, UploadUnknown
-from dtrfast.index.engine import WriteTransaction
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     BLOBS,
     CONTENTS,
     CONTENTS_UNLINKED,
     FILES_UNOWNED,
-    LINKS_UNREFERENCED,
-    NUMBER_SIZE,
     PACKS_SPARSE,
     RECIPES,
-    REPOSITORIES_DELETED,
     UPLOADS_FINISHED,
     number_key,
     number_of,
@@ -35,13 +37,12 @@ from dtrfast.store import (
     contents,
     damage,
     leftovers,
-    links,
     recipes,
     statistics,
     unowned,
 )
-from dtrfast.store.blobs import RepositoryId
-from dtrfast.store.contents import Found
+from dtrfast.store.blobs import IsHeld
+from dtrfast.store.claims import Claim
 from dtrfast.store.context import Context
 from dtrfast.store.open_uploads import OpenUploads
 from dtrfast.store.records import LOOSE_FILE, Content, decode_content
@@ -56,31 +57,6 @@ _STEP_MAX = 200  # rows a step takes from a list: some milliseconds
 _FINISHED_SECONDS = 600
 
 
-def reclaim_links(context: Context) -> int:
-    """Unlink blobs whose grace has passed; returns how many."""
-    now = context.clock()
-    due = number_key(max(0, now - context.grace_seconds) + 1)
-    with context.engine.read() as transaction:
-        rows = transaction.scan(LINKS_UNREFERENCED, limit=_STEP_MAX)
-        keys = [key for key, _ in takewhile(lambda row: row[0] < due, rows)]
-    settle = partial(_reclaim_link, now=now, grace=context.grace_seconds)
-    return _together(context, keys, settle)
-
-
-def _together(
-    context: Context, keys: list[bytes], settle: Callable[[WriteTransaction, bytes], bool]
-) -> int:
-    """Settle all in one transaction; where one fails, each in its own, so that it alone stays."""
-
-    def settle_all(transaction: WriteTransaction) -> int:
-        return sum(settle(transaction, key) for key in keys)
-
-    try:
-        return context.engine.write(settle_all) if keys else 0
-    except DtrfastError:
-        return _each(keys, lambda key: context.engine.write(lambda t: settle(t, key)))
-
-
 def _each(items: Iterable[T], settle: Callable[[T], int]) -> int:
     """The sum of what `settle` returns. An item that fails does not stop those behind it."""
     total = 0
@@ -92,65 +68,95 @@ def _each(items: Iterable[T], settle: Callable[[T], int]) -> int:
     return total
 
 
-def _reclaim_link(transaction: WriteTransaction, key: bytes, *, now: int, grace: int) -> bool:
-    """Settle one row of the list: the link goes unless it is referred to or was renewed."""
-    transaction.delete(LINKS_UNREFERENCED, key)
-    repository = RepositoryId(number_of(key[NUMBER_SIZE:]))
-    digest = Digest.from_key(key[2 * NUMBER_SIZE :])
-    link = links.get(transaction, repository, digest)
-    if link is None or links.is_kept(transaction, repository, digest):
-        return False
-    if link.unreferenced_since + grace > now:
-        return False  # renewing put a later row into the list
-    contents.unlink(transaction, repository, digest, now)
-    return True
+def release(context: Context, digests: Iterable[Digest], is_held: IsHeld) -> list[Digest]:
+    """See `BlobStore.release`."""
+    settled: list[Digest] = []
+    wanted = iter(digests)
+    while some := list(islice(wanted, _STEP_MAX)):
+        with context.engine.read() as transaction:
+            found = {digest: contents.find(transaction, digest) for digest in some}
+        numbers = {number_key(one.number) for one in found.values() if one is not None}
+        done = set(_settle(context, sorted(numbers), is_held))
+        settled += [d for d, one in found.items() if one is None or number_key(one.number) in done]
+    return settled
 
 
-def reclaim_contents(context: Context) -> int:
-    """Free contents that no repository holds, some at once; returns how many. May be cut off
+def reclaim_contents(context: Context, is_held: IsHeld) -> int:
+    """Free listed contents that nobody holds, some at once; returns how many. May be cut off
     anywhere: a content stays in the list until the index knows no more of it, and its file is
     listed then.
     """
     with context.engine.read() as transaction:
         numbers = [key for key, _ in transaction.scan(CONTENTS_UNLINKED, limit=_STEP_MAX)]
     try:
-        return _free(context, numbers) if numbers else 0
+        return len(_settle(context, numbers, is_held)) if numbers else 0
     except DtrfastError:
-        return _each(numbers, lambda number: _free(context, [number]))
+        return _each(numbers, lambda number: len(_settle(context, [number], is_held)))
 
 
-def _free(context: Context, numbers: list[bytes]) -> int:
-    taken = context.engine.write(partial(_take_all_names, numbers=numbers))
-    recipes.remove(context.engine, [number_of(key) for key, c in taken if c.kind == "chunked"])
+def _settle(context: Context, numbers: list[bytes], is_held: IsHeld) -> list[bytes]:
+    """Free those that nobody holds; returns those that need no further look."""
+    with Claim(context.layout.claims) as claim:
+        ours = _claimed(context, numbers, claim)
+        held = is_held([one.names for one in ours])
+        going = [one for one, is_one in zip(ours, held, strict=True) if not is_one]
+        context.engine.write(partial(_take_names, ours=ours, going=going))
+    taken = [one for one in going if one.content is not None]
+    recipes.remove(context.engine, [number_of(one.number) for one in taken if one.is_chunked])
     context.engine.write(partial(_forget_all, taken=taken))
     unowned.unlink(context)
-    return len(taken)
+    return [one.number for one in ours]
 
 
-def _take_all_names(
-    transaction: WriteTransaction, numbers: list[bytes]
-) -> list[tuple[bytes, Content]]:
-    """Make contents unfindable; those that nobody holds, with their numbers."""
-    taken = ((number, _take_names(transaction, number)) for number in numbers)
-    return [(number, content) for number, content in taken if content is not None]
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    """A content, and the names that find it. None: there is no such content any more."""
+
+    number: bytes
+    content: Content | None
+    names: list[Digest]
+
+    @property
+    def is_chunked(self) -> bool:
+        return self.content is not None and self.content.kind == "chunked"
 
 
-def _forget_all(transaction: WriteTransaction, taken: list[tuple[bytes, Content]]) -> None:
-    for number, content in taken:
-        _forget(transaction, number, content)
+def _claimed(context: Context, numbers: list[bytes], claim: Claim) -> list[_Claimed]:
+    """Those that nobody else has a claim on."""
+    claimed = []
+    for number in numbers:
+        with context.engine.read() as transaction:
+            content = _content(transaction, number)
+        if content is not None and not claim.add(Digest("sha256", content.sha256)):
+            continue
+        # Looked at again: what a claim protects may have changed before it was taken.
+        with context.engine.read() as transaction:
+            content = _content(transaction, number)
+            names = contents.own_names(transaction, number)
+        claimed.append(_Claimed(number, content, names))
+    return claimed
 
 
-def _take_names(transaction: WriteTransaction, number: bytes) -> Content | None:
-    """Make the content unfindable; None when it is held again, or gone."""
+def _content(transaction: ReadTransaction, number: bytes) -> Content | None:
     data = transaction.get(CONTENTS, number)
-    content = None if data is None else decode_content(data)
-    if content is None or contents.is_held(transaction, Found(number_of(number), content)):
-        transaction.delete(CONTENTS_UNLINKED, number)
-        return None
-    for digest in contents.digests(content):
-        if transaction.get(BLOBS, digest.key()) == number:
+    return None if data is None else decode_content(data)
+
+
+def _take_names(transaction: WriteTransaction, ours: list[_Claimed], going: list[_Claimed]) -> None:
+    """Make contents unfindable. The list has them until they are gone, wherever this is cut off."""
+    for one in ours:
+        transaction.delete(CONTENTS_UNLINKED, one.number)
+    for one in going:
+        if one.content is not None:
+            transaction.put(CONTENTS_UNLINKED, one.number, number_key(0))
+        for digest in one.names:
             transaction.delete(BLOBS, digest.key())
-    return content
+
+
+def _forget_all(transaction: WriteTransaction, taken: list[_Claimed]) -> None:
+    for one in taken:
+        assert one.content is not None
+        _forget(transaction, one.number, one.content)
 
 
 def _forget(transaction: WriteTransaction, number: bytes, content: Content) -> None:
@@ -222,30 +228,14 @@ def _delete_finished(transaction: WriteTransaction, keys: list[bytes]) -> None:
 
 
 def pending(context: Context) -> dict[str, int]:
-    """What waits to be reclaimed and is due, by kind; up to a thousand of each."""
-    due = number_key(max(0, context.clock() - context.grace_seconds) + 1)
+    """What waits to be reclaimed, by kind; up to a thousand of each."""
     lists = {
-        "unreferenced blobs": LINKS_UNREFERENCED,
         "unlinked contents": CONTENTS_UNLINKED,
         "sparse packs": PACKS_SPARSE,
         "files": FILES_UNOWNED,
-        "deleted repositories": REPOSITORIES_DELETED,
     }
     with context.engine.read() as transaction:
         return {
-            name: sum(
-                1
-                for key, _ in transaction.scan(table, limit=1000)
-                if table is not LINKS_UNREFERENCED or key < due
-            )
+            name: sum(1 for _ in transaction.scan(table, limit=1000))
             for name, table in lists.items()
         }
-
-
-def in_grace(context: Context) -> tuple[int, int]:
-    """How many blobs are unreferenced and in their grace, up to ten thousand, and when the first
-    grace ends.
-    """
-    with context.engine.read() as transaction:
-        times = [number_of(key) for key, _ in transaction.scan(LINKS_UNREFERENCED, limit=10_000)]
-    return len(times), (times[0] + context.grace_seconds if times else 0)

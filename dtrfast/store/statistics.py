@@ -12,10 +12,9 @@ from dtrfast.index.tables import STORE
 class StoreStatistics:
     """Counts, and sizes in bytes. Also used as a difference, where a value may be negative."""
 
-    links: int = 0
-    linked_bytes: int = (
-        0  # what the repositories hold, each blob counted in each: the logical bytes
-    )
+    # Versions before 1.4 counted here what repositories hold: who knows that counts it now.
+    old_links: int = 0
+    old_linked_bytes: int = 0
     inline_blobs: int = 0
     inline_bytes: int = 0
     loose_blobs: int = 0
@@ -39,11 +38,6 @@ class StoreStatistics:
     def stored_bytes(self) -> int:
         """Bytes of content on disk; the index comes on top."""
         return self.inline_bytes + self.loose_bytes + self.pack_bytes
-
-    @property
-    def shared_bytes(self) -> int:
-        """Logical bytes that need no disk because something else holds them."""
-        return max(0, self.linked_bytes - self.stored_bytes)
 
 
 _counts = Counts(STORE, b"statistics", StoreStatistics)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -13,11 +13,13 @@ from typing import Self
 from dtrfast.config import StoreConfig
 from dtrfast.errors import FormatUnknown
 from dtrfast.index.changes import Change
-from dtrfast.index.engine import Engine
+from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import TABLES
+from dtrfast.oci.digests import Digest
 from dtrfast.store import (
     change_log,
+    contents,
     damage,
     identity,
     rebuild,
@@ -28,6 +30,7 @@ from dtrfast.store import (
     verify,
 )
 from dtrfast.store import layout as layouts
+from dtrfast.store.blobs import IsHeld
 from dtrfast.store.buffers import Buffers
 from dtrfast.store.change_log import ChangeLog
 from dtrfast.store.chunk_files import ChunkFiles
@@ -45,7 +48,7 @@ from dtrfast.store.statistics import StoreStatistics
 from dtrfast.store.sweep import Sweep
 from dtrfast.store.tasks import Task
 from dtrfast.store.upgrade import Upgrade
-from dtrfast.store.verify import Progress
+from dtrfast.store.verify import Progress, Tell
 
 _MINUTE = 60.0
 
@@ -175,14 +178,19 @@ class Store:
         """From now on the index is the store's."""
         identity.adopt(self.engine, self._context.store_id)
 
-    def tasks(self) -> list[Task]:
+    def sizes(self, digests: Iterable[Digest]) -> dict[Digest, int]:
+        """The sizes of those contents that are there, damaged or not."""
+        with self.engine.read() as transaction:
+            found = {digest: contents.find(transaction, digest) for digest in digests}
+        return {d: one.content.size for d, one in found.items() if one is not None}
+
+    def tasks(self, is_held: IsHeld) -> list[Task]:
         """What one process has to do from time to time."""
         context = self._context
         sweep = Sweep(context)
         return [
             Task("change log", 0.5, self._change_log.drain),
-            Task("unreferenced blobs", 5.0, partial(reclaim.reclaim_links, context), eager=True),
-            Task("unlinked contents", 5.0, partial(reclaim.reclaim_contents, context), eager=True),
+            Task("contents", 5.0, partial(reclaim.reclaim_contents, context, is_held), eager=True),
             Task("sparse packs", 5.0, Compaction(context).step, eager=True),
             Task("damaged chunks", 5.0, partial(damage.trace, context)),
             Task("scrub", 0.25, Scrub(context).step),
@@ -197,13 +205,11 @@ class Store:
         """What waits to be reclaimed and is due, by kind; up to a thousand of each."""
         return reclaim.pending(self._context)
 
-    def in_grace(self) -> tuple[int, int]:
-        """How many blobs are in their grace, up to ten thousand, and when the first one's ends."""
-        return reclaim.in_grace(self._context)
-
-    def verify(self, progress: Progress) -> Iterator[str]:
-        """What of the index does not fit, or has not the files that it needs."""
-        return verify.verify(self._context, progress)
+    def verify(self, is_held: IsHeld, progress: Progress, tell: Tell) -> None:
+        """Tell what of the local index does not fit, has not the files that it needs, or is held by
+        nobody.
+        """
+        verify.verify(self._context, is_held, progress, tell)
 
     def check_contents(self) -> Iterator[int]:
         """Read everything again and mark what is damaged; gives bytes, again and again."""
@@ -217,6 +223,10 @@ class Store:
         """What the store holds, at this moment."""
         with self.engine.read() as transaction:
             return statistics.read(transaction)
+
+    def count_links(self, transaction: WriteTransaction, links: int, linked_bytes: int) -> None:
+        """Where versions before 1.4 counted them: see `registry.adoption`."""
+        statistics.add(transaction, old_links=links, old_linked_bytes=linked_bytes)
 
     def commits(self) -> tuple[int, int, float]:
         """Group commits of this process, the changes in them, and the seconds they took."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from dtrfast.index import changes
-from dtrfast.index.engine import WriteTransaction
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     CHUNKS,
     CHUNKS_UNREFERENCED,
@@ -69,9 +69,17 @@ class Upgrade:
             relocation.close()
         inline = [(key, content) for key, content in rows if content.kind == "inline"]
         last = rows[-1][0] if rows else number_key(_END)
-        now = self._context.clock()
-        self._context.engine.write(partial(_record, inline=inline, last=last, now=now))
+        with self._context.engine.read() as transaction:
+            bodies = [(one, self._inline_body(transaction, key)) for key, one in inline]
+        self._context.engine.write_both(
+            partial(_note, last=last), partial(_record, bodies=bodies, now=self._context.clock())
+        )
         return len(rows)
+
+    @staticmethod
+    def _inline_body(transaction: ReadTransaction, key: bytes) -> bytes | None:
+        row = transaction.get(RECIPES, key + number_key(0))
+        return None if row is None else bytes(records.row_payload(row))
 
 
 def mark_done(transaction: WriteTransaction) -> None:
@@ -91,19 +99,20 @@ def _list_sparse(transaction: WriteTransaction, keys: list[bytes]) -> None:
             transaction.put(PACKS_SPARSE, pack, b"")
 
 
+def _note(transaction: WriteTransaction, last: bytes) -> None:
+    transaction.put(STORE, _KEY, last)
+
+
 def _record(
-    transaction: WriteTransaction, inline: list[tuple[bytes, Content]], last: bytes, now: int
+    transaction: WriteTransaction, bodies: list[tuple[Content, bytes | None]], now: int
 ) -> None:
-    for key, content in inline:
-        row = transaction.get(RECIPES, key + number_key(0))
-        if row is not None:
-            digest = str(Digest("sha256", content.sha256))
+    for content, body in bodies:
+        if body is not None:
             changes.record(
                 transaction,
                 "blob.put",
                 time=now,
                 actor="",
                 repository="",
-                payload={"digest": digest, "body": records.row_payload(row)},
+                payload={"digest": str(Digest("sha256", content.sha256)), "body": body},
             )
-    transaction.put(STORE, _KEY, last)

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from dtrfast.index.engine import ReadTransaction
 from dtrfast.index.tables import CHUNKS, RECIPES, number_key, number_of
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, links, records
-from dtrfast.store.blobs import RepositoryId, Usage
+from dtrfast.store import contents, records
+from dtrfast.store.blobs import IsHeld, Usage
 from dtrfast.store.contents import Found
 from dtrfast.store.context import Context
 from dtrfast.store.records import Chunk
@@ -30,8 +29,7 @@ _CONTENT_STEPS = 4
 def measure(
     context: Context,
     blobs: Iterable[Digest],
-    leaving: Set[RepositoryId],
-    staying: Set[Digest],
+    is_held: IsHeld,
     *,
     is_alone: bool = False,
     steps_max: int | None = None,
@@ -39,7 +37,7 @@ def measure(
     """See `BlobStore.measure`."""
     steps = _Steps(sys.maxsize if steps_max is None else steps_max)
     count = _Count(context, steps, is_alone=is_alone)
-    for content, goes in _found(context, blobs, leaving, staying, steps):
+    for content, goes in _found(context, blobs, is_held, steps):
         count.add(content, goes=goes)
     return count.usage()
 
@@ -52,17 +50,13 @@ class _Steps:
 
 
 def _found(
-    context: Context,
-    blobs: Iterable[Digest],
-    leaving: Set[RepositoryId],
-    staying: Set[Digest],
-    steps: _Steps,
+    context: Context, blobs: Iterable[Digest], is_held: IsHeld, steps: _Steps
 ) -> Iterable[tuple[Found, bool]]:
     """The contents, each once, and whether nobody would hold it."""
     seen: set[int] = set()
     digests = iter(blobs)
     while some := list(islice(digests, _STEP_MAX)):
-        step: list[tuple[Found, bool]] = []
+        step: list[Found] = []
         with context.engine.read() as transaction:
             for digest in some:
                 steps.left -= _CONTENT_STEPS
@@ -72,27 +66,11 @@ def _found(
                 if found is None or found.number in seen:
                     continue
                 seen.add(found.number)
-                step.append((found, _goes(transaction, found, leaving, staying, steps)))
-        yield from step
+                step.append(found)
+        held = is_held([contents.digests(found.content) for found in step])
+        yield from ((found, not one) for found, one in zip(step, held, strict=True))
         if steps.left < 0:
             return
-
-
-def _goes(
-    transaction: ReadTransaction,
-    found: Found,
-    leaving: Set[RepositoryId],
-    staying: Set[Digest],
-    steps: _Steps,
-) -> bool:
-    for name in contents.digests(found.content):
-        if name in staying:
-            return False
-        holders = links.holders(transaction, name, len(leaving) + 1)
-        steps.left -= len(holders)
-        if any(holder not in leaving for holder in holders):
-            return False
-    return True
 
 
 class _Count:

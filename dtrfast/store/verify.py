@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from dtrfast.errors import Corrupt
 from dtrfast.index.engine import ReadTransaction
 from dtrfast.index.tables import (
     BLOBS,
@@ -23,8 +22,6 @@ from dtrfast.index.tables import (
     CONTENTS_UNLINKED,
     FILES,
     FILES_UNOWNED,
-    HOLDERS,
-    LINKS,
     PACKS,
     RECIPES,
     STORE,
@@ -32,6 +29,7 @@ from dtrfast.index.tables import (
 )
 from dtrfast.oci.digests import Digest
 from dtrfast.store import contents, disk, pins, records, statistics
+from dtrfast.store.blobs import IsHeld
 from dtrfast.store.context import Context
 from dtrfast.store.records import (
     LOOSE_FILE,
@@ -43,16 +41,69 @@ from dtrfast.store.records import (
 )
 from dtrfast.store.statistics import StoreStatistics
 
+_PAGE = 1000
+# Those of files that are gone, and those that versions before 1.4 counted here.
+_UNCHECKED = frozenset({"freed_bytes", "old_links", "old_linked_bytes"})
+
 # Tells how far a check has come: what it is at, how much is done, and of how much.
 Progress = Callable[[str, int, int], None]
 
 
-def verify(context: Context, progress: Progress) -> Iterator[str]:
-    """What does not fit, a sentence each."""
+# Takes what does not fit, a sentence each.
+Tell = Callable[[str], object]
+
+
+def verify(context: Context, is_held: IsHeld, progress: Progress, tell: Tell) -> None:
+    """Tell what does not fit. `is_held` also keeps what its caller is about to have released."""
     with pins.hold(context.layout.data):
         found = sorted(_data_files(context))
         with context.engine.read() as transaction:
-            yield from _Check(context, transaction, progress).run(found)
+            for finding in _Check(context, transaction, progress).run(found):
+                tell(finding)
+    _verify_holders(context, is_held, tell)
+
+
+def _verify_holders(context: Context, is_held: IsHeld, tell: Tell) -> None:
+    """All content is held, or waits to be reclaimed."""
+    after: bytes | None = None
+    while page := _page(context, after):
+        after = page[-1][0]
+        for number, names in _unheld(page, is_held):
+            # Looked at again: it may have come or gone between the two answers.
+            if (
+                _names_of(context, number)
+                and not is_held([names])[0]
+                and _names_of(context, number)
+            ):
+                tell(f"nobody holds {names[0]}, and it is not reclaimed")
+
+
+def _unheld(page: _Page, is_held: IsHeld) -> _Page:
+    held = is_held([names for _, names in page])
+    return [one for one, is_one in zip(page, held, strict=True) if one[1] and not is_one]
+
+
+# Numbers of contents, and their names.
+_Page = list[tuple[bytes, list[Digest]]]
+
+
+def _page(context: Context, after: bytes | None) -> _Page:
+    """The next contents; those that wait to be reclaimed are without names."""
+    with context.engine.read() as transaction:
+        keys = [key for key, _ in transaction.scan(CONTENTS, after=after, limit=_PAGE)]
+        return [(key, _names_in(transaction, key)) for key in keys]
+
+
+def _names_of(context: Context, number: bytes) -> list[Digest]:
+    with context.engine.read() as transaction:
+        return _names_in(transaction, number)
+
+
+def _names_in(transaction: ReadTransaction, number: bytes) -> list[Digest]:
+    data = transaction.get(CONTENTS, number)
+    if data is None or transaction.get(CONTENTS_UNLINKED, number) is not None:
+        return []
+    return contents.digests(decode_content(data))
 
 
 def _data_files(context: Context) -> Iterator[str]:
@@ -83,7 +134,6 @@ class _Check:
         yield from self._packs()
         yield from self._files(found)
         yield from self._names()
-        yield from self._links()
         yield from self._statistics()
 
     def _scan(self, table: object, what: str) -> Iterator[tuple[bytes, bytes]]:
@@ -152,6 +202,9 @@ class _Check:
 
     def _content(self, key: bytes, content: Content) -> Iterator[str]:
         name = Digest("sha256", content.sha256)
+        for one in contents.digests(content):
+            if self._transaction.get(BLOBS, one.key()) is None and not self._is_leaving(key):
+                yield f"{one} cannot be found, though its content is there"
         rows = list(self._transaction.scan(RECIPES, key, limit=1, reverse=True))
         if not rows:
             if not self._is_leaving(key):
@@ -224,34 +277,9 @@ class _Check:
                 yield f"{digest} names a content that is not there"
             elif digest not in contents.digests(decode_content(data)):
                 yield f"{digest} names another content"
-        for number, data in self._scan(CONTENTS, "holders"):
-            content = decode_content(data)
-            found = contents.Found(number_of(number), content)
-            is_listed = self._transaction.get(CONTENTS_UNLINKED, number) is not None
-            if not is_listed and not contents.is_held(self._transaction, found):
-                yield f"nobody holds {Digest('sha256', content.sha256)}, and it is not reclaimed"
-
-    def _links(self) -> Iterator[str]:
-        for key, _ in self._scan(LINKS, "links"):
-            digest = Digest.from_key(key[8:])
-            self._counts["links"] += 1
-            try:
-                found = contents.find(self._transaction, digest)
-            except Corrupt:
-                continue  # told by its name
-            if found is None:
-                yield f"repository {number_of(key)} holds {digest}, which is not there"
-            else:
-                self._counts["linked_bytes"] += found.content.size
-            if self._transaction.get(HOLDERS, digest.key() + key[:8]) is None:
-                yield f"{digest} does not know that repository {number_of(key)} holds it"
-        for key, _ in self._scan(HOLDERS, "holders"):
-            digest, repository = Digest.from_key(key[:-8]), key[-8:]
-            if self._transaction.get(LINKS, repository + key[:-8]) is None:
-                yield f"repository {number_of(repository)} is said to hold {digest}, and does not"
 
     def _statistics(self) -> Iterator[str]:
         said = statistics.read(self._transaction)
         for name in StoreStatistics.__dataclass_fields__:
-            if name != "freed_bytes" and getattr(said, name) != self._counts[name]:
+            if name not in _UNCHECKED and getattr(said, name) != self._counts[name]:
                 yield f"{name} are {self._counts[name]}, and {getattr(said, name)} are counted"

@@ -73,7 +73,7 @@ def clock() -> Clock:
 def backend(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Backend]:
     if request.param == "fake":
         engine = MemoryEngine()
-        yield Backend(engine, MemoryBlobs(engine, clock))
+        yield Backend(engine, MemoryBlobs(clock))
         return
     # A store has hundreds of directories, so they go at once (pytest keeps those of three runs)
     # and lie in memory where that is possible: what survives a power cut is tested elsewhere.

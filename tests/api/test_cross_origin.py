@@ -161,7 +161,7 @@ def test_it_is_off_by_default(world: World) -> None:
 def hot_answer(*fields: bytes, has_pages: bool) -> bytes | None:
     """The answer of the hot lane to a GET of the base."""
     engine = MemoryEngine()
-    registry = Registry(engine, MemoryBlobs(engine, Clock()), Config())
+    registry = Registry(engine, MemoryBlobs(Clock()), Config())
     hot = Hot(OpenGuard(registry), Dates(), has_pages=has_pages)
     head = parse_head(b"\r\n".join([b"GET /v2/ HTTP/1.1", b"Host: registry", *fields, b"", b""]))
     assert head is not None

@@ -346,7 +346,9 @@ def test_no_file_goes_while_a_backup_may_need_it(
             done = True
             document = json.loads(town.registry.manifests.get(APP, Tag("v")).body)
             for part in (document["config"], *document["layers"]):
-                town.registry.blobs.delete(APP, Digest.parse(part["digest"]))
+                town.registry.blobs.delete(
+                    APP, Digest.parse(part["digest"]), town.registry.author()
+                )
             town.keep_house(3)
             assert pins.is_held(town.data)
         put(self, name, pieces, size)

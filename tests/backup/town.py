@@ -8,12 +8,13 @@ import random
 from pathlib import Path
 
 from dtrfast.config import Config, StoreConfig
+from dtrfast.jobs.tasks import content_tasks
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import verify as registry_verify
 from dtrfast.registry.registry import Registry
 from dtrfast.store.store import Store
+from tests import verifying
 
 APP = RepositoryName.parse("acme/app")
 
@@ -59,7 +60,7 @@ class Town:
 
     def keep_house(self, rounds: int = 1) -> None:
         for _ in range(rounds):
-            for task in self.store.tasks():
+            for task in content_tasks(self.store, self.registry.holdings):
                 task.run()
 
     def check(self, name: RepositoryName, tag: str, digest: Digest) -> None:
@@ -77,7 +78,4 @@ class Town:
             assert Digest.of_bytes(body) == blob
 
     def findings(self) -> list[str]:
-        return [
-            *self.store.verify(tell_nobody),
-            *registry_verify.verify(self.store.engine, tell_nobody),
-        ]
+        return verifying.findings(self.store)

@@ -28,16 +28,16 @@ from dtrfast.index.tables import (
     number_key,
     number_of,
 )
-from dtrfast.jobs.tasks import empty_trash
+from dtrfast.jobs.tasks import content_tasks, empty_trash
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.manifests import parse_manifest
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import verify as registry_verify
+from dtrfast.registry.keys import RepositoryId
 from dtrfast.store import change_log, records
-from dtrfast.store.blobs import RepositoryId
 from dtrfast.store.records import Chunk
 from dtrfast.store.store import Store
 from dtrfast.store.upload_state import DOUBTED_MAGIC
+from tests import verifying
 from tests.crash import workload
 from tests.crash.facts import ENDED, Facts, Key, Value
 from tests.fakes.clock import Clock
@@ -196,14 +196,11 @@ class Audit:
 
     def _check_verify(self) -> None:
         """The index fits itself and the files, once the sweep of the boot is done."""
-        for task in self._store.tasks():
+        for task in self._store.tasks(self._registry.holdings.are_held):
             if task.name == "sweep after a power cut":
                 while task.run():
                     pass
-        findings = [
-            *self._store.verify(_tell_nobody),
-            *registry_verify.verify(self._store.engine, _tell_nobody),
-        ]
+        findings = verifying.findings(self._store)
         assert not findings, findings
 
     def _check_deleting_frees(self) -> None:
@@ -218,12 +215,12 @@ class Audit:
         assert not list(self._data.glob("[bp]*/*/*")), "data files outlived their blobs"
         for table in (PACKS, CHUNKS, CHUNK_HASHES, RECIPES, FILES_UNOWNED):
             assert not self._keys(table), f"{table.name} has rows of nothing"
-        statistics = self._store.statistics()
-        assert (statistics.links, statistics.linked_bytes, statistics.blobs) == (0, 0, 0)
+        statistics, counts = self._store.statistics(), self._registry.statistics()
+        assert (counts.links, counts.linked_bytes, statistics.blobs) == (0, 0, 0)
         assert (statistics.chunks, statistics.packs, statistics.pack_bytes) == (0, 0, 0)
 
     def _keep_house(self) -> None:
-        tasks = self._store.tasks()
+        tasks = content_tasks(self._store, self._registry.holdings)
         for _ in range(_ROUNDS):
             for task in tasks:
                 task.run()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from dtrfast.config import StoreConfig
 from dtrfast.errors import DtrfastError
+from dtrfast.jobs.tasks import content_tasks
+from dtrfast.registry.registry import Registry
 from dtrfast.store import recipes
 from dtrfast.store.store import Store
 from tests.crash import facts, workload
@@ -31,8 +33,8 @@ class FaultyClient(Client):
                 continue
 
 
-def _keep_house(store: Store, stop: threading.Event) -> None:
-    tasks = store.tasks()
+def _keep_house(store: Store, registry: Registry, stop: threading.Event) -> None:
+    tasks = content_tasks(store, registry.holdings)
     while not stop.wait(0.01):
         for task in tasks:
             try:
@@ -50,7 +52,7 @@ def main(seed: int, root: Path, facts_path: Path) -> None:
     store = Store.open(root / "data", StoreConfig())
     registry = workload.open_registry(store, root)
     stop = threading.Event()
-    keeper = threading.Thread(target=_keep_house, args=(store, stop), daemon=True)
+    keeper = threading.Thread(target=_keep_house, args=(store, registry, stop), daemon=True)
     clients = [
         threading.Thread(target=FaultyClient(registry, seed, number).run)
         for number in range(CLIENTS)

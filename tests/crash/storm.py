@@ -31,11 +31,13 @@ from typing import Any
 
 import psutil
 
-from dtrfast.config import StoreConfig
+from dtrfast.config import Config, StoreConfig
 from dtrfast.index.tables import FILES, FILES_UNOWNED, SETTINGS
-from dtrfast.registry import verify as registry_verify
+from dtrfast.jobs.tasks import content_tasks
+from dtrfast.registry.holdings_index import index_holdings
 from dtrfast.store import policies
 from dtrfast.store.store import Store
+from tests import verifying
 
 CLIENTS = 4
 _GRACE_SECONDS = 2
@@ -380,8 +382,10 @@ def _end(server: Server, data: Path, clients: list[Client], figures: Figures) ->
         figures.problems.append("the server ended with an error")
     store = Store.open(data, StoreConfig(upload_expiry_seconds=1.0, grace_seconds=1.0))
     try:
+        config = Config(store=StoreConfig(data=data, grace_seconds=1.0))
+        holdings = index_holdings(store.engine, store.blobs, config, lambda: int(time.time()))
         for _ in range(4):
-            for task in store.tasks():
+            for task in content_tasks(store, holdings):
                 if task.name != "scrub":
                     task.run()
         _check_store(store, data, figures)
@@ -390,11 +394,7 @@ def _end(server: Server, data: Path, clients: list[Client], figures: Figures) ->
 
 
 def _check_store(store: Store, data: Path, figures: Figures) -> None:
-    def tell_nobody(what: str, done: int, total: int) -> None:
-        return None
-
-    findings = [*store.verify(tell_nobody), *registry_verify.verify(store.engine, tell_nobody)]
-    figures.problems += findings[:20]
+    figures.problems += verifying.findings(store)[:20]
     figures.counts["bytes verified"] = sum(store.check_contents())
     if store.statistics().damaged_blobs:
         figures.problems.append("there are damaged blobs")

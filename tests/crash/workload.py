@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dtrfast.config import Config, StoreConfig
 from dtrfast.errors import DtrfastError
+from dtrfast.jobs.tasks import content_tasks
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
@@ -204,7 +205,7 @@ class Client:
         for name in names:
             blob = Digest.of_bytes(make_body(self._seed, name))
             trying("blob", (repository, str(blob)), None)
-            self._registry.blobs.delete(self._name, blob)
+            self._registry.blobs.delete(self._name, blob, self._registry.author())
             known("blob", (repository, str(blob)), None)
 
     def _delete_manifest(self, digest: Digest, tags: list[tuple[str, str]]) -> None:
@@ -237,8 +238,8 @@ def be_on_a_slow_disk() -> None:
     vars(bytes_on_way).update(values, **rates, of_device=lambda device: account)
 
 
-def _keep_house(store: Store, stop: threading.Event) -> None:
-    tasks = store.tasks()
+def _keep_house(store: Store, registry: Registry, stop: threading.Event) -> None:
+    tasks = content_tasks(store, registry.holdings)
     while not stop.wait(0.01):
         for task in tasks:
             task.run()
@@ -252,7 +253,7 @@ def main(seed: int, root: Path) -> None:
     failures: list[threading.ExceptHookArgs] = []
     threading.excepthook = failures.append
     stop = threading.Event()
-    housekeeper = threading.Thread(target=_keep_house, args=(store, stop))
+    housekeeper = threading.Thread(target=_keep_house, args=(store, registry, stop))
     clients = [
         threading.Thread(target=Client(registry, seed, number).run) for number in range(CLIENTS)
     ]

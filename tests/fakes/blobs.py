@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -25,18 +25,17 @@ from dtrfast.errors import (
     UploadsTooMany,
     UploadUnknown,
 )
-from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.oci.digests import ALGORITHMS, Digest
-from dtrfast.store import links
 from dtrfast.store.blobs import (
     FILL_SIZE_MIN,
     BlobReader,
     BlobStat,
     Extent,
+    IsHeld,
     LastBody,
     OpenBound,
     Peek,
-    RepositoryId,
+    Placed,
     Segment,
     Upload,
     Usage,
@@ -48,10 +47,9 @@ _FINISHED_SECONDS = 600
 
 
 class MemoryBlobs:
-    """A `BlobStore`. Its links lie in the index, where the registry looks for them."""
+    """A `BlobStore`."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], int]) -> None:
-        self.engine = engine
+    def __init__(self, clock: Callable[[], int]) -> None:
         self.clock = clock
         self.contents: dict[Digest, bytes] = {}
         self.uploads: dict[str, MemoryUpload] = {}
@@ -59,40 +57,32 @@ class MemoryBlobs:
         self.open_readers = 0
         self.recalls = 0
         self._finished: dict[tuple[str, str], tuple[int, Digest]] = {}
+        self._claims: set[bytes] = set()
+        self._changed = threading.Condition()
         self._lock = threading.Lock()
 
-    def stat(self, repository: RepositoryId, digest: Digest) -> BlobStat:
-        stat = self._linked(repository, digest)
-        self.engine.write(lambda t: links.renew(t, repository, digest, self.clock()))
-        return stat
+    def stat(self, digest: Digest) -> BlobStat:
+        return BlobStat(digest, len(self._content(digest)))
 
-    def peek(self, repository: RepositoryId, digest: Digest) -> Peek | None:
-        stat = self._linked(repository, digest)
-        with self.engine.read() as transaction:
-            link = links.get(transaction, repository, digest)
-            referenced = links.is_referenced(transaction, repository, digest)
-        assert link is not None
-        if self.clock() > link.unreferenced_since and not referenced:
-            return None
-        content = self.contents[digest]
+    def peek(self, digest: Digest) -> Peek:
+        content = self._content(digest)
+        stat = BlobStat(digest, len(content))
         return Peek(stat, content if len(content) < EXTENT_SIZE_MIN else None)
 
-    def open_range(
-        self, repository: RepositoryId, digest: Digest, offset: int = 0, length: int | None = None
-    ) -> BlobReader:
-        stat = self._linked(repository, digest)
-        end = stat.size if length is None else offset + length
-        assert 0 <= offset <= end <= stat.size, "a range lies inside its blob"
-        return MemoryReader(self, stat, self.contents[digest][offset:end])
+    def open_range(self, digest: Digest, offset: int = 0, length: int | None = None) -> BlobReader:
+        content = self._content(digest)
+        end = len(content) if length is None else offset + length
+        assert 0 <= offset <= end <= len(content), "a range lies inside its blob"
+        return MemoryReader(self, BlobStat(digest, len(content)), content[offset:end])
 
-    def begin_upload(
-        self, name: str, *, algorithm: str = "sha256", bound: OpenBound | None = None
+    def begin(
+        self, label: str, *, algorithm: str = "sha256", bound: OpenBound | None = None
     ) -> Upload:
         assert algorithm in ALGORITHMS
-        count = sum(upload.name == name for upload in self.uploads.values())
+        count = sum(upload.name == label for upload in self.uploads.values())
         if bound is not None and count >= bound.name_max:
             raise UploadsTooMany(f"{count} uploads are open")
-        upload = MemoryUpload(self, name)
+        upload = MemoryUpload(self, label)
         self.uploads[upload.id] = upload
         return upload
 
@@ -118,7 +108,7 @@ class MemoryBlobs:
         self._upload(name, upload_id).is_wanted = True
         self.recalls += 1
 
-    def commit(self, upload: Upload, digest: Digest, repository: RepositoryId) -> BlobStat:
+    def commit(self, upload: Upload, digest: Digest) -> Placed:
         assert isinstance(upload, MemoryUpload)
         assert upload.held
         self.fail()
@@ -128,54 +118,58 @@ class MemoryBlobs:
             upload.cancel()
             raise
         content = bytes(upload.content)
-        for algorithm in ALGORITHMS:
-            self.contents[Digest.of_bytes(content, algorithm)] = content
-        self.engine.write(lambda t: links.put(t, repository, digest, self.clock()))
+        return MemoryPlaced(self, upload, digest, content)
+
+    def claim(self, content: bytes) -> bytes:
+        """Wait until nobody else has a claim on this content; returns the claim."""
+        key = Digest.of_bytes(content).raw
+        with self._changed:
+            self._changed.wait_for(lambda: key not in self._claims)
+            self._claims.add(key)
+        return key
+
+    def give_up(self, key: bytes) -> None:
+        with self._changed:
+            self._claims.discard(key)
+            self._changed.notify_all()
+
+    def remember(self, upload: MemoryUpload, digest: Digest) -> None:
         self._finished[upload.name, upload.id] = (self.clock(), digest)
-        upload.cancel()
-        return BlobStat(digest, len(content))
 
     def finished(self, name: str, upload_id: str) -> Digest | None:
         finished_at, digest = self._finished.get((name, upload_id), (0, None))
         return digest if self.clock() - finished_at < _FINISHED_SECONDS else None
 
-    def link(self, repository: RepositoryId, digest: Digest, source: RepositoryId) -> BlobStat:
-        stat = self._linked(source, digest)
-        self.engine.write(lambda t: links.put(t, repository, digest, self.clock()))
-        return stat
-
-    def unlink(self, repository: RepositoryId, digest: Digest) -> None:
-        def change(transaction: WriteTransaction) -> None:
-            if not links.remove(transaction, repository, digest):
-                raise BlobUnknown("the repository has no such blob")
-
-        self.engine.write(change)
-
-    def repositories_of(self, digest: Digest, limit: int) -> list[RepositoryId]:
-        with self.engine.read() as transaction:
-            return links.holders(transaction, digest, limit)
+    def release(self, digests: Iterable[Digest], is_held: IsHeld) -> list[Digest]:
+        settled = []
+        for digest in digests:
+            content = self.contents.get(digest)
+            names = [] if content is None else _names(content)
+            with self._changed:
+                if content is not None and Digest.of_bytes(content).raw in self._claims:
+                    continue
+                (held,) = is_held([names])
+                for name in () if held else names:
+                    self.contents.pop(name, None)
+            settled.append(digest)
+        return settled
 
     def measure(
         self,
         blobs: Iterable[Digest],
-        leaving: Set[RepositoryId],
-        staying: Set[Digest],
+        is_held: IsHeld,
         *,
         is_alone: bool = False,
         steps_max: int | None = None,
     ) -> Usage:
         """Each blob takes its size, whatever other names its content has, and four steps."""
-        held = [digest for digest in dict.fromkeys(blobs) if digest in self.contents]
-        is_whole = steps_max is None or 4 * len(held) <= steps_max
-        held = held if steps_max is None else held[: steps_max // 4]
-        going = [
-            digest
-            for digest in held
-            if digest not in staying
-            and all(holder in leaving for holder in self.repositories_of(digest, 1000))
-        ]
-        size = sum(len(self.contents[digest]) for digest in held)
-        return Usage(size, size, sum(len(self.contents[digest]) for digest in going), is_whole)
+        found = [digest for digest in dict.fromkeys(blobs) if digest in self.contents]
+        is_whole = steps_max is None or 4 * len(found) <= steps_max
+        found = found if steps_max is None else found[: steps_max // 4]
+        held = is_held([[digest] for digest in found])
+        sizes = [len(self.contents[digest]) for digest in found]
+        going = sum(size for size, one in zip(sizes, held, strict=True) if not one)
+        return Usage(sum(sizes), sum(sizes), going, is_whole)
 
     def fail(self) -> None:
         """Raise what a test asked for, once."""
@@ -183,17 +177,64 @@ class MemoryBlobs:
         if failure is not None:
             raise failure
 
-    def _linked(self, repository: RepositoryId, digest: Digest) -> BlobStat:
-        with self.engine.read() as transaction:
-            if links.get(transaction, repository, digest) is None:
-                raise BlobUnknown("the repository has no such blob")
-        return BlobStat(digest, len(self.contents[digest]))
+    def _content(self, digest: Digest) -> bytes:
+        if digest not in self.contents:
+            raise BlobUnknown("there is no such blob")
+        return self.contents[digest]
 
     def _upload(self, name: str, upload_id: str) -> MemoryUpload:
         upload = self.uploads.get(upload_id)
         if upload is None or upload.name != name:
             raise UploadUnknown("no such upload: begin a new one")
         return upload
+
+
+class MemoryPlaced:
+    """See `Placed`. The content is there once it is settled."""
+
+    inline = None
+
+    def __init__(
+        self, store: MemoryBlobs, upload: MemoryUpload, digest: Digest, content: bytes
+    ) -> None:
+        self.stat = BlobStat(digest, len(content))
+        self._store = store
+        self._upload = upload
+        self._content = content
+        self._key: bytes | None = store.claim(content)
+
+    @property
+    def pending(self) -> None:
+        return None
+
+    def settle(self) -> None:
+        assert self._key is not None, "settled without a claim"
+        for name in _names(self._content):
+            self._store.contents[name] = self._content
+
+    def finish(self) -> None:
+        self._store.remember(self._upload, self.stat.digest)
+        self._upload.cancel()
+
+    def close(self) -> None:
+        if self._key is not None:
+            self._store.give_up(self._key)
+        self._key = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _names(content: bytes) -> list[Digest]:
+    return [Digest.of_bytes(content, algorithm) for algorithm in ALGORITHMS]
 
 
 @dataclass

@@ -63,6 +63,17 @@ class MemoryEngine:
             self._state = state
             return result
 
+    def write_both(
+        self,
+        local: Callable[[WriteTransaction], object],
+        shared: Callable[[WriteTransaction], T],
+    ) -> T:
+        def both(transaction: WriteTransaction) -> T:
+            local(transaction)
+            return shared(transaction)
+
+        return self.write(both)
+
     def close(self) -> None:
         self._state = {}
 

@@ -81,7 +81,7 @@ class TestDictionary(PermitsContract):
 def test_a_registry_asks_the_permits_of_who_it_acts_for(name: str) -> None:
     engine, clock = MemoryEngine(), Clock()
     engine.write(lambda transaction: fill(transaction, list(RIGHTS)))
-    whole = Registry(engine, MemoryBlobs(engine, clock), Config(), clock=clock)
+    whole = Registry(engine, MemoryBlobs(clock), Config(), clock=clock)
     mine = whole.acting_for(DictPermits(RIGHTS))
     repository = RepositoryName(name)
     if Action.DELETE not in RIGHTS[name]:

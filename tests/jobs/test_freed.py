@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dtrfast.config import Config, StoreConfig
-from dtrfast.jobs.tasks import empty_trash
+from dtrfast.jobs.tasks import content_tasks, empty_trash
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_INDEX, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
@@ -75,7 +75,7 @@ class Shelf:
     def keep_house(self) -> int:
         """Free what can be; returns what is stored then."""
         for _ in range(4):
-            for task in self.store.tasks():
+            for task in content_tasks(self.store, self.registry.holdings):
                 task.run()
         return self.store.statistics().stored_bytes
 

@@ -11,7 +11,7 @@ from dtrfast.config import Config, StoreConfig
 from dtrfast.errors import BlobUnknown
 from dtrfast.jobs.jobs import registry_jobs
 from dtrfast.store.store import Store
-from tests.store.conftest import REPOSITORY, push
+from tests.store.conftest import push
 from tests.store.test_scrub import first_byte, spoil
 
 
@@ -29,6 +29,6 @@ def test_a_check_marks_the_blobs_whose_chunks_are_damaged(tmp_path: Path) -> Non
         spoil(tmp_path / "data", first_byte(store))
         assert "1 blobs and 1 chunks are damaged" in _run(store, tmp_path / "data", "check")[-1]
         with pytest.raises(BlobUnknown):
-            store.blobs.peek(REPOSITORY, digest)
+            store.blobs.peek(digest)
     finally:
         store.close()

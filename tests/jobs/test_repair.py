@@ -22,14 +22,15 @@ from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import CHANGES, TABLES
 from dtrfast.jobs.repair import Repaired, repair
+from dtrfast.jobs.tasks import content_tasks
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import removal, repositories
-from dtrfast.registry import verify as registry_verify
 from dtrfast.registry.registry import Registry
 from dtrfast.registry.writing import Author
 from dtrfast.store.store import Store
+from tests import verifying
 from tests.fakes.clock import Clock
 
 APP = RepositoryName.parse("acme/app")
@@ -98,7 +99,7 @@ class Busy:
 
     def keep_house(self) -> None:
         for _ in range(3):
-            for task in self.store.tasks():
+            for task in content_tasks(self.store, self.registry.holdings):
                 task.run()
 
     def rows(self) -> dict[str, list[tuple[bytes, bytes]]]:
@@ -183,11 +184,7 @@ def pulled(busy: Busy, name: RepositoryName, digest: Digest) -> bytes:
 
 
 def findings(busy: Busy) -> list[str]:
-    def tell_nobody(what: str, done: int, total: int) -> None:
-        return None
-
-    verify = busy.store.verify(tell_nobody)
-    return [*verify, *registry_verify.verify(busy.store.engine, tell_nobody)]
+    return verifying.findings(busy.store)
 
 
 def test_all_of_it_comes_back(busy: Busy) -> None:

@@ -18,16 +18,16 @@ import pytest
 
 from dtrfast.config import Config, StoreConfig
 from dtrfast.errors import BlobUnknown, Conflict, Corrupt, ManifestBlobUnknown, ManifestUnknown
-from dtrfast.jobs.tasks import empty_trash
+from dtrfast.jobs.tasks import content_tasks, empty_trash
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import removal, restoring
-from dtrfast.registry import verify as registry_verify
 from dtrfast.registry.permits import EVERYBODY
 from dtrfast.registry.registry import Registry
 from dtrfast.store.blobs import BlobReader, Upload
 from dtrfast.store.store import Store
+from tests import verifying
 from tests.fakes.clock import Clock
 
 CLIENTS = 3
@@ -64,23 +64,16 @@ class World:
         self.bodies = make_bodies(seed)
         self.by_digest = {Digest.of_bytes(body): body for body in self.bodies}
         self._tasks = [
-            task for task in self.store.tasks() if task.name not in ("scrub", "expired uploads")
+            task
+            for task in content_tasks(self.store, self.registry.holdings)
+            if task.name not in ("scrub", "expired uploads")
         ]
 
     def keep_house(self) -> None:
         empty_trash(self.store.engine, self.clock())
-        removal.step(self.store.engine)
+        removal.step(self.store.engine, self.store.blobs)
         for task in self._tasks:
             task.run()
-
-    def findings(self) -> list[str]:
-        def tell_nobody(what: str, done: int, total: int) -> None:
-            return None
-
-        return [
-            *self.store.verify(tell_nobody),
-            *registry_verify.verify(self.store.engine, tell_nobody),
-        ]
 
 
 class Client:
@@ -267,7 +260,7 @@ def finish(world: World, clients: list[Client]) -> None:
         client.end()
     for _ in range(4):
         world.keep_house()
-    assert world.findings() == []
+    assert verifying.findings(world.store) == []
     for client in clients:
         client.end()
     world.store.close()

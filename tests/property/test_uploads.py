@@ -16,12 +16,13 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precon
 from dtrfast.config import StoreConfig
 from dtrfast.errors import BlobUnknown, DigestInvalid, RangeInvalid, UploadUnknown
 from dtrfast.oci.digests import Digest
-from dtrfast.store.blobs import RepositoryId, Upload
+from dtrfast.store.blobs import Upload
 from dtrfast.store.store import Store
-from tests.store.conftest import read_all
+from tests.store import holders
+from tests.store.conftest import read_all, tasks
 
 NAME = "some/name"
-REPOSITORIES = [RepositoryId(1), RepositoryId(2)]
+HOLDERS = ["one", "other"]
 # Pieces of a common pool share chunks with each other; a few begin like compressed content.
 POOL = random.Random(11).randbytes(1 << 20)
 SIZES = st.one_of(st.integers(0, 300), st.sampled_from([8191, 8192, 8193]), st.integers(0, 600_000))
@@ -42,7 +43,7 @@ class Uploads(RuleBasedStateMachine):
         self.store = Store.open(self.directory, StoreConfig())
         self.bodies: dict[str, bytes] = {}
         self.begins: dict[str, int] = {}  # where the last body of a session began
-        self.blobs: dict[tuple[RepositoryId, Digest], bytes] = {}
+        self.blobs: dict[tuple[str, Digest], bytes] = {}
 
     def teardown(self) -> None:
         self.store.close()
@@ -60,7 +61,7 @@ class Uploads(RuleBasedStateMachine):
 
     @rule(target=ids, sha512=st.booleans())
     def begin(self, sha512: bool) -> str:
-        upload = self.store.blobs.begin_upload(NAME, algorithm="sha512" if sha512 else "sha256")
+        upload = self.store.blobs.begin(NAME, algorithm="sha512" if sha512 else "sha256")
         upload.release()
         self.bodies[upload.id] = b""
         return upload.id
@@ -146,7 +147,7 @@ class Uploads(RuleBasedStateMachine):
 
     @rule(
         upload_id=ids,
-        repository=st.sampled_from(REPOSITORIES),
+        holder=st.sampled_from(HOLDERS),
         size=SIZES,
         anew=st.booleans(),
         meant_anew=st.booleans(),
@@ -155,7 +156,7 @@ class Uploads(RuleBasedStateMachine):
     def guess(
         self,
         upload_id: str,
-        repository: RepositoryId,
+        holder: str,
         size: int,
         anew: bool,
         meant_anew: bool,
@@ -177,13 +178,13 @@ class Uploads(RuleBasedStateMachine):
             return
         body = kept[: last.begin if meant_anew else None] + piece
         digest = digest_of(body)
-        assert self.store.blobs.commit(upload, digest, repository).size == len(body)
+        assert holders.commit(self.store.blobs, upload, digest, holder).size == len(body)
         assert self.store.blobs.finished(NAME, upload_id) == digest
         del self.bodies[upload_id]
-        self.blobs[repository, digest] = body
+        self.blobs[holder, digest] = body
 
-    @rule(upload_id=ids, repository=st.sampled_from(REPOSITORIES), in_sha512=st.booleans())
-    def commit(self, upload_id: str, repository: RepositoryId, in_sha512: bool) -> None:
+    @rule(upload_id=ids, holder=st.sampled_from(HOLDERS), in_sha512=st.booleans())
+    def commit(self, upload_id: str, holder: str, in_sha512: bool) -> None:
         upload = self.resume(upload_id)
         if upload is None:
             return
@@ -191,8 +192,8 @@ class Uploads(RuleBasedStateMachine):
         digest = digest_of(body)
         if in_sha512:
             digest = Digest("sha512", hashlib.sha512(body).digest())
-        assert self.store.blobs.commit(upload, digest, repository).size == len(body)
-        self.blobs[repository, digest] = body
+        assert holders.commit(self.store.blobs, upload, digest, holder).size == len(body)
+        self.blobs[holder, digest] = body
 
     @rule(upload_id=ids)
     def commit_with_a_wrong_digest(self, upload_id: str) -> None:
@@ -201,7 +202,7 @@ class Uploads(RuleBasedStateMachine):
             return
         body = self.bodies.pop(upload_id)
         with pytest.raises(DigestInvalid):
-            self.store.blobs.commit(upload, digest_of(body + b"x"), REPOSITORIES[0])
+            self.store.blobs.commit(upload, digest_of(body + b"x"))
 
     @rule(upload_id=ids)
     def cancel(self, upload_id: str) -> None:
@@ -212,42 +213,40 @@ class Uploads(RuleBasedStateMachine):
 
     @precondition(lambda self: self.blobs)
     @rule(data=st.data())
-    def unlink(self, data: st.DataObject) -> None:
-        repository, digest = data.draw(st.sampled_from(list(self.blobs)))
-        self.store.blobs.unlink(repository, digest)
-        del self.blobs[repository, digest]
+    def drop(self, data: st.DataObject) -> None:
+        holder, digest = data.draw(st.sampled_from(list(self.blobs)))
+        holders.drop(self.store.blobs, digest, holder)
+        del self.blobs[holder, digest]
 
     @precondition(lambda self: self.blobs)
     @rule(data=st.data())
-    def mount(self, data: st.DataObject) -> None:
+    def link(self, data: st.DataObject) -> None:
         source, digest = data.draw(st.sampled_from(list(self.blobs)))
-        for target in REPOSITORIES:
-            self.store.blobs.link(target, digest, source)
+        for target in HOLDERS:
+            holders.link(self.store.blobs, digest, target)
             self.blobs[target, digest] = self.blobs[source, digest]
 
     @rule()
     def housekeeping(self) -> None:
-        for task in self.store.tasks():
+        holders.release(self.store.blobs)
+        for task in tasks(self.store).values():
             task.run()
 
     @precondition(lambda self: self.blobs)
     @rule(data=st.data(), first=st.floats(0, 1), last=st.floats(0, 1))
     def read_a_range(self, data: st.DataObject, first: float, last: float) -> None:
-        repository, digest = data.draw(st.sampled_from(list(self.blobs)))
-        body = self.blobs[repository, digest]
+        holder, digest = data.draw(st.sampled_from(list(self.blobs)))
+        body = self.blobs[holder, digest]
         start, end = sorted((int(first * len(body)), int(last * len(body))))
-        reader = self.store.blobs.open_range(repository, digest, start, end - start)
+        reader = self.store.blobs.open_range(digest, start, end - start)
         assert read_all(reader) == body[start:end]
 
     @invariant()
     def what_is_stored_is_what_was_pushed(self) -> None:
-        statistics = self.store.statistics()
-        assert statistics.links == len(self.blobs)
-        assert statistics.linked_bytes == sum(map(len, self.blobs.values()))
-        for (repository, digest), body in list(self.blobs.items())[-2:]:
-            assert read_all(self.store.blobs.open_range(repository, digest)) == body
+        for (_, digest), body in list(self.blobs.items())[-2:]:
+            assert read_all(self.store.blobs.open_range(digest)) == body
         with pytest.raises(BlobUnknown):
-            self.store.blobs.stat(REPOSITORIES[0], digest_of(b"never pushed"))
+            self.store.blobs.stat(digest_of(b"never pushed"))
 
 
 TestUploads = pytest.mark.slow(Uploads.TestCase)

@@ -23,7 +23,7 @@ def engine() -> MemoryEngine:
 
 @pytest.fixture
 def blobs(engine: MemoryEngine, clock: Clock) -> MemoryBlobs:
-    return MemoryBlobs(engine, clock)
+    return MemoryBlobs(clock)
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def change_something(registry: Registry, choice: random.Random) -> None:
     elif kind == 2:
         registry.manifests.put(name, Tag("t"), MANIFEST, None, author=registry.author())
     elif kind == 3:
-        registry.blobs.delete(name, Digest.of_bytes(content))
+        registry.blobs.delete(name, Digest.of_bytes(content), registry.author())
     else:
         registry.manifests.delete(name, Digest.of_bytes(MANIFEST), registry.author())
 

@@ -15,10 +15,10 @@ from dtrfast.oci.media_types import OCI_INDEX, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import manifests, outlines, repositories
 from dtrfast.registry.budget import Budget
+from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.outlines import Backlog
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.writing import Author, Place
-from dtrfast.store.blobs import RepositoryId
 from tests.fakes.client import descriptor
 from tests.fakes.engine import MemoryEngine
 

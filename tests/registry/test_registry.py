@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,11 @@ from dtrfast.index.engine import Table
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_INDEX, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import records
+from dtrfast.registry import links, records, repositories
+from dtrfast.registry.keys import RepositoryId
+from dtrfast.registry.permits import EVERYBODY
 from dtrfast.registry.records import RepositoryRecord, StoredManifest, TagRecord
 from dtrfast.registry.registry import Registry, measure_fullness
-from dtrfast.store import links
-from dtrfast.store.blobs import RepositoryId
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.client import descriptor, image_manifest, index_manifest
 from tests.fakes.clock import Clock
@@ -67,33 +68,42 @@ def recorded(engine: MemoryEngine) -> Iterator[Change]:
 
 
 # ---- repositories -----------------------------------------------------------------------------
-def test_a_repository_keeps_its_number(registry: Registry) -> None:
-    first = registry.catalog.ensure(NAME, registry.author())
-    second = registry.catalog.ensure(OTHER, registry.author())
+def ensure(engine: MemoryEngine, name: RepositoryName, registry: Registry) -> RepositoryId:
+    change = partial(repositories.ensure, name=name, author=registry.author(), permits=EVERYBODY)
+    return engine.write(change)
+
+
+def find(engine: MemoryEngine, name: RepositoryName) -> RepositoryId | None:
+    with engine.read() as transaction:
+        return repositories.find(transaction, name)
+
+
+def test_a_repository_keeps_its_number(registry: Registry, engine: MemoryEngine) -> None:
+    first, second = ensure(engine, NAME, registry), ensure(engine, OTHER, registry)
     assert (first, second) == (1, 2)
-    assert registry.catalog.ensure(NAME, registry.author()) == first
-    assert registry.catalog.find(NAME) == first
-    assert registry.catalog.find(RepositoryName("unknown")) is None
+    assert ensure(engine, NAME, registry) == first
+    assert find(engine, NAME) == first
+    assert find(engine, RepositoryName("unknown")) is None
 
 
 def test_a_number_leads_back_to_the_name(registry: Registry, engine: MemoryEngine) -> None:
-    number = registry.catalog.ensure(NAME, registry.author())
+    number = ensure(engine, NAME, registry)
     assert rows(engine, tables.REPOSITORY_NAMES) == [(tables.number_key(number), b"team/app")]
 
 
-def test_a_repository_that_holds_nothing_is_not_shown(registry: Registry) -> None:
-    registry.catalog.ensure(NAME, registry.author())
+def test_a_repository_that_holds_nothing_is_not_shown(
+    registry: Registry, engine: MemoryEngine
+) -> None:
+    ensure(engine, NAME, registry)
     assert registry.catalog.page(10).entries == []
     assert registry.search.find("team", 10) == []
     with pytest.raises(RepositoryUnknown):
         registry.tags.page(NAME, 10)
 
 
-def test_many_at_once_make_one_repository(registry: Registry) -> None:
+def test_many_at_once_make_one_repository(registry: Registry, engine: MemoryEngine) -> None:
     with ThreadPoolExecutor(8) as pool:
-        numbers = set(
-            pool.map(lambda _: registry.catalog.ensure(NAME, registry.author()), range(50))
-        )
+        numbers = set(pool.map(lambda _: ensure(engine, NAME, registry), range(50)))
     assert len(numbers) == 1
     assert registry.statistics().repositories == 1
 
@@ -116,7 +126,7 @@ def test_a_bad_push_leaves_nothing(
 def test_what_cannot_be_an_id_does_not_reach_the_store(
     registry: Registry, blobs: MemoryBlobs, upload_id: str
 ) -> None:
-    blobs.uploads[upload_id] = blobs.begin_upload(NAME.text)  # type: ignore[assignment]
+    blobs.uploads[upload_id] = blobs.begin(NAME.text)  # type: ignore[assignment]
     with pytest.raises(UploadUnknown):
         registry.uploads.resume(NAME, upload_id)
     with pytest.raises(UploadUnknown):
@@ -129,7 +139,7 @@ def test_a_mount_of_nothing_makes_no_repository(registry: Registry, engine: Memo
     push_blob(registry, b"another", OTHER)
     for source in (None, OTHER, RepositoryName("unknown")):
         assert registry.blobs.mount(NAME, digest, source, author) is None
-    assert registry.catalog.find(NAME) is None
+    assert find(engine, NAME) is None
 
 
 def test_a_mount_names_the_blob(registry: Registry) -> None:
@@ -141,9 +151,11 @@ def test_a_mount_names_the_blob(registry: Registry) -> None:
 
 def test_blobs_of_an_unknown_repository(registry: Registry) -> None:
     digest = push_blob(registry, b"abc", OTHER)
-    for ask in (registry.blobs.stat, registry.blobs.open_range, registry.blobs.delete):
+    for ask in (registry.blobs.stat, registry.blobs.open_range):
         with pytest.raises(BlobUnknown):
             ask(NAME, digest)
+    with pytest.raises(BlobUnknown):
+        registry.blobs.delete(NAME, digest, registry.author())
 
 
 # ---- references -------------------------------------------------------------------------------
@@ -233,6 +245,8 @@ def test_every_change_is_recorded_once(
     found = list(recorded(engine))
     assert [change.kind for change in found] == [
         "repository.create",
+        "blob.link",
+        "blob.link",
         "manifest.put",
         "tag.set",
         "tag.set",
@@ -240,16 +254,16 @@ def test_every_change_is_recorded_once(
         "tag.delete",
         "manifest.delete",
     ]
-    assert [change.sequence for change in found] == list(range(1, 8))
+    assert [change.sequence for change in found] == list(range(1, 10))
     assert {change.repository for change in found} == {"team/app"}
     assert {change.time for change in found} == {clock()}
     assert [change.actor for change in found[-3:]] == ["alice", "bob", "bob"]
-    assert found[1].payload == {
+    assert found[3].payload == {
         "digest": str(digest),
         "media_type": OCI_MANIFEST,
         "body": image_manifest(b"layer"),
     }
-    assert found[2].payload == {"tag": "a", "digest": str(digest), "previous": None}
+    assert found[4].payload == {"tag": "a", "digest": str(digest), "previous": None}
 
 
 def test_a_moved_tag_names_what_it_pointed_at(registry: Registry, engine: MemoryEngine) -> None:

@@ -100,7 +100,7 @@ def drops_uploads(bench: Bench, value: object) -> object:
     config = StoreConfig(upload_expiry_seconds=value)  # type: ignore[arg-type]
     clock = Clock()
     store = _store(bench, clock, config)
-    store.blobs.begin_upload("some/name").release()
+    store.blobs.begin("some/name").release()
     state = next((bench.folder / "data" / "uploads").glob("*.state"))
     clock.now = int(state.stat().st_mtime) + 90
     return run(store, "expired uploads")

@@ -16,12 +16,11 @@ import pytest
 
 from dtrfast.errors import BlobUnknown, DigestInvalid, UploadBusy, UploadUnknown
 from dtrfast.oci.digests import Algorithm, Digest
-from dtrfast.store.blobs import BlobStore, Extent, RepositoryId, Upload
+from dtrfast.store.blobs import BlobStat, BlobStore, Extent, Upload
 from tests.fakes.clock import Clock
+from tests.store.holders import ONE, OTHER, commit, drop, holders, release
 
 NAME = "team/app"
-REPOSITORY = RepositoryId(1)
-OTHER = RepositoryId(2)
 INLINE = 8192
 
 
@@ -60,14 +59,14 @@ def push(
     blobs: BlobStore,
     content: bytes,
     *,
-    repository: RepositoryId = REPOSITORY,
+    holder: str = ONE,
     algorithm: Algorithm = "sha256",
     piece: int = 1 << 20,
 ) -> Digest:
     digest = Digest.of_bytes(content, algorithm)
-    upload = blobs.begin_upload(NAME)
+    upload = blobs.begin(NAME)
     append(upload, content, piece)
-    assert blobs.commit(upload, digest, repository).size == len(content)
+    assert commit(blobs, upload, digest, holder).size == len(content)
     return digest
 
 
@@ -81,12 +80,10 @@ def read(
     digest: Digest,
     offset: int = 0,
     length: int | None = None,
-    *,
-    repository: RepositoryId = REPOSITORY,
 ) -> bytes:
     """A range through its segments."""
     received = bytearray()
-    with blobs.open_range(repository, digest, offset, length) as reader:
+    with blobs.open_range(digest, offset, length) as reader:
         for segment in reader:
             if isinstance(segment, Extent):
                 assert segment.length > 0
@@ -100,7 +97,7 @@ def read(
 
 def begin_saved(blobs: BlobStore, content: bytes = b"") -> str:
     """The id of an upload that holds `content` and that nobody holds."""
-    upload = blobs.begin_upload(NAME)
+    upload = blobs.begin(NAME)
     append(upload, content)
     upload.release()
     return upload.id
@@ -115,8 +112,8 @@ class BlobContract:
     def test_bytes_come_back_as_they_went_in(self, blobs: BlobStore, kind: str, piece: int) -> None:
         content = CONTENTS[kind]
         digest = push(blobs, content, piece=piece)
-        assert blobs.stat(REPOSITORY, digest).size == len(content)
-        assert blobs.stat(REPOSITORY, digest).digest == digest
+        assert blobs.stat(digest).size == len(content)
+        assert blobs.stat(digest).digest == digest
         assert read(blobs, digest) == content
 
     @pytest.mark.parametrize("kind", CONTENTS)
@@ -142,23 +139,23 @@ class BlobContract:
 
     def test_a_reader_may_be_left_early(self, blobs: BlobStore) -> None:
         digest = push(blobs, CONTENTS["many chunks"])
-        reader = blobs.open_range(REPOSITORY, digest)
+        reader = blobs.open_range(digest)
         next(iter(reader))
         reader.close()
         reader.close()
 
     def test_a_reader_that_was_never_read(self, blobs: BlobStore) -> None:
         digest = push(blobs, CONTENTS["many chunks"])
-        reader = blobs.open_range(REPOSITORY, digest)
+        reader = blobs.open_range(digest)
         assert reader.stat.size == len(CONTENTS["many chunks"])
         reader.close()
 
     def test_bytes_of_an_open_reader_outlive_a_delete(self, blobs: BlobStore) -> None:
         content = CONTENTS["gzip"]
         digest = push(blobs, content)
-        with blobs.open_range(REPOSITORY, digest) as reader:
+        with blobs.open_range(digest) as reader:
             segments = list(reader)
-            blobs.unlink(REPOSITORY, digest)
+            drop(blobs, digest)
             pieces = [
                 os.pread(s.descriptor, s.length, s.offset) if isinstance(s, Extent) else s
                 for s in segments
@@ -167,20 +164,20 @@ class BlobContract:
 
     def test_buffers_may_be_reused_after_append(self, blobs: BlobStore) -> None:
         content = random_bytes(400_000)
-        upload = blobs.begin_upload(NAME)
+        upload = blobs.begin(NAME)
         buffer = bytearray(1000)
         for offset in range(0, len(content), len(buffer)):
             buffer[:] = content[offset : offset + len(buffer)]
             upload.append(buffer)
         digest = Digest.of_bytes(content)
-        blobs.commit(upload, digest, REPOSITORY)
+        commit(blobs, upload, digest)
         assert read(blobs, digest) == content
 
     def test_an_empty_append(self, blobs: BlobStore) -> None:
-        upload = blobs.begin_upload(NAME)
+        upload = blobs.begin(NAME)
         upload.append(b"")
         assert upload.offset == 0
-        blobs.commit(upload, Digest.of_bytes(b""), REPOSITORY)
+        commit(blobs, upload, Digest.of_bytes(b""))
 
     # ---- what can be told at once -------------------------------------------------------------
     @pytest.mark.parametrize("kind", CONTENTS)
@@ -190,30 +187,14 @@ class BlobContract:
     ) -> None:
         content = CONTENTS[kind]
         digest = push(blobs, content, algorithm=algorithm)
-        peek = blobs.peek(REPOSITORY, digest)
+        peek = blobs.peek(digest)
         assert peek is not None
-        assert peek.stat == blobs.stat(REPOSITORY, digest)
+        assert peek.stat == blobs.stat(digest)
         assert peek.body == (content if len(content) <= INLINE else None)
 
-    def test_a_peek_needs_a_link(self, blobs: BlobStore) -> None:
-        digest = push(blobs, b"abc")
+    def test_a_peek_at_what_is_not_there(self, blobs: BlobStore) -> None:
         with pytest.raises(BlobUnknown):
-            blobs.peek(OTHER, digest)
-        with pytest.raises(BlobUnknown):
-            blobs.peek(REPOSITORY, Digest.of_bytes(b"never"))
-        blobs.unlink(REPOSITORY, digest)
-        with pytest.raises(BlobUnknown):
-            blobs.peek(REPOSITORY, digest)
-
-    def test_a_peek_leaves_renewing_to_stat(self, blobs: BlobStore, clock: Clock) -> None:
-        digest = push(blobs, b"abc")
-        clock.advance(80_000)
-        assert blobs.peek(REPOSITORY, digest) is None
-        assert blobs.peek(REPOSITORY, digest) is None
-        blobs.stat(REPOSITORY, digest)
-        peek = blobs.peek(REPOSITORY, digest)
-        assert peek is not None
-        assert peek.body == b"abc"
+            blobs.peek(Digest.of_bytes(b"never"))
 
     # ---- digests ------------------------------------------------------------------------------
     @pytest.mark.parametrize("kind", ["empty", "json", "one chunk", "many chunks", "gzip"])
@@ -223,21 +204,18 @@ class BlobContract:
         self, blobs: BlobStore, kind: str, announced: str, algorithm: Algorithm
     ) -> None:
         content = CONTENTS[kind]
-        upload = blobs.begin_upload(NAME, algorithm=announced)
+        upload = blobs.begin(NAME, algorithm=announced)
         append(upload, content)
         digest = Digest.of_bytes(content, algorithm)
         upload.check(digest)
-        assert blobs.commit(upload, digest, REPOSITORY).digest == digest
+        assert commit(blobs, upload, digest).digest == digest
         assert read(blobs, digest) == content
-        other = Digest.of_bytes(content, "sha512" if algorithm == "sha256" else "sha256")
-        with pytest.raises(BlobUnknown):
-            blobs.stat(REPOSITORY, other)
 
     @pytest.mark.parametrize("kind", ["json", "one chunk", "many chunks", "gzip"])
     def test_both_digests_of_a_blob(self, blobs: BlobStore, kind: str) -> None:
         content = CONTENTS[kind]
         digests = [push(blobs, content), push(blobs, content, algorithm="sha512")]
-        blobs.unlink(REPOSITORY, digests[0])
+        drop(blobs, digests[0])
         assert read(blobs, digests[1]) == content
 
     @pytest.mark.parametrize("kind", ["empty", "json", "many chunks", "gzip"])
@@ -246,38 +224,37 @@ class BlobContract:
         self, blobs: BlobStore, kind: str, algorithm: Algorithm
     ) -> None:
         content = CONTENTS[kind]
-        upload = blobs.begin_upload(NAME)
+        upload = blobs.begin(NAME)
         append(upload, content)
         with pytest.raises(DigestInvalid):
             upload.check(Digest.of_bytes(content + b"x", algorithm))
         digest = Digest.of_bytes(content, algorithm)
         upload.check(digest)
-        blobs.commit(upload, digest, REPOSITORY)
+        commit(blobs, upload, digest)
         assert read(blobs, digest) == content
 
     def test_check_in_the_middle_of_an_upload(self, blobs: BlobStore) -> None:
         content = random_bytes(700_000)
-        upload = blobs.begin_upload(NAME)
+        upload = blobs.begin(NAME)
         upload.append(content[:300_001])
         upload.check(Digest.of_bytes(content[:300_001]))
         upload.check(Digest.of_bytes(content[:300_001], "sha512"))
         upload.append(content[300_001:])
         digest = Digest.of_bytes(content)
-        blobs.commit(upload, digest, REPOSITORY)
+        commit(blobs, upload, digest)
         assert read(blobs, digest) == content
 
     @pytest.mark.parametrize("kind", ["empty", "json", "many chunks", "gzip"])
     def test_a_commit_with_a_wrong_digest_stores_nothing(self, blobs: BlobStore, kind: str) -> None:
         wrong = Digest.of_bytes(b"something else")
-        upload = blobs.begin_upload(NAME)
+        upload = blobs.begin(NAME)
         append(upload, CONTENTS[kind])
         with pytest.raises(DigestInvalid):
-            blobs.commit(upload, wrong, REPOSITORY)
+            commit(blobs, upload, wrong)
         upload.release()
         for digest in (wrong, Digest.of_bytes(CONTENTS[kind])):
             with pytest.raises(BlobUnknown):
-                blobs.stat(REPOSITORY, digest)
-            assert blobs.repositories_of(digest, 10) == []
+                blobs.stat(digest)
         with pytest.raises(UploadUnknown):
             blobs.resume(NAME, upload.id)
         assert blobs.finished(NAME, upload.id) is None
@@ -289,7 +266,7 @@ class BlobContract:
         assert [str(uuid.UUID(i)) for i in ids] == ids
 
     def test_an_upload_knows_its_name_and_offset(self, blobs: BlobStore) -> None:
-        upload = blobs.begin_upload(NAME)
+        upload = blobs.begin(NAME)
         assert (upload.name, upload.offset) == (NAME, 0)
         upload.append(b"12345")
         assert upload.offset == 5
@@ -310,35 +287,35 @@ class BlobContract:
             upload.release()
         upload = blobs.resume(NAME, upload_id)
         digest = Digest.of_bytes(content)
-        blobs.commit(upload, digest, REPOSITORY)
+        commit(blobs, upload, digest)
         assert read(blobs, digest) == content
 
     def test_sha512_across_releases(self, blobs: BlobStore) -> None:
         content = random_bytes(900_000)
         for announced in ("sha256", "sha512"):
-            upload = blobs.begin_upload(NAME, algorithm=announced)
+            upload = blobs.begin(NAME, algorithm=announced)
             upload.append(content[:500_001])
             upload.release()
             upload = blobs.resume(NAME, upload.id)
             upload.append(content[500_001:])
             digest = Digest.of_bytes(content, "sha512")
-            blobs.commit(upload, digest, REPOSITORY)
+            commit(blobs, upload, digest)
             assert read(blobs, digest) == content
 
     def test_save_between_appends(self, blobs: BlobStore) -> None:
         content = random_bytes(1_200_000)
-        upload = blobs.begin_upload(NAME)
+        upload = blobs.begin(NAME)
         for offset in range(0, len(content), 100_000):
             upload.append(content[offset : offset + 100_000])
             upload.save()
             upload.save()
             assert blobs.upload_offset(NAME, upload.id) == offset + 100_000
         digest = Digest.of_bytes(content)
-        blobs.commit(upload, digest, REPOSITORY)
+        commit(blobs, upload, digest)
         assert read(blobs, digest) == content
 
     def test_one_holder_at_a_time(self, blobs: BlobStore) -> None:
-        upload = blobs.begin_upload(NAME)
+        upload = blobs.begin(NAME)
         with pytest.raises(UploadBusy):
             blobs.resume(NAME, upload.id)
         upload.append(b"abc")
@@ -351,7 +328,7 @@ class BlobContract:
         blobs.resume(NAME, upload.id).release()
 
     def test_release_by_one_holder_does_not_free_the_next(self, blobs: BlobStore) -> None:
-        first = blobs.begin_upload(NAME)
+        first = blobs.begin(NAME)
         first.release()
         second = blobs.resume(NAME, first.id)
         if second is not first:
@@ -372,7 +349,7 @@ class BlobContract:
         assert upload.offset == before
         upload.append(content[before:])
         digest = Digest.of_bytes(content)
-        blobs.commit(upload, digest, REPOSITORY)
+        commit(blobs, upload, digest)
         assert read(blobs, digest) == content
 
     def test_truncate_then_release(self, blobs: BlobStore) -> None:
@@ -387,15 +364,15 @@ class BlobContract:
         upload = blobs.resume(NAME, upload_id)
         upload.append(content[400_000:])
         digest = Digest.of_bytes(content)
-        blobs.commit(upload, digest, REPOSITORY)
+        commit(blobs, upload, digest)
         assert read(blobs, digest) == content
 
     def test_truncate_of_an_upload_that_has_just_begun(self, blobs: BlobStore) -> None:
-        upload = blobs.begin_upload(NAME)
+        upload = blobs.begin(NAME)
         append(upload, random_bytes(500_000))
         upload.truncate(0)
         upload.append(b"\x1f\x8b short")
-        blobs.commit(upload, Digest.of_bytes(b"\x1f\x8b short"), REPOSITORY)
+        commit(blobs, upload, Digest.of_bytes(b"\x1f\x8b short"))
 
     @pytest.mark.parametrize("size", [0, 5000, 1_000_000])
     def test_cancel_forgets_the_upload(self, blobs: BlobStore, size: int) -> None:
@@ -439,10 +416,10 @@ class BlobContract:
     def test_a_committed_upload_is_gone_and_remembered(
         self, blobs: BlobStore, clock: Clock
     ) -> None:
-        upload = blobs.begin_upload(NAME)
+        upload = blobs.begin(NAME)
         upload.append(b"abc")
         digest = Digest.of_bytes(b"abc", "sha512")
-        blobs.commit(upload, digest, REPOSITORY)
+        commit(blobs, upload, digest)
         upload.release()
         with pytest.raises(UploadUnknown):
             blobs.resume(NAME, upload.id)
@@ -455,19 +432,17 @@ class BlobContract:
         content = CONTENTS[kind]
         digest = push(blobs, content)
         assert push(blobs, content) == digest
-        assert push(blobs, content, repository=OTHER) == digest
+        assert push(blobs, content, holder=OTHER) == digest
         assert read(blobs, digest) == content
-        assert read(blobs, digest, repository=OTHER) == content
 
     @pytest.mark.parametrize("kind", ["json", "many chunks", "gzip", "text"])
     def test_the_same_blob_in_two_uploads_at_once(self, blobs: BlobStore, kind: str) -> None:
         content = CONTENTS[kind]
         with ThreadPoolExecutor(6) as pool:
-            repositories = [RepositoryId(1 + n % 3) for n in range(12)]
-            digests = list(pool.map(lambda r: push(blobs, content, repository=r), repositories))
+            names = [f"holder {n % 3}" for n in range(12)]
+            digests = list(pool.map(lambda name: push(blobs, content, holder=name), names))
         assert set(digests) == {Digest.of_bytes(content)}
-        for repository in repositories:
-            assert read(blobs, digests[0], repository=repository) == content
+        assert read(blobs, digests[0]) == content
 
     def test_different_blobs_at_once(self, blobs: BlobStore) -> None:
         shared = random_bytes(400_000)
@@ -476,64 +451,114 @@ class BlobContract:
             digests = list(pool.map(lambda b: push(blobs, b, piece=70_000), bodies))
             assert list(pool.map(lambda d: read(blobs, d), digests)) == bodies
 
-    # ---- links --------------------------------------------------------------------------------
-    def test_nothing_is_readable_without_a_link(self, blobs: BlobStore) -> None:
-        digest = push(blobs, b"abc")
-        with pytest.raises(BlobUnknown):
-            blobs.stat(OTHER, digest)
-        with pytest.raises(BlobUnknown):
-            blobs.open_range(OTHER, digest)
-
+    # ---- claims and release -------------------------------------------------------------------
     def test_a_blob_that_never_was(self, blobs: BlobStore) -> None:
         digest = Digest.of_bytes(b"never")
         with pytest.raises(BlobUnknown):
-            blobs.stat(REPOSITORY, digest)
+            blobs.stat(digest)
         with pytest.raises(BlobUnknown):
-            blobs.open_range(REPOSITORY, digest)
-        with pytest.raises(BlobUnknown):
-            blobs.unlink(REPOSITORY, digest)
-        with pytest.raises(BlobUnknown):
-            blobs.link(REPOSITORY, digest, OTHER)
-        assert blobs.repositories_of(digest, 10) == []
+            blobs.open_range(digest)
+        assert blobs.release([digest], lambda contents: [False for _ in contents]) == [digest]
 
-    def test_link_gives_another_repository_the_blob(self, blobs: BlobStore) -> None:
-        digest = push(blobs, b"abc")
-        assert blobs.link(OTHER, digest, REPOSITORY).size == 3
-        assert blobs.link(OTHER, digest, REPOSITORY).size == 3
-        assert read(blobs, digest, repository=OTHER) == b"abc"
-        assert sorted(blobs.repositories_of(digest, 10)) == [REPOSITORY, OTHER]
-        assert len(blobs.repositories_of(digest, 1)) == 1
+    @pytest.mark.parametrize("kind", ["empty", "json", "many chunks", "gzip"])
+    def test_what_is_placed_stays_an_upload_until_it_is_finished(
+        self, blobs: BlobStore, kind: str
+    ) -> None:
+        """The holder could not be written down: nothing is lost, and the PUT may come again."""
+        content, digest = CONTENTS[kind], Digest.of_bytes(CONTENTS[kind])
+        upload = blobs.begin(NAME)
+        append(upload, content)
+        with blobs.commit(upload, digest) as placed:
+            assert placed.stat == BlobStat(digest, len(content))
+        upload.release()
+        commit(blobs, blobs.resume(NAME, upload.id), digest)
+        assert read(blobs, digest) == content
 
-    def test_a_link_needs_a_source_that_holds_the_blob(self, blobs: BlobStore) -> None:
-        digest = push(blobs, b"abc")
-        with pytest.raises(BlobUnknown):
-            blobs.link(RepositoryId(3), digest, OTHER)
-        assert blobs.repositories_of(digest, 10) == [REPOSITORY]
+    @pytest.mark.parametrize("kind", ["empty", "json", "many chunks", "gzip"])
+    def test_what_is_settled_is_found_before_it_is_finished(
+        self, blobs: BlobStore, kind: str
+    ) -> None:
+        content, digest = CONTENTS[kind], Digest.of_bytes(CONTENTS[kind])
+        upload = blobs.begin(NAME)
+        append(upload, content)
+        with blobs.commit(upload, digest) as placed:
+            placed.settle()
+            placed.settle()
+            assert placed.pending is None
+            assert read(blobs, digest) == content
+            placed.finish()
 
-    def test_unlink_takes_it_from_one_repository(self, blobs: BlobStore) -> None:
-        digest = push(blobs, b"abc")
-        blobs.link(OTHER, digest, REPOSITORY)
-        blobs.unlink(REPOSITORY, digest)
+    @pytest.mark.parametrize("kind", ["empty", "json", "many chunks", "gzip"])
+    def test_a_claim_keeps_what_nobody_holds(self, blobs: BlobStore, kind: str) -> None:
+        content = CONTENTS[kind]
+        digest = push(blobs, content)
+        drop(blobs, digest)
+        upload = blobs.begin(NAME)
+        append(upload, content)
+        with blobs.commit(upload, digest) as placed:
+            assert release(blobs) == 0, "it is claimed, and looked at again"
+            placed.settle()
+            placed.finish()
+            assert release(blobs) == 0
+            assert read(blobs, digest) == content
+        assert release(blobs) == 1
         with pytest.raises(BlobUnknown):
-            blobs.stat(REPOSITORY, digest)
+            blobs.stat(digest)
+
+    @pytest.mark.parametrize("kind", ["empty", "json", "many chunks", "gzip", "text"])
+    def test_release_frees_what_nobody_holds(self, blobs: BlobStore, kind: str) -> None:
+        content = CONTENTS[kind]
+        digest = push(blobs, content)
+        push(blobs, content, holder=OTHER)
+        drop(blobs, digest)
+        assert release(blobs) == 1
+        assert read(blobs, digest) == content
+        drop(blobs, digest, OTHER)
+        assert read(blobs, digest) == content
+        assert release(blobs) == 1
         with pytest.raises(BlobUnknown):
-            blobs.unlink(REPOSITORY, digest)
-        assert read(blobs, digest, repository=OTHER) == b"abc"
-        assert blobs.repositories_of(digest, 10) == [OTHER]
+            blobs.open_range(digest)
+        assert push(blobs, content) == digest
+        assert read(blobs, digest) == content
+
+    @pytest.mark.parametrize("kind", ["json", "many chunks", "gzip"])
+    def test_content_is_held_by_any_of_its_names(self, blobs: BlobStore, kind: str) -> None:
+        content = CONTENTS[kind]
+        digest, other = push(blobs, content), push(blobs, content, algorithm="sha512")
+        drop(blobs, digest)
+        release(blobs)
+        assert read(blobs, other) == content
+        drop(blobs, other)
+        release(blobs)
+        with pytest.raises(BlobUnknown):
+            blobs.stat(other)
+        with pytest.raises(BlobUnknown):
+            blobs.stat(digest)
+
+    @pytest.mark.parametrize("kind", ["json", "many chunks", "gzip"])
+    def test_pushes_and_releases_at_once(self, blobs: BlobStore, kind: str) -> None:
+        """Whoever was told that its push is done reads what it pushed until it lets go."""
+        content, digest = CONTENTS[kind], Digest.of_bytes(CONTENTS[kind])
+
+        def hold_for_a_moment(name: str) -> None:
+            for _ in range(8):
+                push(blobs, content, holder=name)
+                assert read(blobs, digest) == content
+                drop(blobs, digest, name)
+                blobs.release([digest], holders(blobs).are_held)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(hold_for_a_moment, ["a", "b", "c", "d"]))
 
     def test_measure_says_what_is_held_and_what_would_go(self, blobs: BlobStore) -> None:
         one, two = push(blobs, b"abc"), push(blobs, b"defgh")
-        blobs.link(OTHER, two, REPOSITORY)
-        alone = blobs.measure([one, two], {REPOSITORY}, frozenset())
-        assert (alone.size, alone.stored, alone.unique) == (8, 8, 3)
-        assert blobs.measure([one, two], {REPOSITORY, OTHER}, frozenset()).unique == 8
-        assert blobs.measure([one, two], {REPOSITORY, OTHER}, {two}).unique == 3
 
-    @pytest.mark.parametrize("kind", ["empty", "json", "many chunks", "gzip", "text"])
-    def test_a_blob_may_be_pushed_again_after_a_delete(self, blobs: BlobStore, kind: str) -> None:
-        content = CONTENTS[kind]
-        digest = push(blobs, content)
-        for _ in range(2):
-            blobs.unlink(REPOSITORY, digest)
-            push(blobs, content)
-            assert read(blobs, digest) == content
+        def measure(*kept: Digest) -> tuple[int, int, int]:
+            usage = blobs.measure(
+                [one, two], lambda all: [not {*names}.isdisjoint(kept) for names in all]
+            )
+            return usage.size, usage.stored, usage.unique
+
+        assert measure() == (8, 8, 8)
+        assert measure(two) == (8, 8, 3)
+        assert measure(one, two) == (8, 8, 0)

@@ -14,12 +14,12 @@ from dtrfast.config import StoreConfig
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.oci.digests import Digest
-from dtrfast.store.blobs import BlobReader, BlobStore, RepositoryId
+from dtrfast.store.blobs import BlobReader, BlobStore
 from dtrfast.store.store import Store
+from dtrfast.store.tasks import Task
 from tests.fakes.clock import Clock
-
-REPOSITORY = RepositoryId(1)
-OTHER = RepositoryId(2)
+from tests.store import holders
+from tests.store.holders import ONE
 
 
 class _TakenBack(Exception):
@@ -67,13 +67,13 @@ def digest_of(body: bytes, algorithm: str = "sha256") -> Digest:
     return Digest.parse(f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}")
 
 
-def push(blobs: BlobStore, body: bytes, repository: RepositoryId = REPOSITORY) -> Digest:
+def push(blobs: BlobStore, body: bytes, holder: str = ONE) -> Digest:
     """Upload and commit in one request."""
-    upload = blobs.begin_upload("some/name")
+    upload = blobs.begin("some/name")
     for start in range(0, len(body), 1 << 20):
         upload.append(body[start : start + (1 << 20)])
     digest = digest_of(body)
-    blobs.commit(upload, digest, repository)
+    holders.commit(blobs, upload, digest, holder)
     upload.release()
     return digest
 
@@ -88,13 +88,27 @@ def read_all(reader: BlobReader) -> bytes:
         )
 
 
-def pull(blobs: BlobStore, digest: Digest, repository: RepositoryId = REPOSITORY) -> bytes:
-    return read_all(blobs.open_range(repository, digest))
+def pull(blobs: BlobStore, digest: Digest) -> bytes:
+    return read_all(blobs.open_range(digest))
+
+
+def tasks(store: Store) -> dict[str, Task]:
+    """Those of the store, by name."""
+    return {task.name: task for task in store.tasks(holders.holders(store.blobs).are_held)}
 
 
 def run(store: Store, name: str) -> object:
-    """One step of a task."""
-    return next(task.run for task in store.tasks() if task.name == name)()
+    """One step of a task. What lost its holder is released before "contents"."""
+    released = holders.release(store.blobs) if name == "contents" else 0
+    count = tasks(store)[name].run()
+    return released + count if isinstance(count, int) else count
+
+
+def keep_house(store: Store) -> None:
+    """One step of every task."""
+    holders.release(store.blobs)
+    for task in tasks(store).values():
+        task.run()
 
 
 def files_below(data: Path, *directories: str) -> list[str]:

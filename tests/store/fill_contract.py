@@ -14,11 +14,11 @@ from dtrfast.store.blobs import FILL_SIZE_MIN, BlobStore
 from tests.store.blob_contract import (
     CONTENTS,
     NAME,
-    REPOSITORY,
     begin_saved,
     random_bytes,
     read,
 )
+from tests.store.holders import commit
 
 
 def source(content: bytes, sizes: Iterable[int]) -> Callable[[memoryview], int]:
@@ -43,11 +43,11 @@ class FillContract:
     @pytest.mark.parametrize("size", [1 << 20, 65_536, 10_007])
     def test_filled_bytes_come_back(self, blobs: BlobStore, kind: str, size: int) -> None:
         content = CONTENTS[kind]
-        upload = blobs.begin_upload(NAME)
+        upload = blobs.begin(NAME)
         assert upload.append_from(source(content, repeat(size))) == len(content)
         assert upload.offset == len(content)
         digest = Digest.of_bytes(content)
-        blobs.commit(upload, digest, REPOSITORY)
+        commit(blobs, upload, digest)
         assert read(blobs, digest) == content
 
     def test_there_is_room_to_fill(self, blobs: BlobStore) -> None:
@@ -62,16 +62,16 @@ class FillContract:
             rooms.append(len(view))
             return fill(view)
 
-        upload = blobs.begin_upload(NAME)
+        upload = blobs.begin(NAME)
         upload.append_from(measured)
         assert min(rooms) >= FILL_SIZE_MIN
         upload.cancel()
 
     def test_nothing_to_fill(self, blobs: BlobStore) -> None:
-        upload = blobs.begin_upload(NAME)
+        upload = blobs.begin(NAME)
         assert upload.append_from(lambda view: 0) == 0
         assert upload.offset == 0
-        blobs.commit(upload, Digest.of_bytes(b""), REPOSITORY)
+        commit(blobs, upload, Digest.of_bytes(b""))
 
     @pytest.mark.parametrize("kind", ["json", "many chunks", "gzip", "text"])
     @pytest.mark.parametrize("seed", range(3))
@@ -80,7 +80,7 @@ class FillContract:
     ) -> None:
         content = CONTENTS[kind]
         generator = random.Random(seed)
-        upload = blobs.begin_upload(NAME)
+        upload = blobs.begin(NAME)
         while (offset := upload.offset) < len(content):
             end = offset + generator.choice([1, 4000, 70_000, 300_000, 1_500_000])
             match generator.randrange(4):
@@ -95,7 +95,7 @@ class FillContract:
                     size = generator.choice([1000, 100_000, 1 << 20])
                     upload.append_from(source(content[offset:end], repeat(size)))
         digest = Digest.of_bytes(content)
-        blobs.commit(upload, digest, REPOSITORY)
+        commit(blobs, upload, digest)
         assert read(blobs, digest) == content
 
     @pytest.mark.parametrize("kind", ["longest chunk", "many chunks", "gzip"])
@@ -115,7 +115,7 @@ class FillContract:
                 raise ConnectionResetError("the client is gone")
             return fill(view)
 
-        upload = blobs.begin_upload(NAME)
+        upload = blobs.begin(NAME)
         with pytest.raises(ConnectionResetError):
             upload.append_from(failing)
         assert upload.offset == min(len(content), fills * 90_000)
@@ -125,7 +125,7 @@ class FillContract:
         assert upload.offset == min(len(content), fills * 90_000)
         upload.append_from(source(content[upload.offset :], repeat(90_000)))
         digest = Digest.of_bytes(content)
-        blobs.commit(upload, digest, REPOSITORY)
+        commit(blobs, upload, digest)
         assert read(blobs, digest) == content
 
     def test_truncate_drops_what_was_filled(self, blobs: BlobStore) -> None:
@@ -135,7 +135,7 @@ class FillContract:
         upload.truncate(300_000)
         upload.append_from(source(content[300_000:], repeat(100_000)))
         digest = Digest.of_bytes(content)
-        blobs.commit(upload, digest, REPOSITORY)
+        commit(blobs, upload, digest)
         assert read(blobs, digest) == content
 
     def test_many_uploads_are_filled_at_once(self, blobs: BlobStore) -> None:
@@ -143,9 +143,9 @@ class FillContract:
         bodies = [shared + random_bytes(900_000, seed=n) for n in range(12)]
 
         def push_filled(content: bytes) -> Digest:
-            upload = blobs.begin_upload(NAME)
+            upload = blobs.begin(NAME)
             upload.append_from(source(content, repeat(70_000)))
-            return blobs.commit(upload, Digest.of_bytes(content), REPOSITORY).digest
+            return commit(blobs, upload, Digest.of_bytes(content)).digest
 
         with ThreadPoolExecutor(6) as pool:
             digests = list(pool.map(push_filled, bodies))
@@ -158,13 +158,13 @@ class FillContract:
 
         def nested(view: memoryview) -> int:
             count = fill(view)
-            other = blobs.begin_upload(NAME)
+            other = blobs.begin(NAME)
             other.append_from(source(inner, repeat(130_000)))
-            blobs.commit(other, Digest.of_bytes(inner), REPOSITORY)
+            commit(blobs, other, Digest.of_bytes(inner))
             return count
 
-        upload = blobs.begin_upload(NAME)
+        upload = blobs.begin(NAME)
         upload.append_from(nested)
-        blobs.commit(upload, Digest.of_bytes(outer), REPOSITORY)
+        commit(blobs, upload, Digest.of_bytes(outer))
         assert read(blobs, Digest.of_bytes(outer)) == outer
         assert read(blobs, Digest.of_bytes(inner)) == inner

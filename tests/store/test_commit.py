@@ -26,7 +26,8 @@ from dtrfast.store.records import Chunk
 from dtrfast.store.store import Store
 from dtrfast.store.uploads import LocalUpload
 from tests.fakes.clock import Clock
-from tests.store.conftest import OTHER, REPOSITORY, digest_of, files_below, pull, push, run
+from tests.store.conftest import digest_of, files_below, pull, push, run
+from tests.store.holders import ONE, OTHER, commit
 
 NAME = "some/name"
 GZIP = b"\x1f\x8b"
@@ -43,13 +44,12 @@ def test_fifty_that_push_the_same_at_once_store_it_once(
     body = magic + random_bytes(2_000_000)
 
     def push_one(number: int) -> None:
-        push(store.blobs, body, REPOSITORY if number % 2 else OTHER)
+        push(store.blobs, body, ONE if number % 2 else OTHER)
 
     with ThreadPoolExecutor(50) as pool:
         list(pool.map(push_one, range(50)))
     statistics = store.statistics()
     assert statistics.blobs == 1
-    assert statistics.links == 2
     assert statistics.stored_bytes < len(body) * 1.01
     assert len(files_below(data, "blobs", "packs")) == 1
     assert sum(p.stat().st_size for p in (data / "packs").rglob("*") if p.is_file()) < 2_100_000
@@ -93,12 +93,12 @@ def _cut_off_commit(store: Store, monkeypatch: pytest.MonkeyPatch, body: bytes) 
             raise StorageFull("full")
         return real(*arguments, **named)  # type: ignore[arg-type]
 
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     upload.append(body)
     with monkeypatch.context() as patch:
         patch.setattr(recipes, "add_slice", failing)
         with pytest.raises(StorageFull):
-            store.blobs.commit(upload, digest_of(body), REPOSITORY)
+            commit(store.blobs, upload, digest_of(body))
     upload.release()
     return upload.id
 
@@ -107,11 +107,11 @@ def test_a_commit_that_was_cut_off_goes_on(store: Store, monkeypatch: pytest.Mon
     body = random_bytes(6_000_000)
     upload_id = _cut_off_commit(store, monkeypatch, body)
     with pytest.raises(BlobUnknown):
-        store.blobs.stat(REPOSITORY, digest_of(body))
+        store.blobs.stat(digest_of(body))
     upload = store.blobs.resume(NAME, upload_id)
     with pytest.raises(RangeInvalid):
         upload.append(b"more")
-    store.blobs.commit(upload, digest_of(body), REPOSITORY)
+    commit(store.blobs, upload, digest_of(body))
     assert pull(store.blobs, digest_of(body)) == body
     with store.engine.read() as transaction:
         assert not list(transaction.scan(COMMITS))
@@ -126,8 +126,8 @@ def test_a_commit_that_was_cut_off_gives_way_to_another(
     upload_id = _cut_off_commit(store, monkeypatch, body)
     push(store.blobs, body)
     upload = store.blobs.resume(NAME, upload_id)
-    store.blobs.commit(upload, digest_of(body), OTHER)
-    assert pull(store.blobs, digest_of(body), OTHER) == body
+    commit(store.blobs, upload, digest_of(body), OTHER)
+    assert pull(store.blobs, digest_of(body)) == body
     with store.engine.read() as transaction:
         assert not list(transaction.scan(COMMITS))
 
@@ -153,7 +153,7 @@ def test_a_failed_sync_drops_the_upload(
     store: Store, data: Path, monkeypatch: pytest.MonkeyPatch, magic: bytes, code: int
 ) -> None:
     body = magic + random_bytes(1_000_000)
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     upload.append(body)
 
     def fail(descriptor: int) -> None:
@@ -162,7 +162,7 @@ def test_a_failed_sync_drops_the_upload(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fail)
         with pytest.raises(StorageFull if code == errno.ENOSPC else StorageFailed):
-            store.blobs.commit(upload, digest_of(body), REPOSITORY)
+            commit(store.blobs, upload, digest_of(body))
     upload.release()
     with pytest.raises(UploadUnknown):
         store.blobs.resume(NAME, upload.id)
@@ -175,7 +175,7 @@ def test_a_full_disk_keeps_what_was_saved(
     store: Store, monkeypatch: pytest.MonkeyPatch, magic: bytes
 ) -> None:
     body = magic + random_bytes(2_000_000)
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     upload.append(body[:1_000_000])
     upload.release()
     upload = store.blobs.resume(NAME, upload.id)
@@ -192,7 +192,7 @@ def test_a_full_disk_keeps_what_was_saved(
     upload = store.blobs.resume(NAME, upload.id)
     assert upload.offset == 1_000_000
     upload.append(body[1_000_000:])
-    store.blobs.commit(upload, digest_of(body), REPOSITORY)
+    commit(store.blobs, upload, digest_of(body))
     assert pull(store.blobs, digest_of(body)) == body
 
 
@@ -210,16 +210,16 @@ def test_a_short_write_is_completed(
 
 def test_a_wrong_digest_leaves_nothing(store: Store, data: Path) -> None:
     before = store.statistics()
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     upload.append(random_bytes(1_000_000))
     with pytest.raises(DigestInvalid, match="send the blob again in a new one"):
-        store.blobs.commit(upload, digest_of(b"other"), REPOSITORY)
+        commit(store.blobs, upload, digest_of(b"other"))
     assert store.statistics() == before
     assert files_below(data, "blobs", "packs", "uploads") == []
 
 
 def test_an_upload_of_another_boot_is_gone(store: Store, data: Path, clock: Clock) -> None:
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     upload.append(random_bytes(1_000_000))
     upload.release()
     object.__setattr__(store._context, "boot_id", "another boot")
@@ -232,7 +232,7 @@ def test_an_upload_of_another_boot_is_gone(store: Store, data: Path, clock: Cloc
 
 
 def test_a_state_that_is_torn_is_no_upload(store: Store, data: Path) -> None:
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     upload.append(b"some bytes")
     upload.release()
     (path,) = (data / "uploads").glob("*.state")
@@ -246,7 +246,7 @@ def test_a_state_that_is_torn_is_no_upload(store: Store, data: Path) -> None:
 def test_a_killed_request_goes_on_from_the_last_save(store: Store) -> None:
     """What a dead worker wrote behind its last save is written again."""
     body = random_bytes(3_000_000)
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     upload.append(body[:1_000_000])
     upload.save()
     upload.append(body[1_000_000:2_000_000])
@@ -255,7 +255,7 @@ def test_a_killed_request_goes_on_from_the_last_save(store: Store) -> None:
     upload = store.blobs.resume(NAME, upload.id)
     assert upload.offset == 1_000_000
     upload.append(body[1_000_000:])
-    store.blobs.commit(upload, digest_of(body), REPOSITORY)
+    commit(store.blobs, upload, digest_of(body))
     assert pull(store.blobs, digest_of(body)) == body
 
 
@@ -289,14 +289,14 @@ def test_a_process_that_dies_behind_the_commit_loses_nothing(
 ) -> None:
     """Killed after the index has the blob, before the upload's state is gone."""
     body = magic + random_bytes(1_000_000)
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     assert isinstance(upload, LocalUpload)
     upload.append(body)
     upload.save()
     with monkeypatch.context() as patch:
         _die_in(patch, "dtrfast.store.uploads.LocalUpload.forget")
         with pytest.raises(KeyboardInterrupt):
-            store.blobs.commit(upload, digest_of(body), REPOSITORY)
+            commit(store.blobs, upload, digest_of(body))
     _close_as_the_dead_do(upload)
     if again == "expire":
         clock.now += 10_000_000_000
@@ -337,7 +337,7 @@ def test_a_commit_that_was_cut_off_and_lost_its_state_is_taken_back_by_the_sweep
 def test_an_upload_whose_removal_was_cut_off_is_unknown(
     store: Store, data: Path, magic: bytes
 ) -> None:
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     upload.append(magic + random_bytes(1_000_000))
     upload.release()
     for name in ("blobs", "packs"):
@@ -355,7 +355,7 @@ def test_a_put_that_is_repeated_after_a_kill_finds_its_blob(
 ) -> None:
     """The state was never saved after the first byte: it says that nothing came."""
     body = magic + random_bytes(1_000_000)
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     assert isinstance(upload, LocalUpload)
     upload.release()
     upload = store.blobs.resume(NAME, upload.id)
@@ -365,7 +365,7 @@ def test_a_put_that_is_repeated_after_a_kill_finds_its_blob(
         _die_in(patch, "dtrfast.store.uploads.LocalUpload.forget")
         upload.append(body)
         with pytest.raises(KeyboardInterrupt):
-            store.blobs.commit(upload, digest_of(body), REPOSITORY)
+            commit(store.blobs, upload, digest_of(body))
     _close_as_the_dead_do(upload)
     with pytest.raises(UploadUnknown):
         store.blobs.resume(NAME, upload.id)
@@ -377,7 +377,7 @@ def test_saves_that_fail_leave_the_tail_that_the_state_names(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = random_bytes(600_000)
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     upload.append(body[:100_000])
     upload.release()
     for _ in range(3):
@@ -395,7 +395,7 @@ def test_saves_that_fail_leave_the_tail_that_the_state_names(
     upload = store.blobs.resume(NAME, upload.id)
     assert upload.offset == 100_000
     upload.append(body[100_000:])
-    store.blobs.commit(upload, digest_of(body), REPOSITORY)
+    commit(store.blobs, upload, digest_of(body))
     assert pull(store.blobs, digest_of(body)) == body
 
 
@@ -403,11 +403,11 @@ def test_saves_that_fail_leave_the_tail_that_the_state_names(
 def test_a_request_that_was_taken_back_leaves_no_file(
     store: Store, data: Path, magic: bytes
 ) -> None:
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     upload.append(magic + random_bytes(100_000))
     upload.truncate(0)
     upload.append(b"x")
-    store.blobs.commit(upload, digest_of(b"x"), REPOSITORY)
+    commit(store.blobs, upload, digest_of(b"x"))
     assert files_below(data, "blobs", "packs", "uploads") == []
 
 
@@ -426,7 +426,7 @@ def test_a_push_heals_a_blob_whose_file_is_lost(store: Store, data: Path) -> Non
     next((data / "blobs").rglob(name)).unlink()
     push(store.blobs, body)
     assert pull(store.blobs, digest) == body
-    run(store, "unlinked contents")
+    run(store, "contents")
     assert pull(store.blobs, digest) == body
     assert store.statistics().loose_blobs == 1
 
@@ -435,13 +435,13 @@ def test_a_healed_blob_keeps_its_other_digest(store: Store, data: Path) -> None:
     body = GZIP + random_bytes(100_000)
     other = digest_of(body, "sha512")
     push(store.blobs, body)
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     upload.append(body)
-    store.blobs.commit(upload, other, REPOSITORY)
+    commit(store.blobs, upload, other)
     (name,) = files_below(data, "blobs")
     next((data / "blobs").rglob(name)).unlink()
     push(store.blobs, body)
-    run(store, "unlinked contents")
+    run(store, "contents")
     assert pull(store.blobs, other) == body
     assert store.statistics().loose_blobs == 1
 
@@ -450,10 +450,10 @@ def test_a_healed_blob_keeps_its_other_digest(store: Store, data: Path) -> None:
     "body", [bytes(3_000_000), random_bytes(300_000) * 4], ids=["zeros", "twice"]
 )
 def test_sha512_is_found_by_reading_again_what_repeats(store: Store, body: bytes) -> None:
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     upload.append(body)
     digest = digest_of(body, "sha512")
-    store.blobs.commit(upload, digest, REPOSITORY)
+    commit(store.blobs, upload, digest)
     assert pull(store.blobs, digest) == body
 
 
@@ -467,7 +467,7 @@ def test_uploads_refused_by_a_full_disk_leave_nothing_open(
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
         with pytest.raises(StorageFull):
-            store.blobs.begin_upload(NAME)
+            store.blobs.begin(NAME)
     assert len(os.listdir("/proc/self/fd")) == before
     assert files_below(data, "uploads") == []
 
@@ -479,7 +479,7 @@ def test_a_commit_whose_shared_chunk_is_lost_is_refused_and_a_push_heals(
     """The upload found the chunk before: a blob that misses it must not become visible."""
     body = random_bytes(2_500_000)
     push(store.blobs, body)
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     upload.append(body + b"x")
     with store.engine.read() as transaction:
         key, value = next(iter(transaction.scan(CHUNKS)))
@@ -491,19 +491,19 @@ def test_a_commit_whose_shared_chunk_is_lost_is_refused_and_a_push_heals(
         store.engine.write(lambda t: t.delete(CHUNK_HASHES, chunk.hash + key))
     digest = digest_of(body + b"x")
     with pytest.raises(StorageFailed, match=f"shares is {trouble}: push the blob again"):
-        store.blobs.commit(upload, digest, OTHER)
+        commit(store.blobs, upload, digest, OTHER)
     upload.release()
     with pytest.raises(BlobUnknown):
-        store.blobs.stat(OTHER, digest)
+        store.blobs.stat(digest)
     push(store.blobs, body + b"x", OTHER)
-    assert pull(store.blobs, digest, OTHER) == body + b"x"
+    assert pull(store.blobs, digest) == body + b"x"
 
 
 def test_a_sha512_of_an_upload_whose_shared_chunk_is_gone_is_refused(store: Store) -> None:
     """The digest is made by reading the upload again."""
     body = random_bytes(2_500_000)
     push(store.blobs, body)
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     upload.append(body)
     with store.engine.read() as transaction:
         key, _ = next(iter(transaction.scan(CHUNKS)))

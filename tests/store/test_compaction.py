@@ -28,7 +28,8 @@ from dtrfast.store import disk, packs, pins
 from dtrfast.store.records import Chunk, decode_content, decode_pack
 from dtrfast.store.store import Store
 from tests.fakes.clock import Clock
-from tests.store.conftest import OTHER, REPOSITORY, digest_of, files_below, pull, push, run
+from tests.store.conftest import digest_of, files_below, pull, push, run, tasks
+from tests.store.holders import OTHER, commit, drop, release
 
 SIZE = 3_000_000
 
@@ -52,11 +53,13 @@ class House:
     """A housekeeper that lives as long as its test: compaction remembers what it noted."""
 
     def __init__(self, store: Store) -> None:
-        self._tasks = {task.name: task for task in store.tasks()}
+        self._store = store
+        self._tasks = tasks(store)
 
     def keep(self, rounds: int = 3) -> None:
         for _ in range(rounds):
-            for name in ("unreferenced blobs", "unlinked contents", "sparse packs"):
+            release(self._store.blobs)
+            for name in ("contents", "sparse packs"):
                 self._tasks[name].run()
 
 
@@ -68,7 +71,7 @@ def house(store: Store) -> House:
 def test_a_pack_of_nothing_but_garbage_is_unlinked(store: Store, house: House, data: Path) -> None:
     digest = push(store.blobs, body(1))
     size = sum(path.stat().st_size for path in data.glob("packs/*/*"))
-    store.blobs.unlink(REPOSITORY, digest)
+    drop(store.blobs, digest)
     house.keep()
     assert files_below(data, "packs") == []
     for table in (CHUNKS, CHUNK_HASHES, PACKS, PACKS_SPARSE, FILES, FILES_UNOWNED, CONTENTS):
@@ -84,10 +87,10 @@ def test_what_is_live_moves_and_reads_as_before(store: Store, house: House, data
     one = push(store.blobs, large)
     two = push(store.blobs, small, OTHER)
     before = files_below(data, "packs")
-    store.blobs.unlink(REPOSITORY, one)
+    drop(store.blobs, one)
     house.keep()
     after = files_below(data, "packs")
-    assert pull(store.blobs, two, OTHER) == small
+    assert pull(store.blobs, two) == small
     assert not set(before) <= set(after)
     assert sum(packs_of(store)) < 1_000_000
     assert store.statistics().pack_bytes == sum(packs_of(store))
@@ -100,7 +103,7 @@ def test_a_pack_that_is_mostly_live_is_left_alone(store: Store, house: House, da
     one = push(store.blobs, large)
     push(store.blobs, small, OTHER)
     before = files_below(data, "packs")
-    store.blobs.unlink(REPOSITORY, one)
+    drop(store.blobs, one)
     house.keep()
     assert files_below(data, "packs") == before
 
@@ -110,7 +113,7 @@ def test_recipes_move_with_their_blobs(store: Store, house: House, data: Path) -
     large = body(1)
     push(store.blobs, large)
     again = push(store.blobs, large[:1_500_000] + large[:1_500_000], OTHER)
-    store.blobs.unlink(REPOSITORY, digest_of(large))
+    drop(store.blobs, digest_of(large))
     house.keep()
     with store.engine.read() as transaction:
         contents = [decode_content(value) for _, value in transaction.scan(CONTENTS)]
@@ -130,17 +133,17 @@ def test_an_upload_at_work_keeps_what_it_may_have_found(
 ) -> None:
     large = body(1)
     digest = push(store.blobs, large)
-    upload = store.blobs.begin_upload("some/name")
+    upload = store.blobs.begin("some/name")
     upload.append(large[:2_000_000])
-    store.blobs.unlink(REPOSITORY, digest)
+    drop(store.blobs, digest)
     house.keep()
     assert len(keys(store, CHUNKS)) > 30, "nothing is freed while it is at work"
     upload.append(body(2, 500_000))
     new = large[:2_000_000] + body(2, 500_000)
-    store.blobs.commit(upload, digest_of(new), OTHER)
+    commit(store.blobs, upload, digest_of(new), OTHER)
     upload.release()
     house.keep()
-    assert pull(store.blobs, digest_of(new), OTHER) == new
+    assert pull(store.blobs, digest_of(new)) == new
 
 
 def test_an_idle_upload_keeps_what_it_names_and_no_more(
@@ -148,21 +151,21 @@ def test_an_idle_upload_keeps_what_it_names_and_no_more(
 ) -> None:
     large = body(1)
     digest = push(store.blobs, large)
-    upload = store.blobs.begin_upload("some/name")
+    upload = store.blobs.begin("some/name")
     upload.append(large[:1_000_000])
     upload.release()
-    store.blobs.unlink(REPOSITORY, digest)
+    drop(store.blobs, digest)
     before = len(keys(store, CHUNKS))
     house.keep()
     assert 5 < len(keys(store, CHUNKS)) < before / 2
     again = store.blobs.resume("some/name", upload.id)
     again.append(body(2, 100_000))
     new = large[:1_000_000] + body(2, 100_000)
-    store.blobs.commit(again, digest_of(new), OTHER)
+    commit(store.blobs, again, digest_of(new), OTHER)
     again.release()
     house.keep()
-    assert pull(store.blobs, digest_of(new), OTHER) == new
-    store.blobs.unlink(OTHER, digest_of(new))
+    assert pull(store.blobs, digest_of(new)) == new
+    drop(store.blobs, digest_of(new), OTHER)
     house.keep()
     assert files_below(data, "packs") == []
 
@@ -171,12 +174,12 @@ def test_a_pull_goes_on_while_its_pack_moves(store: Store, house: House) -> None
     large = body(1)
     small = large[:900_000] + body(2, 100_000)
     one, two = push(store.blobs, large), push(store.blobs, small, OTHER)
-    with store.blobs.open_range(OTHER, two) as held, store.blobs.open_range(OTHER, two) as reader:
+    with store.blobs.open_range(two) as held, store.blobs.open_range(two) as reader:
         segments = iter(held)
         first = next(segments)
         assert not isinstance(first, bytes)
         begun = os.pread(first.descriptor, first.length, first.offset)
-        store.blobs.unlink(REPOSITORY, one)
+        drop(store.blobs, one)
         house.keep()
         store.tidy()
         assert os.pread(first.descriptor, first.length, first.offset) == begun
@@ -194,7 +197,7 @@ def read(segment: Any) -> bytes:
 def test_unlinked_packs_are_let_go_of(store: Store, house: House, data: Path) -> None:
     digest = push(store.blobs, body(1))
     assert pull(store.blobs, digest) == body(1)
-    store.blobs.unlink(REPOSITORY, digest)
+    drop(store.blobs, digest)
     house.keep()
 
     def open_and_gone() -> int:
@@ -215,8 +218,8 @@ def test_a_pin_keeps_files_and_nothing_else(store: Store, house: House, data: Pa
     one = push(store.blobs, body(1))
     two = push(store.blobs, b"\x1f\x8b" + body(2))
     with pins.hold(data):
-        store.blobs.unlink(REPOSITORY, one)
-        store.blobs.unlink(REPOSITORY, two)
+        drop(store.blobs, one)
+        drop(store.blobs, two)
         house.keep()
         assert len(files_below(data, "packs", "blobs")) == 2
         assert keys(store, CONTENTS) == []
@@ -241,14 +244,14 @@ def test_a_damaged_chunk_is_not_copied_and_heals(store: Store, house: House, dat
     with path.open("r+b") as file:
         file.seek(400_000)
         file.write(b"damage")
-    store.blobs.unlink(REPOSITORY, one)
+    drop(store.blobs, one)
     house.keep()
-    next(task for task in store.tasks() if task.name == "damaged chunks").run()
+    run(store, "damaged chunks")
     with pytest.raises(BlobUnknown, match="damaged"):
-        store.blobs.open_range(OTHER, two)
+        store.blobs.open_range(two)
     assert store.statistics().damaged_blobs == 1
     assert push(store.blobs, small, OTHER) == two
-    assert pull(store.blobs, two, OTHER) == small
+    assert pull(store.blobs, two) == small
     house.keep()
     statistics = store.statistics()
     assert (statistics.damaged_blobs, statistics.damaged_chunks) == (0, 0)
@@ -269,13 +272,13 @@ def test_a_crash_between_any_two_steps_loses_nothing(
         data = tmp_path / str(last)
         store = Store.open(data, StoreConfig(), clock=clock)
         one, two = push(store.blobs, large), push(store.blobs, small, OTHER)
-        store.blobs.unlink(REPOSITORY, one)
+        drop(store.blobs, one)
         died = _die_after(monkeypatch, last, partial_house(store))
         store.close()
         store = Store.open(data, StoreConfig(), clock=clock)
-        assert pull(store.blobs, two, OTHER) == small
+        assert pull(store.blobs, two) == small
         House(store).keep(4)
-        assert pull(store.blobs, two, OTHER) == small
+        assert pull(store.blobs, two) == small
         assert sorted(files_below(data, "packs")) == sorted(k.hex() for k in keys(store, FILES))
         assert keys(store, FILES_UNOWNED) == []
         with store.engine.read() as transaction:
@@ -326,7 +329,7 @@ def test_a_full_disk_stops_compaction_and_harms_nothing(
     large = body(1)
     small = large[:900_000] + body(2, 100_000)
     one, two = push(store.blobs, large), push(store.blobs, small, OTHER)
-    store.blobs.unlink(REPOSITORY, one)
+    drop(store.blobs, one)
 
     def fail(descriptor: int) -> None:
         raise StorageFailed("no")
@@ -335,9 +338,9 @@ def test_a_full_disk_stops_compaction_and_harms_nothing(
         patch.setattr(disk, "sync", fail)
         with pytest.raises(StorageFailed):
             house.keep()
-    assert pull(store.blobs, two, OTHER) == small
+    assert pull(store.blobs, two) == small
     house.keep()
-    assert pull(store.blobs, two, OTHER) == small
+    assert pull(store.blobs, two) == small
     assert sum(packs_of(store)) < 1_200_000
     assert files_below(data, "packs") == sorted(key.hex() for key in keys(store, FILES))
 
@@ -349,8 +352,8 @@ def test_what_needs_no_room_is_freed_on_a_full_disk(
     small = large[:900_000] + body(2, 100_000)
     one, two = push(store.blobs, large), push(store.blobs, small, OTHER)
     dead = push(store.blobs, body(3))
-    store.blobs.unlink(REPOSITORY, one)
-    store.blobs.unlink(REPOSITORY, dead)
+    drop(store.blobs, one)
+    drop(store.blobs, dead)
 
     def fail(descriptor: int, buffers: object, offset: int) -> int:
         raise StorageFull("no")
@@ -359,7 +362,7 @@ def test_what_needs_no_room_is_freed_on_a_full_disk(
         patch.setattr(disk, "write_at", fail)
         house.keep()
     assert len(packs_of(store)) == 2, "the dead one is gone, the sparse one is not"
-    assert pull(store.blobs, two, OTHER) == small
+    assert pull(store.blobs, two) == small
     house.keep()
     assert sum(packs_of(store)) < 1_200_000
 
@@ -369,10 +372,10 @@ def test_what_an_upload_named_goes_when_the_upload_does(
 ) -> None:
     large = body(1)
     digest = push(store.blobs, large)
-    upload = store.blobs.begin_upload("some/name")
+    upload = store.blobs.begin("some/name")
     upload.append(large[:1_000_000])
     upload.release()
-    store.blobs.unlink(REPOSITORY, digest)
+    drop(store.blobs, digest)
     house.keep()
     moved = files_below(data, "packs")
     house.keep()
@@ -392,7 +395,7 @@ def make_sparse(store: Store, data: Path, seed: int = 1) -> tuple[Path, bytes]:
     one = push(store.blobs, large)
     (path,) = [path for path in data.glob("packs/*/*") if path.name not in before]
     push(store.blobs, small, OTHER)
-    store.blobs.unlink(REPOSITORY, one)
+    drop(store.blobs, one)
     return path, small
 
 
@@ -412,7 +415,7 @@ def test_a_pack_that_cannot_be_read_stops_no_other_one(
     reason = f"it has no whole record at {packs.HEADER_SIZE}" if trouble == "torn" else "its file"
     assert f"pack {broken.name} cannot be compacted: {reason}" in caplog.text
     assert not whole.exists()
-    assert pull(store.blobs, digest_of(small), OTHER) == small
+    assert pull(store.blobs, digest_of(small)) == small
     assert keys(store, PACKS_SPARSE) == [], "neither is tried again at every step"
 
 
@@ -423,12 +426,12 @@ def test_an_upload_of_another_boot_holds_up_nothing(
     store = Store.open(data, StoreConfig(), clock=clock, boot_id="before")
     large = body(1, 900_000)
     digest = push(store.blobs, large)
-    upload = store.blobs.begin_upload("some/name")
+    upload = store.blobs.begin("some/name")
     upload.append(large[:600_000])
     upload.release()
     store.close()
     store = Store.open(data, StoreConfig(), clock=clock, boot_id="after")
-    store.blobs.unlink(REPOSITORY, digest)
+    drop(store.blobs, digest)
     House(store).keep()
     assert keys(store, CHUNKS) == keys(store, PACKS) == []
     store.close()
@@ -440,11 +443,11 @@ def test_an_upload_that_ended_without_its_state_holds_up_nothing(
     """Its removal was cut off: the parts are left, and no client can resume it."""
     large = body(1, 900_000)
     digest = push(store.blobs, large)
-    upload = store.blobs.begin_upload("some/name")
+    upload = store.blobs.begin("some/name")
     upload.append(large[:600_000])
     upload.release()
     (data / "uploads" / f"{upload.id}.state").unlink()
-    store.blobs.unlink(REPOSITORY, digest)
+    drop(store.blobs, digest)
     house.keep()
     assert keys(store, CHUNKS) == keys(store, PACKS) == []
 
@@ -454,8 +457,8 @@ def test_a_pack_that_gained_references_meanwhile_is_left_alone(
 ) -> None:
     """Between the note and the step, a push finds the chunks again: the pack is sparse no more."""
     large = body(1, 900_000)
-    store.blobs.unlink(REPOSITORY, push(store.blobs, large))
-    run(store, "unlinked contents")
+    drop(store.blobs, push(store.blobs, large))
+    run(store, "contents")
     assert len(keys(store, PACKS_SPARSE)) == 1
     push(store.blobs, large)
     before = files_below(data, "packs")

@@ -12,12 +12,13 @@ import pytest
 
 from dtrfast.errors import BlobUnknown, Corrupt
 from dtrfast.index.engine import WriteTransaction
-from dtrfast.index.tables import BLOBS, CHUNKS, CONTENTS, PACKS, RECIPES, number_of
+from dtrfast.index.tables import CHUNKS, CONTENTS, PACKS, RECIPES, number_of
 from dtrfast.store import checking, damage, disk, records
 from dtrfast.store.packs import HEADER_SIZE
 from dtrfast.store.records import Chunk
 from dtrfast.store.store import Store
-from tests.store.conftest import OTHER, REPOSITORY, digest_of, pull, push, read_all, run
+from tests.store.conftest import pull, push, read_all, run
+from tests.store.holders import OTHER, drop
 from tests.store.test_scrub import spoil
 
 BODY = random.Random(1).randbytes(600_000)
@@ -62,10 +63,10 @@ def test_a_damaged_chunk_marks_every_blob_that_has_it(store: Store, data: Path) 
     check_pack(store)
     assert store.statistics().damaged_chunks == 1
     assert store.trace_damage() == 2
-    for repository, digest in ((REPOSITORY, one), (OTHER, two)):
+    for digest in (one, two):
         with pytest.raises(BlobUnknown, match="the blob is damaged: push it again"):
-            store.blobs.stat(repository, digest)
-    assert store.blobs.stat(REPOSITORY, apart).size == 200_000
+            store.blobs.stat(digest)
+    assert store.blobs.stat(apart).size == 200_000
     assert store.trace_damage() == 0, "a chunk is traced once"
 
 
@@ -114,8 +115,8 @@ def test_a_damaged_chunk_that_no_blob_needs_is_not_listed_and_not_shared(
 ) -> None:
     """Its blob was deleted, and compaction has not come yet."""
     digest = push(store.blobs, BODY)
-    store.blobs.unlink(REPOSITORY, digest)
-    run(store, "unlinked contents")
+    drop(store.blobs, digest)
+    run(store, "contents")
     spoil(data)
     check_pack(store)
     assert listed(store) == []
@@ -140,7 +141,7 @@ def test_a_blob_whose_pack_is_gone_is_marked(store: Store, data: Path) -> None:
     sum(store.check_contents())
     assert str(digest) in listed(store)
     with pytest.raises(BlobUnknown, match="damaged"):
-        store.blobs.stat(REPOSITORY, digest)
+        store.blobs.stat(digest)
 
 
 def test_a_pack_with_a_torn_record_is_logged(
@@ -223,10 +224,6 @@ def lose_content(transaction: WriteTransaction) -> None:
     transaction.delete(CONTENTS, content_key(transaction))
 
 
-def lose_name(transaction: WriteTransaction) -> None:
-    transaction.delete(BLOBS, digest_of(BODY).key())
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -240,7 +237,6 @@ def lose_name(transaction: WriteTransaction) -> None:
         (use_newer_content_version, "a content record has version 2: run a newer dtrfast"),
         (garble_content, "a content record cannot be read"),
         (lose_content, "the index names .*, but not what it is: repair the index"),
-        (lose_name, "a repository holds .*, but the store does not: push it again"),
     ],
 )
 def test_a_blob_that_cannot_be_put_together_is_corrupt_and_says_why(
@@ -259,7 +255,7 @@ def test_a_loose_blob_whose_file_is_gone_is_to_be_pushed_again(store: Store, dat
     (path,) = [path for path in data.glob("blobs/*/*") if path.is_file()]
     path.unlink()
     with pytest.raises(Corrupt, match="is not on the disk: push it again"):
-        read_all(store.blobs.open_range(REPOSITORY, digest))
+        read_all(store.blobs.open_range(digest))
     assert pull(store.blobs, push(store.blobs, body)) == body
 
 

@@ -88,13 +88,13 @@ def test_a_push_needs_room_beyond_the_reserve(
     store.engine.write(lambda transaction: transaction.put(SETTINGS, b"storage", settings))
     monkeypatch.setattr(os, "statvfs", lambda path: status)
     if is_room:
-        store.blobs.begin_upload("some/name").cancel()
+        store.blobs.begin("some/name").cancel()
         return
     with pytest.raises(StorageFull, match="delete something and empty the trash"):
-        store.blobs.begin_upload("some/name")
+        store.blobs.begin("some/name")
 
 
 def test_settings_that_cannot_be_read_are_corrupt(store: Store) -> None:
     store.engine.write(lambda transaction: transaction.put(SETTINGS, b"storage", b"{"))
     with pytest.raises(Corrupt, match="the settings 'storage' cannot be read"):
-        store.blobs.begin_upload("some/name")
+        store.blobs.begin("some/name")

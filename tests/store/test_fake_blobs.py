@@ -6,7 +6,6 @@ import pytest
 
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import Clock
-from tests.fakes.engine import MemoryEngine
 from tests.store.blob_contract import BlobContract
 from tests.store.fill_contract import FillContract
 
@@ -18,7 +17,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def blobs(clock: Clock) -> MemoryBlobs:
-    return MemoryBlobs(MemoryEngine(), clock)
+    return MemoryBlobs(clock)
 
 
 class TestMemoryBlobs(BlobContract, FillContract):

@@ -12,7 +12,8 @@ from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import CHUNK_HASHES, CHUNKS, number_key
 from dtrfast.store.records import Chunk
 from dtrfast.store.store import Store
-from tests.store.conftest import OTHER, files_below, pull, push
+from tests.store.conftest import files_below, pull, push
+from tests.store.holders import OTHER
 
 
 def random_bytes(size: int, seed: int = 1) -> bytes:

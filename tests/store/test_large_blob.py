@@ -11,7 +11,7 @@ import pytest
 
 from dtrfast.oci.digests import Digest
 from dtrfast.store.store import Store
-from tests.store.conftest import REPOSITORY
+from tests.store.holders import commit
 
 SIZE = 5_000_000_000
 BUFFER = 1 << 20
@@ -21,7 +21,7 @@ BUFFER = 1 << 20
 def test_five_gigabytes_pass_with_small_buffers(store: Store, data: Path) -> None:
     """Its content repeats after 64 MiB, so that the disk of a test machine holds it."""
     piece = random.Random(5).randbytes(64 << 20)
-    upload = store.blobs.begin_upload("some/name")
+    upload = store.blobs.begin("some/name")
     digest = hashlib.sha256()
     process = psutil.Process()
     before, peak = process.memory_info().rss, 0
@@ -33,15 +33,15 @@ def test_five_gigabytes_pass_with_small_buffers(store: Store, data: Path) -> Non
         if position % (256 << 20) == 0:
             peak = max(peak, process.memory_info().rss - before)
     name = Digest("sha256", digest.digest())
-    store.blobs.commit(upload, name, REPOSITORY)
+    commit(store.blobs, upload, name)
     peak = max(peak, process.memory_info().rss - before)
     # Buffers, the table of recent chunks, and pages of the index, which the kernel may take back.
     assert peak < 48 << 20
-    assert store.blobs.stat(REPOSITORY, name).size == SIZE
+    assert store.blobs.stat(name).size == SIZE
     assert store.statistics().pack_bytes < 2 * len(piece)
 
     read = 0
-    with store.blobs.open_range(REPOSITORY, name, SIZE - 1_000_000) as reader:
+    with store.blobs.open_range(name, SIZE - 1_000_000) as reader:
         for segment in reader:
             read += len(segment) if isinstance(segment, bytes) else segment.length
     assert read == 1_000_000

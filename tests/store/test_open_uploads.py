@@ -12,18 +12,19 @@ import pytest
 from dtrfast.errors import UploadsTooMany
 from dtrfast.oci.digests import Digest
 from dtrfast.store import open_uploads
-from dtrfast.store.blobs import OpenBound, RepositoryId
+from dtrfast.store.blobs import OpenBound
 from dtrfast.store.local import LocalBlobs
 from dtrfast.store.open_uploads import OpenUploads
 from dtrfast.store.store import Store
+from tests.store.holders import commit
 
 NAME = "acme/app rita"
-OTHER = "acme/other rita"
+ANOTHER = "acme/other rita"
 BOUND = OpenBound("rita", name_max=3, all_max=5)
 
 
 def begin(store: Store, name: str = NAME, bound: OpenBound = BOUND) -> str:
-    upload = store.blobs.begin_upload(name, bound=bound)
+    upload = store.blobs.begin(name, bound=bound)
     upload.release()
     return upload.id
 
@@ -46,22 +47,22 @@ def test_a_user_has_so_many_open_uploads_in_a_repository_and_in_all(store: Store
     with pytest.raises(UploadsTooMany, match="3 uploads to a repository are open"):
         begin(store)
     assert all(is_open(store, one) for one in begun)
-    begin(store, OTHER)
-    begin(store, OTHER)
+    begin(store, ANOTHER)
+    begin(store, ANOTHER)
     with pytest.raises(UploadsTooMany, match="5 uploads are open"):
-        begin(store, OTHER)
+        begin(store, ANOTHER)
     begin(store, NAME, OpenBound("will", 3, 5))
 
 
 def test_uploads_that_ended_do_not_count(store: Store) -> None:
     for number in range(8):
-        upload = store.blobs.begin_upload(NAME, bound=BOUND)
+        upload = store.blobs.begin(NAME, bound=BOUND)
         content = str(number).encode()
         upload.append(content)
         if number % 2:
             upload.cancel()
         else:
-            store.blobs.commit(upload, Digest.of_bytes(content), RepositoryId(1))
+            commit(store.blobs, upload, Digest.of_bytes(content))
 
 
 def test_the_longest_idle_uploads_make_room(store: Store) -> None:
@@ -77,7 +78,7 @@ def test_the_longest_idle_uploads_make_room(store: Store) -> None:
 
 
 def test_an_upload_that_a_request_holds_makes_no_room(store: Store) -> None:
-    held = store.blobs.begin_upload(NAME, bound=BOUND)
+    held = store.blobs.begin(NAME, bound=BOUND)
     leave_idle(store, held.id, 5000)
     begin(store)
     begin(store)
@@ -87,7 +88,7 @@ def test_an_upload_that_a_request_holds_makes_no_room(store: Store) -> None:
 
 
 def test_idle_uploads_of_another_repository_stay(store: Store) -> None:
-    other = begin(store, OTHER)
+    other = begin(store, ANOTHER)
     leave_idle(store, other, 5000)
     for _ in range(3):
         begin(store)
@@ -108,7 +109,7 @@ def test_refusals_of_one_repository_refuse_none_of_another(
     for _ in range(20):
         with pytest.raises(UploadsTooMany):
             begin(store, NAME, bound)
-        store.blobs.begin_upload(OTHER, bound=bound).cancel()
+        store.blobs.begin(ANOTHER, bound=bound).cancel()
 
 
 def test_parallel_requests_pass_no_bound(store: Store) -> None:
@@ -133,7 +134,7 @@ def test_lists_are_short_and_go_with_their_uploads(
     bound = OpenBound("rita", 1000, 10_000)
     kept = begin(store, NAME, bound)
     for _ in range(30):
-        store.blobs.begin_upload(NAME, bound=bound).cancel()
+        store.blobs.begin(NAME, bound=bound).cancel()
     (path,) = (store._context.layout.locks / "uploads").iterdir()
     assert path.stat().st_size <= 24 * 13
     assert path.stat().st_mode & 0o777 == 0o600
@@ -156,7 +157,7 @@ def test_processes_count_together(store: Store) -> None:
     def ask(blobs: LocalBlobs) -> None:
         for number in range(60):
             with suppress(UploadsTooMany):
-                upload = blobs.begin_upload(NAME, bound=bound)
+                upload = blobs.begin(NAME, bound=bound)
                 if number % 2:
                     upload.cancel()
                 else:
@@ -172,4 +173,4 @@ def test_processes_count_together(store: Store) -> None:
     for one in begun:
         store.blobs.resume(NAME, one).cancel()
     for blobs in many:
-        blobs.begin_upload(NAME, bound=bound).release()
+        blobs.begin(NAME, bound=bound).release()

@@ -11,7 +11,8 @@ from dtrfast.store import buffers
 from dtrfast.store.buffers import BUFFER_SIZE, Buffers
 from dtrfast.store.pending import Pending
 from dtrfast.store.store import Store
-from tests.store.conftest import REPOSITORY, digest_of, pull
+from tests.store.conftest import digest_of, pull
+from tests.store.holders import commit
 
 NAME = "some/name"
 GZIP = b"\x1f\x8b"
@@ -78,7 +79,7 @@ def test_a_pool_keeps_some_buffers_and_gives_them_out_again() -> None:
 
 @pytest.mark.parametrize("magic", [b"", GZIP], ids=["chunked", "loose"])
 def test_few_bytes_keep_no_buffer(store: Store, magic: bytes) -> None:
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     for piece in (magic + b"a" * 100, b"b" * 8000, b"c" * 30_000):
         upload.append(piece)
         assert lent(store) == 0
@@ -86,7 +87,7 @@ def test_few_bytes_keep_no_buffer(store: Store, magic: bytes) -> None:
 
 
 def test_many_bytes_keep_a_buffer_until_they_are_saved(store: Store) -> None:
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     upload.append(random_bytes(200_000))
     assert lent(store) == 1
     upload.save()
@@ -101,12 +102,12 @@ def test_a_buffer_is_kept_by_some_uploads_only(
 ) -> None:
     monkeypatch.setattr(buffers, "_HELD_MAX", 3)
     body = random_bytes(600_000)
-    uploads = [store.blobs.begin_upload(NAME) for _ in range(12)]
+    uploads = [store.blobs.begin(NAME) for _ in range(12)]
     for upload in uploads:
         upload.append(body)
     assert lent(store) == 3
     for upload in uploads:
-        store.blobs.commit(upload, digest_of(body), REPOSITORY)
+        commit(store.blobs, upload, digest_of(body))
     assert lent(store) == 0
     assert pull(store.blobs, digest_of(body)) == body
 
@@ -114,7 +115,7 @@ def test_a_buffer_is_kept_by_some_uploads_only(
 @pytest.mark.parametrize("ending", ["release", "cancel", "commit"])
 def test_the_end_of_an_upload_gives_its_buffer_back(store: Store, ending: str) -> None:
     body = random_bytes(200_000)
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     upload.append(body)
     assert lent(store) == 1
     match ending:
@@ -123,7 +124,7 @@ def test_the_end_of_an_upload_gives_its_buffer_back(store: Store, ending: str) -
         case "cancel":
             upload.cancel()
         case _:
-            store.blobs.commit(upload, digest_of(body), REPOSITORY)
+            commit(store.blobs, upload, digest_of(body))
     assert lent(store) == 0
 
 
@@ -132,7 +133,7 @@ def test_a_client_that_dribbles_does_not_have_its_tail_read(
 ) -> None:
     """What is saved stays where it is until something can be cut."""
     body = random_bytes(200_000)
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     upload.append(body[:100_000])
     upload.save()
 
@@ -148,14 +149,14 @@ def test_a_client_that_dribbles_does_not_have_its_tail_read(
     upload.release()
     upload = store.blobs.resume(NAME, upload.id)
     upload.append(body[100_500:])
-    store.blobs.commit(upload, digest_of(body), REPOSITORY)
+    commit(store.blobs, upload, digest_of(body))
     assert pull(store.blobs, digest_of(body)) == body
 
 
 def test_a_request_that_is_taken_back_leaves_the_saved_tail(store: Store) -> None:
     """Bytes behind the saved tail are written into its slot, and do not count any more."""
     body = random_bytes(200_000)
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     upload.append(body[:100_000])
     upload.release()
     upload = store.blobs.resume(NAME, upload.id)
@@ -167,5 +168,5 @@ def test_a_request_that_is_taken_back_leaves_the_saved_tail(store: Store) -> Non
     upload.append(body[150_000:])
     upload.release()
     upload = store.blobs.resume(NAME, upload.id)
-    store.blobs.commit(upload, digest_of(body), REPOSITORY)
+    commit(store.blobs, upload, digest_of(body))
     assert pull(store.blobs, digest_of(body)) == body

@@ -13,7 +13,7 @@ from dtrfast.store import codec, read_ahead
 from dtrfast.store.blobs import Extent, Segment
 from dtrfast.store.read_ahead import STEP_SIZE, ReadAhead, fetch, is_cached, kernel_size
 from dtrfast.store.store import Store
-from tests.store.conftest import REPOSITORY, push, read_all
+from tests.store.conftest import push, read_all
 
 CHUNK_SIZE_MAX = 256 * 1024
 SIZE = 4_000_000
@@ -58,9 +58,9 @@ def test_a_range_is_the_same_in_small_steps(store: Store, device: Callable[[int]
     for kind, body in BODIES.items():
         digest = push(store.blobs, body)
         for offset, length in RANGES:
-            reader = store.blobs.open_range(REPOSITORY, digest, offset, length)
+            reader = store.blobs.open_range(digest, offset, length)
             assert read_all(reader) == body[offset : offset + length], (kind, offset, length)
-            with store.blobs.open_range(REPOSITORY, digest, offset, length) as steps:
+            with store.blobs.open_range(digest, offset, length) as steps:
                 largest = max(size_of(segment) for segment in steps)
             assert largest < STEP_SIZE + CHUNK_SIZE_MAX, (kind, offset, length)
 
@@ -73,7 +73,7 @@ def test_the_disk_is_asked_for_two_steps_and_nothing_else(
         digest = push(store.blobs, body)
         asked.clear()
         taken = 0
-        with store.blobs.open_range(REPOSITORY, digest, 0, SIZE) as reader:
+        with store.blobs.open_range(digest, 0, SIZE) as reader:
             for segment in reader:
                 ahead = (
                     sum(asked) - taken if kind != "compressed chunks" else sum(asked) - taken // 2
@@ -82,7 +82,7 @@ def test_the_disk_is_asked_for_two_steps_and_nothing_else(
                 taken += size_of(segment)
         assert sum(asked) <= SIZE, kind
         asked.clear()
-        read_all(store.blobs.open_range(REPOSITORY, digest, 5, 1000))
+        read_all(store.blobs.open_range(digest, 5, 1000))
         assert sum(asked) <= (1000 if kind != "compressed chunks" else CHUNK_SIZE_MAX), kind
 
 
@@ -98,7 +98,7 @@ def test_one_chunk_is_decompressed_ahead(store: Store, monkeypatch: pytest.Monke
     real = codec.decompress
     monkeypatch.setattr(codec, "decompress", decompress)
     taken = 0
-    with store.blobs.open_range(REPOSITORY, digest, 0, SIZE) as reader:
+    with store.blobs.open_range(digest, 0, SIZE) as reader:
         for segment in reader:
             assert decompressed - taken <= CHUNK_SIZE_MAX
             taken += size_of(segment)
@@ -109,7 +109,7 @@ def test_the_kernel_takes_over(store: Store, device: Callable[[int], None]) -> N
     size = 300 * 1024
     device(size)
     digest = push(store.blobs, BODIES["loose"])
-    with store.blobs.open_range(REPOSITORY, digest, 0, SIZE) as reader:
+    with store.blobs.open_range(digest, 0, SIZE) as reader:
         sizes = [size_of(segment) for segment in reader]
     steps = -(-8 * size // STEP_SIZE)
     assert sizes == [STEP_SIZE] * steps + [SIZE - steps * STEP_SIZE]
@@ -121,9 +121,9 @@ def test_whole_blobs_and_small_devices_are_left_to_the_kernel(
     for kind, body in BODIES.items():
         digest = push(store.blobs, body)
         device(8 << 20)
-        assert read_all(store.blobs.open_range(REPOSITORY, digest)) == body, kind
+        assert read_all(store.blobs.open_range(digest)) == body, kind
         device(128 * 1024)
-        assert read_all(store.blobs.open_range(REPOSITORY, digest, 0, SIZE)) == body, kind
+        assert read_all(store.blobs.open_range(digest, 0, SIZE)) == body, kind
     assert asked == []
 
 
@@ -134,7 +134,7 @@ def test_what_is_in_memory_goes_in_large_steps(
     monkeypatch.setattr(read_ahead, "is_cached", lambda *stretch: True)
     for kind, body in BODIES.items():
         digest = push(store.blobs, body)
-        assert read_all(store.blobs.open_range(REPOSITORY, digest, 0, SIZE)) == body, kind
+        assert read_all(store.blobs.open_range(digest, 0, SIZE)) == body, kind
     assert asked == []
 
 

@@ -12,6 +12,7 @@ from dtrfast.config import Config
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry.permits import Action
 from dtrfast.registry.registry import Registry
 from dtrfast.store.store import Store
 from tests.fakes.client import descriptor, image_manifest
@@ -77,7 +78,7 @@ def test_a_pull_writes_nothing(sealed: Registry, kind: str) -> None:
         lambda r: r.manifests.get(NAME, TAG).body,
         lambda r: r.tags.page(NAME, 10).entries,
         lambda r: r.catalog.page(10).entries,
-        lambda r: r.catalog.find(NAME),
+        lambda r: r.catalog.check(NAME, Action.PULL) is None,
         lambda r: r.search.find("team", 10),
         lambda r: r.statistics().manifests,
     ],

@@ -18,7 +18,8 @@ from dtrfast.store import contents, disk, packs, records
 from dtrfast.store.checking import bytes_of
 from dtrfast.store.store import Store
 from tests.fakes.clock import Clock
-from tests.store.conftest import OTHER, REPOSITORY, digest_of, files_below, push, run
+from tests.store.conftest import digest_of, files_below, push, run
+from tests.store.holders import ONE, OTHER, drop, holders
 from tests.store.test_scrub import findings
 
 LARGE = random.Random(1).randbytes(600_000)
@@ -43,7 +44,7 @@ class Repair:
         self.store = Store.begin_repair(self.data, StoreConfig(), clock=self.clock)
         rebuild = self.store.rebuild(self.told.append, self._count)
         rebuild.run()
-        rebuild.finish()
+        rebuild.finish(holders(self.store.blobs).are_held)
         return self.store
 
     def body(self, digest: Digest) -> bytes | None:
@@ -139,8 +140,8 @@ def test_a_blob_that_two_packs_describe_is_made_once(repair: Repair) -> None:
     """It was deleted and pushed again, before compaction had given up the first pack."""
     push(repair.store.blobs, LARGE)
     push(repair.store.blobs, SHARING, OTHER)
-    repair.store.blobs.unlink(OTHER, digest_of(SHARING))
-    run(repair.store, "unlinked contents")
+    drop(repair.store.blobs, digest_of(SHARING), OTHER)
+    run(repair.store, "contents")
     push(repair.store.blobs, SHARING, OTHER)
     assert len(repair.packs()) == 3
     repair.run()
@@ -220,7 +221,7 @@ def test_a_small_blob_that_the_log_names_twice_is_one_content(repair: Repair) ->
 
 def test_uploads_do_not_outlive_a_repair(repair: Repair) -> None:
     """The new index does not have the chunks that they may have found."""
-    upload = repair.store.blobs.begin_upload("some/name")
+    upload = repair.store.blobs.begin("some/name")
     upload.append(LARGE)
     upload.release()
     repair.run()
@@ -229,7 +230,7 @@ def test_uploads_do_not_outlive_a_repair(repair: Repair) -> None:
 
 def test_a_large_recipe_is_taken_in_rows(repair: Repair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "CHUNKS_IN_ROW_MAX", 3)
-    push(repair.store.blobs, LARGE, REPOSITORY)
+    push(repair.store.blobs, LARGE, ONE)
     repair.run()
     assert repair.body(digest_of(LARGE)) == LARGE
     with repair.store.engine.read() as transaction:

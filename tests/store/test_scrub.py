@@ -17,8 +17,6 @@ from dtrfast.index.tables import (
     BLOBS,
     CHUNKS,
     CONTENTS,
-    HOLDERS,
-    LINKS,
     PACKS,
     RECIPES,
     SETTINGS,
@@ -29,7 +27,8 @@ from dtrfast.store.records import Chunk, decode_pack, encode
 from dtrfast.store.scrub import Scrub
 from dtrfast.store.store import Store
 from tests.fakes.clock import Clock
-from tests.store.conftest import OTHER, REPOSITORY, digest_of, pull, push
+from tests.store.conftest import digest_of, keep_house, pull, push
+from tests.store.holders import OTHER, commit, drop, holders
 
 KINDS = {
     "loose": b"\x1f\x8b" + random.Random(1).randbytes(300_000),
@@ -43,7 +42,9 @@ def tell_nobody(what: str, done: int, total: int) -> None:
 
 
 def findings(store: Store) -> list[str]:
-    return list(store.verify(tell_nobody))
+    told: list[str] = []
+    store.verify(holders(store.blobs).are_held, tell_nobody, told.append)
+    return told
 
 
 def first_byte(store: Store) -> int:
@@ -73,24 +74,20 @@ def test_damage_is_found_never_served_and_healed(store: Store, data: Path, kind:
     spoil(data, first_byte(store))
     sum(store.check_contents())
     store.trace_damage()
-    for repository in (REPOSITORY, OTHER):
-        with pytest.raises(BlobUnknown, match="push it again"):
-            store.blobs.open_range(repository, digest)
-        with pytest.raises(BlobUnknown):
-            store.blobs.stat(repository, digest)
-        with pytest.raises(BlobUnknown):
-            store.blobs.peek(repository, digest)
+    with pytest.raises(BlobUnknown, match="push it again"):
+        store.blobs.open_range(digest)
     with pytest.raises(BlobUnknown):
-        store.blobs.link(OTHER, digest, REPOSITORY)
+        store.blobs.stat(digest)
+    with pytest.raises(BlobUnknown):
+        store.blobs.peek(digest)
     assert store.statistics().damaged_blobs == 1
     with store.engine.read() as transaction:
         assert str(digest) in {one.subject for one in damage.listed(transaction, 10)}
     push(store.blobs, body)
     assert pull(store.blobs, digest) == body
-    assert pull(store.blobs, digest, OTHER) == body, "healed wherever it is held"
+    assert pull(store.blobs, digest) == body, "healed wherever it is held"
     for _ in range(3):
-        for task in store.tasks():
-            task.run()
+        keep_house(store)
     statistics = store.statistics()
     assert (statistics.damaged_blobs, statistics.damaged_chunks, statistics.blobs) == (0, 0, 1)
     assert findings(store) == []
@@ -100,9 +97,8 @@ def test_a_damaged_blob_can_be_deleted(store: Store, data: Path) -> None:
     digest = push(store.blobs, KINDS["loose"])
     spoil(data)
     sum(store.check_contents())
-    store.blobs.unlink(REPOSITORY, digest)
-    for task in store.tasks():
-        task.run()
+    drop(store.blobs, digest)
+    keep_house(store)
     assert store.statistics().damaged_blobs == 0
 
 
@@ -132,7 +128,7 @@ def test_a_disk_that_cannot_be_read_is_damage(
         patch.setattr(disk, "read_at", fail)
         sum(store.check_contents())
     with pytest.raises(BlobUnknown):
-        store.blobs.stat(REPOSITORY, digest)
+        store.blobs.stat(digest)
     sum(store.check_contents())
     assert pull(store.blobs, digest) == KINDS["loose"], "it got over it"
     assert store.statistics().damaged_blobs == 0
@@ -185,6 +181,7 @@ def full(store: Store) -> Store:
     for body in KINDS.values():
         push(store.blobs, body)
     push(store.blobs, b"small")
+    keep_house(store)
     return store
 
 
@@ -200,7 +197,7 @@ def first(transaction: WriteTransaction, table: Table) -> tuple[bytes, bytes]:
     return next(iter(transaction.scan(table, limit=1)))
 
 
-@pytest.mark.parametrize("table", [BLOBS, CHUNKS, CONTENTS, HOLDERS, LINKS, PACKS, RECIPES])
+@pytest.mark.parametrize("table", [BLOBS, CHUNKS, CONTENTS, PACKS, RECIPES])
 def test_a_row_that_is_gone_is_found(full: Store, table: Any) -> None:
     def lose(transaction: WriteTransaction) -> None:
         transaction.delete(table, first(transaction, table)[0])
@@ -238,9 +235,9 @@ def test_files_that_are_gone_cut_off_or_nobodys_are_found(full: Store, data: Pat
 
 
 def test_verify_beside_pushes_finds_nothing(full: Store) -> None:
-    upload = full.blobs.begin_upload("a")
+    upload = full.blobs.begin("a")
     upload.append(KINDS["chunked"][:500_000])
     assert findings(full) == []
-    full.blobs.commit(upload, Digest.of_bytes(KINDS["chunked"][:500_000]), OTHER)
+    commit(full.blobs, upload, Digest.of_bytes(KINDS["chunked"][:500_000]), OTHER)
     upload.release()
     assert findings(full) == []

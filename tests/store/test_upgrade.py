@@ -17,7 +17,9 @@ import dtrfast
 from dtrfast.config import Config, StoreConfig
 from dtrfast.errors import FormatUnknown, StartRefused
 from dtrfast.index.tables import CHUNKS_UNREFERENCED, CONTENTS
+from dtrfast.jobs import adoption
 from dtrfast.jobs.repair import repair
+from dtrfast.jobs.tasks import content_tasks
 from dtrfast.oci.names import Tag
 from dtrfast.registry.registry import Registry
 from dtrfast.store import layout as layouts
@@ -25,14 +27,18 @@ from dtrfast.store.features import ALL, Features
 from dtrfast.store.layout import Layout
 from dtrfast.store.records import decode_content
 from dtrfast.store.store import Store
+from tests import verifying
 from tests.store import old_store
 from tests.store.conftest import files_below
 
 _ROOT = Path(__file__).parents[2]
 # Made by `old_store.py make` of the version before features.
 _GOLDEN = _ROOT / "tests" / "golden" / "store-1.0.tar.xz"
-# The last commit before features: `git archive` gives the program that wrote the golden store.
-_VERSION_BEFORE = "80ce356"
+# The last commit before features, whose program wrote the golden store, and the last one before the
+# newest feature: `git archive` gives the programs.
+_BEFORE = {"upgraded": "80ce356", "new": "5d585fc"}
+# What a rollback to each of them says of the trash.
+_EMPTIED = {"upgraded": "2 things left the trash", "new": "0 things left the trash"}
 
 
 @pytest.fixture
@@ -60,8 +66,10 @@ def registry_of(store: Store, data: Path) -> Registry:
 
 
 def keep_house(store: Store, rounds: int = 6) -> None:
+    holdings = registry_of(store, store.layout.data).holdings
     for _ in range(rounds):
-        for task in store.tasks():
+        adoption.adopt(store)
+        for task in content_tasks(store, holdings):
             task.run()
 
 
@@ -81,11 +89,11 @@ def test_a_store_of_the_version_before_is_upgraded_while_it_is_used(old: Path) -
         contents = [decode_content(value) for _, value in transaction.scan(CONTENTS)]
     assert all(c.recipe_pack for c in contents if c.kind == "chunked")
     assert len(files_below(old, "packs")) == 3, "two blobs' and one for their recipes"
-    assert list(store.verify(tell_nobody)) == []
+    assert verifying.findings(store) == []
     old_store.check(registry, known(old))
     store.close()
     features = layouts.read_features(Layout(old))
-    assert features.incompatible == features.unsealed == {"accounts", "trash"}
+    assert features.incompatible == features.unsealed == {"accounts", "holdings", "trash"}
 
 
 def test_an_upgraded_store_can_be_repaired(old: Path) -> None:
@@ -114,11 +122,10 @@ def command(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.fixture(scope="session")
-def version_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program of the version before, with the kernels of this one."""
-    target = tmp_path_factory.mktemp("before")
-    git = ["git", "-C", str(_ROOT), "archive", _VERSION_BEFORE, "dtrfast"]
+def version_before(target: Path, origin: str) -> Path:
+    """The program of the version before, with the kernels of this one, in `target`."""
+    target.mkdir()
+    git = ["git", "-C", str(_ROOT), "archive", _BEFORE[origin], "dtrfast"]
     try:
         archive = subprocess.run(git, capture_output=True, check=True, timeout=60).stdout
     except (OSError, subprocess.CalledProcessError):
@@ -144,10 +151,11 @@ def run_before(target: Path, data: Path, facts: dict[str, Any]) -> subprocess.Co
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("origin", ["upgraded", "new"])
+@pytest.mark.parametrize("origin", _BEFORE)
 def test_the_version_before_opens_it_after_a_rollback(
-    tmp_path: Path, version_before: Path, request: pytest.FixtureRequest, origin: str
+    tmp_path: Path, request: pytest.FixtureRequest, origin: str
 ) -> None:
+    before = version_before(tmp_path / "before", origin)
     data = tmp_path / "new"
     if origin == "upgraded":
         data = request.getfixturevalue("old")
@@ -161,19 +169,19 @@ def test_the_version_before_opens_it_after_a_rollback(
     facts = {"tags": {"newest": str(newest)}, "blobs": [str(digest) for digest, _ in pushed]}
     keep_house(store)
     store.close()
-    refused = run_before(version_before, data, facts)
+    refused = run_before(before, data, facts)
     assert refused.returncode, "before the rollback it keeps away"
-    assert "run the newer dtrfast" in refused.stderr
+    assert "newer dtrfast" in refused.stderr
     done = command(data, "rollback")
     assert done.returncode == 0, done.stderr
-    assert "2 things left the trash" in done.stdout
-    opened = run_before(version_before, data, facts)
+    assert _EMPTIED[origin] in done.stdout
+    opened = run_before(before, data, facts)
     assert opened.returncode == 0, opened.stderr
     store = Store.open(data, StoreConfig())
     old_store.check(registry_of(store, data), facts)
     assert registry_of(store, data).manifests.get(old_store.NAME, Tag("newest")).digest == newest
     keep_house(store)
-    assert list(store.verify(tell_nobody)) == []
+    assert verifying.findings(store) == []
     store.close()
 
 

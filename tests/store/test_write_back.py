@@ -22,7 +22,8 @@ from dtrfast.store.bytes_on_way import BytesOnWay
 from dtrfast.store.store import Store
 from dtrfast.store.upload_state import parse_upload_id
 from dtrfast.store.write_back import WriteBack
-from tests.store.conftest import REPOSITORY, digest_of, pull, push
+from tests.store.conftest import digest_of, pull, push
+from tests.store.holders import commit
 
 NAME = "some/name"
 # Small ones, for tests.
@@ -235,7 +236,7 @@ def _append(store: Store, upload_id: str, body: bytes) -> None:
 
 
 def _begin(store: Store) -> str:
-    upload = store.blobs.begin_upload(NAME)
+    upload = store.blobs.begin(NAME)
     upload.release()
     return upload.id
 
@@ -267,7 +268,7 @@ def test_an_error_of_early_write_back_voids_the_upload(
 
 def _append_and_commit(store: Store, upload: Upload, body: bytes) -> None:
     upload.append(body)
-    store.blobs.commit(upload, digest_of(body), REPOSITORY)
+    commit(store.blobs, upload, digest_of(body))
 
 
 class _Killed(BaseException):
@@ -302,7 +303,7 @@ def test_an_upload_is_void_even_if_a_failing_disk_lets_nothing_be_removed(
         patch.setattr(leftovers, "remove_upload", fail)
         _fail_once(patch, "sync", StorageFailed("EIO"))
         with pytest.raises(StorageFailed):
-            store.blobs.commit(upload, digest_of(body), REPOSITORY)
+            commit(store.blobs, upload, digest_of(body))
         upload.release()
     _assert_void(store, upload_id)
 
@@ -334,7 +335,7 @@ def test_others_see_how_far_an_upload_came_while_it_is_synced(
         sync(descriptor)
 
     monkeypatch.setattr(disk, "sync", look)
-    store.blobs.commit(upload, digest_of(body), REPOSITORY)
+    commit(store.blobs, upload, digest_of(body))
     assert seen == [len(body)]
 
 
@@ -351,7 +352,7 @@ def test_requests_of_an_upload_go_on_where_write_back_has_come(
     assert account.on_way == 0
     upload = store.blobs.resume(NAME, upload_id)
     digest = digest_of(body)
-    store.blobs.commit(upload, digest, REPOSITORY)
+    commit(store.blobs, upload, digest)
     assert pull(store.blobs, digest) == body
 
 

@@ -44,5 +44,21 @@ class Rehearsal:
         except _Undo as undo:
             return cast(T, undo.result)
 
+    def write_both(
+        self,
+        local: Callable[[WriteTransaction], object],
+        shared: Callable[[WriteTransaction], T],
+    ) -> T:
+        if not self.forgets:
+            return self._engine.write_both(local, shared)
+
+        def rehearsed(transaction: WriteTransaction) -> T:
+            raise _Undo(shared(transaction))
+
+        try:
+            return self._engine.write_both(local, rehearsed)
+        except _Undo as undo:
+            return cast(T, undo.result)
+
     def close(self) -> None:
         self._engine.close()

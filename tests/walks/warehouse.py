@@ -14,9 +14,10 @@ from dtrfast.oci.manifests import CHEAP_DESCRIPTORS_MAX, DESCRIPTORS_MAX, read_m
 from dtrfast.oci.media_types import FOREIGN_TYPES, OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import manifests, repositories, tags
+from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.writing import Author, Place
-from dtrfast.store.blobs import BlobStore, RepositoryId
+from dtrfast.store.blobs import BlobStore
 from tests.api.managed.town import Town
 from tests.fakes.client import descriptor, index_manifest
 
@@ -125,9 +126,10 @@ def _add_blobs(here: _Repository) -> None:
 
 
 def _add_blob(here: _Repository, content: bytes) -> None:
-    upload = here.blobs.begin_upload(NAME.text)
+    uploads = here.town.registry.uploads
+    upload = uploads.begin(NAME)
     upload.append(content)
-    here.blobs.commit(upload, Digest.of_bytes(content), here.id)
+    uploads.finish(upload, NAME, Digest.of_bytes(content), here.town.registry.author())
 
 
 # ---- manifests -------------------------------------------------------------------------------

@@ -25,10 +25,10 @@ from dtrfast.oci.images import ImageConfig, Layer
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import deletion, keys, pulls, repositories, tags
 from dtrfast.registry.images import LAYERS_MAX, Child, Detail, Images, Referrer
+from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.pages import LOOKED_AT_MAX, Bounded
 from dtrfast.registry.permits import Action
 from dtrfast.registry.records import TagRecord, set_at
-from dtrfast.store.blobs import RepositoryId
 from dtrfast.times import rfc3339
 
 operations = Operations("images")

@@ -23,10 +23,10 @@ from dtrfast.oci.names import Tag
 from dtrfast.registry import deletion, keys, outlines, repositories, tags, untagged, usage
 from dtrfast.registry.budget import Budget
 from dtrfast.registry.images import Images
+from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.pages import Bounded
 from dtrfast.registry.permits import Action
 from dtrfast.registry.records import StoredManifest
-from dtrfast.store.blobs import RepositoryId
 from dtrfast.times import rfc3339
 
 operations = Operations("images")

@@ -19,11 +19,11 @@ from dtrfast.registry import deleted, deletion, history, keys, removal, restorin
 from dtrfast.registry import repositories as registry_repositories
 from dtrfast.registry.deleted import DeletedManifest
 from dtrfast.registry.history import Past
+from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.ownership import Claim
 from dtrfast.registry.permits import Action
 from dtrfast.registry.removal import DeletedRepository
 from dtrfast.store import policies
-from dtrfast.store.blobs import RepositoryId
 from dtrfast.times import rfc3339
 
 operations = Operations("trash")

@@ -67,7 +67,7 @@ async def delete(call: Call) -> ASGIApp:
     if conditions != UNCONDITIONAL:
         await call.run(call.registry.blobs.stat, call.name, digest)
         conditions.check_change(digest)
-    await call.run(call.registry.blobs.delete, call.name, digest)
+    await call.run(call.registry.blobs.delete, call.name, digest, call.registry.author())
     call.note("delete", {"blob": str(digest)})
     return Response(status_code=202, headers={"content-length": "0"})
 

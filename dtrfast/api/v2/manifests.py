@@ -19,7 +19,8 @@ from dtrfast.oci.conditions import Conditions, entity_tag
 from dtrfast.oci.digests import Digest, Reference, parse_reference
 from dtrfast.oci.media_types import OCI_ARTIFACT_MANIFEST
 from dtrfast.oci.names import Tag
-from dtrfast.registry.manifests import Found, Put
+from dtrfast.registry.holdings import FoundManifest
+from dtrfast.registry.manifests import Put
 
 TAGS_MAX = 100
 _WARNINGS_BYTES_MAX = 4096
@@ -32,7 +33,7 @@ async def get(call: Call) -> ASGIApp:
     return answer_found(found, reference, conditions_of(call)).response()
 
 
-def answer_found(found: Found, reference: Reference, conditions: Conditions) -> Answer:
+def answer_found(found: FoundManifest, reference: Reference, conditions: Conditions) -> Answer:
     """The answer to a GET; to a HEAD as well, but for the body. Raises `PreconditionFailed`."""
     conditions.check_read(found.digest)
     digest = str(found.digest)

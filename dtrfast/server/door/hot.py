@@ -137,7 +137,9 @@ class Hot:
 
     def _found(self, registry: Registry, target: _Target, head: _core.Head) -> Answer | None:
         if isinstance(target, _Manifest):
-            found = registry.manifests.get(target.name, target.reference)
+            found = registry.manifests.peek(target.name, target.reference)
+            if found is None:
+                return None
             return manifests.answer_found(found, target.reference, Conditions.of(head.headers))
         if isinstance(target, _Blob):
             return self._answer_blob(registry, target, head)

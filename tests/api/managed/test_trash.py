@@ -43,7 +43,7 @@ def status(town: Town, reference: str, repository: str = "acme/app") -> int:
 
 
 def empty(town: Town) -> None:
-    while empty_trash(town.engine, town.clock()) or removal.step(town.engine):
+    while empty_trash(town.engine, town.clock()) or removal.step(town.engine, town.blobs):
         pass
 
 

@@ -91,6 +91,7 @@ class Town:
         """`is_founded`: the engine and the blobs already hold the people and the organization."""
         config = config or Config()
         self.engine = engine
+        self.blobs = blobs
         self.clock = clock
         self.events = KeptEvents()
         self.registry = Registry(engine, blobs, config, clock=clock, fullness=lambda: 0.5)
@@ -234,7 +235,7 @@ def _built(
     clock: Clock, config: Config | None, founding: _Founding | None
 ) -> Iterator[tuple[Town, MemoryBlobs]]:
     hop, engine = ThreadHop(), MemoryEngine()
-    blobs = MemoryBlobs(engine, clock)
+    blobs = MemoryBlobs(clock)
     if founding is not None:
         engine.restore(founding.index)
         blobs.contents.update(founding.contents)

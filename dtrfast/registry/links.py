@@ -14,9 +14,10 @@ from typing import Self
 
 import msgspec
 
-from dtrfast.errors import Corrupt
+from dtrfast.errors import BlobUnknown, Corrupt
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
+    BLOBS_UNHELD,
     HOLDERS,
     LINKS,
     LINKS_UNREFERENCED,
@@ -26,28 +27,36 @@ from dtrfast.index.tables import (
     number_of,
 )
 from dtrfast.oci.digests import Digest, keys_of
-from dtrfast.store import catalog
-from dtrfast.store.blobs import RepositoryId
+from dtrfast.registry import catalog, statistics
+from dtrfast.registry.keys import RepositoryId
+from dtrfast.registry.writing import Place
 
 _LINK = struct.Struct("<BBHIQQ")  # version, flags, two reserved fields, created, unreferenced since
+_SIZE = struct.Struct("<Q")  # behind it; missing in rows of versions before 1.4
 _VERSION = 1
 
 
 class Link(msgspec.Struct, frozen=True, gc=False):
-    """A blob's place in a repository. Times are seconds since the epoch."""
+    """A blob's place in a repository. Times are seconds since the epoch. `size` in bytes; None in a
+    row of an older version.
+    """
 
     created_at: int
     unreferenced_since: int
+    size: int | None = None
 
     def encode(self) -> bytes:
-        return _LINK.pack(_VERSION, 0, 0, 0, self.created_at, self.unreferenced_since)
+        row = _LINK.pack(_VERSION, 0, 0, 0, self.created_at, self.unreferenced_since)
+        return row if self.size is None else row + _SIZE.pack(self.size)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         if len(data) < _LINK.size or data[0] != _VERSION:
             raise Corrupt("a link record has an unknown version: run a newer dtrfast")
         _, _, _, _, created_at, unreferenced_since = _LINK.unpack_from(data)
-        return cls(created_at, unreferenced_since)
+        if len(data) < _LINK.size + _SIZE.size:
+            return cls(created_at, unreferenced_since)
+        return cls(created_at, unreferenced_since, _SIZE.unpack_from(data, _LINK.size)[0])
 
 
 def link_key(repository: RepositoryId, digest: Digest) -> bytes:
@@ -60,17 +69,21 @@ def get(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) 
     return None if data is None else Link.decode(data)
 
 
-def put(transaction: WriteTransaction, repository: RepositoryId, digest: Digest, now: int) -> bool:
-    """Link the blob, in its grace from `now`; renew the grace where the link exists. True if it is
-    new.
+def put(transaction: WriteTransaction, place: Place, digest: Digest, size: int) -> bool:
+    """Link the blob, in its grace from now; renew the grace where the link exists. Recorded in the
+    change log if it is new; then True.
     """
+    now, repository = place.author.now, place.id
     old = get(transaction, repository, digest)
     created_at = now if old is None else old.created_at
-    _set(transaction, link_key(repository, digest), old, Link(created_at, now))
-    if old is None:
-        transaction.put(HOLDERS, digest.key() + number_key(repository), b"")
-        catalog.enter(transaction, repository)
-    return old is None
+    _set(transaction, link_key(repository, digest), old, Link(created_at, now, size))
+    if old is not None:
+        return False
+    transaction.put(HOLDERS, digest.key() + number_key(repository), b"")
+    catalog.enter(transaction, repository)
+    statistics.add(transaction, links=1, linked_bytes=size)
+    place.record(transaction, "blob.link", {"digest": str(digest)})
+    return True
 
 
 def renew(
@@ -79,16 +92,35 @@ def renew(
     """Start the grace anew; False when the link is gone."""
     link = get(transaction, repository, digest)
     if link is not None:
-        _set(transaction, link_key(repository, digest), link, Link(link.created_at, now))
+        new = Link(link.created_at, now, link.size)
+        _set(transaction, link_key(repository, digest), link, new)
     return link is not None
 
 
-def remove(transaction: WriteTransaction, repository: RepositoryId, digest: Digest) -> bool:
-    """Unlink, whoever refers to the blob; False if there was no link."""
-    transaction.delete(HOLDERS, digest.key() + number_key(repository))
-    was_there = transaction.delete(LINKS, link_key(repository, digest))
-    catalog.leave_if_empty(transaction, repository)
-    return was_there
+def remove(
+    transaction: WriteTransaction, place: Place, digest: Digest, size: int | None = None
+) -> None:
+    """Unlink, whoever refers to the blob. Raises `BlobUnknown`. What the last one lets go of is
+    listed, for the store to free. `size` is for rows of older versions, which have none.
+    """
+    link = get(transaction, place.id, digest)
+    if link is None:
+        raise BlobUnknown("no such blob in this repository", detail={"digest": str(digest)})
+    key = link_key(place.id, digest)
+    transaction.delete(HOLDERS, digest.key() + number_key(place.id))
+    transaction.delete(LINKS, key)
+    transaction.delete(LINKS_UNREFERENCED, _note(key, link))
+    catalog.leave_if_empty(transaction, place.id)
+    statistics.add(transaction, links=-1, linked_bytes=-(link.size or size or 0))
+    sequence = place.record(transaction, "blob.unlink", {"digest": str(digest)})
+    if not is_held(transaction, digest):
+        # The sequence tells this row from that of a later time, as the blob may come back.
+        transaction.put(BLOBS_UNHELD, digest.key(), number_key(sequence))
+
+
+def is_held(transaction: ReadTransaction, digest: Digest) -> bool:
+    """True if any repository holds the blob under this name."""
+    return any(True for _ in transaction.scan(HOLDERS, digest.key(), limit=1))
 
 
 def holders(transaction: ReadTransaction, digest: Digest, limit: int) -> list[RepositoryId]:
@@ -168,7 +200,7 @@ def _renew_all(
 ) -> None:
     """Start the grace of many links anew."""
     old = [(key, Link.decode(data)) for key, data in rows]
-    new = [(key, Link(link.created_at, now)) for key, link in old]
+    new = [(key, Link(link.created_at, now, link.size)) for key, link in old]
     transaction.delete_all(LINKS_UNREFERENCED, [_note(key, link) for key, link in old])
     transaction.put_all(LINKS, [(key, link.encode()) for key, link in new])
     transaction.put_all(LINKS_UNREFERENCED, [(_note(key, link), b"") for key, link in new])

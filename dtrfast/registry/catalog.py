@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import CATALOG, LINKS, MANIFESTS, REPOSITORY_NAMES, number_key
-from dtrfast.store.blobs import RepositoryId
+from dtrfast.registry.keys import RepositoryId
 
 
 def holds_something(transaction: ReadTransaction, repository: RepositoryId) -> bool:

@@ -1,0 +1,209 @@
+"""The holdings seam: who holds what, as use cases and not as rows.
+
+Repositories, links, manifests, tags, referrers, trash, catalog and the change log stand behind it. One
+implementation is over the index (`holdings_index`); a relational one may answer many questions in one
+round trip, keep links with foreign keys, and answer later. All methods block and are safe to call from
+many threads. The contract suite is `tests/registry/holdings_contract.py`.
+
+Each use case has the permits of its caller and asks them in the transaction that it answers from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from dtrfast.errors import DtrfastError
+from dtrfast.oci.conditions import UNCONDITIONAL, Conditions
+from dtrfast.oci.digests import Digest, Reference
+from dtrfast.oci.manifests import Manifest
+from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry.pages import Page
+from dtrfast.registry.permits import Action, Permits
+from dtrfast.registry.writing import Author
+from dtrfast.store.blobs import BlobStat, Placed
+
+
+class Question(msgspec.Struct, frozen=True, gc=False):
+    """A manifest by tag or digest, or with `is_blob` a blob, for a caller who wants to do that."""
+
+    permits: Permits
+    name: RepositoryName
+    reference: Reference
+    is_blob: bool = False
+    action: Action = Action.PULL
+
+
+class FoundManifest(msgspec.Struct, frozen=True, gc=False):
+    """A manifest, and the digest that the caller knows it by."""
+
+    digest: Digest
+    media_type: str
+    body: bytes
+
+
+class FoundBlob(msgspec.Struct, frozen=True, gc=False):
+    """A blob that the repository holds. `is_due`: its grace is to be started anew (`renew`), as it has
+    been asked for."""
+
+    digest: Digest
+    is_due: bool
+
+
+Answer = FoundManifest | FoundBlob | DtrfastError
+
+
+def manifest_in(answers: Sequence[Answer]) -> FoundManifest:
+    """The only answer, to a question about a manifest. Raises what it is if it is an exception."""
+    answer = answers[0]
+    if isinstance(answer, FoundManifest):
+        return answer
+    assert isinstance(answer, DtrfastError), "it was a question about a blob"
+    raise answer
+
+
+def blob_in(answers: Sequence[Answer]) -> FoundBlob:
+    """The only answer, to a question about a blob. Raises what it is if it is an exception."""
+    answer = answers[0]
+    if isinstance(answer, FoundBlob):
+        return answer
+    assert isinstance(answer, DtrfastError), "it was a question about a manifest"
+    raise answer
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A manifest on its way in; fixed before the transaction. `tags` are all that it gets."""
+
+    permits: Permits
+    name: RepositoryName
+    reference: Reference
+    digest: Digest
+    tags: tuple[Tag, ...]
+    manifest: Manifest
+    body: bytes
+    author: Author
+    conditions: Conditions = UNCONDITIONAL
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A manifest was put; the media type that it has from now on."""
+
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What a manifest needs and the repository does not hold; nothing was written."""
+
+    digests: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReferrersPage:
+    """Descriptors as JSON, and after which referrer the list goes on; None at its end."""
+
+    descriptors: list[bytes]
+    next_after: Digest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Who changes something in a repository."""
+
+    permits: Permits
+    name: RepositoryName
+    author: Author
+    conditions: Conditions = UNCONDITIONAL
+
+
+class Holdings(Protocol):
+    """Who holds what."""
+
+    def resolve(self, questions: Sequence[Question]) -> list[Answer] | None:
+        """The answers, as of one moment after the call began, in the order of the questions: what is
+        found, or the exception that a request for it alone gets (`ManifestUnknown`, `BlobUnknown`,
+        and what `Permits.check` raises). None: the answer comes later, from `resolve_waiting`.
+        """
+        ...
+
+    def resolve_waiting(self, questions: Sequence[Question]) -> list[Answer]:
+        """The same, however long it takes."""
+        ...
+
+    def check(self, permits: Permits, action: Action, name: RepositoryName) -> None:
+        """Return if the caller may do that there; raises what `Permits.check` does."""
+        ...
+
+    def renew(self, name: RepositoryName, digest: Digest) -> None:
+        """Start the grace of a blob anew: it has been asked for."""
+        ...
+
+    def put_manifest(self, push: Push) -> Stored | Missing:
+        """Store a manifest with its tags, references and subject, all at once. Makes the repository.
+
+        Raises `ManifestInvalid` where other names of it are served with another type,
+        `PreconditionFailed`, and what `Permits.check` does; then nothing is stored.
+        """
+        ...
+
+    def commit_blob(self, change: Change, placed: Placed) -> None:
+        """Link placed content; makes the repository. When it returns, content and link survive a power
+        cut. The link starts unreferenced. Raises `StorageFull`, `StorageFailed`.
+        """
+        ...
+
+    def mount(self, change: Change, stat: BlobStat, source: RepositoryName | None) -> bool:
+        """Give the repository the blob that `source` has, or any that the caller may read when it is
+        None. False where there is none. Idempotent.
+        """
+        ...
+
+    def unlink(self, change: Change, digest: Digest) -> None:
+        """Take the blob from the repository, whoever refers to it. Raises `BlobUnknown`."""
+        ...
+
+    def delete_manifest(self, change: Change, digest: Digest) -> tuple[str, ...]:
+        """Put a manifest into the trash with its tags, and name those. Raises `ManifestUnknown`,
+        `PreconditionFailed`.
+        """
+        ...
+
+    def delete_tag(self, change: Change, tag: Tag) -> None:
+        """Remove a tag; its manifest stays. Raises `ManifestUnknown`, `PreconditionFailed`."""
+        ...
+
+    def tags(self, permits: Permits, name: RepositoryName, count: int, last: str = "") -> Page[str]:
+        """Up to `count` tags greater than `last`. Raises `RepositoryUnknown`."""
+        ...
+
+    def referrers(
+        self,
+        permits: Permits,
+        name: RepositoryName,
+        subject: Digest,
+        artifact_type: str | None = None,
+        last: Digest | None = None,
+    ) -> ReferrersPage:
+        """Those after `last`, in the order of their digests' keys. An unknown repository or subject has
+        none. A page of a filtered list may be short, or empty, and not be the last.
+        """
+        ...
+
+    def catalog(self, permits: Permits, count: int, last: str = "") -> Page[str]:
+        """Up to `count` names greater than `last` of the repositories that hold something."""
+        ...
+
+    def drop_unheld(self, limit: int) -> int:
+        """Unlink blobs whose grace has passed, and have the store free what nobody holds, some of
+        each; returns how much was looked at. 0: nothing is due.
+        """
+        ...
+
+    def are_held(self, contents: Sequence[Sequence[Digest]]) -> list[bool]:
+        """See `dtrfast.store.blobs.IsHeld`."""
+        ...

@@ -1,0 +1,150 @@
+"""Blobs that nobody needs any more: links whose grace has passed, and content that no repository holds.
+
+Links go in transactions of the index; the store then frees what it is told nobody holds, and asks
+once more itself, while nothing can claim it (docs/reliability.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import takewhile
+
+from dtrfast.errors import BlobUnknown
+from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
+from dtrfast.index.tables import (
+    BLOBS_UNHELD,
+    LINKS_UNREFERENCED,
+    NUMBER_SIZE,
+    REPOSITORY_NAMES,
+    number_key,
+    number_of,
+)
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.names import RepositoryName
+from dtrfast.registry import links
+from dtrfast.registry.keys import RepositoryId
+from dtrfast.registry.writing import Author, Place
+from dtrfast.store.blobs import BlobStore
+
+ACTOR = "system"
+
+
+def are_held(engine: Engine, contents: Sequence[Sequence[Digest]]) -> list[bool]:
+    """See `IsHeld`."""
+    with engine.read() as transaction:
+        return [any(links.is_held(transaction, name) for name in names) for names in contents]
+
+
+def are_kept(engine: Engine, contents: Sequence[Sequence[Digest]]) -> list[bool]:
+    """For a check: which of them are held, or wait to be released."""
+    with engine.read() as transaction:
+        return [any(_is_kept(transaction, name) for name in names) for names in contents]
+
+
+def _is_kept(transaction: ReadTransaction, digest: Digest) -> bool:
+    is_waiting = transaction.get(BLOBS_UNHELD, digest.key()) is not None
+    return is_waiting or links.is_held(transaction, digest)
+
+
+def drop_links(engine: Engine, blobs: BlobStore, now: int, grace_seconds: int, limit: int) -> int:
+    """Unlink blobs whose grace has passed; returns how many."""
+    due = number_key(max(0, now - grace_seconds) + 1)
+    with engine.read() as transaction:
+        rows = transaction.scan(LINKS_UNREFERENCED, limit=limit)
+        keys = [key for key, _ in takewhile(lambda row: row[0] < due, rows)]
+        old = [key for key in keys if _is_without_size(transaction, key)]
+    if not keys:
+        return 0
+    sizes = {key: size_of(blobs, _digest_in(key)) for key in old}
+    drop = partial(_drop_all, keys=keys, sizes=sizes, now=now, grace_seconds=grace_seconds)
+    return engine.write(drop)
+
+
+def size_of(blobs: BlobStore, digest: Digest) -> int:
+    """The size of content; 0 where it is lost or damaged."""
+    try:
+        return blobs.stat(digest).size
+    except BlobUnknown:
+        return 0
+
+
+def release(engine: Engine, blobs: BlobStore, limit: int) -> int:
+    """Have the store free what no repository holds any more; returns how many were looked at."""
+    with engine.read() as transaction:
+        rows = list(transaction.scan(BLOBS_UNHELD, limit=limit))
+    if rows:
+        settled = set(
+            blobs.release((Digest.from_key(key) for key, _ in rows), partial(are_held, engine))
+        )
+        done = [row for row in rows if Digest.from_key(row[0]) in settled]
+        engine.write(partial(_forget, rows=done))
+        return len(done)
+    return 0
+
+
+def _forget(transaction: WriteTransaction, rows: Iterable[tuple[bytes, bytes]]) -> None:
+    """Take rows out of the list, but for those of blobs that were let go of again meanwhile."""
+    for key, value in rows:
+        if transaction.get(BLOBS_UNHELD, key) == value:
+            transaction.delete(BLOBS_UNHELD, key)
+
+
+def _drop_all(
+    transaction: WriteTransaction,
+    keys: list[bytes],
+    sizes: dict[bytes, int],
+    now: int,
+    grace_seconds: int,
+) -> int:
+    return sum(_drop(transaction, key, sizes.get(key), now, grace_seconds) for key in keys)
+
+
+def _drop(
+    transaction: WriteTransaction, key: bytes, size: int | None, now: int, grace_seconds: int
+) -> bool:
+    """Settle one row of the list: the link goes unless it is referred to or was renewed."""
+    transaction.delete(LINKS_UNREFERENCED, key)
+    repository, digest = RepositoryId(number_of(key[NUMBER_SIZE:])), _digest_in(key)
+    link = links.get(transaction, repository, digest)
+    if link is None or links.is_kept(transaction, repository, digest):
+        return False
+    if link.unreferenced_since + grace_seconds > now:
+        return False  # renewing put a later row into the list
+    links.remove(transaction, place_of(transaction, repository, now), digest, size)
+    return True
+
+
+def place_of(transaction: ReadTransaction, repository: RepositoryId, now: int) -> Place:
+    """The repository, for a change that the server makes by itself. One that left the trash has no
+    name.
+    """
+    name = transaction.get(REPOSITORY_NAMES, number_key(repository)) or b""
+    return Place(repository, RepositoryName(name.decode()), Author(ACTOR, now))
+
+
+def _is_without_size(transaction: ReadTransaction, key: bytes) -> bool:
+    link = links.get(transaction, RepositoryId(number_of(key[NUMBER_SIZE:])), _digest_in(key))
+    return link is not None and link.size is None
+
+
+def _digest_in(key: bytes) -> Digest:
+    return Digest.from_key(key[2 * NUMBER_SIZE :])
+
+
+def pending(transaction: ReadTransaction, now: int, grace_seconds: int) -> dict[str, int]:
+    """What waits to be dropped and is due, by kind; up to a thousand of each."""
+    due = number_key(max(0, now - grace_seconds) + 1)
+    late = takewhile(lambda row: row[0] < due, transaction.scan(LINKS_UNREFERENCED, limit=1000))
+    return {
+        "unreferenced blobs": sum(1 for _ in late),
+        "unheld blobs": sum(1 for _ in transaction.scan(BLOBS_UNHELD, limit=1000)),
+    }
+
+
+def in_grace(transaction: ReadTransaction, grace_seconds: int) -> tuple[int, int]:
+    """How many blobs are unreferenced and in their grace, up to ten thousand, and when the first
+    grace ends.
+    """
+    times = [number_of(key) for key, _ in transaction.scan(LINKS_UNREFERENCED, limit=10_000)]
+    return len(times), (times[0] + grace_seconds if times else 0)
