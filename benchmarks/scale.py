@@ -25,7 +25,6 @@ import msgspec
 import xxhash
 
 from dtrfast.config import StoreConfig
-from dtrfast.index import counters
 from dtrfast.index.engine import Table, WriteTransaction
 from dtrfast.index.tables import (
     BLOBS,
@@ -347,7 +346,7 @@ class _Pushes:
         self._transaction.put(RECIPES, number_key(number) + number_key(0), row)
 
     def _take(self, name: bytes, count: int) -> int:
-        return counters.take(self._transaction, STORE, name, count)
+        return self._transaction.take(STORE, name, count)
 
     def _file_id(self) -> bytes:
         return new_file_id(self._author.now * 1000)
@@ -375,10 +374,13 @@ class _Quiet:
         self.get = transaction.get
         self.delete = transaction.delete
         self.scan = transaction.scan
-        self.get_all = transaction.get_all
+        self.get_many = transaction.get_many
         self.begun = transaction.begun
         self.put_all = transaction.put_all
         self.delete_all = transaction.delete_all
+        self.pop = transaction.pop
+        self.take = transaction.take
+        self.add = transaction.add
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         if table is not CHANGES:

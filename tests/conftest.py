@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests import scoped
+
 _TESTS = Path(__file__).parent
 _TOGETHER = ("e2e", "benchmarks")
 
@@ -64,6 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Without accounts, unless a test asks for them: most tests are about something else.
     """
+    scoped.install()
     os.environ.setdefault(_AUTH, "none")
     os.environ[_LANES] = "true" if config.getoption("--lanes") == "on" else "false"
 

@@ -1,19 +1,26 @@
-"""An engine that holds its callers to the rules of the seams, whatever it is over.
+"""The rules of the seams, held by every engine and every reader of a test run.
 
-A violation is noted by the name of what broke the rule: the function given to `write`, or the one
-that opened the snapshot. `violations` are of this process, in the order in which they were met.
+A function given to `write`, or a snapshot, keeps to tables of one scope. No transaction is opened
+inside another of the same thread, and no bytes of a blob are read inside one. Whoever breaks a rule
+gets a `Violation`, which names the function that was given to `write` or opened the snapshot.
+`install` is for this process; `tests.assembly` brings it to servers that a test starts.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial, wraps
+from types import CodeType, TracebackType
 from typing import Any, TypeVar
 
-from dtrfast.index.engine import Table
+from dtrfast.index.engine import ReadTransaction, Table, WriteTransaction
+from dtrfast.index.lmdb import LmdbEngine
+from dtrfast.store.reader import LocalReader
+from tests.fakes.blobs import MemoryReader
+from tests.fakes.engine import MemoryEngine
 
 T = TypeVar("T")
 
@@ -24,77 +31,203 @@ class Violation(AssertionError):
     """A rule of a seam was broken."""
 
 
-def _note(what: str, name: str) -> None:
-    raise Violation(f"{what} {name}")
+def install() -> None:
+    """Hold this process to the rules. Idempotent."""
+    for engine in (LmdbEngine, MemoryEngine):
+        if not hasattr(engine.read, "__wrapped__"):
+            engine.read = _read(engine.read)  # type: ignore[method-assign]
+            engine.write = _write(engine.write)  # type: ignore[method-assign]
+            engine.write_both = _write_both(engine.write_both)  # type: ignore[method-assign]
+    for reader in (LocalReader, MemoryReader):
+        if not hasattr(reader.__iter__, "__wrapped__"):
+            reader.__iter__ = _iterate(reader.__iter__)  # type: ignore[method-assign]
 
 
-def snapshot_name() -> str | None:
-    """The name of the transaction that is open in this thread."""
-    stack = getattr(_open, "stack", [])
-    return stack[-1].name if stack else None
+def _break(rule: str, name: str) -> None:
+    notes = os.environ.get("SCOPED_NOTES")
+    if notes is None:
+        raise Violation(f"{rule}: {name}")
+    with open(notes, "a") as file:
+        file.write(f"{rule}: {name}\n")
 
 
-def name_of(function: Any) -> str:
+def _names() -> list[str]:
+    """Of the transactions that are open in this thread, the outermost first."""
+    names: list[str] | None = getattr(_open, "names", None)
+    if names is None:
+        names = _open.names = []
+    return names
+
+
+def _name_of(function: Any) -> str:
     while isinstance(function, partial):
         function = function.func
-    module = getattr(function, "__module__", "?")
-    return f"{module}.{getattr(function, '__qualname__', '?')}"
+    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', '?')}"
 
 
 def _caller() -> str:
-    """The function outside of this file, and of contextlib, that is running."""
+    """The function outside of this file that is running."""
     frame = sys._getframe(1)
-    while frame.f_code.co_filename in (__file__, _CONTEXTLIB):
+    while frame.f_code.co_filename == __file__:
         assert frame.f_back is not None
         frame = frame.f_back
-    return f"{frame.f_globals.get('__name__', '?')}.{frame.f_code.co_qualname}"
+    code: CodeType = frame.f_code
+    return f"{frame.f_globals.get('__name__', '?')}.{getattr(code, 'co_qualname', code.co_name)}"
 
 
-_CONTEXTLIB = AbstractContextManager.__module__
+class _Scoped:
+    """A transaction that looks at the tables, and passes everything on."""
 
-
-class ScopedTransaction:
-    """Passes everything on, and looks at the tables."""
-
-    def __init__(self, inner: Any, name: str, kind: str) -> None:
+    def __init__(self, inner: Any, name: str) -> None:
         self._inner = inner
-        self.name = name
-        self._kind = kind
-        self._scope = ""
+        self._name = name
+        self._scope: str | None = None
 
-    def _see(self, table: Table) -> None:
-        if self._scope not in ("", table.scope):
-            _note(self._kind, self.name)
+    def _on(self, table: Table) -> Any:
+        if self._scope not in (None, table.scope):
+            _break("tables of both scopes", self._name)
         self._scope = table.scope
+        return self._inner
 
     def get(self, table: Table, key: bytes) -> bytes | None:
-        self._see(table)
-        return self._inner.get(table, key)
+        value: bytes | None = self._on(table).get(table, key)
+        return value
 
-    def scan(self, table: Table, *args: Any, **options: Any) -> Iterator[tuple[bytes, bytes]]:
-        self._see(table)
-        return self._inner.scan(table, *args, **options)
+    def scan(self, table: Table, *arguments: Any, **options: Any) -> Iterator[tuple[bytes, bytes]]:
+        rows: Iterator[tuple[bytes, bytes]] = self._on(table).scan(table, *arguments, **options)
+        return rows
 
-    def get_all(self, table: Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        self._see(table)
-        return self._inner.get_all(table, keys)
+    def get_many(self, table: Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        rows: dict[bytes, bytes] = self._on(table).get_many(table, keys)
+        return rows
 
     def begun(self, table: Table, prefixes: Sequence[bytes]) -> list[bool]:
-        self._see(table)
-        return self._inner.begun(table, prefixes)
+        found: list[bool] = self._on(table).begun(table, prefixes)
+        return found
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
-        self._see(table)
-        self._inner.put(table, key, value)
+        self._on(table).put(table, key, value)
 
-    def delete(self, table: Table, key: bytes) -> bool:
-        self._see(table)
-        return self._inner.delete(table, key)
+    def delete(self, table: Table, key: bytes) -> None:
+        self._on(table).delete(table, key)
+
+    def pop(self, table: Table, key: bytes) -> bytes | None:
+        value: bytes | None = self._on(table).pop(table, key)
+        return value
+
+    def take(self, table: Table, name: bytes, count: int = 1) -> int:
+        first: int = self._on(table).take(table, name, count)
+        return first
+
+    def add(self, table: Table, name: bytes, differences: Sequence[int]) -> None:
+        self._on(table).add(table, name, differences)
 
     def put_all(self, table: Table, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        self._see(table)
-        self._inner.put_all(table, rows)
+        self._on(table).put_all(table, rows)
 
     def delete_all(self, table: Table, keys: Sequence[bytes]) -> None:
-        self._see(table)
-        self._inner.delete_all(table, keys)
+        self._on(table).delete_all(table, keys)
+
+
+class _ScopedSnapshot:
+    """What `read` returns."""
+
+    def __init__(self, inner: Any, name: str) -> None:
+        self._inner = inner
+        self._name = name
+
+    def __enter__(self) -> ReadTransaction:
+        if _names():
+            _break("a snapshot inside a transaction", f"{self._name} in {_names()[-1]}")
+        transaction = self._inner.__enter__()
+        _names().append(self._name)
+        return _Scoped(transaction, self._name)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Any:
+        _names().pop()
+        return self._inner.__exit__(kind, error, trace)
+
+
+def _read(read: Callable[[Any], Any]) -> Any:
+    @wraps(read)
+    def scoped(engine: Any) -> _ScopedSnapshot:
+        return _ScopedSnapshot(read(engine), _caller())
+
+    return scoped
+
+
+def _scoped_change(change: Callable[[WriteTransaction], T]) -> Callable[[WriteTransaction], T]:
+    """The change, seen by its tables; whoever commits it."""
+    name = _name_of(change)
+
+    def scoped(transaction: WriteTransaction) -> T:
+        _names().append(name)
+        try:
+            return change(_Scoped(transaction, name))
+        finally:
+            _names().pop()
+
+    return scoped
+
+
+def _check_outside(name: str) -> None:
+    if _names():
+        _break("a change inside a transaction", f"{name} in {_names()[-1]}")
+
+
+def _write(write: Callable[[Any, Any], Any]) -> Any:
+    @wraps(write)
+    def scoped(engine: Any, change: Callable[[WriteTransaction], T]) -> T:
+        if getattr(change, "__qualname__", "").endswith("write_both.<locals>.both"):
+            scoped_change = change  # its halves are scoped already
+        else:
+            _check_outside(_name_of(change))
+            scoped_change = _scoped_change(change)
+        result: T = write(engine, scoped_change)
+        return result  # noqa: RET504 - typed
+
+    return scoped
+
+
+def _write_both(write_both: Callable[[Any, Any, Any], Any]) -> Any:
+    @wraps(write_both)
+    def scoped(
+        engine: Any,
+        local: Callable[[WriteTransaction], object],
+        shared: Callable[[WriteTransaction], T],
+    ) -> T:
+        _check_outside(_name_of(shared))
+        result: T = write_both(engine, _scoped_half(local, "local"), _scoped_half(shared, "shared"))
+        return result
+
+    return scoped
+
+
+def _scoped_half(change: Callable[[WriteTransaction], T], scope: str) -> Callable[[Any], T]:
+    name = _name_of(change)
+
+    def scoped(transaction: Any) -> T:
+        _names().append(name)
+        try:
+            half = _Scoped(transaction, name)
+            half._scope = scope
+            return change(half)
+        finally:
+            _names().pop()
+
+    return scoped
+
+
+def _iterate(iterate: Callable[[Any], Any]) -> Any:
+    @wraps(iterate)
+    def scoped(reader: Any) -> Any:
+        if _names():
+            _break("bytes of a blob inside a transaction", _names()[-1])
+        return iterate(reader)
+
+    return scoped

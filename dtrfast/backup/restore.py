@@ -20,7 +20,6 @@ from dtrfast.backup.create import Progress, read_files, read_log, read_segment
 from dtrfast.backup.place import Place
 from dtrfast.backup.snapshot import DataFile, LogFile, Snapshot
 from dtrfast.errors import BackupFailed, Corrupt, FormatUnknown
-from dtrfast.index import counters
 from dtrfast.index.engine import Engine, Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import META, TABLES
@@ -168,7 +167,7 @@ def _skip_ids(transaction: WriteTransaction) -> None:
     was signed for them since then is still valid.
     """
     for name in (b"identity_id", b"repository_id"):
-        counters.take(transaction, META, name, _IDS_SKIPPED)
+        transaction.take(META, name, _IDS_SKIPPED)
 
 
 def _check_segments(place: Place, chosen: Snapshot) -> None:

@@ -16,7 +16,6 @@ from dtrfast.identity import known_addresses, records
 from dtrfast.identity.changing import changed
 from dtrfast.identity.names import AccountName
 from dtrfast.identity.records import Account, AccountKind, Password
-from dtrfast.index import counters
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     ACCOUNT_NAMES,
@@ -84,7 +83,7 @@ def create(transaction: WriteTransaction, author: Author, new: NewAccount) -> Ac
         raise Conflict(f"the name {new.name} is taken: users and organizations share one namespace")
     account = Account(
         version=1,
-        id=counters.take(transaction, META, b"identity_id"),
+        id=transaction.take(META, b"identity_id"),
         name=new.name.text,
         kind=new.kind,
         created_at=author.now,
@@ -152,7 +151,7 @@ def end_sign_ins(transaction: WriteTransaction, account: Account) -> Account:
 
     Its generation is new also after a restore of a backup, which knows the former ones no more.
     """
-    number = counters.take(transaction, META, b"identity_id")
+    number = transaction.take(META, b"identity_id")
     return msgspec.structs.replace(account, generation=max(account.generation + 1, number))
 
 

@@ -104,7 +104,7 @@ def remove(
     transaction: WriteTransaction, author: Author, place: GrantPlace, grantee_id: int
 ) -> bool:
     """Take a grant back; False if there was none."""
-    if not transaction.delete(GRANTS, place.key() + number_key(grantee_id)):
+    if transaction.pop(GRANTS, place.key() + number_key(grantee_id)) is None:
         return False
     transaction.delete(GRANTEES, number_key(grantee_id) + place.key())
     changed(transaction, author, "grant.remove", _payload(place, grantee_id, Level.NONE))

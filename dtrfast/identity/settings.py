@@ -109,7 +109,7 @@ def remove(transaction: WriteTransaction, author: Author, kind: type[msgspec.Str
     """Go back to the defaults; False where nothing was changed."""
     name = _NAMES[kind]
     changed(transaction, author, "settings.put", {"name": name.decode(), "document": None})
-    return transaction.delete(SETTINGS, name)
+    return transaction.pop(SETTINGS, name) is not None
 
 
 def without_secrets(document: msgspec.Struct) -> dict[str, object]:

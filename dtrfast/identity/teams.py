@@ -16,7 +16,6 @@ from dtrfast.identity import grants, records
 from dtrfast.identity.changing import changed
 from dtrfast.identity.names import TeamName
 from dtrfast.identity.records import Account, Team, TeamType
-from dtrfast.index import counters
 from dtrfast.index.engine import ReadTransaction, Table, WriteTransaction
 from dtrfast.index.tables import (
     MEMBERS,
@@ -106,7 +105,7 @@ def create(
         raise Conflict(f"{organization.name} has {TEAMS_MAX} teams: delete some first")
     team = Team(
         version=1,
-        id=counters.take(transaction, META, b"identity_id"),
+        id=transaction.take(META, b"identity_id"),
         name=new.name.text,
         created_at=author.now,
         description=new.description,

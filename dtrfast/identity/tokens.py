@@ -18,7 +18,6 @@ from dtrfast.identity import records
 from dtrfast.identity.changing import changed
 from dtrfast.identity.names import check_robot_name, check_title
 from dtrfast.identity.records import Account, Bound, Token, TokenKind, TokenUse
-from dtrfast.index import counters
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import ACCOUNT_TOKENS, META, TOKEN_USES, TOKENS, number_key
 from dtrfast.oci.names import RepositoryName
@@ -117,7 +116,7 @@ def create(transaction: WriteTransaction, author: Author, account: Account, new:
         raise Conflict(f"{account.name} has {TOKENS_MAX} tokens: delete some first")
     token = Token(
         version=1,
-        id=counters.take(transaction, META, b"identity_id"),
+        id=transaction.take(META, b"identity_id"),
         kind=new.kind,
         account_id=account.id,
         name=new.name,

@@ -19,7 +19,6 @@ from dtrfast.identity.callers import Job
 from dtrfast.identity.changing import changed
 from dtrfast.identity.oidc import Issuer, Trust, claims_seen, identity_of, matches
 from dtrfast.identity.settings import OidcSettings
-from dtrfast.index import counters
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import META, REPOSITORY_NAMES, TRUSTS, number_key, number_of
 from dtrfast.oci.names import RepositoryName
@@ -71,7 +70,7 @@ def put(transaction: WriteTransaction, author: Author, name: RepositoryName, tru
     before = None if old is None else _decode(old)
     issuer_id = identity_of(issuer)
     is_kept = before is not None and before.id > 0 and before.issuer_id == issuer_id
-    number = before.id if before and is_kept else counters.take(transaction, META, b"identity_id")
+    number = before.id if before and is_kept else transaction.take(META, b"identity_id")
     fields = msgspec.structs.asdict(trust)
     record = TrustRecord(**{**fields, "id": number, "issuer_id": issuer_id})
     _write(transaction, author, repository_id, record)

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from dtrfast.index import counters
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import CHANGES, META, number_key
 
@@ -67,7 +66,7 @@ def record(
     payload: dict[str, str | int | bytes | None],
 ) -> int:
     """Add a change to the transaction; returns its sequence number."""
-    sequence = counters.take(transaction, META, b"change_sequence")
+    sequence = transaction.take(META, b"change_sequence")
     change = Change(sequence, time, kind, actor, repository, payload)
     transaction.put(CHANGES, number_key(sequence), _encoder.encode(change))
     return sequence

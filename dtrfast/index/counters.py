@@ -1,13 +1,16 @@
-"""Numbers given out by the index, each once."""
+"""Sequences and counters over plain keys: for engines that have nothing better, and to read them."""
 
 from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
 
 from dtrfast.index.engine import ReadTransaction, Table, WriteTransaction
 from dtrfast.index.tables import number_key, number_of
 
 
-def take(transaction: WriteTransaction, table: Table, name: bytes, count: int = 1) -> int:
-    """The first of `count` numbers that nobody else gets. Numbers start at 1; gaps are normal."""
+def take(transaction: WriteTransaction, table: Table, name: bytes, count: int) -> int:
+    """See `WriteTransaction.take`."""
     value = transaction.get(table, name)
     first = 1 if value is None else number_of(value)
     transaction.put(table, name, number_key(first + count))
@@ -15,6 +18,22 @@ def take(transaction: WriteTransaction, table: Table, name: bytes, count: int = 
 
 
 def last(transaction: ReadTransaction, table: Table, name: bytes) -> int:
-    """The last number that was given out; 0 if none was."""
+    """The last number of a sequence that was given out; 0 if none was."""
     value = transaction.get(table, name)
     return 0 if value is None else number_of(value) - 1
+
+
+def add(
+    transaction: WriteTransaction, table: Table, name: bytes, differences: Sequence[int]
+) -> None:
+    """See `WriteTransaction.add`."""
+    counts = read(transaction, table, name, len(differences))
+    values = [count + one for count, one in zip(counts, differences, strict=True)]
+    transaction.put(table, name, struct.pack(f"<{len(values)}q", *values))
+
+
+def read(transaction: ReadTransaction, table: Table, name: bytes, size: int) -> Sequence[int]:
+    """`size` counters of a record. An older record is shorter: what it does not count is 0."""
+    layout = struct.Struct(f"<{size}q")
+    data = transaction.get(table, name) or b""
+    return layout.unpack(data.ljust(layout.size, b"\0")[: layout.size])

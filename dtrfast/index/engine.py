@@ -59,7 +59,7 @@ class ReadTransaction(Protocol):
         """
         ...
 
-    def get_all(self, table: Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+    def get_many(self, table: Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Those of many keys that are there, with their values, in the order of `keys`. Sorted keys
         are found sooner.
         """
@@ -77,8 +77,24 @@ class WriteTransaction(ReadTransaction, Protocol):
         """Set `key` to `value`, replacing what was there."""
         ...
 
-    def delete(self, table: Table, key: bytes) -> bool:
-        """Remove `key`; False if it was not there."""
+    def delete(self, table: Table, key: bytes) -> None:
+        """Remove `key`, if it is there. Tells nothing, so that no engine has to ask for it."""
+        ...
+
+    def pop(self, table: Table, key: bytes) -> bytes | None:
+        """Remove `key`; returns its value, or None if it was not there."""
+        ...
+
+    def take(self, table: Table, name: bytes, count: int = 1) -> int:
+        """The first of `count` numbers of a sequence that nobody else gets. They begin at 1; gaps
+        are normal. At `name` the next number is kept, as `number_key` has it.
+        """
+        ...
+
+    def add(self, table: Table, name: bytes, differences: Sequence[int]) -> None:
+        """Add to a record of counters: little-endian signed numbers of 8 bytes, of which missing
+        ones are 0. Changes that add to one record need not wait for each other.
+        """
         ...
 
     def put_all(self, table: Table, rows: Iterable[tuple[bytes, bytes]]) -> None:

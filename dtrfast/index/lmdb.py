@@ -25,6 +25,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 import lmdb
 
 from dtrfast.errors import Corrupt, DtrfastError, StorageFailed, StorageFull
+from dtrfast.index import counters
 from dtrfast.index.engine import KEY_SIZE_MAX, ReadTransaction, Table, WriteTransaction
 
 T = TypeVar("T")
@@ -258,13 +259,24 @@ class _Transaction:
         self.puts += 1
         self._transaction.put(key, value, db=self._databases[table])
 
-    def delete(self, table: Table, key: bytes) -> bool:
-        if not 0 < len(key) <= KEY_SIZE_MAX:
-            return False
-        self.puts += 1
-        return bool(self._transaction.delete(key, db=self._databases[table]))
+    def delete(self, table: Table, key: bytes) -> None:
+        if 0 < len(key) <= KEY_SIZE_MAX:
+            self.puts += 1
+            self._transaction.delete(key, db=self._databases[table])
 
-    def get_all(self, table: Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+    def pop(self, table: Table, key: bytes) -> bytes | None:
+        if not 0 < len(key) <= KEY_SIZE_MAX:
+            return None
+        self.puts += 1
+        return cast("bytes | None", self._transaction.pop(key, self._databases[table]))
+
+    def take(self, table: Table, name: bytes, count: int = 1) -> int:
+        return counters.take(self, table, name, count)
+
+    def add(self, table: Table, name: bytes, differences: Sequence[int]) -> None:
+        counters.add(self, table, name, differences)
+
+    def get_many(self, table: Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         cursor = self._transaction.cursor(db=self._databases[table])
         return dict(cast("list[tuple[bytes, bytes]]", cursor.getmulti(keys)))
 

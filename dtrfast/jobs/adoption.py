@@ -1,4 +1,5 @@
-"""Counts and lists that the version before kept elsewhere: taken over, and given back by a rollback.
+"""Counts and lists that the version before kept elsewhere: taken over, and given back by a
+rollback.
 
 Before 1.4 the store counted the links, and listed content as soon as its last link was gone.
 """

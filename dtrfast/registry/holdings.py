@@ -1,9 +1,9 @@
 """The holdings seam: who holds what, as use cases and not as rows.
 
-Repositories, links, manifests, tags, referrers, trash, catalog and the change log stand behind it. One
-implementation is over the index (`holdings_index`); a relational one may answer many questions in one
-round trip, keep links with foreign keys, and answer later. All methods block and are safe to call from
-many threads. The contract suite is `tests/registry/holdings_contract.py`.
+Repositories, links, manifests, tags, referrers, trash, catalog and the change log stand behind it.
+One implementation is over the index (`holdings_index`); a relational one may answer many questions
+in one round trip, keep links with foreign keys, and answer later. All methods block and are safe to
+call from many threads. The contract suite is `tests/registry/holdings_contract.py`.
 
 Each use case has the permits of its caller and asks them in the transaction that it answers from.
 """
@@ -46,8 +46,9 @@ class FoundManifest(msgspec.Struct, frozen=True, gc=False):
 
 
 class FoundBlob(msgspec.Struct, frozen=True, gc=False):
-    """A blob that the repository holds. `is_due`: its grace is to be started anew (`renew`), as it has
-    been asked for."""
+    """A blob that the repository holds. `is_due`: its grace is to be started anew (`renew`), as it
+    has been asked for.
+    """
 
     digest: Digest
     is_due: bool
@@ -125,9 +126,10 @@ class Holdings(Protocol):
     """Who holds what."""
 
     def resolve(self, questions: Sequence[Question]) -> list[Answer] | None:
-        """The answers, as of one moment after the call began, in the order of the questions: what is
-        found, or the exception that a request for it alone gets (`ManifestUnknown`, `BlobUnknown`,
-        and what `Permits.check` raises). None: the answer comes later, from `resolve_waiting`.
+        """The answers, as of one moment after the call began, in the order of the questions: what
+        is found, or the exception that a request for it alone gets (`ManifestUnknown`,
+        `BlobUnknown`, and what `Permits.check` raises). None: the answer comes later, from
+        `resolve_waiting`.
         """
         ...
 
@@ -144,7 +146,8 @@ class Holdings(Protocol):
         ...
 
     def put_manifest(self, push: Push) -> Stored | Missing:
-        """Store a manifest with its tags, references and subject, all at once. Makes the repository.
+        """Store a manifest with its tags, references and subject, all at once. Makes the
+        repository.
 
         Raises `ManifestInvalid` where other names of it are served with another type,
         `PreconditionFailed`, and what `Permits.check` does; then nothing is stored.
@@ -152,14 +155,14 @@ class Holdings(Protocol):
         ...
 
     def commit_blob(self, change: Change, placed: Placed) -> None:
-        """Link placed content; makes the repository. When it returns, content and link survive a power
-        cut. The link starts unreferenced. Raises `StorageFull`, `StorageFailed`.
+        """Link placed content; makes the repository. When it returns, content and link survive a
+        power cut. The link starts unreferenced. Raises `StorageFull`, `StorageFailed`.
         """
         ...
 
     def mount(self, change: Change, stat: BlobStat, source: RepositoryName | None) -> bool:
-        """Give the repository the blob that `source` has, or any that the caller may read when it is
-        None. False where there is none. Idempotent.
+        """Give the repository the blob that `source` has, or any that the caller may read when it
+        is None. False where there is none. Idempotent.
         """
         ...
 
@@ -189,8 +192,8 @@ class Holdings(Protocol):
         artifact_type: str | None = None,
         last: Digest | None = None,
     ) -> ReferrersPage:
-        """Those after `last`, in the order of their digests' keys. An unknown repository or subject has
-        none. A page of a filtered list may be short, or empty, and not be the last.
+        """Those after `last`, in the order of their digests' keys. An unknown repository or subject
+        has none. A page of a filtered list may be short, or empty, and not be the last.
         """
         ...
 

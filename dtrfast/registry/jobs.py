@@ -11,7 +11,6 @@ from typing import Literal
 
 import msgspec
 
-from dtrfast.index import counters
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import JOBS, META, number_key
 
@@ -76,7 +75,7 @@ def wish(transaction: WriteTransaction, wanted: Wish) -> bool:
     if not wanted.is_cancel:
         transaction.put(JOBS, _key(wanted), _encoder.encode(wanted))
         return True
-    was_waiting = transaction.delete(JOBS, _WISH + b"+" + wanted.job.encode())
+    was_waiting = transaction.pop(JOBS, _WISH + b"+" + wanted.job.encode()) is not None
     # One runs at a time, and it is the latest.
     last = next(runs(transaction), None)
     is_running = last is not None and last.state == "running" and last.job == wanted.job
@@ -96,7 +95,7 @@ def wishes(transaction: ReadTransaction) -> list[Wish]:
 
 def take_wish(transaction: WriteTransaction, wanted: Wish) -> bool:
     """It waits no more; returns whether it did."""
-    return transaction.delete(JOBS, _key(wanted))
+    return transaction.pop(JOBS, _key(wanted)) is not None
 
 
 def put_task(transaction: WriteTransaction, state: TaskState) -> None:
@@ -109,7 +108,7 @@ def tasks(transaction: ReadTransaction) -> list[TaskState]:
 
 def begin_run(transaction: WriteTransaction, wanted: Wish, now: int) -> Run:
     """A run of a job, which has a number now. Runs beyond the most go, the oldest first."""
-    number = counters.take(transaction, META, b"job_run")
+    number = transaction.take(META, b"job_run")
     run = Run(number, wanted.job, "running", wanted.by, wanted.at, now)
     put_run(transaction, run)
     limit = number_key(max(0, number - RUNS_MAX + 1))

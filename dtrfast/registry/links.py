@@ -149,7 +149,7 @@ def missing(
     """Those of `digests` that the repository does not hold, in order, each once."""
     unique = list(dict.fromkeys(digests))
     keys = _keys(repository, unique)
-    held = transaction.get_all(LINKS, keys)
+    held = transaction.get_many(LINKS, keys)
     if len(held) == len(unique):
         return []
     return [digest for digest, key in zip(unique, keys, strict=True) if key not in held]
@@ -171,7 +171,7 @@ def add_references(
     transaction.put_all(REFERENCES, zip(rows, repeat(b"")))
     if was_deleted:
         transaction.delete_all(REFERENCES_DELETED, rows)
-    held = transaction.get_all(LINKS, keys).items()
+    held = transaction.get_many(LINKS, keys).items()
     transaction.delete_all(LINKS_UNREFERENCED, [_note_in(key, data) for key, data in held])
 
 
@@ -189,7 +189,7 @@ def remove_references(
     rows = [key + end for key in keys]
     transaction.delete_all(REFERENCES, rows)
     transaction.put_all(REFERENCES_DELETED, zip(rows, repeat(b"")))
-    held = transaction.get_all(LINKS, keys)
+    held = transaction.get_many(LINKS, keys)
     kept = transaction.begun(REFERENCES, list(held))
     rest = [row for row, is_kept in zip(held.items(), kept, strict=True) if not is_kept]
     _renew_all(transaction, rest, now)
@@ -217,7 +217,7 @@ def forget_references(
     """
     keys, end = sorted(_keys(repository, dict.fromkeys(digests))), manifest.key()
     transaction.delete_all(REFERENCES_DELETED, [key + end for key in keys])
-    held = transaction.get_all(LINKS, keys)
+    held = transaction.get_many(LINKS, keys)
     keys = list(held)
     for table in (REFERENCES, REFERENCES_DELETED):
         kept = zip(keys, transaction.begun(table, keys), strict=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from dtrfast.errors import RepositoryUnknown
-from dtrfast.index import changes, counters, epoch
+from dtrfast.index import changes, epoch
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     META,
@@ -99,7 +99,7 @@ def create(
     description: str = "",
 ) -> RepositoryId:
     """Make a repository that is not there. Verdicts on its name end with that."""
-    number = counters.take(transaction, META, b"repository_id")
+    number = transaction.take(META, b"repository_id")
     key = name.text.encode()
     record = RepositoryRecord(1, number, author.now, description, is_public)
     transaction.put(REPOSITORIES, key, encode_repository(record))

@@ -1,4 +1,5 @@
-"""Blobs that nobody needs any more: links whose grace has passed, and content that no repository holds.
+"""Blobs that nobody needs any more: links whose grace has passed, and content that no repository
+holds.
 
 Links go in transactions of the index; the store then frees what it is told nobody holds, and asks
 once more itself, while nothing can claim it (docs/reliability.md).

@@ -82,6 +82,8 @@ def _holders(transaction: ReadTransaction, progress: Progress) -> Iterator[str]:
     count = 0
     for count, (key, value) in enumerate(transaction.scan(LINKS), 1):
         Link.decode(value)
+        if count % 10_000 == 0:
+            progress("links", count, 0)
         if transaction.get(HOLDERS, key[NUMBER_SIZE:] + key[:NUMBER_SIZE]) is None:
             yield f"{_digest_of(key)} does not know that repository {number_of(key)} holds it"
     for key, _ in transaction.scan(HOLDERS):

@@ -1,8 +1,8 @@
 """The blob seam: what the registry may ask of whatever holds the bytes.
 
-Content by digest, and uploads on their way to be that. No repositories, authors, packs, paths, locks
-or transactions appear here; only the store knows how bytes lie, and only the registry who holds
-them. All methods block and are safe to call from many threads. The contract suite is
+Content by digest, and uploads on their way to be that. No repositories, authors, packs, paths,
+locks or transactions appear here; only the store knows how bytes lie, and only the registry who
+holds them. All methods block and are safe to call from many threads. The contract suite is
 `tests/store/blob_contract.py`.
 """
 
@@ -200,8 +200,8 @@ class Upload(Protocol):
         ...
 
 
-# Which of some contents somebody holds. Each content is given by all its names; it is held if one of
-# them is. The answer has one entry for each content.
+# Which of some contents somebody holds. Each content is given by all its names; it is held if one
+# of them is. The answer has one entry for each content.
 IsHeld = Callable[[Sequence[Sequence[Digest]]], list[bool]]
 
 
@@ -221,9 +221,9 @@ class Placed(Protocol):
 
     @property
     def pending(self) -> Callable[[WriteTransaction], object] | None:
-        """A change of the local index that makes the content durable and findable, or None. An index
-        that commits local and shared changes together may take it into the commit of the link;
-        `settle` is for all others.
+        """A change of the local index that makes the content durable and findable, or None. An
+        index that commits local and shared changes together may take it into the commit of the
+        link; `settle` is for all others.
         """
         ...
 

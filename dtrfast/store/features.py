@@ -1,9 +1,9 @@
 """What a store uses that older versions know nothing of, and who may therefore open it.
 
 An *incompatible* feature keeps every version away that does not know it; a *read-only compatible*
-one those that would write; a *compatible* one nobody. Those that came with the last upgrade, or that
-the version before does not know, are *unsealed* until they are sealed: up to then `rollback` can
-take them away, and the version before opens the store again.
+one those that would write; a *compatible* one nobody. Those that came with the last upgrade, or
+that the version before does not know, are *unsealed* until they are sealed: up to then `rollback`
+can take them away, and the version before opens the store again.
 """
 
 from __future__ import annotations

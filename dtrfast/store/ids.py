@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 
-from dtrfast.index import counters
 from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.tables import STORE
 
@@ -37,4 +36,4 @@ class Ids:
             return number
 
     def _reserve(self, transaction: WriteTransaction) -> int:
-        return counters.take(transaction, STORE, self._name, _STRETCH)
+        return transaction.take(STORE, self._name, _STRETCH)

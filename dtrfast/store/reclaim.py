@@ -1,12 +1,12 @@
 """Freeing what nobody needs any more, a bounded step at a time, beside everything else.
 
-Contents that nobody holds are told by `release`, or are in a list: those that were replaced, and those
-whose process died before it wrote who holds them. Uploads expire. Loose files are unlinked; chunks
-lose their references and wait for compaction.
+Contents that nobody holds are told by `release`, or are in a list: those that were replaced, and
+those whose process died before it wrote who holds them. Uploads expire. Loose files are unlinked;
+chunks lose their references and wait for compaction.
 
-A content is claimed from before it is asked who holds it until its names are gone. So whoever places it
-meanwhile waits, and then places it anew; and nobody can link it without placing it, as a mount needs
-a link that is there (docs/reliability.md).
+A content is claimed from before it is asked who holds it until its names are gone. So whoever
+places it meanwhile waits, and then places it anew; and nobody can link it without placing it, as a
+mount needs a link that is there (docs/reliability.md).
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def _forget_all(transaction: WriteTransaction, taken: list[_Claimed]) -> None:
 
 
 def _forget(transaction: WriteTransaction, number: bytes, content: Content) -> None:
-    if not transaction.delete(CONTENTS, number):
+    if transaction.pop(CONTENTS, number) is None:
         return
     transaction.delete(CONTENTS_UNLINKED, number)
     if content.kind != "chunked":

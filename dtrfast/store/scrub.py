@@ -81,9 +81,11 @@ class Scrub:
 
     def step(self) -> int:
         """Read what the rate allows since the last step; returns the bytes."""
-        with self._context.engine.read() as transaction:
+        engine = self._context.engine
+        with engine.read() as transaction:
             settings = policies.read(transaction)
-            if self._work is None:
+        if self._work is None:
+            with engine.read() as transaction:
                 self._round = read(transaction)
         now = self._monotonic()
         elapsed, self._stepped_at = now - self._stepped_at, now

@@ -103,7 +103,7 @@ class _Count:
         ordered = iter(sorted(self._chunks))
         while some := list(islice(ordered, _STEP_MAX)):
             with self._context.engine.read() as transaction:
-                found = transaction.get_all(CHUNKS, [number_key(number) for number in some])
+                found = transaction.get_many(CHUNKS, [number_key(number) for number in some])
             for key, data in found.items():
                 self._add_chunk(number_of(key), Chunk.decode(data))
         return Usage(self._size, self._stored, self._unique, self._steps.left >= 0)

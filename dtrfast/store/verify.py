@@ -58,9 +58,22 @@ def verify(context: Context, is_held: IsHeld, progress: Progress, tell: Tell) ->
     with pins.hold(context.layout.data):
         found = sorted(_data_files(context))
         with context.engine.read() as transaction:
-            for finding in _Check(context, transaction, progress).run(found):
+            check = _Check(context, transaction, progress)
+            for finding in check.run(found):
                 tell(finding)
+        for file_id in check.ownerless:
+            # Looked at again: an upload may have ended since the directories were read.
+            if _is_ownerless(context, file_id):
+                tell(f"the file {file_id.hex()} belongs to nothing")
     _verify_holders(context, is_held, tell)
+
+
+def _is_ownerless(context: Context, file_id: bytes) -> bool:
+    layout = context.layout
+    with context.engine.read() as now:
+        if now.get(FILES, file_id) is not None:
+            return False
+    return layout.blob(file_id).exists() or layout.pack(file_id).exists()
 
 
 def _verify_holders(context: Context, is_held: IsHeld, tell: Tell) -> None:
@@ -121,6 +134,7 @@ class _Check:
         self._progress = progress
         self._counts: Counter[str] = Counter()
         self._live: Counter[int] = Counter()
+        self.ownerless: list[bytes] = []  # files that nothing in this snapshot owns
         last = transaction.get(STORE, b"chunk_id")
         # Four bytes a chunk, so that a store of any size can be checked.
         self._references = array("I", bytes(4 * (number_of(last) if last else 1)))
@@ -244,19 +258,11 @@ class _Check:
                 continue
             known = any(self._transaction.get(t, file_id) for t in (FILES, FILES_UNOWNED))
             is_upload = self._context.layout.upload(file_id, "state").exists()
-            if not known and not is_upload and self._is_there(file_id):
-                yield f"the file {name} belongs to nothing"
+            if not known and not is_upload:
+                self.ownerless.append(file_id)
         for file_id, value in self._scan(FILES, "files"):
             if value[:1] == LOOSE_FILE:
                 yield from self._loose_file(file_id, value[1:])
-
-    def _is_there(self, file_id: bytes) -> bool:
-        """Still: an upload may have ended since the directories were read."""
-        layout = self._context.layout
-        with self._context.engine.read() as now:
-            if now.get(FILES, file_id) is not None:
-                return False
-        return layout.blob(file_id).exists() or layout.pack(file_id).exists()
 
     def _loose_file(self, file_id: bytes, key: bytes) -> Iterator[str]:
         data = self._transaction.get(CONTENTS, key)

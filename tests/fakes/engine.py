@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from dtrfast.index import counters
 from dtrfast.index.engine import KEY_SIZE_MAX, ReadTransaction, Table, WriteTransaction
 
 T = TypeVar("T")
@@ -118,12 +119,10 @@ class _Rows:
             self.keys.insert(bisect_left(self.keys, key), key)
         self.values[key] = value
 
-    def delete(self, key: bytes) -> bool:
+    def delete(self, key: bytes) -> None:
         self.version += 1
-        if self.values.pop(key, None) is None:
-            return False
-        del self.keys[bisect_left(self.keys, key)]
-        return True
+        if self.values.pop(key, None) is not None:
+            del self.keys[bisect_left(self.keys, key)]
 
 
 class _Transaction:
@@ -138,7 +137,7 @@ class _Transaction:
     def get(self, table: Table, key: bytes) -> bytes | None:
         return self._rows(table).values.get(key)
 
-    def get_all(self, table: Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+    def get_many(self, table: Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         found = {key: self.get(table, key) for key in keys}
         return {key: value for key, value in found.items() if value is not None}
 
@@ -174,8 +173,19 @@ class _Transaction:
             raise ValueError(f"a key has 1 to {KEY_SIZE_MAX} bytes, not {len(key)}")
         self._owned(table).put(bytes(key), bytes(value))
 
-    def delete(self, table: Table, key: bytes) -> bool:
-        return self._owned(table).delete(key)
+    def delete(self, table: Table, key: bytes) -> None:
+        self._owned(table).delete(key)
+
+    def pop(self, table: Table, key: bytes) -> bytes | None:
+        value = self.get(table, key)
+        self.delete(table, key)
+        return value
+
+    def take(self, table: Table, name: bytes, count: int = 1) -> int:
+        return counters.take(self, table, name, count)
+
+    def add(self, table: Table, name: bytes, differences: Sequence[int]) -> None:
+        counters.add(self, table, name, differences)
 
     def _owned(self, table: Table) -> _Rows:
         rows = self._rows(table)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
+from dtrfast.index import counters
 from dtrfast.index.engine import KEY_SIZE_MAX, Engine, Table, WriteTransaction
+from dtrfast.index.tables import CONTENTS as LOCAL
 from dtrfast.index.tables import MANIFESTS as OTHER
 from dtrfast.index.tables import TAGS as TABLE
 
@@ -83,11 +86,47 @@ class EngineContract:
         engine.write(lambda t: t.put(TABLE, b"k", b"v"))
         assert get(engine, b"k", OTHER) is None
 
-    def test_delete_tells_whether_the_key_was_there(self, engine: Engine) -> None:
+    def test_delete_of_what_is_there_or_not(self, engine: Engine) -> None:
         engine.write(lambda t: t.put(TABLE, b"k", b"v"))
-        assert engine.write(lambda t: t.delete(TABLE, b"k")) is True
-        assert engine.write(lambda t: t.delete(TABLE, b"k")) is False
+        engine.write(lambda t: t.delete(TABLE, b"k"))
+        engine.write(lambda t: t.delete(TABLE, b"k"))
         assert get(engine, b"k") is None
+
+    def test_pop_tells_what_was_there(self, engine: Engine) -> None:
+        engine.write(lambda t: t.put(TABLE, b"k", b"v"))
+        assert engine.write(lambda t: t.pop(TABLE, b"k")) == b"v"
+        assert engine.write(lambda t: t.pop(TABLE, b"k")) is None
+        assert get(engine, b"k") is None
+        engine.write(lambda t: t.put(TABLE, b"k", b""))
+        assert engine.write(lambda t: t.pop(TABLE, b"k")) == b""
+
+    # ---- sequences and counters ------------------------------------------------------------------
+    def test_a_sequence_gives_each_number_once(self, engine: Engine) -> None:
+        assert engine.write(lambda t: (t.take(TABLE, b"ids"), t.take(TABLE, b"ids", 5))) == (1, 2)
+        assert engine.write(lambda t: t.take(TABLE, b"ids")) == 7
+        assert engine.write(lambda t: t.take(TABLE, b"others")) == 1
+        with engine.read() as transaction:
+            assert counters.last(transaction, TABLE, b"ids") == 7
+            assert counters.last(transaction, TABLE, b"none") == 0
+
+    def test_threads_share_a_sequence(self, engine: Engine) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            taken = pool.map(lambda _: engine.write(lambda t: t.take(TABLE, b"ids", 3)), range(60))
+        assert sorted(taken) == list(range(1, 180, 3))
+
+    def test_counters_add_up(self, engine: Engine) -> None:
+        engine.write(lambda t: t.add(TABLE, b"counts", [1, -2]))
+        engine.write(lambda t: t.add(TABLE, b"counts", [4, 0, 7]))
+        with engine.read() as transaction:
+            assert counters.read(transaction, TABLE, b"counts", 4) == (5, -2, 7, 0)
+            assert counters.read(transaction, TABLE, b"counts", 1) == (5,)
+            assert counters.read(transaction, TABLE, b"none", 2) == (0, 0)
+
+    def test_threads_share_counters(self, engine: Engine) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda n: engine.write(lambda t: t.add(TABLE, b"c", [n])), range(60)))
+        with engine.read() as transaction:
+            assert counters.read(transaction, TABLE, b"c", 1) == (sum(range(60)),)
 
     def test_values_outlive_their_transaction(self, engine: Engine) -> None:
         engine.write(lambda t: t.put(TABLE, b"k", b"v" * 100))
@@ -118,7 +157,8 @@ class EngineContract:
     @pytest.mark.parametrize("key", [b"", b"k" * (KEY_SIZE_MAX + 1)])
     def test_a_key_that_cannot_be_is_absent(self, engine: Engine, key: bytes) -> None:
         assert get(engine, key) is None
-        assert engine.write(lambda t: t.delete(TABLE, key)) is False
+        engine.write(lambda t: t.delete(TABLE, key))
+        assert engine.write(lambda t: t.pop(TABLE, key)) is None
 
     # ---- scan ------------------------------------------------------------------------------------
     def test_scan_of_an_empty_table(self, engine: Engine) -> None:
@@ -189,7 +229,7 @@ class EngineContract:
         rows = [(key, b"=" + key) for key in KEYS]
         engine.write(lambda transaction: transaction.put_all(TABLE, rows))
         with engine.read() as transaction:
-            assert transaction.get_all(TABLE, keys) == {b"b": b"=b", b"aa": b"=aa"}
+            assert transaction.get_many(TABLE, keys) == {b"b": b"=b", b"aa": b"=aa"}
             assert transaction.begun(TABLE, [b"ab", b"ac", b"\xff\xff", b"b\0"]) == [
                 *(True, False, True, False)
             ]
@@ -245,6 +285,31 @@ class EngineContract:
             engine.write(change)
         assert scan_keys(engine) == [b"a"]
         assert get(engine, b"b", OTHER) is None
+
+    def test_a_local_and_a_shared_change_at_once(self, engine: Engine) -> None:
+        def local(transaction: WriteTransaction) -> None:
+            transaction.put(LOCAL, b"k", b"v")
+
+        def shared(transaction: WriteTransaction) -> str:
+            transaction.put(TABLE, b"k", b"v")
+            return "done"
+
+        assert engine.write_both(local, shared) == "done"
+        assert (get(engine, b"k", LOCAL), get(engine, b"k")) == (b"v", b"v")
+
+    @pytest.mark.parametrize("failing", ["local", "shared"])
+    def test_both_changes_or_neither(self, engine: Engine, failing: str) -> None:
+        def change(transaction: WriteTransaction, table: Table, *, fails: bool) -> None:
+            transaction.put(table, b"k", b"v")
+            if fails:
+                raise LookupError("no")
+
+        with pytest.raises(LookupError, match="no"):
+            engine.write_both(
+                partial(change, table=LOCAL, fails=failing == "local"),
+                partial(change, table=TABLE, fails=failing == "shared"),
+            )
+        assert (get(engine, b"k", LOCAL), get(engine, b"k")) == (None, None)
 
     def test_a_write_after_one_that_raised(self, engine: Engine) -> None:
         def change(transaction: WriteTransaction) -> None:

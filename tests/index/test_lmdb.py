@@ -127,12 +127,11 @@ def test_what_was_committed_is_there_when_opened_again(tmp_path: Path) -> None:
 _COUNT = """
 import sys
 from pathlib import Path
-from dtrfast.index import counters
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import META, TABLES
 engine = LmdbEngine(Path(sys.argv[1]), TABLES)
 for _ in range(50):
-    print(engine.write(lambda t: counters.take(t, META, b"test")))
+    print(engine.write(lambda t: t.take(META, b"test")))
 """
 
 
