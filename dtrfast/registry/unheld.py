@@ -7,11 +7,12 @@ once more itself, while nothing can claim it (docs/reliability.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import takewhile
 
-from dtrfast.errors import BlobUnknown
+from dtrfast.errors import BlobUnknown, Corrupt
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     BLOBS_UNHELD,
@@ -29,6 +30,8 @@ from dtrfast.registry.writing import Author, Place
 from dtrfast.store.blobs import BlobStore
 
 ACTOR = "system"
+
+_logger = logging.getLogger("dtrfast.reclaim")
 
 
 def are_held(engine: Engine, contents: Sequence[Sequence[Digest]]) -> list[bool]:
@@ -49,17 +52,50 @@ def _is_kept(transaction: ReadTransaction, digest: Digest) -> bool:
 
 
 def drop_links(engine: Engine, blobs: BlobStore, now: int, grace_seconds: int, limit: int) -> int:
-    """Unlink blobs whose grace has passed; returns how many."""
-    due = number_key(max(0, now - grace_seconds) + 1)
+    """Unlink blobs whose grace has passed; returns how many of the list are settled."""
+    after: bytes | None = None
+    while keys := _due(engine, now - grace_seconds, after, limit):
+        settle = partial(_drop_links, engine, blobs, now, grace_seconds)
+        if count := _together(keys, settle):
+            return count
+        after = keys[-1]  # none of these can be read: they hide none behind them
+    return 0
+
+
+def _due(engine: Engine, before: int, after: bytes | None, limit: int) -> list[bytes]:
+    """Rows of links whose grace began at `before` or earlier."""
+    end = number_key(max(0, before) + 1)
     with engine.read() as transaction:
-        rows = transaction.scan(LINKS_UNREFERENCED, limit=limit)
-        keys = [key for key, _ in takewhile(lambda row: row[0] < due, rows)]
-        old = [key for key in keys if _is_without_size(transaction, key)]
-    if not keys:
+        rows = transaction.scan(LINKS_UNREFERENCED, after=after, limit=limit)
+        return [key for key, _ in takewhile(lambda row: row[0] < end, rows)]
+
+
+def _together(keys: list[bytes], settle: Callable[[list[bytes]], int]) -> int:
+    """Settle all at once; where a row cannot be read, each alone, so that it alone stays."""
+    try:
+        return settle(keys)
+    except Corrupt:
+        return sum(_alone(key, settle) for key in keys)
+
+
+def _alone(key: bytes, settle: Callable[[list[bytes]], int]) -> int:
+    try:
+        return settle([key])
+    except Corrupt as error:
+        repository, digest = number_of(key[NUMBER_SIZE:]), _digest_in(key)
+        _logger.error("could not unlink %s from repository %d: %s", digest, repository, error)
         return 0
+
+
+def _drop_links(
+    engine: Engine, blobs: BlobStore, now: int, grace_seconds: int, keys: list[bytes]
+) -> int:
+    with engine.read() as transaction:
+        old = [key for key in keys if _is_without_size(transaction, key)]
     sizes = {key: size_of(blobs, _digest_in(key)) for key in old}
     drop = partial(_drop_all, keys=keys, sizes=sizes, now=now, grace_seconds=grace_seconds)
-    return engine.write(drop)
+    engine.write(drop)
+    return len(keys)
 
 
 def size_of(blobs: BlobStore, digest: Digest) -> int:
@@ -71,17 +107,22 @@ def size_of(blobs: BlobStore, digest: Digest) -> int:
 
 
 def release(engine: Engine, blobs: BlobStore, limit: int) -> int:
-    """Have the store free what no repository holds any more; returns how many were looked at."""
-    with engine.read() as transaction:
-        rows = list(transaction.scan(BLOBS_UNHELD, limit=limit))
-    if rows:
-        settled = set(
-            blobs.release((Digest.from_key(key) for key, _ in rows), partial(are_held, engine))
-        )
-        done = [row for row in rows if Digest.from_key(row[0]) in settled]
-        engine.write(partial(_forget, rows=done))
-        return len(done)
+    """Have the store free what no repository holds any more; returns how many are settled."""
+    after: bytes | None = None
+    while rows := _listed(engine, after, limit):
+        listed = [Digest.from_key(key) for key, _ in rows]
+        settled = set(blobs.release(listed, partial(are_held, engine)))
+        done = [row for row, digest in zip(rows, listed, strict=True) if digest in settled]
+        if done:
+            engine.write(partial(_forget, rows=done))
+            return len(done)
+        after = rows[-1][0]  # all of these are claimed: they hide none behind them
     return 0
+
+
+def _listed(engine: Engine, after: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
+    with engine.read() as transaction:
+        return list(transaction.scan(BLOBS_UNHELD, after=after, limit=limit))
 
 
 def _forget(transaction: WriteTransaction, rows: Iterable[tuple[bytes, bytes]]) -> None:
@@ -97,23 +138,23 @@ def _drop_all(
     sizes: dict[bytes, int],
     now: int,
     grace_seconds: int,
-) -> int:
-    return sum(_drop(transaction, key, sizes.get(key), now, grace_seconds) for key in keys)
+) -> None:
+    for key in keys:
+        _drop(transaction, key, sizes.get(key), now, grace_seconds)
 
 
 def _drop(
     transaction: WriteTransaction, key: bytes, size: int | None, now: int, grace_seconds: int
-) -> bool:
+) -> None:
     """Settle one row of the list: the link goes unless it is referred to or was renewed."""
     transaction.delete(LINKS_UNREFERENCED, key)
     repository, digest = RepositoryId(number_of(key[NUMBER_SIZE:])), _digest_in(key)
     link = links.get(transaction, repository, digest)
     if link is None or links.is_kept(transaction, repository, digest):
-        return False
-    if link.unreferenced_since + grace_seconds > now:
-        return False  # renewing put a later row into the list
-    links.remove(transaction, place_of(transaction, repository, now), digest, size)
-    return True
+        return
+    # Renewing put a later row into the list.
+    if link.unreferenced_since + grace_seconds <= now:
+        links.remove(transaction, place_of(transaction, repository, now), digest, size)
 
 
 def place_of(transaction: ReadTransaction, repository: RepositoryId, now: int) -> Place:

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from dtrfast.errors import DtrfastError, UploadBusy, UploadUnknown
+from dtrfast.errors import Corrupt, DtrfastError, UploadBusy, UploadUnknown
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     BLOBS,
@@ -73,12 +73,28 @@ def release(context: Context, digests: Iterable[Digest], is_held: IsHeld) -> lis
     settled: list[Digest] = []
     wanted = iter(digests)
     while some := list(islice(wanted, _STEP_MAX)):
-        with context.engine.read() as transaction:
-            found = {digest: contents.find(transaction, digest) for digest in some}
-        numbers = {number_key(one.number) for one in found.values() if one is not None}
-        done = set(_settle(context, sorted(numbers), is_held))
-        settled += [d for d, one in found.items() if one is None or number_key(one.number) in done]
+        try:
+            settled += _release(context, some, is_held)
+        except Corrupt:
+            for digest in some:
+                settled += _release_alone(context, digest, is_held)
     return settled
+
+
+def _release_alone(context: Context, digest: Digest, is_held: IsHeld) -> list[Digest]:
+    try:
+        return _release(context, [digest], is_held)
+    except Corrupt as error:
+        _logger.error("could not reclaim %s: %s", digest, error)
+        return []
+
+
+def _release(context: Context, digests: list[Digest], is_held: IsHeld) -> list[Digest]:
+    with context.engine.read() as transaction:
+        found = {digest: contents.find(transaction, digest) for digest in digests}
+    numbers = {number_key(one.number) for one in found.values() if one is not None}
+    done = set(_settle(context, sorted(numbers), is_held))
+    return [d for d, one in found.items() if one is None or number_key(one.number) in done]
 
 
 def reclaim_contents(context: Context, is_held: IsHeld) -> int:

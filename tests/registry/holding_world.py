@@ -1,0 +1,171 @@
+"""The world that a contract test of `Holdings` acts in: a client's steps over both seams."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dtrfast.errors import BlobUnknown
+from dtrfast.oci.conditions import UNCONDITIONAL, Conditions
+from dtrfast.oci.digests import Algorithm, Digest, Reference
+from dtrfast.oci.manifests import parse_manifest
+from dtrfast.oci.media_types import OCI_MANIFEST
+from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry.holdings import (
+    Answer,
+    Change,
+    FoundBlob,
+    FoundManifest,
+    Holdings,
+    Missing,
+    Push,
+    Question,
+    Stored,
+    manifest_in,
+)
+from dtrfast.registry.manifests import Rules
+from dtrfast.registry.permits import EVERYBODY, Permits
+from dtrfast.registry.writing import Author
+from dtrfast.store.blobs import BlobStat, BlobStore, Extent, Placed
+from tests.fakes.client import image_manifest
+from tests.fakes.clock import Clock
+
+NAME = RepositoryName("team/app")
+OTHER = RepositoryName("other")
+# Of the holdings under test.
+GRACE_SECONDS = 86_400
+RULES = Rules(require_blobs=True, require_children=True)
+
+# Kind, actor, repository and digest of a change of a link.
+LinkChange = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True)
+class World:
+    """`changed` gives the changes of links so far, the oldest first."""
+
+    holdings: Holdings
+    blobs: BlobStore
+    clock: Clock
+    changed: Callable[[], list[LinkChange]]
+
+    # ---- a client's steps ----------------------------------------------------------------------
+    def change(
+        self,
+        name: RepositoryName = NAME,
+        *,
+        permits: Permits = EVERYBODY,
+        actor: str = "alice",
+        conditions: Conditions = UNCONDITIONAL,
+    ) -> Change:
+        return Change(permits, name, Author(actor, self.clock()), conditions)
+
+    def place(self, content: bytes, algorithm: Algorithm = "sha256") -> Placed:
+        """The first step of a push; the caller closes it."""
+        upload = self.blobs.begin("a label")
+        upload.append(content)
+        return self.blobs.commit(upload, Digest.of_bytes(content, algorithm))
+
+    def push(
+        self, content: bytes, name: RepositoryName = NAME, algorithm: Algorithm = "sha256"
+    ) -> Digest:
+        with self.place(content, algorithm) as placed:
+            self.holdings.commit_blob(self.change(name), placed)
+            placed.finish()
+        return placed.stat.digest
+
+    def put(
+        self,
+        body: bytes,
+        *tags: str,
+        name: RepositoryName = NAME,
+        media_type: str | None = OCI_MANIFEST,
+        permits: Permits = EVERYBODY,
+        conditions: Conditions = UNCONDITIONAL,
+    ) -> Stored | Missing:
+        """Put a manifest under some tags, or under its digest alone."""
+        digest, names = Digest.of_bytes(body), tuple(map(Tag, tags))
+        push = Push(
+            permits,
+            name,
+            names[0] if names else digest,
+            digest,
+            names,
+            parse_manifest(body, media_type),
+            body,
+            Author("alice", self.clock()),
+            conditions,
+        )
+        return self.holdings.put_manifest(push)
+
+    def push_image(
+        self, *tags: str, layer: bytes = b"layer", name: RepositoryName = NAME
+    ) -> Digest:
+        for content in (b"{}", layer):
+            self.push(content, name)
+        body = image_manifest(layer)
+        assert self.put(body, *tags, name=name) == Stored(OCI_MANIFEST)
+        return Digest.of_bytes(body)
+
+    def mount(self, digest: Digest, source: RepositoryName | None, name: RepositoryName) -> bool:
+        """Give `name` the blob. False where the store does not have it, or no source has."""
+        try:
+            stat = self.blobs.stat(digest)
+        except BlobUnknown:
+            return False
+        return self.holdings.mount(self.change(name), stat, source)
+
+    def lose(self, digest: Digest, name: RepositoryName = NAME) -> None:
+        """The repository gives the blob up."""
+        self.holdings.unlink(self.change(name), digest)
+
+    # ---- what is there -------------------------------------------------------------------------
+    def ask(self, question: Question) -> Answer:
+        (answer,) = self.holdings.resolve_waiting((question,))
+        return answer
+
+    def find(self, reference: Reference, name: RepositoryName = NAME) -> FoundManifest:
+        return manifest_in([self.ask(Question(EVERYBODY, name, reference))])
+
+    def tagged(self, tag: str, name: RepositoryName = NAME) -> Digest:
+        return self.find(Tag(tag), name).digest
+
+    def holds(self, digest: Digest, name: RepositoryName = NAME) -> bool:
+        answer = self.ask(Question(EVERYBODY, name, digest, is_blob=True))
+        if isinstance(answer, FoundBlob):
+            assert answer.digest == digest
+            return True
+        assert isinstance(answer, BlobUnknown)
+        return False
+
+    def is_due(self, digest: Digest, name: RepositoryName = NAME) -> bool:
+        answer = self.ask(Question(EVERYBODY, name, digest, is_blob=True))
+        assert isinstance(answer, FoundBlob)
+        return answer.is_due
+
+    def names(self, permits: Permits = EVERYBODY) -> list[str]:
+        return self.holdings.catalog(permits, 100).entries
+
+    def content(self, digest: Digest) -> bytes | None:
+        """What the store has; None if it is gone."""
+        try:
+            with self.blobs.open_range(digest) as reader:
+                return b"".join(
+                    os.pread(one.descriptor, one.length, one.offset)
+                    if isinstance(one, Extent)
+                    else one
+                    for one in reader
+                )
+        except BlobUnknown:
+            return None
+
+    def stat(self, digest: Digest) -> BlobStat:
+        return self.blobs.stat(digest)
+
+    def tidy(self) -> int:
+        """Drop until nothing is due; returns how much was looked at."""
+        total = 0
+        while count := self.holdings.drop_unheld(100):
+            total += count
+        return total

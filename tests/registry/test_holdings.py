@@ -1,0 +1,98 @@
+"""All holdings pass their contract: in memory, and over each index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dtrfast.config import StoreConfig
+from dtrfast.index import changes
+from dtrfast.index.engine import Engine
+from dtrfast.index.tables import CHANGES
+from dtrfast.registry.holdings_index import IndexHoldings
+from dtrfast.store.store import Store
+from tests.fakes.blobs import MemoryBlobs
+from tests.fakes.clock import Clock
+from tests.fakes.engine import MemoryEngine
+from tests.fakes.holdings import MemoryHoldings
+from tests.registry.holding_world import GRACE_SECONDS, RULES, LinkChange, World
+from tests.registry.holdings_contract import HoldingsContract
+from tests.registry.unheld_contract import UnheldContract
+
+
+def link_changes(engine: Engine) -> list[LinkChange]:
+    """Those of the change log, the oldest first."""
+    with engine.read() as transaction:
+        found = [changes.decode(value) for _, value in transaction.scan(CHANGES)]
+    kinds = ("blob.link", "blob.unlink")
+    return [(c.kind, c.actor, c.repository, c.payload["digest"]) for c in found if c.kind in kinds]
+
+
+class _Contract(HoldingsContract, UnheldContract):
+    pass
+
+
+class TestMemoryHoldings(_Contract):
+    @pytest.fixture
+    def world(self, clock: Clock) -> World:
+        blobs = MemoryBlobs(clock)
+        holdings = MemoryHoldings(blobs, RULES, clock, GRACE_SECONDS)
+        return World(holdings, blobs, clock, lambda: holdings.changed[:])
+
+
+class TestIndexHoldings(_Contract):
+    @pytest.fixture
+    def world(self, clock: Clock, engine: MemoryEngine, blobs: MemoryBlobs) -> World:
+        holdings = IndexHoldings(engine, blobs, RULES, clock, GRACE_SECONDS)
+        return World(holdings, blobs, clock, lambda: link_changes(engine))
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
+    store = Store.open(tmp_path / "data", StoreConfig(), clock=clock)
+    yield store
+    store.close()
+
+
+@pytest.mark.long
+class TestLmdbHoldings(_Contract):
+    """Content and links are committed together."""
+
+    @pytest.fixture
+    def world(self, store: Store, clock: Clock) -> World:
+        together = store.engine.write_both
+        return world_of(store, clock, together)
+
+
+@pytest.mark.long
+class TestLmdbHoldingsApart(_Contract):
+    """Content and links have a commit each."""
+
+    @pytest.fixture
+    def world(self, store: Store, clock: Clock) -> World:
+        return world_of(store, clock, None)
+
+
+def world_of(store: Store, clock: Clock, write_both: Callable[..., object] | None) -> World:
+    engine, blobs = store.engine, store.blobs
+    holdings = IndexHoldings(engine, blobs, RULES, clock, GRACE_SECONDS, write_both)
+    return World(holdings, blobs, clock, lambda: link_changes(engine))
+
+
+def test_content_and_link_are_one_commit(store: Store, clock: Clock) -> None:
+    """A push costs no second fsync."""
+    world = world_of(store, clock, store.engine.write_both)
+    world.push(b"content")
+    with world.place(b"other content") as placed:
+        before = store.commits()[0]
+        world.holdings.commit_blob(world.change(), placed)
+        assert store.commits()[0] == before + 1
+        placed.finish()
+    apart = world_of(store, clock, None)
+    with apart.place(b"a third content") as placed:
+        before = store.commits()[0]
+        apart.holdings.commit_blob(apart.change(), placed)
+        assert store.commits()[0] == before + 2
+        placed.finish()

@@ -1,0 +1,315 @@
+"""What `drop_unheld` of every `Holdings` must do, and what holds beside it. Used as
+`holdings_contract` is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+
+from dtrfast.errors import BlobUnknown, DtrfastError, ManifestUnknown
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.media_types import OCI_MANIFEST
+from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry.holdings import Stored
+from dtrfast.registry.permits import EVERYBODY
+from dtrfast.store.blobs import BlobStore
+from tests.fakes.client import image_manifest
+from tests.registry.holding_world import GRACE_SECONDS, NAME, OTHER, World
+
+# Rounds of a race: enough for each of its outcomes to come now and then.
+_ROUNDS = 12
+
+
+def at_once(*steps: Callable[[], object]) -> list[object]:
+    """What steps return that begin together, each in a thread; a failure of theirs in its place."""
+    begin = threading.Barrier(len(steps))
+
+    def run(step: Callable[[], object]) -> object:
+        begin.wait(10)
+        try:
+            return step()
+        except DtrfastError as error:
+            return error
+
+    with ThreadPoolExecutor(len(steps)) as pool:
+        return list(pool.map(run, steps))
+
+
+class UnheldContract:
+    """Tests only; the fixture comes from the subclass."""
+
+    # ---- the grace -----------------------------------------------------------------------------
+    def test_an_unreferenced_blob_goes_after_its_grace(self, world: World) -> None:
+        digest = world.push(b"content")
+        world.clock.advance(GRACE_SECONDS - 1)
+        assert world.holdings.drop_unheld(10) == 0
+        assert world.holds(digest)
+        world.clock.advance(1)
+        world.tidy()
+        assert not world.holds(digest)
+        assert world.content(digest) is None
+        assert world.names() == []
+        assert world.changed()[1:] == [("blob.unlink", "system", "team/app", str(digest))]
+        assert world.holdings.drop_unheld(10) == 0
+
+    def test_a_referenced_blob_stays(self, world: World) -> None:
+        world.push_image("v1")
+        world.clock.advance(100 * GRACE_SECONDS)
+        world.tidy()
+        for content in (b"{}", b"layer"):
+            assert world.content(Digest.of_bytes(content)) == content
+            assert world.holds(Digest.of_bytes(content))
+
+    def test_a_manifest_in_the_trash_keeps_its_blobs(self, world: World) -> None:
+        digest = world.push_image("v1")
+        world.clock.advance(100 * GRACE_SECONDS)
+        world.holdings.delete_manifest(world.change(), digest)
+        world.clock.advance(100 * GRACE_SECONDS)
+        world.tidy()
+        assert world.holds(Digest.of_bytes(b"layer"))
+        assert world.put(image_manifest(b"layer"), "v1") == Stored(OCI_MANIFEST)
+
+    def test_a_push_starts_the_grace_anew(self, world: World) -> None:
+        digest = world.push(b"content")
+        world.clock.advance(GRACE_SECONDS - 1)
+        world.push(b"content")
+        world.clock.advance(GRACE_SECONDS - 1)
+        world.tidy()
+        assert world.content(digest) == b"content"
+
+    def test_renewing_starts_the_grace_anew(self, world: World) -> None:
+        digest = world.push(b"content")
+        for _ in range(3):
+            world.clock.advance(GRACE_SECONDS - 1)
+            world.holdings.renew(NAME, digest)
+            world.tidy()
+            assert world.holds(digest)
+        world.clock.advance(GRACE_SECONDS)
+        world.tidy()
+        assert not world.holds(digest)
+
+    def test_renewing_what_is_not_held_changes_nothing(self, world: World) -> None:
+        digest = world.push(b"content")
+        before = world.changed()
+        world.holdings.renew(OTHER, digest)
+        world.holdings.renew(NAME, Digest.of_bytes(b"other content"))
+        assert (world.names(), world.changed()) == (["team/app"], before)
+        assert not world.holds(digest, OTHER)
+
+    def test_a_blob_is_due_to_be_renewed_once_its_grace_runs(self, world: World) -> None:
+        digest = world.push(b"content")
+        world.clock.advance(GRACE_SECONDS // 2)
+        assert world.is_due(digest)
+        world.holdings.renew(NAME, digest)
+        assert not world.is_due(digest)
+
+    def test_a_referenced_blob_is_never_due_to_be_renewed(self, world: World) -> None:
+        world.push_image("v1")
+        world.clock.advance(GRACE_SECONDS // 2)
+        assert not world.is_due(Digest.of_bytes(b"layer"))
+
+    def test_a_mount_has_a_grace_of_its_own(self, world: World) -> None:
+        digest = world.push(b"content")
+        world.clock.advance(GRACE_SECONDS - 1)
+        assert world.mount(digest, NAME, OTHER)
+        world.clock.advance(GRACE_SECONDS - 1)
+        world.tidy()
+        assert (world.holds(digest), world.holds(digest, OTHER)) == (False, True)
+        assert world.content(digest) == b"content"
+
+    # ---- content that no repository holds ------------------------------------------------------
+    def test_content_is_freed_once_its_last_holder_is_gone(self, world: World) -> None:
+        digest = world.push(b"content")
+        world.mount(digest, NAME, OTHER)
+        for name in (NAME, OTHER):
+            world.tidy()
+            assert world.content(digest) == b"content"
+            world.holdings.unlink(world.change(name), digest)
+        world.tidy()
+        assert world.content(digest) is None
+
+    def test_content_goes_by_both_of_its_digests(self, world: World) -> None:
+        first, second = world.push(b"content"), world.push(b"content", OTHER, "sha512")
+        world.holdings.unlink(world.change(), first)
+        world.tidy()
+        assert world.content(second) == b"content"
+        world.holdings.unlink(world.change(OTHER), second)
+        world.tidy()
+        assert world.content(first) is world.content(second) is None
+
+    def test_content_that_is_held_again_stays(self, world: World) -> None:
+        digest = world.push(b"content")
+        world.holdings.unlink(world.change(), digest)
+        world.push(b"content", OTHER)
+        world.tidy()
+        assert world.content(digest) == b"content"
+        world.holdings.unlink(world.change(OTHER), digest)
+        world.tidy()
+        assert world.content(digest) is None
+
+    def test_content_that_is_claimed_is_left_and_looked_at_again(self, world: World) -> None:
+        digest, other = world.push(b"content"), world.push(b"other content")
+        for one in (digest, other):
+            world.holdings.unlink(world.change(), one)
+        with world.place(b"content"):
+            world.tidy()
+            assert world.content(digest) == b"content"
+            assert world.content(other) is None
+        world.tidy()
+        assert world.content(digest) is None
+
+    def test_claimed_content_does_not_hide_what_is_behind_it(self, world: World) -> None:
+        digests = sorted((world.push(b"%d" % n) for n in range(3)), key=Digest.key)
+        contents = {Digest.of_bytes(b"%d" % n): b"%d" % n for n in range(3)}
+        for one in digests:
+            world.holdings.unlink(world.change(), one)
+        with world.place(contents[digests[0]]):
+            for _ in range(3):
+                world.holdings.drop_unheld(1)
+            left = [world.content(one) is not None for one in digests]
+        assert left == [True, False, False]
+
+    def test_a_step_looks_at_no_more_than_its_limit(self, world: World) -> None:
+        digests = [world.push(b"%d" % n) for n in range(5)]
+        world.clock.advance(GRACE_SECONDS)
+        world.holdings.drop_unheld(2)
+        assert sum(map(world.holds, digests)) == 3
+        world.tidy()
+        assert not any(map(world.holds, digests))
+        assert not any(world.content(one) for one in digests)
+
+    def test_are_held(self, world: World) -> None:
+        first, second = world.push(b"one"), world.push(b"two", algorithm="sha512")
+        unknown = Digest.of_bytes(b"unknown")
+        are_held = world.holdings.are_held
+        asked = [[first], [unknown], [unknown, second], [], [Digest.of_bytes(b"two")]]
+        assert are_held(asked) == [True, False, True, False, False]
+        assert are_held([]) == []
+        world.holdings.unlink(world.change(), first)
+        assert are_held([[first], [first, second]]) == [False, True]
+
+    def test_content_that_is_let_go_of_again_during_a_release_is_freed_later(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """All in one second: times do not tell the first loss from the second one."""
+        digest = world.push(b"content")
+        world.holdings.unlink(world.change(), digest)
+        world.push(b"content", OTHER)
+        released = release_then(world.blobs, monkeypatch, partial(world.lose, digest, OTHER))
+        world.holdings.drop_unheld(10)
+        assert released() == 1
+        assert world.content(digest) == b"content", "it was held when the release looked"
+        world.tidy()
+        assert world.content(digest) is None
+
+    # ---- at the same time ----------------------------------------------------------------------
+    def test_a_mount_beside_the_end_of_its_source(self, world: World) -> None:
+        for number in range(_ROUNDS):
+            content, source = b"content %d" % number, RepositoryName(f"source-{number}")
+            digest = world.push(content, source)
+
+            mount = partial(world.mount, digest, source, OTHER)
+            mounted, _ = at_once(mount, partial(end, world, digest, source))
+            world.tidy()
+            assert world.content(digest) == (content if mounted is True else None)
+            assert world.holds(digest, OTHER) is mounted
+
+    def test_two_commits_of_one_content(self, world: World) -> None:
+        for number in range(_ROUNDS):
+            content = b"content %d" % number
+            digest = Digest.of_bytes(content)
+            pushed = at_once(*(partial(world.push, content, name) for name in (NAME, OTHER)))
+            assert pushed == [digest, digest]
+            assert world.holds(digest)
+            assert world.holds(digest, OTHER)
+            world.lose(digest, NAME)
+            world.tidy()
+            assert world.content(digest) == content
+
+    def test_a_commit_beside_the_release_of_the_same_content(self, world: World) -> None:
+        for number in range(_ROUNDS):
+            content = b"content %d" % number
+            digest = world.push(content)
+            world.lose(digest, NAME)
+            pushed, _ = at_once(partial(world.push, content, OTHER), world.tidy)
+            assert pushed == digest
+            world.tidy()
+            assert world.content(digest) == content
+
+    def test_a_put_beside_the_end_of_the_grace(self, world: World) -> None:
+        """The manifest has its blobs, or is told that they are missing."""
+        for number in range(_ROUNDS):
+            layer, name = b"layer %d" % number, RepositoryName(f"app-{number}")
+            for content in (b"{}", layer):
+                world.push(content, name)
+            world.clock.advance(GRACE_SECONDS)
+            body = image_manifest(layer)
+            stored, _ = at_once(partial(world.put, body, "v1", name=name), world.tidy)
+            world.tidy()
+            kept = layer if isinstance(stored, Stored) else None
+            assert world.content(Digest.of_bytes(layer)) == kept
+
+    def test_a_delete_beside_a_put(self, world: World) -> None:
+        """The manifest is there with its tag and its blobs, or not at all."""
+        digest = world.push_image("v1")
+        body = image_manifest(b"layer")
+        for _ in range(_ROUNDS):
+            deleted, stored = at_once(
+                partial(world.holdings.delete_manifest, world.change(), digest),
+                partial(world.put, body, "v1"),
+            )
+            assert stored == Stored(OCI_MANIFEST)
+            assert deleted in (("v1",), ())
+            try:
+                assert world.tagged("v1") == digest
+            except ManifestUnknown:
+                with pytest.raises(ManifestUnknown):
+                    world.find(digest)
+                world.put(body, "v1")
+            world.clock.advance(GRACE_SECONDS)
+            world.tidy()
+            assert world.holds(Digest.of_bytes(b"layer"))
+
+    def test_one_of_two_unlinks_wins(self, world: World) -> None:
+        for number in range(_ROUNDS):
+            digest = world.push(b"content %d" % number)
+            ended = at_once(*[partial(world.lose, digest)] * 2)
+            assert [type(one) for one in ended if one is not None] == [BlobUnknown]
+
+    def test_pushes_of_one_tag(self, world: World) -> None:
+        layers = [b"layer %d" % n for n in range(8)]
+        digests = at_once(*(partial(world.push_image, "v1", layer=one) for one in layers))
+        assert world.tagged("v1") in digests
+        assert world.holdings.tags(EVERYBODY, NAME, 10).entries == ["v1"]
+        world.holdings.delete_tag(world.change(), Tag("v1"))
+        for one in digests:
+            assert isinstance(one, Digest)
+            assert world.find(one).digest == one
+
+
+def end(world: World, digest: Digest, name: RepositoryName) -> None:
+    """The repository gives the blob up, and what nothing needs is freed."""
+    world.lose(digest, name)
+    world.tidy()
+
+
+def release_then(
+    blobs: BlobStore, monkeypatch: pytest.MonkeyPatch, step: Callable[[], object]
+) -> Callable[[], int]:
+    """Let `step` come after what the next release of the store settles. Returns its count."""
+    release, counts = blobs.release, []
+
+    def release_once(digests: object, is_held: object) -> list[Digest]:
+        settled: list[Digest] = release(digests, is_held)  # type: ignore[arg-type]
+        monkeypatch.setattr(blobs, "release", release)
+        step()
+        counts.append(len(settled))
+        return settled
+
+    monkeypatch.setattr(blobs, "release", release_once)
+    return lambda: counts[0]
