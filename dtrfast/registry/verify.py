@@ -81,9 +81,12 @@ def _holders(transaction: ReadTransaction, progress: Progress) -> Iterator[str]:
     """Links are found from both sides, and counted."""
     count = 0
     for count, (key, value) in enumerate(transaction.scan(LINKS), 1):
-        Link.decode(value)
         if count % 10_000 == 0:
             progress("links", count, 0)
+        try:
+            Link.decode(value)
+        except DtrfastError as error:
+            yield f"the link of repository {number_of(key)} to {_digest_of(key)}: {error}"
         if transaction.get(HOLDERS, key[NUMBER_SIZE:] + key[:NUMBER_SIZE]) is None:
             yield f"{_digest_of(key)} does not know that repository {number_of(key)} holds it"
     for key, _ in transaction.scan(HOLDERS):

@@ -1,0 +1,123 @@
+"""Verify reports each thing of the registry that does not fit, in a sentence that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from dtrfast.config import Config, StoreConfig
+from dtrfast.index.engine import Table, WriteTransaction
+from dtrfast.index.tables import BLOBS, BLOBS_UNHELD, HOLDERS, LINKS, number_key
+from dtrfast.oci.digests import Digest
+from dtrfast.registry import statistics
+from dtrfast.registry import verify as registry_verify
+from dtrfast.registry.registry import Registry
+from dtrfast.store.store import Store
+from tests.fakes.clock import Clock
+from tests.registry.holding_world import OTHER, World
+from tests.verifying import findings, tell_nobody
+
+LAYER = Digest.of_bytes(b"layer")
+CONFIG = Digest.of_bytes(b"{}")
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
+    store = Store.open(tmp_path / "data", StoreConfig(), clock=clock)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def world(store: Store, clock: Clock) -> World:
+    """An image in one repository, whose layer another one has as well."""
+    registry = Registry(store.engine, store.blobs, Config(), clock=clock, fullness=lambda: 0.0)
+    world = World(registry.holdings, store.blobs, clock, list)
+    world.push_image("v1")
+    world.push(b"layer", OTHER)
+    assert findings(store) == []
+    return world
+
+
+def delete(transaction: WriteTransaction, table: Table, digest: Digest) -> None:
+    """Lose the rows of a blob."""
+    for key, _ in list(transaction.scan(table)):
+        if digest.key() in key:
+            transaction.delete(table, key)
+
+
+def test_a_link_that_its_blob_does_not_know_is_told(world: World, store: Store) -> None:
+    store.engine.write(partial(delete, table=HOLDERS, digest=CONFIG))
+    assert findings(store) == [
+        f"nobody holds {CONFIG}, and it is not reclaimed",
+        f"{CONFIG} does not know that repository 1 holds it",
+    ]
+
+
+def test_a_holder_without_a_link_is_told(world: World, store: Store) -> None:
+    store.engine.write(partial(delete, table=LINKS, digest=LAYER))
+    assert findings(store) == [
+        f"repository 1 is said to hold {LAYER}, and does not",
+        f"repository 2 is said to hold {LAYER}, and does not",
+        "links are 1, and 3 are counted",
+    ]
+
+
+def test_a_link_without_content_is_told(world: World, store: Store) -> None:
+    store.engine.write(partial(delete, table=BLOBS, digest=LAYER))
+    told = findings(store)
+    assert [one for one in told if one.startswith("repository")] == [
+        f"repository 1 holds {LAYER}, which is not there",
+        f"repository 2 holds {LAYER}, which is not there",
+    ]
+
+
+def test_a_wrong_count_of_links_is_told(world: World, store: Store) -> None:
+    store.engine.write(lambda transaction: statistics.add(transaction, links=2))
+    assert findings(store) == ["links are 3, and 5 are counted"]
+
+
+def test_content_that_no_repository_holds_is_told_unless_it_waits(
+    world: World, store: Store
+) -> None:
+    world.lose(CONFIG)
+    assert findings(store) == [], "it waits to be freed"
+    store.engine.write(partial(delete, table=BLOBS_UNHELD, digest=CONFIG))
+    assert findings(store) == [f"nobody holds {CONFIG}, and it is not reclaimed"]
+    world.push(b"{}")
+    assert findings(store) == []
+
+
+def test_a_link_that_cannot_be_read_is_told(world: World, store: Store) -> None:
+    row = number_key(1) + CONFIG.key()
+    store.engine.write(lambda transaction: transaction.put(LINKS, row, b"\xff"))
+    (told,) = findings(store)
+    assert told.startswith(f"the link of repository 1 to {CONFIG}: a link record")
+
+
+def test_a_blob_that_goes_during_the_check_is_not_told(world: World, store: Store) -> None:
+    """Its link is read, then it is unlinked and freed, then its size is asked."""
+    told: list[str] = []
+    registry_verify.verify(store.engine, after(end_config(world), store), tell_nobody, told.append)
+    assert told == []
+    assert world.content(CONFIG) is None
+
+
+def end_config(world: World) -> Callable[[], object]:
+    def end() -> None:
+        if world.holds(CONFIG):
+            world.lose(CONFIG)
+            world.tidy()
+
+    return end
+
+
+def after(step: Callable[[], object], store: Store) -> registry_verify.Sizes:
+    def sizes(digests: object) -> dict[Digest, int]:
+        step()
+        return store.sizes(digests)  # type: ignore[arg-type]
+
+    return sizes
