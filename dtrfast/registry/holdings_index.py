@@ -130,7 +130,9 @@ class IndexHoldings:
         return self._engine.write(partial(_mount, change=change, stat=stat, source=source))
 
     def unlink(self, change: Change, digest: Digest) -> None:
-        size = unheld.size_of(self._blobs, digest)
+        with self._engine.read() as transaction:
+            is_old = _is_without_size(transaction, change.name, digest)
+        size = unheld.size_of(self._blobs, digest) if is_old else None
         self._engine.write(partial(_unlink, change=change, digest=digest, size=size))
 
     def delete_manifest(self, change: Change, digest: Digest) -> tuple[str, ...]:
@@ -234,7 +236,16 @@ def _source(
     return None
 
 
-def _unlink(transaction: WriteTransaction, change: Change, digest: Digest, size: int) -> None:
+def _is_without_size(transaction: ReadTransaction, name: RepositoryName, digest: Digest) -> bool:
+    """True for a link of an older version."""
+    repository = repositories.find(transaction, name)
+    link = None if repository is None else links.get(transaction, repository, digest)
+    return link is not None and link.size is None
+
+
+def _unlink(
+    transaction: WriteTransaction, change: Change, digest: Digest, size: int | None
+) -> None:
     change.permits.check(transaction, Action.DELETE, change.name)
     repository = repositories.find(transaction, change.name)
     if repository is None:

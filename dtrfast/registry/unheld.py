@@ -102,7 +102,7 @@ def size_of(blobs: BlobStore, digest: Digest) -> int:
     """The size of content; 0 where it is lost or damaged."""
     try:
         return blobs.stat(digest).size
-    except BlobUnknown:
+    except (BlobUnknown, Corrupt):
         return 0
 
 
