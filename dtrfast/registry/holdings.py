@@ -1,11 +1,15 @@
-"""The holdings seam: who holds what, as use cases and not as rows.
+"""The holdings seam: which repository holds what, as use cases and not as rows.
 
 Repositories, links, manifests, tags, referrers, trash, catalog and the change log stand behind it.
 One implementation is over the index (`holdings_index`); a relational one may answer many questions
 in one round trip, keep links with foreign keys, and answer later. All methods block and are safe to
-call from many threads. The contract suite is `tests/registry/holdings_contract.py`.
+call from many threads. Each but `drop_unheld` is one step: other calls see all of it or nothing,
+and a call that raises has changed nothing. The contract suites are
+`tests/registry/holdings_contract.py` and `unheld_contract.py`.
 
-Each use case has the permits of its caller and asks them in the transaction that it answers from.
+Each use case has the permits of its caller, asks them at the moment that it answers for, and raises
+what `Permits.check` does. Permits read the index, so an implementation beside it opens a snapshot
+for them.
 """
 
 from __future__ import annotations
@@ -28,7 +32,9 @@ from dtrfast.store.blobs import BlobStat, Placed
 
 
 class Question(msgspec.Struct, frozen=True, gc=False):
-    """A manifest by tag or digest, or with `is_blob` a blob, for a caller who wants to do that."""
+    """A manifest by tag or digest, or with `is_blob` a blob by digest. `action`: why the caller
+    asks; the answer is the refusal where its permits do not allow that.
+    """
 
     permits: Permits
     name: RepositoryName
@@ -46,8 +52,8 @@ class FoundManifest(msgspec.Struct, frozen=True, gc=False):
 
 
 class FoundBlob(msgspec.Struct, frozen=True, gc=False):
-    """A blob that the repository holds. `is_due`: its grace is to be started anew (`renew`), as it
-    has been asked for.
+    """A blob that the repository holds. `is_due`: no manifest refers to it and a part of its grace
+    has passed, so a request for it calls `renew`.
     """
 
     digest: Digest
@@ -58,7 +64,7 @@ Answer = FoundManifest | FoundBlob | DtrfastError
 
 
 def manifest_in(answers: Sequence[Answer]) -> FoundManifest:
-    """The only answer, to a question about a manifest. Raises what it is if it is an exception."""
+    """The only answer, to a question about a manifest. Raises it if it is an exception."""
     answer = answers[0]
     if isinstance(answer, FoundManifest):
         return answer
@@ -67,7 +73,7 @@ def manifest_in(answers: Sequence[Answer]) -> FoundManifest:
 
 
 def blob_in(answers: Sequence[Answer]) -> FoundBlob:
-    """The only answer, to a question about a blob. Raises what it is if it is an exception."""
+    """The only answer, to a question about a blob. Raises it if it is an exception."""
     answer = answers[0]
     if isinstance(answer, FoundBlob):
         return answer
@@ -77,7 +83,9 @@ def blob_in(answers: Sequence[Answer]) -> FoundBlob:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """A manifest on its way in; fixed before the transaction. `tags` are all that it gets."""
+    """A manifest that is put. `reference` is the one of the request: conditions are about what it
+    names so far. `tags` are all that the manifest gets, that of the request among them.
+    """
 
     permits: Permits
     name: RepositoryName
@@ -99,7 +107,9 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What a manifest needs and the repository does not hold; nothing was written."""
+    """Content that a manifest needs and the repository does not hold: once each, in the order of
+    the manifest. Nothing was written.
+    """
 
     digests: tuple[Digest, ...]
 
@@ -114,7 +124,9 @@ class ReferrersPage:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Who changes something in a repository."""
+    """The repository that a caller changes, and the author that the change log names.
+    `conditions` are about the content that goes.
+    """
 
     permits: Permits
     name: RepositoryName
@@ -123,7 +135,7 @@ class Change:
 
 
 class Holdings(Protocol):
-    """Who holds what."""
+    """Which repository holds what."""
 
     def resolve(self, questions: Sequence[Question]) -> list[Answer] | None:
         """The answers, as of one moment after the call began, in the order of the questions: what
@@ -142,37 +154,48 @@ class Holdings(Protocol):
         ...
 
     def renew(self, name: RepositoryName, digest: Digest) -> None:
-        """Start the grace of a blob anew: it has been asked for."""
+        """Start the grace of a blob anew: it has been asked for. No change where the repository
+        does not hold it.
+        """
         ...
 
     def put_manifest(self, push: Push) -> Stored | Missing:
         """Store a manifest with its tags, references and subject, all at once. Makes the
-        repository.
+        repository. From then on nothing drops the blobs that it refers to, until it is deleted and
+        has left the trash.
 
-        Raises `ManifestInvalid` where other names of it are served with another type,
-        `PreconditionFailed`, and what `Permits.check` does; then nothing is stored.
+        Raises `ManifestInvalid` where other names of it are served with another type, and
+        `PreconditionFailed`.
         """
         ...
 
     def commit_blob(self, change: Change, placed: Placed) -> None:
         """Link placed content; makes the repository. When it returns, content and link survive a
-        power cut. The link starts unreferenced. Raises `StorageFull`, `StorageFailed`.
+        power cut: `placed.pending` goes into the commit of the link, or `placed.settle` comes
+        before it. The grace of the blob starts, anew if it was linked already. Raises
+        `StorageFull`, `StorageFailed`; then there is no link.
         """
         ...
 
     def mount(self, change: Change, stat: BlobStat, source: RepositoryName | None) -> bool:
-        """Give the repository the blob that `source` has, or any that the caller may read when it
-        is None. False where there is none. Idempotent.
+        """Give the repository the blob that `source` has; when it is None, that any repository has
+        which the caller may read (some of many are looked at). Makes the repository.
+
+        False, and nothing is written, where there is no such blob. Idempotent: the grace starts
+        anew. True: no release that asks later frees the content.
         """
         ...
 
     def unlink(self, change: Change, digest: Digest) -> None:
-        """Take the blob from the repository, whoever refers to it. Raises `BlobUnknown`."""
+        """Take the blob from the repository, also where manifests refer to it. Content that has
+        lost its last holder is for `drop_unheld` to free. Raises `BlobUnknown`.
+        """
         ...
 
     def delete_manifest(self, change: Change, digest: Digest) -> tuple[str, ...]:
-        """Put a manifest into the trash with its tags, and name those. Raises `ManifestUnknown`,
-        `PreconditionFailed`.
+        """Put a manifest into the trash with its tags, and name those, in order. The grace of
+        blobs that no other manifest refers to starts; the trash keeps them beyond it. Raises
+        `ManifestUnknown`, `PreconditionFailed`.
         """
         ...
 
@@ -181,7 +204,9 @@ class Holdings(Protocol):
         ...
 
     def tags(self, permits: Permits, name: RepositoryName, count: int, last: str = "") -> Page[str]:
-        """Up to `count` tags greater than `last`. Raises `RepositoryUnknown`."""
+        """Up to `count` tags greater than `last`. Raises `RepositoryUnknown`, also for a repository
+        that holds nothing.
+        """
         ...
 
     def referrers(
@@ -192,18 +217,24 @@ class Holdings(Protocol):
         artifact_type: str | None = None,
         last: Digest | None = None,
     ) -> ReferrersPage:
-        """Those after `last`, in the order of their digests' keys. An unknown repository or subject
-        has none. A page of a filtered list may be short, or empty, and not be the last.
+        """The manifests with this subject after `last`, in the order of their digests' keys. An
+        unknown repository or subject has none. A page of a filtered list may be short, or empty,
+        and not be the last.
         """
         ...
 
     def catalog(self, permits: Permits, count: int, last: str = "") -> Page[str]:
-        """Up to `count` names greater than `last` of the repositories that hold something."""
+        """Up to `count` names greater than `last` of the repositories that hold something and that
+        the caller may pull from.
+        """
         ...
 
     def drop_unheld(self, limit: int) -> int:
-        """Unlink blobs whose grace has passed, and have the store free what nobody holds, some of
-        each; returns how much was looked at. 0: nothing is due.
+        """Unlink blobs whose grace has passed, and have the store free content that no repository
+        holds, up to `limit` of each; returns how much is settled.
+
+        0: nothing is due, but for what is claimed or cannot be read: it is tried again next time,
+        and keeps back nothing else.
         """
         ...
 

@@ -1,8 +1,9 @@
-"""Blobs that nobody needs any more: links whose grace has passed, and content that no repository
+"""Blobs that are not needed any more: links whose grace has passed, and content that no repository
 holds.
 
-Links go in transactions of the index; the store then frees what it is told nobody holds, and asks
-once more itself, while nothing can claim it (docs/reliability.md).
+Links go in transactions of the index, which list content that has lost its last holder. The store
+then frees what is listed, and asks once more itself, while nothing can claim it
+(docs/reliability.md).
 """
 
 from __future__ import annotations

@@ -8,16 +8,22 @@ from pathlib import Path
 import pytest
 
 from dtrfast.config import StoreConfig
+from dtrfast.errors import PreconditionFailed
 from dtrfast.index import changes
 from dtrfast.index.engine import Engine
 from dtrfast.index.tables import CHANGES
+from dtrfast.oci.conditions import Conditions
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.names import RepositoryName
+from dtrfast.registry.holdings import Missing
 from dtrfast.registry.holdings_index import IndexHoldings
 from dtrfast.store.store import Store
 from tests.fakes.blobs import MemoryBlobs
+from tests.fakes.client import image_manifest
 from tests.fakes.clock import Clock
 from tests.fakes.engine import MemoryEngine
 from tests.fakes.holdings import MemoryHoldings
-from tests.registry.holding_world import GRACE_SECONDS, RULES, LinkChange, World
+from tests.registry.holding_world import GRACE_SECONDS, OTHER, RULES, LinkChange, World
 from tests.registry.holdings_contract import HoldingsContract
 from tests.registry.unheld_contract import UnheldContract
 
@@ -47,6 +53,26 @@ class TestIndexHoldings(_Contract):
     def world(self, clock: Clock, engine: MemoryEngine, blobs: MemoryBlobs) -> World:
         holdings = IndexHoldings(engine, blobs, RULES, clock, GRACE_SECONDS)
         return World(holdings, blobs, clock, lambda: link_changes(engine))
+
+
+def test_what_is_refused_or_missing_writes_no_row(
+    clock: Clock, engine: MemoryEngine, blobs: MemoryBlobs
+) -> None:
+    holdings = IndexHoldings(engine, blobs, RULES, clock, GRACE_SECONDS)
+    world = World(holdings, blobs, clock, list)
+    digest = world.push_image("v1")
+    before = engine.snapshot()
+    assert isinstance(world.put(image_manifest(b"missing"), "v2"), Missing)
+    assert isinstance(world.put(image_manifest(b"layer"), "v1", name=OTHER), Missing)
+    for source in (OTHER, RepositoryName("unknown")):
+        assert not world.mount(Digest.of_bytes(b"layer"), source, OTHER)
+    only_new = Conditions(if_none_match="*")
+    with pytest.raises(PreconditionFailed):
+        world.put(image_manifest(b"layer"), "v1", conditions=only_new)
+    with pytest.raises(PreconditionFailed):
+        holdings.delete_manifest(world.change(conditions=only_new), digest)
+    assert world.tidy() == 0
+    assert engine.snapshot().changed_since(before) == []
 
 
 @pytest.fixture
