@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from dtrfast.errors import (
     BlobUnknown,
@@ -25,6 +26,7 @@ from dtrfast.registry.holdings import (
     Change,
     FoundBlob,
     FoundManifest,
+    Holdings,
     Missing,
     Push,
     Question,
@@ -312,3 +314,24 @@ def _typed(repository: _Repository, push: Push) -> Manifest:
 
 def _page(names: Iterable[str], count: int, last: str) -> Page[str]:
     return cut(sorted(name for name in names if name > last), count)
+
+
+class LaterHoldings:
+    """Holdings whose every answer comes later; all else is asked of `inner`. Notes the threads that
+    waited.
+    """
+
+    def __init__(self, inner: Holdings) -> None:
+        self.put_off = 0
+        self.waited: set[int] = set()
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def resolve(self, questions: Sequence[Question]) -> None:
+        self.put_off += len(questions)
+
+    def resolve_waiting(self, questions: Sequence[Question]) -> list[Answer]:
+        self.waited.add(threading.get_ident())
+        return self._inner.resolve_waiting(questions)
