@@ -1,14 +1,21 @@
-"""The domain over the in-memory seams."""
+"""The domain over the in-memory seams, and a real store."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
-from dtrfast.config import Config
+from dtrfast.config import Config, StoreConfig
 from dtrfast.registry.registry import Registry
+from dtrfast.store.store import Store
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import Clock
 from tests.fakes.engine import MemoryEngine
+
+_MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture
@@ -29,3 +36,17 @@ def blobs(engine: MemoryEngine, clock: Clock) -> MemoryBlobs:
 @pytest.fixture
 def registry(engine: MemoryEngine, blobs: MemoryBlobs, clock: Clock) -> Registry:
     return Registry(engine, blobs, Config(), clock=clock, fullness=lambda: 0.0)
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """A data directory, in memory where that is possible: power cuts are tested elsewhere."""
+    with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.exists() else None) as directory:
+        yield Path(directory) / "data"
+
+
+@pytest.fixture
+def store(data: Path, clock: Clock) -> Iterator[Store]:
+    store = Store.open(data, StoreConfig(), clock=clock)
+    yield store
+    store.close()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from dtrfast.config import Config, StoreConfig
+from dtrfast.config import Config
 from dtrfast.errors import BlobUnknown
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import BLOBS_UNHELD, CONTENTS, LINKS, LINKS_UNREFERENCED
@@ -203,30 +203,23 @@ def row_of(engine: MemoryEngine, key: bytes) -> bytes:
 
 # ---- over a real store -------------------------------------------------------------------------
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
-    store = Store.open(tmp_path / "data", StoreConfig(), clock=clock)
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def real(store: Store, clock: Clock) -> World:
     registry = Registry(store.engine, store.blobs, Config(), clock=clock, fullness=lambda: 0.0)
     return World(registry.holdings, store.blobs, clock, list)
 
 
 def test_the_file_of_an_unreferenced_blob_goes_after_its_grace(
-    real: World, store: Store, tmp_path: Path, clock: Clock
+    real: World, store: Store, data: Path, clock: Clock
 ) -> None:
     (task,) = [t for t in content_tasks(store, real.holdings) if t.name == "unheld blobs"]
     digest = real.push(b"\x1f\x8b" + bytes(50_000))
     clock.advance(GRACE_SECONDS - 1)
     assert task.run() == 0
-    assert len(files_below(tmp_path / "data", "blobs")) == 1
+    assert len(files_below(data, "blobs")) == 1
     clock.advance(1)
     task.run()
     assert real.content(digest) is None
-    assert files_below(tmp_path / "data", "blobs") == []
+    assert files_below(data, "blobs") == []
     assert store.statistics().stored_bytes == 0
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dtrfast.config import StoreConfig
 from dtrfast.errors import PreconditionFailed
 from dtrfast.index import changes
 from dtrfast.index.engine import Engine
-from dtrfast.index.tables import CHANGES
+from dtrfast.index.lmdb import LmdbEngine
+from dtrfast.index.tables import CHANGES, TABLES
 from dtrfast.oci.conditions import Conditions
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry.holdings import Missing
-from dtrfast.registry.holdings_index import IndexHoldings
+from dtrfast.registry.holdings_index import IndexHoldings, WriteBoth
 from dtrfast.store.store import Store
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.client import image_manifest
@@ -75,11 +75,9 @@ def test_what_is_refused_or_missing_writes_no_row(
     assert engine.snapshot().changed_since(before) == []
 
 
-@pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
-    store = Store.open(tmp_path / "data", StoreConfig(), clock=clock)
-    yield store
-    store.close()
+def world_of(store: Store, engine: Engine, clock: Clock, write_both: WriteBoth | None) -> World:
+    holdings = IndexHoldings(engine, store.blobs, RULES, clock, GRACE_SECONDS, write_both)
+    return World(holdings, store.blobs, clock, lambda: link_changes(engine))
 
 
 @pytest.mark.long
@@ -88,35 +86,32 @@ class TestLmdbHoldings(_Contract):
 
     @pytest.fixture
     def world(self, store: Store, clock: Clock) -> World:
-        together = store.engine.write_both
-        return world_of(store, clock, together)
+        return world_of(store, store.engine, clock, store.engine.write_both)
 
 
 @pytest.mark.long
 class TestLmdbHoldingsApart(_Contract):
-    """Content and links have a commit each."""
+    """Content and links have an environment each."""
 
     @pytest.fixture
-    def world(self, store: Store, clock: Clock) -> World:
-        return world_of(store, clock, None)
-
-
-def world_of(store: Store, clock: Clock, write_both: Callable[..., object] | None) -> World:
-    engine, blobs = store.engine, store.blobs
-    holdings = IndexHoldings(engine, blobs, RULES, clock, GRACE_SECONDS, write_both)
-    return World(holdings, blobs, clock, lambda: link_changes(engine))
+    def world(self, store: Store, data: Path, clock: Clock) -> Iterator[World]:
+        path = data.parent / "shared"
+        path.mkdir()
+        engine = LmdbEngine(path, TABLES)
+        yield world_of(store, engine, clock, None)
+        engine.close()
 
 
 def test_content_and_link_are_one_commit(store: Store, clock: Clock) -> None:
     """A push costs no second fsync."""
-    world = world_of(store, clock, store.engine.write_both)
+    world = world_of(store, store.engine, clock, store.engine.write_both)
     world.push(b"content")
     with world.place(b"other content") as placed:
         before = store.commits()[0]
         world.holdings.commit_blob(world.change(), placed)
         assert store.commits()[0] == before + 1
         placed.finish()
-    apart = world_of(store, clock, None)
+    apart = world_of(store, store.engine, clock, None)
     with apart.place(b"a third content") as placed:
         before = store.commits()[0]
         apart.holdings.commit_blob(apart.change(), placed)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-from dtrfast.config import Config, StoreConfig
+from dtrfast.config import Config
 from dtrfast.index.engine import Table, WriteTransaction
 from dtrfast.index.tables import BLOBS, BLOBS_UNHELD, HOLDERS, LINKS, number_key
 from dtrfast.oci.digests import Digest
@@ -22,13 +21,6 @@ from tests.verifying import findings, tell_nobody
 
 LAYER = Digest.of_bytes(b"layer")
 CONFIG = Digest.of_bytes(b"{}")
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
-    store = Store.open(tmp_path / "data", StoreConfig(), clock=clock)
-    yield store
-    store.close()
 
 
 @pytest.fixture
