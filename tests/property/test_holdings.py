@@ -28,7 +28,7 @@ from tests.registry.holding_world import GRACE_SECONDS, RULES, World
 from tests.registry.test_holdings import link_changes
 
 _STEPS = int(os.environ.get("HOLDINGS_STEPS", "80"))
-_RUNS = int(os.environ.get("HOLDINGS_RUNS", "3"))
+_RUNS = int(os.environ.get("HOLDINGS_RUNS", "15"))
 
 NAMES = [RepositoryName(name) for name in ("a", "a/b", "c")]
 TAGS = ["v1", "v2", "V1"]
@@ -204,6 +204,7 @@ def make_worlds() -> list[World]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(_RUNS))
 def test_both_tell_the_same_after_each_step(seed: int) -> None:
     worlds, steps = make_worlds(), Steps(seed)
