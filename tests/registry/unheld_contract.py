@@ -15,7 +15,7 @@ from dtrfast.errors import BlobUnknown, DtrfastError, ManifestUnknown
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry.holdings import Stored
+from dtrfast.registry.holdings import Question, Stored
 from dtrfast.registry.permits import EVERYBODY
 from dtrfast.store.blobs import BlobStore
 from tests.fakes.client import image_manifest
@@ -280,6 +280,24 @@ class UnheldContract:
             digest = world.push(b"content %d" % number)
             ended = at_once(*[partial(world.lose, digest)] * 2)
             assert [type(one) for one in ended if one is not None] == [BlobUnknown]
+
+    def test_questions_are_answered_as_of_one_moment(self, world: World) -> None:
+        """Two tags that move together are never seen apart."""
+        bodies = [image_manifest(layer) for layer in (b"one", b"two")]
+        for content in (b"{}", b"one", b"two"):
+            world.push(content)
+        world.put(bodies[0], "v1", "v2")
+        questions = [Question(EVERYBODY, NAME, Tag(tag)) for tag in ("v1", "v2")]
+
+        def move() -> None:
+            for number in range(4 * _ROUNDS):
+                world.put(bodies[number % 2], "v1", "v2")
+
+        def ask() -> int:
+            pairs = (world.holdings.resolve_waiting(questions) for _ in range(8 * _ROUNDS))
+            return sum(first != second for first, second in pairs)
+
+        assert at_once(move, ask, ask) == [None, 0, 0]
 
     def test_pushes_of_one_tag(self, world: World) -> None:
         layers = [b"layer %d" % n for n in range(8)]
