@@ -43,7 +43,6 @@ from dtrfast.server.asgi import App, Receive, Scope, Send
 from dtrfast.server.leftover import Leftover
 from dtrfast.server.proxies import Edge, Proxies
 from dtrfast.server.served import Served
-from dtrfast.server.supervisor import readers_max
 from dtrfast.server.threads import Threads
 from dtrfast.server.tidying import keep_tidy
 from dtrfast.store.store import Store
@@ -60,7 +59,7 @@ def serving(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served]:
     """What a worker serves from an open store. Ends when no request runs any more. `name` is the
     worker's, `keeper` keeps its log.
     """
-    store = Store.open(config.store.data, config.store, readers_max=readers_max(config))
+    store = Store.open(config.store.data, config.store)
     with ExitStack() as stack:
         stack.callback(store.close)
         yield _assemble(config, store, stack, name, keeper)
@@ -70,7 +69,7 @@ def serving(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served]:
 def _standalone(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served]:
     """`serving` with housekeeping in a thread of its own; one worker at a time keeps house."""
     with ExitStack() as stack:
-        store = Store.open(config.store.data, config.store, readers_max=readers_max(config))
+        store = Store.open(config.store.data, config.store)
         stack.callback(store.close)
         password = first_start.make_admin(store, config)
         if password is not None:

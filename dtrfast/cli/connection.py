@@ -32,7 +32,6 @@ from dtrfast.identity.identity import Identity, audit_path, tries_path
 from dtrfast.identity.tries import Tries
 from dtrfast.registry.registry import Registry
 from dtrfast.server.asgi import App, Receive, Scope, Send
-from dtrfast.server.supervisor import readers_max
 from dtrfast.store.store import Store
 
 T = TypeVar("T")
@@ -193,7 +192,7 @@ def _local(config: Config) -> Iterator[Api]:
             f"{data} is no data directory that you may open: name one with --data, or a registry"
             " with --url"
         )
-    store = Store.open(data, config.store, readers_max=readers_max(config), may_upgrade=False)
+    store = Store.open(data, config.store, may_upgrade=False)
     events = EventWriter(audit_path(data), config.log.audit_size_max)
     try:
         yield Api(_send_into(_application(config, store, events)), "http://localhost")

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 from dtrfast.config import Config
 from dtrfast.errors import StartRefused
-from dtrfast.server.supervisor import readers_max
 from dtrfast.store.store import Store
 
 
@@ -18,7 +17,7 @@ def opened(config: Config) -> Iterator[Store]:
     data = config.store.data
     if not os.access(data / "format", os.R_OK | os.W_OK):
         raise StartRefused(f"{data} is no data directory that you may open: name one with --data")
-    store = Store.open(data, config.store, readers_max=readers_max(config), may_upgrade=False)
+    store = Store.open(data, config.store, may_upgrade=False)
     try:
         yield store
     finally:

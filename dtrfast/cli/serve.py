@@ -22,7 +22,6 @@ from dtrfast.server.supervisor import (
     Supervisor,
     hold_signals,
     open_listening,
-    readers_max,
     worker_count,
 )
 from dtrfast.store import privacy
@@ -109,7 +108,7 @@ def _check_store(config: Config) -> str | None:
 
     Gives the password of the first administrator where there was no account yet.
     """
-    store = Store.open(config.store.data, config.store, readers_max=readers_max(config))
+    store = Store.open(config.store.data, config.store)
     try:
         return first_start.make_admin(store, config)
     finally:

@@ -35,6 +35,16 @@ class Table:
     scope: Literal["local", "shared"]
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """An index in numbers: its size, and the commits of this process since it opened the index."""
+
+    size_bytes: int  # in use, with free space inside of it
+    commits: int
+    changes: int  # functions given to `write` that were committed: several may share a commit
+    commit_seconds: float  # syncs included
+
+
 class ReadTransaction(Protocol):
     """A consistent view of the index. Valid only inside its `with` block, and in its thread."""
 
@@ -109,9 +119,14 @@ class WriteTransaction(ReadTransaction, Protocol):
 class Engine(Protocol):
     """Safe to use from many threads, and from many processes where the engine says so."""
 
+    @property
+    def is_joint(self) -> bool:
+        """True if local and shared tables can change in one commit, by `write_both`."""
+        ...
+
     def read(self) -> AbstractContextManager[ReadTransaction]:
-        """A snapshot: writes committed after it was opened are not seen. Hold it for less than a
-        second.
+        """A snapshot, taken at its first look at a table or before: writes committed later are not
+        seen. Hold it for less than a second.
         """
         ...
 
@@ -131,8 +146,19 @@ class Engine(Protocol):
         shared: Callable[[WriteTransaction], T],
     ) -> T:
         """`write` for two changes at once, of local and of shared tables: both are committed, or
-        neither. Returns what `shared` does.
+        neither. Returns what `shared` does. Only where `is_joint`; for other engines the caller
+        makes two writes, in an order that is safe when the process ends between them.
         """
+        ...
+
+    def tidy(self) -> None:
+        """Let go of what ended processes have left in the index. One process calls it, about once
+        a minute.
+        """
+        ...
+
+    def figures(self) -> Figures:
+        """The index in numbers, for metrics."""
         ...
 
     def close(self) -> None:

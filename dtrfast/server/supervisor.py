@@ -37,7 +37,6 @@ _RESTART_DELAY_MIN_SECONDS = 0.1
 _RESTART_DELAY_MAX_SECONDS = 5.0
 # What a worker may need, beyond the time it gives transfers, to save uploads and close the store.
 _STOP_MARGIN_SECONDS = 10.0
-_OTHER_READERS = 64
 # Ten thousand connections, of which a thousand are in a transfer with a duplicate and five files.
 _DESCRIPTORS_WANTED = 16_384
 
@@ -103,13 +102,6 @@ def _restart_delay_seconds(failures: int) -> float:
 
 def worker_count(config: Config) -> int:
     return config.server.workers or len(os.sched_getaffinity(0))
-
-
-def readers_max(config: Config) -> int:
-    """Read transactions that may be open at a time: each thread of each worker may have one, its
-    event loop's too, and some are for the housekeeper and for commands beside the server.
-    """
-    return worker_count(config) * (config.server.threads_per_worker + 1) + _OTHER_READERS
 
 
 def hold_signals() -> None:

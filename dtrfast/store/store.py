@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -13,7 +13,7 @@ from typing import Self
 from dtrfast.config import StoreConfig
 from dtrfast.errors import FormatUnknown
 from dtrfast.index.changes import Change
-from dtrfast.index.engine import Engine, WriteTransaction
+from dtrfast.index.engine import Engine, Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import TABLES
 from dtrfast.oci.digests import Digest
@@ -52,6 +52,9 @@ from dtrfast.store.verify import Progress, Tell
 
 _MINUTE = 60.0
 
+# Opens the index in a directory, or makes one there, with these tables.
+OpenIndex = Callable[[Path, Sequence[Table]], Engine]
+
 
 def _now() -> int:
     return int(time.time())
@@ -70,7 +73,7 @@ def _upgrade(layout: Layout, *, may_upgrade: bool) -> None:
 
 
 def _context(
-    engine: LmdbEngine,
+    engine: Engine,
     layout: Layout,
     store_id: uuid.UUID,
     boot_id: str,
@@ -101,10 +104,9 @@ class Store:
     `tasks`.
     """
 
-    def __init__(self, context: Context, engine: LmdbEngine) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
-        self._lmdb = engine
-        self.engine: Engine = engine
+        self.engine = context.engine
         self.layout = context.layout
         self.id = context.store_id
         self.blobs = LocalBlobs(context)
@@ -116,7 +118,7 @@ class Store:
         data: Path,
         config: StoreConfig,
         *,
-        readers_max: int = 256,
+        open_index: OpenIndex = LmdbEngine,
         boot_id: str | None = None,
         clock: Callable[[], int] = _now,
         may_upgrade: bool = True,
@@ -130,7 +132,7 @@ class Store:
         named = layouts.prepare(layout)
         if named is not None:
             _upgrade(layout, may_upgrade=may_upgrade)
-        engine = LmdbEngine(layout.index, TABLES, readers_max=readers_max)
+        engine = open_index(layout.index, TABLES)
         try:
             store_id = identity.identify(engine, named)
             if named is None:
@@ -140,7 +142,7 @@ class Store:
             engine.close()
             raise
         boot_id = layouts.read_boot_id() if boot_id is None else boot_id
-        return cls(_context(engine, layout, store_id, boot_id, config, clock), engine)
+        return cls(_context(engine, layout, store_id, boot_id, config, clock))
 
     @classmethod
     def begin_repair(
@@ -156,7 +158,7 @@ class Store:
         identity.clear_unfinished(layout.index)
         engine = LmdbEngine(layout.index, TABLES)
         boot_id = layouts.read_boot_id()
-        return cls(_context(engine, layout, store_id, boot_id, config, clock), engine)
+        return cls(_context(engine, layout, store_id, boot_id, config, clock))
 
     def rebuild(self, tell: Callable[[str], None], progress: Callable[[int], None]) -> Rebuild:
         """What makes the local tables again, in a repair."""
@@ -198,7 +200,7 @@ class Store:
             Task("expired uploads", _MINUTE, partial(reclaim.expire_uploads, context)),
             Task("finished uploads", 5.0, partial(reclaim.forget_finished, context)),
             Task("sweep after a power cut", 0.1, sweep.step),
-            Task("stale readers", _MINUTE, self._lmdb.check_readers),
+            Task("tidy index", _MINUTE, self.engine.tidy),
         ]
 
     def pending(self) -> dict[str, int]:
@@ -230,11 +232,12 @@ class Store:
 
     def commits(self) -> tuple[int, int, float]:
         """Group commits of this process, the changes in them, and the seconds they took."""
-        return self._lmdb.commits()
+        figures = self.engine.figures()
+        return figures.commits, figures.changes, figures.commit_seconds
 
     def index_size(self) -> int:
-        """Bytes of the index file."""
-        return self._lmdb.size()
+        """Bytes of the index."""
+        return self.engine.figures().size_bytes
 
     def tidy(self) -> None:
         """Let go of what others have freed: every process does, some times a minute."""

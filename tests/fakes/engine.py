@@ -12,10 +12,16 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from dtrfast.index import counters
-from dtrfast.index.engine import KEY_SIZE_MAX, ReadTransaction, Table, WriteTransaction
+from dtrfast.index.engine import (
+    KEY_SIZE_MAX,
+    Figures,
+    ReadTransaction,
+    Table,
+    WriteTransaction,
+)
 
 T = TypeVar("T")
 
@@ -40,8 +46,11 @@ class Snapshot:
 class MemoryEngine:
     """An `Engine` over sorted dictionaries; safe from many threads."""
 
+    is_joint: Final = True
+
     def __init__(self) -> None:
         self._state: _State = {}
+        self._commits = 0
         self._writer = threading.Lock()
         self._thread = threading.local()
 
@@ -62,6 +71,7 @@ class MemoryEngine:
             self._run(change)
             result, state = self._run(change)
             self._state = state
+            self._commits += 1
             return result
 
     def write_both(
@@ -74,6 +84,14 @@ class MemoryEngine:
             return shared(transaction)
 
         return self.write(both)
+
+    def tidy(self) -> None:
+        return None
+
+    def figures(self) -> Figures:
+        tables = list(self._state.values())
+        size = sum(len(key) + len(value) for t in tables for key, value in t.values.items())
+        return Figures(size, self._commits, self._commits, 0.0)
 
     def close(self) -> None:
         self._state = {}

@@ -1,4 +1,4 @@
-"""What every `Engine` must do. Subclass and provide the fixture `engine`, an empty one."""
+"""The contract of every `Engine`. Subclass and provide the fixture `engine`, an empty one."""
 
 from __future__ import annotations
 
@@ -127,6 +127,25 @@ class EngineContract:
             list(pool.map(lambda n: engine.write(lambda t: t.add(TABLE, b"c", [n])), range(60)))
         with engine.read() as transaction:
             assert counters.read(transaction, TABLE, b"c", 1) == (sum(range(60)),)
+
+    # ---- figures and tidying ---------------------------------------------------------------------
+    def test_the_figures_tell_of_size_and_commits(self, engine: Engine) -> None:
+        before = engine.figures()
+        engine.write(lambda t: t.put(TABLE, b"k", b"v" * 100_000))
+        engine.write(lambda t: t.put(LOCAL, b"k", b"v" * 100_000))
+        figures = engine.figures()
+        assert figures.size_bytes - before.size_bytes >= 200_000
+        assert (figures.commits - before.commits, figures.changes - before.changes) == (2, 2)
+        assert figures.commit_seconds >= before.commit_seconds
+
+    def test_tidying_harms_no_reader(self, engine: Engine) -> None:
+        put_all(engine, [b"a"])
+        with engine.read() as transaction:
+            assert transaction.get(TABLE, b"a") == b"=a"
+            in_thread(engine.tidy)
+            in_thread(lambda: put_all(engine, [b"b"]))
+            assert transaction.get(TABLE, b"b") is None
+        assert scan_keys(engine) == [b"a", b"b"]
 
     def test_values_outlive_their_transaction(self, engine: Engine) -> None:
         engine.write(lambda t: t.put(TABLE, b"k", b"v" * 100))
@@ -286,31 +305,6 @@ class EngineContract:
         assert scan_keys(engine) == [b"a"]
         assert get(engine, b"b", OTHER) is None
 
-    def test_a_local_and_a_shared_change_at_once(self, engine: Engine) -> None:
-        def local(transaction: WriteTransaction) -> None:
-            transaction.put(LOCAL, b"k", b"v")
-
-        def shared(transaction: WriteTransaction) -> str:
-            transaction.put(TABLE, b"k", b"v")
-            return "done"
-
-        assert engine.write_both(local, shared) == "done"
-        assert (get(engine, b"k", LOCAL), get(engine, b"k")) == (b"v", b"v")
-
-    @pytest.mark.parametrize("failing", ["local", "shared"])
-    def test_both_changes_or_neither(self, engine: Engine, failing: str) -> None:
-        def change(transaction: WriteTransaction, table: Table, *, fails: bool) -> None:
-            transaction.put(table, b"k", b"v")
-            if fails:
-                raise LookupError("no")
-
-        with pytest.raises(LookupError, match="no"):
-            engine.write_both(
-                partial(change, table=LOCAL, fails=failing == "local"),
-                partial(change, table=TABLE, fails=failing == "shared"),
-            )
-        assert (get(engine, b"k", LOCAL), get(engine, b"k")) == (None, None)
-
     def test_a_write_after_one_that_raised(self, engine: Engine) -> None:
         def change(transaction: WriteTransaction) -> None:
             raise LookupError("no")
@@ -392,6 +386,38 @@ class EngineContract:
                 engine.write(move(number))
             stop.set()
             assert [watcher.result() for watcher in watchers] == [0, 0, 0]
+
+
+class JointContract(EngineContract):
+    """What an engine must do besides, in which local and shared tables change in one commit."""
+
+    def test_it_says_so(self, engine: Engine) -> None:
+        assert engine.is_joint
+
+    def test_a_local_and_a_shared_change_at_once(self, engine: Engine) -> None:
+        def local(transaction: WriteTransaction) -> None:
+            transaction.put(LOCAL, b"k", b"v")
+
+        def shared(transaction: WriteTransaction) -> str:
+            transaction.put(TABLE, b"k", b"v")
+            return "done"
+
+        assert engine.write_both(local, shared) == "done"
+        assert (get(engine, b"k", LOCAL), get(engine, b"k")) == (b"v", b"v")
+
+    @pytest.mark.parametrize("failing", ["local", "shared"])
+    def test_both_changes_or_neither(self, engine: Engine, failing: str) -> None:
+        def change(transaction: WriteTransaction, table: Table, *, fails: bool) -> None:
+            transaction.put(table, b"k", b"v")
+            if fails:
+                raise LookupError("no")
+
+        with pytest.raises(LookupError, match="no"):
+            engine.write_both(
+                partial(change, table=LOCAL, fails=failing == "local"),
+                partial(change, table=TABLE, fails=failing == "shared"),
+            )
+        assert (get(engine, b"k", LOCAL), get(engine, b"k")) == (None, None)
 
 
 def in_thread(function: Callable[[], object]) -> None:

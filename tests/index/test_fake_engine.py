@@ -7,7 +7,7 @@ import pytest
 from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.tables import TAGS
 from tests.fakes.engine import MemoryEngine
-from tests.index.engine_contract import EngineContract
+from tests.index.engine_contract import JointContract
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def engine() -> Engine:
     return MemoryEngine()
 
 
-class TestMemoryEngine(EngineContract):
+class TestMemoryEngine(JointContract):
     pass
 
 

@@ -17,9 +17,9 @@ import pytest
 
 from dtrfast.errors import Corrupt, DtrfastError, StorageFailed, StorageFull
 from dtrfast.index.engine import Engine, WriteTransaction
-from dtrfast.index.lmdb import LmdbEngine
+from dtrfast.index.lmdb import READERS_MAX, LmdbEngine
 from dtrfast.index.tables import META, TABLES, TAGS
-from tests.index.engine_contract import EngineContract
+from tests.index.engine_contract import JointContract
 from tests.server.conftest import eventually
 
 
@@ -30,7 +30,7 @@ def engine(tmp_path: Path) -> Iterator[LmdbEngine]:
     engine.close()
 
 
-class TestLmdbEngine(EngineContract):
+class TestLmdbEngine(JointContract):
     pass
 
 
@@ -156,7 +156,15 @@ def test_a_reader_that_died_is_freed(tmp_path: Path, engine: LmdbEngine) -> None
     subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], check=False, cwd=Path(__file__).parents[2]
     )
-    assert engine.check_readers() == 1
+    assert len(_readers(engine)) == 1
+    engine.tidy()
+    assert _readers(engine) == []
+
+
+def _readers(engine: LmdbEngine) -> list[str]:
+    """The slots of readers that are taken, a line each."""
+    lines = engine._environment.readers().splitlines()
+    return [line for line in lines if line.split()[0].isdigit()]
 
 
 def test_a_file_that_is_no_index_is_refused(tmp_path: Path) -> None:
@@ -272,13 +280,58 @@ def test_an_index_that_fills_its_map_says_so(
     engine.close()
 
 
-def test_a_reader_too_many_is_refused_and_later_ones_are_not(tmp_path: Path) -> None:
-    engine = LmdbEngine(tmp_path, TABLES, readers_max=1)
+def test_a_reader_too_many_is_refused_and_later_ones_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dtrfast.index.lmdb.READERS_MAX", 1)
+    engine = LmdbEngine(tmp_path, TABLES)
     with engine.read(), pytest.raises(StorageFailed, match="READERS_FULL"):
         engine.read()
     with engine.read() as transaction:
         assert transaction.get(META, b"a") is None
     engine.close()
+
+
+def test_a_lock_file_of_fewer_readers_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older version made one of 256 or so."""
+    with monkeypatch.context() as patch:
+        patch.setattr("dtrfast.index.lmdb.READERS_MAX", 1)
+        LmdbEngine(tmp_path, TABLES).close()
+    engine = LmdbEngine(tmp_path, TABLES)
+    assert engine._environment.info()["max_readers"] == READERS_MAX
+    engine.close()
+
+
+def test_an_index_that_is_open_with_fewer_readers_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server of an older version runs: a command beside it makes do with its slots."""
+    with monkeypatch.context() as patch:
+        patch.setattr("dtrfast.index.lmdb.READERS_MAX", 8)
+        engine = LmdbEngine(tmp_path, TABLES)
+    engine.write(lambda transaction: transaction.put(META, b"a", b"1"))
+    code = (
+        "import sys; from pathlib import Path; from dtrfast.index.lmdb import LmdbEngine;"
+        "from dtrfast.index.tables import META, TABLES;"
+        "e = LmdbEngine(Path(sys.argv[1]), TABLES); r = e.read().__enter__();"
+        "print(r.get(META, b'a'), e._environment.info()['max_readers'])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert found.stdout.split() == ["b'1'", "8"]
+    engine.close()
+
+
+def test_room_for_many_readers_takes_no_room(engine: LmdbEngine, tmp_path: Path) -> None:
+    """The lock file is a hole but for the slots that were used."""
+    assert (tmp_path / "lock.mdb").stat().st_blocks * 512 <= 64 * 1024
 
 
 def test_an_error_of_the_index_inside_a_read_is_ours(engine: LmdbEngine) -> None:
@@ -300,9 +353,9 @@ def test_a_directory_that_cannot_be_synced_is_refused(
 
 
 def test_the_size_is_that_of_the_pages_in_use(engine: LmdbEngine) -> None:
-    before = engine.size()
+    before = engine.figures().size_bytes
     engine.write(lambda transaction: transaction.put(META, b"a", b"x" * 1_000_000))
-    assert 1_000_000 <= engine.size() - before < 1_100_000
+    assert 1_000_000 <= engine.figures().size_bytes - before < 1_100_000
 
 
 def test_the_changes_of_a_group_are_counted_each(engine: LmdbEngine) -> None:
@@ -323,6 +376,6 @@ def test_the_changes_of_a_group_are_counted_each(engine: LmdbEngine) -> None:
         go_on.set()
         for future in futures:
             future.result()
-    commits, changes, seconds = engine.commits()
-    assert (commits, changes) == (2, 6)
-    assert seconds > 0
+    figures = engine.figures()
+    assert (figures.commits, figures.changes) == (2, 6)
+    assert figures.commit_seconds > 0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar, cast
 
-from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
+from dtrfast.index.engine import Engine, Figures, ReadTransaction, WriteTransaction
 
 T = TypeVar("T")
 
@@ -28,6 +28,10 @@ class Rehearsal:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.forgets = False
+
+    @property
+    def is_joint(self) -> bool:
+        return self._engine.is_joint
 
     def read(self) -> AbstractContextManager[ReadTransaction]:
         return self._engine.read()
@@ -59,6 +63,12 @@ class Rehearsal:
             return self._engine.write_both(local, rehearsed)
         except _Undo as undo:
             return cast(T, undo.result)
+
+    def tidy(self) -> None:
+        self._engine.tidy()
+
+    def figures(self) -> Figures:
+        return self._engine.figures()
 
     def close(self) -> None:
         self._engine.close()
