@@ -1,7 +1,8 @@
 """Counts and lists that the version before kept elsewhere: taken over, and given back by a
 rollback.
 
-Before 1.4 the store counted the links, and listed content as soon as its last link was gone.
+Before 1.4 the store counted the links, and listed content as soon as its last link was gone. These
+versions keep all tables in one environment of LMDB, so the counts move in one commit.
 """
 
 from __future__ import annotations

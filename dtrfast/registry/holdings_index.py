@@ -55,7 +55,7 @@ WriteBoth = Callable[
 
 
 class IndexHoldings:
-    """See `Holdings`. `write_both` is None where content and holdings have an index each."""
+    """See `Holdings`. `write_both` is None where no commit covers both content and holdings."""
 
     def __init__(
         self,
@@ -118,6 +118,8 @@ class IndexHoldings:
         if pending is not None and self._write_both is not None:
             self._write_both(pending, link)
         else:
+            # In this order: a link that is durable has its content. Content whose link never comes
+            # is in a list of the store's, which asks for its holders.
             placed.settle()
             self._engine.write(link)
 
@@ -259,4 +261,5 @@ def index_holdings(
     """The holdings by the settings of this server."""
     rules = Rules(config.registry.require_blobs, config.registry.require_children)
     grace_seconds = math.ceil(config.store.grace_seconds)
-    return IndexHoldings(engine, blobs, rules, clock, grace_seconds, engine.write_both)
+    write_both = engine.write_both if engine.is_joint else None
+    return IndexHoldings(engine, blobs, rules, clock, grace_seconds, write_both)

@@ -15,7 +15,8 @@ import pytest
 
 import dtrfast
 from dtrfast.config import Config, StoreConfig
-from dtrfast.errors import FormatUnknown, StartRefused
+from dtrfast.errors import FormatUnknown, StartRefused, StorageFailed
+from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import CHUNKS_UNREFERENCED, CONTENTS
 from dtrfast.jobs import adoption
 from dtrfast.jobs.repair import repair
@@ -23,6 +24,7 @@ from dtrfast.jobs.tasks import content_tasks
 from dtrfast.oci.names import Tag
 from dtrfast.registry.registry import Registry
 from dtrfast.store import layout as layouts
+from dtrfast.store import upgrade
 from dtrfast.store.features import ALL, Features
 from dtrfast.store.layout import Layout
 from dtrfast.store.records import decode_content
@@ -109,6 +111,26 @@ def test_an_upgraded_store_can_be_repaired(old: Path) -> None:
     store = Store.open(old, StoreConfig())
     old_store.check(registry_of(store, old), known(old))
     store.close()
+
+
+def test_an_upgrade_that_is_cut_off_between_its_writes_loses_no_body(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bodies are recorded, the step is not noted: it is done again."""
+
+    def fail(transaction: WriteTransaction, last: bytes) -> None:
+        raise StorageFailed("the program ends here")
+
+    store = Store.open(old, StoreConfig())
+    with monkeypatch.context() as patch:
+        patch.setattr(upgrade, "_note", fail)
+        with pytest.raises(StorageFailed):
+            keep_house(store)
+    keep_house(store)
+    bodies = [c.payload["digest"] for c in store.changes() if c.kind == "blob.put"]
+    assert len(bodies) == 2 * len(set(bodies)) > 0
+    store.close()
+    test_an_upgraded_store_can_be_repaired(old)
 
 
 def test_commands_do_not_upgrade(old: Path) -> None:
