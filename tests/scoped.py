@@ -75,7 +75,7 @@ def _caller() -> str:
     return f"{frame.f_globals.get('__name__', '?')}.{getattr(code, 'co_qualname', code.co_name)}"
 
 
-class _Scoped:
+class ScopedTransaction:
     """A transaction that looks at the tables, and passes everything on."""
 
     def __init__(self, inner: Any, name: str) -> None:
@@ -141,7 +141,7 @@ class _ScopedSnapshot:
             _break("a snapshot inside a transaction", f"{self._name} in {_names()[-1]}")
         transaction = self._inner.__enter__()
         _names().append(self._name)
-        return _Scoped(transaction, self._name)
+        return ScopedTransaction(transaction, self._name)
 
     def __exit__(
         self,
@@ -168,7 +168,7 @@ def _scoped_change(change: Callable[[WriteTransaction], T]) -> Callable[[WriteTr
     def scoped(transaction: WriteTransaction) -> T:
         _names().append(name)
         try:
-            return change(_Scoped(transaction, name))
+            return change(ScopedTransaction(transaction, name))
         finally:
             _names().pop()
 
@@ -214,7 +214,7 @@ def _scoped_half(change: Callable[[WriteTransaction], T], scope: str) -> Callabl
     def scoped(transaction: Any) -> T:
         _names().append(name)
         try:
-            half = _Scoped(transaction, name)
+            half = ScopedTransaction(transaction, name)
             half._scope = scope
             return change(half)
         finally:

@@ -389,7 +389,7 @@ class EngineContract:
 
 
 class JointContract(EngineContract):
-    """What an engine must do besides, in which local and shared tables change in one commit."""
+    """The contract of engines in which local and shared tables change in one commit."""
 
     def test_it_says_so(self, engine: Engine) -> None:
         assert engine.is_joint
