@@ -14,9 +14,11 @@ from typing import Any, Final, Literal, Self, TypeVar
 
 from dtrfast.index.engine import Figures, Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
+from dtrfast.store.store import OpenIndex
 from tests.scoped import ScopedTransaction, Violation
 
 T = TypeVar("T")
+
 Scope = Literal["local", "shared"]
 
 
@@ -80,6 +82,10 @@ class TwoEnvironments:
     def close(self) -> None:
         for engine in self._engines.values():
             engine.close()
+
+
+# What opens an index, by a name for the ids of tests and for programs that a test starts.
+ENGINES: dict[str, OpenIndex] = {"one": LmdbEngine, "two": TwoEnvironments}
 
 
 class _OtherScope(BaseException):

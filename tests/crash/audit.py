@@ -41,6 +41,7 @@ from tests import verifying
 from tests.crash import workload
 from tests.crash.facts import ENDED, Facts, Key, Value
 from tests.fakes.clock import Clock
+from tests.two_environments import ENGINES
 
 _AGAIN = RepositoryName.parse("after/the-crash")
 # The sweep takes bounded steps; so few files need one, and one more to see that it is done.
@@ -56,17 +57,23 @@ make_body = cache(workload.make_body)
 
 
 class Audit:
-    """Opens a store and asks it about everything. `boot_id` is None in the boot of the workload."""
+    """Opens a store, over the engine of the workload, and asks it about everything. `boot_id` is
+    None in the boot of the workload.
+    """
 
-    def __init__(self, data: Path, facts: Facts, seed: int, boot_id: str | None) -> None:
+    def __init__(
+        self, data: Path, facts: Facts, seed: int, boot_id: str | None, engine: str = "one"
+    ) -> None:
         self._clock = Clock(int(time.time()))
         self._data = data
         self._facts = facts
         self._seed = seed
         self._chance = random.Random(seed)
         self._rebooted = boot_id is not None
-        self._store = Store.open(data, StoreConfig(), boot_id=boot_id, clock=self._clock)
-        self._registry = workload.open_registry(self._store, data)
+        self._store = Store.open(
+            data, StoreConfig(), open_index=ENGINES[engine], boot_id=boot_id, clock=self._clock
+        )
+        self._registry = workload.open_registry(self._store, data, self._clock)
 
     def run(self) -> None:
         """All checks, in an order in which none spoils the next."""

@@ -1,7 +1,7 @@
 """The program that loses power: some clients that push, resume, cancel, tag and delete at once.
 
-Run with a seed and a root. Bodies follow from the seed and their name, so that the test can make
-them again. Every acknowledgement is marked.
+Run with a seed, the name of an engine and a root. Bodies follow from the seed and their name, so
+that the test can make them again. Every acknowledgement is marked.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import json
 import random
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dtrfast.config import Config, StoreConfig
@@ -26,6 +27,7 @@ from dtrfast.store.blobs import Upload
 from dtrfast.store.bytes_on_way import BytesOnWay
 from dtrfast.store.store import Store
 from tests.crash.facts import ENDED, known, trying
+from tests.two_environments import ENGINES
 
 CLIENTS = 3
 _IMAGES = 3
@@ -34,6 +36,10 @@ _SLICE_PARTS_MAX = 2
 _BLOCK_SIZE = 150_000
 # So that bodies of a hundred kilobytes are written back early, and waited for.
 _PIECE_SIZE = 16_384
+
+
+def _now() -> int:
+    return int(time.time())
 
 
 def make_body(seed: int, name: str) -> bytes:
@@ -55,10 +61,10 @@ def _blocks(seed: int, chance: random.Random) -> Iterator[bytes]:
     yield shared.randbytes(_BLOCK_SIZE)
 
 
-def open_registry(store: Store, data: Path) -> Registry:
+def open_registry(store: Store, data: Path, clock: Callable[[], int] = _now) -> Registry:
     """The registry over a store, whose disk is never full."""
     config = Config(store=StoreConfig(data=data))
-    return Registry(store.engine, store.blobs, config, fullness=lambda: 0.0)
+    return Registry(store.engine, store.blobs, config, clock=clock, fullness=lambda: 0.0)
 
 
 class Client:
@@ -245,10 +251,10 @@ def _keep_house(store: Store, registry: Registry, stop: threading.Event) -> None
             task.run()
 
 
-def main(seed: int, root: Path) -> None:
+def main(seed: int, engine: str, root: Path) -> None:
     recipes.SLICE_PARTS_MAX = _SLICE_PARTS_MAX
     be_on_a_slow_disk()
-    store = Store.open(root / "data", StoreConfig())
+    store = Store.open(root / "data", StoreConfig(), open_index=ENGINES[engine])
     registry = open_registry(store, root)
     failures: list[threading.ExceptHookArgs] = []
     threading.excepthook = failures.append
@@ -272,4 +278,4 @@ def main(seed: int, root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

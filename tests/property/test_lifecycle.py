@@ -29,6 +29,7 @@ from dtrfast.store.blobs import BlobReader, Upload
 from dtrfast.store.store import Store
 from tests import verifying
 from tests.fakes.clock import Clock
+from tests.two_environments import ENGINES
 
 CLIENTS = 3
 _STEPS = int(os.environ.get("LIFECYCLE_STEPS", "120"))
@@ -50,10 +51,10 @@ def make_bodies(seed: int) -> list[bytes]:
 class World:
     """A store, its clock, and what all clients push."""
 
-    def __init__(self, data: Path, seed: int) -> None:
+    def __init__(self, data: Path, seed: int, engine: str) -> None:
         self.clock = Clock()
         config = StoreConfig(data=data, grace_seconds=_GRACE, upload_expiry_seconds=10**9)
-        self.store = Store.open(data, config, clock=self.clock)
+        self.store = Store.open(data, config, open_index=ENGINES[engine], clock=self.clock)
         self.registry = Registry(
             self.store.engine,
             self.store.blobs,
@@ -98,6 +99,7 @@ class Client:
             self._pull,
             self._begin_upload,
             self._end_upload,
+            self._place_without_link,
             self._delete_image,
             self._restore_image,
             self._hold_reader,
@@ -165,6 +167,15 @@ class Client:
             upload.append(body[upload.offset :])
             digest = Digest.of_bytes(body)
             self._registry.uploads.finish(upload, self._name, digest, self._registry.author())
+
+    def _place_without_link(self) -> None:
+        """A process that ends between the two steps of a push. Its upload expires later."""
+        body = self._chance.choice(self._world.bodies)
+        upload = self._world.store.blobs.begin(self._name.text)
+        upload.append(body)
+        with self._world.store.blobs.commit(upload, Digest.of_bytes(body)) as placed:
+            placed.settle()
+        upload.cancel()
 
     # ---- deleting and restoring ----------------------------------------------------------------
     def _delete_image(self) -> None:
@@ -268,12 +279,17 @@ def finish(world: World, clients: list[Client]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "run", [0, *(pytest.param(run, marks=pytest.mark.long) for run in range(1, _RUNS))]
+    ("engine", "run"),
+    [
+        ("one", 0),
+        *(pytest.param("one", run, marks=pytest.mark.long) for run in range(1, _RUNS)),
+        *(pytest.param("two", run, marks=pytest.mark.long) for run in range((_RUNS + 1) // 2)),
+    ],
 )
-def test_in_turns(tmp_path: Path, run: int) -> None:
+def test_in_turns(tmp_path: Path, engine: str, run: int) -> None:
     seed = new_seed() + run
     try:
-        world = World(tmp_path / "data", seed)
+        world = World(tmp_path / "data", seed, engine)
         clients = [Client(world, f"{seed} {number}", number) for number in range(CLIENTS)]
         chance = random.Random(seed)
         for _ in range(_STEPS * CLIENTS):
@@ -288,9 +304,10 @@ def test_in_turns(tmp_path: Path, run: int) -> None:
 
 
 @pytest.mark.slow
-def test_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["one", pytest.param("two", marks=pytest.mark.long)])
+def test_at_once(tmp_path: Path, engine: str) -> None:
     seed = new_seed()
-    world = World(tmp_path / "data", seed)
+    world = World(tmp_path / "data", seed, engine)
     clients = [Client(world, f"{seed} {number}", number) for number in range(CLIENTS)]
     failures: list[BaseException] = []
     stop = threading.Event()

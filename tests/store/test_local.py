@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from dtrfast.config import StoreConfig
 from dtrfast.store.local import LocalBlobs
 from dtrfast.store.store import Store
+from tests.fakes.clock import Clock
 from tests.store.blob_contract import BlobContract
 from tests.store.fill_contract import FillContract
+from tests.two_environments import TwoEnvironments
 
 
 @pytest.fixture
@@ -20,6 +23,18 @@ def blobs(store: Store) -> LocalBlobs:
 
 class TestLocalBlobs(BlobContract, FillContract):
     pass
+
+
+@pytest.mark.long
+class TestTwoEnvironments(BlobContract, FillContract):
+    """Over an index whose shared half is elsewhere."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path, clock: Clock) -> Iterator[Store]:
+        config = StoreConfig()
+        store = Store.open(tmp_path / "data", config, open_index=TwoEnvironments, clock=clock)
+        yield store
+        store.close()
 
 
 def test_a_part_of_a_second_is_not_none(tmp_path: Path) -> None:
