@@ -23,6 +23,7 @@ def engine(tmp_path: Path) -> Iterator[TwoEnvironments]:
     engine.close()
 
 
+@pytest.mark.long
 class TestTwoEnvironments(EngineContract):
     pass
 

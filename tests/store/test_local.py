@@ -26,8 +26,8 @@ class TestLocalBlobs(BlobContract, FillContract):
 
 
 @pytest.mark.long
-class TestTwoEnvironments(BlobContract, FillContract):
-    """Over an index whose shared half is elsewhere."""
+class TestTwoEnvironments(BlobContract):
+    """Over an index whose shared half is elsewhere. What fills an upload touches no index."""
 
     @pytest.fixture
     def store(self, tmp_path: Path, clock: Clock) -> Iterator[Store]:
