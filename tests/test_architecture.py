@@ -13,6 +13,7 @@ PACKAGE = ROOT / "dtrfast"
 # Each layer may import itself and those before it.
 LAYERS = (
     {"__init__", "errors", "times"},
+    {"machine"},
     {"config", "certificates", "line_files", "metrics"},
     {"outgoing"},
     {"_core"},
@@ -31,9 +32,9 @@ LAYERS = (
 )
 # What pure and low layers must not know although it comes before them.
 FORBIDDEN = {
-    "oci": {"config", "index", "_core", "outgoing"},
+    "oci": {"config", "index", "_core", "machine", "outgoing"},
     "_core": {"errors", "config"},
-    "index": {"outgoing"},
+    "index": {"machine", "outgoing"},
     "store": {"outgoing"},
 }
 
@@ -93,6 +94,7 @@ CONNECTING = {
 }
 ASKING = ("outgoing/http.py", "identity/ldap/client.py", "backup/bucket.py")
 SYNCHRONOUS = (
+    "machine",
     "outgoing",
     "metrics",
     "oci",

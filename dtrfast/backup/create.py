@@ -25,7 +25,8 @@ from dtrfast.errors import BackupFailed, Corrupt, Unreadable
 from dtrfast.index import counters
 from dtrfast.index.engine import ReadTransaction, Table
 from dtrfast.index.tables import CONTENTS, FILES, META, PACKS, STORE, TABLES
-from dtrfast.store import change_log, disk, pins
+from dtrfast.machine import disk
+from dtrfast.store import change_log, pins
 from dtrfast.store.layout import Layout
 from dtrfast.store.records import LOOSE_FILE, decode_content, decode_pack
 from dtrfast.store.store import Store

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dtrfast.errors import BackupFailed, Corrupt, DtrfastError, StorageFailed, StorageFull
-from dtrfast.store import disk
+from dtrfast.machine import disk
 from dtrfast.store.write_back import write_paced
 
 _READ_SIZE = 1 << 20

@@ -23,7 +23,7 @@ from dtrfast.errors import BackupFailed, Corrupt, FormatUnknown
 from dtrfast.index.engine import Engine, Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import META, TABLES
-from dtrfast.store import disk
+from dtrfast.machine import disk
 from dtrfast.store import layout as layouts
 from dtrfast.store.layout import Layout
 from dtrfast.store.records import LOOSE_FILE

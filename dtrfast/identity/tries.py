@@ -29,7 +29,7 @@ from pathlib import Path
 
 from dtrfast.errors import StorageFull, TooManyTries
 from dtrfast.identity.client_networks import network_of
-from dtrfast.store import disk
+from dtrfast.machine import disk
 
 log = logging.getLogger("dtrfast.tries")
 

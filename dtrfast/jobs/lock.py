@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dtrfast.errors import DataDirectoryLocked, StorageFailed
-from dtrfast.store import disk
+from dtrfast.machine import disk
 from dtrfast.store.privacy import DIRECTORY_MODE
 
 SERVER = "server.lock"

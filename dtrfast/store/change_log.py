@@ -20,7 +20,7 @@ from dtrfast.index import changes
 from dtrfast.index.changes import Change
 from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.tables import CHANGES
-from dtrfast.store import disk
+from dtrfast.machine import disk
 
 _HEAD = struct.Struct("<4sIQ")  # magic, length and XXH3-64 of what follows
 _MAGIC = b"DTRC"

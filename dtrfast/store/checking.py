@@ -18,8 +18,9 @@ import xxhash
 from dtrfast import _core
 from dtrfast.errors import Corrupt, DtrfastError, StorageFailed
 from dtrfast.index.tables import CHUNKS, CONTENTS, PACKS, RECIPES, number_key
+from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
-from dtrfast.store import codec, damage, disk, packs, records
+from dtrfast.store import codec, damage, packs, records
 from dtrfast.store.blobs import BlobStat
 from dtrfast.store.context import Context
 from dtrfast.store.packs import Entry

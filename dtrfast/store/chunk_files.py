@@ -17,7 +17,8 @@ from dtrfast import _core
 from dtrfast.errors import Corrupt, StorageFailed
 from dtrfast.index.engine import Engine
 from dtrfast.index.tables import PACKS, number_key
-from dtrfast.store import codec, disk
+from dtrfast.machine import disk
+from dtrfast.store import codec
 from dtrfast.store.layout import Layout
 from dtrfast.store.records import Chunk, decode_pack
 

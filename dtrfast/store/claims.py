@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
-from dtrfast.store import disk
 
 # struct flock of Linux on 64-bit machines: type, whence, start, length, and a process id of 0.
 _FLOCK = struct.Struct("@hhqqi4x")

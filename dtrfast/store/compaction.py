@@ -16,7 +16,8 @@ from pathlib import Path
 from dtrfast.errors import Corrupt, StorageFull, UploadBusy, UploadUnknown
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import COMMITS, PACKS, PACKS_SPARSE, number_key, number_of
-from dtrfast.store import disk, parts, recipes, unowned
+from dtrfast.machine import disk
+from dtrfast.store import parts, recipes, unowned
 from dtrfast.store.context import Context
 from dtrfast.store.records import Pack, decode_commit, decode_pack
 from dtrfast.store.relocation import Relocation

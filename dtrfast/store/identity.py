@@ -14,7 +14,7 @@ from dtrfast.errors import Corrupt, StartRefused
 from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import STORE, TABLES
-from dtrfast.store import disk
+from dtrfast.machine import disk
 
 _KEY = b"store_id"
 

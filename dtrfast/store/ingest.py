@@ -17,7 +17,8 @@ import xxhash
 from dtrfast import _core
 from dtrfast.index.engine import ReadTransaction
 from dtrfast.index.tables import CHUNK_HASHES, CHUNKS, number_of
-from dtrfast.store import codec, disk, packs
+from dtrfast.machine import disk
+from dtrfast.store import codec, packs
 from dtrfast.store.context import Context
 from dtrfast.store.parts import PART_SIZE, Part
 from dtrfast.store.records import Chunk

@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from dtrfast.errors import FileSystemUnsupported, FormatUnknown
-from dtrfast.store import disk, privacy
+from dtrfast.machine import disk
+from dtrfast.store import privacy
 from dtrfast.store.features import ALL, Features
 
 FORMAT = 1

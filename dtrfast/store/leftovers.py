@@ -10,7 +10,8 @@ from functools import partial
 
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import COMMITS, FILES, PACKS, PACKS_SPARSE, number_key
-from dtrfast.store import disk, recipes
+from dtrfast.machine import disk
+from dtrfast.store import recipes
 from dtrfast.store.context import Context
 from dtrfast.store.records import Commit, decode_commit
 

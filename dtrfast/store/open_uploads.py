@@ -20,7 +20,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from dtrfast.errors import UploadBusy, UploadsTooMany, UploadUnknown
-from dtrfast.store import disk, leftovers
+from dtrfast.machine import disk
+from dtrfast.store import leftovers
 from dtrfast.store.blobs import OpenBound
 from dtrfast.store.context import Context
 from dtrfast.store.layout import upload_name

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import xxhash
 
 from dtrfast.errors import Corrupt, FormatUnknown
-from dtrfast.store import disk
+from dtrfast.machine import disk
 from dtrfast.store.parts import Part
 
 _HEADER = struct.Struct("<8sIIII16s16sIIQ")  # magic … see `header`

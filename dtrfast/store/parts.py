@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from dtrfast.store import disk
+from dtrfast.machine import disk
 
 _PART = struct.Struct("<QQII16sB7x")
 PART_SIZE = _PART.size

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dtrfast.store import disk
+from dtrfast.machine import disk
 
 _DIRECTORY = "pins"
 SPOOL = ".spool"  # what the holder of a pin keeps beside it, in a directory

@@ -21,7 +21,8 @@ import msgspec
 from dtrfast.errors import Corrupt
 from dtrfast.index.engine import ReadTransaction
 from dtrfast.index.tables import CHUNKS, RECIPES, number_key, number_of
-from dtrfast.store import codec, disk, read_ahead, records
+from dtrfast.machine import disk
+from dtrfast.store import codec, read_ahead, records
 from dtrfast.store.blobs import BlobStat, Extent, Segment
 from dtrfast.store.chunk_files import OpenPack
 from dtrfast.store.context import Context

@@ -34,8 +34,9 @@ from dtrfast.index.tables import (
     number_key,
     number_of,
 )
+from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, disk, packs, recipes, records, statistics, unowned
+from dtrfast.store import contents, packs, recipes, records, statistics, unowned
 from dtrfast.store.blobs import IsHeld
 from dtrfast.store.checking import bytes_of
 from dtrfast.store.context import Context

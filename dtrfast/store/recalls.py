@@ -11,7 +11,7 @@ import os
 import secrets
 from pathlib import Path
 
-from dtrfast.store import disk
+from dtrfast.machine import disk
 
 _SIZE = 8
 

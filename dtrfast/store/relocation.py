@@ -30,8 +30,9 @@ from dtrfast.index.tables import (
     number_key,
     number_of,
 )
+from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
-from dtrfast.store import codec, damage, disk, packs, records, statistics, unowned
+from dtrfast.store import codec, damage, packs, records, statistics, unowned
 from dtrfast.store.context import Context
 from dtrfast.store.packs import Entry, RecipePiece
 from dtrfast.store.recipes import LiveBytes

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from dtrfast.errors import StorageFull
 from dtrfast.index.engine import Engine
-from dtrfast.store import disk, policies
+from dtrfast.machine import disk
+from dtrfast.store import policies
 from dtrfast.store.layout import Layout
 
 # A small file system keeps this part of itself, so that most of it can be used.

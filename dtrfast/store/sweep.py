@@ -16,7 +16,8 @@ from pathlib import Path
 from dtrfast.errors import DtrfastError
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import COMMITS, FILES, FILES_UNOWNED, STORE
-from dtrfast.store import disk, leftovers
+from dtrfast.machine import disk
+from dtrfast.store import leftovers
 from dtrfast.store.context import Context
 
 _SWEPT = b"swept_boot"

@@ -10,7 +10,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from dtrfast.store import disk
+from dtrfast.machine import disk
 from dtrfast.store.pending import Pending
 
 SIZE_MAX = 262144  # the largest chunk: a tail is shorter

@@ -13,7 +13,8 @@ from functools import partial
 from dtrfast.errors import StorageFailed
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import FILES, FILES_UNOWNED
-from dtrfast.store import disk, pins, statistics
+from dtrfast.machine import disk
+from dtrfast.store import pins, statistics
 from dtrfast.store.context import Context
 from dtrfast.store.records import LOOSE_FILE
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from dtrfast.errors import Corrupt
 from dtrfast.index.tables import CHUNKS, number_key
-from dtrfast.store import codec, disk, parts
+from dtrfast.machine import disk
+from dtrfast.store import codec, parts
 from dtrfast.store.context import Context
 from dtrfast.store.parts import Part
 from dtrfast.store.records import Chunk

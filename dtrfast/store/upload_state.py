@@ -23,7 +23,7 @@ import msgspec
 import xxhash
 
 from dtrfast.errors import UploadBusy, UploadUnknown
-from dtrfast.store import disk
+from dtrfast.machine import disk
 from dtrfast.store.blobs import LastBody
 
 Mode = Literal["head", "loose", "chunked"]

@@ -19,8 +19,9 @@ import msgspec
 
 from dtrfast import _core
 from dtrfast.errors import DigestInvalid, DtrfastError, RangeInvalid, UploadUnknown
+from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
-from dtrfast.store import bytes_on_way, codec, disk, leftovers, packs, tails
+from dtrfast.store import bytes_on_way, codec, leftovers, packs, tails
 from dtrfast.store import parts as part_file
 from dtrfast.store.blobs import FILL_SIZE_MIN, LastBody, Upload
 from dtrfast.store.context import Context

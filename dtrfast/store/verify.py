@@ -27,8 +27,9 @@ from dtrfast.index.tables import (
     STORE,
     number_of,
 )
+from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, disk, pins, records, statistics
+from dtrfast.store import contents, pins, records, statistics
 from dtrfast.store.blobs import IsHeld
 from dtrfast.store.context import Context
 from dtrfast.store.records import (

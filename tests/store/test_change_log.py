@@ -11,7 +11,8 @@ from dtrfast.errors import StorageFailed
 from dtrfast.index import changes
 from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.tables import CHANGES
-from dtrfast.store import change_log, disk
+from dtrfast.machine import disk
+from dtrfast.store import change_log
 from dtrfast.store.change_log import ChangeLog
 from tests.fakes.engine import MemoryEngine
 

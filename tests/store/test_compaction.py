@@ -24,7 +24,8 @@ from dtrfast.index.tables import (
     PACKS_SPARSE,
     number_key,
 )
-from dtrfast.store import disk, packs, pins
+from dtrfast.machine import disk
+from dtrfast.store import packs, pins
 from dtrfast.store.records import Chunk, decode_content, decode_pack
 from dtrfast.store.store import Store
 from tests.fakes.clock import Clock

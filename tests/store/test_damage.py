@@ -13,7 +13,8 @@ import pytest
 from dtrfast.errors import BlobUnknown, Corrupt
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import CHUNKS, CONTENTS, PACKS, RECIPES, number_of
-from dtrfast.store import checking, damage, disk, records
+from dtrfast.machine import disk
+from dtrfast.store import checking, damage, records
 from dtrfast.store.packs import HEADER_SIZE
 from dtrfast.store.records import Chunk
 from dtrfast.store.store import Store

@@ -12,7 +12,8 @@ import pytest
 
 from dtrfast.errors import Corrupt, DtrfastError, StorageFailed, StorageFull
 from dtrfast.index.tables import SETTINGS
-from dtrfast.store import disk, space
+from dtrfast.machine import disk
+from dtrfast.store import space
 from dtrfast.store.store import Store
 
 

@@ -11,7 +11,8 @@ import pytest
 import xxhash
 
 from dtrfast.errors import Corrupt, FormatUnknown
-from dtrfast.store import codec, disk, packs
+from dtrfast.machine import disk
+from dtrfast.store import codec, packs
 from dtrfast.store.store import Store
 from tests.store.conftest import push
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dtrfast.jobs import lock
-from dtrfast.store import disk
+from dtrfast.machine import disk
 from dtrfast.store.layout import Layout, begin_restore, prepare
 from dtrfast.store.privacy import exposures
 

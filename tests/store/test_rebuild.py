@@ -13,8 +13,9 @@ import pytest
 
 from dtrfast.config import StoreConfig
 from dtrfast.index.tables import CONTENTS, FILES, RECIPES, number_of
+from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, disk, packs, records
+from dtrfast.store import contents, packs, records
 from dtrfast.store.checking import bytes_of
 from dtrfast.store.store import Store
 from tests.fakes.clock import Clock

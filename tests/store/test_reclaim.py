@@ -11,8 +11,8 @@ import pytest
 from dtrfast.config import StoreConfig
 from dtrfast.errors import BlobUnknown, Corrupt, StorageFailed, UploadUnknown
 from dtrfast.index.tables import CHUNKS, PACKS, PACKS_SPARSE
+from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
-from dtrfast.store import disk
 from dtrfast.store import reclaim as reclaim_module
 from dtrfast.store.records import Chunk, decode_pack
 from dtrfast.store.store import Store

@@ -21,8 +21,9 @@ from dtrfast.index.tables import (
     RECIPES,
     SETTINGS,
 )
+from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
-from dtrfast.store import damage, disk, scrub
+from dtrfast.store import damage, scrub
 from dtrfast.store.records import Chunk, decode_pack, encode
 from dtrfast.store.scrub import Scrub
 from dtrfast.store.store import Store

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from dtrfast import _core
-from dtrfast.store import codec, disk, packs
+from dtrfast.machine import disk
+from dtrfast.store import codec, packs
 from dtrfast.store.hashing import Hashing
 from dtrfast.store.second_thread import SecondThread
 from dtrfast.store.store import Store

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from dtrfast.errors import StorageFailed, StorageFull, UploadUnknown
-from dtrfast.store import bytes_on_way, disk, leftovers, upload_state
+from dtrfast.machine import disk
+from dtrfast.store import bytes_on_way, leftovers, upload_state
 from dtrfast.store.blobs import Upload
 from dtrfast.store.bytes_on_way import BytesOnWay
 from dtrfast.store.store import Store
