@@ -26,11 +26,11 @@ from dtrfast.index import counters
 from dtrfast.index.engine import ReadTransaction, Table
 from dtrfast.index.tables import CONTENTS, FILES, META, PACKS, STORE, TABLES
 from dtrfast.machine import disk
+from dtrfast.machine.write_back import write_paced
 from dtrfast.store import change_log, pins
 from dtrfast.store.layout import Layout
 from dtrfast.store.records import LOOSE_FILE, decode_content, decode_pack
 from dtrfast.store.store import Store
-from dtrfast.store.write_back import write_paced
 
 # Rows that mean nothing elsewhere: the boot whose leftovers were swept.
 _LEFT_OUT = {(STORE, b"swept_boot")}

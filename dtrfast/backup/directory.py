@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dtrfast.errors import BackupFailed, Corrupt, DtrfastError, StorageFailed, StorageFull
 from dtrfast.machine import disk
-from dtrfast.store.write_back import write_paced
+from dtrfast.machine.write_back import write_paced
 
 _READ_SIZE = 1 << 20
 MARKER = "dtrfast-backup"  # the only object beside the folders

@@ -24,10 +24,10 @@ from dtrfast.index.engine import Engine, Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import META, TABLES
 from dtrfast.machine import disk
+from dtrfast.machine.write_back import write_paced
 from dtrfast.store import layout as layouts
 from dtrfast.store.layout import Layout
 from dtrfast.store.records import LOOSE_FILE
-from dtrfast.store.write_back import write_paced
 from dtrfast.times import rfc3339
 
 _ROWS_MAX = 1000

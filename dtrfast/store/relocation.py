@@ -31,6 +31,7 @@ from dtrfast.index.tables import (
     number_of,
 )
 from dtrfast.machine import disk
+from dtrfast.machine.write_back import WriteBack
 from dtrfast.oci.digests import Digest
 from dtrfast.store import codec, damage, packs, records, statistics, unowned
 from dtrfast.store.context import Context
@@ -46,7 +47,6 @@ from dtrfast.store.records import (
     encode,
 )
 from dtrfast.store.upload_state import new_file_id
-from dtrfast.store.write_back import WriteBack
 
 # What a step copies, and how many chunks it looks at: some tenths of a second.
 _BYTES_MAX = 32 << 20

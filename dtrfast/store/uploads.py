@@ -19,9 +19,10 @@ import msgspec
 
 from dtrfast import _core
 from dtrfast.errors import DigestInvalid, DtrfastError, RangeInvalid, UploadUnknown
-from dtrfast.machine import disk
+from dtrfast.machine import bytes_on_way, disk
+from dtrfast.machine.write_back import WriteBack
 from dtrfast.oci.digests import Digest
-from dtrfast.store import bytes_on_way, codec, leftovers, packs, tails
+from dtrfast.store import codec, leftovers, packs, tails
 from dtrfast.store import parts as part_file
 from dtrfast.store.blobs import FILL_SIZE_MIN, LastBody, Upload
 from dtrfast.store.context import Context
@@ -33,7 +34,6 @@ from dtrfast.store.repetition import Repetition
 from dtrfast.store.tails import SavedTail
 from dtrfast.store.upload_parts import UploadParts
 from dtrfast.store.upload_state import Mode, StateFile, UploadState, new_file_id
-from dtrfast.store.write_back import WriteBack
 
 INLINE_SIZE_MAX = 8192  # design: configs and small artifacts, one look-up instead of a file
 # A worker that is killed loses at most this much of a request's bytes; the state costs 0.02 ms to

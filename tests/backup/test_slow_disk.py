@@ -10,9 +10,8 @@ import pytest
 
 from dtrfast.backup.directory import Directory
 from dtrfast.errors import BackupFailed, StorageFailed
-from dtrfast.machine import disk
-from dtrfast.store import bytes_on_way
-from dtrfast.store.bytes_on_way import LIMIT_MIN, BytesOnWay
+from dtrfast.machine import bytes_on_way, disk
+from dtrfast.machine.bytes_on_way import LIMIT_MIN, BytesOnWay
 
 
 @pytest.fixture

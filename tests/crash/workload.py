@@ -17,14 +17,15 @@ from pathlib import Path
 from dtrfast.config import Config, StoreConfig
 from dtrfast.errors import DtrfastError
 from dtrfast.jobs.tasks import content_tasks
+from dtrfast.machine import bytes_on_way
+from dtrfast.machine.bytes_on_way import BytesOnWay
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry.bodies import Announced, Held
 from dtrfast.registry.registry import Registry
-from dtrfast.store import bytes_on_way, recipes
+from dtrfast.store import recipes
 from dtrfast.store.blobs import Upload
-from dtrfast.store.bytes_on_way import BytesOnWay
 from dtrfast.store.store import Store
 from tests.crash.facts import ENDED, known, trying
 from tests.two_environments import ENGINES

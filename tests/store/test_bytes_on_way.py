@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dtrfast.store import bytes_on_way
-from dtrfast.store.bytes_on_way import LIMIT_MIN, RATE_UNKNOWN, BytesOnWay
+from dtrfast.machine import bytes_on_way
+from dtrfast.machine.bytes_on_way import LIMIT_MIN, RATE_UNKNOWN, BytesOnWay
 
 _MIB = 1 << 20
 

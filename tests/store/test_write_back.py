@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from dtrfast.errors import StorageFailed, StorageFull, UploadUnknown
-from dtrfast.machine import disk
-from dtrfast.store import bytes_on_way, leftovers, upload_state
+from dtrfast.machine import bytes_on_way, disk
+from dtrfast.machine.bytes_on_way import BytesOnWay
+from dtrfast.machine.write_back import WriteBack
+from dtrfast.store import leftovers, upload_state
 from dtrfast.store.blobs import Upload
-from dtrfast.store.bytes_on_way import BytesOnWay
 from dtrfast.store.store import Store
 from dtrfast.store.upload_state import parse_upload_id
-from dtrfast.store.write_back import WriteBack
 from tests.store.conftest import digest_of, pull, push
 from tests.store.holders import commit
 

@@ -17,9 +17,8 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
-from dtrfast.machine import disk
-from dtrfast.store import bytes_on_way
-from dtrfast.store.bytes_on_way import BytesOnWay
+from dtrfast.machine import bytes_on_way, disk
+from dtrfast.machine.bytes_on_way import BytesOnWay
 
 _PAUSE_SECONDS_MIN = 2.0  # of a client; the disk was idle
 # Many files of this size are on their way at the end of a backup, until all is synced at once.
