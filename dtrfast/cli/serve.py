@@ -17,6 +17,7 @@ from dtrfast.config import Config, load
 from dtrfast.jobs.log import configure
 from dtrfast.logs.keeper import LogKeeper
 from dtrfast.logs.line import log_path
+from dtrfast.machine import privacy
 from dtrfast.server import first_start, listener, tls
 from dtrfast.server.supervisor import (
     Supervisor,
@@ -24,7 +25,6 @@ from dtrfast.server.supervisor import (
     open_listening,
     worker_count,
 )
-from dtrfast.store import privacy
 from dtrfast.store.store import Store
 
 log = logging.getLogger("dtrfast")

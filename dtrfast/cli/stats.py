@@ -16,8 +16,8 @@ from dtrfast.cli.opening import opened
 from dtrfast.cli.options import ConfigFile, Data
 from dtrfast.cli.output import say
 from dtrfast.config import Config, load
+from dtrfast.machine import privacy
 from dtrfast.registry.registry import Registry
-from dtrfast.store import privacy
 
 
 def stats(

@@ -25,9 +25,9 @@ from dtrfast.cli.stats import human
 from dtrfast.config import Config, load
 from dtrfast.jobs import lock
 from dtrfast.jobs.tasks import empty_trash, housekeeping
+from dtrfast.machine import privacy
 from dtrfast.registry import unheld
 from dtrfast.registry import verify as registry_verify
-from dtrfast.store import privacy
 from dtrfast.store.store import Store
 from dtrfast.times import rfc3339
 

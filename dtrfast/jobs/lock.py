@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dtrfast.errors import DataDirectoryLocked, StorageFailed
 from dtrfast.machine import disk
-from dtrfast.store.privacy import DIRECTORY_MODE
+from dtrfast.machine.privacy import DIRECTORY_MODE
 
 SERVER = "server.lock"
 HOUSEKEEPER = "housekeeper.lock"

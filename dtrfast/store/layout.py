@@ -29,8 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from dtrfast.errors import FileSystemUnsupported, FormatUnknown
-from dtrfast.machine import disk
-from dtrfast.store import privacy
+from dtrfast.machine import disk, privacy
 from dtrfast.store.features import ALL, Features
 
 FORMAT = 1

@@ -10,8 +10,8 @@ import pytest
 
 from dtrfast.jobs import lock
 from dtrfast.machine import disk
+from dtrfast.machine.privacy import exposures
 from dtrfast.store.layout import Layout, begin_restore, prepare
-from dtrfast.store.privacy import exposures
 
 
 def mode_of(path: Path) -> int:

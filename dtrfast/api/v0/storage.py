@@ -14,6 +14,7 @@ from dtrfast.api.v0.lists import Columns, ListQuery, WholeQuery, scanned, whole
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import NameInvalid
 from dtrfast.identity import access, accounts
+from dtrfast.machine import privacy
 from dtrfast.metrics import host
 from dtrfast.oci.digests import Digest, parse_reference
 from dtrfast.registry import statistics as registry_statistics
@@ -22,7 +23,7 @@ from dtrfast.registry.pages import LOOKED_AT_MAX
 from dtrfast.registry.permits import Action
 from dtrfast.registry.trash import count_of
 from dtrfast.registry.usage import Ask, Numbers
-from dtrfast.store import damage, policies, privacy, space, statistics
+from dtrfast.store import damage, policies, space, statistics
 from dtrfast.store.policies import StorageSettings
 from dtrfast.times import rfc3339
 
