@@ -14,7 +14,7 @@ PACKAGE = ROOT / "dtrfast"
 LAYERS = (
     {"__init__", "errors", "times"},
     {"machine"},
-    {"config", "certificates", "line_files", "metrics"},
+    {"config", "metrics"},
     {"outgoing"},
     {"_core"},
     {"oci"},
@@ -87,7 +87,7 @@ CONNECTING = {
     # Listening, sockets that are handed over, and an address that is looked up without a packet.
     "socket.socket": (
         "server/",
-        "certificates.py",
+        "machine/certificates.py",
     ),
     "asyncio.open_connection": (),
     "ssl.get_server_certificate": (),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dtrfast.errors import PageInvalid
-from dtrfast.line_files import FILES, LineFiles, end_cursor, lines_after, lines_before
+from dtrfast.machine.line_files import FILES, LineFiles, end_cursor, lines_after, lines_before
 
 
 def _append(directory: Path, name: str, count: int) -> None:

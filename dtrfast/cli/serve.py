@@ -11,13 +11,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from dtrfast import certificates
 from dtrfast.cli.options import WHOLE, ConfigFile, Data
 from dtrfast.config import Config, load
 from dtrfast.jobs.log import configure
 from dtrfast.logs.keeper import LogKeeper
 from dtrfast.logs.line import log_path
-from dtrfast.machine import privacy
+from dtrfast.machine import certificates, privacy
 from dtrfast.server import first_start, listener, tls
 from dtrfast.server.supervisor import (
     Supervisor,

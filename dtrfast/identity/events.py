@@ -22,11 +22,11 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from dtrfast import line_files
 from dtrfast.identity.folds import RULES, Folder
 from dtrfast.identity.shares import Share, share_of
 from dtrfast.identity.timeline import Timeline
-from dtrfast.line_files import LineFiles
+from dtrfast.machine import line_files
+from dtrfast.machine.line_files import LineFiles
 
 log = logging.getLogger("dtrfast.events")
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from dtrfast import line_files
 from dtrfast.errors import PageInvalid
 from dtrfast.identity.shares import Share
+from dtrfast.machine import line_files
 
 
 class Timed(Protocol):

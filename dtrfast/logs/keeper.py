@@ -18,8 +18,8 @@ from typing import Literal
 
 import msgspec
 
-from dtrfast.line_files import LineFiles
 from dtrfast.logs.line import LogLine, of_record
+from dtrfast.machine.line_files import LineFiles
 
 # A week or two of a busy server's changes and failures; of one that is stormed, some hours.
 SIZE_MAX = 256 << 20

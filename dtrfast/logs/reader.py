@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from dtrfast import line_files
 from dtrfast.logs.line import LEVELS, LogLine
+from dtrfast.machine import line_files
 
 # What a page reads at most: a filter that finds little goes on with the next page.
 _PAGE_BYTES_MAX = 3 << 20

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from dtrfast import certificates
 from dtrfast.config import Config, ServerConfig, external_host, split_address
 from dtrfast.errors import ConfigInvalid
+from dtrfast.machine import certificates
 
 log = logging.getLogger("dtrfast.tls")
 

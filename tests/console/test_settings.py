@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from dtrfast import certificates, markdown
+from dtrfast import markdown
 from dtrfast.identity import settings
 from dtrfast.identity.oidc import Issuer
 from dtrfast.identity.settings import OidcSettings
+from dtrfast.machine import certificates
 from dtrfast.registry import jobs, usage
 from dtrfast.registry.jobs import Run, Wish
 from dtrfast.registry.writing import Author

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from dtrfast import certificates as kept
+from dtrfast.machine import certificates as kept
 from tests.e2e import certificates
 from tests.e2e.programs import PROJECT, Program, wait_until
 

@@ -14,7 +14,7 @@ from dtrfast.identity import events, folds
 from dtrfast.identity.events import Detail, Event, EventFilter, EventReader, EventWriter, Outcome
 from dtrfast.identity.folds import RULES, Folder
 from dtrfast.identity.shares import Share, share_of
-from dtrfast.line_files import LineFiles
+from dtrfast.machine.line_files import LineFiles
 
 ALL = EventFilter()
 

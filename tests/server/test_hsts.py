@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dtrfast import certificates
 from dtrfast.config import ServerConfig
+from dtrfast.machine import certificates
 from dtrfast.server.tls import Contexts
 from tests.e2e.certificates import make
 

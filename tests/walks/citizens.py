@@ -20,8 +20,8 @@ from dtrfast.identity.sessions import NewSession
 from dtrfast.identity.teams import NewTeam
 from dtrfast.identity.tokens import NewToken
 from dtrfast.index.engine import WriteTransaction
-from dtrfast.line_files import LineFiles
 from dtrfast.logs.line import LogLine, log_path
+from dtrfast.machine.line_files import LineFiles
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import repositories
 from dtrfast.registry.writing import Author

@@ -8,7 +8,6 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
-from dtrfast import certificates
 from dtrfast.api.v0 import differences, objects, repositories
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import Conflict, CredentialUnknown, Denied, SettingsInvalid
@@ -17,6 +16,7 @@ from dtrfast.identity.events import Detail, Event, EventFilter, RepositoryEvents
 from dtrfast.identity.settings import AccessSettings, OidcSettings
 from dtrfast.identity.token_files import TokenFiles
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.machine import certificates
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import repositories as registry_repositories
 from dtrfast.registry.permits import Action

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dtrfast import certificates
 from dtrfast.config import Config
+from dtrfast.machine import certificates
 from tests.api.managed.town import Town
 from tests.e2e.certificates import make
 
