@@ -26,13 +26,14 @@ from dtrfast.identity.guard import OpenGuard
 from dtrfast.identity.identity import Identity, audit_path, tries_path
 from dtrfast.identity.issuer_keys import IssuerWatch
 from dtrfast.identity.tries import Tries
-from dtrfast.jobs import housekeeper, lock, recording
+from dtrfast.jobs import housekeeper, recording
 from dtrfast.jobs.board import Board
 from dtrfast.jobs.jobs import registry_jobs
 from dtrfast.jobs.log import configure
 from dtrfast.jobs.tasks import housekeeping
 from dtrfast.logs.keeper import LogKeeper
 from dtrfast.logs.line import log_path
+from dtrfast.machine import locks
 from dtrfast.metrics.meter import Meter
 from dtrfast.metrics.processes import Reporter, metrics_path
 from dtrfast.registry.registry import Registry
@@ -92,8 +93,8 @@ def _standalone(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served
 
 def _take_name(data: Path, stack: ExitStack) -> str:
     """Lock the data directory, which workers of one server share; and have a name in it."""
-    stack.callback(os.close, lock.take_server(data, shared=True))
-    number, descriptor = lock.take_number(data)
+    stack.callback(os.close, locks.take_server(data, shared=True))
+    number, descriptor = locks.take_number(data)
     stack.callback(os.close, descriptor)
     return f"{_STANDALONE}-{number}" if number else _STANDALONE
 

@@ -13,8 +13,8 @@ from dtrfast.cli.options import ConfigFile, Data
 from dtrfast.cli.output import say
 from dtrfast.cli.stats import human
 from dtrfast.config import load
-from dtrfast.jobs import lock
 from dtrfast.jobs.repair import repair as rebuild
+from dtrfast.machine import locks
 from dtrfast.store.store import Store
 
 _LOST_SHOWN_MAX = 100
@@ -23,7 +23,7 @@ _LOST_SHOWN_MAX = 100
 def repair(*, config: ConfigFile = None, data: Data = None) -> int:
     """Make the index again after index/ was lost. Nothing may run on the data directory."""
     settings = load(config, os.environ, {"store.data": data})
-    descriptor = lock.take_server(settings.store.data)
+    descriptor = locks.take_server(settings.store.data)
     try:
         store = Store.begin_repair(settings.store.data, settings.store)
         try:

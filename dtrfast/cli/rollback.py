@@ -13,8 +13,9 @@ from dtrfast.cli.options import ConfigFile, Data
 from dtrfast.cli.output import say
 from dtrfast.config import Config, load
 from dtrfast.errors import StartRefused
-from dtrfast.jobs import adoption, lock
+from dtrfast.jobs import adoption
 from dtrfast.jobs.tasks import empty_trash, housekeeping
+from dtrfast.machine import locks
 from dtrfast.registry import removal
 from dtrfast.registry.holdings_index import index_holdings
 from dtrfast.registry.trash import count_of
@@ -83,7 +84,7 @@ def _now() -> int:
 
 @contextmanager
 def _alone(settings: Config) -> Iterator[None]:
-    descriptor = lock.take_server(settings.store.data)
+    descriptor = locks.take_server(settings.store.data)
     try:
         yield
     finally:

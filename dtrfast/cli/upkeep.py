@@ -23,9 +23,8 @@ from dtrfast.cli.options import AMOUNT, ConfigFile, Data
 from dtrfast.cli.output import say, show_json
 from dtrfast.cli.stats import human
 from dtrfast.config import Config, load
-from dtrfast.jobs import lock
 from dtrfast.jobs.tasks import empty_trash, housekeeping
-from dtrfast.machine import privacy
+from dtrfast.machine import locks, privacy
 from dtrfast.registry import unheld
 from dtrfast.registry import verify as registry_verify
 from dtrfast.store.store import Store
@@ -139,7 +138,7 @@ def gc(
             while count := empty_trash(store.engine, int(time.time()), all_of_it=True):
                 emptied += count
             note(settings, "trash.empty", {"count": emptied})
-        descriptor = lock.try_housekeeper(settings.store.data)
+        descriptor = locks.try_housekeeper(settings.store.data)
         tasks = []
         if descriptor is not None:  # no server keeps house here
             stack.callback(os.close, descriptor)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from dtrfast.jobs import lock
 from dtrfast.jobs.board import Board
+from dtrfast.machine import locks
 from dtrfast.store.tasks import Task
 
 log = logging.getLogger("dtrfast.housekeeper")
@@ -49,7 +49,7 @@ def keep(
 
     `beside` is entered for as long: what else only one process may do.
     """
-    while (descriptor := lock.try_housekeeper(data)) is None:
+    while (descriptor := locks.try_housekeeper(data)) is None:
         if wait(_LOCK_RETRY_SECONDS):
             return
     try:

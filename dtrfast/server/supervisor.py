@@ -24,7 +24,8 @@ from dataclasses import dataclass
 import msgspec
 
 from dtrfast.config import Config
-from dtrfast.jobs import lifeline, lock
+from dtrfast.jobs import lifeline
+from dtrfast.machine import locks
 from dtrfast.server import listener, memory
 
 log = logging.getLogger("dtrfast.supervisor")
@@ -259,7 +260,7 @@ def _how_it_ended(status: int) -> str:
 
 def open_listening(config: Config) -> tuple[int, list[socket.socket]]:
     """Take the data directory's lock, then the address. Raises StartRefused."""
-    descriptor = lock.take_server(config.store.data)
+    descriptor = locks.take_server(config.store.data)
     try:
         return descriptor, listener.listen(config.server, worker_count(config))
     except BaseException:

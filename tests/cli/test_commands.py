@@ -9,7 +9,7 @@ import pytest
 import dtrfast
 from dtrfast.cli.stats import human
 from dtrfast.config import StoreConfig
-from dtrfast.jobs import lock
+from dtrfast.machine import locks
 from dtrfast.store.store import Store
 from tests.cli.conftest import Command
 
@@ -62,7 +62,7 @@ def test_a_refused_start_is_one_message(
 
 
 def test_a_locked_directory_is_refused(command: Command, tmp_path: Path) -> None:
-    lock.take_server(tmp_path / "data")
+    locks.take_server(tmp_path / "data")
     result = command("serve", "--bind", "127.0.0.1:0")
     assert result.returncode == 1
     assert "data is in use by another server" in result.stderr

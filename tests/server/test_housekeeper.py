@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dtrfast.jobs import housekeeper, lock
+from dtrfast.jobs import housekeeper
+from dtrfast.machine import locks
 from dtrfast.store.tasks import Task
 
 
@@ -59,11 +60,11 @@ def test_what_one_process_may_do_is_done_under_the_lock(tmp_path: Path) -> None:
 
     @contextmanager
     def beside() -> Iterator[None]:
-        entered.append(lock.try_housekeeper(tmp_path) is None)
+        entered.append(locks.try_housekeeper(tmp_path) is None)
         yield
-        entered.append(lock.try_housekeeper(tmp_path) is None)
+        entered.append(locks.try_housekeeper(tmp_path) is None)
 
-    held = lock.try_housekeeper(tmp_path)
+    held = locks.try_housekeeper(tmp_path)
     assert held is not None
     housekeeper.keep([], tmp_path, Turns(3).wait, None, beside)
     assert entered == []
@@ -73,17 +74,17 @@ def test_what_one_process_may_do_is_done_under_the_lock(tmp_path: Path) -> None:
 
 
 def test_applications_have_numbers_of_their_own(tmp_path: Path) -> None:
-    taken = [lock.take_number(tmp_path) for _ in range(3)]
+    taken = [locks.take_number(tmp_path) for _ in range(3)]
     assert [number for number, _ in taken] == [0, 1, 2]
     os.close(taken[1][1])
-    number, descriptor = lock.take_number(tmp_path)
+    number, descriptor = locks.take_number(tmp_path)
     assert number == 1
     for one in (descriptor, taken[0][1], taken[2][1]):
         os.close(one)
 
 
 def test_one_housekeeper_works_on_a_directory(tmp_path: Path) -> None:
-    held = lock.try_housekeeper(tmp_path)
+    held = locks.try_housekeeper(tmp_path)
     assert held is not None
     done: list[str] = []
     housekeeper.keep([Task("task", 0.0, lambda: done.append("x"))], tmp_path, Turns(3).wait)

@@ -12,7 +12,7 @@ import pytest
 
 from dtrfast.config import Config, ServerConfig, StoreConfig
 from dtrfast.errors import DataDirectoryLocked
-from dtrfast.jobs import lock
+from dtrfast.machine import locks
 from dtrfast.server import supervisor
 from tests.server.conftest import (
     Server,
@@ -108,11 +108,11 @@ def test_workers_of_a_killed_supervisor_keep_the_lock(start_server: StartServer)
         server.process.kill()
         server.process.wait()
         with pytest.raises(DataDirectoryLocked, match=f"process {server.process.pid}"):
-            lock.take_server(server.data)
+            locks.take_server(server.data)
         connection.sendall(b"x" * 9)
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
     psutil.wait_procs(family, timeout=20)
-    lock.take_server(server.data)
+    locks.take_server(server.data)
 
 
 def test_a_second_server_is_refused(start_server: StartServer) -> None:

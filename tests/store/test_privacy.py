@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dtrfast.jobs import lock
-from dtrfast.machine import disk
+from dtrfast.machine import disk, locks
 from dtrfast.machine.privacy import exposures
 from dtrfast.store.layout import Layout, begin_restore, prepare
 
@@ -28,7 +27,7 @@ def _wide_umask() -> Iterator[None]:
 def test_a_new_data_directory_is_for_its_user_alone(tmp_path: Path) -> None:
     prepare(Layout(tmp_path / "deep" / "data"))
     begin_restore(Layout(tmp_path / "restored"))
-    os.close(lock.take_server(tmp_path / "locked"))
+    os.close(locks.take_server(tmp_path / "locked"))
     for name in ("deep/data", "restored", "locked"):
         assert mode_of(tmp_path / name) == 0o700, name
 
@@ -91,9 +90,9 @@ def test_a_link_in_it_counts_by_its_own_mode(tmp_path: Path) -> None:
 
 
 def test_locks_and_files_are_for_their_user_alone(tmp_path: Path) -> None:
-    (tmp_path / lock.HOUSEKEEPER).touch(0o644)
-    descriptors = [lock.take_server(tmp_path), lock.take_number(tmp_path)[1]]
-    housekeeper = lock.try_housekeeper(tmp_path)
+    (tmp_path / locks.HOUSEKEEPER).touch(0o644)
+    descriptors = [locks.take_server(tmp_path), locks.take_number(tmp_path)[1]]
+    housekeeper = locks.try_housekeeper(tmp_path)
     assert housekeeper is not None
     descriptors += [housekeeper, disk.create(tmp_path / "x"), disk.open_or_create(tmp_path / "y")]
     for descriptor in descriptors:
