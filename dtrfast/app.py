@@ -23,7 +23,7 @@ from dtrfast.console import app as console
 from dtrfast.errors import DtrfastError
 from dtrfast.identity.events import EventWriter
 from dtrfast.identity.guard import OpenGuard
-from dtrfast.identity.identity import Identity, audit_path, tries_path
+from dtrfast.identity.identity import Identity
 from dtrfast.identity.issuer_keys import IssuerWatch
 from dtrfast.identity.tries import Tries
 from dtrfast.jobs import housekeeper, recording
@@ -32,10 +32,10 @@ from dtrfast.jobs.jobs import registry_jobs
 from dtrfast.jobs.log import configure
 from dtrfast.jobs.tasks import housekeeping
 from dtrfast.logs.keeper import LogKeeper
-from dtrfast.logs.line import log_path
 from dtrfast.machine import locks
+from dtrfast.machine.paths import Layout
 from dtrfast.metrics.meter import Meter
-from dtrfast.metrics.processes import Reporter, metrics_path
+from dtrfast.metrics.processes import Reporter
 from dtrfast.registry.registry import Registry
 from dtrfast.server import first_start
 from dtrfast.server.access_log import AccessLog, AccessWriter
@@ -119,7 +119,7 @@ def _assemble(
     context = Context(registry, threads, config, guard, identity if is_managed else None, ending)
     app: App = Leftover(create_app(context, console.routes(context, identity)))
     meter = Meter()
-    directory = metrics_path(config.store.data)
+    directory = Layout(config.store.data).metrics
     stack.callback(Reporter(directory, name, meter, store.commits).close)
     line_format = config.log.format if config.log.access else None
     is_told_all = line_format is not None
@@ -133,9 +133,9 @@ def _assemble(
 def _open_identity(store: Store, registry: Registry, config: Config, stack: ExitStack) -> Identity:
     """Accounts; without them there still is who does what, for the console."""
     data = config.store.data
-    events = EventWriter(audit_path(data), config.log.audit_size_max)
+    events = EventWriter(Layout(data).audit, config.log.audit_size_max)
     stack.callback(events.close)
-    tries = Tries.open(tries_path(data), time.time)
+    tries = Tries.open(Layout(data).tries, time.time)
     return Identity.open(store.engine, registry, config, lambda: int(time.time()), tries, events)
 
 
@@ -160,7 +160,7 @@ class Application:
             try:
                 config = load(None, os.environ)
                 name = _take_name(config.store.data, stack)
-                keeper = LogKeeper(log_path(config.store.data), name)
+                keeper = LogKeeper(Layout(config.store.data).server_log, name)
                 stack.callback(keeper.close)
                 configure(config.log, name, keeper)
                 served = stack.enter_context(_standalone(config, name, keeper))

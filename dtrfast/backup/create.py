@@ -26,9 +26,9 @@ from dtrfast.index import counters
 from dtrfast.index.engine import ReadTransaction, Table
 from dtrfast.index.tables import CONTENTS, FILES, META, PACKS, STORE, TABLES
 from dtrfast.machine import disk
+from dtrfast.machine.paths import Layout, spooled_file
 from dtrfast.machine.write_back import write_paced
 from dtrfast.store import change_log, pins
-from dtrfast.store.layout import Layout
 from dtrfast.store.records import LOOSE_FILE, decode_content, decode_pack
 from dtrfast.store.store import Store
 
@@ -203,7 +203,7 @@ class _Backup:
             self._made.segments += 1
             if name not in self._there.segments:
                 self._there.segments.add(name)
-                _spool(spool / name, segments.compress(segment))
+                _spool(spooled_file(spool, name), segments.compress(segment))
         return tuple(listed)
 
     def _copy_segments(self, spool: Path) -> None:
@@ -298,7 +298,7 @@ class _Backup:
             data = self._read_log(path, lambda path: change_log.size_until(path, change_number))
             if data:
                 yield self._copy_log(f"log/{path.name}", data)
-        for path in sorted((self._layout.data / "audit").glob("*.jsonl")):
+        for path in sorted(self._layout.audit.glob("*.jsonl")):
             data = self._read_log(path, lambda path: path.stat().st_size)
             if data is not None:
                 yield self._copy_log(f"audit/{path.name}", data)

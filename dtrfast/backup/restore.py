@@ -24,9 +24,9 @@ from dtrfast.index.engine import Engine, Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import META, TABLES
 from dtrfast.machine import disk
+from dtrfast.machine.paths import Layout
 from dtrfast.machine.write_back import write_paced
 from dtrfast.store import layout as layouts
-from dtrfast.store.layout import Layout
 from dtrfast.store.records import LOOSE_FILE
 from dtrfast.times import rfc3339
 
@@ -34,7 +34,6 @@ _ROWS_MAX = 1000
 _READ_SIZE = 1 << 20
 # More than are given out between a backup and its restore.
 _IDS_SKIPPED = 1_000_000
-_LOG_FOLDERS = ("log", "audit")
 
 Tell = Callable[[str], None]
 
@@ -126,8 +125,7 @@ class _Restore:
 
     def _fetch_logs(self) -> None:
         """The logs as they were, and none of those that an earlier restore has left."""
-        for folder in _LOG_FOLDERS:
-            target = self._layout.data / folder
+        for target in self._layout.logs_kept:
             with disk.reported():
                 target.mkdir(mode=0o700, exist_ok=True)
                 target.chmod(0o700)
@@ -143,7 +141,7 @@ class _Restore:
             self._tell(str(error))
             return
         with disk.reported():
-            descriptor = os.open(self._layout.data / log.name, os.O_WRONLY | os.O_CREAT, 0o600)
+            descriptor = os.open(self._layout.log_kept(log.name), os.O_WRONLY | os.O_CREAT, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
 

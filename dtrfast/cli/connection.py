@@ -28,8 +28,9 @@ from dtrfast.config import Config, load
 from dtrfast.errors import DtrfastError, StartRefused
 from dtrfast.identity.callers import SYSTEM
 from dtrfast.identity.events import EventWriter
-from dtrfast.identity.identity import Identity, audit_path, tries_path
+from dtrfast.identity.identity import Identity
 from dtrfast.identity.tries import Tries
+from dtrfast.machine.paths import Layout
 from dtrfast.registry.registry import Registry
 from dtrfast.server.asgi import App, Receive, Scope, Send
 from dtrfast.store.store import Store
@@ -187,13 +188,13 @@ class _Here:
 @contextmanager
 def _local(config: Config) -> Iterator[Api]:
     data = config.store.data
-    if not os.access(data / "format", os.R_OK | os.W_OK):
+    if not os.access(Layout(data).format, os.R_OK | os.W_OK):
         raise StartRefused(
             f"{data} is no data directory that you may open: name one with --data, or a registry"
             " with --url"
         )
     store = Store.open(data, config.store, may_upgrade=False)
-    events = EventWriter(audit_path(data), config.log.audit_size_max)
+    events = EventWriter(Layout(data).audit, config.log.audit_size_max)
     try:
         yield Api(_send_into(_application(config, store, events)), "http://localhost")
     finally:
@@ -204,7 +205,7 @@ def _local(config: Config) -> Iterator[Api]:
 def _application(config: Config, store: Store, events: EventWriter) -> App:
     """The application, asked by the system itself."""
     registry = Registry(store.engine, store.blobs, config)
-    tries = Tries.open(tries_path(config.store.data), time.time)
+    tries = Tries.open(Layout(config.store.data).tries, time.time)
     identity = Identity.open(
         store.engine, registry, config, lambda: int(time.time()), tries, events
     )

@@ -7,7 +7,7 @@ import time
 from dtrfast.config import Config
 from dtrfast.identity.callers import SYSTEM
 from dtrfast.identity.events import Detail, Event, EventWriter, Outcome
-from dtrfast.identity.identity import audit_path
+from dtrfast.machine.paths import Layout
 
 # The address of the command line in events, here and by the management API (`connection`).
 REMOTE = "command line"
@@ -19,7 +19,7 @@ def note(
     """Keep an event in the data directory's audit log. The command has done its work by now."""
     if config.auth.mode == "none":
         return
-    writer = EventWriter(audit_path(config.store.data), config.log.audit_size_max)
+    writer = EventWriter(Layout(config.store.data).audit, config.log.audit_size_max)
     event = Event(time.time(), kind, SYSTEM.actor, REMOTE, outcome, subject, detail)
     writer.add(event, by_admin=True)
     writer.close()

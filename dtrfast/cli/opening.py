@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from dtrfast.config import Config
 from dtrfast.errors import StartRefused
+from dtrfast.machine.paths import Layout
 from dtrfast.store.store import Store
 
 
@@ -15,7 +16,7 @@ from dtrfast.store.store import Store
 def opened(config: Config) -> Iterator[Store]:
     """The store in the data directory. Raises `StartRefused` when one may not open it."""
     data = config.store.data
-    if not os.access(data / "format", os.R_OK | os.W_OK):
+    if not os.access(Layout(data).format, os.R_OK | os.W_OK):
         raise StartRefused(f"{data} is no data directory that you may open: name one with --data")
     store = Store.open(data, config.store, may_upgrade=False)
     try:

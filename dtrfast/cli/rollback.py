@@ -16,12 +16,12 @@ from dtrfast.errors import StartRefused
 from dtrfast.jobs import adoption
 from dtrfast.jobs.tasks import empty_trash, housekeeping
 from dtrfast.machine import locks
+from dtrfast.machine.paths import Layout
 from dtrfast.registry import removal
 from dtrfast.registry.holdings_index import index_holdings
 from dtrfast.registry.trash import count_of
 from dtrfast.store import layout as layouts
 from dtrfast.store.features import ACCOUNTS, TRASH
-from dtrfast.store.layout import Layout
 from dtrfast.store.store import Store
 
 

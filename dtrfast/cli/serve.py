@@ -15,8 +15,8 @@ from dtrfast.cli.options import WHOLE, ConfigFile, Data
 from dtrfast.config import Config, load
 from dtrfast.jobs.log import configure
 from dtrfast.logs.keeper import LogKeeper
-from dtrfast.logs.line import log_path
 from dtrfast.machine import certificates, privacy
+from dtrfast.machine.paths import Layout
 from dtrfast.server import first_start, listener, tls
 from dtrfast.server.supervisor import (
     Supervisor,
@@ -80,7 +80,7 @@ def serve(
     lock, listening = open_listening(settings)
     # Before there is another thread, which would be given them: they are for the supervisor.
     hold_signals()
-    keeper = LogKeeper(log_path(settings.store.data), _PROCESS)
+    keeper = LogKeeper(Layout(settings.store.data).server_log, _PROCESS)
     configure(settings.log, _PROCESS, keeper)
     try:
         return _serve(settings, lock, listening)
@@ -94,7 +94,7 @@ def _serve(settings: Config, lock: int, listening: Sequence[socket.socket]) -> i
     expires = tls.check(settings.server)
     if expires is not None:
         log.info("the certificate in %s expires on %s", settings.server.tls_cert, expires)
-    if settings.server.tls_cert == str(certificates.pair_path(settings.store.data).absolute()):
+    if settings.server.tls_cert == str(Layout(settings.store.data).certificate_pair.absolute()):
         _tell_of_certificate(settings, listening)
     if password is not None:
         first_start.show_password(password)
@@ -117,10 +117,10 @@ def _check_store(config: Config) -> str | None:
 def _tell_of_certificate(config: Config, listening: Sequence[socket.socket]) -> None:
     """What clients have to be told before they trust a certificate that nobody vouches for."""
     data = config.store.data.absolute()
-    log.info("its SHA-256 is %s", certificates.describe(certificates.pair_path(data)).sha256)
+    log.info("its SHA-256 is %s", certificates.describe(Layout(data).certificate_pair).sha256)
     log.info(
         "docker trusts it where %s is /etc/docker/certs.d/HOST:%d/ca.crt",
-        certificates.certificate_path(data),
+        Layout(data).certificate,
         listening[0].getsockname()[1],
     )
 

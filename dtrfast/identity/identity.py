@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from dtrfast.config import Config, external_host
 from dtrfast.identity.bearer import Bearers
@@ -23,6 +22,7 @@ from dtrfast.identity.sign_in import Elsewhere, SignIn
 from dtrfast.identity.tries import Tries
 from dtrfast.identity.turnstile import Turnstile
 from dtrfast.index.engine import Engine
+from dtrfast.machine.paths import Layout
 from dtrfast.outgoing.permit import Outgoing
 from dtrfast.registry.registry import Registry
 
@@ -70,7 +70,7 @@ class Identity:
         gate = Gate(engine, tries, KnownBrowsers(keys, clock), clock, Turnstile(2 * few, 0, 0.0))
         sign_in = SignIn(engine, bearers, gate, elsewhere, events, clock)
         guard = AccountsGuard(registry, sign_in, bearers, clock)
-        reader = EventReader(audit_path(config.store.data))
+        reader = EventReader(Layout(config.store.data).audit)
         return cls(
             engine, guard, sign_in, bearers, keys, events, reader, clock, outgoing, keys_of_issuers
         )
@@ -80,13 +80,3 @@ class Identity:
         with self.engine.read() as transaction:
             found = get_settings(transaction, OidcSettings)
         return () if found is None else found.issuers
-
-
-def tries_path(data: Path) -> Path:
-    """Where the processes of a server count failed tries."""
-    return data / "tries"
-
-
-def audit_path(data: Path) -> Path:
-    """Where audit events are."""
-    return data / "audit"

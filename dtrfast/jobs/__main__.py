@@ -20,7 +20,7 @@ from dtrfast.jobs.jobs import registry_jobs
 from dtrfast.jobs.log import configure
 from dtrfast.jobs.tasks import housekeeping
 from dtrfast.logs.keeper import LogKeeper
-from dtrfast.logs.line import log_path
+from dtrfast.machine.paths import Layout
 from dtrfast.store.store import Store
 
 log = logging.getLogger("dtrfast.housekeeper")
@@ -50,7 +50,7 @@ class _Ending:
 def main() -> int:
     """Keep house until told to stop. Returns the exit status."""
     start, config = lifeline.receive()
-    keeper = LogKeeper(log_path(config.store.data), start.name)
+    keeper = LogKeeper(Layout(config.store.data).server_log, start.name)
     configure(config.log, start.name, keeper)
     ending = _Ending()
     lifeline.allow_signals()

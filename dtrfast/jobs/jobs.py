@@ -15,11 +15,11 @@ from dtrfast.errors import Conflict, DtrfastError
 from dtrfast.identity import settings, synchronise
 from dtrfast.identity.callers import SYSTEM
 from dtrfast.identity.events import EventWriter
-from dtrfast.identity.identity import audit_path
 from dtrfast.identity.ldap.settings import LdapSettings
 from dtrfast.index.engine import Engine
 from dtrfast.index.tables import REPOSITORIES
 from dtrfast.jobs.tasks import empty_trash
+from dtrfast.machine.paths import Layout
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import usage
 from dtrfast.registry.registry import Registry
@@ -113,7 +113,7 @@ def _synchronise(engine: Engine, config: Config, now: Callable[[], int]) -> Iter
     if ldap is None:
         yield "no LDAP directory is set up"
         return
-    with closing(EventWriter(audit_path(config.store.data), config.log.audit_size_max)) as events:
+    with closing(EventWriter(Layout(config.store.data).audit, config.log.audit_size_max)) as events:
         done = synchronise.run(engine, ldap, events, Author(SYSTEM.actor, now()))
     for change in done.changes:
         yield ", ".join(f"{key} {value}" for key, value in change.items())

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from dtrfast.config import Config
-from dtrfast.metrics.processes import Reporter, metrics_path
+from dtrfast.machine.paths import Layout
+from dtrfast.metrics.processes import Reporter
 from dtrfast.metrics.recorder import Recorder, Recording
 from dtrfast.registry import statistics
 from dtrfast.store.store import Store
@@ -20,7 +21,7 @@ STORE_COLUMNS = ("logical_bytes", "stored_bytes", "blobs", "repositories", "mani
 @contextmanager
 def recorded(store: Store, config: Config, name: str = "") -> Iterator[None]:
     """Report this process under a name, if it has one of its own, and keep the courses."""
-    directory = metrics_path(config.store.data)
+    directory = Layout(config.store.data).metrics
     with ExitStack() as stack:
         if name:
             stack.callback(Reporter(directory, name, commits=store.commits).close)

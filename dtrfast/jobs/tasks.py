@@ -12,11 +12,11 @@ from dtrfast.config import Config
 from dtrfast.identity import grants
 from dtrfast.identity.callers import SYSTEM
 from dtrfast.identity.events import Detail, Event, EventWriter
-from dtrfast.identity.identity import audit_path
 from dtrfast.identity.synchronise import synchronise_if_due
 from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.tables import number_of
 from dtrfast.jobs import adoption
+from dtrfast.machine.paths import Layout
 from dtrfast.registry import deleted, history, outlines, policing, readmes, removal, trash
 from dtrfast.registry.holdings import Holdings
 from dtrfast.registry.holdings_index import index_holdings
@@ -68,7 +68,7 @@ def registry_tasks(
         Task("READMEs", 2.0, readmes.Backlog(engine).step, eager=True),
     ]
     if config.auth.mode == "managed":
-        events = EventWriter(audit_path(config.store.data), config.log.audit_size_max)
+        events = EventWriter(Layout(config.store.data).audit, config.log.audit_size_max)
         stack.callback(events.close)
         sync = partial(synchronise_if_due, engine, events, now)
         tasks[0] = replace(tasks[0], run=_noting(events, clock, "trash.purge", tasks[0].run))

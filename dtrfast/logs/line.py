@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
@@ -20,11 +19,6 @@ _PARTS = ("/manifests/", "/blobs/", "/tags/", "/referrers/")
 _V0_REPOSITORIES = "/api/v0/repositories/"
 
 _formatter = logging.Formatter()
-
-
-def log_path(data: Path) -> Path:
-    """Where the lines are. `data/log` is the change log."""
-    return data / "server-log"
 
 
 class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from dtrfast.errors import SettingsInvalid
+from dtrfast.machine.paths import Layout
 
 # What tells our own certificates from those that somebody gave us.
 _OUR_NAME = "dtrfast self-signed"
@@ -42,16 +43,6 @@ class Description:
     sha256: str
 
 
-def pair_path(data: Path) -> Path:
-    """Certificate and key, in one file that only the server reads."""
-    return data / "tls" / "server.pem"
-
-
-def certificate_path(data: Path) -> Path:
-    """The certificate alone, for clients that are to trust it."""
-    return data / "tls" / "server.crt"
-
-
 def ensure(data: Path, names: Iterable[str]) -> bool:
     """Let there be a certificate; True if one was made now.
 
@@ -59,7 +50,7 @@ def ensure(data: Path, names: Iterable[str]) -> bool:
     is left alone.
     """
     wanted = list(dict.fromkeys(names))
-    path = pair_path(data)
+    path = Layout(data).certificate_pair
     if path.exists():
         current = _first_certificate(path.read_bytes())
         lives_on = current.not_valid_after_utc > datetime.now(UTC) + timedelta(days=_RENEW_DAYS)
@@ -236,10 +227,10 @@ def _first_certificate(pem: bytes) -> x509.Certificate:
 
 
 def _write(data: Path, certificate: bytes, key: bytes) -> None:
-    folder = pair_path(data).parent
+    folder = Layout(data).certificate_pair.parent
     folder.mkdir(mode=0o700, exist_ok=True)
-    _put(pair_path(data), certificate + key, 0o600)
-    _put(certificate_path(data), certificate, 0o644)
+    _put(Layout(data).certificate_pair, certificate + key, 0o600)
+    _put(Layout(data).certificate, certificate, 0o644)
 
 
 def _put(path: Path, content: bytes, mode: int) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dtrfast.errors import PageInvalid
+from dtrfast.machine.paths import line_file
 
 FILES = 16
 _BLOCK_SIZE = 256 << 10
@@ -77,7 +78,7 @@ class LineFiles:
         self._descriptor, self._number, self._is_torn = descriptor, number, False
 
     def _path(self, number: int) -> Path:
-        return _path(self._directory, number, self._series)
+        return line_file(self._directory, number, self._series)
 
 
 def _pieces(data: bytes, size_max: int) -> Iterator[bytes]:
@@ -102,7 +103,7 @@ def lines_before(directory: Path, cursor: str, series: str = "") -> Iterator[tup
         end = before[1] if before is not None and number == before[0] else None
         with (
             contextlib.suppress(FileNotFoundError),  # it went with the oldest lines
-            _path(directory, number, series).open("rb") as file,
+            line_file(directory, number, series).open("rb") as file,
         ):
             for start, line in _backwards(file.fileno(), end):
                 yield f"{number}-{start}", line
@@ -122,12 +123,12 @@ def lines_after(directory: Path, cursor: str, size_max: int) -> tuple[list[bytes
     left = size_max
     for number in (n for n in numbers if n >= place[0]):
         offset = place[1] if number == place[0] else 0
-        data = _read(_path(directory, number), offset, left)
+        data = _read(line_file(directory, number), offset, left)
         whole = data[: data.rfind(b"\n") + 1]
         lines += [line for line in whole.split(b"\n") if line]
         place = (number, offset + len(whole))
         # The file goes on, or may do so.
-        if len(data) == left or (number < numbers[-1] and _is_late(_path(directory, number))):
+        if len(data) == left or (number < numbers[-1] and _is_late(line_file(directory, number))):
             break
         left -= len(whole)
     return lines, f"{place[0]}-{place[1]}"
@@ -137,7 +138,7 @@ def end_cursor(directory: Path, series: str = "") -> str:
     """The cursor behind all whole lines: one that is just being written is for the next time."""
     newest = max(_numbers(directory, series), default=0)
     try:
-        with _path(directory, newest, series).open("rb") as file:
+        with line_file(directory, newest, series).open("rb") as file:
             return f"{newest}-{_whole_size(file.fileno())}"
     except FileNotFoundError:
         return f"{newest}-0"
@@ -176,7 +177,7 @@ def trim(directory: Path, size_max: int) -> bool:
     """Remove the oldest files of the series without a digit while all series together take more
     than `size_max`. Returns whether it has files left.
     """
-    paths = [_path(directory, number) for number in sorted(_numbers(directory))]
+    paths = [line_file(directory, number) for number in sorted(_numbers(directory))]
     if not paths:
         return False
     size = sum(_size(path) for path in directory.glob("*.jsonl"))
@@ -191,10 +192,6 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _path(directory: Path, number: int, series: str = "") -> Path:
-    return directory / f"{series}{number:08d}.jsonl"
 
 
 def _numbers(directory: Path, series: str = "") -> list[int]:

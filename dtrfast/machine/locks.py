@@ -14,10 +14,9 @@ from pathlib import Path
 
 from dtrfast.errors import DataDirectoryLocked, StorageFailed
 from dtrfast.machine import disk
+from dtrfast.machine.paths import Layout
 from dtrfast.machine.privacy import DIRECTORY_MODE
 
-SERVER = "server.lock"
-HOUSEKEEPER = "housekeeper.lock"
 _MODE = 0o600
 
 
@@ -26,7 +25,7 @@ def take_server(data: Path, *, shared: bool = False) -> int:
 
     Shared, several servers of the same kind may have it. Raises DataDirectoryLocked.
     """
-    path = data / SERVER
+    path = Layout(data).server_lock
     try:
         data.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
         descriptor = _open(path)
@@ -49,7 +48,7 @@ def take_server(data: Path, *, shared: bool = False) -> int:
 def try_housekeeper(data: Path) -> int | None:
     """The descriptor that holds the housekeeper's lock of `data`, or None when another has it."""
     with disk.reported():
-        descriptor = _open(data / HOUSEKEEPER)
+        descriptor = _open(Layout(data).housekeeper_lock)
     if _try(descriptor, fcntl.LOCK_EX):
         return descriptor
     os.close(descriptor)
@@ -60,10 +59,9 @@ def take_number(data: Path) -> tuple[int, int]:
     """The least number that no other process has which serves `data`, and the descriptor that holds
     it. So what is kept under a process's name goes on after a restart.
     """
-    # Hidden, since a directory that holds other files is not made a store of.
+    layout = Layout(data)
     for number in itertools.count():
-        path = data / f".application-{number}.lock"
-        descriptor = _open(path)
+        descriptor = _open(layout.application_lock(number))
         if _try(descriptor, fcntl.LOCK_EX):
             return number, descriptor
         os.close(descriptor)

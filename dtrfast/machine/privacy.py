@@ -13,22 +13,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from dtrfast.machine.paths import Layout
+
 DIRECTORY_MODE = 0o700
 _OTHERS = 0o077
-# Directories that the store, the server and the audit log make in it.
-_NAMES = (
-    "index",
-    "log",
-    "audit",
-    "blobs",
-    "packs",
-    "uploads",
-    "locks",
-    "pins",
-    "server-log",
-    "metrics",
-    "tls",
-)
 
 
 def keep_private(data: Path) -> None:
@@ -59,7 +47,7 @@ def exposures(data: Path) -> list[str]:
 
 
 def _directories(data: Path) -> Iterator[Path]:
-    yield from (path for path in (data, *(data / name for name in _NAMES)) if path.is_dir())
+    yield from (path for path in (data, *Layout(data).directories) if path.is_dir())
 
 
 def _narrow(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from dtrfast.machine.paths import course_file
 from dtrfast.metrics import ring
 from dtrfast.metrics.course import together
 from dtrfast.metrics.recorder import FINE, plain
@@ -32,7 +33,7 @@ class History:
 
     def _course(self, name: str, seconds: int, points_max: int, now: float) -> Series:
         tier = "fine" if seconds <= FINE[0] * FINE[1] else "coarse"
-        found = ring.read(self._directory / f"{name}.{tier}", now - seconds, now)
+        found = ring.read(course_file(self._directory, name, tier), now - seconds, now)
         return thin(found, points_max)
 
 

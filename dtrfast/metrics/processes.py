@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from dtrfast.machine.paths import sample_file
 from dtrfast.metrics.meter import BOUNDS, Meter, Totals
 
 log = logging.getLogger("dtrfast.metrics")
@@ -46,11 +47,6 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(ProcessSample)
 
 
-def metrics_path(data: Path) -> Path:
-    """Where samples and courses are."""
-    return data / "metrics"
-
-
 def make_directory(directory: Path) -> None:
     directory.mkdir(mode=0o700, exist_ok=True)
 
@@ -71,7 +67,7 @@ class Reporter:
         meter: Meter | None = None,
         commits: Callable[[], tuple[int, int, float]] = _no_commits,
     ) -> None:
-        self._path = directory / f"{name}.json"
+        self._path = sample_file(directory, name)
         self._name = name
         self._meter = meter
         self._commits = commits

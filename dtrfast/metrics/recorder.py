@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dtrfast.errors import DtrfastError
+from dtrfast.machine.paths import course_file
 from dtrfast.metrics import host, processes, ring
 from dtrfast.metrics.course import together
 from dtrfast.metrics.host import HostSample
@@ -77,9 +78,9 @@ class _Tiers:
     """A course in both resolutions."""
 
     def __init__(self, directory: Path, name: str, columns: Sequence[str]) -> None:
-        self._fine_path = directory / f"{name}.fine"
+        self._fine_path = course_file(directory, name, "fine")
         self._fine = RingWriter(self._fine_path, columns, *FINE)
-        self._coarse = RingWriter(directory / f"{name}.coarse", columns, *COARSE)
+        self._coarse = RingWriter(course_file(directory, name, "coarse"), columns, *COARSE)
         self._step = -1
         self._rows: list[Mapping[str, float]] = []
 

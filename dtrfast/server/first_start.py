@@ -8,8 +8,8 @@ import time
 from dtrfast.config import Config
 from dtrfast.identity.callers import SYSTEM
 from dtrfast.identity.events import Detail, Event, EventWriter
-from dtrfast.identity.identity import audit_path
 from dtrfast.identity.sign_in import first_admin
+from dtrfast.machine.paths import Layout
 from dtrfast.registry.writing import Author
 from dtrfast.store.store import Store
 
@@ -21,7 +21,7 @@ def make_admin(store: Store, config: Config) -> str | None:
     now = int(time.time())
     password = first_admin(store.engine, Author(SYSTEM.actor, now))
     if password is not None:
-        events = EventWriter(audit_path(config.store.data), config.log.audit_size_max)
+        events = EventWriter(Layout(config.store.data).audit, config.log.audit_size_max)
         detail: Detail = {"type": "user", "admin": True}
         made = Event(now, "account.create", SYSTEM.actor, "", "ok", "admin", detail)
         events.add(made, by_admin=True)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from dtrfast.config import Config, ServerConfig, external_host, split_address
 from dtrfast.errors import ConfigInvalid
 from dtrfast.machine import certificates
+from dtrfast.machine.paths import Layout
 
 log = logging.getLogger("dtrfast.tls")
 
@@ -68,7 +69,7 @@ def resolve(config: Config, *, is_public: bool) -> Config:
     bound = [] if host in ("0.0.0.0", "::") else [host]
     data = config.store.data
     certificates.ensure(data, [*given, *bound, *certificates.machine_names()])
-    path = str(certificates.pair_path(data).absolute())
+    path = str(Layout(data).certificate_pair.absolute())
     return replace(config, server=replace(server, tls_cert=path, tls_key=path))
 
 

@@ -25,7 +25,7 @@ from dtrfast.errors import ConfigInvalid, DtrfastError, StartRefused
 from dtrfast.jobs import lifeline
 from dtrfast.jobs.log import configure
 from dtrfast.logs.keeper import LogKeeper
-from dtrfast.logs.line import log_path
+from dtrfast.machine.paths import Layout
 from dtrfast.server import listener, memory, tls
 from dtrfast.server.door.connection import Doorman
 from dtrfast.server.door.exchange import OnDemand
@@ -43,7 +43,7 @@ _REQUESTS_PER_CONNECTION_MAX = 1 << 31  # there is nothing to gain from closing 
 def main() -> int:
     """Serve until told to stop. Returns the exit status."""
     start, config = lifeline.receive()
-    keeper = LogKeeper(log_path(config.store.data), start.name)
+    keeper = LogKeeper(Layout(config.store.data).server_log, start.name)
     configure(config.log, start.name, keeper)
     try:
         return _work(start, config, keeper)

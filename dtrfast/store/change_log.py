@@ -20,7 +20,7 @@ from dtrfast.index import changes
 from dtrfast.index.changes import Change
 from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.tables import CHANGES
-from dtrfast.machine import disk
+from dtrfast.machine import disk, paths
 
 _HEAD = struct.Struct("<4sIQ")  # magic, length and XXH3-64 of what follows
 _MAGIC = b"DTRC"
@@ -84,7 +84,7 @@ class ChangeLog:
     def _begin_file(self) -> None:
         self.close()
         number = max(_numbers(self._directory), default=0) + 1
-        self._descriptor = disk.create(self._directory / f"{number:08d}.log")
+        self._descriptor = disk.create(paths.change_file(self._directory, number))
         self._size = 0
         disk.sync_directory(self._directory)
 
@@ -93,7 +93,7 @@ def read(directory: Path) -> Iterator[Change]:
     """All changes of the log in order, each once."""
     last = 0
     for number in _numbers(directory):
-        for change in _scan(directory / f"{number:08d}.log"):
+        for change in _scan(paths.change_file(directory, number)):
             if change.sequence > last:
                 last = change.sequence
                 yield change

@@ -18,8 +18,8 @@ from dtrfast.errors import Corrupt, StorageFailed
 from dtrfast.index.engine import Engine
 from dtrfast.index.tables import PACKS, number_key
 from dtrfast.machine import disk
+from dtrfast.machine.paths import Layout
 from dtrfast.store import codec
-from dtrfast.store.layout import Layout
 from dtrfast.store.records import Chunk, decode_pack
 
 _OPEN_MAX = 256

@@ -76,8 +76,8 @@ class Compaction:
 
     def _named_by_uploads(self) -> frozenset[int] | None:
         """The chunks that idle uploads of that time name; None while one of them is at work."""
-        uploads = self._context.layout.uploads
-        left = [u for u in self._noted.uploads if (uploads / f"{u}.parts").exists()]
+        layout = self._context.layout
+        left = [u for u in self._noted.uploads if layout.upload_named(u, "parts").exists()]
         self._noted = _Noted(self._noted.losses, frozenset(left))
         named: set[int] = set()
         for upload in left:
@@ -91,7 +91,7 @@ class Compaction:
         """The chunks of others that an upload names; None while somebody writes to it."""
         layout = self._context.layout
         try:
-            state_file = StateFile.open(layout.uploads / f"{upload}.state", wait_seconds=0)
+            state_file = StateFile.open(layout.upload_named(upload, "state"), wait_seconds=0)
         except UploadBusy:
             return None
         except UploadUnknown:

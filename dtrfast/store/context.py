@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dtrfast.index.engine import Engine
+from dtrfast.machine.paths import Layout
 from dtrfast.store.buffers import Buffers
 from dtrfast.store.chunk_files import ChunkFiles
 from dtrfast.store.ids import Ids
-from dtrfast.store.layout import Layout
 from dtrfast.store.recalls import Recalls
 from dtrfast.store.second_thread import SecondThread
 from dtrfast.store.space import Space

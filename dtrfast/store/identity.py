@@ -15,6 +15,7 @@ from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import STORE, TABLES
 from dtrfast.machine import disk
+from dtrfast.machine.paths import index_file
 
 _KEY = b"store_id"
 
@@ -40,7 +41,7 @@ def clear_unfinished(directory: Path) -> None:
     """Remove what a repair that was cut off has left of an index. Raises `StartRefused` where there
     is a whole one: nobody rebuilds what is there.
     """
-    if (directory / "data.mdb").exists():
+    if index_file(directory).exists():
         engine = LmdbEngine(directory, TABLES)
         try:
             with engine.read() as transaction:

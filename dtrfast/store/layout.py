@@ -1,20 +1,4 @@
-"""Every path below the data directory.
-
-    DATA/
-      format            which format this is, and whose store (JSON)
-      server.lock       held by the server that runs here
-      housekeeper.lock  held by the one housekeeper
-      index/            LMDB
-      blobs/x/ID        loose blobs, byte for byte; x is the last hex digit of ID
-      packs/x/ID        packs of chunks
-      uploads/ID.*      state, tail and parts of uploads that are not committed
-      locks/xx          locked while a blob whose SHA-256 begins with xx is committed
-      locks/recalls     changes whenever a request wants an upload that another one holds
-      log/N.log         the change log
-
-A loose blob or a pack is written where it stays, under the id of the upload that makes it. Until
-the index names it in FILES it belongs to `uploads/ID.state`.
-"""
+"""The file `format` and the directories of a store: making, checking and upgrading them."""
 
 from __future__ import annotations
 
@@ -23,105 +7,18 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from dtrfast.errors import FileSystemUnsupported, FormatUnknown
 from dtrfast.machine import disk, privacy
+from dtrfast.machine.paths import FIRST_NAMES, Layout
 from dtrfast.store.features import ALL, Features
 
 FORMAT = 1
 _HEALING = "restore it from a backup"
-_FAN_OUT = 16  # directories of a million files are fine; this many keep their locks apart
 # LMDB maps its file and locks by shared memory; neither holds over these.
 _NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph"})
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The data directory. Paths only; nothing is touched but by `prepare`.
-
-    A push asks for a dozen paths: putting them together took a tenth of its time, so directories
-    are kept.
-    """
-
-    data: Path
-
-    @cached_property
-    def format(self) -> Path:
-        return self.data / "format"
-
-    @cached_property
-    def restoring(self) -> Path:
-        """There while a restore is not complete."""
-        return self.data / "restoring"
-
-    @cached_property
-    def index(self) -> Path:
-        return self.data / "index"
-
-    @cached_property
-    def blobs(self) -> Path:
-        return self.data / "blobs"
-
-    @cached_property
-    def packs(self) -> Path:
-        return self.data / "packs"
-
-    @cached_property
-    def uploads(self) -> Path:
-        return self.data / "uploads"
-
-    @cached_property
-    def locks(self) -> Path:
-        return self.data / "locks"
-
-    @cached_property
-    def log(self) -> Path:
-        return self.data / "log"
-
-    def blob(self, file_id: bytes) -> Path:
-        name = file_id.hex()
-        return self._blob_folders[name[-1]] / name
-
-    def pack(self, file_id: bytes) -> Path:
-        name = file_id.hex()
-        return self._pack_folders[name[-1]] / name
-
-    def upload(self, file_id: bytes, kind: str) -> Path:
-        """`kind` is state, tail or parts."""
-        return self.uploads / upload_name(file_id, kind)
-
-    @cached_property
-    def claims(self) -> Path:
-        """See `dtrfast.store.claims`."""
-        return self.locks / "claims"
-
-    @cached_property
-    def recalls(self) -> Path:
-        """See `dtrfast.store.recalls`."""
-        return self.locks / "recalls"
-
-    @cached_property
-    def _blob_folders(self) -> dict[str, Path]:
-        return _folders(self.blobs)
-
-    @cached_property
-    def _pack_folders(self) -> dict[str, Path]:
-        return _folders(self.packs)
-
-
-def upload_name(file_id: bytes, kind: str) -> str:
-    """The name of a file of an upload."""
-    name = file_id.hex()  # as a UUID, which takes ten times as long to make
-    return f"{name[:8]}-{name[8:12]}-{name[12:16]}-{name[16:20]}-{name[20:]}.{kind}"
-
-
-def _folders(directory: Path) -> dict[str, Path]:
-    """The directories of files, by the last digit of their names."""
-    return {digit: directory / digit for digit in "0123456789abcdef"}
 
 
 def prepare(layout: Layout) -> uuid.UUID | None:
@@ -190,7 +87,9 @@ def _make_directory(path: Path, mode: int = 0o777) -> None:
 
 def _create(layout: Layout) -> None:
     foreign = [
-        p.name for p in layout.data.iterdir() if p.name not in _OURS and not p.name.startswith(".")
+        p.name
+        for p in layout.data.iterdir()
+        if p.name not in FIRST_NAMES and not p.name.startswith(".")
     ]
     if foreign:
         raise FormatUnknown(
@@ -201,32 +100,12 @@ def _create(layout: Layout) -> None:
     with disk.reported():
         for directory in (layout.index, layout.uploads, layout.locks, layout.log, *files):
             directory.mkdir(privacy.DIRECTORY_MODE, exist_ok=True)
-        for parent in files:
-            for number in range(_FAN_OUT):
-                (parent / f"{number:x}").mkdir(privacy.DIRECTORY_MODE, exist_ok=True)
+        # Directories of a million files are fine; sixteen of each kind keep their locks apart.
+        for parent, folders in zip(files, (layout.blob_folders, layout.pack_folders), strict=True):
+            for folder in folders.values():
+                folder.mkdir(privacy.DIRECTORY_MODE, exist_ok=True)
             disk.sync_directory(parent)
         disk.sync_directory(layout.data)
-
-
-# With `format`: another process may make the store while this one is at it, and a restore ends by
-# writing it.
-_OURS = frozenset(
-    {
-        "format",
-        "server.lock",
-        "housekeeper.lock",
-        "index",
-        "blobs",
-        "packs",
-        "uploads",
-        "locks",
-        "log",
-        "audit",
-        "pins",
-        "restoring",
-        "lost+found",
-    }
-)
 
 
 def write_format(layout: Layout, store_id: uuid.UUID) -> None:
@@ -257,7 +136,7 @@ def replace_features(layout: Layout, features: Features) -> None:
 @contextmanager
 def _written(layout: Layout, text: str) -> Iterator[Path]:
     """A synced file beside `format`, to take its place; the directory is synced afterwards."""
-    temporary = layout.data / f".format.{os.getpid()}"
+    temporary = layout.format.with_name(f".format.{os.getpid()}")
     with disk.reported():
         with temporary.open("w") as file:
             file.write(text + "\n")

@@ -21,10 +21,10 @@ from pathlib import Path
 
 from dtrfast.errors import UploadBusy, UploadsTooMany, UploadUnknown
 from dtrfast.machine import disk
+from dtrfast.machine.paths import upload_name
 from dtrfast.store import leftovers
 from dtrfast.store.blobs import OpenBound
 from dtrfast.store.context import Context
-from dtrfast.store.layout import upload_name
 from dtrfast.store.upload_state import StateFile
 
 # Uploads that got no bytes for so long make room for new ones of the same user.
@@ -72,7 +72,7 @@ class OpenUploads:
     def forget_empty(self) -> int:
         """Remove the lists of owners without an open upload; returns how many."""
         removed = 0
-        for path in _directory(self._context).glob("*[!w]"):
+        for path in self._context.layout.open_uploads.glob("*[!w]"):
             if self._context.clock() - path.stat().st_mtime > IDLE_SECONDS:
                 with _locked(path) as (descriptor, entries):
                     kept = self._touched(entries)
@@ -258,12 +258,8 @@ def _open(path: Path) -> int:
             return os.open(path, flags, 0o600)
 
 
-def _directory(context: Context) -> Path:
-    return context.layout.locks / "uploads"
-
-
 def _path(context: Context, owner: str) -> Path:
-    return _directory(context) / _hash(owner, 16).hex()
+    return context.layout.open_uploads_of(_hash(owner, 16).hex())
 
 
 def _hash(text: str, size: int) -> bytes:

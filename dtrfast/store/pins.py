@@ -15,18 +15,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dtrfast.machine import disk
+from dtrfast.machine.paths import Layout
 
-_DIRECTORY = "pins"
 SPOOL = ".spool"  # what the holder of a pin keeps beside it, in a directory
 
 
 @contextmanager
 def hold(data: Path) -> Iterator[Path]:
     """Pin all files of a data directory for the length of the block; gives the pin's path."""
-    directory = data / _DIRECTORY
+    layout = Layout(data)
     with disk.reported():
-        directory.mkdir(mode=0o700, exist_ok=True)  # spools hold what the index holds
-    path, descriptor = _lock(directory)
+        layout.pins.mkdir(mode=0o700, exist_ok=True)  # spools hold what the index holds
+    path, descriptor = _lock(layout)
     try:
         yield path
     finally:
@@ -35,10 +35,10 @@ def hold(data: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _lock(directory: Path) -> tuple[Path, int]:
+def _lock(layout: Layout) -> tuple[Path, int]:
     """A new pin. One that was taken for a dead program's before it was locked does not count."""
     while True:
-        path = directory / str(uuid.uuid4())
+        path = layout.pin(str(uuid.uuid4()))
         descriptor = disk.create(path)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
@@ -48,11 +48,12 @@ def _lock(directory: Path) -> tuple[Path, int]:
 
 def is_held(data: Path) -> bool:
     """Whether anybody holds a pin. Pins of dead programs are removed."""
+    layout = Layout(data)
     try:
-        names = os.listdir(data / _DIRECTORY)
+        names = os.listdir(layout.pins)
     except FileNotFoundError:
         return False
-    paths = [data / _DIRECTORY / name for name in names]
+    paths = [layout.pin(name) for name in names]
     locked = [_is_locked(path) for path in paths if path.suffix != SPOOL]
     for path in paths:
         if path.suffix == SPOOL and not path.with_suffix("").exists():

@@ -10,8 +10,8 @@ from pathlib import Path
 from dtrfast.errors import StorageFull
 from dtrfast.index.engine import Engine
 from dtrfast.machine import disk
+from dtrfast.machine.paths import Layout
 from dtrfast.store import policies
-from dtrfast.store.layout import Layout
 
 # A small file system keeps this part of itself, so that most of it can be used.
 _PART_MAX = 20

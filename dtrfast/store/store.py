@@ -16,6 +16,7 @@ from dtrfast.index.changes import Change
 from dtrfast.index.engine import Engine, Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import TABLES
+from dtrfast.machine.paths import Layout
 from dtrfast.oci.digests import Digest
 from dtrfast.store import (
     change_log,
@@ -37,7 +38,6 @@ from dtrfast.store.chunk_files import ChunkFiles
 from dtrfast.store.compaction import Compaction
 from dtrfast.store.context import Context
 from dtrfast.store.ids import Ids
-from dtrfast.store.layout import Layout
 from dtrfast.store.local import LocalBlobs
 from dtrfast.store.rebuild import Rebuild
 from dtrfast.store.recalls import Recalls

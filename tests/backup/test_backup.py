@@ -22,12 +22,12 @@ from dtrfast.identity.accounts import NewAccount
 from dtrfast.identity.names import AccountName
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import TABLES
+from dtrfast.machine.paths import Layout
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import repositories
 from dtrfast.store import layout as layouts
 from dtrfast.store import pins
-from dtrfast.store.layout import Layout
 from dtrfast.store.store import Store
 from tests.backup.town import APP, Town, quiet
 from tests.server.conftest import eventually

@@ -14,6 +14,7 @@ from dtrfast.identity import settings
 from dtrfast.identity.oidc import Issuer
 from dtrfast.identity.settings import OidcSettings
 from dtrfast.machine import certificates
+from dtrfast.machine.paths import Layout
 from dtrfast.registry import jobs, usage
 from dtrfast.registry.jobs import Run, Wish
 from dtrfast.registry.writing import Author
@@ -88,7 +89,7 @@ def test_who_has_no_tls_is_told_how_to_get_it(town: Town) -> None:
 
 def test_a_certificate_is_looked_at_before_it_is_used(town: Town, tmp_path: Path) -> None:
     certificates.ensure(tmp_path, ["registry.example"])
-    pem = certificates.pair_path(tmp_path).read_text()
+    pem = Layout(tmp_path).certificate_pair.read_text()
     certificate, key = pem.split("-----BEGIN PRIVATE KEY-----")
     fields = {
         "body.certificate": [certificate],

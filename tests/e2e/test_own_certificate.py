@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from dtrfast.machine import certificates as kept
+from dtrfast.machine.paths import Layout
 from tests.e2e import certificates
 from tests.e2e.programs import PROJECT, Program, wait_until
 
@@ -33,7 +34,7 @@ class Server:
 
     @property
     def authority(self) -> Path:
-        return kept.certificate_path(self.data)
+        return Layout(self.data).certificate
 
     def fingerprint(self, host: str = "127.0.0.1", **trusted: str) -> str:
         """Of the certificate that a new connection is shown, and trusts."""
@@ -96,7 +97,7 @@ def test_a_public_address_has_a_certificate(tmp_path: Path) -> None:
             assert server.fingerprint(host)
         first = server.fingerprint()
         assert kept.describe(server.authority).sha256 in server.log.read_text()
-        assert kept.pair_path(server.data).stat().st_mode & 0o777 == 0o600
+        assert Layout(server.data).certificate_pair.stat().st_mode & 0o777 == 0o600
     with serving(tmp_path) as server:
         assert server.fingerprint() == first
 
@@ -162,12 +163,12 @@ def test_it_is_replaced_while_the_server_runs(tmp_path: Path) -> None:
         both.write_text(server.authority.read_text() + given.chain.read_text())
         kept.replace(server.data, given.chain.read_bytes(), given.key.read_bytes())
         second = _until(first, server, cafile=str(both))
-        kept.pair_path(server.data).write_text("half a certificate")
+        Layout(server.data).certificate_pair.write_text("half a certificate")
         for _ in range(30):
             assert server.fingerprint() == second
             time.sleep(0.1)
         assert "stays in use" in server.log.read_text()
-    assert not kept.pair_path(server.data).read_text().startswith("-----")
+    assert not Layout(server.data).certificate_pair.read_text().startswith("-----")
 
 
 def test_a_certificate_that_was_given_is_not_made_again(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import msgspec
 
 from dtrfast.config import AuthConfig, Config, StoreConfig
 from dtrfast.identity.events import EventFilter, EventReader
-from dtrfast.identity.identity import audit_path
 from dtrfast.index.tables import SETTINGS
 from dtrfast.jobs.tasks import registry_tasks
+from dtrfast.machine.paths import Layout
 from dtrfast.registry import ownership, repositories
 from dtrfast.store.policies import NAME, StorageSettings
 from tests.jobs.test_freed import APP, DAY, Shelf, noise
@@ -38,7 +38,7 @@ def test_deletions_by_a_policy_and_the_end_of_the_trash_are_events(tmp_path: Pat
     with shelf.store.engine.read() as transaction:
         place = repositories.get(transaction, APP), ownership.owner_of(transaction, APP)
     shelf.store.close()
-    purged, deleted = EventReader(audit_path(tmp_path)).page(EventFilter())[0]
+    purged, deleted = EventReader(Layout(tmp_path).audit).page(EventFilter())[0]
     assert (deleted.kind, deleted.actor, deleted.subject) == ("delete", "policy", "acme/app")
     assert deleted.detail["count"] == 2
     assert str(deleted.detail["run"]).startswith("untagged 20")

@@ -2,20 +2,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from pathlib import Path
 
 import msgspec
 import pytest
 
-from dtrfast.logs.line import (
-    LogLine,
-    level_of,
-    level_of_status,
-    log_path,
-    of_record,
-    plain,
-    repository_of,
-)
+from dtrfast.logs.line import LogLine, level_of, level_of_status, of_record, plain, repository_of
 
 
 def record(message: str, *values: object, level: int = logging.INFO) -> logging.LogRecord:
@@ -116,7 +107,3 @@ def test_what_says_nothing_is_left_out() -> None:
     assert msgspec.json.encode(line) == (
         b'{"time":1.5,"level":"info","process":"worker-0","text":"hello"}'
     )
-
-
-def test_lines_have_a_place_of_their_own() -> None:
-    assert log_path(Path("/data")) == Path("/data/server-log")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dtrfast.config import ServerConfig
 from dtrfast.machine import certificates
+from dtrfast.machine.paths import Layout
 from dtrfast.server.tls import Contexts
 from tests.e2e.certificates import make
 
@@ -22,7 +23,7 @@ def test_a_certificate_that_was_given_keeps_browsers_to_https(tmp_path: Path) ->
 
 def test_one_that_the_registry_made_does_not_until_it_is_replaced(tmp_path: Path) -> None:
     certificates.ensure(tmp_path, ["localhost"])
-    own = certificates.pair_path(tmp_path)
+    own = Layout(tmp_path).certificate_pair
     used = contexts(own, own)
     assert used.hsts() == b""
     folder = tmp_path / "given"

@@ -11,7 +11,7 @@ import httpx
 from dtrfast.app import serving
 from dtrfast.config import Config
 from dtrfast.logs.keeper import LogKeeper
-from dtrfast.logs.line import log_path
+from dtrfast.machine.paths import Layout
 from dtrfast.server.served import Served
 from tests.settings.proof import Bench
 
@@ -33,7 +33,7 @@ def opened(bench: Bench, config: Config) -> Opened:
     """The application with these settings. Without a directory of its own it gets one."""
     if not config.store.data.is_absolute():
         config = replace(config, store=replace(config.store, data=bench.folder / "data"))
-    keeper = LogKeeper(log_path(config.store.data), "worker-0")
+    keeper = LogKeeper(Layout(config.store.data).server_log, "worker-0")
     bench.stack.callback(keeper.close)
     served = bench.stack.enter_context(serving(config, "worker-0", keeper))
     runner = bench.stack.enter_context(asyncio.Runner())

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from dtrfast.errors import FileSystemUnsupported, FormatUnknown
+from dtrfast.machine.paths import Layout
 from dtrfast.store import layout as layouts
-from dtrfast.store.layout import Layout, read_features, write_format
+from dtrfast.store.layout import read_features, write_format
 
 
 def prepare(layout: Layout) -> uuid.UUID:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from dtrfast.machine import disk, locks
+from dtrfast.machine.paths import Layout
 from dtrfast.machine.privacy import exposures
-from dtrfast.store.layout import Layout, begin_restore, prepare
+from dtrfast.store.layout import begin_restore, prepare
 
 
 def mode_of(path: Path) -> int:
@@ -90,7 +91,7 @@ def test_a_link_in_it_counts_by_its_own_mode(tmp_path: Path) -> None:
 
 
 def test_locks_and_files_are_for_their_user_alone(tmp_path: Path) -> None:
-    (tmp_path / locks.HOUSEKEEPER).touch(0o644)
+    Layout(tmp_path).housekeeper_lock.touch(0o644)
     descriptors = [locks.take_server(tmp_path), locks.take_number(tmp_path)[1]]
     housekeeper = locks.try_housekeeper(tmp_path)
     assert housekeeper is not None

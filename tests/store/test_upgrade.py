@@ -21,12 +21,12 @@ from dtrfast.index.tables import CHUNKS_UNREFERENCED, CONTENTS
 from dtrfast.jobs import adoption
 from dtrfast.jobs.repair import repair
 from dtrfast.jobs.tasks import content_tasks
+from dtrfast.machine.paths import Layout
 from dtrfast.oci.names import Tag
 from dtrfast.registry.registry import Registry
 from dtrfast.store import layout as layouts
 from dtrfast.store import upgrade
 from dtrfast.store.features import ALL, Features
-from dtrfast.store.layout import Layout
 from dtrfast.store.records import decode_content
 from dtrfast.store.store import Store
 from tests import verifying

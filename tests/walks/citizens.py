@@ -13,15 +13,15 @@ from dtrfast.identity.accounts import NewAccount
 from dtrfast.identity.callers import Caller
 from dtrfast.identity.events import Detail, Event
 from dtrfast.identity.grants import Level
-from dtrfast.identity.identity import audit_path
 from dtrfast.identity.names import AccountName, TeamName
 from dtrfast.identity.records import Account, Bound
 from dtrfast.identity.sessions import NewSession
 from dtrfast.identity.teams import NewTeam
 from dtrfast.identity.tokens import NewToken
 from dtrfast.index.engine import WriteTransaction
-from dtrfast.logs.line import LogLine, log_path
+from dtrfast.logs.line import LogLine
 from dtrfast.machine.line_files import LineFiles
+from dtrfast.machine.paths import Layout
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import repositories
 from dtrfast.registry.writing import Author
@@ -100,8 +100,8 @@ def _add_repositories(transaction: WriteTransaction, author: Author) -> None:
 # ---- logs ------------------------------------------------------------------------------------
 def write_logs(data: Path) -> None:
     """Write audit events and lines of the server's log, as many as a busy day has."""
-    _write(audit_path(data), (_event(number) for number in range(_LINES)))
-    _write(log_path(data), (_line(number) for number in range(_LINES)))
+    _write(Layout(data).audit, (_event(number) for number in range(_LINES)))
+    _write(Layout(data).server_log, (_line(number) for number in range(_LINES)))
 
 
 def _event(number: int) -> Event:

@@ -17,6 +17,7 @@ from dtrfast.identity.settings import AccessSettings, OidcSettings
 from dtrfast.identity.token_files import TokenFiles
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.machine import certificates
+from dtrfast.machine.paths import Layout
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import repositories as registry_repositories
 from dtrfast.registry.permits import Action
@@ -221,13 +222,13 @@ def _event(event: Event) -> objects.AuditEvent:
 # ---- the certificate -------------------------------------------------------------------------
 def _certificate_path(call: ApiCall) -> Path:
     given = call.config.server.tls_cert
-    return Path(given) if given else certificates.pair_path(call.config.store.data)
+    return Path(given) if given else Layout(call.config.store.data).certificate_pair
 
 
 def _is_kept_here(call: ApiCall) -> bool:
     """Whether the certificate is this registry's own to replace."""
     return _certificate_path(call).absolute() == (
-        certificates.pair_path(call.config.store.data).absolute()
+        Layout(call.config.store.data).certificate_pair.absolute()
     )
 
 

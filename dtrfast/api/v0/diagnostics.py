@@ -27,8 +27,8 @@ from dtrfast.identity import settings
 from dtrfast.identity.ldap.settings import LdapSettings
 from dtrfast.identity.settings import AccessSettings, OidcSettings
 from dtrfast.index.tables import TABLES
-from dtrfast.logs.line import log_path
 from dtrfast.logs.reader import LogFilter, LogReader
+from dtrfast.machine.paths import Layout
 from dtrfast.store import damage, policies, scrub
 from dtrfast.store import statistics as store_statistics
 from dtrfast.store.policies import StorageSettings
@@ -112,7 +112,7 @@ def _now(call: ApiCall) -> Any:
 
 
 def _lines(call: ApiCall) -> list[Any]:
-    reader = LogReader(log_path(call.config.store.data))
+    reader = LogReader(Layout(call.config.store.data).server_log)
     found, _ = reader.page(LogFilter(), limit=_LINES_MAX)
     return [msgspec.to_builtins(log_operations.shown(line)) for line in found]
 

@@ -10,8 +10,9 @@ from msgspec import Meta
 from dtrfast.api.v0 import admin_objects as objects
 from dtrfast.api.v0.administration import seconds_of
 from dtrfast.api.v0.operation import ApiCall, Operations
-from dtrfast.logs.line import LogLine, log_path
+from dtrfast.logs.line import LogLine
 from dtrfast.logs.reader import LogFilter, LogReader
+from dtrfast.machine.paths import Layout
 from dtrfast.times import rfc3339
 
 operations = Operations("logs")
@@ -53,7 +54,7 @@ def list_logs(call: ApiCall) -> objects.LogLines:
         since=seconds_of("since", query.since),
         until=seconds_of("until", query.until),
     )
-    reader = LogReader(log_path(call.config.store.data))
+    reader = LogReader(Layout(call.config.store.data).server_log)
     limit = min(query.limit, _LINES_MAX)
     if query.after:
         found, cursor = reader.after(wanted, query.after, limit)

@@ -14,10 +14,11 @@ from msgspec import Meta
 from dtrfast.api.v0 import admin_objects as objects
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import CredentialUnknown
+from dtrfast.machine.paths import Layout
 from dtrfast.metrics import forecast, host, processes
 from dtrfast.metrics.history import History
 from dtrfast.metrics.meter import merge, quantile
-from dtrfast.metrics.processes import ProcessSample, metrics_path
+from dtrfast.metrics.processes import ProcessSample
 from dtrfast.metrics.ring import Series
 
 operations = Operations("metrics")
@@ -37,8 +38,8 @@ def get_metrics(call: ApiCall) -> objects.Metrics:
     data = call.config.store.data
     now = time.time()
     state = host.measure_host(data)
-    samples = processes.read_processes(metrics_path(data), now)
-    full_at = _full_at(metrics_path(data), state.disk_bytes, int(now) // _FORECAST_SECONDS)
+    samples = processes.read_processes(Layout(data).metrics, now)
+    full_at = _full_at(Layout(data).metrics, state.disk_bytes, int(now) // _FORECAST_SECONDS)
     return objects.Metrics(
         time=now,
         cores=state.cores,
@@ -138,7 +139,7 @@ def get_metrics_history(call: ApiCall) -> objects.MetricsHistory:
     query: HistoryQuery = call.query
     with call.identity.engine.read() as transaction:
         call.require_admin(transaction)
-    history = History(metrics_path(call.config.store.data))
+    history = History(Layout(call.config.store.data).metrics)
     now = time.time()
     if not query.process:
         found = history.registry(query.seconds, query.points, now)

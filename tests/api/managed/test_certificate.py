@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dtrfast.config import Config
-from dtrfast.machine import certificates
+from dtrfast.machine.paths import Layout
 from tests.api.managed.town import Town
 from tests.e2e.certificates import make
 
@@ -18,7 +18,7 @@ PATH = "admin/settings/certificate"
 def here(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Town:
     """The town with its data directory in a folder of the test."""
     monkeypatch.chdir(tmp_path)
-    certificates.pair_path(Config().store.data).parent.mkdir(parents=True)
+    Layout(Config().store.data).certificate_pair.parent.mkdir(parents=True)
     return town
 
 
