@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from dtrfast.machine.space import measure_or_zero
+
 _CGROUPS = Path("/sys/fs/cgroup")
 _INTERFACES = Path("/sys/class/net")
 _OWN_GROUP = Path("/proc/self/cgroup")
@@ -34,7 +36,7 @@ def measure_host(data: Path) -> HostSample:
     """The host now; the disk is that of `data`. Takes about a millisecond."""
     busy, idle = _processor_seconds()
     used, memory = _memory()
-    disk_bytes, disk_free = disk(data)
+    disk = measure_or_zero(data)
     received, sent = _network()
     return HostSample(
         cores=len(os.sched_getaffinity(0)),
@@ -43,9 +45,9 @@ def measure_host(data: Path) -> HostSample:
         cpu_total_seconds=busy + idle,
         memory_used_bytes=used,
         memory_bytes=memory,
-        disk_used_bytes=disk_bytes - disk_free,
-        disk_free_bytes=disk_free,
-        disk_bytes=disk_bytes,
+        disk_used_bytes=disk.used_bytes,
+        disk_free_bytes=disk.free_bytes,
+        disk_bytes=disk.usable_bytes,
         network_in_bytes=received,
         network_out_bytes=sent,
     )
@@ -86,18 +88,6 @@ def _group() -> str:
             if line.startswith("0::/"):
                 return line[len("0::/") :]
     return ""
-
-
-def disk(data: Path) -> tuple[int, int]:
-    """Bytes of the file system of `data`, and those free for us; zeros where it cannot be known.
-
-    What only root may use is left out, so that used and free add up; as `df` has them.
-    """
-    with contextlib.suppress(OSError):
-        status = os.statvfs(data)
-        size = (status.f_blocks - status.f_bfree + status.f_bavail) * status.f_frsize
-        return size, status.f_bavail * status.f_frsize
-    return 0, 0
 
 
 def _network() -> tuple[int, int]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from dtrfast.config import Config
 from dtrfast.errors import NameInvalid
 from dtrfast.index.engine import Engine
+from dtrfast.machine import space
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import ownership, statistics, usage
 from dtrfast.registry.blobs import Blobs, Uploads
@@ -33,13 +32,6 @@ _FULLNESS_WARNED = 0.95
 
 def _now() -> int:
     return int(time.time())
-
-
-def measure_fullness(directory: Path) -> float:
-    """The used part of the directory's file system, from 0 to 1, as its users see it."""
-    status = os.statvfs(directory)
-    used = status.f_blocks - status.f_bfree
-    return used / max(1, used + status.f_bavail)
 
 
 class Registry:
@@ -119,7 +111,7 @@ class Registry:
 
     def warnings(self) -> list[str]:
         """What whoever pushes now should know."""
-        fullness = measure_fullness(self._data) if self._fullness is None else self._fullness()
+        fullness = self._fullness() if self._fullness else space.measure(self._data).fullness
         if fullness <= _FULLNESS_WARNED:
             return []
         return [f"the registry's disk is {fullness:.0%} full: pushes will soon be refused"]

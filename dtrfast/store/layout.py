@@ -10,15 +10,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dtrfast.errors import FileSystemUnsupported, FormatUnknown
-from dtrfast.machine import disk, privacy
+from dtrfast.errors import FormatUnknown
+from dtrfast.machine import disk, mounts, privacy
 from dtrfast.machine.paths import FIRST_NAMES, Layout
 from dtrfast.store.features import ALL, Features
 
 FORMAT = 1
 _HEALING = "restore it from a backup"
-# LMDB maps its file and locks by shared memory; neither holds over these.
-_NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph"})
 
 
 def prepare(layout: Layout) -> uuid.UUID | None:
@@ -28,7 +26,7 @@ def prepare(layout: Layout) -> uuid.UUID | None:
     `FormatUnknown`, `FileSystemUnsupported`, `StorageFull`, `StorageFailed`.
     """
     _make_directory(layout.data.absolute(), privacy.DIRECTORY_MODE)
-    _check_file_system(layout.data)
+    mounts.require_local(layout.data)
     with disk.reported():
         if layout.restoring.exists():
             raise FormatUnknown(
@@ -54,7 +52,7 @@ def begin_restore(layout: Layout) -> None:
     that is. Raises `FormatUnknown` for any other.
     """
     _make_directory(layout.data.absolute(), privacy.DIRECTORY_MODE)
-    _check_file_system(layout.data)
+    mounts.require_local(layout.data)
     with disk.reported():
         names = [path.name for path in layout.data.iterdir()]
         if not layout.restoring.exists():
@@ -185,32 +183,6 @@ def _read_format(layout: Layout) -> uuid.UUID:
             " one `dtrfast rollback`"
         )
     return store
-
-
-def _check_file_system(path: Path) -> None:
-    kind = _file_system(path.resolve())
-    if kind in _NETWORK_FILE_SYSTEMS:
-        raise FileSystemUnsupported(
-            f"{path} lies on {kind}: locks and mapped files do not hold there; "
-            "name a directory on a local disk"
-        )
-
-
-def _file_system(path: Path) -> str:
-    """The type of the file system that holds `path`, as the kernel names it; empty where /proc is
-    absent.
-    """
-    best, kind = -1, ""
-    try:
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    for line in lines:
-        fields = line.split(" ")
-        mount = Path(fields[4].encode().decode("unicode_escape"))
-        if path.is_relative_to(mount) and len(mount.parts) >= best:
-            best, kind = len(mount.parts), fields[fields.index("-") + 1]
-    return kind
 
 
 def read_boot_id() -> str:

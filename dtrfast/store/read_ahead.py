@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from dtrfast.machine.mounts import kind_of_device
 from dtrfast.store.blobs import Extent
 
 # Bytes of content in a step. Two are on their way: a disk that takes 1 ms for each gives 250 MB/s.
@@ -32,7 +33,6 @@ _UNKNOWN_SIZE = 4 << 20
 _REQUEST_SIZE = 128 * 1024
 _DEVICES = Path("/sys/dev/block")
 _FILE_SYSTEMS = Path("/sys/class/bdi")
-_MOUNTS = Path("/proc/self/mountinfo")
 _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 # cachestat, of Linux 6.5: the same number on every architecture.
 _CACHESTAT = 451
@@ -132,17 +132,4 @@ def kernel_size(device: int) -> int:
             return int((place / "read_ahead_kb").read_text()) * 1024
         except (OSError, ValueError):
             continue
-    return 0 if _file_system(name) in _IN_MEMORY else _UNKNOWN_SIZE
-
-
-def _file_system(name: str) -> str | None:
-    """The type of the file system that is mounted as this device."""
-    try:
-        lines = _MOUNTS.read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        mount, _, source = line.partition(" - ")
-        if mount.split()[2] == name:
-            return source.split()[0]
-    return None
+    return 0 if kind_of_device(name) in _IN_MEMORY else _UNKNOWN_SIZE

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from pathlib import Path
 
 from dtrfast.errors import StorageFull
 from dtrfast.index.engine import Engine
-from dtrfast.machine import disk
+from dtrfast.machine import disk, space
 from dtrfast.machine.paths import Layout
 from dtrfast.store import policies
 
-# A small file system keeps this part of itself, so that most of it can be used.
-_PART_MAX = 20
 # How long a look at the file system counts: a disk of 2 GB/s writes as much as the reserve in it.
 _SECONDS = 0.5
 # Files that can still be made: each upload takes some.
 _INODES_MIN = 1000
-
-
-def reserve(total: int, wanted: int) -> int:
-    """The bytes to keep free of a file system of `total` bytes."""
-    return min(wanted, total // _PART_MAX)
-
-
-def reserve_at(path: Path, wanted: int) -> int:
-    """The bytes to keep free of the file system that holds `path`. Raises OSError."""
-    status = os.statvfs(path)
-    return reserve(status.f_blocks * status.f_frsize, wanted)
 
 
 class Space:
@@ -58,10 +43,9 @@ class Space:
     def _look(self) -> int:
         """Bytes that may be written before the reserve is reached."""
         with disk.reported():
-            status = os.statvfs(self._path)
+            found = space.measure(self._path)
         with self._engine.read() as transaction:
             wanted = policies.read(transaction).reserve_bytes
-        kept = reserve(status.f_blocks * status.f_frsize, wanted)
-        if status.f_files and status.f_favail < _INODES_MIN:
+        if found.files_free is not None and found.files_free < _INODES_MIN:
             return 0
-        return status.f_bavail * status.f_frsize - kept
+        return found.free_bytes - found.reserve_bytes(wanted)

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from dtrfast.metrics import host as host_module
-from dtrfast.metrics.host import disk, measure_host
+from dtrfast.metrics.host import measure_host
 
 
 def test_what_is_measured_makes_sense(tmp_path: Path) -> None:
@@ -51,16 +51,17 @@ def test_a_directory_that_is_gone_is_no_error(tmp_path: Path) -> None:
 
 def test_the_disk_is_as_df_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A hundred blocks; thirty of those that are free are for root alone.
-    status = SimpleNamespace(f_blocks=100, f_bfree=60, f_bavail=30, f_frsize=4096)
+    status = SimpleNamespace(f_blocks=100, f_bfree=60, f_bavail=30, f_frsize=4096, f_files=0)
     monkeypatch.setattr(os, "statvfs", lambda path: status)
-    size, free = disk(tmp_path)
-    assert (size, free, size - free) == (70 * 4096, 30 * 4096, 40 * 4096)
-    assert measure_host(tmp_path).disk_used_bytes == 40 * 4096
+    found = measure_host(tmp_path)
+    assert found.disk_bytes == 70 * 4096
+    assert found.disk_free_bytes == 30 * 4096
+    assert found.disk_used_bytes == 40 * 4096
 
 
 def test_used_is_what_the_library_says(tmp_path: Path) -> None:
-    size, free = disk(tmp_path)
-    assert abs(size - free - shutil.disk_usage(tmp_path).used) < 64 << 20
+    used = measure_host(tmp_path).disk_used_bytes
+    assert abs(used - shutil.disk_usage(tmp_path).used) < 64 << 20
 
 
 def _card(count: int) -> SimpleNamespace:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -29,7 +28,7 @@ from dtrfast.registry import links, records, repositories
 from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.permits import EVERYBODY
 from dtrfast.registry.records import RepositoryRecord, StoredManifest, TagRecord
-from dtrfast.registry.registry import Registry, measure_fullness
+from dtrfast.registry.registry import Registry
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.client import descriptor, image_manifest, index_manifest
 from tests.fakes.clock import Clock
@@ -353,10 +352,6 @@ def test_a_repository_record_of_a_later_version() -> None:
 
 
 # ---- warnings ---------------------------------------------------------------------------------
-def test_the_fullness_of_a_disk(tmp_path: Path) -> None:
-    assert 0.0 < measure_fullness(tmp_path) <= 1.0
-
-
 @pytest.mark.parametrize(("fullness", "count"), [(0.0, 0), (0.95, 0), (0.951, 1), (1.0, 1)])
 def test_a_full_disk_is_a_warning(registry: Registry, fullness: float, count: int) -> None:
     registry._fullness = lambda: fullness

@@ -84,7 +84,7 @@ def scrubs_as_fast(bench: Bench, value: object) -> object:
 def keeps_free(bench: Bench, value: object) -> object:
     """Of a file system with 4 MB, of which 100 KB are free: a twentieth can be kept at most."""
     store = _store_with(bench, Clock(), reserve_bytes=value)
-    status = SimpleNamespace(f_blocks=1000, f_bavail=25, f_frsize=4096, f_files=0)
+    status = SimpleNamespace(f_blocks=1000, f_bfree=25, f_bavail=25, f_frsize=4096, f_files=0)
     with bench.patch.context() as patch:
         patch.setattr(os, "statvfs", lambda path: status)
         try:

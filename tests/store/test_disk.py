@@ -13,7 +13,6 @@ import pytest
 from dtrfast.errors import Corrupt, DtrfastError, StorageFailed, StorageFull
 from dtrfast.index.tables import SETTINGS
 from dtrfast.machine import disk
-from dtrfast.store import space
 from dtrfast.store.store import Store
 
 
@@ -63,17 +62,6 @@ def test_a_file_that_is_not_there_is_told_from_one_that_cannot_be_opened(tmp_pat
 
 
 # ---- room --------------------------------------------------------------------------------------
-def test_a_small_file_system_keeps_a_twentieth_of_itself() -> None:
-    assert space.reserve(1 << 40, wanted=1 << 30) == 1 << 30
-    assert space.reserve(1 << 30, wanted=1 << 30) == (1 << 30) // 20
-
-
-def test_the_reserve_of_a_path_is_that_of_its_file_system(tmp_path: Path) -> None:
-    status = os.statvfs(tmp_path)
-    assert space.reserve_at(tmp_path, 1) == 1
-    assert space.reserve_at(tmp_path, 1 << 60) == status.f_blocks * status.f_frsize // 20
-
-
 @pytest.mark.parametrize(
     ("free", "files_free", "is_room"),
     [(1 << 30, 100_000, True), (1 << 20, 100_000, False), (1 << 30, 999, False)],
@@ -83,7 +71,12 @@ def test_a_push_needs_room_beyond_the_reserve(
     store: Store, monkeypatch: pytest.MonkeyPatch, free: int, files_free: int, is_room: bool
 ) -> None:
     status = SimpleNamespace(
-        f_blocks=1 << 40, f_bavail=free, f_frsize=1, f_files=1 << 20, f_favail=files_free
+        f_blocks=1 << 40,
+        f_bfree=free,
+        f_bavail=free,
+        f_frsize=1,
+        f_files=1 << 20,
+        f_favail=files_free,
     )
     settings = b'{"reserveBytes": 2097152}'
     store.engine.write(lambda transaction: transaction.put(SETTINGS, b"storage", settings))

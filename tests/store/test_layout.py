@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dtrfast.errors import FileSystemUnsupported, FormatUnknown
+from dtrfast.errors import FormatUnknown
 from dtrfast.machine.paths import Layout
 from dtrfast.store import layout as layouts
 from dtrfast.store.layout import read_features, write_format
@@ -120,20 +120,6 @@ def test_content_that_was_restored_for_everybody_is_closed_to_others(tmp_path: P
     prepare(layout)
     modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in ("audit", "blobs", "log")}
     assert modes == {"audit": 0o700, "blobs": 0o700, "log": 0o700}
-
-
-@pytest.mark.parametrize("kind", ["nfs4", "cifs"])
-def test_a_network_file_system_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    monkeypatch.setattr(layouts, "_file_system", lambda path: kind)
-    with pytest.raises(FileSystemUnsupported, match=f"{kind}.*local disk"):
-        prepare(Layout(tmp_path))
-
-
-def test_the_file_system_of_a_directory_is_found(tmp_path: Path) -> None:
-    assert layouts._file_system(Path("/proc/self")) == "proc"
-    assert layouts._file_system(tmp_path.resolve()) not in ("", "proc")
 
 
 def test_what_has_secrets_is_private(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dtrfast.machine import mounts
 from dtrfast.store import codec, read_ahead
 from dtrfast.store.blobs import Extent, Segment
 from dtrfast.store.read_ahead import STEP_SIZE, ReadAhead, fetch, is_cached, kernel_size
@@ -173,7 +174,7 @@ def test_how_far_the_kernel_reads_ahead(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "mounts").write_text("\n".join(lines))
     monkeypatch.setattr(read_ahead, "_DEVICES", tmp_path / "blocks")
     monkeypatch.setattr(read_ahead, "_FILE_SYSTEMS", tmp_path / "systems")
-    monkeypatch.setattr(read_ahead, "_MOUNTS", tmp_path / "mounts")
+    monkeypatch.setattr(mounts, "_MOUNTS", tmp_path / "mounts")
     kernel_size.cache_clear()
     wanted = {
         (8, 0): 4 << 20,

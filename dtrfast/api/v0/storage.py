@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -14,8 +13,7 @@ from dtrfast.api.v0.lists import Columns, ListQuery, WholeQuery, scanned, whole
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import NameInvalid
 from dtrfast.identity import access, accounts
-from dtrfast.machine import privacy
-from dtrfast.metrics import host
+from dtrfast.machine import mounts, privacy, space
 from dtrfast.oci.digests import Digest, parse_reference
 from dtrfast.registry import statistics as registry_statistics
 from dtrfast.registry import usage
@@ -23,7 +21,7 @@ from dtrfast.registry.pages import LOOKED_AT_MAX
 from dtrfast.registry.permits import Action
 from dtrfast.registry.trash import count_of
 from dtrfast.registry.usage import Ask, Numbers
-from dtrfast.store import damage, policies, space, statistics
+from dtrfast.store import damage, policies, statistics
 from dtrfast.store.policies import StorageSettings
 from dtrfast.times import rfc3339
 
@@ -69,13 +67,13 @@ def get_storage(call: ApiCall) -> objects.Storage:
         counts = registry_statistics.read(transaction)
     trash = call.registry.measure(usage.of_trash) if call.query.trash else None
     data = call.config.store.data
-    total, free = host.disk(data)
+    disk = space.measure_or_zero(data)
     return objects.Storage(
         path=str(data.absolute()),
-        file_system=_file_system(data),
-        disk_bytes=total,
-        disk_free_bytes=free,
-        reserve_bytes=space.reserve_at(data, reserve) if total else 0,
+        file_system=mounts.kind_of(data),
+        disk_bytes=disk.usable_bytes,
+        disk_free_bytes=disk.free_bytes,
+        reserve_bytes=disk.reserve_bytes(reserve),
         logical_bytes=counts.linked_bytes,
         stored_bytes=held.stored_bytes,
         shared_bytes=counts.shared_bytes(held.stored_bytes),
@@ -93,25 +91,6 @@ def get_storage(call: ApiCall) -> objects.Storage:
         damaged_chunks=held.damaged_chunks,
         exposures=privacy.exposures(data),
     )
-
-
-def _file_system(data: Path) -> str:
-    """The kind of the file system that holds a directory; empty where the system does not say."""
-    try:
-        here = data.resolve()
-        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    mounts = [line.split(" ")[1:3] for line in lines if line.count(" ") > 2]
-    holding = [
-        (len(place), kind) for place, kind in mounts if here.is_relative_to(_without_escapes(place))
-    ]
-    return max(holding)[1] if holding else ""
-
-
-def _without_escapes(place: str) -> str:
-    """Blanks in the names of mount points are written as octal numbers."""
-    return place.replace("\\040", " ")
 
 
 class DamagesQuery(WholeQuery, frozen=True, rename="camel", kw_only=True):

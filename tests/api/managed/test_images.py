@@ -226,7 +226,7 @@ def test_without_accounts_there_is_nothing_to_synchronise(town: Town) -> None:
 def test_the_disk_is_the_same_wherever_it_is_shown(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    status = SimpleNamespace(f_blocks=100, f_bfree=60, f_bavail=30, f_frsize=4096)
+    status = SimpleNamespace(f_blocks=100, f_bfree=60, f_bavail=30, f_frsize=4096, f_files=0)
     monkeypatch.setattr(os, "statvfs", lambda path: status)
     for path in ("storage", "metrics"):
         found = town.api("admin", "GET", f"admin/{path}")
