@@ -29,7 +29,7 @@ from dtrfast.identity.destinations import Destination
 from dtrfast.identity.records import Account, Bound, Token
 from dtrfast.index import epoch
 from dtrfast.index.engine import ReadTransaction, Table
-from dtrfast.index.tables import CATALOG, PUBLIC, REPOSITORY_NAMES, number_key
+from dtrfast.index.tables import CATALOG, PUBLIC, REPOSITORIES, REPOSITORY_NAMES, number_key
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import ownership, repositories
 from dtrfast.registry.ownership import Claim
@@ -301,7 +301,7 @@ class CallerPermits:
 
     def visible(self, transaction: ReadTransaction, after: bytes) -> Iterator[bytes]:
         """See `Permits.visible`. Raises `TokenInvalid`."""
-        return visible_to_caller(transaction, self, after, CATALOG)
+        return visible_to_caller(transaction, self, after)
 
     def _check_makes(self, transaction: ReadTransaction, name: RepositoryName) -> None:
         """Raise `Denied` where a push makes no repository."""
@@ -378,14 +378,19 @@ def _destinations(transaction: ReadTransaction, caller: Caller) -> str:
 
 # ---- lists -----------------------------------------------------------------------------------
 def visible_to_caller(
-    transaction: ReadTransaction, permits: CallerPermits, after: bytes, table: Table
+    transaction: ReadTransaction,
+    permits: CallerPermits,
+    after: bytes,
+    *,
+    with_empty: bool = False,
 ) -> Iterator[bytes]:
-    """Names in a table of names, CATALOG or REPOSITORIES, that a caller may pull from, in order.
+    """Names of the repositories that a caller may pull from, in order: of those that hold
+    something, or of all.
 
     Costs what is taken of it, and the number of the caller's grants.
     """
     caller = permits.caller
-    names = _Names(transaction, table, after)
+    names = _Names(transaction, REPOSITORIES if with_empty else CATALOG, after)
     if caller.kind == "system":
         return names.below(b"")
     if caller.kind == "job":

@@ -17,11 +17,10 @@ from dtrfast.identity.callers import SYSTEM
 from dtrfast.identity.events import EventWriter
 from dtrfast.identity.ldap.settings import LdapSettings
 from dtrfast.index.engine import Engine
-from dtrfast.index.tables import REPOSITORIES
 from dtrfast.jobs.tasks import empty_trash
 from dtrfast.machine.paths import Layout
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import usage
+from dtrfast.registry import repositories, usage
 from dtrfast.registry.registry import Registry
 from dtrfast.registry.writing import Author
 from dtrfast.store.store import Store
@@ -86,24 +85,24 @@ def _empty_trash(engine: Engine, now: Callable[[], int]) -> Iterator[str]:
 def _measure(store: Store, config: Config) -> Iterator[str]:
     """Measure how much room each repository takes."""
     registry = Registry(store.engine, store.blobs, config)
-    count, after = 0, b""
+    count, after = 0, ""
     while names := _names(store.engine, after):
         for name in names:
             try:
-                asked = usage.of_repository(RepositoryName(name.decode()))
+                asked = usage.of_repository(RepositoryName(name))
                 found = registry.measure(asked, is_request=False)
-                usage.keep(store.engine, name.decode(), found)
+                usage.keep(store.engine, name, found)
                 count += 1
                 yield ""
             except DtrfastError as error:
-                yield f"{name.decode()}: {error.message}"
+                yield f"{name}: {error.message}"
         after = names[-1]
     yield f"measured {count} repositories"
 
 
-def _names(engine: Engine, after: bytes) -> list[bytes]:
+def _names(engine: Engine, after: str) -> list[str]:
     with engine.read() as transaction:
-        return [k for k, _ in transaction.scan(REPOSITORIES, after=after, limit=_NAMES_PAGE)]
+        return repositories.names_after(transaction, after, _NAMES_PAGE)
 
 
 def _synchronise(engine: Engine, config: Config, now: Callable[[], int]) -> Iterator[str]:

@@ -7,6 +7,7 @@ algorithms are two manifests.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from dtrfast.errors import (
@@ -16,7 +17,7 @@ from dtrfast.errors import (
     ManifestUnknown,
 )
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
-from dtrfast.index.tables import MANIFESTS
+from dtrfast.index.tables import MANIFESTS, number_key
 from dtrfast.oci.conditions import UNCONDITIONAL, Conditions
 from dtrfast.oci.digests import Digest, Reference
 from dtrfast.oci.manifests import Manifest, parse_manifest
@@ -171,6 +172,16 @@ def stored_manifest(
 ) -> StoredManifest | None:
     data = transaction.get(MANIFESTS, keys.manifest_key(repository, digest))
     return None if data is None else StoredManifest.decode(data)
+
+
+def stored_from(
+    transaction: ReadTransaction, repository: RepositoryId, first: Digest | None
+) -> Iterator[tuple[Digest, StoredManifest]]:
+    """The manifests of a repository by digest, from one on."""
+    prefix = number_key(repository)
+    after = None if first is None else keys.before_manifest(repository, first)
+    for key, data in transaction.scan(MANIFESTS, prefix, after=after):
+        yield Digest.from_key(key[len(prefix) :]), StoredManifest.decode(data)
 
 
 def put(transaction: WriteTransaction, push: Push, rules: Rules) -> Stored | Missing:

@@ -52,6 +52,18 @@ def get(transaction: ReadTransaction, name: RepositoryName) -> RepositoryId:
     return repository
 
 
+def name_of(transaction: ReadTransaction, repository: int) -> RepositoryName | None:
+    """The name of the repository with a number; None if it is not there, or in the trash."""
+    data = transaction.get(REPOSITORY_NAMES, number_key(repository))
+    return None if data is None else RepositoryName(data.decode())
+
+
+def names_after(transaction: ReadTransaction, after: str, limit: int) -> list[str]:
+    """Names behind one, in order."""
+    found = transaction.scan(REPOSITORIES, after=after.encode(), limit=limit)
+    return [key.decode() for key, _ in found]
+
+
 def names_of(transaction: ReadTransaction, owner: str) -> Iterator[str]:
     """The repositories that belong to an account, in order: first the one of its own name."""
     if transaction.get(REPOSITORIES, owner.encode()) is not None:

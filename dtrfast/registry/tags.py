@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dtrfast.errors import ManifestUnknown
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
-from dtrfast.index.tables import MANIFEST_TAGS, TAGS
+from dtrfast.index.tables import MANIFEST_TAGS, TAGS, number_key, number_of
 from dtrfast.oci.conditions import UNCONDITIONAL, Conditions
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName, Tag
@@ -79,6 +79,29 @@ def remove(transaction: WriteTransaction, place: Place, tag: Tag, run: str = "")
     history.put(transaction, place, tag, old, sequence, "deleted", run)
     untagged.note(transaction, place, old.digest)
     return True
+
+
+def rows(
+    transaction: ReadTransaction, repository: RepositoryId, after: str = ""
+) -> Iterator[tuple[str, bytes]]:
+    """The tags of a repository by name, with their records encoded: a list decodes what it shows.
+    `after` is a name that a client sent.
+    """
+    prefix = number_key(repository)
+    found = transaction.scan(TAGS, prefix, after=keys.after_tag(repository, after))
+    return ((keys.tag_of(key), data) for key, data in found)
+
+
+def names(transaction: ReadTransaction, repository: RepositoryId) -> Iterator[str]:
+    """The tags of a repository, by name."""
+    found = transaction.scan(TAGS, number_key(repository))
+    return (keys.tag_of(key) for key, _ in found)
+
+
+def newest(transaction: ReadTransaction) -> Iterator[tuple[RepositoryId, str]]:
+    """The tags of all repositories, those of the newest repositories first."""
+    found = transaction.scan(TAGS, reverse=True)
+    return ((RepositoryId(number_of(key)), keys.tag_of(key)) for key, _ in found)
 
 
 def tags_of(

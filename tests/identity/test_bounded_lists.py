@@ -75,7 +75,7 @@ def test_a_list_has_what_the_caller_may_pull_and_nothing_else(town: Town) -> Non
     for caller in callers(town):
         permits = CallerPermits(caller)
         with town.engine.read() as transaction:
-            seen = list(visible_to_caller(transaction, permits, b"acme/", REPOSITORIES))
+            seen = list(visible_to_caller(transaction, permits, b"acme/", with_empty=True))
             verdicts = {n: permits.verdict(transaction, RepositoryName(n.decode())) for n in every}
         may = {n: v.held if caller.lists else v.allowed for n, v in verdicts.items()}
         may[b"acme/open"] = Action.PULL  # public ones are listed for every caller
@@ -113,7 +113,7 @@ def test_what_the_bounds_leave_out_is_not_looked_at(town: Town, who: str) -> Non
     permits = CallerPermits(town.identity.guard.identify(header, "192.0.2.1").caller)
     with town.engine.read() as transaction:
         counting: Any = _Counting(transaction)
-        seen = list(visible_to_caller(counting, permits, b"", REPOSITORIES))
+        seen = list(visible_to_caller(counting, permits, b"", with_empty=True))
     assert seen == [b"acme/app", b"acme/open"]
     assert counting.rows < 30, "a list takes as long as what is in it"
 

@@ -17,7 +17,6 @@ from dtrfast.identity.access import CallerPermits, visible_to_caller
 from dtrfast.identity.callers import SYSTEM
 from dtrfast.identity.guard import OpenGuard, parse_basic
 from dtrfast.identity.tries import ADDRESS, SIZE, Source, Tries
-from dtrfast.index.tables import CATALOG
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry.permits import EVERYTHING, Action
 from tests.api.managed.town import PASSWORD, Town, basic, granted, in_memory
@@ -136,7 +135,7 @@ def test_without_accounts_every_caller_is_anonymous(town: Town) -> None:
 def test_the_system_itself_may_do_everything_and_sees_everything(town: Town) -> None:
     permits = CallerPermits(SYSTEM)
     with town.engine.read() as transaction:
-        seen = list(visible_to_caller(transaction, permits, b"", CATALOG))
+        seen = list(visible_to_caller(transaction, permits, b""))
         assert permits.verdict(transaction, RepositoryName("acme/secret")).allowed == EVERYTHING
     assert seen == [b"acme/app", b"acme/open", b"acme/secret"]
 
@@ -148,7 +147,7 @@ def test_a_grant_on_a_namespace_shows_all_of_its_repositories(town: Town) -> Non
     town.api("owen", "PUT", path, {"accessLevel": "read-only"})
     with town.engine.read() as transaction:
         nora = town.identity.guard.identify(header("nora"), HERE).caller
-        seen = list(visible_to_caller(transaction, CallerPermits(nora), b"", CATALOG))
+        seen = list(visible_to_caller(transaction, CallerPermits(nora), b""))
     assert seen == [b"acme/app", b"acme/open", b"acme/secret"]
 
 

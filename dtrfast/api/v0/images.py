@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Literal
@@ -18,12 +17,11 @@ from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.api.v0.repositories import require
 from dtrfast.errors import ManifestUnknown
 from dtrfast.index.engine import ReadTransaction
-from dtrfast.index.tables import NUMBER_SIZE, TAGS, number_key
 from dtrfast.oci import images as oci_images
 from dtrfast.oci.digests import Digest, parse_reference
 from dtrfast.oci.images import ImageConfig, Layer
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import deletion, keys, pulls, repositories, tags
+from dtrfast.registry import deletion, pulls, repositories, tags
 from dtrfast.registry.images import LAYERS_MAX, Child, Detail, Images, Referrer
 from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.pages import LOOKED_AT_MAX, Bounded
@@ -66,7 +64,7 @@ def list_images(call: ApiCall) -> objects.Images:
     with call.identity.engine.read() as transaction:
         name = require(call, transaction, Action.PULL)
         number = repositories.get(transaction, name)
-        source = Bounded(_scan(transaction, number, query.first))
+        source = Bounded(tags.rows(transaction, number, query.first))
         rows, more = scanned(source, query, _COLUMNS)
         count = _count(transaction, number, query)
         known = Images(transaction, call.registry.acting_for(call.permits), name, number)
@@ -81,16 +79,11 @@ def list_images(call: ApiCall) -> objects.Images:
     return objects.Images(images=found, count=count, next_page_start=more, is_exact=is_exact)
 
 
-def _scan(transaction: ReadTransaction, number: RepositoryId, after: str = "") -> Iterator[_Row]:
-    rows = transaction.scan(TAGS, number_key(number), after=keys.after_tag(number, after))
-    return ((keys.tag_of(key), data) for key, data in rows)
-
-
 def _count(transaction: ReadTransaction, number: RepositoryId, query: ImagesQuery) -> int:
     """How many tags pass the filter."""
-    part = query.filter.strip().lower().encode()
-    found = islice(transaction.scan(TAGS, number_key(number)), LOOKED_AT_MAX)
-    return sum(1 for key, _ in found if part in key[NUMBER_SIZE:].lower())
+    part = query.filter.strip().lower()
+    found = islice(tags.names(transaction, number), LOOKED_AT_MAX)
+    return sum(1 for name in found if part in name.lower())
 
 
 def _image(

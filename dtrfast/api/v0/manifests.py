@@ -17,16 +17,14 @@ from dtrfast.api.v0.repositories import name_in, require
 from dtrfast.errors import ManifestUnknown, SettingsInvalid, Unsupported
 from dtrfast.identity.events import Detail
 from dtrfast.index.engine import ReadTransaction
-from dtrfast.index.tables import MANIFESTS, number_key
 from dtrfast.oci.digests import Digest, Reference, parse_reference
 from dtrfast.oci.names import Tag
-from dtrfast.registry import deletion, keys, outlines, repositories, tags, untagged, usage
+from dtrfast.registry import deletion, manifests, outlines, repositories, tags, untagged, usage
 from dtrfast.registry.budget import Budget
 from dtrfast.registry.images import Images
 from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.pages import Bounded
 from dtrfast.registry.permits import Action
-from dtrfast.registry.records import StoredManifest
 from dtrfast.times import rfc3339
 
 operations = Operations("images")
@@ -102,11 +100,7 @@ def list_manifests(call: ApiCall) -> objects.Manifests:
 def _rows(
     transaction: ReadTransaction, number: RepositoryId, first: Digest | None
 ) -> Iterator[_Row]:
-    prefix = number_key(number)
-    after = None if first is None else keys.before_manifest(number, first)
-    for key, data in transaction.scan(MANIFESTS, prefix, after=after):
-        stored = StoredManifest.decode(data)
-        digest = Digest.from_key(key[len(prefix) :])
+    for digest, stored in manifests.stored_from(transaction, number, first):
         yield _Row(digest, stored.media_type, len(stored.body), stored.pushed_at)
 
 

@@ -15,14 +15,8 @@ from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.errors import Conflict, Denied, NameInvalid
 from dtrfast.identity import access, accounts, grants, teams
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
-from dtrfast.index.tables import (
-    REPOSITORIES,
-    REPOSITORY_NAMES,
-    TAGS,
-    number_key,
-)
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import keys, ownership, readmes, referrers, removal, repositories, tags
+from dtrfast.registry import ownership, readmes, referrers, removal, repositories, tags
 from dtrfast.registry.ownership import Ownership
 from dtrfast.registry.pages import Bounded
 from dtrfast.registry.permits import Action
@@ -73,7 +67,7 @@ def shown(
 def visible(call: ApiCall, transaction: ReadTransaction, after: str = "") -> Iterator[str]:
     """Names of the repositories that the caller may see, holding something or not."""
     start = after.encode("ascii", "replace")
-    names = access.visible_to_caller(transaction, call.permits, start, REPOSITORIES)
+    names = access.visible_to_caller(transaction, call.permits, start, with_empty=True)
     return (name.decode() for name in names)
 
 
@@ -344,9 +338,9 @@ def list_tags(call: ApiCall) -> objects.Tags:
     with call.identity.engine.read() as transaction:
         name = require(call, transaction, Action.PULL)
         number = repositories.get(transaction, name)
-        rows = transaction.scan(TAGS, number_key(number), after=keys.after_tag(number, query.after))
-        page, more = take(rows, query, lambda row: keys.tag_of(row[0]))
-        found = [_tag(call, keys.tag_of(key), TagRecord.decode(data)) for key, data in page]
+        rows = tags.rows(transaction, number, query.after)
+        page, more = take(rows, query, lambda row: row[0])
+        found = [_tag(call, tag, TagRecord.decode(data)) for tag, data in page]
         return objects.Tags(name=name.text, tags=found, next_page_start=more)
 
 
@@ -417,9 +411,9 @@ def _with_level(
 
 def _names_at(transaction: ReadTransaction, place: grants.GrantPlace) -> Iterator[str]:
     if not grants.is_namespace(place):
-        name = transaction.get(REPOSITORY_NAMES, number_key(place.id))
+        name = repositories.name_of(transaction, place.id)
         if name is not None:
-            yield name.decode()
+            yield name.text
         return
     account = accounts.find_id(transaction, place.id)
     if account is not None:

@@ -11,9 +11,9 @@ from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.api.v0.repositories import shown, visible
 from dtrfast.identity import accounts
 from dtrfast.index.engine import ReadTransaction
-from dtrfast.index.tables import NUMBER_SIZE, REPOSITORY_NAMES, TAGS, number_key
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import keys, repositories
+from dtrfast.registry import repositories, tags
+from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.pages import Bounded
 from dtrfast.registry.permits import Action
 
@@ -55,42 +55,46 @@ def _search(call: ApiCall, transaction: ReadTransaction, count: int) -> objects.
         shown_all = (shown(call, transaction, RepositoryName(name)) for name in some)
         found = [repository for repository in shown_all if repository is not None]
         is_exact = is_exact and not names.is_cut and not some.is_cut
-    tags: list[objects.TagResult] = []
+    hits: list[objects.TagResult] = []
     if query.include_tags and wanted:
         rows = Bounded(_tag_rows(call, transaction, wanted), _SECONDS_MAX)
-        tags = list(islice(_tags(call, transaction, wanted, rows), count))
+        hits = list(islice(_tags(call, transaction, wanted, rows), count))
         is_exact = is_exact and not rows.is_cut
     return objects.SearchResults(
-        account_results=people, repository_results=found, tag_results=tags, is_exact=is_exact
+        account_results=people, repository_results=found, tag_results=hits, is_exact=is_exact
     )
 
 
-def _tag_rows(call: ApiCall, transaction: ReadTransaction, wanted: str) -> Iterator[bytes]:
-    """Keys of tags, those of the newest repositories first; `app:v1` looks in repositories with
-    `app` in their name. Empty keys stand for repositories that were passed over.
+def _tag_rows(
+    call: ApiCall, transaction: ReadTransaction, wanted: str
+) -> Iterator[tuple[RepositoryId, str] | None]:
+    """Tags, those of the newest repositories first; `app:v1` looks in repositories with `app` in
+    their name. None stands for a repository that was passed over.
     """
     place, _, _ = wanted.rpartition(":")
     if not place:
-        yield from (key for key, _ in transaction.scan(TAGS, reverse=True))
+        yield from tags.newest(transaction)
         return
     for name in visible(call, transaction):
         number = repositories.find(transaction, RepositoryName(name)) if place in name else None
-        yield b""
+        yield None
         if number is not None:
-            yield from (key for key, _ in transaction.scan(TAGS, number_key(number)))
+            yield from ((number, tag) for tag in tags.names(transaction, number))
 
 
 def _tags(
-    call: ApiCall, transaction: ReadTransaction, wanted: str, rows: Iterable[bytes]
+    call: ApiCall,
+    transaction: ReadTransaction,
+    wanted: str,
+    rows: Iterable[tuple[RepositoryId, str] | None],
 ) -> Iterator[objects.TagResult]:
     """Those of the tags with a text in their name that the caller may see."""
     _, _, part = wanted.rpartition(":")
-    names: dict[bytes, str | None] = {}
-    for key in rows:
-        tag = keys.tag_of(key)
-        if not tag or part not in tag.lower():
+    names: dict[RepositoryId, str | None] = {}
+    for row in rows:
+        if row is None or part not in row[1].lower():
             continue
-        number = key[:NUMBER_SIZE]
+        number, tag = row
         if number not in names:
             names[number] = _visible_name(call, transaction, number)
         name = names[number]
@@ -98,11 +102,12 @@ def _tags(
             yield objects.TagResult(repository=name, tag=tag)
 
 
-def _visible_name(call: ApiCall, transaction: ReadTransaction, number: bytes) -> str | None:
-    data = transaction.get(REPOSITORY_NAMES, number)
-    if data is None:
+def _visible_name(
+    call: ApiCall, transaction: ReadTransaction, repository: RepositoryId
+) -> str | None:
+    name = repositories.name_of(transaction, repository)
+    if name is None:
         return None
-    name = RepositoryName(data.decode())
     return name.text if call.permits.may(transaction, Action.PULL, name) else None
 
 

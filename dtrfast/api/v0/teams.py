@@ -21,8 +21,6 @@ from dtrfast.identity.names import TeamName
 from dtrfast.identity.records import Account, Team
 from dtrfast.identity.teams import NewTeam
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
-from dtrfast.index.tables import REPOSITORY_NAMES, number_key
-from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import repositories
 
 operations = Operations("teams")
@@ -249,10 +247,9 @@ def _repositories_of(
 ) -> Iterator[_Granted]:
     """What a team was granted, as far as whoever asks may see the repositories."""
     for place, level in grants.of_grantee(transaction, team.id):
-        name = transaction.get(REPOSITORY_NAMES, number_key(place.id))
-        if grants.is_namespace(place) or name is None:
+        full = None if grants.is_namespace(place) else repositories.name_of(transaction, place.id)
+        if full is None:
             continue
-        full = RepositoryName(name.decode())
         record = repositories.record(transaction, full)
         rights = access.rights(transaction, standing, full)
         if record is not None and rights:

@@ -12,10 +12,9 @@ from dtrfast.api.v0.lists import Columns, ListQuery, scanned, whole
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.identity import trashed
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
-from dtrfast.index.tables import MANIFESTS
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import deleted, deletion, history, keys, removal, restoring, tags
+from dtrfast.registry import deleted, deletion, history, removal, restoring, tags
 from dtrfast.registry import repositories as registry_repositories
 from dtrfast.registry.deleted import DeletedManifest
 from dtrfast.registry.history import Past
@@ -72,8 +71,7 @@ def get_tag_history(call: ApiCall) -> storage_objects.TagHistory:
 def _state(
     transaction: ReadTransaction, number: RepositoryId, past: Past, until: _Until, claim: Claim
 ) -> storage_objects.TagState:
-    key = keys.manifest_key(number, past.digest)
-    is_there = transaction.get(MANIFESTS, key) is not None
+    is_there = deletion.is_there(transaction, number, past.digest)
     return storage_objects.TagState(
         digest=str(past.digest),
         set_at=rfc3339(past.set_at),
