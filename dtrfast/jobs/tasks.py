@@ -22,7 +22,8 @@ from dtrfast.registry.holdings import Holdings
 from dtrfast.registry.holdings_index import index_holdings
 from dtrfast.registry.policing import Policed
 from dtrfast.registry.writing import Author
-from dtrfast.store import damage, policies
+from dtrfast.store import policies
+from dtrfast.store.report import StoreReport
 from dtrfast.store.store import Store
 from dtrfast.store.tasks import Task
 
@@ -76,7 +77,7 @@ def registry_tasks(
         tasks[1] = replace(tasks[1], run=lambda: policing.step(engine, now(), tell))
         # A look at one row; the settings say how often there is more to do.
         tasks.append(Task("LDAP synchronisation", 10.0, sync))
-        tasks.append(Task("events of damage", 10.0, lambda: _tell(engine, events, now())))
+        tasks.append(Task("events of damage", 10.0, lambda: _tell(store.report, events, now())))
     return tasks
 
 
@@ -133,12 +134,9 @@ def _purge_repository(transaction: WriteTransaction, key: bytes, deleted_at: int
         grants.remove_place(transaction, Author(SYSTEM.actor, deleted_at), place)
 
 
-def _tell(engine: Engine, events: EventWriter, now: int) -> int:
+def _tell(report: StoreReport, events: EventWriter, now: int) -> int:
     """An audit event for each damage that is new."""
-    with engine.read() as transaction:
-        if not damage.listed(transaction, 1):
-            return 0
-    found = engine.write(lambda transaction: damage.take_untold(transaction, _DAMAGES_TOLD_MAX))
+    found = report.take_new_damages(_DAMAGES_TOLD_MAX)
     for one in found:
         detail = {"reason": one.reason}
         event = Event(now, "store.damage", SYSTEM.actor, "", "failed", one.subject, dict(detail))

@@ -23,10 +23,11 @@ from dtrfast.registry import keys, statistics
 from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.links import Link
 from dtrfast.registry.records import StoredManifest, TagRecord
-from dtrfast.store.verify import Progress, Tell
 
 _PAGE = 1000
-
+# Gets the subject of the check, the rows done, and the rows to do, or 0.
+Progress = Callable[[str, int, int], None]
+Tell = Callable[[str], object]
 
 # Of some contents, the sizes of those that are there.
 Sizes = Callable[[Iterable[Digest]], Mapping[Digest, int]]

@@ -41,6 +41,7 @@ from dtrfast.store.ids import Ids
 from dtrfast.store.local import LocalBlobs
 from dtrfast.store.rebuild import Rebuild
 from dtrfast.store.recalls import Recalls
+from dtrfast.store.report import StoreReport
 from dtrfast.store.scrub import Scrub
 from dtrfast.store.second_thread import SecondThread
 from dtrfast.store.space import Space
@@ -110,6 +111,7 @@ class Store:
         self.layout = context.layout
         self.id = context.store_id
         self.blobs = LocalBlobs(context)
+        self.report = StoreReport(self.engine)
         self._change_log = ChangeLog(self.engine, context.layout.log)
 
     @classmethod
@@ -223,8 +225,7 @@ class Store:
 
     def statistics(self) -> StoreStatistics:
         """What the store holds, at this moment."""
-        with self.engine.read() as transaction:
-            return statistics.read(transaction)
+        return self.report.statistics()
 
     def count_links(self, transaction: WriteTransaction, links: int, linked_bytes: int) -> None:
         """Where versions before 1.4 counted them: see `registry.adoption`."""

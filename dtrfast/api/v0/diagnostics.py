@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageMetadata, distributions
-from itertools import islice
 from typing import Any
 
 import msgspec
@@ -22,15 +21,13 @@ from dtrfast.api.v0 import jobs as job_operations
 from dtrfast.api.v0 import logs as log_operations
 from dtrfast.api.v0 import metrics, storage
 from dtrfast.api.v0.operation import ApiCall, Operations
-from dtrfast.errors import DtrfastError
 from dtrfast.identity import settings
 from dtrfast.identity.ldap.settings import LdapSettings
 from dtrfast.identity.settings import AccessSettings, OidcSettings
-from dtrfast.index.tables import TABLES
+from dtrfast.index.survey import survey
 from dtrfast.logs.reader import LogFilter, LogReader
 from dtrfast.machine.paths import Layout
-from dtrfast.store import damage, policies, scrub
-from dtrfast.store import statistics as store_statistics
+from dtrfast.store import policies
 from dtrfast.store.policies import StorageSettings
 from dtrfast.times import rfc3339
 
@@ -119,29 +116,20 @@ def _lines(call: ApiCall) -> list[Any]:
 
 def _store(call: ApiCall) -> dict[str, Any]:
     """Figures, damage, the scrub, and whether each table can be read."""
+    scrubbed = call.store.scrub()
     with call.identity.engine.read() as transaction:
-        held = store_statistics.read(transaction)
-        damages = damage.listed(transaction, _DAMAGES_MAX)
-        scrubbed = scrub.read(transaction)
-        tables: dict[str, str] = {}
-        for table in TABLES:
-            try:
-                rows = sum(1 for _ in islice(transaction.scan(table), _ROWS_LOOKED_AT))
-                tables[table.name] = f"{rows} rows" if rows < _ROWS_LOOKED_AT else "many rows"
-            except DtrfastError as error:
-                tables[table.name] = f"cannot be read: {error.message}"
         reserve = policies.read(transaction).reserve_bytes
     return {
-        "statistics": msgspec.to_builtins(held),
+        "statistics": msgspec.to_builtins(call.store.statistics()),
         "storage": _asked(call, storage.get_storage, storage.StorageQuery()),
-        "damages": [msgspec.to_builtins(one) for one in damages],
+        "damages": [msgspec.to_builtins(one) for one in call.store.damages(_DAMAGES_MAX)],
         "lastScrub": {
             "startedAt": rfc3339(scrubbed.started_at) if scrubbed.started_at else "",
             "endedAt": rfc3339(scrubbed.ended_at) if scrubbed.ended_at else "",
             "bytes": scrubbed.bytes,
         },
         "reserveBytes": reserve,
-        "tables": tables,
+        "tables": survey(call.identity.engine, _ROWS_LOOKED_AT),
     }
 
 

@@ -25,6 +25,7 @@ from dtrfast.index.engine import ReadTransaction
 from dtrfast.registry.ownership import Ownership
 from dtrfast.registry.registry import Registry
 from dtrfast.registry.writing import Author
+from dtrfast.store.report import StoreReport
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 # The callers that may ask an operation, each with those before it: users with a password, a session
@@ -57,6 +58,11 @@ class ApiCall:
     def origin(self) -> Origin:
         """The origin of a password that the call brings."""
         return Origin(self.remote, self.proofs)
+
+    @property
+    def store(self) -> StoreReport:
+        """The figures of the store, for administrators."""
+        return StoreReport(self.identity.engine)
 
     @property
     def permits(self) -> CallerPermits:

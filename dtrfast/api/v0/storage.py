@@ -15,14 +15,14 @@ from dtrfast.errors import NameInvalid
 from dtrfast.identity import access, accounts
 from dtrfast.machine import mounts, privacy, space
 from dtrfast.oci.digests import Digest, parse_reference
-from dtrfast.registry import statistics as registry_statistics
-from dtrfast.registry import usage
+from dtrfast.registry import statistics, usage
 from dtrfast.registry.pages import LOOKED_AT_MAX
 from dtrfast.registry.permits import Action
 from dtrfast.registry.trash import count_of
 from dtrfast.registry.usage import Ask, Numbers
-from dtrfast.store import damage, policies, statistics
+from dtrfast.store import policies
 from dtrfast.store.policies import StorageSettings
+from dtrfast.store.report import DamageReport
 from dtrfast.times import rfc3339
 
 operations = Operations("storage")
@@ -61,10 +61,10 @@ def get_storage(call: ApiCall) -> objects.Storage:
     """Show how much is stored, how much of it is shared, and what is free."""
     with call.identity.engine.read() as transaction:
         call.require_admin(transaction)
-        held = statistics.read(transaction)
         reserve = policies.read(transaction).reserve_bytes
         things = count_of(transaction)
-        counts = registry_statistics.read(transaction)
+        counts = statistics.read(transaction)
+    held = call.store.statistics()
     trash = call.registry.measure(usage.of_trash) if call.query.trash else None
     data = call.config.store.data
     disk = space.measure_or_zero(data)
@@ -99,7 +99,7 @@ class DamagesQuery(WholeQuery, frozen=True, rename="camel", kw_only=True):
     sort: Literal["name", "-name", "found", "-found"] = "-found"
 
 
-_DAMAGES: Columns[damage.Damage] = {
+_DAMAGES: Columns[DamageReport] = {
     "name": lambda one: one.subject,
     "found": lambda one: one.found_at,
 }
@@ -110,7 +110,7 @@ def list_damages(call: ApiCall) -> objects.Damages:
     """List what is known to be damaged; a push of the same content heals it."""
     with call.identity.engine.read() as transaction:
         call.require_admin(transaction)
-        page, more = whole(damage.listed(transaction, LOOKED_AT_MAX), call.query, _DAMAGES)
+    page, more = whole(call.store.damages(LOOKED_AT_MAX), call.query, _DAMAGES)
     return objects.Damages(
         damages=[
             objects.Damage(subject=d.subject, found_at=rfc3339(d.found_at), reason=d.reason)

@@ -1,0 +1,24 @@
+"""A look at every table of an index, for people who search a fault."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from dtrfast.errors import DtrfastError
+from dtrfast.index.engine import Engine
+from dtrfast.index.tables import TABLES
+
+
+def survey(engine: Engine, rows_max: int) -> dict[str, str]:
+    """How many rows each table has, up to a number, or why they cannot be read. Each table is
+    looked at in a snapshot of its own.
+    """
+    found: dict[str, str] = {}
+    for table in TABLES:
+        try:
+            with engine.read() as transaction:
+                rows = sum(1 for _ in islice(transaction.scan(table), rows_max))
+            found[table.name] = f"{rows} rows" if rows < rows_max else "many rows"
+        except DtrfastError as error:
+            found[table.name] = f"cannot be read: {error.message}"
+    return found
