@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
 from contextlib import ExitStack
-from functools import partial
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -22,11 +20,10 @@ from dtrfast.cli.opening import opened
 from dtrfast.cli.options import AMOUNT, ConfigFile, Data
 from dtrfast.cli.output import say, show_json
 from dtrfast.cli.stats import human
-from dtrfast.config import Config, load
+from dtrfast.config import load
 from dtrfast.jobs.tasks import empty_trash, housekeeping
 from dtrfast.machine import locks, privacy
-from dtrfast.registry import unheld
-from dtrfast.registry import verify as registry_verify
+from dtrfast.registry.registry import Registry
 from dtrfast.store.store import Store
 from dtrfast.times import rfc3339
 
@@ -48,9 +45,9 @@ def verify(
     findings = _Findings()
     with opened(settings) as store, _bar() as bar:
         tell = _Teller(bar)
-        is_kept = partial(unheld.are_kept, store.engine)
-        store.verify(is_kept, tell, findings.add)
-        registry_verify.verify(store.engine, store.sizes, tell, findings.add)
+        registry = Registry(store.engine, store.blobs, settings)
+        store.verify(registry.are_kept, tell, findings.add)
+        registry.verify(store.sizes, tell, findings.add)
         if deep:
             _read_all(store, bar)
         damaged = store.statistics()
@@ -132,6 +129,7 @@ def gc(
     settings = load(config, os.environ, {"store.data": data})
     with ExitStack() as stack:
         store = stack.enter_context(opened(settings))
+        registry = Registry(store.engine, store.blobs, settings)
         before = store.statistics().freed_bytes
         if trash:
             emptied = 0
@@ -144,15 +142,14 @@ def gc(
             stack.callback(os.close, descriptor)
             tasks = housekeeping(store, settings, stack)
         deadline = time.monotonic() + wait
-        while any(_pending(store, settings).values()) and time.monotonic() < deadline:
+        while any(_pending(store, registry).values()) and time.monotonic() < deadline:
             for task in tasks:
                 task.run()
             if not tasks:
                 time.sleep(_POLL_SECONDS)
-        pending = {name: count for name, count in _pending(store, settings).items() if count}
+        pending = {name: count for name, count in _pending(store, registry).items() if count}
         freed = store.statistics().freed_bytes - before
-        with store.engine.read() as transaction:
-            waiting, ends_at = unheld.in_grace(transaction, math.ceil(settings.store.grace_seconds))
+        waiting, ends_at = registry.in_grace()
     say(f"freed {human(freed)} ({freed} bytes)")
     if waiting:
         until = rfc3339(ends_at)
@@ -225,9 +222,6 @@ def _print_measured(measured: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-def _pending(store: Store, settings: Config) -> dict[str, int]:
+def _pending(store: Store, registry: Registry) -> dict[str, int]:
     """What waits to be freed and is due, by kind."""
-    grace_seconds = math.ceil(settings.store.grace_seconds)
-    with store.engine.read() as transaction:
-        links = unheld.pending(transaction, int(time.time()), grace_seconds)
-    return {**links, **store.pending()}
+    return {**registry.pending(), **store.pending()}

@@ -10,7 +10,7 @@ from dtrfast.index.tables import TABLES
 
 
 def survey(engine: Engine, rows_max: int) -> dict[str, str]:
-    """How many rows each table has, up to a number, or why they cannot be read. Each table is
+    """Tell of each table its rows, up to a number, or why they cannot be read. Each table is
     looked at in a snapshot of its own.
     """
     found: dict[str, str] = {}

@@ -14,7 +14,6 @@ from dtrfast.identity.callers import SYSTEM
 from dtrfast.identity.events import Detail, Event, EventWriter
 from dtrfast.identity.synchronise import synchronise_if_due
 from dtrfast.index.engine import Engine, WriteTransaction
-from dtrfast.index.tables import number_of
 from dtrfast.jobs import adoption
 from dtrfast.machine.paths import Layout
 from dtrfast.registry import deleted, history, outlines, policing, readmes, removal, trash
@@ -129,8 +128,9 @@ def empty_trash(engine: Engine, now: int, *, all_of_it: bool = False) -> int:
 
 def _purge_repository(transaction: WriteTransaction, key: bytes, deleted_at: int) -> None:
     """With all that was granted on it."""
-    if removal.purge(transaction, key, deleted_at):
-        place = grants.repository_place(number_of(key))
+    repository = removal.purge(transaction, key, deleted_at)
+    if repository is not None:
+        place = grants.repository_place(repository)
         grants.remove_place(transaction, Author(SYSTEM.actor, deleted_at), place)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dtrfast.config import Config
 from dtrfast.errors import NameInvalid
 from dtrfast.index.engine import Engine
 from dtrfast.machine import space
+from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import ownership, statistics, usage
+from dtrfast.registry import ownership, statistics, unheld, usage, verify
 from dtrfast.registry.blobs import Blobs, Uploads
 from dtrfast.registry.holdings import Holdings
 from dtrfast.registry.holdings_index import index_holdings
@@ -54,6 +56,7 @@ class Registry:
         self._store = blobs
         self._clock = clock
         self._data = config.store.data
+        self._grace_seconds = math.ceil(config.store.grace_seconds)
         self._open_uploads_max = config.registry.open_uploads_max
         self._fullness = fullness
         self._act_for(EVERYBODY)
@@ -108,6 +111,26 @@ class Registry:
         """
         permits = self.permits if is_bounded else None
         return usage.measure(self._engine, self._store, ask, permits, is_request=is_request)
+
+    def verify(self, sizes: verify.Sizes, progress: verify.Progress, tell: verify.Tell) -> None:
+        """Tell which rows of the registry do not fit, and which content is missing."""
+        verify.verify(self._engine, sizes, progress, tell)
+
+    def are_kept(self, contents: Sequence[Sequence[Digest]]) -> list[bool]:
+        """For a check: which contents, by their names, are held or wait to be released."""
+        return unheld.are_kept(self._engine, contents)
+
+    def pending(self) -> dict[str, int]:
+        """Count what is to be dropped and is due, by kind; up to a thousand of each."""
+        with self._engine.read() as transaction:
+            return unheld.pending(transaction, self._clock(), self._grace_seconds)
+
+    def in_grace(self) -> tuple[int, int]:
+        """Count the blobs that are unreferenced and in their grace, up to ten thousand; with the
+        time at which the first grace ends.
+        """
+        with self._engine.read() as transaction:
+            return unheld.in_grace(transaction, self._grace_seconds)
 
     def warnings(self) -> list[str]:
         """What whoever pushes now should know."""

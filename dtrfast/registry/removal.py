@@ -178,14 +178,16 @@ def restore(
     )
 
 
-def purge(transaction: WriteTransaction, key: bytes, deleted_at: int) -> bool:
-    """Let a repository go for good, if it was deleted at that time; `step` empties it."""
+def purge(transaction: WriteTransaction, key: bytes, deleted_at: int) -> RepositoryId | None:
+    """Let a repository go for good, if it was deleted at that time; `step` empties it. Returns its
+    number, None where it stays.
+    """
     data = transaction.get(REPOSITORIES_TRASHED, key)
     if data is None or _decoder.decode(data).deleted_at != deleted_at:
-        return False
+        return None
     transaction.delete(REPOSITORIES_TRASHED, key)
     transaction.put(REPOSITORIES_DELETED, key, number_key(deleted_at))
-    return True
+    return RepositoryId(number_of(key))
 
 
 def step(engine: Engine, blobs: BlobStore) -> int:

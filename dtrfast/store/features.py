@@ -65,6 +65,16 @@ class Features:
         """Whether a version before this one wrote it last."""
         return not self.incompatible >= ALL.incompatible
 
+    @property
+    def is_trash_new(self) -> bool:
+        """True if the version before knows no trash."""
+        return TRASH in self.unsealed
+
+    @property
+    def are_accounts_new(self) -> bool:
+        """True if the version before knows no accounts."""
+        return ACCOUNTS in self.unsealed
+
     def upgraded(self) -> Features:
         """With all that this version uses; what is new can be taken back."""
         new = ALL.incompatible - self.incompatible

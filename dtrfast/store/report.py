@@ -38,7 +38,7 @@ class StoreReport:
         self._engine = engine
 
     def statistics(self) -> StoreStatistics:
-        """What the store holds, at this moment."""
+        """Counts and sizes, at this moment."""
         with self._engine.read() as transaction:
             return statistics.read(transaction)
 
@@ -56,7 +56,7 @@ class StoreReport:
         return [DamageReport(one.subject, one.found_at, one.reason) for one in found]
 
     def scrub(self) -> ScrubReport:
-        """How far the scrub is."""
+        """The state of the scrub."""
         with self._engine.read() as transaction:
             found = scrub.read(transaction)
         return ScrubReport(found.started_at, found.ended_at, found.bytes)

@@ -37,6 +37,7 @@ from dtrfast.store.change_log import ChangeLog
 from dtrfast.store.chunk_files import ChunkFiles
 from dtrfast.store.compaction import Compaction
 from dtrfast.store.context import Context
+from dtrfast.store.features import Features
 from dtrfast.store.ids import Ids
 from dtrfast.store.local import LocalBlobs
 from dtrfast.store.rebuild import Rebuild
@@ -161,6 +162,16 @@ class Store:
         engine = LmdbEngine(layout.index, TABLES)
         boot_id = layouts.read_boot_id()
         return cls(_context(engine, layout, store_id, boot_id, config, clock))
+
+    @staticmethod
+    def read_features(data: Path) -> Features:
+        """Read the features that the store in `data` uses. Raises `FormatUnknown`."""
+        return layouts.read_features(Layout(data))
+
+    @staticmethod
+    def write_features(data: Path, features: Features) -> None:
+        """Write the features that the store in `data` uses from now on. Nothing may have it open."""
+        layouts.replace_features(Layout(data), features)
 
     def rebuild(self, tell: Callable[[str], None], progress: Callable[[int], None]) -> Rebuild:
         """What makes the local tables again, in a repair."""

@@ -1,0 +1,43 @@
+"""Giving an index back to the version before, as that one keeps it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+
+from dtrfast.config import Config
+from dtrfast.jobs import adoption
+from dtrfast.jobs.tasks import empty_trash, housekeeping
+from dtrfast.registry import removal
+from dtrfast.registry.holdings_index import index_holdings
+from dtrfast.registry.trash import count_of
+from dtrfast.store.store import Store
+
+
+def give_back(store: Store, config: Config, *, with_trash: bool) -> int:
+    """Have the index as the version before keeps it; returns how many things left the trash, which
+    stays with `with_trash`. Nothing else may run.
+    """
+    with ExitStack() as stack:
+        count = 0 if with_trash else _empty_trash(store)
+        # What was given up is unlinked, since the version before has no list of it.
+        tasks = housekeeping(store, config, stack)
+        for _ in range(3):
+            for task in tasks:
+                task.run()
+        adoption.give_back(store, index_holdings(store.engine, store.blobs, config, _now))
+    return count
+
+
+def _empty_trash(store: Store) -> int:
+    with store.engine.read() as transaction:
+        count = count_of(transaction)
+    while empty_trash(store.engine, _now(), all_of_it=True):
+        pass
+    while removal.step(store.engine, store.blobs):
+        pass
+    return count
+
+
+def _now() -> int:
+    return int(time.time())
