@@ -92,6 +92,24 @@ CONNECTING = {
     "asyncio.open_connection": (),
     "ssl.get_server_certificate": (),
 }
+# Questions to this machine, and the modules that may ask them.
+MACHINE = {
+    "os.statvfs": ("machine/space.py",),
+    "shutil.disk_usage": (),
+    "os.getloadavg": ("metrics/host.py",),
+    # Locks of the server are `locks`; the embedded store has locks of its own, and the tries one.
+    "fcntl.flock": ("machine/", "store/", "identity/tries.py"),
+    "fcntl.lockf": (),
+    "fcntl.fcntl": ("machine/bytes_on_way.py", "store/claims.py"),
+}
+# Files of the kernel, and the modules that may read them.
+KERNEL = {
+    "/proc/self/mountinfo": ("machine/mounts.py",),
+    "/proc/self/mounts": (),
+    "/proc/": ("machine/", "metrics/"),
+    "/sys/": ("metrics/host.py", "store/read_ahead.py"),
+    "/dev/shm": ("machine/bytes_on_way.py",),
+}
 ASKING = ("outgoing/http.py", "identity/ldap/client.py", "backup/bucket.py")
 SYNCHRONOUS = (
     "machine",
@@ -206,6 +224,23 @@ def test_other_hosts_are_called_where_outgoing_decides() -> None:
     assert {called for _, called in found} >= {key for key, owners in CONNECTING.items() if owners}
     asking = {n for n, tree in parsed() if "dtrfast.outgoing.permit" in _modules(tree)}
     assert asking >= set(ASKING)
+
+
+def test_this_machine_is_asked_behind_one_interface() -> None:
+    complaints = []
+    for name, tree in parsed():
+        complaints += [
+            f"{name} calls {called}: ask dtrfast/machine"
+            for called in _calls(tree) & MACHINE.keys()
+            if not name.startswith(MACHINE[called] or ("/",))
+        ]
+        for node in ast.walk(tree):
+            is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+            text = ast.literal_eval(node) if is_text else ""
+            path = next((path for path in KERNEL if text.startswith(path)), None)
+            if path is not None and not name.startswith(KERNEL[path] or ("/",)):
+                complaints.append(f"{name} reads {text}: ask dtrfast/machine")
+    assert complaints == []
 
 
 def _calls(tree: ast.AST) -> set[str]:

@@ -183,10 +183,3 @@ def _read_format(layout: Layout) -> uuid.UUID:
             " one `dtrfast rollback`"
         )
     return store
-
-
-def read_boot_id() -> str:
-    """A value that changes with each start of the kernel: what was not synced before it is not to
-    be trusted.
-    """
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

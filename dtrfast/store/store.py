@@ -16,6 +16,7 @@ from dtrfast.index.changes import Change
 from dtrfast.index.engine import Engine, Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import TABLES
+from dtrfast.machine.boot import read_boot_id
 from dtrfast.machine.paths import Layout
 from dtrfast.oci.digests import Digest
 from dtrfast.store import (
@@ -144,7 +145,7 @@ class Store:
         except BaseException:
             engine.close()
             raise
-        boot_id = layouts.read_boot_id() if boot_id is None else boot_id
+        boot_id = read_boot_id() if boot_id is None else boot_id
         return cls(_context(engine, layout, store_id, boot_id, config, clock))
 
     @classmethod
@@ -160,7 +161,7 @@ class Store:
             raise FormatUnknown(f"{data} is no store: there is nothing to repair")
         identity.clear_unfinished(layout.index)
         engine = LmdbEngine(layout.index, TABLES)
-        boot_id = layouts.read_boot_id()
+        boot_id = read_boot_id()
         return cls(_context(engine, layout, store_id, boot_id, config, clock))
 
     @staticmethod
