@@ -189,7 +189,7 @@ def _write(write: Callable[[Any, Any], Any]) -> Any:
             _check_outside(_name_of(change))
             scoped_change = _scoped_change(change)
         result: T = write(engine, scoped_change)
-        return result  # noqa: RET504 - typed
+        return result
 
     return scoped
 

@@ -1,4 +1,4 @@
-"""Sequences and counters over plain keys: for engines that have nothing better, and to read them."""
+"""Sequences and counters over plain keys, for engines that have nothing better."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def kind_of_device(device: str) -> str:
 
 
 def _mounts() -> Iterator[_Mount]:
-    """What is mounted, in order: later mounts hide earlier ones. See proc_pid_mountinfo(5)."""
+    """Yield the mounts in order: later mounts hide earlier ones. See proc_pid_mountinfo(5)."""
     try:
         lines = _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -234,7 +234,7 @@ class Placed(Protocol):
         ...
 
     def finish(self) -> None:
-        """The link is written: the upload has ended, and its own bytes go if they are not needed."""
+        """The link is written: the upload has ended, with what nothing needs of its bytes."""
         ...
 
     def close(self) -> None:

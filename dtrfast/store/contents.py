@@ -68,7 +68,7 @@ def name(transaction: WriteTransaction, found: Found, digest: Digest) -> None:
 
 
 def own_names(transaction: ReadTransaction, number: bytes) -> list[Digest]:
-    """The names that find a content: not those of a later one that replaced it, as it was damaged."""
+    """The names that find a content: not those that a later one took over, as it was damaged."""
     data = transaction.get(CONTENTS, number)
     names = [] if data is None else digests(decode_content(data))
     return [digest for digest in names if transaction.get(BLOBS, digest.key()) == number]

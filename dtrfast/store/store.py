@@ -171,7 +171,7 @@ class Store:
 
     @staticmethod
     def write_features(data: Path, features: Features) -> None:
-        """Write the features that the store in `data` uses from now on. Nothing may have it open."""
+        """Write the features that the store in `data` has from now on. Nothing may have it open."""
         layouts.replace_features(Layout(data), features)
 
     def rebuild(self, tell: Callable[[str], None], progress: Callable[[int], None]) -> Rebuild:
