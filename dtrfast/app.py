@@ -18,6 +18,7 @@ from pathlib import Path
 
 from dtrfast.api.app import create_app
 from dtrfast.api.types import Context
+from dtrfast.assembly import open_store
 from dtrfast.config import Config, load
 from dtrfast.console import app as console
 from dtrfast.errors import DtrfastError
@@ -60,7 +61,7 @@ def serving(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served]:
     """What a worker serves from an open store. Ends when no request runs any more. `name` is the
     worker's, `keeper` keeps its log.
     """
-    store = Store.open(config.store.data, config.store)
+    store = open_store(config)
     with ExitStack() as stack:
         stack.callback(store.close)
         yield _assemble(config, store, stack, name, keeper)
@@ -70,7 +71,7 @@ def serving(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served]:
 def _standalone(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served]:
     """`serving` with housekeeping in a thread of its own; one worker at a time keeps house."""
     with ExitStack() as stack:
-        store = Store.open(config.store.data, config.store)
+        store = open_store(config)
         stack.callback(store.close)
         password = first_start.make_admin(store, config)
         if password is not None:
@@ -120,7 +121,8 @@ def _assemble(
     app: App = Leftover(create_app(context, console.routes(context, identity)))
     meter = Meter()
     directory = Layout(config.store.data).metrics
-    stack.callback(Reporter(directory, name, meter, store.commits).close)
+    reporter = Reporter(directory, name, meter, store.commits, store.blob_counts.totals)
+    stack.callback(reporter.close)
     line_format = config.log.format if config.log.access else None
     is_told_all = line_format is not None
     accounting = Accounting(name, meter, keeper, store.engine, is_told_all=is_told_all)

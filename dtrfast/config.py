@@ -33,6 +33,8 @@ _OPTIONS = {
 }
 _FILE_VARIABLE = "DTRFAST_CONFIG"  # names the file
 _TOKEN_VARIABLE = "DTRFAST_TOKEN"  # for commands; all others with the prefix are settings
+TEST_ASSEMBLY = "DTRFAST_TEST_ASSEMBLY"  # for tests: see docs/development.md
+_NO_SETTINGS = (_FILE_VARIABLE, _TOKEN_VARIABLE, TEST_ASSEMBLY)
 # Variables that Kubernetes makes for a Service, and docker for a link, if it is called dtrfast or
 # dtrfast-SOMETHING.
 _PLATFORM_VARIABLE = re.compile(
@@ -405,7 +407,7 @@ def _from_file(path: Path) -> Iterator[Setting]:
 def _from_environ(environ: Mapping[str, str]) -> Iterator[Setting]:
     variables = {_PREFIX + name.replace(".", "_").upper(): name for name in NAMES}
     for variable in sorted(environ):
-        if not variable.startswith(_PREFIX) or variable in (_FILE_VARIABLE, _TOKEN_VARIABLE):
+        if not variable.startswith(_PREFIX) or variable in _NO_SETTINGS:
             continue
         if variable in variables:
             yield Setting(variables[variable], _Text(environ[variable]), variable)

@@ -21,6 +21,7 @@ LAYERS = (
     {"markdown"},
     {"index"},
     {"store"},
+    {"assembly"},
     {"backup", "registry", "logs"},
     {"identity"},
     {"api", "jobs"},

@@ -23,6 +23,7 @@ from cyclopts import Parameter
 from dtrfast.api.app import create_app
 from dtrfast.api.types import Context
 from dtrfast.api.visits import VISIT
+from dtrfast.assembly import open_store
 from dtrfast.cli.events import REMOTE
 from dtrfast.config import Config, load
 from dtrfast.errors import DtrfastError, StartRefused
@@ -193,7 +194,7 @@ def _local(config: Config) -> Iterator[Api]:
             f"{data} is no data directory that you may open: name one with --data, or a registry"
             " with --url"
         )
-    store = Store.open(data, config.store, may_upgrade=False)
+    store = open_store(config, may_upgrade=False)
     events = EventWriter(Layout(data).audit, config.log.audit_size_max)
     try:
         yield Api(_send_into(_application(config, store, events)), "http://localhost")

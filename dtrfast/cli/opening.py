@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dtrfast.assembly import open_store
 from dtrfast.config import Config
 from dtrfast.errors import StartRefused
 from dtrfast.machine.paths import Layout
@@ -18,7 +19,7 @@ def opened(config: Config) -> Iterator[Store]:
     data = config.store.data
     if not os.access(Layout(data).format, os.R_OK | os.W_OK):
         raise StartRefused(f"{data} is no data directory that you may open: name one with --data")
-    store = Store.open(data, config.store, may_upgrade=False)
+    store = open_store(config, may_upgrade=False)
     try:
         yield store
     finally:

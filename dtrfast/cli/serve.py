@@ -11,6 +11,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from dtrfast.assembly import open_store
 from dtrfast.cli.options import WHOLE, ConfigFile, Data
 from dtrfast.config import Config, load
 from dtrfast.jobs.log import configure
@@ -24,7 +25,6 @@ from dtrfast.server.supervisor import (
     open_listening,
     worker_count,
 )
-from dtrfast.store.store import Store
 
 log = logging.getLogger("dtrfast")
 
@@ -107,7 +107,7 @@ def _check_store(config: Config) -> str | None:
 
     Gives the password of the first administrator where there was no account yet.
     """
-    store = Store.open(config.store.data, config.store)
+    store = open_store(config)
     try:
         return first_start.make_admin(store, config)
     finally:

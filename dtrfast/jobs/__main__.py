@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from functools import partial
 from types import FrameType
 
+from dtrfast.assembly import open_store
 from dtrfast.config import Config
 from dtrfast.errors import DtrfastError, StartRefused
 from dtrfast.jobs import housekeeper, lifeline, recording
@@ -21,7 +22,6 @@ from dtrfast.jobs.log import configure
 from dtrfast.jobs.tasks import housekeeping
 from dtrfast.logs.keeper import LogKeeper
 from dtrfast.machine.paths import Layout
-from dtrfast.store.store import Store
 
 log = logging.getLogger("dtrfast.housekeeper")
 
@@ -74,7 +74,7 @@ def _try(config: Config, ending: _Ending) -> int:
 
 def _keep(config: Config, ending: _Ending) -> None:
     with ExitStack() as stack:
-        store = Store.open(config.store.data, config.store)
+        store = open_store(config)
         stack.callback(store.close)
         tasks = housekeeping(store, config, stack)
         board = Board(store.engine, registry_jobs(store, config, lambda: int(time.time())))

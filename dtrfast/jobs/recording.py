@@ -24,7 +24,10 @@ def recorded(store: Store, config: Config, name: str = "") -> Iterator[None]:
     directory = Layout(config.store.data).metrics
     with ExitStack() as stack:
         if name:
-            stack.callback(Reporter(directory, name, commits=store.commits).close)
+            reporter = Reporter(
+                directory, name, commits=store.commits, blobs=store.blob_counts.totals
+            )
+            stack.callback(reporter.close)
         data = config.store.data
         recorder = Recorder(directory, data, STORE_COLUMNS, lambda: _figures(store))
         stack.callback(Recording(recorder).close)

@@ -16,6 +16,7 @@ import msgspec
 import psutil
 
 from dtrfast.machine.paths import sample_file
+from dtrfast.metrics.blobs import BlobTotals
 from dtrfast.metrics.meter import BOUNDS, Meter, Totals
 
 log = logging.getLogger("dtrfast.metrics")
@@ -41,6 +42,7 @@ class ProcessSample(msgspec.Struct, frozen=True):
     changes: int = 0
     commit_seconds: float = 0.0
     totals: Totals | None = None
+    blobs: BlobTotals = BlobTotals()
 
 
 _encoder = msgspec.json.Encoder()
@@ -57,7 +59,8 @@ def _no_commits() -> tuple[int, int, float]:
 
 class Reporter:
     """Writes the samples of this process, from a thread of its own. `commits` tells the group
-    commits of the index, the changes in them, and the seconds they took.
+    commits of the index, the changes in them, and the seconds they took; `blobs` tells what was
+    asked of the blob store.
     """
 
     def __init__(
@@ -66,11 +69,13 @@ class Reporter:
         name: str,
         meter: Meter | None = None,
         commits: Callable[[], tuple[int, int, float]] = _no_commits,
+        blobs: Callable[[], BlobTotals] = BlobTotals,
     ) -> None:
         self._path = sample_file(directory, name)
         self._name = name
         self._meter = meter
         self._commits = commits
+        self._blobs = blobs
         self._process = psutil.Process()
         self._started_at = self._process.create_time()
         _remove_leftovers(directory, name)
@@ -105,6 +110,7 @@ class Reporter:
                 changes=changes,
                 commit_seconds=commit_seconds,
                 totals=None if self._meter is None else self._meter.totals(),
+                blobs=self._blobs(),
             )
 
     def _run(self) -> None:

@@ -32,12 +32,13 @@ from dtrfast.store import (
     verify,
 )
 from dtrfast.store import layout as layouts
-from dtrfast.store.blobs import IsHeld
+from dtrfast.store.blobs import BlobStore, IsHeld
 from dtrfast.store.buffers import Buffers
 from dtrfast.store.change_log import ChangeLog
 from dtrfast.store.chunk_files import ChunkFiles
 from dtrfast.store.compaction import Compaction
 from dtrfast.store.context import Context
+from dtrfast.store.counting import BlobCounts
 from dtrfast.store.features import Features
 from dtrfast.store.ids import Ids
 from dtrfast.store.local import LocalBlobs
@@ -112,7 +113,8 @@ class Store:
         self.engine = context.engine
         self.layout = context.layout
         self.id = context.store_id
-        self.blobs = LocalBlobs(context)
+        self.blobs: BlobStore = LocalBlobs(context)
+        self.blob_counts = BlobCounts()
         self.report = StoreReport(self.engine)
         self._change_log = ChangeLog(self.engine, context.layout.log)
 

@@ -18,6 +18,7 @@ from tests.two_environments import TwoEnvironments
 
 @pytest.fixture
 def blobs(store: Store) -> LocalBlobs:
+    assert isinstance(store.blobs, LocalBlobs)
     return store.blobs
 
 

@@ -53,6 +53,7 @@ class Jobs(Sent, frozen=True, kw_only=True):
 class ProcessMetrics(Sent, frozen=True, kw_only=True):
     """A process of the server. Counters count since it began; times are seconds since the epoch.
     `sampledAt` is when it looked at itself, each two seconds: growth is over the time in between.
+    `blobsPlaced` to `blobsFailed` count calls of the blob store; failures by the name of the error.
     """
 
     name: str
@@ -73,6 +74,12 @@ class ProcessMetrics(Sent, frozen=True, kw_only=True):
     hot: int
     bytes_in: int
     bytes_out: int
+    blobs_placed: int
+    blobs_placed_bytes: int
+    blobs_opened: int
+    blobs_read_bytes: int
+    blobs_released: int
+    blobs_failed: dict[str, int]
 
 
 class BusyRepository(Sent, frozen=True, kw_only=True):

@@ -91,6 +91,12 @@ def _process(sample: ProcessSample) -> objects.ProcessMetrics:
         hot=totals.hot if totals else 0,
         bytes_in=totals.bytes_in if totals else 0,
         bytes_out=totals.bytes_out if totals else 0,
+        blobs_placed=sample.blobs.placed,
+        blobs_placed_bytes=sample.blobs.placed_bytes,
+        blobs_opened=sample.blobs.opened,
+        blobs_read_bytes=sample.blobs.read_bytes,
+        blobs_released=sample.blobs.released,
+        blobs_failed=dict(sample.blobs.failed),
     )
 
 
