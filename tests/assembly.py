@@ -1,0 +1,42 @@
+"""The assembly of processes that tests start: what DTRFAST_TEST_ASSEMBLY may name.
+
+`tests/conftest.py` sets it to `SCOPED` for every test run; `make test-blobs` to `FILES`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from dtrfast.config import TEST_ASSEMBLY, Config
+from dtrfast.store.blobs import BlobStore
+from dtrfast.store.store import Store
+from tests.blobs_as_files import FileBlobs
+from tests.scoped import install
+
+SCOPED = "tests.assembly:scoped"
+FILES = "tests.assembly:files"
+
+
+def scoped(store: Store, config: Config) -> Store:
+    """Hold the process to the rules of the seams."""
+    install()
+    return store
+
+
+def files(store: Store, config: Config) -> Store:
+    """`scoped`, over the second blob store."""
+    store.blobs = FileBlobs(config.store.data / "files", lambda: int(time.time()))
+    return scoped(store, config)
+
+
+def is_over_files() -> bool:
+    """True in a test run over the second blob store."""
+    return os.environ.get(TEST_ASSEMBLY) == FILES
+
+
+def blobs_under_test(usual: BlobStore, folder: Path, clock: Callable[[], int]) -> BlobStore:
+    """The blob store for a registry in this process: `usual`, but in a run over the second one."""
+    return FileBlobs(folder, clock) if is_over_files() else usual
