@@ -12,7 +12,7 @@ import fcntl
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -21,14 +21,14 @@ import msgspec
 from dtrfast import errors
 from dtrfast.oci.digests import ALGORITHMS, Digest
 from dtrfast.store import blobs, claims, disk
-from tests.fakes.blobs import MemoryBlobs, MemoryReader, MemoryUpload
+from tests.fakes.blobs import MemoryBlobs, MemoryUpload
 
 State = tuple[blobs.LastBody, bytes]
 
 
 class FileBlobs:
     def __init__(self, root: Path, clock: Callable[[], int]) -> None:
-        self.root, self.clock, self.open_readers = root, clock, 0
+        self.root, self.clock = root, clock
         (root / "contents").mkdir(0o700, parents=True, exist_ok=True)
 
     def content(self, digest: Digest) -> Path:
@@ -40,20 +40,21 @@ class FileBlobs:
         return folder / f"{uuid.UUID(upload_id)}{suffix}"
 
     def read(self, digest: Digest) -> bytes:
-        with contextlib.suppress(FileNotFoundError):
-            return self.content(digest).read_bytes()
-        raise errors.BlobUnknown("there is no such blob")
+        with self.open_range(digest) as reader:
+            return reader.file.read()
 
     def stat(self, digest: Digest) -> blobs.BlobStat:
-        return self.peek(digest).stat
+        with self.open_range(digest) as reader:
+            return reader.stat
 
     def peek(self, digest: Digest) -> blobs.Peek:
-        body = self.read(digest)
-        return blobs.Peek(blobs.BlobStat(digest, len(body)), body if len(body) <= 8192 else None)
+        stat = self.stat(digest)
+        return blobs.Peek(stat, self.read(digest) if stat.size <= 8192 else None)
 
-    def open_range(self, digest: Digest, offset: int = 0, size: int | None = None) -> MemoryReader:
-        body, end = self.read(digest), None if size is None else offset + size
-        return MemoryReader(self, blobs.BlobStat(digest, len(body)), body[offset:end])
+    def open_range(self, digest: Digest, offset: int = 0, length: int | None = None) -> FileReader:
+        with contextlib.suppress(FileNotFoundError):
+            return FileReader(self.content(digest).open("rb"), digest, offset, length)
+        raise errors.BlobUnknown("there is no such blob")
 
     def begin(
         self, label: str, *, algorithm: str = "", bound: blobs.OpenBound | None = None
@@ -82,7 +83,8 @@ class FileBlobs:
     def state(self, label: str, upload_id: str) -> State:
         with contextlib.suppress(ValueError, FileNotFoundError):
             saved = self.upload(label, upload_id, ".state").read_bytes()
-            return msgspec.msgpack.decode(saved, type=State)
+            state: State = msgspec.msgpack.decode(saved, type=State)
+            return state
         raise errors.UploadUnknown("no such upload: begin a new one")
 
     def upload_offset(self, label: str, upload_id: str) -> int:
@@ -136,13 +138,36 @@ class FileBlobs:
                 disk.remove(self.content(name))
         return True
 
-    def measure(self, those: Iterable[Digest], is_held: blobs.IsHeld, **how: Any) -> blobs.Usage:
-        memory, asked = MemoryBlobs(self.clock), list(those)
+    def measure(self, blobs: Iterable[Digest], is_held: blobs.IsHeld, **how: Any) -> blobs.Usage:
+        memory, asked = MemoryBlobs(self.clock), list(blobs)
         memory.contents = {one: self.read(one) for one in asked if self.content(one).exists()}
         return memory.measure(asked, is_held, **how)
 
 
-class FilePlaced:
+class _Closing:
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class FileReader(_Closing):
+    def __init__(self, file: BinaryIO, digest: Digest, offset: int, size: int | None) -> None:
+        self.file, self.stat = file, blobs.BlobStat(digest, os.fstat(file.fileno()).st_size)
+        self.range = offset, self.stat.size - offset if size is None else size
+
+    def __iter__(self) -> Iterator[blobs.Extent]:
+        if self.range[1]:
+            yield blobs.Extent(self.file.fileno(), *self.range)
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class FilePlaced(_Closing):
     inline = pending = None
 
     def __init__(self, files: FileBlobs, upload: FileUpload, digest: Digest) -> None:
@@ -162,12 +187,6 @@ class FilePlaced:
 
     def close(self) -> None:
         self._claim.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class FileUpload(MemoryUpload):

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests import scoped
+from dtrfast.config import TEST_ASSEMBLY
+from tests import assembly, scoped
 
 _TESTS = Path(__file__).parent
 _TOGETHER = ("e2e", "benchmarks")
@@ -67,6 +68,10 @@ def pytest_configure(config: pytest.Config) -> None:
     Without accounts, unless a test asks for them: most tests are about something else.
     """
     scoped.install()
+    os.environ.setdefault(TEST_ASSEMBLY, assembly.SCOPED)
+    # Workers look for nothing in the folder that their server was started in.
+    paths = [str(_TESTS.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
     os.environ.setdefault(_AUTH, "none")
     os.environ[_LANES] = "true" if config.getoption("--lanes") == "on" else "false"
 
@@ -88,16 +93,30 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests of the suite that was asked for."""
+    """Keep the tests of the suite that was asked for, and of the blob store that they run over."""
     ids = Counter(item.nodeid for item in items)
     if same := [name for name, count in ids.items() if count > 1]:
         raise pytest.UsageError(f"several tests have one id, and only one would run: {same}")
     suite = config.getoption("--suite")
-    if suite == "all":
-        return
-    chosen = {item: _belongs_to_long(item) == (suite == "long") for item in items}
+    chosen = {item: _is_chosen(item, suite) for item in items}
     config.hook.pytest_deselected(items=[item for item in items if not chosen[item]])
     items[:] = [item for item in items if chosen[item]]
+
+
+def _is_chosen(item: pytest.Item, suite: str) -> bool:
+    if assembly.is_over_files() and item.get_closest_marker("local_store") is not None:
+        return False
+    return suite == "all" or _belongs_to_long(item) == (suite == "long")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Servers of tests that measure are as users have them."""
+    if item.get_closest_marker("alone") is None:
+        return (yield)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(TEST_ASSEMBLY, raising=False)
+        return (yield)
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types

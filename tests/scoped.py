@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from dtrfast.index.engine import ReadTransaction, Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.store.reader import LocalReader
+from tests.blobs_as_files import FileReader
 from tests.fakes.blobs import MemoryReader
 from tests.fakes.engine import MemoryEngine
 
@@ -38,7 +39,7 @@ def install() -> None:
             engine.read = _read(engine.read)  # type: ignore[method-assign]
             engine.write = _write(engine.write)  # type: ignore[method-assign]
             engine.write_both = _write_both(engine.write_both)  # type: ignore[method-assign]
-    for reader in (LocalReader, MemoryReader):
+    for reader in (LocalReader, MemoryReader, FileReader):
         if not hasattr(reader.__iter__, "__wrapped__"):
             reader.__iter__ = _iterate(reader.__iter__)  # type: ignore[method-assign]
 

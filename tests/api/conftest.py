@@ -18,6 +18,7 @@ from dtrfast.index.engine import Engine
 from dtrfast.registry.registry import Registry
 from dtrfast.store.blobs import BlobStore
 from dtrfast.store.store import Store
+from tests.assembly import blobs_under_test
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.client import Client
 from tests.fakes.clock import Clock
@@ -79,7 +80,8 @@ def backend(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Backend]:
     # and lie in memory where that is possible: what survives a power cut is tested elsewhere.
     with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.exists() else None) as directory:
         store = Store.open(Path(directory) / "data", StoreConfig(), clock=clock)
-        yield Backend(store.engine, store.blobs)
+        blobs = blobs_under_test(store.blobs, Path(directory) / "files", clock)
+        yield Backend(store.engine, blobs)
         store.close()
 
 

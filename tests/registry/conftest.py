@@ -10,7 +10,9 @@ import pytest
 
 from dtrfast.config import Config, StoreConfig
 from dtrfast.registry.registry import Registry
+from dtrfast.store.blobs import BlobStore
 from dtrfast.store.store import Store
+from tests.assembly import blobs_under_test
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import Clock
 from tests.fakes.engine import MemoryEngine
@@ -29,12 +31,12 @@ def engine() -> MemoryEngine:
 
 
 @pytest.fixture
-def blobs(engine: MemoryEngine, clock: Clock) -> MemoryBlobs:
-    return MemoryBlobs(clock)
+def blobs(clock: Clock, tmp_path: Path) -> BlobStore:
+    return blobs_under_test(MemoryBlobs(clock), tmp_path / "files", clock)
 
 
 @pytest.fixture
-def registry(engine: MemoryEngine, blobs: MemoryBlobs, clock: Clock) -> Registry:
+def registry(engine: MemoryEngine, blobs: BlobStore, clock: Clock) -> Registry:
     return Registry(engine, blobs, Config(), clock=clock, fullness=lambda: 0.0)
 
 

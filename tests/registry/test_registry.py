@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 
+from dtrfast.config import Config
 from dtrfast.errors import (
     BlobUnknown,
     Corrupt,
@@ -108,9 +109,7 @@ def test_many_at_once_make_one_repository(registry: Registry, engine: MemoryEngi
 
 
 # ---- uploads ----------------------------------------------------------------------------------
-def test_a_bad_push_leaves_nothing(
-    registry: Registry, engine: MemoryEngine, blobs: MemoryBlobs
-) -> None:
+def test_a_bad_push_leaves_nothing(registry: Registry, engine: MemoryEngine) -> None:
     upload = registry.uploads.begin(NAME)
     upload.append(b"content")
     wrong = Digest.of_bytes(b"other")
@@ -118,13 +117,16 @@ def test_a_bad_push_leaves_nothing(
         registry.uploads.finish(upload, NAME, wrong, registry.author())
     assert rows(engine, tables.REPOSITORIES) == []
     assert list(recorded(engine)) == []
-    assert blobs.uploads == {}
+    with pytest.raises(UploadUnknown):
+        registry.uploads.resume(NAME, upload.id)
 
 
 @pytest.mark.parametrize("upload_id", ["", "x", "../x", "A" * 36, "0" * 36])
 def test_what_cannot_be_an_id_does_not_reach_the_store(
-    registry: Registry, blobs: MemoryBlobs, upload_id: str
+    engine: MemoryEngine, clock: Clock, upload_id: str
 ) -> None:
+    blobs = MemoryBlobs(clock)  # which takes any id that it knows
+    registry = Registry(engine, blobs, Config(), clock=clock)
     blobs.uploads[upload_id] = blobs.begin(NAME.text)  # type: ignore[assignment]
     with pytest.raises(UploadUnknown):
         registry.uploads.resume(NAME, upload_id)
