@@ -79,7 +79,7 @@ class MemoryBlobs:
         self, label: str, *, algorithm: str = "sha256", bound: OpenBound | None = None
     ) -> Upload:
         assert algorithm in ALGORITHMS
-        count = sum(upload.name == label for upload in self.uploads.values())
+        count = sum(upload.name == label for upload in list(self.uploads.values()))
         if bound is not None and count >= bound.name_max:
             raise UploadsTooMany(f"{count} uploads are open")
         upload = MemoryUpload(self, label)
