@@ -7,7 +7,7 @@ import msgspec
 
 class BlobTotals(msgspec.Struct, frozen=True):
     """Since the process began. `placed`: uploads that became content, and their bytes. `opened`:
-    contents that were opened or given at once, and the bytes that were read of them. `released`:
+    ranges of content that were opened and closed, and the bytes that were read of them. `released`:
     contents that were settled by a release. `failed`: calls that failed, by the name of the error.
     """
 

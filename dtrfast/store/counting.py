@@ -16,7 +16,6 @@ from dtrfast.store.blobs import (
     BlobStore,
     Extent,
     IsHeld,
-    Peek,
     Placed,
     Segment,
     Upload,
@@ -41,10 +40,10 @@ class BlobCounts:
             self._placed += 1
             self._placed_bytes += size
 
-    def note_read(self, size: int, opened: int = 1) -> None:
-        """Bytes of content were read."""
+    def note_read(self, size: int) -> None:
+        """Content was opened, and bytes of it were read."""
         with self._lock:
-            self._opened += opened
+            self._opened += 1
             self._read_bytes += size
 
     def note_released(self, count: int) -> None:
@@ -73,21 +72,15 @@ class BlobCounts:
 class CountingBlobs(WrappedBlobs):
     """A `BlobStore` over another one, which counts into `counts`.
 
-    Uploads are not wrapped, so a failure of `append` is counted by the answer that it leads to.
+    Two things are not counted: failures of uploads, which are not wrapped, and `stat` and `peek`,
+    which must cost nothing. The counts of answers have both.
     """
 
     def __init__(self, inner: BlobStore, counts: BlobCounts) -> None:
         super().__init__(inner)
         self._counts = counts
-        # What small answers ask for, without a call in between.
         self.stat = inner.stat  # type: ignore[method-assign]
-        self._peek = inner.peek
-
-    def peek(self, digest: Digest) -> Peek:
-        peek = self._peek(digest)
-        if peek.body is not None:
-            self._counts.note_read(len(peek.body))
-        return peek
+        self.peek = inner.peek  # type: ignore[method-assign]
 
     def open_range(self, digest: Digest, offset: int = 0, length: int | None = None) -> BlobReader:
         try:
@@ -137,6 +130,8 @@ class CountingPlaced(WrappedPlaced):
 
 class CountingReader:
     """A `BlobReader` that counts the bytes of the segments it hands out."""
+
+    __slots__ = ("_counts", "_inner", "_is_open", "_size", "stat")
 
     def __init__(self, inner: BlobReader, counts: BlobCounts) -> None:
         self.stat = inner.stat

@@ -46,13 +46,13 @@ def test_what_is_placed_read_and_released(blobs: CountingBlobs, counts: BlobCoun
     assert counts.totals() == BlobTotals(placed=2, placed_bytes=300_005)
     assert blobs.peek(small).body == b"small"
     assert blobs.peek(large).body is None
-    assert counts.totals() == BlobTotals(2, 300_005, opened=1, read_bytes=5)
+    assert counts.totals() == BlobTotals(2, 300_005), "the index answers, which HEAD asks as well"
     read(blobs, large, 1000, 250_000)
     reader = blobs.open_range(large)
-    assert counts.totals() == BlobTotals(2, 300_005, opened=2, read_bytes=250_005)
+    assert counts.totals() == BlobTotals(2, 300_005, opened=1, read_bytes=250_000)
     reader.close()
     reader.close()
-    assert counts.totals() == BlobTotals(2, 300_005, opened=3, read_bytes=250_005)
+    assert counts.totals() == BlobTotals(2, 300_005, opened=2, read_bytes=250_000)
     drop(blobs, small)
     release(blobs)
     assert counts.totals().released == 1

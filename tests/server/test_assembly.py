@@ -1,0 +1,95 @@
+"""The parts of a server that tests choose reach all of its processes; others have none of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dtrfast.assembly import open_store
+from dtrfast.config import TEST_ASSEMBLY, Config, StoreConfig
+from dtrfast.metrics.processes import metrics_path
+from dtrfast.oci.digests import Digest
+from dtrfast.store.counting import CountingBlobs
+from dtrfast.store.local import LocalBlobs
+from tests.assembly import FILES
+from tests.blobs_as_files import FileBlobs
+from tests.server.conftest import eventually
+from tests.server.test_resume import Registry, path_of
+
+
+def opened_blobs(data: Path) -> object:
+    """What lies below the counting."""
+    store = open_store(Config(store=StoreConfig(data=data)))
+    store.close()
+    assert isinstance(store.blobs, CountingBlobs)
+    return store.blobs.inner
+
+
+def test_a_variable_chooses_the_blob_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TEST_ASSEMBLY, FILES)
+    assert isinstance(opened_blobs(tmp_path), FileBlobs)
+    for name in ("", None):
+        if name is None:
+            monkeypatch.delenv(TEST_ASSEMBLY)
+        else:
+            monkeypatch.setenv(TEST_ASSEMBLY, name)
+        assert isinstance(opened_blobs(tmp_path), LocalBlobs)
+
+
+def test_a_store_that_tests_cannot_change_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TEST_ASSEMBLY, "tests.assembly:missing")
+    with pytest.raises(AttributeError):
+        opened_blobs(tmp_path)
+    monkeypatch.delenv(TEST_ASSEMBLY)
+    opened_blobs(tmp_path)  # LMDB refuses an environment that this process has open
+
+
+@pytest.mark.long
+def test_nothing_of_tests_is_imported_without_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(TEST_ASSEMBLY, raising=False)
+    program = (
+        "import sys, pathlib; from dtrfast.assembly import open_store\n"
+        "from dtrfast.config import Config, StoreConfig\n"
+        "open_store(Config(store=StoreConfig(data=pathlib.Path(sys.argv[1])))).close()\n"
+        "print([name for name in sys.modules if name.split('.')[0] == 'tests'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.long
+def test_all_processes_of_a_server_have_the_store_and_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TEST_ASSEMBLY, FILES)
+    data = tmp_path / "data"
+    content = bytes(100_000)
+    digest = Digest.of_bytes(content)
+    registry = Registry(data)
+    try:
+        begun = registry.request("POST", "/v2/team/app/blobs/uploads/")
+        upload = path_of(begun.headers["Location"])
+        assert registry.request("PUT", f"{upload}?digest={digest}", content).status == 201
+        assert registry.request("GET", f"/v2/team/app/blobs/{digest}").status == 200
+        names = [path.name for path in (data / "files" / "contents").iterdir()]
+        assert f"sha256-{digest.hex}" in names
+        assert [path for path in (data / "packs").rglob("*") if path.is_file()] == []
+
+        def is_counted() -> bool:
+            samples = metrics_path(data).glob("*.json")
+            counts = [json.loads(path.read_bytes())["blobs"] for path in samples]
+            return sum(one["placed_bytes"] + one["read_bytes"] for one in counts) == 200_000
+
+        eventually(is_counted)
+    finally:
+        registry.close()
