@@ -21,7 +21,7 @@ TOGETHER = MAKEFLAGS='$(filter-out -j% --jobserver%,$(MAKEFLAGS))' \
 OR_NONE := $(if $(ARGS),|| [ $$? = 5 ])
 
 .DEFAULT_GOAL := help
-.PHONY: help build serve dev check fix test test-all test-long test-lanes test-clients \
+.PHONY: help build serve dev check fix test test-all test-long test-lanes test-blobs test-clients \
 	test-more-clients coverage mutants bench profile hooks lock clean
 
 help: ## this list
@@ -48,7 +48,7 @@ test: plan-test ## the short tests: units, contracts, API, store, a docker daemo
 	@$(TOGETHER) programs-of-test $(VENV)/.dtrfast-test
 	$(STEP) --show "short tests" $(PYTEST) --suite short $(SHARED) $(ARGS) $(OR_NONE)
 
-test-all: test test-long test-lanes fuzz asan ## everything that installs as packages
+test-all: test test-long test-lanes test-blobs fuzz asan ## everything that installs as packages
 
 test-long: plan-all dev ## what test leaves out: clients, browser, LDAP, crashes, lifecycles, arm64
 	@$(INSTALL) all
@@ -64,6 +64,15 @@ test-lanes: plan-all dev ## what starts servers, once more without lanes
 	@$(INSTALL) all
 	$(STEP) --show "tests without lanes" $(PYTEST) --lanes off $(SHARED) \
 		$(addprefix --ignore=tests/e2e/,$(WITH_LANES)) tests/e2e tests/server $(ARGS)
+
+# What asks the registry for blobs: its own tests, those of the API, and docker.
+OVER_BLOBS := tests/registry tests/api tests/server/test_resume.py \
+	$(patsubst %,tests/e2e/test_%.py,small_image docker)
+
+test-blobs: plan-all dev ## registry, API and docker, once more over the blob store of the tests
+	@$(INSTALL) all
+	DTRFAST_TEST_ASSEMBLY=tests.assembly:files $(STEP) --show "tests over files" $(PYTEST) \
+		$(SHARED) --ignore=tests/api/managed $(OVER_BLOBS) $(ARGS) $(OR_NONE)
 
 # Two parts of .ci/long.
 MORE_CLIENTS := $(patsubst %,tests/e2e/test_%.py,buildkit ctr notation oci_client ollama)

@@ -16,6 +16,7 @@ import psutil
 
 from tests.e2e.certificates import Certificate
 from tests.e2e.programs import PROJECT, ProgramFailed, wait_until
+from tests.scoped import Violation
 
 WORKER_COUNT = 2
 READY_PATH = "/readyz"
@@ -83,6 +84,8 @@ class Registry:
             self.process.kill()
         _kill_group(self.process.pid)
         self.process.wait()
+        broken = [line for line in self.log().splitlines() if Violation.__qualname__ in line]
+        assert broken == [], "a rule of a seam was broken (tests/scoped.py)"
 
     def log(self, offset: int = 0) -> str:
         """What the server printed from that byte on."""
