@@ -88,7 +88,8 @@ def test_all_processes_of_a_server_have_the_store_and_count(
         def is_counted() -> bool:
             samples = metrics_path(data).glob("*.json")
             counts = [json.loads(path.read_bytes())["blobs"] for path in samples]
-            return sum(one["placed_bytes"] + one["read_bytes"] for one in counts) == 200_000
+            total: int = sum(one["placed_bytes"] + one["read_bytes"] for one in counts)
+            return total == 200_000
 
         eventually(is_counted)
     finally:
