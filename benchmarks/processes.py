@@ -53,6 +53,11 @@ class Cost:
     peak: Memory = Memory()
 
 
+def _inherited() -> dict[str, str]:
+    """The environment, without the variable of a test run: what is measured is as users have it."""
+    return {name: value for name, value in os.environ.items() if name != "DTRFAST_TEST_ASSEMBLY"}
+
+
 class ProcessTree:
     """A program and all that it starts, in a session of its own, so that Ctrl-C is ours."""
 
@@ -64,7 +69,7 @@ class ProcessTree:
         with log.open("wb") as output:
             self._leader = subprocess.Popen(
                 command,
-                env=os.environ | dict(environment or {}),
+                env=_inherited() | dict(environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

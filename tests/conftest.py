@@ -93,20 +93,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests of the suite that was asked for, and of the blob store that they run over."""
+    """Keep the tests of the suite that was asked for."""
     ids = Counter(item.nodeid for item in items)
     if same := [name for name, count in ids.items() if count > 1]:
         raise pytest.UsageError(f"several tests have one id, and only one would run: {same}")
     suite = config.getoption("--suite")
-    chosen = {item: _is_chosen(item, suite) for item in items}
+    if suite == "all":
+        return
+    chosen = {item: _belongs_to_long(item) == (suite == "long") for item in items}
     config.hook.pytest_deselected(items=[item for item in items if not chosen[item]])
     items[:] = [item for item in items if chosen[item]]
-
-
-def _is_chosen(item: pytest.Item, suite: str) -> bool:
-    if assembly.is_over_files() and item.get_closest_marker("local_store") is not None:
-        return False
-    return suite == "all" or _belongs_to_long(item) == (suite == "long")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,8 +2,7 @@
 
 In a folder for each label lie `ID.state`, an upload as it was saved; `ID`, its holder's lock and a
 byte for each recall; `ID.told`, the offset that a client was told meanwhile; and `ID.ended`, its
-digest once it was committed. The rules for bodies that come again (docs/uploads.md) are those of the
-fake's upload.
+digest once it was committed. Bodies that come again (docs/uploads.md) are for the fake's upload.
 """
 
 from __future__ import annotations

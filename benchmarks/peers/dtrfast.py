@@ -37,7 +37,5 @@ class Dtrfast(Program):
             "DTRFAST_LOG_LEVEL": "error",
             # Idle connections are held for as long as a measurement takes.
             "DTRFAST_SERVER_GRACEFUL_STOP_SECONDS": "0",
-            # In a test run too: as users have it.
-            "DTRFAST_TEST_ASSEMBLY": "",
         }
         return variables if self._lanes else variables | {"DTRFAST_SERVER_LANES": "false"}

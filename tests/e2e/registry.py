@@ -84,7 +84,8 @@ class Registry:
             self.process.kill()
         _kill_group(self.process.pid)
         self.process.wait()
-        broken = [line for line in self.log().splitlines() if Violation.__qualname__ in line]
+        name = f"{Violation.__module__}.{Violation.__qualname__}"
+        broken = [line for line in self.log().splitlines() if name in line]
         assert broken == [], "a rule of a seam was broken (tests/scoped.py)"
 
     def log(self, offset: int = 0) -> str:

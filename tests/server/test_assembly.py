@@ -15,6 +15,7 @@ from dtrfast.metrics.processes import metrics_path
 from dtrfast.oci.digests import Digest
 from dtrfast.store.counting import CountingBlobs
 from dtrfast.store.local import LocalBlobs
+from dtrfast.store.store import Store
 from tests.assembly import FILES
 from tests.blobs_as_files import FileBlobs
 from tests.server.conftest import eventually
@@ -43,11 +44,18 @@ def test_a_variable_chooses_the_blob_store(tmp_path: Path, monkeypatch: pytest.M
 def test_a_store_that_tests_cannot_change_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    closed: list[Store] = []
+    close = Store.close
+
+    def note(store: Store) -> None:
+        closed.append(store)
+        close(store)
+
+    monkeypatch.setattr(Store, "close", note)
     monkeypatch.setenv(TEST_ASSEMBLY, "tests.assembly:missing")
     with pytest.raises(AttributeError):
-        opened_blobs(tmp_path)
-    monkeypatch.delenv(TEST_ASSEMBLY)
-    opened_blobs(tmp_path)  # LMDB refuses an environment that this process has open
+        open_store(Config(store=StoreConfig(data=tmp_path)))
+    assert len(closed) == 1
 
 
 @pytest.mark.long
