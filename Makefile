@@ -65,7 +65,7 @@ test-lanes: plan-all dev ## what starts servers, once more without lanes
 	$(STEP) --show "tests without lanes" $(PYTEST) --lanes off $(SHARED) \
 		$(addprefix --ignore=tests/e2e/,$(WITH_LANES)) tests/e2e tests/server $(ARGS)
 
-# What asks the registry for blobs: its own tests, those of the API, and docker.
+# Tests that ask a registry for blobs: its own, those of the API, and docker.
 OVER_BLOBS := tests/registry tests/api tests/server/test_resume.py \
 	$(patsubst %,tests/e2e/test_%.py,small_image docker)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dtrfast.config import NAMES, Config, _is_of_platform, load, split_address
+from dtrfast.config import NAMES, TEST_ASSEMBLY, Config, _is_of_platform, load, split_address
 from dtrfast.errors import ConfigInvalid
 
 PROJECT = Path(__file__).parents[1]
@@ -233,7 +233,7 @@ def test_a_mistyped_setting_still_stops_the_start(variable: str, value: str, exp
 def test_every_variable_that_we_suggest_can_be_set() -> None:
     """A variable of a build or a test with our prefix would stop a server beside it."""
     known = {"DTRFAST_" + name.replace(".", "_").upper() for name in NAMES}
-    known |= {"DTRFAST_CONFIG", "DTRFAST_TOKEN", "DTRFAST_SECTION_FIELD"}
+    known |= {"DTRFAST_CONFIG", "DTRFAST_TOKEN", "DTRFAST_SECTION_FIELD", TEST_ASSEMBLY}
     known |= {"DTRFAST_PORT", "DTRFAST_NAME", "DTRFAST_ENV_"}  # of platforms, with some values
     places = ["Makefile", "ext.mk", "setup.py", "README.md", "pyproject.toml", "CONTRIBUTING.md"]
     files = [PROJECT / place for place in places]

@@ -1,4 +1,4 @@
-"""Counts of what one process asked of its blob store."""
+"""Counts of the calls that one process made of its blob store."""
 
 from __future__ import annotations
 

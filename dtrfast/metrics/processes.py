@@ -59,8 +59,8 @@ def _no_commits() -> tuple[int, int, float]:
 
 class Reporter:
     """Writes the samples of this process, from a thread of its own. `commits` tells the group
-    commits of the index, the changes in them, and the seconds they took; `blobs` tells what was
-    asked of the blob store.
+    commits of the index, the changes in them, and the seconds they took; `blobs` tells the
+    calls of the blob store.
     """
 
     def __init__(

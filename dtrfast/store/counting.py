@@ -1,4 +1,4 @@
-"""A blob store that counts what is asked of another one, for metrics."""
+"""A blob store that counts the calls of another one, for metrics."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The base of decorators of the blob seam: a blob store that passes every call on to another one.
 
 A decorator overrides what it changes. Uploads pass through as they are: the store that began one
-commits it, and knows it by its own class. What `commit` returns goes to the caller alone, so a
-decorator may wrap that.
+commits it, and knows it by its own class. The `Placed` of a commit goes to the caller alone, so a
+decorator may wrap it.
 """
 
 from __future__ import annotations

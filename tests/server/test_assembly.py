@@ -23,7 +23,7 @@ from tests.server.test_resume import Registry, path_of
 
 
 def opened_blobs(data: Path) -> object:
-    """What lies below the counting."""
+    """The store below the one that counts."""
     store = open_store(Config(store=StoreConfig(data=data)))
     store.close()
     assert isinstance(store.blobs, CountingBlobs)
