@@ -15,9 +15,11 @@ from dtrfast.store.blobs import BlobStore
 from dtrfast.store.store import Store
 from tests.blobs_as_files import FileBlobs
 from tests.scoped import install
+from tests.two_environments import TwoEnvironments
 
 SCOPED = "tests.assembly:scoped"
 FILES = "tests.assembly:files"
+TWO_ENVIRONMENTS = "tests.assembly:two_environments"
 
 
 def scoped(store: Store, config: Config) -> Store:
@@ -29,6 +31,13 @@ def scoped(store: Store, config: Config) -> Store:
 def files(store: Store, config: Config) -> Store:
     """`scoped`, over the second blob store."""
     store.blobs = FileBlobs(config.store.data / "files", lambda: int(time.time()))
+    return scoped(store, config)
+
+
+def two_environments(store: Store, config: Config) -> Store:
+    """`scoped`, over an index whose shared half is elsewhere."""
+    store.close()
+    store = Store.open(config.store.data, config.store, open_index=TwoEnvironments)
     return scoped(store, config)
 
 

@@ -1,6 +1,6 @@
 """A storm against a real server whose processes are killed at random, again and again.
 
-    python -m tests.crash.storm --kills 1000 [--seed N] [--data DIR]
+    python -m tests.crash.storm --kills 1000 [--seed N] [--data DIR] [--engine one|two]
 
 Clients push, push again, mount, move tags, delete, and pull; a killer sends SIGKILL to a worker,
 the housekeeper, or everything at once, which is then started again. What was acknowledged must be
@@ -31,13 +31,14 @@ from typing import Any
 
 import psutil
 
-from dtrfast.config import Config, StoreConfig
+from dtrfast.config import TEST_ASSEMBLY, Config, StoreConfig
 from dtrfast.index.tables import FILES, FILES_UNOWNED, SETTINGS
 from dtrfast.jobs.tasks import content_tasks
 from dtrfast.registry.holdings_index import index_holdings
 from dtrfast.store import policies
 from dtrfast.store.store import Store
-from tests import verifying
+from tests import assembly, verifying
+from tests.two_environments import ENGINES
 
 CLIENTS = 4
 _GRACE_SECONDS = 2
@@ -47,6 +48,8 @@ _SETTINGS = {
     "DTRFAST_STORE_UPLOAD_EXPIRY_SECONDS": "5",
     "DTRFAST_LOG_ACCESS": "false",
 }
+# How a server's store is assembled over an engine.
+_ASSEMBLIES = {"one": assembly.SCOPED, "two": assembly.TWO_ENVIRONMENTS}
 _START_SECONDS_MAX = 90.0
 _TRIES = 4  # of a body that nobody answers
 _LARGE_SIZE = 3 << 20
@@ -74,8 +77,9 @@ class Figures:
 class Server:
     """`dtrfast serve` on a data directory, through all its lives."""
 
-    def __init__(self, data: Path, log: Path) -> None:
+    def __init__(self, data: Path, log: Path, engine: str) -> None:
         self._data = data
+        self._environment = os.environ | _SETTINGS | {TEST_ASSEMBLY: _ASSEMBLIES[engine]}
         self._log = log.open("ab")
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = int(probe.getsockname()[1])
@@ -85,7 +89,7 @@ class Server:
         program = [sys.executable, "-m", "dtrfast", "serve", "--auth", "none", "--workers", "2"]
         process = subprocess.Popen(
             [*program, "--data", str(self._data), "--bind", f"127.0.0.1:{self.port}"],
-            env=os.environ | _SETTINGS,
+            env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -330,11 +334,13 @@ class Client:
         self._figures.problems.append(f"{self._name}: {text}")
 
 
-def storm(data: Path, seed: int, kills: int, pause_seconds: float = 0.5) -> Figures:
+def storm(
+    data: Path, seed: int, kills: int, pause_seconds: float = 0.5, engine: str = "one"
+) -> Figures:
     """Run one; the figures say what was done and what was wrong."""
     figures = Figures()
-    _empty_trash_at_once(data)
-    server = Server(data, data.parent / "server.log")
+    _empty_trash_at_once(data, engine)
+    server = Server(data, data.parent / "server.log", engine)
     clients = [Client(server, figures, f"{seed} {n}", n) for n in range(CLIENTS)]
     stop = threading.Event()
 
@@ -359,19 +365,20 @@ def storm(data: Path, seed: int, kills: int, pause_seconds: float = 0.5) -> Figu
         for thread in threads:
             thread.join()
     _end(server, data, clients, figures)
+    _check_data(data, engine, figures)
     return figures
 
 
-def _empty_trash_at_once(data: Path) -> None:
+def _empty_trash_at_once(data: Path, engine: str) -> None:
     """Or nothing would be freed while the storm lasts."""
-    store = Store.open(data, StoreConfig())
+    store = Store.open(data, StoreConfig(), open_index=ENGINES[engine])
     settings = b'{"trashDays": 0.00001}'
     store.engine.write(lambda transaction: transaction.put(SETTINGS, policies.NAME, settings))
     store.close()
 
 
 def _end(server: Server, data: Path, clients: list[Client], figures: Figures) -> None:
-    """Everything is checked once more; then the server stops, and nothing is left over."""
+    """Everything is checked once more; then the server stops."""
     time.sleep(2)
     for client in clients:
         client.check_all()
@@ -380,7 +387,12 @@ def _end(server: Server, data: Path, clients: list[Client], figures: Figures) ->
     time.sleep(6 + _GRACE_SECONDS)  # uploads that were left expire
     if server.stop():
         figures.problems.append("the server ended with an error")
-    store = Store.open(data, StoreConfig(upload_expiry_seconds=1.0, grace_seconds=1.0))
+
+
+def _check_data(data: Path, engine: str, figures: Figures) -> None:
+    """After the last round of the housekeeper nothing is left over."""
+    settings = StoreConfig(upload_expiry_seconds=1.0, grace_seconds=1.0)
+    store = Store.open(data, settings, open_index=ENGINES[engine])
     try:
         config = Config(store=StoreConfig(data=data, grace_seconds=1.0))
         holdings = index_holdings(store.engine, store.blobs, config, lambda: int(time.time()))
@@ -415,10 +427,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--engine", choices=ENGINES, default="one")
     options = parser.parse_args()
     sys.stderr.write(f"seed {options.seed}\n")
     with tempfile.TemporaryDirectory() as folder:
-        figures = storm(options.data or Path(folder) / "data", options.seed, options.kills)
+        data = options.data or Path(folder) / "data"
+        figures = storm(data, options.seed, options.kills, engine=options.engine)
     for problem in figures.problems:
         sys.stdout.write(f"{problem}\n")
     lost = {"lost": figures.counts["lost"], "wrong": figures.counts["wrong"]}

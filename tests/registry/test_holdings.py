@@ -10,8 +10,7 @@ import pytest
 from dtrfast.errors import PreconditionFailed
 from dtrfast.index import changes
 from dtrfast.index.engine import Engine
-from dtrfast.index.lmdb import LmdbEngine
-from dtrfast.index.tables import CHANGES, TABLES
+from dtrfast.index.tables import CHANGES
 from dtrfast.oci.conditions import Conditions
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName
@@ -26,6 +25,7 @@ from tests.fakes.holdings import MemoryHoldings
 from tests.registry.holding_world import GRACE_SECONDS, OTHER, RULES, LinkChange, World
 from tests.registry.holdings_contract import HoldingsContract
 from tests.registry.unheld_contract import UnheldContract
+from tests.two_environments import TwoEnvironments
 
 
 def link_changes(engine: Engine) -> list[LinkChange]:
@@ -90,16 +90,14 @@ class TestLmdbHoldings(_Contract):
 
 
 @pytest.mark.long
-class TestLmdbHoldingsApart(_Contract):
-    """Content and links have an environment each."""
+class TestHoldingsOverTwoEnvironments(_Contract):
+    """Content and links have a commit each."""
 
     @pytest.fixture
-    def world(self, store: Store, data: Path, clock: Clock) -> Iterator[World]:
-        path = data.parent / "shared"
-        path.mkdir()
-        engine = LmdbEngine(path, TABLES)
-        yield world_of(store, engine, clock, None)
-        engine.close()
+    def world(self, data: Path, clock: Clock) -> Iterator[World]:
+        store = Store.open(data, StoreConfig(), open_index=TwoEnvironments, clock=clock)
+        yield world_of(store, store.engine, clock, None)
+        store.close()
 
 
 def test_content_and_link_are_one_commit(store: Store, clock: Clock) -> None:
