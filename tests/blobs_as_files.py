@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from dtrfast import errors
+from dtrfast.machine import disk
 from dtrfast.oci.digests import ALGORITHMS, Digest
-from dtrfast.store import blobs, claims, disk
+from dtrfast.store import blobs, claims
 from tests.fakes.blobs import MemoryBlobs
 from tests.uploads_as_files import FileUpload, FileUploads, write
 

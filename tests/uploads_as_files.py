@@ -19,8 +19,9 @@ from typing import BinaryIO
 import msgspec
 
 from dtrfast import errors
+from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
-from dtrfast.store import blobs, disk
+from dtrfast.store import blobs
 from tests.fakes.blobs import MemoryBlobs, MemoryUpload
 
 State = tuple[blobs.LastBody, bytes]

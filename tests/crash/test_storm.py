@@ -15,7 +15,7 @@ from tests.crash.storm import storm
     [
         ("one", 3),
         pytest.param("one", 15, marks=pytest.mark.long),
-        pytest.param("two", 8, marks=pytest.mark.long),
+        pytest.param("two", 6, marks=pytest.mark.long),
     ],
 )
 def test_kills_lose_nothing(tmp_path: Path, seed: int, engine: str, kills: int) -> None:

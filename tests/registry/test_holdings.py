@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dtrfast.config import StoreConfig
 from dtrfast.errors import PreconditionFailed
 from dtrfast.index import changes
 from dtrfast.index.engine import Engine

@@ -11,7 +11,7 @@ import pytest
 
 from dtrfast.assembly import open_store
 from dtrfast.config import TEST_ASSEMBLY, Config, StoreConfig
-from dtrfast.metrics.processes import metrics_path
+from dtrfast.machine.paths import Layout
 from dtrfast.oci.digests import Digest
 from dtrfast.store.counting import CountingBlobs
 from dtrfast.store.local import LocalBlobs
@@ -94,7 +94,7 @@ def test_all_processes_of_a_server_have_the_store_and_count(
         assert [path for path in (data / "packs").rglob("*") if path.is_file()] == []
 
         def is_counted() -> bool:
-            samples = metrics_path(data).glob("*.json")
+            samples = Layout(data).metrics.glob("*.json")
             counts = [json.loads(path.read_bytes())["blobs"] for path in samples]
             total: int = sum(one["placed_bytes"] + one["read_bytes"] for one in counts)
             return total == 200_000
