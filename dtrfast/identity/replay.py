@@ -6,13 +6,15 @@ told to set passwords anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import msgspec
 
-from dtrfast.errors import DtrfastError
+from dtrfast.errors import Corrupt
 from dtrfast.identity import grants, records, teams
 from dtrfast.identity.grants import GrantPlace, Level
+from dtrfast.identity.records import Token
 from dtrfast.identity.settings import HIDDEN
 from dtrfast.index import counters
 from dtrfast.index.changes import Change
@@ -37,10 +39,11 @@ from dtrfast.registry.writing import Author
 
 
 class Replay:
-    """Does changes again, in their order. Tokens are revoked by their ids, which it remembers."""
+    """Does changes again, in their order. Tokens are revoked by their ids, which it remembers:
+    `read` comes before `apply`.
+    """
 
     def __init__(self) -> None:
-        self.failed: set[int] = set()  # numbers of changes that could not be done
         self._tokens: dict[int, tuple[bytes, bytes]] = {}  # id → keys of its two rows
         self._handlers: dict[str, Callable[[WriteTransaction, Change], None]] = {
             "account.put": self._put_account,
@@ -58,15 +61,22 @@ class Replay:
             "settings.put": self._put_settings,
         }
 
+    def read(self, changes: Iterable[Change]) -> None:
+        """Remember the tokens of changes that are to be done next."""
+        for change in changes:
+            if change.kind == "token.put":
+                with suppress(Corrupt):  # `apply` raises it again
+                    token = records.tokens.decode(change.payload["record"])
+                    self._tokens[token.id] = _token_keys(token)
+
     def apply(self, transaction: WriteTransaction, change: Change) -> bool:
-        """Do a change of accounts and access again; False if it is of another kind."""
+        """Do a change of accounts and access again; False if it is of another kind. Raises
+        `DtrfastError` if it cannot be done.
+        """
         handler = self._handlers.get(change.kind)
         if handler is None:
             return False
-        try:
-            handler(transaction, change)
-        except DtrfastError:
-            self.failed.add(change.sequence)
+        handler(transaction, change)
         return True
 
     def _put_account(self, transaction: WriteTransaction, change: Change) -> None:
@@ -140,10 +150,9 @@ class Replay:
 
     def _put_token(self, transaction: WriteTransaction, change: Change) -> None:
         token = records.tokens.decode(change.payload["record"])
-        key = number_key(token.account_id) + number_key(token.id)
-        transaction.put(TOKENS, token.hash, change.payload["record"])
-        transaction.put(ACCOUNT_TOKENS, key, token.hash)
-        self._tokens[token.id] = (token.hash, key)
+        digest, key = _token_keys(token)
+        transaction.put(TOKENS, digest, change.payload["record"])
+        transaction.put(ACCOUNT_TOKENS, key, digest)
         _count(transaction, token.id)
 
     def _delete_token(self, transaction: WriteTransaction, change: Change) -> None:
@@ -184,6 +193,11 @@ class Replay:
 
 def _author(change: Change) -> Author:
     return Author(change.actor, change.time)
+
+
+def _token_keys(token: Token) -> tuple[bytes, bytes]:
+    """The keys of a token's two rows."""
+    return token.hash, number_key(token.account_id) + number_key(token.id)
 
 
 def _granted(change: Change) -> tuple[GrantPlace, int]:

@@ -52,16 +52,20 @@ class Board:
         """Say which tasks there are. What was running before is running no more."""
         now = int(self._clock())
 
-        def change(transaction: WriteTransaction) -> None:
+        def change(transaction: WriteTransaction) -> list[TaskState]:
             records.bury(transaction, now)
             old = {state.name: state for state in records.tasks(transaction)}
-            for task in tasks:
-                state = old.get(task.name) or TaskState(task.name, task.interval_seconds)
-                state = msgspec.structs.replace(state, interval_seconds=task.interval_seconds)
-                self._states[task.name] = state
-                records.put_task(transaction, state)
+            states = [
+                msgspec.structs.replace(
+                    old.get(task.name) or TaskState(task.name, task.interval_seconds),
+                    interval_seconds=task.interval_seconds,
+                )
+                for task in tasks
+            ]
+            _put_tasks(transaction, states)
+            return states
 
-        self._engine.write(change)
+        self._states |= {state.name: state for state in self._engine.write(change)}
 
     def take_wanted(self) -> set[str]:
         """Names of the tasks that somebody wants done now."""

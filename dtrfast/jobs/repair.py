@@ -7,16 +7,17 @@ it is made, so a repair that is cut off is begun again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
+from dtrfast.errors import DtrfastError
 from dtrfast.identity.replay import Replay
 from dtrfast.index.changes import Change
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.oci.digests import Digest
 from dtrfast.registry import replay, unheld
-from dtrfast.registry.replay import Lost
+from dtrfast.registry.replay import Lost, Sizes
 from dtrfast.store.store import Store
 
 _BATCH_MAX = 100  # changes of a transaction: a manifest writes some ten rows
@@ -37,41 +38,74 @@ def repair(store: Store, tell: Callable[[str], None], progress: Callable[[int], 
     rebuild = store.rebuild(tell, progress)
     rebuild.run()
     _add_inline(store)
-    lost, people = Lost(), Replay()
-    count = last = 0
-    for batch in _batches(store.changes()):
-        lost.sizes = _sizes(store, (change.payload.get("digest") for change in batch))
-
-        def do(transaction: WriteTransaction, batch: list[Change] = batch) -> None:
-            for change in batch:
-                if not people.apply(transaction, change):
-                    replay.apply(transaction, change, lost)
-            replay.forget_records(transaction, batch[-1].sequence)
-
-        store.engine.write(do)
-        count, last = count + len(batch), batch[-1].sequence
-    wanted = {d.raw for _, text in lost.blobs if (d := Digest.parse(text)).algorithm == "sha512"}
-    if wanted:
-        store.add_sha512_names(wanted)
-
-    lost.sizes = _sizes(store, (text for _, text in lost.blobs))
-
-    def link(transaction: WriteTransaction) -> None:
-        replay.link_found(transaction, lost, 0)
-        replay.forget_records(transaction, last)
-
-    store.engine.write(link)
+    done = _replay(store)
+    _link_found(store, done)
     rebuild.finish(partial(unheld.are_held, store.engine))
     for size in store.check_contents():
         progress(size)
     store.trace_damage()
     store.end_repair()
     damaged = store.statistics().damaged_blobs
-    failed = len(lost.changes | people.failed)
-    return Repaired(count, failed, tuple(sorted(lost.blobs)), damaged)
+    return Repaired(done.count, done.failed, tuple(sorted(done.lost.blobs)), damaged)
 
 
-def _sizes(store: Store, digests: Iterable[object]) -> dict[Digest, int]:
+@dataclass(slots=True)
+class _Done:
+    """The changes that were done again: how many, how many could not be, and the last number."""
+
+    count: int = 0
+    failed: int = 0
+    last: int = 0
+    lost: Lost = field(default_factory=Lost)
+
+
+def _replay(store: Store) -> _Done:
+    done, people = _Done(), Replay()
+    for batch in _batches(store.changes()):
+        sizes = _sizes(store, (change.payload.get("digest") for change in batch))
+        people.read(batch)
+        failed = store.engine.write(partial(_apply, batch=batch, people=people, sizes=sizes))
+        for change in batch:
+            if change.sequence not in failed:
+                done.lost.follow(change, sizes)
+        done.count += len(batch)
+        done.failed += len(failed)
+        done.last = batch[-1].sequence
+    return done
+
+
+def _apply(
+    transaction: WriteTransaction, batch: list[Change], people: Replay, sizes: Sizes
+) -> set[int]:
+    """Do changes again; returns the numbers of those that cannot be done."""
+    failed = set()
+    for change in batch:
+        try:
+            if not people.apply(transaction, change):
+                replay.apply(transaction, change, sizes)
+        except DtrfastError:
+            failed.add(change.sequence)
+    replay.forget_records(transaction, batch[-1].sequence)
+    return failed
+
+
+def _link_found(store: Store, done: _Done) -> None:
+    """Look for lost blobs by their SHA-512, and link what is there after all."""
+    lost = done.lost
+    wanted = {d.raw for _, text in lost.blobs if (d := Digest.parse(text)).algorithm == "sha512"}
+    if wanted:
+        store.add_sha512_names(wanted)
+    sizes = _sizes(store, (text for _, text in lost.blobs))
+
+    def link(transaction: WriteTransaction) -> None:
+        replay.link_found(transaction, lost.blobs, sizes, 0)
+        replay.forget_records(transaction, done.last)
+
+    store.engine.write(link)
+    lost.find(sizes)
+
+
+def _sizes(store: Store, digests: Iterable[object]) -> Sizes:
     """The sizes of those that are there, damaged or not."""
     wanted = [Digest.parse(text) for text in digests if isinstance(text, str)]
     return store.sizes(wanted)

@@ -6,10 +6,9 @@ of themselves is dropped: the log has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from dtrfast.errors import DtrfastError
 from dtrfast.index import counters
 from dtrfast.index.changes import Change
 from dtrfast.index.engine import WriteTransaction
@@ -47,30 +46,41 @@ from dtrfast.registry.writing import Author, Place
 _SEQUENCE = b"change_sequence"
 
 
+# The sizes of the blobs that are there, of those that some changes speak of.
+Sizes = Mapping[Digest, int]
+Handler = Callable[[WriteTransaction, Change, Sizes], None]
+
+
 @dataclass(slots=True)
 class Lost:
-    """What the log speaks of, and what could not be found: by repository and digest. `sizes`: what
-    was found, of the changes that come next.
-    """
+    """Blobs that the log speaks of and no file holds, by repository and digest."""
 
-    sizes: Mapping[Digest, int] = field(default_factory=dict)
     blobs: set[tuple[str, str]] = field(default_factory=set)
-    changes: set[int] = field(default_factory=set)  # numbers of those that could not be done
+
+    def follow(self, change: Change, sizes: Sizes) -> None:
+        """Note what a change means for them, once it is done again."""
+        blob = (change.repository, str(change.payload.get("digest")))
+        if change.kind == "blob.link" and Digest.parse(blob[1]) not in sizes:
+            self.blobs.add(blob)
+        elif change.kind == "blob.unlink":
+            self.blobs.discard(blob)
+        elif change.kind == "repository.delete":
+            self.blobs = {one for one in self.blobs if one[0] != change.repository}
+
+    def find(self, sizes: Sizes) -> None:
+        """Drop those that were found after all."""
+        self.blobs = {one for one in self.blobs if Digest.parse(one[1]) not in sizes}
 
 
-Handler = Callable[[WriteTransaction, Change, Lost], None]
-
-
-def apply(transaction: WriteTransaction, change: Change, lost: Lost) -> bool:
-    """Do a change of repositories again; False if it is of another kind."""
+def apply(transaction: WriteTransaction, change: Change, sizes: Sizes) -> bool:
+    """Do a change of repositories again; False if it is of another kind. Raises `DtrfastError` if
+    it cannot be done.
+    """
     handler = _HANDLERS.get(change.kind)
     if handler is None:
         return False
     transaction.put(META, _SEQUENCE, number_key(change.sequence))
-    try:
-        handler(transaction, change, lost)
-    except DtrfastError:
-        lost.changes.add(change.sequence)
+    handler(transaction, change, sizes)
     return True
 
 
@@ -90,7 +100,7 @@ def _place(transaction: WriteTransaction, change: Change) -> Place:
     return Place(repositories.get(transaction, name), name, _author(change))
 
 
-def _create(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
+def _create(transaction: WriteTransaction, change: Change, sizes: Sizes) -> None:
     data = change.payload.get("record")
     if data is None:
         data = encode_repository(RepositoryRecord(1, change.payload["id"], change.time))
@@ -112,7 +122,7 @@ def _put_repository(transaction: WriteTransaction, name: str, data: bytes) -> No
         transaction.delete(PUBLIC, key)
 
 
-def _update(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
+def _update(transaction: WriteTransaction, change: Change, sizes: Sizes) -> None:
     data = change.payload["record"]
     _put_repository(transaction, change.repository, data)
     readme = change.payload.get("readme")
@@ -120,18 +130,17 @@ def _update(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
         readmes.put(transaction, decode_repository(data).id, readme, None)
 
 
-def _delete(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
+def _delete(transaction: WriteTransaction, change: Change, sizes: Sizes) -> None:
     name, owner = RepositoryName(change.repository), change.payload.get("owner")
     removal.delete(transaction, name, _author(change), owner)
-    lost.blobs = {pair for pair in lost.blobs if pair[0] != change.repository}
 
 
-def _restore(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
+def _restore(transaction: WriteTransaction, change: Change, sizes: Sizes) -> None:
     name = RepositoryName(change.repository)
     removal.restore(transaction, change.payload["id"], name, _author(change))
 
 
-def _put_manifest(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
+def _put_manifest(transaction: WriteTransaction, change: Change, sizes: Sizes) -> None:
     place, digest = _place(transaction, change), Digest.parse(change.payload["digest"])
     stored = StoredManifest(change.payload["media_type"], change.payload["body"], change.time)
     is_new = transaction.get(MANIFESTS, keys.manifest_key(place.id, digest)) is None
@@ -139,7 +148,7 @@ def _put_manifest(transaction: WriteTransaction, change: Change, lost: Lost) -> 
     manifests.enter(transaction, place, digest, stored, manifest, is_new=is_new)
 
 
-def _delete_manifest(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
+def _delete_manifest(transaction: WriteTransaction, change: Change, sizes: Sizes) -> None:
     place, digest = _place(transaction, change), Digest.parse(change.payload["digest"])
     stored = manifests.stored_manifest(transaction, place.id, digest)
     if stored is not None:
@@ -150,27 +159,24 @@ def _delete_manifest(transaction: WriteTransaction, change: Change, lost: Lost) 
         deleted.put(transaction, place, digest, stored, names, run)
 
 
-def _set_tag(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
+def _set_tag(transaction: WriteTransaction, change: Change, sizes: Sizes) -> None:
     digest = Digest.parse(change.payload["digest"])
     tags.put(transaction, _place(transaction, change), Tag(change.payload["tag"]), digest)
 
 
-def _delete_tag(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
+def _delete_tag(transaction: WriteTransaction, change: Change, sizes: Sizes) -> None:
     place, tag = _place(transaction, change), Tag(change.payload["tag"])
     tags.remove(transaction, place, tag, change.payload.get("run", ""))
 
 
-def _link(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
+def _link(transaction: WriteTransaction, change: Change, sizes: Sizes) -> None:
     place, digest = _place(transaction, change), Digest.parse(change.payload["digest"])
-    size = lost.sizes.get(digest)
-    if size is None:
-        lost.blobs.add((change.repository, str(digest)))
-    else:
+    size = sizes.get(digest)
+    if size is not None:
         links.put(transaction, place, digest, size)
 
 
-def _unlink(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
-    lost.blobs.discard((change.repository, change.payload["digest"]))
+def _unlink(transaction: WriteTransaction, change: Change, sizes: Sizes) -> None:
     if not change.repository:
         return  # of a repository that left the trash
     place, digest = _place(transaction, change), Digest.parse(change.payload["digest"])
@@ -178,16 +184,17 @@ def _unlink(transaction: WriteTransaction, change: Change, lost: Lost) -> None:
         links.remove(transaction, place, digest)
 
 
-def link_found(transaction: WriteTransaction, lost: Lost, now: int) -> None:
-    """Link blobs that were found after all."""
-    for name, text in sorted(lost.blobs):
+def link_found(
+    transaction: WriteTransaction, lost: Collection[tuple[str, str]], sizes: Sizes, now: int
+) -> None:
+    """Link lost blobs that were found after all."""
+    for name, text in sorted(lost):
         digest = Digest.parse(text)
         repository = repositories.find(transaction, RepositoryName(name))
-        size = lost.sizes.get(digest)
+        size = sizes.get(digest)
         if size is not None and repository is not None:
             place = Place(repository, RepositoryName(name), Author("", now))
             links.put(transaction, place, digest, size)
-    lost.blobs = {pair for pair in lost.blobs if Digest.parse(pair[1]) not in lost.sizes}
 
 
 _HANDLERS: dict[str, Handler] = {

@@ -4,47 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dtrfast.config import StoreConfig
-from dtrfast.index.engine import WriteTransaction
-from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.oci.digests import Digest
 from dtrfast.store.blobs import BlobReader, BlobStore
 from dtrfast.store.store import Store
 from dtrfast.store.tasks import Task
+from tests import twice
 from tests.fakes.clock import Clock
 from tests.store import holders
 from tests.store.holders import ONE
 
 
-class _TakenBack(Exception):
-    pass
-
-
 @pytest.fixture(autouse=True)
 def _each_change_runs_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run every change once to be taken back before it counts: it must have no side effects."""
-    write = LmdbEngine.write
-
-    def write_twice(self: LmdbEngine, change: Callable[[WriteTransaction], Any]) -> Any:
-        def rehearsal(transaction: WriteTransaction) -> None:
-            change(transaction)
-            raise _TakenBack
-
-        # Known by its name where it is two changes: see `tests.scoped`.
-        rehearsal.__qualname__ = getattr(change, "__qualname__", rehearsal.__qualname__)
-        with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever the change raises
-            write(self, rehearsal)
-        if not isinstance(caught.value, _TakenBack):
-            raise caught.value
-        return write(self, change)
-
-    monkeypatch.setattr(LmdbEngine, "write", write_twice)
+    twice.install(monkeypatch)
 
 
 @pytest.fixture
