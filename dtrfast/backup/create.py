@@ -182,17 +182,30 @@ class _Backup:
 
     # ---- the index -----------------------------------------------------------------------------
     def _dump(self, spool: Path) -> _Moment:
-        """One snapshot of all tables. Nothing but this machine's disk is waited for meanwhile."""
-        with self._store.engine.read() as transaction:
-            number = counters.last(transaction, META, b"change_sequence")
-            tables = {
-                table.name: self._spool_rows(_rows(transaction, table), spool) for table in TABLES
-            }
-            files = [
-                (key, value[:1], _size_of(transaction, value))
-                for key, value in transaction.scan(FILES)
-            ]
-        return _Moment(number, tables, files, spool)
+        """A snapshot of the registry's tables, and a later one of the store's. No content goes in
+        between, so the store has all that the registry holds. Nothing but this machine's disk is
+        waited for meanwhile.
+        """
+        with pins.hold_contents(self._layout.data):
+            with self._store.engine.read() as transaction:
+                number = counters.last(transaction, META, b"change_sequence")
+                shared = self._spool_tables(transaction, "shared", spool)
+            with self._store.engine.read() as transaction:
+                local = self._spool_tables(transaction, "local", spool)
+                files = [
+                    (key, value[:1], _size_of(transaction, value))
+                    for key, value in transaction.scan(FILES)
+                ]
+        return _Moment(number, shared | local, files, spool)
+
+    def _spool_tables(
+        self, transaction: ReadTransaction, scope: str, spool: Path
+    ) -> dict[str, tuple[str, ...]]:
+        return {
+            table.name: self._spool_rows(_rows(transaction, table), spool)
+            for table in TABLES
+            if table.scope == scope
+        }
 
     def _spool_rows(self, rows: Iterator[tuple[bytes, bytes]], spool: Path) -> tuple[str, ...]:
         """Segments of rows: their names. Those that the place has not are in the spool."""

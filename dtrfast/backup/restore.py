@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
@@ -26,7 +27,9 @@ from dtrfast.index.tables import META, TABLES
 from dtrfast.machine import disk
 from dtrfast.machine.paths import Layout
 from dtrfast.machine.write_back import write_paced
+from dtrfast.registry import unheld
 from dtrfast.store import layout as layouts
+from dtrfast.store import reclaim
 from dtrfast.store.records import LOOSE_FILE
 from dtrfast.times import rfc3339
 
@@ -156,6 +159,8 @@ class _Restore:
                 rows = (row for name in names for row in read_segment(self._place, name))
                 _put_all(engine, table, rows)
             engine.write(_skip_ids)
+            # Content that came while the backup was begun has no holder in it.
+            reclaim.list_unheld(engine, partial(unheld.are_held, engine), int(time.time()))
         finally:
             engine.close()
 

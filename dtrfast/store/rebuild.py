@@ -25,7 +25,6 @@ from dtrfast.index.tables import (
     CHUNK_HASHES,
     CHUNKS,
     CONTENTS,
-    CONTENTS_UNLINKED,
     FILES,
     PACKS,
     PACKS_SPARSE,
@@ -36,7 +35,7 @@ from dtrfast.index.tables import (
 )
 from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, packs, recipes, records, statistics, unowned
+from dtrfast.store import contents, packs, recipes, reclaim, records, statistics, unowned
 from dtrfast.store.blobs import IsHeld
 from dtrfast.store.checking import bytes_of
 from dtrfast.store.context import Context
@@ -85,11 +84,7 @@ class Rebuild:
 
     def finish(self, is_held: IsHeld) -> None:
         """Leave what nobody holds, and what is sparse, to the reclaim."""
-        for some in _batches(self._keys(CONTENTS)):
-            names = self._names(some)
-            held = is_held(names)
-            free = [key for key, is_one in zip(some, held, strict=True) if not is_one]
-            self._write(partial(_list_unheld, keys=free, now=self._context.clock()))
+        reclaim.list_unheld(self._context.engine, is_held, self._context.clock())
         for some in _batches(self._keys(PACKS)):
             self._write(partial(_list_sparse, keys=some))
 
@@ -100,11 +95,6 @@ class Rebuild:
         with self._context.engine.read() as transaction:
             keys = [key for key, _ in transaction.scan(table)]  # type: ignore[arg-type]
         return iter(keys)
-
-    def _names(self, keys: list[bytes]) -> list[list[Digest]]:
-        """The names of some contents that are their own."""
-        with self._context.engine.read() as transaction:
-            return [contents.own_names(transaction, key) for key in keys]
 
     def _drop_uploads(self) -> None:
         for path in self._context.layout.uploads.iterdir():
@@ -379,11 +369,6 @@ def _put_content(transaction: WriteTransaction, number: int, content: Content) -
     transaction.put(BLOBS, Digest("sha256", content.sha256).key(), number_key(number))
     count = {f"{content.kind}_blobs": 1, f"{content.kind}_bytes": content.size}
     statistics.add(transaction, **count)
-
-
-def _list_unheld(transaction: WriteTransaction, keys: list[bytes], now: int) -> None:
-    for key in keys:
-        transaction.put(CONTENTS_UNLINKED, key, number_key(now))
 
 
 def _list_sparse(transaction: WriteTransaction, keys: list[bytes]) -> None:

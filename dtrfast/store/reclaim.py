@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dtrfast.errors import Corrupt, DtrfastError, UploadBusy, UploadUnknown
-from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     BLOBS,
     CONTENTS,
@@ -37,6 +37,7 @@ from dtrfast.store import (
     contents,
     damage,
     leftovers,
+    pins,
     recipes,
     statistics,
     unowned,
@@ -53,6 +54,7 @@ T = TypeVar("T")
 _logger = logging.getLogger("dtrfast.reclaim")
 
 _STEP_MAX = 200  # rows a step takes from a list: some milliseconds
+_LISTED_MAX = 1000
 # How long the answer to a closing PUT may be asked for again.
 _FINISHED_SECONDS = 600
 
@@ -115,6 +117,8 @@ def _settle(context: Context, numbers: list[bytes], is_held: IsHeld) -> list[byt
     with Claim(context.layout.claims) as claim:
         ours = _claimed(context, numbers, claim)
         held = is_held([one.names for one in ours])
+        if pins.are_contents_held(context.layout.data):
+            return []  # asked last: a backup that begins now finds nobody who holds these
         going = [one for one, is_one in zip(ours, held, strict=True) if not is_one]
         context.engine.write(partial(_take_names, ours=ours, going=going))
     taken = [one for one in going if one.content is not None]
@@ -122,6 +126,27 @@ def _settle(context: Context, numbers: list[bytes], is_held: IsHeld) -> list[byt
     context.engine.write(partial(_forget_all, taken=taken))
     unowned.unlink(context)
     return [one.number for one in ours]
+
+
+def list_unheld(engine: Engine, is_held: IsHeld, now: int) -> None:
+    """List all contents that nobody holds: of an index that was made again."""
+    after: bytes | None = None
+    while True:
+        with engine.read() as transaction:
+            rows = transaction.scan(CONTENTS, after=after, limit=_LISTED_MAX)
+            numbers = [number for number, _ in rows]
+            names = [contents.own_names(transaction, number) for number in numbers]
+        if not numbers:
+            return
+        held = is_held(names)
+        free = [number for number, is_one in zip(numbers, held, strict=True) if not is_one]
+        engine.write(partial(_list, numbers=free, now=now))
+        after = numbers[-1]
+
+
+def _list(transaction: WriteTransaction, numbers: list[bytes], now: int) -> None:
+    for number in numbers:
+        transaction.put(CONTENTS_UNLINKED, number, number_key(now))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,13 @@ from pathlib import Path
 import pytest
 
 from dtrfast.backup.place import Place
+from tests import twice
 from tests.backup.town import Town
+
+
+@pytest.fixture(autouse=True)
+def _each_change_runs_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    twice.install(monkeypatch)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ from dtrfast.errors import BackupFailed, Corrupt, FormatUnknown
 from dtrfast.identity import accounts
 from dtrfast.identity.accounts import NewAccount
 from dtrfast.identity.names import AccountName
-from dtrfast.index.engine import WriteTransaction
-from dtrfast.index.tables import TABLES
+from dtrfast.index.engine import ReadTransaction, Table, WriteTransaction
+from dtrfast.index.tables import CONTENTS, TABLES
 from dtrfast.machine.paths import Layout
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName, Tag
@@ -31,6 +32,8 @@ from dtrfast.store import pins
 from dtrfast.store.store import Store
 from tests.backup.town import APP, Town, quiet
 from tests.server.conftest import eventually
+
+OTHER = RepositoryName.parse("acme/other")
 
 
 def restored(place: Place, data: Path, until: float | None = None) -> Town:
@@ -51,16 +54,57 @@ def test_what_was_backed_up_comes_back(town: Town, place: Place, tmp_path: Path)
     assert again.findings() == []
     assert sum(again.store.check_contents()) > 0
     assert again.store.statistics().damaged_blobs == 0
-    with town.store.engine.read() as before, again.store.engine.read() as after:
-        for table in TABLES:
-            if table.name not in ("store", "changes", "meta"):
-                assert list(after.scan(table)) == list(before.scan(table)), table.name
+    for table in TABLES:
+        if table.name not in ("store", "changes", "meta"):
+            assert rows(again, table) == rows(town, table), table.name
     again.push(APP, "new", 99)
     again.keep_house(2)
     sequences = [change.sequence for change in again.store.changes()]
     assert sequences == list(range(1, len(sequences) + 1)), "the log goes on where it ended"
     again.store.close()
     assert list(upkeep.verify(place, quiet)) == []
+
+
+def rows(town: Town, table: Table) -> list[tuple[bytes, bytes]]:
+    with town.store.engine.read() as transaction:
+        return list(transaction.scan(table))
+
+
+def delete_blobs(town: Town, tag: str) -> None:
+    document = json.loads(town.registry.manifests.get(APP, Tag(tag)).body)
+    for part in (document["config"], *document["layers"]):
+        town.registry.blobs.delete(APP, Digest.parse(part["digest"]), town.registry.author())
+
+
+def test_content_that_goes_and_comes_while_the_index_is_dumped(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the registry's tables and the store's: one image is deleted, another pushed."""
+    place = Place(str(tmp_path / "backups"))
+    digest = town.push(APP, "v", 1)
+    read = town.store.engine.read
+    reads = 0
+
+    def read_later() -> AbstractContextManager[ReadTransaction]:
+        nonlocal reads
+        reads += 1
+        if reads == 2:
+            delete_blobs(town, "v")
+            town.keep_house(3)
+            town.push(OTHER, "new", 2)
+        return read()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(town.store.engine, "read", read_later)
+        create(town.store, place, quiet)
+    assert reads > 2
+    again = restored(place, tmp_path / "again")
+    again.check(APP, "v", digest)
+    again.keep_house(3)
+    assert again.findings() == []
+    contents = rows(again, CONTENTS)
+    assert len(contents) == 3
+    again.store.close()
 
 
 def test_ids_of_after_a_backup_are_not_given_out_again(
@@ -344,11 +388,7 @@ def test_no_file_goes_while_a_backup_may_need_it(
         nonlocal done
         if not done:
             done = True
-            document = json.loads(town.registry.manifests.get(APP, Tag("v")).body)
-            for part in (document["config"], *document["layers"]):
-                town.registry.blobs.delete(
-                    APP, Digest.parse(part["digest"]), town.registry.author()
-                )
+            delete_blobs(town, "v")
             town.keep_house(3)
             assert pins.is_held(town.data)
         put(self, name, pieces, size)
