@@ -1,37 +1,26 @@
-"""What the registry can tell of its images: functions over a transaction, and configs beside it.
-
-Configs are blobs, which may lie on disk, be absent or be damaged; then their fields are empty.
-"""
+"""What the index can tell of images, inside a transaction. `configs` has the rest."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 import msgspec
 
-from dtrfast.errors import DtrfastError
 from dtrfast.index.engine import ReadTransaction
 from dtrfast.index.tables import REFERRERS
 from dtrfast.oci import images
 from dtrfast.oci.digests import Digest
-from dtrfast.oci.images import ImageConfig, Layer
 from dtrfast.oci.media_types import MANIFEST_TYPES
-from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.oci.names import Tag
 from dtrfast.registry import keys, links, outlines, tags
 from dtrfast.registry.budget import Budget
 from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.manifests import stored_manifest
 from dtrfast.registry.outlines import Listed, Look, Outline
 from dtrfast.registry.records import StoredManifest
-from dtrfast.registry.registry import Registry
-from dtrfast.store.blobs import Segment
 
-# Configs of images take a few kilobytes; what is longer is no config that a page could show.
-_CONFIG_SIZE_MAX = 256 << 10
-_PLATFORMS_KEPT = 16_384
 _REFERRERS_MAX = 200
 # An index may name tens of thousands of images; so many are looked at for a list.
 _CHILDREN_LISTED_MAX = 50
@@ -42,9 +31,6 @@ _TAGS_MAX = 500
 _PARSED_SIZE_MAX = 1 << 20
 # Entries of indexes that one answer looks at: about 10 µs each.
 _ENTRIES_MAX = 3000
-# Configs that one answer reads, and their bytes together: about 0.1 ms and 0.01 s a MiB.
-_CONFIGS_READ_MAX = 300
-_CONFIGS_SIZE_MAX = 2 << 20
 # Blobs of indexes that one answer adds up: about 0.02 s. Beyond, what images share counts for each.
 _BLOBS_ADDED_MAX = 30_000
 # Bytes of annotations of referrers that one answer shows.
@@ -52,22 +38,30 @@ _REFERRERS_SIZE_MAX = 256 << 10
 # An index may list indexes; tools make one level of them.
 _INDEX_DEPTH_MAX = 3
 
+# A platform, or the digest of the config that names it.
+Platform = str | Digest
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """An image in a list. `size` is of its layers and config, each blob once; of an index, of all
-    that is listed with it. `fault`: what keeps clients from reading the manifest. `is_exact`: False
-    where something was left out, because an answer does only so much work.
+    that is listed with it. `config`: of an image alone. `fault`: what keeps clients from reading
+    the manifest. `is_exact`: False where something was left out, because an answer does only so
+    much work.
     """
 
     kind: str
     media_type: str
     size: int
-    platforms: tuple[str, ...]
-    created: str
+    platforms: tuple[Platform, ...]
+    config: Digest | None
     layers: int
     fault: str = ""
     is_exact: bool = True
+
+
+# In place of a manifest that is not there.
+ABSENT = Summary("artifact", "", 0, (), None, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +72,7 @@ class Child:
 
     digest: str
     media_type: str
-    platform: str
+    platforms: tuple[Platform, ...]
     kind: str
     size: int
     is_there: bool
@@ -99,14 +93,12 @@ class Referrer:
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """All there is to say about a manifest."""
+    """All that the index says of a manifest."""
 
     digest: Digest
     stored: StoredManifest
     outline: Outline
     summary: Summary
-    config: ImageConfig
-    layers: tuple[Layer, ...]
     children: tuple[Child, ...]
     tags: tuple[str, ...]
     referrers: tuple[Referrer, ...]
@@ -129,30 +121,24 @@ _referrers = msgspec.json.Decoder(_ReferrerRow)
 class Images:
     """The images of one repository, for who may pull from it: whoever asks has checked that.
 
-    One for each answer: what it parses, reads and adds up is bounded, and what is beyond that has
-    no size. `is_exact` tells whether anything was left out so far.
+    One for each answer: what it parses and adds up is bounded, and what is beyond that has no size. `is_exact` tells whether anything was left out so far.
     """
 
     def __init__(
         self,
         transaction: ReadTransaction,
-        registry: Registry,
-        name: RepositoryName,
         repository: RepositoryId,
         budget: Budget | None = None,
     ) -> None:
         self._transaction = transaction
-        self._registry = registry
-        self._name = name
         self._repository = repository
-        self._budget = budget or Budget(_PARSED_SIZE_MAX, _ENTRIES_MAX)
-        self._configs = _Configs(registry, name)
+        self.budget = budget or Budget(_PARSED_SIZE_MAX, _ENTRIES_MAX)
         self._blobs_left = _BLOBS_ADDED_MAX
         self._parts: dict[Listed, _Part] = {}
 
     @property
     def is_exact(self) -> bool:
-        return not self._budget.is_spent
+        return not self.budget.is_spent
 
     def summary(self, digest: Digest) -> Summary | None:
         """What a list shows; None where the manifest is not there."""
@@ -160,30 +146,22 @@ class Images:
         if found is None:
             return None
         if found.outline is None:
-            return Summary("artifact", "", 0, (), "", 0, is_exact=False)
+            return Summary("artifact", "", 0, (), None, 0, is_exact=False)
         return self._summary_of(found.outline)
 
     def _summary_of(self, outline: Outline) -> Summary:
         if outline.is_index:
             return self._summary_of_index(outline)
-        platform, created = self._platform_in(outline)
-        platforms = (platform,) if platform else ()
+        config = outline.config_digest
         return Summary(
             outline.kind,
             outline.media_type,
             outline.size,
-            platforms,
-            created,
+            () if config is None else (config,),
+            config,
             outline.count,
             outline.fault,
         )
-
-    def _platform_in(self, outline: Outline) -> tuple[str, str]:
-        """The platform and the date that an image's config has."""
-        found = self._configs.platform_of(outline.config_digest)
-        if found is None:
-            self._budget.is_spent = True
-        return found or ("", "")
 
     def detail(self, digest: Digest) -> Detail | None:
         """What a page of its own shows; None where the manifest is not there."""
@@ -192,55 +170,47 @@ class Images:
         if stored is None or found is None:
             return None
         outline = found.outline or outlines.unknown(stored)
-        config = self.config(outline)
         names = islice(tags.tags_of(self._transaction, self._repository, digest), _TAGS_MAX)
         return Detail(
             digest,
             stored,
             outline,
             self._summary_of(outline),
-            config,
-            images.with_commands(outline.bare_layers(), outline.count, config)[:LAYERS_MAX],
             tuple(self._children(outline.listed)),
             tuple(tag.text for tag in names),
             tuple(self.about(digest)),
         )
-
-    def config(self, outline: Outline) -> ImageConfig:
-        """What the manifest's config says."""
-        digest = outline.config_digest
-        return ImageConfig() if digest is None else self._configs.read(digest)
 
     def outline(self, digest: Digest) -> Outline | None:
         """The outline of a manifest; None where it is not there, or the answer did enough."""
         found = self._look(digest)
         return None if found is None else found.outline
 
-    def platforms_of(self, digest: Digest) -> dict[str, Digest]:
-        """The images of an index by platform; of an image, itself."""
+    def platforms_of(self, digest: Digest) -> list[tuple[Platform, Digest]]:
+        """The images of an index with their platforms; of an image, itself."""
         outline = self.outline(digest)
         if outline is None:
-            return {}
+            return []
         if not outline.is_index:
-            return {self.config(outline).platform: digest}
+            return [(outline.config_digest or "", digest)]
         found = ((self._part(entry), entry.digest) for entry in outline.listed)
-        return {part.platforms[0]: digest for part, digest in found if part.is_image}
+        return [(part.platforms[0], digest) for part, digest in found if part.is_image]
 
     # ---- parts --------------------------------------------------------------------------------
     def _look(self, digest: Digest) -> Look | None:
-        return outlines.look(self._transaction, self._repository, digest, self._budget)
+        return outlines.look(self._transaction, self._repository, digest, self.budget)
 
     def _summary_of_index(self, outline: Outline) -> Summary:
-        spent_before, self._budget.is_spent = self._budget.is_spent, False
+        spent_before, self.budget.is_spent = self.budget.is_spent, False
         whole = self._whole(outline.listed[:_CHILDREN_LISTED_MAX], 0)
-        is_exact = not self._budget.is_spent and outline.count <= _CHILDREN_LISTED_MAX
-        self._budget.is_spent |= spent_before
+        is_exact = not self.budget.is_spent and outline.count <= _CHILDREN_LISTED_MAX
+        self.budget.is_spent |= spent_before
         return Summary(
             outline.kind,
             outline.media_type,
             whole.size,
             tuple(dict.fromkeys(whole.platforms)),
-            "",
+            None,
             outline.count,
             outline.fault,
             is_exact,
@@ -252,7 +222,7 @@ class Images:
             yield Child(
                 str(entry.digest),
                 entry.media_type,
-                ", ".join(dict.fromkeys(filter(None, part.platforms))),
+                part.platforms,
                 part.kind,
                 part.size,
                 part.is_there,
@@ -266,7 +236,7 @@ class Images:
         self._blobs_left -= sum(part.count for part in parts.values())
         blobs: dict[bytes, int] = {}
         if self._blobs_left < 0:
-            self._budget.is_spent = True
+            self.budget.is_spent = True
             blobs = {entry.key: part.size for entry, part in parts.items()}
         else:
             for part in parts.values():
@@ -280,7 +250,7 @@ class Images:
         return self._parts[entry]
 
     def _find_part(self, entry: Listed, depth: int) -> _Part:
-        found = self._look(entry.digest) if self._budget.take() else Look(None)
+        found = self._look(entry.digest) if self.budget.take() else Look(None)
         if found is None:
             return self._blob(entry)
         outline = found.outline
@@ -292,7 +262,7 @@ class Images:
             whole = self._whole(outline.listed[:_CHILDREN_LISTED_MAX], depth)
             return replace(whole, kind=outline.kind)
         kind = entry.kind if entry.kind == "attestation" else outline.kind
-        platforms = (self._platform(entry, outline),)
+        platforms = (_platform(entry, outline),)
         count = outline.blob_count
         return _Part(kind, platforms, outline.sizes_by_blob, count, outline.size)
 
@@ -305,12 +275,6 @@ class Images:
         blobs = {entry.key: entry.size}
         return _Part("blob", (entry.platform,), lambda: blobs, 1, entry.size)
 
-    def _platform(self, entry: Listed, outline: Outline) -> str:
-        """As the index says, else as the image's own config does."""
-        if entry.platform or entry.kind == "attestation":
-            return entry.platform
-        return self._platform_in(outline)[0]
-
     def about(self, digest: Digest) -> Iterator[Referrer]:
         """Manifests with this subject, and what cosign keeps under tags."""
         prefix = keys.manifest_key(self._repository, digest)
@@ -318,7 +282,7 @@ class Images:
         for key, data in self._transaction.scan(REFERRERS, prefix, limit=_REFERRERS_MAX):
             left -= len(data)
             if left < 0:
-                self._budget.is_spent = True
+                self.budget.is_spent = True
                 break
             row = _referrers.decode(data)
             annotations = row.annotations or {}
@@ -343,7 +307,7 @@ class _Part:
     """
 
     kind: str
-    platforms: tuple[str, ...]
+    platforms: tuple[Platform, ...]
     blobs: Callable[[], Mapping[bytes, int]] = dict
     count: int = 0
     size: int = 0
@@ -360,54 +324,8 @@ class _Part:
         return self.kind not in ("attestation", "blob")
 
 
-# ---- configs -----------------------------------------------------------------------------------
-class _Configs:
-    """The configs of a repository's images, for one answer."""
-
-    def __init__(self, registry: Registry, name: RepositoryName) -> None:
-        self._registry = registry
-        self._name = name
-        self._reads_left = _CONFIGS_READ_MAX
-        self._size_left = _CONFIGS_SIZE_MAX
-
-    def read(self, digest: Digest) -> ImageConfig:
-        """Empty where it is not there, or damaged: the manifest is worth showing all the same."""
-        try:
-            with self._registry.blobs.open_range(self._name, digest) as reader:
-                # What a manifest says of its config's size is whatever its pusher liked.
-                if reader.stat.size > _CONFIG_SIZE_MAX:
-                    return ImageConfig()
-                self._size_left -= reader.stat.size
-                return images.parse_config(b"".join(_bytes(segment) for segment in reader))
-        except (DtrfastError, OSError):
-            return ImageConfig()
-
-    def platform_of(self, digest: Digest | None) -> tuple[str, str] | None:
-        """The platform that an image is for, and when it was made, as far as its config says; None
-        where this answer read enough.
-        """
-        if digest is None:
-            return "", ""
-        key = (self._name.text, digest)
-        known = _platforms.get(key)
-        if known is None:
-            if self._reads_left <= 0 or self._size_left <= 0:
-                return None
-            self._reads_left -= 1
-            config = self.read(digest)
-            length = images.PLATFORM_LENGTH_MAX
-            known = config.platform[:length], config.created[:length]
-            if len(_platforms) >= _PLATFORMS_KEPT:
-                _platforms.clear()
-            if config != ImageConfig():
-                _platforms[key] = known
-        return known
-
-
-_platforms: dict[tuple[str, Digest], tuple[str, str]] = {}
-
-
-def _bytes(segment: Segment) -> bytes:
-    if isinstance(segment, bytes):
-        return segment
-    return os.pread(segment.descriptor, segment.length, segment.offset)
+def _platform(entry: Listed, outline: Outline) -> Platform:
+    """As the index says, else as the image's own config does."""
+    if entry.platform or entry.kind == "attestation":
+        return entry.platform
+    return outline.config_digest or ""

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from dtrfast.registry import images, outlines
+from dtrfast.registry import configs, outlines
 from tests.api.managed.town import basic
 from tests.walks import city as cities
 from tests.walks import costs, distribution, heavy, hostile
@@ -69,7 +69,7 @@ def _senders(city: City) -> dict[str, Callable[[], None]]:
 def _forget() -> None:
     """Empty the caches that a client can fill with other things."""
     outlines._outlines = outlines.Outlines()
-    images._platforms.clear()
+    configs._platforms.clear()
 
 
 def _walk(city: City) -> list[Cost]:

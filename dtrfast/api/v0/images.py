@@ -22,8 +22,19 @@ from dtrfast.oci.digests import Digest, parse_reference
 from dtrfast.oci.images import ImageConfig, Layer
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import deletion, pulls, repositories, tags
-from dtrfast.registry.images import LAYERS_MAX, Child, Detail, Images, Referrer
+from dtrfast.registry.configs import Configs
+from dtrfast.registry.images import (
+    ABSENT,
+    LAYERS_MAX,
+    Child,
+    Detail,
+    Images,
+    Platform,
+    Referrer,
+    Summary,
+)
 from dtrfast.registry.keys import RepositoryId
+from dtrfast.registry.outlines import Outline
 from dtrfast.registry.pages import LOOKED_AT_MAX, Bounded
 from dtrfast.registry.permits import Action
 from dtrfast.registry.records import TagRecord, set_at
@@ -67,14 +78,12 @@ def list_images(call: ApiCall) -> objects.Images:
         source = Bounded(tags.rows(transaction, number, query.first))
         rows, more = scanned(source, query, _COLUMNS)
         count = _count(transaction, number, query)
-        known = Images(transaction, call.registry.acting_for(call.permits), name, number)
-        found = [
-            replace(image, set_by=call.shown_name(image.set_by))
-            for image in (
-                _image(transaction, number, known, tag, TagRecord.decode(data))
-                for tag, data in rows
-            )
+        known = Images(transaction, number)
+        tagged = [
+            _tagged(transaction, number, known, tag, TagRecord.decode(data)) for tag, data in rows
         ]
+    configs = Configs(call.registry.acting_for(call.permits), name)
+    found = [_image(configs, one, call.shown_name(one.record.set_by)) for one in tagged]
     is_exact = query.is_by_name or not source.is_cut
     return objects.Images(images=found, count=count, next_page_start=more, is_exact=is_exact)
 
@@ -86,24 +95,40 @@ def _count(transaction: ReadTransaction, number: RepositoryId, query: ImagesQuer
     return sum(1 for name in found if part in name.lower())
 
 
-def _image(
+@dataclass(frozen=True, slots=True)
+class _Tagged:
+    """A row of the list, as the index has it."""
+
+    tag: str
+    record: TagRecord
+    pulled_at: int
+    summary: Summary
+
+
+def _tagged(
     transaction: ReadTransaction, number: RepositoryId, known: Images, tag: str, record: TagRecord
-) -> objects.Image:
-    summary = known.summary(record.digest)
+) -> _Tagged:
+    summary = known.summary(record.digest) or ABSENT
+    return _Tagged(tag, record, _pulled_at(transaction, number, tag, record.digest), summary)
+
+
+def _image(configs: Configs, one: _Tagged, set_by: str) -> objects.Image:
+    record, summary = one.record, one.summary
+    described = configs.describe(summary)
     return objects.Image(
-        tag=tag,
+        tag=one.tag,
         digest=str(record.digest),
         set_at=rfc3339(record.set_at),
-        set_by=record.set_by,
-        pulled_at=_time(_pulled_at(transaction, number, tag, record.digest)),
-        kind=oci_images.kind_of_tag(tag) or (summary.kind if summary else "artifact"),
-        media_type=summary.media_type if summary else "",
-        size=summary.size if summary else 0,
-        platforms=list(summary.platforms) if summary else [],
-        created=summary.created if summary else "",
-        layers=summary.layers if summary else 0,
-        fault=summary.fault if summary else "",
-        is_exact=summary.is_exact if summary else True,
+        set_by=set_by,
+        pulled_at=_time(one.pulled_at),
+        kind=oci_images.kind_of_tag(one.tag) or summary.kind,
+        media_type=summary.media_type,
+        size=summary.size,
+        platforms=described.platforms,
+        created=described.created,
+        layers=summary.layers,
+        fault=summary.fault,
+        is_exact=described.is_exact,
     )
 
 
@@ -131,8 +156,7 @@ def get_image(call: ApiCall) -> objects.ImageDetail:
         name = require(call, transaction, Action.PULL)
         number = repositories.get(transaction, name)
         digest, record = _resolve(transaction, name, number, call.path["reference"])
-        registry = call.registry.acting_for(call.permits)
-        known = Images(transaction, registry, name, number)
+        known = Images(transaction, number)
         found = known.detail(digest)
         if found is None:
             raise ManifestUnknown(f"there is no manifest {digest} in {name}")
@@ -152,11 +176,13 @@ def get_image(call: ApiCall) -> objects.ImageDetail:
             if child.is_there
             and deletion.is_only_in(transaction, number, Digest.parse(child.digest), digest)
         }
+    configs = Configs(call.registry.acting_for(call.permits), name)
+    children = [_child(configs, child, child.digest in only) for child in found.children]
     return replace(
-        _detail(found, record),
+        _detail(found, configs.read(found.outline.config_digest), record),
         **{field: _time(seconds) for field, seconds in extra.items()},
-        is_exact=known.is_exact and found.is_whole,
-        platforms=[_child(child, child.digest in only) for child in found.children],
+        is_exact=known.is_exact and not configs.is_spent and found.is_whole,
+        platforms=children,
         used_by=users,
         set_by=call.shown_name(record.set_by if record else ""),
     )
@@ -172,9 +198,9 @@ def _resolve(
     return reference, None
 
 
-def _detail(found: Detail, record: TagRecord | None) -> objects.ImageDetail:
-    config = found.config
+def _detail(found: Detail, config: ImageConfig, record: TagRecord | None) -> objects.ImageDetail:
     outline = found.outline
+    layers = oci_images.with_commands(outline.bare_layers(), outline.count, config)[:LAYERS_MAX]
     subject = outline.subject_digest
     return objects.ImageDetail(
         digest=str(found.digest),
@@ -204,7 +230,7 @@ def _detail(found: Detail, record: TagRecord | None) -> objects.ImageDetail:
         stop_signal=config.stop_signal,
         healthcheck=config.healthcheck,
         labels=dict(config.labels),
-        layers=[_layer(layer) for layer in found.layers],
+        layers=[_layer(layer) for layer in layers],
         platforms=[],
         referrers=[_referrer(referrer) for referrer in found.referrers],
         used_by=[],
@@ -223,11 +249,11 @@ def _layer(layer: Layer) -> objects.ImageLayer:
     )
 
 
-def _child(child: Child, is_only_here: bool) -> objects.ImagePlatform:
+def _child(configs: Configs, child: Child, is_only_here: bool) -> objects.ImagePlatform:
     return objects.ImagePlatform(
         digest=child.digest,
         media_type=child.media_type,
-        platform=child.platform,
+        platform=", ".join(configs.platforms(child.platforms)),
         kind=child.kind,
         size=child.size,
         is_there=child.is_there,
@@ -270,13 +296,19 @@ def compare_images(call: ApiCall) -> objects.ImageComparison:
     with call.identity.engine.read() as transaction:
         name = require(call, transaction, Action.PULL)
         number = repositories.get(transaction, name)
-        known = Images(transaction, call.registry.acting_for(call.permits), name, number)
-        platforms = [
+        known = Images(transaction, number)
+        named = [
             known.platforms_of(_resolve(transaction, name, number, text)[0])
             for text in (query.before, query.after)
         ]
-        platform = _common_platform(platforms, query.platform)
-        sides = [_side(known, one, platform) for one in platforms]
+    configs = Configs(call.registry.acting_for(call.permits), name)
+    platforms = [_by_platform(configs, one) for one in named]
+    platform = _common_platform(platforms, query.platform)
+    with call.identity.engine.read() as transaction:
+        require(call, transaction, Action.PULL)
+        known = Images(transaction, number, known.budget)
+        both = [_outline(known, one, platform) for one in platforms]
+    sides = [_side(configs, outline) for outline in both]
     before, after = sides
     found = oci_images.compare(before.layers, after.layers, before.config, after.config)
     return objects.ImageComparison(
@@ -291,8 +323,12 @@ def compare_images(call: ApiCall) -> objects.ImageComparison:
         ],
         size_before=before.size,
         size_after=after.size,
-        is_exact=known.is_exact and all(side.is_whole for side in sides),
+        is_exact=known.is_exact and not configs.is_spent and all(side.is_whole for side in sides),
     )
+
+
+def _by_platform(configs: Configs, named: list[tuple[Platform, Digest]]) -> dict[str, Digest]:
+    return {next(iter(configs.platforms([one])), ""): digest for one, digest in named}
 
 
 def _common_platform(platforms: list[dict[str, Digest]], wanted: str) -> str:
@@ -317,11 +353,15 @@ class _Side:
     is_whole: bool
 
 
-def _side(known: Images, platforms: dict[str, Digest], platform: str) -> _Side:
+def _outline(known: Images, platforms: dict[str, Digest], platform: str) -> Outline:
     digest = platforms.get(platform) or next(iter(platforms.values()))
     outline = known.outline(digest)
     if outline is None:
         raise ManifestUnknown(f"the image {digest} of the index is not there")
-    config = known.config(outline)
+    return outline
+
+
+def _side(configs: Configs, outline: Outline) -> _Side:
+    config = configs.read(outline.config_digest)
     layers = oci_images.with_commands(outline.bare_layers(), outline.count, config)
     return _Side(layers, config, outline.size, outline.count <= LAYERS_MAX)

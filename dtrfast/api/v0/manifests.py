@@ -21,7 +21,8 @@ from dtrfast.oci.digests import Digest, Reference, parse_reference
 from dtrfast.oci.names import Tag
 from dtrfast.registry import deletion, manifests, outlines, repositories, tags, untagged, usage
 from dtrfast.registry.budget import Budget
-from dtrfast.registry.images import Images
+from dtrfast.registry.configs import Configs
+from dtrfast.registry.images import ABSENT, Images, Summary
 from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.pages import Bounded
 from dtrfast.registry.permits import Action
@@ -91,8 +92,13 @@ def list_manifests(call: ApiCall) -> objects.Manifests:
         page, more = scanned(rows, query, _COLUMNS)
         if source.is_cut and not more and query.is_by_name and query.count:
             more = str(source.rest[0].digest)
-        known = Images(transaction, call.registry.acting_for(call.permits), name, number)
-        found = [_manifest(transaction, number, known, row) for row in page]
+        known = Images(transaction, number)
+        listed = [
+            (row, _names(transaction, number, row.digest), known.summary(row.digest) or ABSENT)
+            for row in page
+        ]
+    configs = Configs(call.registry.acting_for(call.permits), name)
+    found = [_manifest(configs, *one) for one in listed]
     is_exact = not budget.is_spent and (query.is_by_name or not source.is_cut)
     return objects.Manifests(manifests=found, next_page_start=more, is_exact=is_exact)
 
@@ -119,24 +125,19 @@ def _untagged(
             yield row
 
 
-def _manifest(
-    transaction: ReadTransaction,
-    number: RepositoryId,
-    known: Images,
-    row: _Row,
-) -> objects.Manifest:
-    summary = known.summary(row.digest)
+def _manifest(configs: Configs, row: _Row, names: list[str], summary: Summary) -> objects.Manifest:
+    described = configs.describe(summary)
     return objects.Manifest(
         digest=str(row.digest),
         media_type=row.media_type,
         size=row.size,
         pushed_at=rfc3339(row.pushed_at),
-        tags=_names(transaction, number, row.digest),
-        kind=summary.kind if summary else "artifact",
-        image_size=summary.size if summary else 0,
-        platforms=list(summary.platforms) if summary else [],
-        fault=summary.fault if summary else "",
-        is_exact=summary.is_exact if summary else True,
+        tags=names,
+        kind=summary.kind,
+        image_size=summary.size,
+        platforms=described.platforms,
+        fault=summary.fault,
+        is_exact=described.is_exact,
     )
 
 
@@ -195,7 +196,7 @@ def preview_deletion(call: ApiCall) -> objects.DeletionPreview:
         number = repositories.get(transaction, name)
         registry = call.registry.acting_for(call.permits)
         budget = Budget(steps_left=_PREVIEW_STEPS)
-        known = Images(transaction, registry, name, number, budget)
+        known = Images(transaction, number, budget)
         chosen = [_choice(transaction, number, known, one) for one in references]
         digests = dict.fromkeys(Digest.parse(one.digest) for one in chosen)
         going = deletion.family(transaction, number, digests, budget)

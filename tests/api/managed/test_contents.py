@@ -9,10 +9,13 @@ import pytest
 
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_ARTIFACT_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from dtrfast.registry import images, outlines
+from dtrfast.registry import configs, images, outlines
 from dtrfast.registry.outlines import Outline
+from dtrfast.store.blobs import BlobReader
+from tests import scoped
 from tests.api.managed.test_deletion import APP, delete, preview, put
 from tests.api.managed.town import Town, basic
+from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.client import descriptor, image_manifest, index_manifest
 
 CACHE_CONFIG = "application/vnd.buildkit.cacheconfig.v0"
@@ -83,6 +86,34 @@ def test_every_size_counts_a_blob_once(town: Town) -> None:
         {"usage": usage(town, "multi")["logicalBytes"] - len(twice + other + index)},
     ):
         assert found == dict.fromkeys(found, whole)
+
+
+def test_no_snapshot_is_open_while_configs_are_opened_and_read(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists, pages, comparisons, and what a deletion takes along."""
+    one, two = (image_for(town, "linux", machine) for machine in ("amd64", "arm64"))
+    put(town, one, "one")
+    put(town, two, "two")
+    entries = [descriptor(child, OCI_MANIFEST) for child in (one, two)]
+    put(town, index_manifest(*entries), "multi", OCI_INDEX)
+    open_range = MemoryBlobs.open_range
+    opened: list[list[str]] = []
+
+    def watched(self: MemoryBlobs, digest: Digest, *range_: Any) -> BlobReader:
+        opened.append(scoped.open_names())
+        return open_range(self, digest, *range_)
+
+    monkeypatch.setattr(MemoryBlobs, "open_range", watched)
+    for path in ("images", "manifests", "manifests/multi", "compare?from=multi&to=two"):
+        monkeypatch.setattr(configs, "_platforms", {})
+        opened.clear()
+        town.api("rita", "GET", f"{APP}/{path}")
+        assert opened != []
+        assert opened == [[]] * len(opened), path
+    opened.clear()
+    preview(town, "multi")
+    assert opened == [], "it shows nothing that configs say"
 
 
 @pytest.mark.long
@@ -199,8 +230,8 @@ def test_so_many_configs_are_read_for_an_answer(
     children = [image_for(town, "linux", machine, machine.encode()) for machine in machines]
     entries = [descriptor(child, OCI_MANIFEST) for child in children]
     put(town, index_manifest(*entries), "multi", OCI_INDEX)
-    monkeypatch.setattr(images, "_CONFIGS_READ_MAX", 2)
-    monkeypatch.setattr(images, "_platforms", {})
+    monkeypatch.setattr(configs, "_CONFIGS_READ_MAX", 2)
+    monkeypatch.setattr(configs, "_platforms", {})
     found = listed(town, "multi")
     assert found["platforms"] == ["linux/amd64", "linux/arm64"]
     assert not found["isExact"]
