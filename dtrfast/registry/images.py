@@ -121,7 +121,8 @@ _referrers = msgspec.json.Decoder(_ReferrerRow)
 class Images:
     """The images of one repository, for who may pull from it: whoever asks has checked that.
 
-    One for each answer: what it parses and adds up is bounded, and what is beyond that has no size. `is_exact` tells whether anything was left out so far.
+    One for each answer: what it parses and adds up is bounded, and what is beyond that has no size.
+    `is_exact` tells whether anything was left out so far.
     """
 
     def __init__(

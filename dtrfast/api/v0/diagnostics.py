@@ -133,6 +133,7 @@ def _store(call: ApiCall) -> dict[str, Any]:
     }
 
 
+
 def pack(document: Mapping[str, Any], name: str) -> bytes:
     """A bundle as an archive (tar.gz) with a file for each of its parts."""
     buffer = io.BytesIO()
