@@ -3,12 +3,11 @@
 A function given to `write`, or a snapshot, keeps to tables of one scope. No transaction is opened
 inside another of the same thread, and no bytes of a blob are read inside one. Whoever breaks a rule
 gets a `Violation`, which names the function that was given to `write` or opened the snapshot.
-`install` is for this process; `tests.assembly` brings it to servers that a test starts.
+`install` is for this process.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +25,7 @@ from tests.fakes.engine import MemoryEngine
 T = TypeVar("T")
 
 _open = threading.local()
+_is_installed = False
 
 
 class Violation(AssertionError):
@@ -34,26 +34,28 @@ class Violation(AssertionError):
 
 def install() -> None:
     """Hold this process to the rules. Idempotent."""
+    global _is_installed
+    if _is_installed:
+        return
+    _is_installed = True
     for engine in (LmdbEngine, MemoryEngine):
-        if not hasattr(engine.read, "__wrapped__"):
-            engine.read = _read(engine.read)  # type: ignore[method-assign]
-            engine.write = _write(engine.write)  # type: ignore[method-assign]
-            engine.write_both = _write_both(engine.write_both)  # type: ignore[method-assign]
+        engine.read = _read(engine.read)  # type: ignore[method-assign]
+        engine.write = _write(engine.write)  # type: ignore[method-assign]
+        engine.write_both = _write_both(engine.write_both)  # type: ignore[method-assign]
     for reader in (LocalReader, MemoryReader, FileReader):
-        if not hasattr(reader.__iter__, "__wrapped__"):
-            reader.__iter__ = _iterate(reader.__iter__)  # type: ignore[method-assign]
+        reader.__iter__ = _iterate(reader.__iter__)  # type: ignore[method-assign]
 
 
 def _break(rule: str, name: str) -> None:
-    notes = os.environ.get("SCOPED_NOTES")
-    if notes is None:
-        raise Violation(f"{rule}: {name}")
-    with open(notes, "a") as file:
-        file.write(f"{rule}: {name}\n")
+    raise Violation(f"{rule}: {name}")
+
+
+def open_names() -> list[str]:
+    """The names of the transactions that are open in this thread, the outermost first."""
+    return list(_names())
 
 
 def _names() -> list[str]:
-    """Of the transactions that are open in this thread, the outermost first."""
     names: list[str] | None = getattr(_open, "names", None)
     if names is None:
         names = _open.names = []
@@ -226,9 +228,15 @@ def _scoped_half(change: Callable[[WriteTransaction], T], scope: str) -> Callabl
 
 def _iterate(iterate: Callable[[Any], Any]) -> Any:
     @wraps(iterate)
-    def scoped(reader: Any) -> Any:
-        if _names():
-            _break("bytes of a blob inside a transaction", _names()[-1])
-        return iterate(reader)
+    def scoped(reader: Any) -> Iterator[Any]:
+        _check_bytes()
+        for segment in iterate(reader):
+            yield segment
+            _check_bytes()
 
     return scoped
+
+
+def _check_bytes() -> None:
+    if _names():
+        _break("bytes of a blob inside a transaction", _names()[-1])

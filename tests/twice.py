@@ -20,7 +20,7 @@ class _TakenBack(Exception):
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have LMDB run every change once to be taken back, before it counts, as the fake does."""
+    """Have LMDB run every change once to be taken back, before it counts. The fake does too."""
     monkeypatch.setattr(LmdbEngine, "write", _twice(LmdbEngine.write))
 
 

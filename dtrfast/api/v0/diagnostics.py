@@ -133,7 +133,6 @@ def _store(call: ApiCall) -> dict[str, Any]:
     }
 
 
-
 def pack(document: Mapping[str, Any], name: str) -> bytes:
     """A bundle as an archive (tar.gz) with a file for each of its parts."""
     buffer = io.BytesIO()
