@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 from dtrfast.oci.digests import Digest
 from dtrfast.store.blobs import BlobStat, BlobStore, Upload
 from dtrfast.store.local import LocalBlobs
+from tests import scoped
 
 # Names of holders.
 ONE = "one"
@@ -22,7 +23,8 @@ class Holders:
         self.dropped: list[Digest] = []
 
     def are_held(self, contents: Sequence[Sequence[Digest]]) -> list[bool]:
-        """See `IsHeld`."""
+        """See `IsHeld`. Holdings look into an index of their own."""
+        assert scoped.open_names() == [], "is_held was asked inside a transaction"
         held = {digest for _, digest in list(self.held)}
         return [not held.isdisjoint(names) for names in contents]
 

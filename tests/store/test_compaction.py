@@ -228,6 +228,16 @@ def test_a_pin_keeps_files_and_nothing_else(store: Store, house: House, data: Pa
     assert files_below(data, "packs", "blobs", "pins") == []
 
 
+def test_a_pin_of_contents_keeps_them_as_well(store: Store, house: House, data: Path) -> None:
+    one = push(store.blobs, body(1))
+    with pins.hold_contents(data):
+        drop(store.blobs, one)
+        house.keep()
+        assert pull(store.blobs, one) == body(1)
+    house.keep()
+    assert keys(store, CONTENTS) == []
+
+
 def test_the_pin_of_a_dead_program_does_not_count(data: Path, store: Store) -> None:
     with pins.hold(data) as path:
         left = path.with_name("left")
