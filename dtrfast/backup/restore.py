@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -23,11 +23,11 @@ from dtrfast.backup.snapshot import DataFile, LogFile, Snapshot
 from dtrfast.errors import BackupFailed, Corrupt, FormatUnknown
 from dtrfast.index.engine import Engine, Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
-from dtrfast.index.tables import META, TABLES
+from dtrfast.index.tables import HOLDERS, META, TABLES
 from dtrfast.machine import disk
 from dtrfast.machine.paths import Layout
 from dtrfast.machine.write_back import write_paced
-from dtrfast.registry import unheld
+from dtrfast.oci.digests import Digest
 from dtrfast.store import layout as layouts
 from dtrfast.store import reclaim
 from dtrfast.store.records import LOOSE_FILE
@@ -160,7 +160,7 @@ class _Restore:
                 _put_all(engine, table, rows)
             engine.write(_skip_ids)
             # Content that came while the backup was begun has no holder in it.
-            reclaim.list_unheld(engine, partial(unheld.are_held, engine), int(time.time()))
+            reclaim.list_unheld(engine, partial(_are_held, engine), int(time.time()))
         finally:
             engine.close()
 
@@ -171,6 +171,12 @@ def _skip_ids(transaction: WriteTransaction) -> None:
     """
     for name in (b"identity_id", b"repository_id"):
         transaction.take(META, name, _IDS_SKIPPED)
+
+
+def _are_held(engine: Engine, contents: Sequence[Sequence[Digest]]) -> list[bool]:
+    """See `dtrfast.store.blobs.IsHeld`; for an index that nothing else is open on."""
+    with engine.read() as transaction:
+        return [any(transaction.begun(HOLDERS, [n.key() for n in names])) for names in contents]
 
 
 def _check_segments(place: Place, chosen: Snapshot) -> None:
