@@ -1,8 +1,9 @@
 """The rules of the seams, held by every engine and every reader of a test run.
 
 A function given to `write`, or a snapshot, keeps to tables of one scope. No transaction is opened
-inside another of the same thread, and no bytes of a blob are read inside one. Whoever breaks a rule
-gets a `Violation`, which names the function that was given to `write` or opened the snapshot.
+inside another of the same thread, and no bytes of a blob are read inside one. A broken
+rule raises a `Violation`, which names the function that was given to `write` or opened the
+snapshot.
 `install` is for this process.
 """
 

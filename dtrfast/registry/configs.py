@@ -1,4 +1,4 @@
-"""What the configs of images say. They are blobs, so none is read inside a transaction.
+"""Configs of images. They are blobs, so none is read inside a transaction.
 
 A config may lie on disk, be absent or be damaged; then its fields are empty.
 """
@@ -28,7 +28,7 @@ _CONFIGS_SIZE_MAX = 2 << 20
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a list shows of an image beside its summary."""
+    """The part of a list's entry that depends on configs."""
 
     platforms: list[str]
     created: str

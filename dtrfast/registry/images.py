@@ -1,4 +1,4 @@
-"""What the index can tell of images, inside a transaction. `configs` has the rest."""
+"""Descriptions of images, as far as the index has them. `configs` has the rest."""
 
 from __future__ import annotations
 
@@ -119,10 +119,10 @@ _referrers = msgspec.json.Decoder(_ReferrerRow)
 
 
 class Images:
-    """The images of one repository, for who may pull from it: whoever asks has checked that.
+    """The images of one repository, in one snapshot. The caller has checked that its user may pull.
 
-    One for each answer: what it parses and adds up is bounded, and what is beyond that has no size.
-    `is_exact` tells whether anything was left out so far.
+    One for each answer: it parses and adds up a bounded amount, and the rest has no size.
+    `is_exact` is False if something was left out so far.
     """
 
     def __init__(

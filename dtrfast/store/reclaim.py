@@ -118,7 +118,7 @@ def _settle(context: Context, numbers: list[bytes], is_held: IsHeld) -> list[byt
         ours = _claimed(context, numbers, claim)
         held = is_held([one.names for one in ours])
         if pins.are_contents_held(context.layout.data):
-            return []  # asked last: a backup that begins now finds nobody who holds these
+            return []  # checked last: for a backup that begins now these have no holder
         going = [one for one, is_one in zip(ours, held, strict=True) if not is_one]
         context.engine.write(partial(_take_names, ours=ours, going=going))
     taken = [one for one in going if one.content is not None]
@@ -129,7 +129,7 @@ def _settle(context: Context, numbers: list[bytes], is_held: IsHeld) -> list[byt
 
 
 def list_unheld(engine: Engine, is_held: IsHeld, now: int) -> None:
-    """List all contents that nobody holds: of an index that was made again."""
+    """List all contents that no repository holds: of an index that was made again."""
     after: bytes | None = None
     while True:
         with engine.read() as transaction:
