@@ -307,6 +307,31 @@ def test_a_housekeeper_ends_although_nothing_can_be_written() -> None:
     assert [run.state for run in _runs(engine)] == ["worker_dead"]
 
 
+def test_tasks_whose_rows_were_not_committed_are_not_known() -> None:
+    """The change runs, and the disk is full when it is committed."""
+
+    class TornEngine(FullEngine):
+        def write(self, change: Callable[[WriteTransaction], T]) -> T:
+            def torn(transaction: WriteTransaction) -> T:
+                result = change(transaction)
+                if self.is_full:
+                    raise StorageFull("no room")
+                return result
+
+            return MemoryEngine.write(self, torn)
+
+    engine = TornEngine()
+    board, task = _board(engine), Task("task", 1.0, lambda: 3)
+    engine.is_full = True
+    with pytest.raises(StorageFull):
+        board.begin([task])
+    engine.is_full = False
+    board.ran(task, 0.1, 3, None)
+    board.close()
+    with engine.read() as transaction:
+        assert list(records.tasks(transaction)) == []
+
+
 def test_what_a_task_did_is_told_once_there_is_room() -> None:
     engine = FullEngine()
     board = _board(engine)
