@@ -46,7 +46,7 @@ def housekeeping(
 def content_tasks(store: Store, holdings: Holdings) -> list[Task]:
     """The store's own tasks, and the one that tells it what nobody holds any more."""
     return [
-        Task("unheld blobs", 5.0, partial(holdings.drop_unheld, _DROPPED_MAX), eager=True),
+        Task("unreferenced blobs", 5.0, partial(holdings.drop_unheld, _DROPPED_MAX), eager=True),
         *store.tasks(holdings.are_held),
     ]
 

@@ -208,7 +208,12 @@ class Store:
         sweep = Sweep(context)
         return [
             Task("change log", 0.5, self._change_log.drain),
-            Task("contents", 5.0, partial(reclaim.reclaim_contents, context, is_held), eager=True),
+            Task(
+                "unlinked contents",
+                5.0,
+                partial(reclaim.reclaim_contents, context, is_held),
+                eager=True,
+            ),
             Task("sparse packs", 5.0, Compaction(context).step, eager=True),
             Task("damaged chunks", 5.0, partial(damage.trace, context)),
             Task("scrub", 0.25, Scrub(context).step),

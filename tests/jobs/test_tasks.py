@@ -1,4 +1,4 @@
-"""Deletions by the registry's own tasks are in the audit log."""
+"""Tasks of the housekeeper: their names, and what they tell."""
 
 from __future__ import annotations
 
@@ -8,13 +8,24 @@ from pathlib import Path
 import msgspec
 
 from dtrfast.config import AuthConfig, Config, StoreConfig
+from dtrfast.console.pages import settings
 from dtrfast.identity.events import EventFilter, EventReader
 from dtrfast.index.tables import SETTINGS
-from dtrfast.jobs.tasks import registry_tasks
+from dtrfast.jobs.tasks import housekeeping, registry_tasks
 from dtrfast.machine.paths import Layout
 from dtrfast.registry import ownership, repositories
 from dtrfast.store.policies import NAME, StorageSettings
 from tests.jobs.test_freed import APP, DAY, Shelf, noise
+
+
+def test_the_console_shows_tasks_that_there_are(tmp_path: Path) -> None:
+    """Users know them by these names."""
+    shelf = Shelf(tmp_path)
+    with ExitStack() as stack:
+        config = Config(store=StoreConfig(data=tmp_path))
+        names = {task.name for task in housekeeping(shelf.store, config, stack)}
+    shelf.store.close()
+    assert names >= settings._FREEING
 
 
 def test_deletions_by_a_policy_and_the_end_of_the_trash_are_events(tmp_path: Path) -> None:

@@ -11,8 +11,11 @@ import msgspec
 from dtrfast.config import Config, StoreConfig
 from dtrfast.errors import StorageFull
 from dtrfast.index.tables import SETTINGS
-from dtrfast.jobs.tasks import empty_trash
+from dtrfast.jobs.tasks import content_tasks, empty_trash
+from dtrfast.oci.digests import Digest
+from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import policing
+from dtrfast.registry.registry import Registry
 from dtrfast.store import policies
 from dtrfast.store.scrub import Scrub
 from dtrfast.store.store import Store
@@ -106,13 +109,20 @@ def drops_uploads(bench: Bench, value: object) -> object:
     return run(store, "expired uploads")
 
 
-@proves("store.grace_seconds", (60.0, 1), (120.0, 0))
+@proves("store.grace_seconds", (60.0, 0), (120.0, 1))
 def keeps_unused_blobs(bench: Bench, value: object) -> object:
     clock = Clock()
-    store = _store(bench, clock, StoreConfig(grace_seconds=value))  # type: ignore[arg-type]
-    push(store.blobs, b"unused")
+    config = Config(store=StoreConfig(grace_seconds=value))  # type: ignore[arg-type]
+    store = _store(bench, clock, config.store)
+    registry = Registry(store.engine, store.blobs, config, clock=clock, fullness=lambda: 0.0)
+    name, body = RepositoryName.parse("some/name"), b"unused"
+    upload = registry.uploads.begin(name)
+    upload.append(body)
+    registry.uploads.finish(upload, name, Digest.of_bytes(body), registry.author())
     clock.now += 90
-    return run(store, "unreferenced blobs")
+    tasks = content_tasks(store, registry.holdings)
+    next(task for task in tasks if task.name == "unreferenced blobs").run()
+    return store.statistics().blobs
 
 
 @proves("store.data", ("here", ["here"]), ("there", ["there"]))

@@ -78,8 +78,8 @@ def tasks(store: Store) -> dict[str, Task]:
 
 
 def run(store: Store, name: str) -> object:
-    """One step of a task. What lost its holder is released before "contents"."""
-    released = holders.release(store.blobs) if name == "contents" else 0
+    """One step of a task. What lost its holder is released before contents."""
+    released = holders.release(store.blobs) if name == "unlinked contents" else 0
     count = tasks(store)[name].run()
     return released + count if isinstance(count, int) else count
 

@@ -426,7 +426,7 @@ def test_a_push_heals_a_blob_whose_file_is_lost(store: Store, data: Path) -> Non
     next((data / "blobs").rglob(name)).unlink()
     push(store.blobs, body)
     assert pull(store.blobs, digest) == body
-    run(store, "contents")
+    run(store, "unlinked contents")
     assert pull(store.blobs, digest) == body
     assert store.statistics().loose_blobs == 1
 
@@ -441,7 +441,7 @@ def test_a_healed_blob_keeps_its_other_digest(store: Store, data: Path) -> None:
     (name,) = files_below(data, "blobs")
     next((data / "blobs").rglob(name)).unlink()
     push(store.blobs, body)
-    run(store, "contents")
+    run(store, "unlinked contents")
     assert pull(store.blobs, other) == body
     assert store.statistics().loose_blobs == 1
 

@@ -60,7 +60,7 @@ class House:
     def keep(self, rounds: int = 3) -> None:
         for _ in range(rounds):
             release(self._store.blobs)
-            for name in ("contents", "sparse packs"):
+            for name in ("unlinked contents", "sparse packs"):
                 self._tasks[name].run()
 
 
@@ -469,7 +469,7 @@ def test_a_pack_that_gained_references_meanwhile_is_left_alone(
     """Between the note and the step, a push finds the chunks again: the pack is sparse no more."""
     large = body(1, 900_000)
     drop(store.blobs, push(store.blobs, large))
-    run(store, "contents")
+    run(store, "unlinked contents")
     assert len(keys(store, PACKS_SPARSE)) == 1
     push(store.blobs, large)
     before = files_below(data, "packs")

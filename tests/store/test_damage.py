@@ -117,7 +117,7 @@ def test_a_damaged_chunk_that_no_blob_needs_is_not_listed_and_not_shared(
     """Its blob was deleted, and compaction has not come yet."""
     digest = push(store.blobs, BODY)
     drop(store.blobs, digest)
-    run(store, "contents")
+    run(store, "unlinked contents")
     spoil(data)
     check_pack(store)
     assert listed(store) == []

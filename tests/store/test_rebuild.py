@@ -142,7 +142,7 @@ def test_a_blob_that_two_packs_describe_is_made_once(repair: Repair) -> None:
     push(repair.store.blobs, LARGE)
     push(repair.store.blobs, SHARING, OTHER)
     drop(repair.store.blobs, digest_of(SHARING), OTHER)
-    run(repair.store, "contents")
+    run(repair.store, "unlinked contents")
     push(repair.store.blobs, SHARING, OTHER)
     assert len(repair.packs()) == 3
     repair.run()

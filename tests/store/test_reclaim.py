@@ -28,7 +28,7 @@ def random_bytes(size: int, seed: int = 1) -> bytes:
 
 
 def reclaim(store: Store) -> None:
-    run(store, "contents")
+    run(store, "unlinked contents")
 
 
 def is_there(store: Store, digest: Digest) -> bool:
@@ -194,9 +194,9 @@ def test_a_content_that_lost_its_names_to_another_is_freed(
     with monkeypatch.context() as patch:
         patch.setattr(reclaim_module, "_forget_all", fail)
         with pytest.raises(StorageFailed):
-            run(store, "contents")
+            run(store, "unlinked contents")
     push(store.blobs, body)
-    run(store, "contents")
+    run(store, "unlinked contents")
     assert len(files_below(data, "blobs")) == 1
     assert store.statistics().loose_blobs == 1
     assert pull(store.blobs, digest) == body
@@ -217,7 +217,7 @@ def test_a_row_that_fails_does_not_stop_those_behind_it(
 
     with monkeypatch.context() as patch:
         patch.setattr(disk, "remove", fail_once)
-        run(store, "contents")
+        run(store, "unlinked contents")
     assert files_below(data, "blobs") == [first.name]
     run(store, "sparse packs")  # looks after all files that nobody owns
     assert files_below(data, "blobs") == []

@@ -41,7 +41,7 @@ def full(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setattr(records, "CHUNKS_IN_ROW_MAX", 4)  # so that a recipe has several rows
     for body in (CHUNKED, LOOSE, INLINE):
         push(store.blobs, body)
-    run(store, "contents")
+    run(store, "unlinked contents")
     return store
 
 
