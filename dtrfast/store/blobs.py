@@ -210,13 +210,16 @@ class Placed(Protocol):
     its process.
 
     Whoever has it writes down who holds the content, then calls `finish`, and `close` in any case.
+    Several callers may have the same content placed at a time, once it is there.
     """
 
     stat: BlobStat
 
     @property
     def inline(self) -> bytes | None:
-        """The content, if it is new and nothing but the index of the store will keep it."""
+        """The content, if nothing but the index of the store keeps it, and no other caller may have
+        written down a holder yet.
+        """
         ...
 
     @property
@@ -234,11 +237,13 @@ class Placed(Protocol):
         ...
 
     def finish(self) -> None:
-        """The link is written: the upload has ended, with what nothing needs of its bytes."""
+        """The link is written: the upload has ended, and its bytes go if they are not needed."""
         ...
 
     def close(self) -> None:
-        """Give the claim up. Without `finish` before it the upload stays, to be closed again."""
+        """Give the claim up. Without `finish` before it the upload stays, to be closed again; after
+        `settle` it may have ended by then, and its client sends the bytes once more.
+        """
         ...
 
     def __enter__(self) -> Self: ...

@@ -1,9 +1,10 @@
-"""Claims on content: while one is held, nothing frees what has its digest, and nobody else places
-it.
+"""Claims on content: while one is held, nothing frees what has its digest, and no other caller
+places it. Callers that find the content there may share a claim.
 
-A claim is a lock on bytes of one file, at a place that follows from the SHA-256. It belongs to an
+A claim is a lock on a byte of one file, at a place that follows from the SHA-256. It belongs to an
 open file description (F_OFD_SETLK of fcntl(2)), so threads of a process exclude each other as
-processes do, and it ends with its process.
+processes do, and it ends with its process. The kernel looks for no deadlocks among such locks: so
+a caller waits only while it has none, and no claim is raised from shared to whole.
 """
 
 from __future__ import annotations
@@ -24,30 +25,33 @@ _PLACE_BITS = 62
 
 
 class Claim:
-    """A claim that is held, on one content or on many."""
+    """A claim that is held, on one content or on many. Its methods raise `StorageFailed`."""
 
     def __init__(self, path: Path) -> None:
         """Holds nothing yet."""
         self._descriptor = disk.open_or_create(path)
 
-    @classmethod
-    def take(cls, path: Path, sha256: Digest) -> Self:
-        """Claim a content; waits while another has it."""
-        claim = cls(path)
-        try:
-            claim._lock(fcntl.F_OFD_SETLKW, sha256)
-        except BaseException:
-            claim.close()
-            raise
-        return claim
-
     def add(self, sha256: Digest) -> bool:
-        """Claim one more, if nobody has it."""
-        try:
-            self._lock(fcntl.F_OFD_SETLK, sha256)
-        except BlockingIOError:
-            return False
+        """Claim one content more, unless another caller has it."""
+        with disk.reported():
+            try:
+                self._lock(fcntl.F_OFD_SETLK, fcntl.F_WRLCK, sha256)
+            except BlockingIOError:
+                return False
         return True
+
+    def wait(self, sha256: Digest) -> None:
+        """Claim a content once no other caller has it. The only one of this claim."""
+        self._wait(fcntl.F_WRLCK, sha256)
+
+    def wait_to_share(self, sha256: Digest) -> None:
+        """Claim a content together with others that share it. The only one of this claim."""
+        self._wait(fcntl.F_RDLCK, sha256)
+
+    def share(self, sha256: Digest) -> None:
+        """Let others share a content that this claim has whole. Never waits."""
+        with disk.reported():
+            self._lock(fcntl.F_OFD_SETLK, fcntl.F_RDLCK, sha256)
 
     def close(self) -> None:
         """Give all of it up. Idempotent."""
@@ -66,7 +70,12 @@ class Claim:
     ) -> None:
         self.close()
 
-    def _lock(self, command: int, sha256: Digest) -> None:
+    def _wait(self, kind: int, sha256: Digest) -> None:
+        with disk.reported():
+            # First give up what it may have: two that raise a shared claim would wait for ever.
+            self._lock(fcntl.F_OFD_SETLK, fcntl.F_UNLCK, sha256)
+            self._lock(fcntl.F_OFD_SETLKW, kind, sha256)
+
+    def _lock(self, command: int, kind: int, sha256: Digest) -> None:
         place = int.from_bytes(sha256.raw[:8], "big") >> (64 - _PLACE_BITS)
-        wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0)
-        fcntl.fcntl(self._descriptor, command, wanted)
+        fcntl.fcntl(self._descriptor, command, _FLOCK.pack(kind, os.SEEK_SET, place, 1, 0))

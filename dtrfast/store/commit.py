@@ -33,7 +33,7 @@ from dtrfast.index.tables import (
     number_key,
 )
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, leftovers, recipes, records, statistics
+from dtrfast.store import contents, leftovers, recipes, records, statistics, uploads
 from dtrfast.store.blobs import BlobStat
 from dtrfast.store.claims import Claim
 from dtrfast.store.context import Context
@@ -138,14 +138,30 @@ def commit(context: Context, upload: LocalUpload | OneBody, digest: Digest) -> L
         raise
     chosen = upload.chosen
     plan = _Plan(chosen, digest, chosen.sha256(), context.clock())
-    claim = Claim.take(context.layout.claims, plan.sha256)
+    claim = Claim(context.layout.claims)
     try:
-        last = None if _is_there(context, plan) else _place(context, plan)
+        last = None if _claim(context, plan, claim) else _place(context, plan)
+        is_unlinked = chosen.mode == "head" and (last is not None or _is_listed(context, plan))
     except BaseException:
         claim.close()
         raise
-    inline = chosen.head if last is not None and chosen.mode == "head" else None
+    inline = chosen.head if is_unlinked else None
     return LocalPlaced(context, upload, claim, _Change(plan, last), inline)
+
+
+def _claim(context: Context, plan: _Plan, claim: Claim) -> bool:
+    """Claim the content: shared if it is there, so that many commits of it need not wait for one
+    another. Returns whether it is there.
+    """
+    if not claim.add(plan.sha256):
+        claim.wait_to_share(plan.sha256)
+        if _is_there(context, plan):
+            return True
+        claim.wait(plan.sha256)
+    is_there = _is_there(context, plan)
+    if is_there:
+        claim.share(plan.sha256)
+    return is_there
 
 
 def _is_there(context: Context, plan: _Plan) -> bool:
@@ -155,9 +171,22 @@ def _is_there(context: Context, plan: _Plan) -> bool:
     return not (found is None or found.content.damaged_at or _is_lost(context, found.content))
 
 
+def _is_listed(context: Context, plan: _Plan) -> bool:
+    """True if the content was settled, and reclaim has not seen since that it is held: its first
+    link may never have been written.
+    """
+    with context.engine.read() as transaction:
+        number = transaction.get(BLOBS, plan.sha256.key())
+        return number is not None and transaction.get(CONTENTS_UNLINKED, number) is not None
+
+
 def _place(context: Context, plan: _Plan) -> _Slice:
     """Make everything of the content durable but its last slice."""
-    plan.upload.finish()
+    upload = plan.upload
+    if upload.mode != "head" and uploads.has_ended(context, upload.file_id, upload.mode):
+        # It was settled before, without a link, and freed since: its file is about to go.
+        raise uploads.ended()
+    upload.finish()
     return _index_slices(context, plan, _begin(context, plan))
 
 

@@ -1,7 +1,8 @@
 """What an upload leaves on disk, and who owns it: the upload, or the index.
 
 A program can die between any two steps of a commit or a removal. So whoever removes an upload's
-files asks here first. A data file that FILES names is the index's, whatever the state file says.
+files asks here first. A data file that FILES names is the index's, whatever the state file says;
+so is one that the index gave up, until it is unlinked: a backup may still want it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,14 @@ from __future__ import annotations
 from functools import partial
 
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
-from dtrfast.index.tables import COMMITS, FILES, PACKS, PACKS_SPARSE, number_key
+from dtrfast.index.tables import (
+    COMMITS,
+    FILES,
+    FILES_UNOWNED,
+    PACKS,
+    PACKS_SPARSE,
+    number_key,
+)
 from dtrfast.machine import disk
 from dtrfast.store import recipes
 from dtrfast.store.context import Context
@@ -22,11 +30,15 @@ def progress(transaction: ReadTransaction, file_id: bytes) -> Commit | None:
     return None if data is None else decode_commit(data)
 
 
+def is_owned(transaction: ReadTransaction, file_id: bytes) -> bool:
+    """True if the data file is the index's, or was, and is to be unlinked."""
+    return any(transaction.get(table, file_id) is not None for table in (FILES, FILES_UNOWNED))
+
+
 def is_committed(context: Context, file_id: bytes) -> bool:
-    """Whether the index has the upload's data file, and all that belongs to it."""
+    """True if the index has, or had, the upload's data file and all that belongs to it."""
     with context.engine.read() as transaction:
-        owned = transaction.get(FILES, file_id) is not None
-        return owned and transaction.get(COMMITS, file_id) is None
+        return is_owned(transaction, file_id) and transaction.get(COMMITS, file_id) is None
 
 
 def abandon(context: Context, file_id: bytes) -> None:
@@ -51,7 +63,7 @@ def remove_upload(context: Context, file_id: bytes) -> None:
     """Remove an upload and what only it owns. The caller holds the state file's lock."""
     abandon(context, file_id)
     with context.engine.read() as transaction:
-        owned = transaction.get(FILES, file_id) is not None
+        owned = is_owned(transaction, file_id)
     if not owned:
         disk.remove(context.layout.blob(file_id))
         disk.remove(context.layout.pack(file_id))

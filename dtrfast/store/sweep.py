@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dtrfast.errors import DtrfastError
 from dtrfast.index.engine import WriteTransaction
-from dtrfast.index.tables import COMMITS, FILES, FILES_UNOWNED, STORE
+from dtrfast.index.tables import COMMITS, STORE
 from dtrfast.machine import disk
 from dtrfast.store import leftovers
 from dtrfast.store.context import Context
@@ -84,9 +84,8 @@ class Sweep:
                 leftovers.abandon(self._context, file_id)
 
     def _is_owned(self, file_id: bytes) -> bool:
-        """Or listed: then somebody else removes it, when nobody needs it."""
         with self._context.engine.read() as transaction:
-            return any(transaction.get(t, file_id) is not None for t in (FILES, FILES_UNOWNED))
+            return leftovers.is_owned(transaction, file_id)
 
     def _remember(self, transaction: WriteTransaction) -> None:
         transaction.put(STORE, _SWEPT, self._context.boot_id.encode())

@@ -27,7 +27,7 @@ from dtrfast.store.store import Store
 from dtrfast.store.uploads import LocalUpload
 from tests.fakes.clock import Clock
 from tests.store.conftest import digest_of, files_below, pull, push, run
-from tests.store.holders import ONE, OTHER, commit
+from tests.store.holders import ONE, OTHER, commit, holders
 
 NAME = "some/name"
 GZIP = b"\x1f\x8b"
@@ -511,3 +511,21 @@ def test_a_sha512_of_an_upload_whose_shared_chunk_is_gone_is_refused(store: Stor
     with pytest.raises(Corrupt, match="a chunk that the upload shares is gone"):
         upload.check(digest_of(body, "sha512"))
     upload.cancel()
+
+
+def test_the_first_who_can_have_linked_an_inline_blob_records_it(store: Store) -> None:
+    """It settled the content and died: who finds it there must put the bytes into the change log,
+    as only the index has them.
+    """
+    seen = []
+    for _ in range(3):
+        upload = store.blobs.begin(NAME)
+        upload.append(b"{}")
+        with store.blobs.commit(upload, digest_of(b"{}")) as placed:
+            placed.settle()
+            seen.append(placed.inline)
+        upload.release()
+        if len(seen) == 2:
+            holders(store.blobs).held.add((ONE, digest_of(b"{}")))
+            run(store, "contents")
+    assert seen == [b"{}", b"{}", None]
