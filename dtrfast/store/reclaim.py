@@ -75,28 +75,12 @@ def release(context: Context, digests: Iterable[Digest], is_held: IsHeld) -> lis
     settled: list[Digest] = []
     wanted = iter(digests)
     while some := list(islice(wanted, _STEP_MAX)):
-        try:
-            settled += _release(context, some, is_held)
-        except Corrupt:
-            for digest in some:
-                settled += _release_alone(context, digest, is_held)
+        with context.engine.read() as transaction:
+            found = {digest: transaction.get(BLOBS, digest.key()) for digest in some}
+        numbers = sorted({number for number in found.values() if number is not None})
+        done = _settle_each(context, numbers, is_held)
+        settled += [digest for digest, one in found.items() if one is None or one in done]
     return settled
-
-
-def _release_alone(context: Context, digest: Digest, is_held: IsHeld) -> list[Digest]:
-    try:
-        return _release(context, [digest], is_held)
-    except Corrupt as error:
-        _logger.error("could not reclaim %s: %s", digest, error)
-        return []
-
-
-def _release(context: Context, digests: list[Digest], is_held: IsHeld) -> list[Digest]:
-    with context.engine.read() as transaction:
-        found = {digest: contents.find(transaction, digest) for digest in digests}
-    numbers = {number_key(one.number) for one in found.values() if one is not None}
-    done = set(_settle(context, sorted(numbers), is_held))
-    return [d for d, one in found.items() if one is None or number_key(one.number) in done]
 
 
 def reclaim_contents(context: Context, is_held: IsHeld) -> int:
@@ -106,26 +90,39 @@ def reclaim_contents(context: Context, is_held: IsHeld) -> int:
     """
     with context.engine.read() as transaction:
         numbers = [key for key, _ in transaction.scan(CONTENTS_UNLINKED, limit=_STEP_MAX)]
+    return len(_settle_each(context, numbers, is_held))
+
+
+def _settle_each(context: Context, numbers: list[bytes], is_held: IsHeld) -> set[bytes]:
+    """Settle all at once; where that fails, one by one, so that a bad one alone stays."""
+    if not numbers:
+        return set()
     try:
-        return len(_settle(context, numbers, is_held)) if numbers else 0
+        return _settle(context, numbers, is_held)
     except DtrfastError:
-        return _each(numbers, lambda number: len(_settle(context, [number], is_held)))
+        settled: set[bytes] = set()
+        for number in numbers:
+            try:
+                settled |= _settle(context, [number], is_held)
+            except DtrfastError as error:
+                _logger.error("could not reclaim content %d: %s", number_of(number), error)
+        return settled
 
 
-def _settle(context: Context, numbers: list[bytes], is_held: IsHeld) -> list[bytes]:
+def _settle(context: Context, numbers: list[bytes], is_held: IsHeld) -> set[bytes]:
     """Free those that nobody holds; returns those that need no further look."""
     with Claim(context.layout.claims) as claim:
         ours = _claimed(context, numbers, claim)
         held = is_held([one.names for one in ours])
         if pins.are_contents_held(context.layout.data):
-            return []  # checked last: for a backup that begins now these have no holder
+            return set()  # checked last: for a backup that begins now these have no holder
         going = [one for one, is_one in zip(ours, held, strict=True) if not is_one]
         context.engine.write(partial(_take_names, ours=ours, going=going))
-    taken = [one for one in going if one.content is not None]
-    recipes.remove(context.engine, [number_of(one.number) for one in taken if one.is_chunked])
-    context.engine.write(partial(_forget_all, taken=taken))
+    # Without claims from here on: a push of the same need not wait, as it places the content anew.
+    recipes.remove(context.engine, [number_of(one.number) for one in going if one.is_chunked])
+    context.engine.write(partial(_forget_all, numbers=[one.number for one in going]))
     unowned.unlink(context)
-    return [one.number for one in ours]
+    return {one.number for one in ours}
 
 
 def list_unheld(engine: Engine, is_held: IsHeld, now: int) -> None:
@@ -194,15 +191,15 @@ def _take_names(transaction: WriteTransaction, ours: list[_Claimed], going: list
             transaction.delete(BLOBS, digest.key())
 
 
-def _forget_all(transaction: WriteTransaction, taken: list[_Claimed]) -> None:
-    for one in taken:
-        assert one.content is not None
-        _forget(transaction, one.number, one.content)
+def _forget_all(transaction: WriteTransaction, numbers: list[bytes]) -> None:
+    for number in numbers:
+        data = transaction.pop(CONTENTS, number)
+        if data is not None:
+            # As it is now: it may have been found damaged since it was claimed.
+            _forget(transaction, number, decode_content(data))
 
 
 def _forget(transaction: WriteTransaction, number: bytes, content: Content) -> None:
-    if transaction.pop(CONTENTS, number) is None:
-        return
     transaction.delete(CONTENTS_UNLINKED, number)
     if content.kind != "chunked":
         transaction.delete(RECIPES, number + number_key(0))
