@@ -91,6 +91,8 @@ class Client:
         self._chance.shuffle(layers)
         names = [f"inline-{own}", *layers[:3]]
         for name in names:
+            if self._chance.random() < 0.3 and self._mount_blob(name):
+                continue
             if self._chance.random() < 0.6:
                 self._push_blob(name)
             else:
@@ -111,6 +113,17 @@ class Client:
         uploads.finish(upload, self._name, digest, self._registry.author())
         known("blob", key, name)
         known("upload", upload_key, ENDED)
+
+    def _mount_blob(self, name: str) -> bool:
+        """From any repository, while its client may be deleting it; False if none has it."""
+        digest = Digest.of_bytes(make_body(self._seed, name))
+        key = (self._name.text, str(digest))
+        trying("blob", key, name)
+        author = self._registry.author()
+        if self._registry.blobs.mount(self._name, digest, None, author) is None:
+            return False
+        known("blob", key, name)
+        return True
 
     def _push_blob_again(self, name: str) -> None:
         """Its body breaks off, once or twice; then the closing one brings it whole."""
@@ -214,6 +227,8 @@ class Client:
             trying("blob", (repository, str(blob)), None)
             self._registry.blobs.delete(self._name, blob, self._registry.author())
             known("blob", (repository, str(blob)), None)
+        if self._chance.random() < 0.5:
+            self._push_blob(self._chance.choice(names))  # while it is being freed
 
     def _delete_manifest(self, digest: Digest, tags: list[tuple[str, str]]) -> None:
         key = (self._name.text, str(digest))

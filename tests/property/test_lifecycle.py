@@ -12,6 +12,7 @@ import os
 import random
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,7 @@ class Client:
             self._place_without_link,
             self._delete_image,
             self._restore_image,
+            self._delete_blob,
             self._hold_reader,
             self._end_reader,
             self._look_anywhere,
@@ -200,10 +202,20 @@ class Client:
         except ManifestUnknown:
             assert not is_due, f"{digest} left the trash too early"
             return
+        except ManifestBlobUnknown:
+            return  # a blob of it was deleted
         except Conflict:
             return  # pushed again since, and its tag moved on
         if self._registry.manifests.get(self._name, digest).digest == digest:
             self._note_restored(tag, digest, blobs)
+
+    def _delete_blob(self) -> None:
+        """One that no image has, be it because its grace runs."""
+        needed = {blob for _, blobs in self._images.values() for blob in blobs}
+        digest = self._chance.choice(list(self._world.by_digest))
+        if digest not in needed:
+            with suppress(BlobUnknown):
+                self._registry.blobs.delete(self._name, digest, self._registry.author())
 
     def _note_restored(self, tag: str, digest: Digest, blobs: list[Digest]) -> None:
         try:
