@@ -279,6 +279,9 @@ ACTIONS: dict[str, Action] = {
     "mark damaged": World.mark_damaged,
 }
 
+# One process does these, one at a time.
+HOUSEKEEPING = {"empty the trash", "release", "end graces", "reclaim", "compact"}
+
 # What was done before, by name.
 PASTS: dict[str, tuple[str, ...]] = {
     "nothing": (),
