@@ -88,7 +88,7 @@ def crossings(share: int) -> list[Crossing]:
     every = [
         Crossing(*names)
         for names in product(ACTIONS, ACTIONS, PASTS, KINDS)
-        if not HOUSEKEEPING >= {*names[:2]}
+        if not {*names[:2]} <= HOUSEKEEPING
     ]
     seed = os.environ.get("INTERLEAVINGS_SEED") or str(random.SystemRandom().randrange(1 << 32))
     return random.Random(int(seed)).sample(every, share) if share else every
