@@ -18,7 +18,8 @@ from tests.store.steps import Steps, skip_syncs
 
 _STEPS_MAX = 200
 # Operations that may end a link.
-_ENDS = {"unlink", "end graces"}
+_DELETES = {"unlink", "come and go"}
+_ENDS = {*_DELETES, "end graces"}
 _DIED, _ENDED, _FAILED = 0, 1, 2
 # Each has some ten steps, and each of those costs a process. A run by night may take more.
 _SHARE = int(os.environ.get("POINTS", "25"))
@@ -71,7 +72,7 @@ class Death:
             past = PASTS[self.past]
             if "push" in past and not _ENDS & {*past, self.operation}:
                 world.acknowledged.add((ONE, world.digest()))
-            world.is_deleted = "unlink" in (*past, self.operation)
+            world.is_deleted = not _DELETES.isdisjoint((*past, self.operation))
             world.check_acknowledged()
             world.check_links()
             world.check_manifests()

@@ -149,6 +149,11 @@ class World:
         self.is_deleted = self.may_go = True
         self.registry.blobs.delete(ONE, self.digest(), self.registry.author())
 
+    def come_and_go(self) -> None:
+        """Whoever looked before and after sees the same, and yet it is not."""
+        self.push()
+        self.unlink()
+
     def tag(self) -> None:
         author = self.registry.author()
         self.registry.manifests.put(ONE, Tag("t"), self.manifest, OCI_MANIFEST, author=author)
@@ -268,6 +273,7 @@ ACTIONS: dict[str, Action] = {
     "push again": World.push_again,
     "mount": World.mount,
     "unlink": World.unlink,
+    "come and go": World.come_and_go,
     "tag": World.tag,
     "untag": World.untag,
     "restore": World.restore,
