@@ -1,7 +1,7 @@
 """A registry with two repositories and one content, and the operations that could lose it.
 
-The holdings are what clients were told: whoever has a link must get the bytes, whatever ran beside
-the push that made it.
+The holdings are what clients were told: where there is a link its bytes must be, whatever ran
+beside the push that made it.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class World:
         self.registry.blobs.delete(ONE, self.digest(), self.registry.author())
 
     def come_and_go(self) -> None:
-        """Whoever looked before and after sees the same, and yet it is not."""
+        """A push and a delete: a look before and one after see the same, and yet it is not."""
         self.push()
         self.unlink()
 
@@ -198,7 +198,7 @@ class World:
                     assert read_all(reader) == self.body
 
     def check_acknowledged(self) -> None:
-        """What clients were told of is there."""
+        """The links that clients were told of are there."""
         for name, digest in () if self.may_go else self.acknowledged:
             question = Question(EVERYBODY, name, digest, is_blob=True)
             blob_in(self.registry.holdings.resolve_waiting([question]))
@@ -214,7 +214,7 @@ class World:
             assert key[:8] + self.digest().key() in links, "a manifest lacks its blob"
 
     def check_nothing_stays(self) -> None:
-        """Whoever has something lets go of it; then nothing is left."""
+        """Both repositories let go of all that they have; then nothing is left."""
         for name in (ONE, OTHER):
             for algorithm in ("sha256", "sha512"):
                 with suppress(BlobUnknown):
