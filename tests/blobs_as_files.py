@@ -104,7 +104,8 @@ class FilePlaced(_Closing):
     def __init__(self, files: FileBlobs, upload: FileUpload, digest: Digest) -> None:
         self._files, self._upload, self._body = files, upload, bytes(upload.content)
         self.stat = blobs.BlobStat(digest, len(self._body))
-        self._claim = claims.Claim.take(files.root / "claims", _names(self._body)[0])
+        self._claim = claims.Claim(files.root / "claims")
+        self._claim.wait(_names(self._body)[0])
 
     def settle(self) -> None:
         for path in map(self._files.content, _names(self._body)):

@@ -19,7 +19,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from dtrfast.errors import DigestInvalid, StorageFailed
+from dtrfast.errors import DigestInvalid, StorageFailed, UploadUnknown
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import (
     BLOBS,
@@ -33,7 +33,7 @@ from dtrfast.index.tables import (
     number_key,
 )
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, leftovers, recipes, records, statistics, uploads
+from dtrfast.store import contents, leftovers, recipes, records, statistics
 from dtrfast.store.blobs import BlobStat
 from dtrfast.store.claims import Claim
 from dtrfast.store.context import Context
@@ -183,9 +183,9 @@ def _is_listed(context: Context, plan: _Plan) -> bool:
 def _place(context: Context, plan: _Plan) -> _Slice:
     """Make everything of the content durable but its last slice."""
     upload = plan.upload
-    if upload.mode != "head" and uploads.has_ended(context, upload.file_id, upload.mode):
+    if upload.mode != "head" and leftovers.has_ended(context, upload.file_id, has_file=True):
         # It was settled before, without a link, and freed since: its file is about to go.
-        raise uploads.ended()
+        raise UploadUnknown("the upload has ended: begin a new one")
     upload.finish()
     return _index_slices(context, plan, _begin(context, plan))
 

@@ -41,6 +41,15 @@ def is_committed(context: Context, file_id: bytes) -> bool:
         return is_owned(transaction, file_id) and transaction.get(COMMITS, file_id) is None
 
 
+def has_ended(context: Context, file_id: bytes, *, has_file: bool) -> bool:
+    """True if the upload's data file is the index's by now, or was, and is gone."""
+    # In this order: a file that the index gave up is gone before its row is.
+    if is_committed(context, file_id):
+        return True
+    files = (context.layout.blob(file_id), context.layout.pack(file_id))
+    return has_file and not any(path.exists() for path in files)
+
+
 def abandon(context: Context, file_id: bytes) -> None:
     """Take back a commit that was cut off between its slices.
 

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from dtrfast.errors import Corrupt, DtrfastError, UploadBusy, UploadUnknown
+from dtrfast.errors import DtrfastError, UploadBusy, UploadUnknown
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     BLOBS,

@@ -578,22 +578,10 @@ def _usable(context: Context, name: str, file_id: bytes, state_file: StateFile) 
     if state_file.is_doubted:
         leftovers.remove_upload(context, file_id)
         raise UploadUnknown("the disk has failed under this upload: begin a new one")
-    if has_ended(context, file_id, state.mode):
+    if leftovers.has_ended(context, file_id, has_file=state.mode != "head"):
         leftovers.remove_upload(context, file_id)
-        raise ended()
+        raise UploadUnknown("the upload has ended: begin a new one")
     return state
-
-
-def has_ended(context: Context, file_id: bytes, mode: Mode) -> bool:
-    """True if the upload's data file is the index's by now, or was and is gone."""
-    # In this order: what the index has given up it forgets once the file is gone.
-    if leftovers.is_committed(context, file_id):
-        return True
-    return mode != "head" and not data_path(context, file_id, mode).exists()
-
-
-def ended() -> UploadUnknown:
-    return UploadUnknown("the upload has ended: begin a new one")
 
 
 def data_path(context: Context, file_id: bytes, mode: Mode) -> Path:

@@ -17,7 +17,8 @@ import lmdb
 import pytest
 
 from dtrfast.index.lmdb import LmdbEngine
-from dtrfast.store import disk, unowned
+from dtrfast.machine import disk
+from dtrfast.store import unowned
 from dtrfast.store.claims import Claim
 from dtrfast.store.ids import Ids
 from dtrfast.store.space import Space
