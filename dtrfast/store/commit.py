@@ -1,14 +1,15 @@
 """From an upload to content: what must be on disk before the client hears 201.
 
-1. The upload's bytes have the digest, and the digest is claimed (`claims`).
-2. Files are synced, then their directory. A sync that fails drops the upload; it is never tried
-again. 3. The recipe is indexed in slices, all but the last on their own; COMMITS says how far it
-came. 4. One change indexes the last slice and names the content: now it is findable, and durable.
-That change is `pending`: whoever writes down who holds the content may do both in one commit.
+* The upload's bytes have the digest, and the content is claimed (`claims`).
+* Files are synced, then their directory. A sync that fails drops the upload; it is never tried
+  again.
+* The recipe is indexed in slices, all but the last on their own; COMMITS says how far it came.
+* One change indexes the last slice and names the content: now it is findable, and durable. That
+  change is `pending`: an index that can commits it together with the link.
 
 Where the content is there already, only its name is written, and the upload's bytes are dropped
-once the link is. The claim lets one commit of a content go through all steps while the others
-wait: they find it done.
+once the link is. One commit of a content goes through all steps while the others wait; they find it
+done, and share the claim.
 """
 
 from __future__ import annotations
