@@ -38,7 +38,7 @@ _ROOT = Path(__file__).parents[2]
 _GOLDEN = _ROOT / "tests" / "golden" / "store-1.0.tar.xz"
 # The last commit before features, whose program wrote the golden store, and the last one before the
 # newest feature: `git archive` gives the programs.
-_BEFORE = {"upgraded": "80ce356", "new": "5d585fc"}
+_BEFORE = {"upgraded": "80ce356", "new": "7cd039b"}
 # What a rollback to each of them says of the trash.
 _EMPTIED = {"upgraded": "2 things left the trash", "new": "0 things left the trash"}
 
