@@ -94,7 +94,7 @@ class FileUploads:
 
     def remember(self, upload: blobs.Upload, digest: Digest) -> None:
         memory = msgspec.json.encode((self.clock(), str(digest)))
-        write(self.upload(upload.name, upload.id, ".ended"), memory)
+        write(self.upload(upload.label, upload.id, ".ended"), memory)
 
     def finished(self, label: str, upload_id: str) -> Digest | None:
         with contextlib.suppress(ValueError, FileNotFoundError):
@@ -124,12 +124,12 @@ class FileUpload(MemoryUpload):
     def save(self) -> None:
         last = msgspec.structs.replace(self.last_body, offset=self.offset)
         state = msgspec.msgpack.encode((last, self.content))
-        write(self._files.upload(self.name, self.id, ".state"), state)
+        write(self._files.upload(self.label, self.id, ".state"), state)
 
     def release(self) -> None:
         if self.held:
             with contextlib.suppress(FileNotFoundError):
-                told = self._files.upload(self.name, self.id, ".told").read_text()
+                told = self._files.upload(self.label, self.id, ".told").read_text()
                 self.told_offset = int(told)
             super().release()
             with self._lock:
@@ -140,7 +140,7 @@ class FileUpload(MemoryUpload):
             super().cancel()
             with self._lock:
                 for suffix in (".state", ".told", ""):
-                    disk.remove(self._files.upload(self.name, self.id, suffix))
+                    disk.remove(self._files.upload(self.label, self.id, suffix))
 
 
 def write(path: Path, content: bytes) -> None:

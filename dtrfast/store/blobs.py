@@ -118,7 +118,7 @@ class Upload(Protocol):
     """
 
     id: str  # a UUID in its 36-character form, unguessable
-    name: str  # the label that the upload was begun under
+    label: str  # the one that the upload was begun under
 
     @property
     def offset(self) -> int:

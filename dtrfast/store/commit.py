@@ -288,7 +288,7 @@ def _publish(transaction: WriteTransaction, plan: _Plan, last: _Slice) -> None:
 
 def _remember(transaction: WriteTransaction, plan: _Plan) -> None:
     """The closing PUT may be sent again, though its answer was lost."""
-    memory = number_key(plan.now) + plan.digest.key() + plan.upload.name.encode()
+    memory = number_key(plan.now) + plan.digest.key() + plan.upload.label.encode()
     transaction.put(UPLOADS_FINISHED, plan.upload.session, memory)
 
 

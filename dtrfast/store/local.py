@@ -138,7 +138,7 @@ class LocalBlobs:
     def _peek_state(self, label: str, file_id: bytes) -> UploadState:
         """As last saved, even if a request holds it."""
         state = upload_state.read_unlocked(self._context.layout.upload(file_id, "state"))
-        if state is None or state.name != label or state.boot_id != self._context.boot_id:
+        if state is None or state.label != label or state.boot_id != self._context.boot_id:
             raise UploadUnknown("no such upload: begin a new one")
         return state
 

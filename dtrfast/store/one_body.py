@@ -21,7 +21,7 @@ class OneBody(ABC):
 
     def __init__(self, kept: LocalUpload) -> None:
         self.id = kept.id
-        self.name = kept.name
+        self.label = kept.label
         self.chosen = kept
         self._kept = kept
 

@@ -43,7 +43,7 @@ class UploadState(msgspec.Struct, frozen=True, array_like=True):
     """An upload between two requests. New fields are appended with a default."""
 
     boot_id: str
-    name: str
+    label: str
     algorithm: str
     created_at: int
     mode: Mode

@@ -179,7 +179,7 @@ class LocalUpload:
         """Another upload with the first `size` bytes, for the same session. Raises what `begin` and
         `append` do.
         """
-        upload = begin(self._context, self.name, self._algorithm)
+        upload = begin(self._context, self.label, self._algorithm)
         upload.session = self.session
         try:
             for piece in self.read_back(0, size):
@@ -405,7 +405,7 @@ class LocalUpload:
 
     # ---- state --------------------------------------------------------------------------------
     def _load(self, state: UploadState) -> None:
-        self.name = state.name
+        self.label = state.label
         self._algorithm = state.algorithm
         self._created_at = state.created_at
         self._mode = state.mode
@@ -441,7 +441,7 @@ class LocalUpload:
         write_back = self._write_back
         return UploadState(
             boot_id=self._context.boot_id,
-            name=self.name,
+            label=self.label,
             algorithm=self._algorithm,
             created_at=self._created_at,
             mode=self._mode,
@@ -526,14 +526,14 @@ class LocalUpload:
         self._state_file.close()
 
 
-def begin(context: Context, name: str, algorithm: str) -> LocalUpload:
+def begin(context: Context, label: str, algorithm: str) -> LocalUpload:
     """A new, empty upload. Raises `StorageFull` before there is anything to take back."""
     context.space.check()
     file_id = new_file_id(context.clock() * 1000)
     state_file = StateFile.create(context.layout.upload(file_id, "state"))
     state = UploadState(
         boot_id=context.boot_id,
-        name=name,
+        label=label,
         algorithm=algorithm,
         created_at=context.clock(),
         mode="head",
@@ -556,24 +556,24 @@ def begin(context: Context, name: str, algorithm: str) -> LocalUpload:
     return LocalUpload(context, file_id, state_file, state)
 
 
-def resume(context: Context, name: str, file_id: bytes, wait_seconds: float) -> LocalUpload:
-    """The upload, held. Raises `UploadUnknown`, also for another repository's or boot's, and
+def resume(context: Context, label: str, file_id: bytes, wait_seconds: float) -> LocalUpload:
+    """The upload, held. Raises `UploadUnknown`, also for another label or boot, and
     `UploadBusy` after `wait_seconds`.
     """
     state_file = StateFile.open(context.layout.upload(file_id, "state"), wait_seconds)
     try:
         return LocalUpload(
-            context, file_id, state_file, _usable(context, name, file_id, state_file)
+            context, file_id, state_file, _usable(context, label, file_id, state_file)
         )
     except BaseException:
         state_file.close()
         raise
 
 
-def _usable(context: Context, name: str, file_id: bytes, state_file: StateFile) -> UploadState:
+def _usable(context: Context, label: str, file_id: bytes, state_file: StateFile) -> UploadState:
     """The state, if an upload can go on from it. What a dead process had ended is ended here."""
     state = state_file.read()
-    if state is None or state.name != name or state.boot_id != context.boot_id:
+    if state is None or state.label != label or state.boot_id != context.boot_id:
         raise UploadUnknown("no such upload: begin a new one")
     if state_file.is_doubted:
         leftovers.remove_upload(context, file_id)

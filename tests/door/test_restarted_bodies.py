@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import random
 import socket
 import time
@@ -16,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from dtrfast.machine.paths import Layout
+from dtrfast.oci.digests import Digest
+from dtrfast.store.claims import Claim
 from dtrfast.store.upload_state import UploadState, read_unlocked
 from tests.door.conftest import DoorServer, serving
 from tests.door.differ.content import digest_of
@@ -101,10 +102,12 @@ class Session:
         name = self.location.rpartition("/")[2]
         return self.server.process.data / "uploads" / f"{name}.state"
 
-    @property
-    def commit_lock(self) -> Path:
-        """What every commit of this content holds."""
-        return self.server.process.data / "locks" / self.digest.removeprefix("sha256:")[:2]
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Claim the content, as a commit does that takes its time."""
+        with Claim(Layout(self.server.process.data).claims) as claim:
+            claim.wait(Digest.parse(self.digest))
+            yield
 
     def state(self) -> UploadState:
         state = read_unlocked(self.state_path)
@@ -127,17 +130,6 @@ class Session:
 
     def range_from(self, start: int) -> str:
         return f"Content-Range: {start}-{len(self.content) - 1}"
-
-
-@contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Hold a lock of the store's, as a request does that takes its time."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @pytest.fixture
@@ -254,7 +246,7 @@ def test_a_request_that_has_all_its_bytes_is_never_cut(
         body = session.content[session.begin :]
         sent = session.head("PUT", framing) + (chunked(body, b"") if streamed else body)
         with session.server.connect() as first, session.server.connect() as second:
-            with held(session.commit_lock):
+            with session.claimed():
                 first.send(sent)
                 time.sleep(0.3)
                 second.send(sent)

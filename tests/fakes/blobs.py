@@ -79,33 +79,33 @@ class MemoryBlobs:
         self, label: str, *, algorithm: str = "sha256", bound: OpenBound | None = None
     ) -> Upload:
         assert algorithm in ALGORITHMS
-        count = sum(upload.name == label for upload in list(self.uploads.values()))
+        count = sum(upload.label == label for upload in list(self.uploads.values()))
         if bound is not None and count >= bound.name_max:
             raise UploadsTooMany(f"{count} uploads are open")
         upload = MemoryUpload(self, label)
         self.uploads[upload.id] = upload
         return upload
 
-    def resume(self, name: str, upload_id: str, wait_seconds: float = 1.0) -> Upload:
+    def resume(self, label: str, upload_id: str, wait_seconds: float = 1.0) -> Upload:
         with self._lock:
-            upload = self._upload(name, upload_id)
+            upload = self._upload(label, upload_id)
             if upload.held:
                 raise UploadBusy("another request is writing to this upload: try again")
             upload.hold()
         return upload
 
-    def upload_offset(self, name: str, upload_id: str) -> int:
-        upload = self._upload(name, upload_id)
+    def upload_offset(self, label: str, upload_id: str) -> int:
+        upload = self._upload(label, upload_id)
         upload.told_offset = upload.offset
         if not upload.held:
             upload.tell()
         return upload.offset
 
-    def last_body(self, name: str, upload_id: str) -> LastBody:
-        return self._upload(name, upload_id).last_body
+    def last_body(self, label: str, upload_id: str) -> LastBody:
+        return self._upload(label, upload_id).last_body
 
-    def recall(self, name: str, upload_id: str) -> None:
-        self._upload(name, upload_id).is_wanted = True
+    def recall(self, label: str, upload_id: str) -> None:
+        self._upload(label, upload_id).is_wanted = True
         self.recalls += 1
 
     def commit(self, upload: Upload, digest: Digest) -> Placed:
@@ -134,10 +134,10 @@ class MemoryBlobs:
             self._changed.notify_all()
 
     def remember(self, upload: MemoryUpload, digest: Digest) -> None:
-        self._finished[upload.name, upload.id] = (self.clock(), digest)
+        self._finished[upload.label, upload.id] = (self.clock(), digest)
 
-    def finished(self, name: str, upload_id: str) -> Digest | None:
-        finished_at, digest = self._finished.get((name, upload_id), (0, None))
+    def finished(self, label: str, upload_id: str) -> Digest | None:
+        finished_at, digest = self._finished.get((label, upload_id), (0, None))
         return digest if self.clock() - finished_at < _FINISHED_SECONDS else None
 
     def release(self, digests: Iterable[Digest], is_held: IsHeld) -> list[Digest]:
@@ -182,9 +182,9 @@ class MemoryBlobs:
             raise BlobUnknown("there is no such blob")
         return self.contents[digest]
 
-    def _upload(self, name: str, upload_id: str) -> MemoryUpload:
+    def _upload(self, label: str, upload_id: str) -> MemoryUpload:
         upload = self.uploads.get(upload_id)
-        if upload is None or upload.name != name:
+        if upload is None or upload.label != label:
             raise UploadUnknown("no such upload: begin a new one")
         return upload
 
@@ -257,9 +257,9 @@ class Guess:
 class MemoryUpload:
     """An `Upload` that checks that one thread at a time uses it, and only while it is held."""
 
-    def __init__(self, store: MemoryBlobs, name: str) -> None:
+    def __init__(self, store: MemoryBlobs, label: str) -> None:
         self.id = str(uuid.uuid4())
-        self.name = name
+        self.label = label
         self.content = bytearray()
         self.held = True
         self.saves = 0

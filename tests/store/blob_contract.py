@@ -267,7 +267,7 @@ class BlobContract:
 
     def test_an_upload_knows_its_name_and_offset(self, blobs: BlobStore) -> None:
         upload = blobs.begin(NAME)
-        assert (upload.name, upload.offset) == (NAME, 0)
+        assert (upload.label, upload.offset) == (NAME, 0)
         upload.append(b"12345")
         assert upload.offset == 5
         upload.release()
