@@ -93,6 +93,7 @@ class Image:
     manifest: bytes
     config: bytes
     layers: tuple[Digest, ...]  # the last one is its own, and chunked
+    sizes: tuple[int, ...]  # of the layers
 
     @property
     def digest(self) -> Digest:
@@ -101,6 +102,9 @@ class Image:
     @property
     def config_digest(self) -> Digest:
         return Digest.of_bytes(self.config)
+
+
+_Images = list[tuple[Image, range]]  # with the chunks of its own layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,8 @@ class LargeStore:
         sizes = (*_SHARED_SIZES, sum(map(_chunk_length, self.chunks_of(number))) or _LOOSE_SIZE)
         config = _config(number, layers)
         manifest = _manifest(config, layers, sizes)
-        return Image(self.repository(repository), self.tag(number), manifest, config, layers)
+        name, tag = self.repository(repository), self.tag(number)
+        return Image(name, tag, manifest, config, layers, sizes)
 
     def images(self, count: int, *, seed: int = 1) -> list[Image]:
         """`count` images at random, the same ones for the same seed."""
@@ -244,77 +249,81 @@ def _make(store: LargeStore, progress: Callable[[float], object]) -> None:
     try:
         for first in range(0, store.scale.tags, _IMAGES_IN_TRANSACTION):
             end = min(first + _IMAGES_IN_TRANSACTION, store.scale.tags)
-            change = partial(_push, store=store, numbers=range(first, end), now=now)
-            opened.engine.write(change)
+            images = [
+                (store.image(number), store.chunks_of(number)) for number in range(first, end)
+            ]
+            place = partial(_place, images=images, now=now)
+            opened.engine.write_both(place, partial(_link, images=images, now=now))
             progress(end / store.scale.tags)
     finally:
         opened.close()
 
 
-def _push(transaction: WriteTransaction, store: LargeStore, numbers: range, now: int) -> None:
-    pushes = _Pushes(transaction, now)
-    for number in numbers:
-        pushes.push(store.image(number), store.chunks_of(number))
+def _place(transaction: WriteTransaction, images: _Images, now: int) -> None:
+    made = _Contents(transaction, now)
+    for image, chunks in images:
+        *shared, own = zip(image.layers, image.sizes, strict=True)
+        for layer, size in shared:
+            made.add_loose(layer, size)
+        if chunks:
+            made.add_chunked(own[0], chunks)
+        else:
+            made.add_loose(*own)
+        made.add_inline(image.config)
 
 
-class _Pushes:
-    """Pushes of images in one transaction."""
+def _link(transaction: WriteTransaction, images: _Images, now: int) -> None:
+    quiet = _Quiet(transaction)
+    for image, _ in images:
+        _link_image(quiet, image, Author("anonymous", now))
+
+
+def _link_image(transaction: _Quiet, image: Image, author: Author) -> None:
+    """As after pushes that found its blobs, or brought them."""
+    name, tag = RepositoryName(image.repository), Tag(image.tag)
+    place = Place(repositories.ensure(transaction, name, author, EVERYBODY), name, author)
+    blobs = zip(image.layers, image.sizes, strict=True)
+    for digest, size in [*blobs, (image.config_digest, len(image.config))]:
+        if links.get(transaction, place.id, digest) is None:
+            links.put(transaction, place, digest, size)
+    manifest = parse_manifest(image.manifest, OCI_MANIFEST)
+    push = Push(EVERYBODY, name, tag, image.digest, (tag,), manifest, image.manifest, author)
+    stored = manifests.put(transaction, push, Rules(True, True))
+    assert isinstance(stored, Stored), stored
+
+
+class _Contents:
+    """What the store keeps of images' blobs, in one transaction."""
 
     def __init__(self, transaction: WriteTransaction, now: int) -> None:
-        self._transaction = _Quiet(transaction)
-        self._author = Author("anonymous", now)
+        self._transaction = transaction
+        self._now = now
 
-    def push(self, image: Image, chunks: range) -> None:
-        name = RepositoryName(image.repository)
-        repository = repositories.ensure(self._transaction, name, self._author, EVERYBODY)
-        place = Place(repository, name, self._author)
-        *shared, own = image.layers
-        for layer, size in zip(shared, _SHARED_SIZES, strict=True):
-            self._link_loose(place, layer, size)
-        if chunks:
-            self._add_chunked(place, own, chunks)
-        else:
-            self._link_loose(place, own, _LOOSE_SIZE)
-        self._add_inline(place, image.config)
-        tag = Tag(image.tag)
-        manifest = parse_manifest(image.manifest, OCI_MANIFEST)
-        body, author = image.manifest, self._author
-        push = Push(EVERYBODY, name, tag, image.digest, (tag,), manifest, body, author)
-        stored = manifests.put(self._transaction, push, Rules(True, True))
-        assert isinstance(stored, Stored), stored
-
-    def _link_loose(self, place: Place, digest: Digest, size: int) -> None:
-        """As after a push that found the blob, or else pushed it."""
-        if links.get(self._transaction, place.id, digest) is not None:
-            return
+    def add_loose(self, digest: Digest, size: int) -> None:
         if contents.find(self._transaction, digest) is None:
             number, file_id = self._take(b"number", 1), self._file_id()
             self._transaction.put(FILES, file_id, LOOSE_FILE + number_key(number))
             self._put_row(number, records.file_row(file_id))
             self._add(number, digest, size, "loose", file_id)
-        links.put(self._transaction, place, digest, size)
 
-    def _add_inline(self, place: Place, body: bytes) -> None:
+    def add_inline(self, body: bytes) -> None:
         number = self._take(b"number", 1)
-        digest = Digest.of_bytes(body)
         self._put_row(number, records.inline_row(body))
-        self._add(number, digest, len(body), "inline")
-        links.put(self._transaction, place, digest, len(body))
+        self._add(number, Digest.of_bytes(body), len(body), "inline")
 
-    def _add_chunked(self, place: Place, digest: Digest, chunks: range) -> None:
+    def add_chunked(self, digest: Digest, chunks: range) -> None:
         """A layer of new chunks, in a pack of its own."""
         number = self._take(b"number", 2)
         pack = number + 1
         parts = _parts(chunks, self._take(b"chunk_id", len(chunks)))
         self._add_pack(pack, parts[-1].offset + parts[-1].stored)
         target = recipes.Target(number, pack, 0)
-        size = recipes.add_slice(self._transaction, target, parts, self._author.now)
+        size = recipes.add_slice(self._transaction, target, parts, self._now)
         self._add(number, digest, size, "chunked")
-        links.put(self._transaction, place, digest, size)
 
     def _add_pack(self, number: int, size: int) -> None:
         file_id = self._file_id()
-        pack = Pack(version=1, file_id=file_id, size=size, live=0, created_at=self._author.now)
+        pack = Pack(version=1, file_id=file_id, size=size, live=0, created_at=self._now)
         self._transaction.put(PACKS, number_key(number), records.encode(pack))
         self._transaction.put(FILES, file_id, PACK_FILE + number_key(number))
         statistics.add(self._transaction, packs=1, pack_bytes=size)
@@ -336,7 +345,7 @@ class _Pushes:
             sha256=digest.raw,
             sha512=None,
             file_id=file_id,
-            pushed_at=self._author.now,
+            pushed_at=self._now,
         )
         self._transaction.put(CONTENTS, number_key(number), records.encode(content))
         self._transaction.put(BLOBS, digest.key(), number_key(number))
@@ -349,7 +358,7 @@ class _Pushes:
         return self._transaction.take(STORE, name, count)
 
     def _file_id(self) -> bytes:
-        return new_file_id(self._author.now * 1000)
+        return new_file_id(self._now * 1000)
 
 
 def _parts(chunks: range, first_id: int) -> list[Part]:

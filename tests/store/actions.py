@@ -51,6 +51,7 @@ from tests.store.conftest import read_all
 ONE, OTHER = RepositoryName("team/one"), RepositoryName("team/other")
 KINDS = ("inline", "loose", "chunked")
 _DAY_SECONDS = 86_400
+_TASKS = ("unreferenced blobs", "unlinked contents", "sparse packs", "expired uploads")
 _YEAR_SECONDS = 365 * _DAY_SECONDS
 _NOTHING: tuple[Table, ...] = (
     LINKS,
@@ -170,7 +171,7 @@ class World:
         empty_trash(self.store.engine, self.clock(), all_of_it=True)
 
     def release(self) -> None:
-        self.tasks["unheld blobs"].run()
+        self.tasks["unreferenced blobs"].run()
 
     def end_graces(self) -> None:
         self.may_go = True
@@ -178,7 +179,7 @@ class World:
         self.release()
 
     def reclaim(self) -> None:
-        self.tasks["contents"].run()
+        self.tasks["unlinked contents"].run()
 
     def compact(self) -> None:
         self.tasks["sparse packs"].run()
@@ -247,7 +248,12 @@ class World:
         for _ in range(2):
             self.clock.advance(_YEAR_SECONDS)
             self.empty_trash()
-            for name in ("unheld blobs", "contents", "sparse packs", "expired uploads"):
+            for name in (
+                "unreferenced blobs",
+                "unlinked contents",
+                "sparse packs",
+                "expired uploads",
+            ):
                 while self.tasks[name].run() and name != "expired uploads":
                     pass
             self.tasks["sweep after a power cut"].run()

@@ -527,5 +527,5 @@ def test_the_first_who_can_have_linked_an_inline_blob_records_it(store: Store) -
         upload.release()
         if len(seen) == 2:
             holders(store.blobs).held.add((ONE, digest_of(b"{}")))
-            run(store, "contents")
+            run(store, "unlinked contents")
     assert seen == [b"{}", b"{}", None]

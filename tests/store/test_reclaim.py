@@ -302,7 +302,7 @@ def test_an_upload_that_was_freed_is_not_committed_over_its_file(
 
     monkeypatch.setattr(pins, "is_held", push_again)
     for _ in range(4):
-        run(store, "contents")
+        run(store, "unlinked contents")
         run(store, "sparse packs")
     assert refused == [digest_of(body)]
     assert pull(store.blobs, digest_of(body)) == body
@@ -321,7 +321,7 @@ def test_an_upload_whose_content_was_freed_cannot_be_committed_twice(
     with store.blobs.commit(upload, digest_of(body)) as placed:
         placed.settle()
     for _ in range(3):
-        run(store, "contents")
+        run(store, "unlinked contents")
         run(store, "sparse packs")
     with pytest.raises(UploadUnknown):
         commit(store.blobs, upload, digest_of(body))
@@ -342,7 +342,7 @@ def test_a_file_that_a_backup_may_want_outlives_the_upload_that_made_it(
     upload.release()
     with monkeypatch.context() as patch:
         patch.setattr(pins, "is_held", lambda path: True)
-        run(store, "contents")
+        run(store, "unlinked contents")
         clock.now += 10_000_000_000
         run(store, "expired uploads")
         assert files_below(data, "uploads") == []
