@@ -1,124 +1,149 @@
 """A second blob store, which shows that the seam holds: bytes as files named by their digests.
 
-`contents/ALGORITHM-HEX` is content by one of its names. Claims are locks on a file, as those of the
-local store, so they hold between processes and end with theirs. `tests/uploads_as_files.py` has
-the uploads.
+`contents/DIGEST` is content by one of its names. `uploads/LABEL/ID` (hashes of both) is an upload
+as it was saved, `ended/LABEL/ID` the digest that it was committed as. `said` is a log of recalls
+and of the offsets that clients were told. Claims and holders' locks end with their processes.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Callable, Iterable, Iterator
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Self
 
-from dtrfast import errors
+import msgspec
+
+from dtrfast.errors import BlobUnknown, UploadBusy, UploadsTooMany, UploadUnknown
 from dtrfast.machine import disk
-from dtrfast.oci.digests import ALGORITHMS, Digest
-from dtrfast.store import blobs, claims
-from tests.fakes.blobs import MemoryBlobs
-from tests.uploads_as_files import FileUpload, FileUploads, write
+from dtrfast.oci.digests import Digest
+from dtrfast.store.blobs import LastBody, OpenBound
+from dtrfast.store.claims import Claim
+from tests.fakes.blobs import FINISHED_SECONDS, MemoryUpload, WholeBlobs
 
 
-class FileBlobs(FileUploads):
+class FileBlobs(WholeBlobs):
     """A `BlobStore` for several processes, which shares nothing with the local store but claims."""
 
     def __init__(self, root: Path, clock: Callable[[], int]) -> None:
-        super().__init__(root, clock)
-        (root / "contents").mkdir(0o700, parents=True, exist_ok=True)
+        super().__init__(clock, lambda: Claim(root / "claims"))
+        self.root, self.contents, self.said = root, root / "contents", root / "said"
+        root.mkdir(0o700, parents=True, exist_ok=True)
+        self.said.touch()
 
-    def content(self, digest: Digest) -> Path:
-        return self.root / "contents" / f"{digest.algorithm}-{digest.hex}"
+    def open(self, name: Digest) -> int:
+        with suppress(FileNotFoundError):
+            return disk.open_existing(self.contents / str(name))
+        raise BlobUnknown("there is no such blob")
 
-    def read(self, digest: Digest) -> bytes:
-        with self.open_range(digest) as reader:
-            return reader.file.read()
+    def put(self, name: Digest, content: bytes) -> None:
+        if not (self.contents / str(name)).exists():
+            write(self.contents / str(name), content)
 
-    def stat(self, digest: Digest) -> blobs.BlobStat:
-        with self.open_range(digest) as reader:
-            return reader.stat
+    def drop(self, name: Digest) -> None:
+        disk.remove(self.contents / str(name))
 
-    def peek(self, digest: Digest) -> blobs.Peek:
-        stat = self.stat(digest)
-        return blobs.Peek(stat, self.read(digest) if stat.size <= 8192 else None)
+    def path(self, kind: str, label: str, upload_id: str) -> Path:
+        hashes = [Digest.of_bytes(one.encode()).hex for one in (label, upload_id)]
+        return self.root.joinpath(kind, *hashes)
 
-    def open_range(self, digest: Digest, offset: int = 0, length: int | None = None) -> FileReader:
-        with contextlib.suppress(FileNotFoundError):
-            return FileReader(self.content(digest).open("rb"), digest, offset, length)
-        raise errors.BlobUnknown("there is no such blob")
+    def begin(
+        self, label: str, *, algorithm: str = "sha256", bound: OpenBound | None = None
+    ) -> FileUpload:
+        upload_id = str(uuid.uuid4())
+        path = self.path("uploads", label, upload_id)
+        if bound is not None and len(list(path.parent.glob("*"))) >= bound.name_max:
+            raise UploadsTooMany("too many uploads are open: end some")
+        write(path, msgspec.msgpack.encode((LastBody(), b"", 0)))
+        return self.resume(label, upload_id)
 
-    def commit(self, upload: blobs.Upload, digest: Digest) -> FilePlaced:
-        assert isinstance(upload, FileUpload)
+    def resume(self, label: str, upload_id: str, wait_seconds: float = 1.0) -> FileUpload:
+        with ExitStack() as stack:
+            lock = stack.enter_context(Claim(self.root / "holders"))
+            while not lock.add(Digest.of_bytes(f"{label} {upload_id}".encode())):
+                if wait_seconds <= 0:
+                    raise UploadBusy("another request holds this upload: try again")
+                time.sleep(0.01)
+                wait_seconds -= 0.01
+            upload = FileUpload(self, label, upload_id, lock)
+            stack.pop_all()
+        return upload
+
+    def state(self, label: str, upload_id: str) -> tuple[LastBody, bytes]:
         try:
-            upload.check(digest)
-        except errors.DigestInvalid:
-            upload.cancel()
-            raise
-        return FilePlaced(self, upload, digest)
+            saved = self.path("uploads", label, upload_id).read_bytes()
+        except FileNotFoundError as error:
+            raise UploadUnknown("no such upload: begin a new one") from error
+        last, content, since = msgspec.msgpack.decode(saved, type=tuple[LastBody, bytes, int])
+        is_told = last.is_told or self.is_said(f"{upload_id} told {last.offset}", since)
+        return msgspec.structs.replace(last, is_told=is_told), content
 
-    def release(self, digests: Iterable[Digest], is_held: blobs.IsHeld) -> list[Digest]:
-        return [digest for digest in digests if self._is_settled(digest, is_held)]
+    def upload_offset(self, label: str, upload_id: str) -> int:
+        offset = self.last_body(label, upload_id).offset
+        self._say(f"{upload_id} told {offset}")
+        return offset
 
-    def _is_settled(self, digest: Digest, is_held: blobs.IsHeld) -> bool:
-        with contextlib.suppress(errors.BlobUnknown), claims.Claim(self.root / "claims") as claim:
-            names = _names(self.read(digest))
-            if not claim.add(names[0]):
-                return False
-            for name in names if is_held([names]) == [False] else ():
-                disk.remove(self.content(name))
-        return True
+    def last_body(self, label: str, upload_id: str) -> LastBody:
+        return self.state(label, upload_id)[0]
 
-    def measure(self, blobs: Iterable[Digest], is_held: blobs.IsHeld, **how: Any) -> blobs.Usage:
-        memory, asked = MemoryBlobs(self.clock), list(blobs)
-        memory.contents = {one: self.read(one) for one in asked if self.content(one).exists()}
-        return memory.measure(asked, is_held, **how)
+    def recall(self, label: str, upload_id: str) -> None:
+        self.state(label, upload_id)
+        self._say(f"{upload_id} recalled")
 
+    @property
+    def recalls(self) -> int:
+        return disk.size_of(self.said)
 
-class _Closing:
-    def close(self) -> None: ...
+    def is_said(self, line: str, since: int) -> bool:
+        return f"{line}\n".encode() in self.said.read_bytes()[since:]
 
-    def __enter__(self) -> Self:
-        return self
+    def _say(self, line: str) -> None:
+        with self.said.open("a") as log:
+            log.write(f"{line}\n")
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def forget(self, upload: MemoryUpload) -> None:
+        disk.remove(self.path("uploads", upload.label, upload.id))
 
+    def remember(self, upload: MemoryUpload, digest: Digest) -> None:
+        write(self.path("ended", upload.label, upload.id), f"{self.clock()} {digest}".encode())
 
-class FileReader(_Closing):
-    def __init__(self, file: BinaryIO, digest: Digest, offset: int, size: int | None) -> None:
-        self.file, self.stat = file, blobs.BlobStat(digest, os.fstat(file.fileno()).st_size)
-        self.range = offset, self.stat.size - offset if size is None else size
-
-    def __iter__(self) -> Iterator[blobs.Extent]:
-        if self.range[1]:
-            yield blobs.Extent(self.file.fileno(), *self.range)
-
-    def close(self) -> None:
-        self.file.close()
+    def finished(self, label: str, upload_id: str) -> Digest | None:
+        with suppress(FileNotFoundError):
+            at, digest = self.path("ended", label, upload_id).read_text().split()
+            return Digest.parse(digest) if self.clock() - int(at) < FINISHED_SECONDS else None
+        return None
 
 
-class FilePlaced(_Closing):
-    inline = pending = None
+class FileUpload(MemoryUpload):
+    """In memory while it is held."""
 
-    def __init__(self, files: FileBlobs, upload: FileUpload, digest: Digest) -> None:
-        self._files, self._upload, self._body = files, upload, bytes(upload.content)
-        self.stat = blobs.BlobStat(digest, len(self._body))
-        self._claim = claims.Claim(files.root / "claims")
-        self._claim.wait(_names(self._body)[0])
+    def __init__(self, files: FileBlobs, label: str, upload_id: str, lock: Claim) -> None:
+        super().__init__(files, label)
+        self.id, self._files, self._lock = upload_id, files, lock
+        self._since = files.recalls
+        self.last_body, self.content[:] = files.state(label, upload_id)
+        self.hold()
 
-    def settle(self) -> None:
-        for path in map(self._files.content, _names(self._body)):
-            if not path.exists():
-                write(path, self._body)
+    def is_recalled(self) -> bool:
+        return self._files.is_said(f"{self.id} recalled", self._since)
 
-    def finish(self) -> None:
-        self._files.remember(self._upload, self.stat.digest)
-        self._upload.cancel()
+    def keep(self) -> None:
+        super().keep()
+        path = self._files.path("uploads", self.label, self.id)
+        write(path, msgspec.msgpack.encode((self.last_body, self.content, self._since)))
 
-    def close(self) -> None:
-        self._claim.close()
+    def let_go(self) -> None:
+        super().let_go()
+        self._lock.close()
 
 
-def _names(content: bytes) -> list[Digest]:
-    return [Digest.of_bytes(content, algorithm) for algorithm in ALGORITHMS]
+def write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(0o700, parents=True, exist_ok=True)
+    new = path.parent.parent / path.name
+    with disk.reported(), new.open("wb") as file:
+        file.write(content)
+        file.flush()
+        disk.sync(file.fileno())
+        new.replace(path)
+    disk.sync_directory(path.parent)

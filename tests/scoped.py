@@ -19,8 +19,7 @@ from typing import Any, TypeVar
 from dtrfast.index.engine import ReadTransaction, Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.store.reader import LocalReader
-from tests.blobs_as_files import FileReader
-from tests.fakes.blobs import MemoryReader
+from tests.fakes.blobs import WholeReader
 from tests.fakes.engine import MemoryEngine
 
 T = TypeVar("T")
@@ -43,7 +42,7 @@ def install() -> None:
         engine.read = _read(engine.read)  # type: ignore[method-assign]
         engine.write = _write(engine.write)  # type: ignore[method-assign]
         engine.write_both = _write_both(engine.write_both)  # type: ignore[method-assign]
-    for reader in (LocalReader, MemoryReader, FileReader):
+    for reader in (LocalReader, WholeReader):
         reader.__iter__ = _iterate(reader.__iter__)  # type: ignore[method-assign]
 
 

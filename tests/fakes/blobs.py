@@ -1,15 +1,18 @@
-"""Blobs in memory, behind the same seam as those on disk.
+"""Blobs in memory, behind the same seam as those on disk; a store over files shares the base class.
 
-A blob longer than `EXTENT_SIZE_MIN` is handed out as extents of a file that only memory holds, in
-several pieces, so that readers meet both kinds of segments.
+A range of at least `EXTENT_SIZE_MIN` bytes is handed out as extents of a file, which only memory
+holds here, in several pieces, so that readers meet both kinds of segments.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -25,6 +28,7 @@ from dtrfast.errors import (
     UploadsTooMany,
     UploadUnknown,
 )
+from dtrfast.machine import disk
 from dtrfast.oci.digests import ALGORITHMS, Digest
 from dtrfast.store.blobs import (
     FILL_SIZE_MIN,
@@ -40,40 +44,145 @@ from dtrfast.store.blobs import (
     Upload,
     Usage,
 )
+from dtrfast.store.claims import Claim
 
 EXTENT_SIZE_MIN = 8193
-_EXTENT_SIZE_MAX = 100_000
-_FINISHED_SECONDS = 600
+FINISHED_SECONDS = 600
 
 
-class MemoryBlobs:
-    """A `BlobStore`."""
+class WholeBlobs(ABC):
+    """The base of blob stores that keep content whole, under each of its names.
 
-    def __init__(self, clock: Callable[[], int]) -> None:
+    `claim` makes a claim that holds nothing yet.
+    """
+
+    extent_size_max = sys.maxsize  # of one segment of a reader
+
+    def __init__(self, clock: Callable[[], int], claim: Callable[[], Claim | MemoryClaim]) -> None:
         self.clock = clock
-        self.contents: dict[Digest, bytes] = {}
-        self.uploads: dict[str, MemoryUpload] = {}
+        self.claim = claim
         self.failure: DtrfastError | None = None  # what the next append or commit raises
         self.open_readers = 0
+
+    @abstractmethod
+    def open(self, name: Digest) -> int:
+        """A descriptor of a file that has the content, and nothing else. Raises `BlobUnknown`."""
+
+    def content(self, name: Digest) -> bytes:
+        with open(self.open(name), "rb") as file:
+            return file.read()
+
+    @abstractmethod
+    def put(self, name: Digest, content: bytes) -> None: ...
+
+    @abstractmethod
+    def drop(self, name: Digest) -> None: ...
+
+    @abstractmethod
+    def forget(self, upload: MemoryUpload) -> None:
+        """Drop an upload that was canceled or committed."""
+
+    @abstractmethod
+    def remember(self, upload: MemoryUpload, digest: Digest) -> None:
+        """Keep the digest that an upload was committed as, for `finished`."""
+
+    def stat(self, digest: Digest) -> BlobStat:
+        with self.open_range(digest) as reader:
+            return reader.stat
+
+    def peek(self, digest: Digest) -> Peek:
+        stat = self.stat(digest)
+        return Peek(stat, self.content(digest) if stat.size < EXTENT_SIZE_MIN else None)
+
+    def open_range(self, digest: Digest, offset: int = 0, length: int | None = None) -> BlobReader:
+        return WholeReader(self, digest, offset, length)
+
+    def commit(self, upload: Upload, digest: Digest) -> Placed:
+        assert isinstance(upload, MemoryUpload)
+        assert upload.held
+        self.fail()
+        try:
+            upload.check(digest)
+        except DigestInvalid:
+            upload.cancel()
+            raise
+        return WholePlaced(self, upload, digest)
+
+    def release(self, digests: Iterable[Digest], is_held: IsHeld) -> list[Digest]:
+        return [digest for digest in digests if self._is_settled(digest, is_held)]
+
+    def _is_settled(self, digest: Digest, is_held: IsHeld) -> bool:
+        with suppress(BlobUnknown), self.claim() as claim:
+            names = _names(self.content(digest))
+            if not claim.add(names[0]):
+                return False
+            (held,) = is_held([names])
+            for name in () if held else names:
+                self.drop(name)
+        return True
+
+    def measure(
+        self,
+        blobs: Iterable[Digest],
+        is_held: IsHeld,
+        *,
+        is_alone: bool = False,
+        steps_max: int | None = None,
+    ) -> Usage:
+        """Each blob takes its size, whatever other names its content has, and four steps."""
+        found = []
+        for digest in dict.fromkeys(blobs):
+            with suppress(BlobUnknown):
+                found.append(self.stat(digest))
+        is_whole = steps_max is None or 4 * len(found) <= steps_max
+        found = found if steps_max is None else found[: steps_max // 4]
+        held = is_held([[one.digest] for one in found])
+        size = sum(one.size for one in found)
+        going = sum(one.size for one, is_kept in zip(found, held, strict=True) if not is_kept)
+        return Usage(size, size, going, is_whole)
+
+    def fail(self) -> None:
+        """Raise what a test asked for, once."""
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+
+
+class MemoryBlobs(WholeBlobs):
+    """A `BlobStore`."""
+
+    extent_size_max = 100_000
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        super().__init__(clock, lambda: MemoryClaim(self._claimed, self._changed))
+        self.contents: dict[Digest, bytes] = {}
+        self.uploads: dict[str, MemoryUpload] = {}
         self.recalls = 0
         self._finished: dict[tuple[str, str], tuple[int, Digest]] = {}
-        self._claims: set[bytes] = set()
+        self._claimed: set[Digest] = set()
         self._changed = threading.Condition()
         self._lock = threading.Lock()
 
+    def content(self, name: Digest) -> bytes:
+        if name not in self.contents:
+            raise BlobUnknown("there is no such blob")
+        return self.contents[name]
+
     def stat(self, digest: Digest) -> BlobStat:
-        return BlobStat(digest, len(self._content(digest)))
+        return BlobStat(digest, len(self.content(digest)))
 
-    def peek(self, digest: Digest) -> Peek:
-        content = self._content(digest)
-        stat = BlobStat(digest, len(content))
-        return Peek(stat, content if len(content) < EXTENT_SIZE_MIN else None)
+    def open(self, name: Digest) -> int:
+        content = self.content(name)
+        descriptor = os.memfd_create("blob", os.MFD_CLOEXEC)
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        return descriptor
 
-    def open_range(self, digest: Digest, offset: int = 0, length: int | None = None) -> BlobReader:
-        content = self._content(digest)
-        end = len(content) if length is None else offset + length
-        assert 0 <= offset <= end <= len(content), "a range lies inside its blob"
-        return MemoryReader(self, BlobStat(digest, len(content)), content[offset:end])
+    def put(self, name: Digest, content: bytes) -> None:
+        self.contents[name] = content
+
+    def drop(self, name: Digest) -> None:
+        self.contents.pop(name, None)
 
     def begin(
         self, label: str, *, algorithm: str = "sha256", bound: OpenBound | None = None
@@ -108,79 +217,15 @@ class MemoryBlobs:
         self._upload(label, upload_id).is_wanted = True
         self.recalls += 1
 
-    def commit(self, upload: Upload, digest: Digest) -> Placed:
-        assert isinstance(upload, MemoryUpload)
-        assert upload.held
-        self.fail()
-        try:
-            upload.check(digest)
-        except DigestInvalid:
-            upload.cancel()
-            raise
-        content = bytes(upload.content)
-        return MemoryPlaced(self, upload, digest, content)
-
-    def claim(self, content: bytes) -> bytes:
-        """Wait until nobody else has a claim on this content; returns the claim."""
-        key = Digest.of_bytes(content).raw
-        with self._changed:
-            self._changed.wait_for(lambda: key not in self._claims)
-            self._claims.add(key)
-        return key
-
-    def give_up(self, key: bytes) -> None:
-        with self._changed:
-            self._claims.discard(key)
-            self._changed.notify_all()
-
     def remember(self, upload: MemoryUpload, digest: Digest) -> None:
         self._finished[upload.label, upload.id] = (self.clock(), digest)
 
     def finished(self, label: str, upload_id: str) -> Digest | None:
         finished_at, digest = self._finished.get((label, upload_id), (0, None))
-        return digest if self.clock() - finished_at < _FINISHED_SECONDS else None
+        return digest if self.clock() - finished_at < FINISHED_SECONDS else None
 
-    def release(self, digests: Iterable[Digest], is_held: IsHeld) -> list[Digest]:
-        settled = []
-        for digest in digests:
-            content = self.contents.get(digest)
-            names = [] if content is None else _names(content)
-            with self._changed:
-                if content is not None and Digest.of_bytes(content).raw in self._claims:
-                    continue
-                (held,) = is_held([names])
-                for name in () if held else names:
-                    self.contents.pop(name, None)
-            settled.append(digest)
-        return settled
-
-    def measure(
-        self,
-        blobs: Iterable[Digest],
-        is_held: IsHeld,
-        *,
-        is_alone: bool = False,
-        steps_max: int | None = None,
-    ) -> Usage:
-        """Each blob takes its size, whatever other names its content has, and four steps."""
-        found = [digest for digest in dict.fromkeys(blobs) if digest in self.contents]
-        is_whole = steps_max is None or 4 * len(found) <= steps_max
-        found = found if steps_max is None else found[: steps_max // 4]
-        held = is_held([[digest] for digest in found])
-        sizes = [len(self.contents[digest]) for digest in found]
-        going = sum(size for size, one in zip(sizes, held, strict=True) if not one)
-        return Usage(sum(sizes), sum(sizes), going, is_whole)
-
-    def fail(self) -> None:
-        """Raise what a test asked for, once."""
-        failure, self.failure = self.failure, None
-        if failure is not None:
-            raise failure
-
-    def _content(self, digest: Digest) -> bytes:
-        if digest not in self.contents:
-            raise BlobUnknown("there is no such blob")
-        return self.contents[digest]
+    def forget(self, upload: MemoryUpload) -> None:
+        self.uploads.pop(upload.id, None)
 
     def _upload(self, label: str, upload_id: str) -> MemoryUpload:
         upload = self.uploads.get(upload_id)
@@ -189,37 +234,63 @@ class MemoryBlobs:
         return upload
 
 
-class MemoryPlaced:
+class MemoryClaim(ExitStack[None]):
+    """As `dtrfast.store.claims.Claim`."""
+
+    def __init__(self, claimed: set[Digest], changed: threading.Condition) -> None:
+        super().__init__()
+        self._claimed = claimed
+        self._changed = changed
+
+    def add(self, sha256: Digest) -> bool:
+        with self._changed:
+            if sha256 in self._claimed:
+                return False
+            self._claimed.add(sha256)
+        self.callback(self._give_up, sha256)
+        return True
+
+    def wait(self, sha256: Digest) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self.add(sha256))
+
+    def _give_up(self, sha256: Digest) -> None:
+        with self._changed:
+            self._claimed.discard(sha256)
+            self._changed.notify_all()
+
+
+class WholePlaced:
     """See `Placed`. The content is there once it is settled."""
 
     inline = None
 
-    def __init__(
-        self, store: MemoryBlobs, upload: MemoryUpload, digest: Digest, content: bytes
-    ) -> None:
-        self.stat = BlobStat(digest, len(content))
+    def __init__(self, store: WholeBlobs, upload: MemoryUpload, digest: Digest) -> None:
         self._store = store
         self._upload = upload
-        self._content = content
-        self._key: bytes | None = store.claim(content)
+        self._content = bytes(upload.content)
+        self._names = _names(self._content)
+        self.stat = BlobStat(digest, len(self._content))
+        self._claim: Claim | MemoryClaim | None = store.claim()
+        self._claim.wait(self._names[0])
 
     @property
     def pending(self) -> None:
         return None
 
     def settle(self) -> None:
-        assert self._key is not None, "settled without a claim"
-        for name in _names(self._content):
-            self._store.contents[name] = self._content
+        assert self._claim is not None, "settled without a claim"
+        for name in self._names:
+            self._store.put(name, self._content)
 
     def finish(self) -> None:
         self._store.remember(self._upload, self.stat.digest)
         self._upload.cancel()
 
     def close(self) -> None:
-        if self._key is not None:
-            self._store.give_up(self._key)
-        self._key = None
+        if self._claim is not None:
+            self._claim.close()
+        self._claim = None
 
     def __enter__(self) -> Self:
         return self
@@ -257,7 +328,7 @@ class Guess:
 class MemoryUpload:
     """An `Upload` that checks that one thread at a time uses it, and only while it is held."""
 
-    def __init__(self, store: MemoryBlobs, label: str) -> None:
+    def __init__(self, store: WholeBlobs, label: str) -> None:
         self.id = str(uuid.uuid4())
         self.label = label
         self.content = bytearray()
@@ -302,6 +373,7 @@ class MemoryUpload:
         if self._repetition not in (None, self.content[self.last_body.begin :]):
             raise self._other()
         self.last_body = msgspec.structs.replace(self.last_body, is_open=False)
+        self.keep()
 
     def reopen_body(self) -> None:
         self.last_body = msgspec.structs.replace(self.last_body, is_open=True, is_told=False)
@@ -359,16 +431,31 @@ class MemoryUpload:
     def save(self) -> None:
         assert self.held
         self.saves += 1
+        self.keep()
+
+    def keep(self) -> None:
+        """Write down what there is. A store over files does more."""
+        self.last_body = msgspec.structs.replace(self.last_body, offset=self.offset)
 
     def release(self) -> None:
-        if self.held and self._guess is not None and self._guess.begins_anew:
+        if not self.held:
+            return
+        if self._guess is not None and self._guess.begins_anew:
             self.content[:] = self._guess.kept
             self.last_body = self._guess.last
-        elif self.held:
-            is_told = self.last_body.is_told or self.told_offset == self.offset
-            self.last_body = msgspec.structs.replace(
-                self.last_body, offset=self.offset, is_told=is_told
-            )
+        elif self.told_offset == self.offset:
+            self.tell()
+        try:
+            self.keep()
+        finally:
+            self.let_go()
+
+    def cancel(self) -> None:
+        if self.held:
+            self._store.forget(self)
+            self.let_go()
+
+    def let_go(self) -> None:
         self.held = False
         self._repetition = None
 
@@ -376,41 +463,34 @@ class MemoryUpload:
         self.tell()
         return RangeInvalid("another body came whole", offset=self.offset)
 
-    def cancel(self) -> None:
-        self.held = False
-        self._store.uploads.pop(self.id, None)
 
+class WholeReader:
+    """A `BlobReader` over a file that has the content."""
 
-class MemoryReader:
-    """A `BlobReader` over a copy of the bytes."""
-
-    def __init__(self, store: MemoryBlobs, stat: BlobStat, content: bytes) -> None:
-        self.stat = stat
+    def __init__(self, store: WholeBlobs, digest: Digest, offset: int, length: int | None) -> None:
+        self._descriptor = store.open(digest)
+        size = os.fstat(self._descriptor).st_size
+        self.stat = BlobStat(digest, size)
         self._store = store
-        self._content = content
-        self._descriptor = -1
-        self._closed = False
+        self._offset = offset
+        self._end = size if length is None else offset + length
+        assert 0 <= offset <= self._end <= size, "a range lies inside its blob"
         store.open_readers += 1
 
     def __iter__(self) -> Iterator[Segment]:
-        if len(self._content) < EXTENT_SIZE_MIN:
-            if self._content:
-                yield self._content
-            return
-        self._descriptor = os.memfd_create("blob", os.MFD_CLOEXEC)
-        with open(self._descriptor, "wb", closefd=False) as file:
-            file.write(self._content)
-        for offset in range(0, len(self._content), _EXTENT_SIZE_MAX):
-            length = min(_EXTENT_SIZE_MAX, len(self._content) - offset)
-            yield Extent(self._descriptor, offset, length)
+        length, step = self._end - self._offset, self._store.extent_size_max
+        if length >= EXTENT_SIZE_MIN:
+            for offset in range(self._offset, self._end, step):
+                yield Extent(self._descriptor, offset, min(step, self._end - offset))
+        elif length:
+            yield disk.read_at(self._descriptor, length, self._offset)
 
     def close(self) -> None:
-        if self._closed:
+        if self._descriptor < 0:
             return
-        self._closed = True
         self._store.open_readers -= 1
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        os.close(self._descriptor)
+        self._descriptor = -1
 
     def __enter__(self) -> Self:
         return self
