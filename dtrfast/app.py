@@ -117,7 +117,8 @@ def _assemble(
         watch.start()
     guard = identity.guard if is_managed else OpenGuard(registry)
     ending = threading.Event()
-    context = Context(registry, threads, config, guard, identity if is_managed else None, ending)
+    known = identity if is_managed else None
+    context = Context(registry, threads, config, guard, store.report, known, ending)
     app: App = Leftover(create_app(context, console.routes(context, identity)))
     meter = Meter()
     directory = Layout(config.store.data).metrics

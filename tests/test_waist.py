@@ -27,7 +27,7 @@ _IMPORT = re.compile(
 WAIST = {
     "index": {
         # The seam: transactions, and the tables that they are about.
-        "store": {"changes", "counts", "engine", "lmdb", "tables"},
+        "store": {"changes", "counts", "engine", "lmdb", "survey", "tables"},
         "registry": {"changes", "counters", "counts", "engine", "epoch", "tables"},
         "identity": {"changes", "counters", "engine", "epoch", "tables"},
         # It copies all tables, and makes an index of them.
@@ -43,7 +43,7 @@ WAIST = {
         "identity": {"policies"},
         # It copies the store's files by their names, as the index has them.
         "backup": {"change_log", "layout", "pins", "reclaim", "records", "store"},
-        "api": {"blobs"},
+        "api": {"blobs", "report"},
         "api/v0": {"policies", "report"},
         "server": {"blobs", "store"},
         # It wraps the blobs of the facade, which it opens.

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
 
-from dtrfast.index.engine import Figures, Table, WriteTransaction
+from dtrfast.index.engine import Engine, Figures, Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.store.store import OpenIndex
 from tests.scoped import ScopedTransaction, Violation
@@ -20,6 +20,12 @@ from tests.scoped import ScopedTransaction, Violation
 T = TypeVar("T")
 
 Scope = Literal["local", "shared"]
+
+
+class HalfEngine(LmdbEngine):
+    """An engine that has the tables of one scope and no others."""
+
+    is_joint = False  # type: ignore[misc]
 
 
 class TwoEnvironments:
@@ -33,10 +39,14 @@ class TwoEnvironments:
         shared = directory / "shared"
         shared.mkdir(mode=0o700, exist_ok=True)
         self._engines: dict[Scope, LmdbEngine] = {
-            "local": LmdbEngine(directory, [t for t in tables if t.scope == "local"]),
-            "shared": LmdbEngine(shared, [t for t in tables if t.scope == "shared"]),
+            "local": HalfEngine(directory, [t for t in tables if t.scope == "local"]),
+            "shared": HalfEngine(shared, [t for t in tables if t.scope == "shared"]),
         }
         self._scopes: dict[object, Scope] = {}  # of functions that ran, by their code
+
+    def half(self, scope: Scope) -> Engine:
+        """The engine of one scope, for a part that is to find no other tables."""
+        return self._engines[scope]
 
     def read(self) -> _Snapshot:
         return _Snapshot(self._engines)

@@ -15,6 +15,7 @@ from dtrfast.identity.guard import Guard
 from dtrfast.identity.identity import Identity
 from dtrfast.registry.registry import Registry
 from dtrfast.store.blobs import Segment, Upload
+from dtrfast.store.report import StoreReport
 
 T = TypeVar("T")
 
@@ -44,7 +45,8 @@ class Ending(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every request needs. `registry` serves everybody: requests go through `guard`.
+    """What every request needs. `registry` serves everybody: requests go through `guard`. `store`
+    has the figures of the store, for administrators.
 
     `identity` is None where there are no accounts. `ending` is set once the server stops. `recalls`
     is of the event loop that the requests run on.
@@ -54,6 +56,7 @@ class Context:
     hop: Hop
     config: Config
     guard: Guard
+    store: StoreReport
     identity: Identity | None = None
     ending: Ending = field(default_factory=threading.Event)
     recalls: RecallWatch = field(default_factory=RecallWatch)

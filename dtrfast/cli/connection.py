@@ -210,7 +210,7 @@ def _application(config: Config, store: Store, events: EventWriter) -> App:
     identity = Identity.open(
         store.engine, registry, config, lambda: int(time.time()), tries, events
     )
-    app = create_app(Context(registry, _Here(), config, identity.guard, identity))
+    app = create_app(Context(registry, _Here(), config, identity.guard, store.report, identity))
     visit = identity.guard.visit(SYSTEM)
 
     async def as_system(scope: Scope, receive: Receive, send: Send) -> None:

@@ -159,6 +159,7 @@ class Console:
         asker = Asker(
             self._identity,
             self._context.registry,
+            self._context.store,
             self._context.config,
             caller,
             visits.remote_of(request.scope),

@@ -1,20 +1,23 @@
-"""A look at every table of an index, for people who search a fault."""
+"""A look at the tables of an index, for people who search a fault."""
 
 from __future__ import annotations
 
 from itertools import islice
+from typing import Literal
 
 from dtrfast.errors import DtrfastError
 from dtrfast.index.engine import Engine
 from dtrfast.index.tables import TABLES
 
 
-def survey(engine: Engine, rows_max: int) -> dict[str, str]:
-    """Tell of each table its rows, up to a number, or why they cannot be read. Each table is
-    looked at in a snapshot of its own.
+def survey(engine: Engine, scope: Literal["local", "shared"], rows_max: int) -> dict[str, str]:
+    """Tell of each table of one scope its rows, up to a number, or why they cannot be read. Each
+    table is looked at in a snapshot of its own.
     """
     found: dict[str, str] = {}
     for table in TABLES:
+        if table.scope != scope:
+            continue
         try:
             with engine.read() as transaction:
                 rows = sum(1 for _ in islice(transaction.scan(table), rows_max))

@@ -1,4 +1,4 @@
-"""The store's figures for people: counts, damage, and the scrub. Safe from many threads.
+"""The store's figures for people: counts, damage, the scrub, its tables. Safe from many threads.
 
 Each question is a transaction over local tables alone.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from dtrfast.index.engine import Engine
+from dtrfast.index.survey import survey
 from dtrfast.store import damage, scrub, statistics
 from dtrfast.store.statistics import StoreStatistics
 
@@ -32,7 +33,7 @@ class ScrubReport:
 
 
 class StoreReport:
-    """Asks one store."""
+    """Asks one store, in its own engine: that of the shared tables may be another one."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -60,3 +61,7 @@ class StoreReport:
         with self._engine.read() as transaction:
             found = scrub.read(transaction)
         return ScrubReport(found.started_at, found.ended_at, found.bytes)
+
+    def survey(self, rows_max: int) -> dict[str, str]:
+        """Tell of each table of the store its rows, up to a number, or why they cannot be read."""
+        return survey(self._engine, "local", rows_max)

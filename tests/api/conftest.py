@@ -17,6 +17,7 @@ from dtrfast.identity.guard import OpenGuard
 from dtrfast.index.engine import Engine
 from dtrfast.registry.registry import Registry
 from dtrfast.store.blobs import BlobStore
+from dtrfast.store.report import StoreReport
 from dtrfast.store.store import Store
 from tests.assembly import blobs_under_test, is_over_files
 from tests.fakes.blobs import MemoryBlobs
@@ -58,9 +59,9 @@ class World:
             clock=self.clock,
             fullness=lambda: self.fullness,
         )
-        client = Client(
-            create_app(Context(domain, self.hop, config, OpenGuard(domain))), self.runner
-        )
+        report = StoreReport(self.backend.engine)
+        context = Context(domain, self.hop, config, OpenGuard(domain), report)
+        client = Client(create_app(context), self.runner)
         self.clients.append(client)
         return client
 

@@ -19,6 +19,7 @@ from dtrfast.registry.permits import EVERYBODY
 from dtrfast.registry.registry import Registry
 from dtrfast.server.door.hot import Hot
 from dtrfast.server.door.wire import Dates
+from dtrfast.store.report import StoreReport
 from tests.api.conftest import World
 from tests.fakes.client import NAME, Client, image_manifest
 from tests.fakes.holdings import LaterHoldings
@@ -41,7 +42,8 @@ class Side:
 
 def side(world: World, registry: Registry) -> Side:
     guard = OpenGuard(registry)
-    client = Client(create_app(Context(registry, world.hop, Config(), guard)), world.runner)
+    context = Context(registry, world.hop, Config(), guard, StoreReport(world.backend.engine))
+    client = Client(create_app(context), world.runner)
     world.clients.append(client)
     return Side(registry, Hot(guard, Dates()), client)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dtrfast.index.engine import WriteTransaction
-from dtrfast.index.survey import survey
 from dtrfast.index.tables import DAMAGES
 from dtrfast.store import contents, damage
 from dtrfast.store.report import DamageReport, ScrubReport
@@ -30,12 +29,12 @@ def test_a_scrub_is_told(store: Store) -> None:
 
 
 def test_tables_are_surveyed(store: Store) -> None:
-    assert survey(store.engine, 100)["damages"] == "0 rows"
+    assert store.report.survey(100)["damages"] == "0 rows"
 
     def add(transaction: WriteTransaction) -> None:
         for number in range(3):
             transaction.put(DAMAGES, b"%d" % number, b"")
 
     store.engine.write(add)
-    assert survey(store.engine, 4)["damages"] == "3 rows"
-    assert survey(store.engine, 3)["damages"] == "many rows"
+    assert store.report.survey(4)["damages"] == "3 rows"
+    assert store.report.survey(3)["damages"] == "many rows"

@@ -23,6 +23,7 @@ from dtrfast.identity.events import Detail, Event
 from dtrfast.identity.identity import Identity
 from dtrfast.registry.ownership import Ownership
 from dtrfast.registry.registry import Registry
+from dtrfast.store.report import StoreReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Asker:
 
     identity: Identity
     registry: Registry
+    store: StoreReport
     config: Config
     caller: Caller
     remote: str
@@ -43,6 +45,7 @@ class Asker:
         return ApiCall(
             identity=self.identity,
             registry=self.registry,
+            store=self.store,
             config=self.config,
             caller=self.caller,
             remote=self.remote,
@@ -91,7 +94,7 @@ def execute(operation: Operation, call: ApiCall) -> msgspec.Struct | None:
 
 def note_refusal(operation: Operation, call: ApiCall, error: DtrfastError) -> None:
     """Keep an audit event of an operation that was refused."""
-    asker = Asker(call.identity, call.registry, call.config, call.caller, call.remote)
+    asker = Asker(call.identity, call.registry, call.store, call.config, call.caller, call.remote)
     path = operation.path.format_map(call.path)
     asker.note_refusal(operation.method, path, error, repository_of(operation, call.path))
 

@@ -99,7 +99,15 @@ def _settings(call: ApiCall) -> dict[str, Any]:
 
 def _asked(call: ApiCall, handler: Any, query: object) -> Any:
     asked = ApiCall(
-        call.identity, call.registry, call.config, call.caller, call.remote, {}, query, None
+        identity=call.identity,
+        registry=call.registry,
+        store=call.store,
+        config=call.config,
+        caller=call.caller,
+        remote=call.remote,
+        path={},
+        query=query,
+        body=None,
     )
     return msgspec.to_builtins(handler(asked))
 
@@ -129,7 +137,10 @@ def _store(call: ApiCall) -> dict[str, Any]:
             "bytes": scrubbed.bytes,
         },
         "reserveBytes": reserve,
-        "tables": survey(call.identity.engine, _ROWS_LOOKED_AT),
+        "tables": {
+            **call.store.survey(_ROWS_LOOKED_AT),
+            **survey(call.identity.engine, "shared", _ROWS_LOOKED_AT),
+        },
     }
 
 

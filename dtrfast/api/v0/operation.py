@@ -40,6 +40,7 @@ class ApiCall:
 
     identity: Identity
     registry: Registry
+    store: StoreReport  # for administrators
     config: Config
     caller: Caller
     remote: str
@@ -58,11 +59,6 @@ class ApiCall:
     def origin(self) -> Origin:
         """The origin of a password that the call brings."""
         return Origin(self.remote, self.proofs)
-
-    @property
-    def store(self) -> StoreReport:
-        """The figures of the store, for administrators."""
-        return StoreReport(self.identity.engine)
 
     @property
     def permits(self) -> CallerPermits:

@@ -175,6 +175,7 @@ class V0(BaseRoute):
         asker = Asker(
             self._identity,
             self._context.registry,
+            self._context.store,
             self._context.config,
             caller,
             visits.remote_of(scope),
@@ -220,8 +221,10 @@ class V0(BaseRoute):
         self, operation: Operation, path: dict[str, str], scope: Scope, error: _Forged
     ) -> None:
         remote = visits.remote_of(scope)
-        registry, config = self._context.registry, self._context.config
-        asker = Asker(self._identity, registry, config, error.caller, remote)
+        context = self._context
+        asker = Asker(
+            self._identity, context.registry, context.store, context.config, error.caller, remote
+        )
         subject = repository_of(operation, path)
         asker.note_refusal(operation.method, operation.path.format_map(path), error, subject)
 

@@ -20,6 +20,7 @@ from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import jobs as job_records
 from dtrfast.registry import pulls, repositories
 from dtrfast.registry.jobs import TaskState
+from dtrfast.store.report import StoreReport
 from tests.api.managed.town import Town, basic
 from tests.fakes.client import image_manifest, index_manifest
 
@@ -215,7 +216,8 @@ def test_a_job_that_waits_is_cancelled_and_what_does_not_is_refused(town: Town) 
 
 def test_without_accounts_there_is_nothing_to_synchronise(town: Town) -> None:
     config = Config(auth=AuthConfig(mode="none"))
-    asker = Asker(town.identity, town.registry, config, SYSTEM, "", is_secure=True, session_id="")
+    report = StoreReport(town.engine)
+    asker = Asker(town.identity, town.registry, report, config, SYSTEM, "", is_secure=True)
     listed = job_operations.list_jobs(asker.call({}, job_operations.JobsQuery(), None))
     assert "ldap-sync" not in [job.name for job in listed.jobs]
     for operation in (job_operations.run_job, job_operations.cancel_job):

@@ -42,6 +42,7 @@ from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.registry import Registry
 from dtrfast.registry.writing import Author, Place
 from dtrfast.store.blobs import BlobStore
+from dtrfast.store.report import StoreReport
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.client import Client, image_manifest
 from tests.fakes.clock import Clock
@@ -86,9 +87,12 @@ class Town:
         runner: asyncio.Runner,
         config: Config | None = None,
         *,
+        local: Engine | None = None,
         is_founded: bool = False,
     ) -> None:
-        """`is_founded`: the engine and the blobs already hold the people and the organization."""
+        """`local` has the store's tables, if `engine` does not. `is_founded`: the engine and the
+        blobs already hold the people and the organization.
+        """
         config = config or Config()
         self.engine = engine
         self.blobs = blobs
@@ -98,7 +102,8 @@ class Town:
         self.identity = Identity.open(
             engine, self.registry, config, clock, Tries(bytearray(SIZE), clock), self.events
         )
-        context = Context(self.registry, hop, config, self.identity.guard, self.identity)
+        report = StoreReport(local or engine)
+        context = Context(self.registry, hop, config, self.identity.guard, report, self.identity)
         pages = console.routes(context, self.identity)
         self.client = Client(create_app(context, pages), runner)
         if not is_founded:
