@@ -10,8 +10,10 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable
+from functools import partial
 
 from dtrfast.config import TEST_ASSEMBLY, Config
+from dtrfast.registry import policies
 from dtrfast.store.counting import CountingBlobs
 from dtrfast.store.store import Store
 
@@ -25,6 +27,8 @@ def open_store(config: Config, *, may_upgrade: bool = True) -> Store:
         store.close()
         raise
     store.blobs = CountingBlobs(store.blobs, store.blob_counts)
+    # The store asks for its limits here: settings are in shared tables, and it has the local ones.
+    store.set_limits(partial(policies.read_limits, store.engine))
     return store
 
 

@@ -38,21 +38,22 @@ WAIST = {
         "server": {"engine"},
     },
     "store": {
-        # `blobs` is the seam; `policies` is the document of settings that both sides follow.
-        "registry": {"blobs", "policies"},
-        "identity": {"policies"},
+        # `blobs` is the seam; `limits` are those of the settings that the store has to keep to.
+        "registry": {"blobs", "limits"},
         # It copies the store's files by their names, as the index has them.
         "backup": {"change_log", "layout", "pins", "reclaim", "records", "store"},
         "api": {"blobs", "report"},
-        "api/v0": {"policies", "report"},
+        "api/v0": {"report"},
         "server": {"blobs", "store"},
         # It wraps the blobs of the facade, which it opens.
         "assembly.py": {"counting", "store"},
-        "jobs": {"policies", "report", "store", "tasks"},
+        "jobs": {"report", "store", "tasks"},
         "cli": {"store"},
         "app.py": {"store"},
     },
     "registry": {
+        # It tells the store its limits.
+        "assembly.py": {"policies"},
         # `registry` is the facade, for one caller.
         "cli": {"registry"},
         "app.py": {"registry"},
@@ -74,6 +75,7 @@ WAIST = {
             "ownership",
             "pages",
             "permits",
+            "policies",
             "pulls",
             "readmes",
             "records",
@@ -92,6 +94,7 @@ WAIST = {
         "identity": {
             "ownership",
             "permits",
+            "policies",
             "records",
             "registry",
             "removal",
@@ -106,6 +109,7 @@ WAIST = {
             "holdings_index",
             "jobs",
             "outlines",
+            "policies",
             "policing",
             "readmes",
             "registry",
@@ -124,7 +128,6 @@ WAIST = {
 # Modules of the store that touch shared tables, and why; nothing else in it does.
 SHARED_IN_STORE = {
     "store/change_log.py": {"CHANGES"},  # moved to the log's files, which are this machine's
-    "store/policies.py": {"SETTINGS"},  # read alone, in a snapshot of its own
 }
 # Modules outside of the store that touch local tables, and why; nothing else does.
 LOCAL_OUTSIDE = {

@@ -19,9 +19,9 @@ from dtrfast.identity.ldap.settings import LdapSettings
 from dtrfast.identity.oidc import Issuer
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import SETTINGS
+from dtrfast.registry import policies
+from dtrfast.registry.policies import StorageSettings
 from dtrfast.registry.writing import Author
-from dtrfast.store import policies
-from dtrfast.store.policies import StorageSettings
 
 Document = TypeVar("Document", bound=msgspec.Struct)
 

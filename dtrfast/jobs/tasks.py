@@ -16,12 +16,11 @@ from dtrfast.identity.synchronise import synchronise_if_due
 from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.jobs import adoption
 from dtrfast.machine.paths import Layout
-from dtrfast.registry import deleted, history, outlines, policing, readmes, removal, trash
+from dtrfast.registry import deleted, history, outlines, policies, policing, readmes, removal, trash
 from dtrfast.registry.holdings import Holdings
 from dtrfast.registry.holdings_index import index_holdings
 from dtrfast.registry.policing import Policed
 from dtrfast.registry.writing import Author
-from dtrfast.store import policies
 from dtrfast.store.report import StoreReport
 from dtrfast.store.store import Store
 from dtrfast.store.tasks import Task

@@ -10,11 +10,10 @@ from functools import partial
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFESTS, NUMBER_SIZE, REPOSITORY_NAMES, number_key
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import keys, manifests, ownership, untagged
+from dtrfast.registry import keys, manifests, ownership, policies, untagged
 from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.writing import Author, Place
-from dtrfast.store import policies
 from dtrfast.times import rfc3339
 
 ACTOR = "policy"

@@ -11,6 +11,7 @@ from dtrfast.machine.paths import Layout
 from dtrfast.store.buffers import Buffers
 from dtrfast.store.chunk_files import ChunkFiles
 from dtrfast.store.ids import Ids
+from dtrfast.store.limits import Limits
 from dtrfast.store.recalls import Recalls
 from dtrfast.store.second_thread import SecondThread
 from dtrfast.store.space import Space
@@ -26,6 +27,7 @@ class Context:
     boot_id: str
     buffers: Buffers
     second_thread: SecondThread
+    limits: Limits
     space: Space
     chunk_files: ChunkFiles
     chunk_ids: Ids

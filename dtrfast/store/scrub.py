@@ -15,13 +15,13 @@ import msgspec
 
 from dtrfast.index.engine import ReadTransaction, Table, WriteTransaction
 from dtrfast.index.tables import CONTENTS, PACKS, STORE, number_key, number_of
-from dtrfast.store import checking, policies
+from dtrfast.store import checking
 from dtrfast.store.context import Context
-from dtrfast.store.policies import DAY_SECONDS
 
 _logger = logging.getLogger("dtrfast.scrub")
 
 _KEY = b"scrub"
+_DAY_SECONDS = 86_400
 _STEP_SECONDS_MAX = 1.0  # what a step may make up for
 _SAVED_SECONDS = 10.0  # a restart repeats that much
 
@@ -81,24 +81,22 @@ class Scrub:
 
     def step(self) -> int:
         """Read what the rate allows since the last step; returns the bytes."""
-        engine = self._context.engine
-        with engine.read() as transaction:
-            settings = policies.read(transaction)
+        limits = self._context.limits.read()
         if self._work is None:
-            with engine.read() as transaction:
+            with self._context.engine.read() as transaction:
                 self._round = read(transaction)
         now = self._monotonic()
         elapsed, self._stepped_at = now - self._stepped_at, now
         if self._work is None:
-            if self._round.phase == 2 and not self._is_due(settings.scrub_days):
+            if self._round.phase == 2 and not self._is_due(limits.scrub_days):
                 return 0
             self._work = self._begin()
-        budget = settings.scrub_bytes_per_second * min(elapsed, _STEP_SECONDS_MAX)
+        budget = limits.scrub_bytes_per_second * min(elapsed, _STEP_SECONDS_MAX)
         return self._read(int(budget))
 
     def _is_due(self, days: float) -> bool:
         return days > 0 and (
-            self._context.clock() >= self._round.started_at + int(days * DAY_SECONDS)
+            self._context.clock() >= self._round.started_at + int(days * _DAY_SECONDS)
         )
 
     def _begin(self) -> Iterator[int]:

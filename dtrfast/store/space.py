@@ -6,10 +6,9 @@ import threading
 import time
 
 from dtrfast.errors import StorageFull
-from dtrfast.index.engine import Engine
 from dtrfast.machine import disk, space
 from dtrfast.machine.paths import Layout
-from dtrfast.store import policies
+from dtrfast.store.limits import Limits
 
 # How long a look at the file system counts: a disk of 2 GB/s writes as much as the reserve in it.
 _SECONDS = 0.5
@@ -20,8 +19,8 @@ _INODES_MIN = 1000
 class Space:
     """The file system of one store. Safe from many threads."""
 
-    def __init__(self, engine: Engine, layout: Layout) -> None:
-        self._engine = engine
+    def __init__(self, limits: Limits, layout: Layout) -> None:
+        self._limits = limits
         self._path = layout.data
         self._lock = threading.Lock()
         self._looked_at = float("-inf")
@@ -44,8 +43,7 @@ class Space:
         """Bytes that may be written before the reserve is reached."""
         with disk.reported():
             found = space.measure(self._path)
-        with self._engine.read() as transaction:
-            wanted = policies.read(transaction).reserve_bytes
+        wanted = self._limits.read().reserve_bytes
         if found.files_free is not None and found.files_free < _INODES_MIN:
             return 0
         return found.free_bytes - found.reserve_bytes(wanted)

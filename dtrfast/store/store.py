@@ -41,6 +41,7 @@ from dtrfast.store.context import Context
 from dtrfast.store.counting import BlobCounts
 from dtrfast.store.features import Features
 from dtrfast.store.ids import Ids
+from dtrfast.store.limits import Limits, StoreLimits
 from dtrfast.store.local import LocalBlobs
 from dtrfast.store.rebuild import Rebuild
 from dtrfast.store.recalls import Recalls
@@ -84,6 +85,7 @@ def _context(
     config: StoreConfig,
     clock: Callable[[], int],
 ) -> Context:
+    limits = Limits()
     return Context(
         engine=engine,
         layout=layout,
@@ -91,7 +93,8 @@ def _context(
         boot_id=boot_id,
         buffers=Buffers(),
         second_thread=SecondThread(),
-        space=Space(engine, layout),
+        limits=limits,
+        space=Space(limits, layout),
         chunk_files=ChunkFiles(engine, layout),
         chunk_ids=Ids(engine, b"chunk_id"),
         numbers=Ids(engine, b"number"),
@@ -201,6 +204,10 @@ class Store:
         with self.engine.read() as transaction:
             found = {digest: contents.find(transaction, digest) for digest in digests}
         return {d: one.content.size for d, one in found.items() if one is not None}
+
+    def set_limits(self, read: Callable[[], StoreLimits]) -> None:
+        """Have the limits of administrators read by this, which opens a transaction of its own."""
+        self._context.limits.read = read
 
     def tasks(self, is_held: IsHeld) -> list[Task]:
         """What one process has to do from time to time."""

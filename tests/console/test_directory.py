@@ -17,8 +17,8 @@ from dtrfast.identity.ldap.settings import LdapSettings
 from dtrfast.identity.names import AccountName
 from dtrfast.identity.settings import AccessSettings, OidcSettings
 from dtrfast.identity.synchronise import Synchronised, SyncProblem, remember
+from dtrfast.registry.policies import StorageSettings
 from dtrfast.registry.writing import Author
-from dtrfast.store.policies import StorageSettings
 from tests.api.managed.town import Town
 from tests.console.browser import Browser, Form, forms_of
 

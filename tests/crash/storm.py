@@ -34,8 +34,8 @@ import psutil
 from dtrfast.config import TEST_ASSEMBLY, Config, StoreConfig
 from dtrfast.index.tables import FILES, FILES_UNOWNED, SETTINGS
 from dtrfast.jobs.tasks import content_tasks
+from dtrfast.registry import policies
 from dtrfast.registry.holdings_index import index_holdings
-from dtrfast.store import policies
 from dtrfast.store.store import Store
 from tests import assembly, verifying
 from tests.two_environments import ENGINES

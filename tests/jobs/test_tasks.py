@@ -14,7 +14,7 @@ from dtrfast.index.tables import SETTINGS
 from dtrfast.jobs.tasks import housekeeping, registry_tasks
 from dtrfast.machine.paths import Layout
 from dtrfast.registry import ownership, repositories
-from dtrfast.store.policies import NAME, StorageSettings
+from dtrfast.registry.policies import NAME, StorageSettings
 from tests.jobs.test_freed import APP, DAY, Shelf, noise
 
 

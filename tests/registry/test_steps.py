@@ -13,12 +13,11 @@ from dtrfast.oci.digests import Digest
 from dtrfast.oci.manifests import Manifest, read_manifest
 from dtrfast.oci.media_types import OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import manifests, policing, repositories, trash, untagged
+from dtrfast.registry import manifests, policies, policing, repositories, trash, untagged
 from dtrfast.registry.keys import RepositoryId
+from dtrfast.registry.policies import StorageSettings
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.writing import Author, Place
-from dtrfast.store import policies
-from dtrfast.store.policies import StorageSettings
 from tests.fakes.client import image_manifest
 from tests.fakes.engine import MemoryEngine
 

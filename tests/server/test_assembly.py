@@ -7,16 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from dtrfast.assembly import open_store
 from dtrfast.config import TEST_ASSEMBLY, Config, StoreConfig
+from dtrfast.index.tables import SETTINGS
 from dtrfast.machine.paths import Layout
 from dtrfast.oci.digests import Digest
+from dtrfast.registry import policies
+from dtrfast.registry.policies import StorageSettings
 from dtrfast.store.counting import CountingBlobs
+from dtrfast.store.limits import StoreLimits
 from dtrfast.store.local import LocalBlobs
 from dtrfast.store.store import Store
-from tests.assembly import FILES
+from tests.assembly import FILES, TWO_ENVIRONMENTS
 from tests.blobs_as_files import FileBlobs
 from tests.server.conftest import eventually
 from tests.server.test_resume import Registry, path_of
@@ -39,6 +44,22 @@ def test_a_variable_chooses_the_blob_store(tmp_path: Path, monkeypatch: pytest.M
         else:
             monkeypatch.setenv(TEST_ASSEMBLY, name)
         assert isinstance(opened_blobs(tmp_path), LocalBlobs)
+
+
+@pytest.mark.parametrize("parts", ["", TWO_ENVIRONMENTS])
+def test_the_store_keeps_to_the_settings(
+    parts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TEST_ASSEMBLY, parts)
+    store = open_store(Config(store=StoreConfig(data=tmp_path)))
+    try:
+        assert store._context.limits.read() == StoreLimits()
+        wanted = StorageSettings(reserve_bytes=1, scrub_days=2.0, scrub_bytes_per_second=1 << 20)
+        data = msgspec.json.encode(wanted)
+        store.engine.write(lambda transaction: transaction.put(SETTINGS, policies.NAME, data))
+        assert store._context.limits.read() == StoreLimits(1 << 20, 2.0, 1)
+    finally:
+        store.close()
 
 
 def test_a_store_that_tests_cannot_change_is_closed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from functools import partial
 from types import SimpleNamespace
 
 import msgspec
@@ -14,9 +15,8 @@ from dtrfast.index.tables import SETTINGS
 from dtrfast.jobs.tasks import content_tasks, empty_trash
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import policing
+from dtrfast.registry import policies, policing
 from dtrfast.registry.registry import Registry
-from dtrfast.store import policies
 from dtrfast.store.scrub import Scrub
 from dtrfast.store.store import Store
 from tests.api.managed.test_deletion import delete, image, put
@@ -46,6 +46,7 @@ def _store_with(bench: Bench, clock: Clock, **fields: object) -> Store:
     store = _store(bench, clock, StoreConfig())
     data = msgspec.json.encode(policies.StorageSettings(**fields))  # type: ignore[arg-type]
     store.engine.write(lambda transaction: transaction.put(SETTINGS, policies.NAME, data))
+    store.set_limits(partial(policies.read_limits, store.engine))
     return store
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,8 @@ import pytest
 from dtrfast.errors import Corrupt, DtrfastError, StorageFailed, StorageFull
 from dtrfast.index.tables import SETTINGS
 from dtrfast.machine import disk
+from dtrfast.registry import policies
+from dtrfast.store.limits import StoreLimits
 from dtrfast.store.store import Store
 
 
@@ -78,8 +81,7 @@ def test_a_push_needs_room_beyond_the_reserve(
         f_files=1 << 20,
         f_favail=files_free,
     )
-    settings = b'{"reserveBytes": 2097152}'
-    store.engine.write(lambda transaction: transaction.put(SETTINGS, b"storage", settings))
+    store.set_limits(lambda: StoreLimits(reserve_bytes=2_097_152))
     monkeypatch.setattr(os, "statvfs", lambda path: status)
     if is_room:
         store.blobs.begin("some/name").cancel()
@@ -89,6 +91,7 @@ def test_a_push_needs_room_beyond_the_reserve(
 
 
 def test_settings_that_cannot_be_read_are_corrupt(store: Store) -> None:
-    store.engine.write(lambda transaction: transaction.put(SETTINGS, b"storage", b"{"))
+    store.engine.write(lambda transaction: transaction.put(SETTINGS, policies.NAME, b"{"))
+    store.set_limits(partial(policies.read_limits, store.engine))
     with pytest.raises(Corrupt, match="the settings 'storage' cannot be read"):
         store.blobs.begin("some/name")

@@ -19,11 +19,11 @@ from dtrfast.index.tables import (
     CONTENTS,
     PACKS,
     RECIPES,
-    SETTINGS,
 )
 from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
 from dtrfast.store import damage, scrub
+from dtrfast.store.limits import StoreLimits
 from dtrfast.store.records import Chunk, decode_pack, encode
 from dtrfast.store.scrub import Scrub
 from dtrfast.store.store import Store
@@ -154,8 +154,7 @@ def test_scrub_keeps_its_rate_and_goes_on_after_a_restart(tmp_path: Path, clock:
     digests = [
         push(store.blobs, b"\x1f\x8b" + random.Random(n).randbytes(400_000)) for n in range(8)
     ]
-    settings = b'{"scrubBytesPerSecond": 100000}'
-    store.engine.write(lambda transaction: transaction.put(SETTINGS, b"storage", settings))
+    store.set_limits(lambda: StoreLimits(scrub_bytes_per_second=100_000))
     time = Clock(0)
     read = 0
     for part in range(2):

@@ -27,8 +27,8 @@ from dtrfast.identity.settings import AccessSettings, OidcSettings
 from dtrfast.index.survey import survey
 from dtrfast.logs.reader import LogFilter, LogReader
 from dtrfast.machine.paths import Layout
-from dtrfast.store import policies
-from dtrfast.store.policies import StorageSettings
+from dtrfast.registry import policies
+from dtrfast.registry.policies import StorageSettings
 from dtrfast.times import rfc3339
 
 operations = Operations("diagnostics")

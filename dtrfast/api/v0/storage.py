@@ -15,13 +15,12 @@ from dtrfast.errors import NameInvalid
 from dtrfast.identity import access, accounts
 from dtrfast.machine import mounts, privacy, space
 from dtrfast.oci.digests import Digest, parse_reference
-from dtrfast.registry import statistics, usage
+from dtrfast.registry import policies, statistics, usage
 from dtrfast.registry.pages import LOOKED_AT_MAX
 from dtrfast.registry.permits import Action
+from dtrfast.registry.policies import StorageSettings
 from dtrfast.registry.trash import count_of
 from dtrfast.registry.usage import Ask, Numbers
-from dtrfast.store import policies
-from dtrfast.store.policies import StorageSettings
 from dtrfast.store.report import DamageReport
 from dtrfast.times import rfc3339
 

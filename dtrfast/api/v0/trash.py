@@ -14,7 +14,7 @@ from dtrfast.identity import trashed
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import deleted, deletion, history, removal, restoring, tags
+from dtrfast.registry import deleted, deletion, history, policies, removal, restoring, tags
 from dtrfast.registry import repositories as registry_repositories
 from dtrfast.registry.deleted import DeletedManifest
 from dtrfast.registry.history import Past
@@ -22,7 +22,6 @@ from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.ownership import Claim
 from dtrfast.registry.permits import Action
 from dtrfast.registry.removal import DeletedRepository
-from dtrfast.store import policies
 from dtrfast.times import rfc3339
 
 operations = Operations("trash")
