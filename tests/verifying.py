@@ -13,7 +13,7 @@ def findings(store: Store) -> list[str]:
     """All of it, a sentence each."""
     told: list[str] = []
     store.verify(partial(unheld.are_kept, store.engine), tell_nobody, told.append)
-    registry_verify.verify(store.engine, store.sizes, tell_nobody, told.append)
+    registry_verify.verify(store.engine, store.blobs.sizes, tell_nobody, told.append)
     return told
 
 

@@ -47,7 +47,7 @@ def verify(
         tell = _Teller(bar)
         registry = Registry(store.engine, store.blobs, settings)
         store.verify(registry.are_kept, tell, findings.add)
-        registry.verify(store.sizes, tell, findings.add)
+        registry.verify(tell, findings.add)
         if deep:
             _read_all(store, bar)
         damaged = store.statistics()

@@ -108,7 +108,7 @@ def _link_found(store: Store, done: _Done) -> None:
 def _sizes(store: Store, digests: Iterable[object]) -> Sizes:
     """The sizes of those that are there, damaged or not."""
     wanted = [Digest.parse(text) for text in digests if isinstance(text, str)]
-    return store.sizes(wanted)
+    return store.blobs.sizes(wanted)
 
 
 def _add_inline(store: Store) -> None:

@@ -134,7 +134,7 @@ class IndexHoldings:
     def unlink(self, change: Change, digest: Digest) -> None:
         with self._engine.read() as transaction:
             is_old = _is_without_size(transaction, change.name, digest)
-        size = unheld.size_of(self._blobs, digest) if is_old else None
+        size = self._blobs.sizes([digest]).get(digest) if is_old else None
         self._engine.write(partial(_unlink, change=change, digest=digest, size=size))
 
     def delete_manifest(self, change: Change, digest: Digest) -> tuple[str, ...]:

@@ -112,9 +112,9 @@ class Registry:
         permits = self.permits if is_bounded else None
         return usage.measure(self._engine, self._store, ask, permits, is_request=is_request)
 
-    def verify(self, sizes: verify.Sizes, progress: verify.Progress, tell: verify.Tell) -> None:
+    def verify(self, progress: verify.Progress, tell: verify.Tell) -> None:
         """Tell which rows of the registry do not fit, and which content is missing."""
-        verify.verify(self._engine, sizes, progress, tell)
+        verify.verify(self._engine, self._store.sizes, progress, tell)
 
     def are_kept(self, contents: Sequence[Sequence[Digest]]) -> list[bool]:
         """For a check: which contents, by their names, are held or wait to be released."""

@@ -212,7 +212,9 @@ def _sizes(engine: Engine, blobs: BlobStore, repository: bytes) -> dict[bytes, i
     with engine.read() as transaction:
         rows = transaction.scan(LINKS, repository, limit=_STEP_MAX)
         old = [key for key, data in rows if Link.decode(data).size is None]
-    return {key: unheld.size_of(blobs, Digest.from_key(key[NUMBER_SIZE:])) for key in old}
+    digests = {key: Digest.from_key(key[NUMBER_SIZE:]) for key in old}
+    found = blobs.sizes(digests.values())
+    return {key: found.get(digest, 0) for key, digest in digests.items()}
 
 
 def _remove_some(

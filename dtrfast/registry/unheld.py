@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import takewhile
 
-from dtrfast.errors import BlobUnknown, Corrupt
+from dtrfast.errors import Corrupt
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     BLOBS_UNHELD,
@@ -93,18 +93,11 @@ def _drop_links(
 ) -> int:
     with engine.read() as transaction:
         old = [key for key in keys if _is_without_size(transaction, key)]
-    sizes = {key: size_of(blobs, _digest_in(key)) for key in old}
+    known = blobs.sizes(_digest_in(key) for key in old)
+    sizes = {key: known.get(_digest_in(key), 0) for key in old}
     drop = partial(_drop_all, keys=keys, sizes=sizes, now=now, grace_seconds=grace_seconds)
     engine.write(drop)
     return len(keys)
-
-
-def size_of(blobs: BlobStore, digest: Digest) -> int:
-    """The size of content; 0 where it is lost or damaged."""
-    try:
-        return blobs.stat(digest).size
-    except (BlobUnknown, Corrupt):
-        return 0
 
 
 def release(engine: Engine, blobs: BlobStore, limit: int) -> int:

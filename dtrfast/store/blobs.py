@@ -8,7 +8,7 @@ holds them. All methods block and are safe to call from many threads. The contra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -266,6 +266,10 @@ class BlobStore(Protocol):
         """What the index alone can tell at once. Never writes and never waits for a disk write.
         Raises `BlobUnknown`.
         """
+        ...
+
+    def sizes(self, digests: Iterable[Digest]) -> Mapping[Digest, int]:
+        """The sizes of those contents that are there, damaged or not: for accounts of links."""
         ...
 
     def open_range(self, digest: Digest, offset: int = 0, length: int | None = None) -> BlobReader:

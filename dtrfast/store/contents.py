@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
+
 import msgspec
 
 from dtrfast.errors import BlobUnknown, Corrupt
@@ -32,6 +35,18 @@ def find(transaction: ReadTransaction, digest: Digest) -> Found | None:
     if data is None:
         raise Corrupt(f"the index names {digest}, but not what it is: repair the index")
     return Found(number_of(number), decode_content(data))
+
+
+def sizes(transaction: ReadTransaction, digests: Iterable[Digest]) -> dict[Digest, int]:
+    """The sizes of those contents that are there, damaged or not."""
+    found = {}
+    for digest in digests:
+        # One whose record is gone is as one that is not there.
+        with suppress(Corrupt):
+            one = find(transaction, digest)
+            if one is not None:
+                found[digest] = one.content.size
+    return found
 
 
 def get(transaction: ReadTransaction, digest: Digest) -> Found:

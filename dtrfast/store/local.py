@@ -57,6 +57,10 @@ class LocalBlobs:
             raise Corrupt(f"the recipe of {digest} is gone: push it again")
         return Peek(stat, records.row_payload(row))
 
+    def sizes(self, digests: Iterable[Digest]) -> dict[Digest, int]:
+        with self._context.engine.read() as transaction:
+            return contents.sizes(transaction, digests)
+
     def open_range(self, digest: Digest, offset: int = 0, length: int | None = None) -> BlobReader:
         with self._context.engine.read() as transaction:
             found = contents.get(transaction, digest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -18,10 +18,8 @@ from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import TABLES
 from dtrfast.machine.boot import read_boot_id
 from dtrfast.machine.paths import Layout
-from dtrfast.oci.digests import Digest
 from dtrfast.store import (
     change_log,
-    contents,
     damage,
     identity,
     rebuild,
@@ -198,12 +196,6 @@ class Store:
     def end_repair(self) -> None:
         """From now on the index is the store's."""
         identity.adopt(self.engine, self._context.store_id)
-
-    def sizes(self, digests: Iterable[Digest]) -> dict[Digest, int]:
-        """The sizes of those contents that are there, damaged or not."""
-        with self.engine.read() as transaction:
-            found = {digest: contents.find(transaction, digest) for digest in digests}
-        return {d: one.content.size for d, one in found.items() if one is not None}
 
     def set_limits(self, read: Callable[[], StoreLimits]) -> None:
         """Have the limits of administrators read by this, which opens a transaction of its own."""

@@ -7,7 +7,7 @@ decorator may wrap it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -38,6 +38,9 @@ class WrappedBlobs:
 
     def peek(self, digest: Digest) -> Peek:
         return self.inner.peek(digest)
+
+    def sizes(self, digests: Iterable[Digest]) -> Mapping[Digest, int]:
+        return self.inner.sizes(digests)
 
     def open_range(self, digest: Digest, offset: int = 0, length: int | None = None) -> BlobReader:
         return self.inner.open_range(digest, offset, length)

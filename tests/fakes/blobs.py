@@ -90,6 +90,13 @@ class WholeBlobs(ABC):
         with self.open_range(digest) as reader:
             return reader.stat
 
+    def sizes(self, digests: Iterable[Digest]) -> dict[Digest, int]:
+        found = {}
+        for digest in dict.fromkeys(digests):
+            with suppress(BlobUnknown):
+                found[digest] = self.stat(digest).size
+        return found
+
     def peek(self, digest: Digest) -> Peek:
         stat = self.stat(digest)
         return Peek(stat, self.content(digest) if stat.size < EXTENT_SIZE_MIN else None)
@@ -130,15 +137,12 @@ class WholeBlobs(ABC):
         steps_max: int | None = None,
     ) -> Usage:
         """Each blob takes its size, whatever other names its content has, and four steps."""
-        found = []
-        for digest in dict.fromkeys(blobs):
-            with suppress(BlobUnknown):
-                found.append(self.stat(digest))
+        found = list(self.sizes(blobs).items())
         is_whole = steps_max is None or 4 * len(found) <= steps_max
         found = found if steps_max is None else found[: steps_max // 4]
-        held = is_held([[one.digest] for one in found])
-        size = sum(one.size for one in found)
-        going = sum(one.size for one, is_kept in zip(found, held, strict=True) if not is_kept)
+        held = is_held([[digest] for digest, _ in found])
+        size = sum(size for _, size in found)
+        going = sum(size for (_, size), is_kept in zip(found, held, strict=True) if not is_kept)
         return Usage(size, size, going, is_whole)
 
     def fail(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import pytest
@@ -108,8 +108,8 @@ def end_config(world: World) -> Callable[[], object]:
 
 
 def after(step: Callable[[], object], store: Store) -> registry_verify.Sizes:
-    def sizes(digests: object) -> dict[Digest, int]:
+    def sizes(digests: Iterable[Digest]) -> Mapping[Digest, int]:
         step()
-        return store.sizes(digests)  # type: ignore[arg-type]
+        return store.blobs.sizes(digests)
 
     return sizes

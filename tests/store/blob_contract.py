@@ -451,6 +451,12 @@ class BlobContract:
             digests = list(pool.map(lambda b: push(blobs, b, piece=70_000), bodies))
             assert list(pool.map(lambda d: read(blobs, d), digests)) == bodies
 
+    @pytest.mark.parametrize("kind", ["empty", "json", "many chunks", "gzip"])
+    def test_sizes_of_what_is_there(self, blobs: BlobStore, kind: str) -> None:
+        digest, never = push(blobs, CONTENTS[kind]), Digest.of_bytes(b"never")
+        assert blobs.sizes(iter([never, digest])) == {digest: len(CONTENTS[kind])}
+        assert blobs.sizes([]) == {}
+
     # ---- claims and release -------------------------------------------------------------------
     def test_a_blob_that_never_was(self, blobs: BlobStore) -> None:
         digest = Digest.of_bytes(b"never")

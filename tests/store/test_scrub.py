@@ -81,6 +81,7 @@ def test_damage_is_found_never_served_and_healed(store: Store, data: Path, kind:
         store.blobs.stat(digest)
     with pytest.raises(BlobUnknown):
         store.blobs.peek(digest)
+    assert store.blobs.sizes([digest]) == {digest: len(body)}
     assert store.statistics().damaged_blobs == 1
     with store.engine.read() as transaction:
         assert str(digest) in {one.subject for one in damage.listed(transaction, 10)}
