@@ -31,7 +31,7 @@ WAIST = {
         "registry": {"changes", "counters", "counts", "engine", "epoch", "tables"},
         "identity": {"changes", "counters", "engine", "epoch", "tables"},
         # It copies all tables, and makes an index of them.
-        "backup": {"counters", "engine", "lmdb", "tables"},
+        "backup": {"counters", "engine", "tables"},
         # Transactions are passed on; rows are the business of the packages above.
         "api/v0": {"engine", "survey"},
         "jobs": {"changes", "engine"},
@@ -41,7 +41,7 @@ WAIST = {
         # `blobs` is the seam; `limits` are those of the settings that the store has to keep to.
         "registry": {"blobs", "limits"},
         # It copies the store's files by their names, as the index has them.
-        "backup": {"change_log", "layout", "pins", "reclaim", "records", "store"},
+        "backup": {"change_log", "layout", "pins", "records", "store"},
         "api": {"blobs", "report"},
         "api/v0": {"report"},
         "server": {"blobs", "store"},
@@ -197,6 +197,16 @@ def test_the_waist_is_no_wider_than_it_is_used() -> None:
         for importer, module in _crossings(package):
             used[_rule(package, importer)].add(module)
         assert used == allowed, f"take what is not imported any more out of WAIST[{package!r}]"
+
+
+def test_one_module_chooses_the_engine() -> None:
+    """`test_architecture.py` has the same of the package below it."""
+    choosing = {
+        module
+        for module in _modules()
+        if any(imported == "dtrfast.index.lmdb" for imported, _ in _imports(module))
+    }
+    assert choosing == {"store/store.py"}, "take the engine that the store was opened with"
 
 
 def _tables(module: str) -> set[str]:

@@ -7,8 +7,6 @@ store: a half-made one is never opened.
 from __future__ import annotations
 
 import os
-import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -22,15 +20,14 @@ from dtrfast.backup.place import Place
 from dtrfast.backup.snapshot import DataFile, LogFile, Snapshot
 from dtrfast.errors import BackupFailed, Corrupt, FormatUnknown
 from dtrfast.index.engine import Engine, Table, WriteTransaction
-from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import HOLDERS, META, TABLES
 from dtrfast.machine import disk
 from dtrfast.machine.paths import Layout
 from dtrfast.machine.write_back import write_paced
 from dtrfast.oci.digests import Digest
 from dtrfast.store import layout as layouts
-from dtrfast.store import reclaim
 from dtrfast.store.records import LOOSE_FILE
+from dtrfast.store.store import Store
 from dtrfast.times import rfc3339
 
 _ROWS_MAX = 1000
@@ -149,20 +146,14 @@ class _Restore:
                 file.write(data)
 
     def _make_index(self) -> None:
-        with disk.reported():
-            shutil.rmtree(self._layout.index)
-            self._layout.index.mkdir(mode=0o700)
-        engine = LmdbEngine(self._layout.index, TABLES)
-        try:
+        with Store.make_index(self._layout.data) as engine:
             for table in TABLES:
                 names = self._chosen.tables.get(table.name, ())
                 rows = (row for name in names for row in read_segment(self._place, name))
                 _put_all(engine, table, rows)
             engine.write(_skip_ids)
             # Content that came while the backup was begun has no holder in it.
-            reclaim.list_unheld(engine, partial(_are_held, engine), int(time.time()))
-        finally:
-            engine.close()
+            Store.list_unheld(engine, partial(_are_held, engine))
 
 
 def _skip_ids(transaction: WriteTransaction) -> None:

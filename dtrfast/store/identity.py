@@ -7,13 +7,13 @@ would remove every file that it does not name.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from dtrfast.errors import Corrupt, StartRefused
 from dtrfast.index.engine import Engine, WriteTransaction
-from dtrfast.index.lmdb import LmdbEngine
-from dtrfast.index.tables import STORE, TABLES
+from dtrfast.index.tables import STORE
 from dtrfast.machine import disk
 from dtrfast.machine.paths import index_file
 
@@ -37,12 +37,12 @@ def identify(engine: Engine, named: uuid.UUID | None) -> uuid.UUID:
     return named
 
 
-def clear_unfinished(directory: Path) -> None:
+def clear_unfinished(directory: Path, open_index: Callable[[], Engine]) -> None:
     """Remove what a repair that was cut off has left of an index. Raises `StartRefused` where there
-    is a whole one: nobody rebuilds what is there.
+    is a whole one, which is not rebuilt. `open_index` opens the one that is there.
     """
     if index_file(directory).exists():
-        engine = LmdbEngine(directory, TABLES)
+        engine = open_index()
         try:
             with engine.read() as transaction:
                 is_whole = transaction.get(STORE, _KEY) is not None

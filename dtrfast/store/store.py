@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -16,6 +18,7 @@ from dtrfast.index.changes import Change
 from dtrfast.index.engine import Engine, Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import TABLES
+from dtrfast.machine import disk
 from dtrfast.machine.boot import read_boot_id
 from dtrfast.machine.paths import Layout
 from dtrfast.store import (
@@ -153,7 +156,12 @@ class Store:
 
     @classmethod
     def begin_repair(
-        cls, data: Path, config: StoreConfig, *, clock: Callable[[], int] = _now
+        cls,
+        data: Path,
+        config: StoreConfig,
+        *,
+        open_index: OpenIndex = LmdbEngine,
+        clock: Callable[[], int] = _now,
     ) -> Self:
         """The store in `data` over an index that is new and empty, and does not count before
         `end_repair`. Raises `FormatUnknown`, `StartRefused` when there is a whole index.
@@ -162,10 +170,32 @@ class Store:
         store_id = layouts.prepare(layout)
         if store_id is None:
             raise FormatUnknown(f"{data} is no store: there is nothing to repair")
-        identity.clear_unfinished(layout.index)
-        engine = LmdbEngine(layout.index, TABLES)
+        open_ours = partial(open_index, layout.index, TABLES)
+        identity.clear_unfinished(layout.index, open_ours)
+        engine = open_ours()
         boot_id = read_boot_id()
         return cls(_context(engine, layout, store_id, boot_id, config, clock))
+
+    @staticmethod
+    @contextmanager
+    def make_index(data: Path, *, open_index: OpenIndex = LmdbEngine) -> Iterator[Engine]:
+        """Open a new index, in place of the one that is there, for the length of the block. For a
+        restore into a directory that is no store yet.
+        """
+        directory = Layout(data).index
+        with disk.reported():
+            shutil.rmtree(directory)
+            directory.mkdir(mode=0o700)
+        engine = open_index(directory, TABLES)
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+    @staticmethod
+    def list_unheld(engine: Engine, is_held: IsHeld) -> None:
+        """List the contents in a new index that no repository holds, so that they are freed."""
+        reclaim.list_unheld(engine, is_held, _now())
 
     @staticmethod
     def read_features(data: Path) -> Features:
