@@ -1,7 +1,8 @@
 """Making a backup while the store is used.
 
-A pin first, so that no file is unlinked; then one snapshot of the index, written to segments beside
-the pin; then the files that it names, the segments, and last the snapshot that makes it count.
+A pin first, so that no file is unlinked; then two snapshots of the index, the registry's tables and
+the store's, written to segments beside the pin (docs/reliability.md says why they fit); then the
+files that they name, the segments, and last the snapshot that makes it count.
 Whatever was copied by one that was cut off is not copied again.
 """
 
