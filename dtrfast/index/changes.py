@@ -6,11 +6,12 @@ log misses nothing that was committed, and holds nothing that was not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
 
-from dtrfast.index.engine import WriteTransaction
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import CHANGES, META, number_key
 
 Kind = Literal[
@@ -39,6 +40,11 @@ Kind = Literal[
     "blob.link",
     "blob.unlink",
 ]
+
+
+# The rows that are moved at a time: below a group's limit of rows, and little memory.
+_OLDEST_MAX = 500
+_OLDEST_BYTES_MAX = 4 << 20
 
 
 class Change(msgspec.Struct, frozen=True, array_like=True):
@@ -70,6 +76,25 @@ def record(
     change = Change(sequence, time, kind, actor, repository, payload)
     transaction.put(CHANGES, number_key(sequence), _encoder.encode(change))
     return sequence
+
+
+def oldest(transaction: ReadTransaction) -> list[tuple[bytes, bytes]]:
+    """Some of the oldest changes that wait here, as keys and encoded changes; at least one if there
+    is any: manifests make some of them large.
+    """
+    rows: list[tuple[bytes, bytes]] = []
+    size = 0
+    for row in transaction.scan(CHANGES, limit=_OLDEST_MAX):
+        rows.append(row)
+        size += len(row[1])
+        if size >= _OLDEST_BYTES_MAX:
+            break
+    return rows
+
+
+def forget(transaction: WriteTransaction, keys: Sequence[bytes]) -> None:
+    """Remove changes that are in the log's files, and synced."""
+    transaction.delete_all(CHANGES, keys)
 
 
 def decode(data: bytes) -> Change:

@@ -14,7 +14,7 @@ from dtrfast.identity.callers import SYSTEM
 from dtrfast.identity.events import Detail, Event, EventWriter
 from dtrfast.identity.synchronise import synchronise_if_due
 from dtrfast.index.engine import Engine, WriteTransaction
-from dtrfast.jobs import adoption
+from dtrfast.jobs import adoption, change_log
 from dtrfast.machine.paths import Layout
 from dtrfast.registry import deleted, history, outlines, policies, policing, readmes, removal, trash
 from dtrfast.registry.holdings import Holdings
@@ -43,8 +43,9 @@ def housekeeping(
 
 
 def content_tasks(store: Store, holdings: Holdings) -> list[Task]:
-    """The store's own tasks, and the one that tells it what nobody holds any more."""
+    """The store's own tasks, and those that carry to it what the index of the registry lists."""
     return [
+        Task("change log", 0.5, partial(change_log.drain, store.engine, store.change_log)),
         Task("unreferenced blobs", 5.0, partial(holdings.drop_unheld, _DROPPED_MAX), eager=True),
         *store.tasks(holdings.are_held),
     ]

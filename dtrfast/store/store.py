@@ -120,7 +120,7 @@ class Store:
         self.blobs: BlobStore = LocalBlobs(context)
         self.blob_counts = BlobCounts()
         self.report = StoreReport(self.engine)
-        self._change_log = ChangeLog(self.engine, context.layout.log)
+        self.change_log = ChangeLog(context.layout.log)
 
     @classmethod
     def open(
@@ -236,7 +236,6 @@ class Store:
         context = self._context
         sweep = Sweep(context)
         return [
-            Task("change log", 0.5, self._change_log.drain),
             Task(
                 "unlinked contents",
                 5.0,
@@ -294,7 +293,7 @@ class Store:
 
     def close(self) -> None:
         """Release all files. No request may be running."""
-        self._change_log.close()
+        self.change_log.close()
         self._context.second_thread.close()
         self._context.chunk_files.close()
         self._context.recalls.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from dtrfast.index import changes
+from dtrfast.index.changes import record
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     CHUNKS,
@@ -75,8 +75,8 @@ class Upgrade:
         # done again, and a body that is recorded twice is replayed twice, which changes nothing.
         # The other way round a repair would lack bodies.
         if bodies:
-            record = partial(_record, bodies=bodies, now=self._context.clock())
-            self._context.engine.write(record)
+            now = self._context.clock()
+            self._context.engine.write(partial(_record, bodies=bodies, now=now))
         self._context.engine.write(partial(_note, last=last))
         return len(rows)
 
@@ -112,7 +112,7 @@ def _record(
 ) -> None:
     for content, body in bodies:
         if body is not None:
-            changes.record(
+            record(
                 transaction,
                 "blob.put",
                 time=now,

@@ -11,6 +11,7 @@ from dtrfast.errors import StorageFailed
 from dtrfast.index import changes
 from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.tables import CHANGES
+from dtrfast.jobs.change_log import drain
 from dtrfast.machine import disk
 from dtrfast.store import change_log
 from dtrfast.store.change_log import ChangeLog
@@ -48,8 +49,8 @@ def sequences(directory: Path) -> list[int]:
 
 def test_changes_come_back_as_they_were_recorded(engine: Engine, tmp_path: Path) -> None:
     record(engine, 1200, b"\x00\xff")
-    log = ChangeLog(engine, tmp_path)
-    assert log.drain() == 1200
+    log = ChangeLog(tmp_path)
+    assert drain(engine, log) == 1200
     log.close()
     assert waiting(engine) == 0
     found = list(change_log.read(tmp_path))
@@ -61,8 +62,8 @@ def test_changes_come_back_as_they_were_recorded(engine: Engine, tmp_path: Path)
 def test_a_log_that_is_opened_again_goes_on(engine: Engine, tmp_path: Path) -> None:
     for _ in range(3):
         record(engine, 2)
-        log = ChangeLog(engine, tmp_path)
-        log.drain()
+        log = ChangeLog(tmp_path)
+        drain(engine, log)
         log.close()
     assert sequences(tmp_path) == [1, 2, 3, 4, 5, 6]
 
@@ -70,15 +71,15 @@ def test_a_log_that_is_opened_again_goes_on(engine: Engine, tmp_path: Path) -> N
 @pytest.mark.parametrize("seed", range(5))
 def test_a_torn_end_hides_nothing(engine: Engine, tmp_path: Path, seed: int) -> None:
     record(engine, 5)
-    log = ChangeLog(engine, tmp_path)
-    log.drain()
+    log = ChangeLog(tmp_path)
+    drain(engine, log)
     log.close()
     (path,) = tmp_path.glob("*.log")
     whole = path.read_bytes()
     path.write_bytes(whole + whole[: random.Random(seed).randint(1, 60)])
     record(engine, 2)
-    log = ChangeLog(engine, tmp_path)
-    log.drain()
+    log = ChangeLog(tmp_path)
+    drain(engine, log)
     log.close()
     assert sequences(tmp_path) == list(range(1, 8))
 
@@ -88,8 +89,8 @@ def test_nothing_is_written_behind_a_sync_that_failed(
 ) -> None:
     """What such a sync has left of the file, nobody knows: here it is lost."""
     record(engine, 2)
-    log = ChangeLog(engine, tmp_path)
-    log.drain()
+    log = ChangeLog(tmp_path)
+    drain(engine, log)
     record(engine, 3)
 
     def fail(descriptor: int) -> None:
@@ -98,12 +99,12 @@ def test_nothing_is_written_behind_a_sync_that_failed(
     with monkeypatch.context() as patch:
         patch.setattr(disk, "sync", fail)
         with pytest.raises(StorageFailed):
-            log.drain()
+            drain(engine, log)
     assert waiting(engine) == 3
     (damaged,) = tmp_path.glob("*.log")
     damaged.write_bytes(damaged.read_bytes()[:-30])
     record(engine, 1)
-    log.drain()
+    drain(engine, log)
     log.close()
     assert waiting(engine) == 0
     assert sequences(tmp_path) == [1, 2, 3, 4, 5, 6]
@@ -111,9 +112,10 @@ def test_nothing_is_written_behind_a_sync_that_failed(
 
 def test_large_changes_are_taken_a_few_at_a_time(engine: Engine, tmp_path: Path) -> None:
     record(engine, 10, bytes(1 << 20))
-    log = ChangeLog(engine, tmp_path)
-    assert len(log._waiting()) <= 5
-    assert log.drain() == 10
+    log = ChangeLog(tmp_path)
+    with engine.read() as transaction:
+        assert len(changes.oldest(transaction)) <= 5
+    assert drain(engine, log) == 10
     log.close()
 
 
@@ -121,10 +123,10 @@ def test_a_full_file_is_followed_by_another(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(change_log, "_FILE_SIZE_MAX", 1000)
-    log = ChangeLog(engine, tmp_path)
+    log = ChangeLog(tmp_path)
     for _ in range(10):
         record(engine, 5)
-        log.drain()
+        drain(engine, log)
     log.close()
     assert len(list(tmp_path.glob("*.log"))) > 2
     assert sequences(tmp_path) == list(range(1, 51))
