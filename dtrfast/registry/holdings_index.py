@@ -212,10 +212,11 @@ def _link(
 def _mount(
     transaction: WriteTransaction, change: Change, stat: BlobStat, source: RepositoryName | None
 ) -> bool:
-    place = _pushed_to(transaction, change)
+    change.permits.check(transaction, Action.PUSH, change.name)
+    # Its source may have gone since it was looked at: then no repository is made either.
     if _source(transaction, change.permits, stat.digest, source) is None:
         return False
-    links.put(transaction, place, stat.digest, stat.size)
+    links.put(transaction, _pushed_to(transaction, change), stat.digest, stat.size)
     return True
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from dtrfast.config import StoreConfig
 from dtrfast.errors import PreconditionFailed
 from dtrfast.index import changes
-from dtrfast.index.engine import Engine
+from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.tables import CHANGES
 from dtrfast.oci.conditions import Conditions
 from dtrfast.oci.digests import Digest
@@ -21,9 +21,9 @@ from dtrfast.store.store import Store
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.client import image_manifest
 from tests.fakes.clock import Clock
-from tests.fakes.engine import MemoryEngine
+from tests.fakes.engine import MemoryEngine, Snapshot
 from tests.fakes.holdings import MemoryHoldings
-from tests.registry.holding_world import GRACE_SECONDS, OTHER, RULES, LinkChange, World
+from tests.registry.holding_world import GRACE_SECONDS, NAME, OTHER, RULES, LinkChange, World
 from tests.registry.holdings_contract import HoldingsContract
 from tests.registry.unheld_contract import UnheldContract
 from tests.two_environments import TwoEnvironments
@@ -74,6 +74,26 @@ def test_what_is_refused_or_missing_writes_no_row(
         holdings.delete_manifest(world.change(conditions=only_new), digest)
     assert world.tidy() == 0
     assert engine.snapshot().changed_since(before) == []
+
+
+def test_a_mount_whose_source_goes_meanwhile_makes_no_repository(
+    clock: Clock, engine: MemoryEngine, blobs: MemoryBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holdings = IndexHoldings(engine, blobs, RULES, clock, GRACE_SECONDS)
+    world = World(holdings, blobs, clock, list)
+    digest = world.push(b"content")
+    write = engine.write
+
+    def write_after_the_source_went(change: Callable[[WriteTransaction], object]) -> object:
+        monkeypatch.setattr(engine, "write", write)
+        world.lose(digest)
+        gone.append(engine.snapshot())
+        return write(change)
+
+    gone: list[Snapshot] = []
+    monkeypatch.setattr(engine, "write", write_after_the_source_went)
+    assert not world.mount(digest, NAME, OTHER)
+    assert engine.snapshot().changed_since(gone[0]) == []
 
 
 def world_of(store: Store, engine: Engine, clock: Clock, write_both: WriteBoth | None) -> World:
