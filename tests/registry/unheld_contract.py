@@ -11,7 +11,8 @@ from functools import partial
 
 import pytest
 
-from dtrfast.errors import BlobUnknown, DtrfastError, ManifestUnknown
+from dtrfast.errors import BlobUnknown, DtrfastError, ManifestUnknown, PreconditionFailed
+from dtrfast.oci.conditions import Conditions, entity_tag
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
@@ -219,6 +220,47 @@ class UnheldContract:
             assert world.content(digest) == (content if mounted is True else None)
             assert world.holds(digest, OTHER) is mounted
 
+    def test_a_mount_from_any_repository_beside_the_end_of_the_last_one(self, world: World) -> None:
+        for number in range(_ROUNDS):
+            content, source = b"content %d" % number, RepositoryName(f"source-{number}")
+            digest = world.push(content, source)
+            mount = partial(world.mount, digest, None, OTHER)
+            mounted, _ = at_once(mount, partial(end, world, digest, source))
+            world.tidy()
+            assert world.content(digest) == (content if mounted is True else None)
+            assert world.holds(digest, OTHER) is mounted
+
+    def test_the_last_two_holders_leave_at_once(self, world: World) -> None:
+        """Each may see the other one still hold it: the content is freed all the same."""
+        for number in range(_ROUNDS):
+            digest = world.push(b"content %d" % number)
+            world.mount(digest, NAME, OTHER)
+            lose = (partial(world.lose, digest, name) for name in (NAME, OTHER))
+            assert at_once(*lose) == [None, None]
+            world.tidy()
+            assert world.content(digest) is None
+
+    def test_two_names_of_one_content_leave_at_once(self, world: World) -> None:
+        for number in range(_ROUNDS):
+            content = b"content %d" % number
+            names = [world.push(content), world.push(content, OTHER, "sha512")]
+            lose = map(partial, [world.lose] * 2, names, (NAME, OTHER))
+            assert at_once(*lose) == [None, None]
+            world.tidy()
+            assert [world.content(name) for name in names] == [None, None]
+
+    def test_a_commit_beside_an_unlink_in_its_repository(self, world: World) -> None:
+        """Whichever comes last counts; a link always has its content."""
+        for number in range(_ROUNDS):
+            content = b"content %d" % number
+            digest = world.push(content)
+            assert at_once(partial(world.push, content), partial(world.lose, digest))[0] == digest
+            world.tidy()
+            assert world.content(digest) == (content if world.holds(digest) else None)
+            if world.holds(digest):
+                end(world, digest, NAME)
+                assert world.content(digest) is None
+
     def test_two_commits_of_one_content(self, world: World) -> None:
         for number in range(_ROUNDS):
             content = b"content %d" % number
@@ -274,6 +316,38 @@ class UnheldContract:
             world.clock.advance(GRACE_SECONDS)
             world.tidy()
             assert world.holds(Digest.of_bytes(b"layer"))
+
+    def test_one_of_many_puts_under_a_new_name_wins(self, world: World) -> None:
+        """The others are told that they came too late, and write nothing."""
+        only_new = Conditions(if_none_match="*")
+        world.push(b"{}")
+        bodies = [image_manifest(fields={"n": n}) for n in range(4)]
+        for number in range(_ROUNDS):
+            put = partial(world.put, conditions=only_new)
+            ended = at_once(*(partial(put, body, f"v{number}") for body in bodies))
+            lost = [one for one in ended if isinstance(one, PreconditionFailed)]
+            assert len(lost) == 3
+            won = bodies[ended.index(Stored(OCI_MANIFEST))]
+            assert world.tagged(f"v{number}") == Digest.of_bytes(won)
+
+    def test_one_of_two_moves_of_a_tag_wins(self, world: World) -> None:
+        """Both are about the manifest that the tag named; so is a delete beside a move."""
+        world.push(b"{}")
+        now = image_manifest()
+        world.put(now, "v1")
+        for number in range(_ROUNDS):
+            was = Conditions(if_match=entity_tag(str(Digest.of_bytes(now))))
+            bodies = [image_manifest(fields={"n": f"{number} {n}"}) for n in range(2)]
+            moves = [partial(world.put, body, "v1", conditions=was) for body in bodies]
+            delete = partial(world.holdings.delete_tag, world.change(conditions=was), Tag("v1"))
+            ended = at_once(*moves, delete)
+            failures = [one for one in ended if isinstance(one, DtrfastError)]
+            assert len(failures) == 2
+            now = bodies[0] if ended[0] == Stored(OCI_MANIFEST) else bodies[1]
+            if ended[2] is None:
+                assert isinstance(world.ask(Question(EVERYBODY, NAME, Tag("v1"))), ManifestUnknown)
+                world.put(now, "v1")
+            assert world.tagged("v1") == Digest.of_bytes(now)
 
     def test_one_of_two_unlinks_wins(self, world: World) -> None:
         for number in range(_ROUNDS):
