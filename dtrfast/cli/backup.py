@@ -30,6 +30,7 @@ from dtrfast.cli.stats import human
 from dtrfast.config import load
 from dtrfast.errors import Corrupt, SettingsInvalid
 from dtrfast.identity.events import Detail, Outcome
+from dtrfast.jobs import adoption
 from dtrfast.outgoing.permit import Outgoing
 from dtrfast.times import parse_rfc3339, rfc3339
 
@@ -93,6 +94,8 @@ def restore(
             until=_time(at),
             note=passed_over.append,
         )
+        with opened(settings) as store:
+            adoption.adopt(store)  # it may be a backup of the version before
     outcome: Outcome = "failed" if lost else "ok"
     detail: Detail = {"made": rfc3339(found.made_at), "lost": len(lost)}
     note(settings, "restore", detail, subject=source, outcome=outcome)

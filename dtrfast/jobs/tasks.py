@@ -36,8 +36,9 @@ def housekeeping(
     """All tasks over an open store: its own, and the registry's. `stack` ends what they hold."""
     holdings = index_holdings(store.engine, store.blobs, config, lambda: int(clock()))
     return [
-        *content_tasks(store, holdings),
+        # Before all that count links: a step of the others may take seconds.
         Task("counts of links", 60.0, partial(adoption.adopt, store), eager=True),
+        *content_tasks(store, holdings),
         *registry_tasks(store, config, stack, clock=clock),
     ]
 

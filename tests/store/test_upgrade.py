@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 
 import dtrfast
+from dtrfast.backup.create import create
+from dtrfast.backup.place import Place
+from dtrfast.cli.backup import restore
 from dtrfast.config import Config, StoreConfig
 from dtrfast.errors import FormatUnknown, StartRefused, StorageFailed
 from dtrfast.index.engine import WriteTransaction
@@ -131,6 +134,26 @@ def test_an_upgrade_that_is_cut_off_between_its_writes_loses_no_body(
     assert len(bodies) == 2 * len(set(bodies)) > 0
     store.close()
     test_an_upgraded_store_can_be_repaired(old)
+
+
+@pytest.mark.long
+def test_a_backup_of_the_version_before_is_restored_with_its_counts(
+    old: Path, tmp_path: Path
+) -> None:
+    """Without a server in between, which would take the counts over."""
+    before = Store.open(old, StoreConfig())
+    create(before, Place(str(tmp_path / "backups")), tell_bytes)
+    linked = before.statistics().old_links
+    before.close()
+    assert restore(str(tmp_path / "backups"), data=str(tmp_path / "new")) == 0
+    store = Store.open(tmp_path / "new", StoreConfig(), may_upgrade=False)
+    assert registry_of(store, tmp_path / "new").statistics().links == linked > 0
+    assert verifying.findings(store) == []
+    store.close()
+
+
+def tell_bytes(done: int, total: int) -> None:
+    return None
 
 
 def test_commands_do_not_upgrade(old: Path) -> None:
