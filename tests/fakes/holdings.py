@@ -85,7 +85,8 @@ class MemoryHoldings:
     def __init__(
         self, blobs: BlobStore, rules: Rules, clock: Callable[[], int], grace_seconds: int
     ) -> None:
-        self.changed: list[tuple[str, str, str, str]] = []  # kind, actor, repository, digest
+        # Kind, actor, repository, and the digest or tag that changed.
+        self.recorded: list[tuple[str, str, str, str]] = []
         self._blobs = blobs
         self._rules = rules
         self._clock = clock
@@ -141,11 +142,20 @@ class MemoryHoldings:
             if missing := self._missing(repository, push.manifest):
                 return Missing(tuple(missing))
             manifest = _typed(repository, push)
-            repository.trash.pop(push.digest, None)
-            repository.manifests[push.digest] = _Kept(manifest, push.body)
-            repository.tags |= {tag.text: push.digest for tag in push.tags}
-            self._repositories[push.name.text] = repository
+            self._store(push, manifest)
             return Stored(manifest.media_type)
+
+    def _store(self, push: Push, manifest: Manifest) -> None:
+        actor, name = push.author.actor, push.name.text
+        repository = self._made(actor, name)
+        repository.trash.pop(push.digest, None)
+        old = repository.manifests.get(push.digest)
+        if old is None or old.manifest.media_type != manifest.media_type:
+            self._record("manifest.put", actor, name, push.digest)
+        repository.manifests[push.digest] = _Kept(manifest, push.body)
+        for tag in push.tags:
+            repository.tags[tag.text] = push.digest
+            self._record("tag.set", actor, name, tag)
 
     def _missing(self, repository: _Repository, manifest: Manifest) -> list[Digest]:
         blobs = manifest.required_blobs() if self._rules.require_blobs else ()
@@ -173,7 +183,7 @@ class MemoryHoldings:
             return has_source
 
     def _link(self, change: Change, digest: Digest) -> None:
-        repository = self._repositories.setdefault(change.name.text, _Repository())
+        repository = self._made(change.author.actor, change.name.text)
         if digest not in repository.blobs:
             self._record("blob.link", change.author.actor, change.name.text, digest)
         repository.blobs[digest] = change.author.now
@@ -189,7 +199,7 @@ class MemoryHoldings:
         del self._repositories[name].blobs[digest]
         self._record("blob.unlink", actor, name, digest)
         if not self._is_held(digest):
-            self._unheld[digest] = len(self.changed)
+            self._unheld[digest] = len(self.recorded)
 
     def delete_manifest(self, change: Change, digest: Digest) -> tuple[str, ...]:
         with self._locked() as rows:
@@ -199,8 +209,11 @@ class MemoryHoldings:
                 raise ManifestUnknown(f"there is no manifest {digest} in {change.name}")
             change.conditions.check_change(digest)
             tags = tuple(repository.tags_of(digest))
+            actor, name = change.author.actor, change.name.text
             for tag in tags:
                 del repository.tags[tag]
+                self._record("tag.delete", actor, name, tag)
+            self._record("manifest.delete", actor, name, digest)
             kept = repository.trash[digest] = repository.manifests.pop(digest)
             for blob in references(kept.manifest):
                 if blob in repository.blobs and not repository.refers_to(blob):
@@ -215,6 +228,7 @@ class MemoryHoldings:
                 raise ManifestUnknown(f"there is no tag {tag} in {change.name}")
             change.conditions.check_change(tags[tag.text])
             del tags[tag.text]
+            self._record("tag.delete", change.author.actor, change.name.text, tag)
 
     # ---- pages ---------------------------------------------------------------------------------
     def tags(self, permits: Permits, name: RepositoryName, count: int, last: str = "") -> Page[str]:
@@ -293,8 +307,14 @@ class MemoryHoldings:
         """The repository, or an empty one that is not entered."""
         return self._repositories.get(name.text, _Repository())
 
-    def _record(self, kind: str, actor: str, name: str, digest: Digest) -> None:
-        self.changed.append((kind, actor, name, str(digest)))
+    def _made(self, actor: str, name: str) -> _Repository:
+        """The repository, which is entered if it is new."""
+        if name not in self._repositories:
+            self._record("repository.create", actor, name, "")
+        return self._repositories.setdefault(name, _Repository())
+
+    def _record(self, kind: str, actor: str, name: str, subject: Digest | Tag | str) -> None:
+        self.recorded.append((kind, actor, name, str(subject)))
 
 
 def _typed(repository: _Repository, push: Push) -> Manifest:

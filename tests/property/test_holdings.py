@@ -25,7 +25,7 @@ from tests.fakes.engine import MemoryEngine
 from tests.fakes.holdings import MemoryHoldings
 from tests.fakes.permits import DictPermits
 from tests.registry.holding_world import GRACE_SECONDS, RULES, World
-from tests.registry.test_holdings import link_changes
+from tests.registry.test_holdings import recorded
 
 _STEPS = int(os.environ.get("HOLDINGS_STEPS", "80"))
 _RUNS = int(os.environ.get("HOLDINGS_RUNS", "15"))
@@ -180,7 +180,7 @@ def state(world: World) -> dict[str, object]:
         "catalog": [world.holdings.catalog(permits, 2) for permits in CALLERS],
         "contents": [world.content(digest) for digest in BLOB_DIGESTS],
         "held": world.holdings.are_held([[digest] for digest in BLOB_DIGESTS]),
-        "changes": sorted(world.changed()),
+        "changes": sorted(world.recorded()),
     }
 
 
@@ -199,8 +199,8 @@ def make_worlds() -> list[World]:
     memory = MemoryHoldings(stores[0], RULES, clocks[0], GRACE_SECONDS)
     index = IndexHoldings(engine, stores[1], RULES, clocks[1], GRACE_SECONDS)
     return [
-        World(memory, stores[0], clocks[0], lambda: memory.changed),
-        World(index, stores[1], clocks[1], lambda: link_changes(engine)),
+        World(memory, stores[0], clocks[0], lambda: memory.recorded),
+        World(index, stores[1], clocks[1], lambda: recorded(engine)),
     ]
 
 

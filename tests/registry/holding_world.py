@@ -37,18 +37,20 @@ OTHER = RepositoryName("other")
 GRACE_SECONDS = 86_400
 RULES = Rules(require_blobs=True, require_children=True)
 
-# Kind, actor, repository and digest of a change of a link.
-LinkChange = tuple[str, str, str, str]
+# Kind, actor and repository of a change, and the digest or tag that it is about.
+Recorded = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
 class World:
-    """`changed` gives the changes of links so far, the oldest first."""
+    """`recorded` gives the changes so far, the oldest first; without bodies of blobs, which are
+    the store's matter.
+    """
 
     holdings: Holdings
     blobs: BlobStore
     clock: Clock
-    changed: Callable[[], list[LinkChange]]
+    recorded: Callable[[], list[Recorded]]
 
     # ---- a client's steps ----------------------------------------------------------------------
     def change(
@@ -146,6 +148,10 @@ class World:
 
     def names(self, permits: Permits = EVERYBODY) -> list[str]:
         return self.holdings.catalog(permits, 100).entries
+
+    def changed(self) -> list[Recorded]:
+        """The changes of links."""
+        return [one for one in self.recorded() if one[0].startswith("blob.")]
 
     def content(self, digest: Digest) -> bytes | None:
         """What the store has; None if it is gone."""

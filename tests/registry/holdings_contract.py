@@ -456,6 +456,35 @@ class HoldingsContract:
                 world.holdings.delete_tag(change, Tag("v1"))
         assert world.tagged("v1") == digest
 
+    def test_changes_are_recorded_under_their_authors(self, world: World) -> None:
+        """A repair makes repositories, manifests and tags again from these alone."""
+        digest = world.push_image("v1")
+        assert world.put(image_manifest(b"layer"), "v2") == Stored(OCI_MANIFEST)
+        world.holdings.delete_tag(world.change(actor="bob"), Tag("v2"))
+        world.holdings.delete_manifest(world.change(actor="bob"), digest)
+        found = [one for one in world.recorded() if one not in world.changed()]
+        assert [(kind, actor, subject) for kind, actor, _, subject in found] == [
+            ("repository.create", "alice", ""),
+            ("manifest.put", "alice", str(digest)),
+            ("tag.set", "alice", "v1"),
+            ("tag.set", "alice", "v2"),
+            ("tag.delete", "bob", "v2"),
+            ("tag.delete", "bob", "v1"),
+            ("manifest.delete", "bob", str(digest)),
+        ]
+        assert {name for _, _, name, _ in found} == {"team/app"}
+
+    def test_what_is_refused_records_nothing(self, world: World) -> None:
+        digest = world.push_image("v1")
+        before, no_match = world.recorded(), Conditions(if_none_match="*")
+        with pytest.raises(PreconditionFailed):
+            world.put(image_manifest(b"layer"), "v1", conditions=no_match)
+        with pytest.raises(PreconditionFailed):
+            world.holdings.delete_manifest(world.change(conditions=no_match), digest)
+        assert isinstance(world.put(image_manifest(b"other"), "v1", name=OTHER), Missing)
+        assert not world.holdings.mount(world.change(OTHER), BlobStat(NOTHING, 1), None)
+        assert world.recorded() == before
+
     # ---- pages ---------------------------------------------------------------------------------
     def test_pages_of_tags(self, world: World) -> None:
         names = ["10", "9", "A", "Z", "_", "a", "b-1", "b.1", "v1", "v10", "v2"]

@@ -10,6 +10,7 @@ import pytest
 from dtrfast.config import StoreConfig
 from dtrfast.errors import PreconditionFailed
 from dtrfast.index import changes
+from dtrfast.index.changes import Change
 from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.tables import CHANGES
 from dtrfast.oci.conditions import Conditions
@@ -23,18 +24,27 @@ from tests.fakes.client import image_manifest
 from tests.fakes.clock import Clock
 from tests.fakes.engine import MemoryEngine, Snapshot
 from tests.fakes.holdings import MemoryHoldings
-from tests.registry.holding_world import GRACE_SECONDS, NAME, OTHER, RULES, LinkChange, World
+from tests.registry.holding_world import GRACE_SECONDS, NAME, OTHER, RULES, Recorded, World
 from tests.registry.holdings_contract import HoldingsContract
 from tests.registry.unheld_contract import UnheldContract
 from tests.two_environments import TwoEnvironments
 
 
-def link_changes(engine: Engine) -> list[LinkChange]:
+def recorded(engine: Engine) -> list[Recorded]:
     """Those of the change log, the oldest first."""
     with engine.read() as transaction:
         found = [changes.decode(value) for _, value in transaction.scan(CHANGES)]
-    kinds = ("blob.link", "blob.unlink")
-    return [(c.kind, c.actor, c.repository, c.payload["digest"]) for c in found if c.kind in kinds]
+    return [(c.kind, c.actor, c.repository, _subject(c)) for c in found if c.kind != "blob.put"]
+
+
+def _subject(change: Change) -> str:
+    is_of_tag = change.kind.startswith("tag.")
+    return str(change.payload.get("tag" if is_of_tag else "digest", ""))
+
+
+def link_changes(engine: Engine) -> list[Recorded]:
+    """Those of links."""
+    return [one for one in recorded(engine) if one[0].startswith("blob.")]
 
 
 class _Contract(HoldingsContract, UnheldContract):
@@ -46,14 +56,14 @@ class TestMemoryHoldings(_Contract):
     def world(self, clock: Clock) -> World:
         blobs = MemoryBlobs(clock)
         holdings = MemoryHoldings(blobs, RULES, clock, GRACE_SECONDS)
-        return World(holdings, blobs, clock, lambda: holdings.changed[:])
+        return World(holdings, blobs, clock, lambda: holdings.recorded[:])
 
 
 class TestIndexHoldings(_Contract):
     @pytest.fixture
     def world(self, clock: Clock, engine: MemoryEngine, blobs: MemoryBlobs) -> World:
         holdings = IndexHoldings(engine, blobs, RULES, clock, GRACE_SECONDS)
-        return World(holdings, blobs, clock, lambda: link_changes(engine))
+        return World(holdings, blobs, clock, lambda: recorded(engine))
 
 
 def test_what_is_refused_or_missing_writes_no_row(
@@ -98,7 +108,7 @@ def test_a_mount_whose_source_goes_meanwhile_makes_no_repository(
 
 def world_of(store: Store, engine: Engine, clock: Clock, write_both: WriteBoth | None) -> World:
     holdings = IndexHoldings(engine, store.blobs, RULES, clock, GRACE_SECONDS, write_both)
-    return World(holdings, store.blobs, clock, lambda: link_changes(engine))
+    return World(holdings, store.blobs, clock, lambda: recorded(engine))
 
 
 @pytest.mark.long

@@ -15,7 +15,7 @@ from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import Clock
 from tests.fakes.engine import MemoryEngine
 from tests.fakes.permits import DictPermits
-from tests.registry.holding_world import GRACE_SECONDS, LinkChange
+from tests.registry.holding_world import GRACE_SECONDS, Recorded
 from tests.registry.test_holdings import link_changes
 from tests.registry.test_registry import NAME, OTHER, push_blob
 
@@ -30,7 +30,7 @@ def alice(registry: Registry) -> Registry:
     return registry.acting_for(Alice({name.text: EVERYTHING for name in (NAME, OTHER)}))
 
 
-def change(kind: str, actor: str, digest: Digest, name: RepositoryName = NAME) -> LinkChange:
+def change(kind: str, actor: str, digest: Digest, name: RepositoryName = NAME) -> Recorded:
     return f"blob.{kind}", actor, name.text, str(digest)
 
 
