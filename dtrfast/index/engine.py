@@ -9,8 +9,9 @@ Rules for callers:
 * Keys are 1 to 511 bytes and are ordered as bytes.
 * No transaction outlives the function that opened it, and none spans an `await`.
 * A function handed to `write` has no side effects outside its transaction: it may run more than
-once. * Nothing relies on one transaction over both local and shared tables: the local write is
-committed first.
+  once.
+* Nothing relies on one transaction over both local and shared tables: the local write is committed
+  first.
 """
 
 from __future__ import annotations

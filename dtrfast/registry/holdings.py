@@ -1,11 +1,17 @@
 """The holdings seam: which repository holds what, as use cases and not as rows.
 
-Repositories, links, manifests, tags, referrers, trash, catalog and the change log stand behind it.
-One implementation is over the index (`holdings_index`); a relational one may answer many questions
-in one round trip, keep links with foreign keys, and answer later. All methods block and are safe to
-call from many threads. Each but `drop_unheld` is one step: other calls see all of it or nothing,
-and a call that raises has changed nothing. The contract suites are
-`tests/registry/holdings_contract.py` and `unheld_contract.py`.
+The use cases of the distribution API stand behind it, with the repositories, links, manifests,
+tags, referrers and records of changes that they make. One implementation is over the index
+(`holdings_index`); a relational one may answer many questions in one round trip, keep links with
+foreign keys, and answer later. All methods block and are safe to call from many threads and
+processes. The contract suites are `tests/registry/holdings_contract.py` and `unheld_contract.py`.
+
+Each but `drop_unheld` is one step: other calls see all of it or nothing, and a call that raises has
+changed nothing. Where steps meet, their outcome is that of one after the other; so of many puts
+under one condition one is done. When a call returns, its change survives a power cut, and each call
+that begins later sees it, in any process. The same step records its changes for the change log,
+which is all that a repair has, counts them (`statistics`), and ends the verdicts on the name of a
+repository that it makes (`index.epoch`).
 
 Each use case has the permits of its caller, asks them at the moment that it answers for, and raises
 what `Permits.check` does. Permits read the index, so an implementation beside it opens a snapshot
@@ -124,8 +130,8 @@ class ReferrersPage:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The repository that a caller changes, and the author that the change log names.
-    `conditions` are about the content that goes.
+    """The repository that a caller changes, and the author that the change log names, with the
+    time at which a grace starts. `conditions` are about the content that goes.
     """
 
     permits: Permits

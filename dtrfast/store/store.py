@@ -275,7 +275,7 @@ class Store:
         return self.report.statistics()
 
     def count_links(self, transaction: WriteTransaction, links: int, linked_bytes: int) -> None:
-        """Where versions before 1.4 counted them: see `registry.adoption`."""
+        """Where versions before 1.4 counted them: see `jobs.adoption`."""
         statistics.add(transaction, old_links=links, old_linked_bytes=linked_bytes)
 
     def commits(self) -> tuple[int, int, float]:
