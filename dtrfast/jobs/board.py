@@ -49,7 +49,7 @@ class Board:
         self._steps: Iterator[str] | None = None  # None once the run is over
 
     def begin(self, tasks: Sequence[Task]) -> None:
-        """Say which tasks there are. What was running before is running no more."""
+        """List these tasks and no others. What was running before is running no more."""
         now = int(self._clock())
 
         def change(transaction: WriteTransaction) -> list[TaskState]:
@@ -63,6 +63,9 @@ class Board:
                 for task in tasks
             ]
             _put_tasks(transaction, states)
+            # Those of another version would be listed, and found to fail, for ever.
+            for name in old.keys() - {task.name for task in tasks}:
+                records.forget_task(transaction, name)
             return states
 
         self._states |= {state.name: state for state in self._engine.write(change)}

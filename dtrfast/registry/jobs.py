@@ -102,6 +102,10 @@ def put_task(transaction: WriteTransaction, state: TaskState) -> None:
     transaction.put(JOBS, _TASK + state.name.encode(), _encoder.encode(state))
 
 
+def forget_task(transaction: WriteTransaction, name: str) -> None:
+    transaction.delete(JOBS, _TASK + name.encode())
+
+
 def tasks(transaction: ReadTransaction) -> list[TaskState]:
     return [_tasks.decode(data) for _, data in transaction.scan(JOBS, _TASK)]
 

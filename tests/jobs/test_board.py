@@ -99,6 +99,21 @@ def _board(engine: Engine, clock: Callable[[], float] = lambda: 2000.0) -> Board
     return Board(engine, [Job(name, steps) for name, steps in _JOBS.items()], clock)
 
 
+def test_tasks_that_this_version_has_not_are_listed_no_more(engine: MemoryEngine) -> None:
+    """One that failed before an upgrade would be told to fail for ever."""
+    old, kept = Task("stale readers", 60.0, lambda: 0), Task("kept", 60.0, lambda: 0)
+    board = _board(engine)
+    board.begin([old, kept])
+    for task in (old, kept):
+        board.ran(task, 0.1, 0, StorageFailed("the disk is gone"))
+    board.close()
+    board = _board(engine)
+    board.begin([kept, Task("tidy index", 60.0, lambda: 0)])
+    with engine.read() as transaction:
+        states = {state.name: state.error for state in records.tasks(transaction)}
+    assert states == {"kept": "the disk is gone", "tidy index": ""}
+
+
 def test_a_job_runs_once_and_its_last_line_is_the_result(engine: MemoryEngine) -> None:
     board = _board(engine)
     _wish(engine, "short")
