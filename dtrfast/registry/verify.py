@@ -45,7 +45,8 @@ def _findings(transaction: ReadTransaction, progress: Progress) -> Iterator[str]
     """Of one snapshot, which outlives the iteration."""
     yield from _manifests(transaction, progress)
     yield from _tags(transaction, progress)
-    yield from _holders(transaction, progress)
+    yield from _links(transaction, progress)
+    yield from _holders(transaction)
 
 
 def _verify_links(engine: Engine, sizes: Sizes, tell: Tell) -> None:
@@ -78,26 +79,36 @@ def _digest_of(link_key: bytes) -> Digest:
     return Digest.from_key(link_key[NUMBER_SIZE:])
 
 
-def _holders(transaction: ReadTransaction, progress: Progress) -> Iterator[str]:
+def _links(transaction: ReadTransaction, progress: Progress) -> Iterator[str]:
     """Links are found from both sides, and counted."""
-    count = 0
+    count = size = 0
+    are_sizes_known = True
     for count, (key, value) in enumerate(transaction.scan(LINKS), 1):
         if count % 10_000 == 0:
             progress("links", count, 0)
         try:
-            Link.decode(value)
+            one = Link.decode(value).size
         except DtrfastError as error:
             yield f"the link of repository {number_of(key)} to {_digest_of(key)}: {error}"
+            one = None
+        size += one or 0
+        are_sizes_known &= one is not None  # those of older versions have none
         if transaction.get(HOLDERS, key[NUMBER_SIZE:] + key[:NUMBER_SIZE]) is None:
             yield f"{_digest_of(key)} does not know that repository {number_of(key)} holds it"
+    said = statistics.read(transaction)
+    if said.links != count:
+        yield f"links are {count}, and {said.links} are counted"
+    if are_sizes_known and said.linked_bytes != size:
+        yield f"linked_bytes are {size}, and {said.linked_bytes} are counted"
+    progress("links", count, count)
+
+
+def _holders(transaction: ReadTransaction) -> Iterator[str]:
     for key, _ in transaction.scan(HOLDERS):
         digest, repository = key[:-NUMBER_SIZE], key[-NUMBER_SIZE:]
         if transaction.get(LINKS, repository + digest) is None:
             holder = f"repository {number_of(repository)}"
             yield f"{holder} is said to hold {Digest.from_key(digest)}, and does not"
-    if (said := statistics.read(transaction).links) != count:
-        yield f"links are {count}, and {said} are counted"
-    progress("links", count, count)
 
 
 def _manifests(transaction: ReadTransaction, progress: Progress) -> Iterator[str]:

@@ -52,9 +52,10 @@ def test_a_link_that_its_blob_does_not_know_is_told(world: World, store: Store) 
 def test_a_holder_without_a_link_is_told(world: World, store: Store) -> None:
     store.engine.write(partial(delete, table=LINKS, digest=LAYER))
     assert findings(store) == [
+        "links are 1, and 3 are counted",
+        "linked_bytes are 2, and 12 are counted",
         f"repository 1 is said to hold {LAYER}, and does not",
         f"repository 2 is said to hold {LAYER}, and does not",
-        "links are 1, and 3 are counted",
     ]
 
 
@@ -70,6 +71,24 @@ def test_a_link_without_content_is_told(world: World, store: Store) -> None:
 def test_a_wrong_count_of_links_is_told(world: World, store: Store) -> None:
     store.engine.write(lambda transaction: statistics.add(transaction, links=2))
     assert findings(store) == ["links are 3, and 5 are counted"]
+
+
+def test_a_wrong_count_of_linked_bytes_is_told(world: World, store: Store) -> None:
+    store.engine.write(lambda transaction: statistics.add(transaction, linked_bytes=-5))
+    assert findings(store) == ["linked_bytes are 12, and 7 are counted"]
+
+
+def test_linked_bytes_are_not_checked_beside_links_of_an_older_version(
+    world: World, store: Store
+) -> None:
+    """Their rows have no size."""
+
+    def shorten(transaction: WriteTransaction) -> None:
+        row = number_key(1) + CONFIG.key()
+        transaction.put(LINKS, row, (transaction.get(LINKS, row) or b"")[:-8])
+
+    store.engine.write(shorten)
+    assert findings(store) == []
 
 
 def test_content_that_no_repository_holds_is_told_unless_it_waits(
