@@ -224,7 +224,8 @@ class Store:
         rebuild.add_sha512_names(self._context, wanted)
 
     def end_repair(self) -> None:
-        """From now on the index is the store's."""
+        """From now on the index is the store's, which is one of this version, as its rows are."""
+        _upgrade(self.layout, may_upgrade=True)
         identity.adopt(self.engine, self._context.store_id)
 
     def set_limits(self, read: Callable[[], StoreLimits]) -> None:

@@ -116,6 +116,19 @@ def test_an_upgraded_store_can_be_repaired(old: Path) -> None:
     store.close()
 
 
+def test_a_repair_upgrades(old: Path) -> None:
+    """It makes rows of this version, which the version before would count and free wrongly."""
+    shutil.rmtree(old / "index")
+    (old / "index").mkdir()
+    store = Store.begin_repair(old, StoreConfig())
+    repair(store, print, lambda size: None)
+    store.close()
+    assert layouts.read_features(Layout(old)) == Features().upgraded()
+    store = Store.open(old, StoreConfig(), may_upgrade=False)
+    assert verifying.findings(store) == []
+    store.close()
+
+
 def test_an_upgrade_that_is_cut_off_between_its_writes_loses_no_body(
     old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
