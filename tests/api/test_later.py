@@ -14,7 +14,7 @@ from dtrfast.api.types import Context
 from dtrfast.config import Config
 from dtrfast.identity.guard import OpenGuard
 from dtrfast.oci.digests import Digest
-from dtrfast.registry.holdings import Holdings
+from dtrfast.registry.holdings import Holdings, Question
 from dtrfast.registry.permits import EVERYBODY
 from dtrfast.registry.registry import Registry
 from dtrfast.server.door.hot import Hot
@@ -105,6 +105,19 @@ def test_a_client_that_has_the_content_is_told_so(direct: Side, later: Side, end
     assert hot_answer(later, "GET", end, f"if-none-match: {known}\r\n".encode()) is None
     answer = later.client.get(f"/v2/{NAME}/{end}", headers={"if-none-match": known})
     assert (answer.status_code, answer.content) == (304, b"")
+
+
+@pytest.mark.parametrize("end", FOUND)
+def test_what_fails_at_once_is_left_to_the_application(
+    direct: Side, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers 500, and logs it. Else the client would see its connection end."""
+
+    def fail(questions: list[Question]) -> None:
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr(direct.registry.holdings, "resolve", fail)
+    assert hot_answer(direct, "GET", end) is None
 
 
 def test_a_push_and_a_mount_need_no_answer_at_once(later: Side, holdings: LaterHoldings) -> None:

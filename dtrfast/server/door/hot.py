@@ -19,7 +19,7 @@ from dtrfast.api.answers import COMMON_HEADERS, Answer
 from dtrfast.api.challenge import TOKEN_PATH
 from dtrfast.api.errors import error_answer
 from dtrfast.api.v2 import base, blobs, manifests, router
-from dtrfast.errors import DtrfastError, Invalid, NotFound, RepositoryHidden, TooManyTries
+from dtrfast.errors import Invalid, NotFound, RepositoryHidden, TooManyTries
 from dtrfast.identity.guard import Guard
 from dtrfast.oci.conditions import Conditions
 from dtrfast.oci.digests import Digest, Reference, parse_reference
@@ -132,8 +132,8 @@ class Hot:
             return self._found(registry, target, head)
         except NotFound as error:
             return None if isinstance(error, RepositoryHidden) else error_answer(error)
-        except DtrfastError:
-            return None
+        except Exception:
+            return None  # of ours as well: else the connection would end without an answer
 
     def _found(self, registry: Registry, target: _Target, head: _core.Head) -> Answer | None:
         if isinstance(target, _Manifest):
