@@ -11,7 +11,9 @@ changed nothing. Where steps meet, their outcome is that of one after the other;
 under one condition one is done. When a call returns, its change survives a power cut, and each call
 that begins later sees it, in any process. The same step records its changes for the change log,
 which is all that a repair has, counts them (`statistics`), and ends the verdicts on the name of a
-repository that it makes (`index.epoch`).
+repository that it makes (`index.epoch`). Such a repository is public if `Permits.makes_public`.
+Deleted manifests and tags, and earlier states of tags, are kept with their author, their time and
+the account that has the repository (`ownership`): rights on the trash follow that.
 
 Each use case has the permits of its caller, asks them at the moment that it answers for, and raises
 what `Permits.check` does. Permits read the index, so an implementation beside it opens a snapshot

@@ -175,3 +175,6 @@ class World:
         while count := self.holdings.drop_unheld(100):
             total += count
         return total
+
+
+MakeWorld = Callable[[Rules], World]

@@ -1,7 +1,7 @@
 """What every `Holdings` must do; `unheld_contract` goes on from here.
 
-Subclass, and provide the fixture `world`: empty holdings with `GRACE_SECONDS` and `RULES` over an
-empty store of blobs.
+Subclass, and provide the fixture `make_world`: it makes empty holdings with rules, and with
+`GRACE_SECONDS`, over an empty store of blobs.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from dtrfast.registry.permits import EVERYBODY, SCOPED, Action
 from dtrfast.store.blobs import BlobStat, Placed
 from tests.fakes.client import descriptor, image_manifest, index_manifest
 from tests.fakes.permits import DictPermits
-from tests.registry.holding_world import NAME, OTHER, World
+from tests.registry.holding_world import NAME, OTHER, RULES, MakeWorld, World
 
 NOTHING = Digest.of_bytes(b"nothing has this digest")
 READER = DictPermits({"team/app": Action.PULL, "other": Action.PULL})
@@ -130,7 +130,11 @@ class PlacedInOneStep:
 
 
 class HoldingsContract:
-    """Tests only; the fixture comes from the subclass."""
+    """Tests only; the fixture `make_world` comes from the subclass."""
+
+    @pytest.fixture
+    def world(self, make_world: MakeWorld) -> World:
+        return make_world(RULES)
 
     # ---- resolve -------------------------------------------------------------------------------
     @pytest.mark.parametrize("ask", [at_once, waiting])

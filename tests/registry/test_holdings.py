@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,22 @@ from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry.holdings import Missing
 from dtrfast.registry.holdings_index import IndexHoldings, WriteBoth
+from dtrfast.registry.manifests import Rules
 from dtrfast.store.store import Store
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.client import image_manifest
 from tests.fakes.clock import Clock
 from tests.fakes.engine import MemoryEngine, Snapshot
 from tests.fakes.holdings import MemoryHoldings
-from tests.registry.holding_world import GRACE_SECONDS, NAME, OTHER, RULES, Recorded, World
+from tests.registry.holding_world import (
+    GRACE_SECONDS,
+    NAME,
+    OTHER,
+    RULES,
+    MakeWorld,
+    Recorded,
+    World,
+)
 from tests.registry.holdings_contract import HoldingsContract
 from tests.registry.unheld_contract import UnheldContract
 from tests.two_environments import TwoEnvironments
@@ -53,17 +63,23 @@ class _Contract(HoldingsContract, UnheldContract):
 
 class TestMemoryHoldings(_Contract):
     @pytest.fixture
-    def world(self, clock: Clock) -> World:
-        blobs = MemoryBlobs(clock)
-        holdings = MemoryHoldings(blobs, RULES, clock, GRACE_SECONDS)
-        return World(holdings, blobs, clock, lambda: holdings.recorded[:])
+    def make_world(self, clock: Clock) -> MakeWorld:
+        def make(rules: Rules) -> World:
+            blobs = MemoryBlobs(clock)
+            holdings = MemoryHoldings(blobs, rules, clock, GRACE_SECONDS)
+            return World(holdings, blobs, clock, lambda: holdings.recorded[:])
+
+        return make
 
 
 class TestIndexHoldings(_Contract):
     @pytest.fixture
-    def world(self, clock: Clock, engine: MemoryEngine, blobs: MemoryBlobs) -> World:
-        holdings = IndexHoldings(engine, blobs, RULES, clock, GRACE_SECONDS)
-        return World(holdings, blobs, clock, lambda: recorded(engine))
+    def make_world(self, clock: Clock, engine: MemoryEngine, blobs: MemoryBlobs) -> MakeWorld:
+        def make(rules: Rules) -> World:
+            holdings = IndexHoldings(engine, blobs, rules, clock, GRACE_SECONDS)
+            return World(holdings, blobs, clock, lambda: recorded(engine))
+
+        return make
 
 
 def test_what_is_refused_or_missing_writes_no_row(
@@ -106,8 +122,11 @@ def test_a_mount_whose_source_goes_meanwhile_makes_no_repository(
     assert engine.snapshot().changed_since(gone[0]) == []
 
 
-def world_of(store: Store, engine: Engine, clock: Clock, write_both: WriteBoth | None) -> World:
-    holdings = IndexHoldings(engine, store.blobs, RULES, clock, GRACE_SECONDS, write_both)
+def world_of(
+    store: Store, clock: Clock, write_both: WriteBoth | None, rules: Rules = RULES
+) -> World:
+    engine = store.engine
+    holdings = IndexHoldings(engine, store.blobs, rules, clock, GRACE_SECONDS, write_both)
     return World(holdings, store.blobs, clock, lambda: recorded(engine))
 
 
@@ -116,8 +135,8 @@ class TestLmdbHoldings(_Contract):
     """Content and links are committed together."""
 
     @pytest.fixture
-    def world(self, store: Store, clock: Clock) -> World:
-        return world_of(store, store.engine, clock, store.engine.write_both)
+    def make_world(self, store: Store, clock: Clock) -> MakeWorld:
+        return partial(world_of, store, clock, store.engine.write_both)
 
 
 @pytest.mark.long
@@ -125,22 +144,22 @@ class TestHoldingsOverTwoEnvironments(_Contract):
     """Content and links have a commit each."""
 
     @pytest.fixture
-    def world(self, data: Path, clock: Clock) -> Iterator[World]:
+    def make_world(self, data: Path, clock: Clock) -> Iterator[MakeWorld]:
         store = Store.open(data, StoreConfig(), open_index=TwoEnvironments, clock=clock)
-        yield world_of(store, store.engine, clock, None)
+        yield partial(world_of, store, clock, None)
         store.close()
 
 
 def test_content_and_link_are_one_commit(store: Store, clock: Clock) -> None:
     """A push costs no second fsync."""
-    world = world_of(store, store.engine, clock, store.engine.write_both)
+    world = world_of(store, clock, store.engine.write_both)
     world.push(b"content")
     with world.place(b"other content") as placed:
         before = store.commits()[0]
         world.holdings.commit_blob(world.change(), placed)
         assert store.commits()[0] == before + 1
         placed.finish()
-    apart = world_of(store, store.engine, clock, None)
+    apart = world_of(store, clock, None)
     with apart.place(b"a third content") as placed:
         before = store.commits()[0]
         apart.holdings.commit_blob(apart.change(), placed)

@@ -14,13 +14,14 @@ import pytest
 from dtrfast.errors import BlobUnknown, DtrfastError, ManifestUnknown, PreconditionFailed
 from dtrfast.oci.conditions import Conditions, entity_tag
 from dtrfast.oci.digests import Digest
-from dtrfast.oci.media_types import OCI_MANIFEST
+from dtrfast.oci.media_types import OCI_INDEX, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry.holdings import Question, Stored
+from dtrfast.registry.manifests import Rules
 from dtrfast.registry.permits import EVERYBODY
 from dtrfast.store.blobs import BlobStore
-from tests.fakes.client import image_manifest
-from tests.registry.holding_world import GRACE_SECONDS, NAME, OTHER, World
+from tests.fakes.client import descriptor, image_manifest, index_manifest
+from tests.registry.holding_world import GRACE_SECONDS, NAME, OTHER, MakeWorld, World
 
 # Rounds of a race: enough for each of its outcomes to come now and then.
 _ROUNDS = 12
@@ -65,6 +66,37 @@ class UnheldContract:
         for content in (b"{}", b"layer"):
             assert world.content(Digest.of_bytes(content)) == content
             assert world.holds(Digest.of_bytes(content))
+
+    @pytest.mark.parametrize("is_deleted", [False, True])
+    def test_a_blob_that_comes_after_its_manifest_stays(
+        self, world: World, is_deleted: bool
+    ) -> None:
+        """What refers to a blob is known while no repository holds it."""
+        digest, layer = world.push_image("v1"), Digest.of_bytes(b"layer")
+        world.lose(layer)
+        world.tidy()
+        assert world.content(layer) is None
+        if is_deleted:
+            world.holdings.delete_manifest(world.change(), digest)
+        world.push(b"layer")
+        world.clock.advance(100 * GRACE_SECONDS)
+        world.tidy()
+        assert world.content(layer) == b"layer"
+        assert world.holds(layer)
+
+    def test_rules_may_allow_what_is_not_there(self, make_world: MakeWorld) -> None:
+        world = make_world(Rules(require_blobs=False, require_children=False))
+        body = image_manifest(b"layer")
+        index = index_manifest(descriptor(body, OCI_MANIFEST))
+        assert world.put(index, "all", media_type=OCI_INDEX) == Stored(OCI_INDEX)
+        assert world.put(body, "v1") == Stored(OCI_MANIFEST)
+        layer = world.push(b"layer")
+        assert not world.is_due(layer)
+        world.clock.advance(100 * GRACE_SECONDS)
+        world.tidy()
+        assert world.holds(layer)
+        world.holdings.delete_manifest(world.change(), Digest.of_bytes(body))
+        assert world.tagged("all") == Digest.of_bytes(index)
 
     def test_a_manifest_in_the_trash_keeps_its_blobs(self, world: World) -> None:
         digest = world.push_image("v1")
