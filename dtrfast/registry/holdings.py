@@ -239,7 +239,7 @@ class Holdings(Protocol):
 
     def drop_unheld(self, limit: int) -> int:
         """Unlink blobs whose grace has passed, and have the store free content that no repository
-        holds, up to `limit` of each; returns how much is settled.
+        holds, up to `limit` of each; returns how much is settled, be it that it stays.
 
         0: nothing is due, but for what is claimed or cannot be read: it is tried again next time,
         and keeps back nothing else.
