@@ -6,8 +6,10 @@ import time
 from contextlib import ExitStack
 
 from dtrfast.config import Config
+from dtrfast.index.engine import WriteTransaction
 from dtrfast.jobs import adoption
 from dtrfast.jobs.tasks import empty_trash, housekeeping
+from dtrfast.registry import jobs as records
 from dtrfast.registry import removal
 from dtrfast.registry.holdings_index import index_holdings
 from dtrfast.registry.trash import count_of
@@ -26,7 +28,14 @@ def give_back(store: Store, config: Config, *, with_trash: bool) -> int:
             for task in tasks:
                 task.run()
         adoption.give_back(store, index_holdings(store.engine, store.blobs, config, _now))
+    store.engine.write(_forget_tasks)
     return count
+
+
+def _forget_tasks(transaction: WriteTransaction) -> None:
+    """The version before lists its own tasks anew, and would list ours for ever."""
+    for state in records.tasks(transaction):
+        records.forget_task(transaction, state.name)
 
 
 def _empty_trash(store: Store) -> int:

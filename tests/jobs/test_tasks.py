@@ -11,10 +11,13 @@ from dtrfast.config import AuthConfig, Config, StoreConfig
 from dtrfast.console.pages import settings
 from dtrfast.identity.events import EventFilter, EventReader
 from dtrfast.index.tables import SETTINGS
+from dtrfast.jobs.board import Board
+from dtrfast.jobs.rollback import give_back
 from dtrfast.jobs.tasks import housekeeping, registry_tasks
 from dtrfast.machine.paths import Layout
-from dtrfast.registry import ownership, repositories
+from dtrfast.registry import jobs, ownership, repositories
 from dtrfast.registry.policies import NAME, StorageSettings
+from dtrfast.store.tasks import Task
 from tests.jobs.test_freed import APP, DAY, Shelf, noise
 
 
@@ -26,6 +29,16 @@ def test_the_console_shows_tasks_that_there_are(tmp_path: Path) -> None:
         names = {task.name for task in housekeeping(shelf.store, config, stack)}
     shelf.store.close()
     assert names >= settings._FREEING
+
+
+def test_a_rollback_forgets_the_tasks_of_this_version(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    Board(shelf.store.engine, []).begin([Task("tidy index", 60.0, lambda: 0)])
+    config = Config(store=StoreConfig(data=tmp_path), auth=AuthConfig(mode="none"))
+    give_back(shelf.store, config, with_trash=True)
+    with shelf.store.engine.read() as transaction:
+        assert jobs.tasks(transaction) == []
+    shelf.store.close()
 
 
 def test_deletions_by_a_policy_and_the_end_of_the_trash_are_events(tmp_path: Path) -> None:
