@@ -94,9 +94,8 @@ class LmdbEngine:
             transaction = self._environment.begin()
         except lmdb.Error as error:
             raise _translation(error) from error
-        return cast(
-            "AbstractContextManager[ReadTransaction]", _Snapshot(transaction, self._databases)
-        )
+        # Not cast: most requests come by here, and that would be a call more.
+        return _Snapshot(transaction, self._databases)
 
     def write(self, change: Callable[[WriteTransaction], T]) -> T:
         """See `Engine.write`."""
@@ -346,7 +345,7 @@ class _Snapshot(_Transaction):
         trace: TracebackType | None,
     ) -> None:
         self._transaction.abort()
-        if isinstance(error, lmdb.Error):
+        if error is not None and isinstance(error, lmdb.Error):
             raise _translation(error) from error
 
 

@@ -30,6 +30,7 @@ from dtrfast.registry.holdings import (
     Answer,
     Change,
     FoundBlob,
+    FoundManifest,
     Missing,
     Push,
     Question,
@@ -75,22 +76,22 @@ class IndexHoldings:
 
     # ---- questions -----------------------------------------------------------------------------
     def resolve(self, questions: Sequence[Question]) -> list[Answer]:
+        answers: list[Answer] = []
         with self._engine.read() as transaction:
-            return [self._answer(transaction, question) for question in questions]
+            for question in questions:
+                try:
+                    question.permits.check(transaction, question.action, question.name)
+                    answers.append(self._find(transaction, question))
+                except DtrfastError as error:
+                    answers.append(error)
+        return answers
 
     resolve_waiting = resolve
 
-    def _answer(self, transaction: ReadTransaction, question: Question) -> Answer:
-        try:
-            question.permits.check(transaction, question.action, question.name)
-            if question.is_blob:
-                return self._find_blob(transaction, question)
-            return manifests.find(transaction, question.name, question.reference)
-        except DtrfastError as error:
-            return error
-
-    def _find_blob(self, transaction: ReadTransaction, question: Question) -> FoundBlob:
+    def _find(self, transaction: ReadTransaction, question: Question) -> FoundManifest | FoundBlob:
         digest = question.reference
+        if not question.is_blob:
+            return manifests.find(transaction, question.name, digest)
         assert isinstance(digest, Digest)
         repository = repositories.find(transaction, question.name)
         link = None if repository is None else links.get(transaction, repository, digest)

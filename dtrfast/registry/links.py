@@ -32,7 +32,7 @@ from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.writing import Place
 
 _LINK = struct.Struct("<BBHIQQ")  # version, flags, two reserved fields, created, unreferenced since
-_SIZE = struct.Struct("<Q")  # behind it; missing in rows of versions before 1.4
+_SIZED_LINK = struct.Struct("<BBHIQQQ")  # and the size; missing in rows of versions before 1.4
 _VERSION = 1
 
 
@@ -46,17 +46,16 @@ class Link(msgspec.Struct, frozen=True, gc=False):
     size: int | None = None
 
     def encode(self) -> bytes:
-        row = _LINK.pack(_VERSION, 0, 0, 0, self.created_at, self.unreferenced_since)
-        return row if self.size is None else row + _SIZE.pack(self.size)
+        fields = (_VERSION, 0, 0, 0, self.created_at, self.unreferenced_since)
+        return _LINK.pack(*fields) if self.size is None else _SIZED_LINK.pack(*fields, self.size)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         if len(data) < _LINK.size or data[0] != _VERSION:
             raise Corrupt("a link record has an unknown version: run a newer dtrfast")
-        _, _, _, _, created_at, unreferenced_since = _LINK.unpack_from(data)
-        if len(data) < _LINK.size + _SIZE.size:
-            return cls(created_at, unreferenced_since)
-        return cls(created_at, unreferenced_since, _SIZE.unpack_from(data, _LINK.size)[0])
+        if len(data) < _SIZED_LINK.size:
+            return cls(*_LINK.unpack_from(data)[4:])
+        return cls(*_SIZED_LINK.unpack_from(data)[4:])
 
 
 def link_key(repository: RepositoryId, digest: Digest) -> bytes:

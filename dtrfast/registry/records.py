@@ -41,7 +41,8 @@ def decode_repository(data: bytes) -> RepositoryRecord:
         record = _repositories.decode(data)
     except ValueError as error:
         raise Corrupt(f"a repository record cannot be read ({error})") from error
-    _check_version(record.version, "repository")
+    if record.version != _VERSION:
+        raise _unknown_version(record.version, "repository")
     return record
 
 
@@ -62,7 +63,8 @@ class StoredManifest(msgspec.Struct, frozen=True, gc=False):
         if len(data) < _MANIFEST.size:
             raise Corrupt("a manifest record is too short")
         version, _, length, _, pushed_at = _MANIFEST.unpack_from(data)
-        _check_version(version, "manifest")
+        if version != _VERSION:
+            raise _unknown_version(version, "manifest")
         body_offset = _MANIFEST.size + length
         media_type = data[_MANIFEST.size : body_offset].decode("ascii")
         return cls(media_type, data[body_offset:], pushed_at)
@@ -85,7 +87,8 @@ class TagRecord(msgspec.Struct, frozen=True):
         if len(data) < _TAG.size:
             raise Corrupt("a tag record is too short")
         version, _, length, _, set_at = _TAG.unpack_from(data)
-        _check_version(version, "tag")
+        if version != _VERSION:
+            raise _unknown_version(version, "tag")
         end = _TAG.size + length
         return cls(Digest.from_key(data[_TAG.size : end]), set_at, data[end:].decode())
 
@@ -100,6 +103,5 @@ def pushed_at(record: bytes) -> int:
     return int.from_bytes(record[8:16], "little")
 
 
-def _check_version(version: int, noun: str) -> None:
-    if version != _VERSION:
-        raise Corrupt(f"a {noun} record has version {version}: run a newer dtrfast")
+def _unknown_version(version: int, noun: str) -> Corrupt:
+    return Corrupt(f"a {noun} record has version {version}: run a newer dtrfast")
