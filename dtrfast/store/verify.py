@@ -29,7 +29,7 @@ from dtrfast.index.tables import (
 )
 from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, pins, records, statistics
+from dtrfast.store import contents, leftovers, pins, records, statistics
 from dtrfast.store.blobs import IsHeld
 from dtrfast.store.context import Context
 from dtrfast.store.records import (
@@ -63,7 +63,8 @@ def verify(context: Context, is_held: IsHeld, progress: Progress, tell: Tell) ->
             for finding in check.run(found):
                 tell(finding)
         for file_id in check.ownerless:
-            # Looked at again: an upload may have ended since the directories were read.
+            # Looked at again: since the directories were read an upload may have ended, and its
+            # blob may have been freed. The pin keeps the file, and the index its row.
             if _is_ownerless(context, file_id):
                 tell(f"the file {file_id.hex()} belongs to nothing")
     _verify_holders(context, is_held, tell)
@@ -72,7 +73,7 @@ def verify(context: Context, is_held: IsHeld, progress: Progress, tell: Tell) ->
 def _is_ownerless(context: Context, file_id: bytes) -> bool:
     layout = context.layout
     with context.engine.read() as now:
-        if now.get(FILES, file_id) is not None:
+        if leftovers.is_owned(now, file_id):
             return False
     return layout.blob(file_id).exists() or layout.pack(file_id).exists()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,8 @@ from dtrfast.index.tables import (
 from dtrfast.store import records, statistics
 from dtrfast.store.records import Chunk
 from dtrfast.store.store import Store
-from tests.store.conftest import digest_of, push, run
-from tests.store.holders import ONE, drop, holders
+from tests.store.conftest import digest_of, keep_house, push, run
+from tests.store.holders import ONE, commit, drop, holders
 from tests.store.test_scrub import findings, tell_nobody
 
 Change = Callable[[WriteTransaction], None]
@@ -181,6 +182,34 @@ def test_a_file_that_goes_while_the_index_is_read_is_not_told(full: Store, data:
     held = holders(full.blobs).are_held
     full.verify(held, lambda what, done, total: leaving.unlink(missing_ok=True), told.append)
     assert told == []
+
+
+def test_a_blob_that_comes_and_goes_while_the_index_is_read_is_not_told(full: Store) -> None:
+    """Its file was listed while it was an upload's. The pin of the check keeps the file."""
+    body = b"\x1f\x8b" + random.Random(3).randbytes(30_000)
+    upload = full.blobs.begin("some/name")
+    upload.append(body)
+    upload.save()
+    steps: list[str] = []
+
+    def come_and_go(what: str, done: int, total: int) -> None:
+        if not steps:
+            commit(full.blobs, upload, digest_of(body))
+            drop(full.blobs, digest_of(body))
+            run(full, "unlinked contents")
+        steps.append(what)
+
+    told: list[str] = []
+    beside = ThreadPoolExecutor(1)  # no transaction is opened inside of the one of the check
+    full.verify(
+        holders(full.blobs).are_held,
+        lambda *step: beside.submit(come_and_go, *step).result(),
+        told.append,
+    )
+    beside.shutdown()
+    assert told == []
+    keep_house(full)
+    assert findings(full) == []
 
 
 def test_a_loose_file_of_another_size_is_told_until_its_blob_is_marked(
