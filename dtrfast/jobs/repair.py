@@ -98,7 +98,7 @@ def _link_found(store: Store, done: _Done) -> None:
     sizes = _sizes(store, (text for _, text in lost.blobs))
 
     def link(transaction: WriteTransaction) -> None:
-        replay.link_found(transaction, lost.blobs, sizes, 0)
+        replay.link_found(transaction, lost.blobs, sizes)
         replay.forget_records(transaction, done.last)
 
     store.engine.write(link)

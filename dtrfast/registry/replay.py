@@ -6,7 +6,7 @@ of themselves is dropped: the log has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from dtrfast.index import counters
@@ -53,23 +53,27 @@ Handler = Callable[[WriteTransaction, Change, Sizes], None]
 
 @dataclass(slots=True)
 class Lost:
-    """Blobs that the log speaks of and no file holds, by repository and digest."""
+    """Blobs that the log speaks of and no file holds, by repository and digest: when they were
+    linked.
+    """
 
-    blobs: set[tuple[str, str]] = field(default_factory=set)
+    blobs: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def follow(self, change: Change, sizes: Sizes) -> None:
         """Note what a change means for them, once it is done again."""
         blob = (change.repository, str(change.payload.get("digest")))
         if change.kind == "blob.link" and Digest.parse(blob[1]) not in sizes:
-            self.blobs.add(blob)
+            self.blobs[blob] = change.time
         elif change.kind == "blob.unlink":
-            self.blobs.discard(blob)
+            self.blobs.pop(blob, None)
         elif change.kind == "repository.delete":
-            self.blobs = {one for one in self.blobs if one[0] != change.repository}
+            self.blobs = {one: at for one, at in self.blobs.items() if one[0] != change.repository}
 
     def find(self, sizes: Sizes) -> None:
         """Drop those that were found after all."""
-        self.blobs = {one for one in self.blobs if Digest.parse(one[1]) not in sizes}
+        self.blobs = {
+            one: at for one, at in self.blobs.items() if Digest.parse(one[1]) not in sizes
+        }
 
 
 def apply(transaction: WriteTransaction, change: Change, sizes: Sizes) -> bool:
@@ -185,15 +189,17 @@ def _unlink(transaction: WriteTransaction, change: Change, sizes: Sizes) -> None
 
 
 def link_found(
-    transaction: WriteTransaction, lost: Collection[tuple[str, str]], sizes: Sizes, now: int
+    transaction: WriteTransaction, lost: Mapping[tuple[str, str], int], sizes: Sizes
 ) -> None:
-    """Link lost blobs that were found after all."""
-    for name, text in sorted(lost):
+    """Link lost blobs that were found after all, as of the time when they were linked: the grace of
+    those that no manifest refers to runs from then.
+    """
+    for (name, text), linked_at in sorted(lost.items()):
         digest = Digest.parse(text)
         repository = repositories.find(transaction, RepositoryName(name))
         size = sizes.get(digest)
         if size is not None and repository is not None:
-            place = Place(repository, RepositoryName(name), Author("", now))
+            place = Place(repository, RepositoryName(name), Author("", linked_at))
             links.put(transaction, place, digest, size)
 
 

@@ -202,6 +202,15 @@ def test_all_of_it_comes_back(busy: Busy) -> None:
     assert findings(busy) == []
 
 
+def test_a_blob_in_its_grace_stays_in_it_under_either_name(busy: Busy) -> None:
+    """Names by SHA-512 are found last, when all changes were done again."""
+    lose_index(busy)
+    repaired(busy)
+    busy.keep_house()
+    for (name, digest), body in busy.bodies.items():
+        assert pulled(busy, name, digest) == body
+
+
 def test_it_goes_on_as_before(busy: Busy) -> None:
     lose_index(busy)
     repaired(busy)
