@@ -94,8 +94,8 @@ def restore(
             until=_time(at),
             note=passed_over.append,
         )
-        with opened(settings) as store:
-            adoption.adopt(store)  # it may be a backup of the version before
+    with opened(settings) as store:
+        adoption.adopt(store)  # of a backup by the version before: `verify` comes before a server
     outcome: Outcome = "failed" if lost else "ok"
     detail: Detail = {"made": rfc3339(found.made_at), "lost": len(lost)}
     note(settings, "restore", detail, subject=source, outcome=outcome)

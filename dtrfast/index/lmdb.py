@@ -94,7 +94,6 @@ class LmdbEngine:
             transaction = self._environment.begin()
         except lmdb.Error as error:
             raise _translation(error) from error
-        # Not cast: most requests come by here, and that would be a call more.
         return _Snapshot(transaction, self._databases)
 
     def write(self, change: Callable[[WriteTransaction], T]) -> T:
