@@ -88,9 +88,18 @@ def reclaim_contents(context: Context, is_held: IsHeld) -> int:
     anywhere: a content stays in the list until the index knows no more of it, and its file is
     listed then.
     """
+    after: bytes | None = None
+    while numbers := _listed(context, after):
+        if settled := _settle_each(context, numbers, is_held):
+            return len(settled)
+        after = numbers[-1]  # none of these can be read, or claimed: they hide none behind them
+    return 0
+
+
+def _listed(context: Context, after: bytes | None) -> list[bytes]:
     with context.engine.read() as transaction:
-        numbers = [key for key, _ in transaction.scan(CONTENTS_UNLINKED, limit=_STEP_MAX)]
-    return len(_settle_each(context, numbers, is_held))
+        rows = transaction.scan(CONTENTS_UNLINKED, after=after, limit=_STEP_MAX)
+        return [number for number, _ in rows]
 
 
 def _settle_each(context: Context, numbers: list[bytes], is_held: IsHeld) -> set[bytes]:

@@ -22,6 +22,9 @@ _logger = logging.getLogger("dtrfast.reclaim")
 
 _STEP_MAX = 500
 
+# The id of a listed file, its kind, and whether the index owns it after all.
+_Row = tuple[bytes, bytes, bool]
+
 
 def add(transaction: WriteTransaction, file_id: bytes, kind: bytes) -> None:
     """List a file of this kind (LOOSE_FILE, PACK_FILE)."""
@@ -41,15 +44,31 @@ def give_up(transaction: WriteTransaction, file_id: bytes, kind: bytes) -> None:
 
 def unlink(context: Context) -> int:
     """Unlink what is listed; returns the bytes that were freed. Nobody may be making a file."""
+    after: bytes | None = None
+    while rows := _listed(context, after):
+        if pins.is_held(context.layout.data):
+            return 0
+        freed = _unlink_some(context, rows)
+        if freed is not None:
+            return freed
+        after = rows[-1][0]  # none of these can be unlinked: they hide none behind them
+    return 0
+
+
+def _listed(context: Context, after: bytes | None) -> list[_Row]:
     with context.engine.read() as transaction:
-        rows = [
+        return [
             (key, kind, transaction.get(FILES, key) is not None)
-            for key, kind in transaction.scan(FILES_UNOWNED, limit=_STEP_MAX)
+            for key, kind in transaction.scan(FILES_UNOWNED, after=after, limit=_STEP_MAX)
         ]
-    if not rows or pins.is_held(context.layout.data):
-        return 0
+
+
+def _unlink_some(context: Context, rows: list[_Row]) -> int | None:
+    """The bytes that were freed; None when nothing could be unlinked."""
     done = {key: 0 if is_owned else _unlink(context, key, kind) for key, kind, is_owned in rows}
     freed = {key: size for key, size in done.items() if size is not None}
+    if not freed:
+        return None
     context.engine.write(partial(_forget, keys=list(freed), freed=sum(freed.values())))
     return sum(freed.values())
 

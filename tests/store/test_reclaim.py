@@ -14,13 +14,13 @@ from dtrfast.index.engine import Table, WriteTransaction
 from dtrfast.index.tables import CHUNKS, CONTENTS, DAMAGES, PACKS, PACKS_SPARSE, number_of
 from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
-from dtrfast.store import damage, pins
+from dtrfast.store import damage, pins, unowned
 from dtrfast.store import reclaim as reclaim_module
 from dtrfast.store.records import Chunk, decode_pack
 from dtrfast.store.store import Store
 from tests.fakes.clock import Clock
 from tests.store.conftest import digest_of, files_below, pull, push, run, tasks
-from tests.store.holders import OTHER, commit, drop, link
+from tests.store.holders import OTHER, commit, drop, holders, link
 
 DAY = 86_400
 
@@ -227,6 +227,45 @@ def test_a_row_that_fails_does_not_stop_those_behind_it(
     assert files_below(data, "blobs") == [first.name]
     run(store, "sparse packs")  # looks after all files that nobody owns
     assert files_below(data, "blobs") == []
+
+
+def test_files_that_cannot_be_unlinked_hide_none_behind_them(
+    store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of another owner, with more files than a step takes."""
+    for seed in range(3):
+        drop(store.blobs, push(store.blobs, b"\x1f\x8b" + random_bytes(50_000, seed)))
+    names = sorted(p.name for p in (data / "blobs").rglob("*") if p.is_file())
+    real = disk.remove
+
+    def fail(path: Path) -> None:
+        if path.name in names[:2]:
+            raise StorageFailed("no")
+        real(path)
+
+    monkeypatch.setattr(unowned, "_STEP_MAX", 2)
+    monkeypatch.setattr(disk, "remove", fail)
+    reclaim(store)
+    assert files_below(data, "blobs") == names[:2]
+
+
+def test_listed_contents_that_cannot_be_read_hide_none_behind_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = [push(store.blobs, b"%d" % number) for number in range(3)]
+    reclaim_module.list_unheld(store.engine, lambda contents: [False for _ in contents], 1)
+    holders(store.blobs).held.clear()
+    monkeypatch.setattr(reclaim_module, "_STEP_MAX", 2)
+    unreadable = [key for key, _ in rows(store, CONTENTS)][:2]
+
+    def spoil(transaction: WriteTransaction) -> None:
+        transaction.put_all(CONTENTS, [(key, b"no record") for key in unreadable])
+
+    store.engine.write(spoil)
+    reclaim(store)
+    with pytest.raises(BlobUnknown):
+        store.blobs.stat(digests[2])
+    assert len(rows(store, CONTENTS)) == 2
 
 
 def test_a_content_that_cannot_be_read_does_not_keep_others_from_being_freed(
