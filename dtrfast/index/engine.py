@@ -10,8 +10,8 @@ Rules for callers:
 * No transaction outlives the function that opened it, and none spans an `await`.
 * A function handed to `write` has no side effects outside its transaction: it may run more than
   once.
-* Nothing relies on one transaction over both local and shared tables: the local write is committed
-  first.
+* A transaction keeps to tables of one scope. Where the engine can, `write_both` commits a change of
+  each together; else the local one is committed first.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ FILES_UNOWNED = _local("files_unowned")  # file id → kind: files not yet, or n
 CONTENTS_UNLINKED = _local("contents_unlinked")  # content number → time (a hint)
 DAMAGES = _local("damages")  # kind + number → what is known to be damaged
 COMMITS = _local("commits")  # upload id → a commit whose slices are not all written
-UPLOADS_FINISHED = _local("uploads_finished")  # upload id → time + digest key + its label
+UPLOADS_FINISHED = _local("uploads_finished")  # upload id → time + digest key + label
 
 # ---- shared --------------------------------------------------------------------------------
 META = _shared("meta")  # counters
