@@ -115,6 +115,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """A rule of the seams that was broken fails the test, whatever the program made of it."""
+    scoped.broken.clear()
+    yield
+    if scoped.broken and item.get_closest_marker("breaks_rules") is None:
+        pytest.fail(f"rules of the seams were broken: {scoped.broken}")
+
+
 class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """A scheduler that gives a process all tests of a file, or of a folder with shared containers.
 

@@ -1,9 +1,11 @@
 """The rules of the seams, held by every engine and every reader of a test run.
 
 A function given to `write`, or a snapshot, keeps to tables of one scope. No transaction is opened
-inside another of the same thread, and no bytes of a blob are read inside one. A broken
-rule raises a `Violation`, which names the function that was given to `write` or opened the
-snapshot.
+inside another of the same thread. Inside one no bytes of a blob are read, nor of any other file,
+and no claim is taken: its holder may wait for the index. A broken rule raises a `Violation`, which
+names the function that was given to `write` or opened the snapshot. `broken` has it as well: a
+program may go on after any exception, as the housekeeper does.
+
 `install` is for this process.
 """
 
@@ -18,11 +20,15 @@ from typing import Any, TypeVar
 
 from dtrfast.index.engine import ReadTransaction, Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
+from dtrfast.machine import disk
+from dtrfast.store.claims import Claim
 from dtrfast.store.reader import LocalReader
 from tests.fakes.blobs import WholeReader
 from tests.fakes.engine import MemoryEngine
 
 T = TypeVar("T")
+
+broken: list[str] = []  # in this process, since a test cleared it
 
 _open = threading.local()
 _is_installed = False
@@ -44,10 +50,14 @@ def install() -> None:
         engine.write_both = _write_both(engine.write_both)  # type: ignore[method-assign]
     for reader in (LocalReader, WholeReader):
         reader.__iter__ = _iterate(reader.__iter__)  # type: ignore[method-assign]
+    for name in ("read_at", "read_into"):
+        setattr(disk, name, _outside(getattr(disk, name), "bytes of a file"))
+    Claim._lock = _outside(Claim._lock, "a claim")  # type: ignore[method-assign]
 
 
 def _break(rule: str, name: str) -> None:
-    raise Violation(f"{rule}: {name}")
+    broken.append(f"{rule}: {name}")
+    raise Violation(broken[-1])
 
 
 def open_names() -> list[str]:
@@ -222,6 +232,18 @@ def _scoped_half(change: Callable[[WriteTransaction], T], scope: str) -> Callabl
             return change(half)
         finally:
             _names().pop()
+
+    return scoped
+
+
+def _outside(function: Callable[..., Any], thing: str) -> Any:
+    """The function, which is never called inside a transaction."""
+
+    @wraps(function)
+    def scoped(*arguments: Any, **options: Any) -> Any:
+        if _names():
+            _break(f"{thing} inside a transaction", _names()[-1])
+        return function(*arguments, **options)
 
     return scoped
 

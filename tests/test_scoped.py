@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -11,14 +13,18 @@ import pytest
 from dtrfast.config import StoreConfig
 from dtrfast.index.engine import Engine, Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
+from dtrfast.machine import disk
 from dtrfast.store.blobs import BlobReader, BlobStore
+from dtrfast.store.claims import Claim
 from dtrfast.store.store import Store
 from tests import scoped, twice
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import Clock
 from tests.fakes.engine import MemoryEngine
 from tests.scoped import Violation
-from tests.store.conftest import push
+from tests.store.conftest import digest_of, push
+
+pytestmark = pytest.mark.breaks_rules
 
 LOCAL = Table("local", "local")
 LOCAL_TOO = Table("local_too", "local")
@@ -170,6 +176,42 @@ def test_the_next_bytes_are_not_read_inside_of_a_transaction(
         next(segments)
         with engine.read(), pytest.raises(Violation, match="bytes of a blob inside"):
             next(segments)
+
+
+def test_no_file_is_read_inside_of_a_transaction(engine: Engine, tmp_path: Path) -> None:
+    descriptor = disk.create(tmp_path / "file")
+    disk.write_at(descriptor, [b"content"], 0)
+    acts: list[Callable[[], object]] = [
+        lambda: disk.read_at(descriptor, 7, 0),
+        lambda: disk.read_into(descriptor, memoryview(bytearray(7)), 0),
+    ]
+    for act in acts:
+        with engine.read(), pytest.raises(Violation, match="bytes of a file inside"):
+            act()
+        with pytest.raises(Violation, match="bytes of a file inside"):
+            engine.write(lambda _, act=act: act())  # type: ignore[misc]
+        act()
+    os.close(descriptor)
+
+
+# ---- claims ------------------------------------------------------------------------------------
+def test_no_claim_is_taken_inside_of_a_transaction(engine: Engine, tmp_path: Path) -> None:
+    """Its holder may wait for the index, which a change has for itself."""
+    digest = digest_of(b"content")
+    with Claim(tmp_path / "claims") as claim:
+        for take in (claim.add, claim.wait, claim.wait_to_share):
+            with engine.read(), pytest.raises(Violation, match="a claim inside a transaction"):
+                take(digest)
+        assert claim.add(digest)
+
+
+# ---- programs that go on -----------------------------------------------------------------------
+def test_a_broken_rule_is_remembered_whatever_becomes_of_its_exception(engine: Engine) -> None:
+    """The housekeeper logs a task that fails, and does the next one: no test would notice."""
+    with suppress(Exception), engine.read():
+        has(engine, SHARED)
+    (told,) = scoped.broken
+    assert "a snapshot inside a transaction" in told
 
 
 # ---- changes that run twice --------------------------------------------------------------------
