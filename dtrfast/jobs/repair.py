@@ -38,8 +38,8 @@ def repair(store: Store, tell: Callable[[str], None], progress: Callable[[int], 
     rebuild = store.rebuild(tell, progress)
     rebuild.run()
     _add_inline(store)
+    _add_sha512_names(store)
     done = _replay(store)
-    _link_found(store, done)
     rebuild.finish(partial(unheld.are_held, store.engine))
     for size in store.check_contents():
         progress(size)
@@ -51,11 +51,10 @@ def repair(store: Store, tell: Callable[[str], None], progress: Callable[[int], 
 
 @dataclass(slots=True)
 class _Done:
-    """The changes that were done again: how many, how many could not be, and the last number."""
+    """The changes that were done again: how many, and how many could not be."""
 
     count: int = 0
     failed: int = 0
-    last: int = 0
     lost: Lost = field(default_factory=Lost)
 
 
@@ -70,7 +69,6 @@ def _replay(store: Store) -> _Done:
                 done.lost.follow(change, sizes)
         done.count += len(batch)
         done.failed += len(failed)
-        done.last = batch[-1].sequence
     return done
 
 
@@ -89,22 +87,6 @@ def _apply(
     return failed
 
 
-def _link_found(store: Store, done: _Done) -> None:
-    """Look for lost blobs by their SHA-512, and link what is there after all."""
-    lost = done.lost
-    wanted = {d.raw for _, text in lost.blobs if (d := Digest.parse(text)).algorithm == "sha512"}
-    if wanted:
-        store.add_sha512_names(wanted)
-    sizes = _sizes(store, (text for _, text in lost.blobs))
-
-    def link(transaction: WriteTransaction) -> None:
-        replay.link_found(transaction, lost.blobs, sizes)
-        replay.forget_records(transaction, done.last)
-
-    store.engine.write(link)
-    lost.find(sizes)
-
-
 def _sizes(store: Store, digests: Iterable[object]) -> Sizes:
     """The sizes of those that are there, damaged or not."""
     wanted = [Digest.parse(text) for text in digests if isinstance(text, str)]
@@ -115,6 +97,24 @@ def _add_inline(store: Store) -> None:
     for change in store.changes():
         if change.kind == "blob.put":
             store.add_inline(change.payload["body"], change.time)
+
+
+def _add_sha512_names(store: Store) -> None:
+    """Before anything is linked: files and packs tell of SHA-256 alone, and to find other names
+    everything is read. So only names are looked for that a repository may still hold.
+    """
+    linked: set[tuple[str, str]] = set()
+    trashed: set[str] = set()
+    for change in store.changes():
+        blob = (change.repository, str(change.payload.get("digest")))
+        if change.kind == "blob.link" and blob[1].startswith("sha512:"):
+            linked.add(blob)
+        elif change.kind == "blob.unlink":
+            linked.discard(blob)
+        elif change.kind == "repository.delete":
+            trashed |= {digest for name, digest in linked if name == change.repository}
+    if wanted := trashed.union(digest for _, digest in linked):
+        store.add_sha512_names({Digest.parse(digest).raw for digest in wanted})
 
 
 def _batches(changes: Iterator[Change]) -> Iterator[list[Change]]:

@@ -53,27 +53,19 @@ Handler = Callable[[WriteTransaction, Change, Sizes], None]
 
 @dataclass(slots=True)
 class Lost:
-    """Blobs that the log speaks of and no file holds, by repository and digest: when they were
-    linked.
-    """
+    """Blobs that the log speaks of and no file holds, by repository and digest."""
 
-    blobs: dict[tuple[str, str], int] = field(default_factory=dict)
+    blobs: set[tuple[str, str]] = field(default_factory=set)
 
     def follow(self, change: Change, sizes: Sizes) -> None:
         """Note what a change means for them, once it is done again."""
         blob = (change.repository, str(change.payload.get("digest")))
         if change.kind == "blob.link" and Digest.parse(blob[1]) not in sizes:
-            self.blobs[blob] = change.time
+            self.blobs.add(blob)
         elif change.kind == "blob.unlink":
-            self.blobs.pop(blob, None)
+            self.blobs.discard(blob)
         elif change.kind == "repository.delete":
-            self.blobs = {one: at for one, at in self.blobs.items() if one[0] != change.repository}
-
-    def find(self, sizes: Sizes) -> None:
-        """Drop those that were found after all."""
-        self.blobs = {
-            one: at for one, at in self.blobs.items() if Digest.parse(one[1]) not in sizes
-        }
+            self.blobs = {one for one in self.blobs if one[0] != change.repository}
 
 
 def apply(transaction: WriteTransaction, change: Change, sizes: Sizes) -> bool:
@@ -186,21 +178,6 @@ def _unlink(transaction: WriteTransaction, change: Change, sizes: Sizes) -> None
     place, digest = _place(transaction, change), Digest.parse(change.payload["digest"])
     if links.get(transaction, place.id, digest) is not None:
         links.remove(transaction, place, digest)
-
-
-def link_found(
-    transaction: WriteTransaction, lost: Mapping[tuple[str, str], int], sizes: Sizes
-) -> None:
-    """Link lost blobs that were found after all, as of the time when they were linked: the grace of
-    those that no manifest refers to runs from then.
-    """
-    for (name, text), linked_at in sorted(lost.items()):
-        digest = Digest.parse(text)
-        repository = repositories.find(transaction, RepositoryName(name))
-        size = sizes.get(digest)
-        if size is not None and repository is not None:
-            place = Place(repository, RepositoryName(name), Author("", linked_at))
-            links.put(transaction, place, digest, size)
 
 
 _HANDLERS: dict[str, Handler] = {

@@ -37,7 +37,7 @@ from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
 from dtrfast.store import contents, packs, recipes, reclaim, records, statistics, unowned
 from dtrfast.store.blobs import IsHeld
-from dtrfast.store.checking import bytes_of
+from dtrfast.store.checking import bytes_of, is_damage
 from dtrfast.store.context import Context
 from dtrfast.store.packs import Entry, RecipePiece
 from dtrfast.store.records import (
@@ -247,18 +247,29 @@ def add_inline(context: Context, body: bytes, now: int) -> None:
 
 
 def add_sha512_names(context: Context, wanted: set[bytes]) -> None:
-    """Find the contents with these SHA-512 digests, by reading everything."""
+    """Find the contents with these SHA-512 digests, by reading everything. What cannot be read is
+    marked as damaged later, by a check of its own.
+    """
     with context.engine.read() as transaction:
         rows = list(transaction.scan(CONTENTS))
     for key, data in rows:
         content = decode_content(data)
-        hasher = hashlib.sha512()
-        for part in bytes_of(context, number_of(key), content):
-            hasher.update(part)
-        if hasher.digest() in wanted:
+        name = _sha512_of(context, number_of(key), content)
+        if name is not None and name.raw in wanted:
             found = contents.Found(number_of(key), content)
-            digest = Digest("sha512", hasher.digest())
-            context.engine.write(partial(contents.name, found=found, digest=digest))
+            context.engine.write(partial(contents.name, found=found, digest=name))
+
+
+def _sha512_of(context: Context, number: int, content: Content) -> Digest | None:
+    hasher = hashlib.sha512()
+    try:
+        for part in bytes_of(context, number, content):
+            hasher.update(part)
+    except DtrfastError as error:
+        if not is_damage(error):
+            raise
+        return None
+    return Digest("sha512", hasher.digest())
 
 
 def _batches(items: Iterable[T], size: int = _STEP_MAX) -> Iterator[list[T]]:

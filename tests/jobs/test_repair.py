@@ -249,6 +249,37 @@ def test_a_deleted_repository_stays_in_the_trash(busy: Busy) -> None:
         assert pulled(busy, name, digest) == body
 
 
+def test_a_repository_that_came_back_from_the_trash_has_all_names(busy: Busy) -> None:
+    body = b"named by another digest as well" * 1000
+    busy.push_blob(OTHER, body, "sha512")
+    author = busy.registry.author("deleter")
+    with busy.store.engine.read() as transaction:
+        number = repositories.get(transaction, OTHER)
+    busy.store.engine.write(lambda transaction: removal.delete(transaction, OTHER, author))
+    busy.store.engine.write(lambda transaction: removal.restore(transaction, number, OTHER, author))
+    busy.keep_house()
+    lose_index(busy)
+    repaired(busy)
+    busy.keep_house()
+    for (name, digest), content in busy.bodies.items():
+        assert pulled(busy, name, digest) == content
+
+
+def test_damage_of_others_does_not_keep_from_finding_names(busy: Busy) -> None:
+    """A compressed chunk with other bytes cannot be read at all."""
+    named = busy.push_blob(APP, b"\x1f\x8b" + noise(8, 20_000), "sha512")
+    busy.keep_house()
+    for path in busy.data.glob("packs/*/*"):
+        data = path.read_bytes()
+        at = data.find(b"\x28\xb5\x2f\xfd")  # the magic number of a zstd frame
+        if at > 0:
+            path.write_bytes(data[: at + 4] + bytes(8) + data[at + 12 :])
+    lose_index(busy)
+    found, _ = repaired(busy)
+    assert found.damaged_blobs >= 1
+    assert pulled(busy, APP, named) == busy.bodies[APP, named]
+
+
 def test_what_is_lost_or_damaged_is_told(busy: Busy) -> None:
     loose = next(path for path in busy.data.glob("blobs/*/*"))
     loose.unlink()
