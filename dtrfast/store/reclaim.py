@@ -238,15 +238,19 @@ def _expire(context: Context, path: Path) -> bool:
     except (UploadUnknown, UploadBusy):
         return False
     try:
-        state = state_file.read()
         idle = context.clock() - path.stat().st_mtime
-        alive = state is None or state.boot_id == context.boot_id
-        if alive and idle <= context.upload_expiry_seconds:
+        if idle <= context.upload_expiry_seconds and _is_of_this_boot(context, state_file):
             return False
         leftovers.remove_upload(context, file_id)
         return True
     finally:
         state_file.close()
+
+
+def _is_of_this_boot(context: Context, state_file: StateFile) -> bool:
+    """True as well where nothing can be known."""
+    state = state_file.read()
+    return state is None or state.boot_id == context.boot_id
 
 
 def forget_finished(context: Context) -> int:

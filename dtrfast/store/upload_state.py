@@ -139,8 +139,9 @@ class StateFile:
         return self._descriptor >= 0
 
     def read(self) -> UploadState | None:
-        """The state, or None when none was written whole."""
-        data = os.pread(self._descriptor, _TOLD_AT + _TOLD.size, 0)
+        """The state, or None when none was written whole. Raises `StorageFailed`."""
+        with disk.reported():
+            data = os.pread(self._descriptor, _TOLD_AT + _TOLD.size, 0)
         self.is_doubted = _is_doubted(data)
         self._generation = data[_SIZE_MAX:_TOLD_AT]
         state = _parse(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 from pathlib import Path
@@ -206,6 +207,27 @@ def test_a_content_that_lost_its_names_to_another_is_freed(
     assert len(files_below(data, "blobs")) == 1
     assert store.statistics().loose_blobs == 1
     assert pull(store.blobs, digest) == body
+
+
+def test_an_upload_whose_state_cannot_be_read_expires_and_does_not_stop_others(
+    store: Store, data: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(2):
+        upload = store.blobs.begin("some/name")
+        upload.append(b"\x1f\x8b" + random_bytes(50_000, seed))
+        upload.release()
+    read, status = os.pread, next((data / "uploads").glob("*.state")).stat()
+
+    def fail(descriptor: int, size: int, offset: int) -> bytes:
+        if os.fstat(descriptor).st_ino == status.st_ino:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(descriptor, size, offset)
+
+    monkeypatch.setattr(os, "pread", fail)
+    assert run(store, "expired uploads") == 0
+    clock.now = int(status.st_mtime) + DAY + 10
+    assert run(store, "expired uploads") == 2
+    assert files_below(data, "uploads", "blobs") == []
 
 
 def test_a_row_that_fails_does_not_stop_those_behind_it(
