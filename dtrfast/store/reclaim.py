@@ -120,11 +120,13 @@ def _settle_each(context: Context, numbers: list[bytes], is_held: IsHeld) -> set
 
 def _settle(context: Context, numbers: list[bytes], is_held: IsHeld) -> set[bytes]:
     """Free those that nobody holds; returns those that need no further look."""
+    if pins.are_contents_held(context.layout.data):
+        return set()  # the whole list may be tried: none is claimed and asked about in vain
     with Claim(context.layout.claims) as claim:
         ours = _claimed(context, numbers, claim)
         held = is_held([one.names for one in ours])
         if pins.are_contents_held(context.layout.data):
-            return set()  # checked last: for a backup that begins now these have no holder
+            return set()  # checked again: for a backup that begins now these have no holder
         going = [one for one, is_one in zip(ours, held, strict=True) if not is_one]
         context.engine.write(partial(_take_names, ours=ours, going=going))
     # Without claims from here on: a push of the same need not wait, as it places the content anew.
