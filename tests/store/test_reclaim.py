@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import random
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -304,6 +306,21 @@ def test_a_content_that_cannot_be_read_does_not_keep_others_from_being_freed(
     for digest in digests[1:]:
         with pytest.raises(BlobUnknown):
             store.blobs.stat(digest)
+
+
+def test_contents_that_are_pinned_while_their_holders_are_asked_for_stay(
+    store: Store, data: Path
+) -> None:
+    """A backup that begins then may see a holder in its own, later look."""
+    digest = push(store.blobs, b"{}")
+    with ExitStack() as stack:
+
+        def is_held(contents: Sequence[object]) -> list[bool]:
+            stack.enter_context(pins.hold_contents(data))
+            return [False for _ in contents]
+
+        assert store.blobs.release([digest], is_held) == []
+        assert pull(store.blobs, digest) == b"{}"
 
 
 @pytest.mark.parametrize("body", [b"{}", random_bytes(50_000)], ids=["inline", "chunked"])
