@@ -15,6 +15,7 @@ ELSEWHERE = {
     "api/v0/openapi.py": "files of a package",
     "backup/directory.py": "the place of backups",
     "console/assets.py": "files of this package",
+    "index/lmdb.py": "the lock file, which LMDB names itself",
     "machine/bytes_on_way.py": "shared memory",
     "metrics/host.py": "/proc and /sys",
     "store/read_ahead.py": "/sys",

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar, cast
@@ -46,10 +46,16 @@ TABLES_MAX = 64
 # (measured); only the first opening after a boot takes 1.5 ms more. The first process that opens an
 # index makes the lock file of an older version longer.
 READERS_MAX = 1 << 16
+# Slots whose place on the disk is taken beforehand: those of 100 workers. A reader that fills a
+# hole of the lock file while the disk is full ends its process, by SIGBUS.
+_READERS_KEPT = 1 << 12
+_READER_SIZE = 64
 # The writer's lock is shared by all workers: a group holds it no longer than this before its
 # commit.
 GROUP_PUTS_MAX = 1000
 GROUP_SECONDS_MAX = 0.020
+
+_places: set[Path] = set()  # of the indexes that this process has open
 
 
 class LmdbEngine:
@@ -63,6 +69,9 @@ class LmdbEngine:
         Raises `StorageFull` or `StorageFailed` when the directory cannot be used, `Corrupt` when
         its content is not an index.
         """
+        self._place = directory.resolve()
+        if self._place not in _places:
+            _keep_readers(directory)
         with _translated():
             self._environment = lmdb.open(
                 str(directory),
@@ -75,6 +84,7 @@ class LmdbEngine:
                 readahead=False,
                 mode=0o600,
             )
+            _places.add(self._place)
             with self._environment.begin(write=True) as transaction:
                 self._databases = {
                     t: self._environment.open_db(t.name.encode(), transaction) for t in tables
@@ -138,6 +148,7 @@ class LmdbEngine:
     def close(self) -> None:
         """See `Engine.close`."""
         self._environment.close()
+        _places.discard(self._place)
 
     def _lead(self) -> None:
         """Commit a group, then let the next one begin."""
@@ -375,6 +386,20 @@ def _prefix_end(prefix: bytes) -> bytes | None:
     """The least key greater than all that start with `prefix`; None when there is none."""
     stripped = prefix.rstrip(b"\xff")
     return stripped[:-1] + bytes([stripped[-1] + 1]) if stripped else None
+
+
+def _keep_readers(directory: Path) -> None:
+    """Take room for readers, as far as the lock file goes: it is as long as programs that have it
+    open believe. Only before this process opens the index: closing the file ends all locks that a
+    process has on it (fcntl(2)), and by these LMDB knows that an index is in use.
+    """
+    with suppress(OSError):  # a new index, or a full disk
+        descriptor = os.open(directory / "lock.mdb", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            size = min(os.fstat(descriptor).st_size, _READERS_KEPT * _READER_SIZE)
+            os.posix_fallocate(descriptor, 0, size)
+        finally:
+            os.close(descriptor)
 
 
 def _sync_directory(directory: Path) -> None:

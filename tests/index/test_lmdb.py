@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -332,6 +333,45 @@ def test_an_index_that_is_open_with_fewer_readers_opens(
 def test_room_for_many_readers_takes_no_room(engine: LmdbEngine, tmp_path: Path) -> None:
     """The lock file is a hole but for the slots that were used."""
     assert (tmp_path / "lock.mdb").stat().st_blocks * 512 <= 64 * 1024
+
+
+def test_room_for_the_usual_readers_is_taken_while_there_is_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that fills a hole of the file on a full disk ends its process. The first one to open
+    an index makes the file, the next ones take the room.
+    """
+    LmdbEngine(tmp_path, TABLES).close()
+    path = tmp_path / "lock.mdb"
+    size = path.stat().st_size
+
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", fail)
+        LmdbEngine(tmp_path, TABLES).close()
+    LmdbEngine(tmp_path, TABLES).close()
+    assert path.stat().st_blocks * 512 >= 4096 * 64
+    assert path.stat().st_size == size
+
+
+def test_the_readers_of_a_process_stay_when_another_opens_the_index(tmp_path: Path) -> None:
+    """Whether the index is open anywhere LMDB knows by a lock, which ends as soon as the process
+    closes the file once: then the next one begins the table of readers anew.
+    """
+    LmdbEngine(tmp_path, TABLES).close()
+    engine = LmdbEngine(tmp_path, TABLES)
+    with pytest.raises(StorageFailed, match="already open"):
+        LmdbEngine(tmp_path, TABLES)
+    code = "import lmdb, sys; print(lmdb.open(sys.argv[1], max_dbs=1).readers())"
+    with engine.read() as transaction:
+        assert transaction.get(META, b"a") is None
+        found = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True
+        )
+    assert str(os.getpid()) in found.stdout.split()
+    engine.close()
 
 
 def test_an_error_of_the_index_inside_a_read_is_ours(engine: LmdbEngine) -> None:
