@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 from dtrfast.index.engine import WriteTransaction
-from dtrfast.registry import statistics
+from dtrfast.registry import statistics, unheld
 from dtrfast.registry.holdings import Holdings
 from dtrfast.store.store import Store
 
@@ -31,12 +31,15 @@ def adopt(store: Store) -> int:
 
 def give_back(store: Store, holdings: Holdings) -> None:
     """Give the counts back, and free what waits for it: the version before does not know the list.
-    Nothing else may run.
+    Nothing else may run, but for a backup.
     """
     while holdings.drop_unheld(_DROPPED_MAX):
         pass
     with store.engine.read() as transaction:
         counted = statistics.read(transaction)
+        is_left = unheld.is_any(transaction)
+    if is_left:  # a backup needs it, or it cannot be read: into the list that it does know
+        store.list_unheld(store.engine, holdings.are_held)
     links, size = counted.links, counted.linked_bytes
     store.engine.write_both(
         partial(store.count_links, links=links, linked_bytes=size),

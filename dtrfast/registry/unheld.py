@@ -114,6 +114,11 @@ def release(engine: Engine, blobs: BlobStore, limit: int) -> int:
     return 0
 
 
+def is_any(transaction: ReadTransaction) -> bool:
+    """Return True if content waits to be released."""
+    return any(True for _ in transaction.scan(BLOBS_UNHELD, limit=1))
+
+
 def _listed(engine: Engine, after: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
     with engine.read() as transaction:
         return list(transaction.scan(BLOBS_UNHELD, after=after, limit=limit))
