@@ -21,6 +21,8 @@ SCOPED = "tests.assembly:scoped"
 FILES = "tests.assembly:files"
 TWO_ENVIRONMENTS = "tests.assembly:two_environments"
 
+_ROOT = Path(__file__).parents[1]
+
 
 def scoped(store: Store, config: Config) -> Store:
     """Hold the process to the rules of the seams."""
@@ -39,6 +41,14 @@ def two_environments(store: Store, config: Config) -> Store:
     store.close()
     store = Store.open(config.store.data, config.store, open_index=TwoEnvironments)
     return scoped(store, config)
+
+
+def variables(name: str) -> dict[str, str]:
+    """The environment of processes with this assembly. Workers look for nothing in the folder that
+    their server was started in, so they are told where the tests are.
+    """
+    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {TEST_ASSEMBLY: name, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
 
 
 def is_over_files() -> bool:

@@ -68,10 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
     Without accounts, unless a test asks for them: most tests are about something else.
     """
     scoped.install()
-    os.environ.setdefault(TEST_ASSEMBLY, assembly.SCOPED)
-    # Workers look for nothing in the folder that their server was started in.
-    paths = [str(_TESTS.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    os.environ.update(assembly.variables(os.environ.get(TEST_ASSEMBLY, assembly.SCOPED)))
     os.environ.setdefault(_AUTH, "none")
     os.environ[_LANES] = "true" if config.getoption("--lanes") == "on" else "false"
 

@@ -31,7 +31,7 @@ from typing import Any
 
 import psutil
 
-from dtrfast.config import TEST_ASSEMBLY, Config, StoreConfig
+from dtrfast.config import Config, StoreConfig
 from dtrfast.index.tables import FILES, FILES_UNOWNED, SETTINGS
 from dtrfast.jobs.tasks import content_tasks
 from dtrfast.registry import policies
@@ -79,7 +79,7 @@ class Server:
 
     def __init__(self, data: Path, log: Path, engine: str) -> None:
         self._data = data
-        self._environment = os.environ | _SETTINGS | {TEST_ASSEMBLY: _ASSEMBLIES[engine]}
+        self._environment = os.environ | _SETTINGS | assembly.variables(_ASSEMBLIES[engine])
         self._log = log.open("ab")
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = int(probe.getsockname()[1])
