@@ -47,7 +47,7 @@ WAIST = {
         "server": {"blobs", "store"},
         # It wraps the blobs of the facade, which it opens.
         "assembly.py": {"counting", "store"},
-        "jobs": {"change_log", "report", "store", "tasks"},
+        "jobs": {"blobs", "change_log", "report", "store", "tasks"},
         "cli": {"store"},
         "app.py": {"store"},
     },
@@ -103,8 +103,6 @@ WAIST = {
         },
         # Housekeeping makes the holdings, and has the steps of the domain done.
         "jobs": {
-            "deleted",
-            "history",
             "holdings",
             "holdings_index",
             "jobs",

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -133,7 +134,8 @@ def gc(
         before = store.statistics().freed_bytes
         if trash:
             emptied = 0
-            while count := empty_trash(store.engine, int(time.time()), all_of_it=True):
+            empty = partial(empty_trash, store.engine, registry.holdings, all_of_it=True)
+            while count := empty(int(time.time())):
                 emptied += count
             note(settings, "trash.empty", {"count": emptied})
         descriptor = locks.try_housekeeper(settings.store.data)

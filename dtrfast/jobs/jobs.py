@@ -21,6 +21,8 @@ from dtrfast.jobs.tasks import empty_trash
 from dtrfast.machine.paths import Layout
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import repositories, usage
+from dtrfast.registry.holdings import Holdings
+from dtrfast.registry.holdings_index import index_holdings
 from dtrfast.registry.registry import Registry
 from dtrfast.registry.writing import Author
 from dtrfast.store.store import Store
@@ -40,9 +42,10 @@ class Job:
 def registry_jobs(store: Store, config: Config, now: Callable[[], int]) -> list[Job]:
     """What can be asked for over an open store."""
     engine = store.engine
+    holdings = index_holdings(engine, store.blobs, config, now)
     jobs = [
         Job("check", lambda: _check(store)),
-        Job("empty-trash", lambda: _empty_trash(engine, now)),
+        Job("empty-trash", lambda: _empty_trash(engine, holdings, now)),
         Job("measure", lambda: _measure(store, config)),
     ]
     if config.auth.mode == "managed":
@@ -73,10 +76,10 @@ def _check(store: Store) -> Iterator[str]:
         yield f"read {done:,} bytes: nothing is damaged"
 
 
-def _empty_trash(engine: Engine, now: Callable[[], int]) -> Iterator[str]:
+def _empty_trash(engine: Engine, holdings: Holdings, now: Callable[[], int]) -> Iterator[str]:
     """Let all that is in the trash go, for good."""
     total = 0
-    while count := empty_trash(engine, now(), all_of_it=True):
+    while count := empty_trash(engine, holdings, now(), all_of_it=True):
         total += count
         yield ""
     yield f"{total} things left the trash; what only they needed is free within a minute"

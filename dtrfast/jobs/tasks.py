@@ -13,14 +13,15 @@ from dtrfast.identity import grants
 from dtrfast.identity.callers import SYSTEM
 from dtrfast.identity.events import Detail, Event, EventWriter
 from dtrfast.identity.synchronise import synchronise_if_due
-from dtrfast.index.engine import Engine, WriteTransaction
+from dtrfast.index.engine import Engine
 from dtrfast.jobs import adoption, change_log
 from dtrfast.machine.paths import Layout
-from dtrfast.registry import deleted, history, outlines, policies, policing, readmes, removal, trash
+from dtrfast.registry import outlines, policies, policing, readmes, removal
 from dtrfast.registry.holdings import Holdings
 from dtrfast.registry.holdings_index import index_holdings
 from dtrfast.registry.policing import Policed
 from dtrfast.registry.writing import Author
+from dtrfast.store.blobs import BlobStore
 from dtrfast.store.report import StoreReport
 from dtrfast.store.store import Store
 from dtrfast.store.tasks import Task
@@ -28,6 +29,8 @@ from dtrfast.store.tasks import Task
 _DAMAGES_TOLD_MAX = 100
 # Links and contents that one step drops: some milliseconds.
 _DROPPED_MAX = 200
+# Things that leave the trash in one step: a manifest has some ten references.
+_TRASHED_MAX = 50
 
 
 def housekeeping(
@@ -39,7 +42,7 @@ def housekeeping(
         # Before all that count links: a step of the others may take seconds.
         Task("counts of links", 60.0, partial(adoption.adopt, store), eager=True),
         *content_tasks(store, holdings),
-        *registry_tasks(store, config, stack, clock=clock),
+        *registry_tasks(store, holdings, config, stack, clock=clock),
     ]
 
 
@@ -53,7 +56,12 @@ def content_tasks(store: Store, holdings: Holdings) -> list[Task]:
 
 
 def registry_tasks(
-    store: Store, config: Config, stack: ExitStack, *, clock: Callable[[], float] = time.time
+    store: Store,
+    holdings: Holdings,
+    config: Config,
+    stack: ExitStack,
+    *,
+    clock: Callable[[], float] = time.time,
 ) -> list[Task]:
     """Tasks over an open store. `stack` ends what they hold."""
 
@@ -61,10 +69,11 @@ def registry_tasks(
         return int(clock())
 
     engine = store.engine
+    remove = partial(remove_repositories, engine, store.blobs)
     tasks = [
-        Task("trash", 5.0, lambda: empty_trash(engine, now()), eager=True),
+        Task("trash", 5.0, lambda: empty_trash(engine, holdings, now()), eager=True),
         Task("untagged manifests", 30.0, lambda: policing.step(engine, now()), eager=True),
-        Task("deleted repositories", 2.0, lambda: removal.step(engine, store.blobs), eager=True),
+        Task("deleted repositories", 2.0, remove, eager=True),
         Task("outlines", 10.0, outlines.Backlog(engine).step, eager=True),
         Task("READMEs", 2.0, readmes.Backlog(engine).step, eager=True),
     ]
@@ -114,25 +123,28 @@ def _tell_policed(events: EventWriter, clock: Callable[[], float], done: Policed
     )
 
 
-def empty_trash(engine: Engine, now: int, *, all_of_it: bool = False) -> int:
+def empty_trash(engine: Engine, holdings: Holdings, now: int, *, all_of_it: bool = False) -> int:
     """Let some of what has been in the trash for long enough go; returns how many things."""
     with engine.read() as transaction:
         days = 0.0 if all_of_it else policies.read(transaction).trash_days
-    before = now - int(days * policies.DAY_SECONDS) + 1
-    purges: dict[trash.Kind, trash.Purge] = {
-        "manifest": deleted.purge,
-        "tag": history.purge,
-        "repository": _purge_repository,
-    }
-    return trash.purge(engine, purges, before)
+    return holdings.drop_deleted(now - int(days * policies.DAY_SECONDS) + 1, _TRASHED_MAX)
 
 
-def _purge_repository(transaction: WriteTransaction, key: bytes, deleted_at: int) -> None:
-    """With all that was granted on it."""
-    repository = removal.purge(transaction, key, deleted_at)
-    if repository is not None:
+def remove_repositories(engine: Engine, blobs: BlobStore) -> int:
+    """Remove some rows of repositories that left the trash, and before them all that was granted
+    there; returns how many rows.
+    """
+    with engine.read() as transaction:
+        found = removal.next_to_remove(transaction)
+        if found is None:
+            return 0
+        repository, deleted_at = found
         place = grants.repository_place(repository)
-        grants.remove_place(transaction, Author(SYSTEM.actor, deleted_at), place)
+        has_grants = any(True for _ in grants.at_place(transaction, place))
+    if has_grants:
+        author = Author(SYSTEM.actor, deleted_at)
+        engine.write(partial(grants.remove_place, author=author, place=place))
+    return removal.step(engine, blobs)
 
 
 def _tell(report: StoreReport, events: EventWriter, now: int) -> int:

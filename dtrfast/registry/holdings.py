@@ -4,16 +4,18 @@ The use cases of the distribution API stand behind it, with the repositories, li
 tags, referrers and records of changes that they make. One implementation is over the index
 (`holdings_index`); a relational one may answer many questions in one round trip, keep links with
 foreign keys, and answer later. All methods block and are safe to call from many threads and
-processes. The contract suites are `tests/registry/holdings_contract.py` and `unheld_contract.py`.
+processes. The contract suites are `tests/registry/holdings_contract.py`, `trash_contract.py` and
+`unheld_contract.py`.
 
-Each but `drop_unheld` is one step: other calls see all of it or nothing, and a call that raises has
-changed nothing. Where steps meet, their outcome is that of one after the other; so of many puts
-under one condition one is done. When a call returns, its change survives a power cut, and each call
-that begins later sees it, in any process. The same step records its changes for the change log,
-which is all that a repair has, counts them (`statistics`), and ends the verdicts on the name of a
-repository that it makes (`index.epoch`). Such a repository is public if `Permits.makes_public`.
-Deleted manifests and tags, and earlier states of tags, are kept with their author, their time and
-the account that has the repository (`ownership`): rights on the trash follow that.
+Each but `drop_deleted` and `drop_unheld` is one step: other calls see all of it or nothing, and a
+call that raises has changed nothing. Where steps meet, their outcome is that of one after the
+other; so of many puts under one condition one is done. When a call returns, its change survives a
+power cut, and each call that begins later sees it, in any process. The same step records its
+changes for the change log, which is all that a repair has, counts them (`statistics`), and ends the
+verdicts on the name of a repository that it makes (`index.epoch`). Such a repository is public if
+`Permits.makes_public`. Deleted manifests and tags, and earlier states of tags, are kept with their
+author, their time and the account that has the repository (`ownership`): rights on the trash follow
+that.
 
 Each use case has the permits of its caller, asks them at the moment that it answers for, and raises
 what `Permits.check` does. Permits read the index, so an implementation beside it opens a snapshot
@@ -131,6 +133,18 @@ class ReferrersPage:
 
 
 @dataclass(frozen=True, slots=True)
+class Restored:
+    """A manifest that is back, the tags that came with it, and those that point elsewhere by now.
+    `parts`: the number of blobs and manifests that it names.
+    """
+
+    digest: Digest
+    tags: tuple[str, ...]
+    tags_taken: tuple[str, ...]
+    parts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """The repository that a caller changes, and the author that the change log names, with the
     time at which a grace starts. `conditions` are about the content that goes.
@@ -169,8 +183,8 @@ class Holdings(Protocol):
 
     def put_manifest(self, push: Push) -> Stored | Missing:
         """Store a manifest with its tags, references and subject, all at once. Makes the
-        repository. From then on nothing drops the blobs that it refers to, until it is deleted and
-        has left the trash.
+        repository, and takes the manifest out of its trash. From then on nothing drops the blobs
+        that it refers to, until it is deleted and has left the trash.
 
         Raises `ManifestInvalid` where other names of it are served with another type, and
         `PreconditionFailed`.
@@ -211,6 +225,25 @@ class Holdings(Protocol):
         """Remove a tag; its manifest stays. Raises `ManifestUnknown`, `PreconditionFailed`."""
         ...
 
+    def restore_manifest(self, change: Change, digest: Digest) -> Restored:
+        """Bring a manifest back from the trash, with those of its tags that are free; both are as
+        if they were put.
+
+        Raises `ManifestUnknown` where it is not in the trash, or not in the caller's part of it
+        (`Permits.claim`); `Conflict` where it is in the repository; `ManifestBlobUnknown` where the
+        repository has lost a blob that it needs; `RepositoryUnknown`.
+        """
+        ...
+
+    def restore_tag(self, change: Change, tag: Tag, digest: Digest | None = None) -> Digest:
+        """Point a tag at what it pointed at before, or at `digest`; returns which that is. Its
+        manifest comes out of the trash if need be, without other tags.
+
+        Raises what `restore_manifest` does, but not `Conflict`; `ManifestUnknown` also where the
+        last state of the tag is not the caller's, or has left the trash.
+        """
+        ...
+
     def tags(self, permits: Permits, name: RepositoryName, count: int, last: str = "") -> Page[str]:
         """Up to `count` tags greater than `last`. Raises `RepositoryUnknown`, also for a repository
         that holds nothing.
@@ -234,6 +267,15 @@ class Holdings(Protocol):
     def catalog(self, permits: Permits, count: int, last: str = "") -> Page[str]:
         """Up to `count` names greater than `last` of the repositories that hold something and that
         the caller may pull from.
+        """
+        ...
+
+    def drop_deleted(self, before: int, limit: int) -> int:
+        """Let manifests, earlier states of tags and repositories that were deleted before that time
+        leave the trash for good, up to `limit`, the oldest first; returns how many. Few are dropped
+        at once where they are large. 0: there are none.
+
+        A blob that such a manifest alone kept is for `drop_unheld`, once its grace has passed too.
         """
         ...
 

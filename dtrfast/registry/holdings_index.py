@@ -18,12 +18,17 @@ from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import (
     catalog,
+    deleted,
+    history,
     keys,
     links,
     manifests,
     referrers,
+    removal,
     repositories,
+    restoring,
     tags,
+    trash,
     unheld,
 )
 from dtrfast.registry.holdings import (
@@ -35,6 +40,7 @@ from dtrfast.registry.holdings import (
     Push,
     Question,
     ReferrersPage,
+    Restored,
     Stored,
 )
 from dtrfast.registry.keys import RepositoryId
@@ -48,6 +54,12 @@ from dtrfast.store.blobs import BlobStat, BlobStore, Placed
 _HOLDERS_MAX = 100
 # A blob that is asked for again and again is renewed no more often than this part of its grace.
 _RENEWALS_IN_GRACE = 10
+# How things leave the trash for good.
+_PURGES: dict[trash.Kind, trash.Purge] = {
+    "manifest": deleted.purge,
+    "tag": history.purge,
+    "repository": removal.purge,
+}
 
 # Commits a change of the local tables and one of the shared tables together.
 WriteBoth = Callable[
@@ -144,6 +156,13 @@ class IndexHoldings:
     def delete_tag(self, change: Change, tag: Tag) -> None:
         self._engine.write(partial(tags.delete, change=change, tag=tag))
 
+    def restore_manifest(self, change: Change, digest: Digest) -> Restored:
+        return self._engine.write(partial(restoring.restore_manifest, change=change, digest=digest))
+
+    def restore_tag(self, change: Change, tag: Tag, digest: Digest | None = None) -> Digest:
+        restore = partial(restoring.restore_tag, change=change, tag=tag, digest=digest)
+        return self._engine.write(restore)
+
     # ---- pages ---------------------------------------------------------------------------------
     def tags(self, permits: Permits, name: RepositoryName, count: int, last: str = "") -> Page[str]:
         with self._engine.read() as transaction:
@@ -176,6 +195,9 @@ class IndexHoldings:
             return cut((name.decode() for name in names), count)
 
     # ---- housekeeping --------------------------------------------------------------------------
+    def drop_deleted(self, before: int, limit: int) -> int:
+        return trash.purge(self._engine, _PURGES, before, limit)
+
     def drop_unheld(self, limit: int) -> int:
         now = self._clock()
         dropped = unheld.drop_links(self._engine, self._blobs, now, self._grace_seconds, limit)

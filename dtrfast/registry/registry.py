@@ -22,6 +22,7 @@ from dtrfast.registry.ownership import Ownership
 from dtrfast.registry.permits import EVERYBODY, Permits
 from dtrfast.registry.referrers import Referrers
 from dtrfast.registry.repositories import Catalog
+from dtrfast.registry.restoring import Trash
 from dtrfast.registry.search import Search
 from dtrfast.registry.statistics import RegistryStatistics
 from dtrfast.registry.tags import Tags
@@ -74,6 +75,7 @@ class Registry:
         self.tags = Tags(holdings, permits)
         self.manifests = Manifests(holdings, permits)
         self.referrers = Referrers(holdings, permits)
+        self.trash = Trash(self._engine, holdings, permits)
         self.search = Search(self._engine, permits)
         self.blobs = Blobs(store, holdings, permits)
         self.uploads = Uploads(store, holdings, permits, self._open_uploads_max)

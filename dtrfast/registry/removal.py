@@ -178,39 +178,37 @@ def restore(
     )
 
 
-def purge(transaction: WriteTransaction, key: bytes, deleted_at: int) -> RepositoryId | None:
-    """Let a repository go for good, if it was deleted at that time; `step` empties it. Returns its
-    number, None where it stays.
-    """
+def purge(transaction: WriteTransaction, key: bytes, deleted_at: int) -> None:
+    """Let a repository go for good, if it was deleted at that time; `step` empties it."""
     data = transaction.get(REPOSITORIES_TRASHED, key)
-    if data is None or _decoder.decode(data).deleted_at != deleted_at:
-        return None
-    transaction.delete(REPOSITORIES_TRASHED, key)
-    transaction.put(REPOSITORIES_DELETED, key, number_key(deleted_at))
-    return RepositoryId(number_of(key))
+    if data is not None and _decoder.decode(data).deleted_at == deleted_at:
+        transaction.delete(REPOSITORIES_TRASHED, key)
+        transaction.put(REPOSITORIES_DELETED, key, number_key(deleted_at))
+
+
+def next_to_remove(transaction: ReadTransaction) -> tuple[RepositoryId, int] | None:
+    """A repository that left the trash and has rows, and the time at which it was deleted."""
+    for key, deleted_at in transaction.scan(REPOSITORIES_DELETED, limit=1):
+        return RepositoryId(number_of(key)), number_of(deleted_at)
+    return None
 
 
 def step(engine: Engine, blobs: BlobStore) -> int:
     """Remove some rows of repositories that left the trash; returns how many."""
     with engine.read() as transaction:
-        rows = list(transaction.scan(REPOSITORIES_DELETED, limit=1))
-    total = 0
-    for key, deleted_at in rows:
-        # The grace of its blobs ran while it was in the trash.
-        remove = partial(
-            _remove_some,
-            repository=number_of(key),
-            now=number_of(deleted_at),
-            sizes=_sizes(engine, blobs, key),
-        )
-        total += engine.write(remove)
-    return total
+        found = next_to_remove(transaction)
+    if found is None:
+        return 0
+    # The grace of its blobs ran while it was in the trash.
+    repository, deleted_at = found
+    sizes = _sizes(engine, blobs, repository)
+    return engine.write(partial(_remove_some, repository=repository, now=deleted_at, sizes=sizes))
 
 
-def _sizes(engine: Engine, blobs: BlobStore, repository: bytes) -> dict[bytes, int]:
+def _sizes(engine: Engine, blobs: BlobStore, repository: RepositoryId) -> dict[bytes, int]:
     """The sizes of blobs whose links are of an older version, and have none."""
     with engine.read() as transaction:
-        rows = transaction.scan(LINKS, repository, limit=_STEP_MAX)
+        rows = transaction.scan(LINKS, number_key(repository), limit=_STEP_MAX)
         old = [key for key, data in rows if Link.decode(data).size is None]
     digests = {key: Digest.from_key(key[NUMBER_SIZE:]) for key in old}
     found = blobs.sizes(digests.values())

@@ -7,7 +7,7 @@ setting, so rows hold the time of the deletion and a change of the setting count
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Literal
 
@@ -18,8 +18,7 @@ Kind = Literal["manifest", "tag", "repository"]
 
 _KINDS: dict[bytes, Kind] = {b"m": "manifest", b"t": "tag", b"r": "repository"}
 _BYTES: dict[Kind, bytes] = {kind: letter for letter, kind in _KINDS.items()}
-# Rows of a transaction: a manifest has some ten references.
-_STEP_MAX = 50
+# Manifests that one step drops.
 _STEP_BYTES_MAX = 256 << 10
 
 # Takes a thing out of the trash for good. It was put there at that time.
@@ -36,13 +35,11 @@ def remove(transaction: WriteTransaction, kind: Kind, key: bytes, deleted_at: in
     transaction.delete(TRASH, number_key(deleted_at) + _BYTES[kind] + key)
 
 
-def purge(engine: Engine, purges: dict[Kind, Purge], before: int) -> int:
-    """Take some of what was deleted before that time out of the trash for good; returns how many
-    things.
-    """
+def purge(engine: Engine, purges: Mapping[Kind, Purge], before: int, limit: int) -> int:
+    """See `Holdings.drop_deleted`."""
     due = number_key(max(0, before))
     with engine.read() as transaction:
-        rows = transaction.scan(TRASH, limit=_STEP_MAX)
+        rows = transaction.scan(TRASH, limit=limit)
         keys = list(_some(transaction, (key for key, _ in rows if key < due)))
     if keys:
         engine.write(partial(_purge, keys=keys, purges=purges))
@@ -59,7 +56,7 @@ def _some(transaction: ReadTransaction, keys: Iterable[bytes]) -> Iterator[bytes
             return
 
 
-def _purge(transaction: WriteTransaction, keys: list[bytes], purges: dict[Kind, Purge]) -> None:
+def _purge(transaction: WriteTransaction, keys: list[bytes], purges: Mapping[Kind, Purge]) -> None:
     for key in keys:
         transaction.delete(TRASH, key)
         kind = _KINDS.get(key[NUMBER_SIZE : NUMBER_SIZE + 1])

@@ -231,7 +231,7 @@ class Audit:
         for _ in range(_ROUNDS):
             for task in tasks:
                 task.run()
-            while empty_trash(self._store.engine, self._clock()):
+            while empty_trash(self._store.engine, self._registry.holdings, self._clock()):
                 pass
 
     def _check_files(self) -> None:

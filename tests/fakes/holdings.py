@@ -6,11 +6,15 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from dtrfast.errors import (
     BlobUnknown,
+    Conflict,
     DtrfastError,
+    ManifestBlobUnknown,
     ManifestInvalid,
     ManifestUnknown,
     RepositoryUnknown,
@@ -31,9 +35,11 @@ from dtrfast.registry.holdings import (
     Push,
     Question,
     ReferrersPage,
+    Restored,
     Stored,
 )
 from dtrfast.registry.manifests import Rules, references
+from dtrfast.registry.ownership import REGISTRY, Claim
 from dtrfast.registry.pages import Page, cut
 from dtrfast.registry.permits import Action, Permits
 from dtrfast.store.blobs import BlobStat, BlobStore, Placed
@@ -53,14 +59,33 @@ class _Kept:
         return digest in references(self.manifest)
 
 
+@dataclass(frozen=True)
+class _Deleted:
+    """A manifest in the trash."""
+
+    kept: _Kept
+    tags: tuple[str, ...]
+    at: int
+
+
+@dataclass(frozen=True)
+class _Past:
+    """An earlier state of a tag."""
+
+    tag: str
+    digest: Digest
+    at: int
+
+
 @dataclass
 class _Repository:
-    """`blobs` has when the grace of each began."""
+    """`blobs` has when the grace of each began; `history` is in the order of its ends."""
 
     blobs: dict[Digest, int] = field(default_factory=dict)
     manifests: dict[Digest, _Kept] = field(default_factory=dict)
-    trash: dict[Digest, _Kept] = field(default_factory=dict)
+    trash: dict[Digest, _Deleted] = field(default_factory=dict)
     tags: dict[str, Digest] = field(default_factory=dict)
+    history: list[_Past] = field(default_factory=list)
 
     def holds_something(self) -> bool:
         return bool(self.blobs or self.manifests)
@@ -69,7 +94,7 @@ class _Repository:
         return any(kept.names(digest) for kept in self.manifests.values())
 
     def keeps(self, digest: Digest) -> bool:
-        return self.refers_to(digest) or any(kept.names(digest) for kept in self.trash.values())
+        return self.refers_to(digest) or any(one.kept.names(digest) for one in self.trash.values())
 
     def find(self, reference: Reference) -> Digest | None:
         digest = reference if isinstance(reference, Digest) else self.tags.get(reference.text)
@@ -154,8 +179,21 @@ class MemoryHoldings:
             self._record("manifest.put", actor, name, push.digest)
         repository.manifests[push.digest] = _Kept(manifest, push.body)
         for tag in push.tags:
-            repository.tags[tag.text] = push.digest
-            self._record("tag.set", actor, name, tag)
+            self._set_tag(Change(push.permits, push.name, push.author), tag.text, push.digest)
+
+    def _set_tag(self, change: Change, tag: str, digest: Digest) -> None:
+        repository = self._repositories[change.name.text]
+        old = repository.tags.get(tag, digest)
+        if old != digest:
+            repository.history.append(_Past(tag, old, change.author.now))
+        repository.tags[tag] = digest
+        self._record("tag.set", change.author.actor, change.name.text, tag)
+
+    def _end_tag(self, change: Change, tag: str) -> None:
+        repository = self._repositories[change.name.text]
+        past = _Past(tag, repository.tags.pop(tag), change.author.now)
+        repository.history.append(past)
+        self._record("tag.delete", change.author.actor, change.name.text, tag)
 
     def _missing(self, repository: _Repository, manifest: Manifest) -> list[Digest]:
         blobs = manifest.required_blobs() if self._rules.require_blobs else ()
@@ -211,10 +249,10 @@ class MemoryHoldings:
             tags = tuple(repository.tags_of(digest))
             actor, name = change.author.actor, change.name.text
             for tag in tags:
-                del repository.tags[tag]
-                self._record("tag.delete", actor, name, tag)
+                self._end_tag(change, tag)
             self._record("manifest.delete", actor, name, digest)
-            kept = repository.trash[digest] = repository.manifests.pop(digest)
+            kept = repository.manifests.pop(digest)
+            repository.trash[digest] = _Deleted(kept, tags, change.author.now)
             for blob in references(kept.manifest):
                 if blob in repository.blobs and not repository.refers_to(blob):
                     repository.blobs[blob] = change.author.now
@@ -227,8 +265,62 @@ class MemoryHoldings:
             if tag.text not in tags:
                 raise ManifestUnknown(f"there is no tag {tag} in {change.name}")
             change.conditions.check_change(tags[tag.text])
-            del tags[tag.text]
-            self._record("tag.delete", change.author.actor, change.name.text, tag)
+            self._end_tag(change, tag.text)
+
+    # ---- the trash -----------------------------------------------------------------------------
+    def restore_manifest(self, change: Change, digest: Digest) -> Restored:
+        with self._locked() as rows:
+            repository = self._restoring(rows, change)
+            deleted = self._enter(rows, change, digest)
+            free = tuple(tag for tag in deleted.tags if tag not in repository.tags)
+            for tag in free:
+                self._set_tag(change, tag, digest)
+            taken = tuple(tag for tag in deleted.tags if tag not in free)
+            return Restored(digest, free, taken, len(references(deleted.kept.manifest)))
+
+    def restore_tag(self, change: Change, tag: Tag, digest: Digest | None = None) -> Digest:
+        with self._locked() as rows:
+            repository = self._restoring(rows, change)
+            if digest is None:
+                states = [past for past in repository.history if past.tag == tag.text]
+                if not states or not _covers(change.permits.claim(rows, change.name), states[-1]):
+                    raise ManifestUnknown(f"nothing is known of an earlier {tag}")
+                digest = states[-1].digest
+            if digest not in repository.manifests:
+                self._enter(rows, change, digest)
+            self._set_tag(change, tag.text, digest)
+            return digest
+
+    def _restoring(self, rows: ReadTransaction, change: Change) -> _Repository:
+        change.permits.check(rows, Action.PUSH, change.name)
+        if change.name.text not in self._repositories:
+            raise RepositoryUnknown(f"there is no repository {change.name}")
+        return self._repositories[change.name.text]
+
+    def _enter(self, rows: ReadTransaction, change: Change, digest: Digest) -> _Deleted:
+        """Bring a manifest back, without its tags."""
+        repository = self._repositories[change.name.text]
+        deleted = repository.trash.get(digest)
+        if deleted is None or not _covers(change.permits.claim(rows, change.name), deleted):
+            kind = Conflict if digest in repository.manifests else ManifestUnknown
+            raise kind(f"there is no {digest} in the trash of {change.name}")
+        needs = dict.fromkeys(deleted.kept.manifest.required_blobs())
+        if missing := [str(blob) for blob in needs if blob not in repository.blobs]:
+            raise ManifestBlobUnknown(tuple(missing))
+        repository.manifests[digest] = repository.trash.pop(digest).kept
+        self._record("manifest.put", change.author.actor, change.name.text, digest)
+        return deleted
+
+    def drop_deleted(self, before: int, limit: int) -> int:
+        with self._lock:
+            found: list[tuple[int, Callable[[], object]]] = []
+            for one in self._repositories.values():
+                found += ((d.at, partial(one.trash.pop, key)) for key, d in one.trash.items())
+                found += ((past.at, partial(one.history.remove, past)) for past in one.history)
+            due = sorted((each for each in found if each[0] < before), key=itemgetter(0))[:limit]
+            for _, drop in due:
+                drop()
+            return len(due)
 
     # ---- pages ---------------------------------------------------------------------------------
     def tags(self, permits: Permits, name: RepositoryName, count: int, last: str = "") -> Page[str]:
@@ -330,6 +422,11 @@ def _typed(repository: _Repository, push: Push) -> Manifest:
     if manifest.media_type != old and (are_others or repository.refers_to(push.digest)):
         raise ManifestInvalid(f"{push.digest} is in {push.name} as {old}")
     return manifest
+
+
+def _covers(claim: Claim, one: _Deleted | _Past) -> bool:
+    """There are no accounts here: repositories are the registry's own."""
+    return claim.covers(REGISTRY, one.at)
 
 
 def _page(names: Iterable[str], count: int, last: str) -> Page[str]:

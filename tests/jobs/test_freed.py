@@ -68,7 +68,7 @@ class Shelf:
             assert gone is not None  # no limit was given
             bodies += sum(self._sizes[one] for one in gone.manifests)
         self.clock.advance(15 * DAY)
-        while empty_trash(self.store.engine, self.clock()):
+        while empty_trash(self.store.engine, self.registry.holdings, self.clock()):
             pass
         return said, before - self.keep_house() + bodies
 

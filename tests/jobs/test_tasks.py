@@ -53,7 +53,8 @@ def test_deletions_by_a_policy_and_the_end_of_the_trash_are_events(tmp_path: Pat
     shelf.push(noise(3, 100), tag="stays")
     config = Config(store=StoreConfig(data=tmp_path), auth=AuthConfig(mode="managed"))
     with ExitStack() as stack:
-        tasks = registry_tasks(shelf.store, config, stack, clock=shelf.clock)
+        holdings = shelf.registry.holdings
+        tasks = registry_tasks(shelf.store, holdings, config, stack, clock=shelf.clock)
         for _ in range(3):
             shelf.clock.advance(16 * DAY)
             for task in tasks:

@@ -19,12 +19,10 @@ import pytest
 
 from dtrfast.config import Config, StoreConfig
 from dtrfast.errors import BlobUnknown, Conflict, Corrupt, ManifestBlobUnknown, ManifestUnknown
-from dtrfast.jobs.tasks import content_tasks, empty_trash
+from dtrfast.jobs.tasks import content_tasks, empty_trash, remove_repositories
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import removal, restoring
-from dtrfast.registry.permits import EVERYBODY
 from dtrfast.registry.registry import Registry
 from dtrfast.store.blobs import BlobReader, Upload
 from dtrfast.store.store import Store
@@ -72,8 +70,8 @@ class World:
         ]
 
     def keep_house(self) -> None:
-        empty_trash(self.store.engine, self.clock())
-        removal.step(self.store.engine, self.store.blobs)
+        empty_trash(self.store.engine, self.registry.holdings, self.clock())
+        remove_repositories(self.store.engine, self.store.blobs)
         for task in self._tasks:
             task.run()
 
@@ -196,9 +194,8 @@ class Client:
         if tag in self._images or any(image[0] == digest for image in self._images.values()):
             return
         is_due = self._world.clock() - deleted_at < 14 * 86_400 - 10
-        engine, author = self._world.store.engine, self._registry.author()
         try:
-            restoring.restore_manifest(engine, EVERYBODY, self._name, digest, author)
+            self._registry.trash.restore_manifest(self._name, digest, self._registry.author())
         except ManifestUnknown:
             assert not is_due, f"{digest} left the trash too early"
             return

@@ -68,7 +68,7 @@ def test_the_grace_runs_from_the_loss_of_the_last_reference(
     first, second = world.push_image("v1"), world.push_image("v2", layer=b"other")
     clock.advance(100 * GRACE_SECONDS)
     world.holdings.delete_manifest(world.change(), first)
-    empty_trash(engine, clock(), all_of_it=True)
+    empty_trash(engine, world.holdings, clock(), all_of_it=True)
     clock.advance(GRACE_SECONDS - 1)
     world.tidy()
     assert world.holds(LAYER)
@@ -78,7 +78,7 @@ def test_the_grace_runs_from_the_loss_of_the_last_reference(
     assert world.content(LAYER) is None
     assert world.holds(Digest.of_bytes(b"{}")), "another manifest refers to it"
     world.holdings.delete_manifest(world.change(), second)
-    empty_trash(engine, clock(), all_of_it=True)
+    empty_trash(engine, world.holdings, clock(), all_of_it=True)
     clock.advance(GRACE_SECONDS)
     world.tidy()
     assert not world.holds(Digest.of_bytes(b"{}"))
@@ -92,7 +92,7 @@ def test_a_grace_that_ended_in_the_trash_is_over_when_the_manifest_leaves_it(
     clock.advance(2 * GRACE_SECONDS)
     world.tidy()
     assert world.holds(LAYER)
-    empty_trash(engine, clock(), all_of_it=True)
+    empty_trash(engine, world.holdings, clock(), all_of_it=True)
     world.tidy()
     assert not world.holds(LAYER)
 

@@ -65,7 +65,7 @@ def test_the_end_of_a_deleted_repository_is_the_servers(
 
     engine.write(delete)
     assert len(link_changes(engine)) == 1, "in the trash it keeps its blobs"
-    empty_trash(engine, clock(), all_of_it=True)
+    empty_trash(engine, alice.holdings, clock(), all_of_it=True)
     while removal.step(engine, blobs):
         pass
     assert link_changes(engine)[1:] == [("blob.unlink", "system", "", str(digest))]

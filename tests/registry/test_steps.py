@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from dtrfast.config import Config
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import MANIFESTS_UNTAGGED
 from dtrfast.jobs.tasks import empty_trash
@@ -14,11 +15,14 @@ from dtrfast.oci.manifests import Manifest, read_manifest
 from dtrfast.oci.media_types import OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import manifests, policies, policing, repositories, trash, untagged
+from dtrfast.registry.holdings_index import index_holdings
 from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.policies import StorageSettings
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.writing import Author, Place
+from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.client import image_manifest
+from tests.fakes.clock import Clock
 from tests.fakes.engine import MemoryEngine
 
 AUTHOR = Author("owen", 1)
@@ -56,8 +60,10 @@ def test_the_trash_is_emptied_in_bounded_steps(
         digest, stored = Digest.of_bytes(body), StoredManifest(OCI_MANIFEST, body, 1)
         engine.write(partial(_remove, digest=digest, stored=stored))
     monkeypatch.setattr(trash, "_STEP_BYTES_MAX", size)
+    clock = Clock()
+    holdings = index_holdings(engine, MemoryBlobs(clock), Config(), clock)
     steps = []
-    while step := empty_trash(engine, 10, all_of_it=True):
+    while step := empty_trash(engine, holdings, 10, all_of_it=True):
         steps.append(step)
     assert steps == [count] * (3 // count)
 

@@ -54,7 +54,8 @@ def _store_with(bench: Bench, clock: Clock, **fields: object) -> Store:
 def empties_the_trash(bench: Bench, value: object) -> object:
     town = _town(bench, trashDays=value)
     delete(town, put(town, image("gone")))
-    return empty_trash(town.engine, town.clock() + _DAY + _DAY // 2)
+    holdings, now = town.registry.holdings, town.clock() + _DAY + _DAY // 2
+    return empty_trash(town.engine, holdings, now)
 
 
 @proves("storage.untaggedDays", (1, 1), (0, 0))

@@ -36,7 +36,6 @@ from dtrfast.jobs.tasks import content_tasks, empty_trash
 from dtrfast.oci.digests import Algorithm, Digest
 from dtrfast.oci.media_types import OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import restoring
 from dtrfast.registry.holdings import Question, blob_in
 from dtrfast.registry.holdings_index import IndexHoldings
 from dtrfast.registry.permits import EVERYBODY
@@ -165,10 +164,11 @@ class World:
 
     def restore(self) -> None:
         digest, author = Digest.of_bytes(self.manifest), self.registry.author()
-        restoring.restore_manifest(self.store.engine, EVERYBODY, ONE, digest, author)
+        self.registry.trash.restore_manifest(ONE, digest, author)
 
     def empty_trash(self) -> None:
-        empty_trash(self.store.engine, self.clock(), all_of_it=True)
+        holdings = self.registry.holdings
+        empty_trash(self.store.engine, holdings, self.clock(), all_of_it=True)
 
     def release(self) -> None:
         self.tasks["unreferenced blobs"].run()

@@ -22,6 +22,7 @@ from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.ownership import Claim
 from dtrfast.registry.permits import Action
 from dtrfast.registry.removal import DeletedRepository
+from dtrfast.registry.restoring import Trash
 from dtrfast.times import rfc3339
 
 operations = Operations("trash")
@@ -38,6 +39,10 @@ class _Until:
 
     def __call__(self, deleted_at: int) -> str:
         return rfc3339(deleted_at + self._seconds)
+
+
+def _trash(call: ApiCall) -> Trash:
+    return call.registry.acting_for(call.permits).trash
 
 
 # ---- tags ------------------------------------------------------------------------------------
@@ -96,9 +101,7 @@ def restore_tag(call: ApiCall) -> objects.Tag:
     tag = Tag.parse(call.path["tag"])
     digest = Digest.parse(body.digest) if body.digest else None
     name = repositories.name_in(call)
-    found = restoring.restore_tag(
-        call.identity.engine, call.permits, name, tag, call.author, digest
-    )
+    found = _trash(call).restore_tag(name, tag, call.author, digest)
     call.note("tag.restore", name.text, detail={"tag": tag.text, "digest": str(found)})
     return objects.Tag(
         name=tag.text,
@@ -205,9 +208,7 @@ def restore_manifest(call: ApiCall) -> storage_objects.Restored:
     """Bring a manifest back from the trash, with those of its tags that are free."""
     name = repositories.name_in(call)
     digest = Digest.parse(call.path["reference"])
-    found = restoring.restore_manifest(
-        call.identity.engine, call.permits, name, digest, call.author
-    )
+    found = _trash(call).restore_manifest(name, digest, call.author)
     call.note("manifest.restore", name.text, detail={"digest": str(digest)})
     return storage_objects.Restored(
         digest=str(digest), tags=list(found.tags), tags_taken=list(found.tags_taken)
@@ -238,7 +239,7 @@ def restore_references(call: ApiCall) -> image_objects.Restoration:
     body: Restoring = call.body
     wanted = [_reference(text) for text in dict.fromkeys(body.references)]
     name = repositories.name_in(call)
-    engine, permits, author = call.identity.engine, call.permits, call.author
+    author, there = call.author, _trash(call)
     names: list[str] = []
     taken: list[str] = []
     left: list[str] = []
@@ -250,14 +251,14 @@ def restore_references(call: ApiCall) -> image_objects.Restoration:
             continue
         steps_left -= restoring.RESTORE_STEPS
         if tag is not None:
-            restoring.restore_tag(engine, permits, name, tag, author, digest)
+            there.restore_tag(name, tag, author, digest)
             names.append(tag.text)
             call.note("tag.restore", name.text, detail={"tag": tag.text, "digest": str(digest)})
         else:
-            found = restoring.restore_manifest(engine, permits, name, digest, author)
+            found = there.restore_manifest(name, digest, author)
             names += found.tags
             taken += found.tags_taken
-            steps_left -= found.steps
+            steps_left -= found.parts
             count += 1
             call.note("manifest.restore", name.text, detail={"digest": str(digest)})
     return image_objects.Restoration(manifests=count, tags=names, tags_taken=taken, left=left)
@@ -280,7 +281,7 @@ def restore_run(call: ApiCall) -> storage_objects.RunRestored:
     body: storage_objects.RunRestore = call.body
     with call.identity.engine.read() as transaction:
         call.require_admin(transaction)
-    found = restoring.restore_run(call.identity.engine, body.run, call.author, body.start)
+    found = _trash(call).restore_run(body.run, call.author, body.start)
     call.note("run.restore", body.run, detail={"count": str(found.count)})
     return storage_objects.RunRestored(count=found.count, next_start=found.next_start)
 

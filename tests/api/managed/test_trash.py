@@ -15,9 +15,9 @@ from dtrfast.index.tables import (
     TRASH,
     number_key,
 )
-from dtrfast.jobs.tasks import empty_trash
+from dtrfast.jobs.tasks import empty_trash, remove_repositories
 from dtrfast.oci.digests import Digest
-from dtrfast.registry import policing, removal, restoring
+from dtrfast.registry import policing, restoring
 from tests.api.managed.town import Town, basic
 from tests.fakes.client import descriptor, image_manifest, index_manifest
 
@@ -43,7 +43,8 @@ def status(town: Town, reference: str, repository: str = "acme/app") -> int:
 
 
 def empty(town: Town) -> None:
-    while empty_trash(town.engine, town.clock()) or removal.step(town.engine, town.blobs):
+    engine, holdings = town.engine, town.registry.holdings
+    while empty_trash(engine, holdings, town.clock()) or remove_repositories(engine, town.blobs):
         pass
 
 
