@@ -73,7 +73,8 @@ class Steps:
         # Pushes more often than deletes, as most puts miss a blob otherwise.
         makers = [self._push] * 6 + [self._put] * 8 + [self._mount] * 2 + [self._end_grace]
         rest = [self._unlink, self._delete_manifest, self._delete_tag, self._renew, self._leap]
-        return self._chance.choice([*makers, *rest])()
+        trash = [self._delete_put, *[self._restore_manifest] * 2, self._restore_tag, self._drop]
+        return self._chance.choice([*makers, *rest, *trash])()
 
     def _name(self) -> RepositoryName:
         return self._chance.choice([NAMES[0]] * 4 + NAMES)
@@ -137,6 +138,37 @@ class Steps:
             world.change(name, permits=permits, conditions=conditions), tag
         )
 
+    def _delete_put(self) -> Step:
+        """Of a manifest that was there once."""
+        draw, permits = self._chance.randrange(1000), self._caller()
+
+        def delete(world: World) -> object:
+            name, digest = chosen(world, "manifest.put", draw)
+            return world.holdings.delete_manifest(world.change(name, permits=permits), digest)
+
+        return delete
+
+    def _restore_manifest(self) -> Step:
+        """Of a manifest that was in the trash once."""
+        draw, permits = self._chance.randrange(1000), self._caller()
+
+        def restore(world: World) -> object:
+            name, digest = chosen(world, "manifest.delete", draw)
+            return world.holdings.restore_manifest(world.change(name, permits=permits), digest)
+
+        return restore
+
+    def _restore_tag(self) -> Step:
+        tag, name, permits = Tag(self._chance.choice(TAGS)), self._name(), self._caller()
+        digest = self._chance.choice([None, None, None, *DIGESTS])
+        return lambda world: world.holdings.restore_tag(
+            world.change(name, permits=permits), tag, digest
+        )
+
+    def _drop(self) -> Step:
+        age = self._chance.choice([0, *LEAPS])
+        return lambda world: world.holdings.drop_deleted(world.clock() - age, 1000)
+
     def _renew(self) -> Step:
         digest, name = self._chance.choice(BLOB_DIGESTS), self._name()
         return lambda world: world.holdings.renew(name, digest)
@@ -151,6 +183,15 @@ class Steps:
             world.tidy()
 
         return end
+
+
+def chosen(world: World, kind: str, draw: int) -> tuple[RepositoryName, Digest]:
+    """A manifest that the log has a change of this kind of; any one where there is none."""
+    found = sorted({(name, digest) for one, _, name, digest in world.recorded() if one == kind})
+    if not found:
+        return NAMES[0], DIGESTS[0]
+    name, digest = found[draw % len(found)]
+    return RepositoryName(name), Digest.parse(digest)
 
 
 def outcome(step: Step, world: World) -> object:

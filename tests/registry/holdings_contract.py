@@ -1,4 +1,4 @@
-"""What every `Holdings` must do; `unheld_contract` goes on from here.
+"""What every `Holdings` must do; `trash_contract` and `unheld_contract` go on from here.
 
 Subclass, and provide the fixture `make_world`: it makes empty holdings with rules, and with
 `GRACE_SECONDS`, over an empty store of blobs.

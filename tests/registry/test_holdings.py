@@ -36,6 +36,7 @@ from tests.registry.holding_world import (
     World,
 )
 from tests.registry.holdings_contract import HoldingsContract
+from tests.registry.trash_contract import TrashContract
 from tests.registry.unheld_contract import UnheldContract
 from tests.two_environments import TwoEnvironments
 
@@ -57,7 +58,7 @@ def link_changes(engine: Engine) -> list[Recorded]:
     return [one for one in recorded(engine) if one[0].startswith("blob.")]
 
 
-class _Contract(HoldingsContract, UnheldContract):
+class _Contract(HoldingsContract, TrashContract, UnheldContract):
     pass
 
 
