@@ -272,8 +272,8 @@ class Holdings(Protocol):
 
     def drop_deleted(self, before: int, limit: int) -> int:
         """Let manifests, earlier states of tags and repositories that were deleted before that time
-        leave the trash for good, up to `limit`, the oldest first; returns how many. Few are dropped
-        at once where they are large. 0: there are none.
+        leave the trash for good, the oldest first; returns how many: up to `limit`, and fewer where
+        they are large. 0: there are none.
 
         A blob that such a manifest alone kept is for `drop_unheld`, once its grace has passed too.
         """
