@@ -123,6 +123,27 @@ def test_a_mount_whose_source_goes_meanwhile_makes_no_repository(
     assert engine.snapshot().changed_since(gone[0]) == []
 
 
+def test_what_is_deleted_again_while_the_trash_is_looked_at_stays(
+    clock: Clock, engine: MemoryEngine, blobs: MemoryBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holdings = IndexHoldings(engine, blobs, RULES, clock, GRACE_SECONDS)
+    world = World(holdings, blobs, clock, list)
+    digest = world.push_image("v1")
+    holdings.delete_manifest(world.change(), digest)
+    clock.advance(1)
+    write = engine.write
+
+    def write_after_another_delete(change: Callable[[WriteTransaction], object]) -> object:
+        monkeypatch.setattr(engine, "write", write)
+        holdings.restore_manifest(world.change(), digest)
+        holdings.delete_manifest(world.change(), digest)
+        return write(change)
+
+    monkeypatch.setattr(engine, "write", write_after_another_delete)
+    assert holdings.drop_deleted(clock(), 10) > 0
+    assert holdings.restore_manifest(world.change(), digest).tags == ("v1",)
+
+
 def world_of(
     store: Store, clock: Clock, write_both: WriteBoth | None, rules: Rules = RULES
 ) -> World:
