@@ -425,8 +425,11 @@ class LocalUpload:
         self._saved_flags = self._flags
 
     @property
-    def _flags(self) -> tuple[bool, bool]:
-        return self._is_open, self._is_told
+    def _flags(self) -> tuple[bool, bool, int | None]:
+        """What else than bytes is to be saved. Where a body began that broke off before its first
+        byte is; where one did that came whole without any is not: the one before may come again.
+        """
+        return self._is_open, self._is_told, self.last_body.begin if self._is_open else None
 
     def _save_state(self) -> None:
         if self._mode == "chunked" and self._pending.size >= tails.SIZE_MAX:

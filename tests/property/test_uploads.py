@@ -91,9 +91,10 @@ class Uploads(RuleBasedStateMachine):
             return
         begin = upload.last_body.begin
         assert begin == self.begins.get(upload_id, len(self.bodies[upload_id]))
-        if again and upload.last_body.is_open:
+        was_open = upload.last_body.is_open
+        if again and was_open:
             self.bodies[upload_id] = self.bodies[upload_id][:begin]
-        self.begins[upload_id] = len(self.bodies[upload_id])
+        new_begin = len(self.bodies[upload_id])
         upload = upload.begin_body(len(self.bodies[upload_id]), None)
         for size in sizes:
             piece = POOL[start : start + size]
@@ -106,6 +107,8 @@ class Uploads(RuleBasedStateMachine):
         if whole:
             upload.end_body()
         upload.release()
+        if was_open or not whole or len(self.bodies[upload_id]) > new_begin:
+            self.begins[upload_id] = new_begin  # else it is as if no body had come
         assert self.store.blobs.last_body(NAME, upload_id).is_open is not whole
 
     @rule(upload_id=ids, cut=st.integers(0, 3), other=st.booleans(), save=st.booleans())

@@ -273,6 +273,21 @@ class BlobContract:
         upload.release()
         assert blobs.upload_offset(NAME, upload.id) == 5
 
+    @pytest.mark.parametrize("is_whole", [False, True])
+    def test_a_body_that_broke_off_before_its_first_byte_is_the_last_one(
+        self, blobs: BlobStore, is_whole: bool
+    ) -> None:
+        """Its client says where it begins, and brings it again there."""
+        upload_id = begin_saved(blobs)
+        upload = blobs.resume(NAME, upload_id).begin_body(0, None)
+        upload.append(b"12345")
+        if is_whole:
+            upload.end_body()
+        upload.release()
+        blobs.resume(NAME, upload_id).begin_body(5, None).release()
+        last = blobs.last_body(NAME, upload_id)
+        assert (last.begin, last.offset, last.is_open) == (5, 5, True)
+
     @pytest.mark.parametrize("kind", CONTENTS)
     @pytest.mark.parametrize("piece", [3000, 300_000, 1_000_000])
     def test_an_upload_goes_on_across_releases(
