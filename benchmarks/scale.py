@@ -293,7 +293,7 @@ def _link_image(transaction: _Quiet, image: Image, author: Author) -> None:
 
 
 class _Contents:
-    """What the store keeps of images' blobs, in one transaction."""
+    """The contents of images' blobs, in one transaction."""
 
     def __init__(self, transaction: WriteTransaction, now: int) -> None:
         self._transaction = transaction

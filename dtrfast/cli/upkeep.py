@@ -67,7 +67,7 @@ def verify(
 
 
 class _Findings:
-    """What does not fit, as much of it as a person reads."""
+    """Findings, as many as a person reads."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -225,5 +225,5 @@ def _print_measured(measured: list[dict[str, Any]]) -> None:
 
 
 def _pending(store: Store, registry: Registry) -> dict[str, int]:
-    """What waits to be freed and is due, by kind."""
+    """The number of things of each kind that wait to be freed and are due."""
     return {**registry.pending(), **store.pending()}

@@ -97,7 +97,7 @@ class WriteTransaction(ReadTransaction, Protocol):
         ...
 
     def take(self, table: Table, name: bytes, count: int = 1) -> int:
-        """The first of `count` numbers of a sequence that nobody else gets. They begin at 1; gaps
+        """The first of `count` numbers of a sequence that no other call gets. They begin at 1; gaps
         are normal. At `name` the next number is kept, as `number_key` has it.
         """
         ...

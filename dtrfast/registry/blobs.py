@@ -53,8 +53,8 @@ class Blobs:
         return stat
 
     def peek(self, name: RepositoryName, digest: Digest) -> Peek | None:
-        """What can be told at once; None when only `stat` can answer: it comes later, or the blob's
-        grace is due to be renewed. Raises `BlobUnknown`.
+        """The part that can be told at once; None when only `stat` can answer: it comes later, or
+        the blob's grace is due to be renewed. Raises `BlobUnknown`.
         """
         answers = self.holdings.resolve((Question(self.permits, name, digest, True),))
         if answers is None or blob_in(answers).is_due:
@@ -69,7 +69,7 @@ class Blobs:
         return self.store.open_range(digest, offset, length)
 
     def delete(self, name: RepositoryName, digest: Digest, author: Author) -> None:
-        """Take the blob from this repository, whoever refers to it. Raises `BlobUnknown`."""
+        """Take the blob from this repository, also one in use. Raises `BlobUnknown`."""
         self.holdings.unlink(Change(self.permits, name, author), digest)
 
     def mount(

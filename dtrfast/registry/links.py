@@ -99,7 +99,7 @@ def renew(
 def remove(
     transaction: WriteTransaction, place: Place, digest: Digest, size: int | None = None
 ) -> None:
-    """Unlink, whoever refers to the blob. Raises `BlobUnknown`. What the last one lets go of is
+    """Unlink, also what manifests refer to. Raises `BlobUnknown`. What the last one lets go of is
     listed, for the store to free. `size` is for rows of older versions, which have none.
     """
     link = get(transaction, place.id, digest)

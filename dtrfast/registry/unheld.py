@@ -174,7 +174,7 @@ def _digest_in(key: bytes) -> Digest:
 
 
 def pending(transaction: ReadTransaction, now: int, grace_seconds: int) -> dict[str, int]:
-    """What waits to be dropped and is due, by kind; up to a thousand of each."""
+    """The number of links and of contents that wait to be dropped and are due, up to a thousand."""
     due = number_key(max(0, now - grace_seconds) + 1)
     late = takewhile(lambda row: row[0] < due, transaction.scan(LINKS_UNREFERENCED, limit=1000))
     return {
@@ -184,7 +184,7 @@ def pending(transaction: ReadTransaction, now: int, grace_seconds: int) -> dict[
 
 
 def in_grace(transaction: ReadTransaction, grace_seconds: int) -> tuple[int, int]:
-    """How many blobs are unreferenced and in their grace, up to ten thousand, and when the first
+    """The number of blobs in their grace, up to ten thousand, and the time at which the first
     grace ends.
     """
     times = [number_of(key) for key, _ in transaction.scan(LINKS_UNREFERENCED, limit=10_000)]

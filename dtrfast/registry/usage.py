@@ -161,7 +161,7 @@ def _stay(
     staying: Set[Digest],
     contents: Sequence[Sequence[Digest]],
 ) -> list[bool]:
-    """For each content, by its names, True if somebody goes on holding it (`IsHeld`)."""
+    """For each content, by its names, True if a repository goes on holding it (`IsHeld`)."""
     with engine.read() as transaction:
         return [
             any(name in staying or _is_held_elsewhere(transaction, name, leaving) for name in names)

@@ -50,7 +50,7 @@ def _findings(transaction: ReadTransaction, progress: Progress) -> Iterator[str]
 
 
 def _verify_links(engine: Engine, sizes: Sizes, tell: Tell) -> None:
-    """What repositories hold is there."""
+    """Check that the content of each link is there."""
     after: bytes | None = None
     while keys := _links_after(engine, after):
         after = keys[-1]
