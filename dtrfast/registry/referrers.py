@@ -55,7 +55,7 @@ def remove(
 
 
 class Referrers:
-    """Who refers to the manifests of a registry, for one caller."""
+    """The referrers of a registry's manifests, for one caller."""
 
     def __init__(self, holdings: Holdings, permits: Permits) -> None:
         self._holdings = holdings

@@ -200,7 +200,7 @@ class Upload(Protocol):
         ...
 
 
-# Which of some contents somebody holds. Each content is given by all its names; it is held if one
+# Tells which contents a repository holds. Each content is given by all its names; it is held if one
 # of them is. The answer has one entry for each content.
 IsHeld = Callable[[Sequence[Sequence[Digest]]], list[bool]]
 
@@ -209,7 +209,7 @@ class Placed(Protocol):
     """Content that is placed, and a claim on it: until `close` nothing frees it. A claim ends with
     its process.
 
-    Whoever has it writes down who holds the content, then calls `finish`, and `close` in any case.
+    Its caller writes the link of the content, then calls `finish`, and `close` in any case.
     Several callers may have the same content placed at a time, once it is there.
     """
 
@@ -256,7 +256,7 @@ class Placed(Protocol):
 
 
 class BlobStore(Protocol):
-    """Where content is."""
+    """Content by digest, and the uploads that become content."""
 
     def stat(self, digest: Digest) -> BlobStat:
         """Raises `BlobUnknown`, also for content that is known to be damaged."""
@@ -326,8 +326,8 @@ class BlobStore(Protocol):
         ...
 
     def release(self, digests: Iterable[Digest], is_held: IsHeld) -> list[Digest]:
-        """Free what nobody holds of some contents; returns those that are settled: freed, held, or
-        not there. What is claimed is left for another time.
+        """Free those of some contents that no repository holds; returns the settled ones: freed,
+        held, or not there. Those that are claimed are left for another time.
 
         `is_held` is asked while nothing can claim them, and must answer for what is committed at
         that moment. It may be asked about more than `digests`, and must not call the store.
@@ -342,7 +342,7 @@ class BlobStore(Protocol):
         is_alone: bool = False,
         steps_max: int | None = None,
     ) -> Usage:
-        """What some blobs take, and what would be freed if those went that `is_held` does not keep.
+        """The room that blobs take, and that those would free which `is_held` does not keep.
         With `is_alone` as if no other blob was stored, so that the answer tells nothing of what
         others hold. It ends after `steps_max` steps of some 3 µs.
         """

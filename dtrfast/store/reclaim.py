@@ -1,12 +1,12 @@
-"""Freeing what nobody needs any more, a bounded step at a time, beside everything else.
+"""Freeing what is not needed any more, a bounded step at a time, beside everything else.
 
-Contents that nobody holds are told by `release`, or are in a list: those that were replaced, and
-those whose process died before it wrote who holds them. Uploads expire. Loose files are unlinked;
+Contents that no repository holds are told by `release`, or are in a list: those that were replaced,
+and those whose process died before it wrote their link. Uploads expire. Loose files are unlinked;
 chunks lose their references and wait for compaction.
 
-A content is claimed from before it is asked who holds it until its names are gone. So whoever
-places it meanwhile waits, and then places it anew; and nobody can link it without placing it, as a
-mount needs a link that is there (docs/reliability.md).
+A content is claimed before the holdings are asked about it, and until its names are gone. A push of
+it meanwhile waits, and then places it anew. A mount makes no link either, as it needs one that is
+there (docs/reliability.md).
 """
 
 from __future__ import annotations
