@@ -29,6 +29,7 @@ _FACTS_KEPT = 4096
 _KEPT_SIZE_MAX = 512
 # A hint is for the administrator, and anyone can cause it.
 _HINT_SECONDS = 3600.0
+_HINTS_MAX = 100
 # Other machines do not reach a Unix socket.
 _HERE = "127.0.0.1"
 
@@ -73,7 +74,8 @@ class Proxies:
         self._names = ", ".join(networks) or "none"
         self._networks = [parse_network(network) for network in networks]
         self._clock = clock
-        self._hinted: dict[str, float] = {}
+        # The times of hints, by text and by the address that they are about.
+        self._hinted: dict[tuple[str, str], float] = {}
         self.trusts = lru_cache(_ADDRESSES_KEPT)(self._trusts)
         self._known_facts = lru_cache(_FACTS_KEPT)(self._read)
 
@@ -144,14 +146,19 @@ class Proxies:
             told[0][0][:40].decode("latin-1"),
             address,
             self._names,
+            about=address,
         )
 
-    def hint(self, text: str, *values: object) -> None:
-        """Log a warning, the same one once an hour at most."""
+    def hint(self, text: str, *values: object, about: str = "") -> None:
+        """Log a warning, the same one once an hour at most for each address that it is `about`, so
+        that one address does not use up the hint of another. An hour has `_HINTS_MAX` of them.
+        """
         now = self._clock()
-        if now - self._hinted.get(text, -_HINT_SECONDS) >= _HINT_SECONDS:
-            self._hinted[text] = now
+        recent = {key: at for key, at in self._hinted.items() if now - at < _HINT_SECONDS}
+        if (text, about) not in recent and len(recent) < _HINTS_MAX:
+            recent[text, about] = now
             log.warning(text, *values)
+        self._hinted = recent
 
 
 def _with_host(headers: Headers, host: str, port: str) -> Headers:

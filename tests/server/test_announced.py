@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -63,6 +66,28 @@ def test_a_stop_does_not_wait_for_a_header(start_server: StartServer, tmp_path: 
         began = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - began < 4.0
+
+
+def test_connections_that_were_reset_before_they_were_accepted_are_no_reason_for_a_hint(
+    start_server: StartServer,
+) -> None:
+    """They have no address any more; health checks of proxies are reset so."""
+    trusts = {"trusted_proxies": ("127.0.0.1",)}
+    server = start_server(proxy_protocol="required", workers=1, **trusts)
+    (worker,) = server.workers()
+    worker.suspend()
+    for number in range(8):
+        with server.connect() as connection:
+            connection.sendall(_LAST[: number % 2 * len(_LAST)])
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    worker.resume()
+    stranger = socket.create_connection(server.address, 20, source_address=("127.0.0.2", 0))
+    with stranger, suppress(ConnectionResetError):
+        assert read_to_end(stranger) == b""
+    server.stop()
+    errors = server.errors()
+    assert "an unknown address" not in errors
+    assert "closed a connection from 127.0.0.2, which is no trusted proxy" in errors
 
 
 def test_where_none_is_expected_one_is_refused_and_the_log_says_what_to_set(

@@ -260,6 +260,26 @@ def test_the_log_says_what_to_set_and_says_it_once_an_hour(
     assert "1.1.1.1" not in caplog.text
 
 
+def test_one_address_does_not_use_up_the_hint_of_another(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    proxies = Proxies(("10.0.0.0/8",), lambda: now[0])
+
+    def arrive(address: str) -> None:
+        proxies.arrive(proxies.peer((address, 1)), False, [_field("X-Forwarded-For: 1.1.1.1")])
+
+    with caplog.at_level(logging.WARNING):
+        for address in ("172.18.0.2", "172.18.0.3", "172.18.0.2"):
+            arrive(address)
+        assert len(caplog.messages) == 2
+        assert "172.18.0.3" in caplog.messages[1]
+        for number in range(1000):  # nor does a storm of them fill the log, or memory
+            arrive(f"172.19.{number >> 8}.{number & 255}")
+        assert len(caplog.messages) == 100
+        now[0] = 3600
+        arrive("172.18.0.2")
+        assert len(caplog.messages) == 101
+
+
 def test_a_client_that_another_server_has_found_is_no_reason_for_a_hint(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

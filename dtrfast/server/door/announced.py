@@ -53,6 +53,7 @@ async def _announced(context: Context, reader: asyncio.StreamReader, proxy: Peer
             "closed a connection from %s, which is no trusted proxy, as server.proxy_protocol is"
             " required; if it is a proxy of yours, add its address to server.trusted_proxies",
             address,
+            about=address,
         )
         return None
     try:
@@ -64,6 +65,7 @@ async def _announced(context: Context, reader: asyncio.StreamReader, proxy: Peer
                 " or set server.proxy_protocol to off",
                 address,
                 str(error) or "it did not come in time",
+                about=address,
             )
         return None
     if header.client is not None:

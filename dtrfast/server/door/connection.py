@@ -88,6 +88,10 @@ class Doorman:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> Awaitable[None]:
+        name = writer.get_extra_info("peername")
+        if name is None:
+            # The client reset the connection before it was accepted here, as health checks do.
+            return _drop(writer)
         if self._context is None:
             self._context = self._open(app, loop, config, worker)
         tls = self._tls()
@@ -100,7 +104,7 @@ class Doorman:
             hsts = self._hsts()
             http2 = partial(self._open_http2, app, loop, config, worker, state, hsts)
             serve = partial(_open_secure, self._context, tls, hsts, reader, writer, http2)
-        peer = self._proxies.peer(writer.get_extra_info("peername"))
+        peer = self._proxies.peer(name)
         if self._limits.proxy_protocol == "off":
             return self._counted(serve(peer))
         return self._counted(open_announced(self._context, reader, writer, serve, peer))
@@ -156,6 +160,11 @@ class Doorman:
             hot=hot,
             proxies=self._proxies,
         )
+
+
+async def _drop(writer: asyncio.StreamWriter) -> None:
+    """Close a connection that has no other end any more."""
+    writer.transport.abort()
 
 
 async def _turn_away(

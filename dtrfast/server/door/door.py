@@ -385,11 +385,12 @@ class Door(asyncio.Protocol):
     def _hint_at_setting(self, data: bytes | bytearray | memoryview) -> None:
         """Tell of a proxy that sends PROXY headers to a listener that takes none."""
         if is_start(bytes(data[:SIZE_MIN])):
-            address = self.peer.address
+            address = self.peer.address[0] if self.peer.address else "an unknown address"
             self._context.proxies.hint(
                 "%s sent a PROXY header, which is refused: if it is a proxy of yours, set"
                 " server.proxy_protocol to required",
-                address[0] if address else "an unknown address",
+                address,
+                about=address,
             )
 
     def _is_worth_a_look(self, data: bytes | bytearray | memoryview) -> bool:
