@@ -45,11 +45,11 @@ class Ending(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every request needs. `registry` serves everybody: requests go through `guard`. `store`
-    has the figures of the store, for administrators.
+    """The parts of the server that requests use.
 
-    `identity` is None where there are no accounts. `ending` is set once the server stops. `recalls`
-    is of the event loop that the requests run on.
+    `registry` checks no permits: a request gets the registry of its caller from `guard`. `store`
+    has the figures of the store, for administrators. `identity` is None without accounts. `ending`
+    is set once the server stops. `recalls` belongs to the event loop of the requests.
     """
 
     registry: Registry

@@ -153,10 +153,13 @@ class Proxies:
         """Log a warning, the same one once an hour at most for each address that it is `about`, so
         that one address does not use up the hint of another. An hour has `_HINTS_MAX` of them.
         """
-        now = self._clock()
-        recent = {key: at for key, at in self._hinted.items() if now - at < _HINT_SECONDS}
-        if (text, about) not in recent and len(recent) < _HINTS_MAX:
-            recent[text, about] = now
+        now, key = self._clock(), (text, about)
+        # Before anything else: behind a proxy that is not named every request comes here.
+        if now - self._hinted.get(key, -_HINT_SECONDS) < _HINT_SECONDS:
+            return
+        recent = {one: at for one, at in self._hinted.items() if now - at < _HINT_SECONDS}
+        if len(recent) < _HINTS_MAX:
+            recent[key] = now
             log.warning(text, *values)
         self._hinted = recent
 

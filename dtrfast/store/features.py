@@ -1,9 +1,12 @@
-"""What a store uses that older versions know nothing of, and who may therefore open it.
+"""The features of a store: parts of its format that older versions do not know. They decide which
+versions may open it.
 
-An *incompatible* feature keeps every version away that does not know it; a *read-only compatible*
-one those that would write; a *compatible* one nobody. Those that came with the last upgrade, or
-that the version before does not know, are *unsealed* until they are sealed: up to then `rollback`
-can take them away, and the version before opens the store again.
+A version that does not know an *incompatible* feature cannot open the store. One that does not know
+a *read-only compatible* feature cannot write to it. A *compatible* feature excludes no version.
+
+A feature that came with the last upgrade is *unsealed* at first, and so is one that the version
+before does not know. Until it is sealed, `rollback` can remove it, and the version before can open
+the store again.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StoreLimits:
-    """How much of the disk and its time the store takes."""
+    """Limits of the disk space that the store takes, and of the time that its scrub takes."""
 
     # What scrub reads in a second, and how often it reads everything; 0 days: never.
     scrub_bytes_per_second: int = 32 << 20

@@ -83,7 +83,7 @@ class Rebuild:
             self._add_loose(path)
 
     def finish(self, is_held: IsHeld) -> None:
-        """Leave what nobody holds, and what is sparse, to the reclaim."""
+        """List contents that no repository holds, and sparse packs, for the reclaim."""
         reclaim.list_unheld(self._context.engine, is_held, self._context.clock())
         for some in _batches(self._keys(PACKS)):
             self._write(partial(_list_sparse, keys=some))

@@ -84,9 +84,9 @@ def release(context: Context, digests: Iterable[Digest], is_held: IsHeld) -> lis
 
 
 def reclaim_contents(context: Context, is_held: IsHeld) -> int:
-    """Free listed contents that nobody holds, some at once; returns how many. May be cut off
-    anywhere: a content stays in the list until the index knows no more of it, and its file is
-    listed then.
+    """Free listed contents that no repository holds, up to `_STEP_MAX` in one call; returns the
+    number that is settled. The process may end anywhere: a content stays in the list until its rows
+    are gone from the index, and its file is listed by then.
     """
     after: bytes | None = None
     while numbers := _listed(context, after):
@@ -119,7 +119,9 @@ def _settle_each(context: Context, numbers: list[bytes], is_held: IsHeld) -> set
 
 
 def _settle(context: Context, numbers: list[bytes], is_held: IsHeld) -> set[bytes]:
-    """Free those that nobody holds; returns those that need no further look."""
+    """Free the contents that no repository holds. Returns those that are settled: freed, held, or
+    gone.
+    """
     if pins.are_contents_held(context.layout.data):
         return set()  # the whole list may be tried: none is claimed and asked about in vain
     with Claim(context.layout.claims) as claim:
@@ -171,19 +173,20 @@ class _Claimed:
 
 
 def _claimed(context: Context, numbers: list[bytes], claim: Claim) -> list[_Claimed]:
-    """Those that nobody else has a claim on."""
-    claimed = []
-    for number in numbers:
-        with context.engine.read() as transaction:
-            content = _content(transaction, number)
-        if content is not None and not claim.add(Digest("sha256", content.sha256)):
-            continue
-        # Looked at again: what a claim protects may have changed before it was taken.
-        with context.engine.read() as transaction:
-            content = _content(transaction, number)
-            names = contents.own_names(transaction, number)
-        claimed.append(_Claimed(number, content, names))
-    return claimed
+    """Claim contents, and return those that no other caller has claimed."""
+    with context.engine.read() as transaction:
+        seen = {number: _content(transaction, number) for number in numbers}
+    ours = [
+        number
+        for number, content in seen.items()
+        if content is None or claim.add(Digest("sha256", content.sha256))
+    ]
+    # Read again: a content may have changed before it was claimed.
+    with context.engine.read() as transaction:
+        return [
+            _Claimed(number, _content(transaction, number), contents.own_names(transaction, number))
+            for number in ours
+        ]
 
 
 def _content(transaction: ReadTransaction, number: bytes) -> Content | None:
@@ -281,7 +284,7 @@ def _delete_finished(transaction: WriteTransaction, keys: list[bytes]) -> None:
 
 
 def pending(context: Context) -> dict[str, int]:
-    """What waits to be reclaimed, by kind; up to a thousand of each."""
+    """Count the rows that wait to be reclaimed, by kind; up to a thousand of each."""
     lists = {
         "unlinked contents": CONTENTS_UNLINKED,
         "sparse packs": PACKS_SPARSE,

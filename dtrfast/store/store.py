@@ -254,12 +254,12 @@ class Store:
         ]
 
     def pending(self) -> dict[str, int]:
-        """What waits to be reclaimed and is due, by kind; up to a thousand of each."""
+        """Count the rows that wait to be reclaimed, by kind; up to a thousand of each."""
         return reclaim.pending(self._context)
 
     def verify(self, is_held: IsHeld, progress: Progress, tell: Tell) -> None:
-        """Tell what of the local index does not fit, has not the files that it needs, or is held by
-        nobody.
+        """Check the local index, its files, and that all content is held or waits to be reclaimed.
+        `tell` gets a sentence for each fault.
         """
         verify.verify(self._context, is_held, progress, tell)
 
@@ -276,7 +276,7 @@ class Store:
         return self.report.statistics()
 
     def count_links(self, transaction: WriteTransaction, links: int, linked_bytes: int) -> None:
-        """Where versions before 1.4 counted them: see `jobs.adoption`."""
+        """Add to the counts of links that versions before 1.4 keep here: see `jobs.adoption`."""
         statistics.add(transaction, old_links=links, old_linked_bytes=linked_bytes)
 
     def commits(self) -> tuple[int, int, float]:

@@ -426,8 +426,11 @@ class LocalUpload:
 
     @property
     def _flags(self) -> tuple[bool, bool, int | None]:
-        """What else than bytes is to be saved. Where a body began that broke off before its first
-        byte is; where one did that came whole without any is not: the one before may come again.
+        """The state beside the bytes that has to be saved when it changes.
+
+        It includes the start of a body that broke off, even before its first byte. It leaves out
+        the start of a body that came whole: if that one was empty, the body before it may still be
+        sent again.
         """
         return self._is_open, self._is_told, self.last_body.begin if self._is_open else None
 

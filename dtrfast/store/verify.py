@@ -46,16 +46,16 @@ _PAGE = 1000
 # Those of files that are gone, and those that versions before 1.4 counted here.
 _UNCHECKED = frozenset({"freed_bytes", "old_links", "old_linked_bytes"})
 
-# Tells how far a check has come: what it is at, how much is done, and of how much.
+# Gets the subject of the check, the rows done, and the rows to do.
 Progress = Callable[[str, int, int], None]
-
-
-# Takes what does not fit, a sentence each.
+# Gets a sentence for each fault.
 Tell = Callable[[str], object]
 
 
 def verify(context: Context, is_held: IsHeld, progress: Progress, tell: Tell) -> None:
-    """Tell what does not fit. `is_held` also keeps what its caller is about to have released."""
+    """Check the store; `tell` gets a sentence for each fault. `is_held` is also true for contents
+    that wait to be released.
+    """
     with pins.hold(context.layout.data):
         found = sorted(_data_files(context))
         with context.engine.read() as transaction:
@@ -90,7 +90,7 @@ def _verify_holders(context: Context, is_held: IsHeld, tell: Tell) -> None:
                 and not is_held([names])[0]
                 and _names_of(context, number)
             ):
-                tell(f"nobody holds {names[0]}, and it is not reclaimed")
+                tell(f"no repository holds {names[0]}, and it is not listed for reclaim")
 
 
 def _unheld(page: _Page, is_held: IsHeld) -> _Page:

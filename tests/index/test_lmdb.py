@@ -357,8 +357,8 @@ def test_room_for_the_usual_readers_is_taken_while_there_is_some(
 
 
 def test_the_readers_of_a_process_stay_when_another_opens_the_index(tmp_path: Path) -> None:
-    """Whether the index is open anywhere LMDB knows by a lock, which ends as soon as the process
-    closes the file once: then the next one begins the table of readers anew.
+    """LMDB knows by a lock that a process has the index open. The lock ends as soon as the process
+    closes the lock file once, and the next process then begins the table of readers anew.
     """
     LmdbEngine(tmp_path, TABLES).close()
     engine = LmdbEngine(tmp_path, TABLES)

@@ -44,7 +44,7 @@ def delete(transaction: WriteTransaction, table: Table, digest: Digest) -> None:
 def test_a_link_that_its_blob_does_not_know_is_told(world: World, store: Store) -> None:
     store.engine.write(partial(delete, table=HOLDERS, digest=CONFIG))
     assert findings(store) == [
-        f"nobody holds {CONFIG}, and it is not reclaimed",
+        f"no repository holds {CONFIG}, and it is not listed for reclaim",
         f"{CONFIG} does not know that repository 1 holds it",
     ]
 
@@ -97,7 +97,7 @@ def test_content_that_no_repository_holds_is_told_unless_it_waits(
     world.lose(CONFIG)
     assert findings(store) == [], "it waits to be freed"
     store.engine.write(partial(delete, table=BLOBS_UNHELD, digest=CONFIG))
-    assert findings(store) == [f"nobody holds {CONFIG}, and it is not reclaimed"]
+    assert findings(store) == [f"no repository holds {CONFIG}, and it is not listed for reclaim"]
     world.push(b"{}")
     assert findings(store) == []
 

@@ -165,7 +165,9 @@ def test_a_row_that_does_not_fit_is_told_in_a_sentence(
 def test_content_that_nobody_holds_is_told(full: Store) -> None:
     full.verify(holders(full.blobs).are_held, tell_nobody, pytest.fail)
     holders(full.blobs).held.discard((ONE, digest_of(LOOSE)))
-    assert findings(full) == [f"nobody holds {digest_of(LOOSE)}, and it is not reclaimed"]
+    assert findings(full) == [
+        f"no repository holds {digest_of(LOOSE)}, and it is not listed for reclaim"
+    ]
 
 
 def test_a_file_with_another_name_is_told(full: Store, data: Path) -> None:
