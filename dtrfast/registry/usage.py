@@ -44,9 +44,11 @@ from dtrfast.store.blobs import BlobStore
 _TRIES = 3
 # A layer that more repositories than this hold is nobody's to free.
 _HOLDERS_MAX = 10_000
-# The work of a request: rows that say what there is, rows of who holds it, and steps of the store.
+# The work of a request: rows that say what there is, rows of who holds it (to find the repositories
+# that the caller may not see, and those that keep a blob), and steps of the store.
 _ASK_STEPS = 4_000
 _HOLDER_STEPS = 3_000
+_STAY_STEPS = 8_000
 _STORE_STEPS = 8_000
 # Steps that it takes to learn whether the caller may see a repository.
 _VERDICT_STEPS = 8
@@ -130,15 +132,16 @@ def _measure_once(
         leaving = asked.leaving
         if permits is not None:
             leaving = leaving | _unseen(transaction, asked, permits, budget)
+    steps = Budget(steps_left=_STAY_STEPS) if is_request else unlimited()
     usage = blobs.measure(
         asked.blobs,
-        partial(_stay, engine, leaving, asked.staying),
+        partial(_stay, engine, leaving, asked.staying, steps),
         is_alone=permits is not None,
         steps_max=_STORE_STEPS if is_request else None,
     )
     with engine.read() as transaction:
         is_unchanged = _change_number(transaction) == before
-    is_part = budget.is_spent or not usage.is_whole
+    is_part = budget.is_spent or steps.is_spent or not usage.is_whole
     unique = usage.unique + asked.manifest_bytes - asked.staying_manifest_bytes
     numbers = Numbers(
         version=1,
@@ -159,21 +162,33 @@ def _stay(
     engine: Engine,
     leaving: Set[RepositoryId],
     staying: Set[Digest],
+    steps: Budget,
     contents: Sequence[Sequence[Digest]],
 ) -> list[bool]:
-    """For each content, by its names, True if a repository goes on holding it (`IsHeld`)."""
+    """Answer `IsHeld` for the time after the deletion: True for a content that a repository still
+    holds then.
+    """
     with engine.read() as transaction:
         return [
-            any(name in staying or _is_held_elsewhere(transaction, name, leaving) for name in names)
+            any(
+                name in staying or _is_held_elsewhere(transaction, name, leaving, steps)
+                for name in names
+            )
             for names in contents
         ]
 
 
 def _is_held_elsewhere(
-    transaction: ReadTransaction, name: Digest, leaving: Set[RepositoryId]
+    transaction: ReadTransaction, name: Digest, leaving: Set[RepositoryId], steps: Budget
 ) -> bool:
-    holders = links.holders(transaction, name, len(leaving) + 1)
-    return any(holder not in leaving for holder in holders)
+    """Return True if a repository that is not `leaving` holds the blob, and where there are no
+    steps left to find out.
+    """
+    if steps.is_spent:
+        return True
+    limit = min(len(leaving), steps.steps_left) + 1
+    holders = links.holders(transaction, name, limit)
+    return not steps.take(len(holders)) or any(holder not in leaving for holder in holders)
 
 
 def _unseen(

@@ -6,9 +6,10 @@ import time
 
 import pytest
 
+from dtrfast.index.engine import ReadTransaction
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_INDEX
-from dtrfast.registry import budget, deletion, outlines, pages, usage
+from dtrfast.registry import budget, deletion, keys, links, outlines, pages, usage
 from tests.api.managed.test_deletion import delete, image, index_of, put, status
 from tests.api.managed.town import Town
 
@@ -33,6 +34,33 @@ def test_a_measurement_of_a_part_says_so(filled: Town, monkeypatch: pytest.Monke
             part = filled.api("rita", "GET", f"{APP}/usage")
         assert (part["isExact"], part["isPart"]) == (False, True), name
         assert part["storedBytes"] < whole["storedBytes"], name
+
+
+def test_holders_that_all_go_are_read_so_far(filled: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each blob of a namespace may be held by all its repositories."""
+    for name in ("secret", "open"):
+        for number in range(5):
+            filled.push(f"acme/{name}", b"layer %d" % number)
+    path = "repositoryNamespaces/acme/usage"
+    whole = filled.api("admin", "GET", path)
+    assert (whole["isExact"], whole["isPart"]) == (True, False)
+    rows = 0
+    holders = links.holders
+
+    def counted(
+        transaction: ReadTransaction, digest: Digest, limit: int
+    ) -> list[keys.RepositoryId]:
+        nonlocal rows
+        found = holders(transaction, digest, limit)
+        rows += len(found)
+        return found
+
+    monkeypatch.setattr(links, "holders", counted)
+    monkeypatch.setattr(usage, "_STAY_STEPS", 8)
+    part = filled.api("admin", "GET", path)
+    assert (part["isExact"], part["isPart"]) == (False, True)
+    assert part["uniqueBytes"] < whole["uniqueBytes"]
+    assert rows <= 8 + 3
 
 
 def test_an_administrator_gets_what_was_measured_before(
