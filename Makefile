@@ -1,6 +1,6 @@
-# What one types and what CI calls. Needs python3 (3.11 or newer), gcc and make.
+# The commands of developers and of CI. They need python3 (3.11 or newer), gcc and make.
 
-# The Python that the virtual environment is made with.
+# The Python of the virtual environment.
 PYTHON3 ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -11,93 +11,93 @@ STEP := .ci/step
 INSTALL := PYTHON='$(PYTHON3)' .ci/install
 PIP_INSTALL := $(BIN)/pip install --disable-pip-version-check --progress-bar off
 PYTEST := $(PYTHON) -m pytest
-# Two processes share the tests; those that measure run alone, after them.
+# Two processes share the tests. Tests that measure run alone, after the others.
 SHARED := -m 'not alone and not client' --numprocesses 2
 ALONE := -m 'alone and not client'
-# Targets that wait for different things: a network, a disk, a processor.
+# These targets may run in parallel: they wait for a network, a disk and a processor.
 TOGETHER = MAKEFLAGS='$(filter-out -j% --jobserver%,$(MAKEFLAGS))' \
 	$(MAKE) --no-print-directory --jobs 2
-# What ARGS chooses may have no test of a kind; the whole suite has.
+# ARGS may select no test of a kind. Only the whole suite must have some.
 OR_NONE := $(if $(ARGS),|| [ $$? = 5 ])
 
 .DEFAULT_GOAL := help
 .PHONY: help build serve dev check fix test test-all test-long test-lanes test-blobs test-clients \
 	test-more-clients coverage mutants bench profile hooks lock clean
 
-help: ## this list
+help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "ARGS is passed on: make test ARGS='tests/oci -k digest'. The short loop: docs/development.md"
 
-build: $(VENV)/.dtrfast-build ## dtrfast in .venv, with its compiled core
+build: $(VENV)/.dtrfast-build ## build dtrfast in .venv, with its compiled core
 
-serve: plan-build build ## a registry on 127.0.0.1:5000, its data in ./data
+serve: plan-build build ## run a registry on 127.0.0.1:5000 with its data in ./data
 	exec $(BIN)/dtrfast serve $(ARGS)
 
-dev: $(VENV)/.dtrfast-dev ## build, and every tool that the other targets call
+dev: $(VENV)/.dtrfast-dev ## build, and install every tool of the other targets
 
-check: dev ext-check ## linters and types; changes no source
+check: dev ext-check ## run linters and type checks; changes no source
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(STEP) --show mypy $(BIN)/mypy
 
-fix: dev ## repairs what ruff can
+fix: dev ## fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: plan-test ## the short tests: units, contracts, API, store, a docker daemon, a crash
+test: plan-test ## run the short tests: units, contracts, API, store, a docker daemon, a crash
 	@$(TOGETHER) programs-of-test $(VENV)/.dtrfast-test
 	$(STEP) --show "short tests" $(PYTEST) --suite short $(SHARED) $(ARGS) $(OR_NONE)
 
-test-all: test test-long test-lanes test-blobs fuzz asan ## everything that installs as packages
+test-all: test test-long test-lanes test-blobs fuzz asan ## run all tests whose programs install as packages
 
-test-long: plan-all dev ## what test leaves out: clients, browser, LDAP, crashes, lifecycles, arm64
+test-long: plan-all dev ## run the longer tests: clients, browser, LDAP, crashes, lifecycles, arm64
 	@$(INSTALL) all
 	$(STEP) --show "long tests" $(PYTEST) --suite long $(SHARED) $(ARGS) $(OR_NONE)
 	$(STEP) --show "long tests, alone" $(PYTEST) --suite long $(ALONE) $(ARGS) $(OR_NONE)
 
-# Tests that choose lanes for themselves, look at the disk or at pages alone, or run slow programs
-# whose requests are like those of others.
+# Left out are tests that choose lanes themselves, that check only the disk or pages, and slow
+# programs whose requests other tests send as well.
 WITH_LANES := console test_full_disk.py test_own_certificate.py test_repair.py \
 	test_devcontainers.py test_dxf.py test_jib.py test_oras_python.py
 
-test-lanes: plan-all dev ## what starts servers, once more without lanes
+test-lanes: plan-all dev ## run the tests with servers again, without lanes
 	@$(INSTALL) all
 	$(STEP) --show "tests without lanes" $(PYTEST) --lanes off $(SHARED) \
 		$(addprefix --ignore=tests/e2e/,$(WITH_LANES)) tests/e2e tests/server $(ARGS)
 
-# Tests that ask a registry for blobs: its own, those of the API, and docker.
+# The tests that read blobs from a registry: its own tests, those of the API, and docker.
 OVER_BLOBS := tests/registry tests/api tests/server/test_resume.py \
 	$(patsubst %,tests/e2e/test_%.py,small_image docker)
 
-test-blobs: plan-all dev ## registry, API and docker, once more over the blob store of the tests
+test-blobs: plan-all dev ## run registry, API and docker tests again, over the blob store of the tests
 	@$(INSTALL) all
 	DTRFAST_TEST_ASSEMBLY=tests.assembly:files $(STEP) --show "tests over files" $(PYTEST) \
 		$(SHARED) --ignore=tests/api/managed $(OVER_BLOBS) $(ARGS) $(OR_NONE)
 
-# Two parts of .ci/long.
+# These two are parts of .ci/long.
 MORE_CLIENTS := $(patsubst %,tests/e2e/test_%.py,buildkit ctr notation oci_client ollama)
 
-test-clients: dev ## with clients compiled from Go modules
+test-clients: dev ## run tests with clients compiled from Go modules
 	@$(INSTALL) all
 	programs=$$(.ci/go_programs crane oras regctl helm cosign dockerd-next) && PATH="$$programs:$$PATH" \
 		$(STEP) --show "compiled clients" $(PYTEST) -m client \
 		$(addprefix --ignore=,$(MORE_CLIENTS)) $(ARGS)
 
-test-more-clients: dev ## with more of them, and one in Rust
+test-more-clients: dev ## run tests with more Go clients, and one in Rust
 	@$(INSTALL) rust
 	programs=$$(.ci/go_programs notation containerd ctr buildkitd buildctl ollama-server) && \
 		programs="$$programs:$$(.ci/rust_programs)" && PATH="$$programs:$$PATH" \
 		$(STEP) --show "more compiled clients" $(PYTEST) -m client $(MORE_CLIENTS) $(ARGS)
 
-bench: dev ## the quick benchmarks beside every peer on this machine; ARGS='--only push'
+bench: dev ## run the quick benchmarks, with all peers on this machine; ARGS='--only push'
 	$(BIN)/python -m benchmarks --quick --against all $(ARGS)
 
-# Tests that run none of the Python code, need other programs, or repeat what smaller ones reach.
+# Left out are tests that run no Python code, need other programs, or repeat smaller tests.
 UNCOVERED := benchmarks crash e2e ext fuzz test_architecture.py test_tidy.py \
 	store/test_large_blob.py door/test_deletes_under_pulls.py door/test_differential.py \
 	door/test_dribbles.py door/test_smuggling.py door/test_splits.py
 
-coverage: dev ## branch coverage in build/coverage/html, held against tests/coverage_floors.toml
+coverage: dev ## measure branch coverage in build/coverage/html, against tests/coverage_floors.toml
 	@$(INSTALL) all
 	rm -rf build/coverage
 	$(STEP) --show coverage $(PYTHON) -m coverage run -m pytest $(SHARED) \
@@ -108,26 +108,26 @@ coverage: dev ## branch coverage in build/coverage/html, held against tests/cove
 	$(PYTHON) -m coverage json --quiet
 	$(PYTHON) -m tests.coverage_floors
 
-mutants: dev ## how many of 300 small faults the tests notice; ARGS='--seed N --count 30'
+mutants: dev ## count how many of 300 small faults the tests find; ARGS='--seed N --count 30'
 	$(STEP) --show mutants $(PYTHON) -m tests.mutants $(or $(ARGS),--seed 15 --count 300)
 
-profile: dev ## a flame graph of a benchmark: build/profile.svg; ARGS='--only small-blob'
+profile: dev ## draw a flame graph of a benchmark, build/profile.svg; ARGS='--only small-blob'
 	mkdir -p build
 	$(BIN)/py-spy record --subprocesses --rate 50 --output build/profile.svg -- \
 		$(PYTHON) -m benchmarks --quick $(or $(ARGS),--only push/gzip/chunked/4)
 
-hooks: dev ## git hooks that call check's commands before a commit
+hooks: dev ## install git hooks that run the checks before a commit
 	$(BIN)/pre-commit install
 
-lock: dev ## newer versions of all Python packages into .ci/lock
+lock: dev ## write newer versions of all Python packages to .ci/lock
 	$(BIN)/pip install --quiet uv
 	rm -rf .ci/lock
 	.ci/lock.sh $(BIN)/uv
 
-clean: ## what was built, without the virtual environment
+clean: ## remove build results, but not the virtual environment
 	rm -rf build dist *.egg-info dtrfast/_core*.so
 
-# Says what a bare machine will get, and how much that is.
+# Prints the packages that a bare machine will get, and their size.
 plan-%:
 	@$(INSTALL) --plan $*
 	@[ -e $(VENV)/.dtrfast-$(PACKAGES_OF_$*) ] || \
@@ -148,7 +148,7 @@ $(VENV)/.python:
 	@$(STEP) "virtual environment" $(PYTHON3) -m venv $(VENV)
 	@touch $@
 
-# What compiles, and all else that dtrfast needs: one waits for the processor, one for the network.
+# .core and .packages run at the same time: one waits for a processor, the other for the network.
 $(VENV)/.compiler: $(VENV)/.python .ci/lock/compiler.txt
 	@$(STEP) "Python packages: compiler (4 MB)" $(PIP_INSTALL) --require-hashes -r .ci/lock/compiler.txt
 	@touch $@
@@ -161,7 +161,7 @@ $(VENV)/.packages: $(VENV)/.compiler .ci/lock/dtrfast.txt
 	@$(STEP) "Python packages: dtrfast (35 MB)" $(PIP_INSTALL) --require-hashes -r .ci/lock/dtrfast.txt
 	@touch $@
 
-# Without isolation, so that a rebuild after a change of the kernels needs no network.
+# Without build isolation, so that a rebuild of the kernels needs no network.
 $(VENV)/.dtrfast-build: $(VENV)/.python pyproject.toml .ci/lock/dtrfast.txt setup.py $(wildcard ext/*)
 	@$(TOGETHER) $(VENV)/.core $(VENV)/.packages
 	@$(STEP) "dtrfast into $(VENV)" $(PIP_INSTALL) --no-deps --no-build-isolation --editable .

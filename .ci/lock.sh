@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes .ci/lock/GROUP.txt: every package that a group needs, at one version, with the hashes of its
-# files, for every Python from 3.11 on. Newer versions: `make lock`, which deletes the files first.
+# Writes .ci/lock/GROUP.txt: every package of a group, at one version, with the hashes of its files,
+# for every Python from 3.11 on. `make lock` deletes the files first, to get newer versions.
 #
 #   compiler   what compiles the core       dtrfast   what dtrfast imports
 #   test       and the short suite          dev       and everything else that the Makefile calls
@@ -18,7 +18,7 @@ lock() { # group, source, options
         --no-annotate --no-emit-package dtrfast --output-file ".ci/lock/$group.txt" "$@"
 }
 
-# The largest group first: the others take its versions.
+# The largest group comes first, and the other groups use its versions.
 lock dev pyproject.toml --extra dev
 lock test pyproject.toml --extra test --constraints .ci/lock/dev.txt
 lock dtrfast pyproject.toml --constraints .ci/lock/dev.txt

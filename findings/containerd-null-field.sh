@@ -4,12 +4,12 @@
 # Expected: encoding/json reads a null as an absent value, so these are an image and an index, as
 # they are for go-containerregistry 0.20.6. Seen: "media-type: expected manifest but found index".
 #
-# Reason: containerd tells kinds apart by fields of the type json.RawMessage, and looks at their
-# length. RawMessage has an UnmarshalJSON of its own, which is called for a null as well and keeps its
-# four letters. A pointer, an interface or an ordinary slice would be nil.
+# Reason: containerd distinguishes the kinds by the length of fields of the type json.RawMessage.
+# RawMessage has its own UnmarshalJSON, which is also called for a null, and keeps the four letters.
+# A pointer, an interface or an ordinary slice would be nil.
 #
 # Consequence: a program that marshals one Go struct for both kinds, without omitempty, makes images
-# that skopeo and crane pull and that Docker with the containerd store and Kubernetes do not.
+# that skopeo and crane can pull. Kubernetes, and Docker with the containerd store, cannot.
 set -eu
 
 folder=$(mktemp -d)

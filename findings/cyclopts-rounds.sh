@@ -1,11 +1,11 @@
 #!/bin/sh
-# cyclopts 5.5.2: an option that is an `int` takes "0.4" and gives 0. There is no error.
+# cyclopts 5.5.2: an option of the type `int` accepts "0.4" and gives 0. There is no error.
 #
-# Expected: a complaint that 0.4 is no integer, as argparse, click and typer have it. Seen: a text with
-# a dot is read as a float and rounded, so that "30.0" works; with it go 0.4 (0), 1.6 (2), 2.5 (2).
+# Expected: an error that 0.4 is not an integer, as in argparse, click and typer. Seen: a text with a
+# dot is read as a float and rounded, so that "30.0" works. So 0.4 gives 0, 1.6 gives 2, 2.5 gives 2.
 #
-# Consequence: where 0 means "no limit" or "for ever", a small limit becomes none. A converter of the
-# parameter that takes digits only is not affected.
+# Consequence: if 0 means "no limit" or "for ever", a small limit is lost. A converter that accepts
+# only digits avoids this.
 set -eu
 
 folder=$(mktemp -d)

@@ -2,12 +2,12 @@
 # Go 1.26.6: `go install github.com/ollama/ollama@v0.17.4` cannot work, though `go build` in a clone of the
 # repository does.
 #
-# Expected: a module's archive has all files of its folder at that version, so what a clone builds, `go
-# install` builds. Seen: llama/llama.cpp/common fails with "nlohmann/json_fwd.hpp file not found"; the folder
+# Expected: a module's archive has all files of its folder at that version, so `go install` builds
+# everything that a clone builds. Seen: llama/llama.cpp/common fails with "nlohmann/json_fwd.hpp file not found"; the folder
 # llama/llama.cpp/vendor of the repository is not in the archive.
 #
-# Reason: archives of modules leave out every folder called `vendor`, at any depth, whatever it holds, and
-# here it holds headers of C++.
+# Reason: archives of modules leave out every folder called `vendor`, at any depth and with any content.
+# This one has C++ headers.
 #
 # Consequence: a Go program with cgo may be impossible to compile from a module proxy. Replace the packages
 # that need the headers, as tests/e2e/ollama_server does, or bring the headers.

@@ -1,15 +1,15 @@
 #!/bin/sh
-# jib-maven-plugin 3.5.2: a base image with a layer that is not compressed cannot be built on.
+# jib-maven-plugin 3.5.2: it cannot build on a base image with an uncompressed layer.
 #
 # Expected: `application/vnd.oci.image.layer.v1.tar` is a media type of the OCI image specification that
 # every implementation must support, and buildah, umoci and others write such layers. Jib pulls the base and
 # adds its own layers. Seen: "No Compressor found for the stream signature". With the same layer as gzip it
 # builds.
 #
-# Reason: jib always unpacks a layer to learn the digest of its content, by what its first bytes say, and
-# plain tar is none of the compressions that it knows there.
+# Reason: jib always unpacks a layer to compute the digest of its content. It detects the compression
+# by the first bytes, and plain tar is not in its list.
 #
-# Consequence: images that a registry or a tool stores uncompressed are no bases for jib. Compress them.
+# Consequence: jib cannot use images that a registry or a tool stores uncompressed. Compress them.
 # Needs mvn and a JDK.
 set -eu
 
@@ -25,7 +25,7 @@ cat >"$folder/app/pom.xml" <<'END'
   <version>1</version>
 </project>
 END
-# A registry that serves the images plain and packed.
+# A registry that serves the images uncompressed and compressed.
 cat >"$folder/registry.py" <<'END'
 import gzip
 import hashlib

@@ -1,7 +1,8 @@
 #!/bin/sh
-# RFC 7515 (section 4) has a verifier ignore header parameters that it does not understand, unless `crit` lists them. joserfc
-# refuses the whole token, with an error that is no error of the signature; and so it does with a header over 512 bytes, such as
-# one with a chain of certificates. A registry with strict_check_header=False and a larger max_header_length takes both.
+# RFC 7515 (section 4): a verifier ignores header parameters that it does not understand, unless `crit`
+# lists them. joserfc refuses the whole token, with an error that is not about the signature. It also
+# refuses a header of more than 512 bytes, such as one with a chain of certificates. A JWSRegistry with
+# strict_check_header=False and a larger max_header_length accepts both.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,7 +1,8 @@
 #!/bin/sh
-# RFC 4514 writes types by number, values in hexadecimal BER (`#04024869`), values with a bare `=`, and empty values; one of its
-# four examples in section 4 has two of these. ldap3's parse_dn refuses them all, and safe_dn, which every search uses for its base
-# unless check_names is off, turns the hexadecimal value into another name: a text that begins with a number sign.
+# RFC 4514 allows types by number, values in hexadecimal BER (`#04024869`), values with a bare `=`, and
+# empty values. One of its four examples in section 4 has two of these. ldap3's parse_dn refuses all of
+# them. safe_dn, which every search applies to its base unless check_names is off, changes the
+# hexadecimal value to another name: a text that begins with a number sign.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

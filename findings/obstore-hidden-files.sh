@@ -4,11 +4,11 @@
 #
 # Expected: a directory with three files lists three objects. Seen: "report #7" is not among them.
 #
-# Reason: a `put` writes to NAME#1 and renames it; such names are taken for what it has not finished.
+# Reason: a `put` writes to NAME#1 and renames it, so such names count as unfinished files.
 #
-# Consequence: what is copied, counted or deleted by the list leaves such files behind. That includes
-# the store's own ones: after a kill NAME#1 stays for ever, as large as what was written, and nothing
-# that uses obstore can see it or delete it.
+# Consequence: a program that copies, counts or deletes by the list misses such files. That includes
+# the store's own ones: after a kill NAME#1 stays for ever with the bytes written so far, and no
+# program that uses obstore can see or delete it.
 set -eu
 
 folder=$(mktemp -d)

@@ -1,13 +1,13 @@
 #!/bin/sh
 # obstore 0.12.1: `proxy_excludes="*"` excludes every name from the proxy, and no IP address.
 #
-# Expected: as NO_PROXY=* of curl and Go, a star stands for all hosts. Seen: an endpoint by its address
-# is asked through the proxy all the same.
+# Expected: a star stands for all hosts, as in NO_PROXY=* of curl and Go. Seen: a request to an endpoint
+# with an IP address still goes through the proxy.
 #
-# Reason: a star is compared with names; addresses are compared with networks only.
+# Reason: a star is compared with names. IP addresses are compared with networks only.
 #
-# Consequence: without options the library takes the proxy of the environment, and a star does not
-# switch that off. "*,0.0.0.0/0,::/0" does.
+# Consequence: without options the library uses the proxy of the environment, and a star does not
+# prevent that. "*,0.0.0.0/0,::/0" does.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

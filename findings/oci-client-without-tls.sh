@@ -1,9 +1,9 @@
 #!/bin/sh
 # The Rust crate oci-client 0.18.0 does not compile without one of its TLS features.
 #
-# Expected: its TLS features are features, so `default-features = false` gives a client for plain HTTP, as it
-# does for reqwest, on which the crate stands. Seen: "cannot find `Certificate` in `reqwest`":
-# the settings of the client name types that reqwest has with TLS alone.
+# Expected: its TLS features are optional, so `default-features = false` gives a client for plain HTTP, as
+# for reqwest, which the crate uses. Seen: "cannot find `Certificate` in `reqwest`":
+# the settings of the client name types that reqwest has only with TLS.
 #
 # Consequence: a program that speaks plain HTTP to a local registry compiles a TLS library as well. The
 # quickest is `rustls-tls-no-provider` with rustls on ring; then a provider has to be installed before the

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Ollama 0.17.4 asks for each tensor of a model twice, and throws away the first answer unread.
+# Ollama 0.17.4 requests each tensor of a model twice, and discards the first answer unread.
 #
 # Expected: a pull of a model with N tensors makes N GETs of blobs. Seen: 2 N, each answered with the whole
-# blob. The first is only made to see whether it is redirected to another host, and its body is closed.
+# blob. The first only checks for a redirect to another host, and its body is closed.
 #
-# Reason: `resolve` makes a GET of what a HEAD, or the answer itself, would tell.
+# Reason: `resolve` sends a GET where a HEAD, or the answer itself, would be enough.
 #
-# Consequence: a registry that serves blobs itself sends up to twice the bytes of small tensors, and its log has
-# as many requests that were cut off as pulls. Bytes in sockets and disk reads ahead of a client that hangs up
-# count.
+# Consequence: a registry that serves blobs itself sends up to twice the bytes of small tensors. Its log has
+# one aborted request for each complete one. Bytes in sockets, and disk reads ahead of a client that
+# disconnects, are a real cost.
 # Needs Go 1.24 or newer.
 set -eu
 

@@ -1,6 +1,7 @@
 #!/bin/sh
-# The Python package oras signs in once: it answers every later 401 with the token of the first one, whatever scope the new
-# challenge names. So a token for `pull`, got by the HEAD that a push begins with, is what it pushes with, and the push ends in 401.
+# The Python package oras signs in once. It answers every later 401 with its first token, whatever scope
+# the new challenge names. A push begins with a HEAD, so oras gets a token for `pull`, pushes with it,
+# and ends with 401.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,7 +1,8 @@
 #!/bin/sh
-# sync_file_range(2) on a file of overlayfs (a container's own layer) returns 0 and writes nothing: the dirty pages are in
-# the file below. A program that writes back early, to keep its fsync short, finds all of it still to do.
-# Shows by FIEMAP whether a file's blocks are allocated: ext4 does that when it writes. Needs root and ext4 below WORK.
+# sync_file_range(2) on a file of overlayfs (a container's own layer) returns 0 and writes nothing, since
+# the dirty pages belong to the file below. A program that writes back early to keep its fsync short gains
+# nothing. This script checks by FIEMAP if a file's blocks are allocated: ext4 allocates when it writes.
+# Needs root and ext4 below WORK.
 set -eu
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/overlay.XXXXXX")
 trap 'umount "$WORK/merged" "$WORK/disk" 2>/dev/null || true; rm -rf "$WORK"' EXIT

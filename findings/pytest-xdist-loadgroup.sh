@@ -2,16 +2,16 @@
 # pytest 9.2.0 with pytest-xdist 3.8.0: `--dist loadgroup` accepts `xdist_group` marks and ignores them.
 #
 # Expected: the six tests below carry one mark, so one worker runs all of them, and a fixture of the
-# session is made once. Seen: both workers run some of them, and the fixture is made twice. There is
+# session runs once. Seen: both workers run some of them, and the fixture runs twice. There is
 # no warning. With pytest 9.1.1 one worker runs all six.
 #
 # Reason: the worker adds "@group" to the private attribute `_nodeid` of an item, and the scheduler
 # reads the group from the id that the worker reports. pytest 9.2 derives `nodeid` from another
-# attribute, so the id that is reported has no group.
+# attribute, so the reported id has no group.
 #
-# Consequence: a suite that groups tests because they share a server or a daemon pays for it in each
-# worker, and tests that must not overlap do. A scheduler from the hook `pytest_xdist_make_scheduler`
-# that computes the group from the id is not affected.
+# Consequence: if a suite groups tests that share a server or a daemon, each worker starts its own, and
+# tests that must not overlap do overlap. A scheduler from the hook `pytest_xdist_make_scheduler` that
+# computes the group from the id avoids this.
 set -eu
 
 folder=$(mktemp -d)

@@ -5,11 +5,11 @@
 # the request is sent six times, with pauses of 3, 5, 11, 29 and 83 seconds, and after the last pause the
 # error is "Cannot respond to request for authentication." without the registry's own words.
 #
-# Reason: a decorator retries `do_request` after every exception but a few, and a 403 that no token can heal
-# is an exception like one of the network.
+# Reason: a decorator retries `do_request` after almost every exception, and a 403 that no token can fix
+# raises an exception like that of a network error.
 #
-# Consequence: a CI job with a password that may only read seems to hang. Look for 403 in the registry's
-# access log. The pauses are only counted here.
+# Consequence: a CI job with a read-only password seems to hang. Look for 403 in the registry's access
+# log. This script counts the pauses and does not wait for them.
 set -eu
 
 folder=$(mktemp -d)

@@ -10,8 +10,8 @@
 # Reason: the plugin names its tests by a private attribute of pytest's items, which 9.2 no longer reads.
 # The schedulers loadfile, loadscope and loadgroup keep the tests of a scope in a dictionary by id.
 #
-# Consequence: a suite that fuzzes an API loses all operations but one, and the only trace is a smaller
-# number of passed tests. Compare the numbers of collected tests and of distinct ids.
+# Consequence: a suite that fuzzes an API loses all operations but one. The only sign is a smaller number
+# of passed tests. Compare the number of collected tests with the number of distinct ids.
 set -eu
 
 folder=$(mktemp -d)
