@@ -34,12 +34,12 @@ _DISK = Path("/var/tmp")
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to run."""
+    """Options of a run."""
 
     against: Annotated[
         tuple[str, ...],
         Parameter(
-            negative="", help="A peer to measure in turns: a name, a URL, or all that are found."
+            negative="", help="A peer to measure too: a name, a URL, or `all` for those found."
         ),
     ] = ()
     only: Annotated[
@@ -51,35 +51,33 @@ class Options:
         int | None, Parameter(validator=Number(gte=1), help="Turns of each server.")
     ] = None
     seconds: Annotated[
-        float | None, Parameter(validator=Number(gt=0), help="How long a turn of requests lasts.")
+        float | None, Parameter(validator=Number(gt=0), help="The length of a turn of requests.")
     ] = None
-    lanes: Annotated[Literal["on", "off"], Parameter(help="The short ways of dtrfast.")] = "on"
+    lanes: Annotated[Literal["on", "off"], Parameter(help="Use the fast path of dtrfast.")] = "on"
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where files are read and written."""
+    """Directories and files of a run."""
 
-    scratch: Annotated[Path, Parameter(help="A directory in memory.")] = _MEMORY
-    disk: Annotated[Path, Parameter(help="A directory on a disk.")] = _DISK
+    scratch: Annotated[Path, Parameter(help="A directory in memory, for servers.")] = _MEMORY
+    disk: Annotated[Path, Parameter(help="A directory on a disk, for servers.")] = _DISK
     peer_path: Annotated[
         tuple[Path, ...], Parameter(negative="", help="A directory with programs of peers.")
     ] = ()
-    json: Annotated[Path | None, Parameter(help="Write the report for machines.")] = None
-    html: Annotated[Path | None, Parameter(help="Write the report with charts.")] = None
-    compare: Annotated[
-        Path | None, Parameter(help="An older JSON report: show what got slower.")
-    ] = None
+    json: Annotated[Path | None, Parameter(help="Write the report as JSON.")] = None
+    html: Annotated[Path | None, Parameter(help="Write the report as HTML with charts.")] = None
+    compare: Annotated[Path | None, Parameter(help="An older JSON report to compare with.")] = None
 
 
 _DEFAULT_OPTIONS = Options()
 _DEFAULT_PLACES = Places()
-# Of the table where nobody looks at it as it comes.
+# The width of the table if the output is no terminal.
 _WIDTH = 160
-# What a wrong command line, a missing peer or a missing compiler ends with.
+# The exit status after a wrong command line, or if a peer or a compiler is missing.
 _USAGE_STATUS = 2
-# As a shell gives it for what Ctrl-C ended.
+# The exit status that a shell gives a program that Ctrl-C ended.
 _INTERRUPTED_STATUS = 130
 
 
@@ -90,10 +88,10 @@ def measure(
     places: Places = _DEFAULT_PLACES,
     list_cases: Annotated[bool, Parameter(name="--list", negative="")] = False,
 ) -> int:
-    """Measure, print a table, and say which figures of the design are reached.
+    """Measure, print a table, and show which targets are reached.
 
-    Exit status: 0; 1 when a server made errors or something got slower than in the report that is
-    compared with; 2 when there is nothing to do; 130 after Ctrl-C.
+    Exit status: 1 if a server made errors, or if a metric is worse than in the older report. 2 if
+    nothing can be measured. 130 after Ctrl-C. Otherwise 0.
 
     Args:
         list_cases: Show the cases, and measure nothing.
@@ -141,7 +139,7 @@ def _listing(cases: Sequence[Case]) -> Table:
 
 
 def _check_writable(places: Places) -> None:
-    """What takes long to measure must have a place to go to. Raises OSError."""
+    """Check before the long measurement that the reports can be written. Raises OSError."""
     for path in (places.json, places.html):
         if path is not None:
             path.open("ab").close()
@@ -155,7 +153,7 @@ def _write(report: Report, places: Places) -> None:
 
 
 def _compare(console: Console, old: Report, new: Report) -> bool:
-    """Print what changed; returns whether something got worse."""
+    """Print the changes. Returns True if a metric got worse."""
     found = changes(old, new)
     console.print(f"compared with {old.commit or 'a report'} of {old.began}:", style="bold")
     for difference in differences(old, new):

@@ -1,10 +1,10 @@
-/* The bound of a push: what receiving and chunking a body costs when nothing else is done.
+/* The bound of a push: the cost of receiving and chunking a body, and nothing else.
  *
- * An HTTP server that takes blob uploads and keeps their bytes in files that nobody can read back.
+ * An HTTP server that receives blob uploads and writes their bytes to files. It cannot serve them.
  * Each buffer goes through the kernels that the registry uses: chunked decoding, SHA-256, gear,
- * XXH3-128, then pwrite; the closing PUT syncs the file and compares the digest. Nothing is looked
- * up, deduplicated, compressed or indexed. One thread a connection; an upload lives as long as its
- * connection. A client that breaks the rules loses its connection.
+ * XXH3-128, then pwrite. The closing PUT syncs the file and compares the digest. There are no
+ * look-ups, no deduplication, no compression and no index. Each connection has a thread; an upload
+ * ends with its connection. The server closes the connection of a client that breaks the rules.
  *
  *     bound PORT FOLDER
  */
@@ -26,14 +26,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Of the registry: dtrfast._core.Chunker. */
+/* The sizes of dtrfast._core.Chunker. */
 #define CHUNK_SIZE_MIN 16384
 #define CHUNK_SIZE_AVERAGE 65536
 #define CHUNK_SIZE_MAX 262144
 #define READ_SIZE (1 << 20)
 #define HEAD_SIZE_MAX 16384
 
-/* The stable interface of libxxhash, whose headers need not be there. */
+/* The stable interface of libxxhash, so that its headers are not needed. */
 typedef struct {
     uint64_t low64, high64;
 } xxh128;
@@ -43,13 +43,13 @@ typedef struct {
     int file;
     uint64_t size;
     dtr_sha256 hash;
-    xxh128 sum;       /* of all chunks' hashes, so that they are needed */
-    size_t tail_size; /* bytes at the start of the window that no chunk was cut from yet */
+    xxh128 sum;       /* of all chunks' hashes, so that the compiler keeps them */
+    size_t tail_size; /* bytes at the start of the window that belong to no chunk yet */
 } upload;
 
 typedef struct {
     int socket;
-    size_t head_size;     /* octets read into `head`, perhaps with the start of a body */
+    size_t head_size;     /* octets in `head`, perhaps with the start of a body */
     uint8_t head[HEAD_SIZE_MAX];
     upload upload;
     uint8_t window[CHUNK_SIZE_MAX + READ_SIZE];
@@ -67,7 +67,7 @@ static void upload_open(upload *into)
     dtr_sha256_init(&into->hash);
 }
 
-/* Takes the chunks that end in these bytes; returns how many bytes they have. */
+/* Processes the chunks that end in these bytes. Returns their total size. */
 static size_t upload_cut(upload *into, const uint8_t *data, size_t size, size_t scanned)
 {
     size_t start = 0, end;
@@ -83,7 +83,7 @@ static size_t upload_cut(upload *into, const uint8_t *data, size_t size, size_t 
     return start;
 }
 
-/* Takes `size` bytes that lie behind the tail in the window. Returns -1 if they are not written. */
+/* Processes the `size` bytes after the tail in the window. Returns -1 if writing fails. */
 static int upload_take(upload *into, uint8_t *window, size_t size)
 {
     const size_t filled = into->tail_size + size;
@@ -98,7 +98,7 @@ static int upload_take(upload *into, uint8_t *window, size_t size)
     return 0;
 }
 
-/* Returns whether the bytes are on disk and are those that the digest in the target promises. */
+/* Returns true if the bytes are on disk and match the digest in the target. */
 static int upload_close(upload *from, const uint8_t *window, const char *target, size_t size)
 {
     uint8_t digest[DTR_SHA256_DIGEST_SIZE];
@@ -115,7 +115,7 @@ static int upload_close(upload *from, const uint8_t *window, const char *target,
     return synced && memmem(target, size, hex, sizeof hex - 1) != NULL;
 }
 
-/* Bytes from what was read with the head, else from the socket; 0 or less is the end. */
+/* Returns bytes that arrived with the head, else from the socket; 0 or less is the end. */
 static ssize_t receive(connection *from, uint8_t *into, size_t size)
 {
     if (from->head_size == 0)
@@ -139,7 +139,7 @@ static int body_with_length(connection *from, uint64_t left)
     return 0;
 }
 
-/* Nothing may follow the body: the client waits for the answer. */
+/* No bytes may follow the body, because the client waits for the answer. */
 static int body_chunked(connection *from)
 {
     dtr_chunked decoder = {0};
@@ -169,7 +169,7 @@ static int answer(const connection *to, const char *status)
     return send(to->socket, text, (size_t)size, MSG_NOSIGNAL) == size ? 0 : -1;
 }
 
-/* What the request asks for: a body goes into the upload, PUT closes it. */
+/* Executes the request: appends a body to the upload; PUT closes the upload. */
 static int serve_request(connection *from, const dtr_head *head, const char *method,
                          const char *target)
 {
@@ -196,7 +196,7 @@ static int serve_request(connection *from, const dtr_head *head, const char *met
     return answer(from, good ? "201 Created" : "400 Bad Request");
 }
 
-/* Reads a head; returns -1 if there is none, or none that is valid. */
+/* Reads a head. Returns -1 if there is none or it is invalid. */
 static int read_head(connection *from, dtr_head *head)
 {
     int status;
@@ -269,7 +269,7 @@ static int accept_all(int listening)
     }
 }
 
-/* The kernel that the registry's xxhash module takes as well: the widest this processor has. */
+/* Selects the kernel as the xxhash module of dtrfast does: the widest one of this CPU. */
 static xxh3 *find_xxh3(void)
 {
     void *library = dlopen("libxxhash.so.0", RTLD_NOW);

@@ -1,7 +1,7 @@
-"""What a workload is made of: cases, the servers that they need, and the turns in which they run.
+"""The parts of a workload: cases, the servers that they need, and the turns in which they run.
 
-A workload is a module in `workloads/` with a function `cases()`. A case is measured in turns, one
-server after the other, over and over; what happens in a turn is its own function of `Turn`.
+A workload is a module in `workloads/` with a function `cases()`. A case is measured in turns: each
+server in order, then again from the first one. Each case has its own function that measures a turn.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from benchmarks.results import Sample, Unit
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is done: enough for figures that hold, or as much as fits into a minute."""
+    """The amount of work in a run: enough for reliable figures, or what fits into a minute."""
 
     rounds: int
-    seconds: float  # of a turn that lasts a certain time
+    seconds: float  # the length of a turn with a fixed time
     push_blobs: int  # of push_blob_bytes each, in a turn
     push_blob_bytes: int
     pull_blob_bytes: int
@@ -31,7 +31,7 @@ class Effort:
     storm_jobs: int
     day_images: int
     builds: int
-    has_large_store: bool  # where one is started
+    has_large_store: bool  # in the workload `start`
 
 
 FULL = Effort(
@@ -60,12 +60,12 @@ QUICK = Effort(
 )
 
 
-class Skipped(Exception):
-    """A server is passed by in a case; the message says why."""
+class CaseSkipped(Exception):
+    """A case cannot be measured on a server. The message says why."""
 
 
 class Stock:
-    """What a server holds before it is measured. Equal stocks are stocked once."""
+    """The content of a server before it is measured. Cases with equal stocks share servers."""
 
     def before(self, stage: Stage) -> None:
         """Prepare the empty folder of a server that does not run yet."""
@@ -76,16 +76,16 @@ class Stock:
         return
 
 
-class Empty(Stock):
-    """Nothing."""
+class EmptyStock(Stock):
+    """No content."""
 
 
-EMPTY = Empty()
+EMPTY = EmptyStock()
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a server must be. 0 workers are as many as it likes."""
+    """The properties of a server. With 0 workers the server chooses the number."""
 
     stock: Stock = EMPTY
     place: Place = Place.MEMORY
@@ -97,8 +97,9 @@ class Setup:
 class Case:
     """One row of the report.
 
-    A case that writes has a new server for each turn, so that what is pushed is new to it. One
-    that is not `running` starts the server itself. `rounds` is for what comes out the same always.
+    A case with `writes` has a new server for each turn, so that all pushed content is new to it.
+    Without `running` the case starts the server itself. `rounds` limits the turns of cases whose
+    result is always the same.
     """
 
     name: str
@@ -113,13 +114,13 @@ class Case:
     rounds: int | None = None
 
     def is_for(self, peer: Peer) -> bool:
-        """Whether this peer can do it."""
+        """Return True if this peer has the abilities that the case needs."""
         kind = Ability.TLS if self.setup.tls else Ability.PLAIN
         return self.needs | {kind} <= peer.abilities
 
 
 class Stage:
-    """A server for a setup, in a folder of its own."""
+    """A server for a setup, in its own folder."""
 
     def __init__(
         self, peer: Peer, setup: Setup, start: Start, workshop: Workshop, effort: Effort
@@ -138,18 +139,18 @@ class Stage:
         return self._server
 
     def open(self) -> Server:
-        """Start the server; return when it answers. Raises PeerUnavailable."""
+        """Start the server and wait until it answers. Raises PeerUnavailable."""
         self._server = self.peer.start(self.start)
         self._server.wait_ready()
         return self._server
 
     def warm(self) -> None:
-        """Have every process of the server answer, as one that runs for a while has."""
+        """Send requests to all processes of the server, so that none is cold."""
         ping = Job((Request("GET", "/v2/", expect=(200, 401, 403, 404)),))
         load.run(self.server.address, [ping] * 64, connections=16, tls=self.setup.tls)
 
     def close(self) -> None:
-        """End the server, if it runs."""
+        """Stop the server if it runs."""
         if self._server is not None:
             self._server.stop()
             self._server = None
@@ -157,7 +158,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One server's turn. Content of another `salt` is other content."""
+    """One server's turn. Turns with different `salt` use different content."""
 
     stage: Stage
     effort: Effort
@@ -178,8 +179,8 @@ class Turn:
         connections: int,
         seconds: float | None = None,
         repeat: bool = False,
-    ) -> Measured:
-        """Let the load client do these jobs, and watch what the server spends on them."""
+    ) -> Measurement:
+        """Run jobs with the load client and measure the server's CPU time and memory."""
         server = self.server
         with server.watched() as cost:
             result = load.run(
@@ -190,12 +191,12 @@ class Turn:
                 repeat=repeat,
                 tls=server.tls,
             )
-        return Measured(result, cost, known=server.start is not None)
+        return Measurement(result, cost, known=server.start is not None)
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What the client saw and what the server spent."""
+class Measurement:
+    """The result of the client, and the cost of the server if it is known."""
 
     result: Result
     cost: Cost
@@ -208,7 +209,7 @@ class Measured:
         by: Measure | None = None,
         figures: dict[str, float] | None = None,
     ) -> Sample:
-        """The turn's sample; its latencies are those of all steps, or of one label."""
+        """Return the turn's sample, with the latencies of all steps or of one label (`by`)."""
         result, peak = self.result, self.cost.peak
         latency = (by or result.total).latency
         return Sample(

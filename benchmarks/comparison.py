@@ -1,4 +1,4 @@
-"""What changed between two reports, as far as it is more than noise."""
+"""Comparison of two reports: the changes that are larger than the noise."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from benchmarks.report import numbers
 from benchmarks.results import Report, Row, Spread, metric, ratio
 from benchmarks.targets import SUBJECT
 
-# Least difference that counts, as a part of what was. Latencies at the far end swing more than
-# sums over a whole turn do.
+# The smallest difference that counts, as a part of the old value. High quantiles of latencies vary
+# more than sums over a whole turn.
 _NOISE = {"value": 0.10, "cost": 0.10, "p99": 0.25}
 _NAMES = {"value": "rate or level", "cost": "server's CPU", "p99": "p99"}
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A metric of the subject in one row, before and now. `is_worse` tells the direction."""
+    """A changed metric of the subject in one row. `is_worse` is the direction of the change."""
 
     row: str
     metric: str
@@ -32,7 +32,10 @@ class Change:
 
 
 def changes(old: Report, new: Report) -> list[Change]:
-    """What got better or worse in rows that both have, by itself and beside each peer."""
+    """Return the changes in rows that both reports have.
+
+    The subject's own value must have changed, and its ratio to each peer in the same direction.
+    """
     before = {row.name: row for row in old.rows}
     pairs = [(before[row.name], row) for row in new.rows if row.name in before]
     found = (_change(was, now, name) for was, now in pairs for name in _NOISE)
@@ -40,7 +43,7 @@ def changes(old: Report, new: Report) -> list[Change]:
 
 
 def differences(old: Report, new: Report) -> list[str]:
-    """What else differs, so that figures may differ by it."""
+    """Return other differences between the reports that may explain changes."""
     was, now = old.conditions | _circumstances(old), new.conditions | _circumstances(new)
     return [
         f"{name}: {was.get(name, 'unknown')} then, {now.get(name, 'unknown')} now"
@@ -66,7 +69,7 @@ def _change(old: Row, new: Row, name: str) -> Change | None:
         return None
     is_more = now.middle > before.middle
     for then_to_peer, to_peer in _ratios(old, new, name):
-        # A machine that was busier then or now made the peer faster or slower just as well.
+        # If only the machine was busier, the peer changed as well and the ratio did not.
         if not _lie_apart(then_to_peer, to_peer, _NOISE[name]):
             return None
         if is_more != (to_peer.middle > then_to_peer.middle):
@@ -76,7 +79,7 @@ def _change(old: Row, new: Row, name: str) -> Change | None:
 
 
 def _ratios(old: Row, new: Row, name: str) -> Iterator[tuple[Spread, Spread]]:
-    """To each peer that had its turns both times, then and now."""
+    """Yield the old and the new ratio to each peer that both reports have."""
     for peer in new.outcomes:
         if peer != SUBJECT:
             then_to_peer = ratio(old, SUBJECT, peer, name)
@@ -86,9 +89,9 @@ def _ratios(old: Row, new: Row, name: str) -> Iterator[tuple[Spread, Spread]]:
 
 
 def _lie_apart(before: Spread, now: Spread, noise: float) -> bool:
-    """Whether it differs by more than `noise` and by more than turns of the same code do."""
+    """Return True if two values differ by more than `noise` and by more than their turns vary."""
     if not before.middle or abs(now.middle / before.middle - 1) <= noise:
         return False
-    # A few turns show less than all of the swing, so there has to be as much again between them.
+    # A few turns show only a part of the variation, so the gap must be as large as the widest one.
     swing = max(before.high - before.low, now.high - now.low)
     return max(before.low, now.low) - min(before.high, now.high) > swing

@@ -1,4 +1,4 @@
-"""Where the servers' data lies while they are measured, and what it occupies there."""
+"""Directories for the data of measured servers, and the space that the data takes."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from pathlib import Path
 
 
 class Place(StrEnum):
-    """In memory, where only work counts, or on a disk, where waiting for it counts as well."""
+    """A file system: in memory, so that only CPU work counts, or on a disk, with its waits."""
 
     MEMORY = "tmpfs"
     DISK = "disk"
 
 
 class Scratch:
-    """Folders of one run in both places; `remove` leaves nothing."""
+    """The folders of one run in both places. `remove` deletes all of them."""
 
     def __init__(self, memory: Path, disk: Path) -> None:
-        """Make a folder of our own below each of these directories."""
+        """Make a folder below each of these directories."""
         self._tops = {
             Place.MEMORY: Path(tempfile.mkdtemp(prefix="dtrfast-benchmarks-", dir=memory)),
             Place.DISK: Path(tempfile.mkdtemp(prefix="dtrfast-benchmarks-", dir=disk)),
         }
 
     def folder(self, place: Place, name: str) -> Path:
-        """A new empty folder."""
+        """Return a new empty folder."""
         return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self._tops[place]))
 
     def remove(self) -> None:
@@ -37,20 +37,20 @@ class Scratch:
 
 
 def occupied_bytes(folder: Path) -> int:
-    """What the files below `folder` occupy, as `du` counts them: a hard link twice is once."""
+    """Return the bytes on disk below `folder`, as `du` counts them (hard links once)."""
     seen: dict[tuple[int, int], int] = {}
     for parent, folders, files in os.walk(folder):
         for name in [*folders, *files]:
             try:
                 found = os.lstat(os.path.join(parent, name))
             except FileNotFoundError:
-                continue  # of an upload that was committed meanwhile
+                continue  # a file of an upload that was committed meanwhile
             seen[found.st_dev, found.st_ino] = found.st_blocks * 512
     return sum(seen.values())
 
 
 def drop_from_cache(folder: Path) -> None:
-    """Make the next read of all files below `folder` go to the disk."""
+    """Drop all files below `folder` from the page cache, so that the next read needs the disk."""
     os.sync()  # only clean pages can be dropped
     for parent, _, files in os.walk(folder):
         for name in files:
@@ -62,7 +62,7 @@ def drop_from_cache(folder: Path) -> None:
 
 
 def file_system(folder: Path) -> str:
-    """The type of the file system that holds `folder`, such as ext4."""
+    """Return the type of the file system that holds `folder`, such as ext4."""
     best, kind = "", "unknown"
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, point, found, *_ = line.split()

@@ -1,4 +1,4 @@
-"""What a server is to hold before it is measured: blobs and manifests by repository."""
+"""The content of a server before it is measured: blobs and manifests by repository."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 from benchmarks import load
 from benchmarks.load import Body, Framing, Job, Push, Request
 
-# Enough to fill a server about as fast as it goes.
+# Enough connections to fill a server about as fast as possible.
 _CONNECTIONS = 8
 _COPY_SIZE = 1 << 20
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
-# What pullers send: distribution answers 404 to those that do not.
+# Clients send this when they pull; without it distribution answers 404.
 ACCEPT = (("Accept", f"{MANIFEST_TYPE}, application/vnd.oci.image.index.v1+json"),)
 
 
 class FillFailed(Exception):
-    """A server did not take what it was to hold; the message has what it answered."""
+    """A server refused content before the measurement. The message has its answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Bytes in a file, and their digest."""
+    """A blob: bytes in a file, and their digest."""
 
     body: Body
     size: int
@@ -34,7 +34,7 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Bytes of a manifest, their digest, and the tag they get; no tag means by digest."""
+    """A manifest: its bytes, digest and tag. Without a tag it is pushed by digest."""
 
     content: bytes
     digest: str
@@ -47,7 +47,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What one repository has."""
+    """The content of one repository."""
 
     repository: str
     blobs: tuple[Blob, ...] = ()
@@ -55,12 +55,12 @@ class Holding:
 
 
 def push_of(repository: str, blob: Blob, framing: Framing, *, head_first: bool = False) -> Push:
-    """The step that pushes a blob."""
+    """Return the step that pushes a blob."""
     return Push(repository, blob.digest, blob.body, framing, head_first=head_first)
 
 
 def put_of(repository: str, manifest: Manifest) -> Request:
-    """The step that pushes a manifest."""
+    """Return the step that pushes a manifest."""
     return Request(
         "PUT",
         f"/v2/{repository}/manifests/{manifest.reference}",
@@ -71,7 +71,7 @@ def put_of(repository: str, manifest: Manifest) -> Request:
 
 
 def push(address: tuple[str, int], holdings: Sequence[Holding], *, tls: bool) -> None:
-    """Push all of it, blobs first. Raises FillFailed."""
+    """Push all content, blobs first. Raises FillFailed."""
     blobs = [
         Job((push_of(holding.repository, blob, Framing.LENGTH),))
         for holding in holdings
@@ -90,7 +90,7 @@ def push(address: tuple[str, int], holdings: Sequence[Holding], *, tls: bool) ->
 
 
 def lay_out(holdings: Sequence[Holding], root: Path) -> None:
-    """Write all of it as files below `root`, under the paths that pull it."""
+    """Write all content as files below `root`, at the paths of their URLs."""
     for holding in holdings:
         base = root / "v2" / holding.repository
         for folder in (base / "blobs", base / "manifests"):

@@ -1,6 +1,6 @@
-"""The load client: jobs go in, measures come out.
+"""The load client: it runs jobs and returns measurements.
 
-The client is a compiled program (`load/*.c`) in a process of its own. This module builds it,
+The client is a compiled program (`load/*.c`) in its own process. This module builds it,
 writes a plan for it (the layout is in `load/plan.h`) and reads its report.
 """
 
@@ -23,7 +23,7 @@ import msgspec
 
 ROOT = Path(__file__).parents[1]
 FOLDER = Path(__file__).with_name("load")
-# What the client shares with the registry: hashing, and decoding of chunked bodies.
+# Sources that the client shares with the registry: hashing, and decoding of chunked bodies.
 KERNELS = ("chunked.c", "octets.c", "sha256.c", "sha256_armv8.c", "sha256_shani.c")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1")
 
@@ -39,16 +39,16 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}$")
 
 
 class LoadUnavailable(Exception):
-    """The client cannot be built or cannot do what is asked; the message says what to install."""
+    """The client cannot be built, or lacks a feature. The message says what to install."""
 
 
 class LoadFailed(Exception):
-    """The client itself ended with an error; errors of the server are counted, not raised."""
+    """The client failed. Errors of the server do not raise this; they are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A stretch of a file; without a size it goes to the end of the file."""
+    """A range of a file. Without a size it extends to the end of the file."""
 
     file: Path
     offset: int = 0
@@ -56,7 +56,7 @@ class Body:
 
 
 class Framing(StrEnum):
-    """How the body of a push travels: PATCH and PUT, chunked or with its length, or one PUT."""
+    """The framing of a push: PATCH and PUT, chunked or with Content-Length, or one PUT."""
 
     CHUNKED = "chunked"
     LENGTH = "length"
@@ -67,8 +67,8 @@ class Framing(StrEnum):
 class Request:
     """One request. `expect` names at most four statuses; any other is an error.
 
-    An empty label stands for the method. The body of a 200 answer to GET is compared with `digest`
-    if the run verifies; it is taken from the path if that ends with a sha256 digest.
+    An empty label stands for the method. If the run verifies, the body of a 200 answer to GET is
+    compared with `digest`. An empty one is taken from the path if that ends with a sha256 digest.
     """
 
     method: str
@@ -82,11 +82,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """Everything that pushes a blob, measured as one step; an empty label stands for `push`.
+    """All requests that push a blob, measured as one step. An empty label stands for `push`.
 
-    `head_first` asks for the blob and is done if it is there; `mount_from` names a repository to
-    mount it from, and the push goes on if the registry would not. `chunk_size` is that of the
-    chunked coding; 32 KiB is what Go's clients send.
+    With `head_first` the step sends a HEAD first and ends if the blob exists. `mount_from` names a
+    repository to mount it from; the push continues if the registry refuses. `chunk_size` is the
+    chunk size of the chunked coding; Go clients use 32 KiB.
     """
 
     repository: str
@@ -104,7 +104,7 @@ Step = Request | Push
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Steps in order on one connection; the first that fails ends the job."""
+    """Steps in order on one connection. The first failed step ends the job."""
 
     steps: tuple[Step, ...]
     label: str = ""
@@ -112,7 +112,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Seconds, of what went well. Percentiles are right to 2 %, the maximum exactly."""
+    """Latencies of successes in seconds. Percentiles are exact to 2 %, the maximum is exact."""
 
     p50: float
     p90: float
@@ -122,7 +122,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What happened under one label. `count` has no errors in it; bytes are those of bodies."""
+    """The totals of one label. `count` excludes errors; bytes are those of bodies."""
 
     count: int
     errors: int
@@ -133,10 +133,10 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A run, from the first byte sent to the last one received.
+    """The result of a run, from the first sent byte to the last received one.
 
-    `connects` counts opened connections, `verified` bodies that were compared with a digest;
-    `errors` has the first few messages; `cipher` is what TLS agreed on.
+    `connects` counts opened connections, `verified` the bodies that were compared with a digest.
+    `errors` has the first few messages. `cipher` is the negotiated TLS cipher.
     """
 
     seconds: float
@@ -151,8 +151,8 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What became of held connections: those that were lost while they should have lasted."""
+class HoldResult:
+    """The result of holding connections. `lost` counts those that closed too early."""
 
     opened: int
     lost: int
@@ -161,27 +161,27 @@ class Held:
     errors: tuple[str, ...] = ()
 
 
-class Holding:
+class HeldConnections:
     """Connections that stay open until they are released."""
 
-    def __init__(self, process: subprocess.Popen[bytes], opened: Held) -> None:
-        """`opened` is what the client said when all were open."""
+    def __init__(self, process: subprocess.Popen[bytes], opened: HoldResult) -> None:
+        """`opened` is the client's report when all connections were open."""
         self._process = process
-        self._released: Held | None = None
+        self._released: HoldResult | None = None
         self.opened = opened.opened
         self.errors = opened.errors
 
-    def release(self) -> Held:
-        """Close all connections and say what happened to them. A second call does nothing."""
+    def release(self) -> HoldResult:
+        """Close all connections and return the result. A second call returns the same result."""
         if self._released is None:
-            self._released = msgspec.json.decode(_output(self._process), type=Held)
+            self._released = msgspec.json.decode(_output(self._process), type=HoldResult)
         return self._released
 
 
 def build() -> Path:
-    """Return the client's program, compiled if a source is newer than it.
+    """Return the path of the client's program. Compiles it if a source is newer.
 
-    CORE_WERROR and CORE_SANITIZE mean what they mean in setup.py.
+    CORE_WERROR and CORE_SANITIZE have the same meaning as in setup.py.
     """
     tls = _has_tls_headers()
     sanitize = os.environ.get("CORE_SANITIZE") == "1"
@@ -194,7 +194,7 @@ def build() -> Path:
         if all(source.stat().st_mtime < built_at for source in [*sources, *headers]):
             return program
     program.parent.mkdir(parents=True, exist_ok=True)
-    # Under a name of its own first: another process may be building, or running, the same.
+    # Under a temporary name first: another process may build or run the same program.
     with tempfile.TemporaryDirectory(dir=program.parent) as folder:
         made = Path(folder) / name
         _compile([*map(str, sources), "-o", str(made)], tls=tls, sanitize=sanitize)
@@ -214,14 +214,14 @@ def run(  # noqa: PLR0913 - each is a condition of the measurement and named in 
     verify: bool = False,
     host: str | None = None,
 ) -> Result:
-    """Do the jobs on so many connections, each busy with one job at a time.
+    """Run the jobs on `connections` connections, each with one job at a time.
 
-    The list is worked off once, or over and over with `repeat`, which needs `seconds`; when those
-    are over no new job begins and those that run are finished. A step during which no byte moves
-    for `timeout_seconds` is an error. All connections are opened before the clock starts; a lost
-    one is opened again, one that cannot be opened is given up. With `verify` the bodies of answers
-    are read and hashed, which costs what it costs; else the kernel drops them unread. `host` is the
-    Host header; TLS takes any certificate.
+    The list runs once, or repeatedly with `repeat`, which needs `seconds`. After that time no new
+    job begins, and running jobs end. A step that moves no byte for `timeout_seconds` is an error.
+    All connections are opened before the clock starts. A lost connection is opened again; one that
+    cannot be opened is given up. With `verify` the client reads and hashes the bodies of answers,
+    which costs CPU time; else the kernel drops them unread. `host` is the Host header. TLS accepts
+    any certificate.
     """
     if repeat and seconds is None:
         raise ValueError("a run that repeats its jobs needs an end: give seconds")
@@ -245,12 +245,12 @@ def hold(
     path: str,
     prefix_size: int = 0,
     tls: bool = False,
-) -> Iterator[Holding]:
-    """Keep `count` connections open until the block ends; it begins when all are open.
+) -> Iterator[HeldConnections]:
+    """Keep `count` connections open while the block runs. It begins when all are open.
 
-    idle: each has made one GET of `path`. slow-upload: each has an upload open that was begun by
-    POST to `path`, has sent `prefix_size` bytes of it, and sends one byte a second. stalled-pull:
-    each has received the head of an answer to GET of `path`, and reads no more.
+    idle: each connection has made one GET of `path`. slow-upload: each has begun an upload by POST
+    to `path`, has sent `prefix_size` bytes of it, and sends one byte a second. stalled-pull: each
+    has received the head of the answer to a GET of `path`, and reads no more.
     """
     options = ["--kind", kind, "--connections", str(count), "--path", path]
     options += ["--prefix-size", str(prefix_size), "--host", _host(address)]
@@ -260,7 +260,7 @@ def hold(
             line = process.stdout.readline()
             if not line:
                 raise LoadFailed(_complaint(process))
-            holding = Holding(process, msgspec.json.decode(line, type=Held))
+            holding = HeldConnections(process, msgspec.json.decode(line, type=HoldResult))
             yield holding
             holding.release()
         finally:
@@ -314,7 +314,7 @@ def _start(
 
 
 def _output(process: subprocess.Popen[bytes]) -> bytes:
-    """What the client prints until it ends. Whatever cuts this short ends the client too."""
+    """Return the client's output after its end. An exception here kills the client."""
     with process:
         try:
             output, complaint = process.communicate()
@@ -337,7 +337,7 @@ def _host(address: tuple[str, int]) -> str:
 
 
 class _Plan:
-    """Tables and heap of a plan while it grows. Equal strings and equal steps are stored once."""
+    """A plan under construction: its tables and heap. Equal strings and steps are stored once."""
 
     def __init__(self, host: str) -> None:
         self.host = host
@@ -418,7 +418,7 @@ class _Plan:
         return span
 
     def encode(self) -> bytes:
-        """The whole plan, as `load/plan.h` lays it out."""
+        """Return the bytes of the plan, in the layout of `load/plan.h`."""
         labels = [*self.step_labels, *self.job_labels]
         spans = b"".join(_SPAN.pack(*self._span(label.encode())) for label in labels)
         host = self._span(self.host.encode())

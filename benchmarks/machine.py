@@ -1,4 +1,4 @@
-"""What the figures depend on: the machine, and the sources that were measured."""
+"""The conditions of the figures: the machine, and the commit that was measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.results import Machine
 
 
 def machine(memory: Path, disk: Path) -> Machine:
-    """This machine, with the file systems of these folders."""
+    """Return the description of this machine, with the file systems of these folders."""
     return Machine(
         processor=_field("/proc/cpuinfo", "model name") or platform.machine(),
         cores=len(os.sched_getaffinity(0)),
@@ -27,7 +27,7 @@ def machine(memory: Path, disk: Path) -> Machine:
 
 
 def commit() -> str:
-    """The commit that is checked out, with a plus if files differ from it; empty outside of git."""
+    """Return the checked-out commit, with a plus if files differ from it; empty outside of git."""
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--exclude=*"]
     try:
         done = subprocess.run(git, capture_output=True, text=True, check=False)
@@ -37,7 +37,7 @@ def commit() -> str:
 
 
 def _field(file: str, name: str) -> str:
-    """The value of the first line of `file` that begins with `name`."""
+    """Return the value of the first line of `file` that begins with `name`."""
     try:
         lines = Path(file).read_text().splitlines()
     except OSError:

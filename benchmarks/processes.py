@@ -1,7 +1,7 @@
-"""A server's processes: started, watched and ended as one tree.
+"""The processes of a server. They are started, measured and stopped as one tree.
 
-What a tree costs is read from /proc: processor time of all its processes with those it reaped, and
-memory as the kernel counts it.
+The cost of a tree is read from /proc: the processor time of all its processes, including reaped
+children, and the memory as the kernel counts it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import psutil
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 # Reading the memory of ten processes costs 0.3 ms: a thousandth of a core at this interval.
 _SAMPLE_SECONDS = 0.1
-# Servers are asked to end once. What they would still do is of no use: their data is deleted.
+# The time between SIGTERM and SIGKILL. A clean end is not needed, because the data is deleted.
 _STOP_SECONDS = 5.0
 _SAID_LINES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes of a tree: resident in all, and resident that no file stands behind.
+    """The memory of a tree in bytes: resident, and resident without a file behind it (anonymous).
 
-    Pages that processes share count in each of them. `anonymous_largest` is that of one process.
+    Shared pages count in each process. `anonymous_largest` is the largest value of one process.
     """
 
     resident: int = 0
@@ -37,7 +37,7 @@ class Memory:
     anonymous_largest: int = 0
 
     def at_least(self, other: Memory) -> Memory:
-        """The larger of each."""
+        """Return the larger value of each field."""
         return Memory(
             max(self.resident, other.resident),
             max(self.anonymous, other.anonymous),
@@ -47,24 +47,24 @@ class Memory:
 
 @dataclass(slots=True)
 class Cost:
-    """What a tree spent while it was watched; complete when the watch is over."""
+    """The cost of a tree while it was watched. It is complete when the watch ends."""
 
     cpu_seconds: float = 0.0
     peak: Memory = Memory()
 
 
 def _inherited() -> dict[str, str]:
-    """The environment, without the variable of a test run: what is measured is as users have it."""
+    """Return the environment without the variable that tests set, to measure the default."""
     return {name: value for name, value in os.environ.items() if name != "DTRFAST_TEST_ASSEMBLY"}
 
 
 class ProcessTree:
-    """A program and all that it starts, in a session of its own, so that Ctrl-C is ours."""
+    """A program and its children, in their own session, so that Ctrl-C does not reach them."""
 
     def __init__(
         self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
     ) -> None:
-        """Start `command`; what it prints goes to the file `log`."""
+        """Start `command`. Its output goes to the file `log`."""
         self._log = log
         with log.open("wb") as output:
             self._leader = subprocess.Popen(
@@ -78,15 +78,15 @@ class ProcessTree:
 
     @property
     def ended(self) -> bool:
-        """Whether the program is gone, which it should not be before `stop`."""
+        """True if the program has ended. It should not end before `stop`."""
         return self._leader.poll() is not None
 
     def said(self) -> str:
-        """The end of what it printed: as much as one reads."""
+        """Return the last lines of the program's output."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-_SAID_LINES:])
 
     def pids(self) -> list[int]:
-        """All processes of the tree that live."""
+        """Return the ids of all live processes of the tree."""
         try:
             leader = psutil.Process(self._leader.pid)
             return [leader.pid, *(child.pid for child in leader.children(recursive=True))]
@@ -114,7 +114,7 @@ class ProcessTree:
             cost.peak = cost.peak.at_least(memory(pids, peak=True))
 
     def stop(self) -> None:
-        """End the tree: politely, then all that is left of its session. Does nothing twice."""
+        """Stop the tree: SIGTERM for the program, then SIGKILL for its session. Idempotent."""
         if self._leader.returncode is None:
             self._leader.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -125,7 +125,7 @@ class ProcessTree:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and of its children that ended; 0 if it is gone."""
+    """Return user and system time of a process and its ended children; 0 if it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -135,7 +135,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory(pids: Sequence[int], *, peak: bool = False) -> Memory:
-    """What these processes hold now, or with `peak` the most that they ever had resident."""
+    """Return the memory of these processes now, or with `peak` their highest resident memory."""
     resident = "VmHWM" if peak else "VmRSS"
     states = [state for pid in pids if (state := _status(pid))]
     anonymous = [state.get("RssAnon", 0) for state in states]
@@ -145,13 +145,13 @@ def memory(pids: Sequence[int], *, peak: bool = False) -> Memory:
 
 
 def _watch(pids: Sequence[int], cost: Cost, over: threading.Event) -> None:
-    """The kernel keeps the peak of resident memory but not of anonymous memory."""
+    """Sample the memory, because the kernel keeps no peak of anonymous memory."""
     while not over.wait(_SAMPLE_SECONDS):
         cost.peak = cost.peak.at_least(memory(pids))
 
 
 def _status(pid: int) -> dict[str, int]:
-    """The sizes in /proc/PID/status, in bytes."""
+    """Return the sizes in /proc/PID/status, in bytes."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
@@ -161,6 +161,6 @@ def _status(pid: int) -> dict[str, int]:
 
 
 def _forget_peak(pid: int) -> None:
-    """Let the peak of resident memory start anew (proc(5), clear_refs)."""
+    """Reset the peak of resident memory (proc(5), clear_refs)."""
     with suppress(OSError):
         Path(f"/proc/{pid}/clear_refs").write_text("5")

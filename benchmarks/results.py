@@ -1,6 +1,6 @@
-"""What a run of the benchmarks found, as it is kept and compared: records, and their arithmetic.
+"""The records of a benchmark run, and the arithmetic of reports.
 
-A row is one case of a workload; it has an outcome for each server, and that a sample for each turn.
+A row is one case of a workload. It has an outcome for each server, with a sample for each turn.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from enum import StrEnum
 
 import msgspec
 
-# Of the report's layout; another one is not compared with.
+# The version of the report's layout. Reports of other versions are refused.
 VERSION = 1
 
 
 class Unit(StrEnum):
-    """What a case counts. The first three are work, done at a rate; the others are levels."""
+    """The unit of a case. The first three are work, done at a rate; the others are levels."""
 
     REQUESTS = "requests"
     BYTES = "bytes"
@@ -28,21 +28,21 @@ class Unit(StrEnum):
 
     @property
     def is_rate(self) -> bool:
-        """Whether more is better; of a level, less is."""
+        """True for work: more is better. For levels less is better."""
         return self in (Unit.REQUESTS, Unit.BYTES, Unit.IMAGES)
 
     @property
     def cost_scale(self) -> float:
-        """The amount of work that costs are given for: 1,000 requests, 1 GB, 1 image."""
+        """The amount of work to which costs refer: 1,000 requests, 1 GB, 1 image."""
         return {Unit.REQUESTS: 1e3, Unit.BYTES: 1e9}.get(self, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One turn of one server. `work` is in the case's unit, or is the level that was measured.
+    """One turn of one server. `work` is in the case's unit, or is the measured level.
 
-    What is unknown of a server that somebody else started is None. `figures` are further findings
-    of this workload by name; names say their unit.
+    None stands for values that are unknown because the server was not started here. `figures` are
+    further values of this workload by name; the names contain the units.
     """
 
     work: float
@@ -59,7 +59,7 @@ class Sample:
     figures: dict[str, float] = field(default_factory=dict)
 
     def plus(self, other: Sample, *, work: float, figures: dict[str, float]) -> Sample:
-        """This and what came after it as one; its latencies are those of `other`."""
+        """Return the sum of this sample and a later one, with the latencies of `other`."""
         known = self.cpu_seconds is not None and other.cpu_seconds is not None
         return replace(
             other,
@@ -76,7 +76,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A server's samples; or why it was passed by, or what ended it, which should not happen."""
+    """A server's samples. `skipped` says why it was not measured, `failure` why it failed."""
 
     samples: tuple[Sample, ...] = ()
     skipped: str = ""
@@ -88,23 +88,23 @@ class Outcome:
 
     @property
     def has_ended(self) -> bool:
-        """Whether more turns would be in vain."""
+        """True if more turns would be useless."""
         return bool(self.skipped) or self.has_failed
 
     @property
     def has_failed(self) -> bool:
-        """Whether it made errors or did not get to an end."""
+        """True if the server made errors or failed."""
         return bool(self.errors or self.failure)
 
     @property
     def is_valid(self) -> bool:
-        """Whether its figures mean anything: a server that failed has none."""
+        """True if the figures are meaningful: a failed server has none."""
         return bool(self.samples) and not self.has_failed
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A case and what came of it; the subject is the first outcome."""
+    """A case and its outcomes. The first outcome is that of the subject."""
 
     name: str
     about: str
@@ -114,7 +114,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where it ran."""
+    """The machine of a run."""
 
     processor: str
     cores: int
@@ -128,7 +128,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A whole run."""
+    """The report of a run."""
 
     version: int
     began: str
@@ -141,13 +141,13 @@ class Report:
 
     @property
     def has_failed(self) -> bool:
-        """Whether any server failed in any row."""
+        """True if a server failed in any row."""
         return any(outcome.has_failed for row in self.rows for outcome in row.outcomes.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The middle of several measurements, and their extremes."""
+    """The median of several measurements, and their extremes."""
 
     middle: float
     low: float
@@ -155,29 +155,29 @@ class Spread:
 
     @property
     def width(self) -> float:
-        """How far the extremes lie apart, as a part of the middle: the noise."""
+        """The noise: the distance of the extremes, as a part of the median."""
         return (self.high - self.low) / self.middle if self.middle else 0.0
 
 
 def spread_of(values: Sequence[float]) -> Spread:
-    """The median of at least one value, and the extremes."""
+    """Return the spread of at least one value."""
     return Spread(statistics.median(values), min(values), max(values))
 
 
 def value_of(unit: Unit, sample: Sample) -> float:
-    """A turn's headline: work a second, or the level."""
+    """Return a turn's headline: work a second, or the level."""
     return sample.work / sample.seconds if unit.is_rate else sample.work
 
 
 def cost_of(unit: Unit, sample: Sample) -> float | None:
-    """The server's CPU-seconds for the unit's scale of work; levels have no such cost."""
+    """Return the server's CPU seconds for the unit's scale of work. Levels have no cost."""
     if not unit.is_rate or sample.cpu_seconds is None or not sample.work:
         return None
     return sample.cpu_seconds * unit.cost_scale / sample.work
 
 
 def metric_of(name: str, unit: Unit, sample: Sample) -> float | None:
-    """A turn's `value`, `cost`, `p99`, `resident_peak` and so on, or a figure of its workload."""
+    """Return a turn's `value`, `cost`, `p99`, `resident_peak` …, or a figure of its workload."""
     if name == "value":
         return value_of(unit, sample)
     if name == "cost":
@@ -189,13 +189,13 @@ def metric_of(name: str, unit: Unit, sample: Sample) -> float | None:
 
 
 def metric(row: Row, server: str, name: str) -> Spread | None:
-    """A server's metric over its turns; None if it has none that is valid."""
+    """Return a server's metric over its turns; None without a valid value."""
     values = _values(row, server, name)
     return spread_of(values) if values else None
 
 
 def ratio(row: Row, server: str, other: str, name: str) -> Spread | None:
-    """A server's metric over another's: the quotients of turns that followed each other."""
+    """Return the ratio of a metric of two servers: the quotients of consecutive turns."""
     ours, theirs = _values(row, server, name), _values(row, other, name)
     quotients = [a / b for a, b in zip(ours, theirs, strict=False) if b]
     return spread_of(quotients) if quotients else None
@@ -210,12 +210,12 @@ def _values(row: Row, server: str, name: str) -> list[float]:
 
 
 def encode(report: Report) -> bytes:
-    """For machines, and for a later comparison."""
+    """Return the report as JSON, for other programs and for later comparisons."""
     return msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
 
 
 def decode(data: bytes) -> Report:
-    """What `encode` made. Raises ValueError if it is anything else."""
+    """Return the report that `encode` encoded. Raises ValueError for other data."""
     report = msgspec.json.decode(data, type=Report)
     if report.version != VERSION:
         raise ValueError(f"a report of version {report.version}, not {VERSION}")

@@ -1,4 +1,4 @@
-"""A whole run: every case on every server, with a bar that shows how far it is."""
+"""A run: all cases on all servers, with a progress bar."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is measured, and where files may lie; the first peer is the subject."""
+    """The cases, servers and directories of a run. The first peer is the subject."""
 
     cases: Sequence[Case]
     peers: Sequence[Peer]
@@ -35,10 +35,10 @@ class Plan:
 
 
 def run(plan: Plan) -> tuple[Report, bool]:
-    """The report, and whether Ctrl-C cut it short: then it has what was measured before.
+    """Measure, and return the report and True if Ctrl-C interrupted it.
 
-    Nothing that was started or written is left. Raises PeerUnavailable, before anything was
-    measured.
+    The report of an interrupted run has the cases before the interruption. All started servers are
+    stopped and all written files removed. Raises PeerUnavailable before the first measurement.
     """
     began = datetime.now(UTC)
     rows: list[Row] = []
@@ -65,7 +65,7 @@ def _session(plan: Plan) -> Iterator[Session]:
     try:
         yield session
     finally:
-        # A second Ctrl-C would leave behind what the first one meant to end.
+        # A second Ctrl-C must not interrupt the cleanup.
         handlers = {number: signal.signal(number, signal.SIG_IGN) for number in _ENDINGS}
         session.close()
         for number, handler in handlers.items():
@@ -73,7 +73,7 @@ def _session(plan: Plan) -> Iterator[Session]:
 
 
 def _progress() -> Progress:
-    """A bar beside the report, not in it; where nobody sees a bar move, lines."""
+    """Return a progress bar on standard error. It is disabled without a terminal."""
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),

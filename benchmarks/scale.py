@@ -1,12 +1,13 @@
-"""Stores of any size, made straight in the index: what CI leaves behind, without its bytes.
+"""Stores of any size for measurements, written directly into the index, without the blobs' bytes.
 
-An image here has a config of its own in the index, a chunked layer of its own and four loose layers
-that its repository shares with others. Only the index is made, no blob's file: such a store answers
-for manifests, configs, lists and HEAD of every blob, takes pushes, and cannot send those layers.
+They look like the images that CI pushes. An image has its own config, which is in the index, its
+own chunked layer, and four loose layers that several images share. The files of blobs are missing.
+So a store can serve manifests, configs, lists and HEAD of all blobs, and accept pushes, but it
+cannot send those layers.
 
-Rows are written by the registry's own functions, image after image, so counters agree and keys come
-in the order of pushes: digests and hashes at random, numbers ascending. A store is a function of
-its scale, and anything in it can be named from its number.
+The registry's own functions write the rows, image after image. So the counters agree, and keys come
+in the order of pushes: random digests and hashes, ascending numbers. A store depends only on its
+scale, and the names of all objects follow from their numbers.
 """
 
 from __future__ import annotations
@@ -41,30 +42,30 @@ from dtrfast.oci.manifests import parse_manifest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import links, manifests, repositories
-from dtrfast.registry.holdings import Push, Stored
+from dtrfast.registry.holdings import Push, PushResult
 from dtrfast.registry.manifests import Rules
 from dtrfast.registry.permits import EVERYBODY
-from dtrfast.registry.writing import Author, Place
+from dtrfast.registry.writing import Author, TargetRepository
 from dtrfast.store import contents, packs, recipes, records, statistics
-from dtrfast.store.parts import Part
+from dtrfast.store.parts import UploadPart
 from dtrfast.store.records import LOOSE_FILE, PACK_FILE, Content, ContentKind, Pack
 from dtrfast.store.store import Store
 from dtrfast.store.upload_state import new_file_id
 
 T = TypeVar("T")
 
-# Part of a store's name: a store that an older generator made is not taken for one of this.
+# A part of the store's name, so that stores of an older generator are not used.
 _VERSION = 2
 _IMAGES_IN_TRANSACTION = 5_000
 _REPOSITORIES_OF_A_BASE = 100
-# 65,536 bytes on average, as the chunker cuts.
+# On average 65,536 bytes, as the chunker cuts.
 _CHUNK_SIZE_MIN = 16_384
 _CHUNK_SIZE_SPREAD = 98_304
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much a store holds. Each repository has a tag at least; `largest` tags are in one."""
+    """The size of a store. Each repository has at least one tag; one has `largest` tags."""
 
     repositories: int
     tags: int
@@ -79,20 +80,20 @@ class Scale:
 BASE = Scale(repositories=100, tags=1_000, chunks=10_000, largest=100)
 TENFOLD = Scale(repositories=1_000, tags=10_000, chunks=100_000, largest=1_000)
 THOUSANDFOLD = Scale(repositories=100_000, tags=1_000_000, chunks=10_000_000, largest=100_000)
-# For one listing each, and made in a small part of the time.
+# Stores for one list each. They take a small part of the time to make.
 MANY_TAGS = Scale(repositories=1, tags=100_000, chunks=0, largest=100_000)
 MANY_REPOSITORIES = Scale(repositories=100_000, tags=100_000, chunks=0, largest=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image of a store, by its number: what clients ask for, and the bytes they get."""
+    """An image of a store: its names, and the bytes of its manifest and config."""
 
     repository: str
     tag: str
     manifest: bytes
     config: bytes
-    layers: tuple[Digest, ...]  # the last one is its own, and chunked
+    layers: tuple[Digest, ...]  # the last one is not shared, and chunked
     sizes: tuple[int, ...]  # of the layers
 
     @property
@@ -104,12 +105,12 @@ class Image:
         return Digest.of_bytes(self.config)
 
 
-_Images = list[tuple[Image, range]]  # with the chunks of its own layer
+_Images = list[tuple[Image, range]]  # each with the chunks of its last layer
 
 
 @dataclass(frozen=True, slots=True)
 class LargeStore:
-    """A store in `data`, to be opened as any other; nothing else is in `home`."""
+    """A store in `data`, the only content of `home`. It can be opened like any other store."""
 
     home: Path
     scale: Scale
@@ -119,15 +120,15 @@ class LargeStore:
         return self.home / "data"
 
     def repository(self, number: int) -> str:
-        """The name of repository `number`; 0 is the one with the most tags."""
+        """Return the name of repository `number`; 0 is the one with the most tags."""
         return f"team-{number % 97:02d}/app-{number:06d}"
 
     def tag(self, number: int) -> str:
-        """The tag of image `number`, as CI makes them of commits."""
+        """Return the tag of image `number`, which looks like a commit's id."""
         return f"ci-{xxhash.xxh3_64_hexdigest(b'tag %d' % number)}"
 
     def image(self, number: int) -> Image:
-        """Image `number`, from 0 to the number of tags."""
+        """Return image `number`, from 0 to the number of tags."""
         repository = self._repository_of(number)
         layers = (*self._shared(repository), _layer(b"own %d" % number))
         sizes = (*_SHARED_SIZES, sum(map(_chunk_length, self.chunks_of(number))) or _LOOSE_SIZE)
@@ -137,20 +138,20 @@ class LargeStore:
         return Image(name, tag, manifest, config, layers, sizes)
 
     def images(self, count: int, *, seed: int = 1) -> list[Image]:
-        """`count` images at random, the same ones for the same seed."""
+        """Return `count` random images, the same ones for the same seed."""
         choice = random.Random(seed)
         return [self.image(choice.randrange(self.scale.tags)) for _ in range(count)]
 
     def repositories(self) -> list[str]:
-        """All names, as the catalog lists them."""
+        """Return all names of repositories in the order of the catalog."""
         return sorted(map(self.repository, range(self.scale.repositories)))
 
     def tags(self) -> list[str]:
-        """The tags of repository 0, as they are listed."""
+        """Return the tags of repository 0 in the order of the list."""
         return sorted(map(self.tag, range(self.scale.largest)))
 
     def chunks_of(self, number: int) -> range:
-        """The chunks of an image's own layer, by number."""
+        """Return the numbers of the chunks of an image's last layer."""
         tags, chunks = self.scale.tags, self.scale.chunks
         return range(number * chunks // tags, (number + 1) * chunks // tags)
 
@@ -166,10 +167,10 @@ class LargeStore:
 def large_store(
     directory: Path, scale: Scale, *, progress: Callable[[float], object] = lambda part: None
 ) -> LargeStore:
-    """The store of this scale below `directory`; made if it is not there.
+    """Return the store of this scale below `directory`. Makes it if it is missing.
 
-    `progress` hears which part is done. The store stays, with what is pushed to it, until somebody
-    removes it: only a whole one has its name.
+    `progress` is called with the finished part, from 0 to 1. The store and later pushes to it stay
+    until a user removes it. An incomplete store has another name.
     """
     store = LargeStore(directory / scale.name, scale)
     if not store.home.exists():
@@ -181,8 +182,8 @@ def large_store(
     return store
 
 
-# ---- what an image is made of ----------------------------------------------------------------
-# A base system, a runtime, packages and an application's dependencies; the application is its own.
+# ---- the parts of an image -------------------------------------------------------------------
+# Shared: a base system, a runtime, packages and dependencies. The application is not shared.
 _SHARED_SIZES = (29_150_000, 12_400_000, 3_200_000, 48_700_000)
 _LOOSE_SIZE = 640_000
 _LAYER_TYPE = OCI_LAYER + "+gzip"
@@ -196,7 +197,7 @@ _COMMANDS = (
 
 
 def _layer(label: bytes) -> Digest:
-    """The digest of a layer whose bytes nobody has."""
+    """Return a digest for a layer that has no bytes."""
     return Digest("sha256", hashlib.sha256(label).digest())
 
 
@@ -209,7 +210,7 @@ def _chunk_length(number: int) -> int:
 
 
 def _config(number: int, layers: tuple[Digest, ...]) -> bytes:
-    """As builders write them, with the layers' digests for those of their content."""
+    """Return a config as builders write it. The digests of layers stand for those of diffs."""
     created = f"2025-01-01T00:00:{number % 60:02d}Z"
     document = {
         "architecture": "amd64",
@@ -273,15 +274,17 @@ def _place(transaction: WriteTransaction, images: _Images, now: int) -> None:
 
 
 def _link(transaction: WriteTransaction, images: _Images, now: int) -> None:
-    quiet = _Quiet(transaction)
+    quiet = _UnloggedTransaction(transaction)
     for image, _ in images:
         _link_image(quiet, image, Author("anonymous", now))
 
 
-def _link_image(transaction: _Quiet, image: Image, author: Author) -> None:
-    """As after pushes that found its blobs, or brought them."""
+def _link_image(transaction: _UnloggedTransaction, image: Image, author: Author) -> None:
+    """Write the rows of an image's manifest, links and tag, as a push of the image would."""
     name, tag = RepositoryName(image.repository), Tag(image.tag)
-    place = Place(repositories.ensure(transaction, name, author, EVERYBODY), name, author)
+    place = TargetRepository(
+        repositories.ensure(transaction, name, author, EVERYBODY), name, author
+    )
     blobs = zip(image.layers, image.sizes, strict=True)
     for digest, size in [*blobs, (image.config_digest, len(image.config))]:
         if links.get(transaction, place.id, digest) is None:
@@ -289,11 +292,11 @@ def _link_image(transaction: _Quiet, image: Image, author: Author) -> None:
     manifest = parse_manifest(image.manifest, OCI_MANIFEST)
     push = Push(EVERYBODY, name, tag, image.digest, (tag,), manifest, image.manifest, author)
     stored = manifests.put(transaction, push, Rules(True, True))
-    assert isinstance(stored, Stored), stored
+    assert isinstance(stored, PushResult), stored
 
 
 class _Contents:
-    """The contents of images' blobs, in one transaction."""
+    """Writes the contents of images' blobs in one transaction."""
 
     def __init__(self, transaction: WriteTransaction, now: int) -> None:
         self._transaction = transaction
@@ -312,12 +315,12 @@ class _Contents:
         self._add(number, Digest.of_bytes(body), len(body), "inline")
 
     def add_chunked(self, digest: Digest, chunks: range) -> None:
-        """A layer of new chunks, in a pack of its own."""
+        """Write a layer of new chunks in its own pack."""
         number = self._take(b"number", 2)
         pack = number + 1
         parts = _parts(chunks, self._take(b"chunk_id", len(chunks)))
         self._add_pack(pack, parts[-1].offset + parts[-1].stored)
-        target = recipes.Target(number, pack, 0)
+        target = recipes.RecipeTarget(number, pack, 0)
         size = recipes.add_slice(self._transaction, target, parts, self._now)
         self._add(number, digest, size, "chunked")
 
@@ -336,7 +339,7 @@ class _Contents:
         kind: ContentKind,
         file_id: bytes | None = None,
     ) -> None:
-        """The content, and its name."""
+        """Write the content and its name."""
         content = Content(
             version=1,
             kind=kind,
@@ -361,13 +364,13 @@ class _Contents:
         return new_file_id(self._now * 1000)
 
 
-def _parts(chunks: range, first_id: int) -> list[Part]:
-    """The chunks, stored as they are in one record of a pack."""
+def _parts(chunks: range, first_id: int) -> list[UploadPart]:
+    """Return the parts of uncompressed chunks in one record of a pack."""
     parts = []
     offset = packs.HEADER_SIZE + packs.record_size(len(chunks))
     for identifier, number in enumerate(chunks, first_id):
         length = _chunk_length(number)
-        part = Part(
+        part = UploadPart(
             identifier, _chunk_hash(number), length, is_new=True, offset=offset, stored=length
         )
         parts.append(part)
@@ -375,8 +378,8 @@ def _parts(chunks: range, first_id: int) -> list[Part]:
     return parts
 
 
-class _Quiet:
-    """A transaction that forgets changes, as after they were written to the change log."""
+class _UnloggedTransaction:
+    """A transaction that drops rows of the change log, as if the log's files had them already."""
 
     def __init__(self, transaction: WriteTransaction) -> None:
         self._transaction = transaction

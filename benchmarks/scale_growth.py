@@ -1,11 +1,11 @@
-"""Cost as the store grows: the same work on stores of three sizes, in turns.
+"""Growth of costs with the store: the same work on stores of three sizes, in turns.
 
     python -m benchmarks.scale_growth DIRECTORY
 
-makes the stores below DIRECTORY where they are missing (6 minutes and 8 GB), and prints for each
-work the latency on one connection and the server's processor time. There is one worker, so that a
-page of the index is new to it once: works that read ask for the same things in each round, and the
-first round is shown beside the others. Pushes are of new content each time, and stay in the stores.
+makes missing stores below DIRECTORY (6 minutes and 8 GB). Then it prints for each kind of work the
+latency on one connection and the server's CPU time. The server has one worker, so that each page of
+the index is new to it only once. Reading work makes the same requests in each round, and the first
+round is shown separately. Pushes use new content each time, and it stays in the stores.
 """
 
 from __future__ import annotations
@@ -44,28 +44,28 @@ _SEARCHES = 20
 _PAGE = 50  # the smallest store has a hundred tags and repositories: every page is a full one
 _LAYER_SIZE = 65_536
 _TAR_SIZE = 32 << 20
-_SEED = 7  # of what is asked for at random
+_SEED = 7  # of random requests
 _WIDTH = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One work, once, on one store."""
+    """One round of one kind of work on one store."""
 
     p50: float
     p99: float
-    cpu_seconds: float  # of the server, for each job
+    cpu_seconds: float  # of the server, per job
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A store and the server that runs on it."""
+    """A store and its running server."""
 
     store: LargeStore
     server: Server
 
 
-# ---- works: jobs for a store, new ones at each call ------------------------------------------
+# ---- kinds of work: jobs for a store, new ones at each call ----------------------------------
 def _manifests(store: LargeStore, scratch: Path) -> list[Job]:
     images = store.images(_REQUESTS, seed=_SEED)
     return [_get(f"/v2/{i.repository}/manifests/{i.tag}") for i in images]
@@ -97,7 +97,7 @@ def _catalog_pages(store: LargeStore, scratch: Path) -> list[Job]:
 
 
 def _searches(store: LargeStore, scratch: Path) -> list[Job]:
-    """Names are searched one by one, and these searches find none."""
+    """Searches without a result, which have to look at all names."""
     return [_get(f"/v1/search?q=nothing{number}") for number in range(_SEARCHES)]
 
 
@@ -108,7 +108,7 @@ def _pages(path: str, names: list[str]) -> list[Job]:
 
 
 def _small_images(store: LargeStore, scratch: Path) -> list[Job]:
-    """Each a config, a gzip layer and a manifest, all new, pushed to some repository."""
+    """Return pushes of new images, each with a config, a gzip layer and a manifest."""
     layers = scratch / "layers"
     layers.write_bytes(b"".join(b"\x1f\x8b" + os.urandom(_LAYER_SIZE - 2) for _ in range(_PUSHES)))
     configs = scratch / "configs"
@@ -144,14 +144,14 @@ def _image_push(repository: str, config: Body, layer: Body) -> Job:
 
 
 def _new_tar(store: LargeStore, scratch: Path) -> list[Job]:
-    """Chunkable bytes that no store has."""
+    """Return a push of new chunkable bytes."""
     tar = scratch / "tar"
     tar.write_bytes(os.urandom(_TAR_SIZE))
     return [_tar_push(store, tar)]
 
 
 def _changed_tar(store: LargeStore, scratch: Path) -> list[Job]:
-    """The last tar once more with something before it: all but its first chunks are there."""
+    """Return a push of the last tar after some new bytes: only its first chunks are new."""
     changed = scratch / "changed"
     changed.write_bytes(os.urandom(_LAYER_SIZE) + (scratch / "tar").read_bytes())
     return [_tar_push(store, changed)]
@@ -189,7 +189,7 @@ WORKS: dict[str, Work] = {
 
 # ---- measuring -------------------------------------------------------------------------------
 def _start(store: LargeStore) -> tuple[Server, float]:
-    """A server on the store, and the seconds until its first answer."""
+    """Start a server on the store. Returns it and the seconds until its first answer."""
     began = time.monotonic()
     server = Dtrfast().start(Start(store.home, workers=1))
     server.wait_ready()
@@ -220,7 +220,7 @@ def _sample(site: Site, work: Work, scratch: Path) -> Sample:
 
 
 def _compare(sites: Sequence[Site], work: Work, folder: Path) -> list[list[Sample]]:
-    """The samples of each site, taken in turns."""
+    """Return the samples of each site, taken in turns."""
     samples: list[list[Sample]] = [[] for _ in sites]
     for _ in range(_ROUNDS):
         for site, taken in zip(sites, samples, strict=True):
@@ -238,7 +238,7 @@ def _median(samples: Sequence[Sample]) -> Sample:
     )
 
 
-# ---- what is printed -------------------------------------------------------------------------
+# ---- the printed tables ----------------------------------------------------------------------
 def _latencies(sites: Sequence[Site], folder: Path) -> Table:
     table = _table("ms", "tags", "first p50", "first p99", "p50", "p99", "CPU", "p50 grows")
     for name, work in WORKS.items():

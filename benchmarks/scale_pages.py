@@ -1,6 +1,6 @@
-"""What each table of an index takes in its file: `python -m benchmarks.scale_pages DATA`.
+"""The size of each table in an index file: `python -m benchmarks.scale_pages DATA`.
 
-Reads LMDB itself: pages are its own affair, and no engine tells of them. May run beside a server.
+It reads LMDB directly, because the index seam does not know pages. It may run beside a server.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dtrfast.index.tables import TABLES
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """A table's rows, and the bytes of its pages. `overflow` is of values that fill pages alone."""
+    """The rows of a table, and the bytes of its pages. `overflow` pages have one large value."""
 
     table: str
     rows: int
@@ -36,29 +36,29 @@ class Pages:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index file: its tables, and its size, of which free pages are taken before it grows."""
+    """An index file: its tables and its size. Free pages are reused before the file grows."""
 
     tables: list[Pages]
     file_bytes: int
     free_bytes: int
 
     def bytes_of(self, *names: str) -> int:
-        """Of these tables together."""
+        """Return the bytes of these tables together."""
         return sum(pages.bytes for pages in self.tables if pages.table in names)
 
 
 def read(data: Path) -> Index:
-    """The index of the data directory."""
+    """Measure the index of the data directory."""
     with _open(data / "index", readonly=True) as environment:
         tables = list(_tables(environment))
         page_size, last = environment.stat()["psize"], environment.info()["last_pgno"]
     file_bytes = page_size * (last + 1)
-    # The two meta pages and the pages of the list of free pages itself count as free here.
+    # The two meta pages and the pages of the free list count as free here.
     return Index(tables, file_bytes, file_bytes - sum(pages.bytes for pages in tables))
 
 
 def repack(data: Path, target: Path) -> Index:
-    """The same rows written in the order of their keys, each page filled: how small it can be."""
+    """Write the same rows in key order with full pages, and measure this smallest index."""
     target.mkdir(parents=True)
     with (
         _open(data / "index", readonly=True) as source,

@@ -1,4 +1,4 @@
-"""All workloads, and which of their cases are asked for."""
+"""All workloads, and the selection of cases by name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from benchmarks.workloads import (
     storm,
 )
 
-# In the order of the report. Cases with the same stock stand together: they share servers.
+# In the order of the report. Cases with the same stock are adjacent, because they share servers.
 WORKLOADS: tuple[ModuleType, ...] = (
     manifest_by_tag,
     manifest_by_digest,
@@ -44,19 +44,19 @@ WORKLOADS: tuple[ModuleType, ...] = (
 
 
 class NothingSelected(Exception):
-    """A name that no case has."""
+    """No case matches a name."""
 
 
 def all_cases() -> list[Case]:
-    """Every case of every workload."""
+    """Return all cases of all workloads."""
     return [case for workload in WORKLOADS for case in workload.cases()]
 
 
 def select(cases: Sequence[Case], names: Sequence[str], *, quick: bool) -> list[Case]:
-    """The cases that one of the names means, else all of them, or those of the quick set.
+    """Return the cases that match one of the names. Without names, return all or the quick ones.
 
-    A name means the case, those below it (`push` is all of `push/…`), or is a pattern. Raises
-    NothingSelected for a name without a case.
+    A name matches a case of that name and the cases below it (`push` matches `push/…`); it may be a
+    pattern. Raises NothingSelected if a name matches no case.
     """
     for name in names:
         if not any(_means(name, case) for case in cases):

@@ -1,4 +1,4 @@
-"""A run: for each case every server has its turn, over and over, and all is left as it was."""
+"""The servers and the content of a run. For each case the servers are measured in turns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from benchmarks.cases import Case, Effort, Setup, Skipped, Stage, Turn
+from benchmarks.cases import Case, CaseSkipped, Effort, Setup, Stage, Turn
 from benchmarks.content.workshop import Workshop
 from benchmarks.disk import Place, Scratch
 from benchmarks.holdings import FillFailed
@@ -18,18 +18,18 @@ from benchmarks.peers.certificate import CertificateUnavailable, certificate
 from benchmarks.peers.peer import Ability, Certificate, Peer, PeerUnavailable, Start
 from benchmarks.results import Outcome, Row, Sample
 
-# What a turn may end with; then that server has no figures in that row, and the run goes on.
-_SKIPS = (Skipped, CertificateUnavailable, LoadUnavailable)
+# After these exceptions a server has no figures in the row, and the run continues.
+_SKIPS = (CaseSkipped, CertificateUnavailable, LoadUnavailable)
 _FAILURES = (PeerUnavailable, FillFailed, LoadFailed)
-# Content for a case has 1 GiB; with room for twice that, cases in a row share theirs.
+# The content of a case has 1 GiB. With room for twice that, adjacent cases can share content.
 _CONTENT_BYTES_MAX = 2 << 30
 
 
 class Session:
-    """Stages and content of a run. `close` ends every server and removes every file."""
+    """The stages and the content of a run. `close` stops all servers and removes all files."""
 
     def __init__(self, peers: Sequence[Peer], effort: Effort, scratch: Scratch) -> None:
-        """The first of `peers` is the subject; the scratch is removed with the session."""
+        """The first of `peers` is the subject. `close` removes `scratch`."""
         self.peers = peers
         self.effort = effort
         self._scratch = scratch
@@ -37,7 +37,7 @@ class Session:
         self._stages: dict[tuple[str, Setup], Stage] = {}
 
     def check(self) -> None:
-        """Start every server once, since one that cannot run needs no turns.
+        """Start each server once, to find those that cannot run.
 
         Raises PeerUnavailable.
         """
@@ -47,11 +47,11 @@ class Session:
             self._drop((peer.name, setup))
 
     def turn_count(self, case: Case) -> int:
-        """How many turns `run` takes."""
+        """Return the number of turns of `run`."""
         return self._rounds(case) * len(self._peers_of(case))
 
     def run(self, case: Case, turn_done: Callable[[], object]) -> Row:
-        """Measure a case."""
+        """Measure a case. Calls `turn_done` after each turn."""
         peers = self._peers_of(case)
         outcomes = {peer.name: Outcome() for peer in peers}
         for _ in range(self._rounds(case)):
@@ -59,12 +59,12 @@ class Session:
                 if not outcomes[peer.name].has_ended:
                     outcomes[peer.name] = self._after_turn(outcomes[peer.name], case, peer)
                 if outcomes[peer.name].has_ended:
-                    self._drop((peer.name, case.setup))  # the next case gets one that is well
+                    self._drop((peer.name, case.setup))  # the next case starts a new one
                 turn_done()
         return Row(case.name, case.about, case.unit, outcomes)
 
     def _after_turn(self, outcome: Outcome, case: Case, peer: Peer) -> Outcome:
-        """The outcome, and what one more turn adds to it."""
+        """Take one more turn and return the outcome with it."""
         try:
             sample = self._take_turn(case, peer)
         except _SKIPS as skip:
@@ -74,12 +74,12 @@ class Session:
         return replace(outcome, samples=(*outcome.samples, sample))
 
     def keep_only(self, setup: Setup) -> None:
-        """End the servers of all other setups."""
+        """Stop the servers of all other setups."""
         for key in [key for key in self._stages if key[1] != setup]:
             self._drop(key)
 
     def close(self) -> None:
-        """Leave nothing."""
+        """Stop all servers and remove all files."""
         try:
             for key in list(self._stages):
                 self._drop(key)
@@ -93,7 +93,7 @@ class Session:
         return [peer for peer in self.peers if case.is_for(peer)]
 
     def _take_turn(self, case: Case, peer: Peer) -> Sample:
-        """A turn begins with nothing left to write of the one before."""
+        """Take a turn. On a disk, all writes of the turn before it are flushed first."""
         self._workshop.trim(_CONTENT_BYTES_MAX)
         salt = 0 if Ability.START in peer.abilities else secrets.randbits(63)
         with ExitStack() as stack:

@@ -1,12 +1,12 @@
-"""Pushes to a slow disk: how long the last answer of a big push takes, and small pushes beside it.
+"""Pushes to a slow disk: the time of the last answer of a big push, and of concurrent small pushes.
 
     sudo .venv/bin/python -m benchmarks.slow_disk [--rate 25] [--size 600] [--pushes 1]
 
-makes an ext4 file system in a file, on a loop device whose writes the blkio controller (cgroup
-version 1) bounds to `rate` MB/s, and starts a server there. Big blobs are pushed while small ones
-are, one after another. It needs root; all that it makes is removed.
+makes an ext4 file system in a file, on a loop device. The blkio controller (cgroup version 1)
+limits its writes to `rate` MB/s. A server on it gets big blobs, and at the same time small ones,
+one after another. The program needs root. It removes everything that it made.
 
-Exit status: 0 when every figure of the design is reached, else 1; 2 where no slow disk can be made.
+Exit status: 0 if all targets are reached, else 1; 2 if no slow disk can be made.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from benchmarks.peers.peer import Server, Start
 
 _THROTTLE = Path("/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device")
 _MIB = 1 << 20
-# Figures of the design for a disk of 25 MB/s.
+# The targets for a disk of 25 MB/s.
 _ANSWER_SECONDS_MAX = 5.0
 _SMALL_SECONDS_MAX = 2.0
 _TIMEOUT_SECONDS = 300.0
@@ -44,12 +44,12 @@ _NO_DISK_STATUS = 2
 
 
 class SlowDiskUnavailable(Exception):
-    """This machine lets us make no slow disk; the message says what is missing."""
+    """No slow disk can be made on this machine. The message says what is missing."""
 
 
 @dataclass(slots=True)
 class Figures:
-    """The times that clients of one run saw, in seconds."""
+    """The times of the clients of one run, in seconds."""
 
     sent: list[float] = field(default_factory=list)
     answers: list[float] = field(default_factory=list)  # after the last byte
@@ -57,7 +57,7 @@ class Figures:
 
     @property
     def is_reached(self) -> bool:
-        """True if they are those of the design."""
+        """True if the times reach the targets."""
         small = max(max(seconds) for seconds in self.small.values())
         return max(self.answers) < _ANSWER_SECONDS_MAX and small < _SMALL_SECONDS_MAX
 
@@ -65,9 +65,9 @@ class Figures:
 # ---- the disk -----------------------------------------------------------------------------------
 @contextmanager
 def slow_disk(folder: Path, size: int, rate: int) -> Iterator[Path]:
-    """A file system of `size` bytes that takes `rate` bytes a second; `folder` is empty."""
+    """Yield a file system of `size` bytes that writes `rate` bytes a second. `folder` is empty."""
     if not os.access(_THROTTLE, os.W_OK):
-        raise SlowDiskUnavailable(f"{_THROTTLE} is missing, or not ours to write: be root")
+        raise SlowDiskUnavailable(f"{_THROTTLE} is missing or not writable: run as root")
     image, mount = folder / "image", folder / "mount"
     mount.mkdir()
     with image.open("wb") as file:
@@ -97,14 +97,14 @@ def _run(*command: str | Path) -> str:
 
 # ---- the pushes ---------------------------------------------------------------------------------
 def _pieces(size: int, magic: bytes) -> Iterator[bytes]:
-    """Bytes of which nothing compresses and no chunk comes twice."""
+    """Yield incompressible bytes without equal chunks."""
     yield magic
     for _ in range(size // _MIB):
         yield os.urandom(_MIB)
 
 
 def _request(server: Server, method: str, path: str, body: bytes = b"") -> str:
-    """The Location of the answer."""
+    """Make a request and return the Location of the answer."""
     connection = http.client.HTTPConnection(*server.address, timeout=_TIMEOUT_SECONDS)
     connection.request(method, path, body=body)
     answer = connection.getresponse()
@@ -115,7 +115,7 @@ def _request(server: Server, method: str, path: str, body: bytes = b"") -> str:
 
 
 def _push_big(server: Server, body: list[bytes], figures: Figures) -> None:
-    """One layer as containerd sends it: a POST, and a PUT with all bytes."""
+    """Push a layer as containerd does: a POST, and a PUT with all bytes."""
     digest = hashlib.sha256(b"".join(body)).hexdigest()
     place = _request(server, "POST", "/v2/big/blobs/uploads/")
     connection = http.client.HTTPConnection(*server.address, timeout=_TIMEOUT_SECONDS)
@@ -148,7 +148,7 @@ def _time_small(server: Server, size: int, into: list[float], stop: threading.Ev
 
 
 def measure(server: Server, magics: list[bytes], size: int) -> Figures:
-    """Push a blob of `size` bytes with each of these first bytes, at once."""
+    """Push several blobs of `size` bytes at the same time, one with each of these first bytes."""
     figures = Figures()
     stop = threading.Event()
     bodies = [list(_pieces(size, magic)) for magic in magics]

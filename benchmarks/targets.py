@@ -1,7 +1,7 @@
-"""The figures to reach, and whether a row reaches them.
+"""The targets of the design, and their verdicts for a row.
 
-Ratios are to the same case on a peer in the same run. `registry` is version 3; nginx serves the
-same bytes as files; the C loop runs the registry's kernels and nothing else.
+Ratios are to the same case on a peer in the same run. `registry` is distribution 3. nginx serves
+the same bytes as files. The C loop runs only the kernels of dtrfast.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ MB = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A bound for a metric of all cases that `cases` matches, as a ratio to `peer` if there is one.
+    """A bound of a metric, for all cases that the pattern `cases` matches.
 
-    A bound of what should be small is `at_most`.
+    With `peer` the bound is a ratio to that peer. `at_most` marks an upper bound.
     """
 
     cases: str
@@ -31,7 +31,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A target and what was measured for it."""
+    """A target and the measured value."""
 
     target: Target
     measured: float
@@ -77,7 +77,7 @@ TARGETS = (
 
 
 def verdicts(row: Row) -> list[Verdict]:
-    """What this row says about its targets; a peer that did not run says nothing."""
+    """Return the verdicts of a row. Targets without a measured value are left out."""
     found = []
     for target in TARGETS:
         if not fnmatchcase(row.name, target.cases):

@@ -9,7 +9,7 @@ from dtrfast.cli.app import run
 
 
 def main() -> int:
-    # What commands and servers write is for their user alone; processes that they start inherit it.
+    # Only this user may read the files that commands and servers write. Child processes inherit it.
     os.umask(0o077)
     return run(sys.argv[1:])
 

@@ -1,8 +1,8 @@
-"""The assembly, and `dtrfast.app:app` for any ASGI server.
+"""The assembly of a worker, and `dtrfast.app:app` for any ASGI server.
 
-`serving` opens the store and stacks everything that answers a request; workers of `dtrfast serve`
-call it, and so does `app` when its server starts it. Settings for `app` come from the environment
-and from the file that DTRFAST_CONFIG names.
+`serving` opens the store and builds all parts that answer requests, for workers of `dtrfast serve`.
+`app` does the same and also runs the housekeeping when its ASGI server starts it. The settings of
+`app` come from the environment and from the file that DTRFAST_CONFIG names.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 
 from dtrfast.api.app import create_app
-from dtrfast.api.types import Context
+from dtrfast.api.types import ApiContext
 from dtrfast.assembly import open_store
 from dtrfast.config import Config, load
-from dtrfast.console import app as console
+from dtrfast.console.routes import console_routes
 from dtrfast.errors import DtrfastError
 from dtrfast.identity.events import EventWriter
 from dtrfast.identity.guard import OpenGuard
@@ -29,7 +28,7 @@ from dtrfast.identity.issuer_keys import IssuerWatch
 from dtrfast.identity.tries import Tries
 from dtrfast.jobs import housekeeper, recording
 from dtrfast.jobs.board import Board
-from dtrfast.jobs.jobs import registry_jobs
+from dtrfast.jobs.definitions import registry_jobs
 from dtrfast.jobs.log import configure
 from dtrfast.jobs.tasks import housekeeping
 from dtrfast.logs.keeper import LogKeeper
@@ -40,26 +39,28 @@ from dtrfast.metrics.processes import Reporter
 from dtrfast.registry.registry import Registry
 from dtrfast.server import first_start
 from dtrfast.server.access_log import AccessLog, AccessWriter
-from dtrfast.server.accounting import Accounting
 from dtrfast.server.asgi import App, Receive, Scope, Send
 from dtrfast.server.leftover import Leftover
 from dtrfast.server.proxies import Edge, Proxies
-from dtrfast.server.served import Served
+from dtrfast.server.request_recorder import RequestRecorder
+from dtrfast.server.served_app import ServedApp
 from dtrfast.server.threads import Threads
 from dtrfast.server.tidying import keep_tidy
 from dtrfast.store.store import Store
 
-# New requests that may wait for a thread, for each thread: at a few milliseconds a call the last
-# one waits well under a second, and after that it is kinder to say no.
+# New requests that may wait for a thread, for each thread. A call takes a few milliseconds, so the
+# last one waits well under a second. Further requests are refused at once.
 _WAITING_PER_THREAD = 16
-# What the first process of another ASGI server is called; the others have a number behind it.
+# The name of the first process of another ASGI server; the others append a number.
 _STANDALONE = "dtrfast"
 
 
 @contextmanager
-def serving(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served]:
-    """What a worker serves from an open store. Ends when no request runs any more. `name` is the
-    worker's, `keeper` keeps its log.
+def serving(config: Config, name: str, keeper: LogKeeper) -> Iterator[ServedApp]:
+    """Open the store and yield the parts of a worker. Close them at the end of the block.
+
+    `name` is the worker's name, `keeper` keeps its log. The block must end only when no request is
+    running.
     """
     store = open_store(config)
     with ExitStack() as stack:
@@ -68,8 +69,8 @@ def serving(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served]:
 
 
 @contextmanager
-def _standalone(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served]:
-    """`serving` with housekeeping in a thread of its own; one worker at a time keeps house."""
+def _standalone(config: Config, name: str, keeper: LogKeeper) -> Iterator[ServedApp]:
+    """As `serving`, with a thread for housekeeping. Only one worker at a time does housekeeping."""
     with ExitStack() as stack:
         store = open_store(config)
         stack.callback(store.close)
@@ -92,17 +93,9 @@ def _standalone(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served
         yield _assemble(config, store, stack, name, keeper)
 
 
-def _take_name(data: Path, stack: ExitStack) -> str:
-    """Lock the data directory, which workers of one server share; and have a name in it."""
-    stack.callback(os.close, locks.take_server(data, shared=True))
-    number, descriptor = locks.take_number(data)
-    stack.callback(os.close, descriptor)
-    return f"{_STANDALONE}-{number}" if number else _STANDALONE
-
-
 def _assemble(
     config: Config, store: Store, stack: ExitStack, name: str, keeper: LogKeeper
-) -> Served:
+) -> ServedApp:
     threads = Threads(
         limit=config.server.threads_per_worker,
         waiting_max=config.server.threads_per_worker * _WAITING_PER_THREAD,
@@ -118,23 +111,23 @@ def _assemble(
     guard = identity.guard if is_managed else OpenGuard(registry)
     ending = threading.Event()
     known = identity if is_managed else None
-    context = Context(registry, threads, config, guard, store.report, known, ending)
-    app: App = Leftover(create_app(context, console.routes(context, identity)))
+    context = ApiContext(registry, threads, config, guard, store.report, known, ending)
+    app: App = Leftover(create_app(context, console_routes(context, identity)))
     meter = Meter()
     directory = Layout(config.store.data).metrics
     reporter = Reporter(directory, name, meter, store.commits, store.blob_counts.totals)
     stack.callback(reporter.close)
     line_format = config.log.format if config.log.access else None
-    is_told_all = line_format is not None
-    accounting = Accounting(name, meter, keeper, store.engine, is_told_all=is_told_all)
-    stack.callback(accounting.close)
-    access = AccessWriter(line_format, sinks=[accounting.take], settle=accounting.settle)
+    gets_all_entries = line_format is not None
+    recorder = RequestRecorder(name, meter, keeper, store.engine, gets_all_entries=gets_all_entries)
+    stack.callback(recorder.close)
+    access = AccessWriter(line_format, sinks=[recorder.take], settle=recorder.settle)
     stack.callback(access.close)
-    return Served(AccessLog(app, access), context, access, store.tidy, ending)
+    return ServedApp(AccessLog(app, access), context, access, store.tidy, ending)
 
 
 def _open_identity(store: Store, registry: Registry, config: Config, stack: ExitStack) -> Identity:
-    """Accounts; without them there still is who does what, for the console."""
+    """Open accounts and the audit log. Without accounts the console still shows audit events."""
     data = config.store.data
     events = EventWriter(Layout(data).audit, config.log.audit_size_max)
     stack.callback(events.close)
@@ -143,7 +136,7 @@ def _open_identity(store: Store, registry: Registry, config: Config, stack: Exit
 
 
 class Application:
-    """The object that an ASGI server is given. It does nothing before its lifespan starts."""
+    """The ASGI application. It does nothing before the lifespan protocol starts it."""
 
     def __init__(self) -> None:
         self._app: App | None = None
@@ -158,11 +151,14 @@ class Application:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        os.umask(0o077)  # as `dtrfast serve` has it; the ASGI server keeps it
+        os.umask(0o077)  # as in `dtrfast serve`; it stays in force for the whole process
         with ExitStack() as stack:
             try:
                 config = load(None, os.environ)
-                name = _take_name(config.store.data, stack)
+                stack.callback(os.close, locks.take_server(config.store.data, shared=True))
+                number, descriptor = locks.take_number(config.store.data)
+                stack.callback(os.close, descriptor)
+                name = f"{_STANDALONE}-{number}" if number else _STANDALONE
                 keeper = LogKeeper(Layout(config.store.data).server_log, name)
                 stack.callback(keeper.close)
                 configure(config.log, name, keeper)

@@ -1,8 +1,8 @@
-"""Opening the store of a data directory: the one place where a program chooses its parts.
+"""Opens the store of a data directory, for all programs.
 
-Every program opens its store here, so all of them have the same decorators around the blob seam.
-Tests may change the parts: DTRFAST_TEST_ASSEMBLY names a `module:function` that gets the open store
-and the settings, and returns the store to use. Nothing is imported without that variable.
+So all programs have the same decorators around the blob seam. Tests may replace parts of the store.
+DTRFAST_TEST_ASSEMBLY names a `module:function` that gets the open store and the settings and
+returns the store to use. Without that variable nothing is imported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dtrfast.store.store import Store
 
 
 def open_store(config: Config, *, may_upgrade: bool = True) -> Store:
-    """Open the store of `config.store.data`. Raises what `Store.open` does."""
+    """Open the store of `config.store.data`. Raises what `Store.open` raises."""
     store = Store.open(config.store.data, config.store, may_upgrade=may_upgrade)
     try:
         store = _changed_by_tests(store, config)
@@ -27,7 +27,7 @@ def open_store(config: Config, *, may_upgrade: bool = True) -> Store:
         store.close()
         raise
     store.blobs = CountingBlobs(store.blobs, store.blob_counts)
-    # The store asks for its limits here: settings are in shared tables, and it has the local ones.
+    # The store must not read shared tables, where the settings are, so it gets a function.
     store.set_limits(partial(policies.read_limits, store.engine))
     return store
 

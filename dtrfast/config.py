@@ -1,9 +1,9 @@
-"""Settings: frozen records, and the one place that reads a file and the environment for them.
+"""Settings: frozen records, and the only place that reads them from a file and the environment.
 
-`load` merges defaults, a TOML file, `DTRFAST_SECTION_FIELD` variables and command-line options,
-in this order. A setting that is unknown or cannot be honoured stops the start: nobody runs for
-weeks with a misspelt one. Sizes are bytes, durations seconds. `docs/operations.md` lists every
-field; a test compares.
+`load` merges defaults, a TOML file, `DTRFAST_SECTION_FIELD` variables and command-line options, in
+this order. An unknown setting or an invalid value stops the start, so no server runs with a
+misspelled setting. Sizes are in bytes, durations in seconds. `docs/operations.md` lists all fields;
+a test compares them.
 """
 
 from __future__ import annotations
@@ -24,25 +24,26 @@ from msgspec import Meta
 from dtrfast.errors import ConfigInvalid
 
 _PREFIX = "DTRFAST_"
-# Options that are not called as their fields are.
+# Command-line options whose names differ from their fields' names.
 _OPTIONS = {
     "auth.mode": "--auth",
     "server.tls": "--tls",
     "server.tls_cert": "--tls-cert",
     "server.tls_key": "--tls-key",
 }
-_FILE_VARIABLE = "DTRFAST_CONFIG"  # names the file
-_TOKEN_VARIABLE = "DTRFAST_TOKEN"  # for commands; all others with the prefix are settings
+_FILE_VARIABLE = "DTRFAST_CONFIG"  # the path of the file
+_TOKEN_VARIABLE = "DTRFAST_TOKEN"  # read by commands
 TEST_ASSEMBLY = "DTRFAST_TEST_ASSEMBLY"  # for tests: see docs/development.md
+# All other variables with the prefix must be settings.
 _NO_SETTINGS = (_FILE_VARIABLE, _TOKEN_VARIABLE, TEST_ASSEMBLY)
-# Variables that Kubernetes makes for a Service, and docker for a link, if it is called dtrfast or
+# Variables that Kubernetes sets for a Service, and docker for a link, whose name is dtrfast or
 # dtrfast-SOMETHING.
 _PLATFORM_VARIABLE = re.compile(
     r"DTRFAST_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|ENV_\w+"
     r"|PORT_\d+_(?:TCP|UDP|SCTP)(?:_PROTO|_ADDR|(?:_PORT)?(?:_START|_END)?))"
 )
-# These look like a mistyped setting (DTRFAST_PORT=5000), but for their values: the address of a
-# port, and the names of both ends of a link.
+# The names of these variables look like a mistyped setting (DTRFAST_PORT=5000). Their values tell
+# the difference: the address of a port, or the names of both ends of a link.
 _PLATFORM_VALUES = [
     (re.compile(r"DTRFAST_(?:\w+_)?PORT"), re.compile(r"(?:tcp|udp|sctp)://\S+:\d+")),
     (re.compile(r"DTRFAST_(?:\w+_)?NAME"), re.compile(r"/[^/\s]+/[^/\s]+")),
@@ -61,115 +62,118 @@ _Seconds = Annotated[float, Meta(gt=0, le=86_400 * 3_650)]
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """How requests come in."""
+    """Listening, TLS, proxies, and the limits of connections and transfers."""
 
-    # Where to listen, HOST:PORT or [IPv6]:PORT. A loopback address serves this machine only.
+    # The address to listen on, HOST:PORT or [IPv6]:PORT. A loopback address serves this machine
+    # only.
     bind: str = "127.0.0.1:5000"
-    # A certificate in PEM, and what leads from it to the authority after it; then all connections
-    # are TLS. Empty means plain HTTP.
+    # A certificate in PEM, followed by its intermediate certificates. If it is set, all connections
+    # use TLS. Empty: see `tls`.
     tls_cert: str = ""
     # The certificate's private key in PEM, without a passphrase.
     tls_key: str = ""
-    # "auto": an address that others reach speaks TLS, with a certificate that the first start makes
-    # if none is given. "off": plain HTTP there too, such as behind a proxy.
+    # "auto": an address that other machines can reach uses TLS; if no certificate is given, the
+    # first start makes one. "off": plain HTTP, for example behind a proxy.
     tls: Literal["auto", "off"] = "auto"
-    # Authorities in PEM. Then only clients with a certificate that one of them signed get in.
+    # Certificate authorities in PEM. If set, a client needs a certificate that one of them signed.
     tls_client_ca: str = ""
-    # Offer HTTP/2 as well, to TLS clients that ask for it. HTTP/1.1 moves blobs faster.
+    # Offer HTTP/2 to TLS clients as well. HTTP/1.1 moves blobs faster.
     http2: bool = False
-    # Processes that answer requests; 0 means one for each core this process may use.
+    # Processes that answer requests. 0 means one for each core that this process may use.
     workers: Annotated[int, Meta(ge=0, le=1024)] = 0
-    # Threads in each worker for what waits for the disk.
+    # Threads in each worker for operations that wait for the disk.
     threads_per_worker: Annotated[int, Meta(ge=1, le=1024)] = 40
-    # How long an idle connection stays open. Go clients reuse theirs for 30 to 120 seconds, and a
-    # request that meets a closing connection fails.
+    # The time that an idle connection stays open. Go clients reuse connections for 30 to 120
+    # seconds; a request that is sent while the server closes the connection fails.
     keep_alive_seconds: _Seconds = 120.0
-    # Longest request line and headers together; tokens with many scopes take tens of kilobytes.
+    # The longest request line and headers together. Tokens with many scopes take tens of kilobytes.
     head_size_max: Annotated[int, Meta(ge=8192, le=1 << 24)] = 131_072
-    # Connections that a worker serves at a time; each takes a file descriptor, and five more while
-    # it moves a blob. Further ones are answered 503 and may come again.
+    # Concurrent connections of a worker. Each takes a file descriptor, and five more while it moves
+    # a blob. Further connections are answered with 503; clients may retry.
     connections_max: _Count = 12_000
-    # How long transfers may go on after a stop was asked for. Then they are cut; uploads keep
-    # what they have.
+    # The time that transfers may continue after a stop was requested. Then they are cut. Uploads
+    # keep the bytes that they have.
     graceful_stop_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 30.0
-    # A transfer is cut when the client moved no byte for this long.
+    # A transfer is cut if the client has moved no byte for this long.
     idle_body_seconds: _Seconds = 60.0
-    # Whether small answers and blob bytes take the short way; the answers are the same without.
+    # Use the fast path for small answers and for the bytes of blobs. The answers are the same
+    # without it.
     lanes: bool = True
-    # Where clients reach the registry, such as https://registry.example: the name in its tokens and
-    # in the certificate that it makes, and where it sends clients. Empty: where a request says.
+    # The URL by which clients reach the registry, such as https://registry.example. It occurs in
+    # tokens, in the self-made certificate, and in addresses in answers. Empty: taken from requests.
     external_url: Annotated[str, Meta(pattern=r"^(https?://[^/\s\"]+)?$")] = ""
-    # Pages that may use the v2 API and the token service from a browser (CORS): their origins, such
-    # as https://ui.example, or * for all. None: only pages of this server.
+    # The origins of web pages that may use the v2 API and the token service from a browser (CORS),
+    # such as https://ui.example, or * for all. Empty: only pages of this server.
     cors_origins: tuple[str, ...] = ()
-    # Networks of proxies that are believed when they tell of clients, by X-Forwarded-For, -Proto,
-    # -Host and -Port, or by Forwarded. From all others these headers count for nothing.
+    # The networks of trusted proxies. Their headers X-Forwarded-For, -Proto, -Host and -Port, or
+    # Forwarded, describe the client. From other addresses these headers are ignored.
     trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
-    # "required": each connection begins with a PROXY header (v1 or v2) of a trusted proxy, in front
-    # of TLS; others are closed. "off": none does.
+    # "required": each connection must begin with a PROXY header (v1 or v2) of a trusted proxy,
+    # before TLS; other connections are closed. "off": no connection has one.
     proxy_protocol: Literal["off", "required"] = "off"
-    # For how long browsers are to use https only with this host and all its ports, once they saw it
-    # with a certificate that was given. 0 makes them forget it.
+    # The time for which browsers use only https with this host and all its ports (HSTS). It is sent
+    # only with a given certificate. 0 makes browsers forget it.
     hsts_seconds: Annotated[int, Meta(ge=0, le=86_400 * 3_650)] = 2_592_000
 
 
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
-    """Where bytes lie, and how long those stay that nobody refers to."""
+    """The data directory, and the times after which unused data is removed."""
 
-    # The data directory. All state is below it; a local file system.
+    # The data directory, on a local file system. It has all state of the registry.
     data: Path = Path("./data")
-    # An upload that received nothing for this long is dropped.
+    # An upload that receives no bytes for this long is removed.
     upload_expiry_seconds: _Seconds = 86_400.0
-    # A blob that lost its last reference is kept for this long.
+    # The time that a blob is kept after it lost its last reference.
     grace_seconds: Annotated[float, Meta(ge=0, le=86_400 * 3_650)] = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryConfig:
-    """What the registry accepts."""
+    """The rules and limits of the registry API."""
 
-    # Whether tags, manifests and blobs can be deleted.
+    # Allow the deletion of tags, manifests and blobs.
     delete: bool = True
-    # Whether a manifest's blobs must be in the repository before it.
+    # Accept a manifest only if its blobs are in the repository already.
     require_blobs: bool = True
-    # Whether an index's manifests must be in the repository before it.
+    # Accept an index only if its manifests are in the repository already.
     require_children: bool = True
-    # Most entries in one page of tags or of the catalog.
+    # The most entries in one page of tags or of the catalog.
     page_size_max: _Count = 1000
-    # Longest manifest. Clients refuse more than 4 MiB themselves.
+    # The largest accepted manifest. Clients refuse manifests of more than 4 MiB.
     manifest_size_max: Annotated[int, Meta(ge=65_536, le=1 << 26)] = 4_194_304
-    # Most uploads that one user may have open in a repository; ten times as many in all.
+    # The most uploads that one user may have open in a repository. In all repositories together a
+    # user may have ten times as many.
     open_uploads_max: Annotated[int, Meta(ge=1, le=10_000)] = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
-    """What is written to standard output (requests) and standard error (everything else), and who
-    did what (in the data directory).
+    """The access log on standard output, messages on standard error, and the audit log in the data
+    directory.
     """
 
-    # Lines for people, or JSON objects, one a line.
+    # "text": readable lines. "json": one JSON object a line.
     format: Literal["text", "json"] = "text"
-    # The least important message that is written.
+    # The lowest level of messages that are written.
     level: Literal["debug", "info", "warning", "error"] = "info"
-    # Whether each request is logged.
+    # Write a line for each request.
     access: bool = True
-    # What audit events take on disk, all together; the oldest go.
+    # The most bytes on disk of all audit events together. The oldest events are removed.
     audit_size_max: Annotated[int, Meta(ge=1 << 20, le=1 << 40)] = 268_435_456
 
 
 @dataclass(frozen=True, slots=True)
 class AuthConfig:
-    """Who may do what."""
+    """Accounts and tokens."""
 
-    # "managed": accounts, which the registry keeps. "none" serves everybody everything.
+    # "managed": the registry keeps accounts and checks permissions. "none": every client may do
+    # everything.
     mode: Literal["managed", "none"] = "managed"
-    # How long an access token lives. Long enough for a push of many layers: one that is on its way
-    # when its token expires is finished all the same.
+    # The lifetime of an access token. A request that has begun may finish after its token expires.
     token_seconds: Annotated[int, Meta(ge=60, le=86_400)] = 900
-    # Directories with tokens to show to issuers of jobs' tokens (`bearerTokenFile`). Administrators
-    # can name files below these, and no other file of this machine.
+    # Directories of token files for issuers that require a token (`bearerTokenFile`).
+    # Administrators can name files in these directories, and no other files of this machine.
     token_file_directories: tuple[str, ...] = ()
 
 
@@ -177,20 +181,22 @@ class AuthConfig:
 class OutgoingConfig:
     """Calls of the registry to other services (docs/outgoing.md)."""
 
-    # Networks that addresses which repository owners enter may lie in although they are private,
-    # such as 10.1.0.0/16.
+    # Private networks, such as 10.1.0.0/16, whose addresses repository owners may enter. Other
+    # private addresses are refused.
     allow: tuple[str, ...] = ()
-    # The proxy for calls over HTTP, as http://HOST:PORT. Empty: none. Variables such as HTTPS_PROXY
-    # do not count.
+    # The proxy for calls over HTTP, as http://HOST:PORT. Empty: no proxy. Variables such as
+    # HTTPS_PROXY are ignored.
     proxy: str = ""
-    # Hosts that are called without the proxy: names, which stand for their subdomains too,
-    # addresses, and networks.
+    # Hosts that are called without the proxy: names (including their subdomains), addresses, and
+    # networks.
     no_proxy: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting; `origin` is where its value came from: default, file:line, variable, option."""
+    """A setting's name and value. `origin` is the source of the value: "default", FILE:LINE, the
+    variable or the option.
+    """
 
     name: str
     value: object
@@ -199,7 +205,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All settings. Built once, handed down by constructor."""
+    """All settings. A process builds them once and passes them to constructors."""
 
     server: ServerConfig = field(default_factory=ServerConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
@@ -207,18 +213,18 @@ class Config:
     log: LogConfig = field(default_factory=LogConfig)
     auth: AuthConfig = field(default_factory=AuthConfig)
     outgoing: OutgoingConfig = field(default_factory=OutgoingConfig)
-    # Where values that are not defaults came from, by dotted name.
+    # The sources of values that are not defaults, by dotted name.
     origins: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def settings(self) -> Iterator[Setting]:
-        """Every setting, in the order of the sections."""
+        """Yield all settings, in the order of the sections."""
         for name in NAMES:
             section, key = name.split(".")
             value = getattr(getattr(self, section), key)
             yield Setting(name, value, self.origins.get(name, "default"))
 
     def describe(self) -> str:
-        """The settings as a TOML file that `load` accepts, with the origin of each as a comment."""
+        """Return a TOML file that `load` accepts, with the origin of each setting as a comment."""
         lines: list[str] = []
         section = ""
         for setting in self.settings():
@@ -226,15 +232,18 @@ class Config:
             if head != section:
                 section = head
                 lines += ["", f"[{section}]"] if lines else [f"[{section}]"]
-            lines.append(f"{key} = {_toml(setting.value)}  # {setting.origin}")
+            # Strings, numbers, booleans and lists of strings are the same in JSON and TOML.
+            value = msgspec.json.encode(setting.value, enc_hook=str).decode()
+            lines.append(f"{key} = {value}  # {setting.origin}")
         return "\n".join(lines)
 
     def encode(self) -> bytes:
-        """JSON for a child process; `decode` is its inverse."""
+        """Return the settings as JSON for a child process, which calls `decode`."""
         return msgspec.json.encode(self, enc_hook=str)
 
     @staticmethod
     def decode(data: bytes) -> Config:
+        """Return the settings that `encode` encoded."""
         return msgspec.json.decode(data, type=Config, dec_hook=_convert_path)
 
 
@@ -247,7 +256,7 @@ _SECTIONS: Mapping[str, type] = {
     "outgoing": OutgoingConfig,
 }
 
-# Dotted name → annotation, of every setting.
+# Dotted name → type annotation, of all settings.
 NAMES: Mapping[str, object] = {
     f"{section}.{key}": hint
     for section, kind in _SECTIONS.items()
@@ -258,16 +267,20 @@ NAMES: Mapping[str, object] = {
 def load(
     path: Path | None, environ: Mapping[str, str], options: Mapping[str, object] | None = None
 ) -> Config:
-    """Defaults, then the file (`path`, else DTRFAST_CONFIG), then variables, then `options`.
+    """Merge the settings: defaults, then the file, then variables, then `options`.
 
-    Options that are None count as not given. Raises ConfigInvalid, which names the file and line,
-    the variable or the option.
+    The file is `path`, else the one that DTRFAST_CONFIG names. `options` are values by dotted name;
+    None stands for an option that was not given. Raises `ConfigInvalid`, which names the file and
+    line, the variable or the option.
     """
     if path is None and environ.get(_FILE_VARIABLE):
         path = Path(environ[_FILE_VARIABLE])
-    sources = [*_from_environ(environ), *_from_options(options or {})]
-    if path is not None:
-        sources = [*_from_file(path), *sources]
+    sources = [] if path is None else [*_from_file(path)]
+    sources += _from_environ(environ)
+    for name, value in (options or {}).items():
+        if value is not None:
+            option = _OPTIONS.get(name, "--" + name.partition(".")[2])
+            sources.append(Setting(name, value, option))
     values: dict[str, dict[str, object]] = {section: {} for section in _SECTIONS}
     origins: dict[str, str] = {}
     for setting in sources:
@@ -276,13 +289,21 @@ def load(
         origins[setting.name] = setting.origin
     sections = {section: kind(**values[section]) for section, kind in _SECTIONS.items()}
     config = Config(**sections, origins=origins)
-    _refuse_half_tls(config)
-    _refuse_closed_door(config)
+    server = config.server
+    pair = ("server.tls_cert", "server.tls_key")
+    given, missing = pair if server.tls_cert else reversed(pair)
+    if bool(server.tls_cert) != bool(server.tls_key):
+        raise ConfigInvalid(f"{config.origins[given]}: {given} needs {missing} too")
+    if server.proxy_protocol == "required" and not server.trusted_proxies:
+        raise ConfigInvalid(
+            f"{config.origins['server.proxy_protocol']}: server.proxy_protocol is required, but no"
+            " proxy could connect: add your proxy to server.trusted_proxies"
+        )
     return config
 
 
 def split_address(bind: str) -> tuple[str, int]:
-    """Host and port of `HOST:PORT` or `[IPv6]:PORT`; no host means every IPv4 address.
+    """Return host and port of `HOST:PORT` or `[IPv6]:PORT`. An empty host means all IPv4 addresses.
 
     Raises ValueError.
     """
@@ -293,7 +314,7 @@ def split_address(bind: str) -> tuple[str, int]:
 
 
 def is_loopback_host(host: str) -> bool:
-    """Whether a name or an address is this machine's own, which no other machine reaches."""
+    """Return True if a host name or address is a loopback one, which no other machine reaches."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -301,18 +322,21 @@ def is_loopback_host(host: str) -> bool:
 
 
 def check_origin(origin: str) -> None:
-    """Raises ValueError for what no browser sends as an origin, and so would never match."""
+    """Raise ValueError if no browser would send `origin`, so that it could never match."""
     match = _match_origin(origin)
     is_default = match is not None and (match[1], match[2]) in (("http", "80"), ("https", "443"))
     if origin != "*" and (match is None or is_default):
         raise ValueError(
             "expected * or origins as browsers send them, such as https://ui.example:8443: in lower"
-            " case, without a path and without the port that the scheme has anyway"
+            " case, without a path and without the scheme's default port"
         )
 
 
 def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """A network such as 10.0.0.0/8, or one address; IPv4 in IPv6 is IPv4. Raises ValueError."""
+    """Parse a network such as 10.0.0.0/8, or one address. Raises ValueError.
+
+    IPv4-mapped IPv6 networks are returned as IPv4.
+    """
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError as error:
@@ -327,30 +351,27 @@ def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 
 def _check_outgoing(name: str, value: object) -> None:
-    """Raises ValueError for a setting of outgoing calls that cannot be honoured."""
+    """Raise ValueError if a setting of outgoing calls or of token files is invalid."""
     entries = value if isinstance(value, tuple) else ()
     if name == "auth.token_file_directories" and not all(map(_is_plain_directory, entries)):
         raise ValueError("expected directories that begin with a slash, without ..")
     if name == "outgoing.allow":
         for entry in entries:
             parse_network(entry)
-    if name == "outgoing.proxy" and value and not _is_proxy(str(value)):
-        raise ValueError("expected http://HOST:PORT, without a name and a password")
-    if name == "outgoing.no_proxy" and not all(_match_bypass(entry) for entry in entries):
+    if name == "outgoing.proxy" and value:
+        match = _match_proxy(str(value))
+        if match is None or not 0 < int(match[1]) < 65_536:
+            raise ValueError("expected http://HOST:PORT, without a name and a password")
+    if name == "outgoing.no_proxy" and not all(map(_is_bypass, entries)):
         raise ValueError("expected names such as example.org, addresses or networks, without ports")
-
-
-def _is_proxy(url: str) -> bool:
-    found = _match_proxy(url)
-    return found is not None and 0 < int(found[1]) < 65_536
 
 
 def _is_plain_directory(path: str) -> bool:
     return path.startswith("/") and "\0" not in path and ".." not in path.split("/")
 
 
-def _match_bypass(entry: str) -> bool:
-    """Return whether an entry of `outgoing.no_proxy` is a network, an address or a name."""
+def _is_bypass(entry: str) -> bool:
+    """Return True if an entry of `outgoing.no_proxy` is a network, an address or a name."""
     try:
         ipaddress.ip_network(entry, strict=False)
     except ValueError:
@@ -359,24 +380,8 @@ def _match_bypass(entry: str) -> bool:
 
 
 def external_host(config: Config) -> str:
-    """Host, and port if it has one, of where clients reach the registry; empty if nobody said."""
+    """Return the host, with the port if it has one, of `server.external_url`; empty if not set."""
     return config.server.external_url.partition("://")[2]
-
-
-def _refuse_half_tls(config: Config) -> None:
-    pair = ("server.tls_cert", "server.tls_key")
-    given, missing = pair if config.server.tls_cert else reversed(pair)
-    if bool(config.server.tls_cert) != bool(config.server.tls_key):
-        raise ConfigInvalid(f"{config.origins[given]}: {given} needs {missing} beside it")
-
-
-def _refuse_closed_door(config: Config) -> None:
-    server = config.server
-    if server.proxy_protocol == "required" and not server.trusted_proxies:
-        raise ConfigInvalid(
-            f"{config.origins['server.proxy_protocol']}: server.proxy_protocol is required, and no"
-            " proxy could connect: name yours in server.trusted_proxies"
-        )
 
 
 def _from_file(path: Path) -> Iterator[Setting]:
@@ -388,7 +393,11 @@ def _from_file(path: Path) -> Iterator[Setting]:
     except UnicodeDecodeError as error:
         raise ConfigInvalid(f"{path}: is not UTF-8 text: {error.reason}") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigInvalid(_syntax_message(path, text, str(error))) from error
+        match = re.search(r"^(.*) \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
+        if match is None:
+            raise ConfigInvalid(f"{path}: {error}") from error
+        line = match[2] or str(text.count("\n") + 1)
+        raise ConfigInvalid(f"{path}:{line}: {match[1]}") from error
     for section, table in document.items():
         where = f"{path}:{_line_of(text, section)}"
         if section not in _SECTIONS:
@@ -412,41 +421,30 @@ def _from_environ(environ: Mapping[str, str]) -> Iterator[Setting]:
         if variable in variables:
             yield Setting(variables[variable], _Text(environ[variable]), variable)
         elif not _is_of_platform(variable, environ[variable]):
-            raise ConfigInvalid(
-                f"unknown environment variable {variable}: {_nearest(variable, variables)}"
-            )
+            # Compared without the common prefix, which would make any two names similar.
+            names = {name.removeprefix(_PREFIX): name for name in variables}
+            near = difflib.get_close_matches(variable.removeprefix(_PREFIX), names, 1, 0.85)
+            advice = "expected DTRFAST_SECTION_FIELD, such as DTRFAST_SERVER_BIND"
+            if near:
+                advice = f"did you mean {names[near[0]]}?"
+            raise ConfigInvalid(f"unknown environment variable {variable}: {advice}")
 
 
 def _is_of_platform(variable: str, value: str) -> bool:
-    """Return whether Kubernetes or docker made a variable, for a Service or a link."""
+    """Return True if Kubernetes set the variable for a Service, or docker for a link."""
     return _PLATFORM_VARIABLE.fullmatch(variable) is not None or any(
         name.fullmatch(variable) and form.fullmatch(value) for name, form in _PLATFORM_VALUES
     )
 
 
-def _nearest(variable: str, variables: Iterable[str]) -> str:
-    # What all begin with would make any two of them alike.
-    names = {name.removeprefix(_PREFIX): name for name in variables}
-    near = difflib.get_close_matches(variable.removeprefix(_PREFIX), names, n=1, cutoff=0.85)
-    if near:
-        return f"did you mean {names[near[0]]}?"
-    return "expected DTRFAST_SECTION_FIELD, such as DTRFAST_SERVER_BIND"
-
-
-def _from_options(options: Mapping[str, object]) -> Iterator[Setting]:
-    for name, value in options.items():
-        if value is not None:
-            yield Setting(name, value, _OPTIONS.get(name, "--" + name.partition(".")[2]))
-
-
 class _Text(str):
-    """A value that arrived as text whatever its type: numbers and booleans are read from it."""
+    """A value from the environment. Numbers, booleans and lists are parsed from its text."""
 
     __slots__ = ()
 
 
 def _checked(setting: Setting) -> object:
-    """The value in its field's type."""
+    """Return the value in its field's type. Raises `ConfigInvalid`."""
     value = setting.value
     lax = isinstance(value, _Text)
     hint = NAMES[setting.name]
@@ -454,12 +452,7 @@ def _checked(setting: Setting) -> object:
         is_list = typing.get_origin(hint) is tuple
         value = re.findall(r"[^\s,]+", value) if is_list else str(value)
     try:
-        value = msgspec.convert(
-            value,
-            hint,
-            strict=not lax,
-            dec_hook=_convert_path,
-        )
+        value = msgspec.convert(value, hint, strict=not lax, dec_hook=_convert_path)
         if setting.name == "server.bind":
             split_address(str(value))
         elif setting.name == "server.cors_origins":
@@ -471,17 +464,15 @@ def _checked(setting: Setting) -> object:
         else:
             _check_outgoing(setting.name, value)
     except (msgspec.ValidationError, ValueError) as error:
-        expected = _expected(hint, str(error))
+        if typing.get_origin(hint) is Literal:
+            expected = _one_of(typing.get_args(hint))
+        else:
+            reason = str(error).partition(", got")[0].replace("`", "")
+            expected = reason.replace("Expected", "expected")
         raise ConfigInvalid(
             f"{setting.origin}: {setting.name}: {expected}, got {setting.value!r}"
         ) from error
     return value
-
-
-def _expected(hint: object, message: str) -> str:
-    if typing.get_origin(hint) is Literal:
-        return _one_of(typing.get_args(hint))
-    return message.partition(", got")[0].replace("`", "").replace("Expected", "expected")
 
 
 def _one_of(names: Iterable[str]) -> str:
@@ -494,23 +485,11 @@ def _convert_path(kind: type, value: object) -> object:
     raise ValueError("expected a path")
 
 
-def _toml(value: object) -> str:
-    """A value as TOML writes it; JSON's scalars and strings are a subset of that."""
-    return msgspec.json.encode(value, enc_hook=str).decode()
-
-
-def _syntax_message(path: Path, text: str, message: str) -> str:
-    match = re.search(r"^(.*) \(at (?:line (\d+), column \d+|end of document)\)$", message)
-    if match is None:
-        return f"{path}: {message}"
-    line = match[2] or str(text.count("\n") + 1)
-    return f"{path}:{line}: {match[1]}"
-
-
 def _line_of(text: str, name: str) -> int:
-    """The line where `section` or `section.key` stands, in any of TOML's spellings.
+    """Return the line number of `section` or `section.key`, in any of TOML's spellings.
 
-    The parser keeps no positions. Where the name is not found, its section's line.
+    This searches the text, because the parser keeps no positions. If the name is not found, the
+    line is that of its section.
     """
     prefix = ""
     nearest = 1

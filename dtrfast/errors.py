@@ -1,52 +1,53 @@
-"""The whole exception tree. `api/errors.py` maps each leaf to a protocol code and an HTTP status.
+"""All exceptions of dtrfast. `api/errors.py` maps each leaf to a protocol code and an HTTP status.
 
     DtrfastError
-    ├── NotFound        the named thing is not there
+    ├── NotFound        the named object does not exist
     │   ├── BlobUnknown, ManifestUnknown, UploadUnknown, RepositoryUnknown (RepositoryHidden)
     │   └── AccountUnknown, TeamUnknown, GrantUnknown, CredentialUnknown
-    ├── Unidentified    it is not known who asks
-    │   ├── SignInRequired   nobody said who asks
-    │   ├── SignInFailed     a name and a password that do not belong together
-    │   ├── TokenInvalid     a token or another credential that does not count
-    │   └── ScopeTooSmall    a token that bounds what its owner may do
-    ├── Denied          who asks may not do that
+    ├── CallerUnknown    the caller's identity is not proven
+    │   ├── SignInRequired   the request has no credential
+    │   ├── SignInFailed     wrong name or password
+    │   ├── TokenInvalid     an invalid token or another invalid credential
+    │   └── ScopeTooSmall    the token's scope does not cover the operation
+    ├── AccessRefused          the caller is known and lacks the permission
     ├── TooManyTries    sign-in is limited for a while
-    ├── Conflict        what is there does not go together with the request
+    ├── Conflict        the request contradicts the current state
     │   └── PreconditionFailed   a condition of the request is false
-    ├── Invalid         the request cannot mean anything
+    ├── Invalid         the request is malformed or breaks a rule
     │   ├── NameInvalid, TagInvalid, DigestInvalid, SizeInvalid, PageInvalid
     │   ├── AccountInvalid, PasswordInvalid, SettingsInvalid
     │   ├── AddressRefused   another service that this registry may not call
     │   ├── RangesTooMany, QueryTooLong
     │   └── ManifestInvalid, ManifestBlobUnknown
-    ├── RangeInvalid    outside the content, or a chunk that does not continue its upload
-    ├── TooLarge        a body is over its limit
-    ├── Unsupported     the operation is switched off or does not exist
-    ├── Unavailable     try again
+    ├── RangeInvalid    a range outside the content, or a chunk that does not continue its upload
+    ├── TooLarge        a body exceeds its limit
+    ├── OperationUnsupported     the operation is switched off or does not exist
+    ├── Unavailable     the same request may succeed later
     │   ├── UploadBusy  another request holds the upload
-    │   ├── UploadsTooMany   a user has as many open uploads as it may
-    │   ├── Overloaded
+    │   ├── UploadsTooMany   a user has the maximum number of open uploads
+    │   ├── ServerBusy
     │   ├── CallFailed  another service does not answer
     │   ├── DirectoryUnavailable ── DirectoryObjectMissing
     │   └── IssuerUnavailable
-    ├── StorageFull     the disk has no room
-    ├── StorageFailed   the disk answered with an error; nothing was acknowledged
-    ├── Corrupt         bytes on disk are not what they were
-    │   └── Unreadable  an object of a backup cannot be read, others can
+    ├── StorageFull     the disk has no free space
+    ├── StorageFailed   the disk returned an error; nothing was acknowledged
+    ├── BackupFailed    a backup cannot be made, found or read
+    ├── Corrupt         bytes on disk differ from those that were written
+    │   └── Unreadable  one object of a backup cannot be read
     └── StartRefused    the server cannot start (never reaches a client)
-        ├── ConfigInvalid, DataDirectoryLocked, FormatUnknown, FileSystemUnsupported
+        └── ConfigInvalid, DataDirectoryLocked, FormatUnknown, FileSystemUnsupported
 
-Classes carry attributes; `str(error)` is one sentence that tells the user what to do next.
+`str(error)` is one sentence that tells the user what to do next. Other values are attributes.
 """
 
 from __future__ import annotations
 
 
 class DtrfastError(Exception):
-    """Base of everything this package raises on purpose.
+    """The base of all exceptions that dtrfast raises on purpose.
 
-    `advice` is the end of the message that only the caller may read. `reason` is the message
-    without it, for audit events, which others read.
+    `advice` is appended to the message; only the caller may read it. `reason` is the message
+    without the advice, for audit events, which other users read.
     """
 
     def __init__(self, message: str, *, detail: object = None, advice: str = "") -> None:
@@ -57,7 +58,7 @@ class DtrfastError(Exception):
 
 
 class NotFound(DtrfastError):
-    """The named thing is not there (or the caller may not know that it is)."""
+    """The named object does not exist, or the caller may not know that it exists."""
 
 
 class BlobUnknown(NotFound):
@@ -73,7 +74,7 @@ class RepositoryUnknown(NotFound):
 
 
 class RepositoryHidden(RepositoryUnknown):
-    """A repository that the caller may not know of, whether it is there or not."""
+    """A repository that the caller cannot see. It may exist or not."""
 
 
 class UploadUnknown(NotFound):
@@ -85,43 +86,43 @@ class AccountUnknown(NotFound):
 
 
 class TeamUnknown(NotFound):
-    """The organization has no such team, or the team no such member."""
+    """The organization has no such team, or the team has no such member."""
 
 
 class GrantUnknown(NotFound):
-    """Nobody granted that."""
+    """No such grant."""
 
 
 class CredentialUnknown(NotFound):
     """No such token, session, issuer or trust."""
 
 
-class Unidentified(DtrfastError):
-    """It is not known who asks: signing in may help."""
+class CallerUnknown(DtrfastError):
+    """The caller's identity is not proven. Signing in may help."""
 
 
-class SignInRequired(Unidentified):
-    """Nobody said who asks, and not everybody may do that."""
+class SignInRequired(CallerUnknown):
+    """The request has no credential, and the operation is not public."""
 
 
-class SignInFailed(Unidentified):
-    """A name and a password that do not belong together; which of them is wrong is not said."""
+class SignInFailed(CallerUnknown):
+    """Wrong name or password. The message does not say which of them is wrong."""
 
 
-class TokenInvalid(Unidentified):
-    """A token or another credential that does not count. The message never contains it."""
+class TokenInvalid(CallerUnknown):
+    """An invalid token or another invalid credential. The message never contains it."""
 
 
-class ScopeTooSmall(Unidentified):
-    """A token that bounds what its owner may do, to less than this."""
+class ScopeTooSmall(CallerUnknown):
+    """The token's scope does not cover the operation, even if its owner has the permission."""
 
 
-class Denied(DtrfastError):
-    """Who asks is known, and may not do that."""
+class AccessRefused(DtrfastError):
+    """The caller is known and lacks the permission."""
 
 
 class TooManyTries(DtrfastError):
-    """Sign-in is refused for `seconds`, whatever the password."""
+    """Sign-in is refused for `seconds`, even with the right password."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(f"too many failed tries to sign in: wait {seconds} s, then try again")
@@ -129,15 +130,15 @@ class TooManyTries(DtrfastError):
 
 
 class Conflict(DtrfastError):
-    """What is there does not go together with the request: the message says what to change."""
+    """The request contradicts the current state. The message says what to change."""
 
 
 class PreconditionFailed(Conflict):
-    """If-Match or If-None-Match is false of what is there."""
+    """If-Match or If-None-Match is false for the current content."""
 
 
 class Invalid(DtrfastError):
-    """The request cannot mean anything."""
+    """The request is malformed or breaks a rule."""
 
 
 class NameInvalid(Invalid):
@@ -149,7 +150,7 @@ class TagInvalid(Invalid):
 
 
 class DigestInvalid(Invalid):
-    """A malformed, unsupported or missing digest, or one that the content does not have."""
+    """A digest that is malformed, unsupported or missing, or that does not match the content."""
 
 
 class ManifestInvalid(Invalid):
@@ -159,7 +160,7 @@ class ManifestInvalid(Invalid):
 class ManifestBlobUnknown(Invalid):
     """A manifest refers to content that the repository does not hold.
 
-    `digests` lists every missing one; the protocol wants an error entry for each.
+    `digests` lists all missing ones; the protocol requires an error entry for each.
     """
 
     def __init__(self, digests: tuple[str, ...]) -> None:
@@ -170,7 +171,7 @@ class ManifestBlobUnknown(Invalid):
 
 
 class AccountInvalid(Invalid):
-    """Not a name that an account, a team or a credential may have, or not a use for this one."""
+    """An invalid name of an account, team or credential, or an operation that does not fit it."""
 
 
 class PasswordInvalid(Invalid):
@@ -178,7 +179,7 @@ class PasswordInvalid(Invalid):
 
 
 class SettingsInvalid(Invalid):
-    """A setting, or another document, that cannot be honoured."""
+    """An invalid value in a settings document, a certificate or another document."""
 
 
 class AddressRefused(Invalid):
@@ -190,22 +191,22 @@ class SizeInvalid(Invalid):
 
 
 class PageInvalid(Invalid):
-    """`n` is not a count."""
+    """An invalid `n` or cursor of a list."""
 
 
 class RangesTooMany(Invalid):
-    """More ranges in a header than one answer may carry; clients halve them and ask again."""
+    """More ranges in a header than allowed. Clients halve the list and retry."""
 
 
 class QueryTooLong(Invalid):
-    """More values in a query than one request may carry."""
+    """More values in a query than allowed."""
 
 
 class RangeInvalid(DtrfastError):
     """A range outside the content, or a chunk that does not continue its upload.
 
-    `size` is the blob's size where a blob was read, `offset` how far an upload has come that was
-    written.
+    `size` is the blob's size in bytes if a blob was read. `offset` is the number of bytes that the
+    upload has if an upload was written.
     """
 
     def __init__(self, message: str, *, size: int | None = None, offset: int | None = None) -> None:
@@ -215,15 +216,15 @@ class RangeInvalid(DtrfastError):
 
 
 class TooLarge(DtrfastError):
-    """A body is over its limit."""
+    """A body exceeds its limit."""
 
 
-class Unsupported(DtrfastError):
-    """The operation is switched off here, or does not exist."""
+class OperationUnsupported(DtrfastError):
+    """The operation is switched off or does not exist."""
 
 
 class Unavailable(DtrfastError):
-    """Not now: the same request may succeed in `retry_seconds`."""
+    """A temporary failure: the same request may succeed in `retry_seconds`."""
 
     retry_seconds = 1
 
@@ -233,17 +234,17 @@ class UploadBusy(Unavailable):
 
 
 class UploadsTooMany(Unavailable):
-    """A user has as many open uploads as it may."""
+    """A user has the maximum number of open uploads."""
 
     retry_seconds = 60
 
 
-class Overloaded(Unavailable):
-    """More work is waiting than the server lets wait."""
+class ServerBusy(Unavailable):
+    """The server's queue of waiting requests is full."""
 
 
 class CallFailed(Unavailable):
-    """Another service does not answer, or not within the limits."""
+    """Another service does not answer, or its answer exceeds the limits."""
 
 
 class DirectoryUnavailable(Unavailable):
@@ -251,39 +252,39 @@ class DirectoryUnavailable(Unavailable):
 
 
 class DirectoryObjectMissing(DirectoryUnavailable):
-    """The LDAP server answers, but does not show an object that the settings name."""
+    """The LDAP server answers but does not return an object that the settings name."""
 
 
 class IssuerUnavailable(Unavailable):
-    """An issuer of tokens does not publish its keys just now."""
+    """The keys of a token issuer cannot be fetched at present."""
 
 
 class StorageFull(DtrfastError):
-    """The data directory's file system has no room left."""
+    """The data directory's file system has no free space."""
 
 
 class StorageFailed(DtrfastError):
-    """The disk answered with an error; what the request wrote is not acknowledged, but dropped."""
+    """The disk returned an error. The data of the request is dropped and not acknowledged."""
 
 
 class BackupFailed(DtrfastError):
-    """A backup cannot be made, found or read; the message says what to do."""
+    """A backup cannot be made, found or read. The message says what to do."""
 
 
 class Corrupt(DtrfastError):
-    """Bytes read from disk are not what was written."""
+    """Bytes read from disk differ from those that were written."""
 
 
 class Unreadable(Corrupt):
-    """The operating system refuses one object of a backup, and its place is there."""
+    """The operating system cannot read one object of a backup, although the backup is reachable."""
 
 
 class StartRefused(DtrfastError):
-    """The program cannot start; the message says what to change."""
+    """The program cannot start. The message says what to change."""
 
 
 class ConfigInvalid(StartRefused):
-    """An unknown setting, or a value that cannot be honoured."""
+    """An unknown setting or an invalid value."""
 
 
 class DataDirectoryLocked(StartRefused):
@@ -291,8 +292,8 @@ class DataDirectoryLocked(StartRefused):
 
 
 class FormatUnknown(StartRefused):
-    """The data directory was written by a newer dtrfast, or is not one of ours."""
+    """The data directory was written by a newer dtrfast, or not by dtrfast."""
 
 
 class FileSystemUnsupported(StartRefused):
-    """The data directory lies on a file system that cannot keep the promises (NFS, CIFS)."""
+    """The data directory is on a network file system, where locks and mapped files do not work."""

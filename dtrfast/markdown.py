@@ -1,14 +1,13 @@
-"""READMEs: markdown of strangers, as HTML that runs nothing and loads nothing.
+"""Renders READMEs: untrusted Markdown becomes HTML that runs no scripts and loads nothing.
 
-Some texts of 64 KB take CPU-seconds to render. A rule in front of each of the parser's rules looks
-at the CPU time of the thread and ends the rendering when its time is over.
+Some texts of 64 KB take seconds of CPU time to render. So the first rule of each of the parser's
+rule chains checks the thread's CPU time and stops the rendering at a deadline.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import nh3
@@ -20,7 +19,7 @@ from dtrfast.oci import characters
 
 log = logging.getLogger("dtrfast.markdown")
 
-# It changes with everything that makes other HTML of the same text.
+# The version of the renderer. Increase it with every change that makes different HTML from a text.
 RENDERER = 1
 
 _TAGS = frozenset(
@@ -37,24 +36,27 @@ _ATTRIBUTES = {
     "ol": {"start"},
     "pre": {"tabindex"},
 }
-# Headings of a README stand below the page's own, which are two levels.
+# The page itself has two levels of headings, so those of a README move down by two.
 _HEADINGS = {f"h{level}": f"h{min(level + 2, 6)}" for level in range(1, 7)}
-# A row of a table is parsed without a look at the time.
+# The parser does not check the deadline inside a row of a table.
 _CELLS_MAX = 500
-# A text can name one long address many times.
+# The HTML may be much longer than the text, for example if a text uses a long address many times.
 _HTML_LENGTH_MAX = 1 << 20
 _NEVER = float("inf")
 _DEADLINE = "deadline"
 
 
-class _Late(Exception):
-    """Ends a parser. Not an error of the registry: nothing outside this file sees it."""
+class _RenderingStopped(Exception):
+    """Stops the parser at the deadline. Never leaves this module."""
 
 
 def _look_at_time(state: Any, *_: object) -> bool:
-    """A rule that never matches. Inline rules get a flag, block rules two lines and a flag."""
+    """A parser rule that never matches; it checks the deadline.
+
+    The parser passes a flag to inline rules, and two line numbers and a flag to block rules.
+    """
     if time.thread_time() > state.env.get(_DEADLINE, _NEVER):
-        raise _Late
+        raise _RenderingStopped
     return False
 
 
@@ -79,17 +81,20 @@ _cleaner = nh3.Cleaner(
 
 
 def to_html(text: str) -> str:
-    """Safe HTML of a text that the project wrote itself: it takes the time that it needs."""
+    """Return safe HTML of a text of this project, without a time limit."""
     return _html(text, {})
 
 
 def render(text: str, seconds: float) -> str | None:
-    """Safe HTML of any text; None where that takes more CPU time, or more room, than is good."""
+    """Return safe HTML of any text, or None if that fails.
+
+    It fails if it takes more than `seconds` of CPU time, or if the result is too long.
+    """
     if any(line.count("|") > _CELLS_MAX for line in text.splitlines()):
         return None
     try:
         return _html(text, {_DEADLINE: time.thread_time() + seconds})
-    except _Late:
+    except _RenderingStopped:
         return None
     except Exception:
         log.exception("a README could not be rendered; it is shown as plain text")
@@ -97,7 +102,9 @@ def render(text: str, seconds: float) -> str | None:
 
 
 def _html(text: str, env: dict[str, Any]) -> str:
-    """Images become links: a page that loads them tells their host who reads it."""
+    """Return safe HTML. Images become text, because loading one would tell its host who reads the
+    page.
+    """
     tokens = _markdown.parse(text, env)
     length = 0
     for token in tokens:
@@ -108,21 +115,16 @@ def _html(text: str, env: dict[str, Any]) -> str:
                 source, label = str(child.attrs.get("src", "")), child.content or "image"
                 child.type, child.tag, child.content = "text", "", f"[{label}: {source}]"
                 child.children, child.attrs = None, {}
-    if _DEADLINE in env:
-        _check(tokens, length, env[_DEADLINE])
+    if _DEADLINE in env and (length > _HTML_LENGTH_MAX or time.thread_time() > env[_DEADLINE]):
+        raise _RenderingStopped
     html = _markdown.renderer.render(tokens, _markdown.options, env)
-    # What scrolls is reached by the keyboard; a README has no attributes of its own.
+    # Keyboard users can then scroll long blocks. The renderer's own `<pre>` never has attributes.
     cleaned = _cleaner.clean(html.replace("<pre>", '<pre tabindex="0">'))
-    # Markdown has references to characters, such as `&#x202e;`, that no saved text may hold.
+    # Character references in Markdown, such as `&#x202e;`, can produce unsafe characters.
     return characters.shown_lines(cleaned)
 
 
 def _length(token: Token) -> int:
-    """The length of the texts of a token."""
+    """Return the length of all texts of a token and its children."""
     own = len(token.content) + sum(len(str(value)) for value in token.attrs.values())
     return own + sum(map(_length, token.children or ()))
-
-
-def _check(tokens: Sequence[Token], length: int, deadline: float) -> None:
-    if length > _HTML_LENGTH_MAX or time.thread_time() > deadline:
-        raise _Late

@@ -1,20 +1,23 @@
-"""Borrowed buffers, the rule for the GIL, and comparison."""
+"""Rules for shared objects and for the GIL, and the comparison of buffers."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.string cimport memcmp
 
 
 cdef enum:
-    # Bytes from which a call lets go of the GIL. Hashing, the slowest kernel, takes 31 us for so
-    # many: nobody misses the GIL for that long. Letting go is free when no thread wants it, but
-    # beside one that computes the way back takes the interpreter's 5 ms switch interval once the
-    # other had time to wake up: for 64 KiB in 1 to 50 of 100 calls, by the load of the machine, for
-    # 16 KiB in 1 at most (measured with SHA-256 on Zen 5).
+    # A call releases the GIL for at least so many bytes. Hashing, the slowest kernel, takes 31 us
+    # for them, too short to delay other threads. Releasing the GIL is free if no other thread wants
+    # it. If a computing thread takes it, getting it back takes the interpreter's switch interval of
+    # 5 ms. That happened in 1 to 50 of 100 calls for 64 KiB, depending on the load, and in at most
+    # 1 of 100 for 16 KiB (measured with SHA-256 on Zen 5).
     GIL_RELEASE_SIZE = 65536
 
 
 cdef int claim(bint *busy) except -1:
-    """Mark an object as in use; its memory is written while the GIL is released."""
+    """Mark an object as in use, because its memory is written while the GIL is released.
+
+    Raises RuntimeError if another thread uses the object.
+    """
     if busy[0]:
         raise RuntimeError("used by two threads at once")
     busy[0] = True
@@ -22,9 +25,9 @@ cdef int claim(bint *busy) except -1:
 
 
 def equal(a, b) -> bool:
-    """Whether two buffers hold the same bytes; of different sizes they do not.
+    """Return True if two buffers have the same size and the same bytes.
 
-    Exact, not constant in time: not for secrets. Releases the GIL for 64 KiB and more.
+    Do not use it for secrets: the time depends on the bytes. Releases the GIL for 64 KiB and more.
     """
     cdef Py_buffer left, right
     cdef int order = 1

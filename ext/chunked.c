@@ -1,4 +1,4 @@
-/* Chunked transfer coding: one octet of framing at a time, chunk data by the stretch. */
+/* Chunked transfer coding: framing octet by octet, chunk data in blocks. */
 #include "chunked.h"
 
 #include "octets.h"
@@ -27,7 +27,7 @@ static int step_size(dtr_chunked *decoder, uint8_t octet)
     return DTR_CHUNKED_OK;
 }
 
-/* The LF of a line whose CR was read; `next` is the state behind it. */
+/* Takes the LF after a CR; `next` is the state after it. */
 static int step_line_feed(dtr_chunked *decoder, uint8_t octet, int next)
 {
     decoder->state = next;
@@ -66,7 +66,7 @@ static int step_trailer(dtr_chunked *decoder, uint8_t octet)
     return DTR_CHUNKED_OK;
 }
 
-/* One octet that is not chunk data. */
+/* Takes one octet that is not chunk data. */
 static int step_octet(dtr_chunked *decoder, uint8_t octet)
 {
     switch (decoder->state) {
@@ -87,7 +87,7 @@ static int step_octet(dtr_chunked *decoder, uint8_t octet)
     }
 }
 
-/* As much chunk data as there is, and room for it; returns the count of octets moved. */
+/* Moves as much chunk data as input and output allow. Returns the number of octets. */
 static size_t move_data(dtr_chunked *decoder, dtr_chunked_input *input, dtr_chunked_output *output)
 {
     const size_t have = input->size - input->consumed, room = output->size - output->produced;

@@ -1,7 +1,9 @@
-/* Decoder of the chunked transfer coding (RFC 9112 section 7.1), strict, resumable at any octet.
+/* A strict decoder of the chunked transfer coding (RFC 9112 section 7.1) that can stop and resume
+ * at any octet.
  *
- * No chunk extensions, no white space around sizes, CR LF only. Trailer fields must be well formed
- * and are dropped; all of them together may have DTR_CHUNKED_TRAILER_SIZE_MAX octets.
+ * It refuses chunk extensions, white space around sizes, and line ends other than CR LF. Trailer
+ * fields must be well formed and are dropped. All trailer fields together may have at most
+ * DTR_CHUNKED_TRAILER_SIZE_MAX octets.
  */
 #ifndef DTR_CHUNKED_H
 #define DTR_CHUNKED_H
@@ -9,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Octets of all trailer field lines with their line ends; nothing here reads any of them. */
+/* Octets of all trailer field lines, line ends included. The fields are parsed and then ignored. */
 #define DTR_CHUNKED_TRAILER_SIZE_MAX 8192
 /* A size has 1 to 16 digits; its value is below 2^63. */
 #define DTR_CHUNKED_DIGIT_COUNT_MAX 16
@@ -37,7 +39,7 @@ enum dtr_chunked_status {
     DTR_CHUNKED_TRAILER_TOO_LARGE = -5,
 };
 
-/* All zero is the start. */
+/* The initial state is all zero. */
 typedef struct {
     int state, status;
     unsigned digit_count;
@@ -55,8 +57,9 @@ typedef struct {
     size_t size, produced;
 } dtr_chunked_output;
 
-/* Decodes until the input is used up, the body has ended, or there is data and no room for it.
- * An error is final: every later call returns it. Output may be the memory of the input. */
+/* Decodes until the input is used up, the body has ended, or the output is full and chunk data
+ * follows. An error is final: every later call returns it. Output and input may be the same
+ * memory. */
 int dtr_chunked_decode(dtr_chunked *decoder, dtr_chunked_input *input, dtr_chunked_output *output);
 
 #endif

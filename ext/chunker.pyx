@@ -12,19 +12,19 @@ from gear cimport (
 )
 
 cdef enum:
-    # Cuts found between two looks at the interpreter: all of a 1 MiB buffer with the default sizes.
+    # The most cuts found without the GIL: all those of a 1 MiB buffer with the default sizes.
     CUTS_AT_ONCE = 64
-    # A chunk is held in memory as a whole by who stores it.
+    # The store holds a whole chunk in memory.
     CHUNK_SIZE_LIMIT = 1 << 30
 
 
 def chunker_kernels() -> tuple:
-    """Names of the search kernels, best first; all find the same cuts."""
+    """Return the names of the search kernels, the best first. All find the same cuts."""
     return ("unrolled", "reference")
 
 
 def gear_table() -> tuple:
-    """The 256 numbers of the gear hash."""
+    """Return the 256 numbers of the gear hash."""
     return tuple([dtr_gear_table[i] for i in range(256)])
 
 
@@ -36,7 +36,10 @@ cdef size_t find_cuts(
     size_t scanned,
     size_t *ends,
 ) noexcept nogil:
-    """Up to CUTS_AT_ONCE ends of chunks, the first of which starts at data[0]."""
+    """Find up to CUTS_AT_ONCE ends of chunks; the first chunk starts at data[0].
+
+    Writes the ends to `ends` and returns their number.
+    """
     cdef size_t count = 0, start = 0, chunk_size
     while count < CUTS_AT_ONCE:
         chunk_size = dtr_gear_cut(limits, find, data + start, size - start, scanned)
@@ -51,12 +54,12 @@ cdef size_t find_cuts(
 
 @cython.final
 cdef class Chunker:
-    """Cuts a stream where its content says so (gear hash, normalized chunking; FastCDC).
+    """Cuts a stream at points that its content defines (gear hash, normalized chunking; FastCDC).
 
-    Sizes are bytes: 64 <= min_size < average_size < max_size <= 2^30, average_size a power of two;
-    else ValueError. `kernel` names one of chunker_kernels(), None means the best. Cut points are
-    for ever: stored chunks are found again by them. Keeps no state between calls, so one object
-    serves any number of streams and threads.
+    Sizes are in bytes: 64 <= min_size < average_size < max_size <= 2^30, and average_size is a
+    power of two; else ValueError. `kernel` is one of chunker_kernels(); None means the best one.
+    The cut points must never change, because deduplication finds stored chunks by them. The object
+    keeps no state between calls, so any number of streams and threads can share it.
     """
 
     cdef dtr_gear_limits limits
@@ -93,12 +96,12 @@ cdef class Chunker:
         return self.limits.size_max
 
     def cut(self, data, bint final=False, *, Py_ssize_t scanned=0) -> list:
-        """End offsets of the chunks that end in `data`, which starts where a chunk starts.
+        """Return the end offsets of the chunks in `data`, which must start where a chunk starts.
 
-        The bytes behind the last cut are the start of a chunk that ends later: give them again,
-        with more behind them. `scanned` is how many bytes at the start were given before without
-        a cut in them (the size of that rest), so that they are not searched twice. With `final`
-        the rest is cut too. How a stream is split over calls makes no difference to its cuts.
+        The bytes after the last cut begin a chunk that ends later: pass them again, followed by
+        more bytes. `scanned` is the number of bytes at the start that an earlier call searched
+        without finding a cut (the size of that rest); they are not searched again. With `final` the
+        rest is a chunk too. The cuts do not depend on how the stream is split into calls.
 
         Raises ValueError if `scanned` is negative, more than the data, or not less than max_size.
         Releases the GIL for 64 KiB and more.

@@ -2,9 +2,9 @@
 # cython: initializedcheck=False, auto_pickle=False
 """Compiled kernels of dtrfast: digests, cut points, comparison, HTTP/1.1 framing.
 
-Everything here is a function of bytes: no files, no settings, no classes of the package. Inputs
-are contiguous buffers of any item type; what is wrong raises a builtin exception. Objects may be
-handed from thread to thread, but not used by two at once: that raises RuntimeError.
+The functions depend only on bytes: not on files, settings or classes of the package. Inputs are
+contiguous buffers of any item type. Errors are builtin exceptions. Threads may pass objects to each
+other, but two threads must not use one at the same time: that raises RuntimeError.
 """
 
 include "buffers.pyx"

@@ -1,4 +1,4 @@
-"""SHA-256 and SHA-512 whose state can be saved, and continued in another process."""
+"""SHA-256 and SHA-512 with states that can be saved and continued in another process."""
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
@@ -18,14 +18,14 @@ from sha256 cimport (
 )
 from sha512 cimport dtr_sha512, dtr_sha512_digest, dtr_sha512_init, dtr_sha512_update
 
-# Best first.
+# The best kernel first.
 cdef tuple SHA256_KERNEL_IDS = (
     ("shani", DTR_SHA256_SHANI),
     ("armv8", DTR_SHA256_ARMV8),
     ("portable", DTR_SHA256_PORTABLE),
 )
-# Found once, at import: CPUID traps to the hypervisor in a virtual machine, where asking for each
-# hash took 14 us, twice as long as hashing 16 KiB.
+# Selected once, at import. CPUID traps to the hypervisor in a virtual machine: calling it for each
+# hash took 14 us there, twice as long as hashing 16 KiB.
 cdef dtr_sha256_blocks *SHA256_BLOCKS[3]
 cdef int _kernel_id
 for _kernel_id in range(3):
@@ -44,12 +44,12 @@ cdef bytes SHA512_STATE_MAGIC = b"sha512\x00\x01"
 
 
 def sha256_kernels() -> tuple:
-    """Names of the SHA-256 kernels that this CPU can run, best first."""
+    """Return the names of the SHA-256 kernels that this CPU can run, the best first."""
     return tuple([name for name, _ in SHA256_KERNELS])
 
 
 def sha512_kernels() -> tuple:
-    """Names of the SHA-512 kernels that this CPU can run, best first."""
+    """Return the names of the SHA-512 kernels that this CPU can run, the best first."""
     return ("portable",)
 
 
@@ -75,7 +75,7 @@ cdef void store_le(uint8_t *into, uint64_t value, int size) noexcept:
 
 
 cdef int check_state(bytes state, bytes magic, Py_ssize_t state_size, int block_size) except -1:
-    """The parts of a saved state that any kernel relies on."""
+    """Raise ValueError if a saved state has an impossible size, kind, length or partial block."""
     cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(state)
     cdef Py_ssize_t used, i
     if len(state) != state_size:
@@ -93,10 +93,10 @@ cdef int check_state(bytes state, bytes magic, Py_ssize_t state_size, int block_
 
 @cython.final
 cdef class Sha256:
-    """SHA-256 (FIPS 180-4) of all bytes given to update().
+    """The SHA-256 (FIPS 180-4) of all bytes passed to update().
 
-    `size` is the count of those bytes. `kernel` names one of sha256_kernels(), None means the
-    best; a name that this CPU cannot run raises ValueError. Not for two threads at once.
+    `size` is the number of these bytes. `kernel` is one of sha256_kernels(); None means the best
+    one. Other names raise ValueError. For one thread at a time.
     """
 
     cdef dtr_sha256 hash
@@ -142,7 +142,7 @@ cdef class Sha256:
             self.busy = False
 
     def digest(self) -> bytes:
-        """The 32 bytes of the digest so far; more may be hashed afterwards."""
+        """Return the 32 bytes of the digest so far. More bytes may be hashed afterwards."""
         cdef uint8_t[32] digest
         claim(&self.busy)
         dtr_sha256_digest(&self.hash, self.blocks, digest)
@@ -150,11 +150,11 @@ cdef class Sha256:
         return (<const char *>digest)[:32]
 
     def hexdigest(self) -> str:
-        """digest() as 64 lower-case hexadecimal digits."""
+        """Return digest() as 64 lower-case hexadecimal digits."""
         return self.digest().hex()
 
     def copy(self) -> Sha256:
-        """An independent hash in the same state."""
+        """Return an independent hash in the same state."""
         cdef Sha256 other = Sha256.__new__(Sha256, self.kernel)
         claim(&self.busy)
         other.hash = self.hash
@@ -162,7 +162,7 @@ cdef class Sha256:
         return other
 
     def save(self) -> bytes:
-        """The state as 112 bytes, the partial block included; the layout has a version."""
+        """Return the state as 112 bytes, including the partial block. The layout has a version."""
         cdef uint8_t[SHA256_STATE_SIZE] state
         cdef int i
         claim(&self.busy)
@@ -177,10 +177,10 @@ cdef class Sha256:
 
     @staticmethod
     def restore(bytes state not None) -> Sha256:
-        """A hash that continues from save(), with this CPU's best kernel whichever saved it.
+        """Return a hash that continues from save(), with the best kernel of this CPU.
 
-        Raises ValueError if no save() can have made `state`. The words are not protected against
-        damage: that shows as a digest that does not match.
+        Raises ValueError if save() cannot have made `state`. The words have no checksum: damage
+        shows only as a digest that does not match.
         """
         cdef Sha256 restored = Sha256.__new__(Sha256)
         cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(state)
@@ -195,10 +195,10 @@ cdef class Sha256:
 
 @cython.final
 cdef class Sha512:
-    """SHA-512 (FIPS 180-4) of all bytes given to update().
+    """The SHA-512 (FIPS 180-4) of all bytes passed to update().
 
-    `size` is the count of those bytes. `kernel` names one of sha512_kernels(), None means the
-    best; another name raises ValueError. Not for two threads at once.
+    `size` is the number of these bytes. `kernel` is one of sha512_kernels(); None means the best
+    one. Other names raise ValueError. For one thread at a time.
     """
 
     cdef dtr_sha512 hash
@@ -242,7 +242,7 @@ cdef class Sha512:
             self.busy = False
 
     def digest(self) -> bytes:
-        """The 64 bytes of the digest so far; more may be hashed afterwards."""
+        """Return the 64 bytes of the digest so far. More bytes may be hashed afterwards."""
         cdef uint8_t[64] digest
         claim(&self.busy)
         dtr_sha512_digest(&self.hash, digest)
@@ -250,11 +250,11 @@ cdef class Sha512:
         return (<const char *>digest)[:64]
 
     def hexdigest(self) -> str:
-        """digest() as 128 lower-case hexadecimal digits."""
+        """Return digest() as 128 lower-case hexadecimal digits."""
         return self.digest().hex()
 
     def copy(self) -> Sha512:
-        """An independent hash in the same state."""
+        """Return an independent hash in the same state."""
         cdef Sha512 other = Sha512.__new__(Sha512)
         claim(&self.busy)
         other.hash = self.hash
@@ -262,7 +262,7 @@ cdef class Sha512:
         return other
 
     def save(self) -> bytes:
-        """The state as 208 bytes, the partial block included; the layout has a version."""
+        """Return the state as 208 bytes, including the partial block. The layout has a version."""
         cdef uint8_t[SHA512_STATE_SIZE] state
         cdef int i
         claim(&self.busy)
@@ -277,9 +277,10 @@ cdef class Sha512:
 
     @staticmethod
     def restore(bytes state not None) -> Sha512:
-        """A hash that continues from save(). Raises ValueError if no save() made `state`.
+        """Return a hash that continues from save().
 
-        The words are not protected against damage: that shows as a digest that does not match.
+        Raises ValueError if save() cannot have made `state`. The words have no checksum: damage
+        shows only as a digest that does not match.
         """
         cdef Sha512 restored = Sha512.__new__(Sha512)
         cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(state)

@@ -1,4 +1,4 @@
-"""HTTP/1.1 framing: request heads and chunked bodies (RFC 9112), strictly."""
+"""HTTP/1.1 framing: strict parsing of request heads and chunked bodies (RFC 9112)."""
 
 from cpython.buffer cimport PyBUF_WRITABLE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -77,12 +77,12 @@ cdef bytes name_bytes(const uint8_t *data, dtr_span span):
 
 @cython.final
 cdef class Head:
-    """A request head; made by parse_head() only, immutable.
+    """A request head. Immutable; only parse_head() makes one.
 
-    `size` counts the bytes of the head with its empty line: the body starts there. `version` is
-    "1.0" or "1.1". `headers` has names in lower case and values without outer white space, in
-    order, repeats kept. `chunked` and `content_length` say how the body ends; if neither is set
-    there is no body. `forwarded` tells that there are fields in which proxies tell of the client.
+    `size` is the number of bytes of the head, including its empty line; the body starts there.
+    `version` is "1.0" or "1.1". `headers` has all fields in order, with names in lower case and
+    values without outer white space. `chunked` and `content_length` tell where the body ends; if
+    neither is set, there is no body. `forwarded` is True if a proxy's field describes the client.
     """
 
     cdef readonly str method
@@ -124,12 +124,12 @@ cdef Head make_head(const uint8_t *data, const dtr_head *parsed):
 
 
 def parse_head(data, *, Py_ssize_t size_max=131072):
-    """The request head at the start of `data`, or None if it is not complete yet.
+    """Return the request head at the start of `data`, or None if it is incomplete.
 
-    Raises ValueError with a reason for what is malformed or ambiguous, as soon as the first wrong
-    byte is there: answer 400 and close. Raises OverflowError for a head of more than `size_max`
-    bytes or 128 field lines: answer 431 and close. docs/kernels.md lists what is refused. Keeps no
-    state and no reference to `data`. Releases the GIL for 64 KiB and more.
+    Raises ValueError with a reason if the head is malformed or ambiguous, as soon as `data` has the
+    first wrong byte: answer 400 and close. Raises OverflowError if the head has more than
+    `size_max` bytes or 128 field lines: answer 431 and close. docs/kernels.md lists the refused
+    heads. Keeps no state and no reference to `data`. Releases the GIL for 64 KiB and more.
     """
     cdef Py_buffer view
     cdef dtr_head parsed
@@ -162,7 +162,7 @@ cdef char *copy_bytes(char *into, bytes data):
 
 
 cdef char *copy_text(char *into, object text, const char *end) except NULL:
-    """The text and `end`, which has two bytes."""
+    """Write `text` as UTF-8, then the two bytes of `end`. Returns the position after them."""
     cdef Py_ssize_t size
     cdef const char *data = PyUnicode_AsUTF8AndSize(text, &size)
     memcpy(into, data, size)
@@ -177,10 +177,10 @@ cdef Py_ssize_t text_size(object text) except -1:
 
 
 def encode_answer(bytes status_line, dict headers, bytes lines, bytes body):
-    """A whole answer as it goes out: the status line, `headers`, more header `lines`, the body.
+    """Return the bytes of an answer: the status line, `headers`, more header `lines`, the body.
 
-    `status_line` and `lines` have their line ends; the empty line behind the head comes from here.
-    Nothing is checked: headers are the caller's own, never a client's words.
+    `status_line` and `lines` contain their line ends; the empty line after the head is added here.
+    Nothing is checked: the caller must not pass headers that a client could have written.
     """
     cdef Py_ssize_t position = 0
     cdef Py_ssize_t size = PyBytes_GET_SIZE(status_line) + PyBytes_GET_SIZE(lines)
@@ -203,10 +203,10 @@ def encode_answer(bytes status_line, dict headers, bytes lines, bytes body):
 
 @cython.final
 cdef class ChunkedDecoder:
-    """Undoes the chunked transfer coding of one body (RFC 9112 section 7.1).
+    """Decodes the chunked transfer coding of one body (RFC 9112 section 7.1).
 
-    `finished` tells that the last chunk and the trailer section have been read; what follows in
-    the stream is the next request. Not for two threads at once.
+    `finished` is True after the last chunk and the trailer section. The bytes after them belong to
+    the next request. For one thread at a time.
     """
 
     cdef dtr_chunked decoder
@@ -217,12 +217,12 @@ cdef class ChunkedDecoder:
         return self.decoder.state == DTR_CHUNKED_FINISHED and self.decoder.status == DTR_CHUNKED_OK
 
     def decode(self, data, into) -> tuple:
-        """Decode from `data` into the writable buffer `into`; returns (consumed, produced) bytes.
+        """Decode from `data` into the writable buffer `into`; return (consumed, produced) bytes.
 
         Stops when `data` is used up, when `into` is full and chunk data follows, or at the end of
-        the body. Give what was not consumed again. `into` may be the memory of `data`: bytes are
-        then decoded in place. Raises ValueError for a malformed body, and again at every later
-        call. Releases the GIL for 64 KiB and more.
+        the body. Pass unconsumed bytes again in the next call. `into` may be the memory of `data`;
+        the bytes are then decoded in place. Raises ValueError if the body is malformed, and again
+        in every later call. Releases the GIL for 64 KiB and more.
         """
         cdef Py_buffer source, target
         claim(&self.busy)

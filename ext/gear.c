@@ -2,7 +2,7 @@
 #include "gear.h"
 
 /* gear[b] is the first 8 bytes, big-endian, of SHA-256("dtrfast gear table 1" followed by the
- * byte b). Never to change. */
+ * byte b). Never change it: stored chunks depend on it. */
 const uint64_t dtr_gear_table[256] = {
     0x2c285720cd749e68, 0x13d868f4cba52af4, 0x183df902e57e6ce8, 0xaa38392be96c0fc5,
     0x581e23104d035816, 0x0d2b0cf9d67851c4, 0x1444ca246b4ab515, 0xf994925055fded37,
@@ -92,9 +92,9 @@ size_t dtr_gear_find_reference(const uint8_t *data, size_t first, size_t last, u
     return end;
 }
 
-/* Rolls over four bytes; returns which of the four ends is the first below the threshold, or 0.
- * The sums b, c and d do not need the hash, so only one shift and one addition for four bytes
- * wait for each other. */
+/* Rolls the hash over four bytes. Returns the first of the four ends, 1 to 4, whose hash is below
+ * the threshold, or 0. The sums b, c and d do not depend on the hash, so the dependency chain has
+ * only one shift and one addition for four bytes. */
 static inline size_t find_in_four(const uint8_t *data, uint64_t *hash, uint64_t threshold)
 {
     const uint64_t a = dtr_gear_table[data[0]];

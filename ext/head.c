@@ -1,11 +1,11 @@
-/* Request heads: octets to lines and fields, then what the framing fields say. */
+/* Request heads: octets to lines and fields, then the meaning of the framing fields. */
 #include "head.h"
 
 #include "octets.h"
 
 #include <string.h>
 
-/* What the framing fields said so far. */
+/* The framing fields seen so far. */
 typedef struct {
     int has_host, has_expect, has_close, has_keep_alive;
 } head_flags;
@@ -15,7 +15,7 @@ static inline int octet_is(uint8_t octet, uint8_t octet_class)
     return dtr_octet_classes[octet] & octet_class;
 }
 
-/* The end of the stretch of octets of this class that starts at `position`. */
+/* Returns the end of the run of octets of this class that starts at `position`. */
 static size_t skip_class(const uint8_t *data, size_t size, size_t position, uint8_t octet_class)
 {
     while (position < size && octet_is(data[position], octet_class))
@@ -23,7 +23,7 @@ static size_t skip_class(const uint8_t *data, size_t size, size_t position, uint
     return position;
 }
 
-/* CR LF at *position, and moves behind it. */
+/* Parses CR LF at *position and moves *position after it. */
 static int parse_line_end(const uint8_t *data, size_t size, size_t *position)
 {
     if (*position < size && data[*position] != '\r')
@@ -50,7 +50,7 @@ static int parse_method(dtr_head *head, const uint8_t *data, size_t size, size_t
     return DTR_HEAD_COMPLETE;
 }
 
-/* Octets of one class or "%" with two hexadecimal digits, up to the first other octet. */
+/* Skips octets of one class, and "%" with two hexadecimal digits, up to the first other octet. */
 static int parse_encoded(const uint8_t *data, size_t size, size_t *position, uint8_t octet_class)
 {
     for (;;) {
@@ -69,7 +69,7 @@ static int parse_encoded(const uint8_t *data, size_t size, size_t *position, uin
     }
 }
 
-/* "http://" or "https://" in any case. */
+/* Parses "http://" or "https://" in any case. */
 static int parse_scheme(const uint8_t *data, size_t size, size_t *position)
 {
     static const char scheme[] = "http";
@@ -91,7 +91,7 @@ static int parse_scheme(const uint8_t *data, size_t size, size_t *position)
     return DTR_HEAD_COMPLETE;
 }
 
-/* What Host may hold: no user information, and not empty (RFC 9110 section 4.2). */
+/* Parses an authority without user information, not empty, as in Host (RFC 9110 section 4.2). */
 static int parse_authority(const uint8_t *data, size_t size, size_t *position)
 {
     const size_t start = *position;
@@ -126,7 +126,7 @@ static int parse_absolute(const uint8_t *data, size_t size, size_t *position)
     return status == DTR_HEAD_COMPLETE ? parse_authority(data, size, position) : status;
 }
 
-/* A path and a query, as far as they are there. */
+/* Parses a path and a query; either may be absent. */
 static int parse_path(const uint8_t *data, size_t size, size_t *position)
 {
     int status = DTR_HEAD_COMPLETE;
@@ -138,7 +138,7 @@ static int parse_path(const uint8_t *data, size_t size, size_t *position)
     return status;
 }
 
-/* Origin form, absolute form, or "*" for OPTIONS (RFC 9112 section 3.2). */
+/* Parses the origin form, the absolute form, or "*" for OPTIONS (RFC 9112 section 3.2). */
 static int parse_target(dtr_head *head, const uint8_t *data, size_t size, size_t *position)
 {
     const uint8_t *method = data + head->method.start;
@@ -222,7 +222,7 @@ int dtr_field_parse(dtr_field *field, const uint8_t *data, size_t size, size_t *
     return parse_line_end(data, size, position);
 }
 
-/* `lower` is in lower case. */
+/* Compares without case; `lower` must be in lower case. */
 static int equals_lower(const uint8_t *data, dtr_span span, const char *lower)
 {
     if (span.size != strlen(lower))
@@ -233,7 +233,7 @@ static int equals_lower(const uint8_t *data, dtr_span span, const char *lower)
     return 1;
 }
 
-/* One decimal number without sign, spaces, commas or leading zeros, below 2^63. */
+/* Accepts one decimal number below 2^63 without sign, spaces, commas or leading zeros. */
 static int accept_content_length(dtr_head *head, const uint8_t *data, dtr_span value)
 {
     const uint8_t *digits = data + value.start;
@@ -282,7 +282,7 @@ static size_t skip_reg_name(const uint8_t *host, size_t size)
     return i;
 }
 
-/* Behind "[" IPv6 "]", or 0. Which groups make an address is for who resolves it. */
+/* Returns the position after "[" IPv6 "]", or 0. Does not check the groups of the address. */
 static size_t skip_ip_literal(const uint8_t *host, size_t size)
 {
     size_t i = 1;
@@ -292,7 +292,7 @@ static size_t skip_ip_literal(const uint8_t *host, size_t size)
     return i > 1 && i < size && host[i] == ']' ? i + 1 : 0;
 }
 
-/* uri-host [ ":" port ], not empty (RFC 9110 sections 4.2.1 and 7.2). */
+/* Accepts uri-host [ ":" port ], not empty (RFC 9110 sections 4.2.1 and 7.2). */
 static int accept_host(head_flags *flags, const uint8_t *data, dtr_span value)
 {
     const uint8_t *host = data + value.start;
@@ -321,7 +321,7 @@ static int accept_expect(dtr_head *head, head_flags *flags, const uint8_t *data,
     return DTR_HEAD_COMPLETE;
 }
 
-/* A comma-separated list; options that this server does not know are none of its business. */
+/* Accepts a comma-separated list and ignores unknown options. */
 static int accept_connection(head_flags *flags, const uint8_t *data, dtr_span value)
 {
     const size_t end = value.start + value.size;
@@ -344,7 +344,7 @@ static int accept_connection(head_flags *flags, const uint8_t *data, dtr_span va
     return DTR_HEAD_COMPLETE;
 }
 
-/* X-Forwarded-ANYTHING, and Forwarded (RFC 7239). Their values are for who knows the proxies. */
+/* True for X-Forwarded-ANYTHING and Forwarded (RFC 7239). The caller decides if it trusts them. */
 static int is_forwarded(const uint8_t *data, dtr_span name)
 {
     static const char start[] = "x-forwarded-";

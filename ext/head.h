@@ -1,9 +1,9 @@
-/* Strict parser of HTTP/1.1 request heads (RFC 9112), with the framing decision.
+/* A strict parser of HTTP/1.1 request heads (RFC 9112) that also decides the framing of the body.
  *
- * One pass over the octets, no copy: the result holds positions in the buffer. An octet that no line
- * may have there is reported at once, a value that is not taken at the end of its line. A prefix of
- * a valid head is incomplete, and an error stays an error whatever follows. docs/kernels.md lists
- * the decisions.
+ * It passes over the octets once and copies nothing: the result has positions in the buffer. An
+ * octet that is invalid in its place is reported at once, an invalid value at the end of its line.
+ * A prefix of a valid head is incomplete. A prefix with an error stays an error with more octets.
+ * docs/kernels.md lists the decisions.
  */
 #ifndef DTR_HEAD_H
 #define DTR_HEAD_H
@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Fields of one head. Chosen: usual clients send far fewer, and it keeps the array at 4 KiB. */
+/* The most fields of one head. Usual clients send far fewer, and the array takes 4 KiB. */
 #define DTR_HEAD_FIELD_COUNT_MAX 128
 
 enum dtr_head_status {
@@ -37,7 +37,7 @@ enum dtr_head_status {
     DTR_HEAD_BAD_EXPECT = -18,
 };
 
-/* A stretch of the buffer. */
+/* A range of the buffer. */
 typedef struct {
     size_t start, size;
 } dtr_span;
@@ -47,20 +47,20 @@ typedef struct {
 } dtr_field;
 
 typedef struct {
-    size_t size; /* of the whole head, its empty line included */
+    size_t size; /* of the whole head, including its empty line */
     dtr_span method, target;
     int version_minor;
     int64_t content_length; /* -1 if there is none */
     int chunked, keep_alive, expect_continue;
-    int forwarded; /* has a field by which proxies tell of the client */
+    int forwarded; /* has a field in which proxies describe the client */
     size_t field_count;
     dtr_field fields[DTR_HEAD_FIELD_COUNT_MAX];
 } dtr_head;
 
-/* Returns a dtr_head_status. `head` holds sense only if the head is complete. */
+/* Returns a dtr_head_status. `*head` is valid only if the status is DTR_HEAD_COMPLETE. */
 int dtr_head_parse(dtr_head *head, const uint8_t *data, size_t size);
 
-/* Parses the field line at *position and moves *position behind it; for trailers too. */
+/* Parses the field line at *position and moves *position after it. Used for trailers too. */
 int dtr_field_parse(dtr_field *field, const uint8_t *data, size_t size, size_t *position);
 
 void dtr_name_lower(uint8_t *into, const uint8_t *name, size_t size);

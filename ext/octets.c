@@ -1,6 +1,6 @@
 #include "octets.h"
 
-/* A row is 16 octets; tests compare each class with its definition in words. */
+/* A row has 16 octets. Tests compare each class with its definition in the RFC. */
 const uint8_t dtr_octet_classes[256] = {
      0,  0,  0,  0,  0,  0,  0,  0,  0,  2,  0,  0,  0,  0,  0,  0,
      0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,

@@ -7,13 +7,13 @@
 
 #define DTR_OCTET_TOKEN 1  /* tchar: methods and field names */
 #define DTR_OCTET_VALUE 2  /* field values: HTAB, SP, VCHAR, obs-text */
-#define DTR_OCTET_PATH 4   /* pchar but "%", and "/" */
-#define DTR_OCTET_QUERY 8  /* as PATH, "?", and what browsers leave bare: []{}|\^` */
-#define DTR_OCTET_HOST 16  /* reg-name but "%" */
+#define DTR_OCTET_PATH 4   /* pchar except "%", and "/" */
+#define DTR_OCTET_QUERY 8  /* as PATH, "?", and octets that browsers do not encode: []{}|\^` */
+#define DTR_OCTET_HOST 16  /* reg-name except "%" */
 
 extern const uint8_t dtr_octet_classes[256];
 
-/* 0 to 15, or -1. */
+/* The value of a hexadecimal digit, 0 to 15, or -1. */
 static inline int dtr_octet_hex(uint8_t octet)
 {
     if (octet >= '0' && octet <= '9')

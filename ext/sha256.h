@@ -1,7 +1,7 @@
 /* SHA-256 (FIPS 180-4) over byte buffers.
  *
- * A kernel compresses whole blocks; the three functions below it own the partial block, the
- * length and the padding, once for all kernels. A state made by one kernel continues in another.
+ * A kernel compresses whole blocks. The three functions below it handle the partial block, the
+ * length and the padding for all kernels. Another kernel may continue the state of a kernel.
  */
 #ifndef DTR_SHA256_H
 #define DTR_SHA256_H
@@ -20,21 +20,21 @@ enum dtr_sha256_kernel_id {
 
 typedef void dtr_sha256_blocks(uint32_t words[8], const uint8_t *data, size_t block_count);
 
-/* The first size % 64 bytes of `block` wait for the rest of their block. */
+/* The first size % 64 bytes of `block` are an incomplete block. */
 typedef struct {
     uint64_t size;
     uint32_t words[8];
     uint8_t block[DTR_SHA256_BLOCK_SIZE];
 } dtr_sha256;
 
-/* The kernel, or NULL if this build or this CPU lacks it. Executes CPUID on x86-64, which traps
- * to the hypervisor in a virtual machine: ask once and keep the answer. */
+/* Returns the kernel, or NULL if this build or this CPU lacks it. It executes CPUID on x86-64,
+ * which traps to the hypervisor in a virtual machine: call it once and keep the result. */
 dtr_sha256_blocks *dtr_sha256_kernel(int kernel_id);
 
 void dtr_sha256_init(dtr_sha256 *hash);
 void dtr_sha256_update(dtr_sha256 *hash, dtr_sha256_blocks *blocks, const uint8_t *data,
                        size_t size);
-/* Pads a copy: `hash` can be continued. */
+/* Pads a copy, so that `hash` can be continued. */
 void dtr_sha256_digest(const dtr_sha256 *hash, dtr_sha256_blocks *blocks,
                        uint8_t digest[DTR_SHA256_DIGEST_SIZE]);
 

@@ -22,7 +22,7 @@ apply_four_rounds(uint32x4_t *abcd, uint32x4_t *efgh, uint32x4_t w, const uint32
     *efgh = vsha256h2q_u32(*efgh, abcd_before, addend);
 }
 
-/* The four schedule words 16 after w0, from the sixteen words w0..w3. */
+/* Returns the four schedule words that are 16 after w0, from the sixteen words w0..w3. */
 __attribute__((target("+crypto"))) static inline uint32x4_t
 extend_schedule(uint32x4_t w0, uint32x4_t w1, uint32x4_t w2, uint32x4_t w3)
 {

@@ -1,7 +1,7 @@
 /* SHA-256 with the SHA extensions of x86-64 (Intel SDM volume 2, SHA256RNDS2 and SHA256MSG1/2).
  *
- * The instructions want the eight words as ABEF and CDGH. Two SHA256RNDS2 do four rounds and
- * depend on each other, which is what bounds the speed; the schedule hides in between.
+ * The instructions need the eight words as ABEF and CDGH. Two SHA256RNDS2 do four rounds and depend
+ * on each other. This dependency bounds the speed; the schedule is computed in parallel.
  */
 #if defined(__x86_64__)
 
@@ -28,7 +28,7 @@ apply_four_rounds(__m128i *abef, __m128i *cdgh, __m128i w, const uint32_t *k)
     *abef = _mm_sha256rnds2_epu32(*abef, *cdgh, _mm_shuffle_epi32(addend, 0x0E));
 }
 
-/* The four schedule words 16 after w0, from the sixteen words w0..w3. */
+/* Returns the four schedule words that are 16 after w0, from the sixteen words w0..w3. */
 __attribute__((target("sha,ssse3,sse4.1"))) static inline __m128i
 extend_schedule(__m128i w0, __m128i w1, __m128i w2, __m128i w3)
 {

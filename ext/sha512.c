@@ -52,8 +52,8 @@ static inline void store_be64(uint8_t *bytes, uint64_t word)
         bytes[i] = (uint8_t)(word >> (56 - 8 * i));
 }
 
-/* One round. The working variables a..h stay where they are and the roles rotate, so with a
- * constant round number every index is constant and v lives in registers. */
+/* Applies one round. The variables a..h stay in place and their roles rotate. So with a constant
+ * round number every index is constant and v stays in registers. */
 static inline void apply_round(uint64_t v[8], unsigned round, uint64_t addend)
 {
     const uint64_t a = v[(0 - round) & 7], b = v[(1 - round) & 7], c = v[(2 - round) & 7];
@@ -88,8 +88,8 @@ static inline void apply_rounds(uint64_t v[8], const uint64_t w[16], const uint6
     apply_round(v, 15, w[15] + k[15]);
 }
 
-/* Replaces the 16 schedule words in use by the next 16. Unrolled, the words stay in registers
- * between here and the rounds: a quarter faster with GCC 12 on Zen 5. */
+/* Replaces the 16 current schedule words by the next 16. The unrolled loop keeps the words in
+ * registers until the rounds, a quarter faster (measured with GCC 12 on Zen 5). */
 static inline void extend_schedule(uint64_t w[16])
 {
 #pragma GCC unroll 16

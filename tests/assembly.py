@@ -1,6 +1,6 @@
-"""The assembly of processes that tests start: what DTRFAST_TEST_ASSEMBLY may name.
+"""The assemblies of processes that tests start: the values that DTRFAST_TEST_ASSEMBLY may have.
 
-`tests/conftest.py` sets it to `SCOPED` for every test run; `make test-blobs` to `FILES`.
+`tests/conftest.py` sets it to `SCOPED` for every test run, and `make test-blobs` to `FILES`.
 """
 
 from __future__ import annotations
@@ -37,15 +37,17 @@ def files(store: Store, config: Config) -> Store:
 
 
 def two_environments(store: Store, config: Config) -> Store:
-    """`scoped`, over an index whose shared half is elsewhere."""
+    """`scoped`, over an index whose shared half is in another environment."""
     store.close()
     store = Store.open(config.store.data, config.store, open_index=TwoEnvironments)
     return scoped(store, config)
 
 
 def variables(name: str) -> dict[str, str]:
-    """The environment of processes with this assembly. Workers look for nothing in the folder that
-    their server was started in, so they are told where the tests are.
+    """Return the environment variables of processes with this assembly.
+
+    Workers do not search the folder that their server was started in, so a variable names the
+    folder of the tests.
     """
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {TEST_ASSEMBLY: name, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
@@ -57,5 +59,8 @@ def is_over_files() -> bool:
 
 
 def blobs_under_test(usual: BlobStore, folder: Path, clock: Callable[[], int]) -> BlobStore:
-    """The blob store for a registry in this process: `usual`, but in a run over the second one."""
+    """Return the blob store for a registry in this process.
+
+    That is `usual`, except in a run over the second store.
+    """
     return FileBlobs(folder, clock) if is_over_files() else usual

@@ -1,7 +1,7 @@
-"""A second blob store, which shows that the seam holds: bytes as files named by their digests.
+"""A second blob store, which proves the seam: it keeps bytes as files that are named by digests.
 
-`contents/DIGEST` is content by one of its names. `uploads/LABEL/ID` (hashes of both) is an upload
-as it was saved, `ended/LABEL/ID` the digest that it was committed as. `said` is a log of recalls
+`contents/DIGEST` is a content under one of its names. `uploads/LABEL/ID` (hashes of both) is a
+saved upload, and `ended/LABEL/ID` the digest that it was committed as. `said` is a log of recalls
 and of the offsets that clients were told. Claims and holders' locks end with their processes.
 """
 
@@ -19,15 +19,15 @@ from dtrfast.errors import BlobUnknown, UploadBusy, UploadsTooMany, UploadUnknow
 from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
 from dtrfast.store.blobs import LastBody, OpenBound
-from dtrfast.store.claims import Claim
+from dtrfast.store.claims import ContentClaim
 from tests.fakes.blobs import FINISHED_SECONDS, MemoryUpload, WholeBlobs
 
 
 class FileBlobs(WholeBlobs):
-    """A `BlobStore` for several processes, which shares nothing with the local store but claims."""
+    """A `BlobStore` for several processes. It shares only claims with the local store."""
 
     def __init__(self, root: Path, clock: Callable[[], int]) -> None:
-        super().__init__(clock, lambda: Claim(root / "claims"))
+        super().__init__(clock, lambda: ContentClaim(root / "claims"))
         self.root, self.contents, self.said = root, root / "contents", root / "said"
         root.mkdir(0o700, parents=True, exist_ok=True)
         self.said.touch()
@@ -60,7 +60,7 @@ class FileBlobs(WholeBlobs):
 
     def resume(self, label: str, upload_id: str, wait_seconds: float = 1.0) -> FileUpload:
         with ExitStack() as stack:
-            lock = stack.enter_context(Claim(self.root / "holders"))
+            lock = stack.enter_context(ContentClaim(self.root / "holders"))
             while not lock.add(Digest.of_bytes(f"{label} {upload_id}".encode())):
                 if wait_seconds <= 0:
                     raise UploadBusy("another request holds this upload: try again")
@@ -116,9 +116,9 @@ class FileBlobs(WholeBlobs):
 
 
 class FileUpload(MemoryUpload):
-    """In memory while it is held."""
+    """An upload that stays in memory while a request holds it."""
 
-    def __init__(self, files: FileBlobs, label: str, upload_id: str, lock: Claim) -> None:
+    def __init__(self, files: FileBlobs, label: str, upload_id: str, lock: ContentClaim) -> None:
         super().__init__(files, label)
         self.id, self._files, self._lock = upload_id, files, lock
         self._since = files.recalls

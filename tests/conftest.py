@@ -1,4 +1,4 @@
-"""Options of all tests: the suite, lanes on or off, and what runs beside what."""
+"""Options of all tests: the suite, lanes on or off, and the tests that share a process."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tests import assembly, scoped
 _TESTS = Path(__file__).parent
 _TOGETHER = ("e2e", "benchmarks")
 
-# Folders and files of the long suite, which `make test` leaves out: they need programs or packages
-# that it does not install, measure, or start many servers, each of which costs seconds. The longest
-# name decides. Single tests have the marker `long`.
+# Folders and files of the long suite, which `make test` leaves out. They measure, need programs or
+# packages that it does not install, or start many servers, each of which takes seconds. The longest
+# matching name decides. Single tests have the marker `long`.
 LONG = {
     "": False,
     "api/managed/test_document.py": True,
@@ -63,9 +63,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Every server of a test inherits this; tests that compare both ways say so themselves.
+    """Set the environment that every server of a test inherits.
 
-    Without accounts, unless a test asks for them: most tests are about something else.
+    Tests that compare both settings of the lanes set the variable themselves. Servers have no
+    accounts unless a test asks for them, because most tests are not about accounts.
     """
     scoped.install()
     os.environ.update(assembly.variables(os.environ.get(TEST_ASSEMBLY, assembly.SCOPED)))
@@ -81,7 +82,7 @@ def is_long(path: Path) -> bool:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Keep long tests from being imported: they need packages that a short run does not install."""
+    """Do not import long tests: they need packages that a short run does not install."""
     if config.getoption("--suite") != "short" or not is_long(collection_path):
         return None
     inside = f"{collection_path.relative_to(_TESTS)}/"
@@ -90,7 +91,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests of the suite that was asked for."""
+    """Keep the tests of the requested suite."""
     ids = Counter(item.nodeid for item in items)
     if same := [name for name, count in ids.items() if count > 1]:
         raise pytest.UsageError(f"several tests have one id, and only one would run: {same}")
@@ -104,7 +105,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Servers of tests that measure are as users have them."""
+    """Run tests that measure against servers without the rules of the seams, as users run them."""
     if item.get_closest_marker("alone") is None:
         return (yield)
     with pytest.MonkeyPatch.context() as patch:
@@ -114,7 +115,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    """A rule of the seams that was broken fails the test, whatever the program made of it."""
+    """Fail a test that broke a rule of the seams, even if the program caught the exception."""
     scoped.broken.clear()
     yield
     if scoped.broken and item.get_closest_marker("breaks_rules") is None:
@@ -122,10 +123,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """A scheduler that gives a process all tests of a file, or of a folder with shared containers.
+    """A scheduler that gives one process all tests of a file, or of a folder with shared
+    containers.
 
-    Not marks for `--dist loadgroup`: with pytest 9.2 pytest-xdist 3.8 loses these marks,
-    says nothing, and every process makes daemons and servers of its own.
+    Marks for `--dist loadgroup` do not work: with pytest 9.2, pytest-xdist 3.8 loses them without a
+    message, and every process starts daemons and servers of its own.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -150,7 +152,7 @@ def _belongs_to_long(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Processes that run tests tell of them in UTF-8, and some tests log what cannot be told so."""
+    """Escape characters that are not valid UTF-8: test processes send their reports in UTF-8."""
     report = yield
     report.sections = [
         (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
@@ -164,7 +166,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show what tests recorded as `summary`, in whichever process they ran."""
+    """Show the texts that tests recorded as `summary`, from all test processes."""
     for reports in terminalreporter.stats.values():
         for report in reports:
             for name, text in getattr(report, "user_properties", ()):

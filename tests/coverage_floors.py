@@ -1,8 +1,8 @@
 """`python -m tests.coverage_floors`: hold coverage's JSON report against the floor of each part.
 
-A part is a folder or a module directly below `dtrfast`. Its figure is the covered lines and
-branches in percent of all. The command fails when a part is below its floor; floors are only ever
-raised.
+A part is a folder or a module directly below `dtrfast`. Its figure is the percentage of its lines
+and branches that are covered. The command fails when a part is below its floor. Floors are only
+ever raised.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _HEAD = """\
 # the figures of the last run. A floor is lowered by hand only, with the reason in the commit.
 [floors]
 """
-# Figures of small parts vary by up to a percent between runs: threads and processes meet in another
-# order, and a process that is killed tells nothing.
+# Figures of small parts vary by up to a percent between runs: threads and processes interleave
+# differently, and a killed process writes no coverage data.
 _MARGIN = 1.0
 _FILES_SHOWN_MAX = 8
 
@@ -56,7 +56,7 @@ class _Report(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class FileCoverage:
-    """The lines and branches of one file; `missing` names those that no test reaches."""
+    """The lines and branches of one file. `missing` has those that no test reaches."""
 
     path: str
     total: int
@@ -83,14 +83,16 @@ class PartCoverage:
 
     @property
     def floor_possible(self) -> int:
-        """The floor that this run allows: a whole percent, and never lower than the present."""
+        """Return the highest floor that this run allows, in whole percent; never below the present
+        one.
+        """
         return max(self.floor or 0, math.floor(self.percent - _MARGIN))
 
 
 def parse_report(data: bytes, floors: Floors) -> list[PartCoverage]:
-    """Return all parts that a report of `coverage json` has, by name.
+    """Return all parts of a report of `coverage json`, by name.
 
-    Raises ValueError for a floor without a part: it would hold nothing.
+    Raises ValueError for a floor without a part, because such a floor would check nothing.
     """
     report = msgspec.json.decode(data, type=_Report)
     files = [_file(path, file) for path, file in sorted(report.files.items())]
@@ -103,7 +105,7 @@ def parse_report(data: bytes, floors: Floors) -> list[PartCoverage]:
 
 
 def parse_floors(text: str) -> Floors:
-    """Return the floors of a table as `render_floors` writes it."""
+    """Return the floors of a table in the format of `render_floors`."""
     return msgspec.convert(tomllib.loads(text)["floors"], dict[str, int])
 
 
@@ -113,7 +115,7 @@ def render_floors(floors: Floors) -> str:
 
 
 def complaints(part: PartCoverage) -> Iterator[str]:
-    """Yield a line for a part below its floor, then its files, the least covered first."""
+    """Yield a line for each part below its floor, then its files, least covered first."""
     if not part.is_below_floor:
         return
     if part.floor is None:
@@ -139,7 +141,7 @@ def ranges(numbers: Sequence[int]) -> str:
 
 def _file(path: str, file: _File) -> FileCoverage:
     summary, lines = file.summary, set(file.missing_lines)
-    # A branch from or to a line that no test reaches says no more than the line.
+    # A branch from or to a line that no test reaches adds nothing to that line.
     branches = [
         f"{source}->{target if target > 0 else 'exit'}"
         for source, target in file.missing_branches

@@ -1,12 +1,13 @@
-"""The rules of the seams, held by every engine and every reader of a test run.
+"""The rules of the seams, applied to every engine and every reader of a test run.
 
-A function given to `write`, or a snapshot, keeps to tables of one scope. No transaction is opened
-inside another of the same thread. Inside one no bytes of a blob are read, nor of any other file,
-and no claim is taken: its holder may wait for the index. A broken rule raises a `Violation`, which
-names the function that was given to `write` or opened the snapshot. `broken` has it as well: a
-program may go on after any exception, as the housekeeper does.
+A function given to `write`, or a snapshot, uses tables of one scope only. A thread with an open
+transaction opens no other one. Inside a transaction the thread reads no bytes of a blob or of any
+other file. It takes no claim either, because the claim's holder may wait for the index. A broken
+rule raises a `Violation`. It names the function that was given to `write` or that opened the
+snapshot. The list `broken` records it too, because a program may go on after any exception, as the
+housekeeper does.
 
-`install` is for this process.
+`install` affects this process only.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from typing import Any, TypeVar
 from dtrfast.index.engine import ReadTransaction, Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.machine import disk
-from dtrfast.store.claims import Claim
-from dtrfast.store.reader import LocalReader
+from dtrfast.store.claims import ContentClaim
+from dtrfast.store.local_reader import LocalReader
 from tests.fakes.blobs import WholeReader
 from tests.fakes.engine import MemoryEngine
 
 T = TypeVar("T")
 
-broken: list[str] = []  # in this process, since a test cleared it
+broken: list[str] = []  # in this process, since a test cleared the list
 
 _open = threading.local()
 _is_installed = False
@@ -52,7 +53,7 @@ def install() -> None:
         reader.__iter__ = _iterate(reader.__iter__)  # type: ignore[method-assign]
     for name in ("read_at", "read_into"):
         setattr(disk, name, _outside(getattr(disk, name), "bytes of a file"))
-    Claim._lock = _outside(Claim._lock, "a claim")  # type: ignore[method-assign]
+    ContentClaim._lock = _outside(ContentClaim._lock, "a claim")  # type: ignore[method-assign]
 
 
 def _break(rule: str, name: str) -> None:
@@ -61,7 +62,7 @@ def _break(rule: str, name: str) -> None:
 
 
 def open_names() -> list[str]:
-    """The names of the transactions that are open in this thread, the outermost first."""
+    """The names of the transactions that are open in this thread, outermost first."""
     return list(_names())
 
 
@@ -79,7 +80,7 @@ def _name_of(function: Any) -> str:
 
 
 def _caller() -> str:
-    """The function outside of this file that is running."""
+    """Return the name of the running function outside of this file."""
     frame = sys._getframe(1)
     while frame.f_code.co_filename == __file__:
         assert frame.f_back is not None
@@ -89,7 +90,7 @@ def _caller() -> str:
 
 
 class ScopedTransaction:
-    """A transaction that looks at the tables, and passes everything on."""
+    """A transaction that checks each table's scope and passes every call on."""
 
     def __init__(self, inner: Any, name: str) -> None:
         self._inner = inner
@@ -143,7 +144,7 @@ class ScopedTransaction:
 
 
 class _ScopedSnapshot:
-    """What `read` returns."""
+    """The context manager that a scoped `read` returns."""
 
     def __init__(self, inner: Any, name: str) -> None:
         self._inner = inner
@@ -175,7 +176,7 @@ def _read(read: Callable[[Any], Any]) -> Any:
 
 
 def _scoped_change(change: Callable[[WriteTransaction], T]) -> Callable[[WriteTransaction], T]:
-    """The change, seen by its tables; whoever commits it."""
+    """Return the change with scope checks, for any engine that runs it."""
     name = _name_of(change)
 
     def scoped(transaction: WriteTransaction) -> T:
@@ -237,7 +238,7 @@ def _scoped_half(change: Callable[[WriteTransaction], T], scope: str) -> Callabl
 
 
 def _outside(function: Callable[..., Any], thing: str) -> Any:
-    """The function, which is never called inside a transaction."""
+    """Return the function with a check that no transaction is open when it is called."""
 
     @wraps(function)
     def scoped(*arguments: Any, **options: Any) -> Any:

@@ -1,4 +1,7 @@
-"""Who may import whom, and who alone may import what. The picture is in docs/architecture.md."""
+"""Rules of imports: layers, and the only modules that may use a package or a function.
+
+docs/architecture.md has the picture.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ LAYERS = (
     {"cli"},
     {"__main__"},
 )
-# What pure and low layers must not know although it comes before them.
+# Modules that pure and low layers must not import, although these come before them.
 FORBIDDEN = {
     "oci": {"config", "index", "_core", "machine", "outgoing"},
     "_core": {"errors", "config"},
@@ -39,7 +42,7 @@ FORBIDDEN = {
     "store": {"outgoing"},
 }
 
-# A third-party package and where alone it may be imported.
+# A third-party package, and the only modules that may import it.
 OWNERS = {
     "lmdb": ("index/lmdb.py",),
     "starlette": ("api/", "console/", "app.py"),
@@ -57,8 +60,8 @@ OWNERS = {
     "ldap3": ("identity/ldap/",),
     "obstore": ("backup/bucket.py",),
     "httpcore": ("outgoing/",),
-    "httpx": ("outgoing/permit.py", "cli/connection.py"),
-    # Of the standard library: nothing else calls other hosts.
+    "httpx": ("outgoing/permit.py", "cli/api_client.py"),
+    # Modules of the standard library that call other hosts: no module may import them.
     "urllib.request": (),
     "http.client": (),
     "ftplib": (),
@@ -68,12 +71,12 @@ OWNERS = {
     "cyclopts": ("cli/",),
     "rich": ("cli/",),
 }
-# Functions that connect to another host, and the modules that may call them. Those of the server
-# ask `outgoing` for leave; the command line is the operator's own.
+# Functions that connect to another host, and the modules that may call them. Modules of the server
+# ask `outgoing` for permission. The command line acts for its user and needs none.
 CONNECTING = {
-    "httpx.Client": ("cli/connection.py",),
-    "httpx.AsyncClient": ("cli/connection.py",),  # into the application in this process
-    "httpx.get": ("cli/connection.py",),
+    "httpx.Client": ("cli/api_client.py",),
+    "httpx.AsyncClient": ("cli/api_client.py",),  # a client for the application in this process
+    "httpx.get": ("cli/api_client.py",),
     "httpx.request": (),
     "httpx.post": (),
     "httpx.stream": (),
@@ -85,7 +88,8 @@ CONNECTING = {
     "obstore.store.S3Store": (),
     "obstore.store.from_url": (),
     "socket.create_connection": (),
-    # Listening, sockets that are handed over, and an address that is looked up without a packet.
+    # Listening sockets, sockets that are handed over, and the look-up of an address without a
+    # packet.
     "socket.socket": (
         "server/",
         "machine/certificates.py",
@@ -93,15 +97,16 @@ CONNECTING = {
     "asyncio.open_connection": (),
     "ssl.get_server_certificate": (),
 }
-# Questions to this machine, and the modules that may ask them.
+# Functions that query this machine, and the modules that may call them.
 MACHINE = {
     "os.statvfs": ("machine/space.py",),
     "shutil.disk_usage": (),
     "os.getloadavg": ("metrics/host.py",),
-    # Locks of the server are `locks`; the embedded store has locks of its own, and the tries one.
+    # The server's locks are in `locks`. The embedded store has locks of its own, and `tries` has
+    # one.
     "fcntl.flock": ("machine/", "store/", "identity/tries.py"),
     "fcntl.lockf": (),
-    "fcntl.fcntl": ("machine/bytes_on_way.py", "store/claims.py"),
+    "fcntl.fcntl": ("machine/bytes_in_flight.py", "store/claims.py"),
 }
 # Files of the kernel, and the modules that may read them.
 KERNEL = {
@@ -109,7 +114,7 @@ KERNEL = {
     "/proc/self/mounts": (),
     "/proc/": ("machine/", "metrics/"),
     "/sys/": ("metrics/host.py", "store/read_ahead.py"),
-    "/dev/shm": ("machine/bytes_on_way.py",),
+    "/dev/shm": ("machine/bytes_in_flight.py",),
 }
 ASKING = ("outgoing/http.py", "identity/ldap/client.py", "backup/bucket.py")
 SYNCHRONOUS = (
@@ -135,7 +140,7 @@ def named(path: Path) -> str:
 
 
 def layer_of(module: str) -> int:
-    """The layer of `dtrfast.x.y`, or of the path `x/y.py`."""
+    """Return the layer of `dtrfast.x.y`, or of the path `x/y.py`."""
     name = module.removesuffix(".py").replace("/", ".").removeprefix("dtrfast").lstrip(".")
     first = name.split(".")[0] or "__init__"
     for number, layer in enumerate(LAYERS):
@@ -159,7 +164,7 @@ def imports_of(tree: ast.AST) -> Iterator[tuple[str, ast.stmt]]:
 
 
 def parsed() -> Iterator[tuple[str, ast.Module]]:
-    """Each module of the package, parsed once."""
+    """Return each module of the package, parsed once."""
     for path in MODULES:
         yield named(path), _parse(path)
 
@@ -197,13 +202,13 @@ def test_third_parties_have_one_owner() -> None:
 
 
 def _owners_of(imported: str) -> tuple[str, ...]:
-    """The owners of a module, of the module that a name is from, or of its package."""
+    """Return the owners of a module, of the module that a name comes from, or of its package."""
     names = (imported, imported.rpartition(".")[0], imported.split(".")[0])
     return next((OWNERS[name] for name in names if name in OWNERS), ("",))
 
 
 def _names(tree: ast.AST) -> dict[str, str]:
-    """Names of a module that imports made, and their own: `Client` → `httpx.Client`."""
+    """Map the names that imports bind to full names: `Client` → `httpx.Client`."""
     return {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
         if isinstance(node, ast.ImportFrom)
@@ -245,7 +250,7 @@ def test_this_machine_is_asked_behind_one_interface() -> None:
 
 
 def _calls(tree: ast.AST) -> set[str]:
-    """Functions that are called, by their own names, whatever they were imported as."""
+    """Return the called functions by their full names, whatever the import calls them."""
     names = _names(tree)
     called = {_dotted(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     split = [name.partition(".") for name in called]
@@ -253,7 +258,7 @@ def _calls(tree: ast.AST) -> set[str]:
 
 
 def _dotted(node: ast.expr) -> str:
-    """`a.b.c`; empty for another expression."""
+    """Return an expression such as `a.b.c` as text; empty for any other expression."""
     if isinstance(node, ast.Name):
         return node.id
     inner = _dotted(node.value) if isinstance(node, ast.Attribute) else ""
@@ -291,7 +296,7 @@ def test_imports_are_absolute() -> None:
     assert complaints == []
 
 
-# Clients of other services take 0.16 s to load, and most processes never call out.
+# Clients of other services take 0.16 s to import, and most processes never call another host.
 LOADED_BY_THE_FIRST_CALL = {"httpx", "dtrfast.outgoing.http"}
 
 
@@ -299,7 +304,7 @@ def test_imports_stand_at_the_top() -> None:
     complaints = [
         f"{name}:{node.lineno} imports inside {function.name}"
         for name, tree in parsed()
-        if not name.startswith("cli/")  # commands may import what only they need
+        if not name.startswith("cli/")  # commands import a module only when they need it
         for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         for imported, node in imports_of(function)

@@ -231,10 +231,10 @@ def test_a_mistyped_setting_still_stops_the_start(variable: str, value: str, exp
 
 
 def test_every_variable_that_we_suggest_can_be_set() -> None:
-    """A variable of a build or a test with our prefix would stop a server beside it."""
+    """A build or test variable with our prefix would stop a server in the same environment."""
     known = {"DTRFAST_" + name.replace(".", "_").upper() for name in NAMES}
     known |= {"DTRFAST_CONFIG", "DTRFAST_TOKEN", "DTRFAST_SECTION_FIELD", TEST_ASSEMBLY}
-    known |= {"DTRFAST_PORT", "DTRFAST_NAME", "DTRFAST_ENV_"}  # of platforms, with some values
+    known |= {"DTRFAST_PORT", "DTRFAST_NAME", "DTRFAST_ENV_"}  # set by platforms, some as prefixes
     places = ["Makefile", "ext.mk", "setup.py", "README.md", "pyproject.toml", "CONTRIBUTING.md"]
     files = [PROJECT / place for place in places]
     for folder in ("docs", "dtrfast/cli", "dtrfast/console/templates", ".ci", "benchmarks"):
@@ -257,7 +257,7 @@ def test_a_wrong_option_is_named() -> None:
 @pytest.mark.parametrize(("given", "missing"), [("cert", "key"), ("key", "cert")])
 def test_a_certificate_needs_its_key(tmp_path: Path, given: str, missing: str) -> None:
     path = write(tmp_path, f'[server]\ntls_{given} = "x.pem"\n')
-    assert refused(path) == f"{path}:2: server.tls_{given} needs server.tls_{missing} beside it"
+    assert refused(path) == f"{path}:2: server.tls_{given} needs server.tls_{missing} too"
 
 
 def test_what_is_described_can_be_loaded(tmp_path: Path) -> None:

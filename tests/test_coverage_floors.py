@@ -1,4 +1,4 @@
-"""Each part of a coverage report is compared with its floor; one below it fails with its lines."""
+"""Coverage floors: a part below its floor fails, and its missing lines are listed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.coverage_floors import (
 
 
 def report(**files: tuple[int, int, list[int], list[list[int]]]) -> bytes:
-    """A report of files: lines, branches, and those of both that are missing."""
+    """Return a report of files: lines, branches, and the lines and branches that are missing."""
     return json.dumps(
         {
             "files": {
@@ -39,7 +39,7 @@ def report(**files: tuple[int, int, list[int], list[list[int]]]) -> bytes:
 
 
 def part(data: bytes, floor: int | None) -> PartCoverage:
-    """The only part of a report, which is `dtrfast/oci`."""
+    """Return the only part of a report, which is `dtrfast/oci`."""
     (only,) = parse_report(data, {} if floor is None else {"dtrfast/oci": floor})
     return only
 
@@ -87,7 +87,7 @@ def test_lines_are_told_as_ranges() -> None:
 
 
 def test_a_floor_rises_to_a_whole_percent_and_never_falls() -> None:
-    data = report(dtrfast__oci__names=(1000, 0, list(range(1, 36)), []))  # 96.5 %, less what varies
+    data = report(dtrfast__oci__names=(1000, 0, list(range(1, 36)), []))  # 96.5 %, less noise
     assert part(data, 90).floor_possible == 95
     assert part(data, None).floor_possible == 95
     assert part(data, 99).floor_possible == 99

@@ -1,4 +1,4 @@
-"""Lines in files: read backwards and forwards while others write, within a bound."""
+"""Files of lines, read backwards and forwards while other processes write, within a bound."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_tail_goes_on_where_it_was(tmp_path: Path) -> None:
     assert lines_after(tmp_path, cursor, 1000)[0] == []
     files.close()
     (path,) = tmp_path.iterdir()
-    with path.open("ab", buffering=0) as other:  # another process, in the middle of a line
+    with path.open("ab", buffering=0) as other:  # another process, which writes a part of a line
         other.write(b"two\nthree\nhal")
         lines, cursor = lines_after(tmp_path, cursor, 1000)
         assert lines == [b"two", b"three"]
@@ -132,7 +132,7 @@ def test_what_was_cut_short_is_mended_and_nothing_else_is_harmed(
 
 
 def _half(write: Callable[[int, bytes], int]) -> Callable[[int, bytes], int]:
-    """The disk is full in the middle."""
+    """Write half of the data, as a disk does that becomes full."""
     calls = iter(range(10))
 
     def cut(descriptor: int, data: bytes) -> int:
@@ -143,7 +143,7 @@ def _half(write: Callable[[int, bytes], int]) -> Callable[[int, bytes], int]:
     return cut
 
 
-def test_a_tail_waits_for_who_still_writes_to_a_full_file(tmp_path: Path) -> None:
+def test_a_tail_waits_for_writers_of_a_full_file(tmp_path: Path) -> None:
     slow, fast = LineFiles(tmp_path, FILES * 100), LineFiles(tmp_path, FILES * 100)
     slow.append(b"first\n")
     fast.append(b"x" * 90 + b"\n")  # to the same file
@@ -151,7 +151,7 @@ def test_a_tail_waits_for_who_still_writes_to_a_full_file(tmp_path: Path) -> Non
     assert len(list(tmp_path.iterdir())) == 2
     lines, cursor = lines_after(tmp_path, "0-0", 1 << 20)
     assert (lines, cursor.partition("-")[0]) == ([b"first", b"x" * 90], "1")
-    os.write(slow._descriptor, b"late\n")  # it had looked before there was another file
+    os.write(slow._descriptor, b"late\n")  # to the first file, which it still has open
     assert lines_after(tmp_path, cursor, 1 << 20)[0] == [b"late"]
     for path in tmp_path.iterdir():
         os.utime(path, (1.0, 1.0))

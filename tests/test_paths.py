@@ -1,4 +1,4 @@
-"""All paths below the data directory come from `dtrfast/machine/paths.py`, and are as they were."""
+"""All paths below the data directory come from `dtrfast/machine/paths.py`, and do not change."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 from dtrfast.machine.paths import FIRST_NAMES, Layout
 
 PACKAGE = Path(__file__).parents[1] / "dtrfast"
-# Modules that join names elsewhere, and the directory that they join them to.
+# Modules that join other paths, and the directory that they start from.
 ELSEWHERE = {
     "api/v0/openapi.py": "files of a package",
     "backup/directory.py": "the place of backups",
     "console/assets.py": "files of this package",
     "index/lmdb.py": "the lock file, which LMDB names itself",
-    "machine/bytes_on_way.py": "shared memory",
+    "machine/bytes_in_flight.py": "shared memory",
     "metrics/host.py": "/proc and /sys",
     "store/read_ahead.py": "/sys",
 }
-# Variables of this package that hold a path or a name, by how they end.
+# Endings of variable names in this package that hold a path or a file name.
 _PATHS = re.compile(
     r"(data|path|place|root|spool|parent|folder|directory|layout|locks|uploads|name|file)s?$"
 )
-# A module without these needs no parsing, which takes long; the formatter sets the blanks.
+# A module without these strings needs no parsing, which is slow. The formatter fixes the blanks.
 _JOINING = re.compile(r"\s/\s|joinpath|path\.join|Path\(")
 
 
@@ -44,7 +44,7 @@ def _joins(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def _last(node: ast.expr) -> str:
-    """The last identifier of `a.b.c`, of `a[b]`, or of the function of a call."""
+    """Return the last identifier of `a.b.c`, of `a[b]`, or of the function of a call."""
     while isinstance(node, ast.Call | ast.Subscript):
         node = node.func if isinstance(node, ast.Call) else node.value
     if isinstance(node, ast.Attribute):
@@ -121,7 +121,7 @@ def test_paths_on_disk_are_as_they_were() -> None:
     ]
     pair = (layout.certificate_pair, layout.certificate)
     assert [str(path) for path in pair] == ["/d/tls/server.pem", "/d/tls/server.crt"]
-    # `metrics`, `server-log` and `tls` are made in a store alone.
+    # Only a store creates `metrics`, `server-log` and `tls`.
     assert {path.name for path in layout.directories} - FIRST_NAMES == {
         "metrics",
         "server-log",

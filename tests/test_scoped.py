@@ -1,4 +1,4 @@
-"""Each rule of the seams is broken once: the scoped engines raise, and go on afterwards."""
+"""Each rule of the seams is broken once: the scoped engines raise, and work again afterwards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dtrfast.index.engine import Engine, Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.machine import disk
 from dtrfast.store.blobs import BlobReader, BlobStore
-from dtrfast.store.claims import Claim
+from dtrfast.store.claims import ContentClaim
 from dtrfast.store.store import Store
 from tests import scoped, twice
 from tests.fakes.blobs import MemoryBlobs
@@ -117,7 +117,7 @@ def _put(table: Table, transaction: WriteTransaction) -> None:
     put(transaction, table)
 
 
-# ---- transactions inside of others -------------------------------------------------------------
+# ---- nested transactions -----------------------------------------------------------------------
 def test_no_transaction_is_opened_inside_of_another(engine: Engine) -> None:
     acts: list[Callable[[], object]] = [
         lambda: has(engine, SHARED),
@@ -196,18 +196,18 @@ def test_no_file_is_read_inside_of_a_transaction(engine: Engine, tmp_path: Path)
 
 # ---- claims ------------------------------------------------------------------------------------
 def test_no_claim_is_taken_inside_of_a_transaction(engine: Engine, tmp_path: Path) -> None:
-    """Its holder may wait for the index, which a change has for itself."""
+    """The claim's holder may wait for the index, which the open change locks."""
     digest = digest_of(b"content")
-    with Claim(tmp_path / "claims") as claim:
+    with ContentClaim(tmp_path / "claims") as claim:
         for take in (claim.add, claim.wait, claim.wait_to_share):
             with engine.read(), pytest.raises(Violation, match="a claim inside a transaction"):
                 take(digest)
         assert claim.add(digest)
 
 
-# ---- programs that go on -----------------------------------------------------------------------
+# ---- programs that go on after an exception ----------------------------------------------------
 def test_a_broken_rule_is_remembered_whatever_becomes_of_its_exception(engine: Engine) -> None:
-    """The housekeeper logs a task that fails, and does the next one: no test would notice."""
+    """The housekeeper logs a failed task and goes on, so the exception alone would fail no test."""
     with suppress(Exception), engine.read():
         has(engine, SHARED)
     (told,) = scoped.broken

@@ -1,7 +1,7 @@
 """No transaction of the index leaves the block that opened it, and no generator holds one open.
 
-A generator that yields inside of `with engine.read()` keeps its snapshot for as long as its caller
-takes, or forgets it. A transaction, or a lazy scan of one, is of no use after the block.
+A generator that yields inside of `with engine.read()` keeps its snapshot until its caller continues
+it, or for good. A transaction, or a lazy scan of one, cannot be used after the block.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 from tests.test_architecture import PACKAGE, parsed
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-# Functions of the standard library that take their arguments one by one, later.
+# Functions of the standard library that read their arguments later, one by one.
 _LAZY = {
     "chain",
     "dropwhile",
@@ -34,7 +34,7 @@ _LAZY = {
 
 
 def _inside(nodes: list[ast.stmt]) -> Iterator[ast.AST]:
-    """All nodes but those of functions that are defined there."""
+    """Yield all nodes, without those of functions that are defined inside."""
     waiting: list[ast.AST] = list(nodes)
     while waiting:
         node = waiting.pop()
@@ -63,7 +63,7 @@ def _module_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Module:
-    """A module, and which names in it are functions whose results are lazy."""
+    """A module, and the names in it that are functions with lazy results."""
 
     tree: ast.Module
     lazy: set[str]  # "rows", or "tags.tags_of"
@@ -118,7 +118,7 @@ class _Module:
                 self._find(function, node, f"uses {node.id} after the snapshot's end")
 
     def _is_after(self, function: ast.AST, block: ast.With, name: ast.Name) -> bool:
-        """Return True if the name was not bound again since the block."""
+        """Return True for a name after the block that was not bound again since."""
         assert block.end_lineno is not None
         if name.lineno <= block.end_lineno:
             return False
@@ -156,7 +156,7 @@ class _Module:
 
 
 def _lazy_functions(tree: ast.Module) -> set[str]:
-    """Functions of a module whose results are lazy scans."""
+    """Return the functions of a module whose results are lazy scans."""
     found = {one.name for one in tree.body if isinstance(one, ast.FunctionDef) and _is_lazy(one)}
     methods = chain.from_iterable(c.body for c in tree.body if isinstance(c, ast.ClassDef))
     found |= {
@@ -171,7 +171,7 @@ def _is_lazy(function: ast.FunctionDef) -> bool:
 
 
 def _imported(tree: ast.Module, lazy: dict[str, set[str]]) -> set[str]:
-    """Lazy functions of other modules, by the names that they have in this one."""
+    """Return the lazy functions of other modules, by the names that this module has for them."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:

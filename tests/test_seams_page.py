@@ -1,4 +1,4 @@
-"""The page of the seams lists the methods that the contracts have."""
+"""The page of the seams lists exactly the methods of the contracts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.registry.holdings import Holdings
-from dtrfast.store.blobs import BlobReader, BlobStore, Placed, Upload
+from dtrfast.store.blobs import BlobReader, BlobStore, Placement, Upload
 
 _PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 _CONTRACTS = [
@@ -20,13 +20,13 @@ _CONTRACTS = [
     Holdings,
     BlobStore,
     Upload,
-    Placed,
+    Placement,
     BlobReader,
 ]
 
 
 def listed(contract: str) -> set[str]:
-    """The methods that the page has behind the name of a contract."""
+    """Return the methods that the page lists for the contract of this name."""
     text = " ".join(_PAGE.read_text().split())
     found = re.search(rf"`{contract}`(?:, besides)?: ((?:`\w+` ?)+)", text)
     assert found, f"docs/architecture.md lists no methods of {contract}"
@@ -34,7 +34,7 @@ def listed(contract: str) -> set[str]:
 
 
 def methods(contract: type) -> set[str]:
-    """Those of the contract itself: not of one that it goes on from."""
+    """Return the contract's own methods, without inherited ones."""
     return {
         name
         for name, value in vars(contract).items()

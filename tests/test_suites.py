@@ -1,4 +1,4 @@
-"""The suites themselves: what is long, and what one process runs in a row."""
+"""The suites themselves: the long tests, and the tests that one process runs in a row."""
 
 from __future__ import annotations
 

@@ -12,11 +12,13 @@ from dtrfast.config import NAMES, Config
 
 ROOT = Path(__file__).parents[1]
 FUNCTION_LINES_MAX = 60
+# The lines of a body in the product, without its docstring.
+BODY_LINES_MAX = 30
 FILE_LINES_MAX = 600
 PAGE_COLUMNS_MAX = 110
-# Names that say nothing: a module is born with a noun and a reason.
+# Names that say nothing: the name of a module is a noun that says its purpose.
 BANNED_MODULES = {"utils", "util", "helpers", "helper", "common", "misc", "core", "lib"}
-# The marker is spelt in two parts so that this file does not contain it.
+# The marker is spelled in two parts so that this file does not contain it.
 LEFTOVER = "FIX" + "ME"
 
 PYTHON = sorted(
@@ -67,6 +69,22 @@ def test_functions_are_short() -> None:
     assert complaints == []
 
 
+def test_bodies_of_functions_are_short() -> None:
+    complaints = [
+        f"{named(path)}: the body of {function.name} has {length} lines"
+        for path in PYTHON
+        if path.is_relative_to(ROOT / "dtrfast")
+        for function in functions_of(path)
+        if (length := _body_lines(function)) > BODY_LINES_MAX
+    ]
+    assert complaints == []
+
+
+def _body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return (function.end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
 def test_lines_of_pages_are_short() -> None:
     complaints = [
         f"{named(path)}:{number} has {len(line)} columns"
@@ -86,6 +104,35 @@ def test_every_module_says_what_it_owns() -> None:
     for path in (ROOT / "dtrfast").rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         assert not text or ast.get_docstring(ast.parse(text)), f"{named(path)} has no docstring"
+
+
+# English that a reader stumbles over: CONTRIBUTING.md, "English". Both patterns are split so that
+# this file does not match them.
+_STANDS_FOR_A_NOUN = re.compile(r"(?:Wh" r"at|Wh" r"ether|Wh" r"o|Wh" r"oever|Ho" r"w|Wh" r"ere)\b")
+_A_PERSON = re.compile(r"\b(?:some|no|any)" r"body\b|\bwho" r"ever\b", re.IGNORECASE)
+
+
+def test_docstrings_open_with_a_verb_or_a_noun() -> None:
+    complaints = [
+        f"{named(path)}: {docstring.splitlines()[0]}"
+        for path in PYTHON
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and (docstring := ast.get_docstring(node) or "")
+        and _STANDS_FOR_A_NOUN.match(docstring)
+    ]
+    assert complaints == []
+
+
+def test_actors_have_names() -> None:
+    """Say caller, client, user, administrator, worker or thread."""
+    complaints = [
+        f"{named(path)}:{number}: {line.strip()}"
+        for path in (*TEXTS, *PAGES, *ROOT.glob("*.md"))
+        for number, line in enumerate(_lines(path), start=1)
+        if _A_PERSON.search(line)
+    ]
+    assert complaints == []
 
 
 def test_nothing_is_left_over() -> None:

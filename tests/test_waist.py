@@ -1,8 +1,8 @@
-"""The waist: which modules of `index`, `store` and `registry` other packages may import, and which
-tables they may touch. The seams are in docs/architecture.md.
+"""The waist: the modules and tables that other packages may use of `index`, `store` and `registry`.
 
-A module that is missing here is an inner part of its package. Add it on purpose only: where another
-implementation of the seam (an index on PostgreSQL, blobs on S3) would offer the same.
+The seams are in docs/architecture.md. A module that is missing here is internal to its package. Add
+one only if another implementation of the seam (an index on PostgreSQL, blobs on S3) would offer the
+same module.
 """
 
 from __future__ import annotations
@@ -23,76 +23,63 @@ _IMPORT = re.compile(
     re.MULTILINE,
 )
 
-# Of each package, who may import which of its modules. The longest prefix of the importer counts.
+# For each package, the importers and the modules that they may import. The longest matching prefix
+# of an importer counts.
 WAIST = {
     "index": {
-        # The seam: transactions, and the tables that they are about.
+        # The seam: transactions, and the tables that they read and write.
         "store": {"changes", "counts", "engine", "lmdb", "survey", "tables"},
-        "registry": {"changes", "counters", "counts", "engine", "epoch", "tables"},
+        "registry": {"changes", "counters", "counts", "engine", "epoch", "survey", "tables"},
         "identity": {"changes", "counters", "engine", "epoch", "tables"},
-        # It copies all tables, and makes an index of them.
+        # A backup copies all tables, and a restore makes an index of them.
         "backup": {"counters", "engine", "tables"},
-        # Transactions are passed on; rows are the business of the packages above.
-        "api/v0": {"engine", "survey"},
-        "jobs": {"changes", "engine"},
+        "jobs": {"engine"},
         "server": {"engine"},
     },
     "store": {
-        # `blobs` is the seam; `limits` are those of the settings that the store has to keep to.
+        # `blobs` is the seam. `limits` has the limits that settings give the store.
         "registry": {"blobs", "limits"},
-        # It copies the store's files by their names, as the index has them.
-        "backup": {"change_log", "layout", "pins", "records", "store"},
+        # A backup copies the store's files by the names that the index has.
+        "backup": {"change_log", "data_directory", "pins", "records", "store"},
         "api": {"blobs", "report"},
         "api/v0": {"report"},
         "server": {"blobs", "store"},
-        # It wraps the blobs of the facade, which it opens.
+        # The assembly opens the store and wraps its blobs.
         "assembly.py": {"counting", "store"},
-        "jobs": {"blobs", "change_log", "report", "store", "tasks"},
+        "jobs": {"blobs", "report", "store", "tasks"},
         "cli": {"store"},
         "app.py": {"store"},
     },
     "registry": {
-        # It tells the store its limits.
+        # The assembly reads the store's limits from the policies.
         "assembly.py": {"policies"},
         # `registry` is the facade, for one caller.
         "cli": {"registry"},
         "app.py": {"registry"},
-        "api": {"ownership", "registry"},
+        "api": {"registry"},
         "api/v1": {"search"},
-        "api/v2": {"bodies", "holdings", "manifests", "pages", "registry"},
-        # The management API works in transactions of its own, with functions of the domain.
+        "api/v2": {"blob_source", "bodies", "holdings", "manifests", "pages", "registry"},
+        # The management API calls use cases, with their records.
         "api/v0": {
-            "budget",
-            "configs",
-            "deleted",
             "deletion",
-            "history",
             "images",
-            "jobs",
-            "keys",
-            "manifests",
-            "outlines",
+            "listing",
+            "management",
+            "measurements",
             "ownership",
             "pages",
             "permits",
             "policies",
-            "pulls",
-            "readmes",
             "records",
-            "referrers",
             "registry",
-            "removal",
-            "repositories",
-            "restoring",
-            "statistics",
-            "tags",
-            "trash",
-            "untagged",
-            "usage",
-            "writing",
+            "search",
+            "trash_management",
         },
         "identity": {
+            "listing",
+            "management",
             "ownership",
+            "pages",
             "permits",
             "policies",
             "records",
@@ -101,12 +88,13 @@ WAIST = {
             "repositories",
             "writing",
         },
-        # Housekeeping makes the holdings, and has the steps of the domain done.
+        # Housekeeping makes the holdings and runs the steps of the domain.
         "jobs": {
             "holdings",
             "holdings_index",
-            "jobs",
+            "job_records",
             "outlines",
+            "pending_changes",
             "policies",
             "policing",
             "readmes",
@@ -115,17 +103,17 @@ WAIST = {
             "replay",
             "repositories",
             "statistics",
-            "trash",
             "unheld",
             "usage",
             "writing",
+            "usage_scopes",
         },
         "server": {"pulls", "registry", "writing"},
     },
 }
-# Modules outside of the store that touch local tables, and why; nothing else does.
+# The only modules outside of the store that use local tables, and the reason.
 LOCAL_OUTSIDE = {
-    "backup/create.py": {"CONTENTS", "FILES", "PACKS", "STORE"},  # it copies what they name
+    "backup/create.py": {"CONTENTS", "FILES", "PACKS", "STORE"},  # it copies the rows' files
 }
 
 
@@ -136,12 +124,12 @@ def _modules() -> Iterator[str]:
 
 @cache
 def _imports(module: str) -> frozenset[tuple[str, str]]:
-    """Modules of this package that a module imports, with the name that it takes of each."""
+    """Return this package's modules that a module imports, each with the imported name."""
     return frozenset(_imports_in((PACKAGE / module).read_text(encoding="utf-8")))
 
 
 def _imports_in(text: str) -> Iterator[tuple[str, str]]:
-    """Found by their text, since parsing all modules takes seconds."""
+    """Find them by the modules' text, since parsing all modules takes seconds."""
     for found in _IMPORT.finditer(text):
         if found["whole"]:
             yield found["whole"], ""
@@ -155,7 +143,7 @@ def _imports_in(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _crossings(package: str) -> Iterator[tuple[str, str]]:
-    """Imports of a package's modules by others: the importer, and the module."""
+    """Yield imports of a package's modules by other packages, as importer and module."""
     for module in _modules():
         if not module.startswith(f"{package}/"):
             for imported, _ in sorted(_imports(module)):
@@ -165,7 +153,7 @@ def _crossings(package: str) -> Iterator[tuple[str, str]]:
 
 
 def _rule(package: str, importer: str) -> str:
-    """The row that counts for an importer; empty where it may import nothing."""
+    """Return the row of `WAIST` for an importer; empty if it may import nothing."""
     rows = [row for row in WAIST[package] if importer == row or importer.startswith(f"{row}/")]
     return max(rows, key=len, default="")
 
@@ -194,17 +182,17 @@ def test_the_waist_is_no_wider_than_it_is_used() -> None:
 
 
 def test_one_module_chooses_the_engine() -> None:
-    """`test_architecture.py` has the same of the package below it."""
+    """`test_architecture.py` has the same rule for the package below the engine."""
     choosing = {
         module
         for module in _modules()
         if any(imported == "dtrfast.index.lmdb" for imported, _ in _imports(module))
     }
-    assert choosing == {"store/store.py"}, "take the engine that the store was opened with"
+    assert choosing == {"store/store.py"}, "use the engine of the open store"
 
 
 def _tables(module: str) -> set[str]:
-    """Constants of `index/tables.py` that a module imports, and that are tables."""
+    """Return the tables that a module imports from `index/tables.py`."""
     return {
         name
         for imported, name in _imports(module)
@@ -228,8 +216,10 @@ def test_the_store_keeps_to_local_tables() -> None:
 
 
 def test_the_store_decodes_changes_and_records_none() -> None:
-    """They wait in a shared table. In the files of the log, which are the store's, they are bytes.
-    An upgrade records some, in stores of old versions, which have all tables in one environment.
+    """Changes and records wait in a shared table. In the store's log files they are bytes.
+
+    An upgrade records some changes, in stores of old versions. Those have all tables in one
+    environment.
     """
     taken: dict[str, set[str]] = {}
     for module in _modules():
@@ -237,8 +227,8 @@ def test_the_store_decodes_changes_and_records_none() -> None:
             if imported == "dtrfast.index.changes":
                 taken.setdefault(module, set()).add(name)
     assert taken == {
-        "store/change_log.py": {"Change", "decode"},
-        "store/store.py": {"Change"},
+        "store/change_log.py": {"ChangeRecord", "decode"},
+        "store/store.py": {"ChangeRecord"},
         "store/upgrade.py": {"record"},
     }
 
@@ -250,7 +240,7 @@ def test_nothing_but_the_store_touches_local_tables() -> None:
 
 
 def test_tables_are_imported_by_name() -> None:
-    """Else the two tests above would not see them."""
+    """Otherwise the two tests above would not see them."""
     for module in _modules():
         assert ("dtrfast.index.tables", "") not in _imports(module), module
 

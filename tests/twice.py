@@ -1,6 +1,6 @@
 """Changes that run twice: a function given to `write` has no side effects outside its transaction.
 
-An engine may run it again, as a database does whose transaction has to be retried.
+An engine may run it again, as a database does that retries a transaction.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class _TakenBack(Exception):
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have LMDB run every change once to be taken back, before it counts. The fake does too."""
+    """Make LMDB run every change twice: it aborts the first run. The fake engine does the same."""
     monkeypatch.setattr(LmdbEngine, "write", _twice(LmdbEngine.write))
 
 
@@ -40,6 +40,6 @@ def _rehearsal(change: Callable[[WriteTransaction], Any]) -> Callable[[WriteTran
         change(transaction)
         raise _TakenBack
 
-    # With the name of the change: the scoped engines tell of it, and know `write_both` by it.
+    # Keep the name of the change: the scoped engines report it, and know `write_both` by it.
     named = change.func if isinstance(change, partial) else change
     return wraps(named)(rehearsal)

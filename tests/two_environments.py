@@ -1,7 +1,7 @@
 """An engine over two LMDB environments, which cannot change local and shared tables in one commit.
 
 `index/` has the local tables, `index/shared/` the shared ones. It stands for an index whose shared
-half is a database of many machines. For threads and processes, as LMDB is.
+half is a database for many machines. Like LMDB, it is safe for threads and processes.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ Scope = Literal["local", "shared"]
 
 
 class HalfEngine(LmdbEngine):
-    """An engine that has the tables of one scope and no others."""
+    """An engine with the tables of one scope only."""
 
     is_joint = False  # type: ignore[misc]
 
 
 class TwoEnvironments:
-    """See `Engine`. A change is run in the environment of the first table that it touches; one that
-    begins in the other is taken back and run again.
+    """An `Engine` over two environments.
+
+    A change runs in the environment of the first table that it uses. The engine guesses the scope;
+    after a wrong guess it aborts the change and runs it again in the other environment.
     """
 
     is_joint: Final = False
@@ -42,10 +44,10 @@ class TwoEnvironments:
             "local": HalfEngine(directory, [t for t in tables if t.scope == "local"]),
             "shared": HalfEngine(shared, [t for t in tables if t.scope == "shared"]),
         }
-        self._scopes: dict[object, Scope] = {}  # of functions that ran, by their code
+        self._scopes: dict[object, Scope] = {}  # the scopes of functions that ran, by their code
 
     def half(self, scope: Scope) -> Engine:
-        """The engine of one scope, for a part that is to find no other tables."""
+        """Return the engine of one scope, for a part that must not see the other tables."""
         return self._engines[scope]
 
     def read(self) -> _Snapshot:
@@ -94,12 +96,13 @@ class TwoEnvironments:
             engine.close()
 
 
-# What opens an index, by a name for the ids of tests and for programs that a test starts.
+# Functions that open an index. Their names are for the ids of tests and for programs that tests
+# start.
 ENGINES: dict[str, OpenIndex] = {"one": LmdbEngine, "two": TwoEnvironments}
 
 
 class _OtherScope(BaseException):
-    """A change begins with a table of this scope. No change may catch it."""
+    """Raised when a change begins with a table of this scope. No change may catch it."""
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
@@ -124,7 +127,7 @@ class _Half(ScopedTransaction):
 
 
 class _Snapshot(ScopedTransaction):
-    """A snapshot of the environment that the first table is in, taken when that is looked at."""
+    """A snapshot of the environment of the first table that is read, taken at that read."""
 
     def __init__(self, engines: dict[Scope, LmdbEngine]) -> None:
         super().__init__(None, "")
@@ -158,7 +161,7 @@ class _Snapshot(ScopedTransaction):
 
 
 def _function(change: Any) -> Any:
-    """The function that a change runs."""
+    """Return the innermost function that a change runs."""
     while isinstance(change, partial):
         change = change.func
     return change

@@ -1,4 +1,4 @@
-"""What `dtrfast verify` finds in a store and in what the registry keeps over it."""
+"""The findings of `dtrfast verify` in a store and in the tables of the registry."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dtrfast.store.store import Store
 
 
 def findings(store: Store) -> list[str]:
-    """All of it, a sentence each."""
+    """Return all findings, one sentence each."""
     told: list[str] = []
-    store.verify(partial(unheld.are_kept, store.engine), tell_nobody, told.append)
-    registry_verify.verify(store.engine, store.blobs.sizes, tell_nobody, told.append)
+    store.verify(partial(unheld.are_kept, store.engine), ignore_progress, told.append)
+    registry_verify.verify(store.engine, store.blobs.sizes, ignore_progress, told.append)
     return told
 
 
-def tell_nobody(what: str, done: int, total: int) -> None:
-    """How far it has come is told nobody."""
+def ignore_progress(what: str, done: int, total: int) -> None:
+    """Ignore a progress report."""

@@ -14,13 +14,13 @@ from benchmarks.load import Body
 
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
-# A config with a history of a dozen steps; published ones have 5 to 10 KB.
+# The size of a config with a history of a dozen steps; published ones have 5 to 10 KB.
 _CONFIG_SIZE = 6000
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What a client pushes last comes last."""
+    """An image. Its parts are in the order in which a client pushes them."""
 
     layers: tuple[Blob, ...]
     config: Blob
@@ -28,14 +28,14 @@ class Image:
 
     @property
     def blobs(self) -> tuple[Blob, ...]:
-        """All that the manifest names."""
+        """All blobs that the manifest names."""
         return (*self.layers, self.config)
 
 
 def images(
     folder: Path, layers: Sequence[tuple[Blob, ...]], tags: Sequence[str], salt: int = 0
 ) -> tuple[Image, ...]:
-    """An image for each tag, of the layers at its place in the list."""
+    """Make an image for each tag, with the layers at the same place in the list."""
     path = folder / "configs"
     source = random.Random(f"configs {salt}")
     configs = [_config(tag, its, source) for tag, its in zip(tags, layers, strict=True)]
@@ -49,7 +49,7 @@ def images(
 
 
 def holding_of(repository: str, made: Sequence[Image]) -> Holding:
-    """A repository with these images; a blob that several have is there once."""
+    """Return a repository with these images. Shared blobs occur once."""
     blobs = {blob.digest: blob for image in made for blob in image.blobs}
     return Holding(repository, tuple(blobs.values()), tuple(image.manifest for image in made))
 

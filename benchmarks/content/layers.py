@@ -1,7 +1,7 @@
 """Layers of images: blobs of a given size and a given kind of content.
 
-Each blob differs from all others in every chunk. The same seed makes the same bytes, on any
-machine and in any year, so that runs can be compared.
+Each blob differs from all others in all chunks. The same seed makes the same bytes on any machine
+and at any time, so that runs can be compared.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.holdings import Blob
 from benchmarks.load import Body
 
 _GZIP_MAGIC = b"\x1f\x8b\x08\x00"
-# Starts like no compressed format, so that the bytes behind it are cut into chunks.
+# No compressed format starts like this, so the server cuts the bytes into chunks.
 _PLAIN_START = b"new\n"
 _BLOCK_SIZE = 4 << 20
 _READ_SIZE = 1 << 20
@@ -31,16 +31,16 @@ _WORD_COUNT = 4096
 
 
 class Kind(StrEnum):
-    """What the bytes are like."""
+    """The kind of a blob's bytes."""
 
-    GZIP = "gzip"  # compressed: random behind gzip's first bytes
-    CHUNKABLE = "chunkable"  # uncompressed by name, and yet random
+    GZIP = "gzip"  # compressed: random bytes after gzip's first bytes
+    CHUNKABLE = "chunkable"  # random bytes that look uncompressed
     COMPRESSIBLE = "compressible"  # text-like
     REAL = "real"  # files of this machine in a tar, as in an uncompressed layer
 
     @property
     def about(self) -> str:
-        """In a few words."""
+        """A short description for reports."""
         return _ABOUT[self]
 
 
@@ -50,14 +50,14 @@ _ABOUT = {
     Kind.COMPRESSIBLE: "uncompressed text",
     Kind.REAL: "uncompressed files of this machine",
 }
-# Where every machine has files in plenty.
+# Directories that have many files on every machine.
 _REAL_FILES = "/usr"
 
 
 def layers(folder: Path, kind: Kind, count: int, size: int, salt: int = 0) -> tuple[Blob, ...]:
-    """So many blobs of this kind and size, one behind the other in a file in `folder`.
+    """Make `count` blobs of this kind and size, one after the other in a file in `folder`.
 
-    Fewer if there are not so many real files.
+    Returns fewer blobs if there are not enough real files.
     """
     path = folder / kind
     written = _write(path, kind, count * size, salt)
@@ -65,14 +65,14 @@ def layers(folder: Path, kind: Kind, count: int, size: int, salt: int = 0) -> tu
     start = _GZIP_MAGIC if kind is Kind.GZIP else _PLAIN_START
     with path.open("r+b") as file:
         for number in range(count):
-            # Of real files that are pushed once more a salt makes new blobs, but not new chunks.
+            # With real files a new salt makes new blobs, but not new chunks.
             first = start + b"%d\n" % salt if salt else start
             os.pwrite(file.fileno(), first, number * size)
     return blobs_of([Body(path, number * size, size) for number in range(count)])
 
 
 def content(folder: Path, kind: Kind, size: int) -> bytes:
-    """Bytes of this kind; `folder` is used while they are made."""
+    """Yield bytes of this kind. `folder` is used for temporary files."""
     path = folder / kind
     _write(path, kind, size, 0)
     data = path.read_bytes()
@@ -81,13 +81,13 @@ def content(folder: Path, kind: Kind, size: int) -> bytes:
 
 
 def blobs_of(bodies: Sequence[Body]) -> tuple[Blob, ...]:
-    """These stretches of files with their digests."""
+    """Return these ranges of files as blobs with their digests."""
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         return tuple(threads.map(_blob_of, bodies))
 
 
 def digest_of(content: bytes) -> str:
-    """The SHA-256 digest as registries write it."""
+    """Return the SHA-256 digest in the form of registries."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
@@ -104,7 +104,7 @@ def _blob_of(body: Body) -> Blob:
 
 
 def _write(path: Path, kind: Kind, size: int, salt: int) -> int:
-    """Fill a new file; returns how much is in it."""
+    """Fill a new file. Returns its size."""
     source = random.Random(f"{kind} {salt}")
     with path.open("wb") as file:
         if kind is Kind.REAL:
@@ -115,7 +115,7 @@ def _write(path: Path, kind: Kind, size: int, salt: int) -> int:
 
 
 def _write_files(file: int, size: int) -> int:
-    """The beginning of a tar of real files."""
+    """Yield the beginning of a tar of real files."""
     position = 0
     for piece in _tar_pieces():
         position += os.pwrite(file, piece[: size - position], position)
@@ -134,7 +134,7 @@ def _tar_pieces() -> Iterator[bytes]:
 
 
 def _tar_of(path: Path) -> bytes:
-    """A file as it stands in a tar."""
+    """Yield a file in tar format."""
     data = path.read_bytes()
     entry = tarfile.TarInfo(str(path))
     entry.size = len(data)
@@ -156,7 +156,7 @@ def _write_text(file: int, size: int, source: random.Random) -> None:
 
 
 def _text(size: int, source: random.Random) -> bytes:
-    """Words of a small language, the frequent ones often, and numbers that never come again."""
+    """Return text of a small vocabulary with realistic frequencies, and unique numbers."""
     words = [source.randbytes(source.randint(2, 12)).hex().encode() for _ in range(_WORD_COUNT)]
     weights = [1 / rank for rank in range(1, _WORD_COUNT + 1)]
     chosen = source.choices(words, weights, k=size // 16)

@@ -1,4 +1,4 @@
-"""Layers as builders make them again: the same files, a tenth of the bytes new, all else moved."""
+"""Rebuilt layers: a tenth of the bytes is new, the rest is the same at other offsets."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from benchmarks.content.layers import Kind, blobs_of, content
 from benchmarks.holdings import Blob
 from benchmarks.load import Body
 
-# Changed stretches in a layer, of any place and size: a build writes a few directories anew.
+# Changed ranges of a layer, at random places and of random sizes: a build rewrites directories.
 _CHANGES = 8
 _CHANGED_PART = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilds:
-    """The first layer, and each next one made from the one before it."""
+    """A first layer and its rebuilds. Each rebuild is made from the layer before it."""
 
     first: Blob
     others: tuple[Blob, ...]
 
 
 def rebuilds(folder: Path, kind: Kind, count: int, size: int) -> Rebuilds:
-    """A layer of about `size` bytes, and `count` that follow it."""
+    """Make a layer of about `size` bytes and `count` rebuilds."""
     source = random.Random(f"rebuilds {kind} {count} {size}")
     new_size = int(size * _CHANGED_PART)
     spare = content(folder, kind, size + count * new_size)
@@ -41,7 +41,7 @@ def rebuilds(folder: Path, kind: Kind, count: int, size: int) -> Rebuilds:
 
 
 def _change(layer: bytes, new: bytes, source: random.Random) -> bytes:
-    """Replace stretches by new bytes that are up to a tenth longer or shorter."""
+    """Replace ranges by new bytes that are up to a tenth longer or shorter."""
     each = len(new) // _CHANGES
     places = sorted(source.sample(range(1, len(layer) - each), _CHANGES))
     pieces, position = [], 0

@@ -1,4 +1,4 @@
-"""Where content is made, and kept for as long as there is room."""
+"""A cache of generated content with a bound of its size."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class _Thing:
 
 
 class Workshop:
-    """Makes each thing once, in a folder of its own, until it is thrown away."""
+    """Makes each piece of content once, in its own folder, and keeps it until `trim` removes it."""
 
     def __init__(self, folder: Path) -> None:
-        """Work in `folder`, which is ours."""
+        """Keep the content in `folder`, which no other code uses."""
         self._folder = folder
-        self._made: dict[tuple[Any, ...], _Thing] = {}  # what was used last comes last
+        self._made: dict[tuple[Any, ...], _Thing] = {}  # the last used one is at the end
         self._count = 0
 
     def get(self, make: Callable[Concatenate[Path, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `make` makes with these arguments in an empty folder that it gets first."""
+        """Return the result of `make(folder, *arguments)`, cached. `folder` is a new empty one."""
         key = (make, args, tuple(sorted(kwargs.items())))
         thing = self._made.pop(key, None)
         if thing is None:
@@ -44,7 +44,7 @@ class Workshop:
         return cast(T, thing.content)
 
     def trim(self, size_max: int) -> None:
-        """Throw away what was not used for longest, until the rest has `size_max` bytes at most."""
+        """Remove the least recently used content until at most `size_max` bytes are left."""
         size = sum(thing.size for thing in self._made.values())
         for key, thing in list(self._made.items()):
             if size <= size_max:

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* Digits of a length that is surely below 2^63. */
+/* A number with so many digits is below 2^63. */
 #define LENGTH_DIGIT_COUNT_MAX 18
 
 struct text {
@@ -26,7 +26,7 @@ static struct text text_trimmed(const char *data, const char *end)
     return (struct text){data, (size_t)(end - data)};
 }
 
-/* -1 if it is not a number. */
+/* Returns -1 if it is not a number. */
 static int64_t text_number(struct text text)
 {
     int64_t number = 0;

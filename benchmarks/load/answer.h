@@ -1,4 +1,4 @@
-/* The head of a response: what a client has to know of it. */
+/* The parts of a response's head that the client needs. */
 #ifndef LOAD_ANSWER_H
 #define LOAD_ANSWER_H
 
@@ -9,7 +9,7 @@
 enum answer_parsed { ANSWER_INCOMPLETE = 0, ANSWER_COMPLETE = 1, ANSWER_MALFORMED = -1 };
 
 struct answer {
-    size_t size; /* of the head, its empty line included */
+    size_t size; /* of the head, including its empty line */
     int status;
     int64_t content_length; /* -1 if there is none */
     bool chunked, keep_alive;

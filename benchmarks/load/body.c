@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* What one connection may send before the others get their turn. Chosen: about a third of a
- * millisecond, and far above the cost of finding the next connection. */
+/* The bytes that one connection may send before the next one gets its turn. Chosen: about a third
+ * of a millisecond, and far above the cost of finding the next connection. */
 #define TURN_SIZE (1u << 20)
 
 int body_open(struct body *body, const char *path, uint64_t offset, uint64_t size,

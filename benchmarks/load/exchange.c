@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* A read whose bytes are hashed. Chosen: they are still in a second-level cache of today. */
+/* The size of a read that is hashed. Chosen: it fits into the second-level cache of a CPU. */
 #define VERIFY_SIZE 262144
 
 static const char DIGEST_PREFIX[] = "sha256:";
@@ -49,7 +49,7 @@ static ssize_t send_head(struct exchange *exchange, struct transport *transport)
     return count;
 }
 
-/* A server that will not take the request has often said why before it closed: that is read. */
+/* A server that refuses a request often answers before it closes: the answer is read. */
 static void exchange_send(struct exchange *exchange, struct transport *transport)
 {
     ssize_t outcome = 1;
@@ -94,7 +94,7 @@ static void exchange_finish(struct exchange *exchange)
     exchange->mismatch = memcmp(name, exchange->question.digest, size) != 0;
 }
 
-/* Takes bytes of the body as they come out of any framing. */
+/* Takes bytes of the body after the framing is removed. */
 static void take_data(struct exchange *exchange, const char *data, size_t size)
 {
     exchange->bytes_in += size;
@@ -139,7 +139,7 @@ static bool answer_bodiless(const struct exchange *exchange)
            exchange->answer.status == 304;
 }
 
-/* The head is there; behind it in the input the body may have begun. */
+/* The head is complete; the input may have the begin of the body after it. */
 static void begin_body(struct exchange *exchange)
 {
     const struct question *question = &exchange->question;
@@ -193,7 +193,7 @@ static void read_head(struct exchange *exchange, struct transport *transport)
         exchange->failure = "malformed answer";
 }
 
-/* Up to `size` bytes that are not framing; NULL in *data if nobody will look at them. */
+/* Receives up to `size` bytes without framing. *data is NULL if they are not needed. */
 static ssize_t read_data(struct exchange *exchange, struct transport *transport, uint64_t size,
                          const char **data)
 {
@@ -205,7 +205,7 @@ static ssize_t read_data(struct exchange *exchange, struct transport *transport,
     return transport_receive(transport, buffer, size < sizeof(buffer) ? size : sizeof(buffer));
 }
 
-/* Inside a chunk its data is read as that of a plain body is; around it, what there is. */
+/* Inside a chunk, reads data like that of a plain body; between chunks, any available bytes. */
 static ssize_t read_chunked(struct exchange *exchange, struct transport *transport)
 {
     static char buffer[EXCHANGE_INPUT_SIZE];

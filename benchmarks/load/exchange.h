@@ -1,7 +1,7 @@
 /* One request and its response on a transport.
  *
- * The bytes of a response's body are dropped by the kernel unless they are to be hashed. An answer
- * that comes before the request is sent ends the request, and the connection after it.
+ * The kernel drops the bytes of a response's body unless they are hashed. An answer that arrives
+ * before the request is sent ends the request, and then the connection.
  */
 #ifndef LOAD_EXCHANGE_H
 #define LOAD_EXCHANGE_H
@@ -11,7 +11,7 @@
 #include "chunked.h"
 #include "sha256.h"
 
-/* A head must fit; small bodies come with it in one read. */
+/* A head must fit into it. Small bodies arrive in the same read. */
 #define EXCHANGE_INPUT_SIZE 16384
 
 enum exchange_phase {
@@ -23,13 +23,13 @@ enum exchange_phase {
 };
 enum exchange_outcome { EXCHANGE_BLOCKED = 0, EXCHANGE_FINISHED = 1, EXCHANGE_FAILED = -1 };
 
-/* What is sent, and how its answer is read. */
+/* The request to send, and the way to read its answer. */
 struct question {
-    const char *head; /* with the body, if that is small */
+    const char *head; /* including a small body */
     size_t head_size, body_size;
-    bool has_body;      /* one from a file follows, which the exchange's `body` holds */
+    bool has_body;      /* a body from a file follows: the exchange's `body` */
     bool bodiless;      /* the answer has no body: HEAD */
-    bool head_only;     /* the exchange is done when the answer's head is there */
+    bool head_only;     /* the exchange ends with the answer's head */
     const char *digest; /* of the body of a 200 answer, or NULL */
 };
 
@@ -41,22 +41,22 @@ struct exchange {
 
     struct answer answer;
     bool keep_alive, verifying;
-    uint64_t left; /* of the answer's body, if it has a length or ends with the connection */
+    uint64_t left; /* bytes of the answer's body, if it has a length or ends with the connection */
     dtr_chunked decoder;
     dtr_sha256 hash;
     uint64_t bytes_in, bytes_out; /* of bodies */
-    const char *failure;          /* why it cannot go on, or NULL */
-    bool verified, mismatch;      /* the digest of the body was compared; it was not the one */
+    const char *failure;          /* the reason why it cannot continue, or NULL */
+    bool verified, mismatch;      /* the body's digest was compared; it was wrong */
 
-    const char *excerpt; /* what of the answer's body came with its head */
+    const char *excerpt; /* the part of the answer's body that arrived with its head */
     size_t excerpt_size;
     size_t input_size;
     char input[EXCHANGE_INPUT_SIZE];
 };
 
-/* Forgets what was before. If a body follows, it was opened before. */
+/* Resets the exchange. If a body follows, the caller has opened it. */
 void exchange_begin(struct exchange *exchange, struct question question);
-/* Returns an exchange_outcome; a body of the request is closed when that is not blocked. */
+/* Returns an exchange_outcome. Unless it is blocked, the body of the request is closed. */
 int exchange_advance(struct exchange *exchange, struct transport *transport);
 
 #endif

@@ -1,4 +1,4 @@
-/* Connections that are opened and then kept: idle, uploading a byte a second, or not reading. */
+/* Connections that are kept open: idle, uploading a byte a second, or not reading. */
 #include "options.h"
 #include "report.h"
 #include "step.h"
@@ -13,17 +13,17 @@
 #include <unistd.h>
 
 #define EVENT_COUNT_MAX 256
-/* As many are opened at a time; no server's backlog is shorter. */
+/* The number of connections that are opened at a time: no server's backlog is shorter. */
 #define OPENING_COUNT_MAX 100
-/* What a slow upload announces. Chosen: it never ends, and below the limits of all registries. */
+/* The announced size of a slow upload. Chosen: it never ends, and no registry refuses it. */
 #define UPLOAD_SIZE (1ull << 30)
-/* The smallest the kernel gives: the window is soon closed. */
+/* The smallest buffer that the kernel allows, so that the window closes soon. */
 #define STALLED_RECEIVE_SIZE 1
 #define SECOND 1000000000ull
 
 enum held_state {
     HELD_UNOPENED,
-    HELD_OPENING, /* until it has an answer, an upload, or the head of an answer */
+    HELD_OPENING, /* waits for an answer, an upload, or the head of an answer */
     HELD_OPEN,
     HELD_LOST,
 };
@@ -43,7 +43,7 @@ struct hold {
     bool told, released;
     uint32_t begun, opening, open, opened;
     uint64_t bytes_in, bytes_out;
-    uint64_t drip_began_at, drip_count; /* bytes of slow uploads that were due since then */
+    uint64_t drip_began_at, drip_count; /* bytes of slow uploads due since then */
     char prefix[32];                    /* the path of a file with the first bytes of an upload */
     size_t head_size;
     char head[2048];
@@ -87,7 +87,7 @@ static void held_ask(struct hold *hold, struct held *held)
     held->asked = true;
 }
 
-/* Of the upload's body the prefix is sent at once; the rest drips, or never comes. */
+/* The prefix of the upload's body is sent at once. The rest is sent byte by byte, or never. */
 static void held_upload(struct hold *hold, struct held *held)
 {
     char *head = held->step.head;
@@ -126,7 +126,7 @@ static void held_answered(struct hold *hold, struct held *held)
     }
 }
 
-/* Nothing is due on an open connection: whatever comes ends it. */
+/* An open connection expects no input: any input ends it. */
 static void held_check(struct hold *hold, struct held *held)
 {
     char data[64];
@@ -187,7 +187,7 @@ static void open_more(struct hold *hold)
     }
 }
 
-/* Each connection has its moment in every second. Returns the milliseconds to the next one. */
+/* Each connection sends at its own moment of each second. Returns the milliseconds to the next. */
 static int drip(struct hold *hold)
 {
     const uint64_t passed = clock_now() - hold->drip_began_at;
@@ -208,7 +208,7 @@ static int drip(struct hold *hold)
     return (int)((hold->drip_count * interval - passed) / 1000000) + 1;
 }
 
-/* The form of load.py's Held. */
+/* Prints the fields of load.py's HoldResult. */
 static void tell(const struct hold *hold)
 {
     printf("{\"opened\":%u,\"lost\":%u,\"bytes_in\":%" PRIu64 ",\"bytes_out\":%" PRIu64

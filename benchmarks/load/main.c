@@ -92,7 +92,7 @@ static void take_option(struct options *options, int id, const char *value)
     }
 }
 
-/* Thousands of connections are wanted; the soft limit is often 1024. */
+/* Raises the soft limit of descriptors, often 1024, because thousands of connections are needed. */
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;

@@ -4,7 +4,7 @@
 
 #define BUCKET_COUNT (1u << HISTOGRAM_BITS)
 
-/* How often a value is halved until it is below two rows of buckets. */
+/* Returns the number of halvings until a value is below two rows of buckets. */
 static unsigned shift_of(uint64_t value)
 {
     return value < BUCKET_COUNT ? 0 : 63 - HISTOGRAM_BITS - (unsigned)__builtin_clzll(value);
@@ -17,7 +17,7 @@ static unsigned bucket_of(uint64_t value)
     return (shift << HISTOGRAM_BITS) + (unsigned)(value >> shift);
 }
 
-/* The middle of a bucket: bucket_of(middle_of(b)) is b. */
+/* Returns the middle of a bucket: bucket_of(middle_of(b)) is b. */
 static uint64_t middle_of(unsigned bucket)
 {
     const unsigned shift = bucket < 2 * BUCKET_COUNT ? 0 : (bucket >> HISTOGRAM_BITS) - 1;

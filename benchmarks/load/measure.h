@@ -1,10 +1,10 @@
-/* Counts and latencies of what happened under one label. */
+/* Counts and latencies of one label. */
 #ifndef LOAD_MEASURE_H
 #define LOAD_MEASURE_H
 
 #include <stdint.h>
 
-/* Each power of two has 32 buckets, so that a bucket's middle is within 1.6 % of what is in it. */
+/* Each power of two has 32 buckets, so a bucket's middle is within 1.6 % of its values. */
 #define HISTOGRAM_BITS 5
 #define HISTOGRAM_SIZE ((64 - HISTOGRAM_BITS + 1) << HISTOGRAM_BITS)
 
@@ -15,11 +15,11 @@ struct histogram {
 
 struct measure {
     uint64_t errors, bytes_in, bytes_out;
-    struct histogram latency; /* in nanoseconds, of what went well */
+    struct histogram latency; /* of successes, in nanoseconds */
 };
 
 void histogram_add(struct histogram *histogram, uint64_t value);
-/* A value that `share` of all are not above; 0 if there are none. */
+/* Returns the quantile `share` of the values; 0 if there are none. */
 uint64_t histogram_quantile(const struct histogram *histogram, double share);
 
 #endif

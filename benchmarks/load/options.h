@@ -1,4 +1,4 @@
-/* What the command line asks for. */
+/* The options of the command line. */
 #ifndef LOAD_OPTIONS_H
 #define LOAD_OPTIONS_H
 
@@ -19,9 +19,9 @@ struct options {
     uint64_t prefix_size;
 };
 
-/* Works off the plan on standard input and prints the result; the exit status. */
+/* Runs the plan on standard input and prints the result. Returns the exit status. */
 int run_plan(const struct options *options);
-/* Opens connections and keeps them until standard input ends; the exit status. */
+/* Opens connections and keeps them until standard input ends. Returns the exit status. */
 int hold_connections(const struct options *options);
 
 #endif

@@ -1,4 +1,4 @@
-/* Maps a plan, and checks every position in it once, so that a run can follow them blindly. */
+/* Maps a plan and checks all positions in it once, so that a run need not check them. */
 #include "plan.h"
 
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* The plan of a run as load.py writes it: tables of fixed records, then a heap of bytes.
  *
  * In the file, little-endian: struct plan_header; the spans of the labels, first those of steps;
- * the steps; the jobs; the heap. It is mapped and used where it lies, so that a plan of 100,000
+ * the steps; the jobs; the heap. It is mapped and used in place, so that a plan of 100,000
  * jobs costs the run nothing.
  */
 #ifndef LOAD_PLAN_H
@@ -17,7 +17,7 @@ enum plan_kind { PLAN_REQUEST = 0, PLAN_PUSH = 1 };
 enum plan_framing { PLAN_CHUNKED = 0, PLAN_LENGTH = 1, PLAN_SINGLE = 2 };
 enum plan_flag { PLAN_BODILESS = 1, PLAN_MOUNTS = 2 };
 
-/* A stretch of the heap. */
+/* A range of the heap. */
 struct plan_span {
     uint32_t offset, size;
 };
@@ -26,12 +26,12 @@ struct plan_step {
     uint8_t kind, framing, flags, expect_count;
     uint16_t expect[PLAN_EXPECT_COUNT_MAX];
     uint32_t label;
-    struct plan_span head; /* a request with its small body; of a push the POST that begins it */
-    uint32_t body_size;    /* what of that is the body */
+    struct plan_span head; /* a request with its small body, or the POST that begins a push */
+    uint32_t body_size;    /* the size of the small body */
     uint32_t chunk_size;
-    struct plan_span probe;  /* the HEAD that asks for the blob first, if any */
-    struct plan_span digest; /* of the answer's body; of a push as it stands in a query */
-    struct plan_span file;   /* the path of a push's body, with its zero */
+    struct plan_span probe;  /* the HEAD of the blob before a push, if any */
+    struct plan_span digest; /* of the answer's body; for a push, in the form of a query */
+    struct plan_span file;   /* the path of a push's body, with its zero byte */
     uint64_t offset, size;   /* the part of that file */
 };
 
@@ -57,7 +57,7 @@ struct plan {
     const char *heap;
 };
 
-/* Maps the plan behind the descriptor, for as long as the process lives; 0, or -1 if it is none. */
+/* Maps the plan of the descriptor until the process ends. Returns 0, or -1 if it is invalid. */
 int plan_open(struct plan *plan, int fd);
 
 static inline const char *plan_bytes(const struct plan *plan, struct plan_span span)

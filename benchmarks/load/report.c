@@ -63,7 +63,7 @@ void json_string(const char *text, size_t size)
     putchar('"');
 }
 
-/* A server may answer in any bytes: what is not ASCII is replaced, so that this is JSON. */
+/* A server may answer any bytes: bytes outside ASCII are replaced, so that the output is JSON. */
 void json_messages(const struct messages *messages)
 {
     putchar('[');

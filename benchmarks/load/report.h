@@ -1,4 +1,4 @@
-/* What a run tells when it is over: JSON on standard output. */
+/* The result of a run: JSON on standard output. */
 #ifndef LOAD_REPORT_H
 #define LOAD_REPORT_H
 
@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Messages that are kept. Chosen: enough to see what is wrong; the counts tell how often. */
+/* The most messages that are kept. Chosen: enough to find the fault; the counts are complete. */
 #define MESSAGE_COUNT_MAX 8
 #define MESSAGE_SIZE_MAX 400
 
@@ -17,12 +17,12 @@ struct messages {
     char texts[MESSAGE_COUNT_MAX][MESSAGE_SIZE_MAX];
 };
 
-/* Keeps a message, unless it is there or there are enough. */
+/* Keeps a message unless it is a duplicate or there are enough. */
 void message_add(struct messages *messages, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-uint64_t clock_now(void); /* nanoseconds that never go back */
-uint64_t clock_cpu(void); /* nanoseconds that this process has computed */
+uint64_t clock_now(void); /* monotonic nanoseconds */
+uint64_t clock_cpu(void); /* nanoseconds of CPU time of this process */
 
 void json_string(const char *text, size_t size);
 void json_messages(const struct messages *messages);

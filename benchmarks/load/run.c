@@ -1,4 +1,4 @@
-/* A run: connections take jobs from the plan until there are none, or until the time is over. */
+/* A run: connections take jobs from the plan until none is left or the time is over. */
 #include "options.h"
 #include "plan.h"
 #include "report.h"
@@ -13,11 +13,11 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-/* Events of one turn. Chosen: more than the connections of most runs. */
+/* Events of one epoll_wait. Chosen: more than the connections of most runs. */
 #define EVENT_COUNT_MAX 256
-/* Silent connections are looked for this often, or more often if they may be silent for less. */
+/* The interval of the search for silent connections; less if the timeout is shorter. */
 #define SWEEP_INTERVAL_MAX 1000000000ull
-/* What of the body of an unexpected answer goes into its message. */
+/* The part of an unexpected answer's body that goes into its message. */
 #define EXCERPT_SIZE_MAX 160
 
 struct connection {
@@ -26,9 +26,9 @@ struct connection {
     struct step step;
     const struct plan_job *job; /* NULL: between jobs */
     uint32_t step_index;
-    bool opened; /* was ready before the clock started */
+    bool opened; /* it was ready before the clock started */
     uint64_t moved_at, job_began_at, step_began_at;
-    uint64_t step_in, step_out, job_in, job_out; /* bytes so far, without the exchange's */
+    uint64_t step_in, step_out, job_in, job_out; /* bytes so far, without the current exchange */
 };
 
 struct run {
@@ -36,7 +36,7 @@ struct run {
     struct plan plan;
     struct connection *connections;
     int poll;
-    uint32_t alive, opening; /* connections that are not given up; that the start waits for */
+    uint32_t alive, opening; /* connections not given up; connections that the start waits for */
     uint32_t job_next;
     uint64_t turn_at, swept_at, sweep_interval, began_at, ended_at, deadline, cpu_began_at;
     uint64_t connects, verified;
@@ -77,7 +77,7 @@ static void begin_step(struct run *run, struct connection *connection, uint64_t 
                run->options->verify);
 }
 
-/* False if there is no job left. */
+/* Returns false if no job is left. */
 static bool begin_job(struct run *run, struct connection *connection, uint64_t now)
 {
     connection->job = take_job(run);
@@ -159,7 +159,7 @@ static void take_bytes(struct connection *connection)
     connection->step_out += connection->exchange.bytes_out;
 }
 
-/* `LABEL: METHOD PATH: WHY` */
+/* Keeps the message `LABEL: METHOD PATH: REASON`. */
 static void complain(struct run *run, const struct connection *connection, const char *why)
 {
     const struct plan_span label = run->plan.step_labels[step_of(run, connection)->label];
@@ -191,7 +191,7 @@ static void connection_failed(struct run *run, struct connection *connection, co
     connection_open(run, connection);
 }
 
-/* An answer is complete: the step goes on, or the next one begins. */
+/* An answer is complete: continues the step, or begins the next one. */
 static void connection_answered(struct run *run, struct connection *connection)
 {
     struct exchange *exchange = &connection->exchange;
@@ -213,7 +213,7 @@ static void connection_answered(struct run *run, struct connection *connection)
         connection_open(run, connection);
 }
 
-/* All connections are open, or given up: the clock starts. */
+/* Starts the clock: all connections are open or given up. */
 static void run_begin(struct run *run)
 {
     run->cpu_began_at = clock_cpu();
@@ -225,7 +225,7 @@ static void run_begin(struct run *run)
             connection_advance(run, &run->connections[i]);
 }
 
-/* True if the transport is ready and may be used. */
+/* Returns true if the transport is ready for use. */
 static bool connection_ready(struct run *run, struct connection *connection)
 {
     struct transport *transport = &connection->transport;
@@ -265,7 +265,7 @@ static void connection_advance(struct run *run, struct connection *connection)
     transport_watch(&connection->transport, run->poll, connection);
 }
 
-/* Connections on which nothing moves any more. */
+/* Ends connections on which no byte moved for too long. */
 static void sweep(struct run *run)
 {
     run->swept_at = run->turn_at;

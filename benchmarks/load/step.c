@@ -13,7 +13,7 @@ static bool expected(const struct plan_step *plan, int status)
     return false;
 }
 
-/* What follows on an answer. */
+/* Decides the next exchange after an answer. */
 static enum step_stage stage_after(const struct plan_step *plan, enum step_stage stage, int status)
 {
     switch (stage) {
@@ -54,7 +54,7 @@ bool step_locate(struct step *step, const struct answer *answer)
     return true;
 }
 
-/* The head of a request to the location. */
+/* Writes the head of a request to the location. */
 static size_t write_head(struct step *step, const struct plan *plan)
 {
     const struct plan_span host = plan->header->host, digest = step->plan->digest;
@@ -76,7 +76,7 @@ static size_t write_head(struct step *step, const struct plan *plan)
     return (size_t)size < sizeof(step->head) ? (size_t)size : 0;
 }
 
-/* A request that goes to the location of the upload. */
+/* Begins a request to the location of the upload. */
 static bool begin_located(struct step *step, const struct plan *plan, struct exchange *exchange)
 {
     const struct plan_step *blob = step->plan;
@@ -101,7 +101,7 @@ static bool begin_located(struct step *step, const struct plan *plan, struct exc
     return true;
 }
 
-/* A request whose head is in the plan. */
+/* Begins a request whose head is in the plan. */
 static void begin_planned(struct step *step, const struct plan *plan, struct exchange *exchange,
                           bool verify)
 {

@@ -11,9 +11,9 @@
 #include <sys/sendfile.h>
 #include <unistd.h>
 
-/* The data of a TLS record, RFC 8446 section 5.1: encrypting more at once saves nothing. */
+/* The most data of a TLS record (RFC 8446 section 5.1). Encrypting more at once saves nothing. */
 #define RECORD_SIZE_MAX 16384
-/* As much as one call may discard: any bound that a count of bytes holds. */
+/* The most bytes that one call discards: the largest count. */
 #define DISCARD_SIZE_MAX (1u << 30)
 
 int server_find(struct server *server, const char *name, const char *port)
@@ -52,7 +52,7 @@ int transport_open(struct transport *transport, const struct server *server)
     return 0;
 }
 
-/* What connect said when it was done. */
+/* Returns the final result of connect. */
 static ssize_t transport_connected(struct transport *transport)
 {
     int error = 0;
@@ -109,7 +109,7 @@ void transport_watch(struct transport *transport, int poll, void *owner)
     transport->interest = interest;
 }
 
-/* An error counts as both, so that the next call meets it. */
+/* An error counts as readable and writable, so that the next call reports it. */
 void transport_wake(struct transport *transport, uint32_t events)
 {
     if (events & (EPOLLIN | EPOLLERR | EPOLLHUP | EPOLLRDHUP))
@@ -153,7 +153,7 @@ static ssize_t file_ended(void)
     return TRANSPORT_LOST;
 }
 
-/* A block makes OpenSSL ask for the same bytes again: they are read anew, from the page cache. */
+/* After a block OpenSSL needs the same bytes again: they are read again from the page cache. */
 static ssize_t tls_send_file(struct transport *transport, int file, off_t *offset, size_t size)
 {
     static char record[RECORD_SIZE_MAX];

@@ -1,4 +1,4 @@
-"""A loop in C around the registry's own kernels: what a push of new content costs at least."""
+"""A loop in C around the kernels of dtrfast: a lower bound of the cost of a push."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FLAGS = ("-O3", "-std=gnu11", "-Wall", "-Wextra", "-Iext")
 
 
 class Bound(Program):
-    """It takes uploads and keeps none."""
+    """A server that receives uploads and stores none."""
 
     durability = "the blob's file"
 

@@ -1,4 +1,4 @@
-"""A certificate for servers of one run; clients of the benchmarks take any."""
+"""A certificate for the servers of one run. The load client accepts any certificate."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from benchmarks.peers.peer import Certificate
 
 
 class CertificateUnavailable(Exception):
-    """There is nothing to make one with; the message says what to install."""
+    """No certificate can be made. The message says what to install."""
 
 
 def certificate(folder: Path) -> Certificate:
-    """Made in `folder`: an elliptic curve, as certificates are issued now, for all servers."""
+    """Make a certificate in `folder` for all servers, with an elliptic-curve key as is common."""
     made = Certificate(folder / "certificate.pem", folder / "key.pem")
     options = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     options += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]

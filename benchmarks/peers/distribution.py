@@ -3,7 +3,7 @@
 Both sync a blob's file before they acknowledge it (`fileWriter.Commit` and `Close` in
 `registry/storage/driver/filesystem/driver.go` of 2.8.3 and of 3.1.1). Of directories, 3 syncs
 those of small files such as links, but not the blob's own after its rename; 2.8 syncs none. So
-they promise a little less than dtrfast does, and nothing has to be switched on to compare.
+they guarantee a little less than dtrfast, and the comparison needs no other settings.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.peers.peer import REGISTRY, Program, Start, output_of
 
-# JSON is YAML, so quoting a path is no matter.
+# A JSON string is valid YAML, so paths need no other quoting.
 _SETTINGS = """\
 version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
@@ -30,7 +30,7 @@ _TLS = '  tls: {{certificate: "{chain}", key: "{key}"}}\n'
 
 
 class Distribution(Program):
-    """Either of them: their settings are the same."""
+    """One of the two versions. Their settings are the same."""
 
     durability = "the blob's file, not its directory"
 

@@ -11,7 +11,7 @@ from benchmarks.peers.peer import REGISTRY, Program, Start
 
 
 class Dtrfast(Program):
-    """The subject of every run. `lanes` switches the short ways off, to see what they give."""
+    """The subject of all runs. Without `lanes` the fast path is off, to measure its effect."""
 
     durability = "the blob's file or chunks, their directory, and the index"
 
@@ -25,7 +25,7 @@ class Dtrfast(Program):
     def command(self, start: Start, port: int) -> Sequence[str]:
         command = [str(self.program), "-m", "dtrfast", "serve", "--data", str(start.data)]
         command += ["--bind", f"127.0.0.1:{port}", "--workers", str(start.workers)]
-        command += ["--auth", "none"]  # as the others run
+        command += ["--auth", "none"]  # as with the other servers
         if start.certificate:
             command += ["--tls-cert", str(start.certificate.chain)]
             command += ["--tls-key", str(start.certificate.key)]
@@ -35,7 +35,7 @@ class Dtrfast(Program):
         variables = {
             "DTRFAST_LOG_ACCESS": "false",
             "DTRFAST_LOG_LEVEL": "error",
-            # Idle connections are held for as long as a measurement takes.
+            # Longer than any measurement, which holds idle connections.
             "DTRFAST_SERVER_GRACEFUL_STOP_SECONDS": "0",
         }
         return variables if self._lanes else variables | {"DTRFAST_SERVER_LANES": "false"}

@@ -1,4 +1,4 @@
-"""Which peers are on this machine."""
+"""Finds the peers that are installed on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.peers.peer import Peer, PeerUnavailable, find_program
 from benchmarks.peers.url import Url
 from benchmarks.peers.zot import Zot
 
-# How each comes to a machine; the keys are all peers that have a name.
+# Instructions for installing each peer. The keys are the names of all peers.
 ADVICE = {
     "registry": "go install github.com/distribution/distribution/v3/cmd/registry@v3.1.1",
     "docker-registry": "apt-get install docker-registry",
@@ -25,7 +25,7 @@ ADVICE = {
 
 
 def peers(folders: Sequence[Path]) -> dict[str, Peer]:
-    """Those whose programs are in these folders, in PATH, or where `go install` puts them."""
+    """Return the peers with programs in `folders`, in PATH, or where `go install` puts them."""
     where = [*folders, *_go_folders()]
     distributions = {name: find_program(name, where) for name in ("registry", "docker-registry")}
     found: list[Peer] = [Distribution(name, path) for name, path in distributions.items() if path]
@@ -39,7 +39,7 @@ def peers(folders: Sequence[Path]) -> dict[str, Peer]:
 
 
 def choose(names: Sequence[str], found: dict[str, Peer]) -> list[Peer]:
-    """The peers of these names and URLs; `all` is every one that was found.
+    """Return the peers of these names and URLs; `all` stands for all of `found`.
 
     Raises PeerUnavailable.
     """

@@ -1,4 +1,4 @@
-"""nginx with a folder of files: what pulling costs when nothing has to be decided."""
+"""The peer nginx serves a folder of files: a bound of the cost of pulls without a registry."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from benchmarks import holdings
 from benchmarks.holdings import Holding
 from benchmarks.peers.peer import Ability, Program, Server, Start, output_of
 
-# Everything that nginx does not need for serving files is left out or switched off. Connections
-# last as long as those of the registries, which do not count requests.
+# Features that nginx does not need to serve files are left out or switched off. Connections stay
+# open as long as those of the registries, which do not limit the requests of a connection.
 _SETTINGS = """\
 daemon off;
 {user}pid "{home}/pid";
@@ -43,7 +43,7 @@ _CERTIFICATE = """\
 
 
 class Nginx(Program):
-    """A bound, not a registry: it has nothing but files."""
+    """A bound, not a registry: it only serves files."""
 
     durability = "takes no pushes"
 
@@ -60,7 +60,7 @@ class Nginx(Program):
             certificate = _CERTIFICATE.format(
                 chain=start.certificate.chain, key=start.certificate.key
             )
-        # Its workers would be nobody when its master is root, and our folders are ours alone.
+        # With a master of root the workers would run as another user, who cannot read the folders.
         user = "user root;\n" if os.geteuid() == 0 else ""
         settings = _SETTINGS.format(
             home=start.home,

@@ -1,4 +1,4 @@
-"""What a peer is: a server that can be started, filled and measured."""
+"""The interface of a peer: a server that can be started, filled and measured."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from benchmarks import holdings
 from benchmarks.holdings import Holding
 from benchmarks.processes import Cost, ProcessTree
 
-# A registry answers within one second, on a busy machine within a few.
+# A registry is ready within one second, on a busy machine within a few.
 _READY_SECONDS = 20.0
 _ASK_AGAIN_SECONDS = 0.005
 
 
 class Ability(Enum):
-    """What a peer can be asked for; a workload that needs more passes it by."""
+    """An ability of a peer. Cases that need others are not measured on the peer."""
 
     PULL = auto()  # blobs and manifests under their URLs
-    RECEIVE = auto()  # uploads, which it need not keep
-    PUSH = auto()  # all that a registry does
-    START = auto()  # it is started by us: new and empty whenever we like, its costs in sight
+    RECEIVE = auto()  # uploads, even if it does not store them
+    PUSH = auto()  # pushes to a registry
+    START = auto()  # started by the benchmarks: new, empty, and with a known cost
     PLAIN = auto()
     TLS = auto()
 
 
-# Of a registry that is started as somebody wants it.
+# The abilities of a registry that was started elsewhere, except TLS or plain HTTP.
 REGISTRY = frozenset({Ability.PULL, Ability.RECEIVE, Ability.PUSH, Ability.PLAIN, Ability.TLS})
 
 
 class PeerUnavailable(Exception):
-    """A peer is not on this machine, or does not start; the message says what to do."""
+    """A peer is not installed, or does not start. The message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,9 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How a server is started: in this empty folder, with a certificate for TLS.
+    """The conditions of a server's start: an empty folder, and a certificate for TLS.
 
-    `workers` is for servers of several processes; 0 leaves the number to them.
+    `workers` is for servers with several processes; with 0 the server chooses the number.
     """
 
     home: Path
@@ -64,12 +64,12 @@ class Start:
 
     @property
     def data(self) -> Path:
-        """Where the server keeps what it is sent."""
+        """The folder of the server's data."""
         return self.home / "data"
 
 
 class Server:
-    """A running peer. `start` is None if somebody else started it."""
+    """A running peer. `start` is None if it was started elsewhere."""
 
     def __init__(
         self,
@@ -88,19 +88,19 @@ class Server:
 
     @property
     def data(self) -> Path:
-        """Where it keeps what it is sent."""
+        """The folder of the server's data."""
         assert self.start is not None, "only what we started has a folder that we know"
         return self.start.data
 
     @property
     def processes(self) -> ProcessTree:
-        """What runs."""
+        """The processes of the server."""
         assert self._processes is not None, "only what we started has processes that we know"
         return self._processes
 
     @contextmanager
     def watched(self) -> Iterator[Cost]:
-        """Measure what it costs while the block runs; nothing is known of what we did not start."""
+        """Measure the cost while the block runs. It stays zero if the server runs elsewhere."""
         if self._processes is None:
             yield Cost()
             return
@@ -108,11 +108,11 @@ class Server:
             yield cost
 
     def fill(self, held: Sequence[Holding]) -> None:
-        """Let it hold these. Raises FillFailed."""
+        """Fill the server with this content. Raises FillFailed."""
         self.peer.fill(self, held)
 
     def wait_ready(self) -> None:
-        """Return when it answers a request. Raises PeerUnavailable."""
+        """Wait until the server answers a request. Raises PeerUnavailable."""
         give_up = time.monotonic() + _READY_SECONDS
         while not self.answers():
             ended = self._processes is not None and self._processes.ended
@@ -122,7 +122,7 @@ class Server:
             time.sleep(_ASK_AGAIN_SECONDS)
 
     def answers(self) -> bool:
-        """Whether it answers a request now, whatever the status."""
+        """Return True if the server answers a request now, with any status."""
         connection = _connection(self.address, tls=self.tls)
         try:
             connection.request("GET", "/v2/")
@@ -134,15 +134,15 @@ class Server:
         return True
 
     def stop(self) -> None:
-        """End what we started; the folder stays."""
+        """Stop the server if it was started here. The folder stays."""
         if self._processes is not None:
             self._processes.stop()
 
 
 class Peer(ABC):
-    """A kind of server, found on this machine."""
+    """A kind of server that is installed on this machine."""
 
-    # What is on disk when it has acknowledged a blob.
+    # A description of the data on disk when the server has acknowledged a blob.
     durability = "unknown"
 
     def __init__(self, name: str, abilities: frozenset[Ability]) -> None:
@@ -151,19 +151,19 @@ class Peer(ABC):
 
     @abstractmethod
     def version(self) -> str:
-        """What it says it is."""
+        """Return the version that the program reports."""
 
     @abstractmethod
     def start(self, start: Start) -> Server:
-        """A server of its own on a free loopback port, which may not answer yet."""
+        """Start a server on a free loopback port. It may not answer yet."""
 
     def fill(self, server: Server, held: Sequence[Holding]) -> None:
-        """Let a running server hold these: a registry is pushed to. Raises FillFailed."""
+        """Fill a running server, by pushes if it is a registry. Raises FillFailed."""
         holdings.push(server.address, held, tls=server.tls)
 
 
 class Program(Peer):
-    """A peer that is a program: most of them."""
+    """A peer that is an installed program."""
 
     def __init__(self, name: str, program: Path, abilities: frozenset[Ability]) -> None:
         super().__init__(name, abilities | {Ability.START})
@@ -171,10 +171,10 @@ class Program(Peer):
 
     @abstractmethod
     def command(self, start: Start, port: int) -> Sequence[str]:
-        """What to run; settings are written into `start.home`."""
+        """Return the command to run. Settings are written into `start.home`."""
 
     def environment(self) -> dict[str, str]:
-        """What is added to ours."""
+        """Return the variables that are added to the environment."""
         return {}
 
     def start(self, start: Start) -> Server:
@@ -187,7 +187,7 @@ class Program(Peer):
 
 
 def find_program(name: str, folders: Sequence[Path]) -> Path | None:
-    """An executable in these folders, or where a shell and an administrator have theirs."""
+    """Find an executable in these folders, in PATH, or in the `sbin` folders."""
     for folder in folders:
         if found := shutil.which(name, path=str(folder)):
             return Path(found)
@@ -196,7 +196,7 @@ def find_program(name: str, folders: Sequence[Path]) -> Path | None:
 
 
 def output_of(*command: str | Path) -> str:
-    """What a program prints, on either of its outputs."""
+    """Run a program and return its standard output and standard error."""
     done = subprocess.run(
         list(map(str, command)),
         stdin=subprocess.DEVNULL,
@@ -209,7 +209,7 @@ def output_of(*command: str | Path) -> str:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody uses now."""
+    """Return an unused TCP port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""A registry that runs already, here or elsewhere: nothing is known of what it costs."""
+"""A registry that runs already, here or elsewhere. Its costs are unknown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from benchmarks.peers.peer import REGISTRY, Ability, Peer, PeerUnavailable, Serv
 
 
 class Url(Peer):
-    """Named by its URL. What is pushed to it stays there."""
+    """A peer that is named by its URL. Pushed content stays there."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)

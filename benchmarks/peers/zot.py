@@ -1,4 +1,4 @@
-"""zot, a registry in Go that deduplicates whole blobs."""
+"""The peer zot, a registry in Go that deduplicates whole blobs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.peers.peer import REGISTRY, Program, Start, output_of
 
 
 class Zot(Program):
-    """With `commit`, which makes it sync what it acknowledges, as the others do."""
+    """The program with the setting `commit`, which syncs blobs before it acknowledges them."""
 
     durability = "the blob's file"
 

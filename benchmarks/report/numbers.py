@@ -1,4 +1,4 @@
-"""How measured values are written, with their units, in the terminal and in the report."""
+"""Formats measured values with their units, for the terminal and the report."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MISSING = "–"
 
 
 def caption(unit: Unit) -> str:
-    """What a headline counts, and which way is better."""
+    """Return the unit of a headline and the better direction."""
     return f"{_WHAT[unit]}, {'more' if unit.is_rate else 'less'} is better"
 
 
 def value(unit: Unit, spread: Spread | None) -> str:
-    """A headline, such as 21,300/s or 412 MB/s."""
+    """Return a headline, such as 21,300/s or 412 MB/s."""
     if spread is None:
         return MISSING
     scale, suffix = (_RATES | _LEVELS)[unit]
@@ -34,12 +34,12 @@ def value(unit: Unit, spread: Spread | None) -> str:
 
 
 def cost(unit: Unit, spread: Spread | None) -> str:
-    """CPU-seconds for the unit's scale of work."""
+    """Return CPU seconds for the unit's scale of work."""
     return MISSING if spread is None else f"{number(spread.middle)} {_COSTS[unit]}"
 
 
 def ratio(spread: Spread | None) -> str:
-    """A quotient and its extremes over the turns."""
+    """Return a ratio and its extremes over the turns."""
     if spread is None:
         return MISSING
     if spread.low == spread.high:
@@ -48,12 +48,12 @@ def ratio(spread: Spread | None) -> str:
 
 
 def milliseconds(*spreads: Spread | None) -> str:
-    """Latencies, such as 0.31/0.52/1.24 ms."""
+    """Return latencies, such as 0.31/0.52/1.24 ms."""
     return _joined(spreads, 1e-3, " ms")
 
 
 def megabytes(*spreads: Spread | None) -> str:
-    """Sizes in memory or on disk, such as 140/61.2 MB."""
+    """Return sizes in memory or on disk, such as 140/61.2 MB."""
     return _joined(spreads, 1e6, " MB")
 
 
@@ -65,7 +65,7 @@ def _joined(spreads: Sequence[Spread | None], scale: float, suffix: str) -> str:
 
 
 def figure(name: str, spread: Spread) -> str:
-    """A finding of one workload: its name ends with its unit."""
+    """Return a figure of one workload. The unit is the end of its name."""
     words = name.replace("_", " ")
     if name.endswith("_bytes"):
         return f"{words.removesuffix(' bytes')} {megabytes(spread)}"
@@ -77,7 +77,7 @@ def figure(name: str, spread: Spread) -> str:
 
 
 def number(number: float) -> str:
-    """Three significant digits, and no more digits than that below 1,000."""
+    """Return a number with three significant digits; from 1,000 all digits before the point."""
     if number == 0:
         return "0"
     if abs(number) >= 1000:

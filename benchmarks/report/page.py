@@ -1,4 +1,4 @@
-"""The report as one HTML file: charts as inline SVG, no scripts, nothing from elsewhere."""
+"""The report as one HTML file: charts as inline SVG, no scripts, no external resources."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ th, td { text-align: right; padding: .2rem .6rem; border-bottom: 1px solid var(-
 th:first-child, td:first-child, .left * { text-align: left }
 th { font-weight: 600 } dt { font-weight: 600 } dd { margin: 0 0 .4rem }
 """
-# Of a chart, in its own units; a page shows up to three beside each other.
+# Sizes of a chart, in its own units. A page shows up to three charts side by side.
 _WIDTH = 400
 _BAR_HEIGHT = 24
 _LABEL_WIDTH = 112
@@ -45,7 +45,7 @@ _VALUE_WIDTH = 104
 
 
 def render(report: Report) -> str:
-    """The whole document."""
+    """Return the HTML document."""
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
         "<meta name=viewport content='width=device-width, initial-scale=1'>",
@@ -113,7 +113,7 @@ def _charts(row: Row) -> Iterator[str]:
 
 
 def _chart(row: Row, name: str, caption: str, text_of: Callable[[Spread], str]) -> str:
-    """A bar for each server that has this metric."""
+    """Return a chart with a bar for each server that has this metric."""
     spreads = {server: metric(row, server, name) for server in row.outcomes}
     known = {server: spread for server, spread in spreads.items() if spread is not None}
     longest = max((spread.high for spread in known.values()), default=0.0)
@@ -161,7 +161,7 @@ def _line(cells: Sequence[str], tag: str) -> str:
 
 
 def _foot(report: Report) -> str:
-    """What one has to know to repeat it."""
+    """Return the section with the conditions that are needed to repeat the run."""
     effort = ", ".join(f"{name} {value}" for name, value in report.conditions.items())
     durability = [
         f"<dt>{escape(server)}<dd>{escape(text)}" for server, text in report.durability.items()

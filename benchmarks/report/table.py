@@ -1,4 +1,4 @@
-"""The table in the terminal: a line for each server in each row, and the targets below it."""
+"""The table in the terminal: a line for each server in each row, with the targets below."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.report import numbers
 from benchmarks.results import Outcome, Report, Row, metric, ratio, spread_of
 from benchmarks.targets import SUBJECT, Target, Verdict, verdicts
 
-# The rest says the same again with other names.
+# Further error messages repeat the first ones with other names.
 _MESSAGES_MAX = 2
 _MEMORY = ("resident_peak", "anonymous_peak")
 MEASURED = ("value", "p50/p90/p99", "server's CPU", "peak RSS/anon", "ratio", "CPU ×")
@@ -18,7 +18,7 @@ _COLUMNS = ("case", "server", *MEASURED)
 
 
 def render(report: Report) -> RenderableType:
-    """The whole report."""
+    """Return the table of a report."""
     machine = report.machine
     head = Text(
         f"{machine.cores} × {machine.processor}, Linux {machine.kernel}, Python {machine.python},"
@@ -36,7 +36,7 @@ def render(report: Report) -> RenderableType:
 
 
 def line(row: Row) -> str:
-    """A row in short: each server's value, and the subject's ratio to it."""
+    """Return a row as one line: each server's value, and the subject's ratio to it."""
     parts = []
     for server, outcome in row.outcomes.items():
         value = numbers.value(row.unit, metric(row, server, "value"))
@@ -62,7 +62,7 @@ def _add(table: Table, row: Row) -> None:
 
 
 def measured(row: Row, server: str) -> list[str]:
-    """A server's cells of a row; ratios are the subject's to it."""
+    """Return a server's cells of a row. Ratios are those of the subject to it."""
     peer = server != SUBJECT
     return [
         numbers.value(row.unit, metric(row, server, "value")),
@@ -75,7 +75,7 @@ def measured(row: Row, server: str) -> list[str]:
 
 
 def figures(row: Row, server: str) -> list[str]:
-    """A server's further findings in a row, written out."""
+    """Return a server's further figures in a row, as text."""
     samples = row.outcomes[server].samples
     names = samples[0].figures if samples else {}
     found = [(name, metric(row, server, name)) for name in names]
@@ -83,7 +83,7 @@ def figures(row: Row, server: str) -> list[str]:
 
 
 def complaint(outcome: Outcome) -> str:
-    """Why there are no figures; empty if there are."""
+    """Return the reason for missing figures; empty if there are figures."""
     if outcome.errors:
         told = dict.fromkeys(m.strip() for sample in outcome.samples for m in sample.messages)
         return f"{outcome.errors} errors: {'; '.join(list(told)[:_MESSAGES_MAX])}"
@@ -93,7 +93,7 @@ def complaint(outcome: Outcome) -> str:
 
 
 def target_text(row: Row, target: Target) -> str:
-    """What a target asks for, such as `CPU ≤ 0.85 × registry`."""
+    """Return a target as text, such as `CPU ≤ 0.85 × registry`."""
     name = {"value": "", "cost": "CPU "}.get(target.metric, target.metric.replace("_", " ") + " ")
     sign = "≤" if target.at_most else "≥"
     other = f" {target.peer}" if target.peer else ""
@@ -101,7 +101,7 @@ def target_text(row: Row, target: Target) -> str:
 
 
 def measured_text(row: Row, verdict: Verdict) -> str:
-    """What was measured for a target."""
+    """Return the measured value of a target as text."""
     return _amount(row, verdict.target, verdict.measured)
 
 
@@ -111,7 +111,7 @@ def _amount(row: Row, target: Target, amount: float) -> str:
 
 
 def _complaints(report: Report) -> list[Text]:
-    """What went wrong, and what a row says beside its columns."""
+    """Return the errors and the further remarks of a row."""
     texts = []
     for row in report.rows:
         for server, outcome in row.outcomes.items():

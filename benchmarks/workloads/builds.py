@@ -1,4 +1,4 @@
-"""Bytes on disk after an image was built many times."""
+"""Bytes on disk after many builds of an image."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from benchmarks.results import Sample, Unit
 
 REPOSITORY = "ci/built"
 _LAYER_SIZE = 32 << 20
-# What a build makes anew in any case: a compressed layer of its own.
+# The part that differs in each build: a compressed layer.
 _GZIP_SIZE = 4 << 20
 
 
 def cases() -> Iterator[Case]:
-    """Uncompressed layers share what did not change; compressed ones only if they are equal."""
+    """Uncompressed layers share unchanged chunks; compressed layers are shared only if equal."""
     for name, about in (
         ("uncompressed", "an uncompressed layer of real files, a tenth of it new each time"),
         ("gzip", "a compressed layer, new each time"),

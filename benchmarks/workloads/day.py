@@ -1,9 +1,15 @@
-"""A day of CI in a few seconds: mostly questions, some pulls, few pushes, all of them at once.
+"""A day of CI in a few seconds: mostly small reads, some pulls, few pushes, all concurrent.
 
-Nine of ten requests read. Of those 45 % ask for a manifest by tag (three of four know it already),
-15 % for one by digest, 15 % for the head of a blob, 20 % for a blob, 5 % for something else. What
-is popular is so by Zipf's law. Of layers 65 % have less than 1 MB, 15 % up to 10 MB, the rest more;
-here none has more than 32 MB, so that a turn ends while somebody waits.
+Nine of ten requests read:
+
+* 45 % of these ask for a manifest by tag; three of four clients have it already.
+* 15 % ask for a manifest by digest.
+* 15 % are HEAD of a blob.
+* 20 % ask for a blob.
+* 5 % ask for other resources.
+
+The popularity of images follows Zipf's law. 65 % of the layers have less than 1 MB, 15 % up to
+10 MB, the rest more. No layer has more than 32 MB here, which keeps turns short.
 """
 
 from __future__ import annotations
@@ -26,24 +32,24 @@ REPOSITORY = "ci/day"
 _CONNECTIONS = 32
 _LAYERS = 4
 _MB = 1_000_000
-# Sizes of layers: how many of a hundred, from, to.
+# Sizes of layers: percentage, from, to.
 _SIZES = ((65, 10_000, _MB), (15, _MB, 10 * _MB), (20, 10 * _MB, 32 * _MB))
-# For each image that is there so many requests read, and one in so many jobs is a push: it takes
-# about five requests that write.
+# The number of reading requests for each stored image, and the part of jobs that are pushes. A push
+# has about five writing requests.
 _READS_FOR_AN_IMAGE = 80
 _READS_FOR_A_PUSH = 45
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What is there in the morning, and what is pushed."""
+    """The images that are stored at the start, and those that are pushed."""
 
     held: tuple[Image, ...]
     pushed: tuple[Image, ...]
 
 
 def cases() -> Iterator[Case]:
-    """In memory and on a disk."""
+    """Return the cases in memory and on a disk."""
     for place in Place:
         yield Case(
             name=f"day/{place}",
@@ -57,14 +63,14 @@ def cases() -> Iterator[Case]:
 
 
 def day(folder: Path, count: int, salt: int) -> Day:
-    """`count` images in the morning, and as many pushed as belong to them."""
+    """Make `count` images for the start, and a proportional number to push."""
     source = random.Random(f"day {salt}")
     pushes = count * _READS_FOR_AN_IMAGE // _READS_FOR_A_PUSH
     made: list[tuple[Blob, ...]] = []
     for number in range(count + pushes):
         first = salt + number * _LAYERS
         blobs = [_layer(folder / f"{number}-{n}", source, first + n) for n in range(_LAYERS)]
-        if number >= count:  # built on one that is there: all but one layer are its
+        if number >= count:  # built on a stored image: only one layer is new
             blobs[1:] = made[source.randrange(count)][1:]
         made.append(tuple(blobs))
     found = images(folder, made, [f"build-{number}" for number in range(len(made))], salt)

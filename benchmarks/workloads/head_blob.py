@@ -1,4 +1,4 @@
-"""HEAD of blobs: what a push asks for each layer."""
+"""HEAD of blobs, which a push sends for each layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.workloads.library import REPOSITORY
 
 
 def cases() -> Iterator[Case]:
-    """Blobs that are there, and such that are not."""
+    """Return the cases for existing and for missing blobs."""
     yield from requests.cases("head-blob", "HEAD of a blob that exists", _existing, quick=True)
     yield from requests.cases("head-missing", "HEAD of a blob that is not there", _missing)
 
@@ -27,7 +27,7 @@ def _existing(images: Sequence[Image]) -> list[Request]:
 
 
 def _missing(images: Sequence[Image]) -> list[Request]:
-    digests = [digest_of(b"nobody pushed %d" % number) for number in range(len(images))]
+    digests = [digest_of(b"missing %d" % number) for number in range(len(images))]
     return [
         Request("HEAD", f"/v2/{REPOSITORY}/blobs/{digest}", expect=(404,)) for digest in digests
     ]

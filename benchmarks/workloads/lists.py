@@ -1,4 +1,4 @@
-"""Long lists: all tags of a repository, all repositories of a registry, page after page."""
+"""Pages of long lists: all tags of a repository, all repositories of a registry."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from benchmarks.results import Sample, Unit
 
 _PAGE_SIZE = 1000
 _CONNECTIONS = 4
-# A registry that keeps lists as directories needs a minute for so many, and far longer for all.
+# Registries with directories as lists need a minute for so many entries, and far longer for all.
 _PEER_ENTRIES = 5000
 _TAGS_REPOSITORY = "library/tagged"
 
 
 def cases() -> Iterator[Case]:
-    """Both lists."""
+    """Return the cases of both lists."""
     for name, stock in (("tags", MANY_TAGS), ("catalog", MANY_REPOSITORIES)):
         yield Case(
             name=name,
@@ -40,19 +40,19 @@ def cases() -> Iterator[Case]:
 
 @dataclass(frozen=True, slots=True)
 class Many(Stock):
-    """One image under many names: laid out in dtrfast's index, pushed to others."""
+    """One image under many names: written into dtrfast's index, pushed to other servers."""
 
     what: str
     scale: scale.Scale
 
     def before(self, stage: Stage) -> None:
-        """Lay dtrfast's data out."""
+        """Write dtrfast's index."""
         if isinstance(stage.peer, Dtrfast):
             made = scale.large_store(stage.start.home, self.scale)
             made.data.rename(stage.start.data)
 
     def after(self, stage: Stage) -> None:
-        """Push to any other."""
+        """Push to other servers."""
         if not isinstance(stage.peer, Dtrfast):
             image = stage.workshop.get(_image)
             holdings = [
@@ -68,7 +68,7 @@ class Many(Stock):
         return [(f"team-{number % 97:02d}/app-{number:06d}", "latest") for number in numbers]
 
     def pages(self, stage: Stage) -> list[str]:
-        """Paths of ten pages, from the first to the last whole one."""
+        """Return the paths of ten pages, from the first to the last full one."""
         if isinstance(stage.peer, Dtrfast):
             made = scale.LargeStore(stage.start.home, self.scale)
             repository, names = made.repository(0), made.tags()

@@ -1,4 +1,4 @@
-"""GET of manifests by digest: what follows the HEAD by tag in every pull of docker's."""
+"""GET of manifests by digest, which docker sends after the HEAD by tag of each pull."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.workloads.library import REPOSITORY
 
 
 def cases() -> Iterator[Case]:
-    """One."""
+    """Return the case."""
     return requests.cases("manifest-by-digest", "GET of a manifest by digest", _steps)
 
 

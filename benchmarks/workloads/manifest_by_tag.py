@@ -1,4 +1,4 @@
-"""GET of manifests by tag: what every pull and every check for news begins with."""
+"""GET of manifests by tag, the first request of each pull and each check for updates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.workloads.library import REPOSITORY
 
 
 def cases() -> Iterator[Case]:
-    """Plain, and over TLS."""
+    """Return the cases over plain HTTP and over TLS."""
     about = "GET of a manifest by tag"
     return requests.cases("manifest-by-tag", about, _steps, quick=True, tls=True)
 

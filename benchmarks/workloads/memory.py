@@ -1,4 +1,4 @@
-"""Memory of the server that is its own: idle, and while uploads are in flight."""
+"""Anonymous memory of the server: idle, and during uploads."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from benchmarks.processes import memory
 from benchmarks.results import Sample, Unit
 
 _UPLOADS = 100
-# More than any buffer of a transfer, so that each has had its buffers once.
+# More than any buffer of a transfer, so that each transfer has allocated its buffers.
 _PREFIX_SIZE = 8 << 20
 _LOOKS = 10
 _LOOK_SECONDS = 0.2
 
 
 def cases() -> Iterator[Case]:
-    """With one worker, where there are workers."""
+    """Return the cases, with one worker if the server has workers."""
     about = "anonymous resident memory, one worker, "
     for name, what, measure in (
         ("idle", "idle", _measure_idle),
@@ -43,7 +43,7 @@ def _measure_idle(turn: Turn) -> Sample:
 
 
 def _measure_uploads(turn: Turn) -> Sample:
-    """The most that was seen while all uploads stand open and receive a byte a second each."""
+    """Measure the peak while all uploads are open and receive one byte a second each."""
     path = "/v2/ci/uploads/blobs/uploads/"
     with turn.server.watched() as cost:
         holding = load.hold(

@@ -1,4 +1,4 @@
-"""Pulls of large blobs: as they came, as chunks, and as chunks that were compressed."""
+"""Pulls of large blobs that are stored loose, as chunks, and as compressed chunks."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from benchmarks.peers.peer import Ability
 from benchmarks.results import Sample, Unit
 
 REPOSITORY = "library/large"
-# How dtrfast keeps it; to others it is one large file.
+# The way in which dtrfast stores each kind. For other servers it is one large file.
 KINDS = {"loose": Kind.GZIP, "raw": Kind.CHUNKABLE, "zstd": Kind.COMPRESSIBLE}
 _CONNECTIONS = (1, 4, 16)
 _QUICK = ("pull/loose/4", "pull/raw/1")
 
 
 @dataclass(frozen=True, slots=True)
-class Large(Stock):
-    """One blob of the kind."""
+class LargeBlob(Stock):
+    """A stock of one blob of the kind."""
 
     kind: Kind
 
     def after(self, stage: Stage) -> None:
-        """Push it."""
+        """Push the blob."""
         stage.server.fill([Holding(REPOSITORY, (self.blob(stage),))])
 
     def blob(self, stage: Stage) -> Blob:
-        """What is pulled."""
+        """Return the blob to pull."""
         found: tuple[Blob, ...] = stage.workshop.get(
             layers, self.kind, 1, stage.effort.pull_blob_bytes
         )
@@ -40,7 +40,7 @@ class Large(Stock):
 
 
 def cases() -> Iterator[Case]:
-    """From memory, from a disk that has to be read, and over TLS."""
+    """Return the cases from memory, from a disk with a cold cache, and over TLS."""
     for name in KINDS:
         for connections in _CONNECTIONS:
             yield _case(f"pull/{name}/{connections}", name, connections, Setup())
@@ -57,7 +57,7 @@ def _case(name: str, kind: str, connections: int, setup: Setup, *, is_cold: bool
         unit=Unit.BYTES,
         measure=partial(_measure, connections, is_cold),
         needs=frozenset({Ability.PULL}),
-        setup=replace(setup, stock=Large(KINDS[kind])),
+        setup=replace(setup, stock=LargeBlob(KINDS[kind])),
         quick=name in _QUICK,
     )
 
@@ -65,7 +65,7 @@ def _case(name: str, kind: str, connections: int, setup: Setup, *, is_cold: bool
 def _measure(connections: int, is_cold: bool, turn: Turn) -> Sample:
     stage = turn.stage
     stock = stage.setup.stock
-    assert isinstance(stock, Large)
+    assert isinstance(stock, LargeBlob)
     blob = stock.blob(stage)
     count = 1 if is_cold else max(turn.effort.pull_bytes // blob.size, connections)
     if is_cold:

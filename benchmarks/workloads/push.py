@@ -1,4 +1,4 @@
-"""Pushes of blobs that are new to the server: from the first byte to the acknowledgement."""
+"""Pushes of new blobs, measured from the first byte to the acknowledgement."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _QUICK = ("push/gzip/chunked/4", "push/gzip/length/1", "push/chunkable/length/4"
 
 
 def cases() -> Iterator[Case]:
-    """Each kind of content in memory; on a disk the ones that CI pushes most."""
+    """Return the cases of all kinds of content in memory, and of the most common ones on a disk."""
     for kind in Kind:
         for framing in _FRAMINGS:
             for connections in _CONNECTIONS:
@@ -58,7 +58,7 @@ def _measure(kind: Kind, framing: Framing, connections: int, turn: Turn) -> Samp
 
 
 def _blobs(kind: Kind, connections: int, turn: Turn) -> tuple[Blob, ...]:
-    """As many on one connection as on many, so that rows differ in nothing else."""
+    """Return the blobs to push: the same for one and for many connections, to compare the rows."""
     effort = turn.effort
     count = max(effort.push_blobs, connections)
     size = effort.push_blobs * effort.push_blob_bytes // count
@@ -66,7 +66,7 @@ def _blobs(kind: Kind, connections: int, turn: Turn) -> tuple[Blob, ...]:
 
 
 def _figures(turn: Turn, size: int) -> dict[str, float]:
-    """What the server's disk took of it, where the server has one and decides that."""
+    """Return the bytes on disk as a figure, if the server stores blobs in a known folder."""
     if Ability.PUSH not in turn.stage.peer.abilities or turn.server.start is None:
         return {}
     return {"disk_per_byte": occupied_bytes(turn.server.data) / size}

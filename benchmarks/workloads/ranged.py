@@ -1,4 +1,4 @@
-"""Small slices of a large blob, as lazy pullers read them."""
+"""Small ranges of a large blob, as lazy pullers read them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.cases import Case, Setup, Turn
 from benchmarks.load import Job, Request
 from benchmarks.peers.peer import Ability
 from benchmarks.results import Sample, Unit
-from benchmarks.workloads.pull import KINDS, REPOSITORY, Large
+from benchmarks.workloads.pull import KINDS, REPOSITORY, LargeBlob
 
 _SLICE_SIZE = 65536
 _SLICES = 1000
@@ -18,19 +18,19 @@ _CONNECTIONS = 16
 
 
 def cases() -> Iterator[Case]:
-    """Of each way to keep a blob."""
+    """Return a case for each way to store a blob."""
     for name, kind in KINDS.items():
         yield Case(
             name=f"ranged/{name}",
             about=f"GET of 64 KiB anywhere in a large blob, {kind.about}",
             unit=Unit.REQUESTS,
-            measure=partial(_measure, Large(kind)),
+            measure=partial(_measure, LargeBlob(kind)),
             needs=frozenset({Ability.PULL}),
-            setup=Setup(stock=Large(kind)),
+            setup=Setup(stock=LargeBlob(kind)),
         )
 
 
-def _measure(stock: Large, turn: Turn) -> Sample:
+def _measure(stock: LargeBlob, turn: Turn) -> Sample:
     blob = stock.blob(turn.stage)
     source = random.Random(_SLICES)
     starts = [source.randrange(blob.size - _SLICE_SIZE) for _ in range(_SLICES)]

@@ -1,4 +1,4 @@
-"""Pushes of a layer that was built again: uncompressed, nine tenths of it as it was before."""
+"""Pushes of a rebuilt uncompressed layer, nine tenths of which are unchanged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REPOSITORY = "ci/rebuilt"
 
 
 def cases() -> Iterator[Case]:
-    """Random bytes, which take the room that they have, and text; one after the other."""
+    """Return the cases of random bytes, which do not compress, and of text."""
     for kind in (Kind.CHUNKABLE, Kind.COMPRESSIBLE):
         for framing in (Framing.CHUNKED, Framing.LENGTH):
             yield Case(
@@ -33,7 +33,7 @@ def cases() -> Iterator[Case]:
 
 
 def _measure(kind: Kind, framing: Framing, turn: Turn) -> Sample:
-    """`disk_bytes` is what all layers but the first one take."""
+    """Push the layers. `disk_bytes` is the space of all layers except the first one."""
     count, size = turn.effort.builds // 6 + 1, 2 * turn.effort.push_blob_bytes
     made: Rebuilds = turn.workshop.get(rebuilds, kind, count, size)
     turn.server.fill([Holding(REPOSITORY, (made.first,))])

@@ -1,4 +1,4 @@
-"""Small requests: how often one answer after the other is given on 16 connections."""
+"""Rates of small requests, sent one after the other on 16 connections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cases(
     quick: bool = False,
     tls: bool = False,
 ) -> Iterator[Case]:
-    """The case, and with `tls` the same over TLS, which is never quick."""
+    """Yield the case, and with `tls` also the case over TLS, which is never in the quick set."""
     for over_tls in (False, True) if tls else (False,):
         yield Case(
             name=f"{name}/tls" if over_tls else name,

@@ -12,7 +12,7 @@ from benchmarks.workloads.library import REPOSITORY
 
 
 def cases() -> Iterator[Case]:
-    """One."""
+    """Return the case."""
     return requests.cases("small-blob", "GET of a blob of 2 KB", _steps, quick=True)
 
 

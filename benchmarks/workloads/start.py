@@ -1,4 +1,4 @@
-"""From the command to the first answer."""
+"""Time from the command to the first answer."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from benchmarks.results import Sample, Unit
 
 # The index of 1 TB in distinct chunks of 64 KiB.
 _LARGE = scale.Scale(repositories=10_000, tags=100_000, chunks=16_000_000, largest=10_000)
-# Where it is only to be seen whether it works.
+# The store of quick runs, which only show that the case works.
 _QUICK = scale.TENFOLD
 
 
 @dataclass(frozen=True, slots=True)
-class Large(Stock):
-    """A large store, for those that can have one without being pushed to."""
+class LargeStock(Stock):
+    """A large store, for servers that can get one without pushes."""
 
     def before(self, stage: Stage) -> None:
-        """Lay dtrfast's data out."""
+        """Write dtrfast's index."""
         if isinstance(stage.peer, Dtrfast):
             large = _LARGE if stage.effort.has_large_store else _QUICK
             made = scale.large_store(stage.start.home, large)
@@ -31,8 +31,8 @@ class Large(Stock):
 
 
 def cases() -> Iterator[Case]:
-    """With nothing, and with a store of 1 TB (its index; the files are not looked at)."""
-    for name, stock in (("empty", EMPTY), ("large", Large())):
+    """Return the cases with an empty store and with the index of 1 TB; the start reads no files."""
+    for name, stock in (("empty", EMPTY), ("large", LargeStock())):
         yield Case(
             name=f"start/{name}",
             about=f"start to first answer, {name} store",

@@ -1,4 +1,4 @@
-"""A CI storm: many jobs push nearly equal images at once, then all of them are pulled."""
+"""A CI storm: many jobs push nearly equal images at once, then all images are pulled."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.cases import Case, Measured, Setup, Turn
+from benchmarks.cases import Case, Measurement, Setup, Turn
 from benchmarks.content.images import Image, images
 from benchmarks.content.layers import Kind, layers
 from benchmarks.disk import Place
@@ -17,18 +17,18 @@ from benchmarks.peers.peer import Ability
 from benchmarks.results import Sample, Unit
 
 REPOSITORY = "ci/storm"
-# As layers are: four of six have less than 1 MB, one up to 10 MB, one more (a Debian base). The
-# server has them before the storm.
+# Typical layers: four of six have less than 1 MB, one up to 10 MB, one more (a Debian base). The
+# server has these before the storm.
 _SHARED_SIZES = (28_000_000, 4_000_000, 600_000, 300_000, 100_000, 20_000)
 _NEW_LAYERS = 2
 _NEW_SIZE_MIN, _NEW_SIZE_MAX = 1_000_000, 5_000_000
 _PULLS = 5
-# Every job of the 50 on a connection of its own: they do not wait for each other.
+# Each of the 50 jobs has its own connection, so jobs do not wait for each other.
 _CONNECTIONS = 50
 
 
 def cases() -> Iterator[Case]:
-    """In memory and on a disk."""
+    """Return the cases in memory and on a disk."""
     for place in Place:
         yield Case(
             name=f"storm/{place}",
@@ -44,14 +44,14 @@ def cases() -> Iterator[Case]:
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """What is there before, and what the jobs push."""
+    """The layers that are stored before, and the images that the jobs push."""
 
     shared: tuple[Blob, ...]
     images: tuple[Image, ...]
 
 
 def storm(folder: Path, count: int, salt: int) -> Storm:
-    """`count` images of the shared layers and two new ones each."""
+    """Make `count` images of the shared layers and two new ones each."""
     shared = tuple(_single(folder / f"shared-{size}", size, salt) for size in _SHARED_SIZES)
     source = random.Random(f"storm {salt}")
     made = []
@@ -80,7 +80,7 @@ def _measure(turn: Turn) -> Sample:
 
 
 def _push(image: Image) -> Job:
-    """As docker does: every layer is asked for first."""
+    """Return a push as docker does it: a HEAD for each layer first."""
     blobs = [push_of(REPOSITORY, blob, Framing.CHUNKED, head_first=True) for blob in image.blobs]
     return Job((*blobs, put_of(REPOSITORY, image.manifest)))
 
@@ -92,8 +92,8 @@ def _pull(image: Image) -> Job:
     return Job((manifest, *blobs))
 
 
-def _sample(count: int, pushes: Measured, pulls: Measured) -> Sample:
-    """Both halves as one; images pushed and images pulled count alike."""
+def _sample(count: int, pushes: Measurement, pulls: Measurement) -> Sample:
+    """Return the sample of both halves. Pushed and pulled images count alike."""
     done = count * (1 + _PULLS)
     first, second = pushes.sample(count), pulls.sample(count * _PULLS)
     pushed, pulled = pushes.result.jobs["job"].latency, pulls.result.jobs["job"].latency

@@ -1,4 +1,4 @@
-"""Answers as values, so that whoever is asked, the application or a lane, says the same."""
+"""Answers as values, which the application and the lanes share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from starlette.responses import Response
 
-# What every answer says.
+# Headers of every answer.
 COMMON_HEADERS: Mapping[str, str] = {
     "docker-distribution-api-version": "registry/2.0",
     "x-content-type-options": "nosniff",
@@ -15,11 +15,14 @@ COMMON_HEADERS: Mapping[str, str] = {
 
 
 class Answer(NamedTuple):
-    """A whole answer. `headers` have lower-case names and, where it matters, content-length."""
+    """A whole answer. Names of `headers` are in lower case. They include content-length where
+    clients need it.
+    """
 
     status: int
     headers: dict[str, str]
     body: bytes = b""
 
     def response(self) -> Response:
+        """Return the answer as a response of Starlette."""
         return Response(self.body, self.status, self.headers)

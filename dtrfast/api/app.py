@@ -1,4 +1,4 @@
-"""The application: assembly only."""
+"""The application, assembled from its routes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from dtrfast.api import health, token
 from dtrfast.api.boundary import Boundary
 from dtrfast.api.cross_origin import CrossOrigin
 from dtrfast.api.errors import error_response, missing_page_response
-from dtrfast.api.types import Context
+from dtrfast.api.types import ApiContext
 from dtrfast.api.v0 import openapi
 from dtrfast.api.v0.router import V0
 from dtrfast.api.v1 import search
 from dtrfast.api.v2.router import V2
-from dtrfast.errors import NotFound, Unsupported
+from dtrfast.errors import NotFound, OperationUnsupported
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-def create_app(context: Context, more: Sequence[BaseRoute] = ()) -> Starlette:
-    """Everything that is served, for any ASGI server. The caller owns what it passes in. `more`
-    are routes behind those of the API.
+def create_app(context: ApiContext, more: Sequence[BaseRoute] = ()) -> Starlette:
+    """Return the application, for any ASGI server.
+
+    `more` are routes that are tried after those of the API. The caller closes the parts of
+    `context`.
     """
     parts = (search.routes, token.routes, openapi.routes, health.routes)
     routes: list[BaseRoute] = [route for make in parts for route in make(context)]
@@ -47,15 +49,17 @@ def create_app(context: Context, more: Sequence[BaseRoute] = ()) -> Starlette:
 async def _without_accounts(request: Request) -> Response:
     return error_response(
         NotFound(
-            "accounts are off (--auth none), and the management API with them: use the console, or"
+            "accounts are off (--auth none), so there is no management API: use the console, or"
             " commands on the data directory (--data)"
         )
     )
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:
-    """What the framework's own routes refuse: an unknown path, or a method they do not have."""
+    """Answer a request that the framework refuses: an unknown path, or an unknown method."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        return error_response(Unsupported(f"{request.method} is not possible here"), error.headers)
+        return error_response(
+            OperationUnsupported(f"{request.method} is not supported here"), error.headers
+        )
     return missing_page_response()

@@ -1,9 +1,11 @@
-"""The outermost layer: one spelling for each address, headers of every answer, exceptions to
-answers, and bodies that were not read.
+"""The outermost layer of the application.
 
-A server that sees an answer before the end of the request's body closes the connection at once, and
-a client in the middle of sending then reports a broken pipe in place of our answer. So what is left
-of a body is read first, up to a bound.
+It makes paths canonical, adds the headers of every answer, turns exceptions into answers, and reads
+the rest of bodies.
+
+A server that gets an answer before the end of the request's body closes the connection at once. A
+client that is still sending then reports a broken pipe in place of the answer. So the rest of a
+body is read first, up to a limit.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import logging
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dtrfast.api import addresses
+from dtrfast.api import canonical_paths
 from dtrfast.api.answers import COMMON_HEADERS
 from dtrfast.api.cross_origin import CrossOrigin
 from dtrfast.api.errors import (
@@ -60,21 +62,21 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._unread = _announces_body(scope)
-        # Reading would ask for a body that the client holds back until it is wanted.
+        # The client holds its body back. A read would ask for it.
         self._held_back = Headers(scope=scope).get("expect", "").lower() == "100-continue"
         self._started = False
 
     async def run(self, app: ASGIApp) -> None:
         try:
-            addresses.normalize(self._scope)
+            canonical_paths.normalize(self._scope)
             preflight = self._cross_origin and self._cross_origin.preflight(self._scope)
             await (preflight or app)(self._scope, self.receive, self.send)
         except ClientGone:
-            _logger.debug("%s was left by its client", self._name())
+            _logger.debug("the client of %s closed the connection", self._name())
         except Exception as error:
             if self._started:
-                # Ending cleanly would make a part look like the whole: the server has to cut.
-                _logger.error("the answer to %s is cut: %s", self._name(), error)
+                # A clean end would make a part look complete, so the server cuts the connection.
+                _logger.error("the answer to %s is cut off: %s", self._name(), error)
                 raise
             await self._answer(error)
 
@@ -104,7 +106,7 @@ class _Exchange:
                 _logger.error("%s failed: %s", self._name(), error, exc_info=error)
             response = error_response(error)
         elif isinstance(error, ClientIdle):
-            self._unread = False  # it had its time
+            self._unread = False  # no second wait for the rest of the body
             response = idle_response()
         else:
             _logger.error("%s failed", self._name(), exc_info=error)
@@ -112,7 +114,9 @@ class _Exchange:
         await response(self._scope, self.receive, self.send)
 
     async def _finish_body(self, headers: MutableHeaders) -> None:
-        """Read what is left of the request's body; say so when that is too much."""
+        """Read the rest of the request's body. If it is too long, the answer says that the
+        connection ends.
+        """
         lane = lane_of(self._scope)
         if not self._unread or (lane is not None and lane.finished):
             return

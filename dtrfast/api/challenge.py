@@ -1,6 +1,6 @@
-"""401 with the one challenge that all clients understand: where to get a token, and what for.
+"""Answers of 401, with the challenge that all clients understand: the token service and the scope.
 
-The Distribution project's token specification; RFC 6750 section 3 for `error`.
+Sources: the Distribution project's token specification, and RFC 6750 section 3 for `error`.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Scope
 
-from dtrfast.api.addresses import is_authority
+from dtrfast.api.canonical_paths import is_authority
 from dtrfast.api.errors import error_response
-from dtrfast.api.types import Context
-from dtrfast.errors import NameInvalid, ScopeTooSmall, SignInRequired, Unidentified
+from dtrfast.api.types import ApiContext
+from dtrfast.errors import CallerUnknown, NameInvalid, ScopeTooSmall, SignInRequired
 from dtrfast.oci.names import RepositoryName
 
 TOKEN_PATH = "/auth/token"
 CATALOG_SCOPE = "registry:catalog:*"
 
 
-def external_url(context: Context, scope: Scope) -> str:
-    """Where the client reaches this registry, without a slash at its end."""
+def external_url(context: ApiContext, scope: Scope) -> str:
+    """Return the URL at which the client reaches this registry, without a slash at its end."""
     if context.config.server.external_url:
         return context.config.server.external_url
     host = Headers(scope=scope).get("host", "")
@@ -31,9 +31,9 @@ def external_url(context: Context, scope: Scope) -> str:
 
 
 def scope_of(name: str, actions: str, source: str = "") -> str:
-    """The scopes that a token needs for a request; empty where any token will do.
+    """Return the scopes that a token needs for a request; empty if any token is enough.
 
-    `source` is the repository that a blob is mounted from, which has to be readable.
+    `source` is the repository that a blob is mounted from. The caller must be able to read it.
     """
     wanted = [f"repository:{name}:{actions}"] if _is_name(name) else []
     if wanted and source != name and _is_name(source):
@@ -48,8 +48,10 @@ def _is_name(text: str) -> bool:
         return False
 
 
-def response(context: Context, scope: Scope, error: Unidentified, wanted: str = "") -> Response:
-    """The answer to who has to say, or to prove, who they are."""
+def response(context: ApiContext, scope: Scope, error: CallerUnknown, wanted: str = "") -> Response:
+    """Return the answer to a caller without a valid credential. `wanted` are the scopes that the
+    request needs.
+    """
     realm = external_url(context, scope) + scope.get("root_path", "") + TOKEN_PATH
     service = "" if context.identity is None else context.identity.bearers.audience
     parts = [f'realm="{realm}"', f'service="{service}"']
@@ -58,6 +60,6 @@ def response(context: Context, scope: Scope, error: Unidentified, wanted: str = 
     if isinstance(error, ScopeTooSmall):
         parts.append('error="insufficient_scope"')
     elif not isinstance(error, SignInRequired):
-        # containerd asks for a new token when it sees this, and otherwise sends the old one again.
+        # containerd asks for a new token only if it sees this; else it sends the old one again.
         parts.append('error="invalid_token"')
     return error_response(error, {"www-authenticate": f"Bearer {','.join(parts)}"})

@@ -1,7 +1,7 @@
-"""Pages of other origins that may use the registry from a browser (the Fetch standard's CORS).
+"""Cross-origin requests: pages of other origins that may use the registry (the Fetch standard).
 
-It covers the v2 API and the token service, whose credentials are in a header that a page sets. The
-console and the management API know a session's cookie and are for our own pages only.
+This covers the v2 API and the token service, whose credentials are in a header that a page sets.
+The console and the management API accept a session's cookie, so only their own pages may use them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dtrfast.api.challenge import TOKEN_PATH
 from dtrfast.config import ServerConfig
 
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
-# A page reads no header but these and a few that all may read.
+# A page can read these headers, and a few that every page can read.
 _EXPOSED = ", ".join(
     [
         "Accept-Ranges",
@@ -39,24 +39,24 @@ _EXPOSED = ", ".join(
         "WWW-Authenticate",
     ]
 )
-# For so long a browser asks no second time. Chromium's most is two hours.
+# A browser may keep the answer to a preflight for this time. Chromium allows two hours.
 _PREFLIGHT_SECONDS = "7200"
-_ANYBODY = "*"
+_ANY_ORIGIN = "*"
 
 
 @dataclass(frozen=True, slots=True)
 class CrossOrigin:
-    """The origins that are let in. At least one."""
+    """The origins that may use the registry. At least one."""
 
     origins: frozenset[str]
 
     @staticmethod
     def of(config: ServerConfig) -> CrossOrigin | None:
-        """None where the setting lets no page in, which is then no work at all."""
+        """Return the origins of the settings; None if no origin may use the registry."""
         return CrossOrigin(frozenset(config.cors_origins)) if config.cors_origins else None
 
     def preflight(self, scope: Scope) -> Response | None:
-        """The answer to a browser that asks what a page may send; None to everything else."""
+        """Return the answer to a browser's preflight request; None for all other requests."""
         if scope["method"] != "OPTIONS" or not _is_covered(scope):
             return None
         asked = Headers(scope=scope)
@@ -74,7 +74,7 @@ class CrossOrigin:
         return Response(status_code=204, headers=headers)
 
     def mark(self, scope: Scope, headers: MutableHeaders) -> None:
-        """Say in an answer which page may read it."""
+        """Add the headers that tell a browser which page may read an answer."""
         if not _is_covered(scope):
             return
         headers.add_vary_header("Origin")
@@ -83,15 +83,15 @@ class CrossOrigin:
             headers.update({**allowed, "access-control-expose-headers": _EXPOSED})
 
     def _allowed(self, origin: str | None) -> Mapping[str, str]:
-        """Headers for an origin; none for one that is not let in."""
+        """Return the headers for an origin; none for an origin without permission."""
         if origin is None:
             return {}
-        if origin in self.origins and origin != _ANYBODY:
+        if origin in self.origins and origin != _ANY_ORIGIN:
             return {
                 "access-control-allow-origin": origin,
                 "access-control-allow-credentials": "true",
             }
-        return {"access-control-allow-origin": _ANYBODY} if _ANYBODY in self.origins else {}
+        return {"access-control-allow-origin": _ANY_ORIGIN} if _ANY_ORIGIN in self.origins else {}
 
 
 def _is_covered(scope: Scope) -> bool:

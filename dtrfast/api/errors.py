@@ -1,5 +1,5 @@
-"""Errors on the wire: one table from exception to code and status, and the only place that builds
-an error body (distribution specification, "Error Codes").
+"""Errors of the API: the table from exceptions to codes and statuses, and the error bodies
+(distribution specification, "Error Codes"). No other module builds an error body.
 """
 
 from __future__ import annotations
@@ -17,86 +17,86 @@ from dtrfast.oci.ranges import unsatisfied_range
 
 
 class ClientGone(Exception):
-    """The client closed its connection: nobody is left to answer."""
+    """The client closed its connection, so no answer is sent."""
 
 
 class ClientIdle(Exception):
     """The client stopped sending in the middle of a body."""
 
 
-class Row(NamedTuple):
-    """How an exception is told to the client."""
+class ErrorRow(NamedTuple):
+    """The code and the status with which a client learns of an exception."""
 
     code: str
     status: int
 
 
-# Docker's retries hang on the code: DENIED, UNAUTHORIZED, UNSUPPORTED and NAME_UNKNOWN stop them,
-# UNAVAILABLE does not. They stop for nothing whose message is the one that distribution has for the
-# code ("authentication required"): such an error is another type there, which docker does not
-# look for. Every class of the tree has a row; a test enumerates them.
-TABLE: Mapping[type[DtrfastError], Row] = {
-    DtrfastError: Row("UNKNOWN", 500),
-    errors.NotFound: Row("NAME_UNKNOWN", 404),
-    errors.BlobUnknown: Row("BLOB_UNKNOWN", 404),
-    errors.ManifestUnknown: Row("MANIFEST_UNKNOWN", 404),
-    errors.RepositoryUnknown: Row("NAME_UNKNOWN", 404),
-    errors.RepositoryHidden: Row("NAME_UNKNOWN", 404),
-    errors.UploadUnknown: Row("BLOB_UPLOAD_UNKNOWN", 404),
-    errors.AccountUnknown: Row("NAME_UNKNOWN", 404),
-    errors.TeamUnknown: Row("NAME_UNKNOWN", 404),
-    errors.GrantUnknown: Row("NAME_UNKNOWN", 404),
-    errors.CredentialUnknown: Row("NAME_UNKNOWN", 404),
-    errors.Unidentified: Row("UNAUTHORIZED", 401),
-    errors.SignInRequired: Row("UNAUTHORIZED", 401),
-    errors.SignInFailed: Row("UNAUTHORIZED", 401),
-    errors.TokenInvalid: Row("UNAUTHORIZED", 401),
-    errors.ScopeTooSmall: Row("UNAUTHORIZED", 401),
-    errors.Denied: Row("DENIED", 403),
-    errors.TooManyTries: Row("TOOMANYREQUESTS", 429),
-    errors.Conflict: Row("DENIED", 409),
-    errors.PreconditionFailed: Row("DENIED", 412),
-    errors.Invalid: Row("UNSUPPORTED", 400),
-    errors.AccountInvalid: Row("NAME_INVALID", 400),
-    errors.PasswordInvalid: Row("UNSUPPORTED", 400),
-    errors.SettingsInvalid: Row("UNSUPPORTED", 400),
-    errors.AddressRefused: Row("UNSUPPORTED", 400),
-    errors.NameInvalid: Row("NAME_INVALID", 400),
-    errors.TagInvalid: Row("TAG_INVALID", 400),
-    errors.DigestInvalid: Row("DIGEST_INVALID", 400),
-    errors.SizeInvalid: Row("SIZE_INVALID", 400),
-    errors.PageInvalid: Row("PAGINATION_NUMBER_INVALID", 400),
-    errors.RangesTooMany: Row("RANGE_INVALID", 400),  # clients halve on 400, and on nothing else
-    errors.QueryTooLong: Row("TAG_INVALID", 414),
-    errors.ManifestInvalid: Row("MANIFEST_INVALID", 400),
-    errors.ManifestBlobUnknown: Row("MANIFEST_BLOB_UNKNOWN", 400),
-    errors.RangeInvalid: Row("RANGE_INVALID", 416),
-    errors.TooLarge: Row("MANIFEST_INVALID", 413),  # blobs have no limit
-    errors.Unsupported: Row("UNSUPPORTED", 405),
-    errors.Unavailable: Row("UNAVAILABLE", 503),
-    errors.UploadBusy: Row("UNAVAILABLE", 503),
-    errors.UploadsTooMany: Row("UNAVAILABLE", 503),
-    errors.Overloaded: Row("UNAVAILABLE", 503),
-    errors.CallFailed: Row("UNAVAILABLE", 503),
-    errors.DirectoryUnavailable: Row("UNAVAILABLE", 503),
-    errors.DirectoryObjectMissing: Row("UNAVAILABLE", 503),
-    errors.IssuerUnavailable: Row("UNAVAILABLE", 503),
-    errors.StorageFull: Row("DENIED", 507),
-    errors.StorageFailed: Row("UNKNOWN", 500),
-    errors.BackupFailed: Row("UNKNOWN", 500),
-    errors.Corrupt: Row("UNKNOWN", 500),
-    errors.Unreadable: Row("UNKNOWN", 500),
-    # These stop the program before it listens; they have a row so that the table is total.
-    errors.StartRefused: Row("UNKNOWN", 500),
-    errors.ConfigInvalid: Row("UNKNOWN", 500),
-    errors.DataDirectoryLocked: Row("UNKNOWN", 500),
-    errors.FormatUnknown: Row("UNKNOWN", 500),
-    errors.FileSystemUnsupported: Row("UNKNOWN", 500),
+# Docker decides by the code if it retries: DENIED, UNAUTHORIZED, UNSUPPORTED and NAME_UNKNOWN end
+# its retries, UNAVAILABLE does not. It retries after any code if the message is distribution's own
+# for the code ("authentication required"): its client parses such an error to another type, which
+# docker does not check. Every exception class has a row; a test enumerates them.
+TABLE: Mapping[type[DtrfastError], ErrorRow] = {
+    DtrfastError: ErrorRow("UNKNOWN", 500),
+    errors.NotFound: ErrorRow("NAME_UNKNOWN", 404),
+    errors.BlobUnknown: ErrorRow("BLOB_UNKNOWN", 404),
+    errors.ManifestUnknown: ErrorRow("MANIFEST_UNKNOWN", 404),
+    errors.RepositoryUnknown: ErrorRow("NAME_UNKNOWN", 404),
+    errors.RepositoryHidden: ErrorRow("NAME_UNKNOWN", 404),
+    errors.UploadUnknown: ErrorRow("BLOB_UPLOAD_UNKNOWN", 404),
+    errors.AccountUnknown: ErrorRow("NAME_UNKNOWN", 404),
+    errors.TeamUnknown: ErrorRow("NAME_UNKNOWN", 404),
+    errors.GrantUnknown: ErrorRow("NAME_UNKNOWN", 404),
+    errors.CredentialUnknown: ErrorRow("NAME_UNKNOWN", 404),
+    errors.CallerUnknown: ErrorRow("UNAUTHORIZED", 401),
+    errors.SignInRequired: ErrorRow("UNAUTHORIZED", 401),
+    errors.SignInFailed: ErrorRow("UNAUTHORIZED", 401),
+    errors.TokenInvalid: ErrorRow("UNAUTHORIZED", 401),
+    errors.ScopeTooSmall: ErrorRow("UNAUTHORIZED", 401),
+    errors.AccessRefused: ErrorRow("DENIED", 403),
+    errors.TooManyTries: ErrorRow("TOOMANYREQUESTS", 429),
+    errors.Conflict: ErrorRow("DENIED", 409),
+    errors.PreconditionFailed: ErrorRow("DENIED", 412),
+    errors.Invalid: ErrorRow("UNSUPPORTED", 400),
+    errors.AccountInvalid: ErrorRow("NAME_INVALID", 400),
+    errors.PasswordInvalid: ErrorRow("UNSUPPORTED", 400),
+    errors.SettingsInvalid: ErrorRow("UNSUPPORTED", 400),
+    errors.AddressRefused: ErrorRow("UNSUPPORTED", 400),
+    errors.NameInvalid: ErrorRow("NAME_INVALID", 400),
+    errors.TagInvalid: ErrorRow("TAG_INVALID", 400),
+    errors.DigestInvalid: ErrorRow("DIGEST_INVALID", 400),
+    errors.SizeInvalid: ErrorRow("SIZE_INVALID", 400),
+    errors.PageInvalid: ErrorRow("PAGINATION_NUMBER_INVALID", 400),
+    errors.RangesTooMany: ErrorRow("RANGE_INVALID", 400),  # clients halve the ranges on 400 only
+    errors.QueryTooLong: ErrorRow("TAG_INVALID", 414),
+    errors.ManifestInvalid: ErrorRow("MANIFEST_INVALID", 400),
+    errors.ManifestBlobUnknown: ErrorRow("MANIFEST_BLOB_UNKNOWN", 400),
+    errors.RangeInvalid: ErrorRow("RANGE_INVALID", 416),
+    errors.TooLarge: ErrorRow("MANIFEST_INVALID", 413),  # only manifests have a limit
+    errors.OperationUnsupported: ErrorRow("UNSUPPORTED", 405),
+    errors.Unavailable: ErrorRow("UNAVAILABLE", 503),
+    errors.UploadBusy: ErrorRow("UNAVAILABLE", 503),
+    errors.UploadsTooMany: ErrorRow("UNAVAILABLE", 503),
+    errors.ServerBusy: ErrorRow("UNAVAILABLE", 503),
+    errors.CallFailed: ErrorRow("UNAVAILABLE", 503),
+    errors.DirectoryUnavailable: ErrorRow("UNAVAILABLE", 503),
+    errors.DirectoryObjectMissing: ErrorRow("UNAVAILABLE", 503),
+    errors.IssuerUnavailable: ErrorRow("UNAVAILABLE", 503),
+    errors.StorageFull: ErrorRow("DENIED", 507),
+    errors.StorageFailed: ErrorRow("UNKNOWN", 500),
+    errors.BackupFailed: ErrorRow("UNKNOWN", 500),
+    errors.Corrupt: ErrorRow("UNKNOWN", 500),
+    errors.Unreadable: ErrorRow("UNKNOWN", 500),
+    # These stop the program before it listens. They have rows so that the table is complete.
+    errors.StartRefused: ErrorRow("UNKNOWN", 500),
+    errors.ConfigInvalid: ErrorRow("UNKNOWN", 500),
+    errors.DataDirectoryLocked: ErrorRow("UNKNOWN", 500),
+    errors.FormatUnknown: ErrorRow("UNKNOWN", 500),
+    errors.FileSystemUnsupported: ErrorRow("UNKNOWN", 500),
 }
 
 
 class ErrorEntry(msgspec.Struct):
-    """One reason: a code of the protocol, and a sentence that tells what to do."""
+    """One reason: a code of the protocol, and a sentence with the next step."""
 
     code: str
     message: str
@@ -104,7 +104,7 @@ class ErrorEntry(msgspec.Struct):
 
 
 class ErrorBody(msgspec.Struct):
-    """What every refusal says."""
+    """The body of every refusal."""
 
     errors: list[ErrorEntry]
 
@@ -112,37 +112,37 @@ class ErrorBody(msgspec.Struct):
 _encoder = msgspec.json.Encoder()
 
 
-def row_of(error: DtrfastError) -> Row:
-    """The row of the nearest class."""
+def row_of(error: DtrfastError) -> ErrorRow:
+    """Return the row of an exception: that of its class, or of the nearest base class."""
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
 
 
 def error_answer(error: DtrfastError, headers: Mapping[str, str] | None = None) -> Answer:
-    """The answer to an exception, with `headers` besides its own."""
+    """Return the answer to an exception, with `headers` added to its own."""
     code, status = row_of(error)
     entries = list(_entries(error, code))
     return _answer(entries, status, {**_headers(error), **(headers or {})})
 
 
 def error_response(error: DtrfastError, headers: Mapping[str, str] | None = None) -> Response:
-    """`error_answer`, to be sent by Starlette."""
+    """Return the answer to an exception as a response of Starlette."""
     return error_answer(error, headers).response()
 
 
 def unexpected_response() -> Response:
-    """The answer to a bug: nothing of it is shown."""
-    message = "something went wrong inside the registry; its log says what"
+    """Return the answer to an unexpected exception. It shows nothing of the exception."""
+    message = "the registry failed unexpectedly; its log has the details"
     return _response([ErrorEntry("UNKNOWN", message)], 500, {})
 
 
 def idle_response() -> Response:
-    """The answer to a client that stopped in the middle of its body."""
-    message = "the request stopped arriving; what came is kept if it was an upload"
+    """Return the answer to a client that stopped in the middle of its body."""
+    message = "the request body stopped arriving; the received bytes of an upload are kept"
     return _response([ErrorEntry("UNAVAILABLE", message)], 408, {"connection": "close"})
 
 
 def missing_page_response() -> Response:
-    """The answer where there is nothing at all."""
+    """Return the answer at an unknown path."""
     return _response([ErrorEntry("NAME_UNKNOWN", "there is nothing at this address")], 404, {})
 
 

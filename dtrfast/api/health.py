@@ -1,4 +1,4 @@
-"""For whoever watches the process: is it alive, and can it serve?"""
+"""Health checks for monitoring: is the process alive, and can it answer requests?"""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dtrfast.api.types import Context
+from dtrfast.api.types import ApiContext
 
 _TEXT = {"content-type": "text/plain; charset=utf-8", "cache-control": "no-store"}
 
 
-def routes(context: Context) -> list[Route]:
+def routes(context: ApiContext) -> list[Route]:
     async def healthz(request: Request) -> Response:
         return Response(b"ok\n", headers=_TEXT)
 
     async def readyz(request: Request) -> Response:
-        # An index that does not answer raises, which is told as any other failure.
+        # If the index does not answer, this raises, and the answer is that of any failure.
         await context.hop.run(context.registry.statistics)
         return Response(b"ready\n", headers=_TEXT)
 

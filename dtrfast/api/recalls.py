@@ -1,7 +1,7 @@
-"""A worker's look for requests that want the uploads which it receives bodies for.
+"""Recalls: a worker notices requests for uploads whose bodies it is receiving.
 
-Many transfers cost one look. What is looked at changes with a recall of any upload in any worker;
-only then are the worker's own uploads asked, on threads.
+One timer serves all transfers of a worker. It reads a number that changes with a recall of any
+upload in any worker. Only then it checks each of the worker's own uploads, on threads.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-# docs/uploads.md: a request that is to stop knows it within this time.
+# A request that has to stop notices it within this time (docs/uploads.md).
 LOOK_SECONDS = 0.2
 
 
@@ -18,12 +18,12 @@ class Recallable(Protocol):
     """A transfer that can be stopped."""
 
     async def look_for_recall(self) -> None:
-        """Stop, if the upload was recalled."""
+        """Stop if the upload was recalled."""
         ...
 
 
 class RecallWatch:
-    """Of one event loop. It looks only while something is added."""
+    """The watch of one event loop. Its timer runs only while there are transfers."""
 
     def __init__(self) -> None:
         self._transfers: set[Recallable] = set()
@@ -32,13 +32,14 @@ class RecallWatch:
         self._looks: set[asyncio.Task[None]] = set()
 
     def add(self, transfer: Recallable, number: Callable[[], int]) -> None:
-        """`number` changes with every recall."""
+        """Watch a transfer. `number` returns a number that changes with every recall."""
         self._transfers.add(transfer)
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(LOOK_SECONDS, self._look, loop, number)
 
     def remove(self, transfer: Recallable) -> None:
+        """Watch a transfer no longer."""
         self._transfers.discard(transfer)
 
     def _look(self, loop: asyncio.AbstractEventLoop, number: Callable[[], int]) -> None:
@@ -47,7 +48,7 @@ class RecallWatch:
             return
         self._timer = loop.call_later(LOOK_SECONDS, self._look, loop, number)
         current = number()
-        # What it was before the first transfer does not matter: one look too many.
+        # The number may have changed before the first transfer. Then this is one check too many.
         if current != self._seen:
             self._seen = current
             for transfer in self._transfers:

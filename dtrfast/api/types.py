@@ -1,4 +1,4 @@
-"""What the API is given by whoever assembles it."""
+"""The interfaces between the API and the server around it."""
 
 from __future__ import annotations
 
@@ -19,37 +19,38 @@ from dtrfast.store.report import StoreReport
 
 T = TypeVar("T")
 
-# Where a server puts its lane into a scope's state; no client can.
+# The key of a server's lane in a scope's state. Clients cannot set it.
 LANE = "dtrfast.lane"
-# Where a server puts a function that says whether the client has closed its side.
+# The key of a function in a scope's state. It returns True if the client has closed its side.
 LEFT = "dtrfast.left"
 
 
 class Hop(Protocol):
-    """The way to a thread. Everything that may wait for the disk goes through it."""
+    """Runs functions on threads. Every call that may wait for the disk goes through it."""
 
     async def run(self, function: Callable[..., T], *args: object) -> T:
-        """Call `function` on a thread.
+        """Call `function` on a thread and return its result.
 
-        Once the call has begun it ends before this returns, cancelled or not, so that nobody lets
-        go of what a thread still uses. Only the first call of a request may raise `Overloaded`.
+        A call that has begun ends before this returns, even if the caller is canceled. So no caller
+        releases objects that a thread still uses. Only the first call of a request may raise
+        `ServerBusy`.
         """
         ...
 
 
-class Ending(Protocol):
-    """Tells that the server stops, for answers that would go on for ever."""
+class StopFlag(Protocol):
+    """The sign that the server stops, for answers that would never end."""
 
     def is_set(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class ApiContext:
     """The parts of the server that requests use.
 
     `registry` checks no permits: a request gets the registry of its caller from `guard`. `store`
-    has the figures of the store, for administrators. `identity` is None without accounts. `ending`
-    is set once the server stops. `recalls` belongs to the event loop of the requests.
+    reports figures of the store to administrators. `identity` is None without accounts. `ending` is
+    set when the server stops. `recalls` belongs to the event loop of the requests.
     """
 
     registry: Registry
@@ -58,46 +59,47 @@ class Context:
     guard: Guard
     store: StoreReport
     identity: Identity | None = None
-    ending: Ending = field(default_factory=threading.Event)
+    ending: StopFlag = field(default_factory=threading.Event)
     recalls: RecallWatch = field(default_factory=RecallWatch)
 
 
 class Lane(Protocol):
-    """What a server may offer beside ASGI's messages: a blob's bytes, moved on threads."""
+    """A server's way to move a blob's bytes on threads, in place of ASGI's messages."""
 
-    # Bytes of content that it moved so far.
+    # Bytes of content moved so far.
     bytes_in: int
     bytes_out: int
 
     @property
     def finished(self) -> bool:
-        """Whether the request's body has been read to its end."""
+        """True if the request's body has been read to its end."""
         ...
 
     async def receive(self, upload: Upload, size_max: int | None) -> int:
-        """Append the request's body to `upload`; returns its size. Nobody else may read the body.
+        """Append the request's body to `upload`, and return the body's size in bytes.
 
-        Stops early when there are more than `size_max` bytes. Raises `ClientGone`, `ClientIdle`,
-        and what the upload raises. Afterwards no thread uses the upload.
+        Stops early if the body has more than `size_max` bytes. No other code may read the body.
+        Afterwards no thread uses the upload. Raises `ClientGone`, `ClientIdle`, and the upload's
+        exceptions.
         """
         ...
 
     async def send(self, segments: Iterator[Segment]) -> None:
-        """Send segments as the content of an answer that began with its length in a header.
+        """Send segments as the content of an answer, whose head with its length was sent before.
 
-        They are taken on threads, one at a time. Raises `ClientGone` and what taking them raises;
-        either way the caller closes their reader, and ends the answer if it is whole.
+        Threads take the segments, one at a time. In any case the caller closes their reader; it
+        ends the answer if all were sent. Raises `ClientGone`, and the exceptions of the iterator.
         """
         ...
 
 
 def has_left(scope: Scope) -> bool:
-    """True if the client of this request has closed its side, as far as the server can tell."""
+    """Return True if the client of this request has closed its side, as far as the server knows."""
     look: Callable[[], bool] | None = scope.get("state", {}).get(LEFT)
     return look is not None and look()
 
 
 def lane_of(scope: Scope) -> Lane | None:
-    """The lane of this request; most servers have none."""
+    """Return the lane of this request; None if the server has no lanes."""
     lane: Lane | None = scope.get("state", {}).get(LANE)
     return lane

@@ -1,4 +1,4 @@
-"""Who calls: from a request's header to the registry as that caller may use it."""
+"""Visits: from a request's headers to its caller, and to the registry as that caller may use it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from functools import partial
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from dtrfast.api.types import Context
+from dtrfast.api.types import ApiContext
 from dtrfast.identity.callers import Caller
 from dtrfast.identity.guard import Visit
 
-# A visit that whoever calls the application from inside this process puts into the scope's state,
-# where no client can put anything.
+# The key of a visit in a scope's state, for code of this process that calls the application itself.
+# Clients cannot set it.
 VISIT = "dtrfast.visit"
-# Where the name of the caller is put for whoever logs the request.
+# The key of the caller's name in a scope's state, for the access log.
 ACTOR = "dtrfast.actor"
 
 
-async def of_request(context: Context, scope: Scope, *, finishing: bool = False) -> Visit:
-    """The caller of a request. `finishing`: an expired token counts, for an upload of its own.
+async def of_request(context: ApiContext, scope: Scope, *, finishing: bool = False) -> Visit:
+    """Return the visit of a request's caller. With `finishing` an expired token is still accepted,
+    for its own upload.
 
-    Raises `Unidentified`, `TooManyTries`, `Unavailable`.
+    Raises `CallerUnknown`, `TooManyTries`, `Unavailable`.
     """
     given: Visit | None = scope.get("state", {}).get(VISIT)
     if given is not None:
@@ -36,12 +37,14 @@ async def of_request(context: Context, scope: Scope, *, finishing: bool = False)
 
 
 def name_caller(scope: Scope, caller: Caller) -> None:
-    """Leave the caller's name for whoever logs the request; nobody's is left out."""
+    """Put the caller's name into the scope's state for the access log, unless it is anonymous."""
     if caller.kind != "anonymous":
         scope.setdefault("state", {})[ACTOR] = caller.actor
 
 
 def remote_of(scope: Scope) -> str:
-    """The address of the request's client, which the edge of the server found."""
+    """Return the IP address of the request's client, as the edge of the server determined it; empty
+    if there is none.
+    """
     client = scope.get("client")
     return str(client[0]) if client else ""

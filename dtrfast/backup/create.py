@@ -1,9 +1,14 @@
-"""Making a backup while the store is used.
+"""Backups of a store that is in use.
 
-A pin first, so that no file is unlinked; then two snapshots of the index, the registry's tables and
-the store's, written to segments beside the pin (docs/reliability.md says why they fit); then the
-files that they name, the segments, and last the snapshot that makes it count.
-Whatever was copied by one that was cut off is not copied again.
+The steps of a backup:
+
+1. It writes a pin, so that the server unlinks no file.
+2. It reads the registry's tables, then the store's, and writes their rows to segments beside the
+   pin. docs/reliability.md says why the two fit together.
+3. It copies the files that the tables name, and the segments.
+4. It writes the snapshot, which makes the backup valid.
+
+Objects that an interrupted backup copied are not copied again.
 """
 
 from __future__ import annotations
@@ -20,30 +25,32 @@ import xxhash
 
 from dtrfast.backup import leases, segments, snapshot
 from dtrfast.backup.leases import Lease
-from dtrfast.backup.place import Place, whole_name
+from dtrfast.backup.place import BackupPlace, whole_name
 from dtrfast.backup.snapshot import DataFile, LogFile, Snapshot
 from dtrfast.errors import BackupFailed, Corrupt, Unreadable
 from dtrfast.index import counters
-from dtrfast.index.engine import ReadTransaction, Table
+from dtrfast.index.engine import ReadTransaction
 from dtrfast.index.tables import CONTENTS, FILES, META, PACKS, STORE, TABLES
 from dtrfast.machine import disk
 from dtrfast.machine.paths import Layout, spooled_file
 from dtrfast.machine.write_back import write_paced
 from dtrfast.store import change_log, pins
-from dtrfast.store.records import LOOSE_FILE, decode_content, decode_pack
+from dtrfast.store.records import LOOSE_FILE, FileOwner, decode_content, decode_pack
 from dtrfast.store.store import Store
 
-# Rows that mean nothing elsewhere: the boot whose leftovers were swept.
+# Rows that mean nothing in another place: the boot whose leftovers were swept.
 _LEFT_OUT = {(STORE, b"swept_boot")}
 _READ_SIZE = 1 << 20
 
-# Gets bytes done and bytes to do.
-Progress = Callable[[int, int], None]
+# Gets the bytes done so far, and the bytes in total.
+ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
-class Made:
-    """What a backup did. Sizes in bytes."""
+class BackupResult:
+    """The result of a backup. `missing` has files that the index names and the disk does not give:
+    file ids in hex, or names of logs.
+    """
 
     name: str = ""
     files: int = 0
@@ -56,22 +63,26 @@ class Made:
 
 @dataclass(slots=True)
 class _Moment:
-    """The index as it was: names of segments, and what lies in the spool."""
+    """The index at the moment of the backup. `tables` has the names of each table's segments."""
 
     change_number: int
     tables: dict[str, tuple[str, ...]]
     files: list[tuple[bytes, bytes, int]]  # file id, kind, size
-    spool: Path
 
 
-def create(store: Store, place: Place, progress: Progress, *, rate: int | None = None) -> Made:
-    """Back up `store`; `rate` bounds the bytes read in a second. Raises `BackupFailed`."""
+def create_backup(
+    store: Store, place: BackupPlace, progress: ProgressCallback, *, rate: int | None = None
+) -> BackupResult:
+    """Back up `store`. `rate` is the largest number of bytes to read in a second; None: no limit.
+
+    Raises `BackupFailed`.
+    """
     layout = store.layout
     if place.is_local and Path(place.text).resolve().is_relative_to(layout.data.resolve()):
         raise BackupFailed("a backup inside the data directory is lost with it: name another place")
     snapshot.claim(place, store.id)
     with leases.held(place, "backup") as lease, pins.hold(layout.data) as pin:
-        there = _There.look(place)
+        there = _ExistingObjects.read(place)
         spool = pin.with_suffix(pins.SPOOL)
         spool.mkdir(mode=0o700)
         try:
@@ -82,9 +93,9 @@ def create(store: Store, place: Place, progress: Progress, *, rate: int | None =
 
 
 @dataclass(slots=True)
-class _There:
-    """Objects of the place that need not be written again, by the newest snapshot that can be
-    read. What no finished backup names may be torn by a power cut.
+class _ExistingObjects:
+    """The objects of a place that need not be written again, by its newest readable snapshot. An
+    object that no snapshot names may be incomplete after a power cut.
     """
 
     last: Snapshot | None
@@ -94,7 +105,7 @@ class _There:
     is_split: bool  # some files are kept in pieces
 
     @staticmethod
-    def look(place: Place) -> _There:
+    def read(place: BackupPlace) -> _ExistingObjects:
         last = snapshot.newest(place)
         files = list(place.found("files/"))
         sizes = Counter[str]()
@@ -102,16 +113,17 @@ class _There:
             sizes[whole_name(entry.name)] += entry.size
         is_split = any(whole_name(entry.name) != entry.name for entry in files)
         if last is None:
-            return _There(None, set(), set(), sizes, is_split)
+            return _ExistingObjects(None, set(), set(), sizes, is_split)
         rows = {entry.name.rpartition("/")[2] for entry in place.found("rows/") if entry.size}
-        # An object of a bucket is what was written. Of a directory it is read, since disks forget.
+        # A bucket keeps objects as they were written. Objects of a directory are read, since disks
+        # lose data.
         sound = {n for n in last.segments & rows if not place.is_local or _is_sound(place, n)}
         logs = {(entry.name, entry.size) for entry in place.found("logs/")}
         named = {log.sha256 for log in last.logs if (snapshot.log_object(log), log.size) in logs}
-        return _There(last, sound, named, sizes, is_split)
+        return _ExistingObjects(last, sound, named, sizes, is_split)
 
 
-def _is_sound(place: Place, name: str) -> bool:
+def _is_sound(place: BackupPlace, name: str) -> bool:
     try:
         return any(True for _ in read_segment(place, name))
     except (BackupFailed, Corrupt):
@@ -119,9 +131,9 @@ def _is_sound(place: Place, name: str) -> bool:
 
 
 class _Pace:
-    """Tells how far the copying has come, and holds it to a rate."""
+    """Reports the progress of copying, and limits its rate."""
 
-    def __init__(self, progress: Progress, rate: int | None, lease: Lease) -> None:
+    def __init__(self, progress: ProgressCallback, rate: int | None, lease: Lease) -> None:
         self._progress = progress
         self._lease = lease
         self._rate = rate
@@ -132,7 +144,7 @@ class _Pace:
         self._total = total
 
     def check(self) -> None:
-        """Raise `BackupFailed` if what was copied may be gone again."""
+        """Raise `BackupFailed` if a prune may have deleted copied objects."""
         self._lease.check()
 
     def add(self, count: int) -> None:
@@ -146,15 +158,19 @@ class _Pace:
 
 
 class _Backup:
-    def __init__(self, store: Store, place: Place, pace: _Pace, there: _There) -> None:
+    """One backup, from the spool to the snapshot."""
+
+    def __init__(
+        self, store: Store, place: BackupPlace, pace: _Pace, there: _ExistingObjects
+    ) -> None:
         self._store = store
         self._layout: Layout = store.layout
         self._place = place
         self._pace = pace
         self._there = there
-        self._made = Made()
+        self._made = BackupResult()
 
-    def run(self, spool: Path) -> Made:
+    def run(self, spool: Path) -> BackupResult:
         made_at = time.time()
         with self._place.synced():
             moment = self._dump(spool)
@@ -183,9 +199,11 @@ class _Backup:
 
     # ---- the index -----------------------------------------------------------------------------
     def _dump(self, spool: Path) -> _Moment:
-        """A snapshot of the registry's tables, and a later one of the store's. No content goes in
-        between, so the store has all that the registry holds. Nothing but this machine's disk is
-        waited for meanwhile.
+        """Write the registry's tables to the spool, then the store's, from a later snapshot of the
+        index.
+
+        No content is deleted in between, so the store has all content that the registry holds.
+        Deletion waits meanwhile, so this writes to the local disk only, and not to the place.
         """
         with pins.hold_contents(self._layout.data):
             with self._store.engine.read() as transaction:
@@ -194,22 +212,27 @@ class _Backup:
             with self._store.engine.read() as transaction:
                 local = self._spool_tables(transaction, "local", spool)
                 files = [
-                    (key, value[:1], _size_of(transaction, value))
+                    (key, owner.kind, _size_of(transaction, owner))
                     for key, value in transaction.scan(FILES)
+                    for owner in (FileOwner.decode(value),)
                 ]
-        return _Moment(number, shared | local, files, spool)
+        return _Moment(number, shared | local, files)
 
     def _spool_tables(
         self, transaction: ReadTransaction, scope: str, spool: Path
     ) -> dict[str, tuple[str, ...]]:
-        return {
-            table.name: self._spool_rows(_rows(transaction, table), spool)
-            for table in TABLES
-            if table.scope == scope
-        }
+        listed = {}
+        for table in TABLES:
+            if table.scope == scope:
+                rows = transaction.scan(table)
+                kept = (row for row in rows if (table, row[0]) not in _LEFT_OUT)
+                listed[table.name] = self._spool_rows(kept, spool)
+        return listed
 
     def _spool_rows(self, rows: Iterator[tuple[bytes, bytes]], spool: Path) -> tuple[str, ...]:
-        """Segments of rows: their names. Those that the place has not are in the spool."""
+        """Cut rows into segments, and write those to the spool that the place does not have.
+        Returns the names of all segments.
+        """
         listed = []
         for segment in segments.cut(rows):
             name = segments.name_of(segment)
@@ -217,7 +240,11 @@ class _Backup:
             self._made.segments += 1
             if name not in self._there.segments:
                 self._there.segments.add(name)
-                _spool(spooled_file(spool, name), segments.compress(segment))
+                descriptor = disk.create(spooled_file(spool, name))
+                try:
+                    write_paced(descriptor, [segments.compress(segment)])
+                finally:
+                    os.close(descriptor)
         return tuple(listed)
 
     def _copy_segments(self, spool: Path) -> None:
@@ -231,7 +258,9 @@ class _Backup:
 
     # ---- files ---------------------------------------------------------------------------------
     def _known_sums(self) -> dict[bytes, DataFile]:
-        """The files of the newest snapshot: they never change, so their sums need no reading."""
+        """Return the files of the newest snapshot, by id. Files never change, so their sums need
+        not be computed again.
+        """
         if self._there.last is None:
             return {}
         try:
@@ -250,10 +279,11 @@ class _Backup:
         files = []
         for file_id, kind, size in listed:
             self._made.files += 1
-            path = self._path(file_id, kind)
+            layout = self._layout
+            path = layout.blob(file_id) if kind == LOOSE_FILE else layout.pack(file_id)
             one = known.get(file_id)
             if disk.size_of(path) < size:
-                self._made.missing.append(file_id.hex())  # gone, or cut off
+                self._made.missing.append(file_id.hex())  # missing, or truncated
             if one is None or sizes.get(one.object_name) != one.size:
                 there = sizes.get(snapshot.file_object(file_id))
                 one = self._copy_file(file_id, kind, path, there)
@@ -264,7 +294,7 @@ class _Backup:
     def _copy_file(
         self, file_id: bytes, kind: bytes, path: Path, size_there: int | None
     ) -> DataFile | None:
-        """Copy a file unless it is there; None when the disk does not give it."""
+        """Copy a file unless the place has it. Returns None if the disk does not give the file."""
         try:
             size = path.stat().st_size
             hasher = xxhash.xxh3_128()
@@ -282,11 +312,13 @@ class _Backup:
         return DataFile(file_id, kind, size, hasher.digest())
 
     def _is_whole(self, file_id: bytes, path: Path, hasher: xxhash.xxh3_128) -> bool:
-        """Whether what a backup that was cut off has copied can be relied on."""
+        """Return True if the place has the whole file, copied by an interrupted backup. `hasher`
+        gets the bytes of the file on disk.
+        """
         for piece in self._pieces(path, hasher):
             del piece
         if not self._place.is_local:
-            return True  # an object of a bucket is there as a whole, or not at all
+            return True  # a bucket has whole objects only
         there = xxhash.xxh3_128()
         try:
             for piece in self._place.stream(snapshot.file_object(file_id)):
@@ -302,12 +334,9 @@ class _Backup:
                 self._pace.add(len(data))
                 yield data
 
-    def _path(self, file_id: bytes, kind: bytes) -> Path:
-        return self._layout.blob(file_id) if kind == LOOSE_FILE else self._layout.pack(file_id)
-
     # ---- logs ----------------------------------------------------------------------------------
     def _copy_logs(self, change_number: int) -> Iterator[LogFile]:
-        """The change log as far as the snapshot goes, and the audit events."""
+        """Copy the change log up to the change with this number, and the audit events."""
         for path in sorted(self._layout.log.glob("*.log")):
             data = self._read_log(path, lambda path: change_log.size_until(path, change_number))
             if data:
@@ -318,8 +347,8 @@ class _Backup:
                 yield self._copy_log(f"audit/{path.name}", data)
 
     def _read_log(self, path: Path, size_of: Callable[[Path], int]) -> bytes | None:
-        """The file as far as `size_of` says; None if it went with the oldest, or the disk does not
-        give it.
+        """Return the first `size_of` bytes of a file. None if it was deleted as one of the oldest
+        meanwhile, or if the disk does not give it.
         """
         try:
             with path.open("rb") as file:
@@ -339,43 +368,41 @@ class _Backup:
         return log
 
 
-def _size_of(transaction: ReadTransaction, owner: bytes) -> int:
-    """The bytes that a file has by its row in FILES."""
-    table = CONTENTS if owner[:1] == LOOSE_FILE else PACKS
-    data = transaction.get(table, owner[1:])
+def _size_of(transaction: ReadTransaction, owner: FileOwner) -> int:
+    """Return a file's size in bytes, by its owner in the table FILES."""
+    table = CONTENTS if owner.kind == LOOSE_FILE else PACKS
+    data = transaction.get(table, owner.key)
     if data is None:
         return 0
     return decode_content(data).size if table is CONTENTS else decode_pack(data).size
 
 
-def _rows(transaction: ReadTransaction, table: Table) -> Iterator[tuple[bytes, bytes]]:
-    return (row for row in transaction.scan(table) if (table, row[0]) not in _LEFT_OUT)
-
-
-def read_files(place: Place, of: Snapshot) -> Iterator[DataFile]:
-    """The data files of a snapshot. Raises `BackupFailed`, `Corrupt`."""
+def read_files(place: BackupPlace, of: Snapshot) -> Iterator[DataFile]:
+    """Yield the data files of a snapshot. Raises `BackupFailed`, `Corrupt`."""
     for name in of.files:
         for key, value in read_segment(place, name):
             yield DataFile.of_row(key, value)
 
 
-def read_segment(place: Place, name: str) -> Iterator[tuple[bytes, bytes]]:
-    """The rows of a segment. Raises `BackupFailed`, `Corrupt`."""
+def read_segment(place: BackupPlace, name: str) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the rows of a segment. Raises `BackupFailed`, `Corrupt`, and `Unreadable` if the disk
+    does not give it.
+    """
     path = snapshot.segment_object(name)
     try:
         data = place.read(path, segments.COMPRESSED_SIZE_MAX)
         if data is not None:
             yield from segments.rows_of(segments.decompress(data, name))
-    except Unreadable:  # it says what to do
+    except Unreadable:  # its message already says what to do
         raise
     except Corrupt as error:
         raise Corrupt(f"{error}: {snapshot.healing(path)}") from error
     if data is None:
-        raise Corrupt(f"{path} is gone: make a new backup")
+        raise Corrupt(f"{path} is missing: make a new backup")
 
 
-def read_log(place: Place, log: LogFile) -> bytes:
-    """Raises `BackupFailed`, `Corrupt`."""
+def read_log(place: BackupPlace, log: LogFile) -> bytes:
+    """Return the bytes of a log. Raises `BackupFailed`, `Corrupt`, `Unreadable`."""
     path = snapshot.log_object(log)
     try:
         data = place.read(path, log.size)
@@ -384,15 +411,7 @@ def read_log(place: Place, log: LogFile) -> bytes:
     except Corrupt as error:
         raise Corrupt(f"{error}: {snapshot.healing(path)}") from error
     if data is None:
-        raise Corrupt(f"{path}, the backup of {log.name}, is gone: make a new backup")
+        raise Corrupt(f"{path}, the backup of {log.name}, is missing: make a new backup")
     if segments.name_of(data) != log.sha256:
         raise Corrupt(f"the backup of {log.name} is damaged: {snapshot.healing(path)}")
     return data
-
-
-def _spool(path: Path, data: bytes) -> None:
-    descriptor = disk.create(path)
-    try:
-        write_paced(descriptor, [data])
-    finally:
-        os.close(descriptor)

@@ -1,6 +1,6 @@
-"""Objects in a directory: a file for each, written under another name and renamed.
+"""Objects in a directory. Each is a file, which is written under another name and then renamed.
 
-A file that is being written is called NAME#NUMBER. Listings do not show it.
+A file that is being written is called NAME#NUMBER. Lists of objects leave it out.
 """
 
 from __future__ import annotations
@@ -22,40 +22,44 @@ from dtrfast.machine.write_back import write_paced
 _READ_SIZE = 1 << 20
 MARKER = "dtrfast-backup"  # the only object beside the folders
 SNAPSHOTS = "snapshots/"
-# Made first: hashes of passwords and keys that sign tokens come here, and no other user may look.
+# These are made first, since no other user may read them: backups have password hashes and the keys
+# that sign tokens.
 _FOLDERS = ("files", "rows", "snapshots", "logs", "leases")
 _ADVICE = ": make it a file that can be read, or delete it and back up again"
 _match_unfinished = re.compile(r".+#[0-9]+").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """An object that is there. `modified_at` is in seconds since the epoch."""
+class ObjectInfo:
+    """An object of a place. `size` is in bytes, `modified_at` in seconds since the epoch."""
 
     name: str
     size: int
     modified_at: float
 
 
-class Directory:
-    """Safe from several threads and several programs. All methods raise `BackupFailed`."""
+class BackupDirectory:
+    """A directory of objects. Safe to use from several threads and several programs.
+
+    All methods raise `BackupFailed`.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
 
     def make(self) -> None:
-        """Make the directory and its folders where they are missing."""
+        """Make the directory and its folders, unless they exist."""
         with _reported(str(self._root)):
             for folder in ("", *_FOLDERS):
                 (self._root / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def put(self, name: str, pieces: Iterable[bytes]) -> None:
-        """Write a file whole, or not at all. What `pieces` raise passes through."""
+        """Write a file completely, or not at all. Passes on exceptions of `pieces`."""
         with self._written(name, pieces) as temporary, _reported(name):
             temporary.replace(self._root / name)
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a file if it is not there; False if it is."""
+        """Write a file unless it exists. Returns False if it exists."""
         path = self._root / name
         with self._written(name, [content]) as temporary, _reported(name):
             try:
@@ -67,8 +71,8 @@ class Directory:
         return True
 
     def stream(self, name: str, size_max: int | None = None) -> Iterator[bytes]:
-        """A file's bytes in pieces. The first step raises `FileNotFoundError` if there is none, and
-        `Corrupt` if it is larger than that.
+        """Yield a file's bytes in pieces. The first step raises `FileNotFoundError` if there is no
+        such file, and `Corrupt` if it has more than `size_max` bytes.
         """
         opened = _opened(self._root / name)
         with _reported(name, FileNotFoundError, _ADVICE), opened as descriptor:
@@ -76,15 +80,15 @@ class Directory:
             while data := os.read(descriptor, _READ_SIZE):
                 yield data
 
-    def found(self, prefix: str) -> Iterator[Found]:
-        """All whole objects below a folder."""
+    def found(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield all complete objects below a folder."""
         for path, status in self._files(prefix):
             if not _match_unfinished(path.name):
                 name = path.relative_to(self._root).as_posix()
-                yield Found(name, status.st_size, status.st_mtime)
+                yield ObjectInfo(name, status.st_size, status.st_mtime)
 
     def others(self, folder: str) -> Iterator[str]:
-        """Names of entries of a folder that are no files: links, pipes, folders."""
+        """Yield the names of the entries of a folder that are not files: links, pipes, folders."""
         with _reported(folder), suppress(FileNotFoundError):
             for name in os.listdir(self._root / folder):
                 with suppress(FileNotFoundError):  # deleted meanwhile
@@ -92,7 +96,7 @@ class Directory:
                         yield folder + name
 
     def is_reachable(self) -> bool:
-        """Return False when the directory is gone, or its disk does not answer."""
+        """Return False if the directory is missing or its disk does not answer."""
         try:
             os.listdir(self._root / SNAPSHOTS)
         except OSError:
@@ -100,12 +104,15 @@ class Directory:
         return True
 
     def delete(self, names: Iterable[str]) -> None:
+        """Delete files. Missing files are ignored."""
         for name in names:
             with _reported(name), suppress(FileNotFoundError):
                 (self._root / name).unlink()
 
     def delete_unfinished(self, before: float) -> None:
-        """Delete what programs that were killed left half written, if it is older than that."""
+        """Delete files that killed programs left unfinished, if they are older than a time in
+        seconds since the epoch.
+        """
         for folder in _FOLDERS:
             for path, status in self._files(folder):
                 if _match_unfinished(path.name) and status.st_mtime < before:
@@ -131,7 +138,7 @@ class Directory:
 
     @contextmanager
     def synced(self) -> Iterator[None]:
-        """At the end of the block all that was written in it survives a power cut."""
+        """Sync at the end of the block, so that all files written in it survive a power cut."""
         try:
             with disk.synced(self._root):
                 yield
@@ -140,7 +147,7 @@ class Directory:
 
     @contextmanager
     def _written(self, name: str, pieces: Iterable[bytes]) -> Iterator[Path]:
-        """A file with that content beside NAME, which is gone afterwards."""
+        """Write a temporary file beside NAME for the length of the block."""
         path = self._root / name
         temporary = path.with_name(f"{path.name}#{uuid.uuid4().int}")
         try:
@@ -162,17 +169,17 @@ class Directory:
 def check_size(name: str, size: int, size_max: int | None) -> None:
     """Raise `Corrupt` for an object that is too large to be read."""
     if size_max is not None and size > size_max:
-        raise Corrupt(f"{name} has {size:,} bytes, and {size_max:,} is the most that it can have")
+        raise Corrupt(f"{name} has {size:,} bytes, but can have {size_max:,} at most")
 
 
 def _raise_unless_missing(error: OSError) -> None:
-    """Let a folder that cannot be listed be an error: its objects would look deleted."""
+    """Raise `BackupFailed` for a folder that cannot be listed: its objects would look deleted."""
     if not isinstance(error, FileNotFoundError):
         raise BackupFailed(f"{error.filename}: {error.strerror}") from error
 
 
 def _reason(error: DtrfastError) -> str:
-    """The words of the operating system."""
+    """Return the operating system's message, if it caused the error."""
     cause = error.__cause__
     return str(cause.strerror if isinstance(cause, OSError) else error)
 
@@ -182,36 +189,33 @@ def _create(path: Path) -> int:
 
 
 def _create_in_place(path: Path, content: bytes) -> bool:
+    """Write a file unless it exists, without a temporary file: for file systems without links."""
     try:
         descriptor = _create(path)
     except FileExistsError:
         return False
     try:
-        _write(descriptor, content)
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
     finally:
         os.close(descriptor)
     return True
 
 
-def _write(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    """A descriptor to read from. A link could lead anywhere, and a pipe would never end."""
+    """Open a plain file for reading. A link could point at any file, and a pipe never ends."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags)
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-        raise OSError(errno.ELOOP, "it is a link") from error
+        raise OSError(errno.ELOOP, "it is a symbolic link") from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no plain file")
+            raise OSError(errno.EINVAL, "it is not a plain file")
         yield descriptor
     finally:
         os.close(descriptor)
@@ -221,7 +225,7 @@ def _opened(path: Path) -> Iterator[int]:
 def _reported(
     name: str, passing: type[OSError] | tuple[()] = (), advice: str = ""
 ) -> Iterator[None]:
-    """Turn what the operating system says into `BackupFailed`; `passing` stays as it is."""
+    """Raise `BackupFailed` in place of OSError, except for `passing`."""
     try:
         yield
     except passing:

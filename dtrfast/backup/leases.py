@@ -1,8 +1,9 @@
-"""Leases: a backup and a prune of the same place keep out of each other's way.
+"""Leases: they keep a backup and a prune of the same place apart.
 
-A backup relies on objects that no snapshot names yet; a prune removes such. So each writes a lease
-first and looks for the others' then: whichever comes second sees the first. A thread renews the
-lease, whatever its program waits for. One that was not renewed for an hour does not count.
+A backup relies on objects that no snapshot names yet, and a prune deletes such objects. So each
+program writes its own lease first, and then looks for other leases: the second program sees the
+lease of the first. A thread renews the lease, whatever its program waits for. A lease that was not
+renewed for an hour does not count.
 """
 
 from __future__ import annotations
@@ -15,26 +16,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal
 
-from dtrfast.backup.directory import Found
-from dtrfast.backup.place import Place
+from dtrfast.backup.directory import ObjectInfo
+from dtrfast.backup.place import BackupPlace
 from dtrfast.errors import BackupFailed
 
 Kind = Literal["backup", "prune"]
 
 _PREFIX = "leases/"
-# Any kind: a newer dtrfast may know more. Other files that lie there are no leases.
+# Any kind, since a newer dtrfast may have more kinds. Files with other names are not leases.
 _match_name = re.compile(r"leases/[a-z]+-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 _RENEWED_SECONDS = 600.0
-_RETRIED_SECONDS = 60.0  # after a renewal that failed
+_RETRIED_SECONDS = 60.0  # after a failed renewal
 _STALE_SECONDS = 3600.0
-_STOPPED_SECONDS = 5.0  # a renewal that hangs is not waited for
+_STOPPED_SECONDS = 5.0  # the longest wait for a renewal that hangs
 
 
 class Lease:
-    """One program's."""
+    """The lease of one program."""
 
-    def __init__(self, place: Place, kind: Kind) -> None:
-        """Write it. Raises `BackupFailed`."""
+    def __init__(self, place: BackupPlace, kind: Kind) -> None:
+        """Write the lease. Raises `BackupFailed`."""
         self._place = place
         self.name = f"{_PREFIX}{kind}-{uuid.uuid4()}"
         self._renewed_at = _now()
@@ -44,7 +45,7 @@ class Lease:
         place.put(self.name, b"{}")
 
     def check(self) -> None:
-        """Raise `BackupFailed` if the lease may have ended for others: they remove objects then."""
+        """Raise `BackupFailed` if the lease may have ended, so that a prune may delete objects."""
         if _now() - self._renewed_at > _STALE_SECONDS - min(_RENEWED_SECONDS, _STALE_SECONDS / 2):
             self._is_lost = True
         if self._is_lost:
@@ -55,7 +56,7 @@ class Lease:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Renew it for the length of the block."""
+        """Renew the lease for the length of the block."""
         self._thread.start()
         try:
             yield
@@ -68,7 +69,7 @@ class Lease:
         while not self._stop.wait(wait):
             now = _now()
             wait = min(_RENEWED_SECONDS, _RETRIED_SECONDS)
-            with suppress(BackupFailed):  # of a program that was suspended it came too late
+            with suppress(BackupFailed):  # the program was suspended too long, or the write failed
                 self.check()
                 self._place.put(self.name, b"{}")
                 self._renewed_at = now
@@ -76,42 +77,38 @@ class Lease:
 
 
 @contextmanager
-def held(place: Place, kind: Kind) -> Iterator[Lease]:
-    """A lease for the length of the block. Raises `BackupFailed` while there is one of the other
-    kind, or another prune: several backups go together.
+def held(place: BackupPlace, kind: Kind) -> Iterator[Lease]:
+    """Hold a lease for the length of the block. Several backups may run at once.
+
+    Raises `BackupFailed` if another program holds a lease, unless both leases are of backups.
     """
     lease = Lease(place, kind)
     try:
-        _look_around(place, lease.name, kind)
+        leases = {entry.name: entry for entry in place.found(_PREFIX) if _match_name(entry.name)}
+        # The time of this lease comes from the clock that dates the other leases.
+        own = leases.pop(lease.name, None)
+        stale = (own.modified_at if own else time.time()) - _STALE_SECONDS
+        live = [entry for entry in leases.values() if entry.modified_at >= stale]
+        for entry in live:
+            if kind != "backup" or _kind_of(entry) != "backup":
+                raise BackupFailed(
+                    f"a {_kind_of(entry)} is running in {place.text}, or was interrupted within the"
+                    " last hour: try again later"
+                )
+        place.delete([entry.name for entry in leases.values() if entry not in live])
+        if not live:  # killed programs left files unfinished
+            place.delete_unfinished(stale)
         with lease.kept():
             yield lease
     finally:
-        with suppress(BackupFailed):  # it ends by itself
+        with suppress(BackupFailed):  # the lease ends by itself within an hour
             place.delete([lease.name])
 
 
-def _look_around(place: Place, name: str, kind: Kind) -> None:
-    """Refuse to work beside others; remove what programs left that were killed."""
-    leases = {entry.name: entry for entry in place.found(_PREFIX) if _match_name(entry.name)}
-    # By the clock that dates the others' too.
-    stale = (leases[name].modified_at if name in leases else time.time()) - _STALE_SECONDS
-    others = [entry for entry in leases.values() if entry.name != name]
-    live = [entry for entry in others if entry.modified_at >= stale]
-    for entry in live:
-        if kind != "backup" or _kind_of(entry) != "backup":
-            raise BackupFailed(
-                f"a {_kind_of(entry)} is at work in {place.text}, or was cut off within the last"
-                " hour: try again later"
-            )
-    place.delete([entry.name for entry in others if entry not in live])
-    if not live:
-        place.delete_unfinished(stale)
-
-
-def _kind_of(entry: Found) -> str:
+def _kind_of(entry: ObjectInfo) -> str:
     return entry.name.removeprefix(_PREFIX).partition("-")[0]
 
 
 def _now() -> float:
-    """Seconds that go on while the machine sleeps, whatever is done to its clock."""
+    """Return seconds of a clock that runs while the machine sleeps, and that no user can set."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

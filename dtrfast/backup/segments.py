@@ -1,7 +1,7 @@
-"""Rows of tables as segments: compressed pieces that are named by their content.
+"""Segments: compressed pieces of a table's rows, named by their content.
 
-A table is cut behind keys whose hash says so. A change moves no cut but those beside it, so the
-next snapshot of the table has most of its segments in common with this one.
+A table is cut after each key whose hash matches a mask. A change of rows moves only the cuts next
+to it, so the next snapshot of the table shares most of its segments with this one.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _LENGTHS = struct.Struct("<HI")
 _CUT_MASK = 0x3FF  # one key of 1,024 on average
 _SIZE_MAX = 4 << 20
 _LEVEL = 3
-# A segment ends with the row that makes it too large, which may be a manifest of 64 MiB.
+# A segment ends after the row that makes it too large, which may be a manifest of 64 MiB.
 _SEGMENT_SIZE_MAX = 256 << 20
 COMPRESSED_SIZE_MAX = _SEGMENT_SIZE_MAX + (_SEGMENT_SIZE_MAX >> 8)  # zstd adds no more
 _KEY_SIZE_MAX = 511  # of LMDB
 
 
 def cut(rows: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
-    """The rows, back to back, in pieces."""
+    """Yield segments: rows back to back, each with the lengths of its key and value in front."""
     pieces: list[bytes] = []
     size = 0
     for key, value in rows:
@@ -40,32 +40,33 @@ def cut(rows: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
 
 
 def name_of(segment: bytes) -> str:
-    """By which it is kept: its SHA-256 in hex."""
+    """Return a segment's name: its SHA-256 in hex."""
     return hashlib.sha256(segment).hexdigest()
 
 
 def compress(segment: bytes) -> bytes:
+    """Return a segment as a zstd frame."""
     return zstandard.ZstdCompressor(level=_LEVEL).compress(segment)
 
 
 def decompress(data: bytes, name: str) -> bytes:
-    """The segment of that name. Raises `Corrupt`."""
+    """Return the segment with this name from its zstd frame. Raises `Corrupt`."""
     try:
-        # The library reserves what the frame says, whatever the limit.
+        # The library allocates the size that the frame states, whatever the limit.
         if zstandard.frame_content_size(data) > _SEGMENT_SIZE_MAX:
-            raise Corrupt(f"the segment {name} cannot be read (it says that it is too large)")
+            raise Corrupt(f"the segment {name} cannot be read (its stated size is too large)")
         segment = zstandard.ZstdDecompressor().decompress(
             data, max_output_size=_SEGMENT_SIZE_MAX, allow_extra_data=False
         )
     except zstandard.ZstdError as error:
         raise Corrupt(f"the segment {name} cannot be read ({error})") from error
     if name_of(segment) != name:
-        raise Corrupt(f"the segment {name} has other bytes")
+        raise Corrupt(f"the segment {name} does not match its SHA-256")
     return segment
 
 
 def rows_of(segment: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The rows. Raises `Corrupt`."""
+    """Yield the rows of a segment, as keys and values. Raises `Corrupt`."""
     offset = 0
     while offset < len(segment):
         if offset + _LENGTHS.size > len(segment):
@@ -77,5 +78,5 @@ def rows_of(segment: bytes) -> Iterator[tuple[bytes, bytes]]:
         value = segment[offset : offset + value_length]
         offset += value_length
         if len(value) != value_length or not 0 < len(key) <= _KEY_SIZE_MAX:
-            raise Corrupt("a segment has a row that cannot be one")
+            raise Corrupt("a segment has a malformed row")
         yield key, value

@@ -1,4 +1,4 @@
-"""Snapshots: which rows and which files belong to a moment of a store."""
+"""Snapshots: the lists of the segments and files that make a store at one moment."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ import msgspec
 from msgspec import Meta
 
 from dtrfast.backup.directory import MARKER, SNAPSHOTS
-from dtrfast.backup.place import Place
+from dtrfast.backup.place import BackupPlace
 from dtrfast.errors import BackupFailed, Corrupt
 from dtrfast.store.records import LOOSE_FILE, PACK_FILE
 from dtrfast.times import rfc3339
 
 FORMAT = 1
-FORMAT_PIECES = 2  # files may be kept in pieces: a prune by an older dtrfast would delete them
+FORMAT_PIECES = 2  # files may be kept in pieces, which a prune by an older dtrfast would delete
 _MARKER_HEALING = "delete it, and the next backup writes it again"
-# A name of 67 bytes for each segment of 1,024 rows or 4 MiB, so two billion rows. The largest store
-# that was measured has 40 million rows, 7 GB of index and so a snapshot of 3 MB.
+# A snapshot has a name of 67 bytes for each segment of 1,024 rows or 4 MiB. So this is enough for
+# two billion rows. The largest store measured had 40 million rows, 7 GB of index and a snapshot of
+# 3 MB.
 SIZE_MAX = 128 << 20
-_MARKER_SIZE_MAX = 1 << 20  # it has less than a hundred bytes
+_MARKER_SIZE_MAX = 1 << 20  # a marker has less than a hundred bytes
 _match_name = re.compile(r"snapshots/([0-9TZ:.-]{20,30}-[0-9a-f]{8}\.json)").fullmatch
 
 # The last field of a snapshot: the SHA-256 of the text in which it is empty. Snapshots of older
@@ -35,7 +36,7 @@ _UNSUMMED_END = b"]}"
 
 _FILE = struct.Struct("<1sQ16s")  # kind, size, XXH3-128
 
-# Paths are made of these, so nothing else gets in.
+# Paths are built from these texts, so no other text is accepted.
 _Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _LogName = Annotated[str, Meta(pattern=r"^(log/[0-9]{1,20}\.log|audit/[0-9]{1,20}\.jsonl)\Z")]
 _Count = Annotated[int, Meta(ge=0)]
@@ -45,14 +46,14 @@ T = TypeVar("T")
 
 
 class Marker(msgspec.Struct, frozen=True):
-    """Whose backups a place has."""
+    """The object that names the store whose backups a place has."""
 
     format: int
     store: uuid.UUID
 
 
 class LogFile(msgspec.Struct, frozen=True):
-    """A file of the change log or of the audit events, as long as it was."""
+    """A file of the change log or of the audit events, with its size at the time of the backup."""
 
     name: _LogName
     size: _Count
@@ -60,8 +61,9 @@ class LogFile(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A moment of a store. Tables and files are lists of segments' names. New fields come with a
-    default, and before `sum`.
+    """A store at one moment. `tables` and `files` have the names of segments.
+
+    New fields get a default and stand before `sum`.
     """
 
     format: int
@@ -74,11 +76,12 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     file_count: _Count
     file_bytes: _Count
     new_bytes: _Count  # that this backup added to the place
-    missing: tuple[str, ...] = ()  # files that the index named and the disk had not
+    missing: tuple[str, ...] = ()  # files that the index named and the disk did not give
     sum: str = ""
 
     @property
     def segments(self) -> set[str]:
+        """The names of all segments."""
         return {*self.files, *(name for names in self.tables.values() for name in names)}
 
 
@@ -104,9 +107,11 @@ class DataFile:
 
     @staticmethod
     def of_row(key: bytes, value: bytes) -> DataFile:
-        """Raises `Corrupt` for what is no file of ours: names of files are made of this."""
+        """Return the file that a row describes. Raises `Corrupt` for a malformed row, since paths
+        are built from it.
+        """
         if len(key) != 16 or len(value) < _FILE.size or value[:1] not in (LOOSE_FILE, PACK_FILE):
-            raise Corrupt("a backup names something that is no file of a store")
+            raise Corrupt("a backup names a file that cannot belong to a store")
         return DataFile(key, *_FILE.unpack_from(value))
 
 
@@ -123,8 +128,10 @@ def log_object(log: LogFile) -> str:
     return f"logs/{log.sha256}"
 
 
-def claim(place: Place, store_id: uuid.UUID) -> None:
-    """Make the place this store's, or check that it is. Raises `BackupFailed`."""
+def claim(place: BackupPlace, store_id: uuid.UUID) -> None:
+    """Reserve the place for a store, or check that the place is already the store's own. Raises
+    `BackupFailed`.
+    """
     last = newest(place)
     if last is None or last.store == store_id:
         if _marker_text(place) is None:
@@ -141,11 +148,13 @@ def _refuse(text: str) -> None:
     raise BackupFailed(text)
 
 
-def read_marker(place: Place) -> Marker:
-    """Raises `BackupFailed` when there are no backups, or those of a newer dtrfast."""
+def read_marker(place: BackupPlace) -> Marker:
+    """Return the marker of a place. Raises `BackupFailed` if there is none, if it is damaged, or if
+    a newer dtrfast wrote it.
+    """
     data = _marker_text(place)
     if data is None:
-        raise BackupFailed(f"there are no backups in {place.text}, since it has no {MARKER}")
+        raise BackupFailed(f"there are no backups in {place.text}: it has no {MARKER}")
     try:
         marker = _decode(data, Marker)
     except Corrupt as error:
@@ -155,20 +164,20 @@ def read_marker(place: Place) -> Marker:
     return marker
 
 
-def _marker_text(place: Place) -> bytes | None:
+def _marker_text(place: BackupPlace) -> bytes | None:
     try:
         return place.read(MARKER, _MARKER_SIZE_MAX)
     except Corrupt as error:
         raise _marker_damage(place, error) from error
 
 
-def _marker_damage(place: Place, error: Corrupt) -> BackupFailed:
+def _marker_damage(place: BackupPlace, error: Corrupt) -> BackupFailed:
     return BackupFailed(f"{MARKER} in {place.text} is damaged ({error}): {_MARKER_HEALING}")
 
 
-def check_marker(place: Place, tell: Callable[[str], None]) -> None:
-    """Raise `BackupFailed` for a place without backups. Snapshots do not need their marker: it is
-    told when that is gone or damaged.
+def check_marker(place: BackupPlace, tell: Callable[[str], None]) -> None:
+    """Raise `BackupFailed` for a place without backups. Snapshots can be read without the marker:
+    if only the marker is missing or damaged, `tell` gets a sentence about it.
     """
     last = newest(place)
     try:
@@ -185,8 +194,8 @@ def check_marker(place: Place, tell: Callable[[str], None]) -> None:
             )
 
 
-def newest(place: Place) -> Snapshot | None:
-    """The newest snapshot that can be read."""
+def newest(place: BackupPlace) -> Snapshot | None:
+    """Return the newest snapshot that can be read; None if there is none."""
     for name in reversed(names(place)):
         try:
             return read(place, name)
@@ -195,49 +204,55 @@ def newest(place: Place) -> Snapshot | None:
     return None
 
 
-def write(place: Place, snapshot: Snapshot) -> str:
-    """Write a snapshot, which makes the backup one; returns its name."""
+def write(place: BackupPlace, snapshot: Snapshot) -> str:
+    """Write a snapshot, which makes the backup valid. Returns its name."""
     name = f"{rfc3339(snapshot.made_at)}-{uuid.uuid4().hex[:8]}.json"
     text = msgspec.json.encode(msgspec.structs.replace(snapshot, sum=""))
     checked = msgspec.structs.replace(snapshot, sum=hashlib.sha256(text).hexdigest())
     data = msgspec.json.encode(checked)
     if len(data) > SIZE_MAX:
         raise BackupFailed(
-            f"the snapshot has {len(data):,} bytes, and {SIZE_MAX:,} is the most that can be read"
-            " again: divide the store"
+            f"the snapshot has {len(data):,} bytes, but a restore can read {SIZE_MAX:,} at most:"
+            " divide the store"
         )
     place.put(SNAPSHOTS + name, data)
     return name
 
 
-def names(place: Place) -> list[str]:
-    """The names of all snapshots, oldest first."""
+def names(place: BackupPlace) -> list[str]:
+    """Return the names of all snapshots, oldest first."""
     found = (_match_name(entry.name) for entry in place.found(SNAPSHOTS))
     return sorted(match[1] for match in found if match)
 
 
-def absence(place: Place) -> str:
-    """The advice about a place that has no snapshot."""
+def absence(place: BackupPlace) -> str:
+    """Return the message about a place without snapshots."""
     return (
         f"there is no snapshot in {place.text}, so nothing can be restored from it: make a new"
         " backup, or put the snapshots back"
     )
 
 
-def strays(place: Place) -> Iterator[str]:
-    """A sentence for each entry among the snapshots that is none: it may have been one."""
+def strays(place: BackupPlace) -> Iterator[str]:
+    """Yield a sentence for each entry among the snapshots that is not a snapshot, but may have been
+    one.
+    """
     for name in sorted(place.others(SNAPSHOTS)):
-        yield f"{name!r} is no plain file, so it is no snapshot: remove it, then make a new backup"
+        yield (
+            f"{name!r} is not a plain file, so it is not a snapshot:"
+            " remove it, then make a new backup"
+        )
     for name in sorted(entry.name for entry in place.found(SNAPSHOTS)):
         if name.startswith(SNAPSHOTS) and not _match_name(name):
             yield (
-                f"{name!r} is no snapshot by its name: remove it, or call it {SNAPSHOTS}TIME-RANDOM"
-                ".json again, as 2026-01-31T12:00:00.000Z-0123abcd.json, if it was one"
+                f"{name!r} does not have the name of a snapshot: remove it, or, if it was one,"
+                f" rename it to {SNAPSHOTS}TIME-RANDOM.json, such as"
+                " 2026-01-31T12:00:00.000Z-0123abcd.json"
             )
 
 
-def read(place: Place, name: str) -> Snapshot:
-    """Raises `BackupFailed`, `Corrupt`."""
+def read(place: BackupPlace, name: str) -> Snapshot:
+    """Return the snapshot with a name. Raises `BackupFailed`, `Corrupt`."""
     try:
         data = place.read(SNAPSHOTS + name, SIZE_MAX)
     except Corrupt as error:
@@ -255,45 +270,46 @@ def read(place: Place, name: str) -> Snapshot:
 def _parse(data: bytes) -> Snapshot:
     summed = _match_sum(data)
     if summed is None and not data.endswith(_UNSUMMED_END):
-        raise Corrupt("it is cut off or changed")
+        raise Corrupt("it is truncated or changed")
     if summed is not None:
         text = summed[1] + summed[3]
         if hashlib.sha256(text).hexdigest().encode() != summed[2]:
-            raise Corrupt("it has other bytes than were written")
+            raise Corrupt("it does not match its SHA-256")
     number = _decode(data, _Format).format
     if summed is not None and number > FORMAT_PIECES:
         raise BackupFailed("was written by a newer dtrfast: use that one")
     if not FORMAT <= number <= FORMAT_PIECES:
-        raise Corrupt(f"it says that its format is {number}")
+        raise Corrupt(f"its format {number} is unknown")
     return _decode(data, Snapshot)
 
 
 def _decode(data: bytes, kind: type[T]) -> T:
-    """Raises `Corrupt`, whatever the bytes are."""
+    """Decode JSON. Raises `Corrupt` for bytes that do not fit."""
     try:
         return msgspec.json.decode(data, type=kind)
     except (ValueError, RecursionError) as error:
         raise Corrupt(str(error)) from error
 
 
-def delete(place: Place, gone: list[str]) -> None:
+def delete(place: BackupPlace, gone: list[str]) -> None:
     place.delete([SNAPSHOTS + name for name in gone])
 
 
 def healing(name: str) -> str:
-    """The advice about an object that is damaged."""
+    """Return the advice about a damaged object."""
     return f"delete {name} and make a new backup, which writes what the registry still has"
 
 
 def choose(
-    place: Place,
+    place: BackupPlace,
     until: float | None,
     tell: Callable[[str], None],
     check: Callable[[Snapshot], None],
 ) -> Snapshot:
-    """The newest snapshot, or the newest that is not later than `until`. Raises `BackupFailed`.
+    """Return the newest snapshot, or the newest that was made at the time `until` or before.
 
-    One that is damaged, or of which `check` says so, is passed over and told.
+    A snapshot is left out if it is damaged, or if `check` raises `Corrupt`; `tell` gets the error.
+    Raises `BackupFailed` if no snapshot is left.
     """
     for name in reversed(names(place)):
         try:

@@ -9,16 +9,16 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter
 
-from dtrfast.cli.connection import HERE, Where, connect
+from dtrfast.cli.api_client import HERE, RegistryOptions, connect
 from dtrfast.cli.output import done, say, show, show_one
 from dtrfast.errors import SettingsInvalid
 from dtrfast.identity.passwords import make_random
 
-users = cyclopts.App(name="user", help="Users: who may sign in.")
-organizations = cyclopts.App(name="org", help="Organizations: namespaces that teams share.")
-teams = cyclopts.App(name="team", help="Teams of organizations, and their members.")
+users = cyclopts.App(name="user", help="Manage users.")
+organizations = cyclopts.App(name="org", help="Manage organizations: namespaces that teams share.")
+teams = cyclopts.App(name="team", help="Manage teams of organizations, and their members.")
 
-At = Annotated[Where, Parameter(name="*")]
+At = Annotated[RegistryOptions, Parameter(name="*")]
 _COLUMNS = ["name", "type", "isActive", "isAdmin", "fullName", "ldapLogin"]
 
 
@@ -35,45 +35,50 @@ def list_users(*, filter: str = "", at: At = HERE) -> None:
 def create_user(
     name: str,
     *,
-    admin: Annotated[bool, Parameter(help="A system administrator.", negative="")] = False,
+    admin: Annotated[
+        bool, Parameter(help="Make the user a system administrator.", negative="")
+    ] = False,
     full_name: str = "",
     password_stdin: Annotated[
         bool, Parameter(help="Read the password from standard input.", negative="")
     ] = False,
     at: At = HERE,
 ) -> None:
-    """Make a user, with a random password unless one is given."""
+    """Create a user, with a random password unless you give one."""
     password = read_password() if password_stdin else make_random()
     with connect(at) as api:
         body = {"name": name, "password": password, "isAdmin": admin, "fullName": full_name}
         made = api.call("POST", "accounts", body=body)
     if password_stdin:
-        done(at, made, f"made the user {name}")
+        done(at, made, f"created the user {name}")
     else:
-        done(at, {**made, "password": password}, f"made the user {name}, password {password}")
+        text = f"created the user {name} with the password {password}"
+        done(at, {**made, "password": password}, text)
 
 
 @users.command(name="import")
 def import_users(
-    file: Annotated[str, Parameter(help="username,password,fullName,isAdmin; - is standard input")],
+    file: Annotated[
+        str,
+        Parameter(
+            help="Lines of username,password,fullName,isAdmin; - reads them from standard input."
+        ),
+    ],
     *,
     at: At = HERE,
 ) -> None:
-    """Make users from a file of comma-separated values."""
+    """Create users from a file of comma-separated values."""
     with connect(at) as api:
-        text = _read(file)
+        try:
+            data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+            text = data.decode("utf-8-sig")
+        except OSError as error:
+            raise SettingsInvalid(f"{file} cannot be read ({error.strerror})") from error
+        except UnicodeDecodeError as error:
+            raise SettingsInvalid(f"{file} is not UTF-8 text: save it as UTF-8") from error
         answer = api.call("POST", "admin", "importAccounts", body={"csv": text})
-        done(at, answer, f"made {len(answer['made'])} users, {len(answer['taken'])} were there")
-
-
-def _read(file: str) -> str:
-    try:
-        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        return data.decode("utf-8-sig")
-    except OSError as error:
-        raise SettingsInvalid(f"{file} cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise SettingsInvalid(f"{file} is no text in UTF-8: save it as that") from error
+        made, taken = len(answer["made"]), len(answer["taken"])
+        done(at, answer, f"created {made} users; {taken} names existed already")
 
 
 @users.command(name="show")
@@ -87,7 +92,7 @@ def show_user(name: str, *, at: At = HERE) -> None:
 def update_user(
     name: str, *, admin: bool | None = None, full_name: str | None = None, at: At = HERE
 ) -> None:
-    """Change a user's global role or full name."""
+    """Change a user's full name, or make the user a system administrator or not."""
     given = {"isAdmin": admin, "fullName": full_name}
     body = {field: value for field, value in given.items() if value is not None}
     with connect(at) as api:
@@ -103,7 +108,7 @@ def reset_password(
     ] = False,
     at: At = HERE,
 ) -> None:
-    """Give a user another password: a random one, which is printed, or one from standard input."""
+    """Set a user's password: a random one, which is printed, or one from standard input."""
     with connect(at) as api:
         if password_stdin:
             body = {"newPassword": read_password()}
@@ -111,21 +116,21 @@ def reset_password(
             done(at, answer, f"changed the password of {name}")
         else:
             answer = api.call("POST", "accounts", name, "resetPassword")
-            done(at, answer, f"{name} has the password {answer['password']}")
+            done(at, answer, f"the new password of {name} is {answer['password']}")
 
 
 @users.command(name="activate")
 def activate(name: str, *, at: At = HERE) -> None:
-    """Let a user sign in again."""
+    """Allow a user to sign in again."""
     with connect(at) as api:
-        done(at, api.call("PUT", "accounts", name, "activate"), f"{name} may sign in")
+        done(at, api.call("PUT", "accounts", name, "activate"), f"{name} can sign in again")
 
 
 @users.command(name="deactivate")
 def deactivate(name: str, *, at: At = HERE) -> None:
-    """Let a user sign in no more, at once."""
+    """Stop a user from signing in. Takes effect at once."""
     with connect(at) as api:
-        done(at, api.call("PUT", "accounts", name, "deactivate"), f"{name} may not sign in")
+        done(at, api.call("PUT", "accounts", name, "deactivate"), f"{name} can no longer sign in")
 
 
 @users.command(name="delete")
@@ -137,7 +142,7 @@ def delete_account(name: str, *, at: At = HERE) -> None:
 
 
 def read_password() -> str:
-    """One line of standard input, without its end."""
+    """Read one line of standard input, without the line break."""
     return sys.stdin.readline().rstrip("\r\n")
 
 
@@ -152,19 +157,19 @@ def list_organizations(*, filter: str = "", at: At = HERE) -> None:
 
 @organizations.command(name="create")
 def create_organization(name: str, *, owner: str = "", at: At = HERE) -> None:
-    """Make an organization, and a user its owner."""
+    """Create an organization, and make a user its owner."""
     with connect(at) as api:
         made = api.call("POST", "accounts", body={"name": name, "type": "organization"})
         if owner:
             api.call("PUT", "accounts", name, "teams", "owners", "members", owner)
-    done(at, made, f"made the organization {name}")
+    done(at, made, f"created the organization {name}")
     if not owner and not at.json:
-        say(f"it has no owner yet: dtrfast team add {name} owners USER")
+        say(f"it has no owner yet; add one: dtrfast team add {name} owners USER")
 
 
 @organizations.command(name="members")
 def list_members(name: str, *, at: At = HERE) -> None:
-    """List all that are in any team of an organization."""
+    """List the users in any team of an organization."""
     with connect(at) as api:
         show(at, api.pages("members", "accounts", name, "members"), _COLUMNS)
 
@@ -184,11 +189,15 @@ def create_team(
     name: str,
     *,
     description: str = "",
-    ldap_dn: Annotated[str, Parameter(help="A group, whose members the team then has.")] = "",
-    ldap_attribute: Annotated[str, Parameter(help="What holds the group's members.")] = "",
+    ldap_dn: Annotated[
+        str, Parameter(help="An LDAP group, by its DN: its members become the team's members.")
+    ] = "",
+    ldap_attribute: Annotated[
+        str, Parameter(help="The attribute of the group that lists its members.")
+    ] = "",
     at: At = HERE,
 ) -> None:
-    """Make a team."""
+    """Create a team."""
     body = {"name": name, "description": description}
     if ldap_dn:
         body |= {
@@ -198,12 +207,12 @@ def create_team(
         }
     with connect(at) as api:
         made = api.call("POST", "accounts", organization, "teams", body=body)
-    done(at, made, f"made the team {name} of {organization}")
+    done(at, made, f"created the team {name} of {organization}")
 
 
 @teams.command(name="delete")
 def delete_team(organization: str, name: str, *, at: At = HERE) -> None:
-    """Delete a team with what was granted to it."""
+    """Delete a team and its grants."""
     with connect(at) as api:
         answer = api.call("DELETE", "accounts", organization, "teams", name)
     done(at, answer, f"deleted the team {name} of {organization}")
@@ -218,15 +227,15 @@ def list_team_members(organization: str, name: str, *, at: At = HERE) -> None:
 
 @teams.command(name="add")
 def add_member(organization: str, team: str, user: str, *, at: At = HERE) -> None:
-    """Put a user into a team."""
+    """Add a user to a team."""
     with connect(at) as api:
         answer = api.call("PUT", "accounts", organization, "teams", team, "members", user)
-    done(at, answer, f"{user} is in the team {team} of {organization}")
+    done(at, answer, f"{user} is a member of the team {team} of {organization}")
 
 
 @teams.command(name="remove")
 def remove_member(organization: str, team: str, user: str, *, at: At = HERE) -> None:
-    """Take a user out of a team."""
+    """Remove a user from a team."""
     with connect(at) as api:
         answer = api.call("DELETE", "accounts", organization, "teams", team, "members", user)
-    done(at, answer, f"{user} is no more in the team {team} of {organization}")
+    done(at, answer, f"{user} is no longer a member of the team {team} of {organization}")

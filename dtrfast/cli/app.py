@@ -1,4 +1,4 @@
-"""The command line: its commands, and what becomes of their errors."""
+"""The command line: its commands, and the messages for their errors."""
 
 from __future__ import annotations
 
@@ -70,28 +70,26 @@ def version() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command that `arguments` name. Returns the exit status; errors are one message."""
+    """Run the command that `arguments` name. Returns the exit status. An error becomes one line on
+    standard error.
+    """
     errors = Console(stderr=True)
     try:
-        _refuse_optimised()
+        if sys.flags.optimize:
+            raise StartRefused(
+                "Python runs with -O, which removes the checks that protect the data: run it"
+                " without -O and without PYTHONOPTIMIZE"
+            )
         result = app(arguments, error_console=errors, exit_on_error=False)
     except cyclopts.CycloptsError:
-        return 2  # printed with the usage already
+        return 2  # the library printed it with the usage
     except DtrfastError as error:
         errors.print(plain(f"dtrfast: {error}"), markup=False, highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader, such as `head`, has seen enough; nor may the flush at exit complain.
+        # The reader, such as `head`, has closed the pipe. The flush at exit must not fail either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return result if isinstance(result, int) else 0
-
-
-def _refuse_optimised() -> None:
-    if sys.flags.optimize:
-        raise StartRefused(
-            "Python runs with -O, which removes the checks that protect the data: run it without,"
-            " and without PYTHONOPTIMIZE"
-        )

@@ -1,4 +1,4 @@
-"""`dtrfast config`: what the settings are, and whether they are right."""
+"""`dtrfast config`: show and check the settings."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ app = cyclopts.App(name="config", help="Show and check the settings.")
 
 @app.command
 def show(*, config: ConfigFile = None, data: Data = None) -> None:
-    """Print all settings as a TOML file, each with where its value comes from."""
+    """Print all settings as a TOML file, each with the source of its value."""
     settings = load(config, os.environ, {"store.data": data})
     sys.stdout.write(settings.describe() + "\n")
 
 
 @app.command
 def check(*, config: ConfigFile = None, data: Data = None) -> None:
-    """Say whether a server would accept the settings."""
+    """Check that a server would accept the settings."""
     tls.check(load(config, os.environ, {"store.data": data}).server)
-    sys.stdout.write("the settings are right\n")
+    sys.stdout.write("the settings are valid\n")

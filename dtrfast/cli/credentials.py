@@ -1,4 +1,4 @@
-"""`dtrfast token`: personal tokens, and robots of organizations."""
+"""`dtrfast token`: personal tokens of users, and robots of organizations."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import cyclopts
 from cyclopts import Parameter
 
 from dtrfast.cli.accounts import At
-from dtrfast.cli.connection import HERE, connect
+from dtrfast.cli.api_client import HERE, connect
 from dtrfast.cli.options import WHOLE
 from dtrfast.cli.output import done, say, show
 from dtrfast.errors import NameInvalid
 
-tokens = cyclopts.App(name="token", help="Personal tokens, and robots of organizations.")
+tokens = cyclopts.App(name="token", help="Manage personal tokens, and robots of organizations.")
 
 _Robot = Annotated[
-    bool, Parameter(help="OWNER is an organization, the token a robot.", negative="")
+    bool, Parameter(help="OWNER is an organization, and the token is a robot.", negative="")
 ]
 
 
@@ -39,31 +39,33 @@ def create_token(
     *,
     robot: _Robot = False,
     scope: Annotated[
-        list[str], Parameter(help="REPOSITORY:ACTION,ACTION such as acme/*:pull,push.")
+        list[str], Parameter(help="REPOSITORY:ACTION,ACTION, such as acme/*:pull,push.")
     ] = [],  # noqa: B006 - never changed
-    days: Annotated[int | None, WHOLE, Parameter(help="How long it lives; 0: for ever.")] = None,
+    days: Annotated[
+        int | None, WHOLE, Parameter(help="Days until the token expires; 0: never.")
+    ] = None,
     at: At = HERE,
 ) -> None:
-    """Make a token; it is shown once."""
-    body: dict[str, Any] = {"name": name, "scopes": [_scope(text) for text in scope]}
+    """Create a token, and print it. It cannot be shown again."""
+    scopes = []
+    for text in scope:
+        repository, colon, actions = text.rpartition(":")
+        if not colon:
+            raise NameInvalid(f"{text!r} is not a scope: write REPOSITORY:ACTION,ACTION")
+        scopes.append({"repository": repository, "actions": actions.split(",")})
+    body: dict[str, Any] = {"name": name, "scopes": scopes}
     if days is not None:
         body["expiresInDays"] = days
     with connect(at) as api:
         made = api.call("POST", "accounts", owner, _kind(robot), body=body)
     done(at, made, made["token"])
     if not at.json:
-        say(f"shown once; sign in as {made['user']} with it, until {made['expiresAt'] or 'ever'}")
-
-
-def _scope(text: str) -> dict[str, object]:
-    repository, colon, actions = text.rpartition(":")
-    if not colon:
-        raise NameInvalid(f"{text!r} is no scope: write REPOSITORY:ACTION,ACTION")
-    return {"repository": repository, "actions": actions.split(",")}
+        expiry = f"it expires at {made['expiresAt']}" if made["expiresAt"] else "it never expires"
+        say(f"the token cannot be shown again; sign in with it as {made['user']}; {expiry}")
 
 
 @tokens.command(name="delete")
 def delete_token(owner: str, name: str, *, robot: _Robot = False, at: At = HERE) -> None:
-    """Revoke a token, or a robot, at once."""
+    """Revoke a token or a robot at once."""
     with connect(at) as api:
         done(at, api.call("DELETE", "accounts", owner, _kind(robot), name), f"revoked {name}")

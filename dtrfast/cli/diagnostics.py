@@ -1,4 +1,4 @@
-"""`dtrfast diagnostics`: everything that somebody who is to help has to know, in one archive."""
+"""`dtrfast diagnostics`: one archive with the facts that support needs."""
 
 from __future__ import annotations
 
@@ -9,21 +9,18 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from dtrfast.api.v0.diagnostics import pack
 from dtrfast.cli.accounts import At
-from dtrfast.cli.connection import HERE, connect
+from dtrfast.cli.api_client import HERE, connect
 from dtrfast.cli.output import say
 from dtrfast.errors import StorageFailed
-
-
-def _for_me(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+from dtrfast.machine.archive import pack
 
 
 def diagnostics(
     *,
     output: Annotated[
-        Path | None, Parameter(help="Where to write the archive (./dtrfast-diagnostics-….tar.gz).")
+        Path | None,
+        Parameter(help="The file to write (./dtrfast-diagnostics-….tar.gz)."),
     ] = None,
     at: At = HERE,
 ) -> None:
@@ -33,8 +30,9 @@ def diagnostics(
         document = api.call("GET", "admin", "diagnostics")
     path = output or Path(f"{name}.tar.gz")
     try:
-        with open(path, "wb", opener=_for_me) as file:
+        # No other user may read the file.
+        with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(pack(document, name))
     except OSError as error:
         raise StorageFailed(f"{path} cannot be written ({error.strerror})") from error
-    say(f"wrote {path}; look through it before you send it: log lines have names and addresses")
+    say(f"wrote {path}; read it before you send it: log lines contain names and addresses")

@@ -1,4 +1,4 @@
-"""The end of a command that is asked to stop: it removes what it has half done."""
+"""The end of a command on a signal: it removes its unfinished work first."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def ends_cleanly() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP unwind the block as Ctrl-C does, then end the command."""
+    """Make SIGTERM and SIGHUP raise `SystemExit` in the block, so that it cleans up."""
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     for number in _SIGNALS:
-        if before[number] != signal.SIG_IGN:  # nohup
+        if before[number] != signal.SIG_IGN:  # `nohup` ignores SIGHUP
             signal.signal(number, _end)
     try:
         yield
@@ -25,6 +25,6 @@ def ends_cleanly() -> Iterator[None]:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    for other in _SIGNALS:  # a second one must not cut off the removing
+    for other in _SIGNALS:  # a second signal must not interrupt the cleanup
         signal.signal(other, signal.SIG_IGN)
     raise SystemExit(128 + number)

@@ -1,19 +1,19 @@
-"""`dtrfast job`: what the housekeeper of a server may be asked for, and what it did."""
+"""`dtrfast job`: request jobs of the server's housekeeper, and show their runs."""
 
 from __future__ import annotations
 
 from cyclopts import App
 
 from dtrfast.cli.accounts import At
-from dtrfast.cli.connection import HERE, connect
+from dtrfast.cli.api_client import HERE, connect
 from dtrfast.cli.output import say, show, show_json
 
-jobs = App(name="job", help="Ask the housekeeper for a job, and see what it did.")
+jobs = App(name="job", help="Request jobs of the housekeeper, and see their results.")
 
 
 @jobs.command(name="list")
 def list_jobs(*, at: At = HERE) -> None:
-    """List jobs that may be asked for, and the last runs."""
+    """List the jobs that you can request, and the last runs."""
     with connect(at) as api:
         found = api.call("GET", "admin", "jobs")
     if at.json:
@@ -25,15 +25,15 @@ def list_jobs(*, at: At = HERE) -> None:
 
 @jobs.command
 def run(job: str, *, at: At = HERE) -> None:
-    """Have JOB, or a task of the housekeeper, done now."""
+    """Run JOB, or a task of the housekeeper, now."""
     with connect(at) as api:
         api.call("POST", "admin", "jobs", job, "run")
-    say(f"asked for {job}: the server's housekeeper begins once no other job runs")
+    say(f"requested {job}: the server's housekeeper begins it when no other job runs")
 
 
 @jobs.command
 def cancel(job: str, *, at: At = HERE) -> None:
-    """End JOB, which runs or waits to; what it did stays done."""
+    """Cancel JOB, which runs or waits to run. The work that it has done stays."""
     with connect(at) as api:
         api.call("POST", "admin", "jobs", job, "cancel")
-    say(f"{job} is being cancelled")
+    say(f"requested the end of {job}")

@@ -1,4 +1,4 @@
-"""Opening a data directory for a command, beside the server that may be running there."""
+"""The store of a command that works on a data directory, beside a server that may be running."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from dtrfast.store.store import Store
 
 @contextmanager
 def opened(config: Config) -> Iterator[Store]:
-    """The store in the data directory. Raises `StartRefused` when one may not open it."""
+    """Open the store of the data directory for the length of the block. Raises `StartRefused` if
+    the user may not open it.
+    """
     data = config.store.data
     if not os.access(Layout(data).format, os.R_OK | os.W_OK):
-        raise StartRefused(f"{data} is no data directory that you may open: name one with --data")
+        raise StartRefused(
+            f"{data} is not a data directory that you may open: name one with --data"
+        )
     store = open_store(config, may_upgrade=False)
     try:
         yield store

@@ -1,4 +1,4 @@
-"""What commands print: a table for people, or the API's own JSON."""
+"""The output of commands: tables and sentences, or the API's own JSON."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from dtrfast.cli.connection import Where
+from dtrfast.cli.api_client import RegistryOptions
 from dtrfast.oci import characters
 
 
-def show(where: Where, entries: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """A list: a row for each entry, a column for each name."""
+def show(
+    where: RegistryOptions, entries: Iterable[Mapping[str, Any]], columns: Sequence[str]
+) -> None:
+    """Print a list: a row for each entry, a column for each name."""
     rows = list(entries)
     if where.json:
         show_json(rows)
@@ -25,11 +27,11 @@ def show(where: Where, entries: Iterable[Mapping[str, Any]], columns: Sequence[s
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(_text(row.get(column, "")) for column in columns))
-    Console().print(table, markup=False) if rows else say("there is none")
+    Console().print(table, markup=False) if rows else say("the list is empty")
 
 
-def show_one(where: Where, entry: Mapping[str, Any]) -> None:
-    """A record: a line for each field that has a value."""
+def show_one(where: RegistryOptions, entry: Mapping[str, Any]) -> None:
+    """Print a record: a line for each field that has a value."""
     if where.json:
         show_json(entry)
         return
@@ -38,8 +40,8 @@ def show_one(where: Where, entry: Mapping[str, Any]) -> None:
             sys.stdout.write(f"{name:<24} {_text(value)}\n")
 
 
-def done(where: Where, entry: object, text: str) -> None:
-    """What was done."""
+def done(where: RegistryOptions, entry: object, text: str) -> None:
+    """Print the result of a command: `text`, or with --json the API's answer `entry`."""
     if where.json:
         show_json(entry)
     else:
@@ -47,17 +49,18 @@ def done(where: Where, entry: object, text: str) -> None:
 
 
 def say(text: str) -> None:
+    """Print a line of text, with control characters made visible."""
     sys.stdout.write(plain(text) + "\n")
 
 
 def show_json(value: object) -> None:
-    """A value as the API has it."""
+    """Print a value as JSON, in the API's form."""
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
     sys.stdout.write(characters.escaped_json(text) + "\n")
 
 
 def plain(text: str) -> str:
-    """A text for a terminal, which obeys control characters and turns lines around."""
+    """Return a text without the characters that a terminal obeys, or that reverse its lines."""
     return characters.shown_lines(text).replace("\r", characters.REPLACEMENT)
 
 

@@ -1,4 +1,4 @@
-"""`dtrfast repair`: the index once more, from files, packs and the change log."""
+"""`dtrfast repair`: a new index from files, packs and the change log."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from dtrfast.cli.events import note
+from dtrfast.cli.command_events import note
 from dtrfast.cli.options import ConfigFile, Data
 from dtrfast.cli.output import say
 from dtrfast.cli.stats import human
 from dtrfast.config import load
-from dtrfast.jobs.repair import repair as rebuild
+from dtrfast.jobs.repair import repair_index
 from dtrfast.machine import locks
 from dtrfast.store.store import Store
 
@@ -21,7 +21,7 @@ _LOST_SHOWN_MAX = 100
 
 
 def repair(*, config: ConfigFile = None, data: Data = None) -> int:
-    """Make the index again after index/ was lost. Nothing may run on the data directory."""
+    """Rebuild the index after index/ was lost. Stop the server and all other commands first."""
     settings = load(config, os.environ, {"store.data": data})
     descriptor = locks.take_server(settings.store.data)
     try:
@@ -36,7 +36,7 @@ def repair(*, config: ConfigFile = None, data: Data = None) -> int:
                     done += count
                     bar.update(row, done=human(done))
 
-                found = rebuild(store, say, progress)
+                found = repair_index(store, say, progress)
         finally:
             store.close()
         note(settings, "store.repair", {"changes": found.changes, "lost": len(found.lost)})
@@ -45,10 +45,10 @@ def repair(*, config: ConfigFile = None, data: Data = None) -> int:
     for repository, digest in found.lost[:_LOST_SHOWN_MAX]:
         say(f"lost: {digest} of {repository}; push it again")
     say(
-        f"{found.changes} changes were done again, {found.changes_failed} could not be;"
+        f"applied {found.changes} changes of the log again, of which {found.changes_failed} failed;"
         f" {len(found.lost)} blobs are lost, {found.damaged_blobs} are damaged"
     )
-    say("passwords are not in the log: `dtrfast user reset-password NAME` sets them anew")
+    say("the log has no passwords: set new ones with `dtrfast user reset-password NAME`")
     return 1 if found.lost or found.damaged_blobs or found.changes_failed else 0
 
 

@@ -8,26 +8,26 @@ import cyclopts
 from cyclopts import Parameter
 
 from dtrfast.cli.accounts import At
-from dtrfast.cli.connection import HERE, connect
+from dtrfast.cli.api_client import HERE, connect
 from dtrfast.cli.output import done, show, show_one
 from dtrfast.errors import NameInvalid
 
-repositories = cyclopts.App(name="repo", help="Repositories.")
-access = cyclopts.App(name="access", help="Who may do what with repositories.")
+repositories = cyclopts.App(name="repo", help="Manage repositories.")
+access = cyclopts.App(name="access", help="Manage access to repositories.")
 
 Level = Literal["read-only", "read-write", "admin"]
 _COLUMNS = ["namespace", "name", "visibility", "shortDescription", "accessLevel"]
 
 
 def split(repository: str) -> tuple[str, str, str]:
-    """The pieces of a repository's path in the API."""
+    """Return the pieces of a repository's path in the API."""
     namespace, slash, name = repository.partition("/")
     return ("repositories", namespace, name) if slash else ("repositories", "_", namespace)
 
 
 @repositories.command(name="list")
 def list_repositories(namespace: str = "", *, at: At = HERE) -> None:
-    """List repositories, of one namespace or all."""
+    """List all repositories, or those of one namespace."""
     pieces = ("repositories", namespace) if namespace else ("repositories",)
     with connect(at) as api:
         show(at, api.pages("repositories", *pieces), _COLUMNS)
@@ -37,11 +37,13 @@ def list_repositories(namespace: str = "", *, at: At = HERE) -> None:
 def create_repository(
     repository: str,
     *,
-    public: Annotated[bool, Parameter(help="Everybody may pull.", negative="")] = False,
+    public: Annotated[
+        bool, Parameter(help="Let all users and anonymous clients pull.", negative="")
+    ] = False,
     description: str = "",
     at: At = HERE,
 ) -> None:
-    """Make a repository: NAMESPACE/NAME, or a name of one part."""
+    """Create a repository: NAMESPACE/NAME, or a name of one part."""
     _, namespace, name = split(repository)
     body = {
         "name": name,
@@ -50,7 +52,7 @@ def create_repository(
     }
     with connect(at) as api:
         made = api.call("POST", "repositories", namespace, body=body)
-    done(at, made, f"made the repository {repository}")
+    done(at, made, f"created the repository {repository}")
 
 
 @repositories.command(name="show")
@@ -65,7 +67,11 @@ def update_repository(
     repository: str,
     *,
     public: Annotated[
-        bool | None, Parameter(help="Whether everybody may pull.", negative="--private")
+        bool | None,
+        Parameter(
+            help="Let all users and anonymous clients pull, or only permitted users.",
+            negative="--private",
+        ),
     ] = None,
     description: str | None = None,
     at: At = HERE,
@@ -90,7 +96,7 @@ def list_tags(repository: str, *, at: At = HERE) -> None:
 
 @repositories.command(name="delete")
 def delete_repository(repository: str, *, at: At = HERE) -> None:
-    """Delete a repository with all that is in it."""
+    """Delete a repository with everything in it."""
     with connect(at) as api:
         done(at, api.call("DELETE", *split(repository)), f"deleted the repository {repository}")
 
@@ -98,7 +104,7 @@ def delete_repository(repository: str, *, at: At = HERE) -> None:
 # ---- access ----------------------------------------------------------------------------------
 @access.command(name="list")
 def list_access(repository: str, *, at: At = HERE) -> None:
-    """List what was granted on a repository."""
+    """List the grants on a repository."""
     with connect(at) as api:
         users = api.call("GET", *split(repository), "userAccess")["userAccessList"]
         teams = api.call("GET", *split(repository), "teamAccess")["teamAccessList"]
@@ -109,13 +115,13 @@ def list_access(repository: str, *, at: At = HERE) -> None:
 
 def _grantee(user: str, team: str) -> tuple[str, str]:
     if bool(user) == bool(team):
-        raise NameInvalid("say to whom: either --user NAME or --team NAME")
+        raise NameInvalid("name either a user or a team: --user NAME or --team NAME")
     return ("userAccess", user) if user else ("teamAccess", team)
 
 
 @access.command(name="grant")
 def grant(repository: str, level: Level, *, user: str = "", team: str = "", at: At = HERE) -> None:
-    """Grant a user, or a team of the repository's organization, something on a repository."""
+    """Grant a user, or a team of the repository's organization, access to a repository."""
     grantee = _grantee(user, team)
     with connect(at) as api:
         body = {"accessLevel": level}
@@ -125,33 +131,33 @@ def grant(repository: str, level: Level, *, user: str = "", team: str = "", at: 
 
 @access.command(name="revoke")
 def revoke(repository: str, *, user: str = "", team: str = "", at: At = HERE) -> None:
-    """Take back what a user or a team was granted on a repository."""
+    """Revoke the grant of a user or a team on a repository."""
     grantee = _grantee(user, team)
     with connect(at) as api:
         answer = api.call("DELETE", *split(repository), *grantee)
-    done(at, answer, f"{grantee[1]} has no grant on {repository} any more")
+    done(at, answer, f"{grantee[1]} no longer has a grant on {repository}")
 
 
 @access.command(name="grant-namespace")
 def grant_namespace(organization: str, team: str, level: Level, *, at: At = HERE) -> None:
-    """Grant a team something on all repositories of its organization."""
+    """Grant a team access to all repositories of its organization."""
     pieces = ("repositoryNamespaces", organization, "teamAccess", team)
     with connect(at) as api:
         answer = api.call("PUT", *pieces, body={"accessLevel": level})
-    done(at, answer, f"the team {team} has {level} on all of {organization}")
+    done(at, answer, f"the team {team} has {level} on all repositories of {organization}")
 
 
 @access.command(name="revoke-namespace")
 def revoke_namespace(organization: str, team: str, *, at: At = HERE) -> None:
-    """Take back what a team was granted on all of its organization."""
+    """Revoke the grant of a team on all repositories of its organization."""
     with connect(at) as api:
         answer = api.call("DELETE", "repositoryNamespaces", organization, "teamAccess", team)
-    done(at, answer, f"the team {team} has no grant on all of {organization} any more")
+    done(at, answer, f"the team {team} no longer has a grant on all of {organization}")
 
 
 @access.command(name="check")
 def check(user: str, repository: str, *, at: At = HERE) -> None:
-    """Show what a user may do with a repository, by all that was granted."""
+    """Show the access level of a user on a repository, by all grants together."""
     _, namespace, name = split(repository)
     with connect(at) as api:
         answer = api.call("GET", "accounts", user, "repositoryAccess", namespace, name)

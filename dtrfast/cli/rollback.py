@@ -1,4 +1,4 @@
-"""`dtrfast rollback` and `seal`: the way back to the version before, and its end."""
+"""`dtrfast rollback` and `seal`: go back to the previous version, or give up that possibility."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dtrfast.cli.events import note
+from dtrfast.cli.command_events import note
 from dtrfast.cli.opening import opened
 from dtrfast.cli.options import ConfigFile, Data
 from dtrfast.cli.output import say
@@ -18,9 +18,9 @@ from dtrfast.store.store import Store
 
 
 def rollback(*, config: ConfigFile = None, data: Data = None) -> None:
-    """Let the version before open the data directory again. Nothing may run on it.
+    """Let the previous version open the data directory again. Stop the server first.
 
-    Nothing is lost, unless that version knows no trash: then what lies there is.
+    No data is lost, with one exception: if the previous version has no trash, the trash is emptied.
     """
     settings = load(config, os.environ, {"store.data": data})
     with _alone(settings):
@@ -31,13 +31,19 @@ def rollback(*, config: ConfigFile = None, data: Data = None) -> None:
             emptied = give_back(store, settings, with_trash=not features.is_trash_new)
         Store.write_features(settings.store.data, features.rolled_back())
         note(settings, "store.rollback", {"emptied": emptied})
-    say(f"the version before opens {settings.store.data} again; {emptied} things left the trash")
+    say(
+        f"the previous version can open {settings.store.data} again;"
+        f" {emptied} things left the trash"
+    )
     if features.are_accounts_new:
-        say("versions that know no accounts serve everybody everything: mind who reaches them")
+        say(
+            "versions without accounts let every client read, replace and delete everything:"
+            " restrict access to the address"
+        )
 
 
 def seal(*, config: ConfigFile = None, data: Data = None) -> None:
-    """End the way back to the version before. Nothing needs that yet."""
+    """Give up the possibility of a rollback. No feature needs this yet."""
     settings = load(config, os.environ, {"store.data": data})
     with _alone(settings):
         features = Store.read_features(settings.store.data)

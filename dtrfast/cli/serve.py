@@ -28,22 +28,23 @@ from dtrfast.server.supervisor import (
 
 log = logging.getLogger("dtrfast")
 
-# What this process is called in its messages, wherever they go.
+# The name of this process in its log lines.
 _PROCESS = "supervisor"
 
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """Options that belong together."""
+    """The options about TLS."""
 
     tls: Annotated[
-        str | None, Parameter(help="auto, or off: plain HTTP on every address (behind a proxy).")
+        str | None,
+        Parameter(help="auto, or off: plain HTTP on every address, for use behind a proxy."),
     ] = None
     tls_cert: Annotated[
-        str | None, Parameter(help="A certificate chain in PEM; with --tls-key it serves https.")
+        str | None, Parameter(help="A certificate chain, a PEM file. Needs --tls-key.")
     ] = None
     tls_key: Annotated[
-        str | None, Parameter(help="The certificate's private key in PEM, without a passphrase.")
+        str | None, Parameter(help="The private key, a PEM file without a passphrase.")
     ] = None
 
 
@@ -54,17 +55,19 @@ def serve(
     *,
     config: ConfigFile = None,
     data: Data = None,
-    bind: Annotated[str | None, Parameter(help="HOST:PORT to listen on (127.0.0.1:5000).")] = None,
+    bind: Annotated[
+        str | None, Parameter(help="The HOST:PORT to listen on (127.0.0.1:5000).")
+    ] = None,
     files: Annotated[TlsFiles, Parameter(name="*")] = _PLAIN,
     workers: Annotated[
-        int | None, WHOLE, Parameter(help="Processes that answer requests (0: one for each core).")
+        int | None, WHOLE, Parameter(help="Number of worker processes (0: one for each core).")
     ] = None,
     auth: Annotated[
         str | None,
-        Parameter(help="managed: accounts (the default). none: everybody may do everything."),
+        Parameter(help="managed: accounts (the default). none: any client may do everything."),
     ] = None,
 ) -> int:
-    """Run the registry until it is told to stop (SIGTERM, or Ctrl-C)."""
+    """Run the registry until SIGTERM or Ctrl-C stops it."""
     options = {
         "store.data": data,
         "server.bind": bind,
@@ -78,7 +81,8 @@ def serve(
     configure(settings.log, _PROCESS)
     tls.check(settings.server)
     lock, listening = open_listening(settings)
-    # Before there is another thread, which would be given them: they are for the supervisor.
+    # Before any other thread starts: the kernel could give a signal to that thread, and the signals
+    # are for the supervisor.
     hold_signals()
     keeper = LogKeeper(Layout(settings.store.data).server_log, _PROCESS)
     configure(settings.log, _PROCESS, keeper)
@@ -94,8 +98,15 @@ def _serve(settings: Config, lock: int, listening: Sequence[socket.socket]) -> i
     expires = tls.check(settings.server)
     if expires is not None:
         log.info("the certificate in %s expires on %s", settings.server.tls_cert, expires)
-    if settings.server.tls_cert == str(Layout(settings.store.data).certificate_pair.absolute()):
-        _tell_of_certificate(settings, listening)
+    layout = Layout(settings.store.data.absolute())
+    if settings.server.tls_cert == str(layout.certificate_pair):
+        # An administrator needs this to make clients trust the generated certificate.
+        log.info("its SHA-256 is %s", certificates.describe(layout.certificate_pair).sha256)
+        log.info(
+            "to make docker trust it, copy %s to /etc/docker/certs.d/HOST:%d/ca.crt",
+            layout.certificate,
+            listening[0].getsockname()[1],
+        )
     if password is not None:
         first_start.show_password(password)
     _announce(settings, listening)
@@ -103,26 +114,16 @@ def _serve(settings: Config, lock: int, listening: Sequence[socket.socket]) -> i
 
 
 def _check_store(config: Config) -> str | None:
-    """Refuse here what every worker would refuse; it also makes a new data directory.
+    """Open the store once, so that a problem is reported here and not by every worker. Makes a new
+    data directory.
 
-    Gives the password of the first administrator where there was no account yet.
+    Returns the password of the first administrator if this call created that account.
     """
     store = open_store(config)
     try:
         return first_start.make_admin(store, config)
     finally:
         store.close()
-
-
-def _tell_of_certificate(config: Config, listening: Sequence[socket.socket]) -> None:
-    """What clients have to be told before they trust a certificate that nobody vouches for."""
-    data = config.store.data.absolute()
-    log.info("its SHA-256 is %s", certificates.describe(Layout(data).certificate_pair).sha256)
-    log.info(
-        "docker trusts it where %s is /etc/docker/certs.d/HOST:%d/ca.crt",
-        Layout(data).certificate,
-        listening[0].getsockname()[1],
-    )
 
 
 def _announce(config: Config, listening: Sequence[socket.socket]) -> None:
@@ -134,14 +135,14 @@ def _announce(config: Config, listening: Sequence[socket.socket]) -> None:
     )
     if config.server.proxy_protocol == "required":
         proxies = ", ".join(config.server.trusted_proxies)
-        log.info("connections need a PROXY header, and come from proxies at %s only", proxies)
+        log.info("connections need a PROXY header, and are accepted from %s only", proxies)
     for problem in privacy.exposures(config.store.data):
         log.warning("%s", problem)
     if config.auth.mode == "none":
-        log.warning("auth none serves everybody everything")
+        log.warning("auth is none: any client may do everything")
         if not listener.is_loopback(listening):
             log.warning(
-                "ANYBODY WHO REACHES %s MAY READ, REPLACE AND DELETE EVERYTHING: bind to 127.0.0.1,"
-                " or let only those reach it whom you trust",
+                "ANY CLIENT THAT REACHES %s MAY READ, REPLACE AND DELETE EVERYTHING: bind to"
+                " 127.0.0.1, or restrict access to the address",
                 config.server.bind,
             )

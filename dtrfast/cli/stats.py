@@ -1,4 +1,4 @@
-"""`dtrfast stats`: what the data directory holds. Works beside a running server."""
+"""`dtrfast stats`: the contents of a data directory in numbers. Works beside a running server."""
 
 from __future__ import annotations
 
@@ -26,13 +26,19 @@ def stats(
     data: Data = None,
     json: Annotated[bool, Parameter(help="Print a JSON object.", negative="")] = False,
 ) -> None:
-    """Show how much is stored, and how much of it is shared."""
+    """Show the size of the stored data, and the size that sharing saves."""
     settings = load(config, os.environ, {"store.data": data})
     numbers = _read(settings)
     if json:
         sys.stdout.write(msgspec.json.encode(numbers).decode() + "\n")
     else:
-        _print(numbers)
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column()
+        table.add_column(justify="right")
+        for name, value in numbers.items():
+            text = human(value) if name.endswith("_bytes") else f"{value:,}"
+            table.add_row(name.removesuffix("_bytes").replace("_", " "), text)
+        Console().print(table)
         for problem in privacy.exposures(settings.store.data):
             say(problem)
 
@@ -62,18 +68,8 @@ def _read(config: Config) -> Mapping[str, int]:
     }
 
 
-def _print(numbers: Mapping[str, int]) -> None:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column()
-    table.add_column(justify="right")
-    for name, value in numbers.items():
-        text = human(value) if name.endswith("_bytes") else f"{value:,}"
-        table.add_row(name.removesuffix("_bytes").replace("_", " "), text)
-    Console().print(table)
-
-
 def human(size: float) -> str:
-    """A size in bytes with three significant digits and a binary unit."""
+    """Return a size in bytes as text, with three significant digits and a binary unit."""
     units = ["B", "KiB", "MiB", "GiB", "TiB"]
     while size >= 1024 and len(units) > 1:
         size /= 1024

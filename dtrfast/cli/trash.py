@@ -1,17 +1,17 @@
-"""`dtrfast trash` and `dtrfast tag`: what was deleted, and getting it back."""
+"""`dtrfast trash` and `dtrfast tag`: deleted things, and their restoration."""
 
 from __future__ import annotations
 
 import cyclopts
 
 from dtrfast.cli.accounts import At
-from dtrfast.cli.connection import HERE, connect
+from dtrfast.cli.api_client import HERE, connect
 from dtrfast.cli.output import done, show
 from dtrfast.cli.repositories import split
 from dtrfast.errors import NameInvalid
 
-trash = cyclopts.App(name="trash", help="What was deleted, and can be restored.")
-tags = cyclopts.App(name="tag", help="What tags point at and pointed at.")
+trash = cyclopts.App(name="trash", help="List and restore deleted things.")
+tags = cyclopts.App(name="tag", help="Show and restore earlier states of tags.")
 
 _REPOSITORY_COLUMNS = ["id", "namespace", "name", "deletedAt", "deletedBy", "trashUntil"]
 _MANIFEST_COLUMNS = ["digest", "tags", "deletedAt", "deletedBy", "trashUntil", "run"]
@@ -20,7 +20,7 @@ _STATE_COLUMNS = ["digest", "setAt", "setBy", "endedAt", "endedBy", "ending", "i
 
 @trash.command(name="list")
 def list_trash(repository: str = "", *, at: At = HERE) -> None:
-    """List deleted repositories; or what was deleted in a REPOSITORY that is there."""
+    """List deleted repositories, or the deleted manifests of an existing REPOSITORY."""
     with connect(at) as api:
         if repository:
             entries = api.pages("manifests", *split(repository), "trash")
@@ -31,9 +31,10 @@ def list_trash(repository: str = "", *, at: At = HERE) -> None:
 
 @trash.command(name="restore")
 def restore(repository: str, digest: str = "", *, name: str = "", at: At = HERE) -> None:
-    """Restore a deleted REPOSITORY (its name, or its id in the list; under another --name if that
-    is taken), or a manifest of a REPOSITORY by its DIGEST. One of an account that is gone goes by
-    its id only.
+    """Restore a deleted REPOSITORY, or the manifest with DIGEST of an existing REPOSITORY.
+
+    A deleted repository is named by its name, or by its id in the list. Use --name if its name is
+    taken by now. If its account no longer exists, use the id.
     """
     with connect(at) as api:
         if digest:
@@ -46,12 +47,12 @@ def restore(repository: str, digest: str = "", *, name: str = "", at: At = HERE)
             if repository in (entry["id"], f"{entry['namespace']}/{entry['name']}".lstrip("/"))
         ]
         if not found:
-            raise NameInvalid(f"there is no {repository} in the trash: see `dtrfast trash list`")
+            raise NameInvalid(f"{repository} is not in the trash: see `dtrfast trash list`")
         number = found[-1]["id"]
         if found[-1]["changesOwner"] and repository != number:
             raise NameInvalid(
-                f"{repository} in the trash was of an account that is gone or has another name:"
-                f" to give it to another owner, name it by its id, {number}"
+                f"the account of the deleted {repository} no longer exists or has another name:"
+                f" to give the repository to another owner, use its id, {number}"
             )
         answer = api.call("POST", "trash", number, "restore", body={"name": name})
         done(at, answer, f"restored the repository {name or repository}")
@@ -59,7 +60,7 @@ def restore(repository: str, digest: str = "", *, name: str = "", at: At = HERE)
 
 @trash.command(name="restore-run")
 def restore_run(run: str, *, at: At = HERE) -> None:
-    """Restore all manifests that one RUN of a policy deleted."""
+    """Restore all manifests that one RUN of a deletion policy deleted."""
     count, start = 0, ""
     with connect(at) as api:
         while True:
@@ -73,7 +74,7 @@ def restore_run(run: str, *, at: At = HERE) -> None:
 
 @tags.command(name="history")
 def history(repository: str, tag: str, *, at: At = HERE) -> None:
-    """Show what a TAG points at and pointed at, with who and when."""
+    """Show the manifests that a TAG points at and pointed at, with author and time."""
     with connect(at) as api:
         answer = api.call("GET", *split(repository), "tags", tag, "history")
     show(at, answer["states"], _STATE_COLUMNS)
@@ -81,8 +82,8 @@ def history(repository: str, tag: str, *, at: At = HERE) -> None:
 
 @tags.command(name="restore")
 def restore_tag(repository: str, tag: str, digest: str = "", *, at: At = HERE) -> None:
-    """Point a TAG at what it pointed at before, or at an earlier DIGEST."""
+    """Point a TAG at its previous manifest, or at the manifest with an earlier DIGEST."""
     with connect(at) as api:
         body = {"digest": digest}
         answer = api.call("POST", *split(repository), "tags", tag, "restore", body=body)
-    done(at, answer, f"{repository}:{tag} is {answer['digest']} again")
+    done(at, answer, f"{repository}:{tag} points at {answer['digest']} again")

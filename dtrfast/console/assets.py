@@ -1,5 +1,7 @@
-"""Scripts, styles and icons, served from memory. Their address has their hash, so that browsers
-keep them for ever and still have the new ones after an upgrade.
+"""Scripts, styles and icons, served from memory.
+
+The address of an asset contains its hash. So browsers may cache it without a limit, and load the
+new one after an upgrade.
 """
 
 from __future__ import annotations
@@ -45,37 +47,35 @@ def _assets() -> dict[str, _Asset]:
 
 
 def compress(content: bytes) -> bytes:
-    """As gzip, which all browsers take."""
+    """Return the content as gzip."""
     deflate = zlib.compressobj(6, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     return deflate.compress(content) + deflate.flush()
 
 
 def url(name: str) -> str:
-    """Where the asset is, in this version."""
+    """Return the address of an asset, with the hash of this version."""
     return f"/static/{name}?{_assets()[name].hash}"
 
 
 def routes() -> list[Route]:
+    """Return the route of all assets."""
+
     async def serve(request: Request) -> Response:
         asset = _assets().get(request.path_params["name"])
         if asset is None:
             return Response("there is no such file", 404, media_type="text/plain")
-        return _answer(asset, request)
+        is_current = request.url.query == asset.hash
+        headers = {
+            "cache-control": "public, max-age=31536000, immutable" if is_current else "no-cache",
+            "etag": f'"{asset.hash}"',
+            "vary": "accept-encoding",
+            "content-security-policy": "default-src 'none'",
+        }
+        if request.headers.get("if-none-match") == headers["etag"]:
+            return Response(status_code=304, headers=headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            headers["content-encoding"] = "gzip"
+            return Response(asset.compressed, headers=headers, media_type=asset.media_type)
+        return Response(asset.content, headers=headers, media_type=asset.media_type)
 
     return [Route("/static/{name}", serve)]
-
-
-def _answer(asset: _Asset, request: Request) -> Response:
-    is_current = request.url.query == asset.hash
-    headers = {
-        "cache-control": "public, max-age=31536000, immutable" if is_current else "no-cache",
-        "etag": f'"{asset.hash}"',
-        "vary": "accept-encoding",
-        "content-security-policy": "default-src 'none'",
-    }
-    if request.headers.get("if-none-match") == headers["etag"]:
-        return Response(status_code=304, headers=headers)
-    if "gzip" in request.headers.get("accept-encoding", ""):
-        headers["content-encoding"] = "gzip"
-        return Response(asset.compressed, headers=headers, media_type=asset.media_type)
-    return Response(asset.content, headers=headers, media_type=asset.media_type)

@@ -1,30 +1,32 @@
-"""What forms offer while somebody types: names, as far as they fit into a list.
+"""Names that a form suggests while the user types.
 
-Whoever has more types the whole name. Nobody is offered what they may not list.
+A form suggests the first names that the user may list. Other names have to be typed in full.
 """
 
 from __future__ import annotations
 
 from dtrfast.api.v0 import accounts, repositories, teams
-from dtrfast.console.page import Page
+from dtrfast.console.page import PageRequest
 
-# A list that one scrolls; the first page of a list of names costs a millisecond.
+# As many as a user may scroll through. Reading these names takes about a millisecond.
 _NAMES_MAX = 200
 
 
-def users(page: Page) -> list[str]:
+def users(page: PageRequest) -> list[str]:
+    """Return names of users."""
     query = {"type": "user", "limit": _NAMES_MAX}
     found = page.glance(accounts.list_accounts, query=query)
     return [account.name for account in (found.accounts if found else ())]
 
 
-def teams_of(page: Page, organization: str) -> list[str]:
+def teams_of(page: PageRequest, organization: str) -> list[str]:
+    """Return names of an organization's teams."""
     found = page.glance(teams.list_teams, query={"limit": _NAMES_MAX}, name=organization)
     return [team.name for team in (found.teams if found else ())]
 
 
-def repositories_of(page: Page, namespace: str) -> list[str]:
-    """Names below the namespace, without it."""
+def repositories_of(page: PageRequest, namespace: str) -> list[str]:
+    """Return names of repositories in a namespace, without the namespace."""
     query = {"limit": _NAMES_MAX}
     found = page.glance(
         repositories.list_repositories_of_namespace, query=query, namespace=namespace

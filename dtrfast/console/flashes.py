@@ -1,56 +1,42 @@
-"""What was done, told once on the page that comes after it, with the way back where there is one.
+"""Flashes: the sentence about a submitted form, shown once on the next page, with an undo.
 
-It travels in a cookie of the browser, which without TLS others of the same host may set: what it
-says is text, and what it offers takes something out of the trash, and nothing else.
+A flash travels in a cookie. Without TLS, other servers of the same host can set that cookie. So
+its sentence is shown as text, and its undo may only restore something from the trash.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from dtrfast.api import browsers
-
-if TYPE_CHECKING:
-    from dtrfast.console.page import Page
+from dtrfast.console.page import PageRequest
+from dtrfast.console.undo import Undo
 
 COOKIE = "dtrfast_done"
-# Browsers drop a cookie of more than 4 KiB without a word: name, value and attributes together.
+# Browsers silently drop cookies over 4 KiB: name, value and attributes together.
 _TEXT_SIZE_MAX = 3800
 _SECONDS = 60
 
 
-class Undo(msgspec.Struct, frozen=True):
-    """An operation, and the pieces of its path; a list is for many calls."""
-
-    operation: str
-    path: dict[str, str | list[str]]
-
-
 class Flash(msgspec.Struct, frozen=True):
-    """What became of a form. `text`, where it is there, says it in full."""
+    """A sentence about a submitted form, and the operation that takes the form's effect back."""
 
-    operation: str
-    about: dict[str, str] = {}
-    done: int = 1
-    failed: int = 0
-    failure: str = ""
+    text: str
     undo: Undo | None = None
-    text: str = ""
 
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Flash)
 
 
-def cookie(flash: Flash, page: Page) -> str:
-    """The Set-Cookie header that tells the next page, at least in short."""
+def cookie(flash: Flash, page: PageRequest, short: str) -> str:
+    """Return the Set-Cookie header of a flash; of `short` alone if the flash is too large."""
     text = _encode(flash)
     if len(text) > _TEXT_SIZE_MAX:
-        text = _encode(msgspec.structs.replace(flash, text="", failure="", undo=None))
+        text = _encode(Flash(short))
     return _header(text, _SECONDS, page)
 
 
@@ -58,13 +44,13 @@ def _encode(flash: Flash) -> str:
     return base64.urlsafe_b64encode(_encoder.encode(flash)).decode().rstrip("=")
 
 
-def cleared(page: Page) -> str:
-    """The Set-Cookie header of the page that told it."""
+def cleared(page: PageRequest) -> str:
+    """Return the Set-Cookie header that removes a flash, for the page that shows it."""
     return _header("", 0, page)
 
 
 def read(text: str) -> Flash | None:
-    """What a cookie says; None where it is none of ours."""
+    """Return the flash in a cookie; None if the cookie is invalid or its undo is not allowed."""
     try:
         flash = _decoder.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (binascii.Error, ValueError, msgspec.DecodeError):
@@ -73,6 +59,6 @@ def read(text: str) -> Flash | None:
     return flash if is_harmless else None
 
 
-def _header(text: str, seconds: int, page: Page) -> str:
-    is_secure = page.asker.is_secure
+def _header(text: str, seconds: int, page: PageRequest) -> str:
+    is_secure = page.client.is_secure
     return browsers.cookie(COOKIE, text, seconds, is_secure=is_secure, same_site="Strict")

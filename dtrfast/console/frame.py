@@ -1,4 +1,4 @@
-"""What every page has around it: who is signed in, where one can go, and what one should know."""
+"""The frame around every page: the signed-in user, the menu, notices, and the flash."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any, Literal
 
 from dtrfast.api.v0 import administration, sessions, storage, storage_objects
 from dtrfast.config import is_loopback_host, split_address
-from dtrfast.console import flashes, words
-from dtrfast.console.page import Page
-from dtrfast.console.texts import span
+from dtrfast.console import flashes
+from dtrfast.console.formatting import span
+from dtrfast.console.page import PageRequest
 from dtrfast.times import parse_rfc3339
 
 THEME_COOKIE = "dtrfast_theme"
 COOKIES = (THEME_COOKIE, flashes.COOKIE)
 
 _THEMES = ("light", "dark")
-# Time to act before pushes are refused.
+# At this share of used space there is still time to act before pushes are refused.
 _DISK_FULL_PART = 0.9
-# As long before its end as our own certificate is made anew at a start.
+# The server renews its own certificate at a start within the same time before its end.
 _EXPIRY_SECONDS = 30 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that whoever looks after the registry should know."""
+    """A state of the registry that administrators should know, and the page to act on it."""
 
     level: Literal["warning", "error"]
     text: str
@@ -33,38 +33,27 @@ class Notice:
     link_text: str = ""
 
 
-def values(page: Page) -> dict[str, Any]:
-    """What the templates of the frame need."""
+def values(page: PageRequest) -> dict[str, Any]:
+    """Return the values that the templates of the frame need."""
     session = page.glance(sessions.get_session)
     user = None if session is None else session.account
     is_admin = page.caller.kind == "system" or (user is not None and user.is_admin)
     theme = page.cookies.get(THEME_COOKIE, "")
-    flash = flashes.read(page.cookies.get(flashes.COOKIE, ""))
     return {
         "page": page,
         "user": user,
         "is_admin": is_admin,
-        "has_accounts": page.asker.config.auth.mode == "managed",
+        "has_accounts": page.client.config.auth.mode == "managed",
         "theme": theme if theme in _THEMES else "",
         "notices": notices(page) if is_admin else [],
-        "flash": flash,
-        "flash_text": "" if flash is None else _told(flash),
+        "flash": flashes.read(page.cookies.get(flashes.COOKIE, "")),
     }
 
 
-def _told(flash: flashes.Flash) -> str:
-    if flash.text:
-        return flash.text
-    text = words.sentence(flash.operation, flash.about, flash.done)
-    if flash.failed:
-        text += f" {flash.done} done, {flash.failed} refused: {flash.failure}"
-    return text
-
-
-def notices(page: Page) -> list[Notice]:
-    """What an administrator should know, the worst first."""
+def notices(page: PageRequest) -> list[Notice]:
+    """Return the notices for administrators, about storage first."""
     found: list[Notice] = []
-    config = page.asker.config
+    config = page.client.config
     state = page.glance(storage.get_storage)
     if state is not None:
         found += _about_storage(state)
@@ -72,18 +61,18 @@ def notices(page: Page) -> list[Notice]:
         found.append(
             Notice(
                 "error",
-                "Accounts are off: whoever reaches this registry may do everything with it.",
+                "Accounts are off: everyone who reaches this registry can do everything.",
                 "/settings/auth",
-                "How to switch them on",
+                "Switch accounts on",
             )
         )
     found += _about_certificate(page)
     is_local = is_loopback_host(split_address(config.server.bind)[0])
-    if not page.asker.is_secure and not is_local:
+    if not page.client.is_secure and not is_local:
         found.append(
             Notice(
                 "warning",
-                "Connections are not encrypted: passwords and images can be read on their way.",
+                "Connections are not encrypted: others on the network can read what is sent.",
                 "/settings/security",
                 "Certificates",
             )
@@ -91,8 +80,8 @@ def notices(page: Page) -> list[Notice]:
     return found
 
 
-def _about_certificate(page: Page) -> list[Notice]:
-    shown = page.glance(administration.get_certificate) if page.asker.is_secure else None
+def _about_certificate(page: PageRequest) -> list[Notice]:
+    shown = page.glance(administration.get_certificate) if page.client.is_secure else None
     left = parse_rfc3339(shown.not_after) - time.time() if shown else _EXPIRY_SECONDS
     if left >= _EXPIRY_SECONDS:
         return []
@@ -108,7 +97,7 @@ def _about_storage(state: storage_objects.Storage) -> list[Notice]:
             for count, name in ((state.damaged_blobs, "blob"), (state.damaged_chunks, "chunk"))
             if count
         ]
-        text = f"Damaged on disk: {' and '.join(what)}. A push of the same image heals it."
+        text = f"Damaged on disk: {' and '.join(what)}. A push of the same image repairs it."
         found.append(Notice("error", text, "/settings/storage#damages", "Details"))
     used = 1 - state.disk_free_bytes / max(1, state.disk_bytes)
     if state.disk_bytes and state.disk_free_bytes < state.reserve_bytes:

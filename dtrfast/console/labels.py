@@ -1,68 +1,122 @@
-"""What settings are called: on their forms, in differences, and on the page of the server's own."""
+"""Labels of API fields and of the server's settings: in forms, in reviews and on pages."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dtrfast.config import Setting
-from dtrfast.console import texts
+from dtrfast.console import formatting
 
-# Of the documents of settings, by the names of their fields. A test finds those without a label.
-FIELDS: Mapping[str, str] = {
-    "createOnPush": "Create repositories on push",
-    "createNamespaceOnPush": "Pushes of administrators create namespaces",
-    "publicOnPush": "Repositories created by a push are public",
-    "tokenDaysDefault": "New tokens expire after (days)",
-    "trashDays": "Keep deleted items for (days)",
-    "untaggedDays": "Delete untagged images after (days)",
-    "scrubDays": "Read and verify all data every (days)",
-    "scrubBytesPerSecond": "Verify at most (bytes per second)",
-    "reserveBytes": "Refuse pushes below this much free space (bytes)",
-    "serverUrls": "Server",
-    "startTls": "Encrypt ldap:// connections with StartTLS",
-    "caPem": "Trusted certificate authorities (PEM)",
-    "searchDn": "Search account (DN)",
-    "searchPassword": "Password of the search account",
-    "userSets": "Users",
-    "userSets.baseDn": "Base DN",
-    "userSets.scope": "Scope",
-    "userSets.filter": "Filter",
-    "userSets.loginAttribute": "Login attribute",
-    "userSets.fullNameAttribute": "Full name attribute",
-    "userSets.loginIsEmail": "The login is an e-mail address: use the part before the @",
-    "idAttribute": "Attribute that stays the same when a user is renamed",
-    "adminGroup": "Group of system administrators",
-    "adminGroup.dn": "Group of system administrators (DN)",
-    "adminGroup.memberAttribute": "Attribute with the group's members",
-    "nestedGroups": "Include members of nested groups",
-    "syncIntervalSeconds": "Synchronise every (seconds)",
-    "timeoutSeconds": "Wait for a server at most (seconds)",
-    "outageSeconds": "Accept the last correct password during an outage for (seconds)",
-    "pageSize": "Entries per page",
-    "removalShareMax": "Share that may be removed without being asked for (0 to 1)",
-    "issuers": "Issuer",
-    "issuers.name": "Name",
-    "issuers.url": "Issuer URL",
-    "issuers.audience": "Audience",
-    "issuers.jwksUrl": "Keys (JWKS) URL",
-    "issuers.caPem": "Trusted certificate authorities (PEM)",
-    "issuers.bearerTokenFile": "File with a token to ask for the keys",
+
+@dataclass(frozen=True, slots=True)
+class FieldText:
+    """The texts of one field of an API object: its label, and a help text for forms.
+
+    The help text may name `{size}`, the field's value in bytes as a size. `options` are the texts
+    of the values of a choice. A field that `needs_accounts` has no effect without them.
+    """
+
+    label: str
+    help: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    needs_accounts: bool = False
+
+
+# The texts of fields, by their names in the API; dots lead into groups. A field of another name
+# gets a label that is made of its name.
+FIELDS: Mapping[str, FieldText] = {
+    # Repositories.
+    "shortDescription": FieldText("Description", "One line, shown in lists and by docker search."),
+    "longDescription": FieldText(
+        "README", "Markdown, up to 64 KiB. Images on other hosts are shown as links."
+    ),
+    "visibility": FieldText(
+        "Visibility",
+        options={
+            "private": "Private: only users with access",
+            "public": "Public: everyone can pull without signing in",
+        },
+        needs_accounts=True,
+    ),
+    # Settings of access.
+    "createOnPush": FieldText(
+        "Create repositories on push",
+        "For users who may create repositories there."
+        " If it is off, create them before the first push.",
+    ),
+    "createNamespaceOnPush": FieldText(
+        "Pushes of administrators create namespaces",
+        "For names that belong to no account. If it is off, pushes of mistyped names are refused.",
+    ),
+    "publicOnPush": FieldText(
+        "Repositories created by a push are public",
+        "Everyone can pull from a public repository without signing in.",
+    ),
+    "tokenDaysDefault": FieldText(
+        "New tokens expire after (days)", "Used when no other time is given. 0: never."
+    ),
+    # Settings of storage.
+    "trashDays": FieldText(
+        "Keep deleted items for (days)",
+        "Until then, you can restore deleted repositories, tags and images.",
+    ),
+    "untaggedDays": FieldText(
+        "Delete untagged images after (days)", "They go to the trash first. 0: never."
+    ),
+    "scrubDays": FieldText(
+        "Read and verify all data every (days)", "This finds damage on the disk. 0: never."
+    ),
+    "scrubBytesPerSecond": FieldText("Verify at most (bytes per second)", "Now {size} per second."),
+    "reserveBytes": FieldText("Refuse pushes below this much free space (bytes)", "Now {size}."),
+    # Settings of the directory.
+    "serverUrls": FieldText("Server"),
+    "startTls": FieldText("Encrypt ldap:// connections with StartTLS"),
+    "caPem": FieldText("Trusted certificate authorities (PEM)"),
+    "searchDn": FieldText("Search account (DN)"),
+    "searchPassword": FieldText("Password of the search account"),
+    "userSets": FieldText("Users"),
+    "userSets.baseDn": FieldText("Base DN"),
+    "userSets.scope": FieldText("Scope"),
+    "userSets.filter": FieldText("Filter"),
+    "userSets.loginAttribute": FieldText("Login attribute"),
+    "userSets.fullNameAttribute": FieldText("Full name attribute"),
+    "userSets.loginIsEmail": FieldText("The login is an e-mail address: use the part before the @"),
+    "idAttribute": FieldText("Attribute that stays the same when a user is renamed"),
+    "adminGroup": FieldText("Group of system administrators"),
+    "adminGroup.dn": FieldText("Group of system administrators (DN)"),
+    "adminGroup.memberAttribute": FieldText("Attribute with the group's members"),
+    "nestedGroups": FieldText("Include members of nested groups"),
+    "syncIntervalSeconds": FieldText("Synchronize every (seconds)"),
+    "timeoutSeconds": FieldText("Wait for a server at most (seconds)"),
+    "outageSeconds": FieldText("Accept the last correct password during an outage for (seconds)"),
+    "pageSize": FieldText("Entries per page"),
+    "removalShareMax": FieldText("Share that may be removed without confirmation (0 to 1)"),
+    # Issuers.
+    "issuers": FieldText("Issuer"),
+    "issuers.name": FieldText("Name"),
+    "issuers.url": FieldText("Issuer URL"),
+    "issuers.audience": FieldText("Audience"),
+    "issuers.jwksUrl": FieldText("Keys (JWKS) URL"),
+    "issuers.caPem": FieldText("Trusted certificate authorities (PEM)"),
+    "issuers.bearerTokenFile": FieldText("File with a token to ask for the keys"),
 }
+LABELS: Mapping[str, str] = {name: text.label for name, text in FIELDS.items()}
 
-# Of the settings that the server was started with, in the order and groups of their page.
+# The labels of the settings that the server was started with, in the order and groups of the page.
 _GROUPS: Mapping[str, Mapping[str, str]] = {
     "Network": {
         "server.bind": "Address to listen on",
         "server.external_url": "Address that clients use",
-        "server.cors_origins": "Pages of others that may use the registry (CORS)",
-        "server.trusted_proxies": "Proxies that are believed",
+        "server.cors_origins": "Other origins that may use the registry (CORS)",
+        "server.trusted_proxies": "Trusted proxies",
         "server.proxy_protocol": "PROXY protocol",
         "server.tls": "TLS",
         "server.tls_cert": "Certificate file",
         "server.tls_key": "Private key file",
         "server.tls_client_ca": "Authorities of client certificates",
-        "server.hsts_seconds": "Browsers use https only for (HSTS)",
+        "server.hsts_seconds": "Browsers use only https for (HSTS)",
         "server.http2": "HTTP/2",
     },
     "Processes and limits": {
@@ -105,7 +159,7 @@ _GROUPS: Mapping[str, Mapping[str, str]] = {
         "outgoing.no_proxy": "Called without the proxy",
     },
 }
-# Values that say more than they show.
+# Values that need words.
 _VALUES: Mapping[tuple[str, object], str] = {
     ("server.workers", 0): "one for each core",
     ("server.tls", "auto"): "automatic: on addresses that other machines reach",
@@ -113,15 +167,15 @@ _VALUES: Mapping[tuple[str, object], str] = {
     ("server.proxy_protocol", "off"): "off",
     ("server.proxy_protocol", "required"): "each connection begins with a PROXY header",
     ("server.trusted_proxies", ()): "none",
-    ("server.hsts_seconds", 0): "no time: they are told to forget it",
+    ("server.hsts_seconds", 0): "not at all: browsers forget it",
     ("auth.mode", "managed"): "managed here",
-    ("auth.mode", "none"): "off: everybody may do everything",
+    ("auth.mode", "none"): "off: everyone can do everything",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A setting in words; `name` is what it is called in the configuration file."""
+class SettingRow:
+    """A setting of the server in words; `name` is its name in the configuration file."""
 
     label: str
     value: str
@@ -129,20 +183,28 @@ class Row:
     origin: str
 
 
+def text_of(name: str) -> FieldText:
+    """Return the texts of a field; for `homepageUrl` without texts the label is "Homepage url"."""
+    if name in FIELDS:
+        return FIELDS[name]
+    words = re.sub(r"(?<=[a-z0-9])([A-Z])", lambda match: f" {match[1].lower()}", name)
+    return FieldText(words[:1].upper() + words[1:])
+
+
 def of_field(name: str) -> str:
-    """The label of a field by its name with dots and numbers: `userSets.1.filter`."""
+    """Return the label of a field by its name with dots and numbers: `userSets.1.filter`."""
     pieces = name.split(".")
     number = next((piece for piece in pieces if piece.isdecimal()), "")
     key = ".".join(piece for piece in pieces if not piece.isdecimal())
-    label = FIELDS.get(key, key)
+    label = LABELS.get(key, key)
     if not number:
         return label
-    group = f"{FIELDS.get(pieces[0], pieces[0])} {number}"
+    group = f"{LABELS.get(pieces[0], pieces[0])} {number}"
     return group if key == pieces[0] else f"{group}: {label}"
 
 
-def of_settings(settings: Iterable[Setting]) -> list[tuple[str, list[Row]]]:
-    """The server's own settings, in groups. None is left out."""
+def of_settings(settings: Iterable[Setting]) -> list[tuple[str, list[SettingRow]]]:
+    """Return all settings of the server in groups; those without a label are in "Other"."""
     by_name = {setting.name: setting for setting in settings}
     grouped = [
         (title, [_row(label, by_name.pop(name)) for name, label in labels.items()])
@@ -152,8 +214,8 @@ def of_settings(settings: Iterable[Setting]) -> list[tuple[str, list[Row]]]:
     return [*grouped, ("Other", others)] if others else grouped
 
 
-def _row(label: str, setting: Setting) -> Row:
-    return Row(label, _value(setting), setting.name, setting.origin)
+def _row(label: str, setting: Setting) -> SettingRow:
+    return SettingRow(label, _value(setting), setting.name, setting.origin)
 
 
 def _value(setting: Setting) -> str:
@@ -164,8 +226,8 @@ def _value(setting: Setting) -> str:
         return _VALUES[name, value]
     if isinstance(value, int | float):
         if name.endswith("_seconds"):
-            return texts.length(value)
+            return formatting.length(value)
         is_bytes = name.endswith("size_max") and name != "registry.page_size_max"
-        return texts.size(value) if is_bytes else texts.count(value)
+        return formatting.size(value) if is_bytes else formatting.count(value)
     text = ", ".join(value) if isinstance(value, tuple) else str(value)
     return text or "not set"

@@ -1,10 +1,10 @@
-"""What pages show as it happens, by server-sent events.
+"""Live parts of pages, by server-sent events.
 
-A stream is a page function that is asked again and again, on a thread, as the user of the session,
-which is looked up before each look; so it ends when the session does, and shows nothing that a page
-would not. It ends as well after some minutes and when the server stops, and the browser comes
-again. Its address says what the page showed, and `after` where the stream before it broke off:
-nothing falls in between.
+A stream calls a function of its page again and again, on a thread, as the user of the session. It
+looks up the session before each call. So it ends with the session, and it shows nothing that the
+page would not show. It also ends after some minutes and when the server stops; then the browser
+opens the next stream. The address of a stream tells what the page shows already, and `after` tells
+where the stream before it ended. So no event is lost between two streams.
 """
 
 from __future__ import annotations
@@ -23,45 +23,44 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from dtrfast.api import browsers
-from dtrfast.api.types import Ending, Hop
+from dtrfast.api.types import Hop, StopFlag
 from dtrfast.api.v0 import sessions
 from dtrfast.console import frame, rendering
-from dtrfast.console.page import Page
+from dtrfast.console.page import PageRequest
 from dtrfast.console.pages import dashboard, logs, welcome
 from dtrfast.errors import DtrfastError, SignInRequired
 
-# Below what proxies and `server.idle_body_seconds` cut, and short enough to notice a sign-out.
 _LIFE_SECONDS = 300.0
+# Shorter than the silence after which proxies and `server.idle_body_seconds` cut a connection.
 _BEAT_SECONDS = 15.0
-_LOOK_AT_END_SECONDS = 0.5
+_END_CHECK_SECONDS = 0.5
 _POINTS_SECONDS = 10.0
-# Each costs a look every second or two, on a thread. Nobody takes all of them.
-_STREAMS_OF_ONE_MAX = 10
+# Each stream costs a call every second or two, on a thread. One user cannot take all streams.
+_STREAMS_OF_USER_MAX = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An event: its kind, what the browser gets as JSON, and where a stream goes on behind it."""
+    """An event: its kind, its data as JSON, and the place where the next stream continues."""
 
     kind: str
     data: Any
     place: str = ""
 
 
-# Called again and again; gives what is new since it was called before.
+# Called again and again. Returns the events since the call before.
 Tick = Callable[[], list[Message]]
 
 
 def html(target: str, template: str, values: Mapping[str, Any]) -> Message:
-    """Markup that the page puts into an element, in place of what is there."""
+    """Return the event that replaces the content of the element `target` on the page."""
     text = rendering.render(template, values)
     return Message("html", {"target": target, "html": text, "how": "replace"})
 
 
-def _progress(page: Page) -> Tick:
+def _progress(page: PageRequest) -> Tick:
     if page.caller.kind != "system":
-        page.ask(sessions.get_session)  # nobody has nothing to wait for
+        page.ask(sessions.get_session)  # raises without a sign-in: there is no progress to show
     shown = [page.query.get("shown", "")]
 
     def tick() -> list[Message]:
@@ -77,8 +76,8 @@ def _progress(page: Page) -> Tick:
     return tick
 
 
-def _numbers(page: Page) -> Tick:
-    # What is recorded every ten seconds need not be read more often.
+def _numbers(page: PageRequest) -> Tick:
+    # Points are recorded every ten seconds, so they are read no more often.
     due = [time.monotonic()]
 
     def tick() -> list[Message]:
@@ -93,7 +92,7 @@ def _numbers(page: Page) -> Tick:
     return tick
 
 
-def _lines(page: Page) -> Tick:
+def _lines(page: PageRequest) -> Tick:
     tail = logs.Tail(page)
 
     def tick() -> list[Message]:
@@ -109,12 +108,15 @@ def _lines(page: Page) -> Tick:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What makes a tick for one browser, the seconds between two looks, and how many there are at
-    most. What anybody may open leaves room for what administrators look at.
+    """A kind of streams.
+
+    `make` returns the function that is called for one browser, every `seconds`. `count_max` bounds
+    the streams of this kind in a process. The bounds are separate, so the streams that every user
+    may open leave room for those of administrators.
     """
 
     name: str
-    make: Callable[[Page], Tick]
+    make: Callable[[PageRequest], Tick]
     seconds: float
     count_max: int
 
@@ -132,13 +134,13 @@ STREAMS: dict[str, Stream] = {
 class Streams:
     """The streams of one process."""
 
-    def __init__(self, hop: Hop, ending: Ending) -> None:
+    def __init__(self, hop: Hop, ending: StopFlag) -> None:
         self._hop = hop
         self._ending = ending
         self._counts: Counter[tuple[str, str]] = Counter()
 
-    async def respond(self, request: Request, stream: Stream, page: Page) -> Response:
-        """A stream. What refuses the first look is an answer, not a stream."""
+    async def respond(self, request: Request, stream: Stream, page: PageRequest) -> Response:
+        """Return a stream; 204 if the first call fails, 503 if there are too many streams."""
         if place := request.headers.get("last-event-id"):
             page = replace(page, query={**page.query, "after": place})
         key = (stream.name, page.caller.actor)
@@ -151,22 +153,22 @@ class Streams:
             first = await self._hop.run(_look, page, tick)
         except DtrfastError:
             leave()
-            return Response(status_code=204)  # which tells a browser not to come again
+            return Response(status_code=204)  # tells the browser not to try again
         except BaseException:
             leave()
             raise
         headers = {**rendering.HEADERS, "cache-control": "no-store", "x-accel-buffering": "no"}
         events = self._events(request, page, stream, tick, first)
-        return _Counted(events, headers, leave)
+        return _StreamResponse(events, headers, leave)
 
     def _is_full(self, stream: Stream, actor: str) -> bool:
         here = sum(count for (name, _), count in self._counts.items() if name == stream.name)
         own = sum(count for (_, who), count in self._counts.items() if who == actor)
-        self._counts += Counter()  # which forgets those that are at nothing
-        return here >= stream.count_max or own >= _STREAMS_OF_ONE_MAX
+        self._counts += Counter()  # removes the entries whose count is zero
+        return here >= stream.count_max or own >= _STREAMS_OF_USER_MAX
 
     async def _events(
-        self, request: Request, page: Page, stream: Stream, tick: Tick, first: list[Message]
+        self, request: Request, page: PageRequest, stream: Stream, tick: Tick, first: list[Message]
     ) -> AsyncIterator[bytes]:
         try:
             yield b"retry: 2000\n\n"
@@ -189,16 +191,18 @@ class Streams:
             yield _encode(Message("end", None))
 
 
-def _look(page: Page, tick: Tick) -> list[Message]:
-    """On a thread. Raises `SignInRequired` once the session that began the stream has ended."""
-    asker = page.asker
-    if page.csrf_token and browsers.find_session(asker.identity, asker.session_id) is None:
+def _look(page: PageRequest, tick: Tick) -> list[Message]:
+    """Return new events. Raises `SignInRequired` if the session that began the stream has ended.
+    Runs on a thread.
+    """
+    client = page.client
+    if page.csrf_token and client.identity.guard.find_session(client.session_id) is None:
         raise SignInRequired("the session has ended: sign in again")
     return tick()
 
 
-class _Counted(StreamingResponse):
-    """A stream that says when it is over, however it ended."""
+class _StreamResponse(StreamingResponse):
+    """A stream that calls `leave` at its end, also after an error."""
 
     def __init__(
         self, events: AsyncIterator[bytes], headers: Mapping[str, str], leave: Callable[[], None]
@@ -213,12 +217,12 @@ class _Counted(StreamingResponse):
             self._leave()
 
 
-async def _wait(seconds: float, ending: Ending) -> bool:
-    """Sleep; False once the server stops."""
+async def _wait(seconds: float, ending: StopFlag) -> bool:
+    """Sleep. Return False as soon as the server stops."""
     left = seconds
     while left > 0 and not ending.is_set():
-        await asyncio.sleep(min(left, _LOOK_AT_END_SECONDS))
-        left -= _LOOK_AT_END_SECONDS
+        await asyncio.sleep(min(left, _END_CHECK_SECONDS))
+        left -= _END_CHECK_SECONDS
     return not ending.is_set()
 
 

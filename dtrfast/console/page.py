@@ -1,7 +1,7 @@
-"""One request of a browser: who sits there, what was asked for, and the way to the operations.
+"""A browser's request for a page, and its way to the operations of the management API.
 
-A page asks operations of the management API and nothing else, as the caller of the session. So it
-shows nothing that the API does not, and no rule stands twice.
+A page gets everything from operations, called as the user of the session. So it shows nothing that
+the API does not show that user, and no rule about access is repeated here.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from dtrfast.api.v0.asking import Asker, convert_body, convert_query, execute
-from dtrfast.api.v0.operation import ApiCall, Operation
+from dtrfast.api.v0.execution import convert_body, convert_query, execute
+from dtrfast.api.v0.operation import ApiClient, Operation
 from dtrfast.api.v0.router import OPERATIONS
-from dtrfast.errors import Denied, DtrfastError, NotFound
+from dtrfast.errors import AccessRefused, DtrfastError, NotFound
 from dtrfast.identity.callers import Caller
 
 Answer = TypeVar("Answer", bound="msgspec.Struct | None")
 
-# Rows of a list: two or three screens.
+# Rows of a list on one page: two or three screens.
 PAGE_SIZE = 50
 
 _BY_HANDLER: dict[object, Operation] = {o.handler: o for o in OPERATIONS}
@@ -29,13 +29,16 @@ BY_ID: dict[str, Operation] = {o.id: o for o in OPERATIONS}
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """What a page function is given. `path` and `query` are decoded, `lists` has all values of each
-    name in the query, `form` those of each field, in order; `external` is where browsers reach this
-    registry (`https://host`).
+class PageRequest:
+    """A request of a browser, as page functions get it.
+
+    `path` and `query` are decoded. `query` has the last value of each name; `lists` has all values.
+    `form` has all values of each field, in the order of the form. `external` is the origin where
+    browsers reach this registry (`https://host`). `is_fragment`: the request is for a part of a
+    page, by a script.
     """
 
-    asker: Asker
+    client: ApiClient
     url: str
     external: str
     path: Mapping[str, str] = field(default_factory=dict)
@@ -48,7 +51,7 @@ class Page:
 
     @property
     def caller(self) -> Caller:
-        return self.asker.caller
+        return self.client.caller
 
     @property
     def is_signed_in(self) -> bool:
@@ -56,31 +59,33 @@ class Page:
 
     @property
     def host(self) -> str:
-        """What image names begin with."""
+        """The host that image names begin with."""
         return self.external.partition("://")[2]
 
     def ask(
         self,
-        handler: Callable[[ApiCall], Answer],
+        handler: Callable[..., Answer],
         *,
         query: Mapping[str, object] | None = None,
         body: object = None,
         **path: Any,
     ) -> Answer:
-        """What an operation answers. Raises what it raises."""
+        """Return the answer of an operation. Raises the errors of the operation."""
         operation = _BY_HANDLER[handler]
         given = {name: str(value) for name, value in (query or {}).items()}
-        call = self.asker.call(path, convert_query(operation, given), convert_body(operation, body))
+        call = self.client.call(
+            path, convert_query(operation, given), convert_body(operation, body)
+        )
         return execute(operation, call)  # type: ignore[return-value]
 
     def find(
         self,
-        handler: Callable[[ApiCall], Answer],
+        handler: Callable[..., Answer],
         *,
         query: Mapping[str, object] | None = None,
         **path: Any,
     ) -> Answer | None:
-        """What an operation answers; None where there is no such thing."""
+        """Return the answer of an operation; None if the object does not exist."""
         try:
             return self.ask(handler, query=query, **path)
         except NotFound:
@@ -88,37 +93,39 @@ class Page:
 
     def glance(
         self,
-        handler: Callable[[ApiCall], Answer],
+        handler: Callable[..., Answer],
         *,
         query: Mapping[str, object] | None = None,
         **path: Any,
     ) -> Answer | None:
-        """What an operation answers; None where it does not, for what a page can do without.
+        """Return the answer of an operation; None if it fails, for optional parts of a page.
 
-        A page that merely asks what may be shown leaves no audit event of a refusal.
+        A refusal leaves no audit event: the page only finds out what it may show.
         """
         operation = _BY_HANDLER[handler]
         given = {name: str(value) for name, value in (query or {}).items()}
         try:
-            call = self.asker.call(path, convert_query(operation, given), None)
+            call = self.client.call(path, convert_query(operation, given), None)
             return operation.run(call)  # type: ignore[return-value]
         except DtrfastError:
             return None
 
-    def refused(self, message: str, subject: str = "") -> Denied:
-        """An error to raise, which leaves an audit event, as refusals of operations do."""
-        error = Denied(message)
-        self.asker.note_refusal("GET", self.url.partition("?")[0], error, subject)
+    def refused(self, message: str, subject: str = "") -> AccessRefused:
+        """Return an error to raise, and write an audit event of the refusal."""
+        error = AccessRefused(message)
+        self.client.note_refusal("GET", self.url.partition("?")[0], error, subject)
         return error
 
-    def listing(self, sort: str = "name", of: str = "") -> Listing:
-        """A list of this page. `sort` is its order unless the address says another; `of` tells it
-        from other lists on the page.
+    def listing(self, sort: str = "name", of: str = "") -> ListState:
+        """Return the state of a list on this page.
+
+        `sort` is its order, unless the address gives another. `of` is a prefix in the address for
+        pages with several lists.
         """
-        return Listing(self, of, self.query.get(f"{of}sort") or sort)
+        return ListState(self, of, self.query.get(f"{of}sort") or sort)
 
     def with_query(self, **changes: object) -> str:
-        """This address with another query; None and empty values are left out."""
+        """Return this address with changes of its query; None and empty values are left out."""
         merged = {**self.query, **{name: str(v or "") for name, v in changes.items()}}
         text = urlencode({name: value for name, value in merged.items() if value})
         path = self.url.partition("?")[0]
@@ -126,10 +133,10 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """A list as the address says: what passes, in what order, and which page of it."""
+class ListState:
+    """The state of a list on a page: filter, order and start, as the address gives them."""
 
-    page: Page
+    page: PageRequest
     of: str
     sort: str
 
@@ -142,23 +149,23 @@ class Listing:
         return self.page.query.get(f"{self.of}start", "")
 
     def query(self, limit: int = PAGE_SIZE) -> dict[str, object]:
-        """What the list's operation is asked with."""
+        """Return the query for the list's operation."""
         return {"limit": limit, "start": self.start, "filter": self.filter, "sort": self.sort}
 
     def url(self, **changes: object) -> str:
-        """The page with another order, filter or place of this list."""
+        """Return the address of the page with another order, filter or start of this list."""
         return self.page.with_query(**{f"{self.of}{name}": v for name, v in changes.items()})
 
     @property
     def others(self) -> list[tuple[str, str]]:
-        """What else is in the address, which a filter keeps."""
+        """The address's other names and values, which the filter's form keeps."""
         own = (f"{self.of}filter", f"{self.of}start")
         return [(name, value) for name, value in self.page.query.items() if name not in own]
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a page function returns: a template with its values, or where to go."""
+    """The result of a page function: a template with its values, an address, or a file."""
 
     template: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -170,4 +177,4 @@ class View:
     file_name: str = ""
 
 
-PageFunction = Callable[[Page], View]
+PageFunction = Callable[[PageRequest], View]

@@ -1,4 +1,4 @@
-"""Templates, and the headers of everything that the console sends."""
+"""Templates, and the headers of the console's responses."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from starlette.responses import Response
 
 import dtrfast
 from dtrfast import markdown
-from dtrfast.console import assets, events, labels, texts
+from dtrfast.console import assets, event_names, fields, formatting, labels
 from dtrfast.console.page import View
 from dtrfast.oci import characters
 
-# Nothing of another host, no inline script or style, no frame around us.
+# Nothing from other hosts, no inline scripts or styles, and no frame of another page around ours.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none';"
@@ -33,56 +33,60 @@ HEADERS: Mapping[str, str] = {
 
 @cache
 def _own_markdown(text: str) -> Markup:
-    """The project's own texts as HTML. READMEs are rendered when they are saved."""
+    """Return a text of the project as HTML. READMEs are rendered when they are saved."""
     return Markup(markdown.to_html(text))
+
+
+_GLOBALS = {
+    "asset": assets.url,
+    "form_fields": fields.form_fields,
+    "zip": zip,
+    "repository_url": formatting.repository_url,
+    "account_url": formatting.account_url,
+    "event_names": list(event_names.NAMES.items()),
+    "version": dtrfast.__version__,
+}
 
 
 @cache
 def environment() -> Environment:
-    """The templates. What is undefined is a fault, not an empty text."""
+    """Return the environment of the templates. An undefined name in a template is an error."""
     made = Environment(
         loader=PackageLoader("dtrfast.console"),
         autoescape=True,
-        finalize=_shown,
+        # Texts get a mark in place of each character that could mislead readers.
+        finalize=lambda value: characters.shown_lines(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
     )
     made.filters.update(
-        size=texts.size,
-        count=texts.count,
-        duration=texts.duration,
-        short_digest=texts.short_digest,
-        event_name=events.name_of,
+        size=formatting.size,
+        count=formatting.count,
+        duration=formatting.duration,
+        short_digest=formatting.short_digest,
+        event_name=event_names.name_of,
         field_label=labels.of_field,
-        event_details=events.details_of,
-        ago=lambda text: texts.ago(text, time.time()),
+        event_details=event_names.details_of,
+        ago=lambda text: formatting.ago(text, time.time()),
         markdown=_own_markdown,
     )
-    made.globals.update(
-        asset=assets.url,
-        repository_url=texts.repository_url,
-        account_url=texts.account_url,
-        event_names=list(events.NAMES.items()),
-        version=dtrfast.__version__,
-    )
+    made.globals |= _GLOBALS
     return made
 
 
-def _shown(value: object) -> object:
-    """A text that users or clients chose, with a mark for each character that misleads readers."""
-    return characters.shown_lines(value) if type(value) is str else value
-
-
 def render(template: str, values: Mapping[str, Any]) -> str:
+    """Return the markup of a template."""
     return environment().get_template(template).render(values)
 
 
 def respond(view: View, values: Mapping[str, Any]) -> Response:
-    """A view as a response. `values` are those of the frame; the view's own go before them."""
+    """Return the response of a view. `values` are those of the frame; the view's values override
+    them.
+    """
     if view.location and values["page"].is_fragment:
-        # A script that follows a redirect would put the next page into this one.
+        # htmx would follow a redirect and put the next page into this one.
         response = Response(headers={"hx-redirect": view.location, **HEADERS})
     elif view.location:
         response = Response(status_code=303, headers={"location": view.location, **HEADERS})

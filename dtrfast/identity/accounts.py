@@ -1,19 +1,19 @@
-"""Users and organizations: functions over a transaction. They share one namespace.
+"""Users and organizations, which share one namespace: functions over a transaction.
 
-Who may call them is decided by their callers. A rule that must hold whoever asks is kept here:
-there always is an active local system administrator, who can sign in when a directory is down.
+The callers of these functions check permissions. The functions themselves keep one rule: an active
+local system administrator always exists, so that one can sign in while a directory is down.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
 
 from dtrfast.errors import AccountInvalid, AccountUnknown, Conflict
 from dtrfast.identity import known_addresses, records
-from dtrfast.identity.changing import changed
+from dtrfast.identity.change_record import record_change
 from dtrfast.identity.names import AccountName
 from dtrfast.identity.records import Account, AccountKind, Password
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
@@ -31,7 +31,7 @@ from dtrfast.registry.writing import Author
 
 
 def find(transaction: ReadTransaction, name: str) -> Account | None:
-    """The account with this name, which need not have the form of one."""
+    """Return the account with this name; None if there is none. Any text is allowed."""
     if not name or len(name) > 255 or not name.isascii():
         return None
     number = transaction.get(ACCOUNT_NAMES, name.encode())
@@ -39,18 +39,25 @@ def find(transaction: ReadTransaction, name: str) -> Account | None:
 
 
 def find_id(transaction: ReadTransaction, account_id: int) -> Account | None:
+    """Return the account with this id; None if there is none."""
     data = transaction.get(ACCOUNTS, number_key(account_id))
     return None if data is None else records.accounts.decode(data)
 
 
+def find_ids(transaction: ReadTransaction, numbers: Iterable[int]) -> dict[int, Account]:
+    """Return the accounts with these ids, by id. Missing ones are left out."""
+    found = transaction.get_many(ACCOUNTS, [number_key(number) for number in numbers])
+    return {number_of(key): records.accounts.decode(data) for key, data in found.items()}
+
+
 def find_directory_id(transaction: ReadTransaction, directory_id: str) -> Account | None:
-    """The account of somebody in the LDAP directory."""
+    """Return the account of a user of the LDAP directory, by the user's stable id."""
     number = transaction.get(DIRECTORY_IDS, directory_id.encode())
     return None if number is None else find_id(transaction, number_of(number))
 
 
 def get(transaction: ReadTransaction, name: str, kind: AccountKind | None = None) -> Account:
-    """The account. Raises `AccountUnknown`, also when it is of another kind."""
+    """Return the account with this name. Raises `AccountUnknown`, also if it is of another kind."""
     account = find(transaction, name)
     if account is None or kind not in (None, account.kind):
         raise AccountUnknown(f"there is no {kind or 'account'} {name[:80]!r}")
@@ -58,7 +65,7 @@ def get(transaction: ReadTransaction, name: str, kind: AccountKind | None = None
 
 
 def scan(transaction: ReadTransaction, after: str = "") -> Iterator[Account]:
-    """All accounts with a name greater than `after`, by name."""
+    """Yield all accounts with a name greater than `after`, by name."""
     key = after.encode("ascii", "replace")[:255]
     for _, number in transaction.scan(ACCOUNT_NAMES, after=key):
         account = find_id(transaction, number_of(number))
@@ -68,7 +75,7 @@ def scan(transaction: ReadTransaction, after: str = "") -> Iterator[Account]:
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """An account that is to be made."""
+    """An account to create. `directory_id` is the user's stable id in the LDAP directory."""
 
     name: AccountName
     kind: AccountKind = "user"
@@ -78,7 +85,7 @@ class NewAccount:
 
 
 def create(transaction: WriteTransaction, author: Author, new: NewAccount) -> Account:
-    """A new account, active. Raises `Conflict` when the name is taken."""
+    """Create an active account. Raises `Conflict` if the name is taken."""
     if find(transaction, new.name.text) is not None:
         raise Conflict(f"the name {new.name} is taken: users and organizations share one namespace")
     account = Account(
@@ -96,7 +103,10 @@ def create(transaction: WriteTransaction, author: Author, new: NewAccount) -> Ac
 
 
 def put(transaction: WriteTransaction, author: Author, old: Account, new: Account) -> None:
-    """Change an account, but not its name. Raises `Conflict` for the last local administrator."""
+    """Change an account from `old` to `new`, but not its name.
+
+    Raises `Conflict` if `old` is the last active local administrator, and `new` is not.
+    """
     assert (old.id, old.name) == (new.id, new.name)
     if old == new:
         return
@@ -112,9 +122,10 @@ def put(transaction: WriteTransaction, author: Author, old: Account, new: Accoun
 def rename(
     transaction: WriteTransaction, author: Author, account: Account, name: AccountName
 ) -> Account:
-    """Give the account another name; its repositories keep theirs. Raises `Conflict`.
+    """Change the name of an account. Return the changed account.
 
-    The caller moves what has the name in its keys (`teams.rename_member`).
+    The caller must move rows that have the name in their keys first (`teams.rename_member`). Raises
+    `Conflict` if the name is taken, or if repositories have the old or the new name.
     """
     if find(transaction, name.text) is not None:
         raise Conflict(f"the name {name} is taken: users and organizations share one namespace")
@@ -129,9 +140,9 @@ def rename(
 
 
 def delete(transaction: WriteTransaction, author: Author, account: Account) -> None:
-    """Remove the account's own rows; the caller has removed what refers to it.
+    """Remove an account's own rows. The caller must have removed the rows that refer to it.
 
-    Raises `Conflict` for the last local administrator, and while it has repositories.
+    Raises `Conflict` for the last local administrator, and while the account has repositories.
     """
     if owns_repositories(transaction, account.name):
         raise Conflict(f"{account.name} has repositories: delete them first")
@@ -143,20 +154,22 @@ def delete(transaction: WriteTransaction, author: Author, account: Account) -> N
     known_addresses.forget_all(transaction, account.id)
     if account.directory_id:
         transaction.delete(DIRECTORY_IDS, account.directory_id.encode())
-    changed(transaction, author, "account.delete", {"id": account.id, "name": account.name})
+    record_change(transaction, author, "account.delete", {"id": account.id, "name": account.name})
 
 
 def end_sign_ins(transaction: WriteTransaction, account: Account) -> Account:
-    """The account, for which every session and token of a sign-in has ended.
+    """Return the account with a new generation, which ends all its sign-ins.
 
-    Its generation is new also after a restore of a backup, which knows the former ones no more.
+    Sessions, refresh tokens and access tokens of the sign-ins end; stored tokens do not. The caller
+    must store it. The number comes from a counter, so it is new even after a restore of a backup
+    that does not know the latest generations.
     """
     number = transaction.take(META, b"identity_id")
     return msgspec.structs.replace(account, generation=max(account.generation + 1, number))
 
 
 def password(transaction: ReadTransaction, account: Account) -> Password | None:
-    """What is known of the account's password."""
+    """Return the hash of the account's password; None if it has none."""
     data = transaction.get(PASSWORDS, number_key(account.id))
     return None if data is None else records.passwords.decode(data)
 
@@ -164,7 +177,10 @@ def password(transaction: ReadTransaction, account: Account) -> Password | None:
 def set_password(
     transaction: WriteTransaction, author: Author, account: Account, password_hash: str
 ) -> None:
-    """Give a local user another password; whoever signed in before has to do it again."""
+    """Set a local user's password. It ends all sign-ins with the former one.
+
+    Raises `AccountInvalid` for an organization, `Conflict` for a user of the directory.
+    """
     if not account.is_user:
         raise AccountInvalid(f"{account.name} is an organization, which has no password")
     if not account.is_local:
@@ -182,7 +198,7 @@ def remember_password(
 
 
 def owns_repositories(transaction: ReadTransaction, name: str) -> bool:
-    """True if there is a repository of this name, or one whose name begins with it and a slash."""
+    """Return True if a repository has this name, or begins with this name and a slash."""
     if transaction.get(REPOSITORIES, name.encode()) is not None:
         return True
     prefix = name.encode() + b"/"
@@ -196,10 +212,11 @@ def _put(transaction: WriteTransaction, author: Author, account: Account) -> Non
     transaction.put(ACCOUNT_NAMES, account.name.encode(), key)
     if account.directory_id:
         transaction.put(DIRECTORY_IDS, account.directory_id.encode(), key)
-    changed(transaction, author, "account.put", {"record": data})
+    record_change(transaction, author, "account.put", {"record": data})
 
 
 def _refuse_last_admin(transaction: ReadTransaction, account: Account) -> None:
+    """Raise `Conflict` if no other account is an active local system administrator."""
     others = (a for a in scan(transaction) if a.is_admin and a.is_active and a.is_local)
     if account.is_local and all(other.id == account.id for other in others):
         raise Conflict(
@@ -208,7 +225,7 @@ def _refuse_last_admin(transaction: ReadTransaction, account: Account) -> None:
 
 
 def create_first(transaction: WriteTransaction, author: Author, password_hash: str) -> bool:
-    """Make the account `admin` if there is no account; False if there is one."""
+    """Create the account `admin` if there is no account. Return False if there is one."""
     if any(True for _ in transaction.scan(ACCOUNT_NAMES, limit=1)):
         return False
     account = create(transaction, author, NewAccount(AccountName("admin"), is_admin=True))

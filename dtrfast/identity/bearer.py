@@ -1,8 +1,8 @@
-"""Access tokens and refresh tokens: JWTs (RFC 7519) of ours, signed and read here only.
+"""Access tokens and refresh tokens: JWTs (RFC 7519) that only this registry signs and reads.
 
-An access token says who calls, what it was asked for (`access`, as the Distribution project's
-token specification has it), and from which sign-in it came. It is no permission: grants are looked
-up at each use. A refresh token says who signed in and nothing else.
+An access token names the caller, its sign-in, and the requested scopes (`access` in the token
+specification of the Distribution project). It grants nothing: each use looks the grants up. A
+refresh token names the user that signed in and nothing else.
 """
 
 from __future__ import annotations
@@ -18,34 +18,37 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 
 from dtrfast.errors import Invalid, TokenInvalid
-from dtrfast.identity.callers import Caller, Job
-from dtrfast.identity.keys import ALGORITHM, REFRESH_ALGORITHM, Keys
+from dtrfast.identity.callers import Caller, JobIdentity
 from dtrfast.identity.records import Bound
+from dtrfast.identity.signing_keys import ALGORITHM, REFRESH_ALGORITHM, SigningKeys
 from dtrfast.identity.tokens import action_names
 from dtrfast.registry.permits import SCOPED, Action
 
-# A token comes with every request: one that is longer than this is not ours.
+# The maximum length of a token that this registry issues: clients send it with each request.
 SIZE_MAX = 16_384
 # Clocks differ, and a request takes time.
 LEEWAY_SECONDS = 60
-# For how long an expired token may go on with an upload that its owner began.
+# An expired token may continue an upload of its owner for this long.
 FINISH_SECONDS = 86_400
-# As long as a sign-in of `docker login` lasts. It ends with the account's password.
+# The life of a refresh token, as `docker login` stores it. A new password ends it earlier.
 REFRESH_SECONDS = 90 * 86_400
 
 _REFRESH_AUDIENCE = "refresh"
 
 
 class Access(msgspec.Struct, frozen=True):
-    """One entry of `access`."""
+    """One entry of the claim `access`: a scope."""
 
     type: str
     name: str
     actions: tuple[str, ...] = ()
 
 
-class _Claims(msgspec.Struct, frozen=True):
-    """What our tokens hold besides what every JWT does."""
+class _TokenClaims(msgspec.Struct, frozen=True):
+    """The claims of this registry's tokens.
+
+    `uid` is the account's id, `gen` its generation, and `tid` the id of the stored token.
+    """
 
     sub: str
     aud: str
@@ -58,22 +61,28 @@ class _Claims(msgspec.Struct, frozen=True):
     gen: int = 0
     tid: int = 0
     access: tuple[Access, ...] = ()
-    job: Job | None = None
+    job: JobIdentity | None = None
     trusts: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
-    """A token as it goes out, and how long it lives."""
+class SignedToken:
+    """An access token to send to a client, and its life in seconds."""
 
     text: str
     seconds: int
 
 
 class Bearers:
-    """Signs and reads tokens. `audience` is what they are for: the service's name."""
+    """Signs and reads tokens. Safe from many threads.
 
-    def __init__(self, keys: Keys, audience: str, seconds: int, clock: Callable[[], int]) -> None:
+    `audience` is the service's name, which each token must have. `seconds` is the life of an access
+    token. `clock` gives seconds since the epoch.
+    """
+
+    def __init__(
+        self, keys: SigningKeys, audience: str, seconds: int, clock: Callable[[], int]
+    ) -> None:
         self._keys = keys
         self._audience = audience
         self._seconds = seconds
@@ -81,11 +90,14 @@ class Bearers:
 
     @property
     def audience(self) -> str:
+        """The service's name."""
         return self._audience
 
-    def issue(self, caller: Caller, access: Sequence[Access]) -> Issued:
-        """An access token for a caller, who is known by now. Raises `Invalid` if it would be too
-        long to be read.
+    def issue(self, caller: Caller, access: Sequence[Access]) -> SignedToken:
+        """Return an access token for a caller that has been proved.
+
+        It lives no longer than the caller's own credential. Raises `Invalid` if it would be longer
+        than `SIZE_MAX`.
         """
         now = self._clock()
         seconds = self._seconds
@@ -111,23 +123,41 @@ class Bearers:
         text = jwt.encode(header, claims, key, algorithms=[ALGORITHM])
         if len(text) > SIZE_MAX:
             raise Invalid("a token for so many scopes is too long for a header: ask for fewer")
-        return Issued(text, seconds)
+        return SignedToken(text, seconds)
 
     def read(self, text: str) -> Caller:
-        """Who calls with this access token. One that expired lately gives an expired caller.
+        """Return the caller of an access token. Raises `TokenInvalid`.
 
-        Raises `TokenInvalid`.
+        A token that expired within `FINISH_SECONDS` gives a caller with `is_expired`.
         """
-        claims = self._claims(text, self._audience)
+        claims = self._verify(text)
         now = self._clock()
         if claims.nbf > now + LEEWAY_SECONDS or claims.iat > now + LEEWAY_SECONDS:
             raise TokenInvalid("the token is from the future: check the clocks")
         if claims.exp + LEEWAY_SECONDS + FINISH_SECONDS < now:
             raise TokenInvalid("the token has expired: ask for a new one")
-        return _caller(claims, is_expired=claims.exp + LEEWAY_SECONDS < now)
+        if claims.kind not in ("anonymous", "user", "robot", "job"):
+            raise TokenInvalid("the kind of the token is unknown: ask for a new one")
+        if claims.kind == "job" and claims.job is None:
+            raise TokenInvalid("the token lacks a claim: ask for a new one")
+        bounds = (parse_access(entry) for entry in claims.access)
+        return Caller(
+            kind=claims.kind,  # type: ignore[arg-type]  # one of those above
+            actor=claims.sub or "anonymous",
+            method="bearer",
+            account_id=claims.uid,
+            generation=claims.gen,
+            token_id=claims.tid,
+            bounds=tuple(bound for bound in bounds if bound is not None),
+            job=claims.job,
+            trusts=claims.trusts,
+            expires_at=claims.exp + LEEWAY_SECONDS,
+            is_expired=claims.exp + LEEWAY_SECONDS < now,
+            lists=any(entry.type == "registry" and entry.actions for entry in claims.access),
+        )
 
     def issue_refresh(self, caller: Caller) -> str:
-        """A refresh token for somebody who signed in with a password."""
+        """Return a refresh token for a user that signed in with a password."""
         now = self._clock()
         claims = {
             "iss": self._audience,
@@ -144,12 +174,17 @@ class Bearers:
         return jwt.encode(header, claims, self._keys.refresh(), algorithms=[REFRESH_ALGORITHM])
 
     def read_refresh(self, text: str) -> Caller:
-        """Who signed in. Raises `TokenInvalid`."""
+        """Return the user that signed in, as the token says. Raises `TokenInvalid`.
+
+        The caller must check that the account's generation is still the same.
+        """
         _refuse_size(text)
         try:
             token = jwt.decode(text, self._keys.refresh(), algorithms=[REFRESH_ALGORITHM])
         except (JoseError, ValueError, TypeError, KeyError) as error:
-            raise TokenInvalid("the refresh token is not one of ours: sign in again") from error
+            raise TokenInvalid(
+                "this registry did not sign the refresh token: sign in again"
+            ) from error
         claims = _convert(token.claims)
         if claims.aud != _REFRESH_AUDIENCE or claims.iss != self._audience:
             raise TokenInvalid("the refresh token is for another service: sign in again")
@@ -157,23 +192,34 @@ class Bearers:
             raise TokenInvalid("the sign-in has expired: sign in again")
         return Caller("user", claims.sub, "refresh", claims.uid, claims.gen)
 
-    def _claims(self, text: str, audience: str) -> _Claims:
+    def _verify(self, text: str) -> _TokenClaims:
+        """Return the claims of an access token, without a check of its times."""
         _refuse_size(text)
-        key = self._keys.find(_key_id(text))
+        # The header here is not verified yet.
+        head, _, _ = text.partition(".")
+        try:
+            data = base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))
+            header = msgspec.json.decode(data, type=dict[str, Any])
+        except (ValueError, msgspec.DecodeError):
+            raise TokenInvalid("this is no token: ask for a new one") from None
+        kid = header.get("kid")
+        if header.get("alg") != ALGORITHM or not isinstance(kid, str) or not kid.isascii():
+            raise TokenInvalid("this registry did not sign the token: ask for a new one")
+        key = self._keys.find(kid)
         if key is None:
-            raise TokenInvalid("the token is not one of ours: ask for a new one")
+            raise TokenInvalid("this registry did not sign the token: ask for a new one")
         try:
             token = jwt.decode(text, key, algorithms=[ALGORITHM])
         except (JoseError, ValueError, TypeError, KeyError) as error:
             raise TokenInvalid("the token's signature is wrong: ask for a new one") from error
         claims = _convert(token.claims)
-        if claims.aud != audience or claims.iss != audience:
+        if claims.aud != self._audience or claims.iss != self._audience:
             raise TokenInvalid("the token is for another service: ask for a new one")
         return claims
 
 
 def parse_access(access: Access) -> Bound | None:
-    """What an entry bounds a token to; None for what is not about a repository."""
+    """Return the bound of a scope; None if the scope is not of a repository."""
     if access.type != "repository":
         return None
     bits = Action(0)
@@ -183,56 +229,17 @@ def parse_access(access: Access) -> Bound | None:
 
 
 def access_entry(name: str, actions: Action) -> Access:
-    """The entry that bounds a token to some actions in a repository."""
+    """Return the scope for some actions in a repository."""
     return Access("repository", name, tuple(action_names(int(actions))))
 
 
-def _caller(claims: _Claims, *, is_expired: bool) -> Caller:
-    if claims.kind not in ("anonymous", "user", "robot", "job"):
-        raise TokenInvalid("the token is of a kind that is not known here: ask for a new one")
-    if claims.kind == "job" and claims.job is None:
-        raise TokenInvalid("the token lacks what ours have: ask for a new one")
-    bounds = (parse_access(entry) for entry in claims.access)
-    return Caller(
-        kind=claims.kind,  # type: ignore[arg-type]  # one of those above
-        actor=claims.sub or "anonymous",
-        method="bearer",
-        account_id=claims.uid,
-        generation=claims.gen,
-        token_id=claims.tid,
-        bounds=tuple(bound for bound in bounds if bound is not None),
-        job=claims.job,
-        trusts=claims.trusts,
-        expires_at=claims.exp + LEEWAY_SECONDS,
-        is_expired=is_expired,
-        lists=any(entry.type == "registry" and entry.actions for entry in claims.access),
-    )
-
-
-def _key_id(text: str) -> str:
-    """The `kid` of a token nobody verified yet."""
-    head, _, _ = text.partition(".")
+def _convert(claims: dict[str, Any]) -> _TokenClaims:
     try:
-        header = msgspec.json.decode(_decode_base64(head), type=dict[str, Any])
-    except (ValueError, msgspec.DecodeError):
-        raise TokenInvalid("this is no token: ask for a new one") from None
-    kid = header.get("kid")
-    if header.get("alg") != ALGORITHM or not isinstance(kid, str) or not kid.isascii():
-        raise TokenInvalid("the token is not one of ours: ask for a new one")
-    return kid
-
-
-def _decode_base64(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-def _convert(claims: dict[str, Any]) -> _Claims:
-    try:
-        return msgspec.convert(claims, _Claims)
+        return msgspec.convert(claims, _TokenClaims)
     except msgspec.ValidationError as error:
-        raise TokenInvalid("the token lacks what ours have: ask for a new one") from error
+        raise TokenInvalid("the token lacks a claim: ask for a new one") from error
 
 
 def _refuse_size(text: str) -> None:
     if len(text) > SIZE_MAX or not text.isascii():
-        raise TokenInvalid("this is no token: ask for a new one")
+        raise TokenInvalid("this is not a token: ask for a new one")

@@ -1,4 +1,4 @@
-"""Bounds of credentials: the repositories that scopes name, and the actions that they give."""
+"""Bounds of credentials: the repositories that scopes name, and the actions that they allow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dtrfast.registry.permits import SCOPED, Action
 
 
 def actions_on(bounds: Iterable[Bound], name: str) -> Action:
-    """Return the actions that the bounds give on a repository; never ADMIN."""
+    """Return the actions that the bounds allow on a repository; never ADMIN."""
     found = Action(0)
     for bound in bounds:
         if covers(bound.repository, name):
@@ -18,7 +18,10 @@ def actions_on(bounds: Iterable[Bound], name: str) -> Action:
 
 
 def covers(pattern: str, name: str) -> bool:
-    """Return if a bound's repository, such as `acme/app`, `acme/*` or `*`, is or has this one."""
+    """Return True if a bound's pattern, such as `acme/app`, `acme/*` or `*`, matches a name.
+
+    `name` may be a pattern too: the result tells that all its names match.
+    """
     if pattern.endswith("*"):
         return name.startswith(pattern[:-1])
     return name == pattern
@@ -31,10 +34,11 @@ def narrower(one: str, other: str) -> str:
     return one if covers(other, one) else ""
 
 
-def pulled(patterns: Iterable[str], bounds: Iterable[Bound]) -> Iterator[str]:
-    """Yield what bounds that give pull leave of some repositories, as patterns.
+def pull_patterns(patterns: Iterable[str], bounds: Iterable[Bound]) -> Iterator[str]:
+    """Yield patterns of the repositories that match both a pattern and a bound with pull.
 
-    Costs the number of patterns: there may be thousands, and a hundred bounds.
+    A pattern that is a name costs one look-up, not one for each bound. There may be thousands of
+    names and a hundred bounds.
     """
     scopes = [bound.repository for bound in bounds if bound.actions & Action.PULL]
     exact = {scope for scope in scopes if not scope.endswith("*")}

@@ -1,4 +1,4 @@
-"""Who calls: a value that a credential proves, and that bounds what may be done with it."""
+"""The caller of a request: a value that a credential proves, with the bounds of the credential."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import msgspec
 from dtrfast.identity.records import Bound
 
 CallerKind = Literal["anonymous", "user", "robot", "job", "system"]
-# How the caller was recognised.
+# The kind of credential that proved the caller.
 Method = Literal["none", "password", "token", "bearer", "refresh", "session", "local"]
 
-# Refusals that do not tell a credential that was wrong from one that counts no more.
+# One text for a wrong credential and for one that has ended: a client must not tell them apart.
 PASSWORD_WRONG = "the name or the password is wrong"
 TOKEN_UNKNOWN = "the token is not known, or was revoked: make a new one"
 
 
-class Job(msgspec.Struct, frozen=True):
-    """A job, as its platform's token proved it.
+class JobIdentity(msgspec.Struct, frozen=True):
+    """The identity of a CI job, as its platform's token proved it.
 
-    `issuer` and `id` are hashes: of the issuer's address and audience, and of these with the job's
-    subject. `claims` are those that trusts look at, by path.
+    `issuer` is a hash of the issuer's URL and audience, and `id` a hash of both and the job's
+    subject (`oidc.identity_of`). `claims` are those that trusts compare, by path.
     """
 
     issuer: str
@@ -32,13 +32,16 @@ class Job(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody, as proven by one credential. That it still holds is looked up at each use.
+    """A caller, as one credential proved it. Each use checks again that the credential is valid.
 
-    `account_id` is the user, or a robot's organization; 0 where there is none. `bounds` is what an
-    access token was asked for; None for other credentials. A stored token, `token_id`, has its own.
-    `is_expired`: only good for an upload that it began. `lists` is whether it may be used to list
-    repositories. `job` and `trusts` are a job's: it, and the trusts that let it in, as pairs of a
-    repository's id and the trust's. `has_scopes`: the stored token has scopes, which never change.
+    * `account_id`: the user, or a robot's organization; 0 if there is none.
+    * `token_id`: the stored token, which has bounds of its own; 0 if there is none.
+    * `bounds`: the requested scopes of an access token; None for other credentials.
+    * `job`, `trusts`: a job's identity, and the trusts that let it in, as pairs of ids: the
+      repository's and the trust's.
+    * `is_expired`: the access token has expired, and may only continue an upload that it began.
+    * `lists`: the credential may list repositories.
+    * `has_scopes`: the stored token has scopes. They never change.
     """
 
     kind: CallerKind
@@ -48,9 +51,9 @@ class Caller:
     generation: int = 0
     token_id: int = 0
     bounds: tuple[Bound, ...] | None = None
-    job: Job | None = None
+    job: JobIdentity | None = None
     trusts: tuple[tuple[int, int], ...] = ()
-    expires_at: int = 0  # seconds since the epoch; 0: not by itself
+    expires_at: int = 0  # seconds since the epoch; 0: it has no expiry
     is_expired: bool = False
     lists: bool = True
     has_scopes: bool = False
@@ -64,19 +67,19 @@ class Caller:
 
     @property
     def ended(self) -> str:
-        """The refusal of this credential once it does not count, as a sign-in would be refused."""
+        """The error text for this credential after its end, equal to that of a failed sign-in."""
         if self.method == "password":
             return PASSWORD_WRONG
         return TOKEN_UNKNOWN if self.token_id else "the sign-in has ended: sign in again"
 
     @property
     def upload_owner(self) -> str:
-        """Whoever goes on with an upload has to be the same."""
+        """The name of the caller as the owner of an upload. Only the owner may continue it."""
         if self.job is not None:
             return f"job:{self.job.id}"
         return f"{self.kind}:{self.account_id}:{self.token_id if self.kind == 'robot' else 0}"
 
 
 ANONYMOUS = Caller("anonymous", "anonymous")
-# Whoever can read the data directory may do everything to it already.
+# The server itself, and the command line: a process with access to the data directory may do all.
 SYSTEM = Caller("system", "system", method="local")

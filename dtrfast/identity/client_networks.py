@@ -1,20 +1,21 @@
-"""Networks that clients are told apart by, for failed tries, known addresses and the audit log."""
+"""The network of a client: the unit of failed tries, known addresses and folded audit events."""
 
 from __future__ import annotations
 
 import ipaddress
 from functools import lru_cache
 
-# An IPv6 client chooses from a /64 at will (RFC 4291 section 2.5.1).
+# An IPv6 client may use any address of its /64 (RFC 4291 section 2.5.1).
 _IPV6_PREFIX = 64
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: IPv4 addresses are behind the prefix
 
 
 @lru_cache(8192)
 def network_of(remote: str) -> str:
-    """The network that an address counts as: of IPv6 its /64, of IPv4 the address.
+    """Return the network of an address: the /64 of an IPv6 address, or the IPv4 address itself.
 
-    An IPv4 address inside an IPv6 one (mapped, or of NAT64) counts as IPv4. Other text stays.
+    An IPv4 address inside an IPv6 one (mapped, or of NAT64) counts as IPv4. A text that is no
+    address is returned as it is.
     """
     try:
         address = ipaddress.ip_address(remote.partition("%")[0])

@@ -1,7 +1,6 @@
-"""The places where a caller may push, in words: a refused push ends with them.
+"""The places where a caller may push, as text: the error of a refused push ends with them.
 
-They depend on the caller alone. So a refusal says the same of a repository that is hidden and of
-one that is not there.
+They depend only on the caller. An error is thus equal for a hidden and for a missing repository.
 """
 
 from __future__ import annotations
@@ -18,15 +17,18 @@ from dtrfast.index.engine import ReadTransaction
 from dtrfast.index.tables import REPOSITORY_NAMES, number_key
 from dtrfast.registry.permits import Action
 
-# Names in a message: a line or two of a terminal.
+# Names in a message, for a line or two of a terminal.
 _SHOWN_MAX = 8
-# Namespaces, and grants, that are read for a message.
+# The maximum of namespaces, and of grants, that are read for a message.
 _READ_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Repositories that a caller may push to. `makes`: also those that are not there yet."""
+    """Repositories to which a caller may push. `makes`: a push may also create one.
+
+    `pattern` is a name, a prefix that ends in `/*`, or `*`.
+    """
 
     pattern: str
     makes: bool = True
@@ -44,9 +46,9 @@ EVERYWHERE = Destination("*")
 def of_account(
     transaction: ReadTransaction, owned: Iterable[int], grantees: Iterable[int]
 ) -> tuple[list[Destination], bool]:
-    """List the destinations of an account, and say if these are all of them.
+    """Return destinations of an account, and True if these are all.
 
-    `owned` are its namespaces, `grantees` itself and its teams.
+    `owned` are the ids of its namespaces. `grantees` are its own id and those of its teams.
     """
     numbers = list(islice(owned, _READ_MAX + 1))
     rows = (row for grantee in grantees for row in grants.of_grantee(transaction, grantee))
@@ -59,17 +61,20 @@ def of_account(
 
 
 def within(found: Iterable[Destination], bounds: Iterable[Bound]) -> list[Destination]:
-    """Return what the scopes of a token leave of some destinations."""
+    """Return the parts of destinations to which the scopes of a token allow a push."""
     scopes = [bound.repository for bound in bounds if bound.actions & Action.PUSH]
     pairs = ((one, narrower(one.pattern, scope)) for one in found for scope in scopes)
     return [replace(one, pattern=pattern) for one, pattern in pairs if pattern]
 
 
 def in_words(found: Iterable[Destination], *, is_whole: bool = True) -> str:
-    """Say where a caller may push, in a part of a sentence; long lists are cut."""
+    """Return a clause that names the destinations. A long list is cut.
+
+    `is_whole` is False if there are more destinations than `found`.
+    """
     unique = list(dict.fromkeys(found))
     patterns = {one.pattern for one in unique}
-    # Few want the repository `acme`, of the namespace's own name: `acme/*` stands for it as well.
+    # `acme/*` stands for the repository `acme` as well: few users have one.
     shown = [str(one) for one in unique if f"{one.pattern}/*" not in patterns]
     rest = len(shown) - _SHOWN_MAX
     more = ", and others" if not is_whole else f", and {rest} more" if rest > 0 else ""
@@ -81,6 +86,7 @@ def in_words(found: Iterable[Destination], *, is_whole: bool = True) -> str:
 def _of_grant(
     transaction: ReadTransaction, place: GrantPlace, level: Level
 ) -> Iterator[Destination]:
+    """Yield the destinations of a grant."""
     if Action.PUSH not in level.actions:
         return
     if grants.is_namespace(place):
@@ -93,7 +99,7 @@ def _of_grant(
 
 
 def patterns_of(transaction: ReadTransaction, numbers: Iterable[int]) -> Iterator[str]:
-    """The repository of an account's own name, and all below it."""
+    """Yield patterns for the repositories of accounts: `acme` and `acme/*` for each."""
     for number in numbers:
         account = accounts.find_id(transaction, number)
         if account is not None:

@@ -1,12 +1,14 @@
-"""Audit events: who did what, from where, when, and whether it was allowed.
+"""Audit events: the acts of callers, with actor, address, time and outcome.
 
-Lines of JSON in files that all processes of a server append to, within a bound (`line_files`).
+The log is lines of JSON in files of bounded size. All processes of a server append to them
+(`line_files`).
 
-Refusals can come at thousands a second, and so can sign-ins. Equal ones within a minute are one
-event with a count (`folds`), and each kind of work has a share of the log (`shares`): no caller can
-push what matters out of it.
+Clients can cause thousands of refusals or sign-ins a second. Equal events within a minute are thus
+one event and a count (`folds`). Each kind of work has its own share of the log (`shares`), so no
+caller can push out events of another kind.
 
-An event is made of the fields below and nothing else; no caller puts a secret into one.
+An event has the fields of `Event` and nothing else. Callers of `Events.add` must not put a secret
+into one.
 """
 
 from __future__ import annotations
@@ -37,15 +39,17 @@ _QUEUE_COUNT_MAX = 10_000
 _GATHER_SECONDS = 0.2
 _TRIM_SECONDS = 60.0
 _TEXT_LENGTH_MAX = 512
-# What a page reads at most: a filter that finds little goes on with the next page.
+# Bytes that one page reads at most. A filter that matches few events continues on the next page.
 _PAGE_BYTES_MAX = 2 << 20
 
 
 class Event(msgspec.Struct, frozen=True):
-    """An act of a caller, or of the server. `time`: seconds since the epoch; `subject`: its object.
+    """An act of a caller, or of the server.
 
-    `repository` and `owner` are the ids of the repository that it is about and of the account that
-    had it: 0 where there was none, None in events of older versions and in those about no request.
+    `time` is in seconds since the epoch. `subject` is the object of the act, such as a repository's
+    name. `repository` is the id of the repository that the event is about. `owner` is the id of the
+    account that had it then. Both are 0 if there was none. They are None in events of older
+    versions, and in events that belong to no request.
     """
 
     time: float
@@ -60,11 +64,12 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Events(Protocol):
-    """Where events go."""
+    """The receiver of audit events."""
 
     def add(self, event: Event, *, by_admin: bool = False) -> None:
-        """Keep an event; `by_admin`: of a system administrator, or of the server. Never blocks,
-        never raises.
+        """Keep an event. `by_admin`: its actor is a system administrator or the server.
+
+        Never blocks, never raises.
         """
         ...
 
@@ -75,7 +80,7 @@ _decoder = msgspec.json.Decoder(Event)
 
 # ---- writing ---------------------------------------------------------------------------------
 class _Stream:
-    """One share of the log: what is folded, what waits to be written, and the files."""
+    """One share of the log: its folded events, its queue, and its files."""
 
     def __init__(
         self, directory: Path, size_max: int, share: Share, clock: Callable[[], float]
@@ -95,7 +100,10 @@ class _Stream:
             self._queue.append(event)
 
     def drain(self, *, everything: bool) -> None:
-        """Write what waits, and counts of what was folded."""
+        """Write the queue, and the counts of folded events whose minute is over.
+
+        With `everything`, write all counts.
+        """
         events = [self._queue.popleft() for _ in range(len(self._queue))]
         if self.folder is not None:
             events += self.folder.settle(everything=everything)
@@ -105,15 +113,16 @@ class _Stream:
             events.append(Event(time.time(), "events.lost", "system", "", "failed", "", lost))
         if events:
             try:
-                self.files.append(b"".join(_line(event) for event in events))
+                self.files.append(b"".join(_encoder.encode(event) + b"\n" for event in events))
             except OSError as error:
-                log.error("%d audit events are lost: %s", len(events), error)
+                log.error("audit log write failed, %d events lost: %s", len(events), error)
 
 
 class EventWriter:
-    """Appends events of one process, from a thread of its own. `size_max` is for all files.
+    """Appends the events of one process, from a thread of its own.
 
-    A killed process loses what it has not written for `_GATHER_SECONDS`, and counts.
+    `size_max` bounds the bytes of all files together. A killed process loses the events of the last
+    `_GATHER_SECONDS` and its counts.
     """
 
     def __init__(
@@ -124,7 +133,7 @@ class EventWriter:
         size = size_max // len(Share)
         self._streams = {share: _Stream(directory, size, share, clock) for share in Share}
         self._clock = clock
-        # When to look at the files of versions before shares; inf: none is left.
+        # The next time to trim files of versions before shares; inf: none is left.
         self._trim_at = 0.0
         self._lock = threading.Lock()
         self._latest = -1.0
@@ -135,23 +144,31 @@ class EventWriter:
     def add(self, event: Event, *, by_admin: bool = False) -> None:
         """See `Events.add`."""
         share = share_of(event.kind, event.outcome, by_admin=by_admin)
-        # Here, since what waits and what is folded stays in memory.
-        self._streams[share].add(_shortened(self._in_order(event)))
-
-    def _in_order(self, event: Event) -> Event:
-        """The event with a time after that of the one before. Clocks give whole seconds, and files
-        of two shares have no order but that of the times.
-        """
+        # Clocks give whole seconds, and only the times order events of different shares. So each
+        # event gets a time after that of the event before.
         now = time.time()
         with self._lock:
             at = now if int(now) == event.time else event.time
             if at <= self._latest and int(at) == int(self._latest):
                 at = self._latest + 0.000_001
             self._latest = at
-        return msgspec.structs.replace(event, time=at)
+        # Clients send texts of any length. The texts are cut here, before the queue and the folds
+        # hold them in memory.
+        shortened = msgspec.structs.replace(
+            event,
+            time=at,
+            actor=_plain(event.actor),
+            remote=_plain(event.remote),
+            subject=_plain(event.subject),
+            detail={
+                name: _plain(value) if isinstance(value, str) else value
+                for name, value in event.detail.items()
+            },
+        )
+        self._streams[share].add(shortened)
 
     def close(self) -> None:
-        """Write what is there, then end."""
+        """Write all events and counts, then end the thread."""
         self._stop.set()
         self._thread.join()
         for stream in self._streams.values():
@@ -165,33 +182,14 @@ class EventWriter:
     def _drain(self, *, everything: bool = False) -> None:
         for stream in self._streams.values():
             stream.drain(everything=everything)
-        if self._clock() >= self._trim_at:
-            self._trim_at = self._clock() + _TRIM_SECONDS if self._trim() else math.inf
-
-    def _trim(self) -> bool:
+        if self._clock() < self._trim_at:
+            return
         try:
-            return line_files.trim(self._directory, self._size_max)
+            has_more = line_files.trim(self._directory, self._size_max)
         except OSError as error:
-            log.error("old audit events cannot be removed: %s", error)
-            return True
-
-
-def _line(event: Event) -> bytes:
-    return _encoder.encode(event) + b"\n"
-
-
-def _shortened(event: Event) -> Event:
-    """What clients sent may be of any length, and may hold what UTF-8 cannot."""
-    return msgspec.structs.replace(
-        event,
-        actor=_plain(event.actor),
-        remote=_plain(event.remote),
-        subject=_plain(event.subject),
-        detail={
-            name: _plain(value) if isinstance(value, str) else value
-            for name, value in event.detail.items()
-        },
-    )
+            log.error("could not remove old audit events: %s", error)
+            has_more = True
+        self._trim_at = self._clock() + _TRIM_SECONDS if has_more else math.inf
 
 
 def _plain(text: str) -> str:
@@ -199,17 +197,18 @@ def _plain(text: str) -> str:
 
 
 # ---- reading ---------------------------------------------------------------------------------
-# Kinds of events about repositories. A team or an account may have the name of one.
+# Kinds of events about repositories. The subject of another kind, a team, may have an equal name.
 _OF_REPOSITORIES = (
     "push", "delete", "refusal", "repository.", "tag.", "manifest.", "grant.", "trust.",
 )  # fmt: skip
 
 
 class RepositoryEvents(msgspec.Struct, frozen=True):
-    """The events of one repository: not those of another one that had its name, nor those of the
-    time in which another account had it. `owner` None: whichever account had it.
+    """The events of one repository.
 
-    Events of older versions name no ids: those after `since`, with the repository's name, count.
+    They exclude events of another repository that had the same name. They also exclude the time in
+    which another account had the repository, unless `owner` is None. Events of older versions have
+    no ids: they count if they are later than `since` and have the repository's name.
     """
 
     name: str
@@ -225,11 +224,14 @@ class RepositoryEvents(msgspec.Struct, frozen=True):
 
 
 class EventFilter(msgspec.Struct, frozen=True):
-    """Which events to show; what is empty filters nothing.
+    """A filter of events. An empty field filters nothing.
 
-    `kind` may end in a dot and `subject` in a slash: then they are beginnings. Kinds are separated
-    by commas; each of them is wanted. `hides_remote`: events are shown without addresses, and
-    `text` does not find them by one. `of`: only those of one repository.
+    * `kind`: one or more kinds, with commas between them. A kind that ends in a dot is a prefix.
+    * `subject`: a subject that ends in a slash is a prefix.
+    * `since`, `until`: seconds since the epoch; `until` is exclusive.
+    * `text`: a part of the event's line.
+    * `hides_remote`: events are shown without addresses, and `text` does not match an address.
+    * `of`: only the events of one repository.
     """
 
     kind: str = ""
@@ -264,7 +266,7 @@ def _begins(text: str, wanted: str, end: str) -> bool:
 
 
 class EventReader:
-    """Reads the log while others write it."""
+    """Reads the log while processes write it."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -272,9 +274,10 @@ class EventReader:
     def page(
         self, wanted: EventFilter, before: str = "", limit: int = 100
     ) -> tuple[list[Event], str]:
-        """Events, newest first, and the cursor for those before; empty at the end of the log.
+        """Return events, the newest first, and the cursor of the next page.
 
-        A page may be short, or empty, and not be the last. Raises `PageInvalid`.
+        `before` is the cursor of an earlier page, or empty. The returned cursor is empty at the end
+        of the log. A page may be short or empty without being the last. Raises `PageInvalid`.
         """
         events: list[Event] = []
         read = 0
@@ -285,7 +288,7 @@ class EventReader:
                 event = msgspec.structs.replace(event, remote="")
                 line = _encoder.encode(event)
             if wanted.since and event.time < wanted.since - 60:
-                return events, ""  # processes gather for moments: nothing later comes before this
+                return events, ""  # processes write late by moments, so a minute is enough
             if wanted.admits(event, line):
                 events.append(event)
             if len(events) >= limit or read >= _PAGE_BYTES_MAX:
@@ -297,4 +300,4 @@ def _parse(line: bytes) -> Event | None:
     try:
         return _decoder.decode(line)
     except (ValueError, RecursionError):
-        return None  # torn by a power cut, or damaged
+        return None  # cut by a power failure, or damaged

@@ -1,8 +1,9 @@
-"""Folding: events that repeat within a minute are one event and one count.
+"""Folding: equal events within a minute become one event and one count.
 
-The first of equal events is written at once, and a count when its minute is over; so a process that
-is killed loses counts at most. An address, or an actor, that does many different things is folded
-by kind once its allowance is used up. Events of administrators are never folded.
+The first of equal events is written at once, the count when the minute is over. A killed process
+thus loses only counts. Each owner (an address or an actor) has an allowance of different events.
+Once it is used up, the owner's events are folded by kind. Events of administrators are never
+folded.
 """
 
 from __future__ import annotations
@@ -24,18 +25,17 @@ if TYPE_CHECKING:
     from dtrfast.identity.events import Event
 
 _FOLD_SECONDS = 60.0
-# Folds, and owners of an allowance, of one share. Beyond it, events are folded by kind alone.
+# The maximum of folds, and of owners, in one share. Beyond it, events are folded by kind alone.
 _FOLDS_MAX = 10_000
-# With this many a minute, one caller takes days to fill its share of a log of the usual size.
+# At this rate, one caller takes days to fill a share of a log of the default size.
 _MORE_PER_SECOND = 10 / 60
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The folding of a share: one `owner` may have `burst` different events in full, and 10 more a
-    minute.
+    """The folding of a share: its `owner` may write `burst` different events, and 10 more a minute.
 
-    `is_exact`: events are equal if their details are.
+    `is_exact`: events with different details are different.
     """
 
     owner: Literal["actor", "remote"]
@@ -43,7 +43,7 @@ class Rule:
     is_exact: bool
 
 
-# Pushes of different content are all in full: which digest came from where is what they are for.
+# All pushes of different content are written: the log must tell which client pushed which digest.
 RULES = {
     Share.CHANGES: Rule("actor", 500, is_exact=True),
     Share.CONTENT: Rule("actor", float("inf"), is_exact=True),
@@ -63,14 +63,17 @@ class _Fold:
 
 @dataclass(slots=True)
 class _Allowance:
-    """Different events that an owner may still have in full, as of `at`."""
+    """The number of different events that an owner may still write, as of `at`."""
 
     left: float
     at: float
 
 
 class Folder:
-    """Decides which events of one share are written. `clock` never goes back."""
+    """Decides which events of one share are written. Safe from many threads.
+
+    `clock` gives seconds that never go back.
+    """
 
     def __init__(self, rule: Rule, clock: Callable[[], float]) -> None:
         self._rule = rule
@@ -80,11 +83,22 @@ class Folder:
         self._lock = threading.Lock()
 
     def admit(self, event: Event) -> bool:
-        """Return True for an event to write; others are counted."""
+        """Return True if the event is to be written; else count it."""
+        has_network = self._rule.owner == "remote"
+        remote = network_of(event.remote) if has_network else event.remote
+        detail = tuple(event.detail.items()) if self._rule.is_exact else ()
+        about = (event.subject, event.repository, event.owner)
         with self._lock:
-            key = self._full_key(event)
+            # The key that equal events share. It has more than three parts. Without room or
+            # allowance, the event gets a key of its kind.
+            key: tuple[object, ...]
+            key = (event.kind, event.outcome, remote, event.actor, about, detail)
             if key not in self._folds:
-                key = self._key(event, key)
+                owner = remote if has_network else event.actor
+                if len(self._folds) >= _FOLDS_MAX:
+                    key = (event.kind, event.outcome)
+                elif not self._spend(owner):
+                    key = (event.kind, event.outcome, owner)
             fold = self._folds.get(key)
             if fold is not None:
                 fold.count += 1
@@ -92,20 +106,8 @@ class Folder:
             self._folds[key] = _Fold(event, self._clock())
             return True
 
-    def _full_key(self, event: Event) -> tuple[object, ...]:
-        remote = network_of(event.remote) if self._rule.owner == "remote" else event.remote
-        detail = tuple(event.detail.items()) if self._rule.is_exact else ()
-        about = (event.subject, event.repository, event.owner)
-        return (event.kind, event.outcome, remote, event.actor, about, detail)
-
-    def _key(self, event: Event, full: tuple[object, ...]) -> tuple[object, ...]:
-        """`full`, if the event's owner may have another event in full."""
-        if len(self._folds) >= _FOLDS_MAX:
-            return (event.kind, event.outcome)
-        owner = network_of(event.remote) if self._rule.owner == "remote" else event.actor
-        return full if self._spend(owner) else (event.kind, event.outcome, owner)
-
     def _spend(self, owner: str) -> bool:
+        """Take one event from the owner's allowance. Return False if none is left."""
         burst, now = self._rule.burst, self._clock()
         found = self._allowances.get(owner)
         if found is None:
@@ -117,32 +119,28 @@ class Folder:
         return left >= 1
 
     def settle(self, *, everything: bool = False) -> list[Event]:
-        """Events for what was counted, once its minute is over."""
+        """End the folds whose minute is over, or all with `everything`. Return their counts as
+        events.
+        """
         now = self._clock()
+        until = math.inf if everything else now - _FOLD_SECONDS
         with self._lock:
-            due = self._due(math.inf if everything else now - _FOLD_SECONDS)
-            folds = [(key, self._folds.pop(key)) for key in due]
-            if due:
-                self._forget_unused(now)
-        return [self._counted(key, fold) for key, fold in folds if fold.count]
+            # The dictionary has the folds in the order in which they began.
+            begun = itertools.takewhile(lambda item: item[1].began <= until, self._folds.items())
+            folds = list(begun)
+            for key, _ in folds:
+                del self._folds[key]
+            if folds:
+                # An allowance that is full again is equal to a new one.
+                self._allowances = {
+                    owner: one
+                    for owner, one in self._allowances.items()
+                    if one.left + (now - one.at) * _MORE_PER_SECOND < self._rule.burst
+                }
+        return [self._count_event(key, fold) for key, fold in folds if fold.count]
 
-    def _due(self, until: float) -> list[tuple[object, ...]]:
-        """Keys of the folds that began until then: they stand in the order in which they began."""
-        begun = itertools.takewhile(lambda item: item[1].began <= until, self._folds.items())
-        return [key for key, _ in begun]
-
-    def _forget_unused(self, now: float) -> None:
-        """Drop allowances that are whole again."""
-        burst = self._rule.burst
-        kept = {
-            owner: one
-            for owner, one in self._allowances.items()
-            if one.left + (now - one.at) * _MORE_PER_SECOND < burst
-        }
-        self._allowances = kept
-
-    def _counted(self, key: tuple[object, ...], fold: _Fold) -> Event:
-        """An event with the count of a fold; what differed between its events is left out."""
+    def _count_event(self, key: tuple[object, ...], fold: _Fold) -> Event:
+        """Return an event with the count of a fold, without fields that differed in the fold."""
         event = fold.event
         if len(key) > 3:  # a full key
             detail = {**event.detail, "again": fold.count}

@@ -1,4 +1,4 @@
-"""The gate before passwords: which tries may be verified now, and how their origins are known."""
+"""The checks before a password is verified: the limits on tries, and the origins of known users."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from dtrfast.errors import StorageFailed, StorageFull
 from dtrfast.identity import accounts, known_addresses
 from dtrfast.identity.client_networks import network_of
 from dtrfast.identity.known_browsers import KnownBrowsers
-from dtrfast.identity.tries import Source, Tries
+from dtrfast.identity.tries import Tries, TryOrigin
 from dtrfast.identity.turnstile import Turnstile
 from dtrfast.index.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The origin of a try: an address, and the proofs of known browsers by account id."""
+    """The origin of a try as the client sends it: its address, and proofs of known browsers.
+
+    `proofs` are by the account's id, as text.
+    """
 
     remote: str
     proofs: Mapping[str, str] = field(default_factory=dict)
@@ -26,9 +29,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Knows origins. Safe from many threads. `clock` gives seconds since the epoch.
+    """Limits the tries of passwords by their origins. Safe from many threads.
 
-    `directory_waits` has few places: tries that wait behind others of a directory's accounts.
+    `clock` gives seconds since the epoch. `directory_waits` bounds the threads that wait for other
+    tries of directory accounts.
     """
 
     engine: Engine
@@ -37,23 +41,26 @@ class Gate:
     clock: Callable[[], int]
     directory_waits: Turnstile
 
-    def source(self, name: str, origin: Origin) -> Source:
-        """The origin of a try for the account of this name, which need not exist."""
+    def source(self, name: str, origin: Origin) -> TryOrigin:
+        """Return the origin of a try, as the account with this name knows it. The account need not
+        exist.
+        """
         network = network_of(origin.remote)
         with self.engine.read() as transaction:
             account = accounts.find(transaction, name)
             if account is None:
-                return Source(origin.remote)
+                return TryOrigin(origin.remote)
             is_known = known_addresses.is_known(transaction, account.id, network, self.clock())
         proof = origin.proofs.get(str(account.id), "")
         browser = self.browsers.read(proof, account) if proof else ""
-        return Source(origin.remote, is_known=is_known, browser=browser)
+        return TryOrigin(origin.remote, is_known=is_known, browser=browser)
 
     def place(self, name: str) -> AbstractContextManager[bool]:
-        """A place to wait for other tries to end; False where there is none.
+        """Return a context in which a thread may wait for other tries. It gives False if no place
+        is free.
 
-        A local password is verified in milliseconds. A directory may take its whole time, and each
-        try that waits for it holds a thread.
+        Only tries of directory accounts need a place. A local password takes milliseconds. A
+        directory may take its whole timeout, and each waiting try holds a thread.
         """
         with self.engine.read() as transaction:
             account = accounts.find(transaction, name)
@@ -61,8 +68,10 @@ class Gate:
         return nullcontext(True) if is_local else self.directory_waits.passed()
 
     def held_seconds(self, name: str, remote: str) -> int:
-        """Seconds that a password of this account is held off at a busy address. Never waits: it
-        reads the index and nothing else.
+        """Return the seconds until this address may try a password of the account; 0: now. Never
+        waits: it reads the index and nothing else.
+
+        An account that signed in from the address before has a limit of its own there.
         """
         seconds = self.tries.address_held_seconds(remote)
         if seconds == 0:
@@ -71,7 +80,7 @@ class Gate:
         return self.tries.held_seconds(name, source) if source.is_known else seconds
 
     def know(self, account_id: int, remote: str) -> None:
-        """Write down that the account signed in from this address; on a full disk do without."""
+        """Record that the account signed in from this address. A full disk is no error."""
         network, now = network_of(remote), self.clock()
         with self.engine.read() as transaction:
             is_due = known_addresses.is_note_due(transaction, account_id, network, now)

@@ -1,8 +1,8 @@
-"""Who a request is from: from its `Authorization` header to the registry as that caller may use it.
+"""The guard: from the `Authorization` header of a request to the registry for its caller.
 
-What a header proved is kept in memory, so that a busy client costs a look into a dictionary. What
-is kept is a caller, never a verdict: whether the caller still counts and what it may do is looked
-up in the transaction of each answer (`access.CallerPermits`).
+The caller that a header proved is kept in memory, so that a request of a busy client costs one
+dictionary look-up. The guard keeps no verdicts: each answer checks in its own transaction that the
+credential is valid and what the caller may do (`caller_permits.CallerPermits`).
 """
 
 from __future__ import annotations
@@ -16,23 +16,29 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dtrfast.errors import SignInFailed, SignInRequired, TokenInvalid
-from dtrfast.identity.access import CallerPermits
+from dtrfast.identity import sessions
 from dtrfast.identity.bearer import FINISH_SECONDS, Bearers
+from dtrfast.identity.caller_permits import CallerPermits
 from dtrfast.identity.callers import ANONYMOUS, Caller
+from dtrfast.identity.records import SessionRecord
 from dtrfast.identity.sign_in import JOB_NAME, PASSWORD_SECONDS, SignIn
 from dtrfast.identity.tokens import is_token
+from dtrfast.index.engine import Engine
 from dtrfast.registry.registry import Registry
 
-# A header takes about 2 KB with its permits' verdicts; jobs have a token each.
+# A cached header takes about 2 KB with the verdicts of its permits. Each job has its own token.
 _VISITS_MAX = 8192
 _SECRETS_SIZE_MAX = 16_384
-# How the header of a signed access token begins, which is of no use in some minutes.
+# The start of a header with a signed access token, which expires in minutes.
 _ACCESS_TOKEN = "Bearer eyJ"
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A caller, and the registry as that caller may use it. `until` is when to prove it again."""
+    """A caller, and the registry as that caller may use it.
+
+    At `until`, in seconds since the epoch, the caller must be proved again.
+    """
 
     caller: Caller
     registry: Registry
@@ -40,36 +46,41 @@ class Visit:
 
 
 class Guard(Protocol):
-    """Tells who calls. The lanes ask `known`, the application also `identify`."""
+    """Finds the caller of a request from its `Authorization` header.
+
+    The lanes call `known`; the application calls `identify` as well.
+    """
 
     @property
     def challenges(self) -> bool:
-        """Whether callers may have to say who they are."""
+        """True if the registry may ask a caller to sign in."""
         ...
 
     def known(self, header: str | None, *, finishing: bool = False) -> Visit | None:
-        """Who sends this header, if that is known without waiting. `finishing`: an expired token
-        counts, as it may go on with its own upload.
+        """Return the visit of this header's caller; None if it is not in memory. Never waits.
+
+        With `finishing`, an expired access token counts: its caller may finish its own upload.
         """
         ...
 
     def identify(self, header: str | None, remote: str, *, finishing: bool = False) -> Visit:
-        """Who sends this header. May wait: call it on a thread.
+        """Return the visit of this header's caller. May wait: call it on a thread.
 
-        Raises `Unidentified`, `TooManyTries`, `Unavailable`.
+        `remote` is the client's address; `finishing` is as for `known`. Raises `CallerUnknown`,
+        `TooManyTries`, `Unavailable`.
         """
         ...
 
     def held_off_seconds(self, header: str | None, remote: str) -> int:
-        """For how long this address may not try a password as this header has one; 0: it may.
+        """Return the seconds until this address may try the header's password; 0: now.
 
-        Answers without waiting.
+        0 for a header without a password. Never waits.
         """
         ...
 
 
 class OpenGuard:
-    """Everybody may do everything: nobody is asked who they are."""
+    """The guard of a registry without accounts: every caller is anonymous and may do everything."""
 
     challenges = False
 
@@ -87,23 +98,52 @@ class OpenGuard:
 
 
 class AccountsGuard:
-    """Callers are accounts, robots, jobs, or anonymous."""
+    """The guard of a registry with accounts. Safe from many threads.
+
+    A caller is a user, a robot, a job, or anonymous. `clock` gives seconds since the epoch.
+    """
 
     challenges = True
 
     def __init__(
-        self, registry: Registry, sign_in: SignIn, bearers: Bearers, clock: Callable[[], int]
+        self,
+        engine: Engine,
+        registry: Registry,
+        sign_in: SignIn,
+        bearers: Bearers,
+        clock: Callable[[], int],
     ) -> None:
+        self._engine = engine
         self._registry = registry
         self._sign_in = sign_in
         self._bearers = bearers
         self._clock = clock
         self._secret = secrets.token_bytes(32)
         self._visits: dict[str | bytes, Visit] = {}
-        self._anonymous = self.visit(ANONYMOUS)
+        self._others: dict[Caller, Visit] = {}
+        self._anonymous = self._visit(ANONYMOUS)
 
-    def visit(self, caller: Caller, until: int = 0) -> Visit:
-        """The registry as somebody may use it who is known otherwise."""
+    def visit(self, caller: Caller) -> Visit:
+        """Return the visit of a caller that another part of the server has proved.
+
+        Such callers are the system and the user of a session. Requests of one caller share permits.
+        """
+        visit = self._others.get(caller)
+        if visit is None:
+            if len(self._others) >= _VISITS_MAX:
+                self._others = {}
+            visit = self._others[caller] = self._visit(caller)
+        return visit
+
+    def find_session(self, session_id: str) -> tuple[Caller, SessionRecord] | None:
+        """Return the user of a session and its record; None if the session has ended."""
+        try:
+            with self._engine.read() as transaction:
+                return sessions.find(transaction, session_id, self._clock())
+        except TokenInvalid:
+            return None
+
+    def _visit(self, caller: Caller, until: int = 0) -> Visit:
         return Visit(caller, self._registry.acting_for(CallerPermits(caller)), until)
 
     def known(self, header: str | None, *, finishing: bool = False) -> Visit | None:
@@ -121,12 +161,25 @@ class AccountsGuard:
         known = self.known(header, finishing=finishing)
         if known is not None or header is None:
             return known or self._anonymous
-        caller = self._prove(header, remote)
+        scheme, _, value = header.strip().partition(" ")
+        value = value.strip()
+        if scheme.lower() == "bearer" and len(value) <= _SECRETS_SIZE_MAX:
+            is_stored = is_token(value)
+            caller = self._sign_in.token(value, remote) if is_stored else self._bearers.read(value)
+        elif scheme.lower() == "basic":
+            user, secret = parse_basic(value)
+            caller = self._sign_in.basic(user, secret, remote) if user or secret else ANONYMOUS
+        else:
+            raise SignInRequired("the Authorization header is neither Basic nor Bearer")
         if caller is ANONYMOUS:
             return self._anonymous
         if caller.is_expired and not finishing:
             raise TokenInvalid("the token has expired: ask for a new one")
-        visit = self.visit(caller, self._until(caller))
+        now = self._clock()
+        until = caller.expires_at or now + 3600
+        visit = self._visit(
+            caller, now + PASSWORD_SECONDS if caller.method == "password" else until
+        )
         if len(self._visits) >= _VISITS_MAX:
             self._visits = {}
         self._visits[self._key(header)] = visit
@@ -141,30 +194,11 @@ class AccountsGuard:
         except SignInFailed:
             return 0
         if not user or is_token(secret) or user == JOB_NAME:
-            return 0  # no password, so it is not counted
+            return 0  # not a password, so failures are not counted
         return self._sign_in.held_off_seconds(user, secret, remote)
 
-    def _prove(self, header: str, remote: str) -> Caller:
-        scheme, _, value = header.strip().partition(" ")
-        value = value.strip()
-        if scheme.lower() == "bearer" and len(value) <= _SECRETS_SIZE_MAX:
-            return self._sign_in.token(value, remote) if is_token(value) else self._read(value)
-        if scheme.lower() == "basic":
-            user, secret = parse_basic(value)
-            return self._sign_in.basic(user, secret, remote) if user or secret else ANONYMOUS
-        raise SignInRequired("the Authorization header is neither Basic nor Bearer")
-
-    def _read(self, value: str) -> Caller:
-        return self._bearers.read(value)
-
-    def _until(self, caller: Caller) -> int:
-        now = self._clock()
-        if caller.method == "password":
-            return now + PASSWORD_SECONDS
-        return caller.expires_at or now + 3600
-
     def _key(self, header: str) -> str | bytes:
-        """What a header is kept under. One with a lasting secret is not kept itself."""
+        """Return the cache key of a header. Memory keeps only the hash of a lasting secret."""
         if header.startswith(_ACCESS_TOKEN):
             return header
         data = header.encode("utf-8", "surrogatepass")
@@ -172,12 +206,12 @@ class AccountsGuard:
 
 
 def parse_basic(value: str) -> tuple[str, str]:
-    """Name and password of a Basic header (RFC 7617). Raises `SignInFailed`."""
+    """Return the name and the password of a Basic header (RFC 7617). Raises `SignInFailed`."""
     if len(value) > _SECRETS_SIZE_MAX:
         raise SignInFailed("the Authorization header is too long")
     try:
         text = base64.b64decode(value, validate=True).decode()
     except (binascii.Error, ValueError) as error:
-        raise SignInFailed("the Authorization header is not Basic as RFC 7617 has it") from error
+        raise SignInFailed("the Authorization header is not valid Basic (RFC 7617)") from error
     user, _, secret = text.partition(":")
     return user, secret

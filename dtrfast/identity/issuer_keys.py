@@ -1,8 +1,8 @@
-"""Keys of issuers of jobs' tokens, asked for in the background.
+"""The keys of issuers of jobs' tokens, fetched in the background.
 
-A request never asks an issuer itself. It takes the keys that are known; if its token's key is not
-among them, it waits a moment for an ask that runs on a thread of its own, one an issuer. Few
-requests wait at a time: a token that names an issuer needs no signature to be sent.
+A request never fetches keys itself. It uses the keys in memory. If the key of its token is not
+among them, the request waits a moment for a fetch on another thread, one for each issuer. Few
+requests may wait at a time, since any client can send an unsigned token that names an issuer.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from dtrfast.identity.oidc import Issuer
 
 log = logging.getLogger("dtrfast.issuers")
 
-# Keys are asked for again well before an hour, the time that issuers let them be cached.
+# Keys are fetched again well before an hour, the time for which issuers let clients cache them.
 _REFRESH_SECONDS = 2700.0
-# An issuer that is down is believed by the keys it had, for as long as it takes to mend it.
+# While an issuer is down, its last keys count for this long, so that it can be repaired.
 STALE_SECONDS = 86_400.0
-# A token with a made-up key id makes us ask again at most this often.
+# Tokens with unknown key ids cause a fetch at most this often.
 ASK_AGAIN_SECONDS = 30.0
-# An issuer that fails is left alone for longer each time, while no token of it comes.
+# The maximum pause between fetches that fail, while no token of the issuer comes.
 _BACK_OFF_SECONDS_MAX = 600.0
-# The time in which an issuer answers that is well. A client waits that much longer for its job.
+# A request waits this long for a fetch. A healthy issuer answers within it.
 _WAIT_SECONDS = 2.0
 _WATCH_SECONDS = 10.0
 
-# Asks an issuer for its keys. Raises `IssuerUnavailable`.
+# Fetches the keys of an issuer. Raises `IssuerUnavailable`.
 Fetch = Callable[[Issuer], KeySet]
 
 
 @dataclass(slots=True)
-class _Known:
-    """An issuer's keys as last read, and the ask that runs."""
+class _IssuerState:
+    """An issuer's last keys, and the state of its fetches. Times are those of `elapsed`."""
 
     keys: KeySet | None = None
     read_at: float = -STALE_SECONDS
     asked_at: float = -STALE_SECONDS
-    # When a token may be the reason to ask. An ask that was due anyway does not count, unless it
-    # failed: a key that was made just after it is found by the first job that has it.
+    # From then on a token may cause a fetch. A regular fetch that succeeded does not delay it: the
+    # first job with a key that the issuer made just after that fetch must find the key.
     may_be_asked_at: float = -STALE_SECONDS
     is_asking: bool = False
     failures: int = 0
@@ -53,10 +53,10 @@ class _Known:
 
 
 class IssuerKeys:
-    """The keys of issuers. Safe from many threads; nothing holds a lock while an issuer is asked.
+    """The keys of issuers. Safe from many threads. No lock is held during a fetch.
 
-    `waiting_max` requests wait at a time, half of them for one issuer. `elapsed` gives seconds that
-    never go back.
+    At most `waiting_max` requests wait at a time, half of them for one issuer. `elapsed` gives
+    seconds that never go back.
     """
 
     def __init__(
@@ -71,17 +71,13 @@ class IssuerKeys:
         self._waiting_max = waiting_max
         self._wait_seconds = wait_seconds
         self._waiting = 0
-        self._known: dict[Issuer, _Known] = {}
+        self._known: dict[Issuer, _IssuerState] = {}
         self._changed = threading.Condition()
 
     def find(self, issuer: Issuer, kid: str | None) -> KeySet:
-        """Keys with the one of this id, or all of them without an id.
-
-        Raises `TokenInvalid` if the issuer has no such key, `IssuerUnavailable` if that is not
-        known yet.
-        """
+        """See `PublishedKeys.find`. Waits up to `wait_seconds` for a fetch."""
         with self._changed:
-            known = self._known.setdefault(issuer, _Known())
+            known = self._known.setdefault(issuer, _IssuerState())
             keys = self._current(known)
             if keys is not None and _has(keys, kid):
                 if self._is_due(known):
@@ -102,20 +98,22 @@ class IssuerKeys:
             return keys
 
     def keep(self, issuers: Sequence[Issuer]) -> None:
-        """Ask those of the issuers whose keys are due, and forget all other issuers."""
+        """Start the fetches that are due. Forget issuers that are not in `issuers`."""
         with self._changed:
             for gone in self._known.keys() - set(issuers):
                 del self._known[gone]
             for issuer in issuers:
-                known = self._known.setdefault(issuer, _Known())
+                known = self._known.setdefault(issuer, _IssuerState())
                 if self._is_due(known):
                     self._start(issuer, known)
 
-    def _current(self, known: _Known) -> KeySet | None:
+    def _current(self, known: _IssuerState) -> KeySet | None:
+        """Return the keys in memory unless they are stale."""
         is_stale = self._elapsed() - known.read_at >= STALE_SECONDS
         return None if is_stale else known.keys
 
-    def _is_due(self, known: _Known) -> bool:
+    def _is_due(self, known: _IssuerState) -> bool:
+        """Return True if a regular fetch should start now."""
         if known.is_asking:
             return False
         now = self._elapsed()
@@ -124,14 +122,15 @@ class IssuerKeys:
             return now - known.asked_at >= min(pause, _BACK_OFF_SECONDS_MAX)
         return now - known.read_at >= _REFRESH_SECONDS
 
-    def _start(self, issuer: Issuer, known: _Known) -> None:
+    def _start(self, issuer: Issuer, known: _IssuerState) -> None:
         name = f"dtrfast-issuer-{issuer.name}"
         threading.Thread(target=self._ask, args=(issuer, known), name=name, daemon=True).start()
-        # After the thread: where none can start, none is asking. Its end waits for our lock.
+        # After the start: if no thread can start, no fetch runs. The fetch cannot end before this,
+        # since its end needs the lock.
         known.asked_at, known.is_asking = self._elapsed(), True
 
-    def _ask(self, issuer: Issuer, known: _Known) -> None:
-        """On a thread of its own."""
+    def _ask(self, issuer: Issuer, known: _IssuerState) -> None:
+        """Fetch an issuer's keys. Runs on a thread of its own."""
         keys, reason = None, ""
         try:
             keys = self._fetch(issuer)
@@ -144,17 +143,17 @@ class IssuerKeys:
             if keys is not None:
                 known.keys, known.read_at = keys, self._elapsed()
             if reason and not known.failures:
-                log.warning("%s; its jobs sign in with the keys that are known", reason)
+                log.warning("%s; jobs sign in with the last keys of the issuer", reason)
             known.failures = known.failures + 1 if reason else 0
             if reason:
                 known.may_be_asked_at = known.asked_at + ASK_AGAIN_SECONDS
             known.reason, known.is_asking = reason, False
             self._changed.notify_all()
 
-    def _wait(self, issuer: Issuer, known: _Known) -> None:
-        """Let go of the lock until the ask has ended. Raises `IssuerUnavailable`."""
-        for_one = (self._waiting_max + 1) // 2
-        if self._waiting >= self._waiting_max or known.waiting >= for_one:
+    def _wait(self, issuer: Issuer, known: _IssuerState) -> None:
+        """Release the lock until the fetch has ended. Raises `IssuerUnavailable`."""
+        one_issuer_max = (self._waiting_max + 1) // 2
+        if self._waiting >= self._waiting_max or known.waiting >= one_issuer_max:
             raise IssuerUnavailable(_unavailable(issuer, known))
         self._waiting, known.waiting = self._waiting + 1, known.waiting + 1
         try:
@@ -166,7 +165,10 @@ class IssuerKeys:
 
 
 class IssuerWatch:
-    """A thread that keeps the keys of all issuers that are set, whichever process set them."""
+    """A thread that keeps the keys of all issuers in the settings.
+
+    `read` returns these issuers. Another process may have changed them.
+    """
 
     def __init__(self, keys: IssuerKeys, read: Callable[[], Sequence[Issuer]]) -> None:
         self._keys = keys
@@ -175,20 +177,21 @@ class IssuerWatch:
         self._thread = threading.Thread(target=self._work, name="dtrfast-issuers", daemon=True)
 
     def start(self) -> None:
-        """Begin to keep keys."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread. Asks that run end on their own, and use nothing that is closed."""
+        """End the thread. Running fetches end by themselves, and use nothing that is closed."""
         self._ending.set()
         self._thread.join()
 
     def _work(self) -> None:
+        """Run on the thread until `close`."""
         while True:
             try:
                 self._keys.keep(self._read())
             except Exception:
-                log.exception("the issuers cannot be read; they will be in %s s", _WATCH_SECONDS)
+                log.exception("could not read the issuers; next try in %s s", _WATCH_SECONDS)
             if self._ending.wait(_WATCH_SECONDS):
                 return
 
@@ -198,7 +201,7 @@ def _has(keys: KeySet, kid: str | None) -> bool:
 
 
 def _refusal(
-    issuer: Issuer, keys: KeySet | None, known: _Known, wait_seconds: float
+    issuer: Issuer, keys: KeySet | None, known: _IssuerState, wait_seconds: float
 ) -> DtrfastError:
     if keys is None or known.reason:
         return IssuerUnavailable(_unavailable(issuer, known))
@@ -208,7 +211,7 @@ def _refusal(
     )
 
 
-def _unavailable(issuer: Issuer, known: _Known) -> str:
+def _unavailable(issuer: Issuer, known: _IssuerState) -> str:
     if known.reason:
         return f"{known.reason}: try again in a moment"
     return f"the issuer {issuer.name} is being asked for its keys: try again in a moment"

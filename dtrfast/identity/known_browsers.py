@@ -1,7 +1,8 @@
-"""Proofs that an account signed in with a browser before: a signed text that the browser keeps.
+"""Proofs that an account signed in with a browser before: signed texts that the browser keeps.
 
-It gives no sign-in. It gives tries of its own (`tries`), so that failures of other clients do not
-lock the user out. A thief gets those tries and nothing else. It ends with the password.
+A proof does not replace a password. It gives the browser a count of tries of its own (`tries`), so
+that failures of other clients do not lock the user out. A thief of the proof gets only these tries.
+A proof ends when the account's sign-ins end, such as by a new password.
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ import msgspec
 from joserfc import jwt
 from joserfc.errors import JoseError
 
-from dtrfast.identity.keys import REFRESH_ALGORITHM, Keys
 from dtrfast.identity.records import Account
+from dtrfast.identity.signing_keys import REFRESH_ALGORITHM, SigningKeys
 
-# Half a year: who signs in less often has a known address, or no attacker at the moment.
+# Half a year. Users that sign in less often rely on a known address.
 LIFE_SECONDS = 180 * 86_400
 
 _AUDIENCE = "known-browser"
 _SIZE_MAX = 1024
 
 
-class _Claims(msgspec.Struct, frozen=True):
+class _ProofClaims(msgspec.Struct, frozen=True):
+    """The claims of a proof. `jti` is the browser's id, `gen` the account's generation."""
+
     aud: str
     exp: int
     uid: int
@@ -34,13 +37,16 @@ class _Claims(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class KnownBrowsers:
-    """Makes and reads the proofs. `clock` gives seconds since the epoch."""
+    """Issues and reads the proofs. `clock` gives seconds since the epoch."""
 
-    keys: Keys
+    keys: SigningKeys
     clock: Callable[[], int]
 
     def issue(self, account: Account, browser: str = "") -> str:
-        """A proof for an account that has just signed in. `browser` is its id so far."""
+        """Return a proof for an account that has just signed in.
+
+        `browser` is the browser's id from an earlier proof; empty for a new id.
+        """
         claims = {
             "aud": _AUDIENCE,
             "exp": self.clock() + LIFE_SECONDS,
@@ -52,12 +58,12 @@ class KnownBrowsers:
         return jwt.encode(header, claims, self.keys.refresh(), algorithms=[REFRESH_ALGORITHM])
 
     def read(self, text: str, account: Account) -> str:
-        """The browser's id; empty if the text does not prove that this account used it."""
+        """Return the browser's id; empty if the text does not prove that this account used it."""
         if not text or len(text) > _SIZE_MAX or not text.isascii():
             return ""
         try:
             token = jwt.decode(text, self.keys.refresh(), algorithms=[REFRESH_ALGORITHM])
-            claims = msgspec.convert(token.claims, _Claims)
+            claims = msgspec.convert(token.claims, _ProofClaims)
         except (JoseError, ValueError, TypeError, KeyError):
             return ""
         is_current = (claims.uid, claims.gen) == (account.id, account.generation)

@@ -1,8 +1,8 @@
-"""Names of accounts, teams and credentials: parsed once where a request enters.
+"""Names of accounts, teams and credentials, parsed once where a request enters.
 
-An account's name is the first part of its repositories' names, so its grammar is that of such a
-part: lower-case ASCII that means nothing to a shell. No two names look alike but for their case,
-and nothing outside ASCII is ever folded into one.
+An account's name is the first part of its repositories' names. It has the grammar of such a part:
+lower-case ASCII without characters that are special in a shell. Characters outside ASCII are never
+folded into a name.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ CREDENTIAL_LENGTH_MAX = 64
 _match_part = re.compile(r"[a-z0-9]++(?:(?:\.|__?|-++)[a-z0-9]++)*+").fullmatch
 _match_title = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._-]*[A-Za-z0-9])?").fullmatch
 
-# What a name cannot be: `oidc` signs in with an issuer's token, the others stand for no account.
+# Names that no account can have: `oidc` is the user name of jobs, the others are kinds of callers.
 RESERVED = frozenset({"oidc", "anonymous", "system"})
-# As much of a refused text as a message repeats.
+# An error repeats this many characters of a refused text.
 _SHOWN_LENGTH_MAX = 80
 
 
@@ -33,7 +33,7 @@ class AccountName:
 
     @staticmethod
     def parse(text: str) -> AccountName:
-        """Raises `AccountInvalid`."""
+        """Return the name if it is valid and not reserved. Raises `AccountInvalid`."""
         if not is_account_name(text):
             raise AccountInvalid(
                 f"{text[:_SHOWN_LENGTH_MAX]!r} is not a name for an account: use 1 to"
@@ -41,7 +41,7 @@ class AccountName:
                 " two '_' or any number of '-'"
             )
         if text in RESERVED:
-            raise AccountInvalid(f"{text!r} has a meaning of its own: choose another name")
+            raise AccountInvalid(f"{text!r} is a reserved name: choose another name")
         return AccountName(text)
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ class TeamName:
 
     @staticmethod
     def parse(text: str) -> TeamName:
-        """Raises `AccountInvalid`."""
+        """Return the name if it is valid. Raises `AccountInvalid`."""
         if _match_part(text) is None or len(text) > TEAM_LENGTH_MAX:
             raise AccountInvalid(
                 f"{text[:_SHOWN_LENGTH_MAX]!r} is not a name for a team: use 1 to {TEAM_LENGTH_MAX}"
@@ -69,20 +69,21 @@ class TeamName:
 
 
 def is_account_name(text: str) -> bool:
-    """Whether `text` has the form of an account's name."""
+    """Return True if `text` has the form of an account's name. It may be reserved."""
     return len(text) <= ACCOUNT_LENGTH_MAX and _match_part(text) is not None
 
 
 def fold(text: str) -> str:
-    """What somebody typed to sign in, as a name is spelt: lower case, for ASCII only.
+    """Return a text that a user typed to sign in, in lower case and without blanks at its ends.
 
-    Unicode has letters that become ASCII in lower case, such as the Kelvin sign: they stay.
+    A text outside of ASCII is returned as it is: some letters, such as the Kelvin sign, are ASCII
+    in lower case.
     """
     return text.strip().lower() if text.isascii() else text
 
 
 def check_robot_name(text: str) -> str:
-    """The part of a robot's name behind its organization's. Raises `AccountInvalid`."""
+    """Return the name of a robot, without its organization's. Raises `AccountInvalid`."""
     if _match_part(text) is None or len(text) > CREDENTIAL_LENGTH_MAX:
         raise AccountInvalid(
             f"{text[:_SHOWN_LENGTH_MAX]!r} is not a name for a robot: use 1 to"
@@ -92,7 +93,7 @@ def check_robot_name(text: str) -> str:
 
 
 def check_title(text: str) -> str:
-    """What somebody calls a credential of theirs. Raises `AccountInvalid`."""
+    """Return the name that a user gives a token. Raises `AccountInvalid`."""
     if _match_title(text) is None or len(text) > CREDENTIAL_LENGTH_MAX:
         raise AccountInvalid(
             f"{text[:_SHOWN_LENGTH_MAX]!r} is not a name for a token: use 1 to"

@@ -1,8 +1,8 @@
-"""Keyless CI: tokens that a job's own platform signs (OpenID Connect), and whom they let in.
+"""Keyless CI: tokens that a job's platform signs (OpenID Connect), and the trusts that accept them.
 
-An issuer is trusted by name and address; a repository trusts jobs of an issuer by claims. Which key
-signed a token is looked up in the set that the issuer publishes (`issuer_keys`). A token's own word
-on where its key is (`jku`, `jwk`, `x5u`) is never followed.
+An administrator adds an issuer by name and URL. A repository trusts jobs of an issuer by claims of
+their tokens. The key of a token comes from the set that the issuer publishes (`issuer_keys`). A key
+or a key's address in the token itself (`jku`, `jwk`, `x5u`) is never used.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from joserfc.jws import JWSRegistry
 from dtrfast.config import is_loopback_host
 from dtrfast.errors import AddressRefused, SettingsInvalid, TokenInvalid
 from dtrfast.identity.names import is_account_name
+from dtrfast.identity.token_files import TokenFiles
 from dtrfast.outgoing.permit import DIRECT, Setter
 
 ALGORITHMS = [
@@ -32,14 +33,15 @@ ALGORITHMS = [
 ]  # fmt: skip
 SIZE_MAX = 16_384
 LEEWAY_SECONDS = 60
-# Platforms give jobs minutes to hours; a longer life is a leaked token's.
+# Platforms give a job's token minutes to hours. A longer life makes a leaked token dangerous.
 LIFE_SECONDS_MAX = 86_400
 
 
 class _HeaderRules(JWSRegistry):
-    """RFC 7515 section 4: parameters that are not understood are ignored, unless `crit` has them.
+    """The rules for headers (RFC 7515 section 4): unknown parameters are ignored unless `crit`
+    names them.
 
-    Chains of certificates (`x5c`) make a header long; the token as a whole has its bound.
+    A chain of certificates (`x5c`) makes a header long. `SIZE_MAX` bounds the token as a whole.
     """
 
     max_header_length = SIZE_MAX
@@ -49,30 +51,33 @@ _header_rules = _HeaderRules(algorithms=ALGORITHMS, strict_check_header=False)
 
 
 class Issuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
-    """Who signs jobs' tokens. `url` is their `iss`, to the letter; `audience` what `aud` holds."""
+    """A signer of jobs' tokens. `url` equals their `iss`; `audience` must be in their `aud`."""
 
     name: str
     url: str
     audience: str
-    # Where the keys are; empty: where `<url>/.well-known/openid-configuration` says.
+    # The address of the keys; empty: `<url>/.well-known/openid-configuration` names it.
     jwks_url: str = ""
     # Authorities for the issuer's certificate, in PEM, such as a cluster's own.
     ca_pem: str = ""
-    # A file with a token to show when asking for the keys, as some clusters want it, below a
-    # directory of auth.token_file_directories.
+    # A file with a token to send with requests for the keys, as some clusters demand. It must be
+    # below a directory of auth.token_file_directories.
     bearer_token_file: str = ""
 
     @property
     def own_url(self) -> str:
-        """The address that an administrator gave for the keys: the one that may see the token."""
+        """The address from which an administrator wants the keys. Only its origin gets the token of
+        `bearer_token_file`.
+        """
         return self.jwks_url or self.url
 
 
 class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
-    """Which jobs of an issuer may do what. All `claims` have to match.
+    """A rule that lets jobs of an issuer do some actions. All `claims` must match.
 
-    A claim inside another is named by both, a slash between them: `kubernetes.io/namespace`. In
-    a pattern `*` is anything but `/` and `:`, and `**` is anything.
+    `claims` are patterns by the path of a claim. The path of a claim inside another has a slash:
+    `kubernetes.io/namespace`. In a pattern, `*` matches any text without `/` and `:`, and `**` any
+    text.
     """
 
     name: str
@@ -82,23 +87,23 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
-    """A token's claims, and who vouches for them."""
+class VerifiedToken:
+    """The claims of a verified token, and the name of its issuer."""
 
     issuer: str
     claims: Mapping[str, object]
 
 
 def check_issuer(issuer: Issuer) -> Issuer:
-    """Raises `SettingsInvalid`."""
+    """Return the issuer if its fields are valid. Raises `SettingsInvalid`."""
     if not is_account_name(issuer.name):
         raise SettingsInvalid(f"name: {issuer.name[:80]!r} has other letters than a-z, 0-9, . _ -")
     if not issuer.audience:
-        raise SettingsInvalid("audience: say what the tokens' `aud` holds, such as this registry")
+        raise SettingsInvalid("audience: give a value of the tokens' `aud`, such as this registry")
     for url in filter(None, (issuer.url, issuer.jwks_url)):
         check_url(url)
     if not issuer.url:
-        raise SettingsInvalid("url: say what the tokens' `iss` is")
+        raise SettingsInvalid("url: give the value of the tokens' `iss`")
     if issuer.bearer_token_file and not issuer.own_url.startswith("https://"):
         raise SettingsInvalid(
             "bearerTokenFile: the token is sent over https only: give an https:// address"
@@ -106,13 +111,31 @@ def check_issuer(issuer: Issuer) -> Issuer:
     return issuer
 
 
+def check_issuers(issuers: Sequence[Issuer], files: TokenFiles) -> None:
+    """Check the issuers that an administrator sets. Raises `SettingsInvalid`.
+
+    `files` reads their token files, each of which must be readable.
+    """
+    for issuer in issuers:
+        check_issuer(issuer)
+        if issuer.bearer_token_file:
+            files.read(issuer.bearer_token_file)
+    for field in ("name", "url"):
+        values = [getattr(issuer, field) for issuer in issuers]
+        if len(set(values)) < len(values):
+            raise SettingsInvalid(f"issuers: two have the same {field}")
+
+
 def check_trust(trust: Trust) -> Trust:
-    """Raises `SettingsInvalid`."""
+    """Return the trust if its fields are valid. Raises `SettingsInvalid`.
+
+    At least one claim must tell the owner's jobs from other jobs of the issuer.
+    """
     if not is_account_name(trust.name):
         raise SettingsInvalid(f"name: {trust.name[:80]!r} has other letters than a-z, 0-9, . _ -")
     telling = [n for n in trust.claims if n not in ("iss", "aud")]
     if not telling or all(set(trust.claims[name]) <= set("*/:") for name in telling):
-        raise SettingsInvalid("claims: name one that tells your jobs from everybody's, such as sub")
+        raise SettingsInvalid("claims: name one that tells your jobs from all others, such as sub")
     if not all(trust.claims.values()):
         raise SettingsInvalid("claims: an empty pattern matches nothing")
     if not trust.actions:
@@ -121,15 +144,15 @@ def check_trust(trust: Trust) -> Trust:
 
 
 def matches(trust: Trust, claims: Mapping[str, object]) -> bool:
-    """Whether a job with these claims is one that the trust means."""
+    """Return True if the trust lets in a job with these claims."""
     return all(
         _matches_claim(pattern, _find_claim(claims, path)) for path, pattern in trust.claims.items()
     )
 
 
 def identity_of(issuer: Issuer, subject: str | None = None) -> str:
-    """A hash of what an issuer is, whatever its name: the `iss` and the `aud` of its tokens. With
-    a subject, of one of its jobs.
+    """Return a hash that identifies an issuer: of the `iss` and the `aud` of its tokens, without
+    its name. With a subject, the hash identifies one of its jobs.
     """
     parts = [issuer.url, issuer.audience, *([] if subject is None else [subject])]
     text = "\0".join(parts).encode("utf-8", "surrogatepass")
@@ -137,8 +160,9 @@ def identity_of(issuer: Issuer, subject: str | None = None) -> str:
 
 
 def claims_seen(trust: Trust, claims: Mapping[str, object]) -> dict[str, object]:
-    """The claims that a trust looks at, by path: so much proves again that it lets the job in. Of
-    a list only what matches.
+    """Return the claims that a trust compares, by path. Of a list, return only the matching items.
+
+    They suffice to prove again that the trust lets the job in.
     """
     seen: dict[str, object] = {}
     for path, pattern in trust.claims.items():
@@ -150,7 +174,7 @@ def claims_seen(trust: Trust, claims: Mapping[str, object]) -> dict[str, object]
 
 
 def _find_claim(claims: Mapping[str, object], path: str) -> object:
-    """The claim at a path; a claim whose own name has slashes comes first."""
+    """Return the claim at a path, or None. A claim whose own name has slashes comes first."""
     if path in claims:
         return claims[path]
     first, slash, rest = path.partition("/")
@@ -169,19 +193,16 @@ def _matches_claim(pattern: str, value: object) -> bool:
     if value is None or isinstance(value, Mapping):
         return False
     text = value if isinstance(value, str) else json.dumps(value)
-    return re.fullmatch(_expression(pattern), text, flags=re.DOTALL) is not None
-
-
-def _expression(pattern: str) -> str:
-    pieces = re.split(r"(\*{1,2})", pattern)
     wild = {"**": ".*", "*": "[^/:]*"}
-    return "".join(wild.get(piece) or re.escape(piece) for piece in pieces)
+    pieces = re.split(r"(\*{1,2})", pattern)
+    expression = "".join(wild.get(piece) or re.escape(piece) for piece in pieces)
+    return re.fullmatch(expression, text, flags=re.DOTALL) is not None
 
 
 def check_url(url: str) -> None:
-    """Raises `SettingsInvalid` for an address that keys are not read from."""
+    """Raise `SettingsInvalid` for an address from which keys are never read."""
     try:
-        # The one that will decide on each call, so no address is saved that is never called.
+        # The same rules decide on each call, so an address that is saved can be called.
         permit = DIRECT.permit(url, Setter.ADMINISTRATOR)
     except AddressRefused as error:
         refusal = f"{url[:120]!r} is not an https:// address ({error.message})"
@@ -192,14 +213,14 @@ def check_url(url: str) -> None:
 
 
 # ---- tokens ----------------------------------------------------------------------------------
-class Keys(Protocol):
+class PublishedKeys(Protocol):
     """The keys that issuers publish."""
 
     def find(self, issuer: Issuer, kid: str | None) -> KeySet:
-        """Keys with the one of this id, or all of them without an id.
+        """Return the issuer's keys, which include the one with this id, if there is an id.
 
-        Raises `TokenInvalid` if the issuer has no such key, `IssuerUnavailable` if that is not
-        known yet.
+        Raises `TokenInvalid` if the issuer has no such key, and `IssuerUnavailable` while that is
+        unknown.
         """
         ...
 
@@ -210,71 +231,62 @@ class Verifier:
     `clock` gives seconds since the epoch.
     """
 
-    def __init__(self, keys: Keys, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, keys: PublishedKeys, clock: Callable[[], float] = time.time) -> None:
         self._keys = keys
         self._clock = clock
 
-    def verify(self, token: str, issuers: Sequence[Issuer]) -> Verified:
-        """The token's claims. Raises `TokenInvalid`, `IssuerUnavailable`."""
-        header, peeked = _peek(token)
+    def verify(self, token: str, issuers: Sequence[Issuer]) -> VerifiedToken:
+        """Verify a token's signature, audience and times. Raises `TokenInvalid`,
+        `IssuerUnavailable`.
+        """
+        # The header and the claims here are not verified yet.
+        pieces = token.split(".")
+        if len(token) > SIZE_MAX or len(pieces) != 3 or not token.isascii():
+            raise TokenInvalid("this is not a token of a job")
+        padded = [piece + "=" * (-len(piece) % 4) for piece in pieces[:2]]
+        try:
+            header, peeked = (
+                msgspec.json.decode(base64.urlsafe_b64decode(text), type=dict[str, Any])
+                for text in padded
+            )
+        except (ValueError, msgspec.DecodeError) as error:
+            raise TokenInvalid("this is not a token of a job") from error
         issuer = next((i for i in issuers if i.url == peeked.get("iss")), None)
         if issuer is None:
-            raise TokenInvalid("no issuer that is trusted here signed this token")
+            raise TokenInvalid("no trusted issuer signed this token")
         if header.get("alg") not in ALGORITHMS:
-            raise TokenInvalid("the token is signed in a way that is not accepted here")
+            raise TokenInvalid("the token's signature algorithm is not accepted")
         kid = header.get("kid")
-        # Without a signature that costs nothing: no key is worth a wait for a token of no use.
+        # Checked before the signature, which may need a wait for a key, and again after it.
         _check_claims(peeked, issuer, self._clock())
         keys = self._keys.find(issuer, kid if isinstance(kid, str) else None)
-        claims = _decode(token, keys)
+        try:
+            claims = jwt.decode(token, keys, registry=_header_rules).claims
+        except (JoseError, ValueError, TypeError, KeyError) as error:
+            raise TokenInvalid("the token's signature is wrong, or its key is not known") from error
         _check_claims(claims, issuer, self._clock())
-        return Verified(issuer.name, claims)
-
-
-def _decode(token: str, keys: KeySet) -> dict[str, Any]:
-    try:
-        return jwt.decode(token, keys, registry=_header_rules).claims
-    except (JoseError, ValueError, TypeError, KeyError) as error:
-        raise TokenInvalid("the token's signature is wrong, or its key is not known") from error
+        return VerifiedToken(issuer.name, claims)
 
 
 def _check_claims(claims: Mapping[str, Any], issuer: Issuer, now: float) -> None:
+    """Raise `TokenInvalid` for the wrong issuer, audience or times."""
     audience = claims.get("aud")
     audiences = audience if isinstance(audience, list) else [audience]
     if claims.get("iss") != issuer.url or issuer.audience not in audiences:
         raise TokenInvalid(f"the token is not for {issuer.audience}: ask your platform for one")
-    exp, iat, nbf = (_second(claims, name) for name in ("exp", "iat", "nbf"))
+    seconds: list[float | None] = []
+    for name in ("exp", "iat", "nbf"):
+        value = claims.get(name)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (is_number and 0 <= value < 1e12):
+            raise TokenInvalid(f"the token's {name} is not a time")
+        seconds.append(None if value is None else float(value))
+    exp, iat, nbf = seconds
     if exp is None:
-        raise TokenInvalid("the token never expires: only one that does is accepted")
+        raise TokenInvalid("the token has no expiry (exp), which is required")
     if exp + LEEWAY_SECONDS < now:
         raise TokenInvalid("the token has expired: ask your platform for a new one")
     if max(iat or 0, nbf or 0) > now + LEEWAY_SECONDS:
         raise TokenInvalid("the token is from the future: check the clocks")
     if exp - (now if iat is None else iat) > LIFE_SECONDS_MAX:
-        raise TokenInvalid("the token lives for too long: ask for one of a day at most")
-
-
-def _second(claims: Mapping[str, Any], name: str) -> float | None:
-    value = claims.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
-        raise TokenInvalid(f"the token's {name} is no time")
-    return float(value)
-
-
-def _peek(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims of a token that nobody verified yet. Raises `TokenInvalid`."""
-    pieces = token.split(".")
-    if len(token) > SIZE_MAX or len(pieces) != 3 or not token.isascii():
-        raise TokenInvalid("this is no token of a job")
-    try:
-        header, claims = (_decode_piece(piece) for piece in pieces[:2])
-    except (ValueError, msgspec.DecodeError) as error:
-        raise TokenInvalid("this is no token of a job") from error
-    return header, claims
-
-
-def _decode_piece(piece: str) -> dict[str, Any]:
-    data = base64.urlsafe_b64decode(piece + "=" * (-len(piece) % 4))
-    return msgspec.json.decode(data, type=dict[str, Any])
+        raise TokenInvalid("the token's life is too long: ask for one of a day at most")

@@ -1,8 +1,8 @@
-"""Passwords: argon2id, and what a new one must be.
+"""Passwords: hashes with argon2id, and the rules for a new password.
 
-Parameters are those that OWASP's password storage cheat sheet gives first for argon2id: 19 MiB, two
-passes, one lane. One verification takes about 20 ms of a core here; how many run at once is
-bounded, so that neither memory nor all cores go to whoever tries passwords.
+The parameters are the first that OWASP's password storage cheat sheet lists for argon2id: 19 MiB,
+two passes, one lane. A verification takes about 20 ms of a core. Only a few run at a time, so that
+clients that try passwords cannot use up the memory or the cores.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from typing import TypeVar
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from dtrfast.errors import Overloaded, PasswordInvalid
+from dtrfast.errors import PasswordInvalid, ServerBusy
 from dtrfast.identity.turnstile import Turnstile
 
 T = TypeVar("T")
 
 LENGTH_MIN = 8  # NIST SP 800-63B section 5.1.1.2
-LENGTH_MAX = 256  # hashing is linear in it; no password manager makes more
+LENGTH_MAX = 256  # bounds the time of a hash; no password manager makes a longer password
 
 _MEMORY_KIB = 19_456
 _PASSES = 2
 _LANES = 1
 
 _RUNNING_MAX = 2
-# With those that run less than half of the threads of a worker: others' requests have the rest.
+# With the running ones, less than half of a worker's threads. The rest is for other requests.
 _WAITING_MAX = 16
 _WAIT_SECONDS_MAX = 5.0
 
-# The most used of the passwords that are long enough, in every published list of leaks.
+# The most used passwords of at least `LENGTH_MIN` characters, from published lists of leaks.
 _COMMON_WORDS = """
     password passw0rd password1 password12 password123 p@ssw0rd p@ssword 12345678 123456789
     1234567890 123123123 87654321 987654321 qwertyui qwertyuiop qwerty123 qwerty12 1q2w3e4r
@@ -46,21 +46,21 @@ _hasher = argon2.PasswordHasher(
     time_cost=_PASSES, memory_cost=_MEMORY_KIB, parallelism=_LANES, hash_len=32, salt_len=16
 )
 _turnstile = Turnstile(_RUNNING_MAX, _WAITING_MAX, _WAIT_SECONDS_MAX)
-# What is verified for a name that nobody has, so that it takes as long as for anybody's.
-_nobody: list[str] = []
+# The hash that is verified for a missing account, so that it takes as long as for an existing one.
+_dummy_hash: list[str] = []
 
 
 def check_new(password: str, name: str) -> str:
-    """A password for the account of this name. Raises `PasswordInvalid`."""
+    """Return a new password for the account with this name. Raises `PasswordInvalid`."""
     if len(password) < LENGTH_MIN:
         raise PasswordInvalid(f"a password has at least {LENGTH_MIN} characters")
     if len(password) > LENGTH_MAX:
         raise PasswordInvalid(f"a password has at most {LENGTH_MAX} characters")
     if any(ord(character) < 32 or ord(character) == 127 for character in password):
-        raise PasswordInvalid("a password has no control characters, such as a line's end")
+        raise PasswordInvalid("a password has no control characters, such as a line break")
     plain = password.lower()
     if plain in _COMMON or len(set(plain)) < 3:
-        raise PasswordInvalid("this password is among the first that anybody would try")
+        raise PasswordInvalid("this password is too common: an attacker would try it first")
     if plain.strip("0123456789!") in (name, name[::-1]) or plain == name * (
         len(plain) // len(name)
     ):
@@ -69,43 +69,40 @@ def check_new(password: str, name: str) -> str:
 
 
 def make_random() -> str:
-    """A password that nobody has to remember for long: 120 bits, easy to copy."""
+    """Return a random password of 120 bits that is easy to copy."""
     return secrets.token_urlsafe(15)
 
 
 def hash_password(password: str) -> str:
-    """The hash to keep. Raises `Overloaded`."""
+    """Return the hash to store. Raises `ServerBusy`."""
     return _one_of_few(lambda: _hasher.hash(password))
 
 
 def verify(password_hash: str | None, password: str) -> bool:
-    """Whether the password is the one. Takes the same time when there is no hash at all.
+    """Return True if the hash is that of the password. None, for no account, takes the same time.
 
-    Raises `Overloaded` when too many are being verified already.
+    Raises `ServerBusy` if too many threads wait already.
     """
     if len(password) > LENGTH_MAX:
         return False
     if password_hash is None:
-        if not _nobody:
-            _nobody.append(_hasher.hash(secrets.token_urlsafe()))
-        _matches(_nobody[0], password)
+        if not _dummy_hash:
+            _dummy_hash.append(_hasher.hash(secrets.token_urlsafe()))
+        _matches(_dummy_hash[0], password)
         return False
     return _matches(password_hash, password)
 
 
 def _matches(password_hash: str, password: str) -> bool:
-    return _one_of_few(lambda: _verify(password_hash, password))
-
-
-def _verify(password_hash: str, password: str) -> bool:
     try:
-        return _hasher.verify(password_hash, password)
+        return _one_of_few(lambda: _hasher.verify(password_hash, password))
     except (VerificationError, InvalidHashError):
         return False
 
 
 def _one_of_few(work: Callable[[], T]) -> T:
+    """Do the work as one of at most `_RUNNING_MAX` threads. Raises `ServerBusy`."""
     with _turnstile.passed() as is_inside:
         if not is_inside:
-            raise Overloaded("too many are signing in: try again in a moment")
+            raise ServerBusy("too many clients are signing in: try again in a moment")
         return work()

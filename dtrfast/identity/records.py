@@ -1,4 +1,4 @@
-"""The identity tables' values. `docs/format.md` describes them. New fields are appended."""
+"""The values of the identity tables. `docs/format.md` describes them. New fields are appended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _VERSION = 1
 
 
 class Account(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A user or an organization. `generation` changes when whatever signed in must do so again."""
+    """A user or an organization. A new `generation` ends all sign-ins of the account.
+
+    Times are in seconds since the epoch, here and in the other records.
+    """
 
     version: int
     id: int
@@ -31,15 +34,17 @@ class Account(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def is_user(self) -> bool:
+        """True for a user, False for an organization."""
         return self.kind == "user"
 
     @property
     def is_local(self) -> bool:
+        """True if the account is not from the LDAP directory."""
         return not self.directory_id
 
 
 class Password(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A hash, of a local account's password, or of one that the directory accepted at `at`."""
+    """The hash of a local account's password, or of one that the directory accepted at `at`."""
 
     version: int
     hash: str
@@ -47,7 +52,7 @@ class Password(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Team(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A team of an organization. A team of type `ldap` has the members that its group has."""
+    """A team of an organization. A team of type `ldap` has the members of its LDAP group."""
 
     version: int
     id: int
@@ -60,9 +65,9 @@ class Team(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Bound(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a credential may do in the repositories that `repository` names.
+    """A limit of a credential: some repositories, and the actions that it may do there.
 
-    `repository` is a name, a prefix that ends in `/*`, or `*`; `actions` is a set of bits.
+    `repository` is a name, a prefix that ends in `/*`, or `*`. `actions` are bits of `Action`.
     """
 
     repository: str
@@ -88,14 +93,14 @@ class Token(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class TokenUse(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The last use of a token, within a minute."""
+    """The last use of a token, exact to a minute."""
 
     at: int
     remote: str
 
 
 class SessionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A browser that somebody signed in with."""
+    """The session of a browser, opened by a sign-in."""
 
     version: int
     account_id: int
@@ -107,7 +112,7 @@ class SessionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class SigningKey(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A key that tokens are signed with: P-256, private, as a JWK in JSON."""
+    """A private key that signs tokens, as a JWK in JSON: P-256, or symmetric for refresh tokens."""
 
     version: int
     created_at: int
@@ -118,7 +123,7 @@ Record = TypeVar("Record", bound=msgspec.Struct)
 
 
 class _Codec(Generic[Record]):
-    """Turns one kind of record into bytes and back."""
+    """Encodes and decodes one kind of record."""
 
     def __init__(self, kind: type[Record]) -> None:
         self._name = kind.__name__.lower()
@@ -126,7 +131,7 @@ class _Codec(Generic[Record]):
         self.encode = msgspec.msgpack.Encoder().encode
 
     def decode(self, data: bytes) -> Record:
-        """Raises `Corrupt`."""
+        """Return the record in `data`. Raises `Corrupt`, also for a newer version."""
         try:
             record = self._decoder.decode(data)
         except ValueError as error:

@@ -1,11 +1,11 @@
 """Sessions of browsers: functions over a transaction.
 
-A session's id is 32 random bytes that only the browser has; its SHA-256 is stored. Each sign-in
-makes a new one, so nobody can hand somebody a session and wait for them to sign in to it. Requests
-that change something carry the session's CSRF token, which no other site can read.
+A session's id is 32 random bytes that only the browser has. The index has its SHA-256. Each sign-in
+creates a new id, so an attacker cannot plant a session before the user signs in (session fixation).
+A request that changes something must carry the session's CSRF token, which no other site can read.
 
-A second table has the sessions of each account, oldest first. A user has at most `SESSIONS_MAX`: a
-further sign-in ends the oldest, whose browser then has to sign in again.
+A second table has the sessions of each account, the oldest first. A user has at most
+`SESSIONS_MAX`. A further sign-in ends the oldest session.
 """
 
 from __future__ import annotations
@@ -29,27 +29,28 @@ from dtrfast.index.tables import (
     number_key,
 )
 
-# A working day; then one signs in again.
+# A working day. Then the user has to sign in again.
 LIFE_SECONDS = 12 * 3600
-# More are a script that signs in and never out.
+# Sessions of one user. A script that signs in and never out must not fill the index.
 SESSIONS_MAX = 100
-# What an open of a session looks over for ones that have expired.
+# Each new session checks this many others, and removes those that have expired.
 _SWEPT_MAX = 20
-# Half of a SHA-256 in hex: enough to name one, and not what is looked up.
+# Half of a SHA-256 in hexadecimal: it identifies a session, and cannot be used as its key.
 _NAME_LENGTH = 32
-# There once all sessions are in both tables: a version before had the first one only.
+# This key exists once all sessions are in both tables. An older version had only the first table.
 _LISTED = b"sessions_listed"
 
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """A session that is to be opened: its id, for the browser, and what is kept of it."""
+    """A session to open: its id, which only the browser gets, and its record."""
 
     id: str
     record: SessionRecord
 
     @staticmethod
     def make(caller: Caller, now: int, remote: str) -> NewSession:
+        """Return a session with new secrets for a user that signed in from `remote`."""
         record = SessionRecord(
             version=1,
             account_id=caller.account_id,
@@ -63,8 +64,11 @@ class NewSession:
 
 
 def open_session(transaction: WriteTransaction, new: NewSession, now: int) -> None:
-    """Keep a session; a few that have expired go, and the user's oldest if there are too many."""
-    _list_all(transaction)
+    """Store a session. Remove a few that have expired, and the user's oldest if it has too many."""
+    if transaction.get(META, _LISTED) is None:
+        for other, data in transaction.scan(SESSIONS):
+            transaction.put(ACCOUNT_SESSIONS, _row(other, records.sessions.decode(data)), b"")
+        transaction.put(META, _LISTED, b"1")
     key = _key(new.id)
     for old, data in list(transaction.scan(SESSIONS, after=key, limit=_SWEPT_MAX)):
         record = records.sessions.decode(data)
@@ -73,11 +77,12 @@ def open_session(transaction: WriteTransaction, new: NewSession, now: int) -> No
     kept = list(_of_account(transaction, new.record.account_id))
     for old, record in kept[: max(0, len(kept) + 1 - SESSIONS_MAX)]:
         _remove(transaction, old, record)
-    _put(transaction, key, new.record)
+    transaction.put(SESSIONS, key, records.sessions.encode(new.record))
+    transaction.put(ACCOUNT_SESSIONS, _row(key, new.record), b"")
 
 
 def find(transaction: ReadTransaction, session_id: str, now: int) -> tuple[Caller, SessionRecord]:
-    """Whose session it is. Raises `TokenInvalid`."""
+    """Return the user of a session, and its record. Raises `TokenInvalid` if it has ended."""
     data = transaction.get(SESSIONS, _key(session_id))
     record = None if data is None else records.sessions.decode(data)
     account = None if record is None else accounts.find_id(transaction, record.account_id)
@@ -101,7 +106,7 @@ def find(transaction: ReadTransaction, session_id: str, now: int) -> tuple[Calle
 
 
 def close_session(transaction: WriteTransaction, session_id: str) -> bool:
-    """End it; False if there was none."""
+    """End a session by its id. Return False if there was none."""
     key = _key(session_id)
     data = transaction.get(SESSIONS, key)
     if data is None:
@@ -111,17 +116,18 @@ def close_session(transaction: WriteTransaction, session_id: str) -> bool:
 
 
 def is_csrf_token(record: SessionRecord, text: str) -> bool:
+    """Return True if the text is the session's CSRF token."""
     return are_equal(record.csrf_token, text)
 
 
 def are_equal(secret: str, text: str) -> bool:
-    """Whether they are; takes as long for any text."""
+    """Return True if both are equal. The time does not depend on the text."""
     return hmac.compare_digest(secret.encode(), text.encode("utf-8", "surrogatepass"))
 
 
 @dataclass(frozen=True, slots=True)
 class OpenSession:
-    """A session as its user sees it. `id` names it, and lets nobody in."""
+    """A session as its user sees it. `id` is only a name: it cannot be used as a credential."""
 
     id: str
     created_at: int
@@ -130,7 +136,7 @@ class OpenSession:
 
 
 def of_account(transaction: ReadTransaction, account: Account, now: int) -> list[OpenSession]:
-    """The open sessions of a user, the latest first."""
+    """Return the open sessions of a user, the latest first."""
     found = [
         OpenSession(key.hex()[:_NAME_LENGTH], record.created_at, record.expires_at, record.remote)
         for key, record in _of_account(transaction, account.id)
@@ -140,12 +146,12 @@ def of_account(transaction: ReadTransaction, account: Account, now: int) -> list
 
 
 def name_of(session_id: str) -> str:
-    """What `OpenSession` calls the session with this id."""
+    """Return `OpenSession.id` for the session with this secret id."""
     return _key(session_id).hex()[:_NAME_LENGTH]
 
 
 def close_named(transaction: WriteTransaction, account_id: int, name: str) -> bool:
-    """End a user's session, by its name; False if there is none."""
+    """End a user's session by `OpenSession.id`. Return False if there is none."""
     for key, record in list(_of_account(transaction, account_id)):
         if key.hex()[:_NAME_LENGTH] == name:
             _remove(transaction, key, record)
@@ -156,7 +162,10 @@ def close_named(transaction: WriteTransaction, account_id: int, name: str) -> bo
 def _of_account(
     transaction: ReadTransaction, account_id: int
 ) -> Iterator[tuple[bytes, SessionRecord]]:
-    """An account's sessions, open or not, oldest first."""
+    """Yield the keys and records of an account's sessions, also expired ones, the oldest first.
+
+    Before `_LISTED` exists, the order is that of the keys.
+    """
     if transaction.get(META, _LISTED) is None:
         for key, every in transaction.scan(SESSIONS):
             record = records.sessions.decode(every)
@@ -170,26 +179,13 @@ def _of_account(
             yield key, records.sessions.decode(data)
 
 
-def _list_all(transaction: WriteTransaction) -> None:
-    """Once: put sessions of a version before into the table by account."""
-    if transaction.get(META, _LISTED) is None:
-        for key, data in transaction.scan(SESSIONS):
-            transaction.put(ACCOUNT_SESSIONS, _row(key, records.sessions.decode(data)), b"")
-        transaction.put(META, _LISTED, b"1")
-
-
-def _put(transaction: WriteTransaction, key: bytes, record: SessionRecord) -> None:
-    transaction.put(SESSIONS, key, records.sessions.encode(record))
-    transaction.put(ACCOUNT_SESSIONS, _row(key, record), b"")
-
-
 def _remove(transaction: WriteTransaction, key: bytes, record: SessionRecord) -> None:
     transaction.delete(SESSIONS, key)
     transaction.delete(ACCOUNT_SESSIONS, _row(key, record))
 
 
 def _row(key: bytes, record: SessionRecord) -> bytes:
-    """The key in the table by account: ordered by when sessions were opened."""
+    """Return a session's key in the table by account, which orders sessions by their start."""
     return number_key(record.account_id) + number_key(record.created_at) + key
 
 

@@ -1,6 +1,6 @@
-"""Settings that are changed while the server runs: kept in the index, as JSON by name.
+"""Settings that administrators change while the server runs: documents of JSON in the index.
 
-What a process needs before it can open the index is in its configuration file instead.
+Settings that a process needs before it can open the index are in its configuration file instead.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from dtrfast.errors import Corrupt, SettingsInvalid
-from dtrfast.identity.changing import changed
-from dtrfast.identity.ldap import settings as ldap
-from dtrfast.identity.ldap.settings import LdapSettings
+from dtrfast.identity.change_record import record_change
+from dtrfast.identity.ldap.settings import LdapSettings, is_same_target
 from dtrfast.identity.oidc import Issuer
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import SETTINGS
@@ -27,37 +26,41 @@ Document = TypeVar("Document", bound=msgspec.Struct)
 
 
 class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """What holds for all repositories."""
+    """The settings of all repositories."""
 
-    # Whether a push to a repository that is not there makes it, for who may make it.
+    # True: a push creates a missing repository, if the caller may create it.
     create_on_push: bool = True
-    # Whether an administrator's push makes a repository in a namespace that no account and no other
-    # repository has; else a mistyped name is refused.
+    # True: an administrator's push creates a repository in a namespace that no account and no other
+    # repository has. False: such a push is refused, since the name may be mistyped.
     create_namespace_on_push: bool = False
-    # Whether a repository that a push made may be pulled by everybody.
+    # True: a repository that a push creates is public.
     public_on_push: bool = False
-    # How long a personal token or a robot lives if nobody says; 0: for ever.
+    # The life of a personal token or a robot, in days, if the request names none; 0: for ever.
     token_days_default: Annotated[int, Meta(ge=0, le=36_500)] = 365
 
 
 class OidcSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """Whose tokens jobs may exchange."""
+    """The issuers whose jobs may exchange their tokens for access tokens."""
 
     issuers: tuple[Issuer, ...] = ()
 
     def find(self, name: str) -> Issuer | None:
+        """Return the issuer with this name; None if there is none."""
         return next((issuer for issuer in self.issuers if issuer.name == name), None)
 
 
-# The word that stands for a stored secret wherever settings are shown, and in settings that come
-# back for the one that is stored.
+# This word replaces a stored secret in shown settings. In settings that a client sends, it stands
+# for the stored secret.
 HIDDEN = "(hidden)"
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A field that is never shown. A stored value goes only where `is_same_target` of the old and
-    the new document says that it went before; `bound_to` names those fields to the user.
+    """A field that is never shown.
+
+    `is_same_target` gets the stored and the new document. It returns True if the new document sends
+    the secret only to places to which the stored one does. Else the user must enter the secret
+    again. `bound_to` names the fields that it compares, for an error.
     """
 
     field: str
@@ -68,7 +71,7 @@ class Secret:
 # Every secret in a document of settings. A field that is missing here is shown to administrators.
 _SECRETS: dict[type, tuple[Secret, ...]] = {
     LdapSettings: (
-        Secret("search_password", "serverUrls, startTls, caPem and searchDn", ldap.is_same_target),
+        Secret("search_password", "serverUrls, startTls, caPem and searchDn", is_same_target),
     ),
 }
 
@@ -81,12 +84,12 @@ _NAMES: dict[type, bytes] = {
 
 
 def read(transaction: ReadTransaction) -> AccessSettings:
-    """The settings of access, or their defaults."""
+    """Return the settings of access, or their defaults."""
     return get(transaction, AccessSettings) or AccessSettings()
 
 
 def get(transaction: ReadTransaction, kind: type[Document]) -> Document | None:
-    """The settings of one kind; None where nobody made any."""
+    """Return the settings of one kind; None if they were never set. Raises `Corrupt`."""
     data = transaction.get(SETTINGS, _NAMES[kind])
     if data is None:
         return None
@@ -98,37 +101,39 @@ def get(transaction: ReadTransaction, kind: type[Document]) -> Document | None:
 
 
 def put(transaction: WriteTransaction, author: Author, document: msgspec.Struct) -> None:
-    """Change the settings of one kind. Their secrets stay out of the change log."""
+    """Replace the settings of one kind. The change log does not get their secrets."""
     name = _NAMES[type(document)]
     transaction.put(SETTINGS, name, msgspec.json.encode(document))
     shown = msgspec.json.encode(without_secrets(document))
-    changed(transaction, author, "settings.put", {"name": name.decode(), "document": shown})
+    record_change(transaction, author, "settings.put", {"name": name.decode(), "document": shown})
 
 
 def remove(transaction: WriteTransaction, author: Author, kind: type[msgspec.Struct]) -> bool:
-    """Go back to the defaults; False where nothing was changed."""
+    """Remove the settings of one kind, which restores the defaults. Return False if there were
+    none.
+    """
     name = _NAMES[kind]
-    changed(transaction, author, "settings.put", {"name": name.decode(), "document": None})
+    record_change(transaction, author, "settings.put", {"name": name.decode(), "document": None})
     return transaction.pop(SETTINGS, name) is not None
 
 
 def without_secrets(document: msgspec.Struct) -> dict[str, object]:
-    """The document as it may be shown: a secret that is set is a word that says so."""
+    """Return a document as a dictionary, with `HIDDEN` in place of each secret that is set."""
     fields: dict[str, object] = msgspec.to_builtins(hidden(document))
     return fields
 
 
 def hidden(document: Document) -> Document:
-    """The document with `HIDDEN` in place of each secret that is set."""
+    """Return a document with `HIDDEN` in place of each secret that is set."""
     set_ones = [one.field for one in _secrets_of(document) if getattr(document, one.field)]
     return msgspec.structs.replace(document, **dict.fromkeys(set_ones, HIDDEN))
 
 
 def revealed(given: Document, stored: Document | None) -> Document:
-    """The document with the stored secrets in place of `HIDDEN`.
+    """Return a document with the stored secrets in place of `HIDDEN`.
 
-    A secret goes only where it went when its value was entered: an administrator must not learn a
-    stored one by naming another server. Raises `SettingsInvalid`.
+    A stored secret is used only for the target for which it was entered. Otherwise an administrator
+    could learn it by naming another server. Raises `SettingsInvalid`.
     """
     found = {}
     for secret in _secrets_of(given):
@@ -146,11 +151,14 @@ def revealed(given: Document, stored: Document | None) -> Document:
 
 
 def _secrets_of(document: msgspec.Struct) -> tuple[Secret, ...]:
+    """Return the secrets of a document's class or of its base."""
     return next((_SECRETS[kind] for kind in type(document).__mro__ if kind in _SECRETS), ())
 
 
 def convert(document: object, kind: type[Document]) -> Document:
-    """What somebody sent, checked. Raises `SettingsInvalid`, which names the place."""
+    """Return a document that a client sent as its type. Raises `SettingsInvalid`, which names the
+    wrong field.
+    """
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:

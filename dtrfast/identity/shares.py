@@ -1,8 +1,8 @@
-"""Shares of the audit log: events of one kind of work push out no others.
+"""Shares of the audit log: events of one kind of work do not push out events of another.
 
-Each share has files of its own (`line_files`: a series), and an equal part of the log's size. A
-caller who may sign in, push, or make tokens and repositories, and does so in a loop, fills its own
-share. Only administrators, the command line and the server itself write into `ADMINISTRATION`.
+Each share has its own files (a series of `line_files`), and an equal part of the log's size. A
+caller that signs in, pushes, or creates tokens in a loop fills only the share of that work. Only
+administrators, the command line and the server itself write into `ADMINISTRATION`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ class Share(StrEnum):
     """A share; its value is the first digit of its files' names."""
 
     ADMINISTRATION = "1"
-    CHANGES = "2"  # what users change: tokens, repositories, grants, teams
-    CONTENT = "3"  # pushes, deletes, what takes deletes back, and what ends the trash
+    CHANGES = "2"  # changes by users: tokens, repositories, grants, teams
+    CONTENT = "3"  # pushes, deletes, restores, and purges of the trash
     SIGN_INS = "4"
     REFUSALS = "5"
 
@@ -24,8 +24,8 @@ _CONTENT = frozenset(
     {"push", "delete", "tag.restore", "manifest.restore", "run.restore", "trash.purge"}
 )
 _SIGN_INS = frozenset({"sign-in", "sign-out"})
-# Kinds that users who administer nothing but their own can write as often as they like. Every other
-# kind is the administrators', a new one as well.
+# Kinds that ordinary users can write as often as they like. Any other kind belongs to
+# administrators, including a new one.
 _OF_USERS = frozenset(
     {
         "account.update",
@@ -53,8 +53,8 @@ _OF_USERS = frozenset(
 
 
 def share_of(kind: str, outcome: str, *, by_admin: bool) -> Share:
-    """The share of an event. `by_admin`: a system administrator, or the server, is the actor."""
-    # Sign-ins that fail, while a directory is down, have names that callers make up.
+    """Return the share of an event. `by_admin`: its actor is an administrator or the server."""
+    # A sign-in that fails while a directory is down has a name that the caller chose.
     if outcome == "refused" or (kind in _SIGN_INS and outcome == "failed"):
         return Share.REFUSALS
     if kind in _SIGN_INS:

@@ -1,8 +1,8 @@
-"""From what somebody shows to who it is: here names, passwords and tokens are proven.
+"""Sign-in: the proof that a caller owns the name, password or token that it sends.
 
-A password that was right is remembered for a minute, in memory and as a keyed hash, so that a job
-that asks for ten tokens costs one argon2. Tokens cost a SHA-256, and are not counted: 256 random
-bits cannot be guessed. Failed passwords are (`tries`).
+A password that was right is remembered in memory for a minute, as a keyed hash. A job that requests
+ten tokens thus costs one argon2 hash. Failed passwords are counted (`tries`). A token costs a
+SHA-256 hash, and failures are not counted: a client cannot guess 256 random bits.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ import msgspec
 from dtrfast.errors import (
     DirectoryUnavailable,
     DtrfastError,
-    Overloaded,
+    ServerBusy,
     SignInFailed,
     TokenInvalid,
     Unavailable,
 )
 from dtrfast.identity import accounts, passwords, settings, tokens, trusts
 from dtrfast.identity.bearer import Bearers
-from dtrfast.identity.callers import PASSWORD_WRONG, TOKEN_UNKNOWN, Caller, Job
+from dtrfast.identity.callers import PASSWORD_WRONG, TOKEN_UNKNOWN, Caller, JobIdentity
 from dtrfast.identity.events import Detail, Event, Events, Outcome
 from dtrfast.identity.gate import Gate, Origin
 from dtrfast.identity.ldap.settings import LdapSettings
 from dtrfast.identity.names import fold
-from dtrfast.identity.oidc import Issuer, Verified, identity_of
-from dtrfast.identity.records import Account, Password, Token
+from dtrfast.identity.oidc import Issuer, VerifiedToken, identity_of
+from dtrfast.identity.records import Account, Password
 from dtrfast.identity.settings import OidcSettings
 from dtrfast.identity.tries import Try
 from dtrfast.index.engine import Engine
@@ -43,51 +43,57 @@ from dtrfast.registry.writing import Author
 
 # The user name that goes with a job's token.
 JOB_NAME = "oidc"
-# For how long a password is not verified again.
+# A password that was right is not verified again for this long.
 PASSWORD_SECONDS = 60
 _PASSWORDS_MAX = 10_000
-# What an access token keeps of a job's claims, as JSON: it is sent with every request.
+# Bytes of a job's claims, as JSON, in an access token. Clients send it with each request.
 _CLAIMS_SIZE_MAX = 4096
-# Tries that come while as many run as may fail wait for these: a verification takes 20 ms.
+# While as many tries run as may fail, the next waits in steps of this. A verification takes 20 ms.
 _POLL_SECONDS = 0.01
 _WAIT_SECONDS_MAX = 5.0
 
 
-class Directory(Protocol):
-    """What signing in asks of an LDAP directory."""
+class PasswordDirectory(Protocol):
+    """The part of an LDAP directory that a sign-in needs."""
 
     def verify(self, login: str, password: str, stable_id: str | None = None) -> bool:
-        """Return True for the password of the user with this login and id. Raises
-        `DirectoryUnavailable`.
+        """Return True if this is the password of the user with this login. With `stable_id`, the
+        user must also have that id. Raises `DirectoryUnavailable`.
         """
         ...
 
 
 class JobVerifier(Protocol):
-    """What signing in asks of issuers of jobs' tokens."""
+    """The interface that verifies tokens of CI jobs."""
 
-    def verify(self, token: str, issuers: Sequence[Issuer]) -> Verified:
-        """Raises `TokenInvalid`, `IssuerUnavailable`."""
+    def verify(self, token: str, issuers: Sequence[Issuer]) -> VerifiedToken:
+        """Verify a token that one of the issuers signed. Raises `TokenInvalid`,
+        `IssuerUnavailable`.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """Whom signing in may have to ask."""
+class ExternalVerifiers:
+    """The other services that a sign-in may call."""
 
-    directory: Callable[[LdapSettings], Directory]
+    directory: Callable[[LdapSettings], PasswordDirectory]
     verifier: JobVerifier
 
 
 class SignIn:
-    """Proves who calls. Every method may block; safe from many threads."""
+    """Proves callers from their credentials. Every method may block. Safe from many threads.
+
+    Each proof is an audit event, successful or not. `clock` gives seconds since the epoch. `remote`
+    is the client's address.
+    """
 
     def __init__(
         self,
         engine: Engine,
         bearers: Bearers,
         gate: Gate,
-        elsewhere: Elsewhere,
+        elsewhere: ExternalVerifiers,
         events: Events,
         clock: Callable[[], int],
     ) -> None:
@@ -101,74 +107,80 @@ class SignIn:
         self._verified: dict[bytes, tuple[Caller, int]] = {}
 
     def basic(self, user: str, secret: str, remote: str) -> Caller:
-        """Whoever has this name and this password, personal token, or robot's token.
+        """Return the caller with this name and secret: a password or a stored token.
 
-        Raises `SignInFailed`, `TooManyTries`, `Overloaded`, `DirectoryUnavailable`.
+        Raises `SignInFailed`, `TooManyTries`, `ServerBusy`, `DirectoryUnavailable`.
         """
         if tokens.is_token(secret):
             return self.token(secret, remote, user)
         return self.password(user, secret, remote)
 
     def token(self, text: str, remote: str, user: str | None = None) -> Caller:
-        """Whose token it is. With `user`, it has to be that one's. Raises `SignInFailed`."""
-        prove = partial(self._token, text, remote, user)
-        return self._noted("token", user or "", remote, prove)
+        """Return the owner of a stored token. With `user`, the token must belong to that name.
+        Raises `SignInFailed`.
+        """
+        prove = partial(self._prove_token, text, remote, user)
+        return self._record("token", user or "", remote, prove)
 
     def password(self, user: str, password: str, origin: Origin | str) -> Caller:
-        """The user with this name and password, from memory or verified now. An origin may be an
-        address alone.
+        """Return the user with this name and password. `origin` may be an address alone.
+
+        A password that was right in the last minute is not verified again. Raises as `basic`.
         """
         origin = Origin(origin) if isinstance(origin, str) else origin
-        prove = partial(self._password, user, password, origin)
-        return self._noted("password", user, origin.remote, prove)
+        prove = partial(self._prove_password, user, password, origin)
+        return self._record("password", user, origin.remote, prove)
 
     def refresh(self, text: str, remote: str) -> Caller:
-        """Who got this refresh token. Raises `TokenInvalid`."""
-        return self._noted("refresh", "", remote, partial(self._refresh, text, remote))
+        """Return the user to whom this refresh token was issued. Raises `TokenInvalid`."""
+        return self._record("refresh", "", remote, partial(self._prove_refresh, text, remote))
 
     def job(self, text: str, wanted: Sequence[RepositoryName], remote: str) -> Caller:
-        """A job, let in by the trusts of the repositories that it wants to use.
+        """Return a job, with the trusts of the `wanted` repositories that let it in.
 
-        Raises `TokenInvalid` when no issuer that is known signed its token, `IssuerUnavailable`.
+        Raises `TokenInvalid` if no known issuer signed its token, and `IssuerUnavailable`.
         """
-        return self._noted("job", JOB_NAME, remote, partial(self._job, text, wanted))
+        return self._record("job", JOB_NAME, remote, partial(self._prove_job, text, wanted))
 
     def held_off_seconds(self, user: str, password: str, remote: str) -> int:
-        """Seconds that failures of its address hold a password off; 0: none. Never waits."""
+        """Return the seconds until this address may try the password; 0: now. Never waits.
+
+        A password that was right within `PASSWORD_SECONDS` is never held off.
+        """
         seconds = self._gate.held_seconds(fold(user), remote)
-        return 0 if seconds == 0 or self._is_remembered(user, password) else seconds
+        if seconds == 0:
+            return 0
+        is_recent = self._recent(self._key(fold(user), password)) is not None
+        return 0 if is_recent else seconds
 
     def known_browser(self, account: Account, origin: Origin) -> str:
-        """The proof that this account, which just signed in, used the browser of the origin."""
+        """Return a proof that the account used this browser. The account has just signed in."""
         browsers = self._gate.browsers
         old = origin.proofs.get(str(account.id), "")
         return browsers.issue(account, browsers.read(old, account))
 
-    def _is_remembered(self, user: str, password: str) -> bool:
-        """Whether this password was right a moment ago."""
-        kept = self._verified.get(self._key(fold(user), password))
-        return kept is not None and self._clock() - kept[1] < PASSWORD_SECONDS
-
-    def _noted(self, method: str, user: str, remote: str, prove: Callable[[], Caller]) -> Caller:
-        """Every sign-in is an event, and every one that fails."""
+    def _record(self, method: str, user: str, remote: str, prove: Callable[[], Caller]) -> Caller:
+        """Return the caller that `prove` returns. Record the sign-in or its failure as an event."""
         try:
             caller = prove()
         except DtrfastError as error:
             outcome: Outcome = "failed" if isinstance(error, Unavailable) else "refused"
-            self._note(fold(user), remote, outcome, {"method": method, "reason": error.message})
+            self._add_event(
+                fold(user), remote, outcome, {"method": method, "reason": error.message}
+            )
             raise
         detail: Detail = {"method": method}
         if caller.token_id:
             detail["token"] = caller.token_id
-        self._note(caller.actor, remote, "ok", detail)
+        self._add_event(caller.actor, remote, "ok", detail)
         return caller
 
-    def _note(self, actor: str, remote: str, outcome: Outcome, detail: Detail) -> None:
+    def _add_event(self, actor: str, remote: str, outcome: Outcome, detail: Detail) -> None:
         event = Event(self._clock(), "sign-in", actor, remote, outcome, "", detail)
         self._events.add(event)
 
     # ---- tokens -------------------------------------------------------------------------------
-    def _token(self, text: str, remote: str, user: str | None) -> Caller:
+    def _prove_token(self, text: str, remote: str, user: str | None) -> Caller:
         now = self._clock()
         with self._engine.read() as transaction:
             token = tokens.find(transaction, text)
@@ -178,14 +190,24 @@ class SignIn:
             if token.expires_at and token.expires_at <= now:
                 raise SignInFailed("the token has expired: make a new one")
             is_use_due = tokens.is_use_due(transaction, token.id, now)
-        caller = _token_caller(account, token)
+        is_robot = token.kind == "robot"
+        caller = Caller(
+            kind="robot" if is_robot else "user",
+            actor=tokens.robot_name(account.name, token.name) if is_robot else account.name,
+            method="token",
+            account_id=account.id,
+            generation=account.generation,
+            token_id=token.id,
+            expires_at=token.expires_at,
+            has_scopes=bool(token.bounds),
+        )
         if user is not None and fold(user) != caller.actor:
-            raise SignInFailed(f"the token belongs to another name than {fold(user)[:80]!r}")
+            raise SignInFailed(f"the token does not belong to {fold(user)[:80]!r}")
         if is_use_due:
             self._engine.write(partial(tokens.note_use, token=token, now=now, remote=remote))
         return caller
 
-    def _password(self, user: str, password: str, origin: Origin) -> Caller:
+    def _prove_password(self, user: str, password: str, origin: Origin) -> Caller:
         name = fold(user)
         key = self._key(name, password)
         entered = self._enter(name, key, origin)
@@ -208,9 +230,9 @@ class SignIn:
         return caller
 
     def _enter(self, name: str, key: bytes, origin: Origin) -> Caller | Try:
-        """The caller whose password was right a moment ago, or a try that may be verified.
+        """Return the caller if its password was right recently; else a try to verify now.
 
-        Raises `TooManyTries`, `Overloaded`.
+        Waits while as many tries run as may fail. Raises `TooManyTries`, `ServerBusy`.
         """
         entered = self._enter_now(name, key, origin)
         if entered is not None:
@@ -222,17 +244,24 @@ class SignIn:
                 entered = self._enter_now(name, key, origin)
                 if entered is not None:
                     return entered
-        raise Overloaded("too many are signing in: try again in a moment")
+        raise ServerBusy("too many clients are signing in: try again in a moment")
 
     def _enter_now(self, name: str, key: bytes, origin: Origin) -> Caller | Try | None:
-        """See `_enter`; None while as many tries run as may fail. Raises `TooManyTries`."""
-        kept = self._verified.get(key)
-        is_recent = kept is not None and self._clock() - kept[1] < PASSWORD_SECONDS
-        if kept is not None and is_recent and self._is_current(kept[0]):
-            return kept[0]
+        """See `_enter`, but return None instead of waiting. Raises `TooManyTries`."""
+        recent = self._recent(key)
+        account = None if recent is None else self._current(recent)
+        if recent is not None and account is not None and account.name == recent.actor:
+            return recent
         return self._gate.tries.enter(name, self._gate.source(name, origin))
 
-    def _refresh(self, text: str, remote: str) -> Caller:
+    def _recent(self, key: bytes) -> Caller | None:
+        """Return the caller whose password was right within `PASSWORD_SECONDS`."""
+        kept = self._verified.get(key)
+        if kept is None or self._clock() - kept[1] >= PASSWORD_SECONDS:
+            return None
+        return kept[0]
+
+    def _prove_refresh(self, text: str, remote: str) -> Caller:
         caller = self._bearers.read_refresh(text)
         account = self._current(caller)
         if account is None:
@@ -240,7 +269,7 @@ class SignIn:
         self._gate.know(caller.account_id, remote)
         return replace(caller, actor=account.name)
 
-    def _job(self, text: str, wanted: Sequence[RepositoryName]) -> Caller:
+    def _prove_job(self, text: str, wanted: Sequence[RepositoryName]) -> Caller:
         with self._engine.read() as transaction:
             known = settings.get(transaction, OidcSettings) or OidcSettings()
         verified = self._elsewhere.verifier.verify(text, known.issuers)
@@ -262,7 +291,7 @@ class SignIn:
             # The platform chose the subject, and readers see it beside tags and events.
             actor=characters.shown(f"{verified.issuer}:{subject}")[:255],
             method="token",
-            job=Job(identity_of(issuer), identity_of(issuer, subject), claims),
+            job=JobIdentity(identity_of(issuer), identity_of(issuer, subject), claims),
             trusts=tuple((repository, trust.id) for repository, trust in found),
             expires_at=max(expires_at, self._clock() + 1),
         )
@@ -272,21 +301,21 @@ class SignIn:
         text = f"{name}\0{password}".encode("utf-8", "surrogatepass")
         return hashlib.blake2b(text, key=self._secret, digest_size=32).digest()
 
-    def _is_current(self, caller: Caller) -> bool:
-        """True if the account of a sign-in may still sign in, under the same name."""
-        account = self._current(caller)
-        return account is not None and account.name == caller.actor
-
     def _current(self, caller: Caller) -> Account | None:
-        """The account of a sign-in that has not ended, whatever its name is by now."""
+        """Return the account of a sign-in; None if the sign-in has ended. The account may have
+        another name by now.
+        """
         with self._engine.read() as transaction:
             account = accounts.find_id(transaction, caller.account_id)
-        if account is None or not _can_sign_in(account, caller.generation):
+        if account is None or not account.is_active or account.generation != caller.generation:
             return None
         return account
 
     def _verify(self, name: str, password: str) -> Account | None:
-        """The account whose password it is."""
+        """Return the active account with this name; None if the password is wrong.
+
+        A missing account takes as long: the time must not show which names exist.
+        """
         with self._engine.read() as transaction:
             account = accounts.find(transaction, name)
             kept = None if account is None else accounts.password(transaction, account)
@@ -301,40 +330,40 @@ class SignIn:
     def _verify_in_directory(
         self, account: Account, kept: Password | None, password: str, ldap: LdapSettings
     ) -> bool:
-        """Ask the directory; while it does not answer, what it said some time ago counts."""
+        """Return True if the directory accepts the password.
+
+        While the directory does not answer, use the hash of the last password that it accepted, for
+        up to `outage_seconds`.
+        """
         if not password:
-            return False  # LDAP takes an empty password for nobody's sign-in, and accepts it
+            return False  # an LDAP server accepts an empty password as an anonymous bind
         now = self._clock()
         try:
             directory = self._elsewhere.directory(ldap)
-            # The login may be another person's by now, whom no synchronisation has brought yet.
+            # Another user may have this login now, before a synchronization brings that user here.
             right = directory.verify(account.name, password, account.directory_id)
         except DirectoryUnavailable:
             if kept is None or now - kept.at > ldap.outage_seconds:
                 raise
             return passwords.verify(kept.hash, password)
-        if right:
-            self._remember(account, kept, password, now, ldap.outage_seconds)
-        return right
-
-    def _remember(
-        self, account: Account, kept: Password | None, password: str, now: int, seconds: float
-    ) -> None:
-        """Keep the hash for an outage, unless what is kept will do for half of it."""
-        if kept is not None and now - kept.at < seconds / 2:
-            return
+        # The hash serves during an outage. A kept one that is younger than half of `outage_seconds`
+        # stays.
+        is_recent = kept is not None and now - kept.at < ldap.outage_seconds / 2
+        if not right or is_recent:
+            return right
         try:
             password_hash = passwords.hash_password(password)
-        except Overloaded:
-            return  # the password is right all the same; the next sign-in keeps it
+        except ServerBusy:
+            return True  # the sign-in succeeds without it; the next sign-in keeps the hash
         keep = partial(
             accounts.remember_password, account=account, password_hash=password_hash, now=now
         )
         self._engine.write(keep)
+        return True
 
 
 def first_admin(engine: Engine, author: Author) -> str | None:
-    """Make the account `admin` where there is no account at all; returns its password."""
+    """Create the account `admin` if no account exists. Return its password, else None."""
     with engine.read() as transaction:
         if any(True for _ in accounts.scan(transaction)):
             return None
@@ -342,21 +371,3 @@ def first_admin(engine: Engine, author: Author) -> str | None:
     password_hash = passwords.hash_password(password)
     made = engine.write(partial(accounts.create_first, author=author, password_hash=password_hash))
     return password if made else None
-
-
-def _can_sign_in(account: Account, generation: int) -> bool:
-    return account.is_active and account.generation == generation
-
-
-def _token_caller(account: Account, token: Token) -> Caller:
-    is_robot = token.kind == "robot"
-    return Caller(
-        kind="robot" if is_robot else "user",
-        actor=tokens.robot_name(account.name, token.name) if is_robot else account.name,
-        method="token",
-        account_id=account.id,
-        generation=account.generation,
-        token_id=token.id,
-        expires_at=token.expires_at,
-        has_scopes=bool(token.bounds),
-    )

@@ -1,7 +1,7 @@
-"""Lines of all shares of the audit log as one, the newest first.
+"""The lines of all shares of the audit log as one list, the newest first.
 
-A cursor of it has a place in each series that has lines left, as `SERIES.FILE-OFFSET` with `_`
-between them. `FILE-OFFSET` alone is one of versions before there were shares.
+A cursor has the place in each series that has lines left: `SERIES.FILE-OFFSET`, with `_` between
+the places. A cursor of versions before shares is one `FILE-OFFSET`.
 """
 
 from __future__ import annotations
@@ -15,34 +15,46 @@ from dtrfast.identity.shares import Share
 from dtrfast.machine import line_files
 
 
-class Timed(Protocol):
-    """Something that happened."""
+class TimedRecord(Protocol):
+    """A record with a time."""
 
     @property
-    def time(self) -> float: ...
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        ...
 
 
-T = TypeVar("T", bound=Timed)
+T = TypeVar("T", bound=TimedRecord)
 
-# Files of versions before there were shares are a series of their own, which does not grow.
+# Files of versions before shares are a series of their own, which does not grow.
 _FORMER = "0"
 _SERIES = {_FORMER: "", **{share.value: share.value for share in Share}}
 _LENGTH_MAX = 255
 
 
 class Timeline(Generic[T]):
-    """Iterates over parsed lines and the lines. Lines that `parse` makes nothing of are left out.
+    """An iterator over pairs of a parsed line and its bytes.
 
-    Raises `PageInvalid` where the cursor is none.
+    It leaves out lines for which `parse` returns None. `cursor` is that of an earlier page, or
+    empty. The constructor raises `PageInvalid` if it is malformed.
     """
 
     def __init__(self, directory: Path, cursor: str, parse: Callable[[bytes], T | None]) -> None:
         self._parse = parse
-        if cursor:
-            self._places = _parse_cursor(cursor)
-        else:
+        if not cursor:
             ends = {k: line_files.end_cursor(directory, name) for k, name in _SERIES.items()}
             self._places = ends
+        elif len(cursor) > _LENGTH_MAX:
+            raise PageInvalid("this is no cursor of an earlier page")
+        elif "." not in cursor:
+            self._places = {_FORMER: cursor}
+        else:
+            self._places = {}
+            for piece in cursor.split("_"):
+                key, _, place = piece.partition(".")
+                if key not in _SERIES or not place:
+                    raise PageInvalid("this is no cursor of an earlier page")
+                self._places[key] = place
         self._lines = {
             key: line_files.lines_before(directory, place, _SERIES[key])
             for key, place in self._places.items()
@@ -60,27 +72,14 @@ class Timeline(Generic[T]):
             yield found, line
 
     def cursor(self) -> str:
-        """The cursor behind the last line that was given out; empty at the end."""
+        """Return the cursor after the last returned line; empty at the end."""
         return "_".join(f"{key}.{self._places[key]}" for key in self._next)
 
     def _advance(self, key: str) -> None:
+        """Read the next line of a series that `parse` accepts."""
         for place, line in self._lines[key]:
             found = self._parse(line)
             if found is not None:
                 self._next[key] = (place, found, line)
                 return
         self._next.pop(key, None)
-
-
-def _parse_cursor(text: str) -> dict[str, str]:
-    if len(text) > _LENGTH_MAX:
-        raise PageInvalid("this is no cursor of an earlier page")
-    if "." not in text:
-        return {_FORMER: text}
-    places = {}
-    for piece in text.split("_"):
-        key, _, place = piece.partition(".")
-        if key not in _SERIES or not place:
-            raise PageInvalid("this is no cursor of an earlier page")
-        places[key] = place
-    return places

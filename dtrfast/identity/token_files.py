@@ -1,8 +1,8 @@
-"""Files with a token that an issuer is shown, below directories that the operator named.
+"""Files with a token for an issuer, below directories that the operator of this server named.
 
-A path comes from settings that are changed over the network, so it opens nothing else of this
-machine. Each step is opened from the one before without following links; the links of a path are
-resolved first, since Kubernetes mounts a token as a link to a link.
+A client can set a path over the network, so the path must not open any other file. The links of a
+path are resolved first: Kubernetes mounts a token as a link to a link. Then each directory is
+opened relative to its parent, without following links.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ class TokenFiles:
         self._directories = tuple(directories)
 
     def read(self, path: str) -> str:
-        """The token in a file. Raises `SettingsInvalid`, which says what to change and never names
-        the file: callers without an account may see it.
+        """Return the token in a file. Raises `SettingsInvalid`.
+
+        The message says what to change, and never names the file: callers without an account may
+        see it.
         """
         if not self._directories:
             raise SettingsInvalid(
@@ -37,23 +39,33 @@ class TokenFiles:
             raise SettingsInvalid("bearerTokenFile: name a file by its whole path, without ..")
         for attempt in range(_TRIES):
             try:
-                return _token(_read(*self._locate(path)))
+                data = _read(*self._locate(path))
             except FileNotFoundError as error:
-                # The kubelet replaces a token by another link in between, also while it is located.
+                # The kubelet may replace the link while it is resolved or before it is opened.
                 if attempt == _TRIES - 1:
                     raise _refusal("the file is not there") from error
             except OSError as error:
                 raise _refusal(f"the file cannot be read ({error.strerror})") from error
+            else:
+                text = data.decode("ascii", "replace").strip()
+                is_printable = all("!" <= letter <= "~" for letter in text)
+                if len(data) > _SIZE_MAX or not text or not is_printable:
+                    raise _refusal(
+                        "the file has no token: write one line of at most 16,384 bytes into it"
+                    )
+                return text
         raise AssertionError("unreachable")
 
     def _locate(self, path: str) -> tuple[str, list[str]]:
-        """The directory that a path lies below once its links are resolved, and the rest of it."""
+        """Resolve the links of a path. Return the allowed directory that has the file, and the
+        parts of the path below it.
+        """
         real = os.path.realpath(path)
         for directory in self._directories:
             top = os.path.realpath(directory).rstrip("/")
             if real.startswith(f"{top}/"):
                 return top, real[len(top) + 1 :].split("/")
-        # The same for a file that is there and one that is not.
+        # The same error for a file that exists and one that does not.
         raise SettingsInvalid(
             "bearerTokenFile: the file is not below a directory of auth.token_file_directories:"
             " name one that is, or ask the operator of this registry to add its directory"
@@ -61,7 +73,7 @@ class TokenFiles:
 
 
 def _read(directory: str, pieces: Sequence[str]) -> bytes:
-    """At most a little more than the longest token. Raises OSError."""
+    """Return the first `_SIZE_MAX` + 1 bytes of a file. Raises OSError."""
     with ExitStack() as stack:
         flags = os.O_RDONLY | os.O_CLOEXEC
         at = os.open(directory or "/", flags | os.O_DIRECTORY)
@@ -69,19 +81,12 @@ def _read(directory: str, pieces: Sequence[str]) -> bytes:
         for piece in pieces[:-1]:
             at = os.open(piece, flags | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
             stack.callback(os.close, at)
-        # Without O_NONBLOCK a pipe would wait for its other end.
+        # Without O_NONBLOCK, opening a named pipe would block until a writer opens it.
         file = os.open(pieces[-1], flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=at)
         stack.callback(os.close, file)
         if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError(0, "it is no regular file")
+            raise OSError(0, "it is not a regular file")
         return os.read(file, _SIZE_MAX + 1)
-
-
-def _token(data: bytes) -> str:
-    text = data.decode("ascii", "replace").strip()
-    if len(data) > _SIZE_MAX or not text or not all("!" <= letter <= "~" for letter in text):
-        raise _refusal("the file holds no token: write one line of at most 16,384 bytes into it")
-    return text
 
 
 def _refusal(reason: str) -> SettingsInvalid:

@@ -1,14 +1,16 @@
-"""Tries to sign in: how many fail, how many run, and how long the next one has to wait.
+"""Limits on tries of passwords: counts of failures and of running tries, and the waits they cause.
 
-A few failures are free; then the wait doubles with each, up to a bound. Failures are forgotten by
-halves as time passes. A try is entered before its password is verified, and settled afterwards, so
-parallel guesses cannot pass a bound together. Three counts hold a try: its address; its account as
-tried from that address; its account from anywhere. A try from where the account signed in before is
-held by one count only, with a short bound, so other clients cannot lock the user out.
+A few failures are free. Then the wait doubles with each failure, up to a bound. Failures count half
+after each half-life. A try is entered before its password is verified and settled afterwards, so
+parallel guesses together cannot exceed a bound.
 
-All processes of a server count in one small file that each of them maps into memory. A lock on the
-file makes entering and settling atomic. When the places of a count are taken, the least of the
-counts there gives way: flooding the file does not erase the count of an account under attack.
+Three counts hold a try: its address, its account as tried from that address, and its account from
+anywhere. If the account signed in from the same origin before, one count with a short bound holds
+the try. Other clients thus cannot lock the user out.
+
+All processes of a server count in one small file, which each maps into memory. A lock on the file
+makes entering and settling atomic. If all places of a count are taken, it replaces the smallest
+count there. A flood of names thus does not erase the count of an account under attack.
 """
 
 from __future__ import annotations
@@ -33,36 +35,40 @@ from dtrfast.machine import disk
 
 log = logging.getLogger("dtrfast.tries")
 
-# Hash of the thing counted, second of the last failure, failures, second of the last entry, running
+# A slot: hash of the key, second of the last failure, failures, second of the last entry, running
 _SLOT = struct.Struct("<QIfII")
 _SLOTS = 32_768
 _PROBES = 8
-# In front: a magic, which tells the layout, and a key, so that no client can choose a place.
+# The file's head: a magic number for the layout, and a hash key, so that no client can choose a
+# slot.
 _MAGIC = b"DTRTRY2\0"
 _KEY_SIZE = 16
 _HEAD_SIZE = _SLOT.size * 2
 SIZE = _HEAD_SIZE + _SLOT.size * _SLOTS
 # A failure counts half after this long.
 _HALF_LIFE_SECONDS = 300.0
-# Failures that a right password makes forgotten: those of a user who mistyped.
+# A right password cancels this many failures: those of a user who mistyped.
 _FORGIVEN = 5
-# A try that was entered so long ago belonged to a process that died.
+# A try that was entered longer ago belonged to a process that died.
 _RUNNING_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many failures are free: after one more the wait doubles, up to `seconds_max`."""
+    """A limit: `free` failures cost nothing. Each further one doubles the wait, up to
+    `seconds_max`.
+    """
 
     free: int
     seconds_max: int
 
     def wait_seconds(self, failures: float) -> int:
+        """Return the seconds between the last failure and the next try."""
         over = failures - self.free
         return 0 if over <= 0 else int(min(self.seconds_max, 2.0 ** min(over, 20.0)))
 
     def room(self, failures: float) -> int:
-        """Tries that may run at a time: if all fail, the next one has to wait."""
+        """Return the number of tries that may run at a time. If all fail, the next has to wait."""
         return max(1, self.free + 1 - math.floor(failures))
 
 
@@ -77,11 +83,11 @@ KNOWN = Limit(free=5, seconds_max=20)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """An origin of a try: its address, and what is known of it.
+class TryOrigin:
+    """The origin of a try, as the account knows it.
 
-    `is_known`: the account signed in from this address before. `browser`: the id of a browser that
-    the account signed in with before; else empty.
+    `remote` is the client's address. `is_known`: the account signed in from it before. `browser` is
+    the id of the browser if the account signed in with it before, else empty.
     """
 
     remote: str
@@ -90,9 +96,10 @@ class Source:
 
 
 class Tries:
-    """Counts over `SIZE` bytes of memory. `clock` gives seconds since the epoch.
+    """Counts of tries in `SIZE` bytes of memory. Safe from many threads and processes.
 
-    `descriptor` is the file to lock; -1 if no other process counts.
+    `clock` gives seconds since the epoch. `descriptor` is the file to lock; -1 if no other process
+    counts.
     """
 
     def __init__(
@@ -107,65 +114,71 @@ class Tries:
         self._descriptor = descriptor
         self._mutex = threading.Lock()
         with self._locked():
-            self._prepare()
+            if memory[: len(_MAGIC)] != _MAGIC:  # a new file, or one of an older version
+                memory[:] = bytes(SIZE)
+                memory[len(_MAGIC) : len(_MAGIC) + _KEY_SIZE] = secrets.token_bytes(_KEY_SIZE)
+                memory[: len(_MAGIC)] = _MAGIC
         self._key = bytes(memory[len(_MAGIC) : len(_MAGIC) + _KEY_SIZE])
 
     @classmethod
     def open(cls, path: Path, clock: Callable[[], float]) -> Tries:
-        """Those of a server: all processes that open `path` count together.
+        """Return the counts of a server: all processes that open `path` count together.
 
-        Where a full disk has no room for the file, this process counts for itself.
+        If a full disk has no room for the file, this process counts alone.
         """
         try:
             with disk.reported():
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 try:
                     if os.fstat(descriptor).st_size < SIZE:  # new, or of an older version
-                        # Not sparse: a page that a full disk has no room for kills us by SIGBUS.
+                        # Not sparse: on a full disk, a write to a hole ends the process by SIGBUS.
                         os.posix_fallocate(descriptor, 0, SIZE)
                     return cls(mmap.mmap(descriptor, SIZE), clock, descriptor)
                 except BaseException:
                     os.close(descriptor)
                     raise
         except StorageFull:
-            log.warning("%s: the disk is full; failed sign-ins are counted by each process", path)
+            log.warning("%s: the disk is full; each process counts failed sign-ins alone", path)
             return cls(bytearray(SIZE), clock)
 
-    def enter(self, account: str, source: Source) -> Try | None:
-        """Count a try that is about to be verified; the caller settles it.
+    def enter(self, account: str, source: TryOrigin) -> Try | None:
+        """Count a try that is about to be verified. The caller must settle it.
 
-        Returns None while as many run as may fail: it may be asked again in some milliseconds.
-        Raises `TooManyTries` while earlier failures hold the try.
+        Return None while as many tries run as may fail; call again some milliseconds later. Raises
+        `TooManyTries` while earlier failures hold the try.
         """
         holding, others = self._holding(account, source)
         with self._locked():
             wait_seconds = max(self._wait(limit, key) for limit, key in holding)
             if wait_seconds > 0:
                 raise TooManyTries(wait_seconds)
-            if not all(self._has_room(limit, key) for limit, key in holding):
+            slots = ((limit, self._read(key)) for limit, key in holding)
+            if any(s and self._running(s) >= limit.room(self._decayed(s)) for limit, s in slots):
                 return None
             keys = (*(key for _, key in holding), *others)
             for key in keys:
                 self._add(key, running=1)
         return Try(self, keys, own=holding[0][1])
 
-    def held_seconds(self, account: str, source: Source) -> int:
-        """Seconds that earlier failures hold a try; 0: none. Enters nothing and never waits."""
+    def held_seconds(self, account: str, source: TryOrigin) -> int:
+        """Return the seconds until earlier failures allow a try; 0: now. Never waits, and enters
+        nothing.
+        """
         holding, _ = self._holding(account, source)
         return max(self._wait(limit, key) for limit, key in holding)
 
     def address_held_seconds(self, remote: str) -> int:
-        """Seconds that an address holds accounts that are not known there. Never waits."""
+        """Return the seconds until an address may try accounts that do not know it. Never waits."""
         return self._wait(ADDRESS, self._hash("address", network_of(remote)))
 
     def settle(self, keys: tuple[int, ...], *, failed: bool) -> None:
-        """End a try: with `failed` it counts as a failure, else as nothing."""
+        """End a try. It counts as a failure only if `failed`."""
         with self._locked():
             for key in keys:
                 self._add(key, running=-1, failures=int(failed))
 
     def forgive(self, key: int) -> None:
-        """Forget some failures. Not all: another client may be the one that fails."""
+        """Forget `_FORGIVEN` failures. Not all, since another client may have caused them."""
         with self._locked():
             slot = self._read(key)
             if slot is not None:
@@ -174,9 +187,11 @@ class Tries:
 
     # ---- counts -------------------------------------------------------------------------------
     def _holding(
-        self, account: str, source: Source
+        self, account: str, source: TryOrigin
     ) -> tuple[list[tuple[Limit, int]], tuple[int, ...]]:
-        """The counts that hold a try, its own first, and others that its failure adds to."""
+        """Return the limits and keys of the counts that hold a try, its own first. Return also the
+        keys of other counts that its failure adds to.
+        """
         network = network_of(source.remote)
         address = self._hash("address", network)
         pair = self._hash("account from address", account, network)
@@ -195,14 +210,8 @@ class Tries:
         age = max(0, int(self._clock()) - slot.failed_at)
         return max(0, limit.wait_seconds(self._decayed(slot)) - age)
 
-    def _has_room(self, limit: Limit, key: int) -> bool:
-        slot = self._read(key)
-        if slot is None:
-            return True
-        return self._running(slot) < limit.room(self._decayed(slot))
-
     def _decayed(self, slot: _Slot) -> float:
-        """Failures that still count."""
+        """Return the failures of a slot that still count."""
         seconds = max(0.0, self._clock() - slot.failed_at)
         return float(slot.failures * 0.5 ** (seconds / _HALF_LIFE_SECONDS))
 
@@ -222,7 +231,7 @@ class Tries:
         at = self._find(key)
         if at is None:
             if slot.running == 0 and slot.failures == 0:
-                return  # it gave way meanwhile
+                return  # another count has replaced it, and there is nothing to write
             at = min(self._places(key), key=self._weight)
         _SLOT.pack_into(
             self._memory,
@@ -235,7 +244,7 @@ class Tries:
         )
 
     def _weight(self, at: int) -> tuple[bool, float, int]:
-        """The least gives way: an empty place, then the fewest failures, then the oldest."""
+        """Return the order in which slots are replaced: empty, fewest failures, oldest."""
         key, *fields = _SLOT.unpack_from(self._memory, at)
         slot = _Slot(*fields)
         return key != 0, self._decayed(slot) + self._running(slot), slot.failed_at
@@ -258,17 +267,9 @@ class Tries:
         digest = hashlib.blake2b(text, key=self._key, digest_size=8).digest()
         return int.from_bytes(digest, "little") | 1
 
-    # ---- memory -------------------------------------------------------------------------------
-    def _prepare(self) -> None:
-        """Empty a new file, or one of an older version."""
-        if self._memory[: len(_MAGIC)] != _MAGIC:
-            self._memory[:] = bytes(SIZE)
-            self._memory[len(_MAGIC) : len(_MAGIC) + _KEY_SIZE] = secrets.token_bytes(_KEY_SIZE)
-            self._memory[: len(_MAGIC)] = _MAGIC
-
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Alone, among threads and processes: for microseconds, so it may wait for the others."""
+        """Hold the mutex and the file's lock. Each holder keeps them for microseconds only."""
         with self._mutex:
             if self._descriptor < 0:
                 yield
@@ -282,6 +283,8 @@ class Tries:
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
+    """The fields of one count. Times are seconds since the epoch."""
+
     failed_at: int
     failures: float
     entered_at: int
@@ -290,21 +293,24 @@ class _Slot:
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """A try that was entered, and runs. `own` is the count that is its alone."""
+    """A running try. It is settled once, by `fail`, `succeed` or `forget`.
+
+    `keys` are the counts that it is entered in. `own` is the most exact of them.
+    """
 
     tries: Tries
     keys: tuple[int, ...]
     own: int
 
     def fail(self) -> None:
-        """The password was wrong."""
+        """Count a wrong password."""
         self.tries.settle(self.keys, failed=True)
 
     def succeed(self) -> None:
-        """The password was right: a few failures before it are forgotten."""
+        """End the try of a right password, and forget a few failures before it."""
         self.forget()
         self.tries.forgive(self.own)
 
     def forget(self) -> None:
-        """The password could not be verified."""
+        """End the try without a count: the password could not be verified."""
         self.tries.settle(self.keys, failed=False)

@@ -1,10 +1,10 @@
-"""Which jobs may use a repository without a secret: functions over a transaction.
+"""Trusts: the jobs that may use a repository without a secret. Functions over a transaction.
 
-A trust belongs to a repository and names an issuer, patterns for claims of its tokens, and what
-may be done. `oidc` decides whether a token's claims match.
+A trust belongs to a repository. It names an issuer, patterns for claims of its tokens, and the
+allowed actions. `oidc.matches` compares a token's claims.
 
-An access token names the trusts that let its job in by their ids, and has the claims that they look
-at. So each use asks again whether the trust is there, and whether it still means this job.
+A job's access token has the ids of the trusts that let the job in, and the claims that they
+compare. Each use of the token thus checks again that the trust exists and still matches this job.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import msgspec
 
 from dtrfast.errors import Corrupt, CredentialUnknown, SettingsInvalid, TokenInvalid
 from dtrfast.identity import settings
-from dtrfast.identity.callers import Job
-from dtrfast.identity.changing import changed
+from dtrfast.identity.callers import JobIdentity
+from dtrfast.identity.change_record import record_change
 from dtrfast.identity.oidc import Issuer, Trust, claims_seen, identity_of, matches
 from dtrfast.identity.settings import OidcSettings
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
@@ -30,10 +30,11 @@ _ACTIONS = {"pull": Action.PULL, "push": Action.PUSH, "delete": Action.DELETE}
 
 
 class TrustRecord(Trust, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
-    """A trust as it is stored. A trust that is removed and made again has another id.
+    """A stored trust. A trust that is removed and created again has another id.
 
-    `issuer_id` is the identity of the issuer that had the name when the trust was made: another
-    issuer that gets the name is not trusted. Both are empty in records of older versions.
+    `issuer_id` is the identity of the issuer that had the name when the trust was created
+    (`oidc.identity_of`). Another issuer that gets the name later is not trusted. Both are empty in
+    records of older versions.
     """
 
     id: int = 0
@@ -41,13 +42,13 @@ class TrustRecord(Trust, frozen=True, forbid_unknown_fields=True, rename="camel"
 
 
 def of_repository(transaction: ReadTransaction, repository_id: int) -> Iterator[TrustRecord]:
-    """The trusts of a repository, by name."""
+    """Yield the trusts of a repository, by name."""
     for _, data in transaction.scan(TRUSTS, number_key(repository_id)):
         yield _decode(data)
 
 
 def get(transaction: ReadTransaction, repository_id: int, name: str) -> TrustRecord:
-    """Raises `CredentialUnknown`."""
+    """Return the trust with this name. Raises `CredentialUnknown`."""
     data = transaction.get(TRUSTS, _key(repository_id, name))
     if data is None:
         raise CredentialUnknown(f"the repository has no trust {name[:80]!r}")
@@ -55,9 +56,9 @@ def get(transaction: ReadTransaction, repository_id: int, name: str) -> TrustRec
 
 
 def put(transaction: WriteTransaction, author: Author, name: RepositoryName, trust: Trust) -> None:
-    """Add a trust to a repository, in place of one of the same name.
+    """Add a trust to a repository, in place of one with the same name.
 
-    A change keeps the trust's id, as each use compares the claims; not that of its issuer. Raises
+    The trust keeps its id unless its issuer changes: each use compares the claims anyway. Raises
     `RepositoryUnknown`, and `SettingsInvalid` if there is no such issuer.
     """
     repository_id = repositories.get(transaction, name)
@@ -82,18 +83,18 @@ def _write(
     data = msgspec.json.encode(record)
     transaction.put(TRUSTS, _key(repository_id, record.name), data)
     name = transaction.get(REPOSITORY_NAMES, number_key(repository_id))
-    if name is not None:  # else it is in the trash, and comes back with the trust
-        changed(transaction, author, "trust.put", {"trust": data}, repository=name.decode())
+    if name is not None:  # else the repository is in the trash, and its restore keeps the trust
+        record_change(transaction, author, "trust.put", {"trust": data}, repository=name.decode())
 
 
 def remove(
     transaction: WriteTransaction, author: Author, name: RepositoryName, trust_name: str
 ) -> None:
-    """Raises `CredentialUnknown`, `RepositoryUnknown`."""
+    """Remove a trust. Raises `CredentialUnknown`, `RepositoryUnknown`."""
     repository_id = repositories.get(transaction, name)
     get(transaction, repository_id, trust_name)
     transaction.delete(TRUSTS, _key(repository_id, trust_name))
-    changed(transaction, author, "trust.delete", {"name": trust_name}, repository=name.text)
+    record_change(transaction, author, "trust.delete", {"name": trust_name}, repository=name.text)
 
 
 def remove_all(transaction: WriteTransaction, author: Author, name: RepositoryName) -> None:
@@ -125,7 +126,7 @@ def letting_in(
 
 
 def claims_of(trusted: Collection[Trust], claims: Mapping[str, object]) -> dict[str, object]:
-    """Return the claims that some trusts look at, by path."""
+    """Return the claims that the trusts compare, by path."""
     seen: dict[str, object] = {}
     for trust in trusted:
         for path, value in claims_seen(trust, claims).items():
@@ -139,11 +140,13 @@ def claims_of(trusted: Collection[Trust], claims: Mapping[str, object]) -> dict[
 def rights(
     transaction: ReadTransaction,
     trusted: Collection[tuple[int, int]],
-    job: Job,
+    job: JobIdentity,
     name: RepositoryName,
 ) -> Action:
-    """Return the actions that a job may do with a repository. `trusted`: the trusts that let it in
-    when it came, as pairs of the repository's id and the trust's.
+    """Return the actions that a job may do with a repository.
+
+    `trusted` are the trusts that let the job in at sign-in, as pairs of ids: the repository's and
+    the trust's.
     """
     found = repositories.find(transaction, name)
     actions = NOTHING
@@ -157,14 +160,17 @@ def rights(
     return actions
 
 
-def confirm(transaction: ReadTransaction, job: Job) -> None:
-    """Return if the job's issuer still is one. Raises `TokenInvalid`."""
+def confirm(transaction: ReadTransaction, job: JobIdentity) -> None:
+    """Raise `TokenInvalid` if the job's issuer is no longer trusted."""
     if not any(identity_of(one) == job.issuer for one in known_issuers(transaction).issuers):
-        raise TokenInvalid("the issuer of the job's token is trusted no more: ask for a new token")
+        raise TokenInvalid("the issuer of the job's token is no longer trusted")
 
 
 def names_of(transaction: ReadTransaction, trusted: Collection[tuple[int, int]]) -> list[bytes]:
-    """Return the names of the repositories whose trusts these are, in order."""
+    """Return the names of the repositories to which these trusts belong, in order.
+
+    `trusted` is as for `rights`. Repositories in the trash are left out.
+    """
     numbers = {number_key(repository) for repository, _ in trusted}
     return sorted(filter(None, (transaction.get(REPOSITORY_NAMES, n) for n in numbers)))
 
@@ -182,7 +188,9 @@ def is_in_force(trust: TrustRecord, issuers: OidcSettings) -> bool:
 
 
 def pin(transaction: WriteTransaction, author: Author) -> None:
-    """Bind trusts of older versions to the issuers that have their names, before those change."""
+    """Bind trusts of older versions to the present issuers of their names. Call it before the
+    issuers change.
+    """
     issuers = known_issuers(transaction)
     for key, data in list(transaction.scan(TRUSTS)):
         trust = _decode(data)
@@ -193,13 +201,13 @@ def pin(transaction: WriteTransaction, author: Author) -> None:
 
 
 def _means(trust: TrustRecord, issuer_id: str, issuers: OidcSettings) -> bool:
-    """True if the trust means the issuer of this identity, which still has its name."""
+    """Return True if the trust names an issuer with this identity and is in force."""
     issuer = issuers.find(trust.issuer)
     return issuer is not None and identity_of(issuer) == issuer_id and is_in_force(trust, issuers)
 
 
 def actions_of(trust: Trust) -> Action:
-    """What the trust lets a job do."""
+    """Return the actions that the trust lets a job do. Pull is always one of them."""
     actions = Action.PULL
     for word in trust.actions:
         actions |= _ACTIONS[word]

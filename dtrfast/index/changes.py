@@ -1,7 +1,7 @@
-"""The change log's first half: each committed change, recorded in the transaction that makes it.
+"""The first half of the change log: records of changes, written in the transaction of the change.
 
-Rows wait here until the housekeeper has written them to the log's files and synced those. So the
-log misses nothing that was committed, and holds nothing that was not.
+The rows stay in the index until the housekeeper has written them to the log's files and synced the
+files. So the log contains every committed change and no uncommitted one.
 """
 
 from __future__ import annotations
@@ -42,24 +42,25 @@ Kind = Literal[
 ]
 
 
-# The rows that are moved at a time: below a group's limit of rows, and little memory.
+# Bounds of one move to the log's files. The count is below the number of rows that a group commit
+# may write; the bytes bound the memory.
 _OLDEST_MAX = 500
 _OLDEST_BYTES_MAX = 4 << 20
 
 
-class Change(msgspec.Struct, frozen=True, array_like=True):
-    """One change. New fields are appended with a default, so that older records stay readable."""
+class ChangeRecord(msgspec.Struct, frozen=True, array_like=True):
+    """One change. Append new fields with a default, so that older records stay readable."""
 
     sequence: int
     time: int  # seconds since the epoch
     kind: str
     actor: str
     repository: str
-    payload: dict[str, Any]  # text, numbers and bytes, as given to `record`
+    payload: dict[str, Any]  # the text, numbers and bytes that were given to `record`
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Change)
+_decoder = msgspec.msgpack.Decoder(ChangeRecord)
 
 
 def record(
@@ -71,16 +72,18 @@ def record(
     repository: str,
     payload: dict[str, str | int | bytes | None],
 ) -> int:
-    """Add a change to the transaction; returns its sequence number."""
+    """Add a change to the transaction and return its sequence number."""
     sequence = transaction.take(META, b"change_sequence")
-    change = Change(sequence, time, kind, actor, repository, payload)
+    change = ChangeRecord(sequence, time, kind, actor, repository, payload)
     transaction.put(CHANGES, number_key(sequence), _encoder.encode(change))
     return sequence
 
 
 def oldest(transaction: ReadTransaction) -> list[tuple[bytes, bytes]]:
-    """Some of the oldest changes that wait here, as keys and encoded changes; at least one if there
-    is any: manifests make some of them large.
+    """Return the keys and the encoded changes of some of the oldest rows.
+
+    The result is empty only if no row is left. Otherwise it has at least one row, however large:
+    changes that contain manifests are large.
     """
     rows: list[tuple[bytes, bytes]] = []
     size = 0
@@ -93,10 +96,10 @@ def oldest(transaction: ReadTransaction) -> list[tuple[bytes, bytes]]:
 
 
 def forget(transaction: WriteTransaction, keys: Sequence[bytes]) -> None:
-    """Remove changes that are in the log's files, and synced."""
+    """Remove changes that are in the log's files. The caller has synced those files."""
     transaction.delete_all(CHANGES, keys)
 
 
-def decode(data: bytes) -> Change:
-    """Read a recorded change. Raises `msgspec.DecodeError` if it is none."""
+def decode(data: bytes) -> ChangeRecord:
+    """Decode a change. Raises `msgspec.DecodeError` if `data` is not an encoded change."""
     return _decoder.decode(data)

@@ -1,4 +1,4 @@
-"""Sequences and counters over plain keys, for engines that have nothing better."""
+"""Sequences and counters stored at plain keys, for engines without built-in ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def take(transaction: WriteTransaction, table: Table, name: bytes, count: int) -
 
 
 def last(transaction: ReadTransaction, table: Table, name: bytes) -> int:
-    """The last number of a sequence that was given out; 0 if none was."""
+    """Return the last number that `take` gave out for this sequence; 0 if it gave none."""
     value = transaction.get(table, name)
     return 0 if value is None else number_of(value) - 1
 
@@ -33,7 +33,9 @@ def add(
 
 
 def read(transaction: ReadTransaction, table: Table, name: bytes, size: int) -> Sequence[int]:
-    """`size` counters of a record. An older record is shorter: what it does not count is 0."""
+    """Return the first `size` counters of a record. Counters that an older, shorter record lacks
+    are 0.
+    """
     layout = struct.Struct(f"<{size}q")
     data = transaction.get(table, name) or b""
     return layout.unpack(data.ljust(layout.size, b"\0")[: layout.size])

@@ -1,4 +1,4 @@
-"""Counts that are kept as things change, so that asking for them costs one look-up."""
+"""Records of counts that are updated with each change, so that reading them costs one look-up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ else:
 
 
 class Counts(Generic[Record]):
-    """A record of integers at one key. `kind` is a dataclass whose fields are integers from 0."""
+    """A record of counters at one key. `kind` is a dataclass whose fields are integers; a missing
+    record reads as zeros.
+    """
 
     def __init__(self, table: Table, key: bytes, kind: type[Record]) -> None:
         self._table = table
@@ -26,11 +28,11 @@ class Counts(Generic[Record]):
         self._names = tuple(field.name for field in fields(kind))
 
     def read(self, transaction: ReadTransaction) -> Record:
-        """The counts."""
+        """Return the counts."""
         return self._kind(*counters.read(transaction, self._table, self._key, len(self._names)))
 
     def add(self, transaction: WriteTransaction, **changes: int) -> None:
-        """Count: each keyword is a field and its difference."""
+        """Add to the counts. Each keyword names a field; its value is the difference."""
         differences = [changes.pop(name, 0) for name in self._names]
         assert not changes, f"no such counts: {changes}"
         transaction.add(self._table, self._key, differences)

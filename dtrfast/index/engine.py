@@ -1,17 +1,19 @@
 """The index seam: ordered key-value transactions on named tables.
 
-Everything that is not blob bytes is reached through `Engine` and nothing else. An engine may be
-LMDB in a directory, a dictionary in memory, or a database across the network; the contract suite in
-`tests/index/engine_contract.py` is what they have in common.
+`Engine` is the only way to all stored data except the bytes of blobs. An engine may be LMDB in a
+directory, a dictionary in memory, or a database across the network. Every engine passes the
+contract suite in `tests/index/engine_contract.py`.
 
 Rules for callers:
 
-* Keys are 1 to 511 bytes and are ordered as bytes.
-* No transaction outlives the function that opened it, and none spans an `await`.
-* A function handed to `write` has no side effects outside its transaction: it may run more than
-  once.
-* A transaction keeps to tables of one scope. Where the engine can, `write_both` commits a change of
-  each together; else the local one is committed first.
+* Keys have 1 to 511 bytes and are ordered as bytes.
+* No transaction outlives the function that opened it.
+* No transaction spans an `await`.
+* A function that is passed to `write` has no side effects outside its transaction, because the
+  engine may run it more than once.
+* A transaction uses tables of one scope only. The exception is `write_both`: an engine that is
+  joint commits a local and a shared change together. With other engines the caller commits the
+  local change first.
 """
 
 from __future__ import annotations
@@ -28,8 +30,10 @@ KEY_SIZE_MAX = 511  # LMDB's compiled-in limit
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """A named table. `local` tables describe this machine's disk; `shared` ones what the registry
-    holds. Compared by identity: a table is looked up for each key that is read.
+    """A named table. `local` tables describe the bytes on this machine's disk; `shared` tables
+    describe the content of the registry.
+
+    Tables compare by identity, because each read of a key looks its table up in a dictionary.
     """
 
     name: str
@@ -38,19 +42,19 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """An index in numbers: its size, and the commits of this process since it opened the index."""
+    """Metrics of an index: its size, and the commits of this process since it opened the index."""
 
-    size_bytes: int  # in use, with free space inside of it
+    size_bytes: int  # of the file's part in use, including free pages inside it
     commits: int
-    changes: int  # functions given to `write` that were committed: several may share a commit
-    commit_seconds: float  # syncs included
+    changes: int  # committed functions that were passed to `write`; several may share a commit
+    commit_seconds: float  # total time in commits, fsync included
 
 
 class ReadTransaction(Protocol):
     """A consistent view of the index. Valid only inside its `with` block, and in its thread."""
 
     def get(self, table: Table, key: bytes) -> bytes | None:
-        """The value at `key`, or None."""
+        """Return the value at `key`, or None."""
         ...
 
     def scan(
@@ -62,82 +66,89 @@ class ReadTransaction(Protocol):
         limit: int | None = None,
         reverse: bool = False,
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Pairs whose key starts with `prefix`, in key order (descending with `reverse`).
+        """Yield the pairs whose key starts with `prefix`, in key order (descending with `reverse`).
 
-        `after` is exclusive: only keys greater than it (smaller, with `reverse`). It need not
-        exist, and need not start with `prefix`. At most `limit` pairs come; 0 gives none. The table
-        must not be written to while the iterator is in use: collect first, then write.
+        `after` is exclusive: only greater keys are yielded (smaller ones with `reverse`). It need
+        not exist and need not start with `prefix`. At most `limit` pairs are yielded; 0 yields
+        none. The caller must not write to the table while it uses the iterator: collect first, then
+        write.
         """
         ...
 
     def get_many(self, table: Table, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Those of many keys that are there, with their values, in the order of `keys`. Sorted keys
-        are found sooner.
+        """Return the existing keys among `keys` and their values, in the order of `keys`. Sorted
+        keys are found faster.
         """
         ...
 
     def begun(self, table: Table, prefixes: Sequence[bytes]) -> list[bool]:
-        """For each prefix, True if there is a key that starts with it."""
+        """Return for each prefix True if a key starts with it."""
         ...
 
 
 class WriteTransaction(ReadTransaction, Protocol):
-    """A read transaction that sees its own writes."""
+    """A transaction that reads and writes. It sees its own writes."""
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
-        """Set `key` to `value`, replacing what was there."""
+        """Set `key` to `value`, replacing any earlier value."""
         ...
 
     def delete(self, table: Table, key: bytes) -> None:
-        """Remove `key`, if it is there. Tells nothing, so that no engine has to ask for it."""
+        """Remove `key` if it exists. Returns nothing, so that no engine has to look the key up."""
         ...
 
     def pop(self, table: Table, key: bytes) -> bytes | None:
-        """Remove `key`; returns its value, or None if it was not there."""
+        """Remove `key` and return its value, or None if it did not exist."""
         ...
 
     def take(self, table: Table, name: bytes, count: int = 1) -> int:
-        """The first of `count` numbers of a sequence that no other call gets. They begin at 1; gaps
-        are normal. At `name` the next number is kept, as `number_key` has it.
+        """Reserve `count` consecutive numbers of the sequence `name` and return the first one.
+
+        No other call gets these numbers. A sequence begins at 1; gaps are normal. The next free
+        number is stored at `name`, encoded by `number_key`.
         """
         ...
 
     def add(self, table: Table, name: bytes, differences: Sequence[int]) -> None:
-        """Add to a record of counters: little-endian signed numbers of 8 bytes, of which missing
-        ones are 0. Changes that add to one record need not wait for each other.
+        """Add `differences` to the counters of the record `name`.
+
+        A record is a row of little-endian signed 8-byte integers; missing counters are 0. Two
+        changes that add to one record need not wait for each other.
         """
         ...
 
     def put_all(self, table: Table, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        """Set many keys to values."""
+        """Set many keys to their values."""
         ...
 
     def delete_all(self, table: Table, keys: Sequence[bytes]) -> None:
-        """Remove many keys, those that are there."""
+        """Remove the existing keys among `keys`."""
         ...
 
 
 class Engine(Protocol):
-    """Safe to use from many threads, and from many processes where the engine says so."""
+    """An ordered key-value store with transactions. Safe from many threads; each engine documents
+    if it is safe from many processes.
+    """
 
     @property
     def is_joint(self) -> bool:
-        """True if local and shared tables can change in one commit, by `write_both`."""
+        """True if `write_both` can change local and shared tables in one commit."""
         ...
 
     def read(self) -> AbstractContextManager[ReadTransaction]:
-        """A snapshot, taken at its first look at a table or before: writes committed later are not
-        seen. Hold it for less than a second.
+        """Open a snapshot. It is taken at the first read or before, and sees no later commits. Hold
+        it for less than a second.
         """
         ...
 
     def write(self, change: Callable[[WriteTransaction], T]) -> T:
-        """Run `change` in a transaction; return its result once the transaction is on stable
+        """Run `change` in a transaction. Return its result when the transaction is on stable
         storage.
 
-        When `change` raises, nothing it wrote remains and the exception is passed on. Raises
-        `StorageFull` or `StorageFailed` when the commit fails: then nothing was written. Must not
-        be called inside a transaction.
+        If `change` raises, none of its writes remain and the exception is passed on. Raises
+        `StorageFull` or `StorageFailed` if the commit fails; then nothing was written. Must not be
+        called inside a transaction.
         """
         ...
 
@@ -146,22 +157,24 @@ class Engine(Protocol):
         local: Callable[[WriteTransaction], object],
         shared: Callable[[WriteTransaction], T],
     ) -> T:
-        """`write` for two changes at once, of local and of shared tables: both are committed, or
-        neither. Returns what `shared` does. Only where `is_joint`; for other engines the caller
-        makes two writes, in an order that is safe when the process ends between them.
+        """Write a change of local tables and a change of shared tables in one commit.
+
+        Both changes are committed, or neither. Returns the result of `shared`. Call it only if
+        `is_joint`. With other engines the caller makes two writes, in an order that is safe if the
+        process ends between them.
         """
         ...
 
     def tidy(self) -> None:
-        """Let go of what ended processes have left in the index. One process calls it, about once
-        a minute.
+        """Free resources of the index that dead processes still hold. One process calls it about
+        once a minute.
         """
         ...
 
     def figures(self) -> Figures:
-        """The index in numbers, for metrics."""
+        """Return the metrics of the index."""
         ...
 
     def close(self) -> None:
-        """Release what the engine holds. No transaction may be open."""
+        """Release all resources of the engine. No transaction may be open."""
         ...

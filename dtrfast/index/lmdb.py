@@ -1,12 +1,13 @@
 """The index on LMDB: one environment in one directory, shared by all processes of a server.
 
-The only module that imports `lmdb`. A process opens a directory once. Transactions of LMDB belong
-to the thread that began them, so each is begun and ended inside one call here.
+Only this module imports `lmdb`. A process opens a directory once. LMDB binds a transaction to the
+thread that began it, so each call here begins and ends its own transaction.
 
-Writes are committed in groups. One thread leads: it runs what is queued, each change in a nested
-transaction so that one that fails aborts alone, and commits once for all. Then it hands over to
-whoever came first of those that queued up meanwhile, before it wakes those whose change is done. A
-lone change runs without nesting. Sync flags are LMDB's defaults: a commit that returned is on disk.
+Writes are committed in groups. One thread leads. It runs the queued changes, each in a nested
+transaction, so that a failed change aborts alone. Then it commits once for all of them. After the
+commit the first waiting thread becomes the leader, and the threads of the committed changes wake
+up. A lone change runs without nesting. The sync flags are LMDB's defaults: when a commit returns,
+its data is on disk.
 """
 
 from __future__ import annotations
@@ -36,26 +37,26 @@ from dtrfast.index.engine import (
 
 T = TypeVar("T")
 
-# Address space, not disk: the file grows as pages are used. LMDB cannot grow a map while
+# Address space, not disk space: the file grows as pages are used. LMDB cannot enlarge a map while
 # transactions run.
 MAP_SIZE = 1 << 40
 TABLES_MAX = 64
-# Transactions that may read at once, over all processes: those of 1,500 workers with the usual 40
-# threads each. A slot is 64 bytes of a hole in the lock file until a reader uses it, and LMDB looks
-# at used slots only: with 126 slots or with so many, opening takes 0.4 ms and reading 0.8 us
-# (measured); only the first opening after a boot takes 1.5 ms more. The first process that opens an
-# index makes the lock file of an older version longer.
+# Concurrent read transactions of all processes: enough for 1,500 workers with the default of 40
+# threads each. An unused slot is a 64-byte hole in the lock file, and LMDB scans used slots only.
+# Measured with 126 slots and with this many: opening takes 0.4 ms and a read 0.8 us in both cases;
+# only the first opening after a boot takes 1.5 ms more. The first process that opens an index
+# enlarges the lock file of an older version.
 READERS_MAX = 1 << 16
-# Slots whose place on the disk is taken beforehand: those of 100 workers. A reader that fills a
-# hole of the lock file while the disk is full ends its process, by SIGBUS.
+# Slots whose disk space is allocated in advance, enough for 100 workers. If a reader fills a hole
+# of the lock file while the disk is full, its process dies by SIGBUS.
 _READERS_KEPT = 1 << 12
 _READER_SIZE = 64
-# The writer's lock is shared by all workers: a group holds it no longer than this before its
+# All workers share the writer's lock. These limits bound the time that a group holds it before its
 # commit.
 GROUP_PUTS_MAX = 1000
 GROUP_SECONDS_MAX = 0.020
 
-_places: set[Path] = set()  # of the indexes that this process has open
+_places: set[Path] = set()  # directories of the indexes that this process has open
 
 
 class LmdbEngine:
@@ -64,9 +65,9 @@ class LmdbEngine:
     is_joint: Final = True
 
     def __init__(self, directory: Path, tables: Sequence[Table]) -> None:
-        """Open or create.
+        """Open the index in `directory`, or create it.
 
-        Raises `StorageFull` or `StorageFailed` when the directory cannot be used, `Corrupt` when
+        Raises `StorageFull` or `StorageFailed` if the directory cannot be used, and `Corrupt` if
         its content is not an index.
         """
         self._place = directory.resolve()
@@ -78,9 +79,9 @@ class LmdbEngine:
                 map_size=MAP_SIZE,
                 max_dbs=TABLES_MAX,
                 max_readers=READERS_MAX,
-                # Digests are random keys: what the kernel reads around a page is of no use. Of an
-                # index that is not in memory a look-up read 227 kB so, 10 kB without (measured on a
-                # gigabyte with Linux's usual read-ahead of 128 kB), and took twice as long.
+                # Digests are random keys, so the pages around a page are of no use. Measured on an
+                # index of 1 GB that was not in memory, with Linux's default read-ahead of 128 kB: a
+                # look-up read 227 kB with read-ahead and 10 kB without, and took twice as long.
                 readahead=False,
                 mode=0o600,
             )
@@ -91,9 +92,9 @@ class LmdbEngine:
                 }
         _sync_directory(directory)
         self._lock = threading.Lock()
-        self._jobs: deque[_Job[Any]] = deque()  # whoever begins to lead has the first
+        self._queue: deque[_QueuedChange[Any]] = deque()  # the first one belongs to the next leader
         self._is_led = False
-        # Of this process; only whoever leads adds to them.
+        # Counters of this process; only the leading thread adds to them.
         self._commits = 0
         self._changes = 0
         self._commit_seconds = 0.0
@@ -108,15 +109,15 @@ class LmdbEngine:
 
     def write(self, change: Callable[[WriteTransaction], T]) -> T:
         """See `Engine.write`."""
-        job = _Job(change)
+        queued = _QueuedChange(change)
         with self._lock:
-            self._jobs.append(job)
+            self._queue.append(queued)
             leads, self._is_led = not self._is_led, True
         if not leads:
-            job.wait()
-        if not job.done:
+            queued.wait()
+        if not queued.done:
             self._lead()
-        return job.outcome()
+        return queued.outcome()
 
     def write_both(
         self,
@@ -132,8 +133,8 @@ class LmdbEngine:
         return self.write(both)
 
     def tidy(self) -> None:
-        """Free the slots of readers whose process died; their snapshots would keep pages from
-        reuse.
+        """Free the reader slots of dead processes: their snapshots would keep LMDB from reusing
+        pages.
         """
         with _translated():
             self._environment.reader_check()
@@ -152,36 +153,41 @@ class LmdbEngine:
 
     def _lead(self) -> None:
         """Commit a group, then let the next one begin."""
-        group: list[_Job[Any]] = []
+        group: list[_QueuedChange[Any]] = []
         try:
             self._commit_group(group)
         finally:
             with self._lock:
-                self._is_led = bool(self._jobs)
+                self._is_led = bool(self._queue)
                 if self._is_led:
-                    self._jobs[0].wake()
-            for job in group:
-                job.done = True
-                job.wake()
+                    self._queue[0].wake()
+            for queued in group:
+                queued.done = True
+                queued.wake()
 
-    def _commit_group(self, group: list[_Job[Any]]) -> None:
-        """Run queued changes and commit them; `group` gets those that were taken."""
+    def _commit_group(self, group: list[_QueuedChange[Any]]) -> None:
+        """Run queued changes and commit them. Appends the changes that it ran to `group`."""
         try:
             with _translated():
                 self._run_group(group)
         except BaseException as error:
-            # The commit failed: nothing of the group is in the index, whatever each change said.
-            for job in group:
-                job.fail(error)
+            # The commit failed: the index has no change of the group, even if each one succeeded.
+            for queued in group:
+                queued.fail(error)
             if not isinstance(error, DtrfastError):
                 raise
 
-    def _run_group(self, group: list[_Job[Any]]) -> None:
-        group.append(self._jobs.popleft())  # first: a job must end, even if nothing can begin
+    def _run_group(self, group: list[_QueuedChange[Any]]) -> None:
+        # Before `begin`, which may fail: every change of the group gets an outcome.
+        group.append(self._queue.popleft())
         root = self._environment.begin(write=True)
         try:
-            if self._jobs:
-                self._run_many(root, group)
+            if self._queue:
+                deadline = time.monotonic() + GROUP_SECONDS_MAX
+                puts = self._run_nested(root, group[0])
+                while self._queue and puts < GROUP_PUTS_MAX and time.monotonic() < deadline:
+                    group.append(self._queue.popleft())
+                    puts += self._run_nested(root, group[-1])
             else:
                 group[0].run(_Transaction(root, self._databases))
             if len(group) == 1 and group[0].error is not None:
@@ -196,26 +202,19 @@ class LmdbEngine:
             root.abort()
             raise
 
-    def _run_many(self, root: lmdb.Transaction, group: list[_Job[Any]]) -> None:
-        deadline = time.monotonic() + GROUP_SECONDS_MAX
-        puts = self._run_nested(root, group[0])
-        while self._jobs and puts < GROUP_PUTS_MAX and time.monotonic() < deadline:
-            group.append(self._jobs.popleft())
-            puts += self._run_nested(root, group[-1])
-
-    def _run_nested(self, root: lmdb.Transaction, job: _Job[Any]) -> int:
+    def _run_nested(self, root: lmdb.Transaction, queued: _QueuedChange[Any]) -> int:
         nested = self._environment.begin(parent=root, write=True)
         wrapped = _Transaction(nested, self._databases)
-        job.run(wrapped)
-        if job.error is None:
+        queued.run(wrapped)
+        if queued.error is None:
             nested.commit()
         else:
             nested.abort()
         return wrapped.puts
 
 
-class _Job(Generic[T]):
-    """A change that waits for a group, and what became of it."""
+class _QueuedChange(Generic[T]):
+    """A change that waits for a group commit, and its outcome."""
 
     __slots__ = ("_turn", "change", "done", "error", "result")
 
@@ -228,7 +227,7 @@ class _Job(Generic[T]):
         self._turn.acquire()
 
     def wait(self) -> None:
-        """Until the change is done, or its thread is to lead."""
+        """Block until the change is done, or until this thread must lead."""
         self._turn.acquire()
 
     def wake(self) -> None:
@@ -239,8 +238,8 @@ class _Job(Generic[T]):
             with _translated():
                 self.result = self.change(cast(WriteTransaction, transaction))
         except BaseException as error:
-            # Kept for the caller, whose thread may be another one; the group goes on without this
-            # change.
+            # `outcome` raises it in the caller's thread, which may be another one. The group
+            # continues without this change.
             self.error = error
 
     def fail(self, error: BaseException) -> None:
@@ -255,7 +254,9 @@ class _Job(Generic[T]):
 
 
 class _Transaction:
-    """`WriteTransaction` over one of LMDB's; handed out as a reader where it is one."""
+    """A `WriteTransaction` on a transaction of LMDB. A read-only one is given out as a
+    `ReadTransaction`.
+    """
 
     __slots__ = ("_databases", "_transaction", "puts")
 
@@ -266,10 +267,10 @@ class _Transaction:
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         try:
-            # By position: naming the arguments takes longer than finding the key.
+            # Positional arguments: keyword arguments take longer than finding the key.
             return self._transaction.get(key, None, self._databases[table])  # type: ignore[return-value]
         except lmdb.BadValsizeError:
-            return None  # no such key can have been put
+            return None  # `put` refuses keys of this length
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         if not 0 < len(key) <= KEY_SIZE_MAX:
@@ -340,7 +341,8 @@ class _Transaction:
 class _Snapshot(_Transaction):
     """A read transaction that ends with its `with` block.
 
-    Not a generator: most requests open one, and that would be a third of their time in here.
+    A class, because a generator-based context manager would be a third of the time that most
+    requests spend in this module.
     """
 
     __slots__ = ()
@@ -360,7 +362,10 @@ class _Snapshot(_Transaction):
 
 
 def _seek_first(cursor: lmdb.Cursor, prefix: bytes, after: bytes | None) -> bool:
-    """Move to the least key that starts with `prefix` and is greater than `after`."""
+    """Move to the least key that starts with `prefix` and is greater than `after`.
+
+    Returns False if the table has no such position; the caller checks the prefix.
+    """
     if after is None or after < prefix:
         return cursor.set_range(prefix) if prefix else cursor.first()
     if not after:
@@ -372,7 +377,9 @@ def _seek_first(cursor: lmdb.Cursor, prefix: bytes, after: bytes | None) -> bool
 
 def _seek_last(cursor: lmdb.Cursor, prefix: bytes, after: bytes | None) -> bool:
     """Move to the greatest key that starts with `prefix` and is less than `after`."""
-    end = _prefix_end(prefix)
+    # The least key that is greater than all keys with the prefix; None if there is none.
+    stripped = prefix.rstrip(b"\xff")
+    end = stripped[:-1] + bytes([stripped[-1] + 1]) if stripped else None
     if after is not None and (end is None or after < end):
         end = after
     if end is None:
@@ -382,18 +389,14 @@ def _seek_last(cursor: lmdb.Cursor, prefix: bytes, after: bytes | None) -> bool:
     return cursor.prev() if cursor.set_range(end) else cursor.last()
 
 
-def _prefix_end(prefix: bytes) -> bytes | None:
-    """The least key greater than all that start with `prefix`; None when there is none."""
-    stripped = prefix.rstrip(b"\xff")
-    return stripped[:-1] + bytes([stripped[-1] + 1]) if stripped else None
-
-
 def _keep_readers(directory: Path) -> None:
-    """Take room for readers, as far as the lock file goes: it is as long as programs that have it
-    open believe. Only before this process opens the index: closing the file ends all locks that a
-    process has on it (fcntl(2)), and by these LMDB knows that an index is in use.
+    """Allocate disk space for reader slots, up to the present length of the lock file.
+
+    The length stays, because other programs that have the file open rely on it. Must run before
+    this process opens the index. Closing the file releases all locks that the process has on it
+    (fcntl(2)), and LMDB uses these locks to see that an index is in use.
     """
-    with suppress(OSError):  # a new index, or a full disk
+    with suppress(OSError):  # the index is new, or the disk is full
         descriptor = os.open(directory / "lock.mdb", os.O_RDWR | os.O_CLOEXEC)
         try:
             size = min(os.fstat(descriptor).st_size, _READERS_KEPT * _READER_SIZE)
@@ -403,7 +406,7 @@ def _keep_readers(directory: Path) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """LMDB syncs what it writes into its files, but not that they are there."""
+    """Sync the directory entries of LMDB's files. LMDB itself syncs only their content."""
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -416,7 +419,7 @@ def _sync_directory(directory: Path) -> None:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turn LMDB's exceptions into ours."""
+    """Convert exceptions of LMDB into exceptions of dtrfast."""
     try:
         yield
     except lmdb.Error as error:
@@ -424,13 +427,13 @@ def _translated() -> Iterator[None]:
 
 
 def _translation(error: lmdb.Error) -> DtrfastError:
-    """What to raise for an exception of LMDB's."""
+    """Return the exception of dtrfast for an exception of LMDB."""
     if isinstance(error, lmdb.DiskError | lmdb.MapFullError):
         return StorageFull("the disk that holds the index is full: free some space")
     if isinstance(error, lmdb.CorruptedError | lmdb.PageNotFoundError | lmdb.InvalidError):
         return Corrupt(f"the index is damaged ({error}): restore it")
     if isinstance(error, lmdb.PanicError):
-        # This environment answers nothing any more until it is opened anew, by another process.
+        # This environment stays unusable until a new process opens it.
         os.kill(os.getpid(), signal.SIGTERM)
-        return StorageFailed("the disk failed under the index: starting again")
+        return StorageFailed("the disk under the index failed: the server process restarts")
     return StorageFailed(f"the index could not be read or written ({error})")

@@ -1,4 +1,4 @@
-"""A look at the tables of an index, for people who search a fault."""
+"""A summary of the tables of an index, for diagnosis by administrators."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from dtrfast.index.tables import TABLES
 
 
 def survey(engine: Engine, scope: Literal["local", "shared"], rows_max: int) -> dict[str, str]:
-    """Tell of each table of one scope its rows, up to a number, or why they cannot be read. Each
-    table is looked at in a snapshot of its own.
+    """Return for each table of one scope its number of rows, or the reason why it cannot be read.
+
+    At most `rows_max` rows of a table are counted; a table with more has "many rows". Each table is
+    read in its own snapshot.
     """
     found: dict[str, str] = {}
     for table in TABLES:

@@ -1,6 +1,6 @@
-"""The housekeeper: does the store's tasks, each at its interval, one at a time.
+"""The housekeeper: it runs tasks, each at its interval, one at a time.
 
-A task that fails is logged and comes again at its next turn; the others go on.
+It logs a failed task and runs it again after its interval. The other tasks are not affected.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from dtrfast.store.tasks import Task
 
 log = logging.getLogger("dtrfast.housekeeper")
 
-# Work that goes on for longer than this is worth a line: everything else waits for it.
+# A longer turn of a task is logged, because all other tasks wait for it.
 _LONG_SECONDS = 5.0
 
 _LOCK_RETRY_SECONDS = 1.0
-# An eager task with work left rests twice as long as it worked, so that those who wait for the disk
-# or a core get most of both.
+# An eager task with work left rests twice as long as it worked. So requests get most of the disk
+# and of the cores.
 _PAUSE_SECONDS_MIN = 0.05
 _PAUSE_FACTOR = 2.0
-# How often somebody may have asked for something, and how long to rest where that could not be
-# found out or told: a disk that is full is so for a while.
+# The interval of looks for requests, and the pause after a failed look: a full disk stays full for
+# a while.
 _JOBS = "jobs"
 _JOBS_SECONDS = 0.5
 _JOBS_FAILED_SECONDS = 5.0
 
-# Sleeps so many seconds, or less when it is time to stop: then it returns True.
+# Sleeps for a number of seconds. Returns True, perhaps earlier, when the process has to stop.
 Wait = Callable[[float], bool]
 
 
@@ -45,9 +45,9 @@ def keep(
     board: Board | None = None,
     beside: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> None:
-    """Wait until no other housekeeper works on `data`, then do `tasks` until `wait` says stop.
+    """Wait until no other housekeeper works on `data`, then run `tasks` until `wait` returns True.
 
-    `beside` is entered for as long: what else only one process may do.
+    `beside` is entered meanwhile, for other work that only one process may do.
     """
     while (descriptor := locks.try_housekeeper(data)) is None:
         if wait(_LOCK_RETRY_SECONDS):
@@ -60,8 +60,8 @@ def keep(
 
 
 def run(tasks: Sequence[Task], wait: Wait, board: Board | None = None) -> None:
-    """Do `tasks`, each at once and then at its interval, until `wait` says stop. In between do the
-    jobs that are wanted of `board`.
+    """Run `tasks`, each at once and then at its interval, until `wait` returns True. In between run
+    the jobs of `board` that users request.
     """
     order = itertools.count()  # breaks ties, as tasks have no order of their own
     due = [(time.monotonic(), next(order), task) for task in tasks]
@@ -75,8 +75,8 @@ def run(tasks: Sequence[Task], wait: Wait, board: Board | None = None) -> None:
             break
         pause = _run(task, board)
         heapq.heapreplace(due, (time.monotonic() + pause, next(order), task))
-        if board is not None and (wanted := board.take_wanted()):
-            due = [(0.0 if task.name in wanted else at, n, task) for at, n, task in due]
+        if board is not None and (requested := board.take_requested()):
+            due = [(0.0 if task.name in requested else at, n, task) for at, n, task in due]
             heapq.heapify(due)
     while not due and not wait(3600.0):
         pass
@@ -85,7 +85,7 @@ def run(tasks: Sequence[Task], wait: Wait, board: Board | None = None) -> None:
 
 
 def _run(task: Task, board: Board | None) -> float:
-    """Do a step; returns after how many seconds the next one is due."""
+    """Run a task once. Returns the seconds until its next turn."""
     began = time.monotonic()
     did, failure = None, None
     try:
@@ -97,7 +97,7 @@ def _run(task: Task, board: Board | None) -> float:
     if took > _LONG_SECONDS:
         log.info("the task %r took %.1f s", task.name, took)
     if board is not None:
-        board.ran(task, took, did, failure)
+        board.record(task, took, did, failure)
     if task.name == _JOBS:
         if failure is not None:
             return _JOBS_FAILED_SECONDS

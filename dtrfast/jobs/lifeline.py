@@ -1,8 +1,8 @@
-"""How a child process of the server learns what to do, and that its supervisor is gone.
+"""The lifeline: a child process of the server gets its settings, and notices the supervisor's end.
 
-Standard input is both: the supervisor writes one line of JSON, then nothing, and keeps its end open
-as long as it lives. However it dies, the kernel closes that end and the child reads end-of-file.
-Settings travel this way because arguments and the environment can be read by others.
+The lifeline is the child's standard input. The supervisor writes one line of JSON, and keeps the
+pipe open as long as it lives. However it dies, the kernel closes its end, and the child reads
+end-of-file. Settings are not passed as arguments or in the environment, which other users can read.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _LINE_SIZE_MAX = 1 << 20
 
 
 class Start(msgspec.Struct, frozen=True):
-    """What a child needs to begin. Descriptors are inherited under the same numbers."""
+    """The settings of a child process. It inherits descriptors under the same numbers."""
 
     name: str
     config: msgspec.Raw
     sockets: tuple[int, ...] = ()
-    app: str = ""  # module:function, which makes what a worker serves
+    app: str = ""  # module:function, which makes the application of a worker
 
 
 def encode(start: Start) -> bytes:
@@ -34,9 +34,10 @@ def encode(start: Start) -> bytes:
 
 
 def receive() -> tuple[Start, Config]:
-    """Read the first line of standard input; afterwards let signals in, which the supervisor held.
+    """Read the first line of standard input, and ignore SIGINT and SIGHUP from now on.
 
     An interrupt typed at the terminal reaches all processes, but only the supervisor acts on it.
+    Raises `SystemExit` if the line does not come from a supervisor.
     """
     line = bytearray()
     while not line.endswith(b"\n"):
@@ -51,5 +52,5 @@ def receive() -> tuple[Start, Config]:
 
 
 def allow_signals() -> None:
-    """Deliver the signals that were blocked across the start, once handlers for them stand."""
+    """Unblock the signals that the supervisor blocked. To be called once their handlers are set."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

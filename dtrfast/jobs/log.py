@@ -1,4 +1,4 @@
-"""Logging: one handler on standard error, lines for people or JSON objects."""
+"""Logging: one handler on standard error, which writes lines of text or JSON objects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from dtrfast.times import rfc3339
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, process, message. Control characters are escaped: nobody forges a line."""
+    """Lines of time, level, process and message. Control characters are escaped, so no request can
+    forge a line.
+    """
 
     def __init__(self, process: str) -> None:
         super().__init__()
@@ -29,7 +31,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line; a traceback is a field."""
+    """One JSON object a line. A traceback is a field of it."""
 
     def __init__(self, process: str) -> None:
         super().__init__()
@@ -49,8 +51,8 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(config: LogConfig, process: str, keeper: LogKeeper | None = None) -> None:
-    """Send all logging of this process to standard error, and to `keeper`. `process` names it in
-    each line.
+    """Send all log records of this process to standard error, and to `keeper`. Each line has the
+    name `process`.
     """
     handler = logging.StreamHandler(sys.stderr)
     formatter = JsonFormatter if config.format == "json" else TextFormatter
@@ -59,12 +61,12 @@ def configure(config: LogConfig, process: str, keeper: LogKeeper | None = None) 
     if keeper is not None:
         handlers.append(KeeperHandler(keeper))
     logging.basicConfig(handlers=handlers, level=config.level.upper(), force=True)
-    # Hypercorn logs each start of a worker, which ours says already.
+    # Hypercorn logs each start of a worker, which dtrfast logs already.
     logging.getLogger("hypercorn").setLevel(logging.WARNING)
 
 
 def escape(text: str) -> str:
-    """`text` on one line of printable ASCII, control characters and the rest as escapes."""
+    """Return `text` as one line of printable ASCII, with all other characters escaped."""
     if text.isascii() and text.isprintable():
         return text
     return text.encode("unicode_escape").decode("ascii")

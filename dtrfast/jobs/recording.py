@@ -1,6 +1,6 @@
-"""Metrics of the process that keeps house, which also keeps the courses of all of them.
+"""Metrics of the housekeeper's process, and the history of the metrics of all processes.
 
-For who holds the housekeeper's lock: a course has one writer.
+Only the process that holds the housekeeper's lock may use this: the history has one writer.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager
 from dtrfast.config import Config
 from dtrfast.machine.paths import Layout
 from dtrfast.metrics.processes import Reporter
-from dtrfast.metrics.recorder import Recorder, Recording
-from dtrfast.registry import statistics
+from dtrfast.metrics.recorder import Recorder, RecorderThread
+from dtrfast.registry.registry import Registry
 from dtrfast.store.store import Store
 
 STORE_COLUMNS = ("logical_bytes", "stored_bytes", "blobs", "repositories", "manifests", "tags")
@@ -20,7 +20,9 @@ STORE_COLUMNS = ("logical_bytes", "stored_bytes", "blobs", "repositories", "mani
 
 @contextmanager
 def recorded(store: Store, config: Config, name: str = "") -> Iterator[None]:
-    """Report this process under a name, if it has one of its own, and keep the courses."""
+    """Write the history of metrics during the block. With `name` the process also reports its own
+    metrics under that name.
+    """
     directory = Layout(config.store.data).metrics
     with ExitStack() as stack:
         if name:
@@ -28,16 +30,16 @@ def recorded(store: Store, config: Config, name: str = "") -> Iterator[None]:
                 directory, name, commits=store.commits, blobs=store.blob_counts.totals
             )
             stack.callback(reporter.close)
-        data = config.store.data
-        recorder = Recorder(directory, data, STORE_COLUMNS, lambda: _figures(store))
-        stack.callback(Recording(recorder).close)
+        registry = Registry(store.engine, store.blobs, config)
+        recorder = Recorder(
+            directory, config.store.data, STORE_COLUMNS, lambda: _figures(store, registry)
+        )
+        stack.callback(RecorderThread(recorder).close)
         yield
 
 
-def _figures(store: Store) -> Mapping[str, float]:
-    stored = store.statistics()
-    with store.engine.read() as transaction:
-        counts = statistics.read(transaction)
+def _figures(store: Store, registry: Registry) -> Mapping[str, float]:
+    stored, counts = store.statistics(), registry.statistics()
     return {
         "logical_bytes": counts.linked_bytes,
         "stored_bytes": stored.stored_bytes,

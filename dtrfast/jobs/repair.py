@@ -1,31 +1,30 @@
-"""Repair: the whole index once more, from files, packs and the change log.
+"""Repair: a new index from files, packs and the change log.
 
-First what lies on the disk, then what was done with it. The new index does not count before all of
-it is made, so a repair that is cut off is begun again.
+First it lists what is on the disk, then it does the changes of the log again. The new index counts
+only once all of it is made, so a repair that was interrupted starts again from the beginning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
-from dtrfast.errors import DtrfastError
 from dtrfast.identity.replay import Replay
-from dtrfast.index.changes import Change
-from dtrfast.index.engine import WriteTransaction
 from dtrfast.oci.digests import Digest
 from dtrfast.registry import replay, unheld
-from dtrfast.registry.replay import Lost, Sizes
+from dtrfast.registry.replay import LostBlobs
 from dtrfast.store.store import Store
 
-_BATCH_MAX = 100  # changes of a transaction: a manifest writes some ten rows
+_BATCH_MAX = 100  # changes in one transaction: a manifest writes about ten rows
 
 
 @dataclass(frozen=True, slots=True)
-class Repaired:
-    """What came of it. `lost`: blobs that the log speaks of and no file holds."""
+class RepairResult:
+    """The result of a repair. `lost` has repository and digest of each blob that the change log
+    names and no file holds.
+    """
 
     changes: int
     changes_failed: int
@@ -33,11 +32,18 @@ class Repaired:
     damaged_blobs: int
 
 
-def repair(store: Store, tell: Callable[[str], None], progress: Callable[[int], None]) -> Repaired:
-    """Rebuild the index of a store that `Store.begin_repair` opened. Reads the whole store."""
+def repair_index(
+    store: Store, tell: Callable[[str], None], progress: Callable[[int], None]
+) -> RepairResult:
+    """Make a new index for a store that `Store.begin_repair` opened. Reads the whole store.
+
+    `tell` gets a sentence for each finding, `progress` the bytes read since its last call.
+    """
     rebuild = store.rebuild(tell, progress)
     rebuild.run()
-    _add_inline(store)
+    for change in store.changes():
+        if change.kind == "blob.put":  # the blob's bytes are in the change log alone
+            store.add_inline(change.payload["body"], change.time)
     _add_sha512_names(store)
     done = _replay(store)
     rebuild.finish(partial(unheld.are_held, store.engine))
@@ -46,24 +52,26 @@ def repair(store: Store, tell: Callable[[str], None], progress: Callable[[int], 
     store.trace_damage()
     store.end_repair()
     damaged = store.statistics().damaged_blobs
-    return Repaired(done.count, done.failed, tuple(sorted(done.lost.blobs)), damaged)
+    return RepairResult(done.count, done.failed, tuple(sorted(done.lost.blobs)), damaged)
 
 
 @dataclass(slots=True)
-class _Done:
-    """The changes that were done again: how many, and how many could not be."""
+class _ReplayCounts:
+    """The number of changes that were done again, and of those that could not be."""
 
     count: int = 0
     failed: int = 0
-    lost: Lost = field(default_factory=Lost)
+    lost: LostBlobs = field(default_factory=LostBlobs)
 
 
-def _replay(store: Store) -> _Done:
-    done, people = _Done(), Replay()
-    for batch in _batches(store.changes()):
-        sizes = _sizes(store, (change.payload.get("digest") for change in batch))
+def _replay(store: Store) -> _ReplayCounts:
+    done, people = _ReplayCounts(), Replay()
+    changes = store.changes()
+    while batch := list(islice(changes, _BATCH_MAX)):
+        texts = (change.payload.get("digest") for change in batch)
+        sizes = store.blobs.sizes([Digest.parse(text) for text in texts if isinstance(text, str)])
         people.read(batch)
-        failed = store.engine.write(partial(_apply, batch=batch, people=people, sizes=sizes))
+        failed = replay.apply_batch(store.engine, batch, sizes, people.apply)
         for change in batch:
             if change.sequence not in failed:
                 done.lost.follow(change, sizes)
@@ -72,36 +80,11 @@ def _replay(store: Store) -> _Done:
     return done
 
 
-def _apply(
-    transaction: WriteTransaction, batch: list[Change], people: Replay, sizes: Sizes
-) -> set[int]:
-    """Do changes again; returns the numbers of those that cannot be done."""
-    failed = set()
-    for change in batch:
-        try:
-            if not people.apply(transaction, change):
-                replay.apply(transaction, change, sizes)
-        except DtrfastError:
-            failed.add(change.sequence)
-    replay.forget_records(transaction, batch[-1].sequence)
-    return failed
-
-
-def _sizes(store: Store, digests: Iterable[object]) -> Sizes:
-    """The sizes of those that are there, damaged or not."""
-    wanted = [Digest.parse(text) for text in digests if isinstance(text, str)]
-    return store.blobs.sizes(wanted)
-
-
-def _add_inline(store: Store) -> None:
-    for change in store.changes():
-        if change.kind == "blob.put":
-            store.add_inline(change.payload["body"], change.time)
-
-
 def _add_sha512_names(store: Store) -> None:
-    """Before anything is linked: files and packs tell of SHA-256 alone, and to find other names
-    everything is read. So only names are looked for that a repository may still hold.
+    """Find blobs by the SHA-512 names that a repository may still hold. To be called before blobs
+    are linked.
+
+    Files and packs have SHA-256 names only, so finding any other name means reading everything.
     """
     linked: set[tuple[str, str]] = set()
     trashed: set[str] = set()
@@ -115,8 +98,3 @@ def _add_sha512_names(store: Store) -> None:
             trashed |= {digest for name, digest in linked if name == change.repository}
     if wanted := trashed.union(digest for _, digest in linked):
         store.add_sha512_names({Digest.parse(digest).raw for digest in wanted})
-
-
-def _batches(changes: Iterator[Change]) -> Iterator[list[Change]]:
-    while batch := list(islice(changes, _BATCH_MAX)):
-        yield batch

@@ -1,4 +1,4 @@
-"""Giving an index back to the version before, as that one keeps it."""
+"""Rollback: the index as the previous version keeps it."""
 
 from __future__ import annotations
 
@@ -6,47 +6,36 @@ import time
 from contextlib import ExitStack
 
 from dtrfast.config import Config
-from dtrfast.index.engine import WriteTransaction
 from dtrfast.jobs import adoption
 from dtrfast.jobs.tasks import empty_trash, housekeeping, remove_repositories
-from dtrfast.registry import jobs as records
-from dtrfast.registry.holdings import Holdings
 from dtrfast.registry.holdings_index import index_holdings
-from dtrfast.registry.trash import count_of
+from dtrfast.registry.job_records import JobLedger
 from dtrfast.store.store import Store
 
 
 def give_back(store: Store, config: Config, *, with_trash: bool) -> int:
-    """Have the index as the version before keeps it; returns how many things left the trash, which
-    stays with `with_trash`. Nothing else may run.
+    """Change the index to what the previous version expects. No other process may run.
+
+    With `with_trash` the trash stays; otherwise it is emptied. Returns the number of things that
+    left it.
     """
     holdings = index_holdings(store.engine, store.blobs, config, _now)
     with ExitStack() as stack:
-        count = 0 if with_trash else _empty_trash(store, holdings)
-        # What was given up is unlinked, since the version before has no list of it.
+        emptied = 0
+        if not with_trash:
+            while count := empty_trash(store.engine, holdings, _now(), all_of_it=True):
+                emptied += count
+            while remove_repositories(store.engine, store.blobs):
+                pass
+        # The tasks unlink files that are given up, since the previous version has no list of them.
         tasks = housekeeping(store, config, stack)
         for _ in range(3):
             for task in tasks:
                 task.run()
         adoption.give_back(store, holdings)
-    store.engine.write(_forget_tasks)
-    return count
-
-
-def _forget_tasks(transaction: WriteTransaction) -> None:
-    """The version before lists its own tasks anew, and would list ours for ever."""
-    for state in records.tasks(transaction):
-        records.forget_task(transaction, state.name)
-
-
-def _empty_trash(store: Store, holdings: Holdings) -> int:
-    with store.engine.read() as transaction:
-        count = count_of(transaction)
-    while empty_trash(store.engine, holdings, _now(), all_of_it=True):
-        pass
-    while remove_repositories(store.engine, store.blobs):
-        pass
-    return count
+    # The previous version lists its own tasks anew, and would show ours for ever.
+    JobLedger(store.engine).forget_tasks()
+    return emptied
 
 
 def _now() -> int:

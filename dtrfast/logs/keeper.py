@@ -1,9 +1,9 @@
-"""Keeps log lines in the data directory, for who asks later, within a bound.
+"""Keeps log lines in the data directory, within a size bound.
 
-A line costs an append to a queue; a thread of its own writes what has gathered. What changes
-something, is refused, fails or is slow is always kept. Of other requests, those for what is not
-there among them, so many a second are, and the rest is counted: a storm of them is to be seen, and
-not to be written down one by one.
+Adding a line appends it to a queue; a thread writes the queued lines. Requests that change
+something, are refused, fail or are slow are always kept. Of other requests, including those with
+status 401 or 404, only a limited number a second is kept. The rest is counted, so a storm of
+requests is visible but does not fill the log.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import msgspec
 from dtrfast.logs.line import LogLine, of_record
 from dtrfast.machine.line_files import LineFiles
 
-# A week or two of a busy server's changes and failures; of one that is stormed, some hours.
+# Enough for a week or two of a busy server's changes and failures, or for some hours of a storm.
 SIZE_MAX = 256 << 20
 
-# What waits to be written: a request's line has some 300 bytes, one with a traceback up to 20 KiB.
+# The bound of queued bytes. A request's line has about 300 bytes, with a traceback up to 20 KiB.
 _QUEUE_SIZE_MAX = 8 << 20
 _GATHER_SECONDS = 0.2
 _READS_PER_SECOND = 100
@@ -36,7 +36,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class LogKeeper:
-    """Appends the lines of one process. Safe from many threads; never raises."""
+    """Appends the log lines of one process. Safe from many threads; never raises."""
 
     def __init__(
         self,
@@ -49,40 +49,46 @@ class LogKeeper:
         self._process = process
         self._clock = clock
         self._queue: deque[bytes] = deque()
-        # Bytes that came since the queue was last emptied; two that count at once may count one.
+        # Bytes added since the queue was last emptied. Without a lock, concurrent additions may be
+        # lost.
         self._size = 0
         self._dropped = 0
-        self._reads = _Reads()
+        self._reads = _ReadCounter()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dtrfast-log", daemon=True)
         self._thread.start()
 
     def message(self, record: logging.LogRecord) -> None:
-        """A message of this process."""
+        """Add a message of this process."""
         self._add(of_record(record, self._process))
 
     def admits(self, method: str, status: int, seconds: float) -> bool:
-        """Whether such a request is to be kept; else it is counted. Ask once for each."""
-        # Of the moment it is told, since those that began in one second end in many.
-        return _is_of_interest(method, status, seconds) or self._reads.admit(int(self._clock()))
+        """Return True if a request is to be kept; else count it. Call it once for each request."""
+        if method not in _SAFE or seconds >= _SLOW_SECONDS:
+            return True
+        # 401 and 404 are part of normal pulls and pushes, and any client can cause any number.
+        if status >= 400 and status not in (401, 404):
+            return True
+        # The second of the end: requests that began in one second end in many different ones.
+        return self._reads.admit(int(self._clock()))
 
     def count(self, unlisted: int) -> None:
-        """So many more requests were answered of which nobody asked whether to keep them."""
+        """Count answered requests for which `admits` was not called."""
         self._reads.add(unlisted)
 
     def request(self, line: LogLine) -> None:
-        """A request that this process answered, and that `admits` was asked for."""
+        """Add a request for which `admits` returned True."""
         self._add(line)
 
     def close(self) -> None:
-        """Write what is there, then end."""
+        """Write the queued lines, then stop the thread."""
         self._stop.set()
         self._thread.join()
         self._files.close()
 
     def _add(self, line: LogLine) -> None:
-        # No lock: a signal's handler may log in the middle of it. Two that come to the last free
-        # place both get one.
+        # No lock, because a signal handler may log during this call. Two threads may both pass the
+        # check and exceed the bound by one line.
         if self._size >= _QUEUE_SIZE_MAX:
             self._dropped += 1
             return
@@ -111,34 +117,34 @@ class LogKeeper:
         try:
             self._files.append(b"".join(lines + told))
         except OSError:
-            # A full disk, most likely: what is told goes to standard error all the same.
+            # Most likely the disk is full. Messages still go to standard error.
             self._dropped += dropped + len(lines)
             self._reads.add(unlisted)
 
 
-class _Reads:
-    """Counts the plain reads of each second. Requests and the thread that writes meet here."""
+class _ReadCounter:
+    """Counts the plain reads of each second. Request threads and the writing thread share it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._second = 0
         self._count = 0
-        self._unlisted = 0  # of seconds that are over
+        self._unlisted = 0  # of past seconds
 
     def admit(self, second: int) -> bool:
-        """Whether to list one more; else it is counted."""
+        """Return True if one more read may be listed in this second; else count it."""
         with self._lock:
             self._begin(second)
             self._count += 1
             return self._count <= _READS_PER_SECOND
 
     def add(self, unlisted: int) -> None:
-        """So many more that nobody lists."""
+        """Add to the number of unlisted reads."""
         with self._lock:
             self._unlisted += unlisted
 
     def settle(self, second: int) -> int:
-        """How many were not listed in other seconds than this, since that was asked last."""
+        """Return the number of unlisted reads since the last call, without those of `second`."""
         with self._lock:
             self._begin(second)
             unlisted, self._unlisted = self._unlisted, 0
@@ -150,17 +156,8 @@ class _Reads:
             self._second, self._count = second, 0
 
 
-def _is_of_interest(method: str, status: int, seconds: float) -> bool:
-    """Whether a request is listed however many there are."""
-    if method not in _SAFE or seconds >= _SLOW_SECONDS:
-        return True
-    # Clients ask without a token to hear where to get one, and for what is not there to see
-    # whether it is; anybody can, as often as they like.
-    return status >= 400 and status not in (401, 404)
-
-
 class KeeperHandler(logging.Handler):
-    """Hands the messages of logging to a keeper."""
+    """Passes log records of the standard library to a keeper."""
 
     def __init__(self, keeper: LogKeeper) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A line of the server's log: a message of a process, or a request that it answered."""
+"""A line of the server's log: a message of a process, or an answered request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error", "critical")
 _TEXT_LENGTH_MAX = 4096
 _TRACEBACK_LENGTH_MAX = 16_384
 _REPOSITORY_LENGTH_MAX = 255
-# Behind the last of these a path goes on with something of the repository.
+# These parts of a path follow the name of the repository.
 _PARTS = ("/manifests/", "/blobs/", "/tags/", "/referrers/")
 _V0_REPOSITORIES = "/api/v0/repositories/"
 
@@ -22,9 +22,9 @@ _formatter = logging.Formatter()
 
 
 class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`time`: seconds since the epoch. What is behind `traceback` is of requests alone."""
+    """A line of the log. The fields after `traceback` are set only for requests."""
 
-    time: float
+    time: float  # seconds since the epoch
     level: Level
     process: str
     kind: Literal["message", "request"] = "message"
@@ -45,41 +45,38 @@ class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def of_record(record: logging.LogRecord, process: str) -> LogLine:
-    """A message of the standard library's logging."""
+    """Return the line of a log record of the standard library."""
+    try:
+        text = record.getMessage()
+    except Exception:  # a call with wrong arguments must not fail because of its message
+        text = str(record.msg)
     trace = _formatter.formatException(record.exc_info) if record.exc_info else ""
     return LogLine(
         time=record.created,
         level=level_of(record.levelno),
         process=process,
-        text=plain(_message_of(record)),
+        text=plain(text),
         logger=record.name,
         traceback=plain(trace, _TRACEBACK_LENGTH_MAX),
     )
 
 
-def _message_of(record: logging.LogRecord) -> str:
-    try:
-        return record.getMessage()
-    except Exception:  # whatever formatting one raises: its caller has no use for it
-        return str(record.msg)
-
-
 def level_of(number: int) -> Level:
-    """The level of logging's number."""
+    """Return the level of a level number of the standard library."""
     return LEVELS[max(0, min(number // 10 - 1, len(LEVELS) - 1))]
 
 
 def level_of_status(status: int) -> Level:
-    """What somebody who looks after the server makes of an answer."""
+    """Return the level of an answer: 5xx is an error, 4xx except 401 and 404 a warning."""
     if status >= 500:
         return "error"
     return "warning" if status >= 400 and status not in (401, 404) else "info"
 
 
 def repository_of(path: str) -> str:
-    """The repository that a request's path names; empty where it names none."""
+    """Return the repository that a request's path names; empty if it names none."""
     if path.startswith("/v2/"):
-        # The last one: a name may hold any of the words, a digest or a tag none.
+        # The last occurrence: a repository name may contain these words, a digest or a tag cannot.
         name = path[4 : max(4, *(path.rfind(part) for part in _PARTS))]
     elif path.startswith(_V0_REPOSITORIES):
         pieces = path.split("/", 6)[4:6]
@@ -90,5 +87,5 @@ def repository_of(path: str) -> str:
 
 
 def plain(text: str, length_max: int = _TEXT_LENGTH_MAX) -> str:
-    """What UTF-8 can hold of a text, cut."""
+    """Return a text cut to `length_max` characters, without characters that UTF-8 cannot encode."""
     return text[:length_max].encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""Reads the server's log while its processes write it."""
+"""Reads the server's log while its processes write to it."""
 
 from __future__ import annotations
 
@@ -9,57 +9,47 @@ import msgspec
 from dtrfast.logs.line import LEVELS, LogLine
 from dtrfast.machine import line_files
 
-# What a page reads at most: a filter that finds little goes on with the next page.
+# The most bytes that a page reads. If a filter matches few lines, the next page continues.
 _PAGE_BYTES_MAX = 3 << 20
 _TAIL_BYTES_MAX = 1 << 20
-# Processes gather lines for moments, so they stand in the order of their ends but for that.
+# Lines are ordered by the ends of their requests, up to this difference: processes queue lines for
+# a moment.
 _DISORDER_SECONDS = 60.0
 
 _decoder = msgspec.json.Decoder(LogLine)
 
 
 class LogFilter(msgspec.Struct, frozen=True):
-    """Which lines to show; what is empty filters nothing. `level`: at least that. `repository` may
-    end in a slash: then it is a beginning. `text` is a part, in any case, of what the line says, of
-    its traceback, or of who asked for what.
-    """
+    """A filter of log lines. Empty fields match all lines."""
 
-    level: str = ""
+    level: str = ""  # the lowest level to show
     kind: str = ""
     process: str = ""
-    repository: str = ""
+    repository: str = ""  # a name, or a prefix that ends in a slash
     user: str = ""
+    # A part of the message, the path, the traceback, the user agent or the client's address, in any
+    # case.
     text: str = ""
-    since: float = 0.0
-    until: float = 0.0
+    since: float = 0.0  # seconds since the epoch, inclusive
+    until: float = 0.0  # seconds since the epoch, exclusive
 
     def admits(self, line: LogLine) -> bool:
+        """Return True if the line matches all fields."""
+        lowest = next((n for n, level in enumerate(LEVELS) if level == self.level), 0)
+        is_prefix = self.repository.endswith("/")
+        text = self.text.lower()
+        texts = (line.text, line.path, line.traceback, line.user_agent, line.remote)
         return (
-            (not self.level or LEVELS.index(line.level) >= _number(self.level))
+            LEVELS.index(line.level) >= lowest
             and self.kind in ("", line.kind)
             and self.process in ("", line.process)
             and self.user in ("", line.user)
-            and _is_of(line.repository, self.repository)
+            and (is_prefix or self.repository in ("", line.repository))
+            and (not is_prefix or line.repository.startswith(self.repository))
             and (not self.since or line.time >= self.since)
             and (not self.until or line.time < self.until)
-            and (not self.text or _has(line, self.text.lower()))
+            and (not text or any(text in one.lower() for one in texts))
         )
-
-
-def _number(level: str) -> int:
-    return next((n for n, name in enumerate(LEVELS) if name == level), 0)
-
-
-def _is_of(repository: str, wanted: str) -> bool:
-    if wanted.endswith("/"):
-        return repository.startswith(wanted)
-    return wanted in ("", repository)
-
-
-def _has(line: LogLine, text: str) -> bool:
-    """Whether one of a line's texts holds `text`, which is in lower case."""
-    texts = (line.text, line.path, line.traceback, line.user_agent, line.remote)
-    return any(text in one.lower() for one in texts)
 
 
 class LogReader:
@@ -71,16 +61,21 @@ class LogReader:
     def page(
         self, wanted: LogFilter, before: str = "", limit: int = 100
     ) -> tuple[list[LogLine], str]:
-        """Lines, newest first, and the cursor for those before; empty at the end of the log.
+        """Return lines, the newest first, and the cursor for older ones; empty at the log's begin.
 
-        A page may be short, or empty, and not be the last. Raises `PageInvalid`.
+        A page may be short or empty without being the last one. Raises `PageInvalid`.
         """
         lines: list[LogLine] = []
         read = 0
         for cursor, data in line_files.lines_before(self._directory, before):
             read += len(data)
             line = _parse(data)
-            if line is not None and wanted.since and _written_at(line) < wanted.since:
+            # The latest time at which this line was written: a request's time is its begin.
+            if (
+                line is not None
+                and wanted.since
+                and line.time + line.seconds + _DISORDER_SECONDS < wanted.since
+            ):
                 return lines, ""
             if line is not None and wanted.admits(line):
                 lines.append(line)
@@ -89,10 +84,10 @@ class LogReader:
         return lines, ""
 
     def after(self, wanted: LogFilter, cursor: str, limit: int = 100) -> tuple[list[LogLine], str]:
-        """The newest lines behind a cursor, oldest first, and the cursor behind all that was read.
-        Where there are more than `limit`, the first says how many are left out.
+        """Return the newest lines after a cursor, the oldest first, and the next call's cursor.
 
-        Raises `PageInvalid`.
+        If there are more than `limit` lines, the first one says how many are left out. Raises
+        `PageInvalid`.
         """
         found, end = line_files.lines_after(self._directory, cursor, _TAIL_BYTES_MAX)
         lines = [
@@ -100,23 +95,15 @@ class LogReader:
         ]
         if len(lines) > limit:
             left_out = len(lines) - limit + 1
-            lines = [_left_out(left_out, lines[left_out - 1].time), *lines[left_out:]]
+            text = f"{left_out} lines are left out here: the log has them"
+            time = lines[left_out - 1].time
+            mark = LogLine(time, "info", "", text=text, logger="dtrfast.log")
+            lines = [mark, *lines[left_out:]]
         return lines, end
 
     def end(self) -> str:
-        """The cursor behind all lines."""
+        """Return the cursor after the last line."""
         return line_files.end_cursor(self._directory)
-
-
-def _left_out(count: int, time: float) -> LogLine:
-    """In place of lines that would be too many at once."""
-    text = f"{count} lines are left out here: the log has them"
-    return LogLine(time, "info", "", text=text, logger="dtrfast.log")
-
-
-def _written_at(line: LogLine) -> float:
-    """When a line was written at the latest: a request's time is when it began."""
-    return line.time + line.seconds + _DISORDER_SECONDS
 
 
 def _parse(data: bytes) -> LogLine | None:

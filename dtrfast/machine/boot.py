@@ -1,4 +1,4 @@
-"""The start of this machine's kernel."""
+"""The identity of this machine's current boot."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 
 def read_boot_id() -> str:
-    """A value that changes with each start of the kernel: what was not synced before it is not to
-    be trusted.
+    """Return the kernel's boot id, which changes with each boot.
+
+    Data that was written but not synced in an earlier boot must not be trusted.
     """
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

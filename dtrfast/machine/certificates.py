@@ -1,7 +1,7 @@
-"""The certificate that this registry keeps itself: made at the first start, replaced when asked to.
+"""The certificate in the data directory: made at the first start, replaced on request.
 
-Certificate and key are one file, so that no process ever reads one of them new and the other old.
-Beside it lies the certificate alone, for clients that are to trust it.
+Certificate and key are in one file, so no process reads a new certificate with an old key. A second
+file has the certificate alone; an administrator gives it to clients, which then trust it.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from dtrfast.errors import SettingsInvalid
 from dtrfast.machine.paths import Layout
 
-# What tells our own certificates from those that somebody gave us.
+# The organization in self-made certificates. It distinguishes them from given ones.
 _OUR_NAME = "dtrfast self-signed"
-# Apple's programs refuse certificates that live longer than 825 days.
+# Apple's programs refuse certificates that are valid for longer than 825 days.
 _LIFE_DAYS = 820
 _RENEW_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
-    """What a certificate says. Times are in UTC."""
+class CertificateDescription:
+    """The readable fields of a certificate. Times are in UTC; `sha256` is the fingerprint."""
 
     subject: str
     issuer: str
@@ -44,10 +44,10 @@ class Description:
 
 
 def ensure(data: Path, names: Iterable[str]) -> bool:
-    """Let there be a certificate; True if one was made now.
+    """Make a self-signed certificate if one is needed. Returns True if it made one.
 
-    One of ours is made again when it lacks a name or is about to expire; one that was given to us
-    is left alone.
+    A self-made certificate is replaced if it lacks one of `names` or expires within 30 days. A
+    given certificate is never replaced.
     """
     wanted = list(dict.fromkeys(names))
     path = Layout(data).certificate_pair
@@ -63,7 +63,7 @@ def ensure(data: Path, names: Iterable[str]) -> bool:
 
 
 def machine_names() -> list[str]:
-    """The names and addresses that clients may know this machine by."""
+    """Return the names and addresses by which clients may reach this machine."""
     host = socket.gethostname()
     names = ["localhost", "127.0.0.1", "::1", host, socket.getfqdn()]
     try:
@@ -71,40 +71,29 @@ def machine_names() -> list[str]:
     except OSError:
         found = []
     names += [str(entry[4][0]).partition("%")[0] for entry in found]
-    names += _outgoing_addresses()
-    return list(dict.fromkeys(name for name in names if _general_name(name) is not None))
-
-
-def _outgoing_addresses() -> list[str]:
-    """The addresses that packets to elsewhere would come from; nothing is sent."""
-    found = []
+    # The source addresses of packets to other networks. `connect` of a datagram socket sends none.
     for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
                 probe.connect((target, 9))
-                found.append(str(probe.getsockname()[0]).partition("%")[0])
+                names.append(str(probe.getsockname()[0]).partition("%")[0])
         except OSError:
             continue  # the machine has no such network
-    return found
+    return list(dict.fromkeys(name for name in names if _general_name(name) is not None))
 
 
 def replace(data: Path, certificate: bytes, key: bytes) -> None:
-    """Use another certificate from now on, given with those above it and its key, in PEM.
+    """Store a given certificate, its intermediate certificates and its private key, all in PEM.
 
-    Raises `SettingsInvalid`, which says what is wrong with them.
+    Raises `SettingsInvalid` with a message that names the fault.
     """
     chain, private = _pair(certificate, key)
-    plain = private.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
     pem = b"".join(c.public_bytes(serialization.Encoding.PEM) for c in chain)
-    _write(data, pem, plain)
+    _write(data, pem, _private_pem(private))
 
 
-def inspect(certificate: bytes, key: bytes) -> Description:
-    """What a certificate says that is to be used. Raises `SettingsInvalid` where it cannot be."""
+def inspect(certificate: bytes, key: bytes) -> CertificateDescription:
+    """Return the fields of a given certificate. Raises `SettingsInvalid` if it cannot be used."""
     return _describe(_pair(certificate, key)[0][0])
 
 
@@ -112,35 +101,35 @@ def _pair(certificate: bytes, key: bytes) -> tuple[list[x509.Certificate], Priva
     try:
         chain = x509.load_pem_x509_certificates(certificate)
     except ValueError as error:
-        raise SettingsInvalid("certificate: this is no certificate in PEM") from error
+        raise SettingsInvalid("certificate: not a certificate in PEM format") from error
     try:
         private = serialization.load_pem_private_key(key, password=None)
     except TypeError as error:
-        raise SettingsInvalid("key: it has a passphrase, which nobody could type here") from error
+        raise SettingsInvalid("key: it has a passphrase; remove the passphrase first") from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise SettingsInvalid("key: this is no private key in PEM") from error
+        raise SettingsInvalid("key: not a private key in PEM format") from error
     if private.public_key() != chain[0].public_key():
-        raise SettingsInvalid("key: it is not that of the first certificate")
+        raise SettingsInvalid("key: it does not belong to the first certificate")
     if chain[0].not_valid_after_utc <= datetime.now(UTC):
         raise SettingsInvalid("certificate: it has expired")
     return chain, private
 
 
 def is_given(path: Path) -> bool:
-    """Return whether the first certificate in a file is not one that a registry made for itself.
+    """Return True if the first certificate in a file is a given one, not a self-made one.
 
-    Raises OSError, ValueError.
+    Raises OSError or ValueError.
     """
     return not _is_ours(_first_certificate(path.read_bytes()))
 
 
-def describe(path: Path) -> Description:
-    """What the first certificate in a file says. Raises OSError, ValueError."""
+def describe(path: Path) -> CertificateDescription:
+    """Return the fields of the first certificate in a file. Raises OSError or ValueError."""
     return _describe(_first_certificate(path.read_bytes()))
 
 
-def _describe(certificate: x509.Certificate) -> Description:
-    return Description(
+def _describe(certificate: x509.Certificate) -> CertificateDescription:
+    return CertificateDescription(
         subject=certificate.subject.rfc4514_string(),
         issuer=certificate.issuer.rfc4514_string(),
         names=tuple(_names(certificate)),
@@ -160,7 +149,8 @@ def _make(names: Iterable[str]) -> tuple[bytes, bytes]:
     )
     general = [name for name in map(_general_name, names) if name is not None]
     now = datetime.now(UTC)
-    # It is an authority for nothing but itself: Go and OpenSSL want that of one to be trusted.
+    # The certificate is an authority that signs only itself: Go and OpenSSL trust a self-signed
+    # certificate only if it is an authority.
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -176,12 +166,15 @@ def _make(names: Iterable[str]) -> tuple[bytes, bytes]:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    private = key.private_bytes(
+    return certificate.public_bytes(serialization.Encoding.PEM), _private_pem(key)
+
+
+def _private_pem(key: PrivateKeyTypes) -> bytes:
+    return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    return certificate.public_bytes(serialization.Encoding.PEM), private
 
 
 def _key_usage() -> x509.KeyUsage:
@@ -199,7 +192,7 @@ def _key_usage() -> x509.KeyUsage:
 
 
 def _general_name(text: str) -> x509.GeneralName | None:
-    """An address or a host's name; None for what can be neither."""
+    """Return the certificate's form of an address or a host name; None if `text` is neither."""
     try:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
@@ -234,7 +227,7 @@ def _write(data: Path, certificate: bytes, key: bytes) -> None:
 
 
 def _put(path: Path, content: bytes, mode: int) -> None:
-    """Write a file whole, or not at all."""
+    """Replace a file atomically: write a temporary file, sync it, rename it."""
     fresh = path.with_suffix(f"{path.suffix}.new")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)

@@ -1,4 +1,7 @@
-"""System calls on files, whole and with our exceptions: nothing here knows what the bytes mean."""
+"""System calls on files that finish partial reads and writes and raise exceptions of dtrfast.
+
+Nothing here depends on the meaning of the bytes.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _OFFSET = ctypes.c_int64
 _WAIT_BEFORE, _WRITE, _WAIT_AFTER = 1, 2, 4  # sync_file_range(2)
 _UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.ESPIPE, errno.EPERM, errno.EOPNOTSUPP})
-# File systems that keep dirty pages in the file that is open, by their numbers in statfs(2). On
-# others, such as overlayfs, ZFS and FUSE, sync_file_range succeeds and does nothing.
+# File systems whose dirty pages belong to the open file, by their numbers in statfs(2). On others,
+# such as overlayfs, ZFS and FUSE, sync_file_range succeeds and does nothing.
 _RANGE_SYNC = frozenset(
     {
         0xEF53,  # ext2, ext3, ext4
@@ -36,8 +39,10 @@ _RANGE_SYNC = frozenset(
 _MEMORY = frozenset({0x01021994, 0x858458F6})  # tmpfs and ramfs: there is no disk to write to
 
 
-class _Reported:
-    """Not a generator: it stands around system calls, and a generator takes longer than one."""
+class _ErrorTranslation:
+    """A context manager that converts OSError. A class, because a generator-based one takes longer
+    than the system call inside it.
+    """
 
     def __enter__(self) -> None: ...
 
@@ -51,43 +56,43 @@ class _Reported:
             if error.errno in _FULL:
                 raise StorageFull("the disk is full: free some space, then push again") from error
             raise StorageFailed(
-                f"the disk answered: {error.strerror} ({error.filename or 'data file'})"
+                f"disk operation failed: {error.strerror} ({error.filename or 'data file'})"
             ) from error
 
 
-_reported = _Reported()
+_translation = _ErrorTranslation()
 
 
-def reported() -> _Reported:
-    """Turn what the operating system says of a disk into `StorageFull` or `StorageFailed`."""
-    return _reported
+def reported() -> _ErrorTranslation:
+    """Convert each OSError of the block into `StorageFull` or `StorageFailed`."""
+    return _translation
 
 
 def create(path: Path) -> int:
-    """A new file, open for reading and writing; it must not exist."""
+    """Create a file for reading and writing and return its descriptor. The file must not exist."""
     with reported():
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 def open_or_create(path: Path) -> int:
-    """A file, open for reading and writing, empty if it was not there."""
+    """Open a file for reading and writing, creating it if missing. Returns its descriptor."""
     with reported():
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def open_existing(path: Path, *, write: bool = False) -> int:
-    """A descriptor of an existing file. Raises `FileNotFoundError` when there is none."""
+    """Open an existing file and return its descriptor. Raises `FileNotFoundError` if missing."""
     flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC
     try:
         return os.open(path, flags)
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise StorageFailed(f"the disk answered: {error.strerror} ({path})") from error
+        raise StorageFailed(f"disk operation failed: {error.strerror} ({path})") from error
 
 
 def write_at(descriptor: int, buffers: Sequence[Buffer], offset: int) -> int:
-    """Write all of the buffers one after another from `offset`; returns the bytes written."""
+    """Write all buffers, one after another, from `offset`. Returns the number of bytes written."""
     start = offset
     views = [memoryview(b) for b in buffers if len(b)]
     while views:
@@ -99,7 +104,7 @@ def write_at(descriptor: int, buffers: Sequence[Buffer], offset: int) -> int:
 
 
 def _rest(views: list[memoryview], count: int) -> list[memoryview]:
-    """What a write of `count` bytes left over."""
+    """Return `views` without their first `count` bytes."""
     for position, view in enumerate(views):
         if count < len(view):
             return [view[count:], *views[position + 1 :]]
@@ -108,7 +113,7 @@ def _rest(views: list[memoryview], count: int) -> list[memoryview]:
 
 
 def read_at(descriptor: int, length: int, offset: int) -> bytes:
-    """Exactly `length` bytes at `offset`. Raises `Corrupt` when the file ends before."""
+    """Return exactly `length` bytes from `offset`. Raises `Corrupt` if the file ends before."""
     with reported():
         data = os.pread(descriptor, length, offset)
     if len(data) == length:
@@ -119,7 +124,7 @@ def read_at(descriptor: int, length: int, offset: int) -> bytes:
 
 
 def read_into(descriptor: int, into: memoryview, offset: int) -> None:
-    """Fill `into` from `offset`. Raises `Corrupt` when the file ends before."""
+    """Fill `into` with the bytes from `offset`. Raises `Corrupt` if the file ends before."""
     while len(into):
         with reported():
             count = os.preadv(descriptor, [into], offset)
@@ -129,21 +134,22 @@ def read_into(descriptor: int, into: memoryview, offset: int) -> None:
 
 
 def sync(descriptor: int) -> None:
-    """Put the file's bytes on stable storage. A failure is final: what was written may be lost
-    already.
-    """
+    """Call fsync on the file. After a failure the written bytes may be lost: do not retry."""
     with reported():
         os.fsync(descriptor)
 
 
 def sync_data(descriptor: int) -> None:
-    """As `sync`, without the file's times."""
+    """Call fdatasync on the file: as `sync`, without the file's times."""
     with reported():
         os.fdatasync(descriptor)
 
 
 def write_back_of(descriptor: int) -> Literal["none", "whole", "range"]:
-    """The part of this file that can be written back on request: any range, or only all of it."""
+    """Return the part of this file that can be written back on request.
+
+    "range": any range. "whole": only the whole file. "none": the file is in memory only.
+    """
     status = ctypes.create_string_buffer(512)
     if _libc.fstatfs(descriptor, status) != 0:
         return "whole"
@@ -155,15 +161,19 @@ def write_back_of(descriptor: int) -> Literal["none", "whole", "range"]:
 
 
 def start_write_back(descriptor: int, offset: int, size: int) -> bool:
-    """Let the kernel begin to write `size` bytes at `offset` to the disk. False if it cannot be
-    told so. A failure is final, as of `sync`.
+    """Ask the kernel to begin writing `size` bytes at `offset` to the disk.
+
+    Returns False if the kernel does not support that. A failure is final, as with `sync`.
     """
     return _sync_range(descriptor, offset, size, _WRITE)
 
 
 def finish_write_back(descriptor: int, offset: int, size: int) -> bool:
-    """Wait until the disk has these bytes; they are on stable storage only after a `sync`. Else as
-    `start_write_back`. The kernel tells an error once: a later `sync` may not hear of it.
+    """Write `size` bytes at `offset` to the disk and wait for the end.
+
+    The bytes are on stable storage only after a `sync`. Returns False if the kernel does not
+    support that. The kernel reports an error only once, so a later `sync` may succeed although this
+    call failed.
     """
     return _sync_range(descriptor, offset, size, _WAIT_BEFORE | _WRITE | _WAIT_AFTER)
 
@@ -179,7 +189,7 @@ def _sync_range(descriptor: int, offset: int, size: int, flags: int) -> bool:
 
 
 def sync_directory(path: Path) -> None:
-    """Put the directory's entries on stable storage."""
+    """Call fsync on the directory, so that its entries are on stable storage."""
     with reported():
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -190,9 +200,10 @@ def sync_directory(path: Path) -> None:
 
 @contextmanager
 def synced(*directories: Path) -> Iterator[None]:
-    """At the end of the block all that was written to these directories' file systems is on stable
-    storage, from every process. An error of write-back since its begin is raised, which sync(2)
-    would not tell.
+    """Sync the file systems of these directories at the end of the block.
+
+    This covers the writes of all processes. It raises write-back errors that happened since the
+    begin of the block; sync(2) would not report them.
     """
     with reported(), ExitStack() as stack:
         descriptors = []
@@ -207,14 +218,14 @@ def synced(*directories: Path) -> Iterator[None]:
 
 
 def cut_off(descriptor: int, size: int) -> None:
-    """Drop what lies behind `size`; a file that ends there is left alone, with its times."""
+    """Truncate the file to `size` bytes. A file that is not longer keeps its times."""
     with reported():
         if os.fstat(descriptor).st_size > size:
             os.ftruncate(descriptor, size)
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file; 0 when it is not there."""
+    """Return the file's size in bytes; 0 if it does not exist."""
     with reported():
         try:
             return path.stat().st_size
@@ -223,6 +234,6 @@ def size_of(path: Path) -> int:
 
 
 def remove(path: Path) -> None:
-    """Unlink; a file that is not there is fine."""
+    """Unlink the file if it exists."""
     with reported(), suppress(FileNotFoundError):
         path.unlink()

@@ -1,12 +1,12 @@
-"""Lines in a few files of one directory, which all processes of a server append to.
+"""Rotated line files in one directory, to which all processes of a server append.
 
-Together the files take no more than a bound, but for what processes write at the very moment at
-which a file is full (`_WRITE_SIZE_MAX` each): where the newest has no room a new one begins, and
-the oldest goes. Whole lines are written at a time with O_APPEND, so lines of two processes never
-mix. Places in them are told by cursors, `FILE-OFFSET`.
+If the newest file is full, the next write begins a new file and removes the oldest one. So the
+files together keep a size bound. Processes that write just when a file becomes full may exceed it
+by `_WRITE_SIZE_MAX` each. Each write has whole lines and uses O_APPEND, so lines of two processes
+never mix. A cursor, `FILE-OFFSET`, names a position in the files.
 
-A directory may have several series of such files, whose names begin with a digit of their own. The
-series without one is the empty text.
+A directory may have several series of such files. The file names of a series begin with its digit;
+the series without a digit is the empty string.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ from dtrfast.machine.paths import line_file
 FILES = 16
 _BLOCK_SIZE = 256 << 10
 _WRITE_SIZE_MAX = 256 << 10
-# After the last line of a file that is not the newest, another process may still be writing one.
+# For so long after the last write to an older file, another process may still append to it.
 _LATE_SECONDS = 2.0
 
 
 class LineFiles:
-    """Appends to one series of a directory. One thread. `size_max` is for all its files."""
+    """Appends to one series of a directory. For one thread.
+
+    `size_max` is the bound in bytes of all files of the series together.
+    """
 
     def __init__(self, directory: Path, size_max: int, series: str = "") -> None:
         self._directory = directory
@@ -36,21 +39,17 @@ class LineFiles:
         self._file_size_max = max(1, size_max // FILES)
         self._descriptor = -1
         self._number = 0
-        self._is_torn = False  # the last write was cut short: a disk that was full
+        self._is_torn = False  # the last write was cut short, for example by a full disk
 
     def append(self, data: bytes) -> None:
-        """Whole lines. Raises OSError."""
+        """Append whole lines. Raises OSError."""
         for piece in _pieces(data, min(_WRITE_SIZE_MAX, self._file_size_max)):
-            self._write(piece)
-
-    def _write(self, data: bytes) -> None:
-        self._open(len(data))
-        if self._is_torn:
-            data = b"\n" + data
-        while data:
-            written = os.write(self._descriptor, data)
-            self._is_torn = not data[:written].endswith(b"\n")
-            data = data[written:]
+            self._open(len(piece))
+            rest = b"\n" + piece if self._is_torn else piece
+            while rest:
+                written = os.write(self._descriptor, rest)
+                self._is_torn = not rest[:written].endswith(b"\n")
+                rest = rest[written:]
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -58,7 +57,7 @@ class LineFiles:
             self._descriptor = -1
 
     def _open(self, size: int) -> None:
-        """Let the newest file be open, and have room for so many bytes."""
+        """Open the newest file, or a new one if the newest has no room for `size` bytes."""
         newest = max(_numbers(self._directory, self._series), default=0)
         if self._descriptor < 0 or newest != self._number:
             is_sound = newest and _ends_well(self._path(newest))
@@ -82,7 +81,7 @@ class LineFiles:
 
 
 def _pieces(data: bytes, size_max: int) -> Iterator[bytes]:
-    """`data` in pieces of whole lines; one line may be longer than the most."""
+    """Yield `data` in pieces of whole lines. A piece exceeds `size_max` only if one line does."""
     begin = 0
     while begin < len(data):
         end = data.rfind(b"\n", begin, begin + size_max) + 1
@@ -95,14 +94,17 @@ def _pieces(data: bytes, size_max: int) -> Iterator[bytes]:
 
 
 def lines_before(directory: Path, cursor: str, series: str = "") -> Iterator[tuple[str, bytes]]:
-    """Cursors and lines, the newest first; with a cursor those before it. Raises `PageInvalid`."""
+    """Yield lines and their cursors, the newest first. With a cursor, yield the lines before it.
+
+    Raises `PageInvalid`.
+    """
     before = _parse_cursor(cursor)
     for number in sorted(_numbers(directory, series), reverse=True):
         if before is not None and number > before[0]:
             continue
         end = before[1] if before is not None and number == before[0] else None
         with (
-            contextlib.suppress(FileNotFoundError),  # it went with the oldest lines
+            contextlib.suppress(FileNotFoundError),  # rotation removed it
             line_file(directory, number, series).open("rb") as file,
         ):
             for start, line in _backwards(file.fileno(), end):
@@ -110,24 +112,32 @@ def lines_before(directory: Path, cursor: str, series: str = "") -> Iterator[tup
 
 
 def lines_after(directory: Path, cursor: str, size_max: int) -> tuple[list[bytes], str]:
-    """Lines behind a cursor, the oldest first, and the cursor behind those. Raises `PageInvalid`.
+    """Return the lines after a cursor, the oldest first, and the cursor after them.
 
-    Reads at most `size_max` bytes, which is more than any line has. A line that is not whole yet is
-    left for the next time. Where the cursor's file is gone it goes on with the oldest one.
+    Reads at most `size_max` bytes, which must be more than the longest line. An incomplete line is
+    left for the next call. If the cursor's file is gone, reading goes on with the oldest file.
+    Raises `PageInvalid`.
     """
     numbers = sorted(_numbers(directory))
     place = _parse_cursor(cursor) or (0, 0)
     if numbers and place[0] > numbers[-1]:
-        place = (0, 0)  # somebody emptied the directory, and numbers begin again
+        place = (0, 0)  # the directory was emptied, and numbers began again
     lines: list[bytes] = []
     left = size_max
     for number in (n for n in numbers if n >= place[0]):
         offset = place[1] if number == place[0] else 0
-        data = _read(line_file(directory, number), offset, left)
+        data = b""
+        with (
+            contextlib.suppress(FileNotFoundError),  # rotation removed it
+            line_file(directory, number).open("rb") as file,
+        ):
+            # Clients can invent cursors: an offset may be too large for pread.
+            if offset < os.fstat(file.fileno()).st_size:
+                data = os.pread(file.fileno(), left, offset)
         whole = data[: data.rfind(b"\n") + 1]
         lines += [line for line in whole.split(b"\n") if line]
         place = (number, offset + len(whole))
-        # The file goes on, or may do so.
+        # The file has more lines, or may still get some.
         if len(data) == left or (number < numbers[-1] and _is_late(line_file(directory, number))):
             break
         left -= len(whole)
@@ -135,47 +145,33 @@ def lines_after(directory: Path, cursor: str, size_max: int) -> tuple[list[bytes
 
 
 def end_cursor(directory: Path, series: str = "") -> str:
-    """The cursor behind all whole lines: one that is just being written is for the next time."""
+    """Return the cursor after the last complete line."""
     newest = max(_numbers(directory, series), default=0)
-    try:
-        with line_file(directory, newest, series).open("rb") as file:
-            return f"{newest}-{_whole_size(file.fileno())}"
-    except FileNotFoundError:
-        return f"{newest}-0"
+    with (
+        contextlib.suppress(FileNotFoundError),  # rotation removed it, or there is none
+        line_file(directory, newest, series).open("rb") as file,
+    ):
+        position = os.fstat(file.fileno()).st_size
+        while position > 0:
+            begin = max(0, position - _BLOCK_SIZE)
+            found = os.pread(file.fileno(), position - begin, begin).rfind(b"\n")
+            if found >= 0:
+                return f"{newest}-{begin + found + 1}"
+            position = begin
+    return f"{newest}-0"
 
 
 def _is_late(path: Path) -> bool:
-    """Whether a file was just written to: a line may still come although there is a newer file."""
+    """Return True if a file was written to just now, so that a process may still append to it."""
     try:
         return 0 <= time.time() - path.stat().st_mtime < _LATE_SECONDS
     except FileNotFoundError:
         return False
 
 
-def _read(path: Path, offset: int, size: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            is_there = offset < os.fstat(file.fileno()).st_size  # a cursor may be made up
-            return os.pread(file.fileno(), size, offset) if is_there else b""
-    except FileNotFoundError:
-        return b""
-
-
-def _whole_size(descriptor: int) -> int:
-    """How many bytes of a file its whole lines take."""
-    position = os.fstat(descriptor).st_size
-    while position > 0:
-        begin = max(0, position - _BLOCK_SIZE)
-        found = os.pread(descriptor, position - begin, begin).rfind(b"\n")
-        if found >= 0:
-            return begin + found + 1
-        position = begin
-    return 0
-
-
 def trim(directory: Path, size_max: int) -> bool:
-    """Remove the oldest files of the series without a digit while all series together take more
-    than `size_max`. Returns whether it has files left.
+    """Remove the oldest files of the series without a digit until all series together take at most
+    `size_max` bytes. Returns True if that series has files left.
     """
     paths = [line_file(directory, number) for number in sorted(_numbers(directory))]
     if not paths:
@@ -200,7 +196,7 @@ def _numbers(directory: Path, series: str = "") -> list[int]:
 
 
 def _ends_well(path: Path) -> bool:
-    """Whether the file ends with a whole line: it does not after a power cut."""
+    """Return True if the file ends with a complete line. After a power cut it may not."""
     try:
         with path.open("rb") as file:
             if file.seek(0, os.SEEK_END) == 0:
@@ -212,9 +208,9 @@ def _ends_well(path: Path) -> bool:
 
 
 def _backwards(descriptor: int, end: int | None) -> Iterator[tuple[int, bytes]]:
-    """Offsets and lines of a file from its end, or from `end`, to its begin."""
+    """Yield the lines of a file and their offsets, from `end` or the file's end to its begin."""
     size = os.fstat(descriptor).st_size
-    position = size if end is None else min(end, size)  # a cursor may be made up
+    position = size if end is None else min(end, size)  # clients can invent cursors
     rest = b""
     while position > 0:
         size = min(_BLOCK_SIZE, position)

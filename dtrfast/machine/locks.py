@@ -1,7 +1,8 @@
 """Locks of the data directory: one server, one housekeeper, and a number for each application.
 
-They are `flock`s, so they belong to the open file: children that inherit the descriptor keep the
-lock when its taker is killed, and the kernel frees it when the last of them is gone.
+They are `flock`s, so a lock belongs to the open file and not to a process. If the process that took
+it is killed, children that inherited the descriptor keep the lock. The kernel releases it when the
+last of them ends.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ _MODE = 0o600
 
 
 def take_server(data: Path, *, shared: bool = False) -> int:
-    """Lock `data` (made if missing) for this server and return the descriptor that holds the lock.
+    """Lock `data` for this server and return the descriptor that holds the lock.
 
-    Shared, several servers of the same kind may have it. Raises DataDirectoryLocked.
+    Creates `data` if it is missing. With `shared`, several workers of one server hold the lock
+    together. Raises `DataDirectoryLocked` or `StorageFailed`.
     """
     path = Layout(data).server_lock
     try:
@@ -46,7 +48,7 @@ def take_server(data: Path, *, shared: bool = False) -> int:
 
 
 def try_housekeeper(data: Path) -> int | None:
-    """The descriptor that holds the housekeeper's lock of `data`, or None when another has it."""
+    """Take the housekeeper's lock of `data`. Returns its descriptor, or None if it is taken."""
     with disk.reported():
         descriptor = _open(Layout(data).housekeeper_lock)
     if _try(descriptor, fcntl.LOCK_EX):
@@ -56,8 +58,10 @@ def try_housekeeper(data: Path) -> int | None:
 
 
 def take_number(data: Path) -> tuple[int, int]:
-    """The least number that no other process has which serves `data`, and the descriptor that holds
-    it. So what is kept under a process's name goes on after a restart.
+    """Reserve the least number that no other process serving `data` has.
+
+    Returns the number and the descriptor of its lock. A restarted process gets the same number
+    again, so its metrics continue under the same name.
     """
     layout = Layout(data)
     for number in itertools.count():
@@ -69,7 +73,10 @@ def take_number(data: Path) -> tuple[int, int]:
 
 
 def _open(path: Path) -> int:
-    """A lock file for this user alone: to open one is enough to hold it. Raises OSError."""
+    """Open a lock file that only this user can open: opening it is enough to lock it.
+
+    Raises OSError.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
     if os.fstat(descriptor).st_mode & 0o077:  # made by an earlier version
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""File systems and where they are mounted, as the kernel tells them."""
+"""Mounted file systems, as the kernel lists them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import NamedTuple
 from dtrfast.errors import FileSystemUnsupported
 
 _MOUNTS = Path("/proc/self/mountinfo")
-_OCTAL = re.compile(r"\\([0-7]{3})")  # blanks and the like in names of mount points
-# LMDB maps its file and locks by shared memory; neither holds over these.
+_OCTAL = re.compile(r"\\([0-7]{3})")  # the kernel's escape for spaces in names of mount points
+# LMDB needs a shared memory map of its file and working file locks. These file systems guarantee
+# neither.
 _NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph"})
 
 
@@ -22,18 +23,20 @@ class _Mount(NamedTuple):
 
 
 def require_local(path: Path) -> None:
-    """Return if locks and mapped files hold below `path`. Raises `FileSystemUnsupported`."""
+    """Raise `FileSystemUnsupported` if `path` is on a network file system, where locks and mapped
+    files do not work.
+    """
     kind = kind_of(path)
     if kind in _NETWORK_FILE_SYSTEMS:
         raise FileSystemUnsupported(
-            f"{path} lies on {kind}: locks and mapped files do not hold there; "
-            "name a directory on a local disk"
+            f"{path} is on {kind}, where locks and mapped files do not work: "
+            "choose a directory on a local disk"
         )
 
 
 def kind_of(path: Path) -> str:
-    """The type of the file system that holds `path`, as the kernel names it; empty where the kernel
-    does not say.
+    """Return the type of the file system that holds `path`, by the kernel's name. Empty if the
+    kernel does not list it.
     """
     path = path.resolve()
     best, kind = -1, ""
@@ -45,12 +48,12 @@ def kind_of(path: Path) -> str:
 
 
 def kind_of_device(device: str) -> str:
-    """The type of the file system on a device, `MAJOR:MINOR`; empty if it is not mounted."""
+    """Return the type of the file system on a device, `MAJOR:MINOR`. Empty if it is not mounted."""
     return next((mount.kind for mount in _mounts() if mount.device == device), "")
 
 
 def _mounts() -> Iterator[_Mount]:
-    """Yield the mounts in order: later mounts hide earlier ones. See proc_pid_mountinfo(5)."""
+    """Yield the mounts in order; later mounts hide earlier ones. See proc_pid_mountinfo(5)."""
     try:
         lines = _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

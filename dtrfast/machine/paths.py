@@ -1,28 +1,28 @@
-"""Every path below the data directory. No other module joins names there.
+"""All paths below the data directory. No other module joins names there.
 
     DATA/
-      format            which format this is, and whose store (JSON)
-      restoring         there while a restore is not complete
-      server.lock       held by the server that runs here
-      housekeeper.lock  held by the one housekeeper
-      .application-N.lock  held by a worker of another ASGI server
+      format            the version of the format, and the store's id (JSON)
+      restoring         exists while a restore is incomplete
+      server.lock       locked by the running server
+      housekeeper.lock  locked by the one housekeeper
+      .application-N.lock  locked by a worker of another ASGI server
       index/            LMDB
       blobs/x/ID        loose blobs, byte for byte; x is the last hex digit of ID
       packs/x/ID        packs of chunks
-      uploads/ID.*      state, tail and parts of uploads that are not committed
+      uploads/ID.*      state, tail and parts of uncommitted uploads
       locks/claims      ranges are locked while content of a digest is committed or freed
-      locks/recalls     changes whenever a request wants an upload that another one holds
+      locks/recalls     changes when a request wants an upload that another request holds
       locks/uploads/X   the open uploads of one owner
-      pins/ID           held while files are read by name, by a backup
+      pins/ID           locked while a backup reads files by name
       log/N.log         the change log
       audit/N.jsonl     audit events
-      tries             failed tries of passwords
+      tries             failed sign-ins with a password
       server-log/N.jsonl  the server's log
-      metrics/NAME.*    samples of processes, and courses
-      tls/server.*      the certificate that the registry keeps itself
+      metrics/NAME.*    samples of processes, and time series
+      tls/server.*      the certificate of the registry
 
-A loose blob or a pack is written where it stays, under the id of the upload that makes it. Until
-the index names it in FILES it belongs to `uploads/ID.state`.
+A loose blob or a pack is written to its final path, under the id of its upload. It belongs to
+`uploads/ID.state` until the index lists it in FILES.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-# A directory that holds others than these, and hidden ones, is not made a store of. With `format`:
-# another process may make the store while this one is at it, and a restore ends by writing it.
+# A new store is made only in a directory that has no other names than these and hidden ones.
+# `format` is among them, because another process may make the store at the same time, and a restore
+# writes it last.
 FIRST_NAMES = frozenset(
     {
         "format",
@@ -55,10 +56,10 @@ _DIGITS = "0123456789abcdef"
 
 @dataclass(frozen=True)
 class Layout:
-    """The data directory. Paths only: nothing is touched.
+    """The paths of one data directory. Does no I/O.
 
-    A push asks for a dozen paths: putting them together took a tenth of its time, so directories
-    are kept.
+    Directory paths are cached: a push needs a dozen paths, and joining them took a tenth of its
+    time.
     """
 
     data: Path
@@ -70,7 +71,7 @@ class Layout:
 
     @cached_property
     def restoring(self) -> Path:
-        """There while a restore is not complete."""
+        """The file that exists while a restore is incomplete."""
         return self.data / "restoring"
 
     @cached_property
@@ -108,11 +109,11 @@ class Layout:
         return self.data / "uploads"
 
     def upload(self, file_id: bytes, kind: str) -> Path:
-        """`kind` is state, tail or parts."""
+        """Return a file of an upload; `kind` is state, tail or parts."""
         return self.uploads / upload_name(file_id, kind)
 
     def upload_named(self, name: str, kind: str) -> Path:
-        """`name` is the upload's id as text."""
+        """Return a file of an upload; `name` is the upload's id as text."""
         return self.uploads / f"{name}.{kind}"
 
     @cached_property
@@ -120,7 +121,7 @@ class Layout:
         return self.data / "pins"
 
     def pin(self, name: str) -> Path:
-        """A file in `pins`."""
+        """Return a file in `pins`."""
         return self.pins / name
 
     # ---- locks ---------------------------------------------------------------------------------
@@ -133,7 +134,10 @@ class Layout:
         return self.data / "housekeeper.lock"
 
     def application_lock(self, number: int) -> Path:
-        """Hidden, since a directory that holds other files is not made a store of."""
+        """Return the lock file of a worker of another ASGI server.
+
+        The name is hidden, because no store is made in a directory with other visible names.
+        """
         return self.data / f".application-{number}.lock"
 
     @cached_property
@@ -156,7 +160,7 @@ class Layout:
         return self.locks / "uploads"
 
     def open_uploads_of(self, owner: str) -> Path:
-        """`owner` is a hash, in hexadecimal digits."""
+        """Return the file of one owner's open uploads; `owner` is a hash in hexadecimal digits."""
         return self.open_uploads / owner
 
     # ---- logs and metrics ----------------------------------------------------------------------
@@ -172,11 +176,11 @@ class Layout:
 
     @cached_property
     def logs_kept(self) -> tuple[Path, ...]:
-        """The directories of logs that a backup keeps."""
+        """The log directories that a backup contains."""
         return self.log, self.audit
 
     def log_kept(self, name: str) -> Path:
-        """A file of `logs_kept` by its name in a backup: `log/N.log` or `audit/N.jsonl`."""
+        """Return a file of `logs_kept` by its name in a backup: `log/N.log` or `audit/N.jsonl`."""
         return self.data / name
 
     @cached_property
@@ -185,12 +189,12 @@ class Layout:
 
     @cached_property
     def metrics(self) -> Path:
-        """Samples of processes, and courses."""
+        """The directory of samples and time series."""
         return self.data / "metrics"
 
     @cached_property
     def tries(self) -> Path:
-        """The file in which the processes of a server count failed tries."""
+        """The file in which all processes of a server count failed sign-ins."""
         return self.data / "tries"
 
     # ---- the certificate -----------------------------------------------------------------------
@@ -200,17 +204,17 @@ class Layout:
 
     @cached_property
     def certificate_pair(self) -> Path:
-        """Certificate and key, in one file that only the server reads."""
+        """The file with certificate and key, which only the server reads."""
         return self.tls / "server.pem"
 
     @cached_property
     def certificate(self) -> Path:
-        """The certificate alone, for clients that are to trust it."""
+        """The file with the certificate alone, for clients that trust it."""
         return self.tls / "server.crt"
 
     @cached_property
     def directories(self) -> tuple[Path, ...]:
-        """Those that the store, the server and the audit log make in the data directory."""
+        """The directories that the store, the server and the audit log create."""
         return (
             self.index,
             self.log,
@@ -227,36 +231,36 @@ class Layout:
 
 
 def upload_name(file_id: bytes, kind: str) -> str:
-    """The name of a file of an upload."""
-    name = file_id.hex()  # as a UUID, which takes ten times as long to make
+    """Return the name of a file of an upload."""
+    name = file_id.hex()  # formatted as a UUID by hand: `uuid.UUID` takes ten times as long
     return f"{name[:8]}-{name[8:12]}-{name[12:16]}-{name[16:20]}-{name[20:]}.{kind}"
 
 
 def index_file(directory: Path) -> Path:
-    """The file of an index, in its directory."""
+    """Return the data file of an index in `directory`."""
     return directory / "data.mdb"
 
 
 def spooled_file(spool: Path, name: str) -> Path:
-    """A file that a backup keeps beside its pin, until the place has it."""
+    """Return a file that a backup keeps in its spool until the backup's destination has it."""
     return spool / name
 
 
 def change_file(directory: Path, number: int) -> Path:
-    """A file of the change log."""
+    """Return a file of the change log."""
     return directory / f"{number:08d}.log"
 
 
 def line_file(directory: Path, number: int, series: str = "") -> Path:
-    """A file of lines; see `dtrfast.machine.line_files`."""
+    """Return a line file; see `dtrfast.machine.line_files`."""
     return directory / f"{series}{number:08d}.jsonl"
 
 
 def sample_file(directory: Path, process: str) -> Path:
-    """The sample of a process, in the directory of metrics."""
+    """Return the file of a process's sample in the metrics directory."""
     return directory / f"{process}.json"
 
 
-def course_file(directory: Path, name: str, tier: str) -> Path:
-    """A course in one resolution, in the directory of metrics."""
+def series_file(directory: Path, name: str, tier: str) -> Path:
+    """Return the file of a time series in one resolution, in the metrics directory."""
     return directory / f"{name}.{tier}"

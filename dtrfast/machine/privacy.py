@@ -1,8 +1,8 @@
-"""Modes of the data directory: other users of the machine read nothing of it.
+"""File modes of the data directory, so that other users of the machine cannot read it.
 
-There are hashes of passwords, keys that sign tokens, and content. The mode of the data directory
-protects all that lies in it, whatever modes files of earlier versions have. A directory in it that
-is a link or a mount point can be reached by another way, so its own mode counts as well.
+The data directory has password hashes, signing keys of tokens, and content. Its mode protects
+everything below it, even files of earlier versions with wider modes. A subdirectory that is a link
+or a mount point can be reached by another path, so it needs a private mode too.
 """
 
 from __future__ import annotations
@@ -20,17 +20,24 @@ _OTHERS = 0o077
 
 
 def keep_private(data: Path) -> None:
-    """Take all modes of other users from the directories of a store, where this process may."""
+    """Remove all permissions of group and others from the directories of a store.
+
+    Directories of other owners and directories with the sticky bit stay as they are. So do those
+    whose mode cannot be changed.
+    """
     for path in _directories(data):
         with suppress(OSError):
-            _narrow(path)
+            status = path.stat()
+            is_ours = status.st_uid == os.geteuid() and not status.st_mode & stat.S_ISVTX
+            if is_ours and status.st_mode & _OTHERS:
+                path.chmod(stat.S_IMODE(status.st_mode) & ~_OTHERS)
 
 
 def exposures(data: Path) -> list[str]:
-    """Return what other users of the machine may reach, and what to do; empty if that is nothing.
+    """Return a warning for each directory of a store that other users of the machine may reach.
 
-    A file system that ignores `chmod`, a directory of another owner, and one that is shared on
-    purpose (with the sticky bit) stay as they are.
+    `keep_private` leaves such directories if the file system ignores `chmod`, if another user owns
+    the directory, or if the sticky bit says that it is shared on purpose.
     """
     found = []
     for path in _directories(data):
@@ -48,11 +55,3 @@ def exposures(data: Path) -> list[str]:
 
 def _directories(data: Path) -> Iterator[Path]:
     yield from (path for path in (data, *Layout(data).directories) if path.is_dir())
-
-
-def _narrow(path: Path) -> None:
-    """Raises OSError."""
-    status = path.stat()
-    is_ours = status.st_uid == os.geteuid() and not status.st_mode & stat.S_ISVTX
-    if is_ours and status.st_mode & _OTHERS:
-        path.chmod(stat.S_IMODE(status.st_mode) & ~_OTHERS)

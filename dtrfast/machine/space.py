@@ -1,4 +1,4 @@
-"""Room on file systems, in bytes."""
+"""Used and free space of file systems, in bytes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-# A small file system keeps this part of itself, so that most of it can be used.
+# The reserve is at most one twentieth of a file system, so that most of a small one can be used.
 _RESERVE_PART_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
 class DiskSpace:
-    """A file system at one moment. Used and free add up to `usable_bytes`, as `df` has them: what
-    only root may use is left out. `files_free` is None where files are not counted.
+    """The space of a file system at one moment.
+
+    Used and free bytes add up to `usable_bytes`, as in `df`: the part that only root may use is
+    left out. `files_free` is None if the file system does not count its files.
     """
 
     total_bytes: int
@@ -28,16 +30,16 @@ class DiskSpace:
 
     @property
     def fullness(self) -> float:
-        """The used part, from 0 to 1, as its users see it."""
+        """The used part of the usable bytes, from 0 to 1."""
         return self.used_bytes / max(1, self.usable_bytes)
 
     def reserve_bytes(self, wanted: int) -> int:
-        """The bytes to keep free: what is wanted, of a small file system a part of itself."""
+        """Return the bytes to keep free: `wanted`, but at most one twentieth of the whole."""
         return min(wanted, self.total_bytes // _RESERVE_PART_MAX)
 
 
 def measure(path: Path) -> DiskSpace:
-    """The file system that holds `path`. Raises OSError."""
+    """Return the space of the file system that holds `path`. Raises OSError."""
     status = os.statvfs(path)
     return DiskSpace(
         total_bytes=status.f_blocks * status.f_frsize,
@@ -48,7 +50,7 @@ def measure(path: Path) -> DiskSpace:
 
 
 def measure_or_zero(path: Path) -> DiskSpace:
-    """As `measure`, with zeros where it cannot be known."""
+    """Return the result of `measure`, or zeros if it fails."""
     with suppress(OSError):
         return measure(path)
     return DiskSpace(0, 0, 0, None)

@@ -1,11 +1,11 @@
-"""Early write-back of one file that is being written, so that little is left for its sync.
+"""Early write-back of a file while it is written, so that its sync has little left to do.
 
-Write-back is started a piece at a time while bytes come. When too many bytes of the file system are
-on their way (`bytes_on_way`) the writer waits for its own oldest pieces, and then has one piece
-written at a time, in turns with others that wait.
+Write-back starts a piece at a time while bytes arrive. If too many bytes of the file system are in
+flight (`bytes_in_flight`), the writer waits for its own oldest pieces. If that does not help, it
+writes one piece at a time and takes turns with other waiting writers.
 
-The kernel tells an error of write-back once. Whichever call gets to see it, what was written may be
-lost: it counts as a failed sync of the file.
+The kernel reports a write-back error only once. It may report it to any of the calls here. In each
+case the written bytes may be lost, so the error counts as a failed sync of the file.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
-from dtrfast.machine import bytes_on_way, disk
-from dtrfast.machine.bytes_on_way import BytesOnWay
+from dtrfast.machine import bytes_in_flight, disk
+from dtrfast.machine.bytes_in_flight import BytesInFlight
 
-_PAUSE_SECONDS_MIN = 2.0  # of a client; the disk was idle
-# Many files of this size are on their way at the end of a backup, until all is synced at once.
+# After a longer pause between two waits the disk was idle, so the time says nothing about its rate.
+_PAUSE_SECONDS_MIN = 2.0
+# Unsynced bytes that `write_paced` may leave. A backup writes many small files; their bytes stay in
+# flight until one sync at its end.
 _LEFT_MAX = 64 << 10
 
 
 def write_paced(descriptor: int, pieces: Iterable[bytes]) -> None:
-    """Write a new file from pieces, early; what is left of it to be synced is less than
-    `_LEFT_MAX`. What `pieces` raises passes through.
+    """Write a new file from pieces, with early write-back.
+
+    At most `_LEFT_MAX` bytes are left for a later sync. Exceptions of `pieces` pass through.
     """
     write_back = WriteBack(descriptor)
     size = 0
@@ -41,18 +44,18 @@ def write_paced(descriptor: int, pieces: Iterable[bytes]) -> None:
         write_back.close()
 
 
-class _Landing(NamedTuple):
-    """The end of a wait."""
+class _WaitEnd(NamedTuple):
+    """The end of a wait for the disk."""
 
-    at: float
-    landed: int  # of the whole file system, until then
+    at: float  # monotonic seconds
+    landed: int  # bytes of the whole file system that had landed by then
 
 
 class WriteBack:
-    """One file's. One thread at a time.
+    """The write-back of one file. For one thread at a time.
 
-    `doubt` is entered around every call that can see an error of write-back: only when its block
-    ends well may the file be relied on.
+    `doubt` is entered around each call that can report a write-back error. The file may be used
+    only if the block ends without an exception.
     """
 
     def __init__(
@@ -62,19 +65,19 @@ class WriteBack:
         started: int = 0,
         on_disk: int = 0,
         doubt: Callable[[], AbstractContextManager[None]] = nullcontext,
-        account: BytesOnWay | None = None,
+        account: BytesInFlight | None = None,
     ) -> None:
-        """Write-back of the first `started` bytes was started before; the first `on_disk` bytes
-        are known to be on disk.
+        """Continue after the first `started` bytes, whose write-back was started earlier. The first
+        `on_disk` bytes are known to be on disk.
         """
         self._descriptor = descriptor
         self._doubt = doubt
-        self._account = account or bytes_on_way.of_device(os.fstat(descriptor).st_dev)
+        self._account = account or bytes_in_flight.of_device(os.fstat(descriptor).st_dev)
         possible = disk.write_back_of(descriptor)
         self._is_needed = possible != "none"
         self._by_range = possible == "range"
-        self._pieces: deque[int] = deque()  # where those end whose write-back was started
-        self._last = _Landing(-_PAUSE_SECONDS_MIN, 0)
+        self._pieces: deque[int] = deque()  # end offsets of the pieces in flight, the oldest first
+        self._last = _WaitEnd(-_PAUSE_SECONDS_MIN, 0)
         self.started = started
         self.on_disk = on_disk
         if started > on_disk:
@@ -82,8 +85,8 @@ class WriteBack:
             self._account.send(started - on_disk)
 
     def note(self, size: int) -> None:
-        """The file has grown to `size` bytes. Starts write-back, and waits, as is due. Raises what
-        `disk.sync` raises.
+        """Start write-back of a file that has grown to `size` bytes, and wait if too many bytes are
+        in flight. Raises what `disk.sync` raises.
         """
         piece_size = self._account.piece_size
         if size - self.started < piece_size or not self._is_needed:
@@ -93,13 +96,16 @@ class WriteBack:
                 self._advance(piece_size, size)
 
     def settle(self) -> None:
-        """Wait for all that was started: no more bytes come for now. Raises as `note`."""
+        """Wait for all started pieces, because no more bytes arrive for now. Raises as `note`."""
         if self._pieces:
             with self._doubt():
                 self._wait_all()
 
     def close(self) -> None:
-        """The file was synced, or is not written by us any more. Idempotent."""
+        """Stop counting the file's bytes as in flight: it was synced or is no longer written.
+
+        Idempotent.
+        """
         self._account.land(self.started - self.on_disk)
         self.on_disk = self.started
         self._pieces.clear()
@@ -133,16 +139,15 @@ class WriteBack:
             size = end - self.on_disk
             self._by_range = disk.finish_write_back(self._descriptor, self.on_disk, size)
         if not self._by_range:
-            self._pieces.clear()  # it writes all that there is, and not before it is called
+            self._pieces.clear()  # fdatasync writes the whole file, also pieces not started yet
             end = self.started
             disk.sync_data(self._descriptor)
         self._account.land(end - self.on_disk)
         self.on_disk = end
-        self._measure(began, time.monotonic())
-
-    def _measure(self, began: float, ended: float) -> None:
-        """Count what landed between two waits, of all writers: at both ends the disk was busy."""
-        last, self._last = self._last, _Landing(ended, self._account.landed)
+        # All writers' bytes that landed since the last wait. The disk was busy at both ends of this
+        # time.
+        ended = time.monotonic()
+        last, self._last = self._last, _WaitEnd(ended, self._account.landed)
         seconds = ended - last.at
         if seconds < _PAUSE_SECONDS_MIN:
             self._account.observe(self._last.landed - last.landed, seconds, ended - began)

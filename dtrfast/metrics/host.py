@@ -1,4 +1,4 @@
-"""The machine: cores, memory, the disk of the data directory, and the network."""
+"""Measures the machine: cores, memory, the disk of the data directory, and the network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OWN_GROUP = Path("/proc/self/cgroup")
 
 
 class HostSample(msgspec.Struct, frozen=True):
-    """The host at one moment. Seconds and bytes that flow only grow."""
+    """The host at one moment. CPU seconds and network bytes are counters that only grow."""
 
     cores: int
     load_1: float
@@ -33,11 +33,20 @@ class HostSample(msgspec.Struct, frozen=True):
 
 
 def measure_host(data: Path) -> HostSample:
-    """The host now; the disk is that of `data`. Takes about a millisecond."""
-    busy, idle = _processor_seconds()
+    """Measure the host now; the disk is the one that holds `data`. Takes about 1 ms."""
+    times = psutil.cpu_times()._asdict()
+    # Busy and idle time are sums of counters that grow. The difference of total and idle time would
+    # sometimes fall, by rounding or because `iowait` can fall (proc(5)). The time of guests is
+    # contained in the user time.
+    idle = sum(times.pop(name, 0.0) for name in ("idle", "iowait"))
+    busy = sum(seconds for name, seconds in times.items() if not name.startswith("guest"))
     used, memory = _memory()
     disk = measure_or_zero(data)
-    received, sent = _network()
+    # Traffic of bridges and bonds passes a hardware interface too, so it counts once. Without
+    # hardware interfaces, as in a container, all interfaces except loopback count.
+    cards = psutil.net_io_counters(pernic=True)
+    hardware = [card for name, card in cards.items() if (_INTERFACES / name / "device").exists()]
+    counted = hardware or [card for name, card in cards.items() if name != "lo"]
     return HostSample(
         cores=len(os.sched_getaffinity(0)),
         load_1=os.getloadavg()[0],
@@ -48,53 +57,27 @@ def measure_host(data: Path) -> HostSample:
         disk_used_bytes=disk.used_bytes,
         disk_free_bytes=disk.free_bytes,
         disk_bytes=disk.usable_bytes,
-        network_in_bytes=received,
-        network_out_bytes=sent,
+        network_in_bytes=sum(card.bytes_recv for card in counted),
+        network_out_bytes=sum(card.bytes_sent for card in counted),
     )
 
 
-def _processor_seconds() -> tuple[float, float]:
-    """Seconds of all processors since the start: busy, and idle or waiting for a disk.
-
-    Each is a sum of its own, which grows when its parts do. All less what is idle would fall at
-    times: by a rounding, or with `iowait`, as proc(5) says of it.
-    """
-    times = psutil.cpu_times()._asdict()
-    # Time of guests is counted in that of users as well.
-    idle = sum(times.pop(name, 0.0) for name in ("idle", "iowait"))
-    busy = sum(seconds for name, seconds in times.items() if not name.startswith("guest"))
-    return busy, idle
-
-
 def _memory() -> tuple[int, int]:
-    """Bytes in use and in all: of the group of processes, where that has a limit of its own."""
+    """Return the used and the total bytes of memory: of the control group if it has a lower limit,
+    else of the host.
+    """
     host = psutil.virtual_memory()
-    group = _CGROUPS / _group()
+    group = _CGROUPS
+    with contextlib.suppress(OSError):
+        # The line of control groups of version 2. Its path is relative to the root group.
+        lines = _OWN_GROUP.read_text().splitlines()
+        group /= next((line[len("0::/") :] for line in lines if line.startswith("0::/")), "")
     with contextlib.suppress(OSError, ValueError):
         limit = int((group / "memory.max").read_text())
         if 0 < limit < host.total:
             used = int((group / "memory.current").read_text())
-            # Pages of files that the kernel gives up first are not in use.
-            lines = (group / "memory.stat").read_text().split()
-            cached = int(lines[lines.index("inactive_file") + 1])
+            # The kernel reclaims inactive pages of files first, so they do not count as used.
+            words = (group / "memory.stat").read_text().split()
+            cached = int(words[words.index("inactive_file") + 1])
             return max(0, min(used - cached, limit)), limit
     return host.total - host.available, host.total
-
-
-def _group() -> str:
-    """The control group (version 2) of this process, below the root of all."""
-    with contextlib.suppress(OSError):
-        for line in _OWN_GROUP.read_text().splitlines():
-            if line.startswith("0::/"):
-                return line[len("0::/") :]
-    return ""
-
-
-def _network() -> tuple[int, int]:
-    """Bytes in and out of the interfaces that are hardware: what goes over bridges, bonds and the
-    like goes over one of those too. Where there are none, in a container, of all but loopback.
-    """
-    cards = psutil.net_io_counters(pernic=True)
-    hardware = [card for name, card in cards.items() if (_INTERFACES / name / "device").exists()]
-    counted = hardware or [card for name, card in cards.items() if name != "lo"]
-    return sum(card.bytes_recv for card in counted), sum(card.bytes_sent for card in counted)

@@ -1,4 +1,4 @@
-"""Counts what one process answers: plain numbers that only grow, added to by one thread."""
+"""Counts the answers of one process. The counters only grow, and one thread adds to them."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ import msgspec
 
 Kind = Literal["pull", "push", "api", "console", "other"]
 
-# Upper bounds of the buckets in seconds: each a quarter above the one before, so that a quantile is
-# known to a quarter. The last one has what took longer than two minutes.
+# Upper bounds of the histogram buckets in seconds. Each is a quarter above the one before, so a
+# quantile is exact to a quarter. One more bucket counts answers that took longer than two minutes.
 BOUNDS: tuple[float, ...] = tuple(50e-6 * 1.25**n for n in range(67))
-# What is busiest is told of the last five to ten minutes.
+# Two windows are kept, so the busiest repositories are those of the last five to ten minutes.
 _WINDOW_SECONDS = 300.0
-# Names that are kept when there are twice as many: sorting so seldom costs each next to nothing.
+# At twice this number of names a window is cut to the busiest ones. Sorting so seldom costs next to
+# nothing for each answer.
 _NAMES_MAX = 1000
-_TOLD_MAX = 20
+_REPORTED_MAX = 20
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """Since the process began. `pull` and `push` count answers by the time that they took.
-    `repositories`: name, requests, bytes in and bytes out of the last minutes, the busiest first.
-    """
+    """Counts since the process began."""
 
-    requests: dict[str, int]
-    refused: int
-    failed: int
-    hot: int
+    requests: dict[str, int]  # by `Kind`
+    refused: int  # status 4xx, except 401 and 404
+    failed: int  # status 5xx
+    hot: int  # answers of the hot lane
     bytes_in: int
     bytes_out: int
-    pull: list[int]
+    pull: list[int]  # histogram of answer times, by the buckets of BOUNDS
     push: list[int]
+    # Name, requests, bytes in and bytes out in the last five to ten minutes, the busiest first.
     repositories: list[tuple[str, int, int, int]]
 
 
 class Meter:
-    """Counts answers. `note` belongs to one thread; `totals` may be asked for by any."""
+    """Counts answers. One thread calls the `note` methods; any thread may call `totals`."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -60,7 +60,7 @@ class Meter:
         *,
         is_hot: bool = False,
     ) -> None:
-        """An answer was given. `sizes`: bytes of content that came in, and that went out."""
+        """Count an answer. `sizes` are the bytes of content received and sent."""
         bytes_in, bytes_out = sizes
         self._requests[kind] += 1
         self._bytes_in += bytes_in
@@ -79,7 +79,7 @@ class Meter:
     def note_hot(
         self, kind: Kind, status: int, count: int, bytes_out: int, repository: str = ""
     ) -> None:
-        """Answers of the short lane were given, all alike; `note_times` tells how fast."""
+        """Count `count` equal answers of the hot lane. `note_times` counts their times."""
         self._requests[kind] += count
         self._bytes_out += bytes_out
         self._hot += count
@@ -89,13 +89,20 @@ class Meter:
             self._note_repository(repository, 0, bytes_out, count)
 
     def note_times(self, kind: Kind, seconds: Sequence[float], weight: int) -> None:
-        """How long some answers took, each of which stands for `weight` of them."""
+        """Count answer times of a sample. Each time stands for `weight` answers."""
         times = self._times[kind]
         for one in seconds:
             times[bisect_left(BOUNDS, one)] += weight
 
     def totals(self) -> Totals:
-        """What was counted."""
+        """Return the counts."""
+        sums: dict[str, tuple[int, int, int]] = {}
+        if self._clock() < self._window_ends_at + _WINDOW_SECONDS:  # else no request since
+            for window in (self._before, self._now):
+                for name, row in list(window.items()):
+                    have = sums.get(name, (0, 0, 0))
+                    sums[name] = (have[0] + row[0], have[1] + row[1], have[2] + row[2])
+        order = sorted(sums.items(), key=lambda item: item[1], reverse=True)
         return Totals(
             dict(self._requests),
             self._refused,
@@ -105,7 +112,7 @@ class Meter:
             self._bytes_out,
             list(self._times["pull"]),
             list(self._times["push"]),
-            self._busiest(),
+            [(name, *row) for name, row in order[:_REPORTED_MAX]],
         )
 
     def _note_repository(self, name: str, bytes_in: int, bytes_out: int, count: int = 1) -> None:
@@ -117,32 +124,21 @@ class Meter:
         row = self._now.get(name)
         if row is None:
             if len(self._now) >= 2 * _NAMES_MAX:
-                self._now = _largest(self._now)
+                # A client that requests each name once cannot displace the busiest ones.
+                order = sorted(self._now.items(), key=lambda item: item[1], reverse=True)
+                self._now = dict(order[:_NAMES_MAX])
             row = self._now[name] = [0, 0, 0]
         row[0] += count
         row[1] += bytes_in
         row[2] += bytes_out
 
-    def _busiest(self) -> list[tuple[str, int, int, int]]:
-        if self._clock() >= self._window_ends_at + _WINDOW_SECONDS:
-            return []  # nobody asked for anything since
-        sums: dict[str, tuple[int, int, int]] = {}
-        for window in (self._before, self._now):
-            for name, row in list(window.items()):
-                have = sums.get(name, (0, 0, 0))
-                sums[name] = (have[0] + row[0], have[1] + row[1], have[2] + row[2])
-        order = sorted(sums.items(), key=lambda item: item[1], reverse=True)
-        return [(name, *row) for name, row in order[:_TOLD_MAX]]
-
-
-def _largest(rows: dict[str, list[int]]) -> dict[str, list[int]]:
-    """The names that were asked for most: who walks all of them hides none."""
-    order = sorted(rows.items(), key=lambda item: item[1], reverse=True)
-    return dict(order[:_NAMES_MAX])
-
 
 def quantile(counts: Sequence[int], part: float) -> float:
-    """The time within which that part of the answers was given, in seconds; 0 where none was."""
+    """Return a quantile of answer times in seconds; 0 without answers.
+
+    `counts` is a histogram by the buckets of BOUNDS, `part` is from 0 to 1. The result is
+    interpolated inside its bucket.
+    """
     sums = list(accumulate(counts))
     if not sums or not sums[-1]:
         return 0.0
@@ -156,10 +152,10 @@ def quantile(counts: Sequence[int], part: float) -> float:
 
 
 def merge(some: Sequence[int], others: Sequence[int]) -> list[int]:
-    """Two processes' counts together."""
+    """Add two histograms."""
     return [a + b for a, b in zip(some, others, strict=True)]
 
 
 def difference(now: Sequence[int], before: Sequence[int]) -> list[int]:
-    """What was counted in between."""
+    """Subtract an earlier histogram. Negative results become 0."""
     return [max(0, a - b) for a, b in zip(now, before, strict=True)]

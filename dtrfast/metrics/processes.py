@@ -1,6 +1,7 @@
-"""What each process of the server says of itself: a small file that it replaces every two seconds.
+"""Samples of the processes of a server. Each process replaces its small file every two seconds.
 
-Any process reads them all. They need no sync: what a power cut leaves is old, and not counted.
+All processes can read the files. The files are not synced: after a power cut they are too old to
+count.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import msgspec
 import psutil
 
 from dtrfast.machine.paths import sample_file
-from dtrfast.metrics.blobs import BlobTotals
+from dtrfast.metrics.blob_totals import BlobTotals
 from dtrfast.metrics.meter import BOUNDS, Meter, Totals
 
 log = logging.getLogger("dtrfast.metrics")
 
 _INTERVAL_SECONDS = 2.0
-# A process that wrote nothing for so long is gone, or has other worries.
+# A process that has not written for so long is not reported.
 _FRESH_SECONDS = 15.0
 
 
@@ -53,14 +54,11 @@ def make_directory(directory: Path) -> None:
     directory.mkdir(mode=0o700, exist_ok=True)
 
 
-def _no_commits() -> tuple[int, int, float]:
-    return 0, 0, 0.0
-
-
 class Reporter:
-    """Writes the samples of this process, from a thread of its own. `commits` tells the group
-    commits of the index, the changes in them, and the seconds they took; `blobs` tells the
-    calls of the blob store.
+    """A thread that writes the samples of this process.
+
+    `commits` returns the number of group commits of the index, the number of changes in them, and
+    their total seconds. `blobs` returns the counts of calls to the blob store.
     """
 
     def __init__(
@@ -68,7 +66,7 @@ class Reporter:
         directory: Path,
         name: str,
         meter: Meter | None = None,
-        commits: Callable[[], tuple[int, int, float]] = _no_commits,
+        commits: Callable[[], tuple[int, int, float]] = lambda: (0, 0, 0.0),
         blobs: Callable[[], BlobTotals] = BlobTotals,
     ) -> None:
         self._path = sample_file(directory, name)
@@ -78,21 +76,30 @@ class Reporter:
         self._blobs = blobs
         self._process = psutil.Process()
         self._started_at = self._process.create_time()
-        _remove_leftovers(directory, name)
+        # Earlier versions wrote files `NAME.PID` and left them if they were killed.
+        for path in directory.glob(f"{name}.*"):
+            if path.suffix[1:].isdecimal():
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
         self._has_failed = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dtrfast-metrics", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Write no more; the file goes."""
+        """Stop writing and remove the file."""
         self._stop.set()
         self._thread.join()
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
     def sample(self) -> ProcessSample:
-        """This process, now."""
+        """Return a sample of this process."""
+        anonymous = 0
+        with contextlib.suppress(OSError):
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("RssAnon:"):
+                    anonymous = int(line.split()[1]) * 1024
         with self._process.oneshot():
             times = self._process.cpu_times()
             commits, changes, commit_seconds = self._commits()
@@ -103,7 +110,7 @@ class Reporter:
                 time=time.time(),
                 cpu_seconds=times.user + times.system,
                 resident_bytes=self._process.memory_info().rss,
-                anonymous_bytes=_anonymous_bytes(),
+                anonymous_bytes=anonymous,
                 threads=self._process.num_threads(),
                 descriptors=self._process.num_fds(),
                 commits=commits,
@@ -117,46 +124,27 @@ class Reporter:
         while True:
             try:
                 make_directory(self._path.parent)
-                # One name has one process, so what a killed one left is written over.
+                # Names are unique, so this overwrites a file that a killed process left.
                 temporary = self._path.with_suffix(".new")
                 temporary.write_bytes(_encoder.encode(self.sample()))
                 temporary.replace(self._path)
             except (OSError, psutil.Error) as error:
                 if not self._has_failed:
                     self._has_failed = True
-                    log.warning("metrics of this process are not written: %s", error)
+                    log.warning("metrics of this process cannot be written: %s", error)
             if self._stop.wait(_INTERVAL_SECONDS):
                 return
 
 
-def _remove_leftovers(directory: Path, name: str) -> None:
-    """Files `NAME.PID` of processes that were killed while they wrote one."""
-    for path in directory.glob(f"{name}.*"):
-        if path.suffix[1:].isdecimal():
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-
-
 def read_processes(directory: Path, now: float) -> list[ProcessSample]:
-    """The processes that run, by name."""
+    """Return the samples of the running processes, sorted by name. `now` is in seconds."""
     found: list[ProcessSample] = []
     for path in sorted(directory.glob("*.json")):
         with contextlib.suppress(OSError, ValueError, RecursionError, msgspec.DecodeError):
             sample = _decoder.decode(path.read_bytes())
-            if abs(now - sample.time) <= _FRESH_SECONDS and _is_whole(sample.totals):
+            totals, size = sample.totals, len(BOUNDS) + 1
+            # Another version may have written histograms with other buckets.
+            is_whole = totals is None or len(totals.pull) == len(totals.push) == size
+            if is_whole and abs(now - sample.time) <= _FRESH_SECONDS:
                 found.append(sample)
     return found
-
-
-def _is_whole(totals: Totals | None) -> bool:
-    """Whether its counts are of the buckets that this version has."""
-    return totals is None or len(totals.pull) == len(totals.push) == len(BOUNDS) + 1
-
-
-def _anonymous_bytes() -> int:
-    """Memory that is this process's own, without pages of files."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1]) * 1024
-    return 0

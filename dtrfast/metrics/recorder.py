@@ -1,11 +1,13 @@
-"""Keeps the courses: every ten seconds what the host, the registry and each process did since.
+"""Records the time series of the host, the registry and each process, every ten seconds.
 
-Two rings of each: one of ten-second steps for six hours, one of five-minute steps for thirty days.
-Both are written at each look, the coarse one with what its step is so far (`course`).
+Each series has two rings: ten-second steps for six hours, and five-minute steps for thirty days.
+Both are written with each observation. The current step of the coarse ring aggregates the
+observations so far.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import re
@@ -16,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dtrfast.errors import DtrfastError
-from dtrfast.machine.paths import course_file
+from dtrfast.machine.paths import series_file
 from dtrfast.metrics import host, processes, ring
-from dtrfast.metrics.course import together
+from dtrfast.metrics.aggregation import aggregate
 from dtrfast.metrics.host import HostSample
 from dtrfast.metrics.meter import difference, merge, quantile
 from dtrfast.metrics.processes import ProcessSample
@@ -58,9 +60,9 @@ PROCESS_COLUMNS = (
     "descriptors",
     "requests_rate",
 )
-# A name that is no longer in use keeps its files; a server has no more processes than this.
+# The most processes whose rings are open. A server has fewer; unused names keep their files.
 _PROCESSES_MAX = 256
-# For how long a process that says nothing may come back and go on from where it was.
+# The last sample of a silent process is kept for so long, so that its rates can continue.
 _REMEMBERED_SECONDS = 3600.0
 
 
@@ -68,39 +70,35 @@ _Key = tuple[str, int]  # name and process id
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Observation:
     time: float
     host: HostSample
     processes: Mapping[_Key, ProcessSample]
 
 
 class _Tiers:
-    """A course in both resolutions."""
+    """A time series in both resolutions."""
 
     def __init__(self, directory: Path, name: str, columns: Sequence[str]) -> None:
-        self._fine_path = course_file(directory, name, "fine")
+        self._fine_path = series_file(directory, name, "fine")
         self._fine = RingWriter(self._fine_path, columns, *FINE)
-        self._coarse = RingWriter(course_file(directory, name, "coarse"), columns, *COARSE)
+        self._coarse = RingWriter(series_file(directory, name, "coarse"), columns, *COARSE)
         self._step = -1
         self._rows: list[Mapping[str, float]] = []
 
     def put(self, now: float, values: Mapping[str, float]) -> None:
         step = int(now) // COARSE[0]
         if step != self._step:
-            self._step, self._rows = step, self._known(step * COARSE[0], now)
+            # An earlier recorder may have written observations in this coarse step.
+            known = ring.read(self._fine_path, step * COARSE[0], now - 1)
+            columns = known.columns.items()
+            self._rows = [{n: v[at] for n, v in columns} for at in range(len(known.times))]
+            self._step = step
         self._fine.put(now, values)
         self._rows.append(values)
         rows = self._rows
-        means = {n: together(n, (row.get(n, math.nan) for row in rows)) for n in values}
+        means = {n: aggregate(n, (row.get(n, math.nan) for row in rows)) for n in values}
         self._coarse.put(now, means)
-
-    def _known(self, since: float, now: float) -> list[Mapping[str, float]]:
-        """What an earlier recorder wrote of this step."""
-        found = ring.read(self._fine_path, since, now - 1)
-        return [
-            {name: values[at] for name, values in found.columns.items()}
-            for at in range(len(found.times))
-        ]
 
     def close(self) -> None:
         self._fine.close()
@@ -108,8 +106,9 @@ class _Tiers:
 
 
 class Recorder:
-    """Writes the courses of one data directory. `read_store` gives the store's own figures, under
-    `store_columns`. One thread.
+    """Writes the time series of one data directory. For one thread.
+
+    `read_store` returns further values of the registry's series; `store_columns` are their names.
     """
 
     def __init__(
@@ -125,31 +124,42 @@ class Recorder:
         self._read_store = read_store
         self._clock = clock
         self._columns = (*REGISTRY_COLUMNS, *store_columns)
-        # Opened when they are first written: a disk without room stops no housekeeper.
+        # Opened at the first write, because a full disk must not stop the housekeeper.
         self._registry: _Tiers | None = None
         self._processes: dict[str, _Tiers] = {}
-        self._before: _Look | None = None
+        self._before: _Observation | None = None
         self._last: dict[_Key, ProcessSample] = {}
 
     def step(self) -> None:
-        """Look, and write what was since the last look. Raises OSError."""
+        """Take an observation and write the rates since the last one. Raises OSError."""
         now = self._clock()
         if self._before is not None and 0 <= now - self._before.time < STEP_SECONDS / 2:
-            return  # a clock that is being set; over a moment rates mean nothing
+            return  # the clock was set; rates over so short a time mean nothing
         processes.make_directory(self._directory)
         samples = processes.read_processes(self._directory, now)
-        look = _Look(now, host.measure_host(self._data), {(s.name, s.pid): s for s in samples})
-        before, self._before = self._before, look
-        last, self._last = self._last, {**self._seen_lately(now), **look.processes}
+        seen = _Observation(
+            now, host.measure_host(self._data), {(s.name, s.pid): s for s in samples}
+        )
+        before, self._before = self._before, seen
+        recent = {k: s for k, s in self._last.items() if now - s.time < _REMEMBERED_SECONDS}
+        last, self._last = self._last, {**recent, **seen.processes}
         if before is None or now <= before.time:
             return
-        before = _Look(before.time, before.host, _comparable(last, look, before.time))
+        before = _Observation(before.time, before.host, _comparable(last, seen, before.time))
         if self._registry is None:
             self._registry = _Tiers(self._directory, "registry", self._columns)
-        self._registry.put(now, {**registry_values(before, look), **self._figures()})
-        for key, sample in look.processes.items():
-            values = _process_values(before.processes.get(key), sample)
-            self._tiers_of(sample.name).put(now, values)
+        values = registry_values(before, seen)
+        with contextlib.suppress(DtrfastError):  # the other values are still worth keeping
+            values |= self._read_store()
+        self._registry.put(now, values)
+        for key, sample in seen.processes.items():
+            name, of_process = sample.name, _process_values(before.processes.get(key), sample)
+            if name not in self._processes:
+                if len(self._processes) >= _PROCESSES_MAX:
+                    self._processes.pop(next(iter(self._processes))).close()
+                file_name = f"process-{plain(name)}"
+                self._processes[name] = _Tiers(self._directory, file_name, PROCESS_COLUMNS)
+            self._processes[name].put(now, of_process)
 
     def close(self) -> None:
         if self._registry is not None:
@@ -157,49 +167,34 @@ class Recorder:
         for tiers in self._processes.values():
             tiers.close()
 
-    def _figures(self) -> Mapping[str, float]:
-        try:
-            return self._read_store()
-        except DtrfastError:
-            return {}  # the host's figures are worth keeping all the same
-
-    def _seen_lately(self, now: float) -> dict[_Key, ProcessSample]:
-        return {k: s for k, s in self._last.items() if now - s.time < _REMEMBERED_SECONDS}
-
-    def _tiers_of(self, name: str) -> _Tiers:
-        if name not in self._processes:
-            if len(self._processes) >= _PROCESSES_MAX:
-                self._processes.pop(next(iter(self._processes))).close()
-            file_name = f"process-{plain(name)}"
-            self._processes[name] = _Tiers(self._directory, file_name, PROCESS_COLUMNS)
-        return self._processes[name]
-
 
 def _comparable(
-    last: Mapping[_Key, ProcessSample], look: _Look, since: float
+    last: Mapping[_Key, ProcessSample], seen: _Observation, since: float
 ) -> dict[_Key, ProcessSample]:
-    """What each process was to be compared with. One that began since counts from zero; one that
-    is seen for the first time and is older counts from now: nobody knows when it did what.
+    """Return for each process the sample to compare with.
+
+    A process that began after `since` has none: its counters started at zero. An older process that
+    appears for the first time is compared with itself, because the time of its work is unknown.
     """
     found = dict(last)
-    for key, sample in look.processes.items():
+    for key, sample in seen.processes.items():
         if key not in found and sample.started_at < since:
             found[key] = sample
     return found
 
 
 def plain(name: str) -> str:
-    """A process's name, for a file."""
+    """Return a process's name as part of a file name."""
     return re.sub(r"[^a-z0-9-]", "_", name.lower())[:64]
 
 
-# ---- from two looks to rates -------------------------------------------------------------------
-def registry_values(before: _Look, now: _Look) -> dict[str, float]:
-    """What the host and all processes together did between two looks."""
+# ---- from two observations to rates -------------------------------------------------------------
+def registry_values(before: _Observation, now: _Observation) -> dict[str, float]:
+    """Return the values of the host and of all processes together, between two observations."""
     passed = now.time - before.time
     cpu = now.host.cpu_total_seconds - before.host.cpu_total_seconds
     busy = now.host.cpu_busy_seconds - before.host.cpu_busy_seconds
-    # Less than before where an interface has gone.
+    # Negative if an interface was removed.
     received = now.host.network_in_bytes - before.host.network_in_bytes
     sent = now.host.network_out_bytes - before.host.network_out_bytes
     values: dict[str, float] = {
@@ -221,7 +216,7 @@ def _rates(pairs: Sequence[_Pair], passed: float) -> dict[str, float]:
     rates = dict.fromkeys(_RATES, 0.0)
     for old, new in pairs:
         had = {} if old is None else _growing(old)
-        # A process says when it looked at itself: after a silence it did not do all of it just now.
+        # The time between the samples: a process that was silent did its work during all of it.
         own = passed if old is None else new.time - old.time
         for name, value in _growing(new).items():
             more = max(0.0, value - had.get(name, 0.0))
@@ -251,7 +246,7 @@ _GROWING = (*_RATES, "hot", "changes", "commit_seconds")
 
 
 def _growing(sample: ProcessSample) -> dict[str, float]:
-    """The counters of a process."""
+    """Return the counters of a process."""
     found: dict[str, float] = {
         "commits": sample.commits,
         "changes": sample.changes,
@@ -273,7 +268,7 @@ def _growing(sample: ProcessSample) -> dict[str, float]:
 
 
 def _times(pairs: Sequence[_Pair]) -> dict[str, float]:
-    """Quantiles of what was answered in between."""
+    """Return the quantiles of answer times between two observations."""
     found: dict[str, float] = {}
     for kind in ("pull", "push"):
         counts: list[int] = []
@@ -304,8 +299,8 @@ def _process_values(old: ProcessSample | None, new: ProcessSample) -> dict[str, 
     return values
 
 
-class Recording:
-    """A thread that keeps a recorder going."""
+class RecorderThread:
+    """A thread that calls a recorder at each step."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -321,18 +316,15 @@ class Recording:
 
     def _run(self) -> None:
         while True:
-            self._try()
-            # The middle of a step, so that a clock which is being set does not miss one.
+            try:
+                self._recorder.step()
+                self._has_failed = False
+            except OSError as error:
+                if not self._has_failed:
+                    log.warning("metrics cannot be recorded for now: %s", error)
+                self._has_failed = True
+            except Exception:
+                log.exception("metrics could not be recorded; the next step will retry")
+            # The middle of a step, so that small corrections of the clock skip no step.
             if self._stop.wait(STEP_SECONDS - (time.time() - STEP_SECONDS / 2) % STEP_SECONDS):
                 return
-
-    def _try(self) -> None:
-        try:
-            self._recorder.step()
-            self._has_failed = False
-        except OSError as error:
-            if not self._has_failed:
-                log.warning("metrics are not recorded for now: %s", error)
-            self._has_failed = True
-        except Exception:
-            log.exception("metrics were not recorded; they will be tried again")

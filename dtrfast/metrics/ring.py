@@ -1,7 +1,7 @@
-"""A course in a file of fixed size: a slot for each step of time, used again when it is old.
+"""A time series in a file of fixed size. Each time step has a slot, and old slots are reused.
 
-One process writes, any read. A slot says which step it is of, so whatever else stands there, old or
-torn, is not counted. Nothing is synced: after a power cut some minutes may be missing.
+One process writes; any process may read. Each slot has the number of its step, so readers ignore
+old and torn slots. Nothing is synced: after a power cut some minutes may be missing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _UNKNOWN = math.nan
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Times in seconds since the epoch, and for each a value of each column; NaN: not known."""
+    """Times in seconds since the epoch, and columns with a value for each time. NaN is unknown."""
 
     times: list[int]
     columns: dict[str, list[float]]
@@ -56,16 +56,27 @@ class _Shape:
 
 
 class RingWriter:
-    """Writes one ring. Made with other columns or steps, it takes over what is known."""
+    """Writes one ring. If the file has other columns or steps, its known values are converted."""
 
     def __init__(self, path: Path, columns: Sequence[str], step_seconds: int, slots: int) -> None:
         self._shape = _Shape(tuple(columns), step_seconds, slots)
         if _read_shape(path) != self._shape or path.stat().st_size != self._shape.size:
-            _begin(path, self._shape)
+            # The new ring takes the known values of an older one of another shape.
+            old = read(path, 0, 1 << 40)
+            temporary = path.with_suffix(".new")
+            with temporary.open("wb") as file:
+                file.write(self._shape.head())
+                file.write(b"\xff" * (self._shape.record.size * slots))
+                for at, time in enumerate(old.times):
+                    known = {name: values[at] for name, values in old.columns.items()}
+                    offset, record = _slot(self._shape, time, known)
+                    file.seek(offset)
+                    file.write(record)
+            temporary.replace(path)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 
     def put(self, time: float, values: Mapping[str, float]) -> None:
-        """What the course is in the step of this time."""
+        """Write the values of the step that contains `time`."""
         offset, record = _slot(self._shape, time, values)
         os.pwrite(self._descriptor, record, offset)
 
@@ -74,7 +85,7 @@ class RingWriter:
 
 
 def read(path: Path, since: float, until: float) -> Series:
-    """What is known between two times; empty where there is no such ring."""
+    """Return the known values between two times. Empty if the ring does not exist."""
     shape = _read_shape(path)
     if shape is None:
         return Series([], {})
@@ -103,23 +114,8 @@ def _read_shape(path: Path) -> _Shape | None:
         return None
 
 
-def _begin(path: Path, shape: _Shape) -> None:
-    """An empty ring, with what an older one of another shape knows."""
-    old = read(path, 0, 1 << 40)
-    temporary = path.with_suffix(".new")
-    with temporary.open("wb") as file:
-        file.write(shape.head())
-        file.write(b"\xff" * (shape.record.size * shape.slots))
-        for at, time in enumerate(old.times):
-            known = {name: values[at] for name, values in old.columns.items()}
-            offset, record = _slot(shape, time, known)
-            file.seek(offset)
-            file.write(record)
-    temporary.replace(path)
-
-
 def _slot(shape: _Shape, time: float, values: Mapping[str, float]) -> tuple[int, bytes]:
-    """Where the step of a time is kept, and what stands there."""
+    """Return the offset and the bytes of the slot for the step that contains `time`."""
     number = int(time) // shape.step_seconds
     row = [values.get(name, _UNKNOWN) for name in shape.columns]
     offset = _HEAD_SIZE + number % shape.slots * shape.record.size

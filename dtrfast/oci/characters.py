@@ -1,7 +1,7 @@
-"""Characters that a text of people must not hold, because readers would see something else.
+"""Characters that texts of users must not contain, because readers would see a different text.
 
-Control characters move a terminal's cursor, direction-changing ones turn a line around, and
-invisible ones make two names look the same. Joiners (U+200C, U+200D) stay: scripts and emoji need
+Control characters move a terminal's cursor. Direction controls reverse a line. Invisible characters
+make two names look the same. Joiners (U+200C, U+200D) are allowed, because scripts and emoji need
 them.
 """
 
@@ -12,9 +12,9 @@ import unicodedata
 
 REPLACEMENT = "\ufffd"
 
-# C0 and C1 but for tab and the ends of lines, soft hyphen, letter mark and Hangul fillers, zero
-# width and direction marks, embeddings and isolates, invisible operators, interlinear annotations,
-# byte order mark, surrogates, tags.
+# C0 and C1 except tab and line ends; soft hyphen, letter mark and Hangul fillers; zero width and
+# direction marks; embeddings and isolates; invisible operators; interlinear annotations; byte order
+# mark; surrogates; tags.
 _UNSAFE = (
     "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e"
     "\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
@@ -30,9 +30,9 @@ _raw_in_json = re.compile("[\x7f-\x9f" + _UNSAFE.partition("\x9f")[2] + "\u2028\
 
 
 def find(text: str, *, is_line: bool = True) -> str:
-    """The first character that must not be there, as `U+202E RIGHT-TO-LEFT OVERRIDE`; else empty.
+    """Return the first unsafe character, such as `U+202E RIGHT-TO-LEFT OVERRIDE`; else empty.
 
-    A text that `is_line` has no tab and no end of a line.
+    With `is_line`, tabs and line ends are unsafe too.
     """
     found = _find_in_line(text) if is_line else _find_in_text(text)
     if found is None:
@@ -42,29 +42,29 @@ def find(text: str, *, is_line: bool = True) -> str:
 
 
 def cleaned(text: str) -> str:
-    """The text as one line without such characters: tabs and ends of lines become a space."""
+    """Return the text as one line without unsafe characters. Tabs and line ends become a space."""
     if _find_in_line(text) is None:
         return text
     return _in_text.sub("", _ends_of_lines.sub(" ", text)).strip()
 
 
 def cleaned_lines(text: str) -> str:
-    """The text without such characters, with its lines and tabs."""
+    """Return the text without unsafe characters. Tabs and line ends stay."""
     return _in_text.sub("", text)
 
 
 def shown(text: str) -> str:
-    """The text as one line in which a mark stands for each such character."""
+    """Return the text as one line, with U+FFFD for each unsafe character, tab and line end."""
     return _in_line.sub(REPLACEMENT, text)
 
 
 def shown_lines(text: str) -> str:
-    """The text with its lines, in which a mark stands for each such character."""
+    """Return the text with U+FFFD for each unsafe character. Tabs and line ends stay."""
     return text if _find_in_text(text) is None else re.sub(f"[{_UNSAFE}]", REPLACEMENT, text)
 
 
 def escaped_json(text: str) -> str:
-    """JSON that says the same in characters that a terminal shows."""
+    """Return equivalent JSON with unsafe characters escaped, so that terminals show them."""
     return _raw_in_json.sub(_escape, text)
 
 

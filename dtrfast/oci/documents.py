@@ -1,9 +1,15 @@
-"""The JSON of a manifest, read as Go's encoding/json reads it into the structs of image-spec.
+"""Parses the JSON of a manifest as Go's encoding/json parses it into the structs of image-spec.
 
-Most clients are Go programs. Names of fields count in any case, a null is an absent value, unknown
-fields are skipped, integers have neither fraction nor exponent, and bytes that are not UTF-8 read
-as U+FFFD. Of a name that is there twice the last value counts. `tests/oci/go_reading` compares
-this with what Go programs say.
+Most clients are Go programs, so this module follows their rules:
+
+* The names of fields match in any case.
+* A null is an absent value.
+* Unknown fields are skipped.
+* Integers have neither fraction nor exponent.
+* Bytes that are not UTF-8 read as U+FFFD.
+* If a name occurs twice, the last value counts.
+
+`tests/oci/go_reading` compares the results with those of Go programs.
 """
 
 from __future__ import annotations
@@ -21,20 +27,22 @@ from msgspec import UNSET, Raw, UnsetType
 
 from dtrfast.errors import ManifestInvalid
 
-# A reader with this much of its stack left can skip an unknown field: CPython stops at 1000 frames.
-# Go stops at 10,000 levels, serde_json at 128.
+# The deepest nesting of an accepted manifest. A later reader needs as many stack frames to skip an
+# unknown field; CPython stops at 1000 frames, Go at 10,000 levels, serde_json at 128.
 DEPTH_MAX = 500
-# Items of a list, and fields of an object, that a push may have where each costs a step in Python.
+# The most items of a list, or fields of an object, that a push may have if each item costs a step
+# in Python.
 ITEMS_MAX = 10_000
 
-# All fields of a pushed manifest that are read one by one: each takes 3 microseconds.
+# The most fields of a pushed manifest that are read one by one: each takes 3 microseconds.
 _FIELDS_MAX = 15_000
-# A stored manifest is read on after a fault: what it names must stay. 4 MiB hold 37,000 descriptors
-# that have two faults each.
+# Reading of a stored manifest continues after a fault, because the blobs that it names must be
+# kept. 4 MiB can hold 37,000 descriptors with two faults each.
 _STORED_FAULTS_MAX = 100_000
-# A list with more commas is not worth a value each: in 4 MiB they are less than 9 bytes apart.
+# In 4 MiB this many commas are less than 9 bytes apart, too close for descriptors. Only the first
+# ITEMS_MAX items of such a list are decoded.
 _STORED_COMMAS_MAX = 500_000
-# Plain reading makes an object of about 90 bytes for each brace.
+# Plain decoding makes an object of about 90 bytes for each brace.
 _PLAIN_BRACES_MAX = 200_000
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NAME_SHOWN_LENGTH_MAX = 80
@@ -42,9 +50,10 @@ _Text = str | None
 _T = TypeVar("_T")
 
 
-# Fields are named as in JSON. A null stands for an absent field, because Go programs write it so.
+# The fields are named as in JSON. A null stands for an absent field, because Go programs write null
+# for absent fields.
 class PlatformDocument(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """The platform of a descriptor, with the field of Docker's lists."""
+    """The platform of a descriptor. `features` occurs only in Docker's manifest lists."""
 
     architecture: str | None = None
     os: str | None = None
@@ -68,8 +77,10 @@ class DescriptorDocument(msgspec.Struct, frozen=True, gc=False, forbid_unknown_f
 
 
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A manifest of any kind. containerd tells kinds apart by the names of three fields, so an
-    absent one is not the same as a null.
+    """A manifest of any kind.
+
+    containerd tells kinds apart by the presence of `config`, `layers` and `manifests`. So in these
+    three fields UNSET (absent) and None (null) differ.
     """
 
     schemaVersion: int | None = None
@@ -83,10 +94,11 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     annotations: dict[str, _Text] | None = None
 
 
-class Reading(msgspec.Struct, frozen=True):
-    """A document, and the first fault that keeps clients from reading it; empty if there is none.
+class ParsedDocument(msgspec.Struct, frozen=True):
+    """A parsed document and its first fault.
 
-    Values with a fault are absent. `is_plain`: all fields are known ones, of the right types.
+    `fault` says why clients cannot read the manifest; it is empty if they can. Values with a fault
+    are absent from `document`. `is_plain` is True if all fields are known and have the right types.
     """
 
     document: Document
@@ -94,36 +106,39 @@ class Reading(msgspec.Struct, frozen=True):
     is_plain: bool = True
 
 
-def read(body: bytes) -> Reading:
+def read(body: bytes) -> ParsedDocument:
     """Read a stored manifest as far as possible. Never raises."""
     try:
-        return Reading(_plain.decode(body))
+        return ParsedDocument(_plain.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _walk(body, _Walk(_STORED_FAULTS_MAX, is_push=False))
+        reader = _TolerantReader(_STORED_FAULTS_MAX, is_push=False)
+        return ParsedDocument(reader.document(body), reader.fault, is_plain=False)
 
 
-def read_pushed(body: bytes) -> Reading:
-    """Read a pushed manifest up to its first fault, which ends the reading. Never raises.
+def read_pushed(body: bytes) -> ParsedDocument:
+    """Read a pushed manifest up to its first fault. Never raises.
 
-    Refusing a manifest must cost little: a client may send any number of them.
+    Reading ends at the fault, because refusing a manifest must cost little: a client may send any
+    number of them.
     """
     if body.count(b"{") <= _PLAIN_BRACES_MAX:
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return Reading(_plain.decode(body))
-    return _walk(body, _Walk(1, is_push=True))
-
-
-def _walk(body: bytes, walk: _Walk) -> Reading:
-    return Reading(walk.document(body), walk.fault, is_plain=False)
+            return ParsedDocument(_plain.decode(body))
+    reader = _TolerantReader(1, is_push=True)
+    return ParsedDocument(reader.document(body), reader.fault, is_plain=False)
 
 
 def check_depth(body: bytes) -> None:
-    """Refuse JSON that a later reader, deeper in its stack, could not skip."""
+    """Raise `ManifestInvalid` if the JSON is nested more deeply than DEPTH_MAX.
+
+    A later reader, deeper in its stack, could not skip a deeper value.
+    """
     if body.count(b"[") + body.count(b"{") <= DEPTH_MAX:
         return
-    # In a run of backslashes each pair is one escape; then each that is left escapes what follows.
+    # In a run of backslashes each pair is one escape. A backslash that is left over escapes the
+    # next character.
     escaped = body.replace(rb"\\", b"").replace(rb"\"", b"")
-    # Two quotes side by side go: what is inside a text stays inside.
+    # Removing two adjacent quotes moves no bracket from inside a string to the outside.
     bare = _strings(b"", escaped.translate(None, _ORDINARY).replace(b'""', b""))
     if max(accumulate(map(_STEPS.__getitem__, bare)), default=0) > DEPTH_MAX:
         raise ManifestInvalid(
@@ -136,9 +151,9 @@ _ORDINARY = bytes(set(range(256)) - set(b'[{]}"'))
 _STEPS = [1 if byte in b"[{" else -1 if byte in b"]}" else 0 for byte in range(256)]
 
 
-# ---- the slow way: field by field ----------------------------------------------------------------
+# ---- the slow path: field by field ---------------------------------------------------------------
 class _Key:
-    """A name in an object. Each equals only itself, so that a dict keeps all values of a name."""
+    """A name in an object. Keys compare by identity, so a dict keeps all values of a name."""
 
     __slots__ = ("name",)
 
@@ -150,7 +165,8 @@ _UNKNOWN = _Key("")
 
 
 def _key(_: type, text: str) -> _Key:
-    # Go compares names by simple case folding: two letters outside ASCII fold into it.
+    # Go compares names by simple case folding. Two letters outside ASCII fold to ASCII: U+017F to
+    # s, and U+212A to k, which `lower` does.
     name = _NAMES.get(text) or _NAMES.get(text.replace("\u017f", "s").lower())
     return _UNKNOWN if name is None else _Key(name)
 
@@ -177,8 +193,9 @@ _texts_by_name: msgspec.json.Decoder[dict[str, _Text] | None] = msgspec.json.Dec
 
 @cache
 def _first_items() -> msgspec.json.Decoder[Any]:
-    """Return a decoder of the first items of a list, one more than ITEMS_MAX. It skips the rest,
-    where a list of `Raw` would take about 100 bytes for each.
+    """Return a decoder of the first ITEMS_MAX + 1 items of a list.
+
+    It skips the other items, of which a `list[Raw]` would take about 100 bytes each.
     """
     fields = [(f"item{index}", Raw, _NO_ITEM) for index in range(ITEMS_MAX + 1)]
     kind = msgspec.defstruct("FirstItems", fields, array_like=True)
@@ -196,11 +213,11 @@ def _decode_first_items(raw: Raw) -> list[Raw] | None:
 
 
 class _TooManyFields(Exception):
-    """Ends a decoder. Not an error of the registry: nothing outside this file sees it."""
+    """Stops a decoder. Never leaves this module."""
 
 
 def _decode_few_pairs(raw: Raw) -> dict[_Key, Raw] | None:
-    """Raises `_TooManyFields` at the first field above ITEMS_MAX."""
+    """Decode an object. Raises `_TooManyFields` at the first field above ITEMS_MAX."""
     count = 0
 
     def key(kind: type, text: str) -> _Key:
@@ -217,9 +234,9 @@ def _decode_few_pairs(raw: Raw) -> dict[_Key, Raw] | None:
 
 
 def _first_wrong_text(raw: Raw) -> tuple[str, str]:
-    """Return the name and the kind of an object's first value that is not text.
+    """Return the name and the JSON type of an object's first value that is not a string.
 
-    Raises `_TooManyFields` if it comes late.
+    Raises `_TooManyFields` if ITEMS_MAX fields come before it.
     """
     last, got, count = "", None, 0
 
@@ -241,10 +258,11 @@ _find_got = re.compile(r"got `(\w+)`").search
 _KINDS_GOT = {"array": "a list", "object": "an object", "bool": "true or false"}
 
 
-class _Walk:
-    """Reads what is odd, value by value, and keeps the first fault with its place.
+class _TolerantReader:
+    """Reads a document that the plain decoder refused, value by value.
 
-    It ends after `faults_max` faults: what is not read by then is absent.
+    It keeps the first fault with its place. It stops after `faults_max` faults; values not read by
+    then are absent.
     """
 
     def __init__(self, faults_max: int, *, is_push: bool) -> None:
@@ -258,7 +276,8 @@ class _Walk:
             self._note("the manifest begins with a byte order mark: save it without one")
             body = body.removeprefix(_BYTE_ORDER_MARK)
         try:
-            return Document(**self._fields(_whole_value(body), _DOCUMENT, "") or {})
+            value = Raw(_as_unicode(body).lstrip(b" \t\r\n"))
+            return Document(**self._fields(value, _DOCUMENT, "") or {})
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self._note(f"the manifest is not JSON: {error}")
         except _TooManyFields:
@@ -274,8 +293,14 @@ class _Walk:
         return None if fields is None else DescriptorDocument(**fields)
 
     def descriptors(self, raw: Raw, path: str) -> list[DescriptorDocument] | None:
-        if self._is_push and self._has_too_many(raw, path):
-            return None
+        if self._is_push and bytes(raw).count(b",") >= ITEMS_MAX:
+            with suppress(msgspec.ValidationError):
+                if len(_decode_first_items(raw) or ()) > ITEMS_MAX:
+                    self._note(
+                        f"the manifest has more than {ITEMS_MAX} descriptors in {path}: split it"
+                        " into several"
+                    )
+                    return None
         with suppress(msgspec.ValidationError):
             return _descriptors.decode(raw)
         few = bytes(raw).count(b",") <= _STORED_COMMAS_MAX
@@ -284,25 +309,13 @@ class _Walk:
         for index, item in enumerate(items or ()):
             if self._is_over:
                 break
-            # A null in a list is a descriptor without fields.
+            # Go reads a null in a list as a descriptor without fields.
             one = self.descriptor(item, f"{path}[{index}]") or DescriptorDocument()
             if one.digest is None or one.size is None:
                 name = "digest" if one.digest is None else "size"
                 self._note(f"{path}[{index}].{name} is missing: a descriptor needs digest and size")
             found.append(one)
         return None if items is None else found
-
-    def _has_too_many(self, raw: Raw, path: str) -> bool:
-        if bytes(raw).count(b",") < ITEMS_MAX:
-            return False
-        with suppress(msgspec.ValidationError):
-            if len(_decode_first_items(raw) or ()) > ITEMS_MAX:
-                self._note(
-                    f"the manifest has more than {ITEMS_MAX} descriptors in {path}, and"
-                    f" {ITEMS_MAX} are the most: split it into several"
-                )
-                return True
-        return False
 
     def platform(self, raw: Raw, path: str) -> PlatformDocument | None:
         fields = self._fields(raw, _PLATFORM, path)
@@ -326,7 +339,7 @@ class _Walk:
             if self._is_over:
                 break
             kept.append(self.text(item, f"{path}[{index}]"))
-        # The wrong item may be beyond those.
+        # The wrong item may come after ITEMS_MAX.
         if not self.fault:
             self._note(f"{path} has an item that is not text: write texts only")
         return kept
@@ -347,12 +360,12 @@ class _Walk:
             if self._is_over:
                 break
             kept[name] = self.text(value, _place(path, name))
-        # A wrong value may hide behind a later one of the same name.
+        # A later value of the same name may have replaced the wrong one in `found`.
         self._note(f"{path} has a value that is not text: write texts only")
         return kept
 
     def schema1(self, raw: Raw, path: str) -> None:
-        # The walk goes on: a schemaVersion of 1 may follow, which says more.
+        # Reading goes on: a later schemaVersion of 1 gives a clearer message.
         self.fault = self.fault or (
             f"{path} is a field of schema 1, which clients refuse: remove it"
         )
@@ -362,7 +375,7 @@ class _Walk:
             self.schema1(raw, path)
 
     def _fields(self, raw: Raw, readers: Mapping[str, _Reader], path: str) -> dict[str, Any] | None:
-        """The known fields of an object by name; the last value of a name counts."""
+        """Return the known fields of an object by name. The last value of a name counts."""
         pairs = self._value(self._pairs, raw, path or "the manifest", "an object")
         if pairs is None:
             return None
@@ -389,7 +402,8 @@ class _Walk:
         try:
             return decode(raw)
         except msgspec.ValidationError:
-            self._note(f"{path} is {_kind(raw)}: clients can read only {expected} there")
+            kind = _KINDS.get(chr(memoryview(raw)[0]), "a number")
+            self._note(f"{path} is {kind}: clients can read only {expected} there")
             return None
 
     @property
@@ -401,38 +415,41 @@ class _Walk:
         self._faults_left -= 1
 
 
-_Reader = Callable[[_Walk, Raw, str], Any]
+_Reader = Callable[[_TolerantReader, Raw, str], Any]
 
 _PLATFORM: Mapping[str, _Reader] = {
-    "architecture": _Walk.text,
-    "os": _Walk.text,
-    "os.version": _Walk.text,
-    "os.features": _Walk.texts,
-    "variant": _Walk.text,
-    "features": _Walk.texts,
+    "architecture": _TolerantReader.text,
+    "os": _TolerantReader.text,
+    "os.version": _TolerantReader.text,
+    "os.features": _TolerantReader.texts,
+    "variant": _TolerantReader.text,
+    "features": _TolerantReader.texts,
 }
 _DESCRIPTOR: Mapping[str, _Reader] = {
-    "mediaType": _Walk.text,
-    "digest": _Walk.text,
-    "size": _Walk.integer,
-    "urls": _Walk.texts,
-    "annotations": _Walk.texts_by_name,
-    "data": _Walk.text,
-    "platform": _Walk.platform,
-    "artifactType": _Walk.text,
+    "mediaType": _TolerantReader.text,
+    "digest": _TolerantReader.text,
+    "size": _TolerantReader.integer,
+    "urls": _TolerantReader.texts,
+    "annotations": _TolerantReader.texts_by_name,
+    "data": _TolerantReader.text,
+    "platform": _TolerantReader.platform,
+    "artifactType": _TolerantReader.text,
 }
-# containerd refuses fsLayers even as a null, skopeo both where they are not null.
-_SCHEMA1: Mapping[str, _Reader] = {"fsLayers": _Walk.schema1, "history": _Walk.history}
+# containerd refuses fsLayers even if it is null; skopeo refuses both fields if they are not null.
+_SCHEMA1: Mapping[str, _Reader] = {
+    "fsLayers": _TolerantReader.schema1,
+    "history": _TolerantReader.history,
+}
 _DOCUMENT: Mapping[str, _Reader] = {
-    "schemaVersion": _Walk.integer,
-    "mediaType": _Walk.text,
-    "artifactType": _Walk.text,
-    "config": _Walk.descriptor,
-    "layers": _Walk.descriptors,
-    "blobs": _Walk.descriptors,
-    "manifests": _Walk.descriptors,
-    "subject": _Walk.descriptor,
-    "annotations": _Walk.texts_by_name,
+    "schemaVersion": _TolerantReader.integer,
+    "mediaType": _TolerantReader.text,
+    "artifactType": _TolerantReader.text,
+    "config": _TolerantReader.descriptor,
+    "layers": _TolerantReader.descriptors,
+    "blobs": _TolerantReader.descriptors,
+    "manifests": _TolerantReader.descriptors,
+    "subject": _TolerantReader.descriptor,
+    "annotations": _TolerantReader.texts_by_name,
     **_SCHEMA1,
 }
 _NAMES = {
@@ -450,16 +467,15 @@ _find_halves = re.compile(
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 ).finditer
 _has_half = re.compile(rb"\\u[dD][89a-fA-F]").search
-# What "surrogateescape" makes of bytes. Replaced one by one: that is faster than a pattern.
+# The characters to which "surrogateescape" decodes invalid bytes. 128 calls of `replace` are faster
+# than one pattern.
 _STRANGE = [chr(0xDC00 + byte) for byte in range(0x80, 0x100)]
 
 
-def _whole_value(body: bytes) -> Raw:
-    return Raw(_as_unicode(body).lstrip(b" \t\r\n"))
-
-
 def _as_unicode(body: bytes) -> bytes:
-    """The body with U+FFFD for each byte that is not UTF-8, and for each half of a character."""
+    """Return the body with U+FFFD for each byte that is not UTF-8, and for each escape of a lone
+    surrogate.
+    """
     try:
         body.decode()
     except UnicodeDecodeError:
@@ -469,9 +485,10 @@ def _as_unicode(body: bytes) -> bytes:
         body = text.encode()
     if not _has_half(body):
         return body
-    # With escaped backslashes out of the way, each backslash begins an escape.
+    # Escaped backslashes are hidden, so that each backslash begins an escape.
     marked = body.replace(_ESCAPED_BACKSLASH, _NOT_UTF8)
-    # Both are 6 bytes. A substitution would make an object for each, and for what is between.
+    # Both escapes have 6 bytes, so they are replaced in place. `re.sub` would make an object for
+    # each match and for each text between two matches.
     changed = bytearray(marked)
     for half in _find_halves(marked):
         changed[half.start() : half.end()] = rb"\ufffd"
@@ -483,7 +500,3 @@ def _place(path: str, name: str) -> str:
 
 
 _KINDS = {"{": "an object", "[": "a list", '"': "text", "t": "true", "f": "false", "n": "null"}
-
-
-def _kind(raw: Raw) -> str:
-    return _KINDS.get(chr(memoryview(raw)[0]), "a number")

@@ -1,7 +1,7 @@
-"""Images as people look at them: what a config says, which command made a layer, what differs.
+"""Images as users see them: fields of the config, the commands of layers, and comparisons.
 
-Bytes in, values out. Anybody may push any config, so nothing here raises: what is not as expected
-reads as empty, and texts and lists are cut at bounds.
+The functions take bytes and return values. Users may push any config, so nothing here raises:
+unexpected values read as empty, and texts and lists are cut at bounds.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ _ENTRIES_MAX = 500
 _NOP = "/bin/sh -c #(nop)"
 _SHELL = "/bin/sh -c "
 _BUILDKIT = "# buildkit"
-# `|2 VERSION=1 NAME=x `: build arguments before the command.
+# Build arguments before the command, such as `|2 VERSION=1 NAME=x `.
 _ARGUMENTS = re.compile(r"\|\d+ ")
-# Builders that make the same bytes each time write a constant in place of a date: the zero of Go's
-# clock, the zero of Unix's, or the first day that a ZIP archive can hold (buildpacks, Nix).
+# Reproducible builders write a constant in place of a date: Go's zero time, the Unix epoch, or the
+# earliest date in a ZIP archive (buildpacks, Nix).
 _NO_DATES = frozenset({date(1, 1, 1), date(1970, 1, 1), date(1980, 1, 1)})
-# What a descriptor's annotations may call the name of a file; the first that is there counts.
-# https://github.com/opencontainers/image-spec/blob/main/annotations.md and the model specification
-# of https://github.com/modelpack/model-spec, by its present and its former name.
+# Annotations of a descriptor that name a file; the first present one counts. From
+# https://github.com/opencontainers/image-spec/blob/main/annotations.md and from
+# https://github.com/modelpack/model-spec, by its present and its former name.
 _TITLES = ("org.opencontainers.image.title", "org.cncf.model.filepath", "org.cnai.model.filepath")
 _BUILD_CACHE = "buildkit.cacheconfig"
-# A text in Go's quotes. It begins at every quote, so that no text is looked at twice.
+# A string in Go's quotes. The pattern matches from every quote, also without a closing one, so the
+# time is linear.
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.?)*+(?:"|\Z)', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A line of a config's history. `is_empty`: it made no layer."""
+    """A line of a config's history. `is_empty` is True if it made no layer."""
 
     command: str
     created: str
@@ -47,7 +48,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """What a config blob says. All of it is empty for what is no image's."""
+    """The fields of a config blob. All are empty if the blob is not the config of an image."""
 
     created: str = ""
     author: str = ""
@@ -73,7 +74,7 @@ class ImageConfig:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer, or a step that made none: then `digest` is empty. `title` is a file's name."""
+    """A layer, or a step without a layer, whose `digest` is empty. `title` is a file name."""
 
     command: str
     created: str = ""
@@ -84,8 +85,8 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A field of two configs that differs; empty where one has it not."""
+class FieldChange:
+    """A field in which two configs differ. A value is empty if its config lacks the field."""
 
     field: str
     before: str
@@ -94,22 +95,22 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two images, layer by layer and field by field."""
+    """The differences of two images, by layers and by fields of the config."""
 
     common: tuple[Layer, ...]
     removed: tuple[Layer, ...]
     added: tuple[Layer, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[FieldChange, ...]
 
 
 def platform(os: str, architecture: str, variant: str = "") -> str:
-    """`linux/arm64/v8`; empty where nothing is known."""
+    """Return a platform such as `linux/arm64/v8`; empty if all parts are."""
     return "/".join(part for part in (os, architecture, variant) if part)
 
 
 # ---- configs -----------------------------------------------------------------------------------
 def parse_config(body: bytes) -> ImageConfig:
-    """What a config says, in OCI's or Docker's form."""
+    """Parse a config in the format of OCI or Docker. Never raises."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -118,6 +119,8 @@ def parse_config(body: bytes) -> ImageConfig:
         return ImageConfig()
     inner = document.get("config")
     run = inner if isinstance(inner, dict) else {}
+    labels = run.get("Labels")
+    pairs = list(labels.items())[:_ENTRIES_MAX] if isinstance(labels, dict) else []
     return ImageConfig(
         created=given_date(document.get("created")),
         author=plain(document.get("author")),
@@ -133,14 +136,15 @@ def parse_config(body: bytes) -> ImageConfig:
         volumes=_keys(run.get("Volumes")),
         stop_signal=plain(run.get("StopSignal")),
         healthcheck=_healthcheck(run.get("Healthcheck")),
-        labels=_pairs(run.get("Labels")),
+        labels=tuple(sorted((plain(name), plain(text)) for name, text in pairs)),
         history=_history(document.get("history")),
     )
 
 
 def plain(value: Any) -> str:
-    """A text of a document, cut; empty for what is none. JSON can hold halves of characters, which
-    no answer can be encoded with.
+    """Return a string of a document, cut to 4096 characters; empty if `value` is not a string.
+
+    Lone surrogates, which JSON can contain and UTF-8 cannot, are replaced.
     """
     if not isinstance(value, str):
         return ""
@@ -148,13 +152,13 @@ def plain(value: Any) -> str:
 
 
 def given_date(value: Any) -> str:
-    """A date as it was written; empty where its text only stands for none."""
+    """Return a date as it was written; empty for the constants that stand for no date."""
     text = plain(value)
     try:
         moment = datetime.fromisoformat(text)
         days = {moment.date(), moment.astimezone(UTC).date() if moment.tzinfo else moment.date()}
     except OverflowError:
-        return ""  # the first or the last year of the calendar, in another zone
+        return ""  # the conversion to UTC leaves the years 1 to 9999
     except ValueError:
         return text
     return "" if days & _NO_DATES else text
@@ -172,13 +176,8 @@ def _keys(value: Any) -> tuple[str, ...]:
     return tuple(sorted(plain(name) for name in names))
 
 
-def _pairs(value: Any) -> tuple[tuple[str, str], ...]:
-    items = list(value.items())[:_ENTRIES_MAX] if isinstance(value, dict) else []
-    return tuple(sorted((plain(name), plain(text)) for name, text in items))
-
-
 def _healthcheck(value: Any) -> str:
-    """The check as a Dockerfile has it; its times are nanoseconds in the config."""
+    """Return the health check as a Dockerfile would write it. Its times are nanoseconds."""
     check = value if isinstance(value, dict) else {}
     test = _texts(check.get("Test"))
     if not test:
@@ -188,7 +187,7 @@ def _healthcheck(value: Any) -> str:
     command = list(test[1:])
     shown = " ".join(command) if test[0] == "CMD-SHELL" else json.dumps(command, ensure_ascii=False)
     options = [
-        f"--{name}={_seconds(check[key])}"
+        f"--{name}={min(check[key], 1 << 62) / 1e9:g}s"
         for key, name in (
             ("Interval", "interval"),
             ("Timeout", "timeout"),
@@ -199,10 +198,6 @@ def _healthcheck(value: Any) -> str:
     if isinstance(check.get("Retries"), int) and check["Retries"] > 0:
         options.append(f"--retries={check['Retries']}")
     return " ".join([*options, "CMD", shown])[:_TEXT_LENGTH_MAX]
-
-
-def _seconds(nanoseconds: int) -> str:
-    return f"{min(nanoseconds, 1 << 62) / 1e9:g}s"
 
 
 def _history(value: Any) -> tuple[Step, ...]:
@@ -219,9 +214,9 @@ def _history(value: Any) -> tuple[Step, ...]:
 
 
 def clean_command(text: str) -> str:
-    """A line of the history as it stood in the Dockerfile, as far as that can be told.
+    """Return the instruction of the Dockerfile for a line of the history, as far as possible.
 
-    Anybody writes these lines, so each step here looks at a text once.
+    Users can push any line, so each step takes linear time.
     """
     line = text.strip().removesuffix(_BUILDKIT).rstrip()
     if line.startswith(_NOP):
@@ -236,11 +231,12 @@ def clean_command(text: str) -> str:
 
 
 def _without_go(line: str) -> str:
-    """Builders write some instructions as Go prints its values: `HEALTHCHECK &{["CMD-SHELL" "x"]
-    "30s" "0s" …}`, `EXPOSE map[80/tcp:{}]`.
+    """Rewrite instructions that builders print as Go values.
+
+    Examples: `HEALTHCHECK &{["CMD-SHELL" "x"] "30s" "0s" …}` and `EXPOSE map[80/tcp:{}]`.
     """
     if line.startswith("HEALTHCHECK &{["):
-        # A bracket in the command may come before a blank, but its quotes have a backslash.
+        # The command may contain `] `, but never `] "`, because its quotes have a backslash.
         test, _, times = line.removeprefix("HEALTHCHECK &{[").rpartition('] "')
         words = [_unquoted(found) for found in _QUOTED.findall(test)]
         spans = [_unquoted(found) for found in _QUOTED.findall('"' + times)]
@@ -258,7 +254,7 @@ def _without_go(line: str) -> str:
 
 
 def _unquoted(text: str) -> str:
-    """A text as Go quotes it."""
+    """Return the string in Go's quotes."""
     try:
         return plain(json.loads(text))
     except ValueError:
@@ -267,38 +263,37 @@ def _unquoted(text: str) -> str:
 
 # ---- layers ------------------------------------------------------------------------------------
 def with_commands(layers: Sequence[Layer], count: int, config: ImageConfig) -> tuple[Layer, ...]:
-    """The first of `count` layers, each with its command, and steps without one between them.
+    """Return the layers with their commands, and the steps without a layer between them.
 
-    Where history and layers do not fit together, layers have no commands.
+    `layers` are the first of the image's `count` layers. If they are not all, or if the history has
+    another number of layers, the layers are returned without commands.
     """
     full = [step for step in config.history if not step.is_empty]
     if len(full) != count or len(layers) != count:
         return tuple(layers)
     rest = iter(layers)
     return tuple(
-        Layer(step.command, step.created) if step.is_empty else _with_command(next(rest), step)
+        Layer(step.command, step.created)
+        if step.is_empty
+        else replace(next(rest), command=step.command, created=step.created)
         for step in config.history
     )
 
 
-def _with_command(layer: Layer, step: Step) -> Layer:
-    return replace(layer, command=step.command, created=step.created)
-
-
 def title_in(annotations: Any) -> str:
-    """The name of a file in the annotations of a descriptor; empty where there is none."""
+    """Return the file name in the annotations of a descriptor; empty if there is none."""
     notes = annotations if isinstance(annotations, dict) else {}
     return next(filter(None, (plain(notes.get(name)) for name in _TITLES)), "")
 
 
 def content_of(manifest: Manifest) -> dict[Digest, int]:
-    """The sizes of the blobs that a manifest names, each once however often it is named."""
+    """Return the sizes of the blobs that a manifest names, by digest."""
     config = () if manifest.config is None else (manifest.config,)
     return {one.digest: one.size for one in (*config, *manifest.layers, *manifest.blobs)}
 
 
 # ---- kinds -------------------------------------------------------------------------------------
-# A part of a type, and what people call such a thing. The first that fits counts.
+# A part of a media type, and the common name of such artifacts. The first match counts.
 _KINDS: tuple[tuple[str, str], ...] = (
     ("cosign.simplesigning", "signature"),
     ("cosign.artifact.sig", "signature"),
@@ -325,9 +320,9 @@ _TAG_KINDS = {".sig": "signature", ".att": "attestation", ".sbom": "SBOM"}
 
 
 def kind_of(manifest: Manifest) -> str:
-    """What people call what a manifest describes: image, index, Helm chart, signature …"""
+    """Return the common name of a manifest's artifact: image, index, Helm chart, signature …"""
     if manifest.kind == "index":
-        # BuildKit's cache may be an index of blobs, one of which is the cache's config.
+        # BuildKit's cache may be an index of blobs; one of them is the config of the cache.
         is_cache = any(_BUILD_CACHE in one.media_type for one in manifest.manifests)
         return "build cache" if is_cache else "index"
     types = [manifest.artifact_type or "", *(layer.media_type for layer in manifest.layers[:3])]
@@ -341,14 +336,14 @@ def kind_of(manifest: Manifest) -> str:
 
 
 def kind_of_referrer(artifact_type: str, annotations: Mapping[str, str]) -> str:
-    """What people call a manifest that refers to another."""
+    """Return the common name of a manifest that refers to another one."""
     given = [artifact_type, annotations.get("in-toto.io/predicate-type", "")]
     given.append(annotations.get("dev.sigstore.bundle.predicateType", ""))
     return _named(reversed(given)) or "artifact"
 
 
 def kind_of_tag(tag: str) -> str:
-    """What cosign keeps under such a tag beside an image; empty for others."""
+    """Return the common name of the artifact that cosign stores under such a tag; else empty."""
     name, dot, end = tag.rpartition(".")
     return _TAG_KINDS.get(dot + end, "") if re.fullmatch(r"sha256-[0-9a-f]{64}", name) else ""
 
@@ -366,19 +361,21 @@ def _named(types: Iterable[str]) -> str:
 def compare(
     before: Sequence[Layer], after: Sequence[Layer], old: ImageConfig, new: ImageConfig
 ) -> Comparison:
-    """What two images have in common, and what not."""
+    """Compare two images: their common, removed and added layers, and their config fields."""
     had = {layer.digest for layer in before if layer.digest}
     has = {layer.digest for layer in after if layer.digest}
+    was, now = _fields(old), _fields(new)
+    changes = (FieldChange(name, was.get(name, ""), now.get(name, "")) for name in was | now)
     return Comparison(
         tuple(layer for layer in after if layer.digest and layer.digest in had),
         tuple(layer for layer in before if layer.digest and layer.digest not in has),
         tuple(layer for layer in after if layer.digest and layer.digest not in had),
-        tuple(_changes(_fields(old), _fields(new))),
+        tuple(change for change in changes if change.before != change.after),
     )
 
 
 def _fields(config: ImageConfig) -> dict[str, str]:
-    """A config as texts by name; lists of named things entry by entry."""
+    """Return the fields of a config as texts by name. Each entry of a list is its own field."""
     found = {
         "platform": config.platform,
         "created": config.created,
@@ -395,9 +392,3 @@ def _fields(config: ImageConfig) -> dict[str, str]:
     found |= {f"port {port}": "exposed" for port in config.exposed_ports}
     found |= {f"volume {path}": "declared" for path in config.volumes}
     return found
-
-
-def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> Iterable[Change]:
-    for name in dict.fromkeys((*old, *new)):
-        if old.get(name, "") != new.get(name, ""):
-            yield Change(name, old.get(name, ""), new.get(name, ""))

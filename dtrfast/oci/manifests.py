@@ -1,14 +1,14 @@
-"""Manifests: what the registry needs to know of the JSON that a client pushed.
+"""Manifests: the values that the registry needs from the JSON that a client pushed.
 
-The bytes themselves are opaque: they are stored and served as they came, and nothing here encodes a
-manifest again. Unknown fields are left alone; the fields of image-spec must be such that clients
-can read them. What is stored already is read as far as it can be, with its fault.
+The registry stores and serves the bytes of a manifest unchanged; nothing here encodes one again.
+Unknown fields are ignored. A pushed manifest is refused if clients could not read its image-spec
+fields. A stored manifest is read as far as possible, and its fault is kept.
 """
 
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -18,7 +18,7 @@ from msgspec import UNSET
 from dtrfast.errors import DigestInvalid, ManifestInvalid
 from dtrfast.oci import documents
 from dtrfast.oci.digests import Digest
-from dtrfast.oci.documents import DescriptorDocument, Document, PlatformDocument, Reading
+from dtrfast.oci.documents import DescriptorDocument, Document, ParsedDocument, PlatformDocument
 from dtrfast.oci.media_types import (
     FOREIGN_TYPES,
     KINDS,
@@ -31,16 +31,16 @@ from dtrfast.oci.media_types import (
     schema1_refusal,
 )
 
-# Each costs every reader some microseconds and some rows; images have fewer than 130 layers, and
-# the largest indexes that are known a few hundred images. Foreign layers with few fields cost less,
-# because they are not looked for in the repository.
+# Each descriptor costs every reader some microseconds and some rows. Images have fewer than 130
+# layers; the largest known indexes have a few hundred images. Foreign layers with few fields cost
+# less, because they are not looked up in the repository.
 DESCRIPTORS_MAX = documents.ITEMS_MAX
 CHEAP_DESCRIPTORS_MAX = 26_000
 _SIZE_MAX = 2**63 - 1
 
 
 class Descriptor(msgspec.Struct, frozen=True, gc=False):
-    """A reference to content: its type, digest and size, and where else its bytes may be had."""
+    """A reference to content: its type, digest and size, and other addresses of its bytes."""
 
     media_type: str
     digest: Digest
@@ -52,9 +52,11 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A parsed manifest. Fields that its kind does not have are empty. `fault`: what keeps clients
-    from reading it, and where; only what was stored by other rules has one.
-    `is_type_guessed`: neither the header nor the body of a push names the type.
+    """A parsed manifest. Fields that its kind does not have are empty.
+
+    `fault` says why and where clients cannot read it. Only manifests that were stored under earlier
+    rules have one. `is_type_guessed` is True if neither the header nor the body of the push names
+    the media type.
     """
 
     media_type: str
@@ -70,11 +72,13 @@ class Manifest:
     is_type_guessed: bool = False
 
     def referenced_blobs(self) -> tuple[Digest, ...]:
-        """Every blob it names, once each, including those that may be absent."""
+        """Return all blobs that the manifest names, once each, even those that may be absent."""
         return _digests([blob.digest for blob in self._content()])
 
     def required_blobs(self) -> tuple[Digest, ...]:
-        """The blobs that must be in the repository, once each: no address has them."""
+        """Return the blobs that must be in the repository, once each. Blobs with other addresses
+        and foreign layers may be absent.
+        """
         return _digests(
             [
                 blob.digest
@@ -84,7 +88,9 @@ class Manifest:
         )
 
     def children(self) -> tuple[Digest, ...]:
-        """What an index lists, once each: manifests, but old build caches list blobs."""
+        """Return the entries of an index, once each. They are manifests, except that old build
+        caches list blobs.
+        """
         return _digests([entry.digest for entry in self.manifests])
 
     def _content(self) -> tuple[Descriptor, ...]:
@@ -93,13 +99,21 @@ class Manifest:
 
 
 def parse_manifest(body: bytes, content_type: str | None) -> Manifest:
-    """Understand a pushed manifest; `content_type` is the header, None when there is none.
+    """Parse a pushed manifest. `content_type` is the header, None if it is absent.
 
-    Raises `ManifestInvalid`, which names the field, where clients could not read it.
+    Raises `ManifestInvalid`, which names the field, if clients could not read the manifest.
     """
     reading = documents.read_pushed(body)
     document = reading.document
-    _check_count(document)
+    lists = (document.layers or (), document.blobs or (), document.manifests or ())
+    count = sum(map(len, lists)) + bool(document.config) + bool(document.subject)
+    if count > DESCRIPTORS_MAX:
+        is_cheap = count <= CHEAP_DESCRIPTORS_MAX and all(map(_is_cheap, document.layers or ()))
+        if not is_cheap or document.blobs or document.manifests:
+            most = CHEAP_DESCRIPTORS_MAX if count > CHEAP_DESCRIPTORS_MAX else DESCRIPTORS_MAX
+            raise ManifestInvalid(
+                f"the manifest has {count} descriptors, more than {most}: split it into several"
+            )
     if document.schemaVersion == 1:
         raise schema1_refusal()
     if reading.fault:
@@ -116,12 +130,12 @@ def parse_manifest(body: bytes, content_type: str | None) -> Manifest:
 
 
 def read_manifest(body: bytes, media_type: str) -> Manifest:
-    """Understand a stored manifest. Never raises: what cannot be read is left out."""
+    """Parse a stored manifest. Never raises: unreadable values are left out."""
     return _build(documents.read(body), media_type, KINDS.get(media_type, "artifact"))
 
 
 def referrer_descriptor(manifest: Manifest, digest: Digest, size: int) -> bytes:
-    """The entry of a manifest in the referrers list of its subject, as JSON."""
+    """Return the JSON entry of a manifest in the referrers list of its subject."""
     return _encoder.encode(
         _Referrer(
             mediaType=manifest.media_type,
@@ -134,7 +148,7 @@ def referrer_descriptor(manifest: Manifest, digest: Digest, size: int) -> bytes:
 
 
 def referrers_index(descriptors: Iterable[bytes]) -> bytes:
-    """An image index of entries made by `referrer_descriptor`, which go in as they are."""
+    """Return an image index of entries that `referrer_descriptor` made, unchanged."""
     head = b'{"schemaVersion":2,"mediaType":"%s","manifests":[' % OCI_INDEX.encode()
     return head + b",".join(descriptors) + b"]}"
 
@@ -151,7 +165,10 @@ _encoder = msgspec.json.Encoder()
 
 
 def _media_type(document: Document, content_type: str | None) -> str:
-    """The header decides, then the body, then the fields that only one kind has."""
+    """Return the media type: from the header, else from the body, else guessed from the fields.
+
+    Raises `ManifestInvalid` if header and body differ, or if the fields fit no kind.
+    """
     written = parse_media_type(document.mediaType) if document.mediaType else None
     if content_type:
         announced = parse_media_type(content_type)
@@ -161,34 +178,19 @@ def _media_type(document: Document, content_type: str | None) -> str:
                 " send the same in both"
             )
         return announced
-    return written or _guess(document)
-
-
-def _guess(document: Document) -> str:
+    if written:
+        return written
     if document.manifests not in (None, UNSET):
         return OCI_INDEX
     if document.config not in (None, UNSET) or document.layers not in (None, UNSET):
         return OCI_MANIFEST
     if document.blobs is not None:
         return OCI_ARTIFACT_MANIFEST
-    raise ManifestInvalid("nothing says what the manifest is: send its type in Content-Type")
-
-
-def _check_count(document: Document) -> None:
-    lists = (document.layers or (), document.blobs or (), document.manifests or ())
-    count = sum(map(len, lists)) + bool(document.config) + bool(document.subject)
-    if count <= DESCRIPTORS_MAX:
-        return
-    is_cheap = count <= CHEAP_DESCRIPTORS_MAX and all(map(_is_cheap, document.layers or ()))
-    if not is_cheap or document.blobs or document.manifests:
-        most = CHEAP_DESCRIPTORS_MAX if count > CHEAP_DESCRIPTORS_MAX else DESCRIPTORS_MAX
-        raise ManifestInvalid(
-            f"the manifest has {count} descriptors, and {most} are the most: split it into several"
-        )
+    raise ManifestInvalid("the manifest's type is unknown: send its type in Content-Type")
 
 
 def _is_cheap(one: DescriptorDocument) -> bool:
-    """True for a descriptor that has few fields and needs no look-up."""
+    """Return True for a descriptor that has few fields and needs no look-up."""
     return (
         one.mediaType in FOREIGN_TYPES
         and one.urls is None
@@ -198,7 +200,7 @@ def _is_cheap(one: DescriptorDocument) -> bool:
     )
 
 
-def _build(reading: Reading, media_type: str, kind: Kind) -> Manifest:
+def _build(reading: ParsedDocument, media_type: str, kind: Kind) -> Manifest:
     document = reading.document
     builder = _Builder()
     config = builder.descriptor(document.config or None, "config")
@@ -217,12 +219,15 @@ def _build(reading: Reading, media_type: str, kind: Kind) -> Manifest:
 
 
 def _fault_of_fields(document: Document, kind: Kind) -> str:
-    """One document must not read as two kinds: clients would disagree on what it names."""
+    """Return the fault of a document whose fields do not fit its kind; empty if there is none.
+
+    A document must not fit two kinds, because clients would disagree on the content that it names.
+    """
     if document.schemaVersion is None and kind != "artifact":
         return "schemaVersion is missing: clients need the number 2 there"
     if document.schemaVersion not in (None, 2):
         return "schemaVersion is not 2: use the OCI or Docker v2 format"
-    # containerd takes a null for a field that is there.
+    # containerd counts a null as a present field.
     named = {
         "image": document.config is not UNSET or document.layers is not UNSET,
         "index": document.manifests is not UNSET,
@@ -244,7 +249,9 @@ _FIELDS = {"image": ("config", "layers"), "index": ("manifests",), "artifact": (
 
 
 class _Builder:
-    """Makes descriptors, and keeps the first fault. One without digest or size is left out."""
+    """Makes descriptors and keeps the first fault. A descriptor with an invalid digest or size is
+    left out.
+    """
 
     def __init__(self) -> None:
         self.fault = ""
@@ -252,40 +259,48 @@ class _Builder:
     def descriptors(
         self, documents: Sequence[DescriptorDocument] | None, field: str
     ) -> tuple[Descriptor, ...]:
-        found = _valid_descriptors(documents or ())
-        if found is not None:
-            return found
-        return tuple(self._possible_descriptors(documents or (), field))
-
-    def _possible_descriptors(
-        self, documents: Sequence[DescriptorDocument], field: str
-    ) -> Iterator[Descriptor]:
-        for index, document in enumerate(documents):
-            try:
-                found = _descriptor(document)
-            except ManifestInvalid as error:
-                self._note(f"{field}[{index}].{error.message}")
-                continue
-            if document.data is not None:
-                self._check_data(document.data, found, f"{field}[{index}]")
-            yield found
+        valid = _valid_descriptors(documents or ())
+        if valid is not None:
+            return valid
+        found = (
+            self.descriptor(document, f"{field}[{index}]")
+            for index, document in enumerate(documents or ())
+        )
+        return tuple(one for one in found if one is not None)
 
     def descriptor(self, document: DescriptorDocument | None, field: str) -> Descriptor | None:
         if document is None:
             return None
-        try:
-            found = _descriptor(document)
-        except ManifestInvalid as error:
-            self._note(f"{field}.{error.message}")
+        text, size = document.digest, document.size
+        if text is None or size is None:
+            name = "digest" if text is None else "size"
+            self._note(f"{field}.{name} is missing: a descriptor needs digest and size")
             return None
+        if not 0 <= size <= _SIZE_MAX:
+            self._note(f"{field}.size is not between 0 and 2^63 - 1: write the number of bytes")
+            return None
+        try:
+            digest = Digest.parse(text)
+        except DigestInvalid as error:
+            self._note(f"{field}.digest: {error}")
+            return None
+        found = _described(document, digest, size)
         if document.data is not None:
             self._check_data(document.data, found, field)
         return found
 
     def _check_data(self, text: str, descriptor: Descriptor, path: str) -> None:
-        """Some clients take the data in place of the blob, and check it like that."""
+        """Note a fault if `data` is not the content of the descriptor.
+
+        Some clients use the data in place of the blob and check its size and digest.
+        """
         digest = descriptor.digest
-        data = _decode_base64(text)
+        # As Go decodes it: line ends are ignored, and the padding is required.
+        plain = text.replace("\r", "").replace("\n", "")
+        try:
+            data = binascii.a2b_base64(plain, strict_mode=True) if len(plain) % 4 == 0 else None
+        except ValueError:  # binascii.Error, or letters outside ASCII
+            data = None
         if data is None:
             self._note(f"{path}.data is not base64: use the standard alphabet, with padding")
         elif len(data) != descriptor.size or Digest.of_bytes(data, digest.algorithm) != digest:
@@ -295,25 +310,10 @@ class _Builder:
         self.fault = self.fault or fault
 
 
-def _descriptor(document: DescriptorDocument) -> Descriptor:
-    """Raises `ManifestInvalid`, whose message begins with the field."""
-    text, size = document.digest, document.size
-    if text is None or size is None:
-        name = "digest" if text is None else "size"
-        raise ManifestInvalid(f"{name} is missing: a descriptor needs digest and size")
-    if not 0 <= size <= _SIZE_MAX:
-        raise ManifestInvalid("size is not between 0 and 2^63 - 1: write the number of bytes")
-    try:
-        digest = Digest.parse(text)
-    except DigestInvalid as error:
-        raise ManifestInvalid(f"digest: {error}") from error
-    return _described(document, digest, size)
-
-
 def _valid_descriptors(documents: Sequence[DescriptorDocument]) -> tuple[Descriptor, ...] | None:
-    """Make descriptors of documents without a fault and without data. None if one has either.
+    """Return the descriptors of documents; None if one has a fault or data.
 
-    Nearly all manifests are like that. Checking all digests at once takes a third of the time.
+    Nearly all manifests have neither. Checking all digests at once takes a third of the time.
     """
     texts, sizes = [], []
     for one in documents:
@@ -332,7 +332,7 @@ def _valid_descriptors(documents: Sequence[DescriptorDocument]) -> tuple[Descrip
 
 def _described(document: DescriptorDocument, digest: Digest, size: int) -> Descriptor:
     urls = document.urls
-    # Most descriptors have neither, and a manifest may have thousands.
+    # A fast path: most descriptors have neither, and a manifest may have thousands.
     if urls is None and document.annotations is None:
         return Descriptor(document.mediaType or "", digest, size, (), None, document.platform)
     return Descriptor(
@@ -345,17 +345,8 @@ def _described(document: DescriptorDocument, digest: Digest, size: int) -> Descr
     )
 
 
-def _decode_base64(text: str) -> bytes | None:
-    """Like Go, which passes over line ends and wants padding; None for what it refuses."""
-    plain = text.replace("\r", "").replace("\n", "")
-    try:
-        return binascii.a2b_base64(plain, strict_mode=True) if len(plain) % 4 == 0 else None
-    except ValueError:  # binascii.Error, or letters outside ASCII
-        return None
-
-
 def _texts_by_name(found: dict[str, str | None] | None) -> dict[str, str] | None:
-    """Go reads a null as an empty text."""
+    """Return the texts with "" for null, as Go reads it; None if there are no texts."""
     if not found:
         return None
     if None in found.values():

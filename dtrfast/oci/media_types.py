@@ -1,7 +1,7 @@
-"""Media types: which manifests are accepted, which blobs may be absent, how a header is read.
+"""Media types: the accepted manifests, the layers that may be absent, and the parser of headers.
 
-Types of configs, layers and artifacts are opaque here; only those of manifests and of layers that
-live elsewhere decide anything.
+Media types of configs, layers and artifacts are opaque. Only the types of manifests and of foreign
+layers change what the registry does.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ KINDS: dict[str, Kind] = {
 }
 MANIFEST_TYPES = frozenset(KINDS)
 SCHEMA1_TYPES = frozenset({DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED})
-# Their bytes come from somewhere else, so a manifest may name them without a push.
+# Clients get the bytes of these layers from other servers, so a manifest may name them without a
+# push.
 FOREIGN_TYPES = frozenset(
     {
         DOCKER_LAYER_FOREIGN,
@@ -56,12 +57,12 @@ MEDIA_TYPE_LENGTH_MAX = 255
 _RESTRICTED_NAME = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 _match_media_type = re.compile(f"{_RESTRICTED_NAME}/{_RESTRICTED_NAME}").fullmatch
 
-# As much of a refused text as a message repeats.
+# Messages repeat at most this much of a refused text.
 _SHOWN_LENGTH_MAX = 80
 
 
 def parse_media_type(header: str) -> str:
-    """Type and subtype in lower case, without parameters."""
+    """Return type and subtype in lower case, without parameters. Raises `ManifestInvalid`."""
     if header in MANIFEST_TYPES:
         return header
     text = header.partition(";")[0].strip(" \t")
@@ -78,7 +79,7 @@ def is_foreign_type(media_type: str) -> bool:
 
 
 def manifest_kind(media_type: str) -> Kind:
-    """What a manifest of this type is, or why none of this type is accepted."""
+    """Return the kind of manifests of this type. Raises `ManifestInvalid` if it is not accepted."""
     kind = KINDS.get(media_type)
     if kind is not None:
         return kind
@@ -91,7 +92,7 @@ def manifest_kind(media_type: str) -> Kind:
 
 
 def schema1_refusal() -> ManifestInvalid:
-    # Old Docker clients show this after their second try, so it names the cure.
+    # Old Docker clients show this message after their second attempt.
     return ManifestInvalid(
         "manifests of schema 1 are not accepted: push with Docker 1.10 or later, or any OCI client"
     )

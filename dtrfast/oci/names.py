@@ -1,7 +1,7 @@
-"""Repository names and tags: parsed once where a request enters, trusted everywhere else.
+"""Repository names and tags. They are parsed once, where a request enters, and trusted afterwards.
 
-The grammars are those of the OCI distribution specification ("Pulling manifests"). Both values are
-plain text underneath and sort by it.
+The grammars are those of the OCI distribution specification ("Pulling manifests"). Both values wrap
+a plain text and sort by it.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from dataclasses import dataclass
 
 from dtrfast.errors import NameInvalid, TagInvalid
 
-# Clients bound the length of host and name together at 255; the reference server bounds the name.
+# Clients limit host and name together to 255 characters; the reference server limits the name.
+ROOT = "_"  # in place of the namespace of a name of one part; no account has this name
 NAME_LENGTH_MAX = 255
 TAG_LENGTH_MAX = 128
 
-# Possessive quantifiers: no input makes the match slower than one look at each character.
+# Possessive quantifiers prevent backtracking, so the time is linear.
 _COMPONENT = r"[a-z0-9]++(?:(?:\.|__?|-++)[a-z0-9]++)*+"
 _match_name = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*+").fullmatch
 _match_tag = re.compile(rf"[a-zA-Z0-9_][a-zA-Z0-9._-]{{0,{TAG_LENGTH_MAX - 1}}}").fullmatch
 
-# As much of a refused text as a message repeats.
+# Messages repeat at most this much of a refused text.
 _SHOWN_LENGTH_MAX = 80
 
 
@@ -32,6 +33,7 @@ class RepositoryName:
 
     @staticmethod
     def parse(text: str) -> RepositoryName:
+        """Parse a name. Raises `NameInvalid`."""
         if len(text) > NAME_LENGTH_MAX:
             raise NameInvalid(
                 f"a repository name has at most {NAME_LENGTH_MAX} characters, this one {len(text)}"
@@ -45,7 +47,7 @@ class RepositoryName:
 
     @property
     def owner(self) -> str:
-        """The name of the account that the repository belongs to, if there is such an account."""
+        """The name of the account that owns the repository, if such an account exists."""
         return self.text.partition("/")[0]
 
     def __str__(self) -> str:
@@ -54,12 +56,13 @@ class RepositoryName:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Tag:
-    """A name for a manifest; upper and lower case differ."""
+    """A name for a manifest. Case matters."""
 
     text: str
 
     @staticmethod
     def parse(text: str) -> Tag:
+        """Parse a tag. Raises `TagInvalid`."""
         if _match_tag(text) is None:
             raise TagInvalid(
                 f"{text[:_SHOWN_LENGTH_MAX]!r} is not a tag: use 1 to {TAG_LENGTH_MAX} letters,"

@@ -1,4 +1,4 @@
-"""Pages of long lists: how many entries a request may want, and where the next page is."""
+"""Paging of lists in the v2 API: the parameter `n` and the header `Link`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from urllib.parse import quote, urlencode
 from dtrfast.errors import PageInvalid
 
 _match_count = re.compile(r"[0-9]++").fullmatch
-# More digits than any limit has are not read, only known to be over it.
+# A number with more digits is above any limit, so it is not converted.
 _COUNT_DIGITS_MAX = 9
 
 
 def parse_count(text: str | None, default: int, maximum: int) -> int:
-    """The value of `?n=`. Zero is legal; more than `maximum` gets `maximum`."""
+    """Parse the value of `?n=`. Zero is legal; larger values than `maximum` give `maximum`.
+
+    Raises `PageInvalid`.
+    """
     if not text:
         return default
     if _match_count(text) is None:
@@ -26,7 +29,10 @@ def parse_count(text: str | None, default: int, maximum: int) -> int:
 def next_link(
     path: str, *, last: str, count: int | None, filters: Mapping[str, str] | None = None
 ) -> str:
-    """A `Link` header. Relative, because clients refuse one that names another host or scheme."""
+    """Return a `Link` header to the next page.
+
+    The address is relative, because clients refuse one with another host or scheme.
+    """
     query = {"last": last}
     if count is not None:
         query["n"] = str(count)

@@ -1,8 +1,8 @@
-"""Byte ranges: what a `Range` header asks of a blob, what `Content-Range` says of a chunk.
+"""Byte ranges: the `Range` header of a pull, and the `Content-Range` header of an upload's chunk.
 
-RFC 9110 section 14, with two choices where it leaves one. Parts keep the order of the request and
+They follow RFC 9110 section 14, which leaves two choices. Parts keep the order of the request and
 are not merged, because podman matches them to its request by position. A range that ends before its
-start is refused, because the conformance suite wants 416 for it.
+start is refused with 416, because the conformance suite requires it.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from dtrfast.errors import RangeInvalid, RangesTooMany
 from dtrfast.oci.media_types import OCTET_STREAM
 
-# The most that podman puts into one request. It halves its list when the answer is 400.
+# The most ranges that podman puts into one request. If the answer is 400, it halves its list.
 RANGE_COUNT_MAX = 1024
 
-# More than any file size in at most as many digits as int() reads without noticeable work.
+# Enough digits for any file size, and few enough that int() takes no noticeable time.
 _POSITION_DIGITS_MAX = 19
 _POSITION_HUGE = 10**_POSITION_DIGITS_MAX
 
 _WHITESPACE = " \t"
 _match_unit = re.compile(r"bytes=", re.IGNORECASE | re.ASCII).match
 _match_spec = re.compile(r"([0-9]*+)-([0-9]*+)").fullmatch
-# The specification's own form is `0-99`; some clients write the one of RFC 9110, `bytes 0-99/100`.
+# The form of the distribution specification is `0-99`. Some clients use the form of RFC 9110,
+# `bytes 0-99/100`.
 _match_chunk = re.compile(
     r"(?:bytes[ =][ \t]*+)?([0-9]{1,19}+)-([0-9]{1,19}+)(?:/(?:[0-9]++|\*))?",
     re.IGNORECASE | re.ASCII,
@@ -49,7 +50,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class ChunkRange:
-    """Where the bytes of a request belong in an upload, both ends included."""
+    """The range of an upload that the bytes of a request fill, both ends included."""
 
     start: int
     end: int
@@ -61,7 +62,10 @@ class ChunkRange:
 
 @dataclass(frozen=True, slots=True)
 class Multipart:
-    """The frame of a multipart answer: a head before the bytes of each range, then the tail."""
+    """The framing of a multipart answer: a head before the bytes of each range, and a tail.
+
+    `length` is the size of the whole body in bytes.
+    """
 
     content_type: str
     heads: tuple[bytes, ...]
@@ -70,26 +74,37 @@ class Multipart:
 
 
 def parse_range(header: str, size: int) -> list[Range] | None:
-    """The ranges to send, never empty; None when the header is to be ignored."""
+    """Return the ranges to send, never an empty list. None means: ignore the header.
+
+    `size` is the blob's size in bytes. Raises `RangeInvalid` if no range can be satisfied, and
+    `RangesTooMany`.
+    """
     unit = _match_unit(header.lstrip(_WHITESPACE))
     if unit is None:
         return None
-    specs = _split(unit.string[unit.end() :])
+    # Empty elements of a list do not count (RFC 9110 section 5.6.1).
+    parts = unit.string[unit.end() :].split(",")
+    specs = [spec for part in parts if (spec := part.strip(_WHITESPACE))]
     if len(specs) > RANGE_COUNT_MAX:
         raise RangesTooMany(f"more than {RANGE_COUNT_MAX} ranges: ask for fewer in each request")
-    bounds = _parse_specs(specs)
+    bounds: list[tuple[int | None, int | None]] = []  # first and last byte, None if omitted
+    for spec in specs:
+        match = _match_spec(spec)
+        if match is None or spec == "-":
+            return None
+        bounds.append((_position(match[1]), _position(match[2])))
     if not bounds:
         return None
     return _satisfiable(bounds, size)
 
 
 def unsatisfied_range(size: int) -> str:
-    """The `Content-Range` of a 416."""
+    """Return the `Content-Range` of a 416."""
     return f"bytes */{size}"
 
 
 def parse_chunk_range(header: str) -> ChunkRange:
-    """The `Content-Range` of a PATCH or a closing PUT."""
+    """Parse the `Content-Range` of a PATCH or a closing PUT. Raises `RangeInvalid`."""
     match = _match_chunk(header.strip(_WHITESPACE))
     if match is None:
         raise RangeInvalid("Content-Range is not a range: write <first byte>-<last byte>")
@@ -102,8 +117,8 @@ def parse_chunk_range(header: str) -> ChunkRange:
 def frame_multipart(
     ranges: list[Range], size: int, boundary: str, content_type: str = OCTET_STREAM
 ) -> Multipart:
-    """What stands around the bytes of several ranges. The boundary must not occur in the blob."""
-    # Podman takes no other characters in a boundary, RFC 2046 no more of them.
+    """Return the framing of a multipart answer. `boundary` must not occur in the blob."""
+    # Podman accepts only letters and digits in a boundary; RFC 2046 allows at most 70 characters.
     assert boundary.isascii()
     assert boundary.isalnum()
     assert len(boundary) <= _BOUNDARY_LENGTH_MAX
@@ -113,7 +128,7 @@ def frame_multipart(
         for part in ranges
     )
     tail = f"\r\n--{boundary}--\r\n".encode("ascii")
-    # A body starts with its delimiter: a line break before it would be an empty preamble.
+    # The body starts with its delimiter; a line break before it would be an empty preamble.
     heads = (heads[0].removeprefix(b"\r\n"), *heads[1:])
     return Multipart(
         content_type=f"multipart/byteranges; boundary={boundary}",
@@ -121,22 +136,6 @@ def frame_multipart(
         tail=tail,
         length=sum(map(len, heads)) + sum(part.length for part in ranges) + len(tail),
     )
-
-
-def _split(text: str) -> list[str]:
-    """The elements of a list, whose empty ones do not count (RFC 9110 section 5.6.1)."""
-    return [spec for part in text.split(",") if (spec := part.strip(_WHITESPACE))]
-
-
-def _parse_specs(specs: list[str]) -> list[tuple[int | None, int | None]]:
-    """Start and end of each, None where the text leaves one out; nothing if any cannot be read."""
-    bounds = []
-    for spec in specs:
-        match = _match_spec(spec)
-        if match is None or spec == "-":
-            return []
-        bounds.append((_position(match[1]), _position(match[2])))
-    return bounds
 
 
 def _position(digits: str) -> int | None:

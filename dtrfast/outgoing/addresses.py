@@ -1,7 +1,8 @@
 """Public and private IP addresses.
 
-An address is public if it is globally reachable unicast by IANA's special-purpose registries. An
-IPv6 address that carries an IPv4 address counts as that one: a gateway sends packets there.
+An address is public if IANA's special-purpose registries make it globally reachable unicast. An
+IPv6 address that carries an IPv4 address counts as the IPv4 address, because gateways send packets
+there.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from collections.abc import Sequence
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# The IANA IPv4 Special-Purpose Address Registry, multicast and reserved addresses, and the last:
-# the address at which Azure answers its virtual machines, which is a public one.
+# The IANA IPv4 Special-Purpose Address Registry, and the multicast and reserved addresses. The last
+# entry is a public address, at which Azure serves its virtual machines.
 _PRIVATE_V4 = tuple(
     ipaddress.IPv4Network(text)
     for text in (
@@ -35,7 +36,7 @@ _PRIVATE_V4 = tuple(
         "168.63.129.16/32",
     )
 )
-# All that IANA has given out for unicast, and the special parts of it.
+# The range that IANA assigned to unicast, and the special-purpose networks in it.
 _UNICAST_V6 = ipaddress.IPv6Network("2000::/3")
 _PRIVATE_V6 = tuple(
     ipaddress.IPv6Network(text) for text in ("2001::/23", "2001:db8::/32", "3fff::/20")
@@ -45,7 +46,9 @@ _ISATAP = frozenset({0x00005EFE, 0x02005EFE})  # RFC 5214 section 6.1
 
 
 def is_permitted(address: Address, allowed: Sequence[Network]) -> bool:
-    """Return whether an address is public or allowed. All that it carries have to be."""
+    """Return True if an address is public or in an allowed network. An address that carries others
+    is permitted if all of them are.
+    """
     if any(address in network for network in allowed):
         return True
     inner = carried(address)
@@ -55,7 +58,7 @@ def is_permitted(address: Address, allowed: Sequence[Network]) -> bool:
 
 
 def is_public(address: Address) -> bool:
-    """Return whether packets to the address leave for the public internet."""
+    """Return True if packets to the address go to the public internet."""
     inner = carried(address)
     if inner:
         return all(map(is_public, inner))
@@ -69,7 +72,7 @@ def is_public(address: Address) -> bool:
 
 
 def carried(address: Address) -> tuple[ipaddress.IPv4Address, ...]:
-    """The IPv4 addresses inside an IPv6 address: mapped, NAT64, 6to4, Teredo, ISATAP."""
+    """Return the IPv4 addresses inside an IPv6 address: mapped, NAT64, 6to4, Teredo, ISATAP."""
     if isinstance(address, ipaddress.IPv4Address):
         return ()
     if address.ipv4_mapped is not None:

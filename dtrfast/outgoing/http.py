@@ -1,4 +1,4 @@
-"""One call over HTTP to an address that is permitted, within bounds of time and size."""
+"""Calls over HTTP to permitted addresses, with limits of time and size."""
 
 from __future__ import annotations
 
@@ -11,40 +11,42 @@ import httpcore
 
 from dtrfast.errors import AddressRefused, CallFailed
 from dtrfast.outgoing.network import Deadline, PermittedNetwork
-from dtrfast.outgoing.permit import Limits, Outgoing, Permit, Setter
+from dtrfast.outgoing.permit import CallLimits, OutgoingPolicy, Permit, Setter
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_MAX = 5
-# Headers that are a secret of one origin.
+# Headers that hold secrets of one origin.
 _SECRETS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A request. `context`: the authorities of the server's certificate; None: the system's."""
+class OutgoingCall:
+    """A request to another service.
+
+    `context` has the authorities that may sign the server's certificate; None: the system's.
+    """
 
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes = b""
     context: ssl.SSLContext | None = None
-    limits: Limits = field(default_factory=Limits)
-    # Whether a GET or a HEAD goes on to another address; each is permitted anew.
-    follows: bool = False
+    limits: CallLimits = field(default_factory=CallLimits)
+    follows: bool = False  # GET and HEAD follow redirects; each new address needs a permit
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A response, whole. Names of headers are in lower case."""
+    """A whole response. Names of headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
     content: bytes
 
 
-def ask(outgoing: Outgoing, address: str, setter: Setter, call: Call) -> Reply:
-    """The reply of another service, of any status. `limits` hold for all redirects together.
+def ask(outgoing: OutgoingPolicy, address: str, setter: Setter, call: OutgoingCall) -> Reply:
+    """Call another service and return its reply, whatever the status.
 
-    Raises `AddressRefused`, `CallFailed`.
+    The limits of the call hold for all redirects together. Raises `AddressRefused`, `CallFailed`.
     """
     deadline = Deadline(call.limits)
     permit = outgoing.permit(address, setter)
@@ -54,29 +56,25 @@ def ask(outgoing: Outgoing, address: str, setter: Setter, call: Call) -> Reply:
         if location is None or not call.follows or call.method not in ("GET", "HEAD"):
             return reply
         before = permit
-        permit = outgoing.permit(_joined(str(permit.url), location), setter)
+        try:
+            target = urljoin(str(before.url), location)
+        except ValueError as error:
+            raise AddressRefused(f"{location[:120]!r} is not an address of a service") from error
+        permit = outgoing.permit(target, setter)
         if before.url.scheme == "https" and permit.url.scheme != "https":
-            raise AddressRefused(f"{before.host} sends the call on to an address without TLS")
+            raise AddressRefused(f"{before.host} redirects the call to an address without TLS")
         if permit.origin != before.origin:
-            call = replace(call, headers=_without_secrets(call.headers))
-    raise CallFailed(f"{permit.host} sends the call from one address to the next")
+            kept = {n: v for n, v in call.headers.items() if n.lower() not in _SECRETS}
+            call = replace(call, headers=kept)
+    raise CallFailed(f"{permit.host} redirects the call more than {_REDIRECTS_MAX} times")
 
 
-def _joined(base: str, location: str) -> str:
-    try:
-        return urljoin(base, location)
-    except ValueError as error:
-        raise AddressRefused(f"{location[:120]!r} is no address of a service") from error
-
-
-def _without_secrets(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() not in _SECRETS}
-
-
-def _exchange(permit: Permit, call: Call, deadline: Deadline) -> Reply:
-    # Encoded content could be a million times larger than what is counted on the wire.
-    given = {"host": _authority(permit), "accept-encoding": "identity", **call.headers}
-    # Reading the system's authorities takes 30 ms of a core.
+def _exchange(permit: Permit, call: OutgoingCall, deadline: Deadline) -> Reply:
+    host = f"[{permit.host}]" if ":" in permit.host else permit.host
+    authority = host if permit.url.port is None else f"{host}:{permit.port}"
+    # Compressed content could become a million times larger than the bytes that are counted.
+    given = {"host": authority, "accept-encoding": "identity", **call.headers}
+    # Only for https: reading the system's authorities takes 30 ms of CPU.
     is_secure = permit.url.scheme == "https" and call.context is None
     context = ssl.create_default_context() if is_secure else call.context
     network = PermittedNetwork(permit, deadline)
@@ -111,8 +109,3 @@ def _read(response: httpcore.Response, size_max: int, permit: Permit) -> Reply:
             raise CallFailed(f"{permit.host} sends more than {size_max} bytes")
     headers = {name.decode("latin-1").lower(): v.decode("latin-1") for name, v in response.headers}
     return Reply(response.status, headers, content)
-
-
-def _authority(permit: Permit) -> str:
-    host = f"[{permit.host}]" if ":" in permit.host else permit.host
-    return host if permit.url.port is None else f"{host}:{permit.port}"

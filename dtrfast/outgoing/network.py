@@ -1,7 +1,7 @@
 """Connections to the addresses of a permit, directly or through the proxy, within a total time.
 
-The HTTP library asks for a host by name and gets a stream to one of the permit's addresses; TLS
-and the header Host still have the name.
+The HTTP library asks for a host by name. It gets a stream to one of the permit's addresses. TLS and
+the Host header still use the name.
 """
 
 from __future__ import annotations
@@ -14,21 +14,23 @@ from typing import Any
 
 import httpcore
 
-from dtrfast.outgoing.permit import Limits, Permit
+from dtrfast.outgoing.permit import CallLimits, Permit
 
 _HEAD_SIZE_MAX = 16_384
 _match_status = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r)").match
 
 
 class Deadline:
-    """The end of a call, and how long one of its steps may wait."""
+    """The time at which a call ends, and the time that one of its steps may take."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: CallLimits) -> None:
         self._at = time.monotonic() + limits.total_seconds
         self._step_seconds = limits.step_seconds
 
     def step_seconds(self) -> float:
-        """Seconds that the next step may take. Raises `httpcore.ReadTimeout` after the end."""
+        """Return the seconds that the next step may take. Raises `httpcore.ReadTimeout` after the
+        end of the call.
+        """
         left = self._at - time.monotonic()
         if left <= 0:
             raise httpcore.ReadTimeout("the call takes too long")
@@ -36,7 +38,7 @@ class Deadline:
 
 
 class PermittedNetwork(httpcore.NetworkBackend):
-    """Connects to the targets of one permit, whatever it is asked for."""
+    """Connects to the targets of one permit, whatever host the HTTP library names."""
 
     def __init__(self, permit: Permit, deadline: Deadline) -> None:
         self._permit = permit
@@ -51,7 +53,7 @@ class PermittedNetwork(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        """A stream to the first target that answers. Raises httpcore's exceptions."""
+        """Return a stream to the first target that answers. Raises httpcore's exceptions."""
         error: Exception = httpcore.ConnectError("there is no address to connect to")
         for target in self._permit.targets:
             try:
@@ -75,7 +77,7 @@ class PermittedNetwork(httpcore.NetworkBackend):
 
 
 class _BoundedStream(httpcore.NetworkStream):
-    """A stream whose every step ends before the deadline."""
+    """A stream, each step of which ends before the deadline."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream = stream
@@ -105,7 +107,7 @@ class _BoundedStream(httpcore.NetworkStream):
 
 
 def _open_tunnel(stream: httpcore.NetworkStream, host: str, port: int) -> None:
-    """Have a proxy connect to a host (RFC 9110 section 9.3.6). Raises `httpcore.ProxyError`."""
+    """Ask a proxy to connect to a host (RFC 9110 section 9.3.6). Raises `httpcore.ProxyError`."""
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     stream.write(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode("ascii"))
     head = b""
@@ -115,8 +117,8 @@ def _open_tunnel(stream: httpcore.NetworkStream, host: str, port: int) -> None:
             break
         head += piece
     status = _match_status(head)
-    # A server speaks after its client, in TLS and in HTTP: bytes after the head are no server's.
+    # In TLS and in HTTP the client speaks first, so bytes after the head are not the server's.
     if status is None or head.partition(b"\r\n\r\n")[1:] != (b"\r\n\r\n", b""):
-        raise httpcore.ProxyError("outgoing.proxy is no HTTP proxy")
+        raise httpcore.ProxyError("outgoing.proxy is not an HTTP proxy")
     if not status[1].startswith(b"2"):
         raise httpcore.ProxyError(f"outgoing.proxy refuses with status {status[1].decode()}")

@@ -1,8 +1,9 @@
-"""Permission to call another service: the one place that decides on outgoing addresses.
+"""Permits to call other services. This module alone decides on outgoing addresses.
 
-An address that an administrator or the operator set is called as it is. One that a repository's
-owner entered is resolved here; all addresses of its name are checked, and only those are connected
-to, so a name server cannot answer the check and the call differently.
+An address that an administrator or the operator set is called as it is. An address that a
+repository's owner entered is resolved here, and every IP address of its name is checked. The call
+connects to these IP addresses only, so a name server cannot answer the check and the call
+differently.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     import httpx
 
 _PORTS = {"http": 80, "https": 443, "ldap": 389, "ldaps": 636}
-# What owners may enter: other protocols have no use for them, and no pinned connection here.
+# The schemes that owners may enter. Connections of other protocols are not pinned to addresses.
 _SCHEMES_OF_OWNERS = frozenset({"http", "https"})
 _LENGTH_MAX = 2048
-# Where clouds give a machine its credentials: a proxy would ask for its own.
+# Clouds give a machine its credentials at these addresses. A proxy would get its own credentials.
 _METADATA = ("169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254")
 _LOOPBACK = ("localhost", "127.0.0.0/8", "::1")
 
@@ -39,8 +40,8 @@ class Setter(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of one call. `total_seconds` is from the first packet to the last byte."""
+class CallLimits:
+    """Limits of one call. `total_seconds` is from the first packet to the last byte."""
 
     step_seconds: float = 5.0
     total_seconds: float = 10.0
@@ -49,10 +50,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave to call one address.
+    """Permission to call one address.
 
-    `addresses`: connect to one of these and to no other; empty: to the host by its name. `proxy` is
-    host and port of the proxy to go through, or None. Certificates are those of `host` either way.
+    Connect only to one of `addresses`; if they are empty, to the host by its name. `proxy` is host
+    and port of the proxy to use, or None. The server's certificate must name `host` in any case.
     """
 
     url: httpx.URL
@@ -63,7 +64,7 @@ class Permit:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The hosts to connect to, in order."""
+        """The hosts or IP addresses to connect to, in order."""
         return self.addresses or (self.host,)
 
     @property
@@ -72,17 +73,17 @@ class Permit:
         return self.url.scheme, self.host, self.port
 
 
-# The addresses of a name, as text. Raises OSError.
+# A function that returns the IP addresses of a host name, as text. Raises OSError.
 Resolve = Callable[[str, int], Sequence[str]]
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a name by this machine's resolver. Raises OSError."""
+    """Return the IP addresses of a host name, from this machine's resolver. Raises OSError."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-class Outgoing:
+class OutgoingPolicy:
     """Decides on calls to other services. Safe from many threads."""
 
     def __init__(self, config: OutgoingConfig, resolve: Resolve = resolve) -> None:
@@ -92,9 +93,9 @@ class Outgoing:
         self._resolve = resolve
 
     def permit(self, address: str, setter: Setter) -> Permit:
-        """Leave to call a URL. May wait for a name server if an owner entered it.
+        """Return the permit to call a URL. Waits for a name server if an owner entered the URL.
 
-        Raises `AddressRefused`, and `CallFailed` for an owner's name that does not resolve.
+        Raises `AddressRefused`, and `CallFailed` for an owner's host name that does not resolve.
         """
         url, host, port = _parse(address)
         addresses: tuple[str, ...] = ()
@@ -102,13 +103,19 @@ class Outgoing:
             if url.scheme not in _SCHEMES_OF_OWNERS:
                 raise AddressRefused(f"{address[:120]!r} is not an http:// or https:// address")
             addresses = self._checked(host, port)
-        is_http = url.scheme in ("http", "https")
-        proxy = self._proxy if is_http and not self._is_direct(host, addresses) else None
-        return Permit(url, host, port, addresses, proxy)
+        literals = [one for one in (_literal(host), *map(_literal, addresses)) if one is not None]
+        is_direct = (
+            url.scheme not in ("http", "https")
+            or is_loopback_host(host)
+            or host in _METADATA
+            or any(_covers(entry, host, literals) for entry in self._bypass)
+        )
+        return Permit(url, host, port, addresses, None if is_direct else self._proxy)
 
     def library_proxy(self) -> tuple[str, str] | None:
-        """The proxy and the hosts without it, as `HTTPS_PROXY` and `NO_PROXY` have them, for a
-        library that decides itself. None: no proxy, of the environment neither.
+        """Return the proxy and the hosts to call without it, in the form of `HTTPS_PROXY` and
+        `NO_PROXY`, for a library that decides itself. None: the library must not use a proxy, not
+        even that of the environment.
         """
         if self._proxy is None:
             return None
@@ -117,7 +124,7 @@ class Outgoing:
         return f"http://{literal}:{port}", ",".join((*self._bypass, *_LOOPBACK, *_METADATA))
 
     def _checked(self, host: str, port: int) -> tuple[str, ...]:
-        """All addresses of a host, if every one may be called."""
+        """Return all IP addresses of a host. Raises `AddressRefused` unless all may be called."""
         try:
             found = tuple(self._resolve(host, port))
         except (OSError, UnicodeError) as error:
@@ -125,19 +132,12 @@ class Outgoing:
         if not found:
             raise CallFailed(f"the name {host[:120]} has no address: check it")
         if not all(is_permitted(ipaddress.ip_address(one), self._allowed) for one in found):
-            # Which address it was would tell of names that only this network knows.
+            # The text leaves out the address, which only this network may know.
             raise AddressRefused(
                 f"{host[:120]} is in a private network: ask the operator of this registry to add"
                 " that to outgoing.allow"
             )
         return found
-
-    def _is_direct(self, host: str, addresses: Sequence[str]) -> bool:
-        """Return whether a host is called without the proxy."""
-        if is_loopback_host(host) or host in _METADATA:
-            return True
-        literals = [one for one in (_literal(host), *map(_literal, addresses)) if one is not None]
-        return any(_covers(entry, host, literals) for entry in self._bypass)
 
 
 def _proxy(url: str) -> tuple[str, int]:
@@ -146,20 +146,20 @@ def _proxy(url: str) -> tuple[str, int]:
 
 
 def _parse(address: str) -> tuple[httpx.URL, str, int]:
-    """The URL, its host as it is resolved, and its port."""
-    # Not at the top: it takes every process 0.16 s, and most never call out.
+    """Return the URL, its host in the form for the resolver, and its port."""
+    # Not at the top: the import takes 0.16 s, and most processes never call another service.
     import httpx
 
     try:
         url = httpx.URL(address)
     except (httpx.InvalidURL, UnicodeError) as error:
-        raise AddressRefused(f"{address[:120]!r} is no address of a service") from error
+        raise AddressRefused(f"{address[:120]!r} is not an address of a service") from error
     host = url.raw_host.decode("ascii").rstrip(".").lower()
     port = _PORTS.get(url.scheme, 0) if url.port is None else url.port
     if url.userinfo:
-        raise AddressRefused("an address has no name and password before its host: leave them out")
+        raise AddressRefused("an address must not have a name or password before its host")
     if not host or "%" in host or not 0 < port < 65_536 or len(address) > _LENGTH_MAX:
-        raise AddressRefused(f"{address[:120]!r} is no address of a service")
+        raise AddressRefused(f"{address[:120]!r} is not an address of a service")
     return url, host, port
 
 
@@ -171,7 +171,7 @@ def _literal(host: str) -> Address | None:
 
 
 def _covers(entry: str, host: str, addresses: Sequence[Address]) -> bool:
-    """Return whether an entry of `outgoing.no_proxy` stands for a host."""
+    """Return True if an entry of `outgoing.no_proxy` covers a host or one of its IP addresses."""
     try:
         network = ipaddress.ip_network(entry, strict=False)
     except ValueError:
@@ -180,5 +180,5 @@ def _covers(entry: str, host: str, addresses: Sequence[Address]) -> bool:
     return any(address in network for address in addresses)
 
 
-# For callers without a configuration, such as a command that has no file of settings.
-DIRECT = Outgoing(OutgoingConfig())
+# The policy of callers without a configuration: no proxy, and no private network is allowed.
+DIRECT = OutgoingPolicy(OutgoingConfig())

@@ -1,7 +1,7 @@
-"""Blobs and uploads of repositories: the blob seam, and who holds what.
+"""Blobs and uploads of repositories, over the store and the holdings.
 
-A repository is made only once an upload has the digest that the client says, so that a bad push
-leaves nothing behind.
+A push creates its repository only when an upload has the digest that the client gave. So a failed
+push leaves no repository behind.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dtrfast.errors import BlobUnknown, RangeInvalid, UploadBusy, UploadUnknown
 from dtrfast.oci.digests import DEFAULT_ALGORITHM, Algorithm, Digest
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import bodies
-from dtrfast.registry.bodies import Announced, Held
-from dtrfast.registry.holdings import Change, FoundBlob, Holdings, Question, blob_in
+from dtrfast.registry.bodies import AnnouncedBody, HeldUpload
+from dtrfast.registry.holdings import ChangeRequest, FoundBlob, Holdings, Lookup, blob_in
 from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.writing import Author
 from dtrfast.store.blobs import (
@@ -29,8 +29,8 @@ from dtrfast.store.blobs import (
     Upload,
 )
 
-# A user who fills the uploads of so many repositories begins none in a further one: names of
-# repositories that do not exist yet cost nothing.
+# All open uploads of a user together may be this many times the uploads of one repository. Without
+# this bound, a user could open uploads under any number of names, which need not exist yet.
 _REPOSITORIES_PUSHED = 10
 
 _match_id = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}").fullmatch
@@ -45,7 +45,9 @@ class Blobs:
     permits: Permits
 
     def stat(self, name: RepositoryName, digest: Digest) -> BlobStat:
-        """Raises `BlobUnknown`. A blob in its grace is renewed by this."""
+        """Return a blob's digest and size. Restarts its grace if that is due (`FoundBlob.is_due`).
+        Raises `BlobUnknown`.
+        """
         found = self._find(name, digest)
         stat = self.store.stat(digest)
         if found.is_due:
@@ -53,49 +55,54 @@ class Blobs:
         return stat
 
     def peek(self, name: RepositoryName, digest: Digest) -> Peek | None:
-        """The part that can be told at once; None when only `stat` can answer: it comes later, or
-        the blob's grace is due to be renewed. Raises `BlobUnknown`.
+        """Return the part of a blob that is known at once. Returns None if the answer takes longer
+        or the grace is due: then call `stat`. Raises `BlobUnknown`.
         """
-        answers = self.holdings.resolve((Question(self.permits, name, digest, True),))
-        if answers is None or blob_in(answers).is_due:
+        results = self.holdings.resolve((Lookup(self.permits, name, digest, True),))
+        if results is None or blob_in(results).is_due:
             return None
         return self.store.peek(digest)
 
     def open_range(
         self, name: RepositoryName, digest: Digest, offset: int = 0, length: int | None = None
     ) -> BlobReader:
-        """See `BlobStore.open_range`."""
+        """See `BlobStore.open_range`. Raises `BlobUnknown` also for a blob that the repository does
+        not hold.
+        """
         self._find(name, digest)
         return self.store.open_range(digest, offset, length)
 
     def delete(self, name: RepositoryName, digest: Digest, author: Author) -> None:
-        """Take the blob from this repository, also one in use. Raises `BlobUnknown`."""
-        self.holdings.unlink(Change(self.permits, name, author), digest)
+        """Remove the blob from this repository, even if manifests refer to it. Raises
+        `BlobUnknown`.
+        """
+        self.holdings.unlink(ChangeRequest(self.permits, name, author), digest)
 
     def mount(
         self, name: RepositoryName, digest: Digest, source: RepositoryName | None, author: Author
     ) -> BlobStat | None:
-        """Give the repository the blob that `source` has, or any repository when it is None.
-
-        None when there is no such blob, or none that the caller may read: then the client has to
-        push it.
+        """Link a blob that `source` holds to the repository; without `source`, one that any
+        repository holds. Returns None if there is no such blob that the caller may read: then the
+        client has to push it.
         """
         self.holdings.check(self.permits, Action.PUSH, name)
         try:
             stat = self.store.stat(digest)
         except BlobUnknown:
             return None
-        change = Change(self.permits, name, author)
+        change = ChangeRequest(self.permits, name, author)
         return stat if self.holdings.mount(change, stat, source) else None
 
     def _find(self, name: RepositoryName, digest: Digest) -> FoundBlob:
-        question = Question(self.permits, name, digest, True)
-        return blob_in(self.holdings.resolve_waiting((question,)))
+        lookup = Lookup(self.permits, name, digest, True)
+        return blob_in(self.holdings.resolve_waiting((lookup,)))
 
 
 @dataclass(frozen=True, slots=True)
 class Uploads:
-    """Uploads to a registry's repositories: each belongs to whoever began it."""
+    """Uploads to a registry's repositories. An upload belongs to the caller who began it. All
+    methods raise what `Permits.check` does.
+    """
 
     store: BlobStore
     holdings: Holdings
@@ -103,45 +110,44 @@ class Uploads:
     open_max: int | None = None
 
     def begin(self, name: RepositoryName, algorithm: Algorithm = DEFAULT_ALGORITHM) -> Upload:
-        """A new upload, held. Raises what `Permits.check` does, as all of these do, and
-        `UploadsTooMany`.
-        """
-        session = self._session_name(name)
+        """Begin an upload, which the caller then holds. Raises `UploadsTooMany`."""
+        label = self._label(name)
         bound = None
         if self.open_max is not None:
             bound = OpenBound(
                 self.permits.upload_owner, self.open_max, self.open_max * _REPOSITORIES_PUSHED
             )
-        return self.store.begin(session, algorithm=algorithm, bound=bound)
+        return self.store.begin(label, algorithm=algorithm, bound=bound)
 
     def resume(self, name: RepositoryName, upload_id: str) -> Upload:
-        """The upload, held. Raises `UploadUnknown`, `UploadBusy`."""
-        return self.store.resume(self._session_name(name), _checked_id(upload_id))
+        """Return the upload, which the caller then holds. Raises `UploadUnknown`, `UploadBusy`."""
+        return self.store.resume(self._label(name), _checked_id(upload_id))
 
     def hold(
         self,
         name: RepositoryName,
         upload_id: str,
-        announced: Announced,
+        announced: AnnouncedBody,
         *,
         seen: LastBody | None = None,
         wait_seconds: float = 0,
-    ) -> Held | LastBody:
-        """The upload, held, for a body that is announced; what it was last, when another request
-        still has it after `wait_seconds`. Then this is `seen` for the next call, to know a retry.
+    ) -> HeldUpload | LastBody:
+        """Hold the upload for a body that is announced.
 
-        Raises `UploadUnknown`, `SizeInvalid`, and `RangeInvalid` with an offset, which the client
-        is told.
+        If another request still holds the upload after `wait_seconds`, it returns the last saved
+        body instead. Pass that as `seen` to the next call, which then recognizes a retry.
+
+        Raises `UploadUnknown`, `SizeInvalid`, and `RangeInvalid` with the offset for the client.
         """
-        session = self._session_name(name), _checked_id(upload_id)
+        session = self._label(name), _checked_id(upload_id)
         try:
             upload = self.store.resume(*session, wait_seconds=wait_seconds)
         except UploadBusy:
             return self.store.last_body(*session)
         try:
-            place = bodies.place(_after(upload.last_body, seen), announced)
+            body = bodies.body_range(_after(upload.last_body, seen), announced)
             is_guess = announced.is_last and announced.content_range is None
-            taker = upload.begin_body(place.start, place.length, is_guess=is_guess)
+            taker = upload.begin_body(body.start, body.length, is_guess=is_guess)
         except RangeInvalid as error:
             error.offset = upload.offset
             upload.tell()
@@ -150,54 +156,63 @@ class Uploads:
         except BaseException:
             upload.release()
             raise
-        return Held(taker, place.length)
+        return HeldUpload(taker, body.length)
 
     def recall(self, name: RepositoryName, upload_id: str) -> None:
         """See `BlobStore.recall`."""
-        self.store.recall(self._session_name(name), _checked_id(upload_id))
+        self.store.recall(self._label(name), _checked_id(upload_id))
 
     def recalls(self) -> int:
         """See `BlobStore.recalls`."""
         return self.store.recalls
 
     def offset(self, name: RepositoryName, upload_id: str) -> int:
-        """Bytes received, for the client to know. Raises `UploadUnknown`."""
-        return self.store.upload_offset(self._session_name(name), _checked_id(upload_id))
+        """Return the number of bytes received, for an answer to the client. Raises
+        `UploadUnknown`.
+        """
+        return self.store.upload_offset(self._label(name), _checked_id(upload_id))
 
     def finished(self, name: RepositoryName, upload_id: str) -> Digest | None:
-        """Return the digest that an upload became some minutes ago, if the repository has it:
-        another one may have the name by now.
+        """Return the digest of an upload that was finished some minutes ago. Returns None if there
+        is none, or if the repository does not hold the blob: another one may have the name by now.
         """
-        session_name = self._session_name(name)
-        digest = self.store.finished(session_name, upload_id) if _match_id(upload_id) else None
+        label = self._label(name)
+        digest = self.store.finished(label, upload_id) if _match_id(upload_id) else None
         if digest is None:
             return None
-        question = Question(self.permits, name, digest, True, Action.PUSH)
+        lookup = Lookup(self.permits, name, digest, True, Action.PUSH)
         try:
-            return blob_in(self.holdings.resolve_waiting((question,))).digest
+            return blob_in(self.holdings.resolve_waiting((lookup,))).digest
         except BlobUnknown:
             return None
 
     def finish(
         self, upload: Upload, name: RepositoryName, digest: Digest, author: Author
     ) -> BlobStat:
-        """Make a held upload a blob. Raises `DigestInvalid`: then the upload is gone."""
-        # Asked again, as the bytes may have taken an hour. What was sent stays to be resumed.
+        """Make a held upload a blob of the repository. Raises `DigestInvalid`: then the upload is
+        gone.
+        """
+        # Checked again, as the bytes may have taken an hour to arrive. If the check fails, the
+        # upload stays.
         self.holdings.check(self.permits, Action.PUSH, name)
         with self.store.commit(upload, digest) as placed:
-            self.holdings.commit_blob(Change(self.permits, name, author), placed)
+            self.holdings.commit_blob(ChangeRequest(self.permits, name, author), placed)
             placed.finish()
             return placed.stat
 
-    def _session_name(self, name: RepositoryName) -> str:
-        """What the store knows the upload by: no repository's name has a space in it."""
+    def _label(self, name: RepositoryName) -> str:
+        """Return the label of an upload in the store: the repository, and the owner if there is
+        one. Names of repositories have no spaces, so no two pairs have one label.
+        """
         self.holdings.check(self.permits, Action.PUSH, name)
         owner = self.permits.upload_owner
         return f"{name.text} {owner}" if owner else name.text
 
 
 def _after(last: LastBody, seen: LastBody | None) -> LastBody:
-    """The last body, for a request that waited for it: if that came whole, this is its retry."""
+    """Return the last body, for a request that waited for the upload. If that body came whole while
+    the request waited, the request is its retry, so the body counts as open.
+    """
     is_same = seen is None or (last.begin, last.offset) == (seen.begin, seen.offset)
     if is_same or last.is_open:
         return last
@@ -205,7 +220,9 @@ def _after(last: LastBody, seen: LastBody | None) -> LastBody:
 
 
 def _checked_id(upload_id: str) -> str:
-    """Only what can be an id reaches the store, which may use ids as file names."""
+    """Return an id that is well-formed, because the store may use ids as file names. Raises
+    `UploadUnknown`.
+    """
     if not _match_id(upload_id):
         raise UploadUnknown("no such upload: begin a new one")
     return upload_id

@@ -1,4 +1,4 @@
-"""The place of a request's body in its upload. `docs/uploads.md` has the table."""
+"""The range of an upload that a request's body fills. `docs/uploads.md` has the table."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dtrfast.store.blobs import LastBody, Upload
 
 
 @dataclass(frozen=True, slots=True)
-class Announced:
-    """A body as its request announces it: its `Content-Range` as it stands, its length in bytes.
-    `is_last`: it closes the upload.
+class AnnouncedBody:
+    """A body as its request announces it: the unparsed `Content-Range`, and the length in bytes.
+    `is_last` is True for the request that closes the upload.
     """
 
     content_range: str | None
@@ -21,29 +21,32 @@ class Announced:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """An upload that waits for a body of `size` bytes; None when they were not announced."""
+class HeldUpload:
+    """An upload that this request holds, for a body of `size` bytes; None if the request did not
+    announce a length.
+    """
 
     upload: Upload
     size: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The beginning of a body, and its length as far as it is known."""
+class BodyRange:
+    """The offset in the upload at which a body starts, and its length in bytes; None if unknown."""
 
     start: int
     length: int | None
 
 
-def place(last: LastBody, announced: Announced) -> Place:
-    """The beginning of the body in an upload whose last body was `last`.
+def body_range(last: LastBody, announced: AnnouncedBody) -> BodyRange:
+    """Return the range of a body in an upload whose last body was `last`.
 
-    Raises `RangeInvalid` when it begins at neither of the two places that it may, `SizeInvalid`
-    when its two lengths differ.
+    A body starts at the end of the bytes received. While the last body is open, a body may also
+    start where that one started. Raises `RangeInvalid` for another start, `SizeInvalid` if
+    `Content-Range` and `Content-Length` differ.
     """
     if announced.content_range is None:
-        return Place(_guess(last, announced.length), announced.length)
+        return BodyRange(_guess_start(last, announced.length), announced.length)
     chunk = parse_chunk_range(announced.content_range)
     if chunk.start != last.offset and not (last.is_open and chunk.start == last.begin):
         raise RangeInvalid(f"the upload has {last.offset} bytes: go on from there")
@@ -51,19 +54,20 @@ def place(last: LastBody, announced: Announced) -> Place:
         raise SizeInvalid(
             f"Content-Range has {chunk.length} bytes, Content-Length {announced.length}"
         )
-    return Place(chunk.start, chunk.length)
+    return BodyRange(chunk.start, chunk.length)
 
 
-def _guess(last: LastBody, length: int | None) -> int:
+def _guess_start(last: LastBody, length: int | None) -> int:
+    """Return the start of a body without `Content-Range`."""
     if not last.is_open or last.is_told:
         return last.offset
     is_rest = last.end is not None and length == last.end - last.offset
     return last.offset if is_rest else last.begin
 
 
-def may_recall(last: LastBody, announced: Announced) -> bool:
-    """True if a request with this body may take over an upload that another request holds, whose
-    state was last saved as `last`. Raises `RangeInvalid` for what is no range.
+def may_recall(last: LastBody, announced: AnnouncedBody) -> bool:
+    """Return True if a request with this body may take over an upload that another request holds.
+    `last` is the last saved state of the upload. Raises `RangeInvalid` for a malformed range.
     """
     if announced.content_range is None:
         return True

@@ -1,7 +1,7 @@
-"""Which repositories hold something: only those are listed. Functions over a transaction.
+"""The catalog: the repositories that hold a manifest or a blob. Functions over a transaction.
 
-A row of CATALOG comes with the first manifest or blob of a repository and goes with the last one,
-so a listing costs its page, however many repositories are empty by then.
+The first manifest or blob of a repository writes its row of CATALOG, and the last one to leave
+deletes it. So the cost of a page does not depend on the number of empty repositories.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dtrfast.registry.keys import RepositoryId
 
 
 def holds_something(transaction: ReadTransaction, repository: RepositoryId) -> bool:
-    """Whether a manifest or a blob is in it."""
+    """Return True if the repository holds a manifest or a blob."""
     prefix = number_key(repository)
     return any(
         True for table in (LINKS, MANIFESTS) for _ in transaction.scan(table, prefix, limit=1)
@@ -20,14 +20,14 @@ def holds_something(transaction: ReadTransaction, repository: RepositoryId) -> b
 
 
 def enter(transaction: WriteTransaction, repository: RepositoryId) -> None:
-    """List the repository, which holds something."""
+    """Add a repository that holds something, if it is not in the catalog."""
     name = transaction.get(REPOSITORY_NAMES, number_key(repository))
     if name is not None and transaction.get(CATALOG, name) is None:
         transaction.put(CATALOG, name, b"")
 
 
 def leave_if_empty(transaction: WriteTransaction, repository: RepositoryId) -> None:
-    """List the repository no longer if it holds nothing."""
+    """Remove the repository if it holds nothing."""
     if not holds_something(transaction, repository):
         name = transaction.get(REPOSITORY_NAMES, number_key(repository))
         if name is not None:

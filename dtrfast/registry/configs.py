@@ -1,6 +1,6 @@
 """Configs of images. They are blobs, so none is read inside a transaction.
 
-A config may lie on disk, be absent or be damaged; then its fields are empty.
+The fields of a config that is missing or damaged are empty.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from dtrfast.oci import images
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.images import ImageConfig
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry.images import Platform, Summary
-from dtrfast.registry.registry import Registry
+from dtrfast.registry.blobs import Blobs
+from dtrfast.registry.descriptions import Platform, Summary
 from dtrfast.store.blobs import Segment
 
-# Configs of images take a few kilobytes; what is longer is no config that a page could show.
+# Bytes of a config that is read. Most have a few kilobytes, and a page could not show a larger one.
 _CONFIG_SIZE_MAX = 256 << 10
 _PLATFORMS_KEPT = 16_384
-# Configs that one answer reads, and their bytes together: about 0.1 ms and 0.01 s a MiB.
+# Configs that one answer reads, about 0.1 ms each, and their bytes, about 0.01 s a MiB.
 _CONFIGS_READ_MAX = 300
 _CONFIGS_SIZE_MAX = 2 << 20
 
@@ -37,18 +37,18 @@ class Description:
 
 class Configs:
     """The configs of a repository's images, for one answer, which reads a bounded number of them.
-    `is_spent`: some were left out.
+    `is_spent` is True once some were left out.
     """
 
-    def __init__(self, registry: Registry, name: RepositoryName) -> None:
-        self._registry = registry
+    def __init__(self, blobs: Blobs, name: RepositoryName) -> None:
+        self._blobs = blobs
         self._name = name
         self._reads_left = _CONFIGS_READ_MAX
         self._size_left = _CONFIGS_SIZE_MAX
         self.is_spent = False
 
     def describe(self, summary: Summary) -> Description:
-        """Complete a summary: `is_exact` is that of both."""
+        """Describe the part of a summary that its configs have. `is_exact` covers both."""
         spent_before, self.is_spent = self.is_spent, False
         platforms = self.platforms(summary.platforms)
         created = "" if summary.config is None else self._find(summary.config)[1]
@@ -57,17 +57,17 @@ class Configs:
         return Description(platforms, created, is_exact)
 
     def platforms(self, named: Iterable[Platform]) -> list[str]:
-        """The names of platforms, each once."""
+        """Return the names of platforms, each once."""
         names = (self._find(one)[0] if isinstance(one, Digest) else one for one in named)
         return list(dict.fromkeys(filter(None, names)))
 
     def read(self, digest: Digest | None) -> ImageConfig:
-        """Empty where it is not there, or damaged: the manifest is worth showing all the same."""
+        """Return a config; an empty one if the blob is missing or damaged, or without a digest."""
         if digest is None:
             return ImageConfig()
         try:
-            with self._registry.blobs.open_range(self._name, digest) as reader:
-                # What a manifest says of its config's size is whatever its pusher liked.
+            with self._blobs.open_range(self._name, digest) as reader:
+                # The size in the manifest may be wrong, so that of the blob counts.
                 if reader.stat.size > _CONFIG_SIZE_MAX:
                     return ImageConfig()
                 self._size_left -= reader.stat.size
@@ -76,7 +76,7 @@ class Configs:
             return ImageConfig()
 
     def _find(self, digest: Digest) -> tuple[str, str]:
-        """The platform that an image is for, and when it was made, as far as its config says."""
+        """Return the platform and the date of an image, as far as its config has them."""
         key = (self._name.text, digest)
         known = _platforms.get(key)
         if known is None:

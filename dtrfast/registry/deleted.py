@@ -1,4 +1,7 @@
-"""Manifests in the trash: their bytes, and who deleted them. Functions over a transaction."""
+"""Manifests in the trash, with their bytes and the actors that deleted them.
+
+Functions over a transaction.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import msgspec
 
 from dtrfast.errors import Corrupt
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
-from dtrfast.index.tables import MANIFESTS_DELETED, number_key, number_of
+from dtrfast.index.tables import MANIFESTS_DELETED, number_key
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.manifests import read_manifest
 from dtrfast.oci.names import Tag
@@ -16,11 +19,13 @@ from dtrfast.registry import keys, links, ownership, trash
 from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.ownership import ALL, UNKNOWN, Claim
 from dtrfast.registry.records import StoredManifest
-from dtrfast.registry.writing import Place
+from dtrfast.registry.writing import TargetRepository
 
 
 class DeletedManifest(msgspec.Struct, frozen=True, array_like=True):
-    """A manifest as it was. `run` names what deleted it together with others; empty for one."""
+    """A manifest in the trash. `deleted_at` is in seconds since the epoch. `run` names the deletion
+    that took it with others; empty for it alone. `stored` is its encoded `StoredManifest`.
+    """
 
     version: int
     deleted_at: int
@@ -28,7 +33,7 @@ class DeletedManifest(msgspec.Struct, frozen=True, array_like=True):
     tags: tuple[str, ...]
     run: str
     stored: bytes
-    owner: int = UNKNOWN  # the account that had the repository
+    owner: int = UNKNOWN  # the id of the account that owned the repository
 
     @property
     def manifest(self) -> StoredManifest:
@@ -41,14 +46,14 @@ _decoder = msgspec.msgpack.Decoder(DeletedManifest)
 
 def put(
     transaction: WriteTransaction,
-    place: Place,
+    target: TargetRepository,
     digest: Digest,
     stored: StoredManifest,
     tags: Iterable[Tag],
     run: str,
 ) -> None:
-    """Keep a manifest that is being deleted."""
-    author = place.author
+    """Put a manifest that is being deleted into the trash."""
+    author = target.author
     names = tuple(tag.text for tag in tags)
     record = DeletedManifest(
         version=1,
@@ -57,9 +62,9 @@ def put(
         tags=names,
         run=run,
         stored=stored.encode(),
-        owner=ownership.owner_of(transaction, place.name),
+        owner=ownership.owner_of(transaction, target.name),
     )
-    key = keys.manifest_key(place.id, digest)
+    key = keys.manifest_key(target.id, digest)
     transaction.put(MANIFESTS_DELETED, key, _encoder.encode(record))
     trash.put(transaction, "manifest", key, author.now)
 
@@ -67,7 +72,7 @@ def put(
 def get(
     transaction: ReadTransaction, repository: RepositoryId, digest: Digest, claim: Claim = ALL
 ) -> DeletedManifest | None:
-    """The manifest, if it is in the trash, and in the claim."""
+    """Return a manifest if it is in the trash and the claim covers it, else None."""
     data = transaction.get(MANIFESTS_DELETED, keys.manifest_key(repository, digest))
     record = None if data is None else _decode(data)
     if record is None or not claim.covers(record.owner, record.deleted_at):
@@ -76,7 +81,7 @@ def get(
 
 
 def is_there(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> bool:
-    """True if the manifest is in the trash."""
+    """Return True if the manifest is in the trash."""
     key = keys.manifest_key(repository, digest)
     return any(True for _ in transaction.scan(MANIFESTS_DELETED, key, limit=1))
 
@@ -87,17 +92,19 @@ def of_repository(
     first: Digest | None = None,
     claim: Claim = ALL,
 ) -> Iterator[tuple[Digest, DeletedManifest]]:
-    """Those of a repository from `first` on, in the order of their digests' keys."""
+    """Yield the manifests in a repository's trash from `first` on, in the order of their digests'
+    keys.
+    """
     prefix = number_key(repository)
     begin = None if first is None else keys.before_manifest(repository, first)
     for key, data in transaction.scan(MANIFESTS_DELETED, prefix, after=begin):
         record = _decode(data)
         if claim.covers(record.owner, record.deleted_at):
-            yield Digest.from_key(key[len(prefix) :]), record
+            yield keys.digest_in(key), record
 
 
 def forget(transaction: WriteTransaction, repository: RepositoryId, digest: Digest) -> None:
-    """It is there again: take it out of the trash."""
+    """Remove a manifest that is in the repository again from the trash."""
     key = keys.manifest_key(repository, digest)
     data = transaction.get(MANIFESTS_DELETED, key)
     if data is not None:
@@ -106,7 +113,7 @@ def forget(transaction: WriteTransaction, repository: RepositoryId, digest: Dige
 
 
 def purge(transaction: WriteTransaction, key: bytes, deleted_at: int) -> None:
-    """Let a manifest go for good, if it was put into the trash at that time."""
+    """Delete a manifest for good, if it was put into the trash at that time."""
     data = transaction.get(MANIFESTS_DELETED, key)
     record = None if data is None else _decode(data)
     if record is None or record.deleted_at != deleted_at:
@@ -115,7 +122,7 @@ def purge(transaction: WriteTransaction, key: bytes, deleted_at: int) -> None:
     stored = record.manifest
     manifest = read_manifest(stored.body, stored.media_type)
     needs = (*manifest.referenced_blobs(), *manifest.children())
-    repository, digest = RepositoryId(number_of(key)), Digest.from_key(key[8:])
+    repository, digest = keys.manifest_in(key)
     links.forget_references(transaction, repository, digest, needs)
 
 

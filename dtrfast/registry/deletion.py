@@ -1,180 +1,292 @@
-"""Deleting tags and images together: what goes with them, what still needs them, and the way back.
+"""Deletions of tags and images together, previews of their effects, and the way back.
 
-An image takes along what only it keeps: the images of an index that no tag and nothing else names.
-All that one deletion puts into the trash has its *run*, so that one call brings it back.
+All things that one deletion puts into the trash have its *run* as a mark, so that one call restores
+them. `families` finds the manifests that the deletion of an image takes along.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 
-import msgspec
-
-from dtrfast.errors import ManifestBlobUnknown, ManifestUnknown
+from dtrfast.errors import ManifestBlobUnknown, ManifestUnknown, OperationUnsupported
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
-from dtrfast.index.tables import MANIFESTS, REFERENCES, TRASH, number_key, number_of
+from dtrfast.index.tables import TRASH, number_key
 from dtrfast.oci.digests import Digest, Reference
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import (
     deleted,
-    history,
+    families,
     keys,
-    links,
     manifests,
     outlines,
     repositories,
     restoring,
+    tag_history,
     tags,
+    trash,
+    usage,
+    usage_scopes,
 )
 from dtrfast.registry.budget import Budget
+from dtrfast.registry.descriptions import USES_MAX, Descriptions, ImageUse, Referrer
+from dtrfast.registry.holdings import ChangeRequest, Holdings
 from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.ownership import Claim
 from dtrfast.registry.permits import Action, Permits
-from dtrfast.registry.writing import Author, Place
+from dtrfast.registry.restoring import Restoration
+from dtrfast.registry.writing import Author, TargetRepository
+from dtrfast.store.blobs import BlobStore
 
-# Images of an index that go with it. What is beyond stays without a tag, and is listed as such.
-_FAMILY_MAX = 64
-# Blobs and manifests that they name together: removing each takes some microseconds, in the
-# transaction that removes the index.
-_FAMILY_PARTS_MAX = 5_000
-# Manifests that are looked at to learn that none of them keeps an image.
-_USERS_SEEN_MAX = 200
-# Steps of a budget, about 5 µs each, that deleting a tag and a manifest takes, without its blobs.
+# Steps of deleting a tag, and a manifest without its blobs: about 5 µs each.
 _TAG_STEPS = 40
 _MANIFEST_STEPS = 60
-# Steps that it takes to learn whether an image of an index is needed by something else.
-_STEPS_OF_A_CHILD = 4
 # Steps that one request takes to delete: 150 usual images.
 DELETION_STEPS_MAX = 12_000
+# Rows of the index that a preview reads, beside those of the measurement.
+_PREVIEW_STEPS = 6_000
 # Rows of the trash that one transaction restores: some milliseconds, as pushes wait for it.
 _STEP_MAX = 50
 
 
-class Gone(msgspec.Struct, frozen=True):
-    """The manifests and tags that went with one reference. `steps`: the work it was."""
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A reference that may be deleted, its image, and the other tags of the image."""
 
+    reference: str
+    digest: str
+    kind: str
+    size: int
+    other_tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionPreview:
+    """The effects of deleting the `images` of some references.
+
+    `companions` is the number of images of their indexes that go with them. `used_by` are indexes
+    that stay and lose an image. `freed_bytes` is an upper bound with `is_at_most`.
+    """
+
+    chosen: tuple[Choice, ...]
+    images: tuple[str, ...]
+    companions: int
+    used_by: tuple[ImageUse, ...]
+    referrers: tuple[Referrer, ...]
+    freed_bytes: int
+    is_at_most: bool
+    is_exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceDeletion:
+    """The manifests and tags that the deletion of one reference put into the trash. `run` is empty
+    for a deletion of one reference alone. `steps` is the work that it took.
+    """
+
+    reference: Reference
+    run: str
     manifests: tuple[Digest, ...]
     tags: tuple[str, ...]
-    steps: int
+    steps: int = 0
 
 
-class Back(msgspec.Struct, frozen=True):
-    """What came out of the trash. `tags_taken` point at something else by now, and still do."""
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """The result of one request. `missing` are references that did not exist. `left` are references
+    that still exist, because one request does only so much work.
+    """
 
-    manifests: int
+    run: str
+    manifests: tuple[str, ...]
     tags: tuple[str, ...]
-    tags_taken: tuple[str, ...]
+    missing: tuple[str, ...]
+    left: tuple[str, ...]
 
 
-# ---- what goes, and what needs it --------------------------------------------------------------
-def family(
-    transaction: ReadTransaction,
-    repository: RepositoryId,
-    chosen: Iterable[Digest],
-    budget: Budget,
-) -> dict[Digest, None]:
-    """The manifests that deleting the chosen ones takes, those that are there. Where the budget
-    ends, more stay.
+class Deletions:
+    """Deletes tags and images, for one caller. All methods raise what `Permits.check` does.
+
+    With `is_allowed` False nothing is deleted: `delete` and `delete_one` raise
+    `OperationUnsupported`. `now` gives seconds since the epoch.
     """
-    going = {one: None for one in chosen if is_there(transaction, repository, one)}
-    for root in tuple(going):
-        parts = 0
-        found = _only_of(transaction, repository, root, going, budget)
-        for one in islice(found, _FAMILY_MAX):
-            parts += _parts(transaction, repository, one, budget)
-            if parts > _FAMILY_PARTS_MAX:
-                break
-            going[one] = None
-    return going
 
+    def __init__(
+        self,
+        engine: Engine,
+        store: BlobStore,
+        holdings: Holdings,
+        permits: Permits,
+        now: Callable[[], int],
+        *,
+        is_allowed: bool,
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._holdings = holdings
+        self._permits = permits
+        self._now = now
+        self._is_allowed = is_allowed
 
-def _parts(
-    transaction: ReadTransaction, repository: RepositoryId, digest: Digest, budget: Budget
-) -> int:
-    """The number of things that a manifest names; more than a family may, if that is not known."""
-    found = outlines.look(transaction, repository, digest, budget)
-    if found is None or found.outline is None:
-        return _FAMILY_PARTS_MAX + 1
-    return found.outline.parts
+    def preview(self, name: RepositoryName, references: Sequence[Reference]) -> DeletionPreview:
+        """Return the effects of deleting the images of some references. Raises `ManifestUnknown`.
 
+        Callers who are not system administrators get an upper bound of the bytes: repositories that
+        they may not see count as if they did not exist.
+        """
+        budget = Budget(steps_left=_PREVIEW_STEPS)
+        with self._engine.read() as transaction:
+            number = repositories.require(transaction, self._permits, name, Action.PULL)
+            is_admin = self._permits.is_admin(transaction)
+            described = Descriptions(transaction, number, budget)
+            chosen = [_choice(transaction, number, described, one) for one in references]
+            digests = dict.fromkeys(Digest.parse(one.digest) for one in chosen)
+            going = families.family(transaction, number, digests, budget)
+            uses = _uses(transaction, number, described, digests, going)
+            about = [one for digest in digests for one in described.about(digest)]
+        find_scope = usage_scopes.of_deletion(name, digests, going)
+        permits = None if is_admin else self._permits
+        numbers = usage.measure(self._engine, self._store, find_scope, permits)
+        staying = [one for one in about[:USES_MAX] if Digest.parse(one.digest) not in going]
+        return DeletionPreview(
+            chosen=tuple(chosen),
+            images=tuple(map(str, digests)),
+            companions=len(going) - len(digests),
+            used_by=tuple(uses),
+            referrers=tuple(staying),
+            freed_bytes=numbers.freed_bytes,
+            is_at_most=not is_admin,
+            is_exact=numbers.is_exact and not budget.is_spent,
+        )
 
-def _only_of(
-    transaction: ReadTransaction,
-    repository: RepositoryId,
-    root: Digest,
-    going: dict[Digest, None],
-    budget: Budget,
-) -> Iterator[Digest]:
-    """What is kept by `root` and others that go, and by nothing else. The caller adds it to those
-    that go before it asks for the next.
-    """
-    todo = [root]
-    while todo:
-        for child in _children(transaction, repository, todo.pop(), budget):
-            if child in going:
+    def delete_one(self, name: RepositoryName, reference: Reference) -> ReferenceDeletion:
+        """Put a tag, or a manifest with all its tags, into the trash. Raises `ManifestUnknown`."""
+        self._check_allowed()
+        change = ChangeRequest(self._permits, name, self._author())
+        if isinstance(reference, Tag):
+            self._holdings.delete_tag(change, reference)
+            return ReferenceDeletion(reference, "", (), (reference.text,))
+        names = self._holdings.delete_manifest(change, reference)
+        return ReferenceDeletion(reference, "", (reference,), names)
+
+    def delete(
+        self,
+        name: RepositoryName,
+        references: Sequence[Reference],
+        tell: Callable[[ReferenceDeletion], None],
+    ) -> Deletion:
+        """Put tags, and images with what only they keep, into the trash, with one run. Each
+        reference takes a transaction of its own; `tell` gets it once it is durable.
+
+        Raises `ManifestUnknown` if all references are missing.
+        """
+        self._check_allowed()
+        author = self._author()
+        run = f"{author.now}-{secrets.token_hex(4)}"  # the trash is ordered by this time
+        done: list[ReferenceDeletion] = []
+        missing: list[str] = []
+        left: list[str] = []
+        steps_left = DELETION_STEPS_MAX
+        for one in references:
+            found = None
+            # The first is deleted at any cost, so that repeated requests come to an end.
+            most = steps_left if done else None
+            try:
+                if steps_left > 0:
+                    found = delete(self._engine, self._permits, name, one, author, run, most)
+            except ManifestUnknown:
+                missing.append(str(one))
                 continue
-            if not budget.take(_STEPS_OF_A_CHILD):
-                return
-            if _is_alone(transaction, repository, child, going):
-                yield child
-                todo.append(child)
+            if found is None:
+                left.append(str(one))
+                continue
+            steps_left -= found.steps
+            done.append(found)
+            tell(found)
+        if len(missing) == len(references):
+            message = f"there is no {missing[0]} in {name} any more"
+            raise ManifestUnknown(message, detail=missing[0])
+        return _result(run, done, missing, left)
+
+    def restore(self, name: RepositoryName, run: str) -> Restoration:
+        """Restore the things that one deletion put into the trash and that are still there.
+
+        Raises `ManifestUnknown` if none is.
+        """
+        author = self._author()
+        with self._engine.read() as transaction:
+            self._permits.check(transaction, Action.PUSH, name)
+            number = repositories.get(transaction, name)
+            claim = self._permits.claim(transaction, name)
+            rows = list(_rows_of_run(transaction, number, run, claim))
+        if not rows:
+            raise ManifestUnknown("nothing of this deletion is in the trash any more")
+        target = TargetRepository(number, name, author)
+        total = Restoration()
+        for first in range(0, len(rows), _STEP_MAX):
+            some = rows[first : first + _STEP_MAX]
+            total += self._engine.write(partial(_restore, target=target, rows=some))
+        return total
+
+    def _check_allowed(self) -> None:
+        if not self._is_allowed:
+            raise OperationUnsupported("deletes are switched off by registry.delete")
+
+    def _author(self) -> Author:
+        return Author(self._permits.actor, self._now())
 
 
-def _children(
-    transaction: ReadTransaction, repository: RepositoryId, digest: Digest, budget: Budget
-) -> Iterator[Digest]:
-    found = outlines.look(transaction, repository, digest, budget)
-    if found is not None and found.outline is not None:
-        yield from map(Digest.from_key, outlines.split(found.outline.children))
+def _result(
+    run: str, done: list[ReferenceDeletion], missing: list[str], left: list[str]
+) -> Deletion:
+    return Deletion(
+        run,
+        tuple(str(digest) for one in done for digest in one.manifests),
+        tuple(tag for one in done for tag in one.tags),
+        tuple(missing),
+        tuple(left),
+    )
 
 
-def _is_alone(
+# ---- previews ----------------------------------------------------------------------------------
+def _choice(
     transaction: ReadTransaction,
     repository: RepositoryId,
-    digest: Digest,
+    described: Descriptions,
+    reference: Reference,
+) -> Choice:
+    digest: Digest | None = reference if isinstance(reference, Digest) else None
+    if isinstance(reference, Tag):
+        record = tags.resolve(transaction, repository, reference)
+        digest = None if record is None else record.digest
+    summary = None if digest is None else described.summary(digest)
+    if digest is None or summary is None:
+        raise ManifestUnknown(f"there is no {reference} any more", detail=str(reference))
+    others = tuple(tag for tag in described.tags(digest) if tag != str(reference))
+    return Choice(str(reference), str(digest), summary.kind, summary.size, others)
+
+
+def _uses(
+    transaction: ReadTransaction,
+    repository: RepositoryId,
+    described: Descriptions,
+    digests: dict[Digest, None],
     going: dict[Digest, None],
-) -> bool:
-    if not is_there(transaction, repository, digest):
-        return False
-    if any(True for _ in tags.tags_of(transaction, repository, digest)):
-        return False
-    found = users(transaction, repository, digest, _USERS_SEEN_MAX)
-    return len(found) < _USERS_SEEN_MAX and all(user in going for user in found)
-
-
-def users(
-    transaction: ReadTransaction, repository: RepositoryId, digest: Digest, limit: int
-) -> list[Digest]:
-    """Up to `limit` indexes of the repository that name the manifest."""
-    prefix = links.link_key(repository, digest)
-    rows = transaction.scan(REFERENCES, prefix, limit=limit)
-    return [Digest.from_key(key[len(prefix) :]) for key, _ in rows]
-
-
-def is_only_in(
-    transaction: ReadTransaction, repository: RepositoryId, digest: Digest, index: Digest
-) -> bool:
-    """True if the manifest, or the blob of a build cache, goes when the index is deleted."""
-    if not is_there(transaction, repository, digest):
-        return users(transaction, repository, digest, 2) == [index]
-    return _is_alone(transaction, repository, digest, {index: None})
-
-
-def is_there(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> bool:
-    """True if the repository has the manifest, outside of its trash."""
-    return transaction.get(MANIFESTS, keys.manifest_key(repository, digest)) is not None
+) -> list[ImageUse]:
+    """Return indexes that stay and lose one of the images."""
+    found: list[ImageUse] = []
+    for digest in digests:
+        users = families.users(transaction, repository, digest, USES_MAX + len(going))
+        staying = [user for user in users if user not in going]
+        found += [described.use(user, digest) for user in staying[: USES_MAX - len(found)]]
+    return found
 
 
 # ---- deleting ----------------------------------------------------------------------------------
-def new_run(now: int) -> str:
-    """A name for a deletion. It begins with its time, which is where the trash has its rows."""
-    return f"{now}-{secrets.token_hex(4)}"
-
-
-def delete(  # noqa: PLR0913 - what a deletion says
+def delete(  # noqa: PLR0913 - the fields of a deletion
     engine: Engine,
     permits: Permits,
     name: RepositoryName,
@@ -182,138 +294,94 @@ def delete(  # noqa: PLR0913 - what a deletion says
     author: Author,
     run: str,
     steps_max: int | None = None,
-) -> Gone | None:
-    """Put a tag, or an image with all its tags and what only it keeps, into the trash. None, and
-    nothing is done, if an image names more than `steps_max` things.
+) -> ReferenceDeletion | None:
+    """Put a tag, or an image with all its tags and what only it keeps, into the trash. Nothing is
+    done, and the result is None, if an image names more than `steps_max` things.
 
     Raises `ManifestUnknown`.
     """
 
-    def change(transaction: WriteTransaction) -> Gone | None:
+    def change(transaction: WriteTransaction) -> ReferenceDeletion | None:
         permits.check(transaction, Action.DELETE, name)
         repository = repositories.find(transaction, name)
         if repository is None:
             raise ManifestUnknown(f"there is no {reference} in {name}", detail=str(reference))
-        place = Place(repository, name, author)
+        target = TargetRepository(repository, name, author)
         if isinstance(reference, Tag):
-            return _delete_tag(transaction, place, reference, run)
-        if steps_max is not None and _is_larger(transaction, place, reference, steps_max):
+            if not tags.remove(transaction, target, reference, run):
+                raise ManifestUnknown(f"there is no tag {reference} in {name}")
+            return ReferenceDeletion(reference, run, (), (reference.text,), _TAG_STEPS)
+        if steps_max is not None and _is_larger(transaction, target, reference, steps_max):
             return None
-        return _delete_image(transaction, place, reference, run)
+        return _delete_image(transaction, target, reference, run)
 
     return engine.write(change)
 
 
-def _is_larger(transaction: ReadTransaction, place: Place, digest: Digest, parts_max: int) -> bool:
-    """True if a manifest names more things. False if it is not there."""
-    found = outlines.look(transaction, place.id, digest, Budget())
+def _is_larger(
+    transaction: ReadTransaction, target: TargetRepository, digest: Digest, parts_max: int
+) -> bool:
+    """Return True if a manifest names more than `parts_max` things; False if it is missing."""
+    found = outlines.look(transaction, target.id, digest, Budget())
     if found is None:
         return False
     return found.outline is None or found.outline.parts > parts_max
 
 
-def _delete_tag(transaction: WriteTransaction, place: Place, tag: Tag, run: str) -> Gone:
-    if not tags.remove(transaction, place, tag, run):
-        raise ManifestUnknown(f"there is no tag {tag} in {place.name}")
-    return Gone((), (tag.text,), _TAG_STEPS)
-
-
-def _delete_image(transaction: WriteTransaction, place: Place, digest: Digest, run: str) -> Gone:
-    going = family(transaction, place.id, [digest], Budget())
+def _delete_image(
+    transaction: WriteTransaction, target: TargetRepository, digest: Digest, run: str
+) -> ReferenceDeletion:
+    going = families.family(transaction, target.id, [digest], Budget())
     if not going:
-        raise ManifestUnknown(f"there is no {digest} in {place.name}", detail=str(digest))
+        raise ManifestUnknown(f"there is no {digest} in {target.name}", detail=str(digest))
     names: list[str] = []
     steps = 0
     for one in going:
-        names += [tag.text for tag in tags.tags_of(transaction, place.id, one)]
-        stored = manifests.stored_manifest(transaction, place.id, one)
+        names += [tag.text for tag in tags.tags_of(transaction, target.id, one)]
+        stored = manifests.stored_manifest(transaction, target.id, one)
         assert stored is not None  # it was found in this transaction
-        steps += _MANIFEST_STEPS + manifests.remove(transaction, place, one, stored, run)
-    return Gone(tuple(going), tuple(names), steps + _TAG_STEPS * len(names))
+        steps += _MANIFEST_STEPS + manifests.remove(transaction, target, one, stored, run)
+    steps += _TAG_STEPS * len(names)
+    return ReferenceDeletion(digest, run, tuple(going), tuple(names), steps)
 
 
 # ---- the way back ------------------------------------------------------------------------------
-def restore(
-    engine: Engine, permits: Permits, name: RepositoryName, run: str, author: Author
-) -> Back:
-    """Bring back what one deletion put into the trash, as far as it is still there.
-
-    Raises `ManifestUnknown` where nothing of it is.
-    """
-    with engine.read() as transaction:
-        permits.check(transaction, Action.PUSH, name)
-        repository = repositories.get(transaction, name)
-        claim = permits.claim(transaction, name)
-        rows = list(_rows_of_run(transaction, repository, run, claim))
-    if not rows:
-        raise ManifestUnknown("nothing of this deletion is in the trash any more")
-    place = Place(repository, name, author)
-    total = Back(0, (), ())
-    for first in range(0, len(rows), _STEP_MAX):
-        some = rows[first : first + _STEP_MAX]
-        total = _sum(total, engine.write(partial(_restore, place=place, rows=some)))
-    return total
-
-
 def _rows_of_run(
     transaction: ReadTransaction, repository: RepositoryId, run: str, claim: Claim
 ) -> Iterator[tuple[str, Digest]]:
-    """Manifests first, with an empty name; then tags and what they pointed at."""
+    """Return the rows of a run: manifests with an empty tag, then tags with their digests."""
     text = run.partition("-")[0]
     if not text.isascii() or not text.isdecimal() or len(text) > len(str(1 << 62)):
         return
-    prefix = number_key(min(int(text), 1 << 62))
-    yield from _manifests_of_run(transaction, prefix + b"m" + number_key(repository), run, claim)
-    yield from _tags_of_run(transaction, prefix + b"t" + number_key(repository), run, claim)
-
-
-def _manifests_of_run(
-    transaction: ReadTransaction, prefix: bytes, run: str, claim: Claim
-) -> Iterator[tuple[str, Digest]]:
-    for key, _ in transaction.scan(TRASH, prefix):
-        digest = Digest.from_key(key[len(prefix) :])
-        record = deleted.get(transaction, RepositoryId(number_of(key[9:])), digest, claim)
+    at, number = min(int(text), 1 << 62), number_key(repository)
+    for key, _ in transaction.scan(TRASH, trash.row_key(at, "manifest", number)):
+        _, digest = keys.manifest_in(trash.parse(key).key)
+        record = deleted.get(transaction, repository, digest, claim)
         if record is not None and record.run == run:
             yield "", digest
-
-
-def _tags_of_run(
-    transaction: ReadTransaction, prefix: bytes, run: str, claim: Claim
-) -> Iterator[tuple[str, Digest]]:
-    for key, _ in transaction.scan(TRASH, prefix):
-        past = history.get(transaction, key[9:])
+    for key, _ in transaction.scan(TRASH, trash.row_key(at, "tag", number)):
+        row = trash.parse(key)
+        past = tag_history.get(transaction, row.key)
         is_of_run = past is not None and past.run == run
         if past is not None and is_of_run and claim.covers(past.owner, past.ended_at):
-            yield history.tag_in(key[9:]), past.digest
+            yield tag_history.tag_in(row.key), past.digest
 
 
-def _restore(transaction: WriteTransaction, place: Place, rows: list[tuple[str, Digest]]) -> Back:
+def _restore(
+    transaction: WriteTransaction, target: TargetRepository, rows: list[tuple[str, Digest]]
+) -> Restoration:
     count, names, taken = 0, [], []
     for tag, digest in rows:
         if not tag:
-            count += _restore_manifest(transaction, place, digest)
+            with suppress(ManifestUnknown, ManifestBlobUnknown):
+                restoring.enter(transaction, target, digest)
+                count += 1
             continue
-        present = tags.resolve(transaction, place.id, Tag(tag))
+        present = tags.resolve(transaction, target.id, Tag(tag))
         if present is not None and present.digest != digest:
             taken.append(tag)
-        elif is_there(transaction, place.id, digest):
+        elif families.is_there(transaction, target.id, digest):
             if present is None:
-                tags.put(transaction, place, Tag(tag), digest)
+                tags.put(transaction, target, Tag(tag), digest)
             names.append(tag)
-    return Back(count, tuple(names), tuple(taken))
-
-
-def _restore_manifest(transaction: WriteTransaction, place: Place, digest: Digest) -> bool:
-    try:
-        restoring.enter(transaction, place, digest)
-    except (ManifestUnknown, ManifestBlobUnknown):
-        return False
-    return True
-
-
-def _sum(one: Back, other: Back) -> Back:
-    return Back(
-        one.manifests + other.manifests,
-        one.tags + other.tags,
-        one.tags_taken + other.tags_taken,
-    )
+    return Restoration(count, tuple(names), tuple(taken))

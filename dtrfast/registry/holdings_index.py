@@ -1,4 +1,4 @@
-"""The holdings over the index: each use case is one transaction."""
+"""The holdings over the index. Each use case writes in one transaction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import (
     catalog,
     deleted,
-    history,
     keys,
     links,
     manifests,
@@ -27,48 +26,49 @@ from dtrfast.registry import (
     removal,
     repositories,
     restoring,
+    tag_history,
     tags,
     trash,
     unheld,
 )
 from dtrfast.registry.holdings import (
-    Answer,
-    Change,
+    ChangeRequest,
     FoundBlob,
     FoundManifest,
-    Missing,
+    Lookup,
+    LookupResult,
+    MissingContent,
     Push,
-    Question,
+    PushResult,
     ReferrersPage,
-    Restored,
-    Stored,
+    RestoredManifest,
 )
 from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.manifests import Rules
 from dtrfast.registry.pages import Page, cut
 from dtrfast.registry.permits import Action, Permits
-from dtrfast.registry.writing import Place
-from dtrfast.store.blobs import BlobStat, BlobStore, Placed
+from dtrfast.registry.writing import TargetRepository
+from dtrfast.store.blobs import BlobStat, BlobStore, Placement
 
-# Where a mount without `from` looks for a repository that the caller may read.
+# Holders of a blob that a mount without `from` looks at, to find one that the caller may read.
 _HOLDERS_MAX = 100
-# A blob that is asked for again and again is renewed no more often than this part of its grace.
+# A blob that clients request again and again is renewed so many times in its grace at the most.
 _RENEWALS_IN_GRACE = 10
-# How things leave the trash for good.
+# Functions that remove a thing from the trash for good.
 _PURGES: dict[trash.Kind, trash.Purge] = {
     "manifest": deleted.purge,
-    "tag": history.purge,
+    "tag": tag_history.purge,
     "repository": removal.purge,
 }
 
-# Commits a change of the local tables and one of the shared tables together.
+# Commits a change of the local tables and a change of the shared tables together.
 WriteBoth = Callable[
     [Callable[[WriteTransaction], object], Callable[[WriteTransaction], object]], object
 ]
 
 
 class IndexHoldings:
-    """See `Holdings`. `write_both` is None where no commit covers both content and holdings."""
+    """See `Holdings`. `write_both` is None if no commit can cover both content and holdings."""
 
     def __init__(
         self,
@@ -86,29 +86,29 @@ class IndexHoldings:
         self._grace_seconds = grace_seconds
         self._write_both = write_both
 
-    # ---- questions -----------------------------------------------------------------------------
-    def resolve(self, questions: Sequence[Question]) -> list[Answer]:
-        answers: list[Answer] = []
+    # ---- lookups -----------------------------------------------------------------------------
+    def resolve(self, lookups: Sequence[Lookup]) -> list[LookupResult]:
+        results: list[LookupResult] = []
         with self._engine.read() as transaction:
-            for question in questions:
+            for lookup in lookups:
                 try:
-                    question.permits.check(transaction, question.action, question.name)
-                    answers.append(self._find(transaction, question))
+                    lookup.permits.check(transaction, lookup.action, lookup.name)
+                    results.append(self._find(transaction, lookup))
                 except DtrfastError as error:
-                    answers.append(error)
-        return answers
+                    results.append(error)
+        return results
 
     resolve_waiting = resolve
 
-    def _find(self, transaction: ReadTransaction, question: Question) -> FoundManifest | FoundBlob:
-        digest = question.reference
-        if not question.is_blob:
-            return manifests.find(transaction, question.name, digest)
+    def _find(self, transaction: ReadTransaction, lookup: Lookup) -> FoundManifest | FoundBlob:
+        digest = lookup.reference
+        if not lookup.is_blob:
+            return manifests.find(transaction, lookup.name, digest)
         assert isinstance(digest, Digest)
-        repository = repositories.find(transaction, question.name)
+        repository = repositories.find(transaction, lookup.name)
         link = None if repository is None else links.get(transaction, repository, digest)
         if repository is None or link is None:
-            raise BlobUnknown(f"there is no blob {digest} in {question.name}", detail=str(digest))
+            raise BlobUnknown(f"there is no blob {digest} in {lookup.name}", detail=str(digest))
         age = self._clock() - link.unreferenced_since
         is_old = age * _RENEWALS_IN_GRACE > self._grace_seconds
         is_due = is_old and not links.is_referenced(transaction, repository, digest)
@@ -122,44 +122,47 @@ class IndexHoldings:
         self._engine.write(partial(_renew, name=name, digest=digest, now=self._clock()))
 
     # ---- changes -------------------------------------------------------------------------------
-    def put_manifest(self, push: Push) -> Stored | Missing:
+    def put_manifest(self, push: Push) -> PushResult | MissingContent:
         return self._engine.write(partial(manifests.put, push=push, rules=self._rules))
 
-    def commit_blob(self, change: Change, placed: Placed) -> None:
+    def commit_blob(self, change: ChangeRequest, placed: Placement) -> None:
         link = partial(_link, change=change, stat=placed.stat, inline=placed.inline)
         pending = placed.pending
         if pending is not None and self._write_both is not None:
             self._write_both(pending, link)
         else:
-            # In this order: a link that is durable has its content. Content whose link never comes
-            # is in a list of the store's, which asks for its holders.
+            # In this order, so that a durable link has durable content. Content whose link never
+            # comes is in a list of the store, which asks for its holders.
             placed.settle()
             self._engine.write(link)
 
-    def mount(self, change: Change, stat: BlobStat, source: RepositoryName | None) -> bool:
+    def mount(self, change: ChangeRequest, stat: BlobStat, source: RepositoryName | None) -> bool:
         with self._engine.read() as transaction:
             change.permits.check(transaction, Action.PUSH, change.name)
-            # Asked first, so that a mount of nothing writes nothing.
+            # Checked first, so that a mount of a missing blob takes no write transaction.
             if _source(transaction, change.permits, stat.digest, source) is None:
                 return False
         return self._engine.write(partial(_mount, change=change, stat=stat, source=source))
 
-    def unlink(self, change: Change, digest: Digest) -> None:
+    def unlink(self, change: ChangeRequest, digest: Digest) -> None:
         with self._engine.read() as transaction:
-            is_old = _is_without_size(transaction, change.name, digest)
+            repository = repositories.find(transaction, change.name)
+            link = None if repository is None else links.get(transaction, repository, digest)
+        # A link that an older version wrote has no size.
+        is_old = link is not None and link.size is None
         size = self._blobs.sizes([digest]).get(digest) if is_old else None
         self._engine.write(partial(_unlink, change=change, digest=digest, size=size))
 
-    def delete_manifest(self, change: Change, digest: Digest) -> tuple[str, ...]:
+    def delete_manifest(self, change: ChangeRequest, digest: Digest) -> tuple[str, ...]:
         return self._engine.write(partial(manifests.delete, change=change, digest=digest))
 
-    def delete_tag(self, change: Change, tag: Tag) -> None:
+    def delete_tag(self, change: ChangeRequest, tag: Tag) -> None:
         self._engine.write(partial(tags.delete, change=change, tag=tag))
 
-    def restore_manifest(self, change: Change, digest: Digest) -> Restored:
+    def restore_manifest(self, change: ChangeRequest, digest: Digest) -> RestoredManifest:
         return self._engine.write(partial(restoring.restore_manifest, change=change, digest=digest))
 
-    def restore_tag(self, change: Change, tag: Tag, digest: Digest | None = None) -> Digest:
+    def restore_tag(self, change: ChangeRequest, tag: Tag, digest: Digest | None = None) -> Digest:
         restore = partial(restoring.restore_tag, change=change, tag=tag, digest=digest)
         return self._engine.write(restore)
 
@@ -207,46 +210,50 @@ class IndexHoldings:
         return unheld.are_held(self._engine, contents)
 
 
-# ---- questions ---------------------------------------------------------------------------------
+# ---- blobs -------------------------------------------------------------------------------------
 def _renew(transaction: WriteTransaction, name: RepositoryName, digest: Digest, now: int) -> None:
     repository = repositories.find(transaction, name)
     if repository is not None:
         links.renew(transaction, repository, digest, now)
 
 
-# ---- blobs -------------------------------------------------------------------------------------
-def _pushed_to(transaction: WriteTransaction, change: Change) -> Place:
-    """The repository that the caller pushes to; it is made if it is not there."""
+def _ensure_target(transaction: WriteTransaction, change: ChangeRequest) -> TargetRepository:
+    """Return the repository that the caller pushes to. Creates it if it does not exist."""
     change.permits.check(transaction, Action.PUSH, change.name)
     repository = repositories.ensure(transaction, change.name, change.author, change.permits)
-    return Place(repository, change.name, change.author)
+    return TargetRepository(repository, change.name, change.author)
 
 
 def _link(
-    transaction: WriteTransaction, change: Change, stat: BlobStat, inline: bytes | None
+    transaction: WriteTransaction, change: ChangeRequest, stat: BlobStat, inline: bytes | None
 ) -> None:
-    place = _pushed_to(transaction, change)
+    target = _ensure_target(transaction, change)
     if inline is not None:
-        # What lies in the store's index alone is in the change log as well, for a repair.
-        place.record(transaction, "blob.put", {"digest": str(stat.digest), "body": inline})
-    links.put(transaction, place, stat.digest, stat.size)
+        # A repair needs content that only the store's index has, so the change log has it, too.
+        target.record(transaction, "blob.put", {"digest": str(stat.digest), "body": inline})
+    links.put(transaction, target, stat.digest, stat.size)
 
 
 def _mount(
-    transaction: WriteTransaction, change: Change, stat: BlobStat, source: RepositoryName | None
+    transaction: WriteTransaction,
+    change: ChangeRequest,
+    stat: BlobStat,
+    source: RepositoryName | None,
 ) -> bool:
     change.permits.check(transaction, Action.PUSH, change.name)
-    # Its source may have gone since it was looked at: then no repository is made either.
+    # The source may be gone since the first check. Then no repository is created either.
     if _source(transaction, change.permits, stat.digest, source) is None:
         return False
-    links.put(transaction, _pushed_to(transaction, change), stat.digest, stat.size)
+    links.put(transaction, _ensure_target(transaction, change), stat.digest, stat.size)
     return True
 
 
 def _source(
     transaction: ReadTransaction, permits: Permits, digest: Digest, source: RepositoryName | None
 ) -> RepositoryId | None:
-    """A repository that has the blob and that the caller may pull from: this one, or any."""
+    """Return a repository that holds the blob and that the caller may pull from: `source`, or
+    without it any.
+    """
     if source is not None:
         if not permits.may(transaction, Action.PULL, source):
             return None
@@ -262,27 +269,22 @@ def _source(
     return None
 
 
-def _is_without_size(transaction: ReadTransaction, name: RepositoryName, digest: Digest) -> bool:
-    """True for a link of an older version."""
-    repository = repositories.find(transaction, name)
-    link = None if repository is None else links.get(transaction, repository, digest)
-    return link is not None and link.size is None
-
-
 def _unlink(
-    transaction: WriteTransaction, change: Change, digest: Digest, size: int | None
+    transaction: WriteTransaction, change: ChangeRequest, digest: Digest, size: int | None
 ) -> None:
     change.permits.check(transaction, Action.DELETE, change.name)
     repository = repositories.find(transaction, change.name)
     if repository is None:
         raise BlobUnknown(f"there is no blob {digest} in {change.name}", detail=str(digest))
-    links.remove(transaction, Place(repository, change.name, change.author), digest, size)
+    links.remove(
+        transaction, TargetRepository(repository, change.name, change.author), digest, size
+    )
 
 
 def index_holdings(
     engine: Engine, blobs: BlobStore, config: Config, clock: Callable[[], int]
 ) -> IndexHoldings:
-    """The holdings by the settings of this server."""
+    """Return the holdings with this server's settings. `clock` gives seconds since the epoch."""
     rules = Rules(config.registry.require_blobs, config.registry.require_children)
     grace_seconds = math.ceil(config.store.grace_seconds)
     write_both = engine.write_both if engine.is_joint else None

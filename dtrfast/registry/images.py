@@ -1,332 +1,401 @@
-"""Descriptions of images, as far as the index has them. `configs` has the rest."""
+"""Images as users see them: lists by tag and by digest, one image, and comparisons of two."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
 import msgspec
 
-from dtrfast.index.engine import ReadTransaction
-from dtrfast.index.tables import REFERRERS
+from dtrfast.errors import ManifestUnknown
+from dtrfast.index.engine import Engine, ReadTransaction
 from dtrfast.oci import images
-from dtrfast.oci.digests import Digest
-from dtrfast.oci.media_types import MANIFEST_TYPES
-from dtrfast.oci.names import Tag
-from dtrfast.registry import keys, links, outlines, tags
+from dtrfast.oci.digests import Digest, Reference
+from dtrfast.oci.images import Comparison, ImageConfig, Layer
+from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.registry import (
+    families,
+    listing,
+    manifests,
+    outlines,
+    pulls,
+    repositories,
+    tags,
+    untagged,
+)
+from dtrfast.registry.blobs import Blobs
 from dtrfast.registry.budget import Budget
+from dtrfast.registry.configs import Configs, Description
+from dtrfast.registry.descriptions import (
+    LAYERS_MAX,
+    USES_MAX,
+    Child,
+    Descriptions,
+    ImageUse,
+    IndexedImage,
+    Platform,
+    Summary,
+)
 from dtrfast.registry.keys import RepositoryId
-from dtrfast.registry.manifests import stored_manifest
-from dtrfast.registry.outlines import Listed, Look, Outline
-from dtrfast.registry.records import StoredManifest
+from dtrfast.registry.listing import Columns, Listing, ListRequest
+from dtrfast.registry.outlines import Outline
+from dtrfast.registry.pages import LOOKED_AT_MAX, BoundedScan
+from dtrfast.registry.permits import Action, Permits
+from dtrfast.registry.records import TagRecord, set_at
 
-_REFERRERS_MAX = 200
-# An index may name tens of thousands of images; so many are looked at for a list.
-_CHILDREN_LISTED_MAX = 50
-LAYERS_MAX = outlines.LISTED_MAX
-_TAGS_MAX = 500
-# Manifests that one answer parses, together: 0.02 s a MiB. Most take 2 KiB; of large ones, outlines
-# are kept.
-_PARSED_SIZE_MAX = 1 << 20
-# Entries of indexes that one answer looks at: about 10 µs each.
-_ENTRIES_MAX = 3000
-# Blobs of indexes that one answer adds up: about 0.02 s. Beyond, what images share counts for each.
-_BLOBS_ADDED_MAX = 30_000
-# Bytes of annotations of referrers that one answer shows.
-_REFERRERS_SIZE_MAX = 256 << 10
-# An index may list indexes; tools make one level of them.
-_INDEX_DEPTH_MAX = 3
-
-# A platform, or the digest of the config that names it.
-Platform = str | Digest
+# Entries of a page that describes manifests. Each takes about 0.1 ms.
+_LIMIT_MAX = 300
+# The platform that a comparison of two indexes prefers.
+_PLATFORM = "linux/amd64"
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """An image in a list. `size` is of its layers and config, each blob once; of an index, of all
-    that is listed with it. `config`: of an image alone. `fault`: what keeps clients from reading
-    the manifest. `is_exact`: False where something was left out, because an answer does only so
-    much work.
+class TaggedImage:
+    """A tag and its image. `pulled_at` is in seconds since the epoch, 0 if unknown. `summary` has
+    the fields that the index has, `description` those from the image's configs.
     """
 
-    kind: str
-    media_type: str
-    size: int
-    platforms: tuple[Platform, ...]
-    config: Digest | None
-    layers: int
-    fault: str = ""
-    is_exact: bool = True
+    tag: str
+    record: TagRecord
+    pulled_at: int
+    summary: Summary
+    description: Description
 
-
-# In place of a manifest that is not there.
-ABSENT = Summary("artifact", "", 0, (), None, 0)
+    @property
+    def kind(self) -> str:
+        """The kind of the image. For a tag that cosign made, it depends on the tag's name."""
+        return images.kind_of_tag(self.tag) or self.summary.kind
 
 
 @dataclass(frozen=True, slots=True)
-class Child:
-    """An image of an index, or a blob of a build cache. `is_there`: it has not been deleted.
-    `title`: the name of a file.
+class TaggedImages:
+    """A page of tags. `count` is the number of tags that pass the filter, up to 20,000."""
+
+    page: Listing[TaggedImage]
+    count: int
+
+
+class ManifestRow(msgspec.Struct, frozen=True, gc=False):
+    """A manifest without its bytes. `size` is in bytes, `pushed_at` in seconds since the epoch."""
+
+    digest: Digest
+    media_type: str
+    size: int
+    pushed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListedManifest:
+    """A manifest, its tags, and a description of its image."""
+
+    row: ManifestRow
+    tags: tuple[str, ...]
+    summary: Summary
+    description: Description
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """An entry of an index: an image, or a blob of a build cache. `is_only_here` is True if the
+    deletion of the index takes it along. `title` is the name of a file.
     """
 
     digest: str
     media_type: str
-    platforms: tuple[Platform, ...]
+    platform: str
     kind: str
     size: int
     is_there: bool
+    is_only_here: bool
     title: str
 
 
 @dataclass(frozen=True, slots=True)
-class Referrer:
-    """A manifest that is about another."""
+class ImageView:
+    """An image in full. `tag` is None if the image was requested by digest.
 
-    digest: str
-    kind: str
-    artifact_type: str
-    size: int
-    annotations: dict[str, str]
-    tag: str = ""
+    `pulled_at` is the last pull by any name, `tag_pulled_at` the last one by the requested tag;
+    both in seconds since the epoch, 0 if unknown. `used_by` are up to 20 indexes that name the
+    image. `is_exact` is False if something was left out.
+    """
+
+    image: IndexedImage
+    config: ImageConfig
+    layers: tuple[Layer, ...]
+    tag: TagRecord | None
+    pulled_at: int
+    tag_pulled_at: int
+    entries: tuple[IndexEntry, ...]
+    used_by: tuple[ImageUse, ...]
+    is_exact: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Detail:
-    """All that the index says of a manifest."""
+class ImageComparison:
+    """The differences between two images of one platform. `platforms` are those that both have.
+    Sizes are in bytes. `is_exact` is False if something was left out.
+    """
 
-    digest: Digest
-    stored: StoredManifest
-    outline: Outline
-    summary: Summary
-    children: tuple[Child, ...]
-    tags: tuple[str, ...]
-    referrers: tuple[Referrer, ...]
-
-    @property
-    def is_whole(self) -> bool:
-        """True if layers, images and annotations are all that the manifest has."""
-        return self.outline.is_whole and self.outline.count <= LAYERS_MAX
+    platform: str
+    platforms: tuple[str, ...]
+    differences: Comparison
+    size_before: int
+    size_after: int
+    is_exact: bool
 
 
-class _ReferrerRow(msgspec.Struct, frozen=True):
-    artifactType: str | None = None
-    size: int = 0
-    annotations: dict[str, str] | None = None
-
-
-_referrers = msgspec.json.Decoder(_ReferrerRow)
+# Records of tags are decoded for the entries of a page only.
+_TAGS: Columns[tuple[str, bytes]] = {
+    "name": lambda row: row[0],
+    "pushed": lambda row: set_at(row[1]),
+}
+_MANIFESTS: Columns[ManifestRow] = {
+    "name": lambda row: str(row.digest),
+    "pushed": lambda row: row.pushed_at,
+}
 
 
 class Images:
-    """The images of one repository, in one snapshot. The caller has checked that its user may pull.
-
-    One for each answer: it parses and adds up a bounded amount, and the rest has no size.
-    `is_exact` is False if something was left out so far.
+    """The images of a registry's repositories, for one caller. All methods raise what
+    `Permits.check` does.
     """
 
-    def __init__(
-        self,
-        transaction: ReadTransaction,
-        repository: RepositoryId,
-        budget: Budget | None = None,
-    ) -> None:
-        self._transaction = transaction
-        self._repository = repository
-        self.budget = budget or Budget(_PARSED_SIZE_MAX, _ENTRIES_MAX)
-        self._blobs_left = _BLOBS_ADDED_MAX
-        self._parts: dict[Listed, _Part] = {}
+    def __init__(self, engine: Engine, blobs: Blobs, permits: Permits) -> None:
+        self._engine = engine
+        self._blobs = blobs
+        self._permits = permits
 
-    @property
-    def is_exact(self) -> bool:
-        return not self.budget.is_spent
+    # ---- lists -------------------------------------------------------------------------------
+    def page(self, name: RepositoryName, request: ListRequest) -> TaggedImages:
+        """Return a page of the tags of a repository, with their images."""
+        with self._engine.read() as transaction:
+            number = repositories.require(transaction, self._permits, name, Action.PULL)
+            rows = tags.rows(transaction, number, request.first)
+            page = listing.by_name(rows, _limited(request), _TAGS)
+            count = _count(transaction, number, request.filter)
+            records = {tag: TagRecord.decode(data) for tag, data in page.entries}
+            digests = [(tag, record.digest) for tag, record in records.items()]
+            pulled = pulls.of_tags(transaction, number, digests)
+            summaries = Descriptions(transaction, number).summaries(d for _, d in digests)
+        described = _described(Configs(self._blobs, name), summaries)
+        found = [
+            TaggedImage(tag, record, at, *described[record.digest])
+            for (tag, record), at in zip(records.items(), pulled, strict=True)
+        ]
+        return TaggedImages(Listing(found, page.next_start, page.is_exact), count)
 
-    def summary(self, digest: Digest) -> Summary | None:
-        """What a list shows; None where the manifest is not there."""
-        found = self._look(digest)
-        if found is None:
-            return None
-        if found.outline is None:
-            return Summary("artifact", "", 0, (), None, 0, is_exact=False)
-        return self._summary_of(found.outline)
-
-    def _summary_of(self, outline: Outline) -> Summary:
-        if outline.is_index:
-            return self._summary_of_index(outline)
-        config = outline.config_digest
-        return Summary(
-            outline.kind,
-            outline.media_type,
-            outline.size,
-            () if config is None else (config,),
-            config,
-            outline.count,
-            outline.fault,
-        )
-
-    def detail(self, digest: Digest) -> Detail | None:
-        """What a page of its own shows; None where the manifest is not there."""
-        stored = stored_manifest(self._transaction, self._repository, digest)
-        found = self._look(digest)
-        if stored is None or found is None:
-            return None
-        outline = found.outline or outlines.unknown(stored)
-        names = islice(tags.tags_of(self._transaction, self._repository, digest), _TAGS_MAX)
-        return Detail(
-            digest,
-            stored,
-            outline,
-            self._summary_of(outline),
-            tuple(self._children(outline.listed)),
-            tuple(tag.text for tag in names),
-            tuple(self.about(digest)),
-        )
-
-    def outline(self, digest: Digest) -> Outline | None:
-        """The outline of a manifest; None where it is not there, or the answer did enough."""
-        found = self._look(digest)
-        return None if found is None else found.outline
-
-    def platforms_of(self, digest: Digest) -> list[tuple[Platform, Digest]]:
-        """The images of an index with their platforms; of an image, itself."""
-        outline = self.outline(digest)
-        if outline is None:
-            return []
-        if not outline.is_index:
-            return [(outline.config_digest or "", digest)]
-        found = ((self._part(entry), entry.digest) for entry in outline.listed)
-        return [(part.platforms[0], digest) for part, digest in found if part.is_image]
-
-    # ---- parts --------------------------------------------------------------------------------
-    def _look(self, digest: Digest) -> Look | None:
-        return outlines.look(self._transaction, self._repository, digest, self.budget)
-
-    def _summary_of_index(self, outline: Outline) -> Summary:
-        spent_before, self.budget.is_spent = self.budget.is_spent, False
-        whole = self._whole(outline.listed[:_CHILDREN_LISTED_MAX], 0)
-        is_exact = not self.budget.is_spent and outline.count <= _CHILDREN_LISTED_MAX
-        self.budget.is_spent |= spent_before
-        return Summary(
-            outline.kind,
-            outline.media_type,
-            whole.size,
-            tuple(dict.fromkeys(whole.platforms)),
-            None,
-            outline.count,
-            outline.fault,
-            is_exact,
-        )
-
-    def _children(self, entries: Sequence[Listed]) -> Iterator[Child]:
-        for entry in entries:
-            part = self._part(entry)
-            yield Child(
-                str(entry.digest),
-                entry.media_type,
-                part.platforms,
-                part.kind,
-                part.size,
-                part.is_there,
-                entry.title,
+    def manifests(
+        self, name: RepositoryName, request: ListRequest, *, is_untagged: bool = False
+    ) -> Listing[ListedManifest]:
+        """Return a page of the manifests of a repository, by digest; with `is_untagged` only those
+        that no tag, no index and no subject keeps. Raises `DigestInvalid`.
+        """
+        budget = Budget()
+        with self._engine.read() as transaction:
+            number = repositories.require(transaction, self._permits, name, Action.PULL)
+            is_inside = request.start and request.is_by_name
+            first = Digest.parse(request.start) if is_inside else None
+            stored = manifests.stored_from(transaction, number, first)
+            all_rows = (
+                ManifestRow(digest, one.media_type, len(one.body), one.pushed_at)
+                for digest, one in stored
             )
+            rows = BoundedScan(all_rows, are_dear=True)
+            wanted = _untagged(transaction, number, rows, budget) if is_untagged else rows
+            page = listing.by_name(wanted, _limited(request), _MANIFESTS)
+            described = Descriptions(transaction, number)
+            summaries = described.summaries(row.digest for row in page.entries)
+            named = [(row, described.tags(row.digest)) for row in page.entries]
+        complete = _described(Configs(self._blobs, name), summaries)
+        found = [ListedManifest(row, names, *complete[row.digest]) for row, names in named]
+        next_start = page.next_start
+        if rows.is_cut and request.is_by_name and request.count:
+            next_start = next_start or str(rows.rest[0].digest)
+        is_whole = page.is_exact and (request.is_by_name or not rows.is_cut)
+        return Listing(found, next_start, is_exact=is_whole and not budget.is_spent)
 
-    def _whole(self, entries: Sequence[Listed], depth: int) -> _Part:
-        """All that an index lists: its size has each blob once."""
-        parts = {entry: self._part(entry, depth + 1) for entry in entries}
-        shown = [p for part in parts.values() if part.is_shown for p in part.platforms if p]
-        self._blobs_left -= sum(part.count for part in parts.values())
-        blobs: dict[bytes, int] = {}
-        if self._blobs_left < 0:
-            self.budget.is_spent = True
-            blobs = {entry.key: part.size for entry, part in parts.items()}
-        else:
-            for part in parts.values():
-                blobs.update(part.blobs())
-        return _Part("index", tuple(shown), lambda: blobs, len(blobs), sum(blobs.values()))
+    # ---- one image ---------------------------------------------------------------------------
+    def get(self, name: RepositoryName, reference: Reference) -> ImageView:
+        """Return the image of a tag or a digest. Raises `ManifestUnknown`."""
+        with self._engine.read() as transaction:
+            number = repositories.require(transaction, self._permits, name, Action.PULL)
+            digest, record = _resolve(transaction, name, number, reference)
+            described = Descriptions(transaction, number)
+            found = described.image(digest)
+            if found is None:
+                raise ManifestUnknown(f"there is no manifest {digest} in {name}")
+            by_tag = [(str(reference), digest)] if record else []
+            tag_pulled_at = max(pulls.of_tags(transaction, number, by_tag), default=0)
+            by_names = pulls.of_tags(transaction, number, [(tag, digest) for tag in found.tags])
+            pulled_at = max(pulls.of_manifest(transaction, number, digest), *by_names, 0)
+            uses = _uses(transaction, number, described, digest)
+            own = {
+                one.digest for one in found.children if _is_own(transaction, number, one, digest)
+            }
+        configs = Configs(self._blobs, name)
+        config = configs.read(found.outline.config_digest)
+        entries = tuple(_entry(configs, one, one.digest in own) for one in found.children)
+        return ImageView(
+            image=found,
+            config=config,
+            layers=_layers(found.outline, config)[:LAYERS_MAX],
+            tag=record,
+            pulled_at=pulled_at,
+            tag_pulled_at=tag_pulled_at,
+            entries=entries,
+            used_by=uses,
+            is_exact=described.is_exact and not configs.is_spent and found.is_whole,
+        )
 
-    def _part(self, entry: Listed, depth: int = 1) -> _Part:
-        """An entry of an index, as far as it is there."""
-        if entry not in self._parts:
-            self._parts[entry] = self._find_part(entry, depth)
-        return self._parts[entry]
-
-    def _find_part(self, entry: Listed, depth: int) -> _Part:
-        found = self._look(entry.digest) if self.budget.take() else Look(None)
-        if found is None:
-            return self._blob(entry)
-        outline = found.outline
-        if outline is None:
-            return _Part(entry.kind, (entry.platform,))
-        if outline.is_index:
-            if depth >= _INDEX_DEPTH_MAX:
-                return _Part(outline.kind, ())
-            whole = self._whole(outline.listed[:_CHILDREN_LISTED_MAX], depth)
-            return replace(whole, kind=outline.kind)
-        kind = entry.kind if entry.kind == "attestation" else outline.kind
-        platforms = (_platform(entry, outline),)
-        count = outline.blob_count
-        return _Part(kind, platforms, outline.sizes_by_blob, count, outline.size)
-
-    def _blob(self, entry: Listed) -> _Part:
-        """An entry without a manifest: a blob of a build cache, or an image that is not there."""
-        if entry.media_type in MANIFEST_TYPES or not entry.media_type:
-            return _Part(entry.kind, (entry.platform,), is_there=False)
-        if links.get(self._transaction, self._repository, entry.digest) is None:
-            return _Part("blob", (entry.platform,), is_there=False)
-        blobs = {entry.key: entry.size}
-        return _Part("blob", (entry.platform,), lambda: blobs, 1, entry.size)
-
-    def about(self, digest: Digest) -> Iterator[Referrer]:
-        """Manifests with this subject, and what cosign keeps under tags."""
-        prefix = keys.manifest_key(self._repository, digest)
-        left = _REFERRERS_SIZE_MAX
-        for key, data in self._transaction.scan(REFERRERS, prefix, limit=_REFERRERS_MAX):
-            left -= len(data)
-            if left < 0:
-                self.budget.is_spent = True
-                break
-            row = _referrers.decode(data)
-            annotations = row.annotations or {}
-            kind = images.kind_of_referrer(row.artifactType or "", annotations)
-            referrer = str(keys.referrer_of(key))
-            yield Referrer(referrer, kind, row.artifactType or "", row.size, annotations)
-        for end in ("sig", "att", "sbom"):
-            tag = f"sha256-{digest.hex}.{end}"
-            record = tags.resolve(self._transaction, self._repository, Tag(tag))
-            if record is not None:
-                found = stored_manifest(self._transaction, self._repository, record.digest)
-                size = 0 if found is None else len(found.body)
-                kind = images.kind_of_tag(tag)
-                yield Referrer(str(record.digest), kind, "", size, {}, tag)
+    # ---- two images --------------------------------------------------------------------------
+    def compare(
+        self, name: RepositoryName, before: Reference, after: Reference, platform: str = ""
+    ) -> ImageComparison:
+        """Return the differences between two images, and for two indexes those between their images
+        of a platform; without one, of the first that both have. Raises `ManifestUnknown`.
+        """
+        with self._engine.read() as transaction:
+            number = repositories.require(transaction, self._permits, name, Action.PULL)
+            described = Descriptions(transaction, number)
+            named = [
+                described.platforms_of(_resolve(transaction, name, number, one)[0])
+                for one in (before, after)
+            ]
+        configs = Configs(self._blobs, name)
+        platforms = [_by_platform(configs, one) for one in named]
+        platform = _common_platform(platforms, platform)
+        # Configs are blobs, which are read between snapshots. So two snapshots share one budget.
+        with self._engine.read() as transaction:
+            repositories.require(transaction, self._permits, name, Action.PULL)
+            described = Descriptions(transaction, number, described.budget)
+            outlines_found = [_outline(described, one, platform) for one in platforms]
+        old, new = ((one, configs.read(one.config_digest)) for one in outlines_found)
+        whole = described.is_exact and not configs.is_spent
+        found = images.compare(_layers(*old), _layers(*new), old[1], new[1])
+        return ImageComparison(
+            platform,
+            tuple(one for one in platforms[0] if one and one in platforms[1]),
+            _cut(found),
+            old[0].size,
+            new[0].size,
+            is_exact=whole and all(one.count <= LAYERS_MAX for one in outlines_found),
+        )
 
 
-# ---- entries of an index -----------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """The present part of an entry. `blobs` gives all `count` that it brings, with sizes, by their
-    digest keys; `size`: summed.
+# ---- lists -------------------------------------------------------------------------------------
+def _limited(request: ListRequest) -> ListRequest:
+    return replace(request, limit_max=_LIMIT_MAX)
+
+
+def _described(
+    configs: Configs, summaries: Mapping[Digest, Summary]
+) -> dict[Digest, tuple[Summary, Description]]:
+    """Complete the summaries of images. The config of an image with many tags is read once."""
+    return {digest: (one, configs.describe(one)) for digest, one in summaries.items()}
+
+
+def _count(transaction: ReadTransaction, repository: RepositoryId, filter_text: str) -> int:
+    """Return the number of tags that pass the filter, as far as one request may read."""
+    part = filter_text.strip().lower()
+    found = islice(tags.names(transaction, repository), LOOKED_AT_MAX)
+    return sum(1 for name in found if part in name.lower())
+
+
+def _untagged(
+    transaction: ReadTransaction,
+    repository: RepositoryId,
+    rows: BoundedScan[ManifestRow],
+    budget: Budget,
+) -> Iterator[ManifestRow]:
+    """Return the manifests that nothing keeps, without those whose subject the budget does not
+    cover.
     """
-
-    kind: str
-    platforms: tuple[Platform, ...]
-    blobs: Callable[[], Mapping[bytes, int]] = dict
-    count: int = 0
-    size: int = 0
-    is_there: bool = True
-
-    @property
-    def is_image(self) -> bool:
-        """True if it runs on one platform."""
-        return self.kind not in ("index", "attestation", "blob") and len(self.platforms) == 1
-
-    @property
-    def is_shown(self) -> bool:
-        """True if its platforms are those of the index."""
-        return self.kind not in ("attestation", "blob")
+    for row in rows:
+        if untagged.is_named(transaction, repository, row.digest):
+            continue
+        found = outlines.look(transaction, repository, row.digest, budget)
+        if found is None or found.outline is None:
+            continue
+        subject = found.outline.subject_digest
+        if subject is None or not families.is_there(transaction, repository, subject):
+            yield row
 
 
-def _platform(entry: Listed, outline: Outline) -> Platform:
-    """As the index says, else as the image's own config does."""
-    if entry.platform or entry.kind == "attestation":
-        return entry.platform
-    return outline.config_digest or ""
+# ---- one image ---------------------------------------------------------------------------------
+def _resolve(
+    transaction: ReadTransaction,
+    name: RepositoryName,
+    repository: RepositoryId,
+    reference: Reference,
+) -> tuple[Digest, TagRecord | None]:
+    if isinstance(reference, Tag):
+        record = tags.get(transaction, repository, name, reference)
+        return record.digest, record
+    return reference, None
+
+
+def _uses(
+    transaction: ReadTransaction, repository: RepositoryId, described: Descriptions, digest: Digest
+) -> tuple[ImageUse, ...]:
+    users = families.users(transaction, repository, digest, USES_MAX)
+    return tuple(described.use(user, digest) for user in users)
+
+
+def _is_own(
+    transaction: ReadTransaction, repository: RepositoryId, child: Child, index: Digest
+) -> bool:
+    digest = Digest.parse(child.digest)
+    return child.is_there and families.is_only_in(transaction, repository, digest, index)
+
+
+def _entry(configs: Configs, child: Child, is_only_here: bool) -> IndexEntry:
+    return IndexEntry(
+        digest=child.digest,
+        media_type=child.media_type,
+        platform=", ".join(configs.platforms(child.platforms)),
+        kind=child.kind,
+        size=child.size,
+        is_there=child.is_there,
+        is_only_here=is_only_here,
+        title=child.title,
+    )
+
+
+def _layers(outline: Outline, config: ImageConfig) -> tuple[Layer, ...]:
+    """Return the layers of an image with the commands that made them."""
+    return images.with_commands(outline.bare_layers(), outline.count, config)
+
+
+# ---- two images --------------------------------------------------------------------------------
+def _by_platform(configs: Configs, named: list[tuple[Platform, Digest]]) -> dict[str, Digest]:
+    return {next(iter(configs.platforms([one])), ""): digest for one, digest in named}
+
+
+def _common_platform(platforms: list[dict[str, Digest]], wanted: str) -> str:
+    """Return the platform to compare; empty for two images. Raises `ManifestUnknown`."""
+    common = [platform for platform in platforms[0] if platform in platforms[1]]
+    if wanted:
+        common = [platform for platform in common if platform == wanted]
+    if not common and not wanted and all(len(one) == 1 for one in platforms):
+        return ""  # two images, each of a platform of its own
+    if not common:
+        raise ManifestUnknown("the two have no platform in common")
+    return _PLATFORM if _PLATFORM in common else common[0]
+
+
+def _outline(described: Descriptions, platforms: dict[str, Digest], platform: str) -> Outline:
+    digest = platforms.get(platform) or next(iter(platforms.values()))
+    outline = described.outline(digest)
+    if outline is None:
+        raise ManifestUnknown(f"the image {digest} of the index is missing")
+    return outline
+
+
+def _cut(found: Comparison) -> Comparison:
+    return Comparison(
+        found.common[:LAYERS_MAX],
+        found.removed[:LAYERS_MAX],
+        found.added[:LAYERS_MAX],
+        found.changes,
+    )

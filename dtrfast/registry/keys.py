@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from typing import NewType
 
-from dtrfast.index.tables import NUMBER_SIZE, digest_key_size, number_key
+from dtrfast.index.tables import NUMBER_SIZE, digest_key_size, number_key, number_of
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import NAME_LENGTH_MAX, TAG_LENGTH_MAX
 
 RepositoryId = NewType("RepositoryId", int)
-"""The number of a repository, which no other one ever gets."""
+"""The number of a repository. No other repository ever gets it."""
 
 
 def manifest_key(repository: RepositoryId, digest: Digest) -> bytes:
     return number_key(repository) + digest.key()
+
+
+def manifest_in(key: bytes) -> tuple[RepositoryId, Digest]:
+    """Return the repository and the digest in a key of MANIFESTS, MANIFESTS_DELETED or LINKS."""
+    return RepositoryId(number_of(key)), digest_in(key)
+
+
+def digest_in(key: bytes) -> Digest:
+    """Return the digest in a key of MANIFESTS, MANIFESTS_DELETED or LINKS."""
+    return Digest.from_key(key[NUMBER_SIZE:])
+
+
+def noted_key(note: bytes) -> bytes:
+    """Return the key of MANIFESTS or LINKS in a key of MANIFESTS_UNTAGGED or LINKS_UNREFERENCED."""
+    return note[NUMBER_SIZE:]
 
 
 def tag_key(repository: RepositoryId, tag: str) -> bytes:
@@ -21,7 +36,7 @@ def tag_key(repository: RepositoryId, tag: str) -> bytes:
 
 
 def tag_of(key: bytes) -> str:
-    """The tag in a key of TAGS."""
+    """Return the tag in a key of TAGS."""
     return key[NUMBER_SIZE:].decode()
 
 
@@ -34,26 +49,27 @@ def referrer_key(repository: RepositoryId, subject: Digest, referrer: Digest) ->
 
 
 def referrer_of(key: bytes) -> Digest:
-    """The referrer in a key of REFERRERS."""
+    """Return the referrer in a key of REFERRERS."""
     return Digest.from_key(key[NUMBER_SIZE + digest_key_size(key[NUMBER_SIZE]) :])
 
 
 def after_tag(repository: RepositoryId, last: str) -> bytes:
-    """Where a page of tags begins. `last` is whatever the client sent.
+    """Return the key after which a page of tags begins. `last` is an unchecked text of the client.
 
-    A tag is shorter than what is kept of `last` here, so cutting it moves no tag across it.
+    It is cut to one character more than a tag may have, so no tag lies between the cut and the
+    whole text.
     """
     return number_key(repository) + _text_key(last)[: TAG_LENGTH_MAX + 1]
 
 
 def before_manifest(repository: RepositoryId, first: Digest) -> bytes:
-    """Where a page of manifests begins that has this one as its first."""
+    """Return the key after which a page begins that may have `first` as its first manifest."""
     key = manifest_key(repository, first)
     return (int.from_bytes(key, "big") - 1).to_bytes(len(key), "big")
 
 
 def after_name(last: str) -> bytes:
-    """Where a page of repositories begins."""
+    """Return the key after which a page of repositories begins. `last` is an unchecked text."""
     return _text_key(last)[: NAME_LENGTH_MAX + 1]
 
 

@@ -1,8 +1,10 @@
-"""Which repository holds which blob, and which manifests refer to it: functions over a transaction.
+"""Links of blobs to the repositories that hold them, and references of manifests to blobs.
 
-A link that no manifest refers to is in its *grace*, which runs from `unreferenced_since`: the time
-it was made, or lost its last reference, or was last asked for. After the grace it may be removed. A
-referenced link has no grace; the time in its record then means nothing.
+A link that no manifest refers to is in its *grace*. The grace runs from `unreferenced_since`: the
+time when the link was made, lost its last reference, or was last requested. After the grace it may
+be removed. A referenced link has no grace, and the time in its record means nothing.
+
+Functions over a transaction.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from dtrfast.index.tables import (
     HOLDERS,
     LINKS,
     LINKS_UNREFERENCED,
+    NUMBER_SIZE,
     REFERENCES,
     REFERENCES_DELETED,
     number_key,
@@ -29,7 +32,7 @@ from dtrfast.index.tables import (
 from dtrfast.oci.digests import Digest, keys_of
 from dtrfast.registry import catalog, statistics
 from dtrfast.registry.keys import RepositoryId
-from dtrfast.registry.writing import Place
+from dtrfast.registry.writing import TargetRepository
 
 _LINK = struct.Struct("<BBHIQQ")  # version, flags, two reserved fields, created, unreferenced since
 _SIZED_LINK = struct.Struct("<BBHIQQQ")  # and the size; missing in rows of versions before 1.4
@@ -37,8 +40,8 @@ _VERSION = 1
 
 
 class Link(msgspec.Struct, frozen=True, gc=False):
-    """A blob's place in a repository. Times are seconds since the epoch. `size` in bytes; None in a
-    row of an older version.
+    """The link of a blob to a repository. Times are in seconds since the epoch. `size` is in bytes;
+    None in a row that an older version wrote.
     """
 
     created_at: int
@@ -62,33 +65,44 @@ def link_key(repository: RepositoryId, digest: Digest) -> bytes:
     return number_key(repository) + digest.key()
 
 
+def holder_key(digest: Digest, repository: RepositoryId) -> bytes:
+    return digest.key() + number_key(repository)
+
+
+def holder_in(key: bytes) -> tuple[Digest, RepositoryId]:
+    """Return the digest and the repository in a key of HOLDERS."""
+    repository = RepositoryId(number_of(key[-NUMBER_SIZE:]))
+    return Digest.from_key(key[:-NUMBER_SIZE]), repository
+
+
 def get(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> Link | None:
-    """The link, or None when the repository does not hold the blob."""
+    """Return the link; None if the repository does not hold the blob."""
     data = transaction.get(LINKS, link_key(repository, digest))
     return None if data is None else Link.decode(data)
 
 
-def put(transaction: WriteTransaction, place: Place, digest: Digest, size: int) -> bool:
-    """Link the blob, in its grace from now; renew the grace where the link exists. Recorded in the
-    change log if it is new; then True.
+def put(transaction: WriteTransaction, target: TargetRepository, digest: Digest, size: int) -> bool:
+    """Link the blob and start its grace, or restart the grace of the link that exists.
+
+    Returns True for a new link, which the change log then has.
     """
-    now, repository = place.author.now, place.id
+    now, repository = target.author.now, target.id
     old = get(transaction, repository, digest)
     created_at = now if old is None else old.created_at
     _set(transaction, link_key(repository, digest), old, Link(created_at, now, size))
     if old is not None:
         return False
-    transaction.put(HOLDERS, digest.key() + number_key(repository), b"")
+    transaction.put(HOLDERS, holder_key(digest, repository), b"")
     catalog.enter(transaction, repository)
     statistics.add(transaction, links=1, linked_bytes=size)
-    place.record(transaction, "blob.link", {"digest": str(digest)})
+    target.record(transaction, "blob.link", {"digest": str(digest)})
     return True
 
 
 def renew(
     transaction: WriteTransaction, repository: RepositoryId, digest: Digest, now: int
 ) -> bool:
-    """Start the grace anew; False when the link is gone."""
+    """Restart the grace. Returns False if the repository does not hold the blob."""
     link = get(transaction, repository, digest)
     if link is not None:
         new = Link(link.created_at, now, link.size)
@@ -97,45 +111,46 @@ def renew(
 
 
 def remove(
-    transaction: WriteTransaction, place: Place, digest: Digest, size: int | None = None
+    transaction: WriteTransaction, target: TargetRepository, digest: Digest, size: int | None = None
 ) -> None:
-    """Unlink, also what manifests refer to. Raises `BlobUnknown`. What the last one lets go of is
-    listed, for the store to free. `size` is for rows of older versions, which have none.
+    """Remove a link, even if manifests refer to the blob. Raises `BlobUnknown`.
+
+    If no repository holds the blob any more, it is listed, and the store frees it later. `size` is
+    the size in bytes for a link without one, which an older version wrote.
     """
-    link = get(transaction, place.id, digest)
+    link = get(transaction, target.id, digest)
     if link is None:
         raise BlobUnknown("no such blob in this repository", detail={"digest": str(digest)})
-    key = link_key(place.id, digest)
-    transaction.delete(HOLDERS, digest.key() + number_key(place.id))
+    key = link_key(target.id, digest)
+    transaction.delete(HOLDERS, holder_key(digest, target.id))
     transaction.delete(LINKS, key)
     transaction.delete(LINKS_UNREFERENCED, _note(key, link))
-    catalog.leave_if_empty(transaction, place.id)
+    catalog.leave_if_empty(transaction, target.id)
     statistics.add(transaction, links=-1, linked_bytes=-(link.size or size or 0))
-    sequence = place.record(transaction, "blob.unlink", {"digest": str(digest)})
+    sequence = target.record(transaction, "blob.unlink", {"digest": str(digest)})
     if not is_held(transaction, digest):
-        # The sequence tells this row from that of a later time, as the blob may come back.
+        # The blob may come back and go again. The sequence number tells the two rows apart.
         transaction.put(BLOBS_UNHELD, digest.key(), number_key(sequence))
 
 
 def is_held(transaction: ReadTransaction, digest: Digest) -> bool:
-    """True if any repository holds the blob under this name."""
+    """Return True if a repository holds the blob under this digest."""
     return any(True for _ in transaction.scan(HOLDERS, digest.key(), limit=1))
 
 
 def holders(transaction: ReadTransaction, digest: Digest, limit: int) -> list[RepositoryId]:
-    """Up to `limit` repositories that hold the blob."""
-    prefix = digest.key()
-    rows = transaction.scan(HOLDERS, prefix, limit=limit)
-    return [RepositoryId(number_of(key[len(prefix) :])) for key, _ in rows]
+    """Return up to `limit` repositories that hold the blob."""
+    rows = transaction.scan(HOLDERS, digest.key(), limit=limit)
+    return [holder_in(key)[1] for key, _ in rows]
 
 
 def is_referenced(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> bool:
-    """Whether a manifest of the repository refers to the blob."""
+    """Return True if a present manifest of the repository refers to the blob."""
     return any(True for _ in transaction.scan(REFERENCES, link_key(repository, digest), limit=1))
 
 
 def is_kept(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> bool:
-    """Whether a manifest of the repository refers to the blob, be it in the trash."""
+    """Return True if a manifest of the repository, present or in the trash, refers to the blob."""
     key = link_key(repository, digest)
     return is_referenced(transaction, repository, digest) or any(
         True for _ in transaction.scan(REFERENCES_DELETED, key, limit=1)
@@ -145,7 +160,7 @@ def is_kept(transaction: ReadTransaction, repository: RepositoryId, digest: Dige
 def missing(
     transaction: ReadTransaction, repository: RepositoryId, digests: Iterable[Digest]
 ) -> list[Digest]:
-    """Those of `digests` that the repository does not hold, in order, each once."""
+    """Return those of `digests` that the repository does not hold as blobs, in order, each once."""
     unique = list(dict.fromkeys(digests))
     keys = _keys(repository, unique)
     held = transaction.get_many(LINKS, keys)
@@ -162,8 +177,8 @@ def add_references(
     *,
     was_deleted: bool = True,
 ) -> None:
-    """Note that `manifest` refers to the blobs, which need not be there yet. `was_deleted`: it may
-    have been in the trash.
+    """Write the references of a manifest to its blobs, which need not exist yet. They end the grace
+    of the blobs. With `was_deleted` False the manifest was certainly not in the trash.
     """
     keys, end = sorted(_keys(repository, dict.fromkeys(digests))), manifest.key()
     rows = [key + end for key in keys]
@@ -181,8 +196,8 @@ def remove_references(
     digests: Iterable[Digest],
     now: int,
 ) -> None:
-    """The manifest goes to the trash, and keeps the blobs there. The grace of a blob that nothing
-    else refers to runs from `now`.
+    """Replace the references of a manifest that goes to the trash, which still keeps the blobs. The
+    grace of a blob without other references starts at `now`.
     """
     keys, end = sorted(_keys(repository, dict.fromkeys(digests))), manifest.key()
     rows = [key + end for key in keys]
@@ -190,15 +205,8 @@ def remove_references(
     transaction.put_all(REFERENCES_DELETED, zip(rows, repeat(b"")))
     held = transaction.get_many(LINKS, keys)
     kept = transaction.begun(REFERENCES, list(held))
-    rest = [row for row, is_kept in zip(held.items(), kept, strict=True) if not is_kept]
-    _renew_all(transaction, rest, now)
-
-
-def _renew_all(
-    transaction: WriteTransaction, rows: Iterable[tuple[bytes, bytes]], now: int
-) -> None:
-    """Start the grace of many links anew."""
-    old = [(key, Link.decode(data)) for key, data in rows]
+    free = [row for row, is_kept in zip(held.items(), kept, strict=True) if not is_kept]
+    old = [(key, Link.decode(data)) for key, data in free]
     new = [(key, Link(link.created_at, now, link.size)) for key, link in old]
     transaction.delete_all(LINKS_UNREFERENCED, [_note(key, link) for key, link in old])
     transaction.put_all(LINKS, [(key, link.encode()) for key, link in new])
@@ -211,8 +219,8 @@ def forget_references(
     manifest: Digest,
     digests: Iterable[Digest],
 ) -> None:
-    """The manifest leaves the trash for good. A blob that nothing keeps then goes when its grace,
-    which has been running, is over.
+    """Delete the references of a manifest that leaves the trash for good. A blob that no other
+    manifest keeps is listed with its grace, which started when the manifest was deleted or later.
     """
     keys, end = sorted(_keys(repository, dict.fromkeys(digests))), manifest.key()
     transaction.delete_all(REFERENCES_DELETED, [key + end for key in keys])
@@ -226,17 +234,19 @@ def forget_references(
 
 
 def _keys(repository: RepositoryId, digests: Iterable[Digest]) -> list[bytes]:
-    """The key of the link of each of many blobs."""
+    """Return the keys of the links of many blobs."""
     return keys_of(digests, number_key(repository))
 
 
 def _note(key: bytes, link: Link) -> bytes:
-    """The row that finds a link in its grace by its time."""
+    """Return the key of LINKS_UNREFERENCED that finds a link by the start of its grace."""
     return number_key(link.unreferenced_since) + key
 
 
 def _note_in(key: bytes, data: bytes) -> bytes:
-    """The same of a record, which is not decoded: its time is eight bytes, the least one first."""
+    """Return the same key for an encoded link, of which only the time is read: eight bytes, the
+    least significant one first.
+    """
     if len(data) < _LINK.size or data[0] != _VERSION:
         raise Corrupt("a link record has an unknown version: run a newer dtrfast")
     return data[23:15:-1] + key

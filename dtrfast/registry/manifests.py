@@ -1,7 +1,7 @@
-"""Manifests: opaque bytes with a digest, checked against what the repository holds when they come.
+"""Manifests: opaque bytes with a digest, whose content the repository must hold when they come.
 
-A put is one transaction: content is looked for, bytes, tags, references and the subject's list are
-written, and nothing of that when something is missing. The same bytes pushed under digests of two
+A put is one transaction. It looks for the content and writes bytes, tags, references and the
+subject's list; if content is missing, it writes nothing. The same bytes under digests of two
 algorithms are two manifests.
 """
 
@@ -37,27 +37,27 @@ from dtrfast.registry import (
     untagged,
 )
 from dtrfast.registry.holdings import (
-    Change,
+    ChangeRequest,
     FoundManifest,
     Holdings,
-    Missing,
+    Lookup,
+    MissingContent,
     Push,
-    Question,
-    Stored,
+    PushResult,
     manifest_in,
 )
 from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.permits import Action, Permits
 from dtrfast.registry.records import StoredManifest
-from dtrfast.registry.writing import Author, Place
+from dtrfast.registry.writing import Author, TargetRepository
 
-# Referrers of a deleted manifest that the policy for untagged ones looks at.
+# Referrers of a deleted manifest that are noted for the policy on untagged manifests.
 _REFERRERS_NOTED_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Put:
-    """What became of a manifest that was put."""
+class PushedManifest:
+    """A manifest that a client pushed, as the registry stored it."""
 
     digest: Digest
     media_type: str
@@ -66,7 +66,9 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What must be in the repository before a manifest is."""
+    """The content that a repository must hold before it accepts a manifest: the manifest's blobs,
+    and the children of an index.
+    """
 
     require_blobs: bool
     require_children: bool
@@ -80,16 +82,16 @@ class Manifests:
         self._permits = permits
 
     def get(self, name: RepositoryName, reference: Reference) -> FoundManifest:
-        """The manifest by tag or digest. Raises `ManifestUnknown`."""
-        question = Question(self._permits, name, reference)
-        return manifest_in(self._holdings.resolve_waiting((question,)))
+        """Return a manifest by tag or digest. Raises `ManifestUnknown`."""
+        lookup = Lookup(self._permits, name, reference)
+        return manifest_in(self._holdings.resolve_waiting((lookup,)))
 
     def peek(self, name: RepositoryName, reference: Reference) -> FoundManifest | None:
-        """The same at once; None when the answer comes later: then `get` has it."""
-        answers = self._holdings.resolve((Question(self._permits, name, reference),))
-        return None if answers is None else manifest_in(answers)
+        """Return the same at once; None if the answer takes longer: then call `get`."""
+        results = self._holdings.resolve((Lookup(self._permits, name, reference),))
+        return None if results is None else manifest_in(results)
 
-    def put(  # noqa: PLR0913 - what a push says
+    def put(  # noqa: PLR0913 - the fields of a push
         self,
         name: RepositoryName,
         reference: Reference,
@@ -99,29 +101,31 @@ class Manifests:
         extra_tags: tuple[Tag, ...] = (),
         author: Author,
         conditions: Conditions = UNCONDITIONAL,
-    ) -> Put:
+    ) -> PushedManifest:
         """Store a manifest under a digest or a tag, and `extra_tags`, all at once.
 
-        Raises `DigestInvalid` when the digest is not the body's, `ManifestInvalid`,
-        `ManifestBlobUnknown`, `PreconditionFailed`; then nothing is stored.
+        Raises `DigestInvalid` if the body has another digest, `ManifestInvalid`,
+        `ManifestBlobUnknown`, `PreconditionFailed`. Then nothing is stored.
         """
-        # Reading the body costs much more than looking up who may push. The transaction checks
-        # again, with what it finds then.
+        # Parsing the body costs much more than this check. The transaction checks again.
         self._holdings.check(self._permits, Action.PUSH, name)
         manifest = parse_manifest(body, content_type)
         if isinstance(reference, Tag):
             digest, names = Digest.of_bytes(body), (reference, *extra_tags)
         else:
-            digest, names = _checked_digest(reference, body), extra_tags
+            digest, names = Digest.of_bytes(body, reference.algorithm), extra_tags
+            if digest != reference:
+                message = f"the manifest has the digest {digest}, not {reference}"
+                raise DigestInvalid(message, detail=str(reference))
         unique = tuple(dict.fromkeys(names))
         push = Push(
             self._permits, name, reference, digest, unique, manifest, body, author, conditions
         )
         done = self._holdings.put_manifest(push)
-        if isinstance(done, Missing):
+        if isinstance(done, MissingContent):
             raise ManifestBlobUnknown(tuple(map(str, done.digests)))
         subject = None if manifest.subject is None else manifest.subject.digest
-        return Put(digest, done.media_type, subject)
+        return PushedManifest(digest, done.media_type, subject)
 
     def delete(
         self,
@@ -130,46 +134,34 @@ class Manifests:
         author: Author,
         conditions: Conditions = UNCONDITIONAL,
     ) -> tuple[str, ...]:
-        """Put a manifest into the trash with its tags, and name those. Raises `ManifestUnknown`,
+        """Put a manifest and its tags into the trash. Returns the tags. Raises `ManifestUnknown`,
         `PreconditionFailed`.
         """
-        change = Change(self._permits, name, author, conditions)
+        change = ChangeRequest(self._permits, name, author, conditions)
         return self._holdings.delete_manifest(change, digest)
-
-
-def _checked_digest(digest: Digest, body: bytes) -> Digest:
-    actual = Digest.of_bytes(body, digest.algorithm)
-    if actual != digest:
-        raise DigestInvalid(
-            f"the manifest has the digest {actual}, not {digest}", detail=str(digest)
-        )
-    return digest
 
 
 # ---- over a transaction ----------------------------------------------------------------------
 def find(transaction: ReadTransaction, name: RepositoryName, reference: Reference) -> FoundManifest:
-    """Raises `ManifestUnknown`."""
+    """Return a manifest by tag or digest. Raises `ManifestUnknown`."""
     repository = repositories.find(transaction, name)
-    digest = None if repository is None else _resolve(transaction, repository, reference)
-    if repository is not None and digest is not None:
-        stored = stored_manifest(transaction, repository, digest)
-        if stored is not None:
+    if repository is not None:
+        digest: Digest | None
+        if isinstance(reference, Digest):
+            digest = reference
+        else:
+            record = tags.resolve(transaction, repository, reference)
+            digest = None if record is None else record.digest
+        stored = None if digest is None else stored_manifest(transaction, repository, digest)
+        if digest is not None and stored is not None:
             return FoundManifest(digest, stored.media_type, stored.body)
     raise ManifestUnknown(f"there is no manifest {reference} in {name}", detail=str(reference))
-
-
-def _resolve(
-    transaction: ReadTransaction, repository: RepositoryId, reference: Reference
-) -> Digest | None:
-    if isinstance(reference, Digest):
-        return reference
-    record = tags.resolve(transaction, repository, reference)
-    return None if record is None else record.digest
 
 
 def stored_manifest(
     transaction: ReadTransaction, repository: RepositoryId, digest: Digest
 ) -> StoredManifest | None:
+    """Return the record of a manifest; None if it is not in the repository."""
     data = transaction.get(MANIFESTS, keys.manifest_key(repository, digest))
     return None if data is None else StoredManifest.decode(data)
 
@@ -177,33 +169,33 @@ def stored_manifest(
 def stored_from(
     transaction: ReadTransaction, repository: RepositoryId, first: Digest | None
 ) -> Iterator[tuple[Digest, StoredManifest]]:
-    """The manifests of a repository by digest, from one on."""
+    """Yield the manifests of a repository from `first` on, in the order of their digests' keys."""
     prefix = number_key(repository)
     after = None if first is None else keys.before_manifest(repository, first)
     for key, data in transaction.scan(MANIFESTS, prefix, after=after):
-        yield Digest.from_key(key[len(prefix) :]), StoredManifest.decode(data)
+        yield keys.digest_in(key), StoredManifest.decode(data)
 
 
-def put(transaction: WriteTransaction, push: Push, rules: Rules) -> Stored | Missing:
+def put(transaction: WriteTransaction, push: Push, rules: Rules) -> PushResult | MissingContent:
     """See `Holdings.put_manifest`."""
     push.permits.check(transaction, Action.PUSH, push.name)
     if push.conditions != UNCONDITIONAL:
         push.conditions.check_change(_present(transaction, push))
     missing = _missing(transaction, push, rules)
     if missing:
-        return Missing(tuple(missing))
+        return MissingContent(tuple(missing))
     push = _with_stored_type(transaction, push)
     _check_type(transaction, push)
     repository = repositories.ensure(transaction, push.name, push.author, push.permits)
-    place = Place(repository, push.name, push.author)
-    _store(transaction, place, push)
+    target = TargetRepository(repository, push.name, push.author)
+    _store(transaction, target, push)
     for tag in push.tags:
-        tags.put(transaction, place, tag, push.digest)
-    return Stored(push.manifest.media_type)
+        tags.put(transaction, target, tag, push.digest)
+    return PushResult(push.manifest.media_type)
 
 
 def _present(transaction: ReadTransaction, push: Push) -> Digest | None:
-    """The digest of the content that a push replaces."""
+    """Return the digest of the manifest that the push replaces, for its conditions."""
     try:
         return find(transaction, push.name, push.reference).digest
     except ManifestUnknown:
@@ -211,23 +203,25 @@ def _present(transaction: ReadTransaction, push: Push) -> Digest | None:
 
 
 def _missing(transaction: ReadTransaction, push: Push, rules: Rules) -> list[Digest]:
-    """What the manifest needs and the repository does not hold."""
+    """Return the content that the manifest needs and the repository does not hold."""
     blobs = push.manifest.required_blobs() if rules.require_blobs else ()
     children = push.manifest.children() if rules.require_children else ()
     repository = repositories.find(transaction, push.name)
     if repository is None:
         return [*blobs, *children]
     # Old build caches are indexes of layers: a child may be a blob.
-    strange = [c for c in children if not _is_manifest(transaction, repository, c)]
-    return links.missing(transaction, repository, [*blobs, *strange])
-
-
-def _is_manifest(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> bool:
-    return transaction.get(MANIFESTS, keys.manifest_key(repository, digest)) is not None
+    strangers = [
+        child
+        for child in children
+        if transaction.get(MANIFESTS, keys.manifest_key(repository, child)) is None
+    ]
+    return links.missing(transaction, repository, [*blobs, *strangers])
 
 
 def _with_stored_type(transaction: ReadTransaction, push: Push) -> Push:
-    """The push with the type of the same bytes that are here, if its own type is only a guess."""
+    """Return the push. If its media type is a guess and the repository has the same bytes with
+    another type of the same kind, the push gets that type.
+    """
     repository = repositories.find(transaction, push.name)
     if repository is None or not push.manifest.is_type_guessed:
         return push
@@ -238,10 +232,11 @@ def _with_stored_type(transaction: ReadTransaction, push: Push) -> Push:
 
 
 def _check_type(transaction: ReadTransaction, push: Push) -> None:
-    """Refuse another type for bytes that are here already, unless all their names get it.
+    """Refuse another media type for a manifest that exists, unless the push has all of its tags.
 
-    A manifest has one type, with which every name of it is served: other tags, its digest, and the
-    indexes that name it. Only the push of its own tags may correct it.
+    A manifest has one type, which holds for all its names: its tags, its digest, and the indexes
+    that name it. So only a push of all its tags may correct the type, and only if no index names
+    it. A manifest without tags keeps its type. Raises `ManifestInvalid`.
     """
     repository = repositories.find(transaction, push.name)
     old = None if repository is None else stored_manifest(transaction, repository, push.digest)
@@ -257,21 +252,21 @@ def _check_type(transaction: ReadTransaction, push: Push) -> None:
         )
 
 
-def _store(transaction: WriteTransaction, place: Place, push: Push) -> None:
-    """The manifest's own rows. Pushed again it is the same, but for a type that corrects it."""
-    old = stored_manifest(transaction, place.id, push.digest)
+def _store(transaction: WriteTransaction, target: TargetRepository, push: Push) -> None:
+    """Write the manifest's rows. Does nothing for one that exists with the same media type."""
+    old = stored_manifest(transaction, target.id, push.digest)
     media_type = push.manifest.media_type
     if old is not None and old.media_type == media_type:
         return
-    stored = StoredManifest(media_type, push.body, place.author.now)
-    enter(transaction, place, push.digest, stored, push.manifest, is_new=old is None)
+    stored = StoredManifest(media_type, push.body, target.author.now)
+    enter(transaction, target, push.digest, stored, push.manifest, is_new=old is None)
     if old is None and not push.tags:
-        untagged.note(transaction, place, push.digest)
+        untagged.note(transaction, target, push.digest)
 
 
 def enter(
     transaction: WriteTransaction,
-    place: Place,
+    target: TargetRepository,
     digest: Digest,
     stored: StoredManifest,
     manifest: Manifest,
@@ -279,18 +274,18 @@ def enter(
     is_new: bool = True,
 ) -> None:
     """Write the rows of a manifest that is pushed, or comes back from the trash."""
-    transaction.put(MANIFESTS, keys.manifest_key(place.id, digest), stored.encode())
-    was_deleted = deleted.is_there(transaction, place.id, digest)
+    transaction.put(MANIFESTS, keys.manifest_key(target.id, digest), stored.encode())
+    was_deleted = deleted.is_there(transaction, target.id, digest)
     links.add_references(
-        transaction, place.id, digest, references(manifest), was_deleted=was_deleted
+        transaction, target.id, digest, references(manifest), was_deleted=was_deleted
     )
-    referrers.put(transaction, place.id, digest, manifest, len(stored.body))
-    outlines.put(transaction, place.id, digest, manifest, len(stored.body))
+    referrers.put(transaction, target.id, digest, manifest, len(stored.body))
+    outlines.put(transaction, target.id, digest, manifest, len(stored.body))
     if is_new:
-        deleted.forget(transaction, place.id, digest)
-        catalog.enter(transaction, place.id)
+        deleted.forget(transaction, target.id, digest)
+        catalog.enter(transaction, target.id)
         statistics.add(transaction, manifests=1, manifest_bytes=len(stored.body))
-    place.record(
+    target.record(
         transaction,
         "manifest.put",
         {"digest": str(digest), "media_type": stored.media_type, "body": stored.body},
@@ -298,11 +293,11 @@ def enter(
 
 
 def references(manifest: Manifest) -> tuple[Digest, ...]:
-    """Blobs that stay while the manifest does; those of an index that are manifests do no harm."""
+    """Return the digests that the manifest keeps: its blobs, and the entries of an index."""
     return (*manifest.referenced_blobs(), *manifest.children())
 
 
-def delete(transaction: WriteTransaction, change: Change, digest: Digest) -> tuple[str, ...]:
+def delete(transaction: WriteTransaction, change: ChangeRequest, digest: Digest) -> tuple[str, ...]:
     """See `Holdings.delete_manifest`."""
     change.permits.check(transaction, Action.DELETE, change.name)
     repository = repositories.find(transaction, change.name)
@@ -312,24 +307,25 @@ def delete(transaction: WriteTransaction, change: Change, digest: Digest) -> tup
         raise ManifestUnknown(message, detail=str(digest))
     change.conditions.check_change(digest)
     names = tuple(tag.text for tag in tags.tags_of(transaction, repository, digest))
-    remove(transaction, Place(repository, change.name, change.author), digest, stored)
+    remove(transaction, TargetRepository(repository, change.name, change.author), digest, stored)
     return names
 
 
 def remove(
     transaction: WriteTransaction,
-    place: Place,
+    target: TargetRepository,
     digest: Digest,
     stored: StoredManifest,
     run: str = "",
 ) -> int:
-    """Put a manifest of the repository into the trash, with its tags. `run` names what deleted it
-    together with others. Returns how many blobs and manifests it names.
+    """Put a manifest of the repository into the trash, with its tags. `run` names the deletion that
+    takes it with others; empty for it alone. Returns the number of blobs and manifests that it
+    names.
     """
-    repository, now = place.id, place.author.now
+    repository, now = target.id, target.author.now
     its_tags = list(tags.tags_of(transaction, repository, digest))
     for tag in its_tags:
-        tags.remove(transaction, place, tag, run)
+        tags.remove(transaction, target, tag, run)
     outline = outlines.of(transaction, repository, digest, stored)
     children = [Digest.from_key(key) for key in outlines.split(outline.children)]
     needs = [*map(Digest.from_key, outlines.split(outline.blobs)), *children]
@@ -346,8 +342,8 @@ def remove(
         "tags": names,
         "run": run,
     }
-    place.record(transaction, "manifest.delete", payload)
-    deleted.put(transaction, place, digest, stored, its_tags, run)
+    target.record(transaction, "manifest.delete", payload)
+    deleted.put(transaction, target, digest, stored, its_tags, run)
     about = referrers.digests_of(transaction, repository, digest, _REFERRERS_NOTED_MAX)
-    untagged.note_all(transaction, place, [*children, *about])
+    untagged.note_all(transaction, target, [*children, *about])
     return len(needs)

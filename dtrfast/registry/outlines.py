@@ -1,9 +1,10 @@
-"""Outlines: what lists and pages need to know of a manifest, without its bytes.
+"""Outlines: the fields of a manifest that lists and pages need, without its bytes.
 
-Parsing a manifest costs 0.02 s a MiB. So the outline of a large one is kept in a table when the
-manifest is stored, and goes with it. Small ones are parsed by the request that needs them, within a
-budget, and kept in memory. The housekeeper adds the rows of large manifests that earlier versions
-stored; until then a request may not know them.
+Parsing a manifest costs 0.02 s a MiB. So the transaction that stores a large manifest also stores
+its outline, and the transaction that deletes it deletes both. A request that needs a small manifest
+parses it, within a budget, and keeps the outline in memory. The housekeeper adds outlines of large
+manifests that earlier versions stored. Until then, a request whose budget is too small for such a
+manifest does without its outline.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from dtrfast.registry.budget import Budget
 from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.records import StoredManifest
 
-# Another number makes all outlines anew.
+# With another number, all stored outlines count as missing and are made again.
 _VERSION = 1
-# Manifests up to this size have no row: most have 2 KiB, and a row would make each push dearer.
+# Manifests up to this size in bytes have no row: most have 2 KiB, and a row would slow each push.
 _PARSED_ALWAYS_SIZE_MAX = 4 << 10
-# A manifest may name tens of thousands of things; so many are shown.
+# Entries or layers of a manifest that an outline contains. A manifest may name tens of thousands.
 LISTED_MAX = 500
 _ANNOTATIONS_MAX = 500
 _ANNOTATIONS_LENGTH_MAX = 64 << 10
@@ -43,8 +44,8 @@ _PARTS_KEPT_MAX = 200_000
 _STEP_MAX = 200
 
 
-class Listed(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An entry of an index, as the index describes it."""
+class OutlineEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An entry of an index, as the index describes it. `key` is the digest's key."""
 
     key: bytes
     size: int
@@ -59,11 +60,14 @@ class Listed(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Outline(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A manifest. `blobs` and `children` are digest keys one after the other, each once; `sizes`
-    are those of `blobs`, eight bytes each. `strangers`: entries of an index that are no manifests.
-    `count`: layers, or entries of an index. `size`: the sum of `sizes`. `listed` and `layers` are
-    the first `LISTED_MAX`. `fault`: what keeps clients from reading the manifest. `is_whole`: the
-    annotations are all.
+    """The outline of a manifest. Sizes are in bytes.
+
+    `blobs`, `children` and `strangers` are joined digest keys, each once: the blobs, the manifests
+    of an index, and the entries of an index that are no manifests. `sizes` are those of `blobs`,
+    eight bytes each, and `size` is their sum. `count` is the number of layers, or of entries of an
+    index. `listed` and `layers` are the first `LISTED_MAX` of these. `fault` is the reason why
+    clients cannot read the manifest; empty if there is none. `is_whole` is False if annotations
+    were left out.
     """
 
     version: int
@@ -81,7 +85,7 @@ class Outline(msgspec.Struct, frozen=True, array_like=True, gc=False):
     subject: bytes = b""
     artifact_type: str = ""
     annotations: dict[str, str] = {}
-    listed: list[Listed] = []
+    listed: list[OutlineEntry] = []
     layers: list[tuple[bytes, int, str, str]] = []
     fault: str = ""
     is_whole: bool = True
@@ -100,16 +104,16 @@ class Outline(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def parts(self) -> int:
-        """The number of blobs and manifests that it names, or a little more."""
+        """The number of blobs and manifests that the manifest names, or a little more."""
         return self.blob_count + len(self.children) // digest_key_size(1)
 
     def sizes_by_blob(self) -> Mapping[bytes, int]:
-        """The sizes of the blobs that the manifest names, by their digest keys."""
+        """Return the sizes in bytes of the blobs that the manifest names, by their digest keys."""
         sizes = struct.unpack(f"<{self.blob_count}Q", self.sizes)
         return dict(zip(split(self.blobs), sizes, strict=True))
 
     def bare_layers(self) -> list[Layer]:
-        """The first layers, without what a config says of them."""
+        """Return the first layers, without the fields that a config has of them."""
         return [
             Layer("", "", str(Digest.from_key(key)), size, media_type, title)
             for key, size, media_type, title in self.layers
@@ -117,7 +121,7 @@ class Outline(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 def split(joined: bytes) -> Iterator[bytes]:
-    """The digest keys in `joined`."""
+    """Yield the digest keys in `joined`."""
     position = 0
     while position < len(joined):
         end = position + digest_key_size(joined[position])
@@ -129,9 +133,9 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Outline)
 
 
-# ---- making them -------------------------------------------------------------------------------
+# ---- outlines of manifests ---------------------------------------------------------------------
 def outline_of(manifest: Manifest, size: int) -> Outline:
-    """Summarize a manifest of so many bytes."""
+    """Return the outline of a manifest of `size` bytes."""
     sizes = images.content_of(manifest)
     content = manifest.layers or manifest.blobs
     strangers = [one for one in manifest.manifests if one.media_type not in MANIFEST_TYPES]
@@ -152,7 +156,7 @@ def outline_of(manifest: Manifest, size: int) -> Outline:
         subject=b"" if manifest.subject is None else manifest.subject.digest.key(),
         artifact_type=(manifest.artifact_type or "")[:_TYPE_LENGTH_MAX],
         annotations=annotations,
-        listed=[_listed(one) for one in manifest.manifests[:LISTED_MAX]],
+        listed=[_entry(one) for one in manifest.manifests[:LISTED_MAX]],
         layers=[_layer(one) for one in content[:LISTED_MAX]],
         fault=manifest.fault,
         is_whole=is_whole,
@@ -160,7 +164,7 @@ def outline_of(manifest: Manifest, size: int) -> Outline:
 
 
 def unknown(stored: StoredManifest) -> Outline:
-    """In place of an outline that there was no budget to make."""
+    """Return an outline for a manifest that the budget is too small to parse."""
     size = len(stored.body)
     return Outline(_VERSION, stored.media_type, "artifact", False, size, is_whole=False)
 
@@ -170,7 +174,7 @@ def _joined(digests: Iterable[Digest]) -> bytes:
 
 
 def _cut(annotations: dict[str, str]) -> tuple[dict[str, str], bool]:
-    """As many annotations as a page shows, and True if they are all."""
+    """Return the first annotations, as many as a page shows, and True if these are all."""
     length = 0
     found: dict[str, str] = {}
     for name, text in annotations.items():
@@ -181,18 +185,18 @@ def _cut(annotations: dict[str, str]) -> tuple[dict[str, str], bool]:
     return found, True
 
 
-def _listed(entry: Descriptor) -> Listed:
+def _entry(entry: Descriptor) -> OutlineEntry:
     notes = entry.annotations or {}
     platform, kind = "", "image"
     if notes.get("vnd.docker.reference.type") == "attestation-manifest":
         kind = "attestation"
     elif entry.platform is not None:
-        said = entry.platform
-        parts = [images.plain(part) for part in (said.os, said.architecture, said.variant)]
+        fields = entry.platform
+        parts = [images.plain(part) for part in (fields.os, fields.architecture, fields.variant)]
         platform = images.platform(*parts)[: images.PLATFORM_LENGTH_MAX]
     title = images.title_in(notes)[:_TEXT_LENGTH_MAX]
     media_type = entry.media_type[:_TYPE_LENGTH_MAX]
-    return Listed(entry.digest.key(), entry.size, media_type, platform, kind, title)
+    return OutlineEntry(entry.digest.key(), entry.size, media_type, platform, kind, title)
 
 
 def _layer(layer: Descriptor) -> tuple[bytes, int, str, str]:
@@ -200,7 +204,7 @@ def _layer(layer: Descriptor) -> tuple[bytes, int, str, str]:
     return layer.digest.key(), layer.size, layer.media_type[:_TYPE_LENGTH_MAX], title
 
 
-# ---- keeping them ------------------------------------------------------------------------------
+# ---- stored outlines ---------------------------------------------------------------------------
 def put(
     transaction: WriteTransaction,
     repository: RepositoryId,
@@ -208,24 +212,24 @@ def put(
     manifest: Manifest,
     size: int,
 ) -> None:
-    """Keep the outline of a manifest that is being stored, if it is large."""
+    """Store the outline of a manifest of `size` bytes that is being stored, if it is large."""
     if size > _PARSED_ALWAYS_SIZE_MAX:
         data = _encoder.encode(outline_of(manifest, size))
         transaction.put(OUTLINES, keys.manifest_key(repository, digest), data)
 
 
 def remove(transaction: WriteTransaction, repository: RepositoryId, digest: Digest) -> None:
-    """The manifest is gone."""
+    """Delete the outline of a manifest that is being deleted."""
     transaction.delete(OUTLINES, keys.manifest_key(repository, digest))
 
 
 def kept(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> Outline | None:
-    """The outline in the table. A manifest without one may be there all the same."""
+    """Return the stored outline; None if there is none. The manifest may exist all the same."""
     return _decode(transaction.get(OUTLINES, keys.manifest_key(repository, digest)))
 
 
 def _decode(data: bytes | None) -> Outline | None:
-    """None for an outline of another version."""
+    """Return a stored outline; None if there is none, or if another version stored it."""
     try:
         found = None if data is None else _decoder.decode(data)
     except ValueError:
@@ -233,23 +237,23 @@ def _decode(data: bytes | None) -> Outline | None:
     return found if found is not None and found.version == _VERSION else None
 
 
-_Known = tuple[Digest, str]
+_Key = tuple[Digest, str]
 
 
 class Outlines:
-    """Outlines of small manifests in memory, by digest and type, so that they hold for all who may
-    see the manifest. All are dropped before they name more than `_PARTS_KEPT_MAX` things.
+    """Outlines of small manifests in memory, by digest and media type. They hold in all
+    repositories. All are dropped before they name more than `_PARTS_KEPT_MAX` things together.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[_Known, Outline] = {}
+        self._kept: dict[_Key, Outline] = {}
         self._parts_left = _PARTS_KEPT_MAX
 
-    def get(self, key: _Known) -> Outline | None:
+    def get(self, key: _Key) -> Outline | None:
         return self._kept.get(key)
 
-    def put(self, key: _Known, outline: Outline) -> None:
-        """Keep an outline, unless it takes a large part of the room by itself."""
+    def put(self, key: _Key, outline: Outline) -> None:
+        """Keep an outline, unless it names more than a tenth of `_PARTS_KEPT_MAX` things."""
         parts = 1 + outline.blob_count + len(outline.listed)
         if parts > _PARTS_KEPT_MAX // 10:
             return
@@ -262,10 +266,10 @@ class Outlines:
 _outlines = Outlines()
 
 
-# ---- reading them ------------------------------------------------------------------------------
+# ---- look-ups ----------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A manifest that is there. `outline` is None if there was no budget left to make it."""
+    """A manifest that exists. `outline` is None if the budget was too small to make it."""
 
     outline: Outline | None
 
@@ -273,7 +277,7 @@ class Look:
 def look(
     transaction: ReadTransaction, repository: RepositoryId, digest: Digest, budget: Budget
 ) -> Look | None:
-    """A manifest as far as the budget goes; None if it is not there."""
+    """Look a manifest up, within the budget. Returns None if it does not exist."""
     row = keys.manifest_key(repository, digest)
     if budget.outline_bytes_left <= 0:
         budget.is_spent = True
@@ -300,7 +304,7 @@ def look(
 def of(
     transaction: ReadTransaction, repository: RepositoryId, digest: Digest, stored: StoredManifest
 ) -> Outline:
-    """The outline of a manifest that is about to change, whatever it costs."""
+    """Return the outline of a manifest that is being changed, at any cost."""
     return kept(transaction, repository, digest) or _read(stored)
 
 
@@ -308,16 +312,20 @@ def _read(stored: StoredManifest) -> Outline:
     return outline_of(read_manifest(stored.body, stored.media_type), len(stored.body))
 
 
-# ---- the housekeeper's part --------------------------------------------------------------------
-class Backlog:
-    """Outlines of large manifests that another version stored; looked for once, from the start."""
+# ---- housekeeping ------------------------------------------------------------------------------
+class OutlineBacklog:
+    """Large manifests that another version stored without this version's outline. One pass over all
+    manifests finds them.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._after: bytes | None = b""
 
     def step(self) -> int:
-        """Look at some manifests, up to the first without an outline; returns how many."""
+        """Look at some manifests, up to the first without an outline, and store that one's outline.
+        Returns the number of manifests that it looked at; 0 at the end of the pass.
+        """
         if self._after is None:
             return 0
         last = b""
@@ -331,12 +339,12 @@ class Backlog:
             else:
                 key = b""
         if count and key:
-            self._engine.write(partial(_keep, key=key))
+            self._engine.write(partial(_put_missing, key=key))
         self._after = last if count else None
         return count
 
 
-def _keep(transaction: WriteTransaction, key: bytes) -> None:
+def _put_missing(transaction: WriteTransaction, key: bytes) -> None:
     data = transaction.get(MANIFESTS, key)
     if data is None:
         return

@@ -13,31 +13,37 @@ from dtrfast.index.tables import ACCOUNT_NAMES, REPOSITORIES, number_of
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry.records import decode_repository
 
-# The owner of a repository that no account's name is in: the registry itself.
+# The owner of a repository whose name begins with no account's name: the registry itself.
 REGISTRY = 0
-# The owner in records of versions that kept a name only.
+# The owner in records of versions that stored no owner.
 UNKNOWN = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """A repository's number, 0 where it does not exist, and the id of its owner."""
+    """A repository's number, 0 if it does not exist, and the id of its owner."""
 
     repository: int = 0
     owner: int = REGISTRY
 
 
+NO_REPOSITORY = Ownership()
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The part of a repository's past that a caller may have: the time in which `owner` had it.
-    None: all of it. Records that kept no owner count from `since` on.
+    """The part of a repository's trash and history that a caller may see: the time in which
+    `owner` owned the repository. None: all of it. Records without an owner count if they are later
+    than `since`, in seconds since the epoch.
     """
 
     owner: int | None = None
     since: int = 0
 
     def covers(self, owner: int, at: int) -> bool:
-        """Return True for what was done at that time, while `owner` had the repository."""
+        """Return True if the claim covers a change at a time `at`, when `owner` owned the
+        repository.
+        """
         if self.owner is None or owner == self.owner:
             return True
         return owner == UNKNOWN and at > self.since

@@ -1,4 +1,4 @@
-"""A stretch of a longer list."""
+"""Pages of lists, and bounds on the entries that one request reads."""
 
 from __future__ import annotations
 
@@ -13,39 +13,43 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some entries, and whether the list goes on after them."""
+    """Some entries of a list. `more` is True if the list has entries after them."""
 
     entries: list[T]
     more: bool
 
 
 def cut(entries: Iterable[T], count: int) -> Page[T]:
-    """The first `count` entries. A page of none is the end: it has no last entry to go on from."""
+    """Return the first `count` entries. A page of 0 entries has no `more`, because it has no last
+    entry after which a next page could begin.
+    """
     if count == 0:
         return Page([], more=False)
     taken = list(islice(entries, count + 1))
     return Page(taken[:count], more=len(taken) > count)
 
 
-# Entries and CPU time that one request spends on looking through a list; so many entries are looked
-# at in any case.
+# Entries of a list that one request reads at the most, and in any case. The minimum is needed,
+# because a single garbage collection may take more than the time. A dear entry takes milliseconds.
 LOOKED_AT_MAX = 20_000
 _LOOKED_AT_MIN = 100
-# One collection of garbage may take more than the time. A dear entry takes some milliseconds.
 _DEAR_LOOKED_AT_MIN = 5
+# CPU time that one request spends on reading a list.
 _SECONDS_MAX = 0.03
 _CLOCK_EVERY = 16
 
 
-class Bounded(Generic[T]):
-    """The entries of a list, as far as one request may look at them. Then `rest` has the first
-    entry that was not looked at.
+class BoundedScan(Generic[T]):
+    """The entries of a list that one request may read. After the iteration, `rest` has the first
+    entry beyond the bound; it is empty if the list ended before.
     """
 
     def __init__(
         self, entries: Iterable[T], seconds: float = _SECONDS_MAX, *, are_dear: bool = False
     ) -> None:
-        """`are_dear`: entries take so long that the time is looked at after each of them."""
+        """Bound a list to `seconds` of CPU time. With `are_dear` the clock is read after every
+        entry, because entries take long.
+        """
         self._entries = entries
         self._seconds = seconds
         self._every = 1 if are_dear else _CLOCK_EVERY
@@ -54,17 +58,14 @@ class Bounded(Generic[T]):
 
     @property
     def is_cut(self) -> bool:
+        """True if entries were left out."""
         return bool(self.rest)
 
     def __iter__(self) -> Iterator[T]:
         end = time.thread_time() + self._seconds
         for count, entry in enumerate(self._entries):
-            if count >= LOOKED_AT_MAX or self._is_late(count, end):
+            is_timed = count >= self._least and count % self._every == 0
+            if count >= LOOKED_AT_MAX or (is_timed and time.thread_time() > end):
                 self.rest = [entry]
                 return
             yield entry
-
-    def _is_late(self, count: int, end: float) -> bool:
-        if count < self._least or count % self._every:
-            return False
-        return time.thread_time() > end

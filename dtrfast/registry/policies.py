@@ -1,4 +1,4 @@
-"""What administrators decide about storage while the server runs: one document of the settings."""
+"""The storage settings, which administrators change while the server runs."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _Days = Annotated[float, Meta(ge=0, le=36_500)]
 
 
 class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """How long things stay, and how much of the disk and its time housekeeping takes."""
+    """The settings of trash, policies, scrub and the disk reserve, as one document."""
 
-    # How long what was deleted can be restored.
+    # Days in which deleted things can be restored.
     trash_days: _Days = 14.0
-    # After so many days without a tag a manifest is deleted, to the trash; 0: never.
+    # Days without a tag after which a manifest is put into the trash; 0: never.
     untagged_days: _Days = 0.0
-    # What scrub reads in a second, and how often it reads everything; 0 days: never.
+    # Bytes that scrub reads in a second, and days in which it reads everything once; 0 days: never.
     scrub_bytes_per_second: _Rate = _LIMITS.scrub_bytes_per_second
     scrub_days: _Days = _LIMITS.scrub_days
-    # Pushes are refused when less than this is free, so that deletes and reclaim still work; of a
-    # small file system a twentieth.
+    # Pushes are refused when fewer bytes are free, so that deletes and reclaim still work. On a
+    # small file system the reserve is a twentieth of it.
     reserve_bytes: Annotated[int, Meta(ge=0, le=1 << 50)] = _LIMITS.reserve_bytes
 
 
 def read(transaction: ReadTransaction) -> StorageSettings:
-    """The settings, or their defaults."""
+    """Return the settings, or their defaults if they were never saved."""
     data = transaction.get(SETTINGS, NAME)
     if data is None:
         return StorageSettings()
@@ -46,8 +46,19 @@ def read(transaction: ReadTransaction) -> StorageSettings:
         raise Corrupt(f"the settings 'storage' cannot be read ({error})") from error
 
 
+def trash_seconds(transaction: ReadTransaction) -> int:
+    """Return the seconds that things stay in the trash."""
+    return int(read(transaction).trash_days * DAY_SECONDS)
+
+
+def read_trash_days(engine: Engine) -> float:
+    """Return for how many days deleted things can be restored, as set at this moment."""
+    with engine.read() as transaction:
+        return read(transaction).trash_days
+
+
 def read_limits(engine: Engine) -> StoreLimits:
-    """The limits that the store has to keep to, at this moment."""
+    """Return the present limits of the store."""
     with engine.read() as transaction:
         settings = read(transaction)
     return StoreLimits(

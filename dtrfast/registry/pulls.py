@@ -1,10 +1,12 @@
-"""When tags and manifests were last pulled. Written in batches, off the way of pulls, and at most
-once in some minutes for each: these rows are for people, and lost ones do not matter.
+"""The last pulls of tags and manifests.
+
+They are written in batches, apart from the pulls, and at most once in five minutes for each. Users
+read these rows, and nothing depends on them: some may be lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import MANIFESTS, PULLS, TAGS, number_key
@@ -13,9 +15,9 @@ from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import keys, repositories
 from dtrfast.registry.keys import RepositoryId
 
-# A pull within this time of the last one that was written is not written.
+# A pull within this time of the last written one is not written.
 _FRESH_SECONDS = 300
-# Rows of one transaction: pushes wait for it.
+# Rows that one transaction writes, as pushes wait for it.
 _BATCH_MAX = 500
 _TAG = b"t"
 _MANIFEST = b"m"
@@ -25,18 +27,26 @@ Seen = Mapping[tuple[str, str], int]
 _Pull = tuple[tuple[str, str], int]
 
 
-def of_tag(transaction: ReadTransaction, repository: RepositoryId, tag: str) -> int:
-    """Seconds since the epoch; 0: never, or not known."""
-    return _read(transaction, number_key(repository) + _TAG + tag.encode())
+def of_tags(
+    transaction: ReadTransaction, repository: RepositoryId, tags: Sequence[tuple[str, Digest]]
+) -> list[int]:
+    """Return the last pull of each tag with its digest, in seconds since the epoch; 0 if unknown.
+
+    Docker resolves a tag and then pulls the digest, so a pull of either is a pull of the tag.
+    """
+    prefix = number_key(repository)
+    pairs = [(prefix + _TAG + t.encode(), prefix + _MANIFEST + d.key()) for t, d in tags]
+    found = transaction.get_many(PULLS, sorted({key for pair in pairs for key in pair}))
+    return [max(int.from_bytes(found.get(key, b""), "big") for key in pair) for pair in pairs]
 
 
 def of_manifest(transaction: ReadTransaction, repository: RepositoryId, digest: Digest) -> int:
-    """Seconds since the epoch; 0: never by its digest, or not known."""
+    """Return the last pull by digest, in seconds since the epoch; 0 if unknown."""
     return _read(transaction, number_key(repository) + _MANIFEST + digest.key())
 
 
 def note(engine: Engine, seen: Seen) -> None:
-    """Write down pulls that were seen."""
+    """Write the times of pulls."""
     with engine.read() as transaction:
         due = [one for one in seen.items() if _due(transaction, *one) is not None]
     for first in range(0, len(due), _BATCH_MAX):
@@ -44,7 +54,7 @@ def note(engine: Engine, seen: Seen) -> None:
 
         def put(transaction: WriteTransaction, batch: list[_Pull] = batch) -> None:
             for what, at in batch:
-                # Once more: what went since then must not leave a row.
+                # Checked again: a tag that was deleted meanwhile must not leave a row.
                 key = _due(transaction, what, at)
                 if key is not None:
                     transaction.put(PULLS, key, at.to_bytes(8, "big"))
@@ -53,28 +63,28 @@ def note(engine: Engine, seen: Seen) -> None:
 
 
 def forget_tag(transaction: WriteTransaction, repository: RepositoryId, tag: str) -> None:
-    """The tag is gone."""
+    """Delete the row of a tag that is being deleted."""
     transaction.delete(PULLS, number_key(repository) + _TAG + tag.encode())
 
 
 def forget_manifest(
     transaction: WriteTransaction, repository: RepositoryId, digest: Digest
 ) -> None:
-    """The manifest is gone."""
+    """Delete the row of a manifest that is being deleted."""
     transaction.delete(PULLS, number_key(repository) + _MANIFEST + digest.key())
 
 
 def _due(transaction: ReadTransaction, what: tuple[str, str], at: int) -> bytes | None:
-    """The key of a pull that is to be written: None where a row says so already, or nothing is."""
+    """Return the key of a pull to write; None if its row is fresh, or if the tag does not exist."""
     key = _key(transaction, *what)
-    # Either way: a row may be of a clock that was ahead.
+    # In both directions: the clock may have been ahead when the row was written.
     if key is None or abs(at - _read(transaction, key)) < _FRESH_SECONDS:
         return None
     return key
 
 
 def _key(transaction: ReadTransaction, name: str, text: str) -> bytes | None:
-    """The key of what is there."""
+    """Return the key of a tag or a manifest; None if it does not exist."""
     repository = repositories.find(transaction, RepositoryName(name))
     if repository is None:
         return None

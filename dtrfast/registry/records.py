@@ -1,4 +1,4 @@
-"""The registry's own values in the index. `docs/format.md` describes their bytes.
+"""The registry's records in the index. `docs/format.md` describes their bytes.
 
 Manifests and tags have a fixed layout, because the fast path reads them without this module.
 """
@@ -6,6 +6,7 @@ Manifests and tags have a fixed layout, because the fast path reads them without
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from typing import Self
 
 import msgspec
@@ -28,6 +29,23 @@ class RepositoryRecord(msgspec.Struct, frozen=True, array_like=True):
     is_public: bool = False
 
 
+class RepositoryChange(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields that a repository's administrators set. A field that is None stays as it is; in a
+    new repository it has its default. `readme` is kept apart from the record.
+    """
+
+    description: str | None = None
+    is_public: bool | None = None
+    readme: str | None = None
+
+    def apply(self, record: RepositoryRecord) -> RepositoryRecord:
+        """Return the record with the fields of this change."""
+        names = RepositoryRecord.__struct_fields__
+        given = {name: getattr(self, name, None) for name in names}
+        changed = {name: value for name, value in given.items() if value is not None}
+        return msgspec.structs.replace(record, **changed)
+
+
 _encoder = msgspec.msgpack.Encoder()
 _repositories = msgspec.msgpack.Decoder(RepositoryRecord)
 
@@ -47,7 +65,7 @@ def decode_repository(data: bytes) -> RepositoryRecord:
 
 
 class StoredManifest(msgspec.Struct, frozen=True, gc=False):
-    """A manifest as pushed: its bytes, and the type that the client gave them."""
+    """A manifest as pushed: its bytes, its media type, and the time in seconds since the epoch."""
 
     media_type: str
     body: bytes
@@ -71,7 +89,9 @@ class StoredManifest(msgspec.Struct, frozen=True, gc=False):
 
 
 class TagRecord(msgspec.Struct, frozen=True):
-    """Where a tag points: the digest in the algorithm that it was set with; and who set it."""
+    """The digest that a tag points at, in the algorithm that the tag was set with, and the time and
+    the actor that set it.
+    """
 
     digest: Digest
     set_at: int
@@ -93,13 +113,21 @@ class TagRecord(msgspec.Struct, frozen=True):
         return cls(Digest.from_key(data[_TAG.size : end]), set_at, data[end:].decode())
 
 
+@dataclass(frozen=True, slots=True)
+class NamedTag:
+    """A tag with its record."""
+
+    name: str
+    record: TagRecord
+
+
 def set_at(record: bytes) -> int:
-    """When a tag was set, of its record, without the rest of it."""
+    """Return the time at which a tag was set, without decoding the rest of its record."""
     return int.from_bytes(record[8:16], "little")
 
 
 def pushed_at(record: bytes) -> int:
-    """When a manifest was pushed, of its record, without the rest of it."""
+    """Return the time at which a manifest was pushed, without decoding the rest of its record."""
     return int.from_bytes(record[8:16], "little")
 
 

@@ -1,8 +1,6 @@
-"""Referrers: manifests that name another one as their subject, which need not be there."""
+"""Referrers: manifests that name another manifest as their subject. The subject need not exist."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import msgspec
 
@@ -16,9 +14,9 @@ from dtrfast.registry.holdings import Holdings, ReferrersPage
 from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.permits import Permits
 
-# An answer is an image index, and clients read no more than 4 MiB of one.
+# A page is an image index, and clients read no more than 4 MiB of an index.
 _PAGE_BYTES_MAX = 2 << 20
-# A filter may pass over rows without showing any; a request looks at no more than these.
+# Rows that one request reads, as a filter may pass over many without showing one.
 _PAGE_ROWS_MAX = 10_000
 
 
@@ -36,7 +34,7 @@ def put(
     manifest: Manifest,
     size: int,
 ) -> None:
-    """List the manifest with its subject, if it has one."""
+    """Add the manifest to the referrers of its subject, if it has one."""
     if manifest.subject is not None:
         key = keys.referrer_key(repository, manifest.subject.digest, digest)
         transaction.put(REFERRERS, key, referrer_descriptor(manifest, digest, size))
@@ -48,7 +46,7 @@ def remove(
     digest: Digest,
     subject: Digest | None,
 ) -> None:
-    """Take the manifest from its subject's list, if it has one."""
+    """Remove the manifest from the referrers of its subject, if it has one."""
     if subject is not None:
         key = keys.referrer_key(repository, subject, digest)
         transaction.delete(REFERRERS, key)
@@ -80,22 +78,12 @@ def page(
     last: Digest | None,
 ) -> ReferrersPage:
     """See `Holdings.referrers`."""
-    return _page(_rows(transaction, repository, subject, last), artifact_type)
-
-
-def _rows(
-    transaction: ReadTransaction, repository: RepositoryId, subject: Digest, last: Digest | None
-) -> Iterator[tuple[bytes, bytes]]:
     prefix = keys.manifest_key(repository, subject)
     after = None if last is None else prefix + last.key()
-    return transaction.scan(REFERRERS, prefix, after=after)
-
-
-def _page(rows: Iterator[tuple[bytes, bytes]], artifact_type: str | None) -> ReferrersPage:
     entries: list[bytes] = []
     size = 0
-    last: Digest | None = None
-    for count, (key, descriptor) in enumerate(rows):
+    last = None
+    for count, (key, descriptor) in enumerate(transaction.scan(REFERRERS, prefix, after=after)):
         if count == _PAGE_ROWS_MAX or (entries and size + len(descriptor) > _PAGE_BYTES_MAX):
             return ReferrersPage(entries, last)
         last = keys.referrer_of(key)
@@ -108,6 +96,6 @@ def _page(rows: Iterator[tuple[bytes, bytes]], artifact_type: str | None) -> Ref
 def digests_of(
     transaction: ReadTransaction, repository: RepositoryId, subject: Digest, limit: int
 ) -> list[Digest]:
-    """Up to `limit` manifests that have this subject."""
+    """Return up to `limit` manifests that have this subject."""
     rows = transaction.scan(REFERRERS, keys.manifest_key(repository, subject), limit=limit)
     return [keys.referrer_of(key) for key, _ in rows]

@@ -1,8 +1,8 @@
-"""Deleting repositories: gone at once, in the trash for a while, then freed a step at a time.
+"""Deletion of repositories: into the trash at once, and freed in steps when they have left it.
 
-A delete takes the name away, so nobody finds the repository any more, whatever it holds. Its rows
-stay under the number that nobody else ever gets: until it is restored, or its time in the trash is
-over; then the housekeeper removes them.
+A deletion removes the repository's name, so no request finds the repository any more. Its rows stay
+under its number, which no other repository gets. They stay until the repository is restored, or
+until its time in the trash is over: then the housekeeper removes them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from dtrfast.index.tables import (
     MANIFEST_TAGS,
     MANIFESTS,
     MANIFESTS_DELETED,
-    NUMBER_SIZE,
     OUTLINES,
     PUBLIC,
     PULLS,
@@ -42,19 +41,18 @@ from dtrfast.index.tables import (
     number_key,
     number_of,
 )
-from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import catalog, links, ownership, repositories, statistics, trash, unheld
-from dtrfast.registry.keys import RepositoryId
+from dtrfast.registry.keys import RepositoryId, digest_in
 from dtrfast.registry.links import Link
 from dtrfast.registry.ownership import UNKNOWN
 from dtrfast.registry.records import StoredManifest, decode_repository
 from dtrfast.registry.writing import Author
 from dtrfast.store.blobs import BlobStore
 
-# Rows that one transaction removes: some milliseconds.
+# Rows of one table that one transaction removes: some milliseconds.
 _STEP_MAX = 300
-# Rows that are only removed; those that are counted or linked come before.
+# Tables whose rows are only removed. Rows that are counted or linked are removed before these.
 _PLAIN: tuple[Table, ...] = (
     MANIFEST_TAGS,
     OUTLINES,
@@ -72,7 +70,9 @@ _PLAIN: tuple[Table, ...] = (
 
 
 class DeletedRepository(msgspec.Struct, frozen=True, array_like=True):
-    """A repository in the trash."""
+    """A repository in the trash. `deleted_at` is in seconds since the epoch. `record` is an encoded
+    `RepositoryRecord`.
+    """
 
     version: int
     id: int
@@ -90,24 +90,16 @@ _decoder = msgspec.msgpack.Decoder(DeletedRepository)
 def delete(
     transaction: WriteTransaction, name: RepositoryName, author: Author, owner: int | None = None
 ) -> RepositoryId:
-    """Put the repository into the trash; returns its number. Raises `RepositoryUnknown`.
+    """Put the repository into the trash. Returns its number. Raises `RepositoryUnknown`.
 
-    What was granted on it stays with the number, and means nothing without the name. `owner` is the
-    account that the change log names; None: the one that has the name now.
+    Grants on it stay with the number, and have no effect without the name. `owner` is the id of the
+    owning account from the change log; None: of the account that has the name now.
     """
     owner = ownership.owner_of(transaction, name) if owner is None else owner
     repository = repositories.get(transaction, name)
-    key = name.text.encode()
-    record = transaction.get(REPOSITORIES, key)
+    record = transaction.get(REPOSITORIES, name.text.encode())
     assert record is not None
-    for table, row in (
-        (REPOSITORIES, key),
-        (CATALOG, key),
-        (PUBLIC, key),
-        (REPOSITORY_NAMES, number_key(repository)),
-        (USAGES, key),
-    ):
-        transaction.delete(table, row)
+    _delete_name(transaction, name, repository)
     trashed = DeletedRepository(
         version=1,
         id=repository,
@@ -132,14 +124,23 @@ def delete(
     return repository
 
 
+def _delete_name(
+    transaction: WriteTransaction, name: RepositoryName, repository: RepositoryId
+) -> None:
+    """Delete the rows with the name, so that no request finds the repository."""
+    for table in (REPOSITORIES, CATALOG, PUBLIC, USAGES):
+        transaction.delete(table, name.text.encode())
+    transaction.delete(REPOSITORY_NAMES, number_key(repository))
+
+
 def trashed(transaction: ReadTransaction) -> Iterator[DeletedRepository]:
-    """Repositories in the trash, in the order in which they were made."""
+    """Yield the repositories in the trash, in the order in which they were created."""
     for _, data in transaction.scan(REPOSITORIES_TRASHED):
         yield _decoder.decode(data)
 
 
 def find_trashed(transaction: ReadTransaction, repository: int) -> DeletedRepository:
-    """Raises `RepositoryUnknown`."""
+    """Return a repository in the trash. Raises `RepositoryUnknown`."""
     data = transaction.get(REPOSITORIES_TRASHED, number_key(repository))
     if data is None:
         raise RepositoryUnknown("there is no such repository in the trash")
@@ -149,9 +150,9 @@ def find_trashed(transaction: ReadTransaction, repository: int) -> DeletedReposi
 def restore(
     transaction: WriteTransaction, repository: int, name: RepositoryName, author: Author
 ) -> None:
-    """Bring a repository back, under its name or another one.
+    """Restore a repository from the trash, under its old name or another one.
 
-    Raises `RepositoryUnknown`, `Conflict` if the name is taken.
+    Raises `RepositoryUnknown`, and `Conflict` if a repository has the name.
     """
     found = find_trashed(transaction, repository)
     key = name.text.encode()
@@ -179,51 +180,63 @@ def restore(
 
 
 def purge(transaction: WriteTransaction, key: bytes, deleted_at: int) -> None:
-    """Let a repository go for good, if it was deleted at that time; `step` empties it."""
+    """Remove a repository from the trash for good, if it was deleted at that time. `step` then
+    removes its rows.
+    """
     data = transaction.get(REPOSITORIES_TRASHED, key)
     if data is not None and _decoder.decode(data).deleted_at == deleted_at:
         transaction.delete(REPOSITORIES_TRASHED, key)
         transaction.put(REPOSITORIES_DELETED, key, number_key(deleted_at))
 
 
-def next_to_remove(transaction: ReadTransaction) -> tuple[RepositoryId, int] | None:
-    """A repository that left the trash and has rows, and the time at which it was deleted."""
-    for key, deleted_at in transaction.scan(REPOSITORIES_DELETED, limit=1):
-        return RepositoryId(number_of(key)), number_of(deleted_at)
+def next_to_remove(engine: Engine) -> tuple[RepositoryId, int] | None:
+    """Return a repository that left the trash and has rows, and the time of its deletion; None if
+    there is none.
+    """
+    with engine.read() as transaction:
+        for key, deleted_at in transaction.scan(REPOSITORIES_DELETED, limit=1):
+            return RepositoryId(number_of(key)), number_of(deleted_at)
     return None
 
 
 def step(engine: Engine, blobs: BlobStore) -> int:
-    """Remove some rows of repositories that left the trash; returns how many."""
-    with engine.read() as transaction:
-        found = next_to_remove(transaction)
+    """Remove some rows of a repository that left the trash. Returns the number of rows."""
+    found = next_to_remove(engine)
     if found is None:
         return 0
-    # The grace of its blobs ran while it was in the trash.
     repository, deleted_at = found
     sizes = _sizes(engine, blobs, repository)
-    return engine.write(partial(_remove_some, repository=repository, now=deleted_at, sizes=sizes))
+    remove = partial(_remove_rows, repository=repository, deleted_at=deleted_at, sizes=sizes)
+    return engine.write(remove)
 
 
 def _sizes(engine: Engine, blobs: BlobStore, repository: RepositoryId) -> dict[bytes, int]:
-    """The sizes of blobs whose links are of an older version, and have none."""
+    """Return the sizes in bytes for links without one, which an older version wrote, by key."""
     with engine.read() as transaction:
         rows = transaction.scan(LINKS, number_key(repository), limit=_STEP_MAX)
         old = [key for key, data in rows if Link.decode(data).size is None]
-    digests = {key: Digest.from_key(key[NUMBER_SIZE:]) for key in old}
+    digests = {key: digest_in(key) for key in old}
     found = blobs.sizes(digests.values())
     return {key: found.get(digest, 0) for key, digest in digests.items()}
 
 
-def _remove_some(
-    transaction: WriteTransaction, repository: int, now: int, sizes: Mapping[bytes, int]
+def _remove_rows(
+    transaction: WriteTransaction,
+    repository: RepositoryId,
+    deleted_at: int,
+    sizes: Mapping[bytes, int],
 ) -> int:
+    """Remove some rows: links first, then all others. Returns the number of rows."""
     prefix = number_key(repository)
     held = [key for key, _ in transaction.scan(LINKS, prefix, limit=_STEP_MAX)]
     if held:
-        return _unlink(transaction, RepositoryId(repository), held, now, sizes)
+        # At the time of the deletion: the grace of its blobs ran while it was in the trash.
+        target = unheld.target_of(transaction, repository, deleted_at)
+        for key in held:
+            links.remove(transaction, target, digest_in(key), sizes.get(key))
+        return len(held)
     rows = transaction.scan(MANIFESTS, prefix, limit=_STEP_MAX)
-    # Only their sizes are kept: together they may take a gigabyte.
+    # Only the sizes of manifests are kept in memory: their bytes may take a gigabyte.
     manifests = [(key, len(StoredManifest.decode(data).body)) for key, data in rows]
     for key, size in manifests:
         statistics.add(transaction, manifests=-1, manifest_bytes=-size)
@@ -239,20 +252,8 @@ def _remove_some(
 
 
 def _clear(transaction: WriteTransaction, table: Table, prefix: bytes) -> int:
+    """Delete some rows of a table. Returns the number of rows."""
     keys = [key for key, _ in transaction.scan(table, prefix, limit=_STEP_MAX)]
     for key in keys:
         transaction.delete(table, key)
-    return len(keys)
-
-
-def _unlink(
-    transaction: WriteTransaction,
-    repository: RepositoryId,
-    keys: list[bytes],
-    now: int,
-    sizes: Mapping[bytes, int],
-) -> int:
-    place = unheld.place_of(transaction, repository, now)
-    for key in keys:
-        links.remove(transaction, place, Digest.from_key(key[NUMBER_SIZE:]), sizes.get(key))
     return len(keys)

@@ -1,18 +1,16 @@
-"""Repositories: their numbers, and the catalog.
+"""Repositories: their numbers, names and records.
 
-A repository comes into being with the first thing in it, or because somebody asks for it. The
-catalog lists it while it holds something. Its number is never used again.
+The first push into a repository creates it, or a request of a user does. The catalog lists it while
+it holds something. Its number is never used again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import msgspec
+from collections.abc import Iterable, Iterator
 
 from dtrfast.errors import RepositoryUnknown
 from dtrfast.index import changes, epoch
-from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     META,
     PUBLIC,
@@ -27,45 +25,79 @@ from dtrfast.registry.holdings import Holdings
 from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.pages import Page
 from dtrfast.registry.permits import Action, Permits
-from dtrfast.registry.readmes import Rendering
-from dtrfast.registry.records import RepositoryRecord, decode_repository, encode_repository
+from dtrfast.registry.readmes import RenderedReadme
+from dtrfast.registry.records import (
+    RepositoryChange,
+    RepositoryRecord,
+    decode_repository,
+    encode_repository,
+)
 from dtrfast.registry.writing import Author
+
+NO_CHANGE = RepositoryChange()
 
 
 def find(transaction: ReadTransaction, name: RepositoryName) -> RepositoryId | None:
-    """The repository's number; None when it is not there."""
+    """Return the repository's number; None if it does not exist."""
     found = record(transaction, name)
     return None if found is None else RepositoryId(found.id)
 
 
 def record(transaction: ReadTransaction, name: RepositoryName) -> RepositoryRecord | None:
-    """What is known of the repository; None when it is not there."""
+    """Return the repository's record; None if it does not exist."""
     data = transaction.get(REPOSITORIES, name.text.encode())
     return None if data is None else decode_repository(data)
 
 
+def records(
+    transaction: ReadTransaction, names: Iterable[RepositoryName]
+) -> dict[str, RepositoryRecord]:
+    """Return the records of the repositories that exist, by name."""
+    keys = [name.text.encode() for name in names]
+    found = transaction.get_many(REPOSITORIES, keys)
+    return {key.decode(): decode_repository(data) for key, data in found.items()}
+
+
 def get(transaction: ReadTransaction, name: RepositoryName) -> RepositoryId:
-    """The repository's number. Raises `RepositoryUnknown`."""
+    """Return the repository's number. Raises `RepositoryUnknown`."""
     repository = find(transaction, name)
     if repository is None:
         raise RepositoryUnknown(f"there is no repository {name}")
     return repository
 
 
+def require(
+    transaction: ReadTransaction, permits: Permits, name: RepositoryName, action: Action
+) -> RepositoryId:
+    """Return the id of a repository that the caller may see and use in this way.
+
+    A missing repository is `RepositoryUnknown` for every action; none of them creates it. Raises
+    what `Permits.check` does.
+    """
+    permits.check(transaction, Action.PULL, name)
+    number = get(transaction, name)
+    if action is not Action.PULL:
+        permits.check(transaction, action, name)
+    return number
+
+
 def name_of(transaction: ReadTransaction, repository: int) -> RepositoryName | None:
-    """The name of the repository with a number; None if it is not there, or in the trash."""
+    """Return the name of the repository with a number; None if it does not exist or is in the
+    trash.
+    """
     data = transaction.get(REPOSITORY_NAMES, number_key(repository))
     return None if data is None else RepositoryName(data.decode())
 
 
-def names_after(transaction: ReadTransaction, after: str, limit: int) -> list[str]:
-    """Names behind one, in order."""
-    found = transaction.scan(REPOSITORIES, after=after.encode(), limit=limit)
-    return [key.decode() for key, _ in found]
+def read_names(engine: Engine, after: str, limit: int) -> list[str]:
+    """Return up to `limit` names of repositories that follow the name `after`, in order."""
+    with engine.read() as transaction:
+        found = transaction.scan(REPOSITORIES, after=after.encode(), limit=limit)
+        return [key.decode() for key, _ in found]
 
 
 def names_of(transaction: ReadTransaction, owner: str) -> Iterator[str]:
-    """The repositories that belong to an account, in order: first the one of its own name."""
+    """Yield the repositories that belong to an account, in order: first that of its own name."""
     if transaction.get(REPOSITORIES, owner.encode()) is not None:
         yield owner
     for key, _ in transaction.scan(REPOSITORIES, f"{owner}/".encode()):
@@ -75,19 +107,19 @@ def names_of(transaction: ReadTransaction, owner: str) -> Iterator[str]:
 def ensure(
     transaction: WriteTransaction, name: RepositoryName, author: Author, permits: Permits
 ) -> RepositoryId:
-    """The number of a repository to push to; makes the repository if it is not there.
+    """Return the number of a repository to push to. Creates the repository if it does not exist.
 
-    The caller has checked that this may be done.
+    The caller has checked the permits.
     """
     repository = find(transaction, name)
     if repository is None:
-        is_public = permits.makes_public(transaction)
-        repository = create(transaction, name, author, is_public=is_public)
+        change = RepositoryChange(is_public=permits.makes_public(transaction))
+        repository = create(transaction, name, author, change)
     return repository
 
 
 class Catalog:
-    """The repositories of a registry, as a whole, for one caller."""
+    """The catalog of a registry, for one caller."""
 
     def __init__(self, holdings: Holdings, permits: Permits) -> None:
         self._holdings = holdings
@@ -98,7 +130,7 @@ class Catalog:
         return self._holdings.catalog(self._permits, count, last)
 
     def check(self, name: RepositoryName, action: Action) -> None:
-        """Return if the caller may do that there; raises what `Permits.check` does."""
+        """Return if the caller may do this. Raises what `Permits.check` does."""
         self._holdings.check(self._permits, action, name)
 
 
@@ -106,17 +138,17 @@ def create(
     transaction: WriteTransaction,
     name: RepositoryName,
     author: Author,
-    *,
-    is_public: bool = False,
-    description: str = "",
+    change: RepositoryChange = NO_CHANGE,
 ) -> RepositoryId:
-    """Make a repository that is not there. Verdicts on its name end with that."""
+    """Create a repository, and end the verdicts on its name. It ignores a README in `change`: call
+    `update` for that.
+    """
     number = transaction.take(META, b"repository_id")
     key = name.text.encode()
-    record = RepositoryRecord(1, number, author.now, description, is_public)
+    record = change.apply(RepositoryRecord(1, number, author.now))
     transaction.put(REPOSITORIES, key, encode_repository(record))
     transaction.put(REPOSITORY_NAMES, number_key(number), key)
-    if is_public:
+    if record.is_public:
         transaction.put(PUBLIC, key, b"")
     epoch.advance(transaction)
     statistics.add(transaction, repositories=1)
@@ -131,30 +163,23 @@ def create(
     return RepositoryId(number)
 
 
-def update(  # noqa: PLR0913 - what may change
+def update(
     transaction: WriteTransaction,
     name: RepositoryName,
     author: Author,
-    *,
-    description: str | None = None,
-    readme: str | None = None,
-    rendering: Rendering | None = None,
-    is_public: bool | None = None,
+    change: RepositoryChange,
+    rendering: RenderedReadme | None = None,
 ) -> RepositoryRecord:
-    """Change what is said of a repository, and whether everybody may pull from it. None: stays.
-    `rendering` is that of the README; without it the housekeeper renders it.
+    """Change a repository. `rendering` is that of the README; without it the housekeeper renders
+    the README.
 
-    A README is kept without characters that mislead its readers. Raises `RepositoryUnknown`.
+    The README is kept without characters that mislead its readers. Raises `RepositoryUnknown`.
     """
     number = get(transaction, name)
     old = record(transaction, name)
-    readme = None if readme is None else characters.cleaned_lines(readme)
+    readme = None if change.readme is None else characters.cleaned_lines(change.readme)
     assert old is not None
-    new = msgspec.structs.replace(
-        old,
-        description=old.description if description is None else description,
-        is_public=old.is_public if is_public is None else is_public,
-    )
+    new = change.apply(old)
     key = name.text.encode()
     transaction.put(REPOSITORIES, key, encode_repository(new))
     if new.is_public:

@@ -1,4 +1,4 @@
-"""Who changes something, and when: what every change of the registry carries."""
+"""The author and the target of a write, which the change log records with every change."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from dtrfast.registry.keys import RepositoryId
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Fixed before the transaction, so that a change that runs twice does the same twice."""
+    """The actor and the time of a change. They are fixed before the transaction, because the engine
+    may run a transaction function twice.
+    """
 
     actor: str
     now: int  # seconds since the epoch
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A repository inside a write, under both of its names, and who writes."""
+class TargetRepository:
+    """A repository that a write transaction changes, by id and by name, and the author."""
 
     id: RepositoryId
     name: RepositoryName
@@ -32,7 +34,7 @@ class Place:
         kind: changes.Kind,
         payload: dict[str, str | int | bytes | None],
     ) -> int:
-        """Note a change of this repository in the change log; returns its sequence number."""
+        """Record a change of this repository in the change log. Returns its sequence number."""
         return changes.record(
             transaction,
             kind,

@@ -1,8 +1,8 @@
-"""What is known of each request: a line on standard output, and what others make of it.
+"""The access log: an entry for each request, written to standard output and given to sinks.
 
-A request costs one append to a queue; a thread of its own makes of it what is wanted. Lines are
-handed on to another one (`output`): when standard output stalls, lines are dropped and counted, and
-requests, metrics and the log that is kept go on.
+A request only appends to a queue. A thread empties the queue and calls the sinks. A second thread
+(`line_output`) writes the lines: when standard output stalls, lines are dropped and counted, while
+requests, metrics and the kept log go on.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from dtrfast.api.types import lane_of
 from dtrfast.api.visits import ACTOR
 from dtrfast.server.asgi import App, Message, Receive, Scope, Send
-from dtrfast.server.output import Output
-from dtrfast.server.tally import Taken, Tally
+from dtrfast.server.line_output import LineOutput
+from dtrfast.server.tally import Tally, TallyCounts
 from dtrfast.times import rfc3339
 
 T = TypeVar("T")
@@ -29,17 +29,20 @@ log = logging.getLogger("dtrfast.access")
 
 _STANDARD_OUTPUT = 1
 _QUEUE_COUNT_MAX = 65_536
-# Lines gather this long before they are formatted, so that a busy worker wakes up for many at once.
+# Entries gather this long, so that the thread of a busy worker wakes up for many at once.
 _GATHER_SECONDS = 0.05
-# How often the counts of the hot lane are taken.
+# The time between two takings of the hot lane's counts.
 _SETTLE_SECONDS = 0.5
 _PATH_LENGTH_MAX = 1024
 _USER_AGENT_LENGTH_MAX = 256
 
 
 @dataclass(slots=True)
-class Entry:
-    """One request. `status` is None if no response began; `complete`: all of it was handed on."""
+class AccessLogEntry:
+    """One request. `status` is None if no response began.
+
+    `complete`: the whole response was passed to the server, and the client was still there.
+    """
 
     time: float
     scope: Scope
@@ -48,12 +51,12 @@ class Entry:
     bytes_out: int = 0
     seconds: float = 0.0
     complete: bool = False
-    user: str = ""  # of the hot lane; other requests have it in their scope
+    user: str = ""  # set by the hot lane; other requests have it in their scope
     is_hot: bool = False
 
     @property
     def actor(self) -> str:
-        """Who called; empty for nobody, and where that is not known."""
+        """The caller's name; empty for an anonymous or unknown caller."""
         return self.user or str(self.scope.get("state", {}).get(ACTOR, ""))
 
     @property
@@ -75,8 +78,8 @@ class Entry:
         return "-"
 
 
-def text_line(entry: Entry) -> str:
-    """For people. The client's own words are quoted with everything but ASCII escaped."""
+def text_line(entry: AccessLogEntry) -> str:
+    """Return a line for people. Texts of the client are quoted, with all but ASCII escaped."""
     status = entry.status or "-"
     end = "" if entry.complete else " cut"
     return (
@@ -87,7 +90,7 @@ def text_line(entry: Entry) -> str:
     )
 
 
-def json_line(entry: Entry) -> str:
+def json_line(entry: AccessLogEntry) -> str:
     return json.dumps(
         {
             "time": rfc3339(entry.time),
@@ -110,11 +113,10 @@ def _quote(text: str) -> str:
 
 
 class AccessWriter:
-    """The queue and the thread that empties it. `add` is called from the event loop's thread.
+    """The queue of entries, and the thread that empties it.
 
-    Without a format nothing is written. `sinks` are given each entry, and `settle` is called some
-    times a second, on the thread. Answers of the hot lane are counted in `tally`, and have an entry
-    where one is wanted.
+    Call `add` on the event loop's thread only. The hot lane counts all its responses in `tally`,
+    and adds entries for some of them.
     """
 
     def __init__(
@@ -122,19 +124,24 @@ class AccessWriter:
         format: Literal["text", "json"] | None,
         *,
         descriptor: int = _STANDARD_OUTPUT,
-        sinks: Sequence[Callable[[Entry], None]] = (),
-        settle: Callable[[Taken], None] | None = None,
+        sinks: Sequence[Callable[[AccessLogEntry], None]] = (),
+        settle: Callable[[TallyCounts], None] | None = None,
     ) -> None:
-        self._line: Callable[[Entry], str] = json_line if format == "json" else text_line
+        """With no `format`, no lines are written.
+
+        `sinks` get each entry. `settle` gets the tally's counts twice a second. The thread calls
+        them, so they must not wait for long.
+        """
+        self._line: Callable[[AccessLogEntry], str] = json_line if format == "json" else text_line
         self.is_written = format is not None
-        self._output = Output(descriptor) if self.is_written else None
+        self._output = LineOutput(descriptor) if self.is_written else None
         self.tally = Tally()
         self._sinks = sinks
         self._settle = settle
-        self._entries: deque[Entry] = deque()
-        # Requests without a line, ever: those that found the queue full, and those that standard
-        # output had no room for; and of how many that was told. Each has one thread that writes it.
-        self._dropped = self._unwritten = self._told = 0
+        self._entries: deque[AccessLogEntry] = deque()
+        # Counts of requests without a line: the queue was full; standard output had no room; and
+        # those of both that were reported. One thread alone writes each count.
+        self._dropped = self._unwritten = self._reported = 0
         self._settled_at = 0.0
         self._idle = False
         self._wake = threading.Event()
@@ -142,7 +149,7 @@ class AccessWriter:
         self._thread = threading.Thread(target=self._run, name="dtrfast-access-log", daemon=True)
         self._thread.start()
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: AccessLogEntry) -> None:
         if len(self._entries) >= _QUEUE_COUNT_MAX:
             self._dropped += 1
             return
@@ -151,7 +158,7 @@ class AccessWriter:
             self._wake.set()
 
     def close(self) -> None:
-        """Hand on what is there, then end the threads."""
+        """Handle the entries in the queue, then end the threads."""
         self._stop.set()
         self._wake.set()
         self._thread.join()
@@ -162,18 +169,14 @@ class AccessWriter:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._wait()
+            self._wake.clear()
+            self._idle = True  # before the last look at the queue, so that no entry is missed
+            if not self._entries and not self._stop.is_set():
+                self._wake.wait(None if self._settle is None else _SETTLE_SECONDS)
+            self._idle = False
             self._stop.wait(_GATHER_SECONDS)
             self._drain()
         self._drain()
-
-    def _wait(self) -> None:
-        """Until there is an entry. `_idle` is set before the last look, so none is overlooked."""
-        self._wake.clear()
-        self._idle = True
-        if not self._entries and not self._stop.is_set():
-            self._wake.wait(None if self._settle is None else _SETTLE_SECONDS)
-        self._idle = False
 
     def _drain(self) -> None:
         entries = [self._entries.popleft() for _ in range(len(self._entries))]
@@ -182,35 +185,31 @@ class AccessWriter:
         if self._settle is not None and time.monotonic() - self._settled_at >= _SETTLE_SECONDS:
             self._settled_at = time.monotonic()
             _hand([self.tally.take()], self._settle)
-        if self._output is not None:
-            self._write(entries, self._output)
-
-    def _write(self, entries: list[Entry], output: Output) -> None:
-        if output.has_room:
-            if entries:
-                self._unwritten += output.write(self._lines(entries))
-        else:
-            self._unwritten += len(entries)  # without the work of formatting them
-        missing = self._dropped + self._unwritten - self._told
+        output = self._output
+        if output is None:
+            return
+        if not output.has_room:
+            self._unwritten += len(entries)  # formatting them would be wasted work
+        elif entries:
+            self._unwritten += output.write(
+                self._line(entry).encode("ascii") + b"\n" for entry in entries
+            )
+        missing = self._dropped + self._unwritten - self._reported
         if missing and (output.has_room or self._stop.is_set()):
-            self._told += missing
+            self._reported += missing
             output.write([f'{{"requests_not_logged": {missing}}}\n'.encode()], anyway=True)
-
-    def _lines(self, entries: list[Entry]) -> Iterator[bytes]:
-        for entry in entries:
-            yield self._line(entry).encode("ascii") + b"\n"
 
 
 def _hand(things: Iterable[T], sink: Callable[[T], None]) -> None:
     try:
         for thing in things:
             sink(thing)
-    except Exception:  # the thread is for all requests to come, and for the other sinks
-        log.exception("requests are missing where one was made something of")
+    except Exception:  # the thread must go on for later requests and for the other sinks
+        log.exception("an access log sink failed: it missed some requests")
 
 
 class AccessLog:
-    """Middleware that hands an entry to `writer` when a request is over."""
+    """Middleware that adds an entry to `writer` when a request is over."""
 
     def __init__(self, app: App, writer: AccessWriter) -> None:
         self._app = app
@@ -220,15 +219,15 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = _Request(scope, receive, send)
+        request = _RequestMeter(scope, receive, send)
         try:
             await self._app(scope, request.receive, request.send)
         finally:
             self._writer.add(request.finish())
 
 
-class _Request:
-    """Counts what passes."""
+class _RequestMeter:
+    """Counts the bytes of one request and its response."""
 
     __slots__ = ("_began", "_entry", "_gone", "_receive", "_send")
 
@@ -236,7 +235,7 @@ class _Request:
         self._receive = receive
         self._send = send
         self._gone = False
-        self._entry = Entry(time.time(), scope)
+        self._entry = AccessLogEntry(time.time(), scope)
         self._began = time.perf_counter()
 
     async def receive(self) -> Message:
@@ -248,7 +247,7 @@ class _Request:
         return message
 
     async def send(self, message: Message) -> None:
-        gone = self._gone  # before: the last message may close the connection by itself
+        gone = self._gone  # read it first: the last message may itself close the connection
         await self._send(message)
         if message["type"] == "http.response.start":
             self._entry.status = message["status"]
@@ -256,7 +255,7 @@ class _Request:
             self._entry.bytes_out += len(message.get("body", b""))
             self._entry.complete = not (gone or message.get("more_body", False))
 
-    def finish(self) -> Entry:
+    def finish(self) -> AccessLogEntry:
         self._entry.seconds = time.perf_counter() - self._began
         lane = lane_of(self._entry.scope)
         if lane is not None:

@@ -1,4 +1,4 @@
-"""The types of ASGI, for what stands between Hypercorn and the application."""
+"""The types of ASGI, for the modules between Hypercorn and the application."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first start of a registry with accounts: somebody has to be able to sign in."""
+"""The first start of a registry with accounts, which makes the first administrator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from dtrfast.store.store import Store
 
 
 def make_admin(store: Store, config: Config) -> str | None:
-    """Make the first administrator where there are to be accounts and is none: the password."""
+    """Make the first administrator and return the password.
+
+    Return None if accounts are off, or if there is an account already.
+    """
     if config.auth.mode == "none":
         return None
     now = int(time.time())
@@ -30,11 +33,11 @@ def make_admin(store: Store, config: Config) -> str | None:
 
 
 def show_password(password: str) -> None:
-    """On the terminal and not in the log, which others read and keep."""
+    """Write the password to the terminal. It must not be in the log, which others read and keep."""
     sys.stderr.write(
-        f"\n  The first administrator is made. This is shown once:\n\n"
+        f"\n  The first administrator was created. Its credentials are shown only once:\n\n"
         f"    name      admin\n    password  {password}\n\n"
-        f"  Sign in with it in a browser, at the address that follows, or with `docker login`.\n"
-        f"  Lost it? `dtrfast user reset-password admin` makes another one.\n\n"
+        f"  Sign in with it in a browser, at the address below, or with `docker login`.\n"
+        f"  If you lose it, `dtrfast user reset-password admin` makes a new one.\n\n"
     )
     sys.stderr.flush()

@@ -1,5 +1,6 @@
-"""When something was last pulled: gathered in memory, and written now and then by a thread of its
-own, since a commit may wait for a slow disk and those who note pulls must not.
+"""The times of last pulls, which gather in memory until a thread writes them to the index.
+
+A commit may wait for a slow disk, and the callers that record pulls must not wait.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dtrfast.registry import pulls
 
 log = logging.getLogger("dtrfast.pulls")
 
-# When pulls are written down, and how many are remembered until then.
+# The time between two writes, and the largest count of references that gather until then.
 _SECONDS = 10.0
 _COUNT_MAX = 5000
 
@@ -30,22 +31,25 @@ class LastPulls:
         self._thread.start()
 
     def note(self, repository: str, reference: str, at: int) -> None:
-        """Something was pulled."""
+        """Record a pull of `reference` at the Unix time `at`.
+
+        It is dropped if too many references have gathered.
+        """
         with self._lock:
             if len(self._seen) < _COUNT_MAX or (repository, reference) in self._seen:
                 self._seen[repository, reference] = at
 
     def close(self) -> None:
-        """Write down the last ones, and end."""
+        """Write the gathered times, and end the thread."""
         self._stop.set()
         self._thread.join()
 
     def _run(self) -> None:
         while not self._stop.wait(_SECONDS):
-            self._tell()
-        self._tell()
+            self._write()
+        self._write()
 
-    def _tell(self) -> None:
+    def _write(self) -> None:
         with self._lock:
             seen, self._seen = self._seen, {}
         if not seen:
@@ -53,6 +57,6 @@ class LastPulls:
         try:
             pulls.note(self._engine, seen)
         except DtrfastError:
-            return  # a full disk: when something was pulled can wait
-        except Exception:  # the thread is for all pulls to come
-            log.exception("it is not written when some things were last pulled")
+            return  # the disk is full: losing some times of pulls does no harm
+        except Exception:  # the thread must go on for later pulls
+            log.exception("could not record the times of some last pulls")

@@ -1,7 +1,7 @@
-"""Reads what a request still sends after its response is complete.
+"""Reads the rest of a request's body after its response is complete.
 
-Without it Hypercorn waits for the application to take the rest of the body, for ever: its queue of
-ten events is full, and the end of the request cannot be put into it.
+Without this, Hypercorn waits forever for the application to read the body. Its queue holds ten
+events, and once it is full, the end of the request does not fit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dtrfast.server.asgi import App, Message, Receive, Scope, Send
 
 
 class Leftover:
-    """Middleware that drops the unread rest of a body while the last of the response is sent."""
+    """Middleware that drops the unread rest of a body while the end of the response is sent."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -21,11 +21,13 @@ class Leftover:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = _Request(receive, send)
+        request = _RequestDrain(receive, send)
         await self._app(scope, request.receive, request.send)
 
 
-class _Request:
+class _RequestDrain:
+    """One request, and the progress of its body."""
+
     __slots__ = ("_receive", "_received", "_send")
 
     def __init__(self, receive: Receive, send: Send) -> None:

@@ -1,7 +1,7 @@
 """The listening sockets: one for each worker, all on one address.
 
-The kernel spreads connections over them evenly and at random. From a single socket the worker that
-is woken first takes all that wait: of 16 connections that came at once it often got every one.
+The kernel spreads connections over them evenly and at random. With a single socket, the first
+worker to wake up takes all waiting connections: of 16 simultaneous ones it often got every one.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from contextlib import ExitStack
 from dtrfast.config import ServerConfig, split_address
 from dtrfast.errors import StartRefused
 
-# Connections that the kernel keeps waiting for us; it caps that at net.core.somaxconn.
+# Connections that may wait in the kernel. The kernel caps it at net.core.somaxconn.
 BACKLOG = 2048
 
 
 def listen(config: ServerConfig, count: int) -> list[socket.socket]:
-    """Bind and listen. Raises StartRefused with the address and the reason."""
+    """Return `count` sockets that listen. Raises StartRefused with the address and the reason."""
     try:
         with ExitStack() as stack:
             listening = _listen(config, count, stack)
@@ -36,7 +36,7 @@ def _listen(config: ServerConfig, count: int, stack: ExitStack) -> list[socket.s
     family, _, _, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    # Bound before it agrees to share the address, so that another server that has it is noticed.
+    # It binds before SO_REUSEPORT is set, so binding fails if another server has the address.
     first = stack.enter_context(_open(family))
     first.bind(address)
     listening = [first, *(stack.enter_context(_open(family)) for _ in range(count - 1))]
@@ -57,7 +57,7 @@ def _open(family: int) -> socket.socket:
 
 
 def url_of(listening: Sequence[socket.socket], config: ServerConfig) -> str:
-    """Where clients find it, with the port that the kernel chose if it was asked to."""
+    """Return the server's URL, with the port that the kernel chose if the setting has port 0."""
     host, port = listening[0].getsockname()[:2]
     scheme = "https" if config.tls_cert else "http"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

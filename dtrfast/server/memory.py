@@ -1,8 +1,8 @@
-"""Freed memory goes back to the kernel.
+"""Returns freed memory to the kernel.
 
-The allocator keeps what transfers gave up: after a hundred stalled pulls of 16 MB a worker held 161
-MB for good. Returning each buffer at once (a low threshold for mmap) cost a quarter of the
-throughput, so what lies free is given back from time to time.
+The allocator keeps the memory that transfers free: after a hundred stalled pulls of 16 MB a worker
+held 161 MB until its end. Returning each buffer at once (a low threshold for mmap) cost a quarter
+of the throughput. So free memory is returned every few seconds.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import asyncio
 import ctypes
 
 _TRIM_SECONDS = 5.0
-# Two are enough for threads that spend their time in system calls and without the interpreter's
-# lock.
+# Two arenas are enough, because the threads spend most of their time in system calls, or in
+# compiled code without the interpreter's lock.
 ARENAS = {"MALLOC_ARENA_MAX": "2"}
 
 
 def keep_trimmed(loop: asyncio.AbstractEventLoop) -> None:
-    """Trim now and then, as long as the loop runs. Does nothing where the C library cannot."""
+    """Return free memory every few seconds while the loop runs, if the C library can."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is None:
         return

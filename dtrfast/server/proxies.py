@@ -1,7 +1,8 @@
-"""The proxies in front of this server, and what is believed of what they tell.
+"""The proxies in front of this server, and the trust in their headers.
 
-Client, scheme and host of a request are found here once, from the connection and from the headers
-of trusted proxies. Later code reads them from the request's scope; the headers are gone from it.
+This module finds client, scheme and host of a request once, from the connection and from the
+headers of trusted proxies. Later code reads them from the request's scope. The headers of proxies
+are removed from it.
 """
 
 from __future__ import annotations
@@ -24,20 +25,21 @@ log = logging.getLogger("dtrfast.proxies")
 Headers = list[tuple[bytes, bytes]]
 
 _ADDRESSES_KEPT = 4096
-# A client's requests have the same headers of proxies. At most 4 MB of them are kept.
+# All requests of a client have the same headers from proxies. The cache takes at most 4 MB.
 _FACTS_KEPT = 4096
 _KEPT_SIZE_MAX = 512
-# A hint is for the administrator, and anyone can cause it.
+# Hints are for the administrator. Each client can cause them, so they are bounded.
 _HINT_SECONDS = 3600.0
 _HINTS_MAX = 100
-# Other machines do not reach a Unix socket.
+# The address of a peer on a Unix socket, which other machines cannot reach.
 _HERE = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other end of a connection. `is_proxy`: it is believed when it tells of clients.
-    `is_secure`: it speaks TLS with a proxy that passes its bytes on.
+    """The other end of a connection. `is_proxy`: its headers about clients are trusted.
+
+    `is_secure`: it uses TLS to a proxy that passes its bytes on.
     """
 
     address: Address | None
@@ -47,7 +49,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One request's client and headers. `is_direct`: no trusted proxy told anything of it."""
+    """One request's client and headers. `is_direct`: no trusted proxy added headers to it."""
 
     client: Address | None
     is_secure: bool
@@ -57,7 +59,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """The facts in the headers of a trusted proxy. No client: the proxy itself is it."""
+    """The facts in the headers of a trusted proxy. With `client` None the proxy is the client."""
 
     client: Address | None
     is_secure: bool
@@ -74,13 +76,13 @@ class Proxies:
         self._names = ", ".join(networks) or "none"
         self._networks = [parse_network(network) for network in networks]
         self._clock = clock
-        # The times of hints, by text and by the address that they are about.
+        # The times of hints, by text and by the address that they concern.
         self._hinted: dict[tuple[str, str], float] = {}
         self.trusts = lru_cache(_ADDRESSES_KEPT)(self._trusts)
         self._known_facts = lru_cache(_FACTS_KEPT)(self._read)
 
     def _trusts(self, host: str) -> bool:
-        """Return whether an address is that of a trusted proxy."""
+        """Return True if an address is that of a trusted proxy."""
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
@@ -88,7 +90,7 @@ class Proxies:
         return any(address in network for network in self._networks)
 
     def peer(self, name: object) -> Peer:
-        """The peer of a connection, from its socket's name."""
+        """Return the peer of a connection, from its socket's name."""
         if not isinstance(name, (tuple, list)) or len(name) < 2:
             return Peer(None)
         host = str(name[0])
@@ -96,65 +98,67 @@ class Proxies:
         return Peer((host, int(name[1] or 0)), self.trusts(host))
 
     def arrive(self, peer: Peer, is_secure: bool, headers: Headers) -> Arrival:
-        """Read the headers in which proxies tell of a client, if this peer is one; drop them."""
-        told: Headers = []
+        """Return a request's client, scheme and headers, without the headers about the client.
+
+        Those headers count only if `peer` is a trusted proxy. `is_secure`: the connection has TLS.
+        """
+        forwarding: Headers = []
         rest: Headers = []
         for field in headers:
-            (told if forwarded.is_forwarding(field[0]) else rest).append(field)
-        if not told:
+            (forwarding if forwarded.is_forwarding(field[0]) else rest).append(field)
+        if not forwarding:
             return Arrival(peer.address, is_secure, headers)
         if not peer.is_proxy:
-            self._hint_at_setting(peer, told)
+            self._hint_at_setting(peer, forwarding)
             return Arrival(peer.address, is_secure, rest)
-        is_short = sum(len(value) for _, value in told) <= _KEPT_SIZE_MAX
-        facts = (self._known_facts if is_short else self._read)(tuple(told))
+        is_short = sum(len(value) for _, value in forwarding) <= _KEPT_SIZE_MAX
+        facts = (self._known_facts if is_short else self._read)(tuple(forwarding))
         if facts.host or facts.port:
             rest = _with_host(rest, facts.host, facts.port)
         client = facts.client or peer.address
         return Arrival(client, is_secure or facts.is_secure, rest, is_direct=False)
 
-    def _read(self, told: tuple[tuple[bytes, bytes], ...]) -> _Facts:
-        one = forwarded.read_x_forwarded(told, self.trusts)
-        other = forwarded.read_forwarded(told, self.trusts)
+    def _read(self, forwarding: tuple[tuple[bytes, bytes], ...]) -> _Facts:
+        one = forwarded.read_x_forwarded(forwarding, self.trusts)
+        other = forwarded.read_forwarded(forwarding, self.trusts)
+        client = other.client or one.client
+        if one.client and other.client and one.client[0] != other.client[0]:
+            # A proxy sets one kind of headers, and most proxies let clients send the other. So if
+            # the kinds differ, neither is trusted.
+            client = None
+            self.hint(
+                "X-Forwarded-For and Forwarded of a request name different clients, so both are"
+                " ignored: let the proxy remove the one that it does not set"
+            )
         return _Facts(
-            self._agreed(one.client, other.client),
+            client,
             "https" in (one.scheme, other.scheme),
             one.host or other.host or "",
-            forwarded.read_port(told),
+            forwarded.read_port(forwarding),
         )
 
-    def _agreed(self, one: Address | None, other: Address | None) -> Address | None:
-        """The client that both kinds of headers name. Proxies set one kind, and most let clients
-        send the other: where they differ, neither is believed.
-        """
-        if one is not None and other is not None and one[0] != other[0]:
-            self.hint(
-                "X-Forwarded-For and Forwarded of a request name different clients, so neither"
-                " counts: let the proxy remove the one that it does not set"
-            )
-            return None
-        return other or one
-
-    def _hint_at_setting(self, peer: Peer, told: Headers) -> None:
+    def _hint_at_setting(self, peer: Peer, forwarding: Headers) -> None:
         address = peer.address[0] if peer.address else "an unknown address"
-        named = forwarded.read_x_forwarded(told, self.trusts).client
+        named = forwarded.read_x_forwarded(forwarding, self.trusts).client
         if named is not None and named[0] == address:
-            return  # another server has read the headers, and this is no proxy
+            return  # another ASGI server has read the headers, and the peer is no proxy
         self.hint(
-            "%s from %s is ignored, which is no trusted proxy; if it is a proxy of yours, add its"
+            "%s from %s is ignored, which is no trusted proxy; if it is your proxy, add its"
             " address to server.trusted_proxies (now %s)",
-            told[0][0][:40].decode("latin-1"),
+            forwarding[0][0][:40].decode("latin-1"),
             address,
             self._names,
             about=address,
         )
 
     def hint(self, text: str, *values: object, about: str = "") -> None:
-        """Log a warning, the same one once an hour at most for each address that it is `about`, so
-        that one address does not use up the hint of another. An hour has `_HINTS_MAX` of them.
+        """Log a warning, at most once an hour for the same text and the address in `about`.
+
+        So one address does not use up the hint about another. There are at most `_HINTS_MAX` hints
+        an hour.
         """
         now, key = self._clock(), (text, about)
-        # Before anything else: behind a proxy that is not named every request comes here.
+        # Check this first: behind a proxy that is not trusted, each request comes here.
         if now - self._hinted.get(key, -_HINT_SECONDS) < _HINT_SECONDS:
             return
         recent = {one: at for one, at in self._hinted.items() if now - at < _HINT_SECONDS}
@@ -165,7 +169,7 @@ class Proxies:
 
 
 def _with_host(headers: Headers, host: str, port: str) -> Headers:
-    """The headers with this host, or their own, and this port if it has none."""
+    """Return the headers with `host`, if given, and with `port` if the host has none."""
     sent = next((value for name, value in headers if name == b"host"), b"").decode("latin-1")
     wanted = host or sent
     if port and wanted and not wanted.rpartition("]")[2].count(":"):
@@ -177,9 +181,10 @@ def _with_host(headers: Headers, host: str, port: str) -> Headers:
 
 
 class Edge:
-    """The application, for requests that another server received: it gets them as they arrived.
+    """The application, for requests that did not come through the door.
 
-    Passes on whatever arguments it is called with, which Hypercorn's applications have more of.
+    It finds the client as the door does. It passes on further arguments, because applications get
+    more of them from Hypercorn than from ASGI servers.
     """
 
     def __init__(
@@ -189,8 +194,9 @@ class Edge:
         peer: Peer | None = None,
         hsts: bytes = b"",
     ) -> None:
-        """`peer` is that of all requests, whatever their scopes say. `hsts`: the value of
-        Strict-Transport-Security, if answers are to have it.
+        """`peer`: the peer of all requests; None to take it from each request's scope.
+
+        `hsts`: the value of Strict-Transport-Security; empty for responses without it.
         """
         self._app = app
         self._proxies = proxies
@@ -199,7 +205,15 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, *others: Any) -> None:
         if scope["type"] == "http":
-            arrival = self._arrive(scope)
+            peer = self._peer
+            if peer is None:
+                client, server = scope.get("client"), scope.get("server")
+                if client is None and (server is None or server[1] is None):
+                    peer = Peer(None, self._proxies.trusts(_HERE))
+                else:
+                    peer = self._proxies.peer(client)
+            headers = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
+            arrival = self._proxies.arrive(peer, scope["scheme"] == "https", headers)
             scope = {
                 **scope,
                 "client": arrival.client,
@@ -209,17 +223,6 @@ class Edge:
             if self._hsts and arrival.is_direct:
                 send = partial(_send_secure, send, self._hsts)
         await self._app(scope, receive, send, *others)
-
-    def _arrive(self, scope: Scope) -> Arrival:
-        peer = self._peer or self._peer_of(scope)
-        headers = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
-        return self._proxies.arrive(peer, scope["scheme"] == "https", headers)
-
-    def _peer_of(self, scope: Scope) -> Peer:
-        client, server = scope.get("client"), scope.get("server")
-        if client is None and (server is None or server[1] is None):
-            return Peer(None, self._proxies.trusts(_HERE))
-        return self._proxies.peer(client)
 
 
 async def _send_secure(send: Send, hsts: bytes, message: Message) -> None:

@@ -1,10 +1,10 @@
-"""Starts the workers and the housekeeper, restarts what dies, and stops all of them.
+"""Starts the workers and the housekeeper, restarts those that die, and stops all of them.
 
-It is one thread that waits for signals with all of them blocked, so there are no handlers and no
-races. Children are spawned, never forked: they share the lock of the data directory, and nothing
-else. Each worker has a listening socket of its own, which is kept open here: what waits there when
-a worker dies is taken by its successor. Hypercorn's own runner is not used because it ends the
-whole server when one worker is killed.
+One thread waits for signals with all of them blocked, so there are no handlers and no races.
+Children are spawned, never forked: they share the lock of the data directory, and nothing else.
+Each worker has a listening socket of its own, which the supervisor keeps open. When a worker dies,
+its successor takes the connections that wait there. Hypercorn's own runner is not used, because it
+ends the whole server when one worker is killed.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ log = logging.getLogger("dtrfast.supervisor")
 
 APP = "dtrfast.app:serving"
 
-# A child that dies younger than this is taken to be failing at its start.
+# A child that dies at a lower age counts as failing at its start.
 _YOUNG_SECONDS = 5.0
 _RESTART_DELAY_MIN_SECONDS = 0.1
 _RESTART_DELAY_MAX_SECONDS = 5.0
-# What a worker may need, beyond the time it gives transfers, to save uploads and close the store.
+# Time for a worker to save uploads and close the store, after the time that transfers get.
 _STOP_MARGIN_SECONDS = 10.0
-# Ten thousand connections, of which a thousand are in a transfer with a duplicate and five files.
+# Enough for ten thousand connections, if a thousand are in transfers. A transfer takes a duplicate
+# of its socket and five files.
 _DESCRIPTORS_WANTED = 16_384
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP}
@@ -46,7 +47,7 @@ _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP}
 
 @dataclass(slots=True)
 class _Child:
-    """A process that must always run, through all its lives."""
+    """A process that must always run, and its restarts."""
 
     name: str
     module: str
@@ -57,12 +58,12 @@ class _Child:
     failures: int = 0
 
     @property
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         return self.process is not None
 
     def spawn(self, start: lifeline.Start, inherited: Sequence[int]) -> None:
         self.process = subprocess.Popen(
-            # Without the folder that the server was started in: what lies there is not ours.
+            # -P: do not import modules from the folder in which the server was started.
             [sys.executable, "-P", "-m", self.module],
             stdin=subprocess.PIPE,
             pass_fds=inherited,
@@ -70,13 +71,13 @@ class _Child:
         )
         self.started_at = time.monotonic()
         assert self.process.stdin is not None
-        # A child that died already is noticed by its exit, not here.
+        # If the child has died already, `reap` notices it.
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(lifeline.encode(start))
             self.process.stdin.flush()
 
     def reap(self) -> int | None:
-        """The exit status once the process has ended, else None. Plans the next start."""
+        """Return the exit status if the process has ended, else None. Plan the next start."""
         if self.process is None or (status := self.process.poll()) is None:
             return None
         assert self.process.stdin is not None
@@ -84,9 +85,12 @@ class _Child:
             self.process.stdin.close()
         self.process = None
         now = time.monotonic()
-        young = now - self.started_at < _YOUNG_SECONDS
-        self.failures = self.failures + 1 if young else 0
-        self.start_at = now + _restart_delay_seconds(self.failures)
+        is_young = now - self.started_at < _YOUNG_SECONDS
+        self.failures = self.failures + 1 if is_young else 0
+        self.start_at = now
+        if self.failures > 1:  # the first failure causes no delay, each further one doubles it
+            delay_seconds = _RESTART_DELAY_MIN_SECONDS * 2.0 ** min(self.failures, 16)
+            self.start_at += min(delay_seconds, _RESTART_DELAY_MAX_SECONDS)
         return status
 
     def send(self, number: int) -> None:
@@ -94,28 +98,22 @@ class _Child:
             self.process.send_signal(number)
 
 
-def _restart_delay_seconds(failures: int) -> float:
-    """Nothing for the first death; then doubling."""
-    if failures < 2:
-        return 0.0
-    return min(_RESTART_DELAY_MIN_SECONDS * 2.0 ** min(failures, 16), _RESTART_DELAY_MAX_SECONDS)
-
-
 def worker_count(config: Config) -> int:
     return config.server.workers or len(os.sched_getaffinity(0))
 
 
 def hold_signals() -> None:
-    """Let signals wait for `Supervisor.run`: who is told that the server listens may stop it.
+    """Block the signals until `Supervisor.run` takes them.
 
-    Call it before this process has another thread: a signal goes to any that does not hold it, and
+    A process that reads that the server listens may stop it before `run` is called. Call this
+    before the process has another thread: a thread that does not block a signal may get it, which
     ends the process.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 
 class Supervisor:
-    """Call `run` once, in the main thread. `app` names what makes the application of a worker."""
+    """The parent of the workers and the housekeeper. Call `run` once, in the main thread."""
 
     def __init__(
         self,
@@ -125,12 +123,15 @@ class Supervisor:
         *,
         app: str = APP,
     ) -> None:
-        """Takes over `listening`, one socket for each worker, and the lock."""
+        """Take over `listening`, one socket for each worker, and the data directory's lock.
+
+        `app`: module and function that make a worker's application, as `module:function`.
+        """
         self._config = config
         self._listening = listening
         self._lock = lock_descriptor
         self._app = app
-        # The housekeeper has no socket: it would keep it open after its worker.
+        # The housekeeper gets no socket, because it would keep it open after its worker stops.
         self._children = [
             _Child(f"worker-{number}", "dtrfast.server.worker", (mine.fileno(),))
             for number, mine in enumerate(listening)
@@ -139,21 +140,22 @@ class Supervisor:
         self._exit_status = 0
 
     def run(self) -> int:
-        """Serve until a signal asks for an end. Returns the exit status."""
+        """Serve until a signal to stop comes. Return the exit status."""
         _raise_descriptor_limit()
         previous = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
-            self._start()
+            for child in self._children:
+                self._spawn(child)
             self._supervise()
             self._stop()
         finally:
-            self._kill()
+            for child in self._children:
+                if child.process is not None:
+                    child.process.kill()
+                    child.process.wait()
+                    child.reap()
             signal.pthread_sigmask(signal.SIG_SETMASK, previous)
         return self._exit_status
-
-    def _start(self) -> None:
-        for child in self._children:
-            self._spawn(child)
 
     def _spawn(self, child: _Child) -> None:
         start = lifeline.Start(
@@ -165,9 +167,11 @@ class Supervisor:
         child.spawn(start, (*child.sockets, self._lock))
 
     def _supervise(self) -> None:
-        """Until a signal to stop comes, or a child says that it cannot start."""
+        """Restart children until a signal to stop comes, or a child says that it cannot start."""
         while True:
-            number = _wait_signal(self._seconds_to_next_start())
+            waiting = [child.start_at for child in self._children if not child.is_running]
+            seconds = max(0.0, min(waiting) - time.monotonic()) if waiting else None
+            number = _wait_signal(seconds)
             if number in (signal.SIGTERM, signal.SIGINT):
                 log.info("stopping")
                 return
@@ -177,23 +181,21 @@ class Supervisor:
                     self._exit_status = 1
                     return
                 if status is not None:
-                    log.error("%s %s; starting a new one", child.name, _how_it_ended(status))
-            self._restart_due()
-
-    def _seconds_to_next_start(self) -> float | None:
-        waiting = [child.start_at for child in self._children if not child.running]
-        return max(0.0, min(waiting) - time.monotonic()) if waiting else None
-
-    def _restart_due(self) -> None:
-        now = time.monotonic()
-        for child in self._children:
-            if not child.running and child.start_at <= now:
-                self._spawn(child)
+                    end = (
+                        f"was killed by signal {-status} ({signal.strsignal(-status)})"
+                        if status < 0
+                        else f"ended with status {status}"
+                    )
+                    log.error("%s %s; starting a new one", child.name, end)
+            now = time.monotonic()
+            for child in self._children:
+                if not child.is_running and child.start_at <= now:
+                    self._spawn(child)
 
     def _stop(self) -> None:
-        """Ask the workers to stop, then the housekeeper, which looks after what they leave.
+        """Stop the workers, then the housekeeper, which cleans up after them.
 
-        A second signal cuts the wait short.
+        A second signal ends the wait, and so does the deadline.
         """
         for listening in self._listening:
             listening.close()
@@ -204,58 +206,44 @@ class Supervisor:
             for child in group:
                 child.send(signal.SIGTERM)
             while self._is_any_running(group):
-                if (reason := self._wait_stopped(deadline)) is not None:
+                remaining, reason = deadline - time.monotonic(), ""
+                if remaining <= 0:
+                    reason = "they did not stop in time"
+                elif _wait_signal(remaining) in (signal.SIGINT, signal.SIGTERM):
+                    reason = "asked to stop a second time"
+                if reason:
                     log.warning("ending all processes: %s", reason)
                     return
 
-    def _wait_stopped(self, deadline: float) -> str | None:
-        """Wait for the next child to end. A reason when waiting should end instead."""
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            return "they did not stop in time"
-        if _wait_signal(remaining) in (signal.SIGINT, signal.SIGTERM):
-            return "asked to stop a second time"
-        return None
-
     def _is_any_running(self, group: Sequence[_Child]) -> bool:
-        """Looks at them first: children that end together send one signal, which may be taken."""
+        """Reap all children first: those that end together cause only one signal."""
         for child in self._children:
             child.reap()
-        return any(child.running for child in group)
-
-    def _kill(self) -> None:
-        for child in self._children:
-            if child.process is not None:
-                child.process.kill()
-                child.process.wait()
-                child.reap()
+        return any(child.is_running for child in group)
 
 
 def _raise_descriptor_limit() -> None:
-    """For the children, which inherit it: shells give 1024, which guards programs that select."""
+    """Raise the soft limit to the hard limit, for the children, which inherit it.
+
+    The usual soft limit is 1024, which only protects programs that call `select`.
+    """
     _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     if limit != resource.RLIM_INFINITY and limit < _DESCRIPTORS_WANTED:
         log.warning(
             "a worker may open %d files and connections: raise the hard limit (`ulimit -Hn`,"
-            " LimitNOFILE= of systemd) to %d where thousands of clients connect",
+            " LimitNOFILE= of systemd) to %d if thousands of clients connect",
             limit,
             _DESCRIPTORS_WANTED,
         )
 
 
 def _wait_signal(seconds: float | None) -> int | None:
-    """The next signal of ours, or None when `seconds` have passed first."""
+    """Return the next of `_SIGNALS`; None if `seconds` pass first."""
     if seconds is None:
         return signal.sigwait(_SIGNALS)
     information = signal.sigtimedwait(_SIGNALS, seconds)
     return None if information is None else information.si_signo
-
-
-def _how_it_ended(status: int) -> str:
-    if status < 0:
-        return f"was killed by signal {-status} ({signal.strsignal(-status)})"
-    return f"ended with status {status}"
 
 
 def open_listening(config: Config) -> tuple[int, list[socket.socket]]:

@@ -1,28 +1,30 @@
-"""Answers of the hot lane, counted where they are given: tens of thousands a second.
+"""Counts of the hot lane's responses, of which there are tens of thousands a second.
 
-The event loop's thread adds, another takes what was added away twice a second. So an answer costs a
-look into a dictionary, and nothing is made for it but for a few that stand for the others.
+The event loop's thread adds to the counts, and another thread takes them twice a second. A response
+costs one look-up in a dictionary. Only a sample of them gets a log entry and a recorded time.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-# Of so many answers one has its time taken down.
+# One of this many responses has its time recorded.
 TIMED = 16
-# Answers that are listed between two takings: about a hundred a second.
+# Responses with a log entry between two takings: about a hundred a second.
 _LISTED_MAX = 50
-# Rows and times between two takings: a hundred thousand answers a second stay below, and what comes
-# while nobody takes anything away is counted together.
+# Rows and times between two takings. A hundred thousand responses a second stay below. If the other
+# thread takes nothing for long, further targets share one row.
 _ROWS_MAX = 50_000
 _TIMES_MAX = 50_000
 _OTHERS = b"/v2/"
 
 
 @dataclass(slots=True)
-class Taken:
-    """What was counted: for method, target and status the answers and the bytes they sent; and
-    seconds, of which each stands for `TIMED` answers. `unlisted`: answers that nobody lists.
+class TallyCounts:
+    """Counts between two takings.
+
+    `rows`: the count of responses and their bytes, by method, target and status. `seconds`: times
+    of responses, each of which stands for `TIMED` responses. `count`: all responses.
     """
 
     rows: dict[tuple[str, bytes, int], list[int]] = field(default_factory=dict)
@@ -31,19 +33,23 @@ class Taken:
 
     @property
     def unlisted(self) -> int:
+        """Count of responses without a log entry."""
         return max(0, self.count - _LISTED_MAX)
 
 
 class Tally:
-    """Counts hot answers. `note` belongs to one thread, `take` to another."""
+    """Counts responses of the hot lane. One thread calls `note`, another calls `take`."""
 
     __slots__ = ("_now",)
 
     def __init__(self) -> None:
-        self._now = Taken()
+        self._now = TallyCounts()
 
     def note(self, key: tuple[str, bytes, int], sent: int, seconds: float) -> bool:
-        """An answer was given; returns whether it is one of those that are listed."""
+        """Count a response of `sent` bytes; return True if it should get a log entry.
+
+        `key`: method, target and status.
+        """
         now = self._now
         row = now.rows.get(key)
         if row is None:
@@ -57,7 +63,7 @@ class Tally:
             now.seconds.append(seconds)
         return now.count <= _LISTED_MAX
 
-    def take(self) -> Taken:
-        """What was counted since the last time. An answer that is being counted may be missed."""
-        taken, self._now = self._now, Taken()
+    def take(self) -> TallyCounts:
+        """Return the counts since the last call. A response that is being counted may be lost."""
+        taken, self._now = self._now, TallyCounts()
         return taken

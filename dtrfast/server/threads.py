@@ -1,18 +1,18 @@
-"""The one place of thread hops, back-pressure and cancellation.
+"""The only place of thread hops, back-pressure and cancellation.
 
-Everything below `api` blocks. A request hands such a call to `Threads.run`, which gives three
+Everything below `api` blocks. A request passes such a call to `Threads.run`, which gives three
 promises:
 
-- A call that was accepted runs, and its caller is not resumed before it has returned. Nobody lets
-  go of an upload, a buffer or a file while a thread still uses it.
-- Cancellation is never lost and never loses a result: the outcome of the call is returned, so that
-  an opened file or a held upload reaches the code that closes it, and the cancellation strikes at
-  the caller's next `await`.
-- Only the first call of a request can be refused (`Overloaded`). What follows, such as appending
-  to an upload or releasing it, must not fail because others are waiting.
+- An accepted call runs, and its caller resumes only after it has returned. So no caller releases
+  an upload, a buffer or a file while a thread still uses it.
+- Cancellation never gets lost, and it never loses a result. The caller gets the call's outcome, so
+  an opened file or a held upload reaches the code that closes it. The cancellation is raised at the
+  caller's next `await`.
+- Only the first call of a request can be refused (`ServerBusy`). Later calls, such as appending to
+  an upload or releasing it, must not fail because other requests wait.
 
-The pool is our own because `concurrent.futures` takes two locks and a condition for each call.
-All state but the queue belongs to the event loop's thread.
+This pool exists because `concurrent.futures` takes two locks and a condition for each call. All
+state but the queue belongs to the event loop's thread.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Generic, TypeVar, cast
 
-from dtrfast.errors import Overloaded
+from dtrfast.errors import ServerBusy
 
 T = TypeVar("T")
 
@@ -35,7 +35,10 @@ _admitted: ContextVar[bool] = ContextVar("dtrfast_admitted", default=False)
 
 @dataclass(frozen=True, slots=True)
 class ThreadsStatistics:
-    """A moment of a pool. Counts of calls; `done` and `refused` since the start."""
+    """The state of a pool. `limit` and `started` count threads, the others calls.
+
+    `done` and `refused` count since the start.
+    """
 
     limit: int
     started: int
@@ -46,7 +49,10 @@ class ThreadsStatistics:
 
 
 class Threads:
-    """At most `limit` threads of one event loop, with at most `waiting_max` new requests queued."""
+    """A pool of at most `limit` threads for one event loop.
+
+    At most `waiting_max` new requests wait for a thread.
+    """
 
     def __init__(self, limit: int, waiting_max: int) -> None:
         assert limit > 0
@@ -59,13 +65,19 @@ class Threads:
         self._refused = 0
 
     async def run(self, function: Callable[..., T], *args: object) -> T:
-        """Call `function` on a thread. Raises `Overloaded`, or what `function` raises."""
+        """Call `function` on a thread. Raises `ServerBusy`, or what `function` raises."""
         if not _admitted.get():
-            self._admit()
+            if self._unfinished >= self._limit + self._waiting_max:
+                self._refused += 1
+                raise ServerBusy("too many requests are waiting: try again in a moment")
+            _admitted.set(True)
         call = _Call(function, args, asyncio.get_running_loop(), self._finished)
         self._unfinished += 1
         if len(self._threads) < min(self._unfinished, self._limit):
-            self._start_thread()
+            name = f"dtrfast-{len(self._threads)}"
+            thread = threading.Thread(target=_work, args=(self._queue,), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
         self._queue.put(cast("_Call[object]", call))
         await call.wait()
         return call.outcome()
@@ -83,28 +95,16 @@ class Threads:
         )
 
     def close(self) -> None:
-        """Wait for the calls that run, and end the threads. No `run` may follow."""
+        """Wait for the running calls, and end the threads. Do not call `run` afterwards."""
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
             thread.join()
         self._threads.clear()
 
-    def _admit(self) -> None:
-        if self._unfinished >= self._limit + self._waiting_max:
-            self._refused += 1
-            raise Overloaded("too many requests are waiting: try again in a moment")
-        _admitted.set(True)
-
     def _finished(self) -> None:
         self._unfinished -= 1
         self._done += 1
-
-    def _start_thread(self) -> None:
-        name = f"dtrfast-{len(self._threads)}"
-        thread = threading.Thread(target=_work, args=(self._queue,), name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
 
 
 class _Call(Generic[T]):
@@ -138,12 +138,12 @@ class _Call(Generic[T]):
         self._error: BaseException | None = None
 
     def work(self) -> None:
-        """On the thread."""
+        """Call the function. The thread calls this."""
         try:
             self._result = self._function(*self._args)
         except BaseException as error:
             self._error = error
-        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop was closed, so no caller waits
             self._loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
@@ -153,19 +153,19 @@ class _Call(Generic[T]):
             self._waiter.set_result(None)
 
     async def wait(self) -> None:
-        """Until the thread has returned. Cancellation is put off until the caller's next await."""
-        cancelled = False
+        """Wait until the thread has returned. Raise a cancellation at the caller's next await."""
+        is_canceled = False
         while True:
             try:
                 await self._waiter
             except asyncio.CancelledError:
-                cancelled = True
+                is_canceled = True
                 if not self._returned:
                     self._waiter = self._loop.create_future()
                     continue
             break
         task = asyncio.current_task()
-        if cancelled and task is not None:
+        if is_canceled and task is not None:
             task.uncancel()
             task.cancel()
 
@@ -176,10 +176,10 @@ class _Call(Generic[T]):
         try:
             raise error
         finally:
-            del error  # the traceback refers to this frame: do not keep the cycle alive
+            del error  # the traceback refers to this frame, which would make a reference cycle
 
 
 def _work(queue: SimpleQueue[_Call[object] | None]) -> None:
     while (call := queue.get()) is not None:
         call.work()
-        del call  # do not hold the last call's arguments while waiting for the next
+        del call  # keep no arguments alive while the thread waits for the next call

@@ -1,11 +1,11 @@
-"""What a serving process does from time to time, as long as its event loop runs."""
+"""Periodic work of a serving process, for as long as its event loop runs."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-# Space of packs that others compacted is free within this time.
+# Space of packs that another process compacted is free after this time.
 _SECONDS = 5.0
 
 

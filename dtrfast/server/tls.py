@@ -1,4 +1,4 @@
-"""TLS: what this server accepts, and whether its certificate and key can be used."""
+"""The TLS settings of this server, and the checks of its certificate and key."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ log = logging.getLogger("dtrfast.tls")
 
 _LOOK_SECONDS = 2.0
 
-# From TCP's accept to the end of the handshake; a client on a poor line needs two or three.
+# The time from accept to the end of the handshake. A client on a poor line needs two or three.
 HANDSHAKE_TIMEOUT_SECONDS = 10.0
 
-# Forward secrecy and an authenticated cipher: what every client of the last ten years has. TLS 1.3
-# has its own list, which holds nothing else.
+# Forward secrecy and authenticated ciphers, which each client of the last ten years has. TLS 1.3
+# has its own list, with such ciphers only.
 _TLS_1_2_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
@@ -33,35 +33,48 @@ def alpn_protocols(config: ServerConfig) -> list[str]:
 
 
 def make_context(config: ServerConfig, *, asks_clients: bool = True) -> ssl.SSLContext | None:
-    """The context of all connections; None where they are plain. Raises ConfigInvalid."""
+    """Return the context of all connections; None if they are plain. Raises ConfigInvalid.
+
+    With `asks_clients` clients need a certificate if the settings name their authority.
+    """
     if not config.tls_cert:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_TLS_1_2_CIPHERS)
     context.set_alpn_protocols(alpn_protocols(config))
-    # A client may not make us repeat the handshake, which costs us more than it.
+    # A repeated handshake costs the server more than the client, so clients may not ask for one.
     context.options |= ssl.OP_NO_RENEGOTIATION
-    # The client knows which cipher its processor is good at; ours is good at all of them.
+    # The client chooses the cipher, because it knows the fastest one on its processor. On servers
+    # all of them are fast.
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     _load(context, config)
     if config.tls_client_ca:
-        _load_authorities(context, config.tls_client_ca)
+        path = config.tls_client_ca
+        _require("server.tls_client_ca", path, "CERTIFICATE-----")
+        try:
+            context.load_verify_locations(cafile=path)
+        except OSError as error:
+            raise ConfigInvalid(
+                f"server.tls_client_ca: {path} cannot be used: {_reason(error)};"
+                " write it in PEM again"
+            ) from error
         context.verify_mode = ssl.CERT_REQUIRED if asks_clients else ssl.CERT_NONE
     return context
 
 
 def resolve(config: Config, *, is_public: bool) -> Config:
-    """The settings with the certificate that connections are to have, which may be made here.
+    """Return the settings with the certificate of all connections, and make one if needed.
 
-    Raises ConfigInvalid where a setting needs TLS that there is none of.
+    `is_public`: other machines can reach the server. Raises ConfigInvalid if the settings
+    contradict each other, or need TLS where there is none.
     """
     server = config.server
     if server.tls == "off" and server.tls_cert:
-        raise ConfigInvalid("server.tls: it is off, and server.tls_cert is given: take one away")
+        raise ConfigInvalid("server.tls is off, but server.tls_cert is set: remove one of the two")
     if server.tls_cert or not is_public or server.tls == "off":
         if server.tls_client_ca and not server.tls_cert:
-            raise ConfigInvalid("server.tls_client_ca: clients show certificates over TLS only")
+            raise ConfigInvalid("server.tls_client_ca needs TLS: set server.tls_cert")
         return config
     name = external_host(config)
     given = [urlsplit(f"//{name}").hostname or name] if name else []
@@ -74,10 +87,10 @@ def resolve(config: Config, *, is_public: bool) -> Config:
 
 
 class Contexts:
-    """The context for the next connection: files that change are read again.
+    """The context for the next connection, made again when the files change.
 
-    They are looked at when a connection comes, and not more than every two seconds. A pair that
-    cannot be used is logged once, and the one before stays in use.
+    The files are checked when a connection comes, at most every two seconds. An unusable pair is
+    logged once, and the previous pair stays in use.
     """
 
     def __init__(self, config: ServerConfig) -> None:
@@ -95,9 +108,10 @@ class Contexts:
         return self._context
 
     def hsts(self) -> bytes:
-        """The value of Strict-Transport-Security for connections with the context of `current`.
+        """Return the value of Strict-Transport-Security for the context of `current`.
 
-        Empty with a certificate that the registry made: browsers would let no user accept it.
+        It is empty for a certificate that the registry made, because with this header browsers let
+        no user accept such a certificate.
         """
         return self._hsts
 
@@ -110,7 +124,7 @@ class Contexts:
             self._context = make_context(self._config)
             self._hsts = _hsts(self._config)
         except ConfigInvalid as error:
-            log.error("the certificate that was used before stays in use: %s", error)
+            log.error("the previous certificate stays in use: %s", error)
         else:
             log.info("the certificate in %s was replaced", self._config.tls_cert)
 
@@ -124,7 +138,7 @@ def _hsts(config: ServerConfig) -> bytes:
     try:
         is_given = bool(config.tls_cert) and certificates.is_given(Path(config.tls_cert))
     except (OSError, ValueError):
-        return b""  # it was replaced since it was loaded, and is looked at again
+        return b""  # the file was replaced after it was loaded, so it is read again
     return b"max-age=%d" % config.hsts_seconds if is_given else b""
 
 
@@ -137,10 +151,10 @@ def _stamp(path: str) -> tuple[int, int, int] | None:
 
 
 def check(config: ServerConfig) -> str | None:
-    """When the certificate expires, as it says itself; None where connections are plain.
+    """Return the certificate's own text for its expiry; None if connections are plain.
 
-    Raises ConfigInvalid when no client could connect: besides what `make_context` refuses, for a
-    certificate that has expired, is of the future, or is not for servers.
+    Raises ConfigInvalid if no client could connect. That is so if `make_context` refuses the files,
+    or if the certificate has expired, is not valid yet, or is not for servers.
     """
     context = make_context(config, asks_clients=False)
     if context is None:
@@ -148,8 +162,12 @@ def check(config: ServerConfig) -> str | None:
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
-    # Only the certificate itself is examined: clients have authorities that we do not.
-    client.load_verify_locations(cadata=_first_certificate(config))
+    # Only the certificate itself is checked: clients may trust authorities unknown to the server.
+    text = Path(config.tls_cert).read_text(encoding="ascii", errors="replace")
+    end = "-----END CERTIFICATE-----"
+    start = text.index("-----BEGIN CERTIFICATE-----")
+    first = text[start : text.index(end, start) + len(end)]
+    client.load_verify_locations(cadata=ssl.PEM_cert_to_DER_cert(first))
     try:
         peer = _shake_hands(context, client).getpeercert()
     except ssl.SSLCertVerificationError as error:
@@ -176,7 +194,7 @@ def _load(context: ssl.SSLContext, config: ServerConfig) -> None:
         if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
             raise ConfigInvalid(
                 f"server.tls_key: {config.tls_key} is not the key of the first certificate in"
-                f" {config.tls_cert}: the server's own comes first there, then those that signed it"
+                f" {config.tls_cert}: put the server's certificate first there, then its issuers'"
             ) from error
         raise ConfigInvalid(
             f"server.tls_cert: {config.tls_cert} or {config.tls_key} cannot be used:"
@@ -184,18 +202,8 @@ def _load(context: ssl.SSLContext, config: ServerConfig) -> None:
         ) from error
 
 
-def _load_authorities(context: ssl.SSLContext, path: str) -> None:
-    _require("server.tls_client_ca", path, "CERTIFICATE-----")
-    try:
-        context.load_verify_locations(cafile=path)
-    except OSError as error:
-        raise ConfigInvalid(
-            f"server.tls_client_ca: {path} cannot be used: {_reason(error)}; write it in PEM again"
-        ) from error
-
-
 def _require(name: str, path: str, marker: str) -> None:
-    """Refuse a file that cannot be read or is something else."""
+    """Raise ConfigInvalid if the file cannot be read, or has no PEM block of that kind."""
     try:
         text = Path(path).read_bytes()
     except OSError as error:
@@ -206,20 +214,13 @@ def _require(name: str, path: str, marker: str) -> None:
 
 def _refuse_passphrase(path: str) -> NoReturn:
     raise ConfigInvalid(
-        f"server.tls_key: {path} has a passphrase, which nobody could type at a restart:"
-        f" `openssl pkey -in {path} -out NEW` writes it without"
+        f"server.tls_key: {path} has a passphrase, but a restart cannot ask for it:"
+        f" `openssl pkey -in {path} -out NEW` writes the key without one"
     )
 
 
-def _first_certificate(config: ServerConfig) -> bytes:
-    text = Path(config.tls_cert).read_text(encoding="ascii", errors="replace")
-    end = "-----END CERTIFICATE-----"
-    start = text.index("-----BEGIN CERTIFICATE-----")
-    return ssl.PEM_cert_to_DER_cert(text[start : text.index(end, start) + len(end)])
-
-
 def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> ssl.SSLObject:
-    """Connect the two in memory. Gives the client's side."""
+    """Do a handshake in memory; return the client's side."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     ours = server.wrap_bio(to_server, to_client, server_side=True)
     theirs = client.wrap_bio(to_client, to_server)

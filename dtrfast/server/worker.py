@@ -1,4 +1,4 @@
-"""A worker: one process that answers requests on the shared socket. Run by the supervisor."""
+"""A worker: one process that answers requests on its listening socket. The supervisor runs it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import cast
 
+import hypercorn.config
 import uvloop
 from hypercorn.asyncio.run import worker_serve
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.config import Sockets
 from hypercorn.typing import ASGIFramework
 from hypercorn.utils import wrap_app
 
@@ -27,31 +26,24 @@ from dtrfast.jobs.log import configure
 from dtrfast.logs.keeper import LogKeeper
 from dtrfast.machine.paths import Layout
 from dtrfast.server import listener, memory, tls
-from dtrfast.server.door.connection import Doorman
-from dtrfast.server.door.exchange import OnDemand
-from dtrfast.server.served import Served
+from dtrfast.server.door.doorman import Doorman
+from dtrfast.server.door.exchange import OnDemandApp
+from dtrfast.server.served_app import ServedApp
 from dtrfast.server.tidying import keep_tidy
 
 log = logging.getLogger("dtrfast.worker")
 
-# Opens what the application needs, and closes it again after the last request.
-AppFactory = Callable[[Config, str, LogKeeper], AbstractContextManager[Served]]
+# Opens the application and its store, and closes them after the last request.
+AppFactory = Callable[[Config, str, LogKeeper], AbstractContextManager[ServedApp]]
 
-_REQUESTS_PER_CONNECTION_MAX = 1 << 31  # there is nothing to gain from closing a busy connection
+_REQUESTS_PER_CONNECTION_MAX = 1 << 31  # closing a busy connection has no benefit
 
 
 def main() -> int:
-    """Serve until told to stop. Returns the exit status."""
+    """Serve until a signal to stop comes. Return the exit status."""
     start, config = lifeline.receive()
     keeper = LogKeeper(Layout(config.store.data).server_log, start.name)
     configure(config.log, start.name, keeper)
-    try:
-        return _work(start, config, keeper)
-    finally:
-        keeper.close()
-
-
-def _work(start: lifeline.Start, config: Config, keeper: LogKeeper) -> int:
     try:
         with (
             load_factory(start.app)(config, start.name, keeper) as served,
@@ -61,21 +53,24 @@ def _work(start: lifeline.Start, config: Config, keeper: LogKeeper) -> int:
     except StartRefused as error:
         log.error("%s", error)
         return lifeline.EXIT_REFUSED
-    except DtrfastError as error:  # may be over when the supervisor tries again
+    except DtrfastError as error:  # the next start may succeed
         log.error("%s", error)
         return 1
-    return 0
+    else:
+        return 0
+    finally:
+        keeper.close()
 
 
 def load_factory(name: str) -> AppFactory:
-    """The function that `module:function` names."""
+    """Return the function that `name`, as `module:function`, names."""
     module, _, attribute = name.partition(":")
     return cast(AppFactory, getattr(importlib.import_module(module), attribute))
 
 
-def hypercorn_config(config: ServerConfig) -> HypercornConfig:
-    """Hypercorn's settings; its defaults close connections early, cut transfers and limit heads."""
-    settings = HypercornConfig()
+def hypercorn_config(config: ServerConfig) -> hypercorn.config.Config:
+    """Return Hypercorn's settings. Its defaults close connections early and cut transfers."""
+    settings = hypercorn.config.Config()
     settings.backlog = listener.BACKLOG
     settings.errorlog = logging.getLogger("hypercorn.error")
     settings.graceful_timeout = config.graceful_stop_seconds
@@ -85,16 +80,12 @@ def hypercorn_config(config: ServerConfig) -> HypercornConfig:
     return settings
 
 
-def _tls_contexts(config: ServerConfig) -> tls.Contexts:
+async def _serve(served: ServedApp, config: Config, descriptors: tuple[int, ...]) -> None:
     try:
-        return tls.Contexts(config)
+        contexts = tls.Contexts(config.server)
     except ConfigInvalid as error:
-        # The files were right when the server started, so this may be over at the next try.
+        # The files were valid when the server started, so the next start may succeed.
         raise DtrfastError(str(error)) from error
-
-
-async def _serve(served: Served, config: Config, descriptors: tuple[int, ...]) -> None:
-    contexts = _tls_contexts(config.server)
     Doorman(served, config.server, contexts.current, contexts.hsts).install()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -106,20 +97,24 @@ async def _serve(served: Served, config: Config, descriptors: tuple[int, ...]) -
     lifeline.allow_signals()
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     await worker_serve(
-        wrap_app(cast(ASGIFramework, OnDemand(served.app)), 0, "asgi"),
+        wrap_app(cast(ASGIFramework, OnDemandApp(served.app)), 0, "asgi"),
         hypercorn_config(config.server),
-        sockets=Sockets(secure_sockets=[], insecure_sockets=sockets, quic_sockets=[]),
+        sockets=hypercorn.config.Sockets(
+            secure_sockets=[], insecure_sockets=sockets, quic_sockets=[]
+        ),
         shutdown_trigger=stop.wait,
     )
 
 
-def _end(stop: asyncio.Event, served: Served) -> None:
+def _end(stop: asyncio.Event, served: ServedApp) -> None:
     if served.ending is not None:
         served.ending.set()
     stop.set()
 
 
-def _watch_lifeline(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, served: Served) -> None:
+def _watch_lifeline(
+    loop: asyncio.AbstractEventLoop, stop: asyncio.Event, served: ServedApp
+) -> None:
     if not os.read(lifeline.DESCRIPTOR, 1):
         loop.remove_reader(lifeline.DESCRIPTOR)
         log.warning("the supervisor is gone: stopping")

@@ -1,9 +1,9 @@
-"""The blob seam: what the registry may ask of whatever holds the bytes.
+"""The blob seam: the interface by which the registry uses a blob store.
 
-Content by digest, and uploads on their way to be that. No repositories, authors, packs, paths,
-locks or transactions appear here; only the store knows how bytes lie, and only the registry who
-holds them. All methods block and are safe to call from many threads. The contract suite is
-`tests/store/blob_contract.py`.
+It has content by digest, and the uploads that become content. It has no repositories, authors,
+packs, paths, locks or transactions. Only the store knows the layout of the bytes, and only the
+registry knows which repositories hold them. All methods block and are safe to call from many
+threads. The contract suite is `tests/store/blob_contract.py`.
 """
 
 from __future__ import annotations
@@ -18,19 +18,22 @@ import msgspec
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.oci.digests import Digest
 
-# The least room that `Upload.append_from` offers: below it the calls cost more than the bytes.
+# The least room that `Upload.append_from` offers. With less the calls cost more than the bytes.
 FILL_SIZE_MIN = 262144
 
 
 class BlobStat(msgspec.Struct, frozen=True, gc=False):
-    """A blob. `size` is its bytes as pushed, not what it takes on disk."""
+    """A blob. `size` is its bytes as pushed, not the space that it takes on disk."""
 
     digest: Digest
     size: int
 
 
 class Peek(msgspec.Struct, frozen=True, gc=False):
-    """What the index alone knows of a blob. `body` is its bytes if they lie there, else None."""
+    """A blob as the index alone knows it.
+
+    `body` is its bytes if they lie in the index, else None.
+    """
 
     stat: BlobStat
     body: bytes | None
@@ -41,8 +44,8 @@ class Extent:
     """`length` bytes at `offset` of an open file. Read them with `pread` or `sendfile`, never
     `mmap`.
 
-    The descriptor belongs to the `BlobReader` and is valid until its next segment is asked for or
-    it is closed.
+    The descriptor belongs to the `BlobReader`. It is valid until the reader gives its next segment
+    or is closed.
     """
 
     descriptor: int
@@ -54,11 +57,10 @@ Segment = Extent | bytes
 
 
 class BlobReader(Protocol):
-    """The bytes of a range, in order, as segments. Iterate once, then close; a short iteration is
-    fine.
+    """The bytes of a range, in order, as segments. Iterate once, then close.
 
-    Iterating may block and may raise `Corrupt` or `StorageFailed` after some segments were handed
-    out.
+    The iteration may stop early. It may block, and it may raise `Corrupt` or `StorageFailed` after
+    some segments.
     """
 
     stat: BlobStat
@@ -75,8 +77,9 @@ class BlobReader(Protocol):
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Sizes in bytes: of the blobs as pushed, of what lies on disk for them, and of what would be
-    freed. `is_whole`: all of them were looked at.
+    """Sizes in bytes of some blobs. `is_whole`: the measurement covers all of them.
+
+    `size`: as pushed. `stored`: on disk. `unique`: bytes on disk that would be freed with them.
     """
 
     size: int
@@ -87,7 +90,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class OpenBound:
-    """Most uploads that `owner` may have open under one name, and under all names."""
+    """The most uploads that `owner` may have open: with one label, and with all labels together."""
 
     owner: str
     name_max: int
@@ -95,11 +98,11 @@ class OpenBound:
 
 
 class LastBody(msgspec.Struct, frozen=True, gc=False):
-    """The last body that an upload took, as it is remembered (docs/uploads.md).
+    """The last body that an upload took (docs/uploads.md). Positions are bytes of the upload.
 
-    `begin` and `offset` are where it began and how far it came, `end` where it would have ended, if
-    that was announced. `is_open`: it broke off, or its answer could not be written. `is_told`: the
-    client has heard of `offset` since.
+    It began at `begin` and came as far as `offset`. `end`: the end that the client announced, or
+    None. `is_open`: the body broke off, or its answer could not be written. `is_told`: the client
+    was told of `offset` since.
     """
 
     begin: int = 0
@@ -113,12 +116,12 @@ class Upload(Protocol):
     """An upload that this caller holds exclusively until `release`, `cancel` or the store's
     `commit`.
 
-    One thread at a time. What `append` took is kept across requests, workers and restarts of the
-    server. A request that brings bytes calls `begin_body` first and `end_body` last.
+    One thread at a time. Bytes that `append` took are kept across requests, workers and restarts of
+    the server. A request that brings bytes calls `begin_body` first and `end_body` last.
     """
 
     id: str  # a UUID in its 36-character form, unguessable
-    label: str  # the one that the upload was begun under
+    label: str  # the label given to `BlobStore.begin`
 
     @property
     def offset(self) -> int:
@@ -131,24 +134,25 @@ class Upload(Protocol):
         ...
 
     def begin_body(self, start: int, length: int | None, *, is_guess: bool = False) -> Upload:
-        """A body of `length` bytes, or of unknown length, begins at `start`: at `offset`, or
-        where the last body began, whose bytes are then dropped.
+        """Begin a body of `length` bytes, or of unknown length, at `start`.
 
-        With `is_guess` it may be the other of the two: `check` tries both. Returns what to go on
-        with in place of this upload. Raises `RangeInvalid` if the upload takes no bytes any more.
+        `start` is `offset`, or the start of the last body, whose bytes are then dropped. With
+        `is_guess` the body may belong at the other of the two: `check` tries both. Returns the
+        upload to use from now on in place of this one. Raises `RangeInvalid` if the upload takes no
+        more bytes.
         """
         ...
 
     def end_body(self) -> None:
-        """The body has come whole, and its client is about to be told. Fails as `save` does."""
+        """End the body, which came whole, before the client is told. Fails as `save` does."""
         ...
 
     def reopen_body(self) -> None:
-        """After all its client could not be told."""
+        """Open the body again, because the client could not be told."""
         ...
 
     def tell(self) -> None:
-        """The client is told of `offset`: it may go on from there without saying so."""
+        """Note that the client is told of `offset`, so it may go on there without naming it."""
         ...
 
     def is_recalled(self) -> bool:
@@ -156,77 +160,80 @@ class Upload(Protocol):
         ...
 
     def append(self, data: bytes | bytearray | memoryview) -> None:
-        """Take the next bytes. `data` is not kept. Raises `StorageFull` or `StorageFailed`; then
-        release it.
+        """Append bytes. Keeps no reference to `data`. Raises `StorageFull` or `StorageFailed`; then
+        release the upload.
         """
         ...
 
     def append_from(self, fill: Callable[[memoryview], int]) -> int:
-        """Let `fill` put the next bytes into memory of the store's, again and again until it
-        returns 0; returns how many bytes were taken.
+        """Call `fill` with memory of the store until it returns 0; return the number of bytes that
+        it put there.
 
-        `fill` gets a writable view of at least `FILL_SIZE_MIN` bytes, returns how many it put at
-        its front, and keeps no reference to it. Fails as `append` does. What `fill` raises passes
-        through: the bytes taken before it count, and the upload stays usable.
+        `fill` gets a writable view of at least `FILL_SIZE_MIN` bytes. It returns the number of
+        bytes that it put at the front, and keeps no reference to the view. Fails as `append` does.
+        An exception of `fill` passes through: the bytes before it count, and the upload stays
+        usable.
         """
         ...
 
     def truncate(self, offset: int) -> None:
-        """Go back to `offset`, which must be where this request began: drops what this request
-        appended.
+        """Drop the bytes that this request appended. `offset` must be the one at which the request
+        began.
         """
         ...
 
     def check(self, digest: Digest) -> None:
-        """Raise `DigestInvalid` unless the bytes so far have this digest. May read them again
-        (sha512).
+        """Raise `DigestInvalid` unless the bytes so far have this digest. For SHA-512 it may read
+        all bytes again.
         """
         ...
 
     def save(self) -> None:
-        """Write the uncut tail and the state to disk and give up buffers: call it when the socket
-        runs dry. Fails as `append` does, which may not have written what it took.
+        """Write the uncut tail and the state to disk and give buffers back. Call it when the socket
+        has no more bytes for now. Fails as `append` does, also for bytes that were appended before.
         """
         ...
 
     def release(self) -> None:
-        """Save and let go, also when saving fails: any worker may resume. Idempotent; nothing after
-        commit or cancel.
+        """Save, and give the upload up even if saving fails. Any worker may resume it then.
+
+        Idempotent. Does nothing after `BlobStore.commit` or `cancel`.
         """
         ...
 
     def cancel(self) -> None:
-        """Forget the upload and free its bytes."""
+        """End the upload and free its bytes."""
         ...
 
 
-# Tells which contents a repository holds. Each content is given by all its names; it is held if one
-# of them is. The answer has one entry for each content.
+# Returns for each content whether a repository holds it. A content is given by all its digests, and
+# is held if one of them is.
 IsHeld = Callable[[Sequence[Sequence[Digest]]], list[bool]]
 
 
-class Placed(Protocol):
-    """Content that is placed, and a claim on it: until `close` nothing frees it. A claim ends with
+class Placement(Protocol):
+    """Content in the store, and a claim on it: nothing frees it until `close`. A claim ends with
     its process.
 
-    Its caller writes the link of the content, then calls `finish`, and `close` in any case.
-    Several callers may have the same content placed at a time, once it is there.
+    The caller writes the link of the content, then calls `finish`, and `close` in any case. Several
+    callers may have a placement of the same content at a time, once it is there.
     """
 
     stat: BlobStat
 
     @property
     def inline(self) -> bytes | None:
-        """The content, if nothing but the index of the store keeps it, and no other caller may have
-        written down a holder yet.
+        """The content's bytes if only the store's index has them and its first link may not be
+        written yet, else None.
         """
         ...
 
     @property
     def pending(self) -> Callable[[WriteTransaction], object] | None:
-        """A change of the local index that makes the content durable and findable, or None. An
-        index that commits local and shared changes together may take it into the commit of the
-        link; `settle` is for all others.
+        """A change of the local index that makes the content durable and findable, or None.
+
+        An index that commits local and shared changes together may run it in the transaction of the
+        link. For other indexes there is `settle`.
         """
         ...
 
@@ -237,12 +244,17 @@ class Placed(Protocol):
         ...
 
     def finish(self) -> None:
-        """The link is written: the upload has ended, and its bytes go if they are not needed."""
+        """End the upload, since the link is written.
+
+        Removes those of its bytes that are not needed.
+        """
         ...
 
     def close(self) -> None:
-        """Give the claim up. Without `finish` before it the upload stays, to be closed again; after
-        `settle` it may have ended by then, and its client sends the bytes once more.
+        """Give the claim up.
+
+        Without `finish` before it the upload stays, so that the client can close it again. After
+        `settle` it may have ended by then; the client sends the bytes once more.
         """
         ...
 
@@ -259,78 +271,91 @@ class BlobStore(Protocol):
     """Content by digest, and the uploads that become content."""
 
     def stat(self, digest: Digest) -> BlobStat:
-        """Raises `BlobUnknown`, also for content that is known to be damaged."""
+        """Return a blob's size.
+
+        Raises `BlobUnknown`, also for content that is known to be damaged.
+        """
         ...
 
     def peek(self, digest: Digest) -> Peek:
-        """What the index alone can tell at once. Never writes and never waits for a disk write.
+        """Return a blob as the index alone knows it. Never writes, and never waits for a write.
         Raises `BlobUnknown`.
         """
         ...
 
     def sizes(self, digests: Iterable[Digest]) -> Mapping[Digest, int]:
-        """The sizes of those contents that are there, damaged or not: for accounts of links."""
+        """Return the sizes of the contents that exist, damaged or not, to account for links."""
         ...
 
     def open_range(self, digest: Digest, offset: int = 0, length: int | None = None) -> BlobReader:
-        """Bytes `offset` to `offset + length` (to the end when None). The range must lie inside the
-        blob.
+        """Open the bytes from `offset` to `offset + length`, or to the end if None. The range must
+        lie inside the blob. Raises `BlobUnknown`.
         """
         ...
 
     def begin(
         self, label: str, *, algorithm: str = "sha256", bound: OpenBound | None = None
     ) -> Upload:
-        """A new, empty upload. The store keeps `label`, gives it back and does not read it.
-        `algorithm` is that of the digest which the client announced.
+        """Begin an empty upload. The store keeps `label` and does not interpret it. `algorithm`
+        is that of the digest which the client announced.
 
-        Raises `UploadsTooMany` where as many are open as `bound` allows, after those of the same
-        owner that got no bytes for an hour were dropped.
+        Raises `UploadsTooMany` if as many uploads are open as `bound` allows. Before that it drops
+        uploads of the same owner that got no bytes for an hour.
         """
         ...
 
     def resume(self, label: str, upload_id: str, wait_seconds: float = 1.0) -> Upload:
-        """The upload, held exclusively. Raises `UploadUnknown` (also for another label), and
-        `UploadBusy` while another request still holds it after `wait_seconds`.
+        """Return the upload, held exclusively. Raises `UploadUnknown` (also for another label), and
+        `UploadBusy` if another request still holds it after `wait_seconds`.
         """
         ...
 
     def upload_offset(self, label: str, upload_id: str) -> int:
-        """Bytes received by an upload, for its client to know. Raises `UploadUnknown`."""
+        """Return the offset of an upload, to be told to its client. Raises `UploadUnknown`."""
         ...
 
     def last_body(self, label: str, upload_id: str) -> LastBody:
-        """As last saved, even if a request holds the upload. Raises `UploadUnknown`."""
+        """Return the last body as last saved, even if a request holds the upload.
+
+        Raises `UploadUnknown`.
+        """
         ...
 
     def recall(self, label: str, upload_id: str) -> None:
-        """Ask the holder of the upload, in any process, to let go. Raises `UploadUnknown`."""
+        """Ask the request that holds the upload, in any process, to release it.
+
+        Raises `UploadUnknown`.
+        """
         ...
 
     @property
     def recalls(self) -> int:
-        """A number that changes with every `recall` in any process. Costs nothing to look at."""
+        """A number that changes with every `recall` in any process.
+
+        Reading it costs no system call.
+        """
         ...
 
-    def commit(self, upload: Upload, digest: Digest) -> Placed:
+    def commit(self, upload: Upload, digest: Digest) -> Placement:
         """Place the upload's bytes as content of this digest, and claim it.
 
-        Raises `DigestInvalid` (the upload is gone then), `StorageFull`, `StorageFailed`.
+        Raises `DigestInvalid` (then the upload has ended), `StorageFull`, `StorageFailed`.
         """
         ...
 
     def finished(self, label: str, upload_id: str) -> Digest | None:
-        """The digest that an upload was committed as some minutes ago: its closing PUT may be sent
-        twice.
+        """Return the digest of an upload that was committed in the last minutes, else None. Its
+        closing PUT may be sent twice.
         """
         ...
 
     def release(self, digests: Iterable[Digest], is_held: IsHeld) -> list[Digest]:
-        """Free those of some contents that no repository holds; returns the settled ones: freed,
-        held, or not there. Those that are claimed are left for another time.
+        """Free the contents among `digests` that no repository holds. Return the digests that are
+        settled: freed, held, or unknown. Contents that are claimed are left for another time.
 
-        `is_held` is asked while nothing can claim them, and must answer for what is committed at
-        that moment. It may be asked about more than `digests`, and must not call the store.
+        The store calls `is_held` while no other caller can claim the contents. The answer must
+        reflect the commits until then. The question may cover more than `digests`, and `is_held`
+        must not call the store.
         """
         ...
 
@@ -342,8 +367,9 @@ class BlobStore(Protocol):
         is_alone: bool = False,
         steps_max: int | None = None,
     ) -> Usage:
-        """The room that blobs take, and that those would free which `is_held` does not keep.
-        With `is_alone` as if no other blob was stored, so that the answer tells nothing of what
-        others hold. It ends after `steps_max` steps of some 3 µs.
+        """Measure the space of blobs, and the space that those free which `is_held` does not keep.
+
+        With `is_alone` the answer is as if no other blob was stored, so that it tells nothing of
+        other holders' content. The measurement ends after `steps_max` steps of about 3 µs.
         """
         ...

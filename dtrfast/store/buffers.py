@@ -1,18 +1,19 @@
 """Memory that uploads receive into: large buffers, borrowed while bytes flow and used again.
 
-Fresh pages for one take the kernel 0.9 ms, longer than to hash what fits in; so some are kept.
+The kernel takes 0.9 ms for the fresh pages of one buffer, longer than hashing its bytes takes. So
+some buffers are kept.
 """
 
 from __future__ import annotations
 
 import threading
 
-# A megabyte to receive into, behind an uncut tail of up to 256 KiB: with what cutting needs beside
-# it a transfer stays below 2 MiB.
+# A megabyte to receive into, behind an uncut tail of up to 256 KiB. Together with the memory that
+# cutting needs a transfer stays below 2 MiB.
 BUFFER_SIZE = (1 << 20) + (1 << 18)
-# As many as transfers run at once on a few cores; kept for good, 5 MiB.
+# As many as transfers run at once on a few cores. They stay allocated: 5 MiB.
 _IDLE_MAX = 4
-# Uploads that hold a buffer between two calls. With more of them each gives up what it can.
+# Buffers that uploads may hold. With more of them, uploads give back those that lie still.
 _HELD_MAX = 64
 
 
@@ -26,16 +27,16 @@ class Buffers:
 
     @property
     def lent(self) -> int:
-        """How many are borrowed."""
+        """The number of borrowed buffers."""
         return self._lent
 
     @property
     def is_scarce(self) -> bool:
-        """Whether nobody should keep a buffer that lies still."""
+        """True if uploads should give back buffers that lie still."""
         return self._lent > _HELD_MAX
 
     def borrow(self) -> memoryview:
-        """A buffer with any content, until it is given back."""
+        """Return a buffer, with arbitrary content, for use until `give_back`."""
         with self._lock:
             self._lent += 1
             if self._idle:
@@ -43,7 +44,7 @@ class Buffers:
         return memoryview(bytearray(BUFFER_SIZE))
 
     def give_back(self, buffer: memoryview) -> None:
-        """The caller keeps no view of it."""
+        """Take a buffer back. The caller must keep no view of it."""
         with self._lock:
             self._lent -= 1
             if len(self._idle) < _IDLE_MAX:

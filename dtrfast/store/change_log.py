@@ -1,7 +1,7 @@
-"""The files of the change log: what the index recorded, appended and synced.
+"""The files of the change log: changes that the index recorded, appended and synced.
 
-One process writes, the housekeeper; it begins a file of its own. A crash repeats records at most,
-and those are told by their sequence number. `docs/format.md` has the bytes.
+Only the housekeeper writes; each start of it begins a new file. After a crash some records may
+repeat; readers skip them by their sequence number. `docs/format.md` has the bytes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 import xxhash
 
 from dtrfast.errors import DtrfastError
-from dtrfast.index.changes import Change, decode
+from dtrfast.index.changes import ChangeRecord, decode
 from dtrfast.machine import disk, paths
 
-_HEAD = struct.Struct("<4sIQ")  # magic, length and XXH3-64 of what follows
+_HEAD = struct.Struct("<4sIQ")  # magic, length and XXH3-64 of the payload, which follows
 _MAGIC = b"DTRC"
 _FILE_SIZE_MAX = 64 << 20
 
@@ -25,8 +25,8 @@ _FILE_SIZE_MAX = 64 << 20
 class ChangeLog:
     """Writes the log in one directory. One thread.
 
-    A file is only appended to by the object that began it, and not behind a failure: what a sync
-    that failed has left of a file, nobody knows.
+    Only the object that began a file appends to it, and not after a failure: after a failed sync
+    the content of the file is unknown.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -40,33 +40,30 @@ class ChangeLog:
             self._descriptor = -1
 
     def append(self, payloads: list[bytes]) -> None:
-        """Write encoded changes; they are on stable storage then. Raises `StorageFull`,
-        `StorageFailed`.
-        """
+        """Write encoded changes and sync them. Raises `StorageFull`, `StorageFailed`."""
         if self._descriptor < 0 or self._size >= _FILE_SIZE_MAX:
-            self._begin_file()
+            self.close()
+            number = max(_numbers(self._directory), default=0) + 1
+            self._descriptor = disk.create(paths.change_file(self._directory, number))
+            self._size = 0
+            disk.sync_directory(self._directory)
+        records = [
+            _HEAD.pack(_MAGIC, len(payload), xxhash.xxh3_64_intdigest(payload)) + payload
+            for payload in payloads
+        ]
         try:
-            self._size += disk.write_at(
-                self._descriptor, [_record(p) for p in payloads], self._size
-            )
+            self._size += disk.write_at(self._descriptor, records, self._size)
             disk.sync(self._descriptor)
         except DtrfastError:
             self.close()
             raise
 
-    def _begin_file(self) -> None:
-        self.close()
-        number = max(_numbers(self._directory), default=0) + 1
-        self._descriptor = disk.create(paths.change_file(self._directory, number))
-        self._size = 0
-        disk.sync_directory(self._directory)
 
-
-def read(directory: Path) -> Iterator[Change]:
+def read(directory: Path) -> Iterator[ChangeRecord]:
     """All changes of the log in order, each once."""
     last = 0
     for number in _numbers(directory):
-        for change in _scan(paths.change_file(directory, number)):
+        for change, _ in _scan(paths.change_file(directory, number)):
             if change.sequence > last:
                 last = change.sequence
                 yield change
@@ -76,31 +73,24 @@ def _numbers(directory: Path) -> list[int]:
     return sorted(int(path.stem) for path in directory.glob("*.log"))
 
 
-def _scan(path: Path) -> Iterator[Change]:
-    """The whole records of a file. What is torn ends it."""
+def _scan(path: Path) -> Iterator[tuple[ChangeRecord, int]]:
+    """The changes of a file, and the end of each record in bytes. Ends at a torn record."""
+    end = 0
     with path.open("rb") as file:
         while len(head := file.read(_HEAD.size)) == _HEAD.size:
             magic, length, check = _HEAD.unpack(head)
             payload = file.read(length) if magic == _MAGIC else b""
             if len(payload) != length or xxhash.xxh3_64_intdigest(payload) != check:
                 return
-            yield decode(payload)
-
-
-def _record(payload: bytes) -> bytes:
-    return _HEAD.pack(_MAGIC, len(payload), xxhash.xxh3_64_intdigest(payload)) + payload
+            end += _HEAD.size + length
+            yield decode(payload), end
 
 
 def size_until(path: Path, sequence: int) -> int:
-    """The bytes of a log's file whose changes are not later than that one."""
+    """Return the size in bytes of the records at the start of a file up to that sequence number."""
     size = 0
-    with path.open("rb") as file:
-        while len(head := file.read(_HEAD.size)) == _HEAD.size:
-            magic, length, check = _HEAD.unpack(head)
-            payload = file.read(length) if magic == _MAGIC else b""
-            if len(payload) != length or xxhash.xxh3_64_intdigest(payload) != check:
-                break
-            if decode(payload).sequence > sequence:
-                break
-            size += _HEAD.size + length
+    for change, end in _scan(path):
+        if change.sequence > sequence:
+            break
+        size = end
     return size

@@ -1,8 +1,8 @@
-"""Reading contents and packs again, to see whether they still are what they were.
+"""Checks of contents and packs: they are read again and compared with their digests.
 
-What is found damaged is marked. Each check is an iterator over the bytes that it reads, so that
-whoever runs it sets the pace. Nothing is taken for damaged that was freed or moved meanwhile: a
-finding is made twice.
+Damaged chunks and contents are marked. Each check is an iterator over the sizes of its reads in
+bytes, so that the caller sets the pace. A chunk or content that was freed or moved meanwhile is not
+marked: the check looks again before it marks.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Generator, Iterator
 from contextlib import suppress
+from itertools import chain
 
 import xxhash
 
@@ -22,9 +23,9 @@ from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
 from dtrfast.store import codec, damage, packs, records
 from dtrfast.store.blobs import BlobStat
-from dtrfast.store.context import Context
-from dtrfast.store.packs import Entry
-from dtrfast.store.reader import LocalReader
+from dtrfast.store.context import StoreContext
+from dtrfast.store.local_reader import LocalReader
+from dtrfast.store.packs import PackEntry
 from dtrfast.store.records import Chunk, Content, decode_content, decode_pack
 
 _logger = logging.getLogger("dtrfast.damage")
@@ -33,7 +34,7 @@ _READ_SIZE = 1 << 20
 
 
 def is_damage(error: DtrfastError) -> bool:
-    """Whether an error says something about the bytes, and not about the moment."""
+    """True if the error means damaged bytes, and not a condition that may pass."""
     if isinstance(error, StorageFailed):
         cause = error.__cause__
         return isinstance(cause, OSError) and cause.errno == errno.EIO
@@ -41,8 +42,8 @@ def is_damage(error: DtrfastError) -> bool:
 
 
 # ---- packs -----------------------------------------------------------------------------------
-def check_pack(context: Context, number: int) -> Iterator[int]:
-    """Check all chunks that lie in a pack; gives bytes read, again and again."""
+def check_pack(context: StoreContext, number: int) -> Iterator[int]:
+    """Check all chunks that lie in a pack. Yields the size of each read in bytes."""
     with context.engine.read() as transaction:
         data = transaction.get(PACKS, number_key(number))
     if data is None:
@@ -51,7 +52,7 @@ def check_pack(context: Context, number: int) -> Iterator[int]:
     try:
         descriptor = disk.open_existing(context.layout.pack(pack.file_id))
     except FileNotFoundError:
-        return  # freed meanwhile; if not, each content that needs it tells
+        return  # freed meanwhile; otherwise the checks of its contents find the damage
     try:
         _forget_cached(descriptor)
         end = packs.HEADER_SIZE
@@ -66,10 +67,14 @@ def check_pack(context: Context, number: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _check_entries(context: Context, descriptor: int, number: int, entries: list[Entry]) -> int:
+def _check_entries(
+    context: StoreContext, descriptor: int, number: int, entries: list[PackEntry]
+) -> int:
     for entry in entries:
         reason = _fault_of(descriptor, entry)
-        place = _place_of(context, entry)
+        with context.engine.read() as transaction:
+            data = transaction.get(CHUNKS, number_key(entry.id))
+        place = None if data is None else Chunk.decode(data)
         if place is None or (place.pack, place.offset) != (number, entry.offset):
             continue
         if reason is not None:
@@ -79,8 +84,8 @@ def _check_entries(context: Context, descriptor: int, number: int, entries: list
     return sum(entry.stored for entry in entries)
 
 
-def _fault_of(descriptor: int, entry: Entry) -> str | None:
-    """What is wrong with a chunk; None if nothing is."""
+def _fault_of(descriptor: int, entry: PackEntry) -> str | None:
+    """Return the reason why a chunk is damaged, or None."""
     try:
         stored = disk.read_at(descriptor, entry.stored, entry.offset)
         content = codec.decode(entry.codec, stored, entry.length)
@@ -91,19 +96,14 @@ def _fault_of(descriptor: int, entry: Entry) -> str | None:
     return None if xxhash.xxh3_128_digest(content) == entry.hash else "its bytes have changed"
 
 
-def _place_of(context: Context, entry: Entry) -> Chunk | None:
-    with context.engine.read() as transaction:
-        data = transaction.get(CHUNKS, number_key(entry.id))
-    return None if data is None else Chunk.decode(data)
-
-
 # ---- contents --------------------------------------------------------------------------------
-def check_content(context: Context, number: int) -> Iterator[int]:
-    """Check a content by its digest; gives bytes read, again and again."""
+def check_content(context: StoreContext, number: int) -> Iterator[int]:
+    """Check a content by its digest. Yields the size of each read in bytes."""
     content = _content(context, number)
     reason = yield from _fault(context, number)
     if reason is not None:
-        reason = yield from _fault(context, number)  # it may have been freed or moved at that time
+        # Checked again: it may have been freed or moved during the first look.
+        reason = yield from _fault(context, number)
     if reason is None and content is not None and content.damaged_at:
         damage.clear_content(context, number)
     if reason is not None:
@@ -111,8 +111,8 @@ def check_content(context: Context, number: int) -> Iterator[int]:
         damage.mark_content(context, number, reason)
 
 
-def _fault(context: Context, number: int) -> Generator[int, None, str | None]:
-    """What is wrong with a content; None if nothing is, or it is gone."""
+def _fault(context: StoreContext, number: int) -> Generator[int, None, str | None]:
+    """Return the reason why a content is damaged, or None; also None if it is gone."""
     content = _content(context, number)
     if content is None:
         return None
@@ -130,8 +130,8 @@ def _fault(context: Context, number: int) -> Generator[int, None, str | None]:
     return "its bytes have another digest"
 
 
-def bytes_of(context: Context, number: int, content: Content) -> Iterator[bytes]:
-    """The bytes of a content, as they lie on the disk. Raises what its reader does."""
+def bytes_of(context: StoreContext, number: int, content: Content) -> Iterator[bytes]:
+    """The bytes of a content, from the disk. Raises what `LocalReader` raises."""
     stat = BlobStat(Digest("sha256", content.sha256), content.size)
     with LocalReader(context, stat, number, 0, content.size) as reader:
         for segment in reader:
@@ -146,15 +146,18 @@ def bytes_of(context: Context, number: int, content: Content) -> Iterator[bytes]
                 yield disk.read_at(segment.descriptor, size, start)
 
 
-def _content(context: Context, number: int) -> Content | None:
+def _content(context: StoreContext, number: int) -> Content | None:
     with context.engine.read() as transaction:
         data = transaction.get(CONTENTS, number_key(number))
     return None if data is None else decode_content(data)
 
 
-def _mark_chunks(context: Context, number: int) -> None:
+def _mark_chunks(context: StoreContext, number: int) -> None:
     """Mark the chunks of a damaged content that cannot be read or have another hash."""
-    for identifier in _chunks_of(context, number):
+    with context.engine.read() as transaction:
+        rows = [row for _, row in transaction.scan(RECIPES, number_key(number))]
+    chunk_rows = (records.row_parts(row) for row in rows if row[0] == records.CHUNKS)
+    for identifier, _ in chain.from_iterable(chunk_rows):
         with context.engine.read() as transaction:
             data = transaction.get(CHUNKS, number_key(identifier))
         if data is None:
@@ -170,20 +173,11 @@ def _mark_chunks(context: Context, number: int) -> None:
             damage.mark_chunk(context, identifier, "its bytes have changed")
 
 
-def _chunks_of(context: Context, number: int) -> Iterator[int]:
-    with context.engine.read() as transaction:
-        rows = [row for _, row in transaction.scan(RECIPES, number_key(number))]
-    for row in rows:
-        if row[0] == records.CHUNKS:
-            for identifier, _ in records.row_parts(row):
-                yield identifier
-
-
 def _forget_cached(descriptor: int) -> None:
     _forget_range(descriptor, 0, 0)
 
 
 def _forget_range(descriptor: int, offset: int, length: int) -> None:
-    """Let the next read come from the disk: what is in memory says nothing about that."""
+    """Let the next read come from the disk: the page cache says nothing about the disk."""
     with suppress(OSError):
         os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_DONTNEED)

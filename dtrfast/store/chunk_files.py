@@ -1,8 +1,8 @@
 """Open packs, and chunks read from them.
 
-A process keeps some packs open between requests. A descriptor is lent for as long as its `with`
-block and is closed by whoever is last: a pack that was unlinked meanwhile stays readable to those
-who hold it.
+A process keeps some packs open between requests. A descriptor is lent for the length of a `with`
+block, and its last user closes it. So a pack that was unlinked meanwhile stays readable for its
+users.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _OPEN_MAX = 256
 
 
 class OpenPack:
-    """A descriptor with the number of those who use it, the cache among them."""
+    """A descriptor and the number of its users. The cache is one of them."""
 
     __slots__ = ("descriptor", "users")
 
@@ -36,7 +36,7 @@ class OpenPack:
 
 
 class ChunkFiles:
-    """Reads chunks by their place. Safe from many threads."""
+    """Reads chunks by their records. Safe from many threads."""
 
     def __init__(self, engine: Engine, layout: Layout) -> None:
         self._engine = engine
@@ -45,8 +45,9 @@ class ChunkFiles:
         self._packs: OrderedDict[int, OpenPack] = OrderedDict()
 
     def acquire(self, number: int) -> OpenPack | None:
-        """The pack, open; `release` it. None when it is not there any more: whoever learned of it
-        from the index asks that again.
+        """Return the open pack; the caller must `release` it.
+
+        None if the pack is gone: a caller that has the number from the index reads the index again.
         """
         with self._lock:
             pack = self._packs.get(number)
@@ -65,7 +66,10 @@ class ChunkFiles:
 
     @contextmanager
     def lent(self, number: int) -> Iterator[int]:
-        """The pack's descriptor for the length of the block. Raises `Corrupt` when it is gone."""
+        """The pack's descriptor, for the length of the block.
+
+        Raises `Corrupt` if the pack is gone.
+        """
         pack = self.acquire(number)
         if pack is None:
             raise Corrupt(f"pack {number} is not on the disk: restore it")
@@ -75,14 +79,15 @@ class ChunkFiles:
             self.release(pack)
 
     def read(self, place: Chunk) -> bytes:
-        """The chunk's content. Raises `Corrupt`, `StorageFailed`."""
+        """Return the chunk's content. Raises `Corrupt`, `StorageFailed`."""
         with self.lent(place.pack) as descriptor:
             stored = disk.read_at(descriptor, place.stored, place.offset)
         return codec.decode(place.codec, stored, place.length)
 
     def equal(self, place: Chunk, data: memoryview) -> bool:
-        """Whether the stored chunk has these bytes. A chunk that cannot be read is equal to
-        nothing: a push stores it again.
+        """Return True if the stored chunk has these bytes.
+
+        A chunk that cannot be read equals nothing, so that a push stores its bytes again.
         """
         try:
             return _core.equal(self.read(place), data)
@@ -90,7 +95,7 @@ class ChunkFiles:
             return False
 
     def drop_unlinked(self) -> None:
-        """Let go of packs that were compacted: while one is open its space is not free."""
+        """Close packs that were unlinked: the space of an open file is not free."""
         with self._lock:
             gone = [n for n, p in self._packs.items() if os.fstat(p.descriptor).st_nlink == 0]
             packs = [self._packs.pop(number) for number in gone]
@@ -114,7 +119,10 @@ class ChunkFiles:
             return None
 
     def _remember(self, number: int, pack: OpenPack) -> OpenPack:
-        """Add a pack that was opened without the lock; another thread may have been faster."""
+        """Add a pack that was opened without the lock.
+
+        Another thread may have added it meanwhile.
+        """
         with self._lock:
             known = self._packs.get(number)
             if known is not None:

@@ -1,10 +1,12 @@
-"""Claims on content: while one is held, nothing frees what has its digest, and no other caller
-places it. Callers that find the content there may share a claim.
+"""Claims on content, by digest: locks that processes and threads share.
 
-A claim is a lock on a byte of one file, at a place that follows from the SHA-256. It belongs to an
+While a caller has a claim, nothing frees the content and no other caller places it. Callers that
+find the content in the store may share a claim.
+
+A claim is a lock on one byte of a file. The SHA-256 determines the byte. The lock belongs to an
 open file description (F_OFD_SETLK of fcntl(2)), so threads of a process exclude each other as
-processes do, and it ends with its process. The kernel looks for no deadlocks among such locks: so
-a caller waits only while it has none, and no claim is raised from shared to whole.
+processes do, and it ends with its process. The kernel does not detect deadlocks among such locks.
+So a caller waits only while it has no lock, and never turns a shared claim into an exclusive one.
 """
 
 from __future__ import annotations
@@ -19,20 +21,20 @@ from typing import Self
 from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
 
-# struct flock of Linux on 64-bit machines: type, whence, start, length, and a process id of 0.
+# struct flock of Linux on 64-bit machines: type, whence, start, length, and a process id of 0
 _FLOCK = struct.Struct("@hhqqi4x")
 _PLACE_BITS = 62
 
 
-class Claim:
-    """A claim that is held, on one content or on many. Its methods raise `StorageFailed`."""
+class ContentClaim:
+    """A claim on one content or on many. Its methods raise `StorageFailed`."""
 
     def __init__(self, path: Path) -> None:
-        """Holds nothing yet."""
+        """Open the lock file at `path`. The new claim covers no content."""
         self._descriptor = disk.open_or_create(path)
 
     def add(self, sha256: Digest) -> bool:
-        """Claim one content more, unless another caller has it."""
+        """Claim one more content. Return False if another caller has it. Never waits."""
         with disk.reported():
             try:
                 self._lock(fcntl.F_OFD_SETLK, fcntl.F_WRLCK, sha256)
@@ -41,20 +43,26 @@ class Claim:
         return True
 
     def wait(self, sha256: Digest) -> None:
-        """Claim a content once no other caller has it. The only one of this claim."""
+        """Wait until no other caller has the content, then claim it.
+
+        This claim must cover no other content.
+        """
         self._wait(fcntl.F_WRLCK, sha256)
 
     def wait_to_share(self, sha256: Digest) -> None:
-        """Claim a content together with others that share it. The only one of this claim."""
+        """Wait until no caller has the content exclusively, then share it.
+
+        This claim must cover no other content.
+        """
         self._wait(fcntl.F_RDLCK, sha256)
 
     def share(self, sha256: Digest) -> None:
-        """Let others share a content that this claim has whole. Never waits."""
+        """Let other callers share a content that this claim has exclusively. Never waits."""
         with disk.reported():
             self._lock(fcntl.F_OFD_SETLK, fcntl.F_RDLCK, sha256)
 
     def close(self) -> None:
-        """Give all of it up. Idempotent."""
+        """Give up the claim on all contents. Idempotent."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -72,7 +80,8 @@ class Claim:
 
     def _wait(self, kind: int, sha256: Digest) -> None:
         with disk.reported():
-            # First give up what it may have: two that raise a shared claim would wait for ever.
+            # Unlock first: two callers that both shared the content would wait for each other
+            # forever.
             self._lock(fcntl.F_OFD_SETLK, fcntl.F_UNLCK, sha256)
             self._lock(fcntl.F_OFD_SETLKW, kind, sha256)
 

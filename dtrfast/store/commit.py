@@ -1,15 +1,17 @@
-"""From an upload to content: what must be on disk before the client hears 201.
+"""The commit of an upload: the steps that make its content durable before the client gets 201.
 
-* The upload's bytes have the digest, and the content is claimed (`claims`).
-* Files are synced, then their directory. A sync that fails drops the upload; it is never tried
-  again.
-* The recipe is indexed in slices, all but the last on their own; COMMITS says how far it came.
-* One change indexes the last slice and names the content: now it is findable, and durable. That
-  change is `pending`: an index that can commits it together with the link.
+1. The bytes are checked against the digest, and the content is claimed (`claims`).
+2. The upload's data file is synced, then its directory. After a failed sync the upload is dropped;
+   the sync is never retried.
+3. The recipe is indexed in slices, each but the last in a transaction of its own. COMMITS records
+   the progress.
+4. One last change indexes the last slice and the names of the content, which makes the content
+   durable and findable. It is `Placement.pending`: an engine that commits local and shared tables
+   together runs it in the transaction of the link.
 
-Where the content is there already, only its name is written, and the upload's bytes are dropped
-once the link is. One commit of a content goes through all steps while the others wait; they find it
-done, and share the claim.
+If the content is in the store already, the last change writes only its name, and the upload's bytes
+are dropped once the link is written. Of several commits of one content one goes through all steps.
+The others wait for it, then find the content and share the claim.
 """
 
 from __future__ import annotations
@@ -25,7 +27,6 @@ from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import (
     BLOBS,
     COMMITS,
-    CONTENTS,
     CONTENTS_UNLINKED,
     FILES,
     PACKS,
@@ -36,19 +37,19 @@ from dtrfast.index.tables import (
 from dtrfast.oci.digests import Digest
 from dtrfast.store import contents, leftovers, recipes, records, statistics
 from dtrfast.store.blobs import BlobStat
-from dtrfast.store.claims import Claim
-from dtrfast.store.context import Context
+from dtrfast.store.claims import ContentClaim
+from dtrfast.store.context import StoreContext
 from dtrfast.store.one_body import OneBody
-from dtrfast.store.parts import Part
-from dtrfast.store.records import LOOSE_FILE, PACK_FILE, Commit, Content, ContentKind, Pack
+from dtrfast.store.parts import UploadPart
+from dtrfast.store.records import Commit, Content, ContentKind, Pack
 from dtrfast.store.uploads import LocalUpload
 
 _KINDS: dict[str, ContentKind] = {"head": "inline", "loose": "loose", "chunked": "chunked"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """What a commit will write; fixed before its first transaction."""
+class _CommitPlan:
+    """The values that a commit writes, fixed before its first transaction."""
 
     upload: LocalUpload
     digest: Digest
@@ -56,14 +57,14 @@ class _Plan:
     now: int
 
 
-class LocalPlaced:
-    """See `Placed`."""
+class LocalPlacement:
+    """See `Placement`."""
 
     def __init__(
         self,
-        context: Context,
+        context: StoreContext,
         upload: LocalUpload | OneBody,
-        claim: Claim,
+        claim: ContentClaim,
         change: _Change,
         inline: bytes | None,
     ) -> None:
@@ -106,23 +107,31 @@ class LocalPlaced:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """The last change of a commit: `last` is the slice that it indexes, None where the content is
-    there already.
+    """The last change of a commit.
+
+    `last`: the slice that it indexes; None if the content is in the store already.
     """
 
-    plan: _Plan
-    last: _Slice | None
+    plan: _CommitPlan
+    last: _CommitSlice | None
 
     def run(self, transaction: WriteTransaction) -> None:
+        plan = self.plan
         if self.last is None:
-            _name(transaction, self.plan)
+            found = contents.find(transaction, plan.sha256)
+            if found is None or found.content.damaged_at:
+                raise StorageFailed("the blob was found damaged a moment ago: send it again")
+            contents.name(transaction, found, plan.digest)
         else:
-            _publish(transaction, self.plan, self.last)
-        _remember(transaction, self.plan)
+            _publish(transaction, plan, self.last)
+        # For a client that lost the answer and sends its closing PUT again.
+        memory = records.FinishedUpload(plan.now, plan.digest, plan.upload.label)
+        transaction.put(UPLOADS_FINISHED, plan.upload.session, memory.encode())
 
     def run_alone(self, transaction: WriteTransaction) -> None:
-        """The link comes in a transaction of its own. If it never comes, reclaim finds the content
-        by this row.
+        """Run the change in a transaction without the link, and list the content as unlinked.
+
+        If the link is never written, reclaim finds the content in CONTENTS_UNLINKED.
         """
         self.run(transaction)
         if self.last is not None:
@@ -130,7 +139,7 @@ class _Change:
             transaction.put(CONTENTS_UNLINKED, number, number_key(self.plan.now))
 
 
-def commit(context: Context, upload: LocalUpload | OneBody, digest: Digest) -> LocalPlaced:
+def commit(context: StoreContext, upload: LocalUpload | OneBody, digest: Digest) -> LocalPlacement:
     """See `BlobStore.commit`."""
     try:
         upload.check(digest)
@@ -138,21 +147,22 @@ def commit(context: Context, upload: LocalUpload | OneBody, digest: Digest) -> L
         upload.cancel()
         raise
     chosen = upload.chosen
-    plan = _Plan(chosen, digest, chosen.sha256(), context.clock())
-    claim = Claim(context.layout.claims)
+    plan = _CommitPlan(chosen, digest, chosen.sha256(), context.clock())
+    claim = ContentClaim(context.layout.claims)
     try:
         last = None if _claim(context, plan, claim) else _place(context, plan)
         is_unlinked = chosen.mode == "head" and (last is not None or _is_listed(context, plan))
     except BaseException:
         claim.close()
         raise
-    inline = chosen.head if is_unlinked else None
-    return LocalPlaced(context, upload, claim, _Change(plan, last), inline)
+    inline = chosen.received.head if is_unlinked else None
+    return LocalPlacement(context, upload, claim, _Change(plan, last), inline)
 
 
-def _claim(context: Context, plan: _Plan, claim: Claim) -> bool:
-    """Claim the content: shared if it is there, so that many commits of it need not wait for one
-    another. Returns whether it is there.
+def _claim(context: StoreContext, plan: _CommitPlan, claim: ContentClaim) -> bool:
+    """Claim the content; return True if it is in the store already.
+
+    Then the claim is shared, so that commits of the same content need not wait for one another.
     """
     if not claim.add(plan.sha256):
         claim.wait_to_share(plan.sha256)
@@ -165,46 +175,47 @@ def _claim(context: Context, plan: _Plan, claim: Claim) -> bool:
     return is_there
 
 
-def _is_there(context: Context, plan: _Plan) -> bool:
-    """Return whether the content is there, so that its bytes are not needed."""
+def _is_there(context: StoreContext, plan: _CommitPlan) -> bool:
+    """Return True if the content is there, undamaged, so that the upload's bytes are not needed."""
     with context.engine.read() as transaction:
         found = contents.find(transaction, plan.sha256)
-    return not (found is None or found.content.damaged_at or _is_lost(context, found.content))
+    if found is None or found.content.damaged_at:
+        return False
+    content = found.content
+    if content.file_id is None:
+        return True
+    try:
+        return context.layout.blob(content.file_id).stat().st_size == content.size
+    except FileNotFoundError:
+        return False
 
 
-def _is_listed(context: Context, plan: _Plan) -> bool:
-    """True if the content was settled, and reclaim has not seen since that it is held: its first
-    link may never have been written.
-    """
+def _is_listed(context: StoreContext, plan: _CommitPlan) -> bool:
+    """True if the content is listed as unlinked: its first link may never have been written."""
     with context.engine.read() as transaction:
         number = transaction.get(BLOBS, plan.sha256.key())
         return number is not None and transaction.get(CONTENTS_UNLINKED, number) is not None
 
 
-def _place(context: Context, plan: _Plan) -> _Slice:
-    """Make everything of the content durable but its last slice."""
+def _place(context: StoreContext, plan: _CommitPlan) -> _CommitSlice:
+    """Sync the files, and index all slices of the recipe but the last, which is returned."""
     upload = plan.upload
     if upload.mode != "head" and leftovers.has_ended(context, upload.file_id, has_file=True):
-        # It was settled before, without a link, and freed since: its file is about to go.
+        # `settle` wrote it before, without a link, and reclaim freed it: its file is about to go.
         raise UploadUnknown("the upload has ended: begin a new one")
     upload.finish()
-    return _index_slices(context, plan, _begin(context, plan))
+    with context.engine.read() as transaction:
+        progress = leftovers.progress(transaction, upload.file_id)  # of a commit that was cut off
+    if progress is None:
+        pack = context.numbers.take() if upload.mode == "chunked" else 0
+        progress = Commit(version=1, content=context.numbers.take(), pack=pack, parts=0, offset=0)
+    return _index_slices(context, plan, progress)
 
 
-def _is_lost(context: Context, content: Content) -> bool:
-    """Whether a loose blob's file has another length than the index says: then it is replaced."""
-    if content.file_id is None:
-        return False
-    try:
-        return context.layout.blob(content.file_id).stat().st_size != content.size
-    except FileNotFoundError:
-        return True
+def _give_up_lost(transaction: WriteTransaction, plan: _CommitPlan) -> bytes | None:
+    """List a content that is lost or damaged for reclaim, since the new one takes its names over.
 
-
-def _give_up_lost(transaction: WriteTransaction, plan: _Plan) -> bytes | None:
-    """Leave a content that is lost or damaged to the reclaim: its names are about to be taken.
-
-    Returns the SHA-512 that it also went by.
+    Return its SHA-512, or None.
     """
     found = contents.find(transaction, plan.sha256)
     if found is None:
@@ -213,47 +224,39 @@ def _give_up_lost(transaction: WriteTransaction, plan: _Plan) -> bytes | None:
     return found.content.sha512
 
 
-def _name(transaction: WriteTransaction, plan: _Plan) -> None:
-    found = contents.find(transaction, plan.sha256)
-    if found is None or found.content.damaged_at:
-        raise StorageFailed("the blob was found damaged a moment ago: send it again")
-    contents.name(transaction, found, plan.digest)
-
-
-def _begin(context: Context, plan: _Plan) -> Commit:
-    """Where to start: at the beginning, or where a commit that was cut off had come to."""
-    with context.engine.read() as transaction:
-        started = leftovers.progress(transaction, plan.upload.file_id)
-    if started is not None:
-        return started
-    pack = context.numbers.take() if plan.upload.mode == "chunked" else 0
-    return Commit(version=1, content=context.numbers.take(), pack=pack, parts=0, offset=0)
-
-
-def _index_slices(context: Context, plan: _Plan, progress: Commit) -> _Slice:
+def _index_slices(context: StoreContext, plan: _CommitPlan, progress: Commit) -> _CommitSlice:
     """Index all but the last slice, each in a transaction of its own."""
-    count = plan.upload.position.parts
+    count = plan.upload.received.position.parts
     while count - progress.parts > recipes.SLICE_PARTS_MAX:
-        parts = plan.upload.read_parts(progress.parts, recipes.SLICE_PARTS_MAX)
-        progress = context.engine.write(partial(_add, plan=plan, step=_Slice(progress, parts)))
+        parts = plan.upload.received.read_parts(progress.parts, recipes.SLICE_PARTS_MAX)
+        progress = context.engine.write(
+            partial(_add, plan=plan, step=_CommitSlice(progress, parts))
+        )
     left = count - progress.parts
-    return _Slice(progress, plan.upload.read_parts(progress.parts, left) if left else [])
+    return _CommitSlice(
+        progress, plan.upload.received.read_parts(progress.parts, left) if left else []
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class _Slice:
-    """Parts to index next, and how far the commit has come before them."""
+class _CommitSlice:
+    """Parts to index next, and the progress of the commit before them."""
 
     progress: Commit
-    parts: list[Part]
+    parts: list[UploadPart]
 
 
-def _add(transaction: WriteTransaction, plan: _Plan, step: _Slice) -> Commit:
-    """Index a slice and note how far the commit has come."""
+def _add(transaction: WriteTransaction, plan: _CommitPlan, step: _CommitSlice) -> Commit:
+    """Index a slice; record and return the progress after it."""
     progress = step.progress
-    if progress.parts == 0:
-        _add_pack(transaction, plan, progress.pack)
-    target = recipes.Target(progress.content, progress.pack, progress.offset)
+    if progress.parts == 0 and progress.pack:
+        pack = number_key(progress.pack)
+        size, file_id = plan.upload.received.data_size, plan.upload.file_id
+        record = Pack(version=1, file_id=file_id, size=size, live=0, created_at=plan.now)
+        transaction.put(PACKS, pack, records.encode(record))
+        transaction.put(FILES, file_id, records.pack_owner(progress.pack))
+        statistics.add(transaction, packs=1, pack_bytes=size)
+    target = recipes.RecipeTarget(progress.content, progress.pack, progress.offset)
     offset = recipes.add_slice(transaction, target, step.parts, plan.now)
     reached = Commit(
         version=1,
@@ -266,39 +269,26 @@ def _add(transaction: WriteTransaction, plan: _Plan, step: _Slice) -> Commit:
     return reached
 
 
-def _publish(transaction: WriteTransaction, plan: _Plan, last: _Slice) -> None:
-    """The last slice, the content and its names: all at once."""
+def _publish(transaction: WriteTransaction, plan: _CommitPlan, last: _CommitSlice) -> None:
+    """Index the last slice, the content and its names, in one transaction."""
     sha512 = _give_up_lost(transaction, plan)
     number = last.progress.content
     if plan.upload.mode == "chunked":
         _add(transaction, plan, last)
         transaction.delete(COMMITS, plan.upload.file_id)
-        recipes.add_live(transaction, last.progress.pack, plan.upload.recipe_size)
+        recipes.add_live(transaction, last.progress.pack, plan.upload.received.recipe_size)
+    elif plan.upload.mode == "loose":
+        row = records.file_row(plan.upload.file_id)
+        transaction.put(RECIPES, records.recipe_key(number, 0), row)
+        transaction.put(FILES, plan.upload.file_id, records.loose_owner(number))
     else:
-        transaction.put(RECIPES, number_key(number) + number_key(0), _row(plan.upload))
-    if plan.upload.mode == "loose":
-        transaction.put(FILES, plan.upload.file_id, LOOSE_FILE + number_key(number))
+        row = records.inline_row(plan.upload.received.head)
+        transaction.put(RECIPES, records.recipe_key(number, 0), row)
     content = _content(plan, sha512, last.progress.pack)
-    transaction.put(CONTENTS, number_key(number), records.encode(content))
-    for name in contents.digests(content):
-        transaction.put(BLOBS, name.key(), number_key(number))
-    count = {f"{content.kind}_blobs": 1, f"{content.kind}_bytes": content.size}
-    statistics.add(transaction, **count)
+    contents.put(transaction, number, content)
 
 
-def _remember(transaction: WriteTransaction, plan: _Plan) -> None:
-    """The closing PUT may be sent again, though its answer was lost."""
-    memory = number_key(plan.now) + plan.digest.key() + plan.upload.label.encode()
-    transaction.put(UPLOADS_FINISHED, plan.upload.session, memory)
-
-
-def _row(upload: LocalUpload) -> bytes:
-    if upload.mode == "loose":
-        return records.file_row(upload.file_id)
-    return records.inline_row(upload.head)
-
-
-def _content(plan: _Plan, sha512: bytes | None, pack: int) -> Content:
+def _content(plan: _CommitPlan, sha512: bytes | None, pack: int) -> Content:
     upload = plan.upload
     loose = upload.mode == "loose"
     return Content(
@@ -311,15 +301,5 @@ def _content(plan: _Plan, sha512: bytes | None, pack: int) -> Content:
         file_id=upload.file_id if loose else None,
         pushed_at=plan.now,
         recipe_pack=pack,
-        recipe_size=upload.recipe_size if pack else 0,
+        recipe_size=upload.received.recipe_size if pack else 0,
     )
-
-
-def _add_pack(transaction: WriteTransaction, plan: _Plan, number: int) -> None:
-    if not number:
-        return
-    size = plan.upload.data_size()
-    pack = Pack(version=1, file_id=plan.upload.file_id, size=size, live=0, created_at=plan.now)
-    transaction.put(PACKS, number_key(number), records.encode(pack))
-    transaction.put(FILES, plan.upload.file_id, PACK_FILE + number_key(number))
-    statistics.add(transaction, packs=1, pack_bytes=size)

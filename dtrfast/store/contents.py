@@ -1,4 +1,4 @@
-"""Blobs in the index: digest to content, content to recipe. Functions over a transaction."""
+"""Contents in the index, and the digests that name them. Functions over a transaction."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ from dtrfast.index.tables import (
     number_of,
 )
 from dtrfast.oci.digests import Digest
+from dtrfast.store import statistics
 from dtrfast.store.records import Content, decode_content, encode
 
 
-class Found(msgspec.Struct, frozen=True, gc=False):
+class NumberedContent(msgspec.Struct, frozen=True, gc=False):
     """A content and its number."""
 
     number: int
     content: Content
 
 
-def find(transaction: ReadTransaction, digest: Digest) -> Found | None:
-    """The content with this digest, whoever holds it."""
+def find(transaction: ReadTransaction, digest: Digest) -> NumberedContent | None:
+    """Return the content with this digest, or None. Raises `Corrupt`."""
     number = transaction.get(BLOBS, digest.key())
     if number is None:
         return None
     data = transaction.get(CONTENTS, number)
     if data is None:
-        raise Corrupt(f"the index names {digest}, but not what it is: repair the index")
-    return Found(number_of(number), decode_content(data))
+        raise Corrupt(f"the index has {digest} without its content: run `dtrfast repair`")
+    return NumberedContent(number_of(number), decode_content(data))
 
 
 def sizes(transaction: ReadTransaction, digests: Iterable[Digest]) -> dict[Digest, int]:
-    """The sizes of those contents that are there, damaged or not."""
+    """Return the sizes of the contents that exist, damaged or not."""
     found = {}
     for digest in digests:
-        # One whose record is gone is as one that is not there.
+        # A content whose record is gone counts as missing.
         with suppress(Corrupt):
             one = find(transaction, digest)
             if one is not None:
@@ -49,9 +50,10 @@ def sizes(transaction: ReadTransaction, digests: Iterable[Digest]) -> dict[Diges
     return found
 
 
-def get(transaction: ReadTransaction, digest: Digest) -> Found:
-    """The content with this digest. Raises `BlobUnknown`, also where it is known to be damaged: a
-    client that is told so pushes it again, which heals it.
+def get(transaction: ReadTransaction, digest: Digest) -> NumberedContent:
+    """Return the content with this digest.
+
+    Raises `BlobUnknown`, also for damaged content: then the client pushes it again, which heals it.
     """
     found = find(transaction, digest)
     if found is None:
@@ -66,15 +68,24 @@ def unknown(digest: Digest) -> BlobUnknown:
 
 
 def digests(content: Content) -> list[Digest]:
-    """All names of a content."""
+    """Return all names of a content."""
     names = [Digest("sha256", content.sha256)]
     if content.sha512 is not None:
         names.append(Digest("sha512", content.sha512))
     return names
 
 
-def name(transaction: WriteTransaction, found: Found, digest: Digest) -> None:
-    """Let `digest` be a name of the content, too."""
+def put(transaction: WriteTransaction, number: int, content: Content) -> None:
+    """Index a content under all its names, and count it."""
+    transaction.put(CONTENTS, number_key(number), encode(content))
+    for digest in digests(content):
+        transaction.put(BLOBS, digest.key(), number_key(number))
+    count = {f"{content.kind}_blobs": 1, f"{content.kind}_bytes": content.size}
+    statistics.add(transaction, **count)
+
+
+def name(transaction: WriteTransaction, found: NumberedContent, digest: Digest) -> None:
+    """Make `digest` a name of the content, too."""
     if transaction.get(BLOBS, digest.key()) is None:
         transaction.put(BLOBS, digest.key(), number_key(found.number))
     if digest.algorithm == "sha512" and found.content.sha512 is None:
@@ -83,7 +94,7 @@ def name(transaction: WriteTransaction, found: Found, digest: Digest) -> None:
 
 
 def own_names(transaction: ReadTransaction, number: bytes) -> list[Digest]:
-    """The names that find a content: not those that a later one took over, as it was damaged."""
+    """Return the names that lead to a content. A push that heals it moves them to a new content."""
     data = transaction.get(CONTENTS, number)
     names = [] if data is None else digests(decode_content(data))
     return [digest for digest in names if transaction.get(BLOBS, digest.key()) == number]

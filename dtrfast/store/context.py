@@ -1,4 +1,4 @@
-"""What the parts of the embedded store have in common."""
+"""The values that all parts of the embedded store use."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dtrfast.machine.paths import Layout
 from dtrfast.store.buffers import Buffers
 from dtrfast.store.chunk_files import ChunkFiles
 from dtrfast.store.ids import Ids
-from dtrfast.store.limits import Limits
+from dtrfast.store.limits import CurrentLimits
 from dtrfast.store.recalls import Recalls
 from dtrfast.store.second_thread import SecondThread
 from dtrfast.store.space import Space
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class StoreContext:
     """One store in one process. `clock` gives seconds since the epoch."""
 
     engine: Engine
@@ -27,7 +27,7 @@ class Context:
     boot_id: str
     buffers: Buffers
     second_thread: SecondThread
-    limits: Limits
+    limits: CurrentLimits
     space: Space
     chunk_files: ChunkFiles
     chunk_ids: Ids

@@ -9,25 +9,25 @@ from types import TracebackType
 from typing import Self
 
 from dtrfast.errors import Corrupt, DigestInvalid, StorageFailed, StorageFull
-from dtrfast.metrics.blobs import BlobTotals
+from dtrfast.metrics.blob_totals import BlobTotals
 from dtrfast.oci.digests import Digest
 from dtrfast.store.blobs import (
     BlobReader,
     BlobStore,
     Extent,
     IsHeld,
-    Placed,
+    Placement,
     Segment,
     Upload,
 )
-from dtrfast.store.wrapped import WrappedBlobs, WrappedPlaced
+from dtrfast.store.wrapped import WrappedBlobs, WrappedPlacement
 
-# Errors that tell of the disk or of the bytes. All others are answers, such as `BlobUnknown`.
+# Errors of the disk or of the bytes. All others are answers, such as `BlobUnknown`.
 _FAILURES = (StorageFull, StorageFailed, Corrupt, DigestInvalid)
 
 
 class BlobCounts:
-    """Numbers that only grow. Safe from many threads."""
+    """Counters of calls. Safe from many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -35,29 +35,29 @@ class BlobCounts:
         self._failed: Counter[str] = Counter()
 
     def note_placed(self, size: int) -> None:
-        """An upload became content."""
+        """Count an upload that became content of `size` bytes."""
         with self._lock:
             self._placed += 1
             self._placed_bytes += size
 
     def note_read(self, size: int) -> None:
-        """Content was opened, and bytes of it were read."""
+        """Count a content that was opened, and the bytes that were read of it."""
         with self._lock:
             self._opened += 1
             self._read_bytes += size
 
     def note_released(self, count: int) -> None:
-        """Contents were settled by a release."""
+        """Count contents that a release settled."""
         with self._lock:
             self._released += count
 
     def note_failure(self, error: Exception) -> None:
-        """A call failed."""
+        """Count a failed call."""
         with self._lock:
             self._failed[type(error).__name__] += 1
 
     def totals(self) -> BlobTotals:
-        """The counts, now."""
+        """Return the counts at this moment."""
         with self._lock:
             return BlobTotals(
                 self._placed,
@@ -70,10 +70,10 @@ class BlobCounts:
 
 
 class CountingBlobs(WrappedBlobs):
-    """A `BlobStore` over another one, which counts into `counts`.
+    """A `BlobStore` that passes calls on to `inner` and counts them in `counts`.
 
-    Two things are not counted: failures of uploads, which are not wrapped, and `stat` and `peek`,
-    which must cost nothing. The counts of answers have both.
+    It does not count failures of uploads, which are not wrapped, and not `stat` and `peek`, to keep
+    them fast. The metrics of HTTP answers include both.
     """
 
     def __init__(self, inner: BlobStore, counts: BlobCounts) -> None:
@@ -89,9 +89,9 @@ class CountingBlobs(WrappedBlobs):
             self._counts.note_failure(error)
             raise
 
-    def commit(self, upload: Upload, digest: Digest) -> Placed:
+    def commit(self, upload: Upload, digest: Digest) -> Placement:
         try:
-            return CountingPlaced(self.inner.commit(upload, digest), self._counts)
+            return CountingPlacement(self.inner.commit(upload, digest), self._counts)
         except _FAILURES as error:
             self._counts.note_failure(error)
             raise
@@ -106,10 +106,10 @@ class CountingBlobs(WrappedBlobs):
         return settled
 
 
-class CountingPlaced(WrappedPlaced):
+class CountingPlacement(WrappedPlacement):
     """See `CountingBlobs`. Content counts as placed once its link is written."""
 
-    def __init__(self, inner: Placed, counts: BlobCounts) -> None:
+    def __init__(self, inner: Placement, counts: BlobCounts) -> None:
         super().__init__(inner)
         self._counts = counts
 
@@ -123,7 +123,7 @@ class CountingPlaced(WrappedPlaced):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, _FAILURES):  # of settling, or of the commit that took `pending` in
+        if isinstance(error, _FAILURES):  # `settle` failed, or the transaction that ran `pending`
             self._counts.note_failure(error)
         super().__exit__(kind, error, trace)
 

@@ -1,8 +1,8 @@
-"""What is known to be damaged: marked in the index, never served, healed by the next push.
+"""Known damage: marked in the index, never served, healed by the next push.
 
-A damaged chunk is a duplicate of nothing and is not read any more. A blob that has one, or whose
-own file is damaged, is answered as if it were not there, so that clients push it again. The list of
-damages is for people; the marks themselves are in the records of chunks and contents.
+A damaged chunk is not read any more, and new chunks are not deduplicated against it. A blob that
+has one, or whose own file is damaged, is answered as missing, so that clients push it again. The
+marks are in the records of chunks and contents. The list of damages is for administrators.
 """
 
 from __future__ import annotations
@@ -17,39 +17,39 @@ from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import CHUNKS, CONTENTS, DAMAGES, RECIPES, number_key, number_of
 from dtrfast.oci.digests import Digest
 from dtrfast.store import records, statistics
-from dtrfast.store.context import Context
+from dtrfast.store.context import StoreContext
 from dtrfast.store.records import Chunk, decode_content, encode
 
 _logger = logging.getLogger("dtrfast.damage")
 
 _CHUNK = b"c"
 _BLOB = b"b"
-_ROWS_MAX = 2000  # a look at recipes: some milliseconds
+_ROWS_MAX = 2000  # recipe rows of one transaction: some milliseconds
 
 
 class Damage(msgspec.Struct, frozen=True, array_like=True):
-    """One damage. `subject` is the blob's digest or `chunk N`. New fields come with a default."""
+    """A damage. `subject` is the blob's digest or `chunk N`. New fields need a default."""
 
     version: int
     subject: str
     found_at: int
     reason: str
-    is_traced: bool  # whether the blobs that have the chunk are marked
-    is_told: bool = False  # whether there is an event of it
+    is_traced: bool  # the blobs that have the chunk are marked
+    is_told: bool = False  # an event was recorded
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Damage)
 
 
-def mark_chunk(context: Context, identifier: int, reason: str) -> None:
-    """Never read this chunk again. Its blobs are marked by the next `trace`."""
+def mark_chunk(context: StoreContext, identifier: int, reason: str) -> None:
+    """Mark a chunk as damaged, so that it is not read any more. `trace` marks its blobs later."""
     if context.engine.write(partial(_mark_chunk, number=identifier, context=context, why=reason)):
         _logger.error("chunk %d is damaged: %s", identifier, reason)
 
 
-def mark_content(context: Context, number: int, reason: str) -> bool:
-    """Never serve this content again; False if it was marked before."""
+def mark_content(context: StoreContext, number: int, reason: str) -> bool:
+    """Mark a content as damaged, so that it is not served; return False if it was marked before."""
     mark = partial(_mark_content, key=number_key(number), now=context.clock(), why=reason)
     digest = context.engine.write(mark)
     if digest is not None:
@@ -57,21 +57,21 @@ def mark_content(context: Context, number: int, reason: str) -> bool:
     return digest is not None
 
 
-def clear_chunk(context: Context, identifier: int) -> None:
-    """It was read rightly after all: the disk has got over it."""
+def clear_chunk(context: StoreContext, identifier: int) -> None:
+    """Remove the mark of a chunk, since it was read without damage."""
     if context.engine.write(partial(_clear_chunk, key=number_key(identifier))):
         _logger.warning("chunk %d can be read again", identifier)
 
 
-def clear_content(context: Context, number: int) -> None:
-    """It was read rightly after all."""
+def clear_content(context: StoreContext, number: int) -> None:
+    """Remove the mark of a content, since it was read without damage."""
     digest = context.engine.write(partial(_clear_content, key=number_key(number)))
     if digest is not None:
         _logger.warning("the blob %s can be read again", digest)
 
 
-def trace(context: Context) -> int:
-    """Mark the blobs that have damaged chunks; returns how many. Reads all recipes if there are
+def trace(context: StoreContext) -> int:
+    """Mark the blobs that have damaged chunks; return their number. Reads all recipes if there are
     chunks to trace.
     """
     with context.engine.read() as transaction:
@@ -86,24 +86,24 @@ def trace(context: Context) -> int:
 
 
 def forget_chunk(transaction: WriteTransaction, identifier: int) -> None:
-    """No blob has the damaged chunk any more."""
+    """Drop the damage of a chunk that no blob has any more."""
     transaction.delete(DAMAGES, _CHUNK + number_key(identifier))
     statistics.add(transaction, damaged_chunks=-1)
 
 
 def forget_content(transaction: WriteTransaction, key: bytes) -> None:
-    """The content is freed."""
+    """Drop the damage of a content that is freed."""
     transaction.delete(DAMAGES, _BLOB + key)
     statistics.add(transaction, damaged_blobs=-1)
 
 
 def listed(transaction: ReadTransaction, limit: int) -> list[Damage]:
-    """Up to `limit` damages, blobs first."""
+    """Return up to `limit` damages, blobs first."""
     return [_decoder.decode(value) for _, value in transaction.scan(DAMAGES, limit=limit)]
 
 
 def take_untold(transaction: WriteTransaction, limit: int) -> list[Damage]:
-    """Damages that nobody was told of; from now on they count as told."""
+    """Return damages without an event, and mark them as told."""
     rows = [(key, _decoder.decode(value)) for key, value in transaction.scan(DAMAGES)]
     untold = [(key, damage) for key, damage in rows if not damage.is_told][:limit]
     for key, damage in untold:
@@ -135,7 +135,9 @@ def _clear_content(transaction: WriteTransaction, key: bytes) -> Digest | None:
     return Digest("sha256", content.sha256)
 
 
-def _mark_chunk(transaction: WriteTransaction, number: int, context: Context, why: str) -> bool:
+def _mark_chunk(
+    transaction: WriteTransaction, number: int, context: StoreContext, why: str
+) -> bool:
     key = number_key(number)
     data = transaction.get(CHUNKS, key)
     chunk = None if data is None else Chunk.decode(data)
@@ -144,7 +146,7 @@ def _mark_chunk(transaction: WriteTransaction, number: int, context: Context, wh
     marked = msgspec.structs.replace(chunk, flags=chunk.flags | records.DAMAGED)
     transaction.put(CHUNKS, key, marked.encode())
     if not chunk.references:
-        return False  # nobody misses it
+        return False  # no blob needs it
     damage = Damage(1, f"chunk {number}", context.clock(), why, is_traced=False)
     transaction.put(DAMAGES, _CHUNK + key, _encoder.encode(damage))
     statistics.add(transaction, damaged_chunks=1)
@@ -164,8 +166,8 @@ def _mark_content(transaction: WriteTransaction, key: bytes, now: int, why: str)
     return digest
 
 
-def _contents_with(context: Context, chunks: set[int]) -> Iterator[int]:
-    """The contents whose recipes name one of the chunks."""
+def _contents_with(context: StoreContext, chunks: set[int]) -> Iterator[int]:
+    """The numbers of contents whose recipes name one of the chunks."""
     after: bytes | None = None
     while True:
         with context.engine.read() as transaction:

@@ -1,5 +1,6 @@
-"""The features of a store: parts of its format that older versions do not know. They decide which
-versions may open it.
+"""The features of a store: parts of its format that older versions do not know.
+
+They decide which versions may open the store.
 
 A version that does not know an *incompatible* feature cannot open the store. One that does not know
 a *read-only compatible* feature cannot write to it. A *compatible* feature excludes no version.
@@ -14,19 +15,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Self
 
-# Manifests and repositories in the trash keep their blobs: who does not know would free them.
+# Manifests and repositories in the trash keep their blobs. A version without the feature would free
+# them.
 TRASH = "trash"
-# Who may do what is in the index: who does not know would serve everybody everything.
+# The index has access rights. A version without the feature would serve every repository to every
+# client.
 ACCOUNTS = "accounts"
-# Packs hold copies of recipes, and lose chunks by compaction. Who does not know reads them.
+# Packs hold copies of recipes, and lose chunks by compaction. Versions without the feature can read
+# them.
 PACK_RECIPES = "pack-recipes"
 
-# Who holds what is apart from content: who does not know would not free what lost its last holder,
-# and count links in another place.
+# Holdings are apart from content. A version without the feature would not free content that lost
+# its last holder, and it counts links in another place.
 HOLDINGS = "holdings"
 
 _INCOMPATIBLE = frozenset({TRASH, ACCOUNTS, HOLDINGS})
-# What the version before this one does not know.
+# Features that the version before this one does not know.
 _NEW = frozenset({HOLDINGS})
 _COMPATIBLE = frozenset({PACK_RECIPES})
 
@@ -42,7 +46,7 @@ class Features:
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> Self:
-        """What the file `format` says. Raises `KeyError`, `TypeError`."""
+        """Return the features in a record of the file `format`. Raises `KeyError`, `TypeError`."""
         features = record["features"]
         return cls(
             frozenset(features["compatible"]),
@@ -52,7 +56,7 @@ class Features:
         )
 
     def record(self) -> dict[str, list[str]]:
-        """As the file `format` has it."""
+        """Return the record for the file `format`."""
         return {
             "compatible": sorted(self.compatible),
             "read_only_compatible": sorted(self.read_only_compatible),
@@ -60,26 +64,26 @@ class Features:
         }
 
     def unknown(self) -> list[str]:
-        """Those that keep this version away: it always writes."""
+        """Return the features that stop this version, which always writes, from opening it."""
         return sorted((self.incompatible | self.read_only_compatible) - ALL.incompatible)
 
     @property
     def is_older(self) -> bool:
-        """Whether a version before this one wrote it last."""
+        """True if an older version was the last one to open the store for writing."""
         return not self.incompatible >= ALL.incompatible
 
     @property
     def is_trash_new(self) -> bool:
-        """True if the version before knows no trash."""
+        """True if the version before this one does not know the trash."""
         return TRASH in self.unsealed
 
     @property
     def are_accounts_new(self) -> bool:
-        """True if the version before knows no accounts."""
+        """True if the version before this one does not know accounts."""
         return ACCOUNTS in self.unsealed
 
     def upgraded(self) -> Features:
-        """With all that this version uses; what is new can be taken back."""
+        """Return these with all features of this version; `rolled_back` can remove the new ones."""
         new = ALL.incompatible - self.incompatible
         return Features(
             self.compatible | ALL.compatible,
@@ -89,8 +93,8 @@ class Features:
         )
 
     def rolled_back(self) -> Features:
-        """Without what is not sealed."""
-        # What a version without recipes in packs would not keep.
+        """Return these without the unsealed features."""
+        # A version without the trash is one without recipes in packs, too: it would not keep them.
         lost = _COMPATIBLE if TRASH in self.unsealed else frozenset()
         return Features(
             self.compatible - lost,
@@ -102,5 +106,5 @@ class Features:
         return Features(self.compatible, self.read_only_compatible, self.incompatible)
 
 
-# What this version uses.
+# The features of this version.
 ALL = Features(_COMPATIBLE, frozenset(), _INCOMPATIBLE, _NEW)

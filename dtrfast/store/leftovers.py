@@ -1,8 +1,9 @@
-"""What an upload leaves on disk, and who owns it: the upload, or the index.
+"""The files that an upload leaves on disk, and their owner: the upload, or the index.
 
-A program can die between any two steps of a commit or a removal. So whoever removes an upload's
-files asks here first. A data file that FILES names is the index's, whatever the state file says;
-so is one that the index gave up, until it is unlinked: a backup may still want it.
+A process can die between any two steps of a commit or a removal. So code that removes files of an
+upload asks this module first. The index owns each data file that FILES names, whatever the state
+file says. It also owns a file that it gave up, until that file is unlinked: a backup may still need
+it.
 """
 
 from __future__ import annotations
@@ -20,40 +21,43 @@ from dtrfast.index.tables import (
 )
 from dtrfast.machine import disk
 from dtrfast.store import recipes
-from dtrfast.store.context import Context
+from dtrfast.store.context import StoreContext
 from dtrfast.store.records import Commit, decode_commit
 
 
 def progress(transaction: ReadTransaction, file_id: bytes) -> Commit | None:
-    """How far a commit in slices came that is not complete."""
+    """Return the progress of an unfinished commit in slices, or None."""
     data = transaction.get(COMMITS, file_id)
     return None if data is None else decode_commit(data)
 
 
 def is_owned(transaction: ReadTransaction, file_id: bytes) -> bool:
-    """True if the data file is the index's, or was, and is to be unlinked."""
+    """True if the index owns the data file, or gave it up and will unlink it."""
     return any(transaction.get(table, file_id) is not None for table in (FILES, FILES_UNOWNED))
 
 
-def is_committed(context: Context, file_id: bytes) -> bool:
-    """True if the index has, or had, the upload's data file and all that belongs to it."""
+def is_committed(context: StoreContext, file_id: bytes) -> bool:
+    """True if the index owns the upload's data file and its commit is complete."""
     with context.engine.read() as transaction:
         return is_owned(transaction, file_id) and transaction.get(COMMITS, file_id) is None
 
 
-def has_ended(context: Context, file_id: bytes, *, has_file: bool) -> bool:
-    """True if the upload's data file is the index's by now, or was, and is gone."""
-    # In this order: a file that the index gave up is gone before its row is.
+def has_ended(context: StoreContext, file_id: bytes, *, has_file: bool) -> bool:
+    """True if the upload was committed, or its data file, if it has one, is gone.
+
+    `has_file`: the upload has a data file, as its mode is not head.
+    """
+    # In this order, because a file that the index gave up is unlinked before its row is deleted.
     if is_committed(context, file_id):
         return True
     files = (context.layout.blob(file_id), context.layout.pack(file_id))
     return has_file and not any(path.exists() for path in files)
 
 
-def abandon(context: Context, file_id: bytes) -> None:
-    """Take back a commit that was cut off between its slices.
+def abandon(context: StoreContext, file_id: bytes) -> None:
+    """Undo a commit that was interrupted between its slices.
 
-    Other uploads may share the chunks that were indexed, so the pack stays: it is found sparse.
+    Other uploads may share the chunks that were indexed. So the pack stays, listed as sparse.
     """
     with context.engine.read() as transaction:
         commit = progress(transaction, file_id)
@@ -68,8 +72,8 @@ def _forget_commit(transaction: WriteTransaction, file_id: bytes, pack: int) -> 
         transaction.put(PACKS_SPARSE, number_key(pack), b"")
 
 
-def remove_upload(context: Context, file_id: bytes) -> None:
-    """Remove an upload and what only it owns. The caller holds the state file's lock."""
+def remove_upload(context: StoreContext, file_id: bytes) -> None:
+    """Remove an upload and the files that only it owns. The caller holds the state file's lock."""
     abandon(context, file_id)
     with context.engine.read() as transaction:
         owned = is_owned(transaction, file_id)
@@ -79,7 +83,10 @@ def remove_upload(context: Context, file_id: bytes) -> None:
     remove_state(context, file_id)
 
 
-def remove_state(context: Context, file_id: bytes) -> None:
-    """Remove what is below `uploads/`; the state last, since it says that the rest is in use."""
+def remove_state(context: StoreContext, file_id: bytes) -> None:
+    """Remove the files in `uploads/`.
+
+    The state file goes last, since it marks the others as in use.
+    """
     for kind in ("parts", "tail", "state"):
         disk.remove(context.layout.upload(file_id, kind))

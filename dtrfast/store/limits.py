@@ -1,4 +1,4 @@
-"""The limits that administrators set while the server runs, as the store is told of them."""
+"""Limits of the store that administrators can change while the server runs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from dataclasses import dataclass
 class StoreLimits:
     """Limits of the disk space that the store takes, and of the time that its scrub takes."""
 
-    # What scrub reads in a second, and how often it reads everything; 0 days: never.
+    # Bytes that scrub reads in a second, and the interval at which it reads everything; 0 days:
+    # never.
     scrub_bytes_per_second: int = 32 << 20
     scrub_days: float = 30.0
-    # Pushes are refused when less than this is free; of a small file system a twentieth.
+    # Pushes are refused if less than this is free. On a small file system it is a twentieth.
     reserve_bytes: int = 1 << 30
 
 
-class Limits:
-    """The limits of one store. The settings are not the store's own: `read` gets them, anew at each
-    look, and opens a transaction of its own. Without another `read` they are the defaults.
+class CurrentLimits:
+    """The limits of one store. They are settings, which the store does not own.
+
+    `read` returns the present limits, and opens a transaction of its own. It returns the defaults
+    until the application replaces it.
     """
 
     def __init__(self) -> None:

@@ -6,11 +6,8 @@ from collections.abc import Iterable
 
 from dtrfast.errors import Corrupt, UploadBusy, UploadUnknown
 from dtrfast.index.tables import (
-    NUMBER_SIZE,
     RECIPES,
     UPLOADS_FINISHED,
-    digest_key_size,
-    number_key,
 )
 from dtrfast.oci.digests import Digest
 from dtrfast.store import contents, reclaim, records, upload_state, uploads, usage
@@ -21,24 +18,24 @@ from dtrfast.store.blobs import (
     LastBody,
     OpenBound,
     Peek,
-    Placed,
+    Placement,
     Upload,
     Usage,
 )
 from dtrfast.store.commit import commit
-from dtrfast.store.context import Context
+from dtrfast.store.context import StoreContext
+from dtrfast.store.local_reader import LocalReader
 from dtrfast.store.one_body import OneBody
 from dtrfast.store.open_uploads import OpenUploads
 from dtrfast.store.read_ahead import ReadAhead
-from dtrfast.store.reader import LocalReader
 from dtrfast.store.upload_state import UploadState
 from dtrfast.store.uploads import LocalUpload
 
 
 class LocalBlobs:
-    """See `BlobStore`. Safe from many threads; several processes may use one data directory."""
+    """See `BlobStore`. Several processes may use one data directory."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: StoreContext) -> None:
         self._context = context
         self._open_uploads = OpenUploads(context)
 
@@ -52,7 +49,7 @@ class LocalBlobs:
             stat = BlobStat(digest, found.content.size)
             if found.content.kind != "inline":
                 return Peek(stat, None)
-            row = transaction.get(RECIPES, number_key(found.number) + number_key(0))
+            row = transaction.get(RECIPES, records.recipe_key(found.number, 0))
         if row is None:
             raise Corrupt(f"the recipe of {digest} is gone: push it again")
         return Peek(stat, records.row_payload(row))
@@ -112,7 +109,7 @@ class LocalBlobs:
     def recalls(self) -> int:
         return self._context.recalls.number
 
-    def commit(self, upload: Upload, digest: Digest) -> Placed:
+    def commit(self, upload: Upload, digest: Digest) -> Placement:
         if not isinstance(upload, LocalUpload | OneBody):
             raise AssertionError("an upload is committed by the store that began it")
         return commit(self._context, upload, digest)
@@ -123,8 +120,9 @@ class LocalBlobs:
         except UploadUnknown:
             return None
         with self._context.engine.read() as transaction:
-            memory = transaction.get(UPLOADS_FINISHED, file_id)
-        return None if memory is None else _finished_as(memory, label)
+            data = transaction.get(UPLOADS_FINISHED, file_id)
+        memory = None if data is None else records.FinishedUpload.decode(data)
+        return None if memory is None or memory.label != label else memory.digest
 
     def release(self, digests: Iterable[Digest], is_held: IsHeld) -> list[Digest]:
         return reclaim.release(self._context, digests, is_held)
@@ -140,14 +138,11 @@ class LocalBlobs:
         return usage.measure(self._context, blobs, is_held, is_alone=is_alone, steps_max=steps_max)
 
     def _peek_state(self, label: str, file_id: bytes) -> UploadState:
-        """As last saved, even if a request holds it."""
+        """Return the state as last saved, even if a request holds the upload.
+
+        Raises `UploadUnknown`.
+        """
         state = upload_state.read_unlocked(self._context.layout.upload(file_id, "state"))
         if state is None or state.label != label or state.boot_id != self._context.boot_id:
             raise UploadUnknown("no such upload: begin a new one")
         return state
-
-
-def _finished_as(memory: bytes, label: str) -> Digest | None:
-    """The digest in a row of UPLOADS_FINISHED, if its upload had this label."""
-    end = NUMBER_SIZE + digest_key_size(memory[NUMBER_SIZE])
-    return Digest.from_key(memory[NUMBER_SIZE:end]) if memory[end:].decode() == label else None

@@ -1,4 +1,4 @@
-"""An upload for one request whose body does not simply go to the end of the session's upload."""
+"""The base of uploads for one request whose body is not simply appended to the session's upload."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 
 class OneBody(ABC):
-    """An `Upload` that takes one body. `kept` is the session's upload, `chosen` the one that is
-    committed. Subclasses say what becomes of the body.
+    """An `Upload` that takes one body.
+
+    `kept` is the session's upload, and `chosen` the upload that is committed. Subclasses decide
+    the use of the body.
     """
 
     def __init__(self, kept: LocalUpload) -> None:
@@ -70,5 +72,5 @@ class OneBody(ABC):
         self._kept.cancel()
 
     def forget(self) -> None:
-        """After a commit."""
+        """After a commit: remove the files that the index does not own."""
         self.cancel()

@@ -1,12 +1,13 @@
-"""Bounds on the uploads that one user has open: under one name, and in all.
+"""Bounds on the open uploads of one user: with one name (the upload's label), and in all.
 
-Each user has a small file in `locks/uploads`, which lists the uploads that it began: the hash of
-the name (8) and the file id (16) of each. A begin appends its entry, without a lock; an end writes
-nothing. A list that has grown is *weeded*: entries without a state file go. So a count is never
-less than what is open, and it costs two system calls until there is something to decide.
+Each user has a small file in `locks/uploads`, which lists the uploads that the user began. An entry
+is the hash of the name (8 bytes) and the file id (16 bytes). A new upload appends its entry without
+a lock. An upload that ends writes nothing. A list that has grown is *pruned*: entries without a
+state file are removed. So a list never has fewer entries than uploads are open, and a new upload
+costs two system calls while its list is short.
 
-Weeding replaces the file, under its lock. An append to a file that was replaced meanwhile is seen
-by the one that weeds, or is repeated by the one that appends.
+Pruning replaces the file, under its lock. If an entry was appended to the old file meanwhile,
+either the pruning process copies it, or the appending process notices and appends it again.
 """
 
 from __future__ import annotations
@@ -24,39 +25,40 @@ from dtrfast.machine import disk
 from dtrfast.machine.paths import upload_name
 from dtrfast.store import leftovers
 from dtrfast.store.blobs import OpenBound
-from dtrfast.store.context import Context
+from dtrfast.store.context import StoreContext
 from dtrfast.store.upload_state import StateFile
 
-# Uploads that got no bytes for so long make room for new ones of the same user.
+# Uploads that got no bytes for so long are dropped when new ones of the same user need room.
 IDLE_SECONDS = 3600
-# So many at a time: each costs some file operations.
+# Dropped at a time: each costs some file operations.
 _DROPPED_MAX = 50
 _HASH_SIZE = 8
 _ENTRY_SIZE = _HASH_SIZE + 16
-# A list is weeded when it is twice as long as it was, and by so much longer.
+# A list is pruned when it has twice its entries after the last pruning, and this many more.
 _GROWTH = 256
-# Weeding looks at every upload of a user, which takes 4 us each. After a refusal a list that is not
-# short is weeded again in so many seconds for each entry only: this bounds what refusals cost.
+# Pruning looks at every upload of a user, which takes 4 µs each. After a refusal a list that is not
+# short is pruned again only after so many seconds for each entry. This bounds the cost of refusals.
 _SHORT = 100
-_WEED_SECONDS = 0.0001
+_PRUNE_SECONDS = 0.0001
 # Lists that a process keeps open.
 _LISTS_MAX = 256
 
 
 class OpenUploads:
-    """Lists what is begun. Safe from many threads and processes."""
+    """Lists uploads as they begin. Safe from many threads and processes."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: StoreContext) -> None:
         self._context = context
-        self._folder = f"{context.layout.uploads}/"  # a thousand paths take longer than their files
+        # Text, because Path objects cost more than the calls.
+        self._folder = f"{context.layout.uploads}/"
         self._lists: dict[str, _List] = {}
-        self._refused: dict[bytes, float] = {}  # hash of a name or an owner → when
+        self._refused: dict[bytes, float] = {}  # hash of a name or an owner → time of the refusal
 
     def enter(self, name: str, file_id: bytes, bound: OpenBound) -> None:
         """List an upload that has just begun, which the caller holds.
 
-        Raises `UploadsTooMany` where `bound` allows no more, after uploads of the same owner that
-        are idle were dropped.
+        Raises `UploadsTooMany` if `bound` allows no more. Before that it drops idle uploads of the
+        same owner.
         """
         entry = _hash(name, _HASH_SIZE) + file_id
         listed = self._list(bound.owner)
@@ -67,10 +69,10 @@ class OpenUploads:
             return
         is_within = length <= min(bound.all_max, listed.length_max)
         if not is_within or listed.count_of(entry) > bound.name_max:
-            self._weed(entry, bound, length)
+            self._prune(entry, bound, length)
 
     def forget_empty(self) -> int:
-        """Remove the lists of owners without an open upload; returns how many."""
+        """Remove the lists of owners without an open upload; return their number."""
         removed = 0
         for path in self._context.layout.open_uploads.glob("*[!w]"):
             if self._context.clock() - path.stat().st_mtime > IDLE_SECONDS:
@@ -80,8 +82,8 @@ class OpenUploads:
                     removed += not kept
         return removed
 
-    def _weed(self, entry: bytes, bound: OpenBound, length: int) -> None:
-        """Make a list short, and room in it. Raises `UploadsTooMany`."""
+    def _prune(self, entry: bytes, bound: OpenBound, length: int) -> None:
+        """Prune a list and drop idle uploads, if it has too many. Raises `UploadsTooMany`."""
         if length > _SHORT:
             self._refuse_again(entry, bound, length)
         path = _path(self._context, bound.owner)
@@ -103,15 +105,15 @@ class OpenUploads:
             raise refusal
 
     def _refuse_again(self, entry: bytes, bound: OpenBound, length: int) -> None:
-        """Raises `UploadsTooMany` where it was a moment ago, without looking at the uploads."""
-        due = time.monotonic() - length * _WEED_SECONDS
+        """Raise `UploadsTooMany` again shortly after a refusal, without looking at the uploads."""
+        due = time.monotonic() - length * _PRUNE_SECONDS
         if self._refused.get(entry[:_HASH_SIZE], due) > due:
             raise _refusal(bound.name_max, " to a repository")
         if length > bound.all_max and self._refused.get(_hash(bound.owner, _HASH_SIZE), due) > due:
             raise _refusal(bound.all_max, "")
 
     def _drop_idle(self, touched: dict[bytes, float], entry: bytes, bound: OpenBound) -> None:
-        """Cancel the uploads that have been idle the longest, some at a time."""
+        """Cancel up to `_DROPPED_MAX` uploads, those that have been idle the longest."""
         due = self._context.clock() - IDLE_SECONDS
         is_of_name = _count_of(touched, entry) > bound.name_max
         idle = sorted(
@@ -124,7 +126,7 @@ class OpenUploads:
                 del touched[other]
 
     def _drop(self, entry: bytes) -> bool:
-        """Cancel an upload unless a request holds it; whether it is gone."""
+        """Cancel an idle upload unless a request holds it; return True if it is gone."""
         file_id = entry[_HASH_SIZE:]
         try:
             path = self._context.layout.upload(file_id, "state")
@@ -142,7 +144,10 @@ class OpenUploads:
             state_file.close()
 
     def _touched(self, entries: Iterable[bytes]) -> dict[bytes, float]:
-        """When open uploads were written to last. Those that have ended are left out."""
+        """Return the time of the last write to each open upload.
+
+        Leaves out uploads that have ended.
+        """
         touched = {entry: self._touched_at(entry) for entry in entries}
         return {entry: at for entry, at in touched.items() if at}
 
@@ -163,29 +168,29 @@ class OpenUploads:
 
 
 class _List:
-    """A list that is appended to. `length_max`: it is weeded when it is longer."""
+    """A list of one user, open for appending. It is pruned beyond `length_max` entries."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self.length_max = 2 * (os.fstat(descriptor).st_size // _ENTRY_SIZE) + _GROWTH
 
-    def __del__(self) -> None:  # another thread may append while the list is let go
+    def __del__(self) -> None:  # not `close`: another thread may still append
         os.close(self._descriptor)
 
     def append(self, entry: bytes) -> int:
-        """Add an entry; returns how many there are then. 0: the file has been replaced."""
+        """Append an entry; return the number of entries, or 0 if the file has been replaced."""
         with disk.reported():
             os.write(self._descriptor, entry)
         status = os.fstat(self._descriptor)
         return status.st_size // _ENTRY_SIZE if status.st_nlink else 0
 
     def count_of(self, entry: bytes) -> int:
-        """Entries with the name of this one."""
+        """Return the number of entries with the name of this one."""
         return _count_of(_entries(self._descriptor), entry)
 
 
 def _check(entries: Collection[bytes], entry: bytes, bound: OpenBound) -> UploadsTooMany | None:
-    """The refusal of the last of these entries, if it is one too many."""
+    """Return the refusal of `entry`, which is among `entries`, if they are too many; else None."""
     if _count_of(entries, entry) > bound.name_max:
         return _refusal(bound.name_max, " to a repository")
     return _refusal(bound.all_max, "") if len(entries) > bound.all_max else None
@@ -194,7 +199,7 @@ def _check(entries: Collection[bytes], entry: bytes, bound: OpenBound) -> Upload
 def _refusal(count: int, where: str) -> UploadsTooMany:
     return UploadsTooMany(
         f"{count} uploads{where} are open, which is the most for one user: finish some, or cancel"
-        " them with DELETE; an upload that is idle for an hour makes room by itself"
+        " them with DELETE; uploads that are idle for an hour are dropped"
     )
 
 
@@ -209,7 +214,7 @@ def _is_same_name(one: bytes, other: bytes) -> bool:
 # ---- files -------------------------------------------------------------------------------------
 @contextmanager
 def _locked(path: Path) -> Iterator[tuple[int, list[bytes]]]:
-    """The list, which no other process replaces meanwhile."""
+    """The descriptor and the entries of a list, which no other process replaces in the block."""
     while True:
         descriptor = _open(path)
         try:
@@ -222,13 +227,14 @@ def _locked(path: Path) -> Iterator[tuple[int, list[bytes]]]:
 
 
 def _replace(path: Path, descriptor: int, entries: list[bytes], kept: Collection[bytes]) -> None:
-    """Put `kept` in place of `entries`, which were read from the locked descriptor. None: the file
-    goes.
+    """Replace the file, whose `entries` were read from the locked descriptor, by `kept`.
+
+    Without any `kept` the file is removed.
     """
     new = path.with_suffix(".new")
     with disk.reported(), ExitStack() as stack:
         if kept:
-            disk.remove(new)  # of a process that died
+            disk.remove(new)  # left by a process that died
             fresh = _open(new)
             stack.callback(os.close, fresh)
             fcntl.flock(fresh, fcntl.LOCK_EX)
@@ -236,7 +242,7 @@ def _replace(path: Path, descriptor: int, entries: list[bytes], kept: Collection
             os.rename(new, path)
         else:
             os.unlink(path)
-        late = _entries(descriptor)[len(entries) :]  # of those that could not know
+        late = _entries(descriptor)[len(entries) :]  # appended meanwhile, without the lock
         if late:
             fresh = _open(path)
             stack.callback(os.close, fresh)
@@ -258,7 +264,7 @@ def _open(path: Path) -> int:
             return os.open(path, flags, 0o600)
 
 
-def _path(context: Context, owner: str) -> Path:
+def _path(context: StoreContext, owner: str) -> Path:
     return context.layout.open_uploads_of(_hash(owner, 16).hex())
 
 

@@ -1,10 +1,10 @@
 """The pack format: an append-only file of chunks that describes itself record by record.
 
-A pack starts with a header and goes on with records. A record is a head, an entry for each of its
-chunks, then their stored bytes back to back, so that neighbouring chunks of one buffer are one
-extent. Other records are pieces of recipes: a blob's pack says how the blob is made of chunks, its
-own and others'. There is no footer: a reader that loses the index walks the records, and stops at
-the first that does not check. `docs/format.md` has the bytes.
+A pack starts with a header, followed by records. A record of chunks is a head, an entry for each
+chunk, then their stored bytes back to back, so that the chunks of one buffer are one extent. Other
+records are pieces of recipes: a blob's pack says of which chunks the blob consists, in this pack
+and in others. There is no footer. A repair without an index walks the records, and stops at the
+first with a wrong checksum. `docs/format.md` has the bytes.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ import xxhash
 
 from dtrfast.errors import Corrupt, FormatUnknown
 from dtrfast.machine import disk
-from dtrfast.store.parts import Part
+from dtrfast.store.parts import UploadPart
 
 _HEADER = struct.Struct("<8sIIII16s16sIIQ")  # magic … see `header`
 _MAGIC = b"DTRPACK\x00"
 _VERSION = 1
 HEADER_SIZE = _HEADER.size + 8
 
-_HEAD = struct.Struct(
-    "<4sIQQ"
-)  # magic, count, stored bytes, XXH3-64 of magic, count, stored and the entries
+# Magic, count, stored bytes, XXH3-64 of magic, count, stored and the entries.
+_HEAD = struct.Struct("<4sIQQ")
 _ENTRY = struct.Struct("<QIIB3x16s")  # chunk id, length, stored, codec, XXH3-128 of the content
 _RECORD_MAGIC = b"DTRR"
 _ENTRIES_MAX = 1 << 16
@@ -40,8 +39,8 @@ RECIPE_PARTS_MAX = 4096  # 48 KiB: a recipe of any length is written and read in
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A chunk in a pack. `offset` is where its stored bytes begin in the file."""
+class PackEntry:
+    """A chunk in a pack. `offset`: start of its stored bytes in the file. `hash`: XXH3-128."""
 
     id: int
     hash: bytes
@@ -52,16 +51,17 @@ class Entry:
 
 
 def header(store: uuid.UUID, file_id: bytes, created_at: int) -> bytes:
-    """The first bytes of a pack: whose it is, which features a reader must know, and how it is
-    encrypted (not).
+    """Return the header of a pack, with the ids of the store and of the file.
+
+    It has fields for features that a reader must know and for encryption, which are 0.
     """
     fields = _HEADER.pack(_MAGIC, _VERSION, 0, 0, 0, store.bytes, file_id, 0, 0, created_at)
     return fields + xxhash.xxh3_64_digest(fields)
 
 
 def check_header(data: bytes) -> bytes:
-    """The file id in a header. Raises `Corrupt`, or `FormatUnknown` for features that we do not
-    have.
+    """Return the file id in a header. Raises `Corrupt`, or `FormatUnknown` for features that this
+    version does not know.
     """
     fields, check = data[: _HEADER.size], data[_HEADER.size : HEADER_SIZE]
     if len(data) < HEADER_SIZE or xxhash.xxh3_64_digest(fields) != check or fields[:8] != _MAGIC:
@@ -73,12 +73,12 @@ def check_header(data: bytes) -> bytes:
 
 
 def record_size(count: int) -> int:
-    """Bytes of a record before its chunks."""
+    """Return the bytes of a record before its chunks."""
     return _HEAD.size + count * _ENTRY.size
 
 
-def record_head(entries: Sequence[Entry | Part]) -> bytes:
-    """What goes before the stored bytes of `entries`."""
+def record_head(entries: Sequence[PackEntry | UploadPart]) -> bytes:
+    """Return the head and the table, which precede the stored bytes of `entries`."""
     table = b"".join([_ENTRY.pack(e.id, e.length, e.stored, e.codec, e.hash) for e in entries])
     stored = sum(e.stored for e in entries)
     check = _checksum(len(entries), stored, table)
@@ -87,7 +87,10 @@ def record_head(entries: Sequence[Entry | Part]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class RecipePiece:
-    """Parts of the chunked blob with this SHA-256, from `offset` of its `size` bytes on."""
+    """Parts of the chunked blob with this SHA-256 and `size`.
+
+    They begin at `offset` of the blob.
+    """
 
     sha256: bytes
     size: int
@@ -96,7 +99,7 @@ class RecipePiece:
 
 
 def recipe_piece(piece: RecipePiece) -> bytes:
-    """The record of a piece, of at most `RECIPE_PARTS_MAX` parts."""
+    """Return the record of a piece, which has at most `RECIPE_PARTS_MAX` parts."""
     table = b"".join([_RECIPE_PART.pack(*part) for part in piece.parts])
     head = _RECIPE_HEAD.pack(
         _RECIPE_MAGIC, len(piece.parts), piece.size, piece.offset, piece.sha256
@@ -105,19 +108,20 @@ def recipe_piece(piece: RecipePiece) -> bytes:
 
 
 def recipe_size(count: int) -> int:
-    """Bytes of the records of a recipe of `count` parts."""
+    """Return the bytes that the records of a recipe of `count` parts take."""
     return -(-count // RECIPE_PARTS_MAX) * _RECIPE_HEAD_SIZE + count * _RECIPE_PART.size
 
 
 def walk(
     descriptor: int, size: int, offset: int = HEADER_SIZE
-) -> Iterator[tuple[list[Entry] | RecipePiece, int]]:
-    """The records of a pack from `offset`, up to `size` or the first that is not whole, and where
-    each ends.
+) -> Iterator[tuple[list[PackEntry] | RecipePiece, int]]:
+    """The records of a pack from `offset` on, each with its end in the file.
+
+    Ends at `size`, or at the first record that is torn or has a wrong checksum.
     """
     while offset + _HEAD.size <= size:
         magic = disk.read_at(descriptor, 4, offset)
-        found: tuple[list[Entry] | RecipePiece, int] | None
+        found: tuple[list[PackEntry] | RecipePiece, int] | None
         if magic == _RECORD_MAGIC:
             found = _read_chunks(descriptor, size, offset)
         elif magic == _RECIPE_MAGIC:
@@ -130,15 +134,15 @@ def walk(
         yield found
 
 
-def entries(descriptor: int, size: int) -> Iterator[Entry]:
-    """The chunks of a pack, as `walk` finds them."""
+def entries(descriptor: int, size: int) -> Iterator[PackEntry]:
+    """The chunks of a pack, in the order of the file."""
     for record, _ in walk(descriptor, size):
         if isinstance(record, list):
             yield from record
 
 
-def _read_chunks(descriptor: int, size: int, offset: int) -> tuple[list[Entry], int] | None:
-    """The chunks of a record, and where the next one begins."""
+def _read_chunks(descriptor: int, size: int, offset: int) -> tuple[list[PackEntry], int] | None:
+    """Return the chunks of a record and the offset of the next record; None if it is not whole."""
     _, count, stored, check = _HEAD.unpack(disk.read_at(descriptor, _HEAD.size, offset))
     payload = offset + record_size(count)
     if count > _ENTRIES_MAX or payload + stored > size:
@@ -148,13 +152,13 @@ def _read_chunks(descriptor: int, size: int, offset: int) -> tuple[list[Entry], 
         return None
     found = []
     for identifier, length, stored_size, codec, digest in _ENTRY.iter_unpack(table):
-        found.append(Entry(identifier, digest, codec, length, stored_size, payload))
+        found.append(PackEntry(identifier, digest, codec, length, stored_size, payload))
         payload += stored_size
     return found, payload
 
 
 def _read_piece(descriptor: int, size: int, offset: int) -> tuple[RecipePiece, int] | None:
-    """The piece of a recipe, and where the next record begins."""
+    """Return a piece of a recipe and the offset of the next record; None if it is not whole."""
     if offset + _RECIPE_HEAD_SIZE > size:
         return None
     data = disk.read_at(descriptor, _RECIPE_HEAD_SIZE, offset)

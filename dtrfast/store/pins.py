@@ -1,8 +1,9 @@
 """Pins: a program that reads files by name, such as a backup, keeps them from being unlinked.
 
-A pin is a locked file in `pins/`. Whoever takes it before it looks at the index finds all files
-that the index names then, until it lets go; the kernel lets go for a program that dies. A pin of
-contents keeps the rows of all content as well: who holds what is looked at before them.
+A pin is a locked file in `pins/`. A program that takes the pin before it reads the index finds all
+files that the index names, until it releases the pin. The kernel releases the pin of a program that
+dies. A pin of contents also keeps the rows of all content: the backup reads the holdings first, and
+the contents after them.
 """
 
 from __future__ import annotations
@@ -18,22 +19,28 @@ from pathlib import Path
 from dtrfast.machine import disk
 from dtrfast.machine.paths import Layout
 
-_CONTENTS = ".contents"  # at the end of the name of a pin of contents
-SPOOL = ".spool"  # what the holder of a pin keeps beside it, in a directory
+_CONTENTS = ".contents"  # suffix of the name of a pin of contents
+SPOOL = ".spool"  # suffix of a directory in which the holder of a pin keeps its files
 
 
 def hold_contents(data: Path) -> AbstractContextManager[Path]:
-    """Pin all contents for the length of the block, which is to be short."""
+    """Pin all contents for the length of the block, which must be short."""
     return hold(data, _CONTENTS)
 
 
 @contextmanager
 def hold(data: Path, suffix: str = "") -> Iterator[Path]:
-    """Pin all files of a data directory for the length of the block; gives the pin's path."""
+    """Pin all files of a data directory for the length of the block. Yields the pin's path."""
     layout = Layout(data)
     with disk.reported():
-        layout.pins.mkdir(mode=0o700, exist_ok=True)  # spools hold what the index holds
-    path, descriptor = _lock(layout, suffix)
+        layout.pins.mkdir(mode=0o700, exist_ok=True)  # private: spools have rows of the index
+    while True:
+        path = layout.pin(f"{uuid.uuid4()}{suffix}")
+        descriptor = disk.create(path)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            break
+        os.close(descriptor)  # another process took it for a dead program's and removed it
     try:
         yield path
     finally:
@@ -42,19 +49,8 @@ def hold(data: Path, suffix: str = "") -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _lock(layout: Layout, suffix: str) -> tuple[Path, int]:
-    """A new pin. One that was taken for a dead program's before it was locked does not count."""
-    while True:
-        path = layout.pin(f"{uuid.uuid4()}{suffix}")
-        descriptor = disk.create(path)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:
-            return path, descriptor
-        os.close(descriptor)
-
-
 def is_held(data: Path) -> bool:
-    """Whether anybody holds a pin. Pins of dead programs are removed."""
+    """Return True if a program holds a pin. Removes the pins of dead programs."""
     layout = Layout(data)
     try:
         names = os.listdir(layout.pins)

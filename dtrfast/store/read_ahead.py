@@ -1,10 +1,10 @@
-"""Reading ahead for a client that may leave: a little, and only of what it asked for.
+"""Reading ahead for clients that may hang up: only little, and only within the requested range.
 
-Left alone the kernel reads ahead of a stream in steps that double, up to twice the device's
-`read_ahead_kb`, and past the end of the range. On a device with 8 MiB, as cloud disks have, a
-client that hung up after 8 MiB made it read 23. So a ranged read of such a device begins with small
-steps, the next of which is on its way while one is sent. Once the client took many times what the
-kernel would read ahead, the kernel has the rest: its large steps cost less processor time.
+By itself the kernel reads ahead in steps that double, up to twice the device's `read_ahead_kb`, and
+past the end of the range. On a device with 8 MiB, as cloud disks have, a client that hung up after
+8 MiB caused 23 MiB of reads. So a ranged read of such a device begins with small steps. The kernel
+reads the next step while one is sent. After the client took many times the kernel's read-ahead, the
+rest is left to the kernel, whose large steps cost less processor time.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from pathlib import Path
 from dtrfast.machine.mounts import kind_of_device
 from dtrfast.store.blobs import Extent
 
-# Bytes of content in a step. Two are on their way: a disk that takes 1 ms for each gives 250 MB/s.
+# Bytes of content in a step. Two are read at a time: a disk that takes 1 ms for each gives 250
+# MB/s.
 STEP_SIZE = 256 * 1024
-# A step over what is in memory already: there is nothing to wait for and nothing to waste.
+# The size of a step over bytes that are in memory already, which needs no reads.
 _CACHED_STEP_SIZE = 4 << 20
-# A device that reads ahead no more than this wastes little, and is left to the kernel.
+# Up to this read-ahead a device wastes little, so that reading ahead is left to the kernel.
 _SMALL_SIZE_MAX = 256 * 1024
-# The kernel is up to two of its steps ahead; it takes over once they are a quarter of what was
-# read.
+# The kernel reads up to two of its steps ahead. It takes over once these are a quarter of the bytes
+# read so far.
 _HANDOVER_FACTOR = 8
-# For a file system that does not tell how far it reads ahead, as btrfs, which has 4 MiB.
+# For file systems that do not state their read-ahead, such as btrfs, which has 4 MiB.
 _UNKNOWN_SIZE = 4 << 20
-# The kernel may cut one request down to this, the default of `read_ahead_kb`, and says nothing.
+# The kernel may silently cut a request down to this size, the default of `read_ahead_kb`.
 _REQUEST_SIZE = 128 * 1024
 _DEVICES = Path("/sys/dev/block")
 _FILE_SYSTEMS = Path("/sys/class/bdi")
@@ -39,22 +40,22 @@ _CACHESTAT = 451
 
 
 class ReadAhead:
-    """The part of a ranged read that goes in small steps."""
+    """The small steps at the beginning of a ranged read."""
 
     __slots__ = ("_left",)
 
     def __init__(self) -> None:
-        self._left: int | None = None  # bytes of content; not known before there is a file
+        self._left: int | None = None  # bytes of content; None until the first file is open
 
     def is_paced(self, descriptor: int) -> bool:
-        """Return True while the read, which is at this file, takes small steps."""
+        """Return True while the read, which has come to this file, takes small steps."""
         if self._left is None:
             size = kernel_size(os.fstat(descriptor).st_dev)
             self._left = 0 if size <= _SMALL_SIZE_MAX else size * _HANDOVER_FACTOR
         return self._left > 0
 
     def steps(self, extent: Extent) -> Iterator[Extent]:
-        """The extent in steps, the next of which is on its way while one is handed out."""
+        """The extent in steps. The kernel reads the next step while one is handed out."""
         descriptor, position = extent.descriptor, extent.offset
         end, fetched = position + extent.length, position
         while position < end and self.is_paced(descriptor):
@@ -72,7 +73,7 @@ class ReadAhead:
             yield Extent(descriptor, position, end - position)
 
     def count(self, size: int) -> None:
-        """`size` bytes of content are handed out."""
+        """Count `size` bytes of content that are handed out."""
         if self._left is not None:
             self._left -= size
 
@@ -80,7 +81,7 @@ class ReadAhead:
 def fetch(descriptor: int, offset: int, length: int) -> None:
     """Let the kernel begin to read those of these bytes that are not in memory.
 
-    Nothing is waited for and nothing fails: a read that follows tells what is wrong.
+    Does not wait and does not raise: a later read raises the error.
     """
     end = offset + length
     for position in range(offset, end, _REQUEST_SIZE):
@@ -110,9 +111,9 @@ _PAGE_SIZE = os.sysconf("SC_PAGESIZE")
 
 
 def is_cached(descriptor: int, offset: int, length: int) -> bool:
-    """Return True if all of these bytes are in memory, False if not or if an old kernel is asked.
+    """Return True if all of these bytes are in memory; False if not, or on kernels before 6.5.
 
-    To try a read without waiting (RWF_NOWAIT) would tell as well, but begins to read ahead.
+    A read with RWF_NOWAIT is no alternative, since it begins to read ahead.
     """
     stretch, pages = _Stretch(offset, length), _Pages()
     if _system_call(_CACHESTAT, descriptor, ctypes.byref(stretch), ctypes.byref(pages), 0) != 0:
@@ -123,10 +124,12 @@ def is_cached(descriptor: int, offset: int, length: int) -> bool:
 
 @lru_cache
 def kernel_size(device: int) -> int:
-    """Bytes that the kernel reads ahead at most in one step, of files on a device (`st_dev`)."""
+    """Return the most bytes that the kernel reads ahead in a step, for files on a device
+    (`st_dev`).
+    """
     name = f"{os.major(device)}:{os.minor(device)}"
     block = (_DEVICES / name).resolve()
-    # A partition leaves it to its disk; network file systems have no disk.
+    # A partition has the value of its disk. Network file systems have no disk.
     for place in (block / "queue", block.parent / "queue", _FILE_SYSTEMS / name):
         try:
             return int((place / "read_ahead_kb").read_text()) * 1024

@@ -1,6 +1,6 @@
-"""A closing body that may be read in two ways: as more bytes, or as the last body once more.
+"""A closing body with two possible readings: as new bytes, or as the last body once more.
 
-The digest proves which one was meant. `docs/uploads.md` says when there are two.
+The digest proves the right reading. `docs/uploads.md` says when there are two.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 class Readings(OneBody):
-    """An `Upload` that takes one body, for `check` to try both readings.
+    """An `Upload` that takes one body, with which `check` tries both readings.
 
-    `kept` is the session's upload: there the body goes on at its offset. Elsewhere, in an upload
-    of its own, it begins anew where the last one began. One of them takes the body; the other one
-    is given it only when the digest fails.
+    For the one reading, `kept`, the session's upload, takes the body at its offset. For the other,
+    a copy of the session's bytes before the last body takes it. At first the body goes to one of
+    them; it is copied to the other only if its digest is wrong.
     """
 
     def __init__(self, kept: LocalUpload, start: int, length: int | None) -> None:
-        """`start`: where the body is thought to begin. Raises what a new upload does."""
+        """`start`: the likely start of the body. Raises what `uploads.begin` raises."""
         super().__init__(kept)
         self._middle = kept.offset
         self._begin = kept.last_body.begin
@@ -63,7 +63,7 @@ class Readings(OneBody):
                 raise
 
     def release(self) -> None:
-        """The session is what it was, but for what `kept` has taken."""
+        """Cancel the copy and release the session's upload, which keeps the bytes that it took."""
         try:
             if self._anew is not None:
                 self._anew.cancel()
@@ -78,25 +78,22 @@ class Readings(OneBody):
             super().cancel()
 
     def _is_other(self, digest: Digest) -> bool:
-        """True if the other reading has the digest; it is chosen then."""
+        """Try the other reading; choose it and return True if it has the digest."""
         with contextlib.suppress(DigestInvalid, RangeInvalid):
             if self.chosen is self._kept:
                 self._anew = other = self._kept.copy(self._begin)
                 _append(other, self._kept.read_back(self._middle))
             else:
                 other = self._kept
-                self._append_to_kept()
+                try:
+                    _append(other, self.chosen.read_back(self._begin))
+                except BaseException:
+                    other.truncate(self._middle)
+                    raise
             other.check(digest)
             self.chosen = other
             return True
         return False
-
-    def _append_to_kept(self) -> None:
-        try:
-            _append(self._kept, self.chosen.read_back(self._begin))
-        except BaseException:
-            self._kept.truncate(self._middle)
-            raise
 
 
 def _append(upload: LocalUpload, pieces: Iterable[bytes | memoryview]) -> None:

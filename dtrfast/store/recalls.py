@@ -1,7 +1,7 @@
-"""A number that changes whenever a request wants an upload that another one holds.
+"""A number that changes whenever a request wants an upload that another request holds.
 
-It lies in a small file that each process maps into memory, so that a worker can look at it at any
-time, also for thousands of uploads. Which upload is wanted stands in its state file.
+It lies in a small file that each process maps into memory, so that a worker can read it often, also
+for thousands of uploads. The state file of an upload says whether that one is recalled.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class Recalls:
 
     @classmethod
     def open(cls, path: Path) -> Recalls:
-        """That of a store. Raises `StorageFull`, `StorageFailed`."""
+        """Open the file of a store. Raises `StorageFull`, `StorageFailed`."""
         descriptor = disk.open_or_create(path)
         try:
             with disk.reported():
                 if os.fstat(descriptor).st_size < _SIZE:
-                    # Not sparse: a full disk would kill us by SIGBUS at the first change.
+                    # Not sparse: with a full disk the first change would end the process by SIGBUS.
                     os.posix_fallocate(descriptor, 0, _SIZE)
                 return cls(mmap.mmap(descriptor, _SIZE))
         finally:
@@ -40,7 +40,8 @@ class Recalls:
         return int.from_bytes(self._memory[:], "big")
 
     def change(self) -> None:
-        # Not one more: two that count at once would count once.
+        # A random number: two processes that increment it at the same time might write the same
+        # one.
         self._memory[:] = secrets.token_bytes(_SIZE)
 
     def close(self) -> None:

@@ -1,11 +1,11 @@
-"""Recipes: which chunks a content is made of, indexed and given back in slices.
+"""Recipes: the chunks of which contents consist, indexed and removed in slices.
 
-A slice is one transaction, small enough that other commits do not wait behind a big blob.
+A slice is one transaction, so small that other commits do not wait for a large blob.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,49 +21,65 @@ from dtrfast.index.tables import (
     RECIPES,
     number_key,
 )
-from dtrfast.store import damage, records, statistics
-from dtrfast.store.parts import Part
+from dtrfast.store import damage, packs, records, statistics
+from dtrfast.store.packs import RecipePiece
+from dtrfast.store.parts import UploadPart
 from dtrfast.store.records import Chunk, Pack, decode_pack, encode
 
-# One random key a chunk, since new chunks' ids follow one another: its hash, or if it is shared its
-# own row. So a slice stays below the thousand that a group of commits may hold, and takes 3 ms.
+# A chunk costs one random key: its hash if it is new, since new ids are consecutive, or its own row
+# if it is shared. So a slice stays below the thousand keys that a group of commits may have, and
+# takes 3 ms.
 SLICE_PARTS_MAX = 896
-# Rows whose references one transaction takes back: 512 chunks, some of which lie in one page.
+# Rows whose references one transaction removes: 512 chunks, some of which share a page.
 _ROWS_MAX = 4
-# A pack is sparse below two thirds: then at most two bytes are copied to free one.
+_ROWS_READ = 64  # rows that one transaction reads
+# A pack is sparse if less than two thirds are live: at most two bytes are copied to free one.
 _SPARSE_FACTOR, _SPARSE_DIVISOR = 2, 3
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where the parts of an upload go: the content, the pack of its new chunks, the next row's
-    offset.
-    """
+class RecipeTarget:
+    """The content that gets the parts, the pack of its new chunks, and the next row's offset."""
 
     content: int
     pack: int
     offset: int
 
 
-def add_slice(transaction: WriteTransaction, target: Target, parts: list[Part], now: int) -> int:
-    """Index `parts`: count a reference to each chunk, write the rows. Returns the offset behind
-    them.
+def add_slice(
+    transaction: WriteTransaction, target: RecipeTarget, parts: list[UploadPart], now: int
+) -> int:
+    """Index `parts`: count a reference to each chunk and write the rows.
+
+    Return the offset after them. Raises `StorageFailed` if a shared chunk is gone or damaged.
     """
     live = LiveBytes(transaction)
     for part in parts:
         if part.is_new:
-            _add_chunk(transaction, target.pack, part)
+            place = (target.pack, part.offset, part.stored)
+            chunk = Chunk(part.codec, 1, *place, part.length, part.hash)
+            transaction.put(CHUNKS, number_key(part.id), chunk.encode())
+            transaction.put(CHUNK_HASHES, records.chunk_hash_key(part.hash, part.id), b"")
             live.add(target.pack, part.stored)
         else:
             _refer(transaction, part, live)
     live.write()
     new = [part for part in parts if part.is_new]
     statistics.add(transaction, chunks=len(new), chunk_bytes=sum(part.length for part in new))
-    return _write_rows(transaction, target, parts)
+    offset = target.offset
+    for first in range(0, len(parts), records.CHUNKS_IN_ROW_MAX):
+        row = [(p.id, p.length) for p in parts[first : first + records.CHUNKS_IN_ROW_MAX]]
+        key = records.recipe_key(target.content, offset)
+        transaction.put(RECIPES, key, records.chunks_row(row))
+        offset += sum(length for _, length in row)
+    return offset
 
 
 def add_live(transaction: WriteTransaction, pack: int, difference: int) -> None:
-    """Count bytes of a pack, beside its chunks, that are of use now or, below 0, no more."""
+    """Change the live bytes of a pack by bytes that are not chunks.
+
+    `difference` may be negative.
+    """
     live = LiveBytes(transaction)
     if difference < 0:
         live.lose(pack, -difference)
@@ -73,28 +89,52 @@ def add_live(transaction: WriteTransaction, pack: int, difference: int) -> None:
 
 
 def remove(engine: Engine, contents: Sequence[int]) -> None:
-    """Take back all references of some recipes, in slices. May be repeated after a crash."""
+    """Delete recipes and their references, in slices. May be repeated after a crash."""
     for content in contents:
         while engine.write(partial(_remove_slice, content=content)):
             pass
 
 
+def pieces(engine: Engine, content: int, piece: RecipePiece) -> Iterator[RecipePiece]:
+    """A content's recipe as the index has it, in pieces of full length, as an upload writes them.
+
+    `piece` has the content's SHA-256 and size.
+    """
+    parts: list[tuple[int, int]] = []
+    begin = 0
+    for row in rows(engine, content):
+        parts += records.row_parts(row)
+        while len(parts) >= packs.RECIPE_PARTS_MAX:
+            some, parts = parts[: packs.RECIPE_PARTS_MAX], parts[packs.RECIPE_PARTS_MAX :]
+            yield RecipePiece(piece.sha256, piece.size, begin, some)
+            begin += sum(length for _, length in some)
+    if parts:
+        yield RecipePiece(piece.sha256, piece.size, begin, parts)
+
+
+def rows(engine: Engine, content: int, limit: int = _ROWS_READ) -> Iterator[bytes]:
+    """The rows of a recipe. A transaction reads up to `limit` of them."""
+    prefix = number_key(content)
+    after: bytes | None = None
+    while True:
+        with engine.read() as transaction:
+            some = list(transaction.scan(RECIPES, prefix, after=after, limit=limit))
+        yield from (row for _, row in some)
+        if len(some) < limit:
+            return
+        after = some[-1][0]
+
+
 def is_sparse(pack: Pack) -> bool:
-    """Whether so little of a pack is of use that to compact it pays."""
+    """Return True if so few bytes of a pack are live that compaction pays."""
     return pack.live * _SPARSE_DIVISOR < pack.size * _SPARSE_FACTOR
 
 
-def _add_chunk(transaction: WriteTransaction, pack: int, part: Part) -> None:
-    chunk = Chunk(part.codec, 1, pack, part.offset, part.stored, part.length, part.hash)
-    transaction.put(CHUNKS, number_key(part.id), chunk.encode())
-    transaction.put(CHUNK_HASHES, part.hash + number_key(part.id), b"")
-
-
-def _refer(transaction: WriteTransaction, part: Part, live: LiveBytes) -> None:
+def _refer(transaction: WriteTransaction, part: UploadPart, live: LiveBytes) -> None:
     key = number_key(part.id)
     data = transaction.get(CHUNKS, key)
     if data is None:
-        # No chunk is freed that an upload may have found before its last reference went.
+        # Unexpected: compaction keeps chunks that a present upload may share.
         raise StorageFailed("a chunk that the upload shares is gone: push the blob again")
     chunk = Chunk.decode(data)
     if chunk.is_damaged:
@@ -104,18 +144,8 @@ def _refer(transaction: WriteTransaction, part: Part, live: LiveBytes) -> None:
         live.add(chunk.pack, chunk.stored)
 
 
-def _write_rows(transaction: WriteTransaction, target: Target, parts: list[Part]) -> int:
-    offset = target.offset
-    for first in range(0, len(parts), records.CHUNKS_IN_ROW_MAX):
-        row = [(p.id, p.length) for p in parts[first : first + records.CHUNKS_IN_ROW_MAX]]
-        key = number_key(target.content) + number_key(offset)
-        transaction.put(RECIPES, key, records.chunks_row(row))
-        offset += sum(length for _, length in row)
-    return offset
-
-
 def _remove_slice(transaction: WriteTransaction, content: int) -> bool:
-    """Take back some rows; False when none is left."""
+    """Delete some rows and their references; return False if none is left."""
     rows = list(transaction.scan(RECIPES, number_key(content), limit=_ROWS_MAX))
     live = LiveBytes(transaction)
     for key, row in rows:
@@ -141,7 +171,7 @@ def _dereference(transaction: WriteTransaction, identifier: int, live: LiveBytes
 
 
 class LiveBytes:
-    """Differences of packs' live bytes, summed up until `write`."""
+    """Changes of the live bytes of packs, summed up until `write`."""
 
     def __init__(self, transaction: WriteTransaction) -> None:
         self._transaction = transaction
@@ -149,24 +179,23 @@ class LiveBytes:
         self._losing: set[int] = set()
 
     def add(self, pack: int, count: int) -> None:
-        """So many bytes came to be of use."""
+        """Add `count` live bytes to a pack; a negative count does not count as a loss."""
         self._differences[pack] = self._differences.get(pack, 0) + count
 
     def lose(self, pack: int, count: int) -> None:
-        """So many bytes ceased to be of use."""
+        """Remove `count` live bytes from a pack, as a loss: the pack may be sparse now."""
         self.add(pack, -count)
         self._losing.add(pack)
 
     def write(self) -> None:
         for number, difference in self._differences.items():
             data = self._transaction.get(PACKS, number_key(number))
-            if data is not None:
-                self._write(number, decode_pack(data), difference)
+            if data is None:
+                continue
+            pack = decode_pack(data)
+            losses = pack.losses + (number in self._losing)
+            pack = msgspec.structs.replace(pack, live=pack.live + difference, losses=losses)
+            self._transaction.put(PACKS, number_key(number), encode(pack))
+            if number in self._losing and is_sparse(pack):
+                self._transaction.put(PACKS_SPARSE, number_key(number), b"")
         self._differences = {}
-
-    def _write(self, number: int, pack: Pack, difference: int) -> None:
-        losses = pack.losses + (number in self._losing)
-        pack = msgspec.structs.replace(pack, live=pack.live + difference, losses=losses)
-        self._transaction.put(PACKS, number_key(number), encode(pack))
-        if number in self._losing and is_sparse(pack):
-            self._transaction.put(PACKS_SPARSE, number_key(number), b"")

@@ -1,12 +1,12 @@
-"""Freeing what is not needed any more, a bounded step at a time, beside everything else.
+"""Reclaim: frees contents and uploads that are not needed any more, in bounded steps.
 
-Contents that no repository holds are told by `release`, or are in a list: those that were replaced,
-and those whose process died before it wrote their link. Uploads expire. Loose files are unlinked;
-chunks lose their references and wait for compaction.
+The caller of `release` names contents that may have no holder. A list has contents that were
+replaced, and those whose process died before it wrote the link. Uploads expire. Loose files are
+unlinked. Chunks lose their references and wait for compaction.
 
-A content is claimed before the holdings are asked about it, and until its names are gone. A push of
-it meanwhile waits, and then places it anew. A mount makes no link either, as it needs one that is
-there (docs/reliability.md).
+A content is claimed before the holdings are asked about it, until its names are deleted. So a push
+of it waits, and then places it anew. A mount cannot add a link meanwhile, because it needs an
+existing link (docs/reliability.md).
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ from dtrfast.store import (
     unowned,
 )
 from dtrfast.store.blobs import IsHeld
-from dtrfast.store.claims import Claim
-from dtrfast.store.context import Context
+from dtrfast.store.claims import ContentClaim
+from dtrfast.store.context import StoreContext
 from dtrfast.store.open_uploads import OpenUploads
-from dtrfast.store.records import LOOSE_FILE, Content, decode_content
+from dtrfast.store.records import LOOSE_FILE, Content, decode_content, recipe_key
 from dtrfast.store.upload_state import StateFile, milliseconds_of, parse_upload_id
 
 T = TypeVar("T")
 
 _logger = logging.getLogger("dtrfast.reclaim")
 
-_STEP_MAX = 200  # rows a step takes from a list: some milliseconds
+_STEP_MAX = 200  # rows that a step takes from a list: some milliseconds
 _LISTED_MAX = 1000
-# How long the answer to a closing PUT may be asked for again.
+# The answer to a closing PUT is repeated within so many seconds.
 _FINISHED_SECONDS = 600
 
 
 def _each(items: Iterable[T], settle: Callable[[T], int]) -> int:
-    """The sum of what `settle` returns. An item that fails does not stop those behind it."""
+    """Return the sum of the results of `settle`. Logs an item that fails, and goes on."""
     total = 0
     for item in items:
         try:
@@ -70,7 +70,7 @@ def _each(items: Iterable[T], settle: Callable[[T], int]) -> int:
     return total
 
 
-def release(context: Context, digests: Iterable[Digest], is_held: IsHeld) -> list[Digest]:
+def release(context: StoreContext, digests: Iterable[Digest], is_held: IsHeld) -> list[Digest]:
     """See `BlobStore.release`."""
     settled: list[Digest] = []
     wanted = iter(digests)
@@ -83,27 +83,26 @@ def release(context: Context, digests: Iterable[Digest], is_held: IsHeld) -> lis
     return settled
 
 
-def reclaim_contents(context: Context, is_held: IsHeld) -> int:
-    """Free listed contents that no repository holds, up to `_STEP_MAX` in one call; returns the
-    number that is settled. The process may end anywhere: a content stays in the list until its rows
-    are gone from the index, and its file is listed by then.
+def reclaim_contents(context: StoreContext, is_held: IsHeld) -> int:
+    """Free listed contents that no repository holds; return the number that is settled.
+
+    A call settles up to `_STEP_MAX`. The process may end at any point: a content stays listed until
+    its rows are deleted, and its file is listed as unowned by then.
     """
     after: bytes | None = None
-    while numbers := _listed(context, after):
+    while True:
+        with context.engine.read() as transaction:
+            rows = transaction.scan(CONTENTS_UNLINKED, after=after, limit=_STEP_MAX)
+            numbers = [number for number, _ in rows]
+        if not numbers:
+            return 0
         if settled := _settle_each(context, numbers, is_held):
             return len(settled)
-        after = numbers[-1]  # none of these can be read, or claimed: they hide none behind them
-    return 0
+        after = numbers[-1]  # none of these can be read or claimed now: go on after them
 
 
-def _listed(context: Context, after: bytes | None) -> list[bytes]:
-    with context.engine.read() as transaction:
-        rows = transaction.scan(CONTENTS_UNLINKED, after=after, limit=_STEP_MAX)
-        return [number for number, _ in rows]
-
-
-def _settle_each(context: Context, numbers: list[bytes], is_held: IsHeld) -> set[bytes]:
-    """Settle all at once; where that fails, one by one, so that a bad one alone stays."""
+def _settle_each(context: StoreContext, numbers: list[bytes], is_held: IsHeld) -> set[bytes]:
+    """Settle all at once. If that fails, settle them one by one, so that only bad ones remain."""
     if not numbers:
         return set()
     try:
@@ -118,28 +117,28 @@ def _settle_each(context: Context, numbers: list[bytes], is_held: IsHeld) -> set
         return settled
 
 
-def _settle(context: Context, numbers: list[bytes], is_held: IsHeld) -> set[bytes]:
-    """Free the contents that no repository holds. Returns those that are settled: freed, held, or
-    gone.
+def _settle(context: StoreContext, numbers: list[bytes], is_held: IsHeld) -> set[bytes]:
+    """Free the contents that no repository holds. Return those that are settled: freed, held, or
+    gone already.
     """
     if pins.are_contents_held(context.layout.data):
-        return set()  # the whole list may be tried: none is claimed and asked about in vain
-    with Claim(context.layout.claims) as claim:
+        return set()  # checked first, to save the claims and the question to the holdings
+    with ContentClaim(context.layout.claims) as claim:
         ours = _claimed(context, numbers, claim)
         held = is_held([one.names for one in ours])
         if pins.are_contents_held(context.layout.data):
-            return set()  # checked again: for a backup that begins now these have no holder
+            return set()  # checked again: a backup that begins now sees no holder of these
         going = [one for one, is_one in zip(ours, held, strict=True) if not is_one]
         context.engine.write(partial(_take_names, ours=ours, going=going))
-    # Without claims from here on: a push of the same need not wait, as it places the content anew.
+    # No claims from here on: a push of the same content need not wait, since it places it anew.
     recipes.remove(context.engine, [number_of(one.number) for one in going if one.is_chunked])
-    context.engine.write(partial(_forget_all, numbers=[one.number for one in going]))
+    context.engine.write(partial(_forget, numbers=[one.number for one in going]))
     unowned.unlink(context)
     return {one.number for one in ours}
 
 
 def list_unheld(engine: Engine, is_held: IsHeld, now: int) -> None:
-    """List all contents that no repository holds: of an index that was made again."""
+    """List all contents that no repository holds, in an index that was rebuilt or restored."""
     after: bytes | None = None
     while True:
         with engine.read() as transaction:
@@ -160,8 +159,8 @@ def _list(transaction: WriteTransaction, numbers: list[bytes], now: int) -> None
 
 
 @dataclass(frozen=True, slots=True)
-class _Claimed:
-    """A content, and the names that find it. None: there is no such content any more."""
+class _OwnContent:
+    """A claimed content, or None if it is gone, and the names that lead to it."""
 
     number: bytes
     content: Content | None
@@ -172,8 +171,8 @@ class _Claimed:
         return self.content is not None and self.content.kind == "chunked"
 
 
-def _claimed(context: Context, numbers: list[bytes], claim: Claim) -> list[_Claimed]:
-    """Claim contents, and return those that no other caller has claimed."""
+def _claimed(context: StoreContext, numbers: list[bytes], claim: ContentClaim) -> list[_OwnContent]:
+    """Claim contents; return those that no other caller has claimed."""
     with context.engine.read() as transaction:
         seen = {number: _content(transaction, number) for number in numbers}
     ours = [
@@ -184,7 +183,9 @@ def _claimed(context: Context, numbers: list[bytes], claim: Claim) -> list[_Clai
     # Read again: a content may have changed before it was claimed.
     with context.engine.read() as transaction:
         return [
-            _Claimed(number, _content(transaction, number), contents.own_names(transaction, number))
+            _OwnContent(
+                number, _content(transaction, number), contents.own_names(transaction, number)
+            )
             for number in ours
         ]
 
@@ -194,8 +195,10 @@ def _content(transaction: ReadTransaction, number: bytes) -> Content | None:
     return None if data is None else decode_content(data)
 
 
-def _take_names(transaction: WriteTransaction, ours: list[_Claimed], going: list[_Claimed]) -> None:
-    """Make contents unfindable. The list has them until they are gone, wherever this is cut off."""
+def _take_names(
+    transaction: WriteTransaction, ours: list[_OwnContent], going: list[_OwnContent]
+) -> None:
+    """Delete the names of contents. They stay listed until their rows are deleted."""
     for one in ours:
         transaction.delete(CONTENTS_UNLINKED, one.number)
     for one in going:
@@ -205,38 +208,34 @@ def _take_names(transaction: WriteTransaction, ours: list[_Claimed], going: list
             transaction.delete(BLOBS, digest.key())
 
 
-def _forget_all(transaction: WriteTransaction, numbers: list[bytes]) -> None:
+def _forget(transaction: WriteTransaction, numbers: list[bytes]) -> None:
     for number in numbers:
         data = transaction.pop(CONTENTS, number)
-        if data is not None:
-            # As it is now: it may have been found damaged since it was claimed.
-            _forget(transaction, number, decode_content(data))
+        if data is None:
+            continue
+        # The present record: the content may have been marked as damaged since the claim.
+        content = decode_content(data)
+        transaction.delete(CONTENTS_UNLINKED, number)
+        if content.kind != "chunked":
+            transaction.delete(RECIPES, recipe_key(number_of(number), 0))
+        if content.file_id is not None:
+            unowned.give_up(transaction, content.file_id, LOOSE_FILE)
+        if content.recipe_pack:
+            recipes.add_live(transaction, content.recipe_pack, -content.recipe_size)
+        if content.damaged_at:
+            damage.forget_content(transaction, number)
+        count = {f"{content.kind}_blobs": -1, f"{content.kind}_bytes": -content.size}
+        statistics.add(transaction, **count)
 
 
-def _forget(transaction: WriteTransaction, number: bytes, content: Content) -> None:
-    transaction.delete(CONTENTS_UNLINKED, number)
-    if content.kind != "chunked":
-        transaction.delete(RECIPES, number + number_key(0))
-    if content.file_id is not None:
-        unowned.give_up(transaction, content.file_id, LOOSE_FILE)
-    if content.recipe_pack:
-        recipes.add_live(transaction, content.recipe_pack, -content.recipe_size)
-    if content.damaged_at:
-        damage.forget_content(transaction, number)
-    count = {f"{content.kind}_blobs": -1, f"{content.kind}_bytes": -content.size}
-    statistics.add(transaction, **count)
-
-
-def expire_uploads(context: Context) -> int:
-    """Remove uploads that nobody wrote to for too long, or that another boot left; returns how
-    many.
-    """
+def expire_uploads(context: StoreContext) -> int:
+    """Remove uploads that got no bytes for too long or are of another boot; return their number."""
     removed = _each(context.layout.uploads.glob("*.state"), partial(_expire, context))
     OpenUploads(context).forget_empty()
     return removed
 
 
-def _expire(context: Context, path: Path) -> bool:
+def _expire(context: StoreContext, path: Path) -> bool:
     try:
         file_id = parse_upload_id(path.stem)
         state_file = StateFile.open(path, wait_seconds=0)
@@ -244,38 +243,31 @@ def _expire(context: Context, path: Path) -> bool:
         return False
     try:
         idle = context.clock() - path.stat().st_mtime
-        if idle <= context.upload_expiry_seconds and _is_of_this_boot(context, state_file):
-            return False
+        if idle <= context.upload_expiry_seconds:
+            state = state_file.read()
+            # A state that cannot be read says nothing about the boot: then only the time counts.
+            if state is None or state.boot_id == context.boot_id:
+                return False
         leftovers.remove_upload(context, file_id)
         return True
     finally:
         state_file.close()
 
 
-def _is_of_this_boot(context: Context, state_file: StateFile) -> bool:
-    """True as well where nothing can be known."""
-    state = state_file.read()
-    return state is None or state.boot_id == context.boot_id
-
-
-def forget_finished(context: Context) -> int:
-    """Drop the memory of closing PUTs that were answered long ago."""
+def forget_finished(context: StoreContext) -> int:
+    """Delete the records of old closing PUTs; return their number."""
     total = 0
-    while (count := _forget_finished_step(context)) > 0:
-        total += count
-    return total
-
-
-def _forget_finished_step(context: Context) -> int:
-    old = context.clock() - _FINISHED_SECONDS
-    with context.engine.read() as transaction:
-        rows = transaction.scan(UPLOADS_FINISHED, limit=_STEP_MAX)
-        keys = [
-            k for k, value in rows if milliseconds_of(k) < old * 1000 and number_of(value) < old
-        ]
-    if keys:
+    while True:
+        old = context.clock() - _FINISHED_SECONDS
+        with context.engine.read() as transaction:
+            rows = transaction.scan(UPLOADS_FINISHED, limit=_STEP_MAX)
+            keys = [
+                k for k, value in rows if milliseconds_of(k) < old * 1000 and number_of(value) < old
+            ]
+        if not keys:
+            return total
         context.engine.write(partial(_delete_finished, keys=keys))
-    return len(keys)
+        total += len(keys)
 
 
 def _delete_finished(transaction: WriteTransaction, keys: list[bytes]) -> None:
@@ -283,7 +275,7 @@ def _delete_finished(transaction: WriteTransaction, keys: list[bytes]) -> None:
         transaction.delete(UPLOADS_FINISHED, key)
 
 
-def pending(context: Context) -> dict[str, int]:
+def pending(context: StoreContext) -> dict[str, int]:
     """Count the rows that wait to be reclaimed, by kind; up to a thousand of each."""
     lists = {
         "unlinked contents": CONTENTS_UNLINKED,

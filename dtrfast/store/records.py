@@ -1,5 +1,6 @@
-"""The local tables' values: fixed layouts, parsed with their version checked. `docs/format.md` has
-the bytes.
+"""Keys and values of the local tables: how they are packed and parsed.
+
+The version of each value is checked. `docs/format.md` has the bytes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from typing import Literal, Self, TypeVar
 import msgspec
 
 from dtrfast.errors import Corrupt
+from dtrfast.index.tables import NUMBER_SIZE, digest_key_size, number_key, number_of
+from dtrfast.oci.digests import Digest
 
 ContentKind = Literal["inline", "loose", "chunked"]
 
@@ -26,7 +29,7 @@ _VERSION = 1
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
-    """Where a chunk lies. `stored` and `length` are bytes on disk and bytes of content."""
+    """The place of a chunk. `stored` and `length` are bytes on disk and bytes of content."""
 
     codec: int
     references: int
@@ -62,17 +65,17 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
         return cls(codec, references, pack, offset, stored, length, digest, flags)
 
     def referenced(self, change: int) -> Chunk:
-        """The same chunk with `change` more references."""
+        """Return the same chunk with `change` more references."""
         return msgspec.structs.replace(self, references=self.references + change)
 
 
 class Content(msgspec.Struct, frozen=True, array_like=True):
-    """What BLOBS points to. New fields are appended with a default."""
+    """A content, to which rows of BLOBS point. New fields are appended with a default."""
 
     version: int
     kind: ContentKind
     size: int
-    stored: int  # bytes that it takes alone: of its file, or inline; 0 where chunks are shared
+    stored: int  # bytes of its file or its inline row; 0 for a chunked content
     sha256: bytes
     sha512: bytes | None
     file_id: bytes | None  # of a loose blob
@@ -81,12 +84,13 @@ class Content(msgspec.Struct, frozen=True, array_like=True):
     deleted_at: int = 0
     recipe_pack: int = 0  # the pack that has a copy of the recipe, for repair; 0: none
     recipe_size: int = 0  # bytes of that copy
-    damaged_at: int = 0  # when it was found damaged; 0: it is not known to be
+    damaged_at: int = 0  # the time at which damage was found; 0: no damage is known
 
 
 class Pack(msgspec.Struct, frozen=True, array_like=True):
-    """A pack that the index knows. `live` is the stored bytes of chunks with references and of
-    recipes; `losses` counts how often some of them ceased to be.
+    """A pack in the index. `live`: stored bytes of chunks with references, and of recipes.
+
+    `losses` increases with every transaction in which the pack loses live bytes.
     """
 
     version: int
@@ -100,7 +104,7 @@ class Pack(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Commit(msgspec.Struct, frozen=True, array_like=True):
-    """How far a commit in slices has come."""
+    """The progress of a commit in slices."""
 
     version: int
     content: int
@@ -144,12 +148,26 @@ def _decoded(decoder: msgspec.msgpack.Decoder[R], data: bytes, noun: str) -> R:
     return record
 
 
-# ---- recipe rows: type, version, payload -----------------------------------------------------
+# ---- RECIPES: content number + offset of the row's first byte → type, version, payload ---------
 INLINE = 1  # the bytes
 FILE = 2  # a whole loose file: its id
 CHUNKS = 3  # chunk id and length, repeated
 
 CHUNKS_IN_ROW_MAX = 128  # 1.5 KiB: two rows share a page of the index
+
+
+def recipe_key(content: int, offset: int) -> bytes:
+    return number_key(content) + number_key(offset)
+
+
+def recipe_content(key: bytes) -> bytes:
+    """The content's key in CONTENTS, from a key of RECIPES."""
+    return key[:NUMBER_SIZE]
+
+
+def recipe_offset(key: bytes) -> int:
+    """The offset of the row's first byte, from a key of RECIPES."""
+    return number_of(key[NUMBER_SIZE:])
 
 
 def inline_row(data: bytes) -> bytes:
@@ -166,14 +184,73 @@ def chunks_row(parts: list[tuple[int, int]]) -> bytes:
 
 
 def row_parts(row: bytes) -> list[tuple[int, int]]:
-    """The (chunk id, length) pairs of a CHUNKS row."""
+    """Return the (chunk id, length) pairs of a CHUNKS row."""
     return list(_PART.iter_unpack(row_payload(row)))
 
 
 def row_payload(row: bytes) -> bytes:
-    """What follows type and version. Raises `Corrupt` for a version that this program does not
-    know.
-    """
+    """Return the bytes after type and version. Raises `Corrupt` for an unknown version."""
     if len(row) < 2 or row[1] != _VERSION:
         raise Corrupt("a recipe row has an unknown version: run a newer dtrfast")
     return row[2:]
+
+
+# ---- CHUNK_HASHES: XXH3-128 + chunk id → empty ------------------------------------------------
+_HASH_SIZE = 16
+
+
+def chunk_hash_key(digest: bytes, chunk: int) -> bytes:
+    return digest + number_key(chunk)
+
+
+def hashed_chunk(key: bytes) -> bytes:
+    """The chunk's key in CHUNKS, from a key of CHUNK_HASHES."""
+    return key[_HASH_SIZE:]
+
+
+def unreferenced_chunk(key: bytes) -> bytes:
+    """The chunk's key in CHUNKS, from a key of CHUNKS_UNREFERENCED: time + chunk id."""
+    return key[NUMBER_SIZE:]
+
+
+# ---- FILES: file id → kind, number of the content or the pack ---------------------------------
+class FileOwner(msgspec.Struct, frozen=True, gc=False):
+    """The owner of a data file: for LOOSE_FILE a content, for PACK_FILE a pack.
+
+    `key`: its key in CONTENTS or PACKS.
+    """
+
+    kind: bytes
+    key: bytes
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        return cls(data[:1], data[1:])
+
+
+def loose_owner(content: int) -> bytes:
+    """The value in FILES of a content's loose file."""
+    return LOOSE_FILE + number_key(content)
+
+
+def pack_owner(pack: int) -> bytes:
+    """The value in FILES of a pack."""
+    return PACK_FILE + number_key(pack)
+
+
+# ---- UPLOADS_FINISHED: upload id → time, digest key, label ------------------------------------
+class FinishedUpload(msgspec.Struct, frozen=True, gc=False):
+    """A committed upload: the time in seconds, the blob, and the label of the upload."""
+
+    at: int
+    digest: Digest
+    label: str
+
+    def encode(self) -> bytes:
+        return number_key(self.at) + self.digest.key() + self.label.encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        end = NUMBER_SIZE + digest_key_size(data[NUMBER_SIZE])
+        digest = Digest.from_key(data[NUMBER_SIZE:end])
+        return cls(number_of(data), digest, data[end:].decode())

@@ -1,7 +1,7 @@
-"""A body that is brought once more after it has come whole: nothing of the upload changes.
+"""A body that a client sends again after it came whole: the upload does not change.
 
-Its client may have been told that the bytes are here, so they are not given up for others that
-may break off. `docs/uploads.md` says when a body is such a repetition.
+The client may have been told that the bytes were received. So they are not dropped for a new body,
+which might break off. `docs/uploads.md` says when a body is such a repetition.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ if TYPE_CHECKING:
 
 
 class Repetition(OneBody):
-    """The last body of an upload, again. Its bytes are hashed and dropped.
+    """The last body of an upload, once more. Its bytes are hashed and dropped.
 
-    Those of another body raise `RangeInvalid` at the end, and the client is told how far the upload
-    has come.
+    If they differ, `end_body` raises `RangeInvalid` with the upload's offset.
     """
 
     def __init__(self, kept: LocalUpload, hashed: bytes, length: int | None) -> None:
-        """`hashed`: the state of SHA-256 where the body began. Raises `RangeInvalid` for a body of
-        another length.
+        """`hashed`: the state of SHA-256 at the start of the body. Raises `RangeInvalid` for a body
+        of another length.
         """
         super().__init__(kept)
         self._sha256 = _core.Sha256.restore(hashed)
@@ -64,5 +63,5 @@ class Repetition(OneBody):
 
     def _other(self) -> RangeInvalid:
         self.tell()
-        message = "another body came whole meanwhile: ask how far the upload has come"
+        message = "another body was received completely meanwhile: ask for the upload's offset"
         return RangeInvalid(message, offset=self.offset)

@@ -1,6 +1,6 @@
-"""The store's figures for people: counts, damage, the scrub, its tables. Safe from many threads.
+"""The store's report for administrators: counts, damage, the scrub, its tables.
 
-Each question is a transaction over local tables alone.
+Safe from many threads. Each method is one transaction over local tables alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dtrfast.store.statistics import StoreStatistics
 
 @dataclass(frozen=True, slots=True)
 class DamageReport:
-    """One damage. `subject` is the blob's digest or `chunk N`."""
+    """A damage. `subject` is the blob's digest or `chunk N`."""
 
     subject: str
     found_at: int
@@ -25,7 +25,7 @@ class DamageReport:
 
 @dataclass(frozen=True, slots=True)
 class ScrubReport:
-    """The present round of the scrub, or the last one. Times are 0 where there was none."""
+    """The present round of the scrub, or the last one. A time of 0 means never."""
 
     started_at: int
     ended_at: int
@@ -33,35 +33,38 @@ class ScrubReport:
 
 
 class StoreReport:
-    """Asks one store, in its own engine: that of the shared tables may be another one."""
+    """The report of one store.
+
+    `engine` has its local tables; shared tables may have another engine.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def statistics(self) -> StoreStatistics:
-        """Counts and sizes, at this moment."""
+        """Return counts and sizes at this moment."""
         with self._engine.read() as transaction:
             return statistics.read(transaction)
 
     def damages(self, limit: int) -> list[DamageReport]:
-        """Up to `limit` damages, blobs first."""
+        """Return up to `limit` damages, blobs first."""
         with self._engine.read() as transaction:
             found = damage.listed(transaction, limit)
         return [DamageReport(one.subject, one.found_at, one.reason) for one in found]
 
     def take_new_damages(self, limit: int) -> list[DamageReport]:
-        """Damages that were not taken before."""
+        """Return up to `limit` damages that this method did not return before."""
         if not self.damages(1):
             return []
         found = self._engine.write(partial(damage.take_untold, limit=limit))
         return [DamageReport(one.subject, one.found_at, one.reason) for one in found]
 
     def scrub(self) -> ScrubReport:
-        """The state of the scrub."""
+        """Return the present round of the scrub, or the last one."""
         with self._engine.read() as transaction:
             found = scrub.read(transaction)
         return ScrubReport(found.started_at, found.ended_at, found.bytes)
 
     def survey(self, rows_max: int) -> dict[str, str]:
-        """Tell of each table of the store its rows, up to a number, or why they cannot be read."""
+        """Return for each local table its number of rows, up to `rows_max`, or its read error."""
         return survey(self._engine, "local", rows_max)

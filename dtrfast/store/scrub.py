@@ -1,7 +1,7 @@
-"""The background scrub: reads the whole store again at a bounded rate, round after round.
+"""The background scrub: reads the whole store at a bounded rate, again and again.
 
-First all packs, by their chunks; then all contents, by their digests. How far it has come is kept
-in the index, so a restart goes on there.
+A round checks the chunks of all packs, then the digests of all contents. The index has the
+progress, so that a restart goes on there.
 """
 
 from __future__ import annotations
@@ -9,26 +9,27 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import msgspec
 
-from dtrfast.index.engine import ReadTransaction, Table, WriteTransaction
+from dtrfast.index.engine import ReadTransaction, Table
 from dtrfast.index.tables import CONTENTS, PACKS, STORE, number_key, number_of
 from dtrfast.store import checking
-from dtrfast.store.context import Context
+from dtrfast.store.context import StoreContext
 
 _logger = logging.getLogger("dtrfast.scrub")
 
 _KEY = b"scrub"
 _DAY_SECONDS = 86_400
-_STEP_SECONDS_MAX = 1.0  # what a step may make up for
-_SAVED_SECONDS = 10.0  # a restart repeats that much
+_STEP_SECONDS_MAX = 1.0  # the most time since the last step that counts for the rate
+_SAVED_SECONDS = 10.0  # interval of saves: a restart repeats as much
 
 
 class Round(msgspec.Struct, frozen=True, array_like=True):
-    """A round over the store. `phase` 0: packs, 1: contents, 2: it ended. `at` is the last number
-    that was checked.
+    """A round over the store. `phase` 0: packs, 1: contents, 2: ended.
+
+    `at`: the number of the last pack or content that was checked. `bytes`: bytes read. Times are
+    seconds since the epoch.
     """
 
     version: int = 1
@@ -39,7 +40,7 @@ class Round(msgspec.Struct, frozen=True, array_like=True):
     bytes: int = 0
 
 
-_PHASES: tuple[tuple[Table, Callable[[Context, int], Iterator[int]]], ...] = (
+_PHASES: tuple[tuple[Table, Callable[[StoreContext, int], Iterator[int]]], ...] = (
     (PACKS, checking.check_pack),
     (CONTENTS, checking.check_content),
 )
@@ -48,13 +49,13 @@ _decoder = msgspec.msgpack.Decoder(Round)
 
 
 def read(transaction: ReadTransaction) -> Round:
-    """The present round, or the last one."""
+    """Return the present round, or the last one."""
     data = transaction.get(STORE, _KEY)
     return Round() if data is None else _decoder.decode(data)
 
 
-def everything(context: Context) -> Iterator[int]:
-    """All packs, then all contents; gives bytes read."""
+def everything(context: StoreContext) -> Iterator[int]:
+    """Check all packs, then all contents. Yields the size of each read in bytes."""
     for table, check in _PHASES:
         at = 0
         while (number := _next(context, table, at)) is not None:
@@ -62,7 +63,7 @@ def everything(context: Context) -> Iterator[int]:
             at = number
 
 
-def _next(context: Context, table: Table, after: int) -> int | None:
+def _next(context: StoreContext, table: Table, after: int) -> int | None:
     with context.engine.read() as transaction:
         for key, _ in transaction.scan(table, after=number_key(after), limit=1):
             return number_of(key)
@@ -72,7 +73,9 @@ def _next(context: Context, table: Table, after: int) -> int | None:
 class Scrub:
     """Scrubs one store. One thread."""
 
-    def __init__(self, context: Context, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, context: StoreContext, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._context = context
         self._monotonic = monotonic
         self._round = Round()
@@ -80,7 +83,7 @@ class Scrub:
         self._stepped_at = self._saved_at = monotonic()
 
     def step(self) -> int:
-        """Read what the rate allows since the last step; returns the bytes."""
+        """Read as many bytes as the rate allows since the last step; return their number."""
         limits = self._context.limits.read()
         if self._work is None:
             with self._context.engine.read() as transaction:
@@ -88,21 +91,14 @@ class Scrub:
         now = self._monotonic()
         elapsed, self._stepped_at = now - self._stepped_at, now
         if self._work is None:
-            if self._round.phase == 2 and not self._is_due(limits.scrub_days):
-                return 0
-            self._work = self._begin()
+            if self._round.phase == 2:
+                due = self._round.started_at + int(limits.scrub_days * _DAY_SECONDS)
+                if limits.scrub_days <= 0 or self._context.clock() < due:
+                    return 0
+                self._round = Round(started_at=self._context.clock(), phase=0)
+            self._work = self._all()
         budget = limits.scrub_bytes_per_second * min(elapsed, _STEP_SECONDS_MAX)
         return self._read(int(budget))
-
-    def _is_due(self, days: float) -> bool:
-        return days > 0 and (
-            self._context.clock() >= self._round.started_at + int(days * _DAY_SECONDS)
-        )
-
-    def _begin(self) -> Iterator[int]:
-        if self._round.phase == 2:
-            self._round = Round(started_at=self._context.clock(), phase=0)
-        return self._all()
 
     def _read(self, budget: int) -> int:
         assert self._work is not None
@@ -113,10 +109,14 @@ class Scrub:
                 break
         else:
             self._work = None
-            self._end()
+            ended_at = self._context.clock()
+            self._round = msgspec.structs.replace(self._round, ended_at=ended_at, phase=2)
+            _logger.info("scrub has read the whole store: %d bytes", self._round.bytes + done)
         self._round = msgspec.structs.replace(self._round, bytes=self._round.bytes + done)
         if self._work is None or self._monotonic() - self._saved_at > _SAVED_SECONDS:
-            self._save()
+            self._saved_at = self._monotonic()
+            data = _encoder.encode(self._round)
+            self._context.engine.write(lambda transaction: transaction.put(STORE, _KEY, data))
         return done
 
     def _all(self) -> Iterator[int]:
@@ -124,20 +124,8 @@ class Scrub:
             table, check = _PHASES[phase]
             at = self._round.at if phase == self._round.phase else 0
             while (number := _next(self._context, table, at)) is not None:
-                yield 0  # a place to stop at, however small things are
+                yield 0  # so that a step can stop before each pack or content
                 yield from check(self._context, number)
                 at = number
                 self._round = msgspec.structs.replace(self._round, phase=phase, at=at)
             self._round = msgspec.structs.replace(self._round, phase=phase + 1, at=0)
-
-    def _end(self) -> None:
-        self._round = msgspec.structs.replace(self._round, ended_at=self._context.clock(), phase=2)
-        _logger.info("scrub has read the whole store: %d bytes", self._round.bytes)
-
-    def _save(self) -> None:
-        self._saved_at = self._monotonic()
-        self._context.engine.write(partial(_put, data=_encoder.encode(self._round)))
-
-
-def _put(transaction: WriteTransaction, data: bytes) -> None:
-    transaction.put(STORE, _KEY, data)

@@ -1,9 +1,9 @@
-"""A second thread for the one transfer that runs: where nobody else wants the other core.
+"""A second thread for a transfer that runs alone in its process, while another core is free.
 
-Hashing takes a third to a half of a transfer's time, compressing half of the time of what
-compresses. With one transfer in the process a second thread takes part of that (measured on two
-cores: docs/performance.md). With more of them every core has work already, and each transfer does
-all of its own.
+Hashing takes a third to a half of a transfer's time, and compression half of the time of
+compressible content. If a process has one transfer, a second thread takes over a part of that
+(measured on two cores: docs/performance.md). With more transfers every core has work already, and
+each transfer does all of its own work.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ class SecondThread:
         self._lock = threading.Lock()
         self._transfers = 0
         self._cores = len(os.sched_getaffinity(0))
-        self._jobs: SimpleQueue[Job[Any] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[ThreadJob[Any] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     @property
     def is_free(self) -> bool:
-        """Whether the one transfer that runs had better share its work."""
+        """True if exactly one transfer runs and there is more than one core."""
         return self._transfers == 1 and self._cores > 1
 
     @contextmanager
     def transfer(self) -> Iterator[None]:
-        """Bytes flow, for the length of the block."""
+        """Count a transfer for the length of the block."""
         with self._lock:
             self._transfers += 1
         try:
@@ -44,13 +44,13 @@ class SecondThread:
             with self._lock:
                 self._transfers -= 1
 
-    def begin(self, work: Callable[[], T]) -> Job[T]:
-        """Do this beside the caller, who waits for the job. Jobs are done in order."""
+    def begin(self, work: Callable[[], T]) -> ThreadJob[T]:
+        """Run `work` in the second thread. The caller must wait for the job. Jobs run in order."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="dtrfast-2", daemon=True)
                 self._thread.start()
-        job = Job(work)
+        job = ThreadJob(work)
         self._jobs.put(job)
         return job
 
@@ -64,11 +64,11 @@ class SecondThread:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             job.run()
-            del job  # and with it a view of a buffer that is used again
+            del job  # it has a view of a buffer, which is used again
 
 
-class Job(Generic[T]):
-    """Work that a thread was given, and what became of it."""
+class ThreadJob(Generic[T]):
+    """Work for the second thread, and its result or its error."""
 
     __slots__ = ("_done", "_error", "_result", "_work")
 
@@ -87,7 +87,7 @@ class Job(Generic[T]):
         self._done.release()
 
     def wait(self) -> T:
-        """The result, once. Raises what the work raised."""
+        """Wait for the result and return it; may be called once. Raises what the work raised."""
         self._done.acquire()
         if self._error is not None:
             raise self._error

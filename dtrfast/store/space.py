@@ -1,4 +1,4 @@
-"""Room on the disk: pushes stop while enough is left for deletes, reclaim and the index."""
+"""Free space on the disk. Pushes stop while enough is left for deletes, reclaim and the index."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import time
 from dtrfast.errors import StorageFull
 from dtrfast.machine import disk, space
 from dtrfast.machine.paths import Layout
-from dtrfast.store.limits import Limits
+from dtrfast.store.limits import CurrentLimits
 
-# How long a look at the file system counts: a disk of 2 GB/s writes as much as the reserve in it.
+# A measurement of the file system counts for this time. A disk of 2 GB/s writes as much as the
+# reserve in it.
 _SECONDS = 0.5
-# Files that can still be made: each upload takes some.
+# The least number of free inodes: each upload creates some files.
 _INODES_MIN = 1000
 
 
 class Space:
-    """The file system of one store. Safe from many threads."""
+    """The free space of one store's file system. Safe from many threads."""
 
-    def __init__(self, limits: Limits, layout: Layout) -> None:
+    def __init__(self, limits: CurrentLimits, layout: Layout) -> None:
         self._limits = limits
         self._path = layout.data
         self._lock = threading.Lock()
@@ -27,7 +28,7 @@ class Space:
         self._room = 0
 
     def check(self, size: int = 0) -> None:
-        """Return if `size` bytes and more may be written. Raises `StorageFull`."""
+        """Raise `StorageFull` unless `size` bytes, and at least one, may be written."""
         with self._lock:
             if time.monotonic() - self._looked_at > _SECONDS:
                 self._room = self._look()
@@ -40,7 +41,7 @@ class Space:
             )
 
     def _look(self) -> int:
-        """Bytes that may be written before the reserve is reached."""
+        """Return the bytes that may be written before the reserve is reached."""
         with disk.reported():
             found = space.measure(self._path)
         wanted = self._limits.read().reserve_bytes

@@ -1,4 +1,4 @@
-"""What the store holds, counted as it changes: asking costs one look-up."""
+"""Counts and sizes of the store's contents, updated with each change. A read is one look-up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dtrfast.index.tables import STORE
 class StoreStatistics:
     """Counts, and sizes in bytes. Also used as a difference, where a value may be negative."""
 
-    # Versions before 1.4 counted here what repositories hold: who knows that counts it now.
+    # Links of repositories, as versions before 1.4 counted them here. The registry counts them now.
     old_links: int = 0
     old_linked_bytes: int = 0
     inline_blobs: int = 0
@@ -25,7 +25,7 @@ class StoreStatistics:
     chunk_bytes: int = 0  # content of distinct chunks
     packs: int = 0
     pack_bytes: int = 0  # on disk
-    freed_bytes: int = 0  # of files that were unlinked, since the store was made
+    freed_bytes: int = 0  # of all files that were ever unlinked
     damaged_blobs: int = 0
     damaged_chunks: int = 0
 
@@ -36,7 +36,7 @@ class StoreStatistics:
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes of content on disk; the index comes on top."""
+        """Bytes of content on disk, without the index."""
         return self.inline_bytes + self.loose_bytes + self.pack_bytes
 
 

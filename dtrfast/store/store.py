@@ -1,4 +1,4 @@
-"""The embedded store: opened once a process, closed at its end."""
+"""The embedded store. Each process opens it once and closes it at its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Self
 
 from dtrfast.config import StoreConfig
 from dtrfast.errors import FormatUnknown
-from dtrfast.index.changes import Change
+from dtrfast.index.changes import ChangeRecord
 from dtrfast.index.engine import Engine, Table, WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import TABLES
@@ -24,25 +24,25 @@ from dtrfast.machine.paths import Layout
 from dtrfast.store import (
     change_log,
     damage,
-    identity,
+    data_directory,
     rebuild,
     reclaim,
     scrub,
     statistics,
+    store_identity,
     upgrade,
     verify,
 )
-from dtrfast.store import layout as layouts
 from dtrfast.store.blobs import BlobStore, IsHeld
 from dtrfast.store.buffers import Buffers
 from dtrfast.store.change_log import ChangeLog
 from dtrfast.store.chunk_files import ChunkFiles
 from dtrfast.store.compaction import Compaction
-from dtrfast.store.context import Context
+from dtrfast.store.context import StoreContext
 from dtrfast.store.counting import BlobCounts
 from dtrfast.store.features import Features
 from dtrfast.store.ids import Ids
-from dtrfast.store.limits import Limits, StoreLimits
+from dtrfast.store.limits import CurrentLimits, StoreLimits
 from dtrfast.store.local import LocalBlobs
 from dtrfast.store.rebuild import Rebuild
 from dtrfast.store.recalls import Recalls
@@ -58,7 +58,7 @@ from dtrfast.store.verify import Progress, Tell
 
 _MINUTE = 60.0
 
-# Opens the index in a directory, or makes one there, with these tables.
+# Opens the index in a directory, or creates one there, with these tables.
 OpenIndex = Callable[[Path, Sequence[Table]], Engine]
 
 
@@ -67,7 +67,7 @@ def _now() -> int:
 
 
 def _upgrade(layout: Layout, *, may_upgrade: bool) -> None:
-    features = layouts.read_features(layout)
+    features = data_directory.read_features(layout)
     if not features.is_older:
         return
     if not may_upgrade:
@@ -75,7 +75,7 @@ def _upgrade(layout: Layout, *, may_upgrade: bool) -> None:
             f"{layout.data} was last used by an older dtrfast: start this one's server there once,"
             " or use the older one's commands"
         )
-    layouts.replace_features(layout, features.upgraded())
+    data_directory.replace_features(layout, features.upgraded())
 
 
 def _context(
@@ -85,9 +85,9 @@ def _context(
     boot_id: str,
     config: StoreConfig,
     clock: Callable[[], int],
-) -> Context:
-    limits = Limits()
-    return Context(
+) -> StoreContext:
+    limits = CurrentLimits()
+    return StoreContext(
         engine=engine,
         layout=layout,
         store_id=store_id,
@@ -101,18 +101,19 @@ def _context(
         numbers=Ids(engine, b"number"),
         recalls=Recalls.open(layout.recalls),
         clock=clock,
-        # Times are whole seconds; less than one must not become none.
+        # Rounded up, so that less than a second does not become 0.
         upload_expiry_seconds=math.ceil(config.upload_expiry_seconds),
         grace_seconds=math.ceil(config.grace_seconds),
     )
 
 
 class Store:
-    """Index and blobs of one data directory. Many processes may have it open; one of them runs
-    `tasks`.
+    """Index and blobs of one data directory.
+
+    Many processes may have it open. One of them, the housekeeper, runs `tasks`.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: StoreContext) -> None:
         self._context = context
         self.engine = context.engine
         self.layout = context.layout
@@ -133,21 +134,23 @@ class Store:
         clock: Callable[[], int] = _now,
         may_upgrade: bool = True,
     ) -> Self:
-        """Open the store in `data`, or make one there; one of an older version is upgraded, which
-        takes no time: what is to be done to its rows is done while it is used.
+        """Open the store in `data`, or create one there.
+
+        A store of an older version is upgraded. That takes no time, because its rows are changed
+        later, by a task.
 
         Raises `FormatUnknown`, `FileSystemUnsupported`, `StorageFull`, `StorageFailed`, `Corrupt`.
         """
         layout = Layout(data)
-        named = layouts.prepare(layout)
+        named = data_directory.prepare(layout)
         if named is not None:
             _upgrade(layout, may_upgrade=may_upgrade)
         engine = open_index(layout.index, TABLES)
         try:
-            store_id = identity.identify(engine, named)
+            store_id = store_identity.identify(engine, named)
             if named is None:
                 engine.write(upgrade.mark_done)
-                layouts.write_format(layout, store_id)
+                data_directory.write_format(layout, store_id)
         except BaseException:
             engine.close()
             raise
@@ -163,15 +166,16 @@ class Store:
         open_index: OpenIndex = LmdbEngine,
         clock: Callable[[], int] = _now,
     ) -> Self:
-        """The store in `data` over an index that is new and empty, and does not count before
-        `end_repair`. Raises `FormatUnknown`, `StartRefused` when there is a whole index.
+        """Open the store in `data` with a new, empty index, which is valid only after `end_repair`.
+
+        Raises `FormatUnknown`, and `StartRefused` if the store has a complete index.
         """
         layout = Layout(data)
-        store_id = layouts.prepare(layout)
+        store_id = data_directory.prepare(layout)
         if store_id is None:
-            raise FormatUnknown(f"{data} is no store: there is nothing to repair")
+            raise FormatUnknown(f"{data} is not a store: there is nothing to repair")
         open_ours = partial(open_index, layout.index, TABLES)
-        identity.clear_unfinished(layout.index, open_ours)
+        store_identity.clear_unfinished(layout.index, open_ours)
         engine = open_ours()
         boot_id = read_boot_id()
         return cls(_context(engine, layout, store_id, boot_id, config, clock))
@@ -179,8 +183,9 @@ class Store:
     @staticmethod
     @contextmanager
     def make_index(data: Path, *, open_index: OpenIndex = LmdbEngine) -> Iterator[Engine]:
-        """Open a new index, in place of the one that is there, for the length of the block. For a
-        restore into a directory that is no store yet.
+        """Replace the index by a new one, which is open for the length of the block.
+
+        For a restore, whose directory is not a store yet.
         """
         directory = Layout(data).index
         with disk.reported():
@@ -200,23 +205,26 @@ class Store:
     @staticmethod
     def read_features(data: Path) -> Features:
         """Read the features that the store in `data` uses. Raises `FormatUnknown`."""
-        return layouts.read_features(Layout(data))
+        return data_directory.read_features(Layout(data))
 
     @staticmethod
     def write_features(data: Path, features: Features) -> None:
-        """Write the features that the store in `data` has from now on. Nothing may have it open."""
-        layouts.replace_features(Layout(data), features)
+        """Write the features that the store in `data` has from now on.
+
+        No process may have it open.
+        """
+        data_directory.replace_features(Layout(data), features)
 
     def rebuild(self, tell: Callable[[str], None], progress: Callable[[int], None]) -> Rebuild:
-        """What makes the local tables again, in a repair."""
+        """Return the rebuild of the local tables, for a repair."""
         return Rebuild(self._context, tell, progress)
 
-    def changes(self) -> Iterator[Change]:
-        """All changes of the change log, oldest first."""
+    def changes(self) -> Iterator[ChangeRecord]:
+        """The changes in the change log, oldest first."""
         return change_log.read(self._context.layout.log)
 
     def add_inline(self, body: bytes, now: int) -> None:
-        """A content that lay in the index alone, in a repair."""
+        """Add an inline content from the change log, in a repair."""
         rebuild.add_inline(self._context, body, now)
 
     def add_sha512_names(self, wanted: set[bytes]) -> None:
@@ -224,16 +232,16 @@ class Store:
         rebuild.add_sha512_names(self._context, wanted)
 
     def end_repair(self) -> None:
-        """From now on the index is the store's, which is one of this version, as its rows are."""
+        """Make the new index the store's, and the store one of this version."""
         _upgrade(self.layout, may_upgrade=True)
-        identity.adopt(self.engine, self._context.store_id)
+        store_identity.adopt(self.engine, self._context.store_id)
 
     def set_limits(self, read: Callable[[], StoreLimits]) -> None:
-        """Have the limits of administrators read by this, which opens a transaction of its own."""
+        """Set the function that reads the present limits. It opens a transaction of its own."""
         self._context.limits.read = read
 
     def tasks(self, is_held: IsHeld) -> list[Task]:
-        """What one process has to do from time to time."""
+        """Return the tasks of the housekeeper."""
         context = self._context
         sweep = Sweep(context)
         return [
@@ -258,38 +266,39 @@ class Store:
         return reclaim.pending(self._context)
 
     def verify(self, is_held: IsHeld, progress: Progress, tell: Tell) -> None:
-        """Check the local index, its files, and that all content is held or waits to be reclaimed.
+        """Check the local index and its files, and that all content is held or waits for reclaim.
+
         `tell` gets a sentence for each fault.
         """
         verify.verify(self._context, is_held, progress, tell)
 
     def check_contents(self) -> Iterator[int]:
-        """Read everything again and mark what is damaged; gives bytes, again and again."""
+        """Check all packs and contents, and mark damage. Yields the size of each read in bytes."""
         return scrub.everything(self._context)
 
     def trace_damage(self) -> int:
-        """Mark the blobs that have damaged chunks; returns how many."""
+        """Mark the blobs that have damaged chunks; return their number."""
         return damage.trace(self._context)
 
     def statistics(self) -> StoreStatistics:
-        """What the store holds, at this moment."""
+        """Return counts and sizes at this moment."""
         return self.report.statistics()
 
     def count_links(self, transaction: WriteTransaction, links: int, linked_bytes: int) -> None:
-        """Add to the counts of links that versions before 1.4 keep here: see `jobs.adoption`."""
+        """Add to the counts of links that versions before 1.4 keep here. See `jobs.adoption`."""
         statistics.add(transaction, old_links=links, old_linked_bytes=linked_bytes)
 
     def commits(self) -> tuple[int, int, float]:
-        """Group commits of this process, the changes in them, and the seconds they took."""
+        """Return this process's group commits, the changes in them, and the seconds they took."""
         figures = self.engine.figures()
         return figures.commits, figures.changes, figures.commit_seconds
 
     def index_size(self) -> int:
-        """Bytes of the index."""
+        """Return the size of the index in bytes."""
         return self.engine.figures().size_bytes
 
     def tidy(self) -> None:
-        """Let go of what others have freed: every process does, some times a minute."""
+        """Close files that other processes unlinked. Every process calls it some times a minute."""
         self._context.chunk_files.drop_unlinked()
 
     def close(self) -> None:

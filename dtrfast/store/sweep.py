@@ -1,8 +1,9 @@
-"""After the machine went down: files that no upload and no index row speaks for.
+"""The sweep after a power cut: removes files that no upload and no index row owns.
 
-While the kernel runs, a data file belongs to an upload's state file or to the index. A power cut
-can lose the state file and keep the data file. So once after each boot the names in the directories
-are compared with the index, some a step; the content is not read, and nobody waits.
+While the machine runs, each data file belongs to an upload's state file or to the index. A power
+cut can lose the state file and keep the data file. So once after each boot the names in the
+directories are compared with the index, some in each step. The files are not read, and no request
+waits.
 """
 
 from __future__ import annotations
@@ -14,27 +15,26 @@ from itertools import chain, islice
 from pathlib import Path
 
 from dtrfast.errors import DtrfastError
-from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import COMMITS, STORE
 from dtrfast.machine import disk
 from dtrfast.store import leftovers
-from dtrfast.store.context import Context
+from dtrfast.store.context import StoreContext
 
 _SWEPT = b"swept_boot"
-_NAMES_MAX = 500  # a step: some milliseconds
+_NAMES_MAX = 500  # names of a step: some milliseconds
 
 
 class Sweep:
     """One pass over the data directories. One thread."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: StoreContext) -> None:
         self._context = context
         self._names: Iterator[Path] | None = None
         self._done = False
         self._failed = False
 
     def step(self) -> int:
-        """Look at some names; returns how many files were removed. Nothing once a boot is done."""
+        """Check some names; return the number of removed files. Does nothing after the pass."""
         if self._done:
             return 0
         if self._names is None:
@@ -43,17 +43,18 @@ class Sweep:
         try:
             removed = sum(map(self._settle, names))
         except DtrfastError:
-            self._failed = True  # the names of this step are looked at after the next start
+            self._failed = True  # the next start of the housekeeper repeats the pass
             raise
         if len(names) < _NAMES_MAX:
             self._end_commits()
             if not self._failed:
-                self._context.engine.write(self._remember)
+                swept = self._context.boot_id.encode()
+                self._context.engine.write(lambda t: t.put(STORE, _SWEPT, swept))
             self._done = True
         return removed
 
     def _start(self) -> Iterator[Path]:
-        """All files of uploads and blobs, unless this boot is done."""
+        """Return the files of uploads and blobs; none if the sweep of this boot is complete."""
         with self._context.engine.read() as transaction:
             if transaction.get(STORE, _SWEPT) == self._context.boot_id.encode():
                 return iter(())
@@ -62,30 +63,25 @@ class Sweep:
         return (Path(entry) for directory in directories for entry in os.scandir(directory))
 
     def _settle(self, path: Path) -> bool:
-        """Remove the file if nobody speaks for it; True if so."""
+        """Remove the file and return True, unless an upload or the index owns it."""
         try:
             file_id = uuid.UUID(hex=path.stem).bytes
         except ValueError:
-            return False  # not ours
-        # In this order: an upload's state goes away only after the index has its file.
+            return False  # not a file of dtrfast
+        # In this order, because an upload's state is removed only after the index has its file.
         if self._context.layout.upload(file_id, "state").exists():
             return False
-        if path.parent != self._context.layout.uploads and self._is_owned(file_id):
-            return False
+        if path.parent != self._context.layout.uploads:
+            with self._context.engine.read() as transaction:
+                if leftovers.is_owned(transaction, file_id):
+                    return False
         disk.remove(path)
         return True
 
     def _end_commits(self) -> None:
-        """Take back commits that were cut off, and whose upload's state is lost."""
+        """Undo interrupted commits whose upload's state is lost."""
         with self._context.engine.read() as transaction:
             file_ids = [key for key, _ in transaction.scan(COMMITS)]
         for file_id in file_ids:
             if not self._context.layout.upload(file_id, "state").exists():
                 leftovers.abandon(self._context, file_id)
-
-    def _is_owned(self, file_id: bytes) -> bool:
-        with self._context.engine.read() as transaction:
-            return leftovers.is_owned(transaction, file_id)
-
-    def _remember(self, transaction: WriteTransaction) -> None:
-        transaction.put(STORE, _SWEPT, self._context.boot_id.encode())

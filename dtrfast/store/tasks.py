@@ -1,4 +1,4 @@
-"""What the store wants done from time to time."""
+"""Recurring work of the store."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Work for the housekeeper. `run` is bounded: it does a step and returns; the next step comes
-    next time. An eager task whose step did something, and says so, comes again sooner.
+    """Recurring work for the housekeeper. `run` does one bounded step.
+
+    If `run` of an eager task returns a true value, because it did some work, the next step follows
+    sooner.
     """
 
     name: str

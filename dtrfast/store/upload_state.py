@@ -1,9 +1,8 @@
-"""The state file of an upload: what another worker needs to go on, and the lock that lets only one
-do so.
+"""The state file of an upload: the values with which any worker can go on, and the upload's lock.
 
-It is written without sync, in one system call: a crash of the program loses nothing of it, and
-after a crash of the machine it does not count (it names the boot it was written in). The lock is
-advisory and ends with its holder.
+The file is written in one system call, without sync. A crash of the program loses nothing of it.
+After a crash of the machine the state is invalid, since it names the boot in which it was written.
+The lock is advisory and ends with the process that holds it.
 """
 
 from __future__ import annotations
@@ -28,19 +27,23 @@ from dtrfast.store.blobs import LastBody
 
 Mode = Literal["head", "loose", "chunked"]
 
-_HEAD = struct.Struct("<4sIQ")  # magic, length and XXH3-64 of what follows
+_HEAD = struct.Struct("<4sIQ")  # magic, length and XXH3-64 of the payload, which follows
 _MAGIC = b"DTRU"
-DOUBTED_MAGIC = b"DTRV"  # in place of the other, around each sync
+DOUBTED_MAGIC = b"DTRV"  # in place of `_MAGIC`, during each sync
 _SIZE_MAX = 1 << 16
 _LOCK_POLL_SECONDS = 0.005
-# Behind the state, written without the lock: a generation, and the offset that a client was told.
+# After the state, written without the lock: a generation, and the offset that a client was told.
 _GENERATION_SIZE = 8
 _TOLD = struct.Struct("<Q")
 _TOLD_AT = _SIZE_MAX + _GENERATION_SIZE
 
 
 class UploadState(msgspec.Struct, frozen=True, array_like=True):
-    """An upload between two requests. New fields are appended with a default."""
+    """An upload between two requests. New fields are appended with a default.
+
+    `sha256`, `sha512`: saved states of the hash functions. `pack_size`, `parts`: see `Position`.
+    `tail_size`, `tail_slot`: see `SavedTail`.
+    """
 
     boot_id: str
     label: str
@@ -50,18 +53,18 @@ class UploadState(msgspec.Struct, frozen=True, array_like=True):
     offset: int
     sha256: bytes
     sha512: bytes | None
-    head: bytes  # what was received, while the mode is head
+    head: bytes  # the content, while the mode is head
     pack_size: int
     parts: int
     tail_size: int
-    tail_slot: int  # which part of the tail file holds it
+    tail_slot: int
     closing: bool  # its last chunk is cut: only the commit may follow
-    begin: UploadState | None = None  # where the last body began; that one has none itself
-    end: int | None = None  # where that body would have ended, if it was announced
+    begin: UploadState | None = None  # at the start of the last body; itself without a `begin`
+    end: int | None = None  # the end of that body, if it was announced
     is_open: bool = False  # the last body broke off, or its answer could not be written
-    is_told: bool = False  # the client has heard of `offset` since
-    # Bytes of the loose file or the pack: those whose write-back was started, and of these those
-    # that are known to be on disk.
+    is_told: bool = False  # the client was told of `offset` since
+    # Bytes of the loose file or the pack whose write-back was started, and those of them that are
+    # known to be on disk.
     started: int = 0
     on_disk: int = 0
 
@@ -75,19 +78,22 @@ _decoder = msgspec.msgpack.Decoder(UploadState)
 
 
 def new_file_id(milliseconds: int) -> bytes:
-    """A UUID version 7 (RFC 9562 §5.7): sorts by time, and 74 random bits nobody can guess."""
+    """Return a new UUID version 7 (RFC 9562 §5.7). It sorts by time and has 74 random bits."""
     random = secrets.randbits(74)
     value = milliseconds << 80 | 7 << 76 | (random >> 62) << 64 | 2 << 62 | random & ((1 << 62) - 1)
     return value.to_bytes(16, "big")
 
 
 def milliseconds_of(file_id: bytes) -> int:
-    """When the id was made."""
+    """Return the time at which the id was made, in milliseconds since the epoch."""
     return int.from_bytes(file_id[:6], "big")
 
 
 def parse_upload_id(text: str) -> bytes:
-    """The file id in a client's hands. Raises `UploadUnknown` for what we cannot have given out."""
+    """Return the file id for an upload id.
+
+    Raises `UploadUnknown` for text that is not one of ours.
+    """
     try:
         identifier = uuid.UUID(text)
     except ValueError:
@@ -100,27 +106,31 @@ def parse_upload_id(text: str) -> bytes:
 class StateFile:
     """An upload's state file, open and locked.
 
-    Behind the state lies what other requests write without the lock: a generation, changed by the
-    one that is to have the upload next, and the offset that a client was told meanwhile.
+    After the state there are two values that other requests write without the lock. A request that
+    wants the upload changes the generation. The other value is the offset that a client was told
+    meanwhile.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self.is_void = False  # a sync runs, or has failed
-        self.is_doubted = False  # a sync had failed, or its process was killed in it, when we read
+        self.is_doubted = False  # when read: a sync failed before, or its process was killed
         self._descriptor = descriptor
-        self._generation = b""  # as of `read`, which is the first thing that is done
+        self._generation = b""  # as of `read`, which is called first
 
     @classmethod
     def create(cls, path: Path) -> Self:
-        """A new file, locked."""
+        """Create and lock a new file."""
         descriptor = disk.create(path)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # whoever looks for expired uploads has it briefly
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # waits briefly if the expiry of uploads has it
         return cls(path, descriptor)
 
     @classmethod
     def open(cls, path: Path, wait_seconds: float) -> Self:
-        """An existing one, locked. Raises `UploadUnknown`, or `UploadBusy` while it is held."""
+        """Open and lock an existing file.
+
+        Raises `UploadUnknown`, or `UploadBusy` while it is locked.
+        """
         try:
             descriptor = disk.open_existing(path, write=True)
         except FileNotFoundError:
@@ -139,15 +149,16 @@ class StateFile:
         return self._descriptor >= 0
 
     def read(self) -> UploadState | None:
-        """The state, or None when none was written whole. Raises `StorageFailed`."""
+        """Return the state, or None if the file has no complete one. Raises `StorageFailed`."""
         with disk.reported():
             data = os.pread(self._descriptor, _TOLD_AT + _TOLD.size, 0)
         self.is_doubted = _is_doubted(data)
         self._generation = data[_SIZE_MAX:_TOLD_AT]
         state = _parse(data)
-        if state is not None and _told_in(data) == state.offset:
-            return msgspec.structs.replace(state, is_told=True)
-        return state
+        if state is None or len(data) < _TOLD_AT + _TOLD.size:
+            return state
+        is_told = _TOLD.unpack_from(data, _TOLD_AT)[0] == state.offset
+        return msgspec.structs.replace(state, is_told=True) if is_told else state
 
     def write(self, state: UploadState) -> None:
         if self.is_void:
@@ -157,8 +168,8 @@ class StateFile:
         disk.write_at(self._descriptor, [head + payload], 0)
 
     def is_recalled(self) -> bool:
-        """True if `recall` was called since this was opened. From any thread."""
-        # By name, since the holder's thread may close its descriptor at any time.
+        """Return True if `recall` was called since this file was read. Any thread may call it."""
+        # Opened by name, since the thread that has the upload may close its descriptor at any time.
         try:
             descriptor = disk.open_existing(self.path)
         except FileNotFoundError:
@@ -170,10 +181,10 @@ class StateFile:
 
     @contextmanager
     def doubted(self) -> Iterator[None]:
-        """The upload is void until the block has ended well.
+        """Mark the upload as void, and take the mark back after the block succeeded.
 
-        The kernel tells an error of write-back to one call. So it is marked before the call, and
-        stays so whatever happens to this process before the outcome is known.
+        The kernel reports an error of write-back to one call only. So the mark is written before
+        the call. It stays if the process dies before the result is known.
         """
         disk.write_at(self._descriptor, [DOUBTED_MAGIC], 0)
         self.is_void = True
@@ -182,20 +193,21 @@ class StateFile:
         self.is_void = False
 
     def close(self) -> None:
-        """Let go. Idempotent."""
+        """Close and unlock the file. Idempotent."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 def recall(path: Path) -> None:
-    """Ask the holder of the lock to let go. Raises `UploadUnknown`."""
+    """Ask the request that has the lock to release the upload. Raises `UploadUnknown`."""
     _write_behind(path, secrets.token_bytes(_GENERATION_SIZE), _SIZE_MAX)
 
 
 def tell(path: Path, offset: int) -> None:
-    """The client is told that the upload has `offset` bytes, by a request that does not hold it.
-    It counts if there are no more when the holder lets go. Raises `UploadUnknown`.
+    """Record that a request without the lock told the client of `offset`.
+
+    It counts if the upload still has that offset when it is released. Raises `UploadUnknown`.
     """
     _write_behind(path, _TOLD.pack(offset), _TOLD_AT)
 
@@ -212,8 +224,9 @@ def _write_behind(path: Path, data: bytes, offset: int) -> None:
 
 
 def read_unlocked(path: Path) -> UploadState | None:
-    """The state as last written, held or not; None when there is none, or when a sync
-    of the upload has failed.
+    """Return the state as last written, also while a request has the lock.
+
+    None if there is no complete state, or after a failed sync of the upload.
     """
     try:
         data = path.read_bytes()
@@ -230,7 +243,9 @@ def _is_doubted(data: bytes) -> bool:
 
 
 def _read_at_rest(path: Path) -> bytes | None:
-    """The file, empty if it is still doubted; None while a process holds it, perhaps in a sync."""
+    """Return the file's bytes, none if a sync failed; None while a process has the lock, as in a
+    sync.
+    """
     descriptor = disk.open_existing(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -240,14 +255,6 @@ def _read_at_rest(path: Path) -> bytes | None:
     finally:
         os.close(descriptor)
     return b"" if _is_doubted(data) else data
-
-
-def _told_in(data: bytes) -> int | None:
-    """The offset that a client was told while another request held the upload."""
-    if len(data) < _TOLD_AT + _TOLD.size:
-        return None
-    offset: int = _TOLD.unpack_from(data, _TOLD_AT)[0]
-    return offset
 
 
 def _generation(descriptor: int) -> bytes:

@@ -1,7 +1,8 @@
-"""What blobs take on this disk, and what would be free without them: exact, from the index.
+"""The space that blobs take on this disk, and that would be free without them: exact, from the
+index.
 
-A chunk is counted once however often it occurs; it would be free if all its references are those of
-contents that would go. The cost follows the recipes asked about, not the store.
+A chunk is counted once, even if it occurs often. It would be free if all its references are from
+contents that would go. The cost depends on the recipes of the blobs, not on the size of the store.
 """
 
 from __future__ import annotations
@@ -12,22 +13,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from dtrfast.index.tables import CHUNKS, RECIPES, number_key, number_of
+from dtrfast.index.tables import CHUNKS, number_key, number_of
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, records
+from dtrfast.store import contents, recipes, records
 from dtrfast.store.blobs import IsHeld, Usage
-from dtrfast.store.contents import Found
-from dtrfast.store.context import Context
+from dtrfast.store.contents import NumberedContent
+from dtrfast.store.context import StoreContext
 from dtrfast.store.records import Chunk
 
-# Rows and chunks that one transaction looks at: some milliseconds.
+# Rows and chunks that one transaction reads: some milliseconds.
 _STEP_MAX = 2000
-# Steps that it takes to look up a content.
+# Steps for the look-up of a content.
 _CONTENT_STEPS = 4
 
 
 def measure(
-    context: Context,
+    context: StoreContext,
     blobs: Iterable[Digest],
     is_held: IsHeld,
     *,
@@ -37,26 +38,26 @@ def measure(
     """See `BlobStore.measure`."""
     steps = _Steps(sys.maxsize if steps_max is None else steps_max)
     count = _Count(context, steps, is_alone=is_alone)
-    for content, goes in _found(context, blobs, is_held, steps):
+    for content, goes in _contents(context, blobs, is_held, steps):
         count.add(content, goes=goes)
     return count.usage()
 
 
 @dataclass(slots=True)
 class _Steps:
-    """The steps that are left; below zero when the measurement has to end."""
+    """The steps that are left. Below zero the measurement must end."""
 
     left: int
 
 
-def _found(
-    context: Context, blobs: Iterable[Digest], is_held: IsHeld, steps: _Steps
-) -> Iterable[tuple[Found, bool]]:
-    """The contents, each once, and whether nobody would hold it."""
+def _contents(
+    context: StoreContext, blobs: Iterable[Digest], is_held: IsHeld, steps: _Steps
+) -> Iterable[tuple[NumberedContent, bool]]:
+    """The contents, each once, and for each True if `is_held` does not keep it."""
     seen: set[int] = set()
     digests = iter(blobs)
     while some := list(islice(digests, _STEP_MAX)):
-        step: list[Found] = []
+        step: list[NumberedContent] = []
         with context.engine.read() as transaction:
             for digest in some:
                 steps.left -= _CONTENT_STEPS
@@ -74,9 +75,9 @@ def _found(
 
 
 class _Count:
-    """Adds up contents; chunks are looked up at the end, each once."""
+    """Adds up contents. The chunks are looked up at the end, each once."""
 
-    def __init__(self, context: Context, steps: _Steps, *, is_alone: bool) -> None:
+    def __init__(self, context: StoreContext, steps: _Steps, *, is_alone: bool) -> None:
         self._context = context
         self._steps = steps
         self._is_alone = is_alone
@@ -84,20 +85,21 @@ class _Count:
         self._chunks: Counter[int] = Counter()
         self._going: Counter[int] = Counter()
 
-    def add(self, found: Found, *, goes: bool) -> None:
+    def add(self, found: NumberedContent, *, goes: bool) -> None:
         content = found.content
         alone = content.stored + content.recipe_size
         self._size += content.size
         self._stored += alone
         self._unique += alone if goes else 0
         if content.kind == "chunked":
-            for chunk in self._recipe(found.number):
-                self._steps.left -= 1
-                if self._steps.left < 0:
-                    return
-                self._chunks[chunk] += 1
-                if goes:
-                    self._going[chunk] += 1
+            for row in recipes.rows(self._context.engine, found.number, _STEP_MAX):
+                for chunk, _ in records.row_parts(row):
+                    self._steps.left -= 1
+                    if self._steps.left < 0:
+                        return
+                    self._chunks[chunk] += 1
+                    if goes:
+                        self._going[chunk] += 1
 
     def usage(self) -> Usage:
         ordered = iter(sorted(self._chunks))
@@ -105,25 +107,9 @@ class _Count:
             with self._context.engine.read() as transaction:
                 found = transaction.get_many(CHUNKS, [number_key(number) for number in some])
             for key, data in found.items():
-                self._add_chunk(number_of(key), Chunk.decode(data))
+                chunk, number = Chunk.decode(data), number_of(key)
+                self._stored += chunk.stored
+                references = self._chunks[number] if self._is_alone else chunk.references
+                if self._going[number] == references:
+                    self._unique += chunk.stored
         return Usage(self._size, self._stored, self._unique, self._steps.left >= 0)
-
-    def _add_chunk(self, number: int, chunk: Chunk) -> None:
-        self._stored += chunk.stored
-        references = self._chunks[number] if self._is_alone else chunk.references
-        if self._going[number] == references:
-            self._unique += chunk.stored
-
-    def _recipe(self, content: int) -> Iterable[int]:
-        after: bytes | None = None
-        while True:
-            with self._context.engine.read() as transaction:
-                rows = list(
-                    transaction.scan(RECIPES, number_key(content), after=after, limit=_STEP_MAX)
-                )
-            for _, row in rows:
-                for chunk, _ in records.row_parts(row):
-                    yield chunk
-            if len(rows) < _STEP_MAX:
-                return
-            after = rows[-1][0]

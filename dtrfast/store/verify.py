@@ -1,7 +1,8 @@
-"""Whether the index is whole: that all its rows fit each other, and the files on disk.
+"""Verification of the index: its rows must be consistent with each other and with the files on
+disk.
 
-One snapshot of the index is read from one end to the other, with a pin, so that the files it names
-stay; pushes and reclaim go on. What the files hold is not read: `checking` does that.
+It reads one snapshot of the index completely. A pin keeps the files that the snapshot names. Pushes
+and reclaim go on meanwhile. The files are not read: that is done by `checking`.
 """
 
 from __future__ import annotations
@@ -31,11 +32,12 @@ from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
 from dtrfast.store import contents, leftovers, pins, records, statistics
 from dtrfast.store.blobs import IsHeld
-from dtrfast.store.context import Context
+from dtrfast.store.context import StoreContext
 from dtrfast.store.records import (
     LOOSE_FILE,
     Chunk,
     Content,
+    FileOwner,
     decode_commit,
     decode_content,
     decode_pack,
@@ -43,94 +45,80 @@ from dtrfast.store.records import (
 from dtrfast.store.statistics import StoreStatistics
 
 _PAGE = 1000
-# Those of files that are gone, and those that versions before 1.4 counted here.
+# Counts of files that are gone, and those of versions before 1.4.
 _UNCHECKED = frozenset({"freed_bytes", "old_links", "old_linked_bytes"})
 
-# Gets the subject of the check, the rows done, and the rows to do.
+# Gets the subject of the check, the rows done, and the rows in total, 0 if unknown.
 Progress = Callable[[str, int, int], None]
 # Gets a sentence for each fault.
 Tell = Callable[[str], object]
 
 
-def verify(context: Context, is_held: IsHeld, progress: Progress, tell: Tell) -> None:
-    """Check the store; `tell` gets a sentence for each fault. `is_held` is also true for contents
-    that wait to be released.
+def verify(context: StoreContext, is_held: IsHeld, progress: Progress, tell: Tell) -> None:
+    """Check the store. `tell` gets a sentence for each fault.
+
+    `is_held` must also return True for contents that wait to be released.
     """
     with pins.hold(context.layout.data):
-        found = sorted(_data_files(context))
+        layout = context.layout
+        directories = chain(layout.blobs.iterdir(), layout.packs.iterdir())
+        found = sorted(path.name for one in directories for path in Path(one).iterdir())
         with context.engine.read() as transaction:
             check = _Check(context, transaction, progress)
             for finding in check.run(found):
                 tell(finding)
         for file_id in check.ownerless:
-            # Looked at again: since the directories were read an upload may have ended, and its
-            # blob may have been freed. The pin keeps the file, and the index its row.
-            if _is_ownerless(context, file_id):
+            # Checked again: since the directories were read, an upload may have ended and its blob
+            # may have been freed. The pin keeps the file, and the index keeps its row.
+            with context.engine.read() as now:
+                is_owned = leftovers.is_owned(now, file_id)
+            if not is_owned and (layout.blob(file_id).exists() or layout.pack(file_id).exists()):
                 tell(f"the file {file_id.hex()} belongs to nothing")
     _verify_holders(context, is_held, tell)
 
 
-def _is_ownerless(context: Context, file_id: bytes) -> bool:
-    layout = context.layout
-    with context.engine.read() as now:
-        if leftovers.is_owned(now, file_id):
-            return False
-    return layout.blob(file_id).exists() or layout.pack(file_id).exists()
-
-
-def _verify_holders(context: Context, is_held: IsHeld, tell: Tell) -> None:
-    """All content is held, or waits to be reclaimed."""
+def _verify_holders(context: StoreContext, is_held: IsHeld, tell: Tell) -> None:
+    """Check that each content is held or waits to be reclaimed."""
     after: bytes | None = None
-    while page := _page(context, after):
-        after = page[-1][0]
-        for number, names in _unheld(page, is_held):
-            # Looked at again: it may have come or gone between the two answers.
+    while True:
+        with context.engine.read() as transaction:
+            keys = [key for key, _ in transaction.scan(CONTENTS, after=after, limit=_PAGE)]
+            page = [(key, _names_in(transaction, key)) for key in keys]
+        if not page:
+            return
+        after = keys[-1]
+        held = is_held([names for _, names in page])
+        for (number, names), is_one in zip(page, held, strict=True):
+            # Checked again: it may have been added or removed between the two answers.
             if (
-                _names_of(context, number)
+                names
+                and not is_one
+                and _names_of(context, number)
                 and not is_held([names])[0]
                 and _names_of(context, number)
             ):
                 tell(f"no repository holds {names[0]}, and it is not listed for reclaim")
 
 
-def _unheld(page: _Page, is_held: IsHeld) -> _Page:
-    held = is_held([names for _, names in page])
-    return [one for one, is_one in zip(page, held, strict=True) if one[1] and not is_one]
-
-
-# Numbers of contents, and their names.
-_Page = list[tuple[bytes, list[Digest]]]
-
-
-def _page(context: Context, after: bytes | None) -> _Page:
-    """The next contents; those that wait to be reclaimed are without names."""
-    with context.engine.read() as transaction:
-        keys = [key for key, _ in transaction.scan(CONTENTS, after=after, limit=_PAGE)]
-        return [(key, _names_in(transaction, key)) for key in keys]
-
-
-def _names_of(context: Context, number: bytes) -> list[Digest]:
+def _names_of(context: StoreContext, number: bytes) -> list[Digest]:
     with context.engine.read() as transaction:
         return _names_in(transaction, number)
 
 
 def _names_in(transaction: ReadTransaction, number: bytes) -> list[Digest]:
+    """Return the names of a content; none if it waits to be reclaimed."""
     data = transaction.get(CONTENTS, number)
     if data is None or transaction.get(CONTENTS_UNLINKED, number) is not None:
         return []
     return contents.digests(decode_content(data))
 
 
-def _data_files(context: Context) -> Iterator[str]:
-    layout = context.layout
-    for directory in chain(layout.blobs.iterdir(), layout.packs.iterdir()):
-        yield from (path.name for path in Path(directory).iterdir())
-
-
 class _Check:
-    """A check of one snapshot."""
+    """The check of one snapshot of the index."""
 
-    def __init__(self, context: Context, transaction: ReadTransaction, progress: Progress) -> None:
+    def __init__(
+        self, context: StoreContext, transaction: ReadTransaction, progress: Progress
+    ) -> None:
         self._context = context
         self._transaction = transaction
         self._progress = progress
@@ -162,22 +150,22 @@ class _Check:
         self._progress(what, count, count)
 
     def _recipes(self) -> Iterator[str]:
-        """Rows follow one another without a hole, and name chunks that are there."""
+        """Rows must be contiguous, and belong to a content or an unfinished commit."""
         content, end = -1, 0
         for key, row in self._scan(RECIPES, "recipes"):
-            number, offset = number_of(key), number_of(key[8:])
+            number, offset = number_of(key), records.recipe_offset(key)
             if number != content:
                 content, end = number, 0
-                if self._transaction.get(CONTENTS, key[:8]) is None and (
+                if self._transaction.get(CONTENTS, records.recipe_content(key)) is None and (
                     number not in self._unfinished
                 ):
                     yield f"there is a recipe of content {number}, which is not there"
-            if offset != end and not self._is_leaving(key[:8]):
+            if offset != end and not self._is_leaving(records.recipe_content(key)):
                 yield f"the recipe of content {number} has a hole at {end}"
             end = offset + self._row_length(row)
 
     def _is_leaving(self, content: bytes) -> bool:
-        """Whether the content is on its way out: its recipe goes row by row."""
+        """Return True if the content is being freed: its recipe is deleted row by row."""
         return self._transaction.get(CONTENTS_UNLINKED, content) is not None
 
     def _row_length(self, row: bytes) -> int:
@@ -201,7 +189,10 @@ class _Check:
                 self._references[number] = 0
             if chunk.references:
                 self._live[chunk.pack] += chunk.stored
-            if self._transaction.get(CHUNK_HASHES, chunk.hash + key) is None:
+            if (
+                self._transaction.get(CHUNK_HASHES, records.chunk_hash_key(chunk.hash, number))
+                is None
+            ):
                 yield f"chunk {number} cannot be found by its hash"
         missing = [number for number, count in enumerate(self._references) if count]
         for number in missing[:100]:
@@ -232,9 +223,9 @@ class _Check:
             yield f"{name} is {content.kind}, and its recipe is of another kind"
         elif content.kind == "chunked":
             parts = records.row_parts(row)
-            if number_of(row_key[8:]) + sum(length for _, length in parts) != content.size:
+            if records.recipe_offset(row_key) + sum(length for _, length in parts) != content.size:
                 yield f"the recipe of {name} is not as long as the blob"
-        elif content.kind == "inline" and Digest.of_bytes(row[2:]) != name:
+        elif content.kind == "inline" and Digest.of_bytes(records.row_payload(row)) != name:
             yield f"{name} has other bytes in the index"
 
     def _packs(self) -> Iterator[str]:
@@ -243,28 +234,29 @@ class _Check:
             self._counts["packs"] += 1
             self._counts["pack_bytes"] += pack.size
             if pack.live != self._live.pop(number, 0):
-                yield f"pack {number} does not count its live bytes rightly"
+                yield f"pack {number} counts its live bytes wrong"
             if disk.size_of(self._context.layout.pack(pack.file_id)) < pack.size:
-                yield f"the file of pack {number} ({pack.file_id.hex()}) is gone or cut off"
+                yield f"the file of pack {number} ({pack.file_id.hex()}) is missing or too short"
         self._live.pop(0, None)
         for number in list(self._live)[:100]:
             yield f"chunks lie in pack {number}, which is not there"
 
     def _files(self, found: list[str]) -> Iterator[str]:
-        """Every file has an owner, and every owner its file."""
+        """Every file must have an owner, and every owner its file."""
         for name in found:
             try:
                 file_id = bytes.fromhex(name)
             except ValueError:
-                yield f"{name} is no file of ours"
+                yield f"{name} is not a file of dtrfast"
                 continue
             known = any(self._transaction.get(t, file_id) for t in (FILES, FILES_UNOWNED))
             is_upload = self._context.layout.upload(file_id, "state").exists()
             if not known and not is_upload:
                 self.ownerless.append(file_id)
         for file_id, value in self._scan(FILES, "files"):
-            if value[:1] == LOOSE_FILE:
-                yield from self._loose_file(file_id, value[1:])
+            owner = FileOwner.decode(value)
+            if owner.kind == LOOSE_FILE:
+                yield from self._loose_file(file_id, owner.key)
 
     def _loose_file(self, file_id: bytes, key: bytes) -> Iterator[str]:
         data = self._transaction.get(CONTENTS, key)

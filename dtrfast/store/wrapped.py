@@ -1,8 +1,8 @@
 """The base of decorators of the blob seam: a blob store that passes every call on to another one.
 
-A decorator overrides what it changes. Uploads pass through as they are: the store that began one
-commits it, and knows it by its own class. The `Placed` of a commit goes to the caller alone, so a
-decorator may wrap it.
+A decorator overrides the methods that it changes. Uploads are not wrapped: the store that began an
+upload also commits it, and requires its own class. The `Placement` of a commit goes to the caller
+alone, so a decorator may wrap it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dtrfast.store.blobs import (
     LastBody,
     OpenBound,
     Peek,
-    Placed,
+    Placement,
     Upload,
     Usage,
 )
@@ -66,7 +66,7 @@ class WrappedBlobs:
     def recalls(self) -> int:
         return self.inner.recalls
 
-    def commit(self, upload: Upload, digest: Digest) -> Placed:
+    def commit(self, upload: Upload, digest: Digest) -> Placement:
         return self.inner.commit(upload, digest)
 
     def finished(self, label: str, upload_id: str) -> Digest | None:
@@ -86,10 +86,10 @@ class WrappedBlobs:
         return self.inner.measure(blobs, is_held, is_alone=is_alone, steps_max=steps_max)
 
 
-class WrappedPlaced:
-    """A `Placed` over another one."""
+class WrappedPlacement:
+    """A `Placement` that passes every call on to another one."""
 
-    def __init__(self, inner: Placed) -> None:
+    def __init__(self, inner: Placement) -> None:
         self.inner = inner
         self.stat = inner.stat
 

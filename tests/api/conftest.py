@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dtrfast.api.app import create_app
-from dtrfast.api.types import Context
+from dtrfast.api.types import ApiContext
 from dtrfast.config import Config, RegistryConfig, ServerConfig, StoreConfig
 from dtrfast.identity.guard import OpenGuard
 from dtrfast.index.engine import Engine
@@ -39,7 +39,7 @@ class Backend:
 
 @dataclass
 class World:
-    """A registry whose surroundings a test may change."""
+    """A registry with parts that a test can change."""
 
     backend: Backend
     clock: Clock
@@ -60,7 +60,7 @@ class World:
             fullness=lambda: self.fullness,
         )
         report = StoreReport(self.backend.engine)
-        context = Context(domain, self.hop, config, OpenGuard(domain), report)
+        context = ApiContext(domain, self.hop, config, OpenGuard(domain), report)
         client = Client(create_app(context), self.runner)
         self.clients.append(client)
         return client
@@ -71,15 +71,15 @@ def clock() -> Clock:
     return Clock()
 
 
-# A run over the second blob store leaves the fake out: other runs have it.
+# A run over the second blob store leaves out the fake, which other runs cover.
 @pytest.fixture(params=["real"] if is_over_files() else ["fake", "real"])
 def backend(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Backend]:
     if request.param == "fake":
         engine = MemoryEngine()
         yield Backend(engine, MemoryBlobs(clock))
         return
-    # A store has hundreds of directories, so they go at once (pytest keeps those of three runs)
-    # and lie in memory where that is possible: what survives a power cut is tested elsewhere.
+    # A store has hundreds of directories, so they are removed at once (pytest keeps three runs).
+    # They are in memory if possible, since no test here is about power cuts.
     with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.exists() else None) as directory:
         store = Store.open(Path(directory) / "data", StoreConfig(), clock=clock)
         blobs = blobs_under_test(store.blobs, Path(directory) / "files", clock)

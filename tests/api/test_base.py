@@ -1,4 +1,4 @@
-"""end-1, unknown addresses, methods, and what every answer carries."""
+"""end-1, unknown paths and methods, and the headers of every answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""end-2 and end-10: blobs on their way out."""
+"""end-2 and end-10: downloads and deletions of blobs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_blobs_of_all_sizes(client: Client, size: int) -> None:
     assert response.headers["content-length"] == str(size)
 
 
-@pytest.mark.parametrize("name", [NAME, "nobody/here"])
+@pytest.mark.parametrize("name", [NAME, "none/here"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
 def test_an_unknown_blob(client: Client, method: str, name: str) -> None:
     response = client.request(method, f"/v2/{name}/blobs/{Digest.of_bytes(b'unknown')}")
@@ -135,7 +135,7 @@ def test_a_range_is_ignored_by_head(client: Client) -> None:
 
 
 def read_parts(body: bytes, content_type: str) -> list[tuple[str, bytes]]:
-    """The ranges and bytes of a multipart body, in its order."""
+    """Return the ranges and bytes of a multipart body, in its order."""
     match = re.fullmatch(r"multipart/byteranges; boundary=(\w+)", content_type)
     assert match is not None
     boundary = match[1].encode()
@@ -224,7 +224,7 @@ def test_a_blob_that_the_client_has_not(client: Client, header: str) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_if_match(client: Client, method: str) -> None:
-    """RFC 9110: strong tags only, before If-None-Match and Range; 404 goes first."""
+    """RFC 9110: strong tags only, evaluated before If-None-Match and Range. A 404 comes first."""
     tag = f'"{DIGEST}"'
     for header, status in (
         (tag, 200),

@@ -1,4 +1,4 @@
-"""Request bodies event by event: buffers, pauses, lost clients, and what nobody read."""
+"""Request bodies event by event: buffers, pauses, lost clients, and unread bodies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from dtrfast.api import boundary
-from dtrfast.api.v2 import body as body_module
+from dtrfast.api.v2 import request_body
 from dtrfast.config import ServerConfig
 from dtrfast.errors import StorageFull
 from dtrfast.oci.digests import Digest
@@ -25,7 +25,7 @@ STREAMED = {"transfer-encoding": "chunked"}
 
 @dataclass
 class Session:
-    """An upload session, and its inside where the fake lets one look."""
+    """An upload session, and its inner state if the fake shows it."""
 
     world: World
     client: Client
@@ -44,7 +44,7 @@ class Session:
         return Exchange(self.client.app, method, url, headers or STREAMED)
 
     def assert_free(self) -> None:
-        """Nobody holds the upload."""
+        """Check that no request holds the upload."""
         self.world.backend.blobs.resume(NAME, self.id).release()
 
 
@@ -77,7 +77,7 @@ def test_events_of_any_size(session: Session, size: int) -> None:
 
 
 def test_no_more_than_two_buffers_are_held(session: Session) -> None:
-    """A disk that is slow stops the reading, not the memory."""
+    """A slow disk stops the reading, so memory does not grow."""
     upload = fake_upload(session)
     append, gate = upload.append, asyncio.Event()
 
@@ -94,7 +94,7 @@ def test_no_more_than_two_buffers_are_held(session: Session) -> None:
         exchange.feed(*(body(event, more=True) for event in events), body())
         await asyncio.sleep(0.05)
         taken = len(events) + 1 - exchange.unread
-        assert taken * 65_536 <= 2 * body_module.BUFFER_SIZE
+        assert taken * 65_536 <= 2 * request_body.BUFFER_SIZE
         gate.set()
         await exchange.task
         assert exchange.status == 202
@@ -106,8 +106,8 @@ def test_no_more_than_two_buffers_are_held(session: Session) -> None:
 def test_a_dry_socket_gives_up_its_buffers(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(body_module, "DRY_SECONDS", 0.005)
-    monkeypatch.setattr(body_module, "_TICK_SECONDS", 0.005)
+    monkeypatch.setattr(request_body, "DRY_SECONDS", 0.005)
+    monkeypatch.setattr(request_body, "_TICK_SECONDS", 0.005)
     upload = fake_upload(session)
 
     async def run() -> None:
@@ -128,7 +128,7 @@ def test_a_dry_socket_gives_up_its_buffers(
 def test_a_write_that_fails_while_the_socket_is_dry(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(body_module, "DRY_SECONDS", 0.005)
+    monkeypatch.setattr(request_body, "DRY_SECONDS", 0.005)
     upload = fake_upload(session)
     blobs = session.world.backend.blobs
     assert isinstance(blobs, MemoryBlobs)
@@ -199,7 +199,7 @@ def test_an_upload_is_released_when_the_server_stops(session: Session, size: int
     assert session.offset <= size
 
 
-def test_cancelled_twice_while_a_thread_writes(session: Session) -> None:
+def test_canceled_twice_while_a_thread_writes(session: Session) -> None:
     upload = fake_upload(session)
     append, gate = upload.append, asyncio.Event()
 
@@ -231,8 +231,8 @@ def test_cancelled_twice_while_a_thread_writes(session: Session) -> None:
 def test_a_client_that_stops_sending(
     world: World, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    monkeypatch.setattr(body_module, "DRY_SECONDS", 0.005)
-    monkeypatch.setattr(body_module, "_TICK_SECONDS", 0.005)
+    monkeypatch.setattr(request_body, "DRY_SECONDS", 0.005)
+    monkeypatch.setattr(request_body, "_TICK_SECONDS", 0.005)
     client = world.client(server=ServerConfig(idle_body_seconds=0.03))
     session = Session(world, client, client.begin())
 
@@ -290,7 +290,7 @@ def test_a_length_that_is_none(session: Session, length: str) -> None:
     session.assert_free()
 
 
-# ---- bodies that nobody read ------------------------------------------------------------------
+# ---- unread bodies ----------------------------------------------------------------------------
 UNKNOWN = f"/v2/{NAME}/blobs/uploads/01234567-89ab-cdef-0123-456789abcdef"
 
 

@@ -1,4 +1,4 @@
-"""CORS: pages of other origins, if a setting lets them in."""
+"""CORS: pages of other origins that a setting permits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dtrfast._core import parse_head
 from dtrfast.config import Config, ServerConfig
 from dtrfast.identity.guard import OpenGuard
 from dtrfast.registry.registry import Registry
-from dtrfast.server.door.hot import Hot
+from dtrfast.server.door.hot import HotLane
 from dtrfast.server.door.wire import Dates
 from tests.api.conftest import World
 from tests.fakes.blobs import MemoryBlobs
@@ -38,7 +38,7 @@ def open_to_all(world: World) -> Client:
 
 
 def cors(response: httpx.Response) -> dict[str, str]:
-    """The headers that a browser goes by."""
+    """Return the headers that a browser evaluates."""
     prefix = "access-control-"
     return {
         name.removeprefix(prefix): value
@@ -52,7 +52,7 @@ def varies(response: httpx.Response) -> bool:
 
 
 def requests(client: Client) -> list[tuple[str, str, int]]:
-    """Answers of every kind."""
+    """Return requests with answers of every kind."""
     client.push_image("v1")
     small, large = client.push_blob(b"abc"), client.push_blob(bytes(700_000))
     return [
@@ -159,10 +159,10 @@ def test_it_is_off_by_default(world: World) -> None:
 
 
 def hot_answer(*fields: bytes, has_pages: bool) -> bytes | None:
-    """The answer of the hot lane to a GET of the base."""
+    """Return the answer of the hot lane to a GET of the base."""
     engine = MemoryEngine()
     registry = Registry(engine, MemoryBlobs(Clock()), Config())
-    hot = Hot(OpenGuard(registry), Dates(), has_pages=has_pages)
+    hot = HotLane(OpenGuard(registry), Dates(), has_pages=has_pages)
     head = parse_head(b"\r\n".join([b"GET /v2/ HTTP/1.1", b"Host: registry", *fields, b"", b""]))
     assert head is not None
     return hot.answer(head, None)

@@ -1,4 +1,4 @@
-"""Blob bytes on their way out: clients that leave, and bytes that are not there."""
+"""Downloads of blobs: clients that leave, and missing bytes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from dtrfast.api.v2.download import PIECE_SIZE, Part, Source
 from dtrfast.errors import Corrupt, StorageFailed
 from dtrfast.oci.digests import Digest
+from dtrfast.registry.blob_source import PIECE_SIZE, BlobPart, BlobSource
 from dtrfast.store.blobs import BlobReader, BlobStat, Extent, Segment
 from tests.api.conftest import World
 from tests.fakes.asgi import DISCONNECT, Exchange, body
@@ -44,17 +44,17 @@ class Reader:
         self.close()
 
 
-def source(*readers: Reader, length: int) -> Source:
-    """One part a reader, all of one length."""
+def source(*readers: Reader, length: int) -> BlobSource:
+    """Return a source with one part for each reader, all of one length."""
     left = iter(readers)
 
     def open_range(offset: int, length: int) -> BlobReader:
         return next(left)
 
-    return Source(open_range, [Part(b"", 0, length) for _ in readers])
+    return BlobSource(open_range, [BlobPart(b"", 0, length) for _ in readers])
 
 
-def read_all(source: Source) -> list[bytes]:
+def read_all(source: BlobSource) -> list[bytes]:
     pieces = []
     while source.left:
         pieces.append(source.read())
@@ -96,7 +96,7 @@ def test_a_source_may_be_closed_at_any_time() -> None:
 
 def test_fewer_bytes_than_the_index_says() -> None:
     reader = Reader(b"abc")
-    with pytest.raises(Corrupt, match="not all"):
+    with pytest.raises(Corrupt, match="fewer bytes"):
         read_all(source(reader, length=4))
     assert reader.closed == 1
 
@@ -164,7 +164,7 @@ def test_a_reader_is_closed_when_the_server_stops(world: World, client: Client) 
 
 
 def break_reads(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-    """The disk fails after some reads."""
+    """Make the disk fail after some reads."""
     reads = iter(range(1000))
     pread = os.pread
 
@@ -182,7 +182,7 @@ def test_damage_behind_the_first_piece_cuts_the_connection(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    content = b"\x1f\x8b" + CONTENT  # a file of its own in any store
+    content = b"\x1f\x8b" + CONTENT  # every store keeps it in a file of its own
     digest = client.push_blob(content)
     break_reads(monkeypatch, after=6)
 

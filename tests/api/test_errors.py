@@ -1,4 +1,4 @@
-"""Exceptions to answers: the table, what is shown, what is stored."""
+"""Exceptions and their answers: the table, the shown text, and the stored bytes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def blobs(world: World) -> MemoryBlobs:
 FAILURES = [
     (errors.StorageFull("the disk is full"), 507, "DENIED"),
     (errors.StorageFailed("the disk failed"), 500, "UNKNOWN"),
-    (errors.Overloaded("too much at once"), 503, "UNAVAILABLE"),
+    (errors.ServerBusy("too much at once"), 503, "UNAVAILABLE"),
 ]
 
 

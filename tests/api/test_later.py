@@ -1,4 +1,4 @@
-"""Holdings may answer later: the hot lane then leaves a request to the application, which waits."""
+"""Holdings may answer later. Then the hot lane leaves the request to the application."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 
 from dtrfast._core import parse_head
 from dtrfast.api.app import create_app
-from dtrfast.api.types import Context
+from dtrfast.api.types import ApiContext
 from dtrfast.config import Config
 from dtrfast.identity.guard import OpenGuard
 from dtrfast.oci.digests import Digest
-from dtrfast.registry.holdings import Holdings, Question
+from dtrfast.registry.holdings import Holdings, Lookup
 from dtrfast.registry.permits import EVERYBODY
 from dtrfast.registry.registry import Registry
-from dtrfast.server.door.hot import Hot
+from dtrfast.server.door.hot import HotLane
 from dtrfast.server.door.wire import Dates
 from dtrfast.store.report import StoreReport
 from tests.api.conftest import World
@@ -33,24 +33,24 @@ MISSING = [f"manifests/{end}" for end in ("v2", NOTHING)] + [f"blobs/{NOTHING}"]
 
 @dataclass
 class Side:
-    """A registry as the hot lane answers from it, and as the application does."""
+    """A registry with its two ways of answers: the hot lane and the application."""
 
     registry: Registry
-    hot: Hot
+    hot: HotLane
     client: Client
 
 
 def side(world: World, registry: Registry) -> Side:
     guard = OpenGuard(registry)
-    context = Context(registry, world.hop, Config(), guard, StoreReport(world.backend.engine))
+    context = ApiContext(registry, world.hop, Config(), guard, StoreReport(world.backend.engine))
     client = Client(create_app(context), world.runner)
     world.clients.append(client)
-    return Side(registry, Hot(guard, Dates()), client)
+    return Side(registry, HotLane(guard, Dates()), client)
 
 
 @pytest.fixture
 def direct(world: World) -> Side:
-    """It answers at once, and has an image."""
+    """A registry with an image, which answers at once."""
     engine, blobs = world.backend.engine, world.backend.blobs
     registry = Registry(engine, blobs, Config(), clock=world.clock, fullness=lambda: 0.0)
     made = side(world, registry)
@@ -65,7 +65,7 @@ def holdings(direct: Side) -> LaterHoldings:
 
 @pytest.fixture
 def later(world: World, direct: Side, holdings: LaterHoldings) -> Side:
-    """The same registry, which answers nothing at once."""
+    """The same registry, which answers only later."""
     registry = direct.registry.acting_for(EVERYBODY)
     registry.holdings = cast(Holdings, holdings)
     return side(world, registry.acting_for(EVERYBODY))
@@ -111,9 +111,9 @@ def test_a_client_that_has_the_content_is_told_so(direct: Side, later: Side, end
 def test_what_fails_at_once_is_left_to_the_application(
     direct: Side, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It answers 500, and logs it. Else the client would see its connection end."""
+    """The application answers 500 and logs the error. Otherwise the connection would just end."""
 
-    def fail(questions: list[Question]) -> None:
+    def fail(questions: list[Lookup]) -> None:
         raise ValueError("a fault of ours")
 
     monkeypatch.setattr(direct.registry.holdings, "resolve", fail)

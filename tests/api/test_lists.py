@@ -28,7 +28,7 @@ def next_page(link: str) -> str:
 
 
 def pages(client: Client, url: str, key: str) -> list[list[str]]:
-    """All pages from `url` on, by their links."""
+    """Return all pages from `url` on, by their links."""
     found = []
     while url:
         response = client.get(url)

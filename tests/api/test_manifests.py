@@ -1,4 +1,4 @@
-"""end-3, 7 and 9: manifests by tag or digest."""
+"""end-3, end-7 and end-9: manifests by tag or digest."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LIMIT = 4 * 1024 * 1024
 def put(
     client: Client, reference: str, body: bytes, content_type: str = OCI_MANIFEST
 ) -> tuple[int, list[str]]:
-    """Push what is refused; returns how, after a look that nothing has changed."""
+    """Push a manifest that is refused. Returns the answer, after a check that nothing changed."""
     before = client.snapshot()
     headers = {"content-type": content_type} if content_type else {}
     response = client.put(f"{URL}/{reference}", content=body, headers=headers)
@@ -241,7 +241,7 @@ def test_another_digest_than_the_content_has(client: Client, algorithm: str) -> 
     assert client.head(f"{URL}/{wrong}").status_code == 404
 
 
-@pytest.mark.parametrize("name", [NAME, "nobody/here"])
+@pytest.mark.parametrize("name", [NAME, "none/here"])
 @pytest.mark.parametrize("reference", ["missing", str(Digest.of_bytes(b"missing"))])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
 def test_an_unknown_manifest(client: Client, method: str, reference: str, name: str) -> None:
@@ -500,7 +500,7 @@ def test_a_push_of_all_its_tags_corrects_a_type(client: Client) -> None:
 
 
 def test_an_index_and_a_lost_tag_hold_a_type(client: Client) -> None:
-    """A tag that is restored, or an index, must find what was pushed."""
+    """A restored tag, and an index, must find the manifest that was pushed."""
     body = untyped(client)
     client.push_manifest(body, "a", media_type=OCI_MANIFEST)
     index = index_manifest(descriptor(body, OCI_MANIFEST))
@@ -558,7 +558,7 @@ def test_the_withdrawn_artifact_manifest(client: Client) -> None:
     )
     assert response.status_code == 201
     assert response.headers["warning"].startswith('299 - "')
-    assert "withdrawn" in response.headers["warning"]
+    assert "OCI withdrew" in response.headers["warning"]
     assert response.headers["warning"].endswith('"')
 
 

@@ -1,4 +1,4 @@
-"""The ways of tools that carry models, ollama's above all: absolute addresses, announced blobs."""
+"""Requests of tools for models, above all ollama: absolute URLs, announced blobs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def empty_chunked() -> AsyncIterator[bytes]:
 
 
 def upload_address(response: httpx.Response, base: str = "http://registry") -> str:
-    """The absolute address of the session, which the relative one agrees with."""
+    """Return the absolute URL of the session, after a check that the relative one is equal."""
     address = response.headers["docker-upload-location"]
     assert address == base + response.headers["location"]
     return str(address)
@@ -40,7 +40,7 @@ def test_every_answer_about_an_upload_has_its_absolute_address(client: Client) -
     off = client.patch(address, content=b"x", headers={"content-range": "7-7"})
     assert (off.status_code, upload_address(off)) == (416, address)
     client.patch(address, content=CONTENT[100:])
-    # The sum of its parts, as ollama closes an upload.
+    # ollama closes an upload with the sum of its parts.
     closed = client.put(f"{address}?digest={DIGEST}&etag=0123-1", headers={"content-length": "0"})
     assert closed.status_code == 201
     assert client.get(f"/v2/{NAME}/blobs/{DIGEST}").content == CONTENT

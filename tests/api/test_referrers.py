@@ -1,4 +1,4 @@
-"""end-12: who refers to a manifest."""
+"""end-12: the referrers of a manifest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ URL = f"/v2/{NAME}/referrers/{SUBJECT}"
 
 
 def push_referrer(client: Client, artifact_type: str | None, subject: str = SUBJECT) -> str:
-    """An image manifest about the subject; returns its digest."""
+    """Push an image manifest with the subject. Returns its digest."""
     client.push_blob(b"{}")
     target = {"mediaType": OCI_MANIFEST, "digest": subject, "size": 5}
     fields: dict[str, object] = {"subject": target, "annotations": {"of": str(artifact_type)}}

@@ -1,4 +1,4 @@
-"""Bodies that break off and come again: every row of the table in docs/uploads.md."""
+"""Bodies that break off and are sent again: every row of the table in docs/uploads.md."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.fakes.client import NAME, Client, failure
 
 NOISE = random.Random(5).randbytes(700_000)
 CONTENTS = {"chunked": NOISE, "loose": b"\x1f\x8b" + NOISE, "inline": NOISE[:8000]}
-# Where the broken body begins and ends, in thousandths of the content.
+# The begin and end of the broken body, in thousandths of the content.
 PLACES = [(0, 1), (0, 600), (300, 300), (300, 600)]
 METHODS = ["PATCH", "PUT"]
 
 
 class Broken:
-    """A session whose last body broke off."""
+    """An upload session whose last body broke off."""
 
     def __init__(self, world: World, client: Client, content: bytes, places: tuple[int, int]):
         self.world = world
@@ -41,7 +41,7 @@ class Broken:
             assert client.patch(self.location, content=content[: self.begin]).status_code == 202
 
     def breaks(self, method: str, piece: bytes | None = None, *, streamed: bool = False) -> None:
-        """A body that announces the rest of the content breaks off."""
+        """Send a body that announces the rest of the content, and break it off."""
         piece = self.content[self.begin : self.end] if piece is None else piece
         length = str(len(self.content) - self.begin)
         headers = {"transfer-encoding": "chunked"} if streamed else {"content-length": length}
@@ -59,7 +59,7 @@ class Broken:
         self.client.run(run())
 
     def send(self, method: str, start: int, **options: Any) -> httpx.Response:
-        """The content from `start` to its end; `content_range` says so."""
+        """Send the content from `start` to its end, with a Content-Range."""
         headers = {}
         if options.pop("content_range", False):
             headers["content-range"] = f"{start}-{len(self.content) - 1}"
@@ -70,7 +70,7 @@ class Broken:
         return self.client.request(method, url, content=piece, headers=headers)
 
     def assert_ends(self, method: str, start: int, **options: Any) -> None:
-        """The content from `start` completes the blob, by a PUT or by a PATCH and a PUT."""
+        """Check that a PUT, or a PATCH and a PUT, from `start` completes the blob."""
         answer = self.send(method, start, **options)
         if method == "PATCH":
             assert answer.status_code == 202, answer.text
@@ -90,7 +90,7 @@ async def chunks(content: bytes) -> AsyncIterator[bytes]:
 
 @pytest.fixture(params=[*CONTENTS])
 def sessions(request: pytest.FixtureRequest, world: World, client: Client) -> Iterator[Broken]:
-    """One for each of the places. They are many for a test each: a store takes its time."""
+    """Yield a broken session for each of the places. A test for each would take too long."""
     if isinstance(world.backend.blobs, MemoryBlobs) and request.param != "chunked":
         pytest.skip("to the fake all contents are alike")
     return (Broken(world, client, CONTENTS[request.param], places) for places in PLACES)
@@ -158,7 +158,7 @@ def test_exactly_what_is_missing(sessions: Iterator[Broken], method: str) -> Non
 
 
 def test_a_closing_body_is_read_as_its_digest_says(sessions: Iterator[Broken]) -> None:
-    """More bytes from a client that cannot know where to go on, and yet is right."""
+    """A client sends more bytes without knowing the offset, and its digest proves it right."""
     for broken in sessions:
         broken.breaks("PUT", streamed=True)
         broken.assert_ends("PUT", broken.end, streamed=True)
@@ -188,7 +188,7 @@ def test_a_digest_that_neither_reading_has(sessions: Iterator[Broken]) -> None:
 
 
 def test_a_closing_put_without_a_body(sessions: Iterator[Broken]) -> None:
-    """The whole body came, but the client has not heard of it; the PUT is to end it."""
+    """The whole body arrived, but the client got no answer. Its PUT ends the upload."""
     for broken in sessions:
         broken.breaks("PATCH", broken.content[broken.begin :], streamed=True)
         broken.assert_ends("PUT", len(broken.content))
@@ -206,7 +206,7 @@ def test_a_body_of_another_size_than_announced_takes_nothing_back_of_what_was_ke
 
 
 def test_the_mode_of_the_content_may_change(world: World, client: Client) -> None:
-    """The broken body was small and is gone: the retry may be of another kind."""
+    """The broken body was small and is dropped, so the retry may be of another kind."""
     for first, second in permutations(CONTENTS.values(), 2):
         broken = Broken(world, client, second, (0, 600))
         broken.breaks("PATCH", first)
@@ -229,7 +229,7 @@ def test_a_client_that_left_is_not_counted_as_answered(sessions: Iterator[Broken
 
 
 def test_a_doubled_patch_that_is_the_whole_blob(sessions: Iterator[Broken]) -> None:
-    """No server can know that an answer was lost behind it; the digest tells."""
+    """The server cannot know that the answer was lost. The digest proves it."""
     for broken in sessions:
         broken.location = broken.client.begin()
         for _ in range(2):
@@ -241,7 +241,7 @@ def test_a_doubled_patch_that_is_the_whole_blob(sessions: Iterator[Broken]) -> N
 async def together(
     first: Exchange, then: Callable[[], Exchange], between: Callable[[], Awaitable[None]]
 ) -> Exchange:
-    """A second request while the first one runs; both have ended afterwards."""
+    """Send a second request while the first one runs, and wait for both."""
     await asyncio.sleep(0.02)
     second = then()
     await between()
@@ -251,7 +251,7 @@ async def together(
     return second
 
 
-@pytest.mark.long  # what is left of a body is waited for
+@pytest.mark.long  # the server waits for the rest of a body
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("with_range", [False, True])
 def test_a_request_that_lacks_bytes_is_stopped_by_its_retry(
@@ -285,7 +285,7 @@ def test_a_request_that_lacks_bytes_is_stopped_by_its_retry(
     assert client.get(f"/v2/{NAME}/blobs/{digest}").content == content
 
 
-@pytest.mark.long  # the second one waits a second
+@pytest.mark.long  # the second request waits for a second
 @pytest.mark.parametrize("method", METHODS)
 def test_a_request_that_lacks_bytes_is_not_stopped_by_another_chunk(
     client: Client, method: str
@@ -320,7 +320,7 @@ def test_a_request_that_lacks_bytes_is_not_stopped_by_another_chunk(
 def test_a_retry_that_waited_a_moment_is_a_retry(
     world: World, client: Client, method: str, with_range: bool
 ) -> None:
-    """The first request has all its bytes, and ends as soon as the second one has looked."""
+    """The first request has all its bytes, and ends after the second one's first attempt."""
     content = CONTENTS["chunked"]
     digest = Digest.of_bytes(content)
     url = f"{client.begin()}?digest={digest}"
@@ -346,14 +346,14 @@ async def comes_while(
     *messages: Message,
     with_range: bool = False,
 ) -> Exchange:
-    """A request that finds its upload held by `first`, whose body then has come whole."""
+    """Send a request while `first` holds its upload; then the body of `first` is complete."""
     calls = world.hop.calls
     headers = {"content-length": str(first.offset)}
     if with_range:
         headers["content-range"] = f"0-{first.offset - 1}"
     second = Exchange(client.app, method, url, headers)
     second.feed(*messages)
-    await until(lambda: world.hop.calls >= calls + 2)  # it has looked, and now waits
+    await until(lambda: world.hop.calls >= calls + 2)  # made its first attempt
     first.end_body()
     first.release()
     await second.task
@@ -363,7 +363,7 @@ async def comes_while(
 def test_bytes_that_came_whole_outlive_a_retry_that_breaks_off(
     world: World, client: Client
 ) -> None:
-    """A request that its client has given up long ago may be the last one to be looked at."""
+    """A request may be handled last although its client gave it up long ago."""
     content = CONTENTS["chunked"]
     location = client.begin()
     first = world.backend.blobs.resume(NAME, location.rpartition("/")[2])
@@ -390,7 +390,7 @@ def test_another_body_than_the_one_that_came_whole_is_refused(world: World, clie
     assert client.put(f"{location}?digest={Digest.of_bytes(content)}").status_code == 201
 
 
-@pytest.mark.long  # the first one is drained for a second
+@pytest.mark.long  # the server reads the rest of the first body for a second
 def test_who_was_told_while_the_first_request_hangs_goes_on(
     sessions: Iterator[Broken], world: World
 ) -> None:

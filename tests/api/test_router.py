@@ -1,4 +1,4 @@
-"""Which endpoint a path leads to, by hand and over HTTP."""
+"""The endpoints of paths, found directly and over HTTP."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ UUID = "01234567-89ab-cdef-0123-456789abcdef"
         ("a/blobs/uploads/", router.UPLOADS, "a", ""),
         (f"a/blobs/uploads/{UUID}", router.UPLOAD, "a", UUID),
         (f"a/referrers/{DIGEST}", router.REFERRERS, "a", DIGEST),
-        # Names may hold every word that endpoints do.
+        # Names may contain every word of the endpoints.
         ("blobs/uploads/manifests/x", router.MANIFEST, "blobs/uploads", "x"),
         ("tags/list/tags/list", router.TAGS, "tags/list", ""),
         ("a/manifests/tags/list", router.TAGS, "a/manifests", ""),
@@ -128,7 +128,7 @@ def test_a_bad_name_is_refused_and_stores_nothing(client: Client, name: str) -> 
 
 @pytest.mark.parametrize("name", [".", "..", "../v2/a", "a/../b", "a/./b", "%2E%2E/a"])
 def test_dots_lead_nowhere(client: Client, name: str) -> None:
-    # A client library would tidy these away, so they go in by hand.
+    # A client library would normalize these paths, so the test sets them itself.
     for method, path in REQUESTS:
         exchange = client.run(asgi.ask(client.app, method, f"/v2/{name}/{path}"))
         assert exchange.status == 400

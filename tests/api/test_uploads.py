@@ -1,4 +1,4 @@
-"""end-4, 5, 6, 11, 13, 14: blobs on their way in."""
+"""end-4, end-5, end-6, end-11, end-13 and end-14: uploads of blobs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def assert_created(response: httpx.Response, digest: str = DIGEST, name: str = N
 
 
 def assert_session(response: httpx.Response, size: int, status: int = 202) -> str:
-    """A session's headers; returns its address."""
+    """Check the headers of a session. Returns its URL."""
     assert response.status_code == status, response.text
     location = response.headers["location"]
     upload_id = location.removeprefix(f"/v2/{NAME}/blobs/uploads/")
@@ -380,7 +380,7 @@ def test_mount_of_what_is_there_already(client: Client) -> None:
     assert_created(client.post(f"/v2/{NAME}/blobs/uploads/?mount={DIGEST}&from={NAME}"))
 
 
-@pytest.mark.parametrize("source", ["", "&from=source/app", "&from=nobody/here", "&from=BAD..NAME"])
+@pytest.mark.parametrize("source", ["", "&from=source/app", "&from=none/here", "&from=BAD..NAME"])
 def test_a_mount_that_cannot_be_opens_a_session(client: Client, source: str) -> None:
     client.push_blob(b"another blob", "source/app")
     response = client.post(f"/v2/{NAME}/blobs/uploads/?mount={DIGEST}{source}")
@@ -397,7 +397,7 @@ def test_mount_of_a_blob_that_another_repository_has_than_the_named_one(client: 
 
 
 # ---- when storing fails -----------------------------------------------------------------------
-@pytest.mark.slow  # a store may wait a moment for the other request to end
+@pytest.mark.slow  # a store may wait for a moment for the end of the other request
 def test_two_requests_at_one_session(world: World, client: Client) -> None:
     location = client.begin()
     upload = world.backend.blobs.resume(NAME, location.rpartition("/")[2])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dtrfast.backup.place import Place
+from dtrfast.backup.place import BackupPlace
 from tests import twice
 from tests.backup.town import Town
 
@@ -32,7 +32,7 @@ def town(tmp_path: Path) -> Iterator[Town]:
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    """Something that speaks S3."""
+    """The URL of an S3 server."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     program = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
@@ -53,7 +53,7 @@ def endpoint() -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Place:
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> BackupPlace:
     for name, value in {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "a",
@@ -61,12 +61,12 @@ def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Place:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    return Place(f"s3://backups/{random.randrange(1 << 32):x}")
+    return BackupPlace(f"s3://backups/{random.randrange(1 << 32):x}")
 
 
 @pytest.fixture(params=["directory", pytest.param("s3", marks=pytest.mark.long)])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> BackupPlace:
     if request.param == "directory":
-        return Place(str(tmp_path / "backups"))
-    place: Place = request.getfixturevalue("bucket")
+        return BackupPlace(str(tmp_path / "backups"))
+    place: BackupPlace = request.getfixturevalue("bucket")
     return place

@@ -1,4 +1,4 @@
-"""A backup is a moment of the store, whatever is done meanwhile; and a store is made of it."""
+"""Backups of a store in use, and stores that are restored from them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from dtrfast.backup import leases, snapshot, upkeep
-from dtrfast.backup.create import Made, create
-from dtrfast.backup.place import Place
-from dtrfast.backup.restore import restore
+from dtrfast.backup import leases, maintenance, snapshot
+from dtrfast.backup.create import BackupResult, create_backup
+from dtrfast.backup.place import BackupPlace
+from dtrfast.backup.restore import restore_backup
 from dtrfast.config import StoreConfig
 from dtrfast.errors import BackupFailed, Corrupt, FormatUnknown
 from dtrfast.identity import accounts
@@ -27,8 +27,7 @@ from dtrfast.machine.paths import Layout
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import repositories
-from dtrfast.store import layout as layouts
-from dtrfast.store import pins
+from dtrfast.store import data_directory, pins
 from dtrfast.store.store import Store
 from tests.backup.town import APP, Town, quiet
 from tests.server.conftest import eventually
@@ -36,17 +35,17 @@ from tests.server.conftest import eventually
 OTHER = RepositoryName.parse("acme/other")
 
 
-def restored(place: Place, data: Path, until: float | None = None) -> Town:
+def restored(place: BackupPlace, data: Path, until: float | None = None) -> Town:
     said: list[str] = []
-    restore(place, data, quiet, said.append, until=until)
+    restore_backup(place, data, quiet, said.append, until=until)
     assert said == []
     return Town(data)
 
 
-def test_what_was_backed_up_comes_back(town: Town, place: Place, tmp_path: Path) -> None:
+def test_what_was_backed_up_comes_back(town: Town, place: BackupPlace, tmp_path: Path) -> None:
     digests = {f"v{n}": town.push(APP, f"v{n}", n) for n in range(5)}
     town.keep_house()
-    made = create(town.store, place, quiet)
+    made = create_backup(town.store, place, quiet)
     assert made.files == made.files_copied == 10
     again = restored(place, tmp_path / "again")
     for tag, digest in digests.items():
@@ -62,7 +61,7 @@ def test_what_was_backed_up_comes_back(town: Town, place: Place, tmp_path: Path)
     sequences = [change.sequence for change in again.store.changes()]
     assert sequences == list(range(1, len(sequences) + 1)), "the log goes on where it ended"
     again.store.close()
-    assert list(upkeep.verify(place, quiet)) == []
+    assert list(maintenance.verify(place, quiet)) == []
 
 
 def rows(town: Town, table: Table) -> list[tuple[bytes, bytes]]:
@@ -79,8 +78,8 @@ def delete_blobs(town: Town, tag: str) -> None:
 def test_content_that_goes_and_comes_while_the_index_is_dumped(
     town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the registry's tables and the store's: one image is deleted, another pushed."""
-    place = Place(str(tmp_path / "backups"))
+    """One image is deleted and another pushed between the two snapshots of the index."""
+    place = BackupPlace(str(tmp_path / "backups"))
     digest = town.push(APP, "v", 1)
     read = town.store.engine.read
     reads = 0
@@ -96,7 +95,7 @@ def test_content_that_goes_and_comes_while_the_index_is_dumped(
 
     with monkeypatch.context() as patch:
         patch.setattr(town.store.engine, "read", read_later)
-        create(town.store, place, quiet)
+        create_backup(town.store, place, quiet)
     assert reads > 2
     again = restored(place, tmp_path / "again")
     again.check(APP, "v", digest)
@@ -108,9 +107,9 @@ def test_content_that_goes_and_comes_while_the_index_is_dumped(
 
 
 def test_ids_of_after_a_backup_are_not_given_out_again(
-    town: Town, place: Place, tmp_path: Path
+    town: Town, place: BackupPlace, tmp_path: Path
 ) -> None:
-    """Tokens that were signed for them are still valid: the keys come back with the backup."""
+    """The backup has the signing keys, so tokens for later ids are still valid."""
 
     def make(town: Town, name: str) -> int:
         author, new = town.registry.author("admin"), NewAccount(AccountName(name))
@@ -127,7 +126,7 @@ def test_ids_of_after_a_backup_are_not_given_out_again(
         return town.store.engine.write(change)
 
     make(town, "alice")
-    create(town.store, place, quiet)
+    create_backup(town.store, place, quiet)
     later = make(town, "bob")
     ended = end_sign_ins(town)
     again = restored(place, tmp_path / "again")
@@ -139,28 +138,28 @@ def test_ids_of_after_a_backup_are_not_given_out_again(
     again.store.close()
 
 
-def test_the_second_copies_what_is_new(town: Town, place: Place) -> None:
+def test_the_second_copies_what_is_new(town: Town, place: BackupPlace) -> None:
     for n in range(20):
         town.push(APP, f"v{n}", n)
-    first = create(town.store, place, quiet)
+    first = create_backup(town.store, place, quiet)
     town.push(APP, "one-more", 100)
-    second = create(town.store, place, quiet)
+    second = create_backup(town.store, place, quiet)
     assert second.files == first.files + 2
     assert second.files_copied == 2
     assert second.bytes_copied < first.bytes_copied / 4
-    third = create(town.store, place, quiet)
+    third = create_backup(town.store, place, quiet)
     assert (third.files_copied, third.segments_copied) == (0, 0)
 
 
 def test_one_that_was_cut_off_is_gone_on_with(
-    town: Town, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    town: Town, place: BackupPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = town.push(APP, "v", 1)
     for n in range(6):
         town.push(APP, f"v{n}", n)
-    put, count = Place.put_stream, 0
+    put, count = BackupPlace.put_stream, 0
 
-    def fail_later(self: Place, name: str, pieces: Iterator[bytes], size: int) -> None:
+    def fail_later(self: BackupPlace, name: str, pieces: Iterator[bytes], size: int) -> None:
         nonlocal count
         count += 1
         if count > 5:
@@ -168,12 +167,12 @@ def test_one_that_was_cut_off_is_gone_on_with(
         put(self, name, pieces, size)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Place, "put_stream", fail_later)
+        patch.setattr(BackupPlace, "put_stream", fail_later)
         with pytest.raises(KeyboardInterrupt):
-            create(town.store, place, quiet)
+            create_backup(town.store, place, quiet)
     assert snapshot.names(place) == []
     assert os.listdir(town.data / "pins") == []
-    made = create(town.store, place, quiet)
+    made = create_backup(town.store, place, quiet)
     assert made.files_copied == made.files - 5
     again = restored(place, tmp_path / "again")
     again.check(APP, "v", digest)
@@ -183,157 +182,157 @@ def test_one_that_was_cut_off_is_gone_on_with(
 def test_a_restore_that_was_cut_off_is_gone_on_with(
     town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = Place(str(tmp_path / "backups"))
+    place = BackupPlace(str(tmp_path / "backups"))
     digest = town.push(APP, "v", 1)
-    create(town.store, place, quiet)
-    stream = Place.stream
+    create_backup(town.store, place, quiet)
+    stream = BackupPlace.stream
 
-    def fail(self: Place, name: str, size_max: int | None) -> Iterator[bytes]:
+    def fail(self: BackupPlace, name: str, size_max: int | None) -> Iterator[bytes]:
         yield from stream(self, name, size_max)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Place, "stream", fail)
+        patch.setattr(BackupPlace, "stream", fail)
         with pytest.raises(KeyboardInterrupt):
-            restore(place, tmp_path / "again", quiet, print)
-    with pytest.raises(FormatUnknown, match="restored half"):
+            restore_backup(place, tmp_path / "again", quiet, print)
+    with pytest.raises(FormatUnknown, match="restored in part"):
         Store.open(tmp_path / "again", StoreConfig())
     again = restored(place, tmp_path / "again")
     again.check(APP, "v", digest)
     again.store.close()
     with pytest.raises(BackupFailed, match="is not empty"):
-        restore(place, tmp_path / "again", quiet, print)
+        restore_backup(place, tmp_path / "again", quiet, print)
 
 
 def test_an_earlier_time_is_restored(town: Town, tmp_path: Path) -> None:
-    place = Place(str(tmp_path / "backups"))
+    place = BackupPlace(str(tmp_path / "backups"))
     old = town.push(APP, "v", 1)
-    create(town.store, place, quiet)
+    create_backup(town.store, place, quiet)
     time.sleep(1.1)
     between = time.time()
     time.sleep(1.1)
     new = town.push(APP, "v", 2)
-    create(town.store, place, quiet)
+    create_backup(town.store, place, quiet)
     for until, digest in ((between, old), (None, new)):
         again = restored(place, tmp_path / f"again {until}", until)
         again.check(APP, "v", digest)
         again.store.close()
     with pytest.raises(BackupFailed, match="there is no snapshot of"):
-        restore(place, tmp_path / "never", quiet, print, until=1000.0)
+        restore_backup(place, tmp_path / "never", quiet, print, until=1000.0)
 
 
 def test_damage_and_loss_are_found(town: Town, tmp_path: Path) -> None:
-    place = Place(str(tmp_path / "backups"))
+    place = BackupPlace(str(tmp_path / "backups"))
     town.push(APP, "v", 1)
-    create(town.store, place, quiet)
+    create_backup(town.store, place, quiet)
     for directory in ("files", "rows"):
         paths = sorted(p for p in (tmp_path / "backups" / directory).rglob("*") if p.is_file())
         path = max(paths, key=lambda p: p.stat().st_size)
         path.write_bytes(b"x" + path.read_bytes()[1:])
-    assert len(list(upkeep.verify(place, quiet))) == 2
+    assert len(list(maintenance.verify(place, quiet))) == 2
     next(p for p in (tmp_path / "backups" / "files").rglob("*") if p.is_file()).unlink()
-    assert len(list(upkeep.verify(place, quiet))) in (2, 3)
+    assert len(list(maintenance.verify(place, quiet))) in (2, 3)
 
 
-def test_prune_keeps_what_the_others_need(town: Town, place: Place, tmp_path: Path) -> None:
+def test_prune_keeps_what_the_others_need(town: Town, place: BackupPlace, tmp_path: Path) -> None:
     digest = town.push(APP, "kept", 1)
-    made: list[Made] = []
+    made: list[BackupResult] = []
     for n in range(4):
         town.push(APP, "v", 10 + n)
-        made.append(create(town.store, place, quiet))
+        made.append(create_backup(town.store, place, quiet))
     later = time.time() + 3 * 86_400
-    gone, freed = upkeep.prune(place, keep_last=2, keep_days=0, now=later)
+    gone, freed = maintenance.prune(place, keep_last=2, keep_days=0, now=later)
     assert gone == [one.name for one in made[:2]]
     assert freed > 0
     assert snapshot.names(place) == [one.name for one in made[2:]]
-    assert list(upkeep.verify(place, quiet)) == []
+    assert list(maintenance.verify(place, quiet)) == []
     again = restored(place, tmp_path / "again")
     again.check(APP, "kept", digest)
     again.store.close()
-    assert upkeep.prune(place, keep_last=0, keep_days=0, now=later)[0] == [made[2].name]
+    assert maintenance.prune(place, keep_last=0, keep_days=0, now=later)[0] == [made[2].name]
 
 
 def test_prune_leaves_what_a_running_backup_has_copied(town: Town, tmp_path: Path) -> None:
-    place = Place(str(tmp_path / "backups"))
+    place = BackupPlace(str(tmp_path / "backups"))
     town.push(APP, "v", 1)
-    create(town.store, place, quiet)
+    create_backup(town.store, place, quiet)
     place.put("files/aa/" + "aa" * 16, b"not named yet")
-    upkeep.prune(place, keep_last=1, keep_days=0)
+    maintenance.prune(place, keep_last=1, keep_days=0)
     assert place.read("files/aa/" + "aa" * 16, 1000) is not None
 
 
-def test_prune_and_backup_wait_for_each_other(town: Town, place: Place) -> None:
+def test_prune_and_backup_wait_for_each_other(town: Town, place: BackupPlace) -> None:
     town.push(APP, "v", 1)
-    create(town.store, place, quiet)
+    create_backup(town.store, place, quiet)
     with leases.held(place, "backup"):
-        with pytest.raises(BackupFailed, match="a backup is at work"):
-            upkeep.prune(place, keep_last=1, keep_days=0)
-        create(town.store, place, quiet)
-    with leases.held(place, "prune"), pytest.raises(BackupFailed, match="a prune is at work"):
-        create(town.store, place, quiet)
-    upkeep.prune(place, keep_last=1, keep_days=0)
+        with pytest.raises(BackupFailed, match="a backup is running"):
+            maintenance.prune(place, keep_last=1, keep_days=0)
+        create_backup(town.store, place, quiet)
+    with leases.held(place, "prune"), pytest.raises(BackupFailed, match="a prune is running"):
+        create_backup(town.store, place, quiet)
+    maintenance.prune(place, keep_last=1, keep_days=0)
 
 
 def test_torn_objects_of_one_that_was_cut_off_are_not_relied_on(town: Town, tmp_path: Path) -> None:
-    """What a power cut left of it has the right names, and other bytes."""
-    place = Place(str(tmp_path / "backups"))
+    """After a power cut such objects have the right names and wrong bytes."""
+    place = BackupPlace(str(tmp_path / "backups"))
     digest = town.push(APP, "v", 1)
-    first = create(town.store, place, quiet)
+    first = create_backup(town.store, place, quiet)
     snapshot.delete(place, [first.name])
     for path in [p for d in ("files", "rows") for p in (tmp_path / "backups" / d).rglob("*")]:
         if path.is_file():
             path.write_bytes(bytes(path.stat().st_size))
-    create(town.store, place, quiet)
-    assert list(upkeep.verify(place, quiet)) == []
+    create_backup(town.store, place, quiet)
+    assert list(maintenance.verify(place, quiet)) == []
     again = restored(place, tmp_path / "again")
     again.check(APP, "v", digest)
     again.store.close()
 
 
 def test_a_damaged_snapshot_is_passed_over(town: Town, tmp_path: Path) -> None:
-    place = Place(str(tmp_path / "backups"))
+    place = BackupPlace(str(tmp_path / "backups"))
     digest = town.push(APP, "v", 1)
-    create(town.store, place, quiet)
-    last = create(town.store, place, quiet)
+    create_backup(town.store, place, quiet)
+    last = create_backup(town.store, place, quiet)
     (tmp_path / "backups" / "snapshots" / last.name).write_bytes(b"{")
-    assert len(list(upkeep.verify(place, quiet))) == 1
+    assert len(list(maintenance.verify(place, quiet))) == 1
     said: list[str] = []
-    restore(place, tmp_path / "again", quiet, said.append)
+    restore_backup(place, tmp_path / "again", quiet, said.append)
     assert len(said) == 1
     again = Town(tmp_path / "again")
     again.check(APP, "v", digest)
     again.store.close()
-    create(town.store, place, quiet)
-    assert upkeep.prune(place, keep_last=5, keep_days=0)[0] == [last.name]
+    create_backup(town.store, place, quiet)
+    assert maintenance.prune(place, keep_last=5, keep_days=0)[0] == [last.name]
 
 
 def test_what_the_disk_does_not_give_is_told_and_the_rest_is_backed_up(
     town: Town, tmp_path: Path
 ) -> None:
-    place = Place(str(tmp_path / "backups"))
+    place = BackupPlace(str(tmp_path / "backups"))
     town.push(APP, "kept", 1)
-    create(town.store, place, quiet)
+    create_backup(town.store, place, quiet)
     files = sorted(town.data.glob("[bp][la]*/*/*"))
     files[0].unlink()
     os.truncate(files[1], 100)
-    made = create(town.store, place, quiet)
+    made = create_backup(town.store, place, quiet)
     assert sorted(made.missing) == sorted(path.name for path in files[:2])
     said: list[str] = []
     gone = next(p for p in (tmp_path / "backups" / "files").rglob("*") if p.is_file())
     gone.unlink()
-    restore(place, tmp_path / "again", quiet, said.append)
+    restore_backup(place, tmp_path / "again", quiet, said.append)
     assert len(said) == 1, "one file is gone from the backup, the others come back"
 
 
 def test_a_place_below_the_data_directory_is_refused(town: Town) -> None:
     with pytest.raises(BackupFailed, match="inside the data directory"):
-        create(town.store, Place(str(town.data / "backups")), quiet)
+        create_backup(town.store, BackupPlace(str(town.data / "backups")), quiet)
 
 
 def test_nobody_else_may_read_what_is_copied(town: Town, tmp_path: Path) -> None:
     (tmp_path / "backups").mkdir(mode=0o755)
-    place = Place(str(tmp_path / "backups"))
-    create(town.store, place, quiet)
+    place = BackupPlace(str(tmp_path / "backups"))
+    create_backup(town.store, place, quiet)
     for folder in (tmp_path / "backups").iterdir():
         assert not folder.is_dir() or folder.stat().st_mode & 0o077 == 0
     assert (town.data / "pins").stat().st_mode & 0o077 == 0
@@ -343,23 +342,23 @@ def test_a_rate_is_kept(town: Town, tmp_path: Path) -> None:
     for n in range(4):
         town.push(APP, f"v{n}", n)
     began = time.monotonic()
-    made = create(town.store, Place(str(tmp_path / "backups")), quiet, rate=500_000)
+    made = create_backup(town.store, BackupPlace(str(tmp_path / "backups")), quiet, rate=500_000)
     assert time.monotonic() - began > 0.8 * made.bytes_copied / 500_000
 
 
 def test_another_stores_place_is_refused(town: Town, tmp_path: Path) -> None:
-    place = Place(str(tmp_path / "backups"))
-    create(town.store, place, quiet)
+    place = BackupPlace(str(tmp_path / "backups"))
+    create_backup(town.store, place, quiet)
     other = Town(tmp_path / "other")
     with pytest.raises(BackupFailed, match="another store"):
-        create(other.store, place, quiet)
+        create_backup(other.store, place, quiet)
     other.store.close()
 
 
 def test_a_hostile_backup_writes_nowhere_else(town: Town, tmp_path: Path) -> None:
-    place = Place(str(tmp_path / "backups"))
+    place = BackupPlace(str(tmp_path / "backups"))
     town.push(APP, "v", 1)
-    create(town.store, place, quiet)
+    create_backup(town.store, place, quiet)
     (name,) = snapshot.names(place)
     path = tmp_path / "backups" / "snapshots" / name
     text = path.read_text()
@@ -371,20 +370,20 @@ def test_a_hostile_backup_writes_nowhere_else(town: Town, tmp_path: Path) -> Non
     ):
         path.write_text(json.dumps({**document, **change}))
         with pytest.raises((Corrupt, BackupFailed)):
-            restore(place, tmp_path / "hostile", quiet, print)
+            restore_backup(place, tmp_path / "hostile", quiet, print)
     assert not (tmp_path / "hostile" / "format").exists()
 
 
 def test_no_file_goes_while_a_backup_may_need_it(
     town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All is deleted and reclaimed between the snapshot and the first file."""
-    place = Place(str(tmp_path / "backups"))
+    """Everything is deleted and reclaimed between the snapshot and the first file."""
+    place = BackupPlace(str(tmp_path / "backups"))
     digest = town.push(APP, "v", 1)
-    put = Place.put_stream
+    put = BackupPlace.put_stream
     done = False
 
-    def delete_first(self: Place, name: str, pieces: Iterator[bytes], size: int) -> None:
+    def delete_first(self: BackupPlace, name: str, pieces: Iterator[bytes], size: int) -> None:
         nonlocal done
         if not done:
             done = True
@@ -394,8 +393,8 @@ def test_no_file_goes_while_a_backup_may_need_it(
         put(self, name, pieces, size)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Place, "put_stream", delete_first)
-        made = create(town.store, place, quiet)
+        patch.setattr(BackupPlace, "put_stream", delete_first)
+        made = create_backup(town.store, place, quiet)
     assert made.missing == []
     again = restored(place, tmp_path / "again")
     again.check(APP, "v", digest)
@@ -405,7 +404,7 @@ def test_no_file_goes_while_a_backup_may_need_it(
 
 
 class Storm:
-    """Clients that push and delete, and a housekeeper, until they are stopped."""
+    """Clients that push and delete, and a housekeeper, which run until they are stopped."""
 
     def __init__(self, town: Town) -> None:
         self._town = town
@@ -450,11 +449,11 @@ class Client:
 
 
 @pytest.mark.slow
-def test_a_backup_under_a_push_storm(town: Town, place: Place, tmp_path: Path) -> None:
+def test_a_backup_under_a_push_storm(town: Town, place: BackupPlace, tmp_path: Path) -> None:
     storm = Storm(town)
     eventually(lambda: len(storm.known) > 20 or bool(storm.failures))
     before = dict(storm.known)
-    create(town.store, place, quiet)
+    create_backup(town.store, place, quiet)
     after = dict(storm.known)
     storm.end()
     assert storm.failures == []
@@ -476,8 +475,8 @@ def test_a_restored_store_is_as_private_as_a_live_one(town: Town, tmp_path: Path
         (town.data / "audit").mkdir(mode=0o700)
         (town.data / "audit" / "00000001.jsonl").write_text("{}\n")
         town.keep_house()
-        place = Place(str(tmp_path / "backups"))
-        create(town.store, place, quiet)
+        place = BackupPlace(str(tmp_path / "backups"))
+        create_backup(town.store, place, quiet)
         again = restored(place, tmp_path / "again")
         again.store.close()
     finally:
@@ -501,13 +500,13 @@ def test_a_restored_store_is_as_private_as_a_live_one(town: Town, tmp_path: Path
 
 
 def test_a_restore_leaves_nothing_of_one_that_was_killed(town: Town, tmp_path: Path) -> None:
-    """Which restored a later backup."""
-    place = Place(str(tmp_path / "backups"))
+    """The killed restore was of a later backup."""
+    place = BackupPlace(str(tmp_path / "backups"))
     town.push(APP, "v", 1)
-    create(town.store, place, quiet)
+    create_backup(town.store, place, quiet)
     data = tmp_path / "again"
     layout = Layout(data)
-    layouts.begin_restore(layout)
+    data_directory.begin_restore(layout)
     (layout.log / "00000099.log").write_bytes(b"later changes")
     (layout.blobs / "a" / ".half").write_bytes(b"half a file")
     again = restored(place, data)
@@ -523,19 +522,19 @@ def test_a_log_that_cannot_be_read_is_told_and_the_rest_is_backed_up(
     town.push(APP, "v", 1)
     town.keep_house()
     (town.data / "audit" / "00000001.jsonl").mkdir(parents=True)
-    made = create(town.store, Place(str(tmp_path / "backups")), quiet)
+    made = create_backup(town.store, BackupPlace(str(tmp_path / "backups")), quiet)
     assert made.missing == ["audit/00000001.jsonl"]
     assert made.files == 2
 
 
 def test_the_next_backup_writes_a_damaged_segment_again(town: Town, tmp_path: Path) -> None:
-    place = Place(str(tmp_path / "backups"))
+    place = BackupPlace(str(tmp_path / "backups"))
     digest = town.push(APP, "v", 1)
-    create(town.store, place, quiet)
+    create_backup(town.store, place, quiet)
     damaged = [path for path in (tmp_path / "backups" / "rows").rglob("*") if path.is_file()]
     for path in damaged:
         path.write_bytes(path.read_bytes()[:-1] + b"\0")
-    assert create(town.store, place, quiet).segments_copied > len(damaged) / 2
+    assert create_backup(town.store, place, quiet).segments_copied > len(damaged) / 2
     again = restored(place, tmp_path / "again")
     again.check(APP, "v", digest)
     again.store.close()

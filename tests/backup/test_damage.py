@@ -1,4 +1,4 @@
-"""Damage of every kind to every kind of file of a backup: it is told, and ends nothing else."""
+"""Damage of every kind to every file of a backup is reported and affects nothing else."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from dtrfast.backup import segments, snapshot, upkeep
-from dtrfast.backup.create import create, read_segment
+from dtrfast.backup import maintenance, segments, snapshot
+from dtrfast.backup.create import create_backup, read_segment
 from dtrfast.backup.directory import MARKER
-from dtrfast.backup.place import Place
-from dtrfast.backup.restore import restore
+from dtrfast.backup.place import BackupPlace
+from dtrfast.backup.restore import restore_backup
 from dtrfast.cli import backup as commands
 from dtrfast.errors import BackupFailed, Corrupt, DtrfastError, Unreadable
 from dtrfast.store.records import LOOSE_FILE
@@ -53,7 +53,7 @@ def _make_pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
-# A zstd frame that says that it holds 2**62 bytes.
+# A zstd frame whose stated content size is 2**62 bytes.
 _HUGE = b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", 1 << 62) + b"\x01\x00\x00"
 
 DAMAGES: dict[str, Callable[[Path], None]] = {
@@ -97,7 +97,7 @@ def _kinds(root: Path) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def base() -> Iterator[Path]:
-    """A folder in memory if there is such: most of the time would go to syncs."""
+    """A folder, in memory if possible: on a disk most of the time would go to syncs."""
     memory = Path("/dev/shm")
     with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         yield Path(folder)
@@ -105,29 +105,29 @@ def base() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def made(base: Path) -> Iterator[tuple[Town, Path]]:
-    """A store, and two backups of it that are whole."""
+    """A store, and two complete backups of it."""
     town = Town(base / "data")
     town.push(APP, "v", 1)
     town.keep_house()
     (town.data / "audit").mkdir()
     (town.data / "audit" / "00000001.jsonl").write_text("{}\n")
-    place = Place(str(base / "backups"))
-    create(town.store, place, quiet)
+    place = BackupPlace(str(base / "backups"))
+    create_backup(town.store, place, quiet)
     town.push(APP, "v", 2)
     town.keep_house()
-    create(town.store, place, quiet)
+    create_backup(town.store, place, quiet)
     yield town, base / "backups"
     town.store.close()
 
 
 @pytest.fixture(autouse=True)
 def without_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here is about power cuts."""
+    """Skip syncs, since no test here is about power cuts."""
     monkeypatch.setattr(os, "sync", lambda: None)
 
 
 def _outcome(work: Callable[[], object]) -> str:
-    """The error of `work`, if it is one of ours; others are failures of the test."""
+    """Return the error of `work` if it is one of dtrfast. Other exceptions fail the test."""
     try:
         work()
     except DtrfastError as error:
@@ -135,11 +135,11 @@ def _outcome(work: Callable[[], object]) -> str:
     return ""
 
 
-def _restored(place: Place, data: Path) -> list[str]:
-    """Sentences of a restore, or its error."""
+def _restored(place: BackupPlace, data: Path) -> list[str]:
+    """Return the sentences of a restore, or its error."""
     shutil.rmtree(data, ignore_errors=True)
     said: list[str] = []
-    error = _outcome(lambda: restore(place, data, quiet, said.append))
+    error = _outcome(lambda: restore_backup(place, data, quiet, said.append))
     return [*said, error] if error else said
 
 
@@ -171,17 +171,17 @@ def test_damage_is_listed_and_found(
     made: tuple[Town, Path], capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     root = made[1]
-    path, place = _kinds(root)[kind], Place(str(root))
+    path, place = _kinds(root)[kind], BackupPlace(str(root))
     for name in DAMAGES:
         with _damaged(path, name):
             commands.list_backups(str(root))
-            findings = list(upkeep.verify(place, quiet))
-        is_hidden = kind == "snapshot" and name == "gone"  # nothing says that there was one
+            findings = list(maintenance.verify(place, quiet))
+        is_hidden = kind == "snapshot" and name == "gone"  # no other file names the snapshot
         assert bool(findings) != is_hidden, name
         shown = capsys.readouterr().out
         if kind in ("marker", "snapshot") and not is_hidden:
             assert findings[0].partition(" (")[0] in shown, name
-    assert list(upkeep.verify(place, quiet)) == []
+    assert list(maintenance.verify(place, quiet)) == []
 
 
 @pytest.mark.long
@@ -190,13 +190,13 @@ def test_damage_is_told_by_restore_and_the_next_backup_goes_on(
     made: tuple[Town, Path], base: Path, kind: str
 ) -> None:
     town, root = made
-    path, place, again = _kinds(root)[kind], Place(str(root)), base / "again"
+    path, place, again = _kinds(root)[kind], BackupPlace(str(root)), base / "again"
     for name in DAMAGES:
         with _damaged(path, name):
             said = _restored(place, again)
             assert bool(said) != (kind == "snapshot" and name == "gone"), name
             before = set(snapshot.names(place))
-            failure = _outcome(lambda: create(town.store, place, quiet))
+            failure = _outcome(lambda: create_backup(town.store, place, quiet))
             if kind == "marker" and name != "gone":
                 assert MARKER in failure, name
             elif name != "a directory" or kind in ("snapshot", "marker"):
@@ -236,14 +236,14 @@ def test_every_flipped_bit_of_a_snapshot_is_found(made: tuple[Town, Path]) -> No
 
 
 def _summed(document: dict[str, object]) -> bytes:
-    """A snapshot with a right checksum, as an attacker would write it."""
+    """Return a snapshot with a valid checksum, as an attacker would write it."""
     text = json.dumps({**document, "sum": ""}, separators=(",", ":")).encode()
     digest = hashlib.sha256(text).hexdigest().encode()
     return text[:-2] + digest + text[-2:]
 
 
 def _unsummed(document: dict[str, object]) -> bytes:
-    """As older versions wrote it."""
+    """Return a snapshot as older versions wrote it."""
     left = {name: value for name, value in document.items() if name != "sum"}
     return json.dumps({**left, "missing": []}, separators=(",", ":")).encode()
 
@@ -291,7 +291,9 @@ def test_fields_that_paths_are_made_of_are_checked(
         write({**document, "logs": [{**log, "name": "../20261129"}]})
     )
     with pytest.raises(BackupFailed, match="no snapshot"):
-        restore(Place.existing(str(root)), tmp_path / "deep" / "data", quiet, lambda text: None)
+        restore_backup(
+            BackupPlace.existing(str(root)), tmp_path / "deep" / "data", quiet, lambda text: None
+        )
     assert not (tmp_path / "deep").exists()
 
 
@@ -304,7 +306,7 @@ def test_a_newer_snapshot_is_not_taken_for_damage(made: tuple[Town, Path]) -> No
 
 
 def test_rows_that_no_index_takes_are_damage() -> None:
-    """With the right name for their content."""
+    """The segment has the right name for its content."""
     long = segments.cut([(b"k" * 600, b"v")])
     with pytest.raises(Corrupt):
         list(segments.rows_of(next(long)))
@@ -322,7 +324,7 @@ def test_prune_deletes_nothing_if_no_snapshot_can_be_read(
     for path in (root / "snapshots").iterdir():
         path.write_bytes(b"\xff")
     with pytest.raises(BackupFailed, match="nothing is deleted"):
-        upkeep.prune(Place(str(root)), keep_last=1, keep_days=0, now=9e9)
+        maintenance.prune(BackupPlace(str(root)), keep_last=1, keep_days=0, now=9e9)
     assert sum(1 for _ in root.rglob("*")) == before
 
 
@@ -344,7 +346,7 @@ def test_a_place_without_a_snapshot_is_not_whole(
     commands.list_backups(str(copied))
     assert capsys.readouterr().out.count("make a new backup") == 2
     with pytest.raises(BackupFailed, match="nothing is deleted"):
-        upkeep.prune(Place(str(copied)), keep_last=1, keep_days=0, now=9e9)
+        maintenance.prune(BackupPlace(str(copied)), keep_last=1, keep_days=0, now=9e9)
     assert sum(1 for _ in copied.rglob("*")) == before
 
 
@@ -360,19 +362,19 @@ def test_an_entry_that_is_no_snapshot_is_told(
     hide: Callable[[Path], None],
 ) -> None:
     hide(_kinds(copied)["snapshot"])
-    place = Place(str(copied))
-    (finding,) = upkeep.verify(place, quiet)
-    assert "is no snapshot" in finding
+    place = BackupPlace(str(copied))
+    (finding,) = maintenance.verify(place, quiet)
+    assert "does not have the name of a snapshot" in finding or "is not a snapshot" in finding
     commands.list_backups(str(copied))
     assert finding in capsys.readouterr().out
     notes: list[str] = []
-    restore(place, tmp_path / "again", quiet, pytest.fail, note=notes.append)
+    restore_backup(place, tmp_path / "again", quiet, pytest.fail, note=notes.append)
     assert notes == [finding]
 
 
 def test_what_is_being_written_is_no_stray(copied: Path) -> None:
     (copied / "snapshots" / f"{_NAME}#123").write_bytes(b"half")
-    assert list(upkeep.verify(Place(str(copied)), quiet)) == []
+    assert list(maintenance.verify(BackupPlace(str(copied)), quiet)) == []
 
 
 def _make_loop(path: Path) -> None:
@@ -395,20 +397,20 @@ def _make_large(path: Path) -> None:
 def test_rows_that_cannot_be_read_let_the_older_snapshot_be_restored(
     copied: Path, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    place = Place(str(copied))
+    place = BackupPlace(str(copied))
     first, last = (snapshot.read(place, name) for name in snapshot.names(place))
-    kept = {name[:2] for name in first.segments}  # a folder goes with all that is in it
+    kept = {name[:2] for name in first.segments}  # everything in the folder is deleted with it
     new = next(n for n in sorted(last.segments - first.segments) if n[:2] not in kept)
     damage(copied / snapshot.segment_object(new))
     notes: list[str] = []
-    found = restore(place, tmp_path / "again", quiet, pytest.fail, note=notes.append)
+    found = restore_backup(place, tmp_path / "again", quiet, pytest.fail, note=notes.append)
     assert found == first
     assert len(notes) == 1
     assert "back up again" in notes[0] or "make a new backup" in notes[0]
 
 
 def test_a_place_that_is_gone_is_no_damage(copied: Path) -> None:
-    place = Place(str(copied))
+    place = BackupPlace(str(copied))
     path = _kinds(copied)["rows of tags"]
     _make_pipe(path)
     with pytest.raises(Unreadable):
@@ -421,7 +423,7 @@ def test_a_place_that_is_gone_is_no_damage(copied: Path) -> None:
 def test_prune_keeps_a_snapshot_that_the_disk_does_not_give(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may be given again."""
+    """The disk may give it again later."""
     newest, real = _kinds(copied)["snapshot"], os.open
 
     def refuse(path: Path, *arguments: int) -> int:
@@ -431,18 +433,18 @@ def test_prune_keeps_a_snapshot_that_the_disk_does_not_give(
 
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(Unreadable, match="Input/output error"):
-        upkeep.prune(Place(str(copied)), keep_last=1, keep_days=0, now=9e9)
+        maintenance.prune(BackupPlace(str(copied)), keep_last=1, keep_days=0, now=9e9)
     assert newest.exists()
-    assert len(list(upkeep.verify(Place(str(copied)), quiet))) == 1
+    assert len(list(maintenance.verify(BackupPlace(str(copied)), quiet))) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_that_is_too_large_is_not_read(copied: Path, tmp_path: Path, kind: str) -> None:
-    """Sparse, so it takes no room."""
-    path, place = _kinds(copied)[kind], Place(str(copied))
+    """The file is sparse, so it takes no disk space."""
+    path, place = _kinds(copied)[kind], BackupPlace(str(copied))
     os.truncate(path, 400 << 20)
     tracemalloc.start()
-    findings = list(upkeep.verify(place, quiet))
+    findings = list(maintenance.verify(place, quiet))
     said = _restored(place, tmp_path / "again")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -455,7 +457,7 @@ def test_a_file_that_is_too_large_is_not_read(copied: Path, tmp_path: Path, kind
 def test_a_snapshot_that_nobody_could_read_is_not_written(
     made: tuple[Town, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = Place(str(made[1]))
+    place = BackupPlace(str(made[1]))
     last = snapshot.newest(place)
     assert last is not None
     before = snapshot.names(place)

@@ -1,4 +1,4 @@
-"""Places that are no place for backups, and stores without what backups need."""
+"""Unsuitable places for backups, and services that lack a feature that backups need."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from dtrfast.backup import snapshot
-from dtrfast.backup.create import create
+from dtrfast.backup.create import create_backup
 from dtrfast.backup.directory import MARKER
-from dtrfast.backup.place import Place
+from dtrfast.backup.place import BackupPlace
 from dtrfast.config import OutgoingConfig
 from dtrfast.errors import BackupFailed, Corrupt
-from dtrfast.outgoing.permit import Outgoing
+from dtrfast.outgoing.permit import OutgoingPolicy
 from tests.backup.town import APP, Town, quiet
 from tests.outgoing.servers import raw_server
 
@@ -30,12 +30,12 @@ _ENTRY = (
 
 
 class PlainStore(ThreadingHTTPServer):
-    """Speaks as much S3 as a place needs, without conditional writes."""
+    """An S3 server with the requests that a place needs, but without conditional writes."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.objects: dict[str, bytes] = {}
-        self.refusal: tuple[int, bytes] | None = None  # None: it ignores the condition
+        self.refusal: tuple[int, bytes] | None = None  # None: the server ignores the condition
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
-        self.server.objects.clear()  # all that is deleted here is the marker
+        self.server.objects.clear()  # only the marker is deleted in this test
         deleted = f"<Deleted><Key>{MARKER}</Key></Deleted>"
         self._answer(200, f"<DeleteResult>{deleted}</DeleteResult>".encode())
 
@@ -110,19 +110,19 @@ def test_a_store_without_conditional_writes_is_told(
 ) -> None:
     store.refusal = refusal
     with pytest.raises(BackupFailed, match="no conditional writes"):
-        create(town.store, Place("s3://b"), quiet)
+        create_backup(town.store, BackupPlace("s3://b"), quiet)
     assert store.objects == {}
 
 
 def test_other_refusals_are_not_taken_for_that(store: PlainStore, town: Town) -> None:
     store.refusal = (400, b"ExpiredToken")
     with pytest.raises(BackupFailed, match="ExpiredToken"):
-        create(town.store, Place("s3://b"), quiet)
+        create_backup(town.store, BackupPlace("s3://b"), quiet)
 
 
 def test_strays_and_sizes_in_a_bucket(store: PlainStore) -> None:
     store.objects = {"/b/snapshots/zzz.json": bytes(1001), "/b/snapshots": b""}
-    place = Place("s3://b")
+    place = BackupPlace("s3://b")
     (stray,) = snapshot.strays(place)
     assert "zzz.json" in stray
     assert len(place.read("snapshots/zzz.json", 1001) or b"") == 1001
@@ -135,7 +135,7 @@ def test_a_text_that_is_no_place_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for text in ("gs://b/x", "https://example.com/x", "S3://b", "file:///x", "", "a\0b", "s3://"):
-        for make in (Place, Place.existing):
+        for make in (BackupPlace, BackupPlace.existing):
             with pytest.raises(BackupFailed):
                 make(text)
     assert list(tmp_path.iterdir()) == []
@@ -143,7 +143,7 @@ def test_a_text_that_is_no_place_is_refused(
 
 def test_looking_at_a_place_makes_nothing(tmp_path: Path) -> None:
     with pytest.raises(BackupFailed, match="there are no backups"):
-        snapshot.check_marker(Place.existing(str(tmp_path)), lambda text: None)
+        snapshot.check_marker(BackupPlace.existing(str(tmp_path)), lambda text: None)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -152,30 +152,30 @@ def test_a_directory_without_hard_links(tmp_path: Path, monkeypatch: pytest.Monk
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr("os.link", refuse)
-    place = Place(str(tmp_path / "backups"))
+    place = BackupPlace(str(tmp_path / "backups"))
     assert place.create("x", b"first")
     assert not place.create("x", b"second")
     assert place.read("x", 5) == b"first"
 
 
 def test_a_lost_marker_is_written_again_by_its_own_store_only(town: Town, tmp_path: Path) -> None:
-    place = Place(str(tmp_path / "backups"))
+    place = BackupPlace(str(tmp_path / "backups"))
     town.push(APP, "v", 1)
-    create(town.store, place, quiet)
+    create_backup(town.store, place, quiet)
     place.delete([MARKER])
     other = Town(tmp_path / "other")
     with pytest.raises(BackupFailed, match="another store"):
-        create(other.store, place, quiet)
+        create_backup(other.store, place, quiet)
     other.store.close()
     assert place.read(MARKER, 1000) is None
-    create(town.store, place, quiet)
+    create_backup(town.store, place, quiet)
     assert snapshot.read_marker(place).store == town.store.id
 
 
 def test_a_bucket_is_reached_through_our_proxy_and_none_of_the_environment(
     store: PlainStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By names and by addresses, which the library tells apart."""
+    """The library treats names and IP addresses differently."""
     store.objects = {"/b/x": b"here"}
     for name in (
         "HTTP_PROXY",
@@ -188,9 +188,9 @@ def test_a_bucket_is_reached_through_our_proxy_and_none_of_the_environment(
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     for host in ("127.0.0.1", "localhost"):
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{store.server_port}")
-        assert Place("s3://b").read("x", 10) == b"here"
-    with raw_server(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n") as proxy:
+        assert BackupPlace("s3://b").read("x", 10) == b"here"
+    with raw_server(b"HTTP/1.1 404 Not ObjectInfo\r\ncontent-length: 0\r\n\r\n") as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store.invalid")
         config = OutgoingConfig(proxy=f"http://127.0.0.1:{proxy.port}")
-        assert Place("s3://b", Outgoing(config)).read("x", 10) is None
+        assert BackupPlace("s3://b", OutgoingPolicy(config)).read("x", 10) is None
     assert proxy.asked[0].startswith(b"GET http://store.invalid/b/x ")

@@ -1,4 +1,4 @@
-"""A store that images are pushed to, and backups are made of."""
+"""A store with pushed images, for backups."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tell_nobody(what: str, done: int, total: int) -> None:
 
 
 class Town:
-    """A store that images are pushed to."""
+    """A store that tests push images to."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
@@ -64,7 +64,7 @@ class Town:
                 task.run()
 
     def check(self, name: RepositoryName, tag: str, digest: Digest) -> None:
-        """The image is whole, bit for bit."""
+        """Check that the image is complete, byte for byte."""
         found = self.registry.manifests.get(name, Tag(tag))
         assert found.digest == digest
         document = json.loads(found.body)

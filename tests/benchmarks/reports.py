@@ -1,4 +1,4 @@
-"""Reports to try things on, made of the few figures that matter to a test."""
+"""Reports for tests, with only the figures that a test needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MACHINE = Machine(
 
 
 def sample(work: float, *, errors: int = 0, cpu: float | None = 1.0, p99: float = 0.01) -> Sample:
-    """A turn of one second."""
+    """Return a sample of one second."""
     messages = ("GET /v2/: 500",) if errors else ()
     return Sample(
         work=work,
@@ -41,13 +41,13 @@ def row(
     unit: Unit = Unit.REQUESTS,
     peers: dict[str, Outcome] | None = None,
 ) -> Row:
-    """The subject did so much in each of its turns."""
+    """Return an outcome of the subject with this work in each turn."""
     ours = Outcome(tuple(sample(work) for work in works))
     return Row(name, f"what {name} is", unit, {SUBJECT: ours, **(peers or {})})
 
 
 def outcome(*works: float) -> Outcome:
-    """A peer did so much in each of its turns."""
+    """Return an outcome of a peer with this work in each turn."""
     return Outcome(tuple(sample(work) for work in works))
 
 

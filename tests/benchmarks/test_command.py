@@ -1,4 +1,4 @@
-"""`python -m benchmarks` itself, against this checkout alone."""
+"""The command `python -m benchmarks`, with this checkout only."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, places: tuple[str | Path, ...]) -
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        # Tests that a shell runs in the background ignore Ctrl+C, and what they start inherits it.
+        # If a shell runs the tests in the background, they and their children ignore Ctrl+C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
@@ -96,11 +96,11 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, places: tuple[str | Path, ...]) -
 
 
 def wait_for_load(pid: int) -> None:
-    """Return when the load client measures."""
+    """Wait until the load client measures."""
     process = psutil.Process(pid)
     while process.is_running():
         for child in process.children():
-            with suppress(psutil.Error):  # some end before one looks at them
+            with suppress(psutil.Error):  # some processes end first
                 if "--repeat" in child.cmdline():
                     return
 

@@ -1,4 +1,4 @@
-"""What counts as a change between two reports, and what is noise."""
+"""Changes between two reports, and noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people see: the table and the page."""
+"""The two forms of a report: the table and the page."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_line_is_a_row_in_short() -> None:
 
 
 class Elements(HTMLParser):
-    """Counts elements, and finds what a page would fetch."""
+    """Counts elements, and collects the addresses that a page would load."""
 
     def __init__(self, document: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Stores made straight in the index hold what they say, as if it had been pushed."""
+"""Generated stores contain the same rows as stores that got pushes."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_nothing_waits_for_the_housekeeper(store: Store, registry: Registry) -> 
     assert not rows(store, CHANGES.name)
     assert not rows(store, LINKS_UNREFERENCED.name)
     for task in content_tasks(store, registry.holdings):
-        # Scrub reads all of it once a month, whatever it is.
+        # Scrub reads all data once a month.
         assert task.name == "scrub" or not task.run(), task.name
 
 

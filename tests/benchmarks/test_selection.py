@@ -1,4 +1,4 @@
-"""Which cases names mean."""
+"""Selection of cases by name."""
 
 from __future__ import annotations
 

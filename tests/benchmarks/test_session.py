@@ -1,4 +1,4 @@
-"""Turns: who has one and when, and what is left afterwards. The servers here are none."""
+"""The order of turns, and the cleanup afterwards. The servers are fakes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cases import QUICK, Case, Setup, Skipped, Stage, Stock, Turn
+from benchmarks.cases import QUICK, Case, CaseSkipped, Setup, Stage, Stock, Turn
 from benchmarks.disk import Scratch
 from benchmarks.load import LoadFailed
 from benchmarks.peers.peer import Ability, Peer, PeerUnavailable, Server, Start
@@ -20,8 +20,8 @@ from tests.benchmarks.reports import sample
 ABILITIES = frozenset({Ability.PULL, Ability.PLAIN, Ability.START})
 
 
-class Standing(Server):
-    """It is there as long as nobody stops it."""
+class AccountStanding(Server):
+    """A server without a process, which runs until `stop`."""
 
     def __init__(self, peer: Standin, start: Start) -> None:
         super().__init__(peer, ("127.0.0.1", 1), tls=False, start=start)
@@ -49,11 +49,11 @@ class Standin(Peer):
     def start(self, start: Start) -> Server:
         self.started, self.running = self.started + 1, self.running + 1
         (start.home / "data").mkdir()
-        return Standing(self, start)
+        return AccountStanding(self, start)
 
 
 class Once(Stock):
-    """Counts who was stocked."""
+    """A stock that counts the servers that it fills."""
 
     def __init__(self) -> None:
         self.stocked: list[str] = []
@@ -63,7 +63,7 @@ class Once(Stock):
 
 
 class Turns:
-    """Measures nothing, and notes whose turn it was."""
+    """Return a measure function that measures nothing and records the peer of each turn."""
 
     def __init__(self, answer: Callable[[Turn], Sample] = lambda turn: sample(1)) -> None:
         self.taken: list[str] = []
@@ -76,7 +76,7 @@ class Turns:
 
 @pytest.fixture
 def peers(monkeypatch: pytest.MonkeyPatch) -> list[Standin]:
-    monkeypatch.setattr(Stage, "warm", lambda stage: None)  # there is nothing to ask
+    monkeypatch.setattr(Stage, "warm", lambda stage: None)  # fakes answer no requests
     return [Standin("a"), Standin("b")]
 
 
@@ -98,7 +98,7 @@ def run(session: Session, which: Case) -> Row:
 
 
 def failing(name: str, error: Exception) -> Turns:
-    """The second turn of this peer fails."""
+    """Return a measure function that fails in the second turn of this peer."""
 
     def answer(turn: Turn) -> Sample:
         if turn.stage.peer.name == name and turns.taken.count(name) == 2:
@@ -166,7 +166,7 @@ def test_errors_end_it_as_well_and_the_next_case_has_a_new_server(
 
 
 def test_who_is_passed_by_has_not_failed(session: Session) -> None:
-    row = run(session, case(failing("b", Skipped("it would take an hour"))))
+    row = run(session, case(failing("b", CaseSkipped("it would take an hour"))))
     assert row.outcomes["b"].skipped == "it would take an hour"
     assert not row.outcomes["b"].has_failed
 

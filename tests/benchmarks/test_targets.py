@@ -1,4 +1,4 @@
-"""When a figure counts as reached."""
+"""The verdicts of targets."""
 
 from __future__ import annotations
 

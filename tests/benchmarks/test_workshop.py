@@ -1,4 +1,4 @@
-"""Content is made once, and thrown away when there is too much of it."""
+"""Content is made once, and removed if there is too much."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command as its users run it: in a process of its own."""
+"""The command `dtrfast`, run in a process of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
-    """Runs `dtrfast ARGUMENTS` with a clean environment and the source tree importable."""
+    """Return a function that runs `dtrfast ARGUMENTS` from the source tree, with a clean
+    environment.
+    """
     environ = {name: os.environ[name] for name in os.environ if not name.startswith("DTRFAST_")}
     environ["PYTHONPATH"] = str(Path(__file__).parents[2])
 

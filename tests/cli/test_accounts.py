@@ -1,4 +1,4 @@
-"""The commands on accounts: on a data directory, beside its running server, and on a URL."""
+"""Commands on accounts: on a data directory, beside its running server, and on a URL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from dtrfast.config import StoreConfig
 from dtrfast.store.store import Store
 from tests.e2e import managed as registries
-from tests.e2e.managed import Managed
+from tests.e2e.managed import ManagedRegistry
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ Run = Callable[..., str]
 
 
 class Failed(Exception):
-    """A command that ended with an error; the message is what it said."""
+    """A command ended with an error. The message is the command's own."""
 
 
 def command(*arguments: str, text: str = "", variables: Mapping[str, str] | None = None) -> str:
@@ -60,7 +60,7 @@ def run(data: Path) -> Run:
 
 
 @pytest.fixture(scope="module")
-def managed() -> Iterator[Managed]:
+def managed() -> Iterator[ManagedRegistry]:
     with (
         tempfile.TemporaryDirectory(prefix="dtrfast-cli-") as folder,
         registries.running(Path(folder)) as server,
@@ -95,7 +95,7 @@ def test_lists(run: Run) -> None:
     assert "owners" in run("team", "list", "acme")
     assert "public" in run("repo", "list", "acme")
     assert json.loads(run("repo", "list", "--json"))[0]["visibility"] == "public"
-    assert run("repo", "tags", "acme/app") == "there is none\n"
+    assert run("repo", "tags", "acme/app") == "the list is empty\n"
     run("repo", "update", "acme/app", "--private")
     assert "private" in run("repo", "show", "acme/app")
 
@@ -103,7 +103,7 @@ def test_lists(run: Run) -> None:
 def test_users_of_a_file(run: Run, tmp_path: Path) -> None:
     table = tmp_path / "users.csv"
     table.write_text("username,fullName\nalice,Alice A.\nbob,Bob B.\n")
-    assert run("user", "import", str(table)) == "made 2 users, 0 were there\n"
+    assert run("user", "import", str(table)) == "created 2 users; 0 names existed already\n"
     assert "Bob B." in run("user", "list")
     with pytest.raises(Failed, match="cannot be read"):
         run("user", "import", str(tmp_path / "none.csv"))
@@ -123,18 +123,18 @@ def test_tokens(run: Run) -> None:
     assert "ci" in listed
     assert token not in listed
     run("token", "delete", "alice", "ci")
-    assert run("token", "list", "alice") == "there is none\n"
+    assert run("token", "list", "alice") == "the list is empty\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("user", "show", "nobody"), "there is no account 'nobody'"),
+        (("user", "show", "ghost"), "there is no account 'ghost'"),
         (("user", "create", "A B"), "is not a name for an account"),
         (("user", "create", "$(x)"), "is not a name for an account"),
         (("access", "grant", "acme/app", "read-only"), "--user NAME or --team NAME"),
         (("access", "grant", "acme/app", "everything", "--user", "x"), "Invalid value"),
-        (("token", "create", "x", "y", "--scope", "acme"), "is no scope"),
+        (("token", "create", "x", "y", "--scope", "acme"), "is not a scope"),
         (("repo", "delete", "acme/app"), "there is no repository"),
         (("ldap", "show"), "no LDAP directory is set up"),
     ],
@@ -147,11 +147,11 @@ def test_what_cannot_be_done_is_one_message(
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(Failed, match="no data directory that you may open"):
+    with pytest.raises(Failed, match="not a data directory that you may open"):
         command("user", "list", "--data", str(tmp_path / "nowhere"))
 
 
-def test_beside_a_running_server(managed: Managed) -> None:
+def test_beside_a_running_server(managed: ManagedRegistry) -> None:
     data = str(managed.registry.data)
     password = command("user", "reset-password", "nora", "--data", data).split()[-1]
     managed.secrets["nora"] = password
@@ -162,7 +162,7 @@ def test_beside_a_running_server(managed: Managed) -> None:
     command("user", "activate", "nora", "--data", data)
 
 
-def test_on_a_url(managed: Managed, tmp_path: Path) -> None:
+def test_on_a_url(managed: ManagedRegistry, tmp_path: Path) -> None:
     made = managed.api("POST", "accounts/owen/tokens", {"name": "cli"}, who="owen")
     file = tmp_path / "token"
     file.write_text(made["token"] + "\n")
@@ -174,19 +174,19 @@ def test_on_a_url(managed: Managed, tmp_path: Path) -> None:
         command("user", "create", "x", *url, variables=variables)
     with pytest.raises(Failed, match="not known, or was revoked"):
         command("repo", "list", *url, variables={"DTRFAST_TOKEN": "dtrp_x"})
-    with pytest.raises(Failed, match="say who you are"):
+    with pytest.raises(Failed, match="give a token"):
         command("repo", "list", *url)
     with pytest.raises(Failed, match="does not answer"):
         command("repo", "list", "--url", "http://127.0.0.1:1", variables=variables)
 
 
 def test_a_repository_of_a_deleted_account_is_restored_by_its_id_alone(run: Run) -> None:
-    """Its name is another account's by now, who may have asked for it."""
+    """Another account has its name by now, and may have requested the restoration."""
     run("org", "create", "acme")
     run("repo", "create", "acme/app")
     run("repo", "delete", "acme/app")
     run("org", "delete", "acme")
     run("org", "create", "acme")
-    with pytest.raises(Failed, match="name it by its id, 1"):
+    with pytest.raises(Failed, match="use its id, 1"):
         run("trash", "restore", "acme/app")
     assert "restored" in run("trash", "restore", "1")

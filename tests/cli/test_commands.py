@@ -47,8 +47,8 @@ def test_config_check(command: Command, tmp_path: Path) -> None:
         (("serve", "--data", "/proc/x"), "the data directory /proc/x cannot be used"),
         (("serve", "--data", ""), "--data: store.data: expected a path"),
         (("serve", "--bind", "a..b:5000"), "cannot listen on a..b:5000: not a host name"),
-        (("stats", "--data", "nowhere"), "nowhere is no data directory"),
-        (("stats", "--data", "."), ". is no data directory"),
+        (("stats", "--data", "nowhere"), "nowhere is not a data directory"),
+        (("stats", "--data", "."), ". is not a data directory"),
     ],
 )
 def test_a_refused_start_is_one_message(

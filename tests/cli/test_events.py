@@ -1,4 +1,4 @@
-"""Commands that change a data directory, or copy its secrets, leave an audit event in it."""
+"""Commands that change a data directory, or copy its secrets, write an audit event there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dtrfast.identity.events import Event, EventFilter, EventReader
 from dtrfast.server import first_start
 from dtrfast.store.store import Store
 
-# Commands that do what they do without the management API, which has its own walk.
+# Commands that do not use the management API. A walk of its own covers the API.
 _LEAVE_EVENTS = {"backup", "gc", "repair", "restore", "rollback", "seal", "serve"}
 _READ_ONLY = {"backups", "config", "stats", "verify", "version"}
 _ASK_THE_API = {
@@ -36,7 +36,7 @@ _ASK_THE_API = {
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DTRFAST_AUTH_MODE", "managed")
-    monkeypatch.setattr(os, "nice", lambda _: 0)  # it would be this process's for good
+    monkeypatch.setattr(os, "nice", lambda _: 0)  # this process would keep the priority
     Store.open(tmp_path / "data", StoreConfig()).close()
     return tmp_path / "data"
 
@@ -63,7 +63,7 @@ def test_commands_leave_events(data: Path, tmp_path: Path) -> None:
         assert run(arguments) == 0, arguments
     assert [one.kind for one in events_in(data)] == ["store.rollback", "backup", "trash.empty"]
     kinds = [one.kind for one in events_in(again)]
-    assert kinds == ["store.seal", "restore", "trash.empty"]  # the backup has the first one
+    assert kinds == ["store.seal", "restore", "trash.empty"]  # the backup has the first event
     (restored,) = (one for one in events_in(again) if one.kind == "restore")
     assert (restored.actor, restored.remote) == ("system", "command line")
     assert (restored.subject, restored.outcome) == (place, "ok")

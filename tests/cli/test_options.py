@@ -1,4 +1,4 @@
-"""Numbers of the command line are taken as they are written, or refused."""
+"""The command line takes numbers exactly as written, or refuses them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from cyclopts import App
 
+from dtrfast.cli.api_client import RegistryOptions
 from dtrfast.cli.app import app, run
-from dtrfast.cli.connection import Where
 from dtrfast.cli.options import AMOUNT, WHOLE
 
 
@@ -24,7 +24,7 @@ def _commands(root: App, names: tuple[str, ...] = ()) -> Iterator[tuple[str, obj
 
 
 def test_every_option_that_is_a_number_says_how_it_is_read() -> None:
-    """cyclopts rounds 0.4 to 0, which means "no limit", and takes nan for an amount."""
+    """cyclopts rounds 0.4 to 0, which means "no limit", and accepts nan as an amount."""
     wanted = {int: WHOLE, float: AMOUNT}
     seen, complaints = 0, []
     for command, function in _commands(app):
@@ -38,7 +38,7 @@ def test_every_option_that_is_a_number_says_how_it_is_read() -> None:
                     complaints.append(f"{command}: {name}")
     assert complaints == []
     assert seen >= 6
-    assert not {int, float} & {*typing.get_type_hints(Where).values()}
+    assert not {int, float} & {*typing.get_type_hints(RegistryOptions).values()}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_part_of_a_count_is_refused(
 def test_an_amount_is_finite_and_not_negative(capsys: pytest.CaptureFixture[str]) -> None:
     for text in ("nan", "inf", "-1", "x", ""):
         assert run(["backups", "prune", "B", f"--keep-days={text}"]) == 2, text
-        assert "is no number" in capsys.readouterr().err, text
+        assert "is not a number" in capsys.readouterr().err, text
 
 
 def test_files_that_options_name_and_cannot_be_read(

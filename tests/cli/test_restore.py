@@ -1,4 +1,4 @@
-"""`dtrfast restore`, as it is run before a server is started on its result."""
+"""`dtrfast restore`, before any server runs on its result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dtrfast.store.store import Store
 
 
 def make_as_before(data: Path) -> None:
-    """A store with a blob, whose index is as the version before keeps it."""
+    """Make a store with a blob and an index as the previous version keeps it."""
     store = Store.open(data, StoreConfig())
     registry = Registry(store.engine, store.blobs, Config(), fullness=lambda: 0.0)
     name = RepositoryName("acme/app")
@@ -32,7 +32,7 @@ def make_as_before(data: Path) -> None:
 def test_what_the_version_before_backed_up_is_whole_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "nice", lambda _: 0)  # it would be this process's for good
+    monkeypatch.setattr(os, "nice", lambda _: 0)  # this process would keep the priority
     data, place, again = (str(tmp_path / name) for name in ("data", "place", "again"))
     make_as_before(Path(data))
     assert run(("backup", place, "--data", data)) == 0

@@ -48,7 +48,7 @@ def wait_for_line(process: subprocess.Popen[str], pattern: str) -> re.Match[str]
 def test_serve_answers_and_stops(start: Start, tmp_path: Path) -> None:
     process = start("serve", "--bind", "127.0.0.1:0", "--workers", "1")
     url = wait_for_line(process, r"listening on (\S+), data in \S+/data, 1 workers")[1]
-    wait_for_line(process, "auth none serves everybody everything")
+    wait_for_line(process, "auth is none: any client may do everything")
     with urllib.request.urlopen(f"{url}/v2/", timeout=20) as response:
         assert response.status == 200
     process.send_signal(signal.SIGTERM)
@@ -60,7 +60,7 @@ def test_serve_answers_and_stops(start: Start, tmp_path: Path) -> None:
 
 def test_serving_the_network_without_authentication_is_warned_of(start: Start) -> None:
     process = start("serve", "--bind", "0.0.0.0:0", "--workers", "1")
-    wait_for_line(process, "WARNING .*ANYBODY WHO REACHES 0.0.0.0:0 MAY READ")
+    wait_for_line(process, "WARNING .*ANY CLIENT THAT REACHES 0.0.0.0:0 MAY READ")
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
 
@@ -125,7 +125,7 @@ def test_an_asgi_server_is_refused_beside_a_server(start: Start, tmp_path: Path)
 
 
 def test_what_lies_where_it_is_started_is_not_run(tmp_path: Path) -> None:
-    """A folder that others write to may have files with the names of our modules."""
+    """A folder that other users write to may have files with the names of dtrfast's modules."""
     for name in ("uvloop", "lmdb", "dtrfast"):
         (tmp_path / f"{name}.py").write_text("open('run', 'w').write('')\nraise SystemExit(9)\n")
     command = Path(sys.executable).with_name("dtrfast")

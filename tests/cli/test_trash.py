@@ -1,4 +1,4 @@
-"""Commands on the trash: what takes several requests is one command."""
+"""Commands on the trash that send several requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each process of a server writes for its user alone, whatever the shell that started it allows."""
+"""Only the user of a server can read its files, whatever umask the shell has."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _umask_of(pid: int) -> str:
 
 
 def _is_serving(process: psutil.Process) -> bool:
-    """Return whether supervisor, worker and housekeeper are there."""
+    """Return True if supervisor, worker and housekeeper run."""
     names = [" ".join(child.cmdline()) for child in process.children(recursive=True)]
     return any("worker" in name for name in names) and any("jobs" in name for name in names)
 

@@ -14,7 +14,7 @@ ORIGIN = "http://registry"
 
 @dataclass
 class Form:
-    """A form of a page: where it goes, and its fields as they stand there."""
+    """A form of a page: its address, and its fields with their values on the page."""
 
     action: str
     method: str
@@ -60,14 +60,14 @@ class _Forms(HTMLParser):
 
 
 def forms_of(text: str) -> list[Form]:
-    """The forms that change something."""
+    """Return the forms that change data."""
     parser = _Forms()
     parser.feed(text)
     return [form for form in parser.forms if form.method == "post"]
 
 
 class Browser:
-    """Somebody in a town, signed in; nobody has no name."""
+    """A browser of a user of a town, signed in; anonymous without a name."""
 
     def __init__(self, town: Town, name: str = "", password: str = PASSWORD) -> None:
         self._town = town
@@ -93,7 +93,7 @@ class Browser:
         return self._send("POST", path, fields, {"origin": ORIGIN, **headers})
 
     def act(self, operation: str, fields: dict[str, list[str]], **headers: str) -> httpx.Response:
-        """A form, with this session's own token in it."""
+        """Send a form with the CSRF token of this session."""
         return self.post(f"/do/{operation}", {**fields, "csrf": [self.csrf]}, **headers)
 
     def _send(

@@ -1,4 +1,4 @@
-"""What is asked, or shown, before something is done."""
+"""Confirmations and reviews before operations, and sentences after them."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_what_was_looked_at_is_what_is_done(town: Town) -> None:
     assert reviewed is not None
     edited = {**fields, "body.trashDays": ["31"], "reviewed": [reviewed[1]]}
     again = admin.act("put_storage_settings", edited)
-    assert "Something changed since you looked" in again.text
+    assert "The form or the settings changed since your review" in again.text
     assert town.api("admin", "GET", "admin/settings/storage")["trashDays"] == 14
     kept = {**fields, "reviewed": [reviewed[1]]}
     assert admin.act("put_storage_settings", kept).status_code == 303
@@ -139,7 +139,7 @@ def test_what_would_be_refused_is_refused_before_it_is_shown(
 
 
 def test_after_settings_were_applied_the_page_is_another(town: Town) -> None:
-    """A redirect to another place of the page that is shown would load nothing."""
+    """A redirect to another place of the current page would load nothing."""
     admin = Browser(town, "admin")
     for form in forms_of(admin.get("/settings/auth").text):
         if form.action.startswith("/do/"):

@@ -1,4 +1,4 @@
-"""What somebody pushed costs whoever looks at it no more than it should, and breaks no page."""
+"""Bounds: pushed content cannot make pages slow, or break them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from starlette.datastructures import Headers
 
 from dtrfast.api import browsers
 from dtrfast.cli import output
-from dtrfast.oci import images as oci_images
 from dtrfast.oci.digests import Digest
+from dtrfast.oci.images import parse_config
 from dtrfast.oci.manifests import Manifest, read_manifest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
-from dtrfast.registry import images, outlines, usage
+from dtrfast.registry import descriptions, outlines, usage
 from tests.api.managed.town import Town, basic
 from tests.console.browser import Browser, forms_of
 from tests.fakes.client import descriptor, image_manifest, index_manifest
@@ -37,7 +37,7 @@ def push_blob(town: Town, content: bytes) -> None:
 
 
 def push_config(town: Town, tag: str, config: bytes, **fields: object) -> None:
-    """An image with this config; `fields` are what its manifest says of it."""
+    """Push an image with this config; `fields` are those of the config's descriptor."""
     push_blob(town, config)
     manifest = json.loads(image_manifest(b"app", config=config))
     manifest["config"] = {**descriptor(config, OCI_CONFIG), **fields}
@@ -87,12 +87,12 @@ def test_a_manifest_is_parsed_once_however_often_an_index_names_it(
     assert parsed.count(INDEX) <= 3
     parsed.clear()
     town.api("owen", "GET", "repositories/acme/app/images")
-    assert len(parsed) <= 1, "what was seen is known"
+    assert len(parsed) <= 1, "parsed manifests are kept"
 
 
 def test_an_answer_parses_so_much_and_no_more(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outlines, "_outlines", outlines.Outlines())
-    monkeypatch.setattr(images, "_PARSED_SIZE_MAX", 10)
+    monkeypatch.setattr(descriptions, "_PARSED_SIZE_MAX", 10)
     (found,) = town.api("owen", "GET", "repositories/acme/app/images")["images"]
     assert (found["tag"], found["size"], found["isExact"]) == ("v1", 0, False)
 
@@ -125,7 +125,7 @@ def test_entries_of_an_index_are_read_one_by_one(town: Town) -> None:
 )
 def test_a_history_of_blanks_is_read_at_once(line: str) -> None:
     config = json.dumps({"history": [{"created_by": line}] * 62}).encode()
-    parsing = costs.measure("parse", lambda: oci_images.parse_config(config))
+    parsing = costs.measure("parse", lambda: parse_config(config))
     assert parsing.share < 2, parsing
 
 
@@ -150,7 +150,7 @@ def test_who_changed_a_password_signs_in_again(town: Town) -> None:
     }
     assert nora.act("change_password", fields).status_code == 303
     assert nora.get("/users/nora").headers["location"].startswith("/sign-in?next=")
-    assert nora.get("/repositories").status_code == 200, "as nobody"
+    assert nora.get("/repositories").status_code == 200, "without a sign-in"
     form = {"username": "nora", "password": "another battery"}
     assert nora.post("/sign-in", form).status_code == 303
 
@@ -211,7 +211,9 @@ def test_a_review_without_its_path_is_refused(town: Town) -> None:
 
 # ---- what others hold --------------------------------------------------------------------------
 def test_numbers_do_not_tell_what_others_hold(town: Town) -> None:
-    """Nora pushes what acme/secret holds, and something that nobody has: no number differs."""
+    """Nora pushes a layer that acme/secret has, and a layer that no repository has: all numbers are
+    equal.
+    """
     found = []
     for number, layer in enumerate((b"secret", b"unheld")):
         name = f"probe{number}"
@@ -251,7 +253,7 @@ def test_pages_say_that_they_show_a_part(town: Town, monkeypatch: pytest.MonkeyP
     assert "lists are cut" not in page.get("/repositories/acme/app/-/tags/v1").text
     compared = page.get("/repositories/acme/app/-/compare?from=many&to=v1").text
     assert "more layers than a page compares" in compared
-    monkeypatch.setattr(usage, "_ASK_STEPS", 3)
+    monkeypatch.setattr(usage, "SCOPE_STEPS", 3)
     measured = page.get("/repositories/acme/app/-/usage").text
     assert "The numbers are those of a part" in " ".join(measured.split())
     preview = page.get("/repositories/acme/app/-/delete-tags?tag=v1").text

@@ -1,4 +1,4 @@
-"""The directory and issuers on the page of settings, and what differences call their fields."""
+"""The directory and issuers on the page of settings, and labels of fields in reviews."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 import pytest
 
-from dtrfast.api.v0 import differences
 from dtrfast.config import NAMES, Config, Setting
-from dtrfast.console import labels, texts
-from dtrfast.identity import accounts
+from dtrfast.console import formatting, labels
+from dtrfast.identity import accounts, differences
 from dtrfast.identity.accounts import NewAccount
 from dtrfast.identity.ldap.settings import LdapSettings
 from dtrfast.identity.names import AccountName
 from dtrfast.identity.settings import AccessSettings, OidcSettings
-from dtrfast.identity.synchronise import Synchronised, SyncProblem, remember
+from dtrfast.identity.synchronization import SyncProblem, SyncReport, remember
 from dtrfast.registry.policies import StorageSettings
 from dtrfast.registry.writing import Author
 from tests.api.managed.town import Town
 from tests.console.browser import Browser, Form, forms_of
 
-# Nobody listens there.
+# No server listens there.
 NOWHERE = "ldap://127.0.0.1:1"
 
 
@@ -78,7 +77,7 @@ def test_settings_are_tried_before_they_are_saved(town: Town) -> None:
         "only.try_ldap_settings.password": "the secret",
     }
     fields = _filled(_form(admin, "put_ldap_settings"), **tried)
-    # A difference that was shown before does not turn a try into another.
+    # An earlier review does not turn a test of the settings into a review.
     answer = admin.act("try_ldap_settings", {**fields, "reviewed": ["0" * 32]})
     assert answer.status_code == 200
     assert html.unescape(answer.text).count("does not answer") == 2
@@ -109,7 +108,7 @@ def test_a_team_of_the_directory_says_when_it_is_looked_at(town: Town) -> None:
     body = {"name": "devs", "type": "ldap", "ldapDN": "cn=devs,dc=example"}
     town.api("owen", "POST", "accounts/acme/teams", body, 201)
     page = admin.get("/organizations/acme/teams/devs").text
-    assert "Not synchronised yet." in page
+    assert "Not synchronized yet." in page
     sync = next(form for form in forms_of(page) if form.operation == "sync_ldap")
     assert sync.fields["next"] == ["/organizations/acme/teams/devs"]
     owner = Browser(town, "owen").get("/organizations/acme/teams/devs").text
@@ -118,13 +117,13 @@ def test_a_team_of_the_directory_says_when_it_is_looked_at(town: Town) -> None:
 
 
 def test_what_is_missing_in_the_directory_is_shown(town: Town) -> None:
-    """On the pages of settings and of the team, and as an open problem."""
+    """A missing group is shown on the pages of settings and of its team, and as an open problem."""
     admin = Browser(town, "admin")
     admin.act("put_ldap_settings", _filled(_form(admin, "put_ldap_settings")))
     body = {"name": "devs", "type": "ldap", "ldapDN": "cn=devs,dc=example"}
     town.api("owen", "POST", "accounts/acme/teams", body, 201)
     problem = SyncProblem("team acme/devs", "cn=devs,dc=example", "it is not there")
-    remember(town.engine, Synchronised(town.clock(), 0.0, False, 3, [], problems=[problem]))
+    remember(town.engine, SyncReport(town.clock(), 0.0, False, 3, [], problems=[problem]))
     settings = " ".join(admin.get("/settings/auth").text.split())
     assert "team acme/devs: <code>cn=devs,dc=example</code>: it is not there" in settings
     assert "The team stays as it is: it is not there." in (
@@ -138,7 +137,7 @@ def test_what_is_missing_in_the_directory_is_shown(town: Town) -> None:
 
 # ---- labels ------------------------------------------------------------------------------------
 def _fields_of(kind: Any, prefix: str = "") -> list[str]:
-    """The fields of a document by their names with dots, those of its parts too."""
+    """Return the fields of a document and of its parts, by their names with dots."""
     found: list[str] = []
     hints = get_type_hints(kind, include_extras=False)
     for field in msgspec.structs.fields(kind):
@@ -190,4 +189,4 @@ def test_every_setting_of_the_server_is_in_a_group() -> None:
     [(0.5, "0.5 seconds"), (1, "1 second"), (900, "15 minutes"), (5400, "1.5 hours")],
 )
 def test_lengths_of_time_have_the_greatest_unit(seconds: float, shown: str) -> None:
-    assert texts.length(seconds) == shown
+    assert formatting.length(seconds) == shown

@@ -1,4 +1,4 @@
-"""What audit events are called."""
+"""Names of audit events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import dtrfast
-from dtrfast.console import events
+from dtrfast.console import event_names
 from tests.api.managed.town import Town
 from tests.console.browser import Browser
 
@@ -19,12 +19,12 @@ def test_every_event_has_a_name() -> None:
     texts = [path.read_text() for path in sources]
     noted = {kind for text in texts for kind in re.findall(r'note\(\s*"([a-z.-]+)"', text)}
     assert len(noted) > 20
-    assert noted - set(events.NAMES) <= {"audit"}
+    assert noted - set(event_names.NAMES) <= {"audit"}
 
 
 def test_details_are_short() -> None:
     detail = {"digest": "sha256:" + "a" * 64, "size": 2048, "admin": False, "reason": ""}
-    assert events.details_of(detail) == [
+    assert event_names.details_of(detail) == [
         ("digest", "a" * 12),
         ("size", "2.0 KiB"),
         ("admin", "no"),

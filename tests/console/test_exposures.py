@@ -1,4 +1,4 @@
-"""A data directory that other users may read is an open problem."""
+"""A data directory that other users of the machine can read is an open problem."""
 
 from __future__ import annotations
 

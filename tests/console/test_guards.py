@@ -1,4 +1,4 @@
-"""What is refused, bounded and warned of where the town of the other tests does not come."""
+"""Refusals, bounds and warnings that the town of the other tests cannot reach."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from starlette.requests import Request
 
 from dtrfast.api.v0 import jobs
-from dtrfast.console import actions, app, frame, live
+from dtrfast.console import frame, live, routes, submission
 from dtrfast.console.pages import dashboard
-from dtrfast.errors import Denied
+from dtrfast.errors import AccessRefused
 from dtrfast.times import rfc3339
 from tests.api.managed.town import Town
 from tests.console.browser import Browser
@@ -40,10 +40,10 @@ def test_without_accounts_other_names_of_this_machine_are_refused(
 ) -> None:
     config: Any = SimpleNamespace(server=SimpleNamespace(bind=bind, external_url=external))
     if is_taken:
-        app._refuse_other_names(config, _request(host))
+        routes._refuse_other_names(config, _request(host))
     else:
-        with pytest.raises(Denied, match=r"127\.0\.0\.1:5000"):
-            app._refuse_other_names(config, _request(host))
+        with pytest.raises(AccessRefused, match=r"127\.0\.0\.1:5000"):
+            routes._refuse_other_names(config, _request(host))
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,12 @@ def test_without_accounts_other_names_of_this_machine_are_refused(
 def test_without_accounts_nothing_is_made_that_counts_later(operation: str) -> None:
     auth = SimpleNamespace(mode="none")
     page: Any = SimpleNamespace(
-        path={"operation": operation}, asker=SimpleNamespace(config=SimpleNamespace(auth=auth))
+        path={"operation": operation}, client=SimpleNamespace(config=SimpleNamespace(auth=auth))
     )
-    with pytest.raises(Denied, match="accounts are off"):
-        actions._operation(page)
+    with pytest.raises(AccessRefused, match="accounts are off"):
+        submission._operation(page)
     auth.mode = "managed"
-    assert actions._operation(page).id == operation
+    assert submission._operation(page).id == operation
 
 
 def test_nobody_takes_all_live_pages() -> None:
@@ -68,7 +68,7 @@ def test_nobody_takes_all_live_pages() -> None:
         assert not streams._is_full(progress, actor)
         streams._counts[progress.name, actor] += 1
     assert streams._is_full(progress, "another")
-    assert not streams._is_full(logs, "admin"), "what anybody may open leaves room for others"
+    assert not streams._is_full(logs, "admin"), "others leave room for administrators"
     streams._counts[logs.name, "admin"] = 10
     assert streams._is_full(logs, "admin")
     assert not streams._is_full(logs, "another")
@@ -80,7 +80,9 @@ def test_nobody_takes_all_live_pages() -> None:
 )
 def test_a_certificate_that_ends_is_told_before(days: float, text: str) -> None:
     shown = SimpleNamespace(not_after=rfc3339(int(time.time() + days * 86_400)))
-    page: Any = SimpleNamespace(asker=SimpleNamespace(is_secure=True), glance=lambda handler: shown)
+    page: Any = SimpleNamespace(
+        client=SimpleNamespace(is_secure=True), glance=lambda handler: shown
+    )
     assert [notice.text for notice in frame._about_certificate(page)] == ([text] if text else [])
 
 
@@ -119,7 +121,8 @@ def test_open_problems() -> None:
         "The host's memory is nearly used up",
         "The housekeeper is not running: no space is freed",
     ]
-    assert _problems(_now(disk_full_at=1e9 + 86_400), columns={})[0].startswith("The disk is full")
+    (problem,) = _problems(_now(disk_full_at=1e9 + 86_400), columns={})
+    assert problem.startswith("The disk will be full on 2001-09-10")
 
 
 def test_what_works_again_is_no_problem() -> None:

@@ -1,4 +1,4 @@
-"""Pages of tags and images: the commands that fetch them, their history, two beside each other."""
+"""Pages of tags and images: commands, history and comparison."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_platform_of_two_indexes_can_be_chosen(town: Town) -> None:
 def test_events_of_a_repository_are_told_in_words(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Events of a town are in memory, where the reader does not look."""
+    """The town keeps its events in memory, so the test replaces the reader of event files."""
 
     def page(*given: Any) -> tuple[list[Event], str]:
         return [one for one in town.events.all if given[1].admits(one, b"")], ""
@@ -132,7 +132,7 @@ def test_events_of_a_repository_are_told_in_words(
 
 @pytest.mark.long
 def test_a_page_names_files_platforms_and_dates_as_they_are(town: Town) -> None:
-    """An artifact's files, an index that leaves platforms to its images, and no date of 1970."""
+    """Artifacts show their files, indexes the platforms of their images; 1970 is no date."""
     notes = {"org.opencontainers.image.title": "weights <1>.bin"}
     layers = [descriptor(b"app", "application/octet-stream", annotations=notes)]
     fields = {"artifactType": "application/x.y", "layers": layers}

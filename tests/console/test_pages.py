@@ -1,4 +1,4 @@
-"""Pages as they leave the server: what they hold, what they cost, and how they fail."""
+"""Pages as the server sends them: their content, size and errors."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def test_who_is_not_signed_in_is_sent_there_and_back(town: Town) -> None:
 
 
 def test_public_repositories_need_no_sign_in(town: Town) -> None:
-    nobody = Browser(town)
-    assert "acme/open" in nobody.get("/repositories").text
-    assert "acme/app" not in nobody.get("/repositories").text
-    assert nobody.get("/repositories/acme/open/-/tags/v1").status_code == 200
+    visitor = Browser(town)
+    assert "acme/open" in visitor.get("/repositories").text
+    assert "acme/app" not in visitor.get("/repositories").text
+    assert visitor.get("/repositories/acme/open/-/tags/v1").status_code == 200
 
 
 def test_what_is_hidden_looks_like_what_is_not_there(town: Town) -> None:
@@ -77,19 +77,19 @@ def test_the_first_page_is_small(town: Town) -> None:
 
 
 def test_assets_are_kept_as_long_as_they_are_the_same(town: Town) -> None:
-    nobody = Browser(town)
+    visitor = Browser(town)
     css = next(
         part.partition('"')[0]
-        for part in nobody.get("/sign-in").text.split('"')
+        for part in visitor.get("/sign-in").text.split('"')
         if part.startswith("/static/console.css")
     )
-    answer = nobody.get(css)
+    answer = visitor.get(css)
     assert "immutable" in answer.headers["cache-control"]
-    assert nobody.get("/static/console.css?old").headers["cache-control"] == "no-cache"
-    again = nobody.get(css, **{"if-none-match": answer.headers["etag"]})
+    assert visitor.get("/static/console.css?old").headers["cache-control"] == "no-cache"
+    again = visitor.get(css, **{"if-none-match": answer.headers["etag"]})
     assert again.status_code == 304
     for path in ("/static/../page.py", "/static/vendor%2Fhtmx.min.js", "/static/none.js"):
-        assert nobody.get(path).status_code == 404
+        assert visitor.get(path).status_code == 404
 
 
 def test_a_refusal_keeps_what_was_typed(town: Town) -> None:
@@ -174,14 +174,14 @@ def test_a_fault_in_a_page_says_nothing_of_the_inside(
     monkeypatch.setattr("dtrfast.console.frame.values", fail)
     answer = owen.get("/repositories")
     assert answer.status_code == 500
-    assert "inside the registry" in answer.text
+    assert "the registry failed unexpectedly" in answer.text
     assert "ZeroDivision" not in answer.text
 
 
-def test_courses_are_json_for_administrators_alone(town: Town) -> None:
-    course = Browser(town, "admin").get("/dashboard/course?seconds=900")
-    assert json.loads(course.content) == {"times": [], "columns": {}}
-    assert Browser(town, "owen").get("/dashboard/course").status_code == 403
+def test_histories_are_json_for_administrators_alone(town: Town) -> None:
+    history = Browser(town, "admin").get("/dashboard/history?seconds=900")
+    assert json.loads(history.content) == {"times": [], "columns": {}}
+    assert Browser(town, "owen").get("/dashboard/history").status_code == 403
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""Pages of users and organizations: their lists, and forms for whoever may send them."""
+"""Pages of users and organizations: lists, and forms for the users who may send them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dtrfast.registry.writing import Author
 from tests.api.managed.town import Town, in_memory
 from tests.console.browser import Browser, Form, forms_of
 
-# Page, who sees it, the list's prefix, an entry, and a column that it can be sorted by.
+# Page, user, the list's prefix, an entry, and a column to sort by.
 LISTS = [
     ("/users", "admin", "", ">nora</a>", "name"),
     ("/organizations", "nora", "", ">acme</a>", "created"),
@@ -42,20 +42,18 @@ LISTS = [
 def full() -> Iterator[Town]:
     """A town with an entry in every list; the tests that share it change nothing."""
     with in_memory() as town:
-        _fill(town)
+        town.api("owen", "POST", "repositories/owen", {"name": "own"}, 201)
+        town.api("will", "POST", "accounts/will/tokens", {"name": "laptop"}, 201)
+        scopes = [{"repository": "acme/*", "actions": ["pull"]}]
+        town.api("owen", "POST", "accounts/acme/robots", {"name": "ci", "scopes": scopes}, 201)
+        town.api(
+            "owen", "PUT", "repositories/acme/app/userAccess/will", {"accessLevel": "read-only"}
+        )
+        issuer = {"name": "gitlab", "url": "https://gitlab.example", "audience": "registry"}
+        town.api("admin", "PUT", "admin/settings/oidc", {"issuers": [issuer]})
+        trust = {"issuer": "gitlab", "claims": {"sub": "main"}}
+        town.api("owen", "PUT", "repositories/acme/app/trusts/main-branch", trust)
         yield town
-
-
-def _fill(town: Town) -> None:
-    town.api("owen", "POST", "repositories/owen", {"name": "own"}, 201)
-    town.api("will", "POST", "accounts/will/tokens", {"name": "laptop"}, 201)
-    scopes = [{"repository": "acme/*", "actions": ["pull"]}]
-    town.api("owen", "POST", "accounts/acme/robots", {"name": "ci", "scopes": scopes}, 201)
-    town.api("owen", "PUT", "repositories/acme/app/userAccess/will", {"accessLevel": "read-only"})
-    issuer = {"name": "gitlab", "url": "https://gitlab.example", "audience": "registry"}
-    town.api("admin", "PUT", "admin/settings/oidc", {"issuers": [issuer]})
-    trust = {"issuer": "gitlab", "claims": {"sub": "main"}}
-    town.api("owen", "PUT", "repositories/acme/app/trusts/main-branch", trust)
 
 
 @pytest.mark.parametrize(("path", "who", "of", "entry", "column"), LISTS)

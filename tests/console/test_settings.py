@@ -1,4 +1,4 @@
-"""Pages of settings: what they ask, what they cost, and what they say in words."""
+"""Pages of settings: their forms, their cost, and settings in words."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from dtrfast.identity.oidc import Issuer
 from dtrfast.identity.settings import OidcSettings
 from dtrfast.machine import certificates
 from dtrfast.machine.paths import Layout
-from dtrfast.registry import jobs, usage
-from dtrfast.registry.jobs import Run, Wish
+from dtrfast.registry import job_records, usage, usage_scopes
+from dtrfast.registry.job_records import Run, Wish
 from dtrfast.registry.writing import Author
 from tests.api.managed.town import Town
 from tests.console.browser import Browser, forms_of
@@ -36,23 +36,23 @@ def test_the_trash_is_measured_when_somebody_asks(
     admin = Browser(town, "admin")
     measured: list[object] = []
 
-    def measure(self: object, ask: object, **options: object) -> _Seven:
-        measured.append(ask)
+    def measure(engine: object, store: object, scope: object) -> _Seven:
+        measured.append(scope)
         return _Seven()
 
-    monkeypatch.setattr(type(town.registry), "measure", measure)
+    monkeypatch.setattr(usage, "measure", measure)
     page = admin.get("/settings/storage").text
     assert not measured
     assert 'hx-get="/settings/storage?trash=1"' in page
     assert 'href="/settings/storage?trash=1"' in page
     fragment = admin.get("/settings/storage?trash=1", **{"hx-request": "true"})
-    assert measured == [usage.of_trash]
+    assert measured == [usage_scopes.of_trash]
     assert _text(fragment.text) == "7 B in 1 item"
     assert "7 B in 1 item" in _text(admin.get("/settings/storage?trash=1").text)
 
 
 class _Seven:
-    unique = 7
+    unique_bytes = 7
     is_part = False
 
 
@@ -100,7 +100,7 @@ def test_a_certificate_is_looked_at_before_it_is_used(town: Town, tmp_path: Path
     assert "The new certificate is for registry.example" in html.unescape(asked.text)
     wrong = admin.act("put_certificate", {**fields, "body.key": ["x"]})
     assert wrong.status_code == 400
-    assert "no private key" in wrong.text
+    assert "not a private key" in wrong.text
     assert Browser(town, "owen").act("put_certificate", fields).status_code == 403
 
 
@@ -114,13 +114,13 @@ def test_update_notes_are_those_of_this_version(town: Town) -> None:
 def _run(town: Town, number: int, job: str, state: str) -> None:
     lines = tuple(f"line {n}" for n in range(3))
     run = Run(number, job, state, "admin", 1, 2, result="ok", log=lines)  # type: ignore[arg-type]
-    town.engine.write(partial(jobs.put_run, run=run))
+    town.engine.write(partial(job_records.put_run, run=run))
 
 
 def test_waiting_jobs_are_shown(town: Town) -> None:
     admin = Browser(town, "admin")
     assert "waiting" not in _text(admin.get("/settings/jobs").text)
-    town.engine.write(partial(jobs.wish, wanted=Wish("measure", "admin", 1)))
+    town.engine.write(partial(job_records.wish, wanted=Wish("measure", "admin", 1)))
     page = admin.get("/settings/jobs").text
     assert "measure waiting" in _text(page)
     assert 'hx-trigger="load delay:1s"' in page

@@ -1,17 +1,18 @@
-"""Values as people read them, forms as operations take them, and READMEs that do nothing."""
+"""Values as pages show them, forms as operations get them, and harmless READMEs."""
 
 from __future__ import annotations
 
 import pytest
 
 from dtrfast import markdown
-from dtrfast.console import flashes, forms, texts
+from dtrfast.console import flashes, formatting, forms
+from dtrfast.console.undo import Undo
 from dtrfast.errors import SettingsInvalid
 from dtrfast.times import rfc3339
 
 
 def test_sizes_have_the_greatest_unit_that_fits() -> None:
-    shown = [texts.size(n) for n in (0, 1023, 1024, 1536, 150 << 20, 1 << 40, -2048)]
+    shown = [formatting.size(n) for n in (0, 1023, 1024, 1536, 150 << 20, 1 << 40, -2048)]
     assert shown == ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "150 MiB", "1.0 TiB", "-2.0 KiB"]
 
 
@@ -27,15 +28,15 @@ def test_times_are_told_from_now() -> None:
         -3600: "in 1 hour",
     }
     for seconds, text in told.items():
-        assert texts.ago(rfc3339(now - seconds), now) == text
-    assert texts.ago(rfc3339(now - 86_400 * 400), now) == rfc3339(now - 86_400 * 400)[:10]
-    assert texts.ago("", now) == "never"
+        assert formatting.ago(rfc3339(now - seconds), now) == text
+    assert formatting.ago(rfc3339(now - 86_400 * 400), now) == rfc3339(now - 86_400 * 400)[:10]
+    assert formatting.ago("", now) == "never"
 
 
 def test_addresses_hold_any_name() -> None:
-    assert texts.repository_url("a/b/c") == "/repositories/a/b/c"
-    assert texts.repository_url("a/b", "tags", "v1") == "/repositories/a/b/-/tags/v1"
-    assert texts.account_url("a+b", "user") == "/users/a%2Bb"
+    assert formatting.repository_url("a/b/c") == "/repositories/a/b/c"
+    assert formatting.repository_url("a/b", "tags", "v1") == "/repositories/a/b/-/tags/v1"
+    assert formatting.account_url("a+b", "user") == "/users/a%2Bb"
 
 
 def test_forms_become_documents() -> None:
@@ -116,23 +117,18 @@ def test_readmes_keep_their_structure_below_the_page_s_own() -> None:
 
 
 def test_a_notice_survives_its_cookie() -> None:
-    flash = flashes.Flash(
-        "delete_manifest",
-        {"name": "acme/ä"},
-        3,
-        undo=flashes.Undo("restore_tag", {"a": ["1", "2"]}),
-    )
+    flash = flashes.Flash("Deleted 3 tags from acme/ä.", Undo("restore_tag", {"a": ["1", "2"]}))
 
     class _Page:
-        class asker:
+        class client:
             is_secure = True
 
-    header = flashes.cookie(flash, _Page())  # type: ignore[arg-type]
+    header = flashes.cookie(flash, _Page(), "Deleted 3 tags.")  # type: ignore[arg-type]
     assert "HttpOnly" in header
     assert "Secure" in header
     assert flashes.read(header.partition("=")[2].partition(";")[0]) == flash
-    forged = flashes.Flash("delete_manifest", undo=flashes.Undo("delete_repository", {}))
-    header = flashes.cookie(forged, _Page())  # type: ignore[arg-type]
+    forged = flashes.Flash("Deleted.", Undo("delete_repository", {}))
+    header = flashes.cookie(forged, _Page(), "Deleted 3 tags.")  # type: ignore[arg-type]
     assert flashes.read(header.partition("=")[2].partition(";")[0]) is None
     assert flashes.read("nonsense") is None
 
@@ -144,7 +140,7 @@ def test_rows_without_their_key_do_not_count() -> None:
     )
     kept = [{"repository": "acme/app", "actions": ["push"]}]
     assert forms.body_in(forms.parse(data)) == {"scopes": kept}
-    # Without the key a box that is ticked for no repository is a mistake that somebody is told.
+    # Without the key the row stays, and the API refuses the checked box without a repository.
     plain = forms.body_in(forms.parse(data.replace(b"key=", b"other=")))
     assert plain["scopes"] == [{"repository": "", "actions": ["pull"]}, *kept]
     empty = forms.parse(b"key=scopes.repository&body.scopes.0.repository=&body.name=x")

@@ -1,4 +1,4 @@
-"""A registry without accounts: no page speaks of signing in, or of rights."""
+"""A registry without accounts: no page mentions signing in or rights."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from dtrfast.cli.connection import Refused, Where, connect
+from dtrfast.cli.api_client import ApiRefused, RegistryOptions, connect
 from dtrfast.config import AuthConfig, Config
 from tests.api.managed.test_deletion import put
 from tests.api.managed.town import Town, in_memory
 from tests.console.browser import Browser, forms_of
 from tests.fakes.client import image_manifest
-from tests.settings.application import opened
+from tests.settings.application import open_application
 from tests.settings.proof import Bench
 
 APP = "/repositories/acme/app"
-# All that a page without accounts shows; /settings/auth says how to switch them on.
+# All pages without accounts but /settings/auth, which tells how to switch accounts on.
 PAGES = (
     "/",
     "/repositories",
@@ -81,7 +81,7 @@ def test_no_page_speaks_of_signing_in(open_town: Town) -> None:
     for path in PAGES:
         answer = visitor.get(path)
         assert answer.status_code in (200, 303, 404), f"{path}: {answer.status_code}"
-        # Names of things in this town are no words of a page.
+        # Names in this town do not count as words of a page.
         shown = re.sub(r"acme/(app|open|secret|empty)", "", answer.text)
         if words := sorted({match[0] for match in _SIGN_IN.finditer(shown)}):
             found[path] = words
@@ -99,18 +99,21 @@ def test_there_is_nothing_to_sign_in_to(open_town: Town) -> None:
 
 @pytest.mark.long
 def test_the_management_api_says_that_it_is_off(tmp_path: Path) -> None:
-    """It needs accounts, so no page leads to it; a command without a token is told the same."""
+    """The API needs accounts, so no page links to it. Commands are told the reason, too."""
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         bench = Bench(tmp_path, patch, stack, lambda name: name)
-        visitor = opened(bench, Config(auth=AuthConfig(mode="none")))
+        visitor = open_application(bench, Config(auth=AuthConfig(mode="none")))
         for path in ("/api/v0", "/api/v0/repositories", "/api/docs"):
             answer = visitor.get(path)
             assert answer.status_code == 404
             assert answer.json()["errors"][0]["message"].startswith("accounts are off"), path
         assert "/api/docs" not in visitor.get("/repositories").text
         patch.setattr(httpx, "get", lambda url, **options: visitor.get(urlsplit(url).path))
-        with pytest.raises(Refused, match="accounts are off"), connect(Where(url="http://x")):
+        with (
+            pytest.raises(ApiRefused, match="accounts are off"),
+            connect(RegistryOptions(url="http://x")),
+        ):
             pass
 
 
@@ -125,7 +128,7 @@ def test_rights_that_count_later_are_not_offered(open_town: Town) -> None:
 
 @pytest.mark.long
 def test_with_accounts_commands_sign_in_and_rights_are_shown(town: Town) -> None:
-    """The other side: what the pages above leave out is there where it counts."""
+    """The pages above do show these texts if accounts are on."""
     owen = Browser(town, "owen")
     assert "Sign in first" in owen.get(f"{APP}/-/tags/v1").text
     assert "docker login registry" in owen.get(APP).text

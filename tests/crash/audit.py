@@ -1,4 +1,4 @@
-"""Is a store, found after a crash, what its clients may count on?"""
+"""Checks a store, found after a crash, against the facts that its clients may count on."""
 
 from __future__ import annotations
 
@@ -44,21 +44,18 @@ from tests.fakes.clock import Clock
 from tests.two_environments import ENGINES
 
 _AGAIN = RepositoryName.parse("after/the-crash")
-# The sweep takes bounded steps; so few files need one, and one more to see that it is done.
+# A round of the sweep is bounded. So few files need one round, and a second one to see the end.
 _ROUNDS = 4
 _YEAR_SECONDS = 31_536_000
-
-
-def _tell_nobody(what: str, done: int, total: int) -> None:
-    return None
 
 
 make_body = cache(workload.make_body)
 
 
 class Audit:
-    """Opens a store, over the engine of the workload, and asks it about everything. `boot_id` is
-    None in the boot of the workload.
+    """Opens a store, over the engine of the workload, and checks everything.
+
+    `boot_id` is None in the boot of the workload.
     """
 
     def __init__(
@@ -76,7 +73,7 @@ class Audit:
         self._registry = workload.open_registry(self._store, data, self._clock)
 
     def run(self) -> None:
-        """All checks, in an order in which none spoils the next."""
+        """Run all checks, in an order in which none spoils the next."""
         try:
             for kind, look in self._looks().items():
                 self._check_known(kind, look)
@@ -90,7 +87,7 @@ class Audit:
         finally:
             self._store.close()
 
-    # ---- what is there ----
+    # ---- reads of facts ----
 
     def _looks(self) -> dict[str, Callable[[Key], Value]]:
         return {"blob": self._blob, "manifest": self._manifest, "tag": self._tag}
@@ -101,7 +98,7 @@ class Audit:
             assert found in possible, f"{kind} {key}: found {found!r}, possible is {possible}"
 
     def _blob(self, key: Key) -> Value:
-        """The name of the body that the blob has; it must be one that was pushed."""
+        """Return the name of the pushed body that the blob equals; None for a missing blob."""
         repository, digest = key
         try:
             body = self._pull(RepositoryName.parse(repository), Digest.parse(digest))
@@ -109,7 +106,7 @@ class Audit:
             return None
         names = [v for v in self._facts.possible("blob", key) if isinstance(v, str)]
         same = [name for name in names if make_body(self._seed, name) == body]
-        assert same, f"the blob {key} has {len(body)} bytes that nobody pushed"
+        assert same, f"the blob {key} has {len(body)} bytes that no client pushed"
         return same[0]
 
     def _manifest(self, key: Key) -> Value:
@@ -129,7 +126,7 @@ class Audit:
             return None
 
     def _check_nothing_else(self) -> None:
-        """Each row that makes something visible belongs to a fact."""
+        """Check that each row that makes something visible belongs to a fact."""
         for repository, digest in self._links():
             name = self._repository_name(repository)
             assert self._facts.possible("blob", (name, str(digest))) != [None]
@@ -137,7 +134,7 @@ class Audit:
             known = {key for key, _ in self._facts.of_kind(kind)}
             assert len(self._keys(table)) <= len(known), kind
 
-    # ---- what can be done ----
+    # ---- operations after the crash ----
 
     def _check_uploads(self) -> None:
         for key, possible in self._facts.of_kind("upload"):
@@ -152,12 +149,12 @@ class Audit:
                 assert found in possible, f"{key} went on at {found}, possible is {possible}"
 
     def _is_doubted(self, upload_id: str) -> bool:
-        """Whether the program ended inside a sync of the upload, or that failed."""
+        """Return True if a sync of the upload failed, or the program ended inside one."""
         path = self._data / "uploads" / f"{upload_id}.state"
         return path.exists() and path.read_bytes().startswith(DOUBTED_MAGIC)
 
     def _end(self, repository: RepositoryName, upload_id: str, name: str) -> int:
-        """Complete or cancel an upload; returns where it went on, ENDED if nowhere."""
+        """Complete or cancel an upload; returns its offset, or ENDED if it was gone."""
         try:
             upload = self._registry.uploads.resume(repository, upload_id)
         except UploadUnknown:
@@ -183,10 +180,12 @@ class Audit:
             self._registry.uploads.finish(upload, _AGAIN, digest, self._registry.author())
             assert self._pull(_AGAIN, digest) == body, name
 
-    # ---- what is left over ----
+    # ---- leftovers ----
 
     def _check_housekeeping(self) -> None:
-        """A long time later only what manifests refer to is left, and that is whole."""
+        """Check that a year later only manifests and their blobs are left, and that these are
+        whole.
+        """
         self._clock.advance(_YEAR_SECONDS)
         self._keep_house()
         self._check_files()
@@ -202,7 +201,7 @@ class Audit:
         assert sequences == list(range(1, len(sequences) + 1)), "the change log has holes"
 
     def _check_verify(self) -> None:
-        """The index fits itself and the files, once the sweep of the boot is done."""
+        """Finish the sweep of the boot, then check that index and files are consistent."""
         for task in self._store.tasks(self._registry.holdings.are_held):
             if task.name == "sweep after a power cut":
                 while task.run():
@@ -221,7 +220,7 @@ class Audit:
         assert not self._keys(CONTENTS)
         assert not list(self._data.glob("[bp]*/*/*")), "data files outlived their blobs"
         for table in (PACKS, CHUNKS, CHUNK_HASHES, RECIPES, FILES_UNOWNED):
-            assert not self._keys(table), f"{table.name} has rows of nothing"
+            assert not self._keys(table), f"{table.name} has rows without an owner"
         statistics, counts = self._store.statistics(), self._registry.statistics()
         assert (counts.links, counts.linked_bytes, statistics.blobs) == (0, 0, 0)
         assert (statistics.chunks, statistics.packs, statistics.pack_bytes) == (0, 0, 0)
@@ -235,21 +234,21 @@ class Audit:
                 pass
 
     def _check_files(self) -> None:
-        """No file without an owner, no owner without its file."""
+        """Check that each file has an owner, and each owner its file."""
         found = {path.name for path in self._data.glob("[bp]*/*/*")}
         owned = {key.hex() for key in self._keys(FILES)}
         assert found == owned, f"left over: {found - owned}, missing: {owned - found}"
         assert os.listdir(self._data / "uploads") == []
 
     def _check_recipes(self) -> None:
-        """Each recipe has its content, each chunk as many references as recipes name it."""
+        """Check that recipes have contents, and that chunks count the references of all recipes."""
         references: Counter[bytes] = Counter()
         with self._store.engine.read() as transaction:
             rows = list(transaction.scan(RECIPES))
             chunks = list(transaction.scan(CHUNKS))
             contents = {key for key, _ in transaction.scan(CONTENTS)}
         for key, row in rows:
-            assert key[:8] in contents, f"a recipe of no content: {key.hex()}"
+            assert key[:8] in contents, f"a recipe without a content: {key.hex()}"
             if row[0] == records.CHUNKS:
                 references.update(number_key(chunk) for chunk, _ in records.row_parts(row))
         assert self._keys(COMMITS) == []

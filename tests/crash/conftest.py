@@ -1,4 +1,4 @@
-"""Fixtures of the crash tests: the recorder, and the seed of all chance in them."""
+"""Fixtures of the crash tests: the recorder, and the seed of all their random choices."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def seed() -> int:
-    """A new one each run, told with each failure; POWERCUT_SEED repeats a run."""
+    """A new seed in each run, reported with each failure. POWERCUT_SEED repeats a run."""
     given = os.environ.get("POWERCUT_SEED")
     return int(given) if given else random.SystemRandom().randrange(1 << 32)

@@ -1,8 +1,9 @@
-"""What a client was told, and so may count on after a crash.
+"""The facts that a client was told, and may count on after a crash.
 
-A *fact* is a kind, a key and a value: the blob of a repository, where a tag points, how far an
-upload has come. The workload marks a fact as tried before it changes it and as known once that was
-acknowledged. After a crash a fact has the value last known, or one that was tried since.
+A *fact* is a kind, a key and a value: the blob of a repository, the digest of a tag, or the offset
+of an upload. The workload marks a fact as tried before it changes it, and as known once the change
+was acknowledged. After a crash a fact has the value that was last known, or one that was tried
+since.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from tests.crash.recording import mark
 Key = tuple[str, ...]
 Value = str | int | None
 
-ENDED = -1  # the offset of an upload that was committed or cancelled
+ENDED = -1  # the offset of an upload that was committed or canceled
 
 
-def trying(kind: str, key: Key, value: Value) -> None:
-    """Note that the fact is being changed. Only one thread changes a fact."""
+def mark_trying(kind: str, key: Key, value: Value) -> None:
+    """Note that the fact is about to change. Only one thread changes a fact."""
     mark(json.dumps(["try", kind, key, value]))
 
 
-def known(kind: str, key: Key, value: Value) -> None:
+def mark_known(kind: str, key: Key, value: Value) -> None:
     """Note that the change was acknowledged."""
     mark(json.dumps(["know", kind, key, value]))
 
@@ -42,17 +43,18 @@ class Facts:
             values.append(value)
 
     def tell_of_death(self) -> None:
-        """The program was killed: an upload that was being changed may have ended, by an error of
-        which its client could no more be told.
+        """Take into account that the program was killed.
+
+        An upload that was being changed may have ended by an error that its client never received.
         """
         for values in self._possible["upload"].values():
             if len(values) > 1:
                 values.append(ENDED)
 
     def possible(self, kind: str, key: Key) -> list[Value]:
-        """The values that the fact may have; None stands for nothing being there."""
+        """Return the values that the fact may have. None means that the thing does not exist."""
         return self._possible[kind].get(key, [None])
 
     def of_kind(self, kind: str) -> Iterator[tuple[Key, list[Value]]]:
-        """All facts of a kind with their possible values."""
+        """Yield all facts of a kind with their possible values."""
         yield from self._possible[kind].items()

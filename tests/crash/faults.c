@@ -1,11 +1,16 @@
 /*
- * Makes calls on files below one directory fail, as a disk does that is full or broken.
+ * Makes calls on files below one directory fail, like a disk that is full or broken.
  *
- * Preloaded with LD_PRELOAD. FAULT_ROOT names the directory; FAULT_CALL what fails: write, read,
- * sync, write-back (of a part of a file), create or unlink; FAULT_ERROR the errno, or 0 for a write or read that does half of it;
- * FAULT_SKIP how many calls of the kind succeed first; FAULT_COUNT how many fail then, -1 for all;
- * FAULT_ONLY and FAULT_NOT a piece that the path must have or must not have (may be empty).
- * Calls are counted over all threads. Not seen: mmap, io_uring, raw system calls.
+ * Preloaded with LD_PRELOAD. Its environment variables:
+ * - FAULT_ROOT: the directory.
+ * - FAULT_CALL: the kind of call: write, read, sync, write-back (of a part of a file), create or
+ *   unlink.
+ * - FAULT_ERROR: the errno, or 0 for a write or read that does half of its work.
+ * - FAULT_SKIP: the number of calls of the kind that succeed first.
+ * - FAULT_COUNT: the number of calls that fail then, -1 for all.
+ * - FAULT_ONLY, FAULT_NOT: a text that the path must contain, or must not contain; may be empty.
+ *
+ * Calls are counted over all threads. Not covered: mmap, io_uring, raw system calls.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -40,7 +45,7 @@ static bool path_matters(const char *path)
     return *not_this == 0 || strstr(path, not_this) == NULL;
 }
 
-/* Whether this call is to fail, as one of its kind. */
+/* Counts a call of the kind; returns true if it has to fail. */
 static bool is_due(const char *call, const char *path)
 {
     if (strcmp(setting("FAULT_CALL"), call) != 0 || !path_matters(path))
@@ -68,7 +73,7 @@ static int error_number(void)
     return atoi(setting("FAULT_ERROR"));
 }
 
-/* Fails, or does the first half of the first buffer that is longer than one byte. */
+/* Fails, or moves the first half of the first buffer, at least one byte. */
 static ssize_t move_vector(const char *call, long number, int fd, const struct iovec *iov,
                            int count, off_t offset, int flags)
 {

@@ -1,4 +1,4 @@
-"""The workload on a disk that fails: what is refused is given up, and the next thing is tried.
+"""The workload on a disk that fails: a client gives up a refused push, and starts the next one.
 
 Run with a seed, a root, and a file for the facts.
 """
@@ -21,7 +21,7 @@ from tests.crash.workload import CLIENTS, Client
 
 
 class FaultyClient(Client):
-    """Goes on after each failure, as somebody would who was told 507 or 500."""
+    """A client that goes on after each failure, like one that received a 507 or a 500."""
 
     def run(self) -> None:
         for image in range(4):
@@ -46,7 +46,7 @@ def _keep_house(store: Store, registry: Registry, stop: threading.Event) -> None
 def main(seed: int, root: Path, facts_path: Path) -> None:
     descriptor = os.open(facts_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     monkey = {"mark": lambda text: os.write(descriptor, text.encode() + b"\n")}
-    vars(facts).update(monkey)  # there is no recorder that takes marks
+    vars(facts).update(monkey)  # no recorder takes the marks here
     recipes.SLICE_PARTS_MAX = 2
     workload.be_on_a_slow_disk()
     store = Store.open(root / "data", StoreConfig())
@@ -63,7 +63,7 @@ def main(seed: int, root: Path, facts_path: Path) -> None:
         thread.join()
     stop.set()
     keeper.join()
-    os._exit(0)  # as one that was killed: what it held open is let go by the kernel
+    os._exit(0)  # like a killed process: the kernel releases all that it held open
 
 
 if __name__ == "__main__":

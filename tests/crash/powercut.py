@@ -1,18 +1,19 @@
 """Replays a trace up to a power cut, and builds the directory that would be found afterwards.
 
-A file's bytes are durable once a sync of that file, begun after the write, has ended, or when they
-were written through a descriptor opened with O_DSYNC. A directory's entries are durable once a sync
-of that directory has ended. What becomes of the rest is the mode:
+A file's bytes are durable once a sync of that file that began after the write has ended. They are
+also durable if they were written through a descriptor with O_DSYNC. A directory's entries are
+durable once a sync of that directory has ended. The mode decides about everything else:
 
-* `strict`: everything that is not durable is gone. What POSIX promises, and no more.
-* `torn`: a seeded random part of it survived: files as they were, as they became, or in between,
-  mixed by sectors of 512 bytes; entries either in the order of one journal, as ext4 has it, where
-  the sync of anything brings all entries made before it, or directory by directory.
+* `strict`: everything that is not durable is lost. POSIX promises this, and no more.
+* `torn`: a random part of it survives, chosen by the seed. A file has its old state, its new one,
+  or a mix of both by sectors of 512 bytes. Entries survive in the order of one journal, or by
+  directory. In a journal, like that of ext4, the sync of any file makes all earlier entries
+  durable.
 * `intact`: nothing is lost. Equals the recorded directory unless the recorder missed something.
 
-A sector holds what was written to it up to some moment: never the last bytes without those before
-them. Entries of one directory survive in order. A rename is atomic: the old name goes only if the
-new one came.
+A sector holds everything that was written to it up to some moment, never later bytes without
+earlier ones. Entries of one directory survive in order. A rename is atomic: the old name goes only
+if the new one survives.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from tests.crash.trace import Kind, Operation, Trace, marks_before
 
 Mode = Literal["strict", "torn", "intact"]
 SECTOR_SIZE = 512
-# LMDB's table of readers is shared memory: it means nothing after a reboot and LMDB makes it anew.
+# LMDB's table of readers is shared memory. After a reboot it is invalid, and LMDB makes a new one.
 VOLATILE_NAMES = frozenset({"lock.mdb"})
 
 
@@ -44,8 +45,8 @@ def cut_power(trace: Trace, cut: int, target: Path, mode: Mode, seed: int = 0) -
 
 
 @contextmanager
-def told(cut: int, mode: Mode, seed: int) -> Iterator[None]:
-    """Add to an error inside which cut it was, so that it can be repeated."""
+def explain_cut(cut: int, mode: Mode, seed: int) -> Iterator[None]:
+    """Add the cut to an error raised inside, so that the run can be repeated."""
     try:
         yield
     except BaseException as error:
@@ -53,12 +54,12 @@ def told(cut: int, mode: Mode, seed: int) -> Iterator[None]:
         raise
 
 
-# ---- what was asked of the disk ----
+# ---- operations of the disk ----
 
 
 @dataclass(slots=True)
 class _Change:
-    """A change of a file. A cut of its size has the new size as `offset` and no end."""
+    """A change of a file. A truncation has the new size as `offset` and no end."""
 
     index: int
     offset: int
@@ -73,15 +74,18 @@ class _File:
     synced: int = 0  # changes with a lower index are durable
 
     def pending(self) -> list[_Change]:
-        return [c for c in self.changes if not self.kept(c)]
+        return [c for c in self.changes if not self.is_durable(c)]
 
-    def kept(self, change: _Change) -> bool:
+    def is_durable(self, change: _Change) -> bool:
         return change.durable or change.index < self.synced
 
 
 @dataclass(slots=True)
 class _Entry:
-    """A name comes (`node`) or goes (None). `needs` is the directory that a rename moved it to."""
+    """A directory's entry for a name: `node` adds one, None removes it.
+
+    `needs` is the directory that a rename moved the name to.
+    """
 
     index: int
     name: str
@@ -96,11 +100,11 @@ class _Directory:
 
 
 class _Disk:
-    """All files and directories that ever were: their histories, and how far those are durable."""
+    """All files and directories that ever existed, with their histories and durable parts."""
 
     def __init__(self, operations: Trace) -> None:
         self.root = _Directory()
-        self.journal = 0  # where the last sync that ended had begun
+        self.journal = 0  # the start of the last sync that has ended
         self.directories = [self.root]
         self._nodes: dict[int, _File | _Directory] = {o.inode: self.root for o in operations[:1]}
         self._begun: dict[int, int] = {}
@@ -181,7 +185,7 @@ _STEPS: dict[Kind, Callable[[_Disk, int, Operation], None]] = {
 }
 
 
-# ---- what the disk kept ----
+# ---- the disk after the cut ----
 
 
 class _Strict:
@@ -192,11 +196,11 @@ class _Strict:
         self._chance = chance
 
     def entry_limit(self, directory: _Directory) -> int:
-        """Entries made before this operation survive."""
+        """Return the operation before which entries of the directory survive."""
         return directory.synced
 
     def content(self, file: _File) -> bytes:
-        return _replay([c for c in file.changes if file.kept(c)])
+        return _replay([c for c in file.changes if file.is_durable(c)])
 
 
 class _Intact(_Strict):
@@ -210,7 +214,7 @@ class _Intact(_Strict):
 
 
 class _Torn(_Strict):
-    """What is durable survives, and chance decides about the rest."""
+    """Durable changes survive. Chance decides about the others."""
 
     def __init__(self, disk: _Disk, chance: random.Random) -> None:
         super().__init__(disk, chance)
@@ -230,10 +234,10 @@ class _Torn(_Strict):
         limit = self._chance.choice([0, pending[-1] + 1, self._chance.choice(pending), None])
         if limit is None:
             return _replay_sectors(file, self._chance)
-        return _replay([c for c in file.changes if file.kept(c) or c.index < limit])
+        return _replay([c for c in file.changes if file.is_durable(c) or c.index < limit])
 
     def _some(self, floor: int, directories: list[_Directory]) -> int:
-        """A moment not before `floor`, at which entries made until then had reached the disk."""
+        """Return a random operation from `floor` on, before which all entries reached the disk."""
         later = {e.index + 1 for d in directories for e in d.entries if e.index >= floor}
         return self._chance.choice([floor, *sorted(later)])
 
@@ -247,7 +251,7 @@ def _replay(changes: list[_Change]) -> bytes:
         if change.end is None:
             _resize(content, change.offset)
         else:
-            # A hole is punched into what is there: it does not make the file longer.
+            # Punching a hole does not make the file longer.
             end = min(change.end, len(content)) if change.data is None else change.end
             _resize(content, max(len(content), end))
             content[change.offset : end] = _bytes_of(change, change.offset, end)
@@ -255,17 +259,17 @@ def _replay(changes: list[_Change]) -> bytes:
 
 
 def _replay_sectors(file: _File, chance: random.Random) -> bytes:
-    """The durable changes, and in each sector the others that came before a random moment."""
+    """Return the durable changes, and in each sector those before a random operation."""
     moments = [0, *(c.index + 1 for c in file.pending())]
     size_moment = chance.choice(moments)
     content = bytearray(_length_max(file.changes))
-    sized = [c for c in file.changes if file.kept(c) or c.index < size_moment]
+    sized = [c for c in file.changes if file.is_durable(c) or c.index < size_moment]
     sector_moments = _durable_sectors(file)
     for change in file.changes:
         end = min(change.end, len(content)) if change.end is not None else len(content)
         for start, stop in _sectors(change.offset, end):
             sector = start // SECTOR_SIZE
-            if not file.kept(change):
+            if not file.is_durable(change):
                 moment = sector_moments.setdefault(sector, chance.choice(moments))
                 if change.index >= moment:
                     continue
@@ -275,7 +279,7 @@ def _replay_sectors(file: _File, chance: random.Random) -> bytes:
 
 
 def _durable_sectors(file: _File) -> dict[int, int]:
-    """Sectors that an O_DSYNC write took to the disk, with all that they held then."""
+    """Return the sectors that an O_DSYNC write made durable, and the operation that did."""
     return {
         start // SECTOR_SIZE: change.index
         for change in file.changes
@@ -285,7 +289,7 @@ def _durable_sectors(file: _File) -> dict[int, int]:
 
 
 def _sectors(start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The stretches of `start` to `end` that lie in one sector each."""
+    """Yield the ranges of `start` to `end`, each in one sector."""
     while start < end:
         stop = min(end, (start // SECTOR_SIZE + 1) * SECTOR_SIZE)
         yield start, stop
@@ -320,7 +324,7 @@ def _resize(content: bytearray, size: int) -> None:
 
 
 def _build(directory: _Directory, survival: _Strict, target: Path, made: dict[int, Path]) -> None:
-    """Write the surviving tree; `made` has the files already there: one may have two names."""
+    """Write the surviving tree. `made` has the paths of files, as a file may have two names."""
     target.mkdir()
     for name, node in sorted(_survivors(directory, survival).items()):
         path = target / name

@@ -6,18 +6,18 @@
  * "$POWERCUT_TRACE.mark" stores nothing and becomes a mark in the trace. powercut.py replays the
  * trace; it owns the meaning of each record.
  *
- * The library keeps no state about descriptors: files are known by inode number, which
- * /proc/self/fd and fstat tell, so dup, fork, exec and descriptor passing need no care. Inode
- * numbers come back after an unlink; a record of creation therefore starts a new file.
+ * The library keeps no state about descriptors. It identifies files by inode number, from
+ * /proc/self/fd and fstat, so dup, fork, exec and descriptor passing need no care. The kernel
+ * reuses inode numbers after an unlink, so a record of creation starts a new file.
  *
  * An operation and its record happen under one lock, held across threads and processes (flock on a
  * fresh open file description), so the trace is in the order in which the kernel saw the
- * operations. A sync is two records around the call and runs without the lock: what was written
- * while it ran need not be durable.
+ * operations. A sync has two records around the call and runs without the lock: bytes that are
+ * written while it runs need not be durable.
  *
- * Not seen: writes through mmap, io_uring, raw syscalls, stdio. Replaying a whole trace and
- * comparing with the directory shows that nothing was missed. Operations that are not modelled
- * abort the program.
+ * Not recorded: writes through mmap, io_uring, raw syscalls, stdio. A test replays a whole trace
+ * and compares the result with the directory, which shows that nothing was missed. Operations that
+ * are not modeled abort the program.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -45,7 +45,7 @@ static off_t write_offset(int fd, size_t written, off_t offset, bool append)
     return offset >= 0 ? offset : lseek(fd, 0, SEEK_CUR) - (off_t)written;
 }
 
-/* Offset -1 is the descriptor's own position, as in pwritev2. */
+/* An offset of -1 means the descriptor's own position, as in pwritev2. */
 static ssize_t write_traced(int fd, const struct iovec *iov, int count, off_t offset, int flags)
 {
     int trace = trace_lock();
@@ -129,7 +129,7 @@ ssize_t pwritev64(int fd, const struct iovec *iov, int count, off_t offset)
     return pwritev(fd, iov, count, offset);
 }
 
-/* The kernel moved the bytes, so they are read back; the descriptor may be write-only. */
+/* Reads the bytes back that the kernel moved, since the descriptor may be write-only. */
 static void copied_record(int trace, int fd, off_t offset, ssize_t size)
 {
     char link[32];
@@ -235,7 +235,7 @@ static struct record allocation_record(int fd, int mode, off_t offset, off_t siz
         record.kind = KIND_SIZE;
         record.offset = offset + size;
     } else if (mode != 0 && mode != FALLOC_FL_KEEP_SIZE) {
-        fail("this fallocate mode is not modelled");
+        fail("this fallocate mode is not modeled");
     }
     return record;
 }
@@ -346,7 +346,7 @@ int open64(const char *path, int flags, ...)
     return open_traced(AT_FDCWD, path, flags, mode);
 }
 
-/* The fortified forms, which never create. */
+/* The fortified forms, which never create a file. */
 int __open_2(const char *path, int flags);
 int __open64_2(const char *path, int flags);
 int __openat_2(int directory, const char *path, int flags);
@@ -389,10 +389,10 @@ int renameat2(int from, const char *from_path, int to, const char *to_path, unsi
     if (!old.traced && !new.traced)
         return (int)syscall(SYS_renameat2, from, from_path, to, to_path, flags);
     if (old.traced != new.traced || (flags & RENAME_EXCHANGE))
-        fail("this rename is not modelled");
+        fail("this rename is not modeled");
     int trace = trace_lock();
     uint64_t inode = path_inode(from, from_path);
-    bool same_file = inode == path_inode(to, to_path); /* POSIX: then nothing happens */
+    bool same_file = inode == path_inode(to, to_path); /* POSIX: it then does nothing */
     int result = (int)syscall(SYS_renameat2, from, from_path, to, to_path, flags);
     if (result == 0 && !same_file) {
         struct record record = {.kind = KIND_RENAME, .inode = inode};
@@ -490,7 +490,7 @@ int mkdir(const char *path, mode_t mode)
 int symlinkat(const char *target, int directory, const char *path)
 {
     if (place_resolve(directory, path).traced)
-        fail("symbolic links are not modelled");
+        fail("symbolic links are not modeled");
     return (int)syscall(SYS_symlinkat, target, directory, path);
 }
 
@@ -531,7 +531,7 @@ int fdatasync(int fd)
     return sync_traced(SYS_fdatasync, fd, fd_inode(fd));
 }
 
-/* Inode 0 stands for all of them. */
+/* Inode 0 stands for all inodes. */
 int syncfs(int fd)
 {
     return fd_on_device(fd) ? sync_traced(SYS_syncfs, fd, 0) : (int)syscall(SYS_syncfs, fd);

@@ -1,4 +1,4 @@
-"""Runs a program under the recorder: builds the library, starts the child, takes its marks."""
+"""Runs a program under the recorder: builds the library, starts the child, records its marks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 _SOURCES = [str(_HERE / name) for name in ("record.c", "trace.c")]
-# Fortified headers define some of the names that the recorder takes.
+# Fortified headers define some of the names that the recorder overrides.
 _FLAGS = [
     "-std=gnu11",
     "-O1",
@@ -28,14 +28,14 @@ _RUN_SECONDS_MAX = 60
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What a program did: its trace, and the directory as it left it."""
+    """The trace of a program, and the directory as the program left it."""
 
     trace: Path
     root: Path
 
 
 def compiler() -> str | None:
-    """The C compiler, which the build of the package needs too."""
+    """Return the C compiler's path. The build of the package needs it too."""
     return shutil.which(os.environ.get("CC", "cc"))
 
 
@@ -45,7 +45,7 @@ def build_recorder(directory: Path) -> Path:
 
 
 def build_library(library: Path, sources: Sequence[Path]) -> Path:
-    """Compile something to be preloaded."""
+    """Compile a library for LD_PRELOAD."""
     cc = compiler()
     assert cc is not None, "no C compiler"
     subprocess.run([cc, *_FLAGS, "-o", str(library), *map(str, sources)], check=True)
@@ -53,9 +53,9 @@ def build_library(library: Path, sources: Sequence[Path]) -> Path:
 
 
 def record(library: Path, directory: Path, arguments: Sequence[str]) -> Recording:
-    """Run Python with `arguments` and the path of an empty root; what it changes there is recorded.
+    """Run Python with `arguments` and the path of an empty root, and record its changes there.
 
-    `directory` is made, for the root and the trace. Raises when the program fails.
+    Creates `directory` for the root and the trace. Raises when the program fails.
     """
     root = directory / "root"
     root.mkdir(parents=True)
@@ -78,7 +78,7 @@ def record(library: Path, directory: Path, arguments: Sequence[str]) -> Recordin
 
 
 def mark(text: str) -> None:
-    """Note in the trace, from inside the recorded program, what it promises from here on."""
+    """Note in the trace, from inside the recorded program, a promise that holds from here on."""
     descriptor = os.open(os.environ["POWERCUT_TRACE"] + ".mark", os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         os.write(descriptor, text.encode())

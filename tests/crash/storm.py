@@ -2,10 +2,10 @@
 
     python -m tests.crash.storm --kills 1000 [--seed N] [--data DIR] [--engine one|two]
 
-Clients push, push again, mount, move tags, delete, and pull; a killer sends SIGKILL to a worker,
-the housekeeper, or everything at once, which is then started again. What was acknowledged must be
-there, bit for bit; what was not may be there or not. Each client owns a repository, so it knows
-what must be in it. Graces are seconds, so that reclaim is part of it.
+Clients push, push again, mount, move tags, delete, and pull. The storm sends SIGKILL to a worker,
+the housekeeper, or all processes at once, and they start again. Acknowledged content must exist,
+bit for bit. Content that was not acknowledged may exist or not. Each client owns a repository, so
+it knows the repository's content. Graces last seconds, so that the storm includes reclaim.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ _SETTINGS = {
     "DTRFAST_STORE_UPLOAD_EXPIRY_SECONDS": "5",
     "DTRFAST_LOG_ACCESS": "false",
 }
-# How a server's store is assembled over an engine.
+# The assembly of a server's store, by its engine.
 _ASSEMBLIES = {"one": assembly.SCOPED, "two": assembly.TWO_ENVIRONMENTS}
 _START_SECONDS_MAX = 90.0
-_TRIES = 4  # of a body that nobody answers
+_TRIES = 4  # of a body without an answer
 _LARGE_SIZE = 3 << 20
 
 
@@ -59,13 +59,13 @@ def digest_of(body: bytes) -> str:
     return "sha256:" + hashlib.sha256(body).hexdigest()
 
 
-class Unanswered(Exception):
-    """The connection broke, or the server was not ready: the request may have been done or not."""
+class AnswerMissing(Exception):
+    """The connection broke, or the server was not ready. The request may have been executed."""
 
 
 @dataclass(slots=True)
 class Figures:
-    """What was done. `lost` and `wrong` must be 0."""
+    """Counts of the operations, and the problems found. `lost` and `wrong` must be 0."""
 
     counts: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Figures:
 
 
 class Server:
-    """`dtrfast serve` on a data directory, through all its lives."""
+    """`dtrfast serve` on a data directory, across its restarts."""
 
     def __init__(self, data: Path, log: Path, engine: str) -> None:
         self._data = data
@@ -113,7 +113,7 @@ class Server:
             connection.close()
 
     def kill(self, chance: random.Random) -> str:
-        """Kill something; returns what. Everything is started again."""
+        """Kill a worker, the housekeeper or all processes; returns which. They start again."""
         kind = chance.choice(["worker", "worker", "housekeeper", "everything"])
         if kind == "everything":
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -130,7 +130,7 @@ class Server:
         return len(self._children("dtrfast.jobs"))
 
     def _children(self, module: str) -> list[psutil.Process]:
-        """Those that run the module, and did not die a moment ago."""
+        """Return the living processes that run the module."""
         found = []
         for child in psutil.Process(self.process.pid).children():
             with suppress(psutil.Error):
@@ -146,7 +146,7 @@ class Server:
 
 
 class Client:
-    """One repository: what must be in it, and what may be."""
+    """A client of one repository, with the images that must be or may be in it."""
 
     def __init__(self, server: Server, figures: Figures, seed: str, number: int) -> None:
         self._server = server
@@ -156,13 +156,13 @@ class Client:
         self._other = f"storm/client{(number + 1) % CLIENTS}"
         shared = random.Random(seed.split()[0])
         self._blocks = [shared.randbytes(100_000) for _ in range(6)]
-        # Their write-back starts before their last byte comes.
+        # The server starts to write them back before their last byte arrives.
         large = shared.randbytes(_LARGE_SIZE)
         self._large = [b"\x1f\x8b" + large, large]
-        # A PATCH of the blob may have come whole, with an answer that was lost, and was sent again:
-        # then its bytes are in the upload twice (docs/uploads.md, "What can fail").
+        # A PATCH of the blob may have arrived whole, lost its answer, and been sent again. Then its
+        # bytes are in the upload twice (docs/uploads.md, "What can fail").
         self._is_doubled = False
-        # Tag → images it may point at: manifests, None for none. One is certain.
+        # Tag → the manifests that it may point at; None for a missing tag. One entry is certain.
         self._tags: dict[str, list[bytes | None]] = {}
         self._bodies: dict[str, bytes] = {}
 
@@ -172,7 +172,7 @@ class Client:
         )[0]
         try:
             action()
-        except Unanswered:
+        except AnswerMissing:
             self._figures.counts["unanswered"] += 1
             time.sleep(0.05)
 
@@ -188,19 +188,19 @@ class Client:
             found = {name.lower(): value for name, value in response.getheaders()}
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise Unanswered from error
+            raise AnswerMissing from error
         finally:
             connection.close()
         if response.status >= 500:
-            raise Unanswered(response.status)
+            raise AnswerMissing(response.status)
         return response.status, found, content
 
     def _insist(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Send a body, whole, until it is answered; sometimes it breaks off on purpose first."""
+        """Send a body until it is answered. Sometimes break it off first, on purpose."""
         if self._chance.random() < 0.3:
             self._break_off(method, path, body)
         for _ in range(_TRIES - 1):
-            with suppress(Unanswered):
+            with suppress(AnswerMissing):
                 return self._ask(method, path, body)
             self._figures.counts["bodies sent again"] += 1
             self._is_doubled |= method == "PATCH"
@@ -232,15 +232,15 @@ class Client:
         cut = self._chance.randrange(len(body) + 1)
         status, headers, _ = self._insist("PATCH", location, body[:cut])
         if status != 202:
-            raise Unanswered(status)
+            raise AnswerMissing(status)
         location = headers["location"]
         path = f"{location}{'&' if '?' in location else '?'}digest={digest}"
         status, _, content = self._insist("PUT", path, body[cut:])
         if status == 404:
-            raise Unanswered(status)  # the upload ended with the process that held it
+            raise AnswerMissing(status)  # the upload ended with the process that held it
         if status == 400 and b"DIGEST_INVALID" in content and self._is_doubled:
             self._figures.counts["begun anew"] += 1
-            raise Unanswered(status)
+            raise AnswerMissing(status)
         if status != 201:
             self._problem(f"PUT of {digest} answered {status} {content!r}")
         self._figures.counts["pushes"] += 1
@@ -262,7 +262,7 @@ class Client:
         path = f"/v2/{self._name}/manifests/{tag}"
         status, _, content = self._ask("PUT", path, manifest, content_type=_MANIFEST)
         if status == 400 and b"BLOB_UNKNOWN" in content:
-            self._tags[tag].pop()  # a grace ended while a process was down
+            self._tags[tag].pop()  # the grace of a blob ended while a process was down
             return
         if status != 201:
             self._problem(f"PUT of {tag} answered {status} {content!r}")
@@ -270,7 +270,7 @@ class Client:
         self._figures.counts["images"] += 1
 
     def _leave_upload(self) -> None:
-        """One that nobody ends: it expires."""
+        """Begin an upload and leave it unfinished, so that it expires."""
         _, headers, _ = self._ask("POST", f"/v2/{self._name}/blobs/uploads/")
         body = self._chance.choice(self._blocks)
         self._ask("PATCH", headers.get("location", ""), body)
@@ -304,7 +304,7 @@ class Client:
             self.check(tag)
 
     def check(self, tag: str) -> None:
-        """The tag is one of what it may be, and its image whole."""
+        """Check that the tag has one of its possible images, and that the image is whole."""
         images = self._tags[tag]
         status, _, manifest = self._ask("GET", f"/v2/{self._name}/manifests/{tag}")
         found = manifest if status == 200 else None
@@ -337,7 +337,7 @@ class Client:
 def storm(
     data: Path, seed: int, kills: int, pause_seconds: float = 0.5, engine: str = "one"
 ) -> Figures:
-    """Run one; the figures say what was done and what was wrong."""
+    """Run a storm; the figures count its operations and list its problems."""
     figures = Figures()
     _empty_trash_at_once(data, engine)
     server = Server(data, data.parent / "server.log", engine)
@@ -370,7 +370,7 @@ def storm(
 
 
 def _empty_trash_at_once(data: Path, engine: str) -> None:
-    """Or nothing would be freed while the storm lasts."""
+    """Set a short time in the trash. Otherwise the storm would end before anything is freed."""
     store = Store.open(data, StoreConfig(), open_index=ENGINES[engine])
     settings = b'{"trashDays": 0.00001}'
     store.engine.write(lambda transaction: transaction.put(SETTINGS, policies.NAME, settings))
@@ -378,19 +378,19 @@ def _empty_trash_at_once(data: Path, engine: str) -> None:
 
 
 def _end(server: Server, data: Path, clients: list[Client], figures: Figures) -> None:
-    """Everything is checked once more; then the server stops."""
+    """Check everything once more, then stop the server."""
     time.sleep(2)
     for client in clients:
         client.check_all()
     if server.housekeepers() != 1:
         figures.problems.append(f"there are {server.housekeepers()} housekeepers")
-    time.sleep(6 + _GRACE_SECONDS)  # uploads that were left expire
+    time.sleep(6 + _GRACE_SECONDS)  # unfinished uploads expire
     if server.stop():
         figures.problems.append("the server ended with an error")
 
 
 def _check_data(data: Path, engine: str, figures: Figures) -> None:
-    """After the last round of the housekeeper nothing is left over."""
+    """Check that nothing is left over after the housekeeper's last round."""
     settings = StoreConfig(upload_expiry_seconds=1.0, grace_seconds=1.0)
     store = Store.open(data, settings, open_index=ENGINES[engine])
     try:
@@ -416,7 +416,7 @@ def _check_store(store: Store, data: Path, figures: Figures) -> None:
         }
     left = {path.name for path in data.glob("[bp][la]*/*/*")} - owned
     if left:
-        figures.problems.append(f"files of nobody: {sorted(left)[:5]}")
+        figures.problems.append(f"files without an owner: {sorted(left)[:5]}")
     if os.listdir(data / "uploads"):
         figures.problems.append("uploads were left over")
     figures.counts["freed bytes"] = store.statistics().freed_bytes

@@ -1,4 +1,4 @@
-"""A disk that is full, that fails, that does half of a call: nothing acknowledged is lost by it."""
+"""Disks that are full, fail, or do half of a call: none loses anything that was acknowledged."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from tests.crash.audit import Audit
 from tests.crash.facts import Facts
 from tests.crash.recording import build_library
 
-# A run by night may take more.
+# A nightly run may set more.
 _ROUNDS = int(os.environ.get("FAULTS_ROUNDS", "1"))
 _HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What fails. `error` 0 is half a call; `count` -1 is for good. `only` is part of the path."""
+    """A failing call.
+
+    `error` 0 does half of the call. `count` -1 fails for good. `only` is part of the path.
+    """
 
     call: str
     error: int
@@ -55,7 +58,7 @@ FAULTS = {
 }
 
 
-# The kinds that also the short suite tries.
+# The kinds that the short suite tries too.
 _SHORT = ("full", "failed-sync")
 
 
@@ -66,11 +69,11 @@ def shim(recorder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_faulty(shim: Path, root: Path, seed: int, fault: Fault, skip: int) -> Facts:
-    """Run the workload; returns what its clients were told."""
+    """Run the workload; returns the facts that its clients were told."""
     facts = root.with_suffix(".facts")
     facts.touch()
     root.mkdir()
-    Store.open(root / "data", StoreConfig()).close()  # a store that is there already
+    Store.open(root / "data", StoreConfig()).close()  # the store exists before the faults
     environment = os.environ | {
         "LD_PRELOAD": ":".join(p for p in (os.environ.get("LD_PRELOAD"), str(shim)) if p),
         "FAULT_ROOT": str(root / "data"),
@@ -83,7 +86,7 @@ def run_faulty(shim: Path, root: Path, seed: int, fault: Fault, skip: int) -> Fa
         "PYTHONPATH": str(_HERE.parent.parent),
     }
     program = [sys.executable, "-m", "tests.crash.faulty", str(seed), str(root), str(facts)]
-    # It may die of it, as a worker does; it may not hang.
+    # The program may die of the fault, as a worker does. It may not hang.
     ended = subprocess.run(program, env=environment, capture_output=True, timeout=120, check=False)
     told = Facts(facts.read_text().splitlines())
     if ended.returncode:
@@ -92,7 +95,7 @@ def run_faulty(shim: Path, root: Path, seed: int, fault: Fault, skip: int) -> Fa
 
 
 def _read_again(data: Path) -> None:
-    """What scrub took for damaged, since the disk could not read it then, is not."""
+    """Scrub again, now that the disk can be read: this clears marks of damage that were wrong."""
     store = Store.open(data, StoreConfig())
     sum(store.check_contents())
     store.close()

@@ -1,5 +1,6 @@
-"""A process that dies before any step of an operation: nothing that was acknowledged is lost, the
-closing PUT may come again, and nothing is left over.
+"""A process that dies before any step of an operation.
+
+Nothing that was acknowledged is lost, the closing PUT may come again, and nothing is left over.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _STEPS_MAX = 200
 _DELETES = {"unlink", "come and go"}
 _ENDS = {*_DELETES, "end graces"}
 _DIED, _ENDED, _FAILED = 0, 1, 2
-# Each has some ten steps, and each of those costs a process. A run by night may take more.
+# Each combination has some ten steps, and each step costs a process. A nightly run may set more.
 _SHARE = int(os.environ.get("POINTS", "25"))
 
 

@@ -1,4 +1,4 @@
-"""The power cut itself, on programs of a few lines: what must survive, what may, what must not."""
+"""The power cut itself, on short programs: data that must survive, may survive, or must not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import lmdb
 import pytest
 
-from tests.crash.powercut import Mode, cut_power, told
+from tests.crash.powercut import Mode, cut_power, explain_cut
 from tests.crash.recording import Recording, record
 from tests.crash.trace import Kind, Trace, cut_points, marks_before, read_trace
 
@@ -57,7 +57,7 @@ def run(recorder: Path, tmp_path: Path) -> Run:
 
 
 def tree(root: Path) -> dict[str, bytes | None]:
-    """Every path below the root with its content; None for a directory."""
+    """Return every path below the root with its content; None for a directory."""
     return {
         str(p.relative_to(root)): None if p.is_dir() else p.read_bytes()
         for p in root.rglob("*")
@@ -66,7 +66,7 @@ def tree(root: Path) -> dict[str, bytes | None]:
 
 
 def after_end(recording: Recording, mode: Mode, seed: int = 0) -> dict[str, bytes | None]:
-    """The tree after a cut when all was done."""
+    """Return the tree after a cut behind the last operation."""
     trace = read_trace(recording.trace)
     with TemporaryDirectory(dir=recording.root.parent) as directory:
         target = Path(directory) / "found"
@@ -75,7 +75,7 @@ def after_end(recording: Recording, mode: Mode, seed: int = 0) -> dict[str, byte
 
 
 def any_torn(recording: Recording, wanted: dict[str, bytes | None]) -> bool:
-    """Does one of the first hundred seeds leave this tree?"""
+    """Return True if one of the first hundred seeds leaves this tree."""
     return any(after_end(recording, "torn", seed) == wanted for seed in range(100))
 
 
@@ -210,7 +210,7 @@ def test_what_is_written_during_a_sync_is_not_durable(run: Run) -> None:
     trace = list(read_trace(recording.trace))
     begin = next(i for i, o in enumerate(trace) if o.kind is Kind.SYNC_BEGIN)
     wrote = next(i for i, o in enumerate(trace) if o.kind is Kind.WRITE)
-    trace.insert(begin, trace.pop(wrote))  # the write now lies between begin and end
+    trace.insert(begin, trace.pop(wrote))  # the write is now between begin and end
     assert [o.kind for o in trace[begin - 1 : begin + 2]] == [
         Kind.SYNC_BEGIN,
         Kind.WRITE,
@@ -240,11 +240,11 @@ def test_cut_points_lie_around_syncs_and_after_marks(run: Run) -> None:
     assert kinds == [Kind.MARK, Kind.SYNC_BEGIN, Kind.SYNC_END, Kind.WRITE]
 
 
-# ---- LMDB: commits that were acknowledged ----
+# ---- acknowledged commits of LMDB ----
 
 
 def lost_commits(directory: Path, marks: list[str]) -> list[str]:
-    """Acknowledged keys that cannot be read any more."""
+    """Return the acknowledged keys that cannot be read any more."""
     try:
         environment = lmdb.open(str(directory), map_size=1 << 24, create=False)
     except lmdb.Error:
@@ -262,12 +262,12 @@ def lost_after_cut(trace: Trace, cut: int, target: Path, mode: Mode, seed: int) 
 def test_lmdb_keeps_what_it_acknowledged(run: Run, tmp_path: Path, mode: Mode, seed: int) -> None:
     trace = read_trace(run(LMDB.replace("SYNC", "True")).trace)
     for cut in cut_points(trace):
-        with told(cut, mode, seed + cut):
+        with explain_cut(cut, mode, seed + cut):
             assert lost_after_cut(trace, cut, tmp_path / str(cut), mode, seed + cut) == []
 
 
 def test_lmdb_without_sync_loses_what_it_acknowledged(run: Run, tmp_path: Path) -> None:
-    # Not torn: LMDB reads a torn file through its map and may take the process down.
+    # Not torn: LMDB reads a torn file through its map, which may crash the process.
     trace = read_trace(run(LMDB.replace("SYNC", "False")).trace)
     cut = len(trace)
     assert len(lost_after_cut(trace, cut, tmp_path / "found", "strict", 0)) == 12

@@ -1,4 +1,4 @@
-"""The store after a power cut, and after `kill -9`, at moments of a busy time."""
+"""The store after a power cut, and after `kill -9`, at moments of a busy workload."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ import pytest
 from dtrfast.store.upload_state import DOUBTED_MAGIC
 from tests.crash.audit import Audit
 from tests.crash.facts import Facts
-from tests.crash.powercut import Mode, cut_power, told
+from tests.crash.powercut import Mode, cut_power, explain_cut
 from tests.crash.recording import Recording, record
 from tests.crash.trace import Kind, Operation, Trace, cut_points, read_trace
 from tests.two_environments import ENGINES
 
-# Each costs an eighth of a second; a run by night may take more.
+# Each cut costs an eighth of a second. A nightly run may set more.
 _CUTS = int(os.environ.get("POWERCUT_CUTS", "34"))
-# What separates one state of the store from the next, for somebody who sees the page cache.
+# Operations that change the state of the store, as seen through the page cache.
 _STEPS = frozenset({Kind.FILE, Kind.UNLINK, Kind.WRITE_DURABLE, Kind.MARK})
 
 
 @dataclass(frozen=True, slots=True)
-class Busy:
-    """A recorded run of the workload over an engine. The bytes of a store over two environments are
-    kept as those of any other are, so fewer cuts do.
+class BusyRun:
+    """A recorded run of the workload over an engine.
+
+    A store over two environments keeps its bytes as any other store does, so fewer cuts do.
     """
 
     engine: str
@@ -45,19 +46,19 @@ def busy(
     recorder: Path,
     seed: int,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Busy:
+) -> BusyRun:
     program = ["-m", "tests.crash.workload", str(seed), request.param]
     recording = record(recorder, tmp_path_factory.mktemp("busy") / "run", program)
-    return Busy(request.param, recording, read_trace(recording.trace))
+    return BusyRun(request.param, recording, read_trace(recording.trace))
 
 
 def kill_points(trace: Trace) -> list[int]:
-    """Numbers of operations after which to kill the program."""
+    """Return the numbers of operations after which to kill the program."""
     return [index + 1 for index, operation in enumerate(trace) if _is_step(operation)]
 
 
 def doubt_points(trace: Trace) -> list[int]:
-    """Those inside a sync, or a wait for early write-back, of an upload."""
+    """Return the points inside a sync of an upload, or inside a wait for its early write-back."""
     return [index + 1 for index, operation in enumerate(trace) if operation.data == DOUBTED_MAGIC]
 
 
@@ -66,21 +67,21 @@ def _is_step(operation: Operation) -> bool:
 
 
 def sample(points: list[int], seed: int, count: int) -> list[int]:
-    """Some of the points, and the last one."""
+    """Return a sample of the points, and the last one."""
     chosen = random.Random(seed).sample(points[:-1], min(count, len(points)) - 1)
     return [*sorted(chosen), points[-1]]
 
 
-def audit(busy: Busy, cut: int, found: Path, mode: Mode, seed: int) -> None:
-    """Cut, then open what is found: with another boot id where the machine went down."""
-    with told(cut, mode, seed):
+def audit(busy: BusyRun, cut: int, found: Path, mode: Mode, seed: int) -> None:
+    """Cut the power and audit what is found. After a power cut the store sees another boot id."""
+    with explain_cut(cut, mode, seed):
         marks = cut_power(busy.trace, cut, found, mode, seed + cut)
         boot_id = None if mode == "intact" else "the boot after"
         Audit(found / "data", Facts(marks), seed, boot_id, busy.engine).run()
 
 
 @pytest.mark.slow
-def test_the_recorder_misses_nothing_that_the_store_does(busy: Busy, tmp_path: Path) -> None:
+def test_the_recorder_misses_nothing_that_the_store_does(busy: BusyRun, tmp_path: Path) -> None:
     cut_power(busy.trace, len(busy.trace), tmp_path / "found", "intact")
     for path in (tmp_path / "found").rglob("*"):
         original = busy.recording.root / path.relative_to(tmp_path / "found")
@@ -90,14 +91,16 @@ def test_the_recorder_misses_nothing_that_the_store_does(busy: Busy, tmp_path: P
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["strict", "torn"])
 def test_what_was_acknowledged_survives_a_power_cut(
-    busy: Busy, tmp_path: Path, mode: Mode, seed: int
+    busy: BusyRun, tmp_path: Path, mode: Mode, seed: int
 ) -> None:
     for cut in sample(cut_points(busy.trace), seed, busy.cuts):
         audit(busy, cut, tmp_path / str(cut), mode, seed)
 
 
 @pytest.mark.slow
-def test_uploads_go_on_after_the_program_was_killed(busy: Busy, tmp_path: Path, seed: int) -> None:
+def test_uploads_go_on_after_the_program_was_killed(
+    busy: BusyRun, tmp_path: Path, seed: int
+) -> None:
     for cut in sample(kill_points(busy.trace), seed, busy.cuts):
         audit(busy, cut, tmp_path / str(cut), "intact", seed)
 
@@ -105,7 +108,7 @@ def test_uploads_go_on_after_the_program_was_killed(busy: Busy, tmp_path: Path, 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["intact", "torn"])
 def test_an_end_inside_early_write_back_loses_nothing(
-    busy: Busy, tmp_path: Path, mode: Mode, seed: int
+    busy: BusyRun, tmp_path: Path, mode: Mode, seed: int
 ) -> None:
     points = doubt_points(busy.trace)
     of_uploads = Counter(busy.trace[point - 1].inode for point in points)

@@ -1,4 +1,4 @@
-"""A short storm; `python -m tests.crash.storm` is the long one."""
+"""A short storm. `python -m tests.crash.storm` runs a long one."""
 
 from __future__ import annotations
 

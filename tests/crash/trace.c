@@ -1,4 +1,4 @@
-/* See trace.h. Calls the kernel directly, because the names of libc are taken by record.c. */
+/* See trace.h. Calls the kernel directly, because record.c overrides the functions of libc. */
 #define _GNU_SOURCE
 #include "trace.h"
 
@@ -37,7 +37,7 @@ int trace_lock(void)
     return (int)trace;
 }
 
-/* Closing is not enough: a child forked meanwhile shares the description and keeps the lock. */
+/* Closing is not enough: a child that was forked meanwhile shares the description and its lock. */
 void trace_unlock(int trace)
 {
     int error = errno;
@@ -86,7 +86,7 @@ void trace_record_iov(int trace, struct record record, const struct iovec *iov, 
     errno = error;
 }
 
-/* ---- what a descriptor or path is ---- */
+/* ---- descriptors and paths ---- */
 
 bool trace_on(void)
 {

@@ -1,4 +1,4 @@
-/* The trace of file system changes: its records, its lock, and what lies below the directory. */
+/* The trace of file system changes: its records, its lock, and checks for the traced directory. */
 #ifndef DTRFAST_TESTS_TRACE_H
 #define DTRFAST_TESTS_TRACE_H
 
@@ -24,7 +24,7 @@ enum kind {
     KIND_MARK,
 };
 
-/* As it lies in the trace, followed by name_size bytes of name and data_size bytes of data. */
+/* A record of the trace. name_size bytes of name and data_size bytes of data follow. */
 struct record {
     uint32_t kind;
     uint32_t thread;
@@ -45,13 +45,13 @@ struct place {
     char name[NAME_MAX + 1];
 };
 
-/* Not exported: a preloaded library lends its names to the whole program. */
+/* Not exported, since the whole program would see the names of a preloaded library. */
 #pragma GCC visibility push(hidden)
 
-/* Says why on stderr and aborts: a hole in the trace would make every later verdict wrong. */
+/* Prints the reason on stderr and aborts: with a gap in the trace all later results are wrong. */
 void fail(const char *what) __attribute__((noreturn));
 
-/* One lock across threads and processes; the descriptor it returns is where records go. */
+/* Takes the only lock of all threads and processes; returns the descriptor for records. */
 int trace_lock(void);
 void trace_unlock(int trace);
 void trace_record(int trace, struct record record, const char *name, const char *data);
@@ -59,13 +59,13 @@ void trace_record_iov(int trace, struct record record, const struct iovec *iov, 
 
 bool fd_traced(int fd);
 bool fd_is_mark(int fd);
-/* Is this descriptor on the file system that holds the traced directory? */
+/* True if this descriptor is on the file system of the traced directory. */
 bool fd_on_device(int fd);
 uint64_t fd_inode(int fd);
-/* The inode at a path, 0 when there is none. Links are not followed. */
+/* The inode at a path, 0 if nothing is there. Links are not followed. */
 uint64_t path_inode(int directory, const char *path);
 struct place place_resolve(int directory, const char *path);
-/* Is anything traced at all? */
+/* True if the program is traced. */
 bool trace_on(void);
 
 #pragma GCC visibility pop

@@ -1,4 +1,4 @@
-"""The trace of a recorded program, as trace.h lays it out: what it asked of the disk, in order."""
+"""The trace of a recorded program: its operations on the disk, in the layout of trace.h."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HEADER = struct.Struct("<IIQQQqII")
 
 
 class Kind(IntEnum):
-    """What a record says; `trace.h` has the same numbers."""
+    """The kind of a record; `trace.h` has the same numbers."""
 
     ROOT = 1
     FILE = 2
@@ -32,7 +32,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One record. `offset` is the new size of a SIZE; `parent_to` is the length of a ZERO."""
+    """A record. `offset` is the new size of a SIZE, and `parent_to` the length of a ZERO."""
 
     kind: Kind
     thread: int
@@ -48,7 +48,7 @@ Trace = Sequence[Operation]
 
 
 def read_trace(path: Path) -> list[Operation]:
-    """All operations, in the order in which the kernel saw them. The first one is the ROOT."""
+    """Return all operations, in the kernel's order. The first one is the ROOT."""
     raw = path.read_bytes()
     operations = []
     position = 0
@@ -69,7 +69,7 @@ def read_trace(path: Path) -> list[Operation]:
 
 
 def cut_points(trace: Trace) -> list[int]:
-    """Numbers of operations after which a cut is telling: around syncs, after marks, at the end."""
+    """Return the numbers of operations to cut after: around syncs, after marks, and at the end."""
     points = {len(trace)}
     for index, operation in enumerate(trace):
         if operation.kind in (Kind.SYNC_END, Kind.WRITE_DURABLE):
@@ -80,5 +80,5 @@ def cut_points(trace: Trace) -> list[int]:
 
 
 def marks_before(trace: Trace, cut: int) -> list[str]:
-    """What the program had promised at the cut."""
+    """Return the promises that the program had made before the cut."""
     return [o.data.decode() for o in trace[:cut] if o.kind is Kind.MARK]

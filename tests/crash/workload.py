@@ -1,4 +1,4 @@
-"""The program that loses power: some clients that push, resume, cancel, tag and delete at once.
+"""The program that loses power: clients that push, resume, cancel, tag and delete at once.
 
 Run with a seed, the name of an engine and a root. Bodies follow from the seed and their name, so
 that the test can make them again. Every acknowledgement is marked.
@@ -17,25 +17,25 @@ from pathlib import Path
 from dtrfast.config import Config, StoreConfig
 from dtrfast.errors import DtrfastError
 from dtrfast.jobs.tasks import content_tasks
-from dtrfast.machine import bytes_on_way
-from dtrfast.machine.bytes_on_way import BytesOnWay
+from dtrfast.machine import bytes_in_flight
+from dtrfast.machine.bytes_in_flight import BytesInFlight
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry.bodies import Announced, Held
+from dtrfast.registry.bodies import AnnouncedBody, HeldUpload
 from dtrfast.registry.registry import Registry
 from dtrfast.store import recipes
 from dtrfast.store.blobs import Upload
 from dtrfast.store.store import Store
-from tests.crash.facts import ENDED, known, trying
+from tests.crash.facts import ENDED, mark_known, mark_trying
 from tests.two_environments import ENGINES
 
 CLIENTS = 3
 _IMAGES = 3
-# So that blobs of half a megabyte are indexed in several transactions.
+# Makes the store index blobs of half a megabyte in several transactions.
 _SLICE_PARTS_MAX = 2
 _BLOCK_SIZE = 150_000
-# So that bodies of a hundred kilobytes are written back early, and waited for.
+# Makes the store write bodies of a hundred kilobytes back early, and wait for them.
 _PIECE_SIZE = 16_384
 
 
@@ -44,7 +44,7 @@ def _now() -> int:
 
 
 def make_body(seed: int, name: str) -> bytes:
-    """The content called `name`: `inline-…`, `loose-…` or `chunked-…`."""
+    """Return the content called `name`: `inline-…`, `loose-…` or `chunked-…`."""
     chance = random.Random(f"{seed} {name}")
     if name.startswith("inline"):
         return chance.randbytes(chance.randrange(1, 8192))
@@ -54,7 +54,7 @@ def make_body(seed: int, name: str) -> bytes:
 
 
 def _blocks(seed: int, chance: random.Random) -> Iterator[bytes]:
-    """Some that other bodies have too, some that compress, one of its own."""
+    """Yield blocks: two that other bodies have too, one that compresses, and one of its own."""
     shared = random.Random(seed)
     yield shared.randbytes(_BLOCK_SIZE)
     yield chance.randbytes(chance.randrange(_BLOCK_SIZE))
@@ -63,13 +63,13 @@ def _blocks(seed: int, chance: random.Random) -> Iterator[bytes]:
 
 
 def open_registry(store: Store, data: Path, clock: Callable[[], int] = _now) -> Registry:
-    """The registry over a store, whose disk is never full."""
+    """Return the registry over a store whose disk is never full."""
     config = Config(store=StoreConfig(data=data))
     return Registry(store.engine, store.blobs, config, clock=clock, fullness=lambda: 0.0)
 
 
 class Client:
-    """One that pushes images to a repository of its own, and blobs that all clients push."""
+    """A client that pushes images to its own repository, and blobs that all clients push."""
 
     def __init__(self, registry: Registry, seed: int, number: int) -> None:
         self._registry = registry
@@ -106,56 +106,56 @@ class Client:
         upload_id = self._send(body, name, requests=self._chance.randrange(1, 4))
         key = (self._name.text, str(digest))
         upload_key = (self._name.text, upload_id, name)
-        trying("blob", key, name)
-        trying("upload", upload_key, ENDED)
+        mark_trying("blob", key, name)
+        mark_trying("upload", upload_key, ENDED)
         uploads = self._registry.uploads
         upload = uploads.resume(self._name, upload_id)
         uploads.finish(upload, self._name, digest, self._registry.author())
-        known("blob", key, name)
-        known("upload", upload_key, ENDED)
+        mark_known("blob", key, name)
+        mark_known("upload", upload_key, ENDED)
 
     def _mount_blob(self, name: str) -> bool:
-        """From any repository, while its client may be deleting it; False if none has it."""
+        """Mount the blob from any repository, even during its deletion; False if none has it."""
         digest = Digest.of_bytes(make_body(self._seed, name))
         key = (self._name.text, str(digest))
-        trying("blob", key, name)
+        mark_trying("blob", key, name)
         author = self._registry.author()
         if self._registry.blobs.mount(self._name, digest, None, author) is None:
             return False
-        known("blob", key, name)
+        mark_known("blob", key, name)
         return True
 
     def _push_blob_again(self, name: str) -> None:
-        """Its body breaks off, once or twice; then the closing one brings it whole."""
+        """Push a blob whose body breaks off once or twice. The closing request sends it whole."""
         body = make_body(self._seed, name)
         digest = Digest.of_bytes(body)
         uploads = self._registry.uploads
         upload = uploads.begin(self._name)
         upload.release()
         upload_key = (self._name.text, upload.id, name)
-        known("upload", upload_key, 0)
+        mark_known("upload", upload_key, 0)
         for _ in range(self._chance.randrange(1, 3)):
             end = self._chance.randrange(len(body))
-            trying("upload", upload_key, 0)
-            trying("upload", upload_key, end)
-            trying("upload", upload_key, ENDED)  # by an error of write-back
-            upload = self._hold(upload.id, Announced(None, len(body), is_last=False))
+            mark_trying("upload", upload_key, 0)
+            mark_trying("upload", upload_key, end)
+            mark_trying("upload", upload_key, ENDED)  # write-back may fail
+            upload = self._hold(upload.id, AnnouncedBody(None, len(body), is_last=False))
             upload.append(body[:end])
             upload.release()
-            known("upload", upload_key, end)
+            mark_known("upload", upload_key, end)
         key = (self._name.text, str(digest))
-        trying("blob", key, name)
-        trying("upload", upload_key, ENDED)
-        upload = self._hold(upload.id, Announced(None, len(body), is_last=True))
+        mark_trying("blob", key, name)
+        mark_trying("upload", upload_key, ENDED)
+        upload = self._hold(upload.id, AnnouncedBody(None, len(body), is_last=True))
         upload.append(body)
         uploads.finish(upload, self._name, digest, self._registry.author())
-        known("blob", key, name)
-        known("upload", upload_key, ENDED)
+        mark_known("blob", key, name)
+        mark_known("upload", upload_key, ENDED)
 
-    def _hold(self, upload_id: str, announced: Announced) -> Upload:
-        """The upload, which no other client wants; the housekeeper may look at it for a moment."""
+    def _hold(self, upload_id: str, announced: AnnouncedBody) -> Upload:
+        """Hold the upload. Only the housekeeper competes for it, and only for a moment."""
         held = self._registry.uploads.hold(self._name, upload_id, announced, wait_seconds=20)
-        assert isinstance(held, Held)
+        assert isinstance(held, HeldUpload)
         return held.upload
 
     def _abandon_blob(self, name: str) -> None:
@@ -163,25 +163,25 @@ class Client:
         upload_id = self._send(body[: self._chance.randrange(len(body))], name, requests=2)
         if self._chance.random() < 0.5:
             key = (self._name.text, upload_id, name)
-            trying("upload", key, ENDED)
+            mark_trying("upload", key, ENDED)
             self._registry.uploads.resume(self._name, upload_id).cancel()
-            known("upload", key, ENDED)
+            mark_known("upload", key, ENDED)
 
     def _send(self, body: bytes, name: str, requests: int) -> str:
         """Upload without closing; returns the upload's id."""
         uploads = self._registry.uploads
         upload = uploads.begin(self._name)
         key = (self._name.text, upload.id, name)
-        known("upload", key, 0)
+        mark_known("upload", key, 0)
         ends = sorted(self._chance.randrange(len(body) + 1) for _ in range(requests - 1))
         for end in [*ends, len(body)]:
-            trying("upload", key, end)
+            mark_trying("upload", key, end)
             try:
                 self._append(upload, body, end)
             except DtrfastError:
-                trying("upload", key, ENDED)  # by an error of write-back
+                mark_trying("upload", key, ENDED)  # write-back failed
                 raise
-            known("upload", key, end)
+            mark_known("upload", key, end)
             upload = uploads.resume(self._name, upload.id)
         upload.release()
         return upload.id
@@ -198,9 +198,9 @@ class Client:
         tags = [Tag.parse("latest"), Tag.parse(f"build-{image}")]
         manifest_key = (self._name.text, str(digest))
         tag_keys = [(self._name.text, tag.text) for tag in tags]
-        trying("manifest", manifest_key, body.decode())
+        mark_trying("manifest", manifest_key, body.decode())
         for key in tag_keys:
-            trying("tag", key, str(digest))
+            mark_trying("tag", key, str(digest))
         self._registry.manifests.put(
             self._name,
             tags[0],
@@ -209,9 +209,9 @@ class Client:
             extra_tags=(tags[1],),
             author=self._registry.author(),
         )
-        known("manifest", manifest_key, body.decode())
+        mark_known("manifest", manifest_key, body.decode())
         for key in tag_keys:
-            known("tag", key, str(digest))
+            mark_known("tag", key, str(digest))
         return digest
 
     def _delete_image(self, digest: Digest, names: list[str]) -> None:
@@ -224,25 +224,25 @@ class Client:
         self._delete_manifest(digest, tags)
         for name in names:
             blob = Digest.of_bytes(make_body(self._seed, name))
-            trying("blob", (repository, str(blob)), None)
+            mark_trying("blob", (repository, str(blob)), None)
             self._registry.blobs.delete(self._name, blob, self._registry.author())
-            known("blob", (repository, str(blob)), None)
+            mark_known("blob", (repository, str(blob)), None)
         if self._chance.random() < 0.5:
-            self._push_blob(self._chance.choice(names))  # while it is being freed
+            self._push_blob(self._chance.choice(names))  # while its content is being freed
 
     def _delete_manifest(self, digest: Digest, tags: list[tuple[str, str]]) -> None:
         key = (self._name.text, str(digest))
-        trying("manifest", key, None)
+        mark_trying("manifest", key, None)
         for tag in tags:
-            trying("tag", tag, None)
+            mark_trying("tag", tag, None)
         self._registry.manifests.delete(self._name, digest, self._registry.author())
-        known("manifest", key, None)
+        mark_known("manifest", key, None)
         for tag in tags:
-            known("tag", tag, None)
+            mark_known("tag", tag, None)
 
 
 def make_manifest(seed: int, names: list[str]) -> bytes:
-    """An image of the bodies with these names; the first is its config."""
+    """Return the manifest of an image of the named bodies. The first one is its config."""
     bodies = [make_body(seed, name) for name in names]
     config, *layers = [
         {"mediaType": kind, "digest": str(Digest.of_bytes(body)), "size": len(body)}
@@ -253,11 +253,11 @@ def make_manifest(seed: int, names: list[str]) -> bytes:
 
 
 def be_on_a_slow_disk() -> None:
-    """Let little be on its way to the disk, in this process alone."""
-    account = BytesOnWay(None)
+    """Limit the bytes on their way to the disk, for this process only."""
+    account = BytesInFlight(None)
     values = {"LIMIT_MIN": 2 * _PIECE_SIZE, "PIECE_SIZE_MIN": _PIECE_SIZE}
     rates = {"RATE_MAX": _PIECE_SIZE, "RATE_UNKNOWN": _PIECE_SIZE}
-    vars(bytes_on_way).update(values, **rates, of_device=lambda device: account)
+    vars(bytes_in_flight).update(values, **rates, of_device=lambda device: account)
 
 
 def _keep_house(store: Store, registry: Registry, stop: threading.Event) -> None:

@@ -1,4 +1,4 @@
-"""Servers with equal content: with lanes, without, and over TLS."""
+"""Servers with equal content: with lanes, without lanes, and over TLS."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.e2e import registry as registries
 
 
 class Mode(StrEnum):
-    """How a server under test is run."""
+    """The way in which a server under test runs."""
 
     LANES = "lanes on"
     NO_LANES = "lanes off"
@@ -28,7 +28,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DoorServer:
-    """A running server, and what tests of any kind ask of it."""
+    """A running server, with the operations that all tests use."""
 
     address: tuple[str, int]
     process: registries.Registry
@@ -38,7 +38,7 @@ class DoorServer:
         return Wire(self.address, timeout_seconds, self.tls)
 
     def ask(self, sent: bytes, method: str = "GET") -> Answer:
-        """The answer to one request on a connection of its own."""
+        """Return the answer to one request on a connection of its own."""
         with self.connect() as wire:
             wire.send(sent)
             return wire.read_answer(method)
@@ -48,7 +48,7 @@ class DoorServer:
         assert answer.status == 201
 
     def begin_upload(self) -> str:
-        """The path of a new upload."""
+        """Begin an upload; returns its path."""
         answer = self.ask(request("POST", f"/v2/{SMUGGLED}/blobs/uploads/"), "POST")
         assert answer.status == 202
         location = answer.get("location")
@@ -60,7 +60,7 @@ class DoorServer:
 def serving(
     folder: Path, *, lanes: bool, workers: int = 1, tls: bool = False, **settings: str
 ) -> Iterator[DoorServer]:
-    """`dtrfast serve` with those settings, as their environment variables are called."""
+    """Run `dtrfast serve` with these settings, named like their environment variables."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DTRFAST_SERVER_LANES", str(lanes).lower())
         patch.setenv("DTRFAST_LOG_ACCESS", "false")
@@ -80,7 +80,7 @@ def serving(
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[DoorServer]:
-    """One worker, so that what one connection has been answered tells how far another is."""
+    """A server with one worker: an answer on one connection shows the progress of another one."""
     lanes, tls = request.param is not Mode.NO_LANES, request.param is Mode.TLS
     with serving(tmp_path_factory.mktemp("door"), lanes=lanes, tls=tls) as running:
         running.put_victim()

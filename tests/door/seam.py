@@ -1,7 +1,7 @@
-"""Looks whether Hypercorn is still what the front door was built on.
+"""Checks that Hypercorn still has the internals that the front door relies on.
 
-`python -m tests.door.seam` prints a line for each thing that has moved, and where it is relied on.
-It runs in a process of its own, as it stands where the front door stands.
+`python -m tests.door.seam` prints a line for each difference, with the module that relies on it. It
+runs in a process of its own, because it replaces the same parts as the front door.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ _HTTP_STREAM = "self app config context task_group ssl client server send stream
 _REQUEST = "stream_id headers http_version method raw_path state"
 
 
-class Moved(Exception):
-    """What is different now."""
+class SeamDifference(Exception):
+    """A difference of Hypercorn that was found."""
 
 
 def expect(holds: bool, otherwise: str) -> None:
     if not holds:
-        raise Moved(otherwise)
+        raise SeamDifference(otherwise)
 
 
 def parameters(function: Callable[..., object]) -> str:
     return " ".join(inspect.signature(function).parameters)
 
 
-class Standing:
-    """In the place of `TCPServer`: ends when the server is terminated, or only when cancelled."""
+class ServerStandIn:
+    """A stand-in for `TCPServer`. It ends when the server terminates, or only when canceled."""
 
     def __init__(self, *, stays: bool) -> None:
         self.arguments: tuple[Any, ...] = ()
@@ -63,7 +63,7 @@ class Standing:
         self.end = ""
         self._stays = stays
 
-    def __call__(self, *arguments: Any) -> Standing:
+    def __call__(self, *arguments: Any) -> ServerStandIn:
         self.arguments = arguments
         self.called.set_result(None)
         return self
@@ -78,7 +78,7 @@ class Standing:
             if self._stays:
                 await asyncio.Event().wait()
         except asyncio.CancelledError:
-            self.end = "cancelled"
+            self.end = "canceled"
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
@@ -89,9 +89,9 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
             return
 
 
-async def serve(standing: Standing) -> Any:
-    """A worker that gets one connection and is stopped; the application it was given."""
-    hypercorn.asyncio.run.TCPServer = standing  # type: ignore[attr-defined, assignment]
+async def serve(stand_in: ServerStandIn) -> Any:
+    """Run a worker that gets one connection and is stopped; returns the application that it got."""
+    hypercorn.asyncio.run.TCPServer = stand_in  # type: ignore[attr-defined, assignment]
     config, stop, app = Config(), asyncio.Event(), wrap_app(lifespan, 0, "asgi")
     config.graceful_timeout, config.errorlog = _GRACE_SECONDS, None
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -103,40 +103,40 @@ async def serve(standing: Standing) -> Any:
         )
         with socket.create_connection(listening.getsockname()) as client:
             client.sendall(b"early")
-            await asyncio.wait({serving, standing.called}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({serving, stand_in.called}, return_when=asyncio.FIRST_COMPLETED)
             stop.set()
             await serving
     return app
 
 
 async def connections_are_handed_over() -> None:
-    """`dtrfast/server/door/connection.py`, Doorman"""
-    standing = Standing(stays=False)
+    """`dtrfast/server/door/doorman.py`, Doorman"""
+    stand_in = ServerStandIn(stays=False)
     try:
-        app = await asyncio.wait_for(serve(standing), _SECONDS_MAX)
+        app = await asyncio.wait_for(serve(stand_in), _SECONDS_MAX)
     except TimeoutError:
-        raise Moved("worker_serve does not hand connections to `TCPServer`") from None
-    expect(bool(standing.arguments), "worker_serve makes no `TCPServer` of its module's name")
-    expect(len(standing.arguments) == 7, f"it gets {len(standing.arguments)} arguments, not 7")
+        raise SeamDifference("worker_serve does not hand connections to `TCPServer`") from None
+    expect(bool(stand_in.arguments), "worker_serve makes no `TCPServer` of its module's name")
+    expect(len(stand_in.arguments) == 7, f"it gets {len(stand_in.arguments)} arguments, not 7")
     kinds: list[type] = [type(app), asyncio.BaseEventLoop, Config, WorkerContext, dict]
     kinds += [asyncio.StreamReader, asyncio.StreamWriter]
-    for given, kind in zip(standing.arguments, kinds, strict=True):
+    for given, kind in zip(stand_in.arguments, kinds, strict=True):
         expect(isinstance(given, kind), f"it gets {type(given)} in the place of {kind}")
-    expect(standing.end == "terminated", f"when the server stops, it is {standing.end or 'left'}")
+    expect(stand_in.end == "terminated", f"when the server stops, it is {stand_in.end or 'left'}")
 
 
 async def connections_are_cut_at_last() -> None:
-    """`dtrfast/server/door/connection.py`, _Connection.__await__"""
-    standing = Standing(stays=True)
+    """`dtrfast/server/door/doorman.py`, _Connection.__await__"""
+    stand_in = ServerStandIn(stays=True)
     try:
-        await asyncio.wait_for(serve(standing), _SECONDS_MAX)
+        await asyncio.wait_for(serve(stand_in), _SECONDS_MAX)
     except TimeoutError:
-        raise Moved("`graceful_timeout` does not end connections that go on") from None
-    expect(standing.end == "cancelled", "connections are not cancelled after `graceful_timeout`")
+        raise SeamDifference("`graceful_timeout` does not end connections that go on") from None
+    expect(stand_in.end == "canceled", "connections are not canceled after `graceful_timeout`")
 
 
 async def what_came_early_is_held_by_the_reader() -> None:
-    """`dtrfast/server/door/connection.py`, _hand_over. The standard library's, not Hypercorn's"""
+    """`dtrfast/server/door/doorman.py`, _hand_over. The standard library's, not Hypercorn's"""
     reader: Any = asyncio.StreamReader()
     reader.feed_data(b"early")
     held = getattr(reader, "_buffer", None)
@@ -146,7 +146,7 @@ async def what_came_early_is_held_by_the_reader() -> None:
 
 
 async def signatures_are_known() -> None:
-    """`dtrfast/server/door/connection.py`, `exchange.py` and `http2.py`"""
+    """`dtrfast/server/door/doorman.py`, `exchange.py` and `http2.py`"""
     found = parameters(TCPServer.__init__)
     expect(found == _TCP_SERVER, f"TCPServer takes ({found})")
     found = parameters(HTTPStream.__init__)
@@ -230,7 +230,7 @@ async def failed_requests_are_answered() -> None:
 
 
 async def exchange(app: Any, state: Any, *events: Event) -> list[Event]:
-    """What a stream sends for a request to `app` that is followed by `events`."""
+    """Return the events that a stream sends for a request to `app` that is followed by `events`."""
     sent: list[Event] = []
     config = Config()
     config.errorlog = None
@@ -263,11 +263,11 @@ CHECKS: tuple[Callable[[], Awaitable[None]], ...] = (
 
 
 async def complaint(check: Callable[[], Awaitable[None]]) -> str | None:
-    """What `check` finds moved; whatever it fails with is a finding."""
+    """Return the finding of `check`; any exception is one. None if there is none."""
     try:
         await asyncio.wait_for(check(), 2 * _SECONDS_MAX)
     except Exception as error:
-        what = str(error) if isinstance(error, Moved) else repr(error)
+        what = str(error) if isinstance(error, SeamDifference) else repr(error)
         return f"{check.__name__}: {what}. Relied on in {check.__doc__}"
     return None
 

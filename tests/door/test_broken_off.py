@@ -1,6 +1,6 @@
-"""Clients that ask for the rest of a blob and hang up on the way, as containerd does after 8 MiB.
+"""Clients that ask for the rest of a blob and hang up early, as containerd does after 8 MiB.
 
-The figures are of the server's side: the client's own buffer is kept small.
+The figures are of the server's side. The client's own buffer is kept small.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TAKEN = 8 * MIB
 UNSENT_SIZE_MAX = 512 * 1024
 READ_FACTOR_MAX = 1.25
 CLIENT_BUFFER_SIZE = 64 * 1024
-# Between two looks; what is the same five times has come to rest.
+# The pause between two looks. A value that is the same five times has settled.
 PAUSE_SECONDS = 0.03
 LOOKS = 5
 KINDS = ("loose", "raw chunks", "compressed chunks")
@@ -53,7 +53,7 @@ def content_of(kind: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """A server with a blob of a kind, and the bytes on its disk for each of the blob."""
+    """A server with a blob, and the bytes on its disk for each byte of the blob."""
 
     server: DoorServer
     worker: psutil.Process
@@ -61,7 +61,7 @@ class Stock:
     stored_ratio: float
 
     def connect(self) -> tuple[socket.socket, Callable[[int], bytes]]:
-        """A connection that has asked for the blob from START on, and how to read from it."""
+        """Request the blob from START on; returns the connection and its function for reading."""
         plain = socket.socket()
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CLIENT_BUFFER_SIZE)
         plain.settimeout(TIMEOUT_SECONDS)
@@ -72,7 +72,7 @@ class Stock:
         return plain, used.recv
 
     def unsent_size(self, client: socket.socket) -> int:
-        """Bytes in the server's socket, once it takes no more."""
+        """Return the bytes in the server's socket, once their number has settled."""
         ours, theirs = (f":{s[1]:04X}" for s in (self.server.address, client.getsockname()))
 
         def look() -> int:
@@ -85,7 +85,7 @@ class Stock:
         return at_rest(look)
 
     def read_size(self) -> int:
-        """Bytes that the worker has read from a disk, once it reads no more."""
+        """Return the bytes that the worker has read from a disk, once their number has settled."""
         return at_rest(lambda: self.worker.io_counters().read_bytes)
 
     def drop_from_cache(self) -> None:
@@ -98,7 +98,7 @@ class Stock:
 
 
 def at_rest(look: Callable[[], int]) -> int:
-    """What looks tell once it changes no more."""
+    """Return the value of `look` once it has settled."""
     seen = [look()]
     while len(seen) < LOOKS or len(set(seen[-LOOKS:])) > 1:
         _pause.wait(PAUSE_SECONDS)
@@ -110,7 +110,7 @@ def at_rest(look: Callable[[], int]) -> int:
 def stocks(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Stock]]:
-    """A blob of each kind in one server."""
+    """A server with a blob of each kind."""
     lanes, tls = not request.param.startswith("no"), request.param.endswith("TLS")
     with serving(tmp_path_factory.mktemp("door"), lanes=lanes, tls=tls) as running:
         yield {kind: push(running, content_of(kind)) for kind in KINDS}
@@ -127,12 +127,12 @@ def push(server: DoorServer, body: bytes) -> Stock:
 
 
 def size_of(data: Path) -> int:
-    """Bytes of packs and loose files."""
+    """Return the bytes of packs and loose files."""
     return sum(p.stat().st_size for p in data.rglob("*") if p.is_file() and p.suffix != ".mdb")
 
 
 def take(receive: Callable[[int], bytes], size: int) -> None:
-    """Read an answer's head and some more."""
+    """Read an answer's head, and `size` bytes in all."""
     head = receive(4096)
     assert head.startswith(b"HTTP/1.1 206 ")
     size -= len(head)
@@ -156,7 +156,7 @@ def test_the_disk_is_read_for_what_is_taken(
     request: pytest.FixtureRequest,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Of what is compressed, for what it takes on the disk."""
+    """For compressed content the size on the disk counts."""
     found = []
     for kind, stock in stocks.items():
         if kernel_size(stock.server.process.data.stat().st_dev) == 0:

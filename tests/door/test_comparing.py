@@ -1,4 +1,4 @@
-"""The comparer sees every difference that a client could see, and no other."""
+"""The comparison sees every difference that a client could see, and no other one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Content that is deleted while somebody pulls it slowly: no wrong byte is ever sent."""
+"""Content that is deleted during a slow pull: the server never sends a wrong byte."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tests.e2e.programs import wait_until
 
 pytestmark = pytest.mark.slow
 
-# More than the buffers of both sockets, and in a chunked blob more than one row of its recipe.
+# More than the buffers of both sockets. A chunked blob of this size has several recipe rows.
 SIZE = 32 << 20
 REPOSITORY = "pulled/app"
 _SEED = 64
-# A window that is full at once.
+# A receive window that is full at once.
 _WINDOW_SIZE = 4096
 
 
 def contents(seed: int) -> dict[str, bytes]:
-    """A blob of each kind: raw chunks, compressed chunks, and a file, which is freed last."""
+    """Return a blob of each kind: raw chunks, compressed chunks, and a file, freed last."""
     generator = random.Random(seed)
     line = b"%d " * 8 + b"\n"
     lines = [line % tuple(generator.choices(range(1000), k=8)) for _ in range(SIZE // 24)]
@@ -43,7 +43,7 @@ def push_all(server: DoorServer, bodies: dict[str, bytes]) -> None:
 
 
 def stall(server: DoorServer, body: bytes) -> socket.socket:
-    """Ask for a blob and read no more than that there is an answer."""
+    """Ask for a blob, and read only the beginning of the answer."""
     connection = socket.socket()
     connection.settimeout(20)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW_SIZE)
@@ -54,7 +54,7 @@ def stall(server: DoorServer, body: bytes) -> socket.socket:
 
 
 def read_rest(connection: socket.socket, size: int) -> bytes:
-    """The body as far as it comes."""
+    """Return the part of the body that arrives."""
     received = b""
     while b"\r\n\r\n" not in received:
         received += connection.recv(1024)

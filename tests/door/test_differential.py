@@ -1,6 +1,6 @@
 """Lanes on, lanes off, and the plain application: the same requests get the same answers.
 
-Generated sequences go to two servers each. Nothing here says what the right answer is.
+Each generated sequence goes to two servers. These tests do not know the right answers.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.door.conftest import Mode, serving
-from tests.door.differ.asking import Ask, Hostile, Mutation
+from tests.door.differ.asking import Hostile, Mutation, RequestTemplate
 from tests.door.differ.asks import FIRST, asks, hostile, mutations
-from tests.door.differ.comparing import FRAMING, Sight, difference
+from tests.door.differ.comparing import FRAMING, ComparableAnswer, difference
 from tests.door.differ.peers import Peer, serving_plainly
 
 pytestmark = pytest.mark.slow
 
-# The same every time; to look at others, or for longer, set these.
+# The same seed every time. The variables select other examples, or more of them.
 SEED = int(os.environ.get("DIFFERENTIAL_SEED", "1107"))
 EXAMPLES = int(os.environ.get("DIFFERENTIAL_EXAMPLES", "300"))
 
-Step = list[Ask] | Mutation | Hostile
+Step = list[RequestTemplate] | Mutation | Hostile
 _spaces = (f"e{number}" for number in itertools.count())
 
 _batches = st.lists(asks, min_size=1, max_size=3)
@@ -47,7 +47,7 @@ _bounded = settings(
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """In memory where there is such a place: nothing here is about disks, which take their time."""
+    """A folder in memory if possible, because disks are slow and these tests are not about them."""
     place = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=place if place.is_dir() else None) as name:
         yield Path(name)
@@ -101,7 +101,7 @@ def test_lanes_change_no_answer(
 def test_the_plain_application_says_the_same(
     with_lanes_and_plain: tuple[Peer, Peer], first: list[str], steps: list[Step]
 ) -> None:
-    """Without what other servers may take for something else, and but for how they frame it."""
+    """All servers understand these requests alike. The framing of their answers may differ."""
     one, plain = with_lanes_and_plain
     for step in begin(first, steps, one, plain):
         assert isinstance(step, list)
@@ -111,7 +111,7 @@ def test_the_plain_application_says_the_same(
 
 
 def begin(first: list[str], steps: Sequence[Step], *peers: Peer) -> Iterator[Step]:
-    """All steps of an example, in a space of its own."""
+    """Yield all steps of an example, in a space of its own."""
     space = next(_spaces)
     for one in peers:
         one.begin(space)
@@ -120,10 +120,10 @@ def begin(first: list[str], steps: Sequence[Step], *peers: Peer) -> Iterator[Ste
     yield from steps
 
 
-def unframed(sights: Sequence[Sight]) -> list[Sight]:
+def unframed(sights: Sequence[ComparableAnswer]) -> list[ComparableAnswer]:
     return [sight.without(FRAMING) for sight in sights]
 
 
-def expect_equal(step: Step, sights: Mapping[str, Sequence[Sight]]) -> None:
+def expect_equal(step: Step, sights: Mapping[str, Sequence[ComparableAnswer]]) -> None:
     found = difference(sights)
     assert found is None, f"seed {SEED}: {found}\n{step}"

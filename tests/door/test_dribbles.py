@@ -1,4 +1,4 @@
-"""Bodies that come a few bytes at a time: no byte waits for others once the body is whole."""
+"""Bodies that arrive a few bytes at a time: no byte waits for others once the body is complete."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.door.wire import Wire, chunked, request
 
 pytestmark = pytest.mark.slow
 
-# Far less than the time for which a lane lets such bytes come together.
+# Far shorter than the time that a lane may wait for more such bytes.
 ANSWER_SECONDS = 8.0
-# Longer than a thread waits for the next packet: this is what makes a client slow.
+# Longer than a thread waits for the next packet, so that the server treats the client as slow.
 PAUSE_SECONDS = 0.005
 CONTENT = bytes(range(40))
-# A request that is sent in one go with the body's last byte.
+# A request in the same packet as the body's last byte.
 BEHIND = request("GET", "/v2/")
 
 
@@ -33,7 +33,7 @@ def in_chunks(path: str) -> tuple[bytes, bytes]:
 
 
 def dribble(wire: Wire, data: bytes) -> None:
-    """Each byte in a packet of its own, that comes late."""
+    """Send each byte in a packet of its own, after a pause."""
     pause = threading.Event()
     for position in range(len(data)):
         wire.send(data[position : position + 1])

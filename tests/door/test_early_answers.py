@@ -1,6 +1,6 @@
-"""Answers that come before the body has been sent reach the client whole, without a reset.
+"""Answers that are sent before the body has arrived reach the client whole, without a reset.
 
-Afterwards the connection closes, or it is in step: no octet of the body is taken for a request.
+Afterwards the connection closes or is in sync: the server takes no octet of the body for a request.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.door.wire import Answer, Wire, chunked, request
 
 pytestmark = pytest.mark.slow
 
-# More than the buffers of both kernels hold, and more than a manifest may have.
+# More than the buffers of both kernels, and more than a manifest may have.
 _LARGE = 24 << 20
 _UNKNOWN = "00000000-0000-4000-8000-000000000000"
 _PUT = f"/v2/{SMUGGLED}/manifests/x"
@@ -49,12 +49,12 @@ def expect_closed_or_in_step(wire: Wire, answer: Answer) -> None:
 
 
 def body_of_poison(size: int) -> bytes:
-    """Whoever looks for a request in the middle of it finds one."""
+    """Return a body of requests, so that a reader that starts in its middle finds one."""
     return (POISON * (size // len(POISON) + 1))[:size]
 
 
 def ask_all(server: DoorServer, *headers: str) -> Iterator[tuple[Answer, Wire]]:
-    """Announce a body to each of EARLY, all at once: a server may wait a while for some of it."""
+    """Announce a body to each of EARLY at the same time, because a server may delay its answer."""
     with ExitStack() as stack:
         wires = {name: stack.enter_context(server.connect()) for name in EARLY}
         for name, (method, target, _) in EARLY.items():
@@ -85,7 +85,7 @@ def test_a_client_that_sends_first_and_reads_later(
 
 
 def test_clients_that_wait_for_their_answer(server: DoorServer) -> None:
-    """They never send their body; what they send next may be the body or nothing, no request."""
+    """They never send their body. Their next bytes may be the body, but are no request."""
     for answer, wire in ask_all(server):
         assert answer.closes
         wire.send(POISON)

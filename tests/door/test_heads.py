@@ -1,4 +1,4 @@
-"""Heads that do not end: each has its time, and all of them together their memory."""
+"""Heads that do not end: each has a time limit, and all of them share a memory limit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 
 
 class Connection:
-    """Counts how often it is dropped."""
+    """A connection that counts how often it is dropped."""
 
     def __init__(self) -> None:
         self.drops = 0
@@ -100,7 +100,7 @@ def connect(server: DoorServer, data: bytes = b"", alpn: str = "") -> socket.soc
 
 
 def is_over(connection: socket.socket) -> bool:
-    """Return whether the server has closed it, with an answer or without."""
+    """Return True if the server has closed it, with an answer or without."""
     connection.settimeout(0)
     try:
         while connection.recv(65_536):
@@ -113,7 +113,7 @@ def is_over(connection: socket.socket) -> bool:
 
 
 def drip(connections: dict[str, socket.socket], seconds: float) -> None:
-    """Send each a byte a second, as long as it takes one."""
+    """Send each connection a byte per second, as long as it accepts one."""
     for _ in range(int(seconds)):
         for connection in connections.values():
             with contextlib.suppress(OSError):
@@ -169,7 +169,7 @@ def test_large_heads_share_their_memory(plain: DoorServer) -> None:
 
 @pytest.mark.slow
 def test_pipelined_bytes_share_that_memory(plain: DoorServer) -> None:
-    """They wait behind an answer that is not read, for as long as a client likes."""
+    """They wait behind an answer that the client does not read, for any length of time."""
     upload = plain.begin_upload()
     digest = digest_of(bytes(16 << 20))
     body = bytes(16 << 20)

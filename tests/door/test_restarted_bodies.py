@@ -1,5 +1,6 @@
-"""Bodies that break off on real connections and come again, to any of two workers
-(docs/uploads.md).
+"""Bodies that break off on real connections and are sent again, to either of two workers.
+
+docs/uploads.md has the rules.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pytest
 
 from dtrfast.machine.paths import Layout
 from dtrfast.oci.digests import Digest
-from dtrfast.store.claims import Claim
+from dtrfast.store.claims import ContentClaim
 from dtrfast.store.upload_state import UploadState, read_unlocked
 from tests.door.conftest import DoorServer, serving
 from tests.door.differ.content import digest_of
@@ -26,7 +27,7 @@ from tests.e2e.programs import wait_until
 pytestmark = pytest.mark.slow
 
 NOISE = random.Random(8).randbytes(3_000_000)
-# What is sent, chunked and loose, and where its last body begins.
+# The contents, chunked and loose, and the start of the last body of each.
 CONTENTS = [(NOISE, 0), (b"\x1f\x8b" + NOISE, 700_000)]
 BROKEN_SIZE = 1_200_000
 METHODS = ["PATCH", "PUT"]
@@ -43,7 +44,7 @@ def server(
 
 @dataclass
 class Session:
-    """An upload of one content, some of which was sent."""
+    """An upload of one content. A part of it may be sent before."""
 
     server: DoorServer
     content: bytes
@@ -77,15 +78,17 @@ class Session:
         return self.server.ask(sent, method)
 
     def send_until_taken(self, method: str) -> Answer:
-        """The whole body; once more when an older request, of which the server has not seen yet
-        that its client is gone, has taken over.
+        """Send the whole body until it is taken.
+
+        A 503 means that an older request still holds the upload: the server has not noticed yet
+        that its client is gone.
         """
         while (answer := self.send(method, self.begin)).status == 503:
             assert answer.get("retry-after") == "1"
         return answer
 
     def start(self, method: str, size: int, *headers: str) -> Wire:
-        """A request for all that is left which has sent `size` bytes of it."""
+        """Begin a request for the rest of the content, and send `size` bytes of it."""
         length = f"Content-Length: {len(self.content) - self.begin}"
         wire = self.server.connect()
         wire.send(self.head(method, length, *headers))
@@ -104,8 +107,8 @@ class Session:
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
-        """Claim the content, as a commit does that takes its time."""
-        with Claim(Layout(self.server.process.data).claims) as claim:
+        """Hold the claim of the content, as a slow commit does."""
+        with ContentClaim(Layout(self.server.process.data).claims) as claim:
             claim.wait(Digest.parse(self.digest))
             yield
 
@@ -168,7 +171,9 @@ def test_a_range_from_one_of_the_two_places(
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("asking", ["GET", "416"])
-def test_who_was_told_goes_on(sessions: Iterator[Session], method: str, asking: str) -> None:
+def test_a_client_that_knows_the_offset_goes_on(
+    sessions: Iterator[Session], method: str, asking: str
+) -> None:
     for session in sessions:
         session.breaks(method)
         end = session.begin + BROKEN_SIZE
@@ -195,19 +200,19 @@ def test_a_closing_body_is_read_as_its_digest_says(sessions: Iterator[Session]) 
         session.assert_ended("PUT", answer)
 
 
-def test_an_answer_that_nobody_reads(sessions: Iterator[Session]) -> None:
+def test_an_answer_that_the_client_does_not_read(sessions: Iterator[Session]) -> None:
     for session in sessions:
         *most, last = session.content[session.begin :]
         length = f"Content-Length: {len(most) + 1}"
         with socket.create_connection(session.server.address) as connection:
             connection.sendall(session.head("PATCH", length) + bytes(most))
             session.wait_until_saved(len(session.content) - 1)
-            # The last byte and the end of the connection are one packet.
+            # The last byte and the end of the connection are in one packet.
             connection.send(bytes([last]), socket.MSG_MORE)
         session.assert_ended("PATCH", session.send("PATCH", session.begin))
 
 
-# ---- two at a time ----------------------------------------------------------------------------
+# ---- two requests at a time -------------------------------------------------------------------
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("with_range", [False, True])
 def test_a_retry_stops_the_request_that_lacks_bytes(
@@ -224,7 +229,7 @@ def test_a_retry_stops_the_request_that_lacks_bytes(
         session.assert_ended(method, answer)
 
 
-def test_another_chunk_stops_nobody(sessions: Iterator[Session]) -> None:
+def test_another_chunk_stops_no_request(sessions: Iterator[Session]) -> None:
     for session in sessions:
         with session.start("PUT", BROKEN_SIZE) as first:
             start = session.begin + BROKEN_SIZE

@@ -1,4 +1,4 @@
-"""A release of Hypercorn that moves what the front door hangs on does so loudly."""
+"""A Hypercorn release that changes internals behind the front door fails with a clear message."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.e2e.programs import PROJECT
 pytestmark = pytest.mark.slow
 
 _ADVICE = (
-    "Either adapt dtrfast/server/door (its seam is explained in connection.py, exchange.py and "
+    "Either adapt dtrfast/server/door (its seam is explained in doorman.py, exchange.py and "
     "http2.py) and then tests/door/seam.py, or keep the release before in pyproject.toml."
 )
 
 
 def look(folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """What is found moved in the Hypercorn that is installed, or in the one in `folder`."""
+    """Run the check on the installed Hypercorn, or on the one in `folder`."""
     return subprocess.run(
         [sys.executable, "-m", "tests.door.seam"],
         cwd=PROJECT,
@@ -119,7 +119,7 @@ def test_what_moves_is_found(tmp_path: Path, file: str, old: str, new: str, find
     shutil.copytree(Path(hypercorn.__file__).parent, tmp_path / "hypercorn")
     path = tmp_path / "hypercorn" / file
     text = path.read_text()
-    assert old in text, "this release is written otherwise: alter it in another way"
+    assert old in text, "this release has other code: adapt the edit"
     path.write_text(text.replace(old, new))
     done = look(tmp_path)
     assert done.returncode != 0

@@ -1,6 +1,6 @@
-"""Many connections that do little: what they cost, and that they cost nobody else.
+"""Many connections that do little: their cost, and that they do not slow down other clients.
 
-The connections are held by the compiled client of the benchmarks, which is measured to cost little.
+The compiled client of the benchmarks holds the connections. Its own cost is small.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone]
 IDLE = 10_000
 IDLE_BYTES_MAX = 8 * 1024
 SLOW = 2_000
-# Less than any buffer that a transfer uses while bytes flow: one read of the event loop is 64 KiB.
+# Less than any buffer of a running transfer: one read of the event loop is 64 KiB.
 SLOW_BYTES_MAX = 64 * 1024
 P99_RATIO_MAX = 1.5
 FEW_THREADS = 8
-# So many begin at once: for more there would be no room in the queue of so few threads.
+# The number that begin at the same time. The queue of so few threads has no room for more.
 SLOW_AT_ONCE = 50
 
 _MANIFEST = f"/v2/{VICTIM}/manifests/{TAG}"
@@ -43,9 +43,9 @@ _SEED = 2000
 
 @pytest.fixture(scope="module", autouse=True)
 def descriptors() -> Iterator[None]:
-    """As many as the system allows: the client and a worker each have one for a connection."""
+    """Raise the limit of open files: client and worker each have one for a connection."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # A transfer in a lane holds its socket twice, and a pull the file that it sends from.
+    # A transfer in a lane holds its socket twice, and a pull also the file that it sends.
     if hard < max(IDLE, 3 * SLOW) + _DESCRIPTORS_SPARE:
         pytest.skip(f"only {hard} open files are allowed: raise the hard limit (ulimit -Hn)")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -56,7 +56,8 @@ def descriptors() -> Iterator[None]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[DoorServer]:
-    # Uploads of slow clients that have gone stay open: all rounds together begin thousands.
+    # Uploads of slow clients stay open after the clients have gone. All rounds together begin
+    # thousands.
     with serving(tmp_path, lanes=True, REGISTRY_OPEN_UPLOADS_MAX="10000") as running:
         running.put_victim()
         yield running
@@ -70,7 +71,7 @@ def short_of_threads(tmp_path: Path) -> Iterator[DoorServer]:
 
 
 def anonymous_bytes(workers: list[psutil.Process]) -> int:
-    """RssAnon of all: what only they have in memory."""
+    """Return RssAnon of all workers: the memory that no file backs."""
     lines = [
         line
         for worker in workers
@@ -81,7 +82,7 @@ def anonymous_bytes(workers: list[psutil.Process]) -> int:
 
 
 def push(server: DoorServer, body: bytes) -> str:
-    """Push a blob in one request; the path it has then."""
+    """Push a blob in one request; returns its path."""
     digest = digest_of(body)
     sent = request("POST", f"/v2/{VICTIM}/blobs/uploads/?digest={digest}", body=body)
     assert server.ask(sent, "POST").status == 201
@@ -90,7 +91,11 @@ def push(server: DoorServer, body: bytes) -> str:
 
 @contextmanager
 def slow_clients(server: DoorServer, pulled: str) -> Iterator[None]:
-    """Half send a byte a second, half have asked for more than buffers hold and read nothing."""
+    """Hold SLOW slow clients.
+
+    Half of them send a byte per second. The others ask for more than the buffers hold, and read
+    nothing.
+    """
     kinds: list[tuple[Literal["slow-upload", "stalled-pull"], str]] = [
         ("slow-upload", _SLOW_UPLOADS),
         ("stalled-pull", pulled),
@@ -123,13 +128,13 @@ def test_slow_clients_hold_no_thread_and_no_buffer(short_of_threads: DoorServer)
     before = anonymous_bytes(workers)
     with slow_clients(server, pulled):
         assert (anonymous_bytes(workers) - before) / SLOW <= SLOW_BYTES_MAX
-        # This takes threads, and finds them.
+        # This needs threads, and finds them.
         body = generator.randbytes(1 << 20)
         assert server.ask(request("GET", push(server, body))).body == body
 
 
 def p99s(server: DoorServer) -> list[float]:
-    """Of a few short runs, with answers of the hot lane and of the application in each."""
+    """Return the p99 of some short runs, each with answers of the hot lane and the application."""
     jobs = [Job((Request("GET", _MANIFEST), Request("GET", "/readyz")))]
     found = []
     for _ in range(6):
@@ -140,7 +145,7 @@ def p99s(server: DoorServer) -> list[float]:
 
 
 def measure_ratio(server: DoorServer, pulled: str) -> float:
-    """p99 beside slow clients to p99 without them, in turns, so that other load falls on both."""
+    """Return p99 with slow clients divided by p99 without, in turns, so that noise hits both."""
     alone: list[float] = []
     beside: list[float] = []
     for _ in range(3):
@@ -151,7 +156,7 @@ def measure_ratio(server: DoorServer, pulled: str) -> float:
 
 
 def test_slow_clients_leave_others_their_time(server: DoorServer) -> None:
-    """Best of three: whatever else the machine does makes the ratio worse or better by chance."""
+    """The best of three counts, because other load on the machine changes the ratio by chance."""
     pulled = push(server, random.Random(_SEED).randbytes(16 << 20))
     ratios: list[float] = []
     while len(ratios) < 3 and min(ratios, default=P99_RATIO_MAX + 1) > P99_RATIO_MAX:

@@ -1,4 +1,4 @@
-"""The corpus, sent to a server: each case is answered as it says, and nothing else happens."""
+"""The corpus against a server: each case gets its answers, and has no other effect."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from tests.ext import test_chunked, test_head
 
 pytestmark = pytest.mark.slow
 
-# Cases between two looks at the content, which cost as much as two cases.
+# The number of cases between two checks of the content. A check costs as much as two cases.
 _BATCH = 50
 
 CHUNKED = b" HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-# What the kernel is known to refuse must be refused by the server, too.
+# The server must refuse every head that the tests of the kernel expect it to refuse.
 KERNEL_HEADS = [refused(name, data + POISON) for name, data in test_head.MALFORMED.items()]
 
 
 def check_all(server: DoorServer, cases: Iterable[Case]) -> None:
-    """Check every case, some of them before the server's content is looked at."""
+    """Check every case, and the server's content after each batch."""
     complaints: dict[str, BaseException] = {}
     for some in batched(cases, _BATCH):
         for case in some:
@@ -52,14 +52,14 @@ def check_all(server: DoorServer, cases: Iterable[Case]) -> None:
 
 
 def batched(cases: Iterable[Case], size: int) -> Iterator[list[Case]]:
-    """The cases in lists of `size`, the last one shorter."""
+    """Yield the cases in lists of `size`. The last one may be shorter."""
     rest = iter(cases)
     while some := list(islice(rest, size)):
         yield some
 
 
 def check(server: DoorServer, case: Case, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-    """Send the case and expect its answers, and the connection to go on or end as it says."""
+    """Send the case, and check its answers and the state of the connection afterwards."""
     sent, upload = case.sent, ""
     if UPLOAD in sent:
         upload = server.begin_upload()
@@ -76,7 +76,7 @@ def check(server: DoorServer, case: Case, timeout_seconds: float = TIMEOUT_SECON
 
 
 def expect_next(wire: Wire, case: Case, last: Answer | None) -> None:
-    """The connection closes, or is in step: and it does what the last answer says."""
+    """Check that the connection closes or is in sync, as the last answer says."""
     closes = last is None or last.closes or (case.closes is None and not keeps_old(last))
     assert case.closes in (None, closes), last
     if closes:
@@ -89,12 +89,12 @@ def expect_next(wire: Wire, case: Case, last: Answer | None) -> None:
 
 
 def keeps_old(answer: Answer) -> bool:
-    """Whether a connection of HTTP/1.0 stays, which it does only when both sides say so."""
+    """Return True if a connection of HTTP/1.0 stays open: both sides must say so."""
     return answer.get("connection") == "keep-alive"
 
 
 def expect_untouched(server: DoorServer) -> None:
-    """Nothing was stored or removed."""
+    """Check that nothing was stored or removed."""
     with server.connect() as wire:
         wire.send(PROBE + request("GET", f"/v2/{SMUGGLED}/tags/list"))
         victim, smuggled = wire.read_answer(), wire.read_answer()
@@ -150,7 +150,7 @@ def test_a_malformed_body_leaves_what_came_before_in_the_upload(server: DoorServ
 
 
 def test_a_request_hidden_in_a_case_is_noticed(server: DoorServer) -> None:
-    """The check itself: the answer is the expected one, but something was removed."""
+    """A test of the check: the answer is the expected one, but something was removed."""
     hidden = answered("hidden", POISON, 202, methods=("DELETE",))
     with pytest.raises(AssertionError, match="one of"):
         check_all(server, [hidden])
@@ -158,7 +158,7 @@ def test_a_request_hidden_in_a_case_is_noticed(server: DoorServer) -> None:
 
 
 def test_a_case_that_is_taken_for_two_requests_fails(server: DoorServer) -> None:
-    """The check itself: it sees an answer more, one less, and another status."""
+    """A test of the check: it notices an additional answer, a missing one, and another status."""
     for case in (
         answered("one too many", PROBE * 2, 200),
         answered("one too few", PROBE, 200, 200),

@@ -1,4 +1,4 @@
-"""Where a packet ends means nothing: requests are cut at every octet, and sent octet by octet."""
+"""Packet boundaries mean nothing: requests are cut at every octet, and sent octet by octet."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ MALFORMED = {
 
 
 def send_pieces(server: DoorServer, wire: Wire, data: bytes, cuts: list[int]) -> None:
-    """Each piece alone: the only worker has read it before it answers another connection."""
+    """Send each piece alone.
+
+    The only worker has read it once it answers a request on another connection.
+    """
     with server.connect() as other:
         for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
             wire.send(data[start:end])
@@ -44,7 +47,7 @@ def send_pieces(server: DoorServer, wire: Wire, data: bytes, cuts: list[int]) ->
 
 
 def every_cut(data: bytes) -> list[list[int]]:
-    """One cut at each place, and all of them."""
+    """Return one cut at each place, and all cuts together."""
     return [[place] for place in range(1, len(data))] + [[*range(1, len(data))]]
 
 
@@ -84,7 +87,7 @@ def test_uploaded_bytes_do_not_depend_on_packets(server: DoorServer, name: str) 
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_what_is_refused_does_not_depend_on_packets(server: DoorServer, name: str) -> None:
-    """The server may close before everything has been sent; what it says is the same."""
+    """The server may close before everything has been sent. Its answer is the same."""
     sent = MALFORMED[name]
     for cuts in every_cut(sent):
         with server.connect() as wire:

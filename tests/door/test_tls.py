@@ -1,4 +1,4 @@
-"""TLS: who gets in, what a cut looks like, and that blobs arrive whole."""
+"""TLS: versions and ciphers, connections that are cut, and blobs that arrive whole."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def shake_hands(server: DoorServer, **limits: ssl.TLSVersion) -> ssl.SSLSocket:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2", "http/1.1"])
-    context.set_ciphers("ALL:@SECLEVEL=0")  # the client would do what the server must refuse
+    context.set_ciphers("ALL:@SECLEVEL=0")  # the client accepts what the server must refuse
     for name, version in limits.items():
         setattr(context, name, version)
     plain = socket.create_connection(server.address, timeout=20)
@@ -97,7 +97,7 @@ def test_a_plain_request_is_told_so_and_closed(secure: DoorServer) -> None:
 def test_a_silent_client_is_cut(secure: DoorServer) -> None:
     wait = HANDSHAKE_TIMEOUT_SECONDS * 2
     plain = socket.create_connection(secure.address, timeout=wait)
-    with plain, contextlib.suppress(ConnectionResetError):  # a reset is as good
+    with plain, contextlib.suppress(ConnectionResetError):  # a reset is as good as an alert
         assert plain.recv(1) == b""
     assert secure.ask(request("GET", MANIFEST_PATH)).body == MANIFEST
 

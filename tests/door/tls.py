@@ -1,4 +1,4 @@
-"""TLS for a client of bytes: it can say that it ends and go on reading, which Python's cannot."""
+"""TLS for a client of bytes. Unlike Python's socket it can end its side and go on reading."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 
 def context(authority: Path) -> ssl.SSLContext:
-    """Trusts this authority and nobody else."""
+    """Return a context that trusts only this authority."""
     return ssl.create_default_context(cafile=str(authority))
 
 
 class CutWithoutGoodbye(ConnectionResetError):
-    """What came is not to be taken for whole."""
+    """The connection ended without a close_notify, so its bytes may be incomplete."""
 
 
 class TlsSocket:
-    """A connected socket with TLS on it, as far as `Wire` needs one."""
+    """A connected socket with TLS, with the methods that `Wire` needs."""
 
     def __init__(self, plain: socket.socket, context: ssl.SSLContext) -> None:
         self._plain = plain
@@ -38,7 +38,7 @@ class TlsSocket:
         self._send()
 
     def recv(self, size: int) -> bytes:
-        """Empty only if the server said goodbye; a cut raises CutWithoutGoodbye."""
+        """Receive bytes; empty after the server's close_notify. A cut raises CutWithoutGoodbye."""
         while True:
             try:
                 return self._ssl.read(size)
@@ -48,7 +48,7 @@ class TlsSocket:
                 self._exchange()
 
     def shutdown(self, how: int) -> None:
-        """Say goodbye, and read on."""
+        """Send a close_notify. The client can read on."""
         assert how == socket.SHUT_WR
         with contextlib.suppress(ssl.SSLWantReadError):
             self._ssl.unwrap()

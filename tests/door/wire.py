@@ -1,7 +1,7 @@
-"""A client that sends bytes as they are given and reads answers strictly.
+"""A client that sends given bytes and reads answers strictly.
 
-What a lenient client would forgive (two lengths, a body behind a 204, bytes behind the last answer,
-a reset) fails a test here.
+Faults that a lenient client would forgive fail a test here: two lengths, a body behind a 204, bytes
+behind the last answer, a reset.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _match_size = re.compile(rb"[0-9a-fA-F]+").fullmatch
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A final answer. Names of headers are in lower case."""
+    """A final answer. Names of its headers are in lower case."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -33,7 +33,7 @@ class Answer:
     interim: tuple[int, ...] = field(default=(), compare=False)  # 1xx before it
 
     def get(self, name: str) -> str | None:
-        """The one value of a header, None when there is none."""
+        """Return the only value of a header, or None if it is missing."""
         values = [value for key, value in self.headers if key == name]
         assert len(values) <= 1, f"{name} is repeated: {values}"
         return values[0] if values else None
@@ -44,7 +44,7 @@ class Answer:
 
 
 class Wire:
-    """One connection."""
+    """A connection to a server."""
 
     def __init__(
         self,
@@ -67,11 +67,11 @@ class Wire:
         self._socket.sendall(data)
 
     def send_end(self) -> None:
-        """Tell that nothing more will be sent."""
+        """Shut down the client's side."""
         self._socket.shutdown(socket.SHUT_WR)
 
     def read_answer(self, method: str = "GET") -> Answer:
-        """The next final answer, to a request with that method."""
+        """Return the next final answer, to a request with that method."""
         interim: list[int] = []
         while True:
             status, headers = self._read_head()
@@ -82,7 +82,10 @@ class Wire:
         return Answer(status, answer.headers, self._read_body(answer, method), tuple(interim))
 
     def read_answers(self, methods: Sequence[str] = ()) -> list[Answer]:
-        """All that come before the connection ends, cut or closed; to GET behind `methods`."""
+        """Return all answers until the connection ends, cut or closed.
+
+        `methods` are those of the first requests; the others are GET.
+        """
         answers: list[Answer] = []
         try:
             while self._held or self._receive_ahead():
@@ -95,20 +98,20 @@ class Wire:
         return answers
 
     def read_interim(self) -> int:
-        """The status of a 1xx answer."""
+        """Return the status of a 1xx answer."""
         status, _ = self._read_head()
         assert status < 200
         return status
 
     def read_end(self, *, unanswered: bool = False) -> None:
-        """Expect that the server closes without another byte, and without a reset.
+        """Check that the server closes without another byte, and without a reset.
 
-        Over TLS it says goodbye, unless a request is left `unanswered`.
+        Over TLS it must send a close_notify, unless a request is left `unanswered`.
         """
         try:
             rest = self._held + self._receive()
         except CutWithoutGoodbye:
-            assert unanswered, "there was an answer, so this may be a part of it"
+            assert unanswered, "a cut behind an answer may hide a part of it"
             rest = self._held
         assert rest == b"", f"more came: {rest[:200]!r}"
 
@@ -125,7 +128,7 @@ class Wire:
 
     def _read_body(self, answer: Answer, method: str) -> bytes:
         length, coding = answer.get("content-length"), answer.get("transfer-encoding")
-        assert length is None or coding is None, "two ways to tell where the body ends"
+        assert length is None or coding is None, "both a length and a coding for one body"
         assert length is None or _match_length(length.encode()), length
         if method == "HEAD" or answer.status in (204, 304):
             assert answer.status != 204 or length is None
@@ -170,7 +173,7 @@ class Wire:
         return data
 
     def _receive_ahead(self) -> bool:
-        """Whether anything more comes; it is kept."""
+        """Return True if more bytes arrive; they are kept."""
         self._held += self._receive()
         return self._held != b""
 
@@ -186,7 +189,7 @@ class Wire:
 def request(
     method: str, target: str, *headers: str, body: bytes = b"", host: str = "registry.example"
 ) -> bytes:
-    """A well-formed request; a body gets its length unless the headers tell one."""
+    """Return a well-formed request. A body gets its length unless the headers have one."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *headers]
     framed = any(h.lower().startswith(("content-length:", "transfer-encoding:")) for h in headers)
     if (body or method in ("POST", "PUT", "PATCH")) and not framed:
@@ -195,5 +198,5 @@ def request(
 
 
 def chunked(*pieces: bytes, trailer: bytes = b"") -> bytes:
-    """A body in the chunked transfer coding."""
+    """Return the pieces as a body in the chunked transfer coding."""
     return b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in pieces) + b"0\r\n" + trailer + b"\r\n"

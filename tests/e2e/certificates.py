@@ -9,19 +9,19 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Files in PEM. Who trusts `authority` trusts the server."""
+    """Files in PEM. A client that trusts `authority` trusts the server."""
 
     chain: Path
     key: Path
 
     @property
     def authority(self) -> Path:
-        """It signed itself."""
+        """The issuer of the certificate, which is self-signed."""
         return self.chain
 
 
 def make(folder: Path) -> Certificate:
-    """One for 127.0.0.1 and localhost."""
+    """Make a certificate for 127.0.0.1 and localhost."""
     made = Certificate(folder / "server.crt", folder / "server.key")
     command = ["openssl", "req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     command += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]

@@ -1,6 +1,6 @@
 """The server, the machines and the images of the end-to-end tests.
 
-What is expensive is made once a session; each test pushes to a repository name of its own.
+Expensive things are made once a session. Each test pushes to a repository of its own.
 """
 
 import re
@@ -14,7 +14,7 @@ import pytest
 from tests.e2e import daemons, images
 from tests.e2e import managed as managed_registries
 from tests.e2e import registry as registries
-from tests.e2e.managed import Managed
+from tests.e2e.managed import ManagedRegistry
 from tests.e2e.programs import Program, find, make_environment, require_root
 from tests.e2e.registry import Registry
 from tests.e2e.stores import Store
@@ -24,14 +24,16 @@ _LOG_LINES_SHOWN = 200
 
 @pytest.fixture(scope="session")
 def scratch() -> Iterator[Path]:
-    """A folder for what is too large to keep; short, as socket paths end at 108 bytes."""
+    """A folder for large files, which are not kept. Its path is short, because those of sockets
+    have at most 108 bytes.
+    """
     with tempfile.TemporaryDirectory(prefix="dtrfast-e2e-") as folder:
         yield Path(folder)
 
 
 @pytest.fixture(scope="session")
 def new_folder(scratch: Path) -> Callable[[str], Path]:
-    """Makes empty folders with a name that starts as asked."""
+    """A function that makes an empty folder whose name starts with its argument."""
     return lambda name: Path(tempfile.mkdtemp(prefix=f"{name}-", dir=scratch))
 
 
@@ -50,14 +52,14 @@ def registry(new_folder: Callable[[str], Path]) -> Iterator[Registry]:
 
 @pytest.fixture
 def own_registry(new_folder: Callable[[str], Path]) -> Iterator[Registry]:
-    """A registry for one test that harms it or counts what is in it."""
+    """A registry for a single test, which may damage it or count its contents."""
     with registries.running(new_folder("registry")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def accounts(new_folder: Callable[[str], Path]) -> Iterator[Managed]:
-    """The registry with accounts that tests of single clients share."""
+def accounts(new_folder: Callable[[str], Path]) -> Iterator[ManagedRegistry]:
+    """A registry with accounts. Tests of single clients share it."""
     with managed_registries.running(new_folder("accounts")) as server:
         yield server
 
@@ -116,7 +118,7 @@ def skopeo(environment: Mapping[str, str]) -> Program:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
-    """Remember where the log of each server was when the test began."""
+    """Remember the size of each server's log at the start of the test."""
     yield
     sizes = {server: server.log_size() for server in _registries_of(item)}
     item.stash[_LOG_OFFSETS] = sizes
@@ -126,9 +128,9 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what the server said during a test that failed."""
+    """Show the server's output during a failed test."""
     report = yield
-    # At the end of a session the logs may be gone.
+    # At the end of a session the logs may be deleted.
     if report.failed and report.when != "teardown":
         offsets = item.stash.get(_LOG_OFFSETS, {})
         for server in _registries_of(item):
@@ -143,5 +145,5 @@ _LOG_OFFSETS = pytest.StashKey[dict[Registry, int]]()
 def _registries_of(item: pytest.Item) -> list[Registry]:
     assert isinstance(item, pytest.Function)
     values = item.funcargs.values()
-    found = [value.registry if isinstance(value, Managed) else value for value in values]
+    found = [value.registry if isinstance(value, ManagedRegistry) else value for value in values]
     return [value for value in found if isinstance(value, Registry)]

@@ -1,4 +1,4 @@
-"""Docker daemons with roots of their own: two of them are two machines."""
+"""Docker daemons with roots of their own. Two of them act as two machines."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from tests.e2e.programs import Program, ProgramFailed, find, wait_until
 def running(
     root: Path, environment: Mapping[str, str], *, containerd_store: bool = False
 ) -> Iterator[Program]:
-    """A daemon that keeps all in `root`; gives the docker command line that talks to it.
+    """Run a daemon that keeps all its data in `root`; yields the docker command line for it.
 
     With `containerd_store` it is a newer daemon, which keeps its images in containerd.
     """
@@ -26,7 +26,7 @@ def running(
     with log.open("wb") as output:
         process = subprocess.Popen(
             [dockerd.path, *_arguments(root, address)],
-            # Debian's docker speaks an older API than the newer daemon takes by itself.
+            # Debian's docker uses an older API than the newer daemon accepts by default.
             env={**environment, "DOCKER_MIN_API_VERSION": "1.40"},
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -43,8 +43,9 @@ def running(
 
 
 def _arguments(root: Path, address: str) -> list[str]:
-    # No network of containers: bridges and firewall rules would outlive the tests. The storage
-    # driver is the daemon's choice: overlay2 where the file system allows it, else vfs.
+    # The daemon gets no network for containers, because bridges and firewall rules would outlive
+    # the tests. It chooses its storage driver itself: overlay2 if the file system allows it, else
+    # vfs.
     return [
         f"--data-root={root / 'data'}",
         f"--exec-root={root / 'exec'}",
@@ -73,7 +74,7 @@ def _wait_for(docker: Program, process: subprocess.Popen[str], log: Path) -> Non
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """End the daemon; its containerd has asked the kernel to die with it."""
+    """Stop the daemon. The kernel then also ends its containerd, which asked for that."""
     process.terminate()
     try:
         process.wait(30)
@@ -83,7 +84,7 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 def _unmount(root: Path) -> None:
-    """Detach what a container that did not end well left mounted, innermost first."""
+    """Unmount the mounts that a failed container left, innermost first."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     mounts = [line.split()[4] for line in lines]
     for mount in sorted(mounts, reverse=True):

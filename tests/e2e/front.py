@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.e2e.programs import ProgramFailed, find
 
-# Where Debian has the parts of nginx that are loaded.
+# Debian's folder of the loadable modules of nginx.
 _STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
 _HAPROXY = """\
@@ -45,7 +45,7 @@ stream {{
 def haproxy(
     folder: Path, environment: Mapping[str, str], port: int, sections: str
 ) -> Iterator[None]:
-    """haproxy with these sections, which listen on `port`."""
+    """Run haproxy with these sections, which listen on `port`."""
     file = folder / f"haproxy-{port}.cfg"
     file.write_text(_HAPROXY + sections)
     program = find("haproxy", environment).called_with("-f", str(file))
@@ -62,7 +62,7 @@ def nginx(
     http: str = "",
     stream: str = "",
 ) -> Iterator[None]:
-    """nginx with these servers, which listen on `port`."""
+    """Run nginx with these servers, which listen on `port`."""
     file = folder / "nginx.conf"
     file.write_text(_NGINX.format(module=_STREAM_MODULE, folder=folder, http=http, stream=stream))
     program = find("nginx", environment).called_with("-e", "stderr", "-c", str(file))

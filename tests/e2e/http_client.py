@@ -1,4 +1,4 @@
-"""Pushing and pulling with plain HTTP, for what no client program does on purpose."""
+"""Pushes and pulls with plain HTTP, for requests that no client program sends on purpose."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def digest_of(body: bytes) -> str:
 
 
 def connect(registry: Registry) -> httpx.Client:
-    """A client; one a thread, so that connections spread over the workers."""
+    """Return a client. Each thread needs its own, so that connections spread over the workers."""
     return httpx.Client(base_url=registry.url, timeout=120)
 
 
 def begin(client: httpx.Client, name: str) -> str:
-    """A new upload's location."""
+    """Begin an upload; returns its location."""
     response = client.post(f"/v2/{name}/blobs/uploads/")
     assert response.status_code == 202, response.text
     return response.headers["location"]
 
 
 def push(client: httpx.Client, name: str, body: bytes | Iterable[bytes], digest: str) -> None:
-    """One blob, with its length or, when it comes in pieces, chunked: PATCH, then PUT."""
+    """Push one blob: with its length, or in chunked pieces with a PATCH and a PUT."""
     location = begin(client, name)
     response = client.patch(location, content=body)
     assert response.status_code == 202, response.text
@@ -47,7 +47,7 @@ def pull(client: httpx.Client, name: str, digest: str) -> bytes:
 
 
 def push_image(client: httpx.Client, name: str, tag: str, layers: list[bytes]) -> str:
-    """Layers, a config and a manifest; returns the manifest's digest."""
+    """Push layers, a config and a manifest; returns the manifest's digest."""
     config = json.dumps({"layers": [digest_of(layer) for layer in layers]}).encode()
     for body in (*layers, config):
         push(client, name, body, digest_of(body))

@@ -17,7 +17,7 @@ _MIRROR_DEFAULT = "http://deb.debian.org/debian"
 
 
 def debian_rootfs(environment: Mapping[str, str]) -> Path:
-    """A tar file of a minimal Debian, kept between runs; takes 40 s the first time."""
+    """Return a tar file of a minimal Debian, kept between runs. The first run takes 40 s."""
     path = CACHE / f"debian-{SUITE}.tar"
     if path.exists():
         return path
@@ -56,7 +56,7 @@ def build_index(buildah: Program, name: str, architectures: Sequence[str]) -> No
 
 
 def noise(size: int, seed: int) -> bytes:
-    """Bytes that do not compress, the same ones for the same seed."""
+    """Return bytes that do not compress, the same for the same seed."""
     return random.Random(seed).randbytes(size)
 
 
@@ -71,7 +71,7 @@ def layer_of(files: Mapping[str, bytes], path: Path) -> Path:
 
 
 def _pack(rootfs: Path, path: Path) -> None:
-    """Pack so that no other run ever sees half a file."""
+    """Pack and then rename, so that other runs never see a part of the file."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as partial:
         tar = ["tar", "--create", "--numeric-owner", f"--directory={rootfs}", "."]
         subprocess.run(tar, stdout=partial, check=True)
@@ -79,7 +79,7 @@ def _pack(rootfs: Path, path: Path) -> None:
 
 
 def _mirror() -> str:
-    """The mirror of this machine for the suite, if it has one, so caches and proxies are used."""
+    """Return this machine's mirror of the suite, if it has one, so that its caches are used."""
     folder = Path("/etc/apt")
     sources = [*folder.glob("sources.list"), *sorted(folder.glob("sources.list.d/*"))]
     for path in sources:
@@ -91,7 +91,7 @@ def _mirror() -> str:
 
 
 def _uri_of(stanza: str) -> str | None:
-    """The address in a stanza of either format that lists the suite itself, not its updates."""
+    """Return the address of a stanza, in either format, that lists the suite itself."""
     suites = re.search(r"^Suites:(.*)$", stanza, re.MULTILINE)
     uris = re.search(r"^URIs:\s*(\S+)", stanza, re.MULTILINE)
     if suites and uris and SUITE in suites[1].split():

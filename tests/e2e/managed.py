@@ -1,8 +1,10 @@
-"""A running registry with accounts, and what its people are called.
+"""A running registry with accounts.
 
-admin   the first administrator
-owen    owner of acme          rita, will, ada   read-only, read-write, admin on acme/app
-nora    in no team             acme+ci           a robot that may pull and push below acme/
+- admin: the first administrator.
+- owen: the owner of acme.
+- rita, will, ada: read-only, read-write and admin on acme/app.
+- nora: in no team.
+- acme+ci: a robot that may pull from and push to the repositories of acme.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ _PASSWORD = "correct horse battery"
 
 
 @dataclass
-class Managed:
-    """A registry, its administrator's password, and everybody's."""
+class ManagedRegistry:
+    """A registry, and the passwords and tokens of its accounts."""
 
     registry: Registry
     secrets: dict[str, str] = field(default_factory=dict)
@@ -38,7 +40,7 @@ class Managed:
         return self.registry.host
 
     def api(self, method: str, path: str, body: object = None, who: str = "admin") -> Any:
-        """Ask the management API; the answer has to be a success."""
+        """Send a request to the management API. It must succeed."""
         url = f"{self.registry.url}/api/v0/{path}"
         auth = (who, self.secrets[who])
         with httpx.Client(timeout=30, verify=self._trust()) as client:
@@ -47,7 +49,7 @@ class Managed:
         return answer.json() if answer.content else None
 
     def token(self, who: str, scope: str) -> str:
-        """An access token."""
+        """Return an access token."""
         text = base64.b64encode(f"{who}:{self.secrets[who]}".encode()).decode()
         headers = {"authorization": f"Basic {text}"} if who else {}
         params = {"service": "dtrfast", "scope": scope}
@@ -57,12 +59,12 @@ class Managed:
         return str(answer.json()["token"])
 
     def _trust(self) -> ssl.SSLContext | bool:
-        """The server's own certificate, where it has one."""
+        """Return a context that trusts the server's own certificate, if it has one; else True."""
         tls = self.registry.tls
         return ssl.create_default_context(cafile=tls.authority) if tls else True
 
     def people(self) -> None:
-        """Make everybody, and the organization acme with three repositories."""
+        """Make the accounts, and the organization acme with three repositories."""
         for name in ("owen", "nora", *LEVELS):
             self.secrets[name] = _PASSWORD
             self.api("POST", "accounts", {"name": name, "password": _PASSWORD})
@@ -82,13 +84,15 @@ class Managed:
 
 
 @contextmanager
-def running(folder: Path, *, tls: Certificate | None = None, **settings: str) -> Iterator[Managed]:
-    """A registry with people, that ends with the block. `settings` are environment variables."""
+def running(
+    folder: Path, *, tls: Certificate | None = None, **settings: str
+) -> Iterator[ManagedRegistry]:
+    """Run a registry with these accounts until the block ends. `settings` are variables."""
     registry = Registry(folder, tls, auth="managed", settings=settings)
     try:
         found = re.search(r"password +(\S+)", registry.log())
         assert found is not None, registry.log()
-        managed = Managed(registry, {"admin": found[1]})
+        managed = ManagedRegistry(registry, {"admin": found[1]})
         managed.people()
         yield managed
     finally:

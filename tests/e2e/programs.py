@@ -1,7 +1,7 @@
-"""Programs of others that the tests run: where they are, and how a call of one ends.
+"""Other projects' programs that the tests run: their paths, and the results of their calls.
 
-Every program runs with a home folder of its own, so neither the configuration of the user nor an
-earlier run can change a result.
+Every program runs with a home folder of its own, so neither the user's configuration nor an earlier
+run can change a result.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import IO, Self
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-# What .ci/cache prints.
+# The output of .ci/cache.
 CACHE = Path(os.environ.get("TEST_CACHE", PROJECT / ".cache"))
 
 _GO_CLIENTS = (
@@ -26,7 +26,8 @@ _GO_CLIENTS = (
 _RUST_CLIENTS = ("oci-client-test",)
 _FOLDERS = (os.environ.get("PATH", ""), "/usr/sbin", "/sbin")
 
-# Podman asks for more open files than the machine may let even root have, and then starts nothing.
+# Podman asks for more open files than the machine may allow, even for root, and then starts
+# nothing.
 _CONTAINERS_CONF = """\
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
@@ -40,12 +41,12 @@ network_backend = "netavark"
 
 
 class ProgramFailed(Exception):
-    """A program ended with an error; the message has all it said."""
+    """A program ended with an error. The message has its whole output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """An executable with the arguments and the environment that each of its calls gets."""
+    """An executable, with the arguments and the environment of each of its calls."""
 
     path: str
     environment: Mapping[str, str]
@@ -53,19 +54,19 @@ class Program:
     folder: Path | None = None
 
     def called_with(self, *arguments: str) -> Self:
-        """The same program with more arguments in front of those of a call."""
+        """Return the same program with arguments before those of each call."""
         return replace(self, arguments=self.arguments + arguments)
 
     def in_folder(self, folder: Path) -> Self:
-        """The same program, working in that folder."""
+        """Return the same program with this working directory."""
         return replace(self, folder=folder)
 
     def with_environment(self, **variables: str) -> Self:
-        """The same program with more variables in its environment."""
+        """Return the same program with additional environment variables."""
         return replace(self, environment={**self.environment, **variables})
 
     def run(self, *arguments: str | Path, seconds: float = 120, text: str = "") -> str:
-        """Run to the end and give what it wrote to stdout; raise when it fails."""
+        """Run to the end and return stdout. Raises ProgramFailed when the program fails."""
         return self.run_raw(*arguments, seconds=seconds, text=text).decode().strip()
 
     def run_raw(self, *arguments: str | Path, seconds: float = 120, text: str = "") -> bytes:
@@ -86,9 +87,9 @@ class Program:
     def start(
         self, *arguments: str | Path, source: int | IO[bytes] = subprocess.DEVNULL
     ) -> subprocess.Popen[str]:
-        """Start and return at once; it reads `source`, and stdout and stderr come together.
+        """Start the program and return at once.
 
-        The caller ends it.
+        It reads `source`, and writes stdout and stderr to one pipe. The caller ends it.
         """
         return subprocess.Popen(
             self._command(arguments),
@@ -102,8 +103,9 @@ class Program:
 
     @contextmanager
     def serving(self, log: Path, is_ready: Callable[[], object]) -> Iterator[None]:
-        """Run it, with its output in `log`, from when `is_ready` calls no program that fails until
-        the end of the block.
+        """Run the program until the block ends, with its output in `log`.
+
+        The block begins once `is_ready` runs without a program that fails.
         """
 
         def answers() -> bool:
@@ -134,7 +136,7 @@ class Program:
 
 
 def find(name: str, environment: Mapping[str, str]) -> Program:
-    """The program of that name; skips the test and says how to get it when there is none."""
+    """Find the program of that name. If it is missing, skip the test and say how to install it."""
     path = shutil.which(name, path=os.pathsep.join(_FOLDERS))
     if path is None:
         recipe = "install all"
@@ -153,7 +155,7 @@ def require_root(why: str) -> None:
 
 
 def make_environment(home: Path) -> dict[str, str]:
-    """Environment of all programs: `home` holds every file they keep or read by themselves."""
+    """Return the environment of all programs. `home` has all files that they keep or find."""
     config = home / "containers.conf"
     config.write_text(_CONTAINERS_CONF)
     credentials = home / "auth.json"
@@ -174,9 +176,9 @@ def make_environment(home: Path) -> dict[str, str]:
 def wait_until(
     ready: Callable[[], bool], process: subprocess.Popen[str], what: str, seconds: float = 30
 ) -> None:
-    """Return as soon as `ready` says so; fail when the process ends first or time is up.
+    """Return as soon as `ready` is true; fail when the process ends first or the time is up.
 
-    Between two looks it waits for the end of the process, which is the other event to expect.
+    Between two checks it waits for the process, because its end is the other possible event.
     """
     tick_seconds = 0.02
     for _ in range(int(seconds / tick_seconds)):

@@ -1,4 +1,4 @@
-"""The server under test: a `dtrfast serve` on a port of its own with an empty data folder."""
+"""The server under test: a `dtrfast serve` on a port of its own, with an empty data folder."""
 
 import http.client
 import os
@@ -23,7 +23,7 @@ READY_PATH = "/readyz"
 
 
 def command(data: Path, port: int, auth: str = "none") -> list[str]:
-    """The command line that starts the server."""
+    """Return the command line that starts the server."""
     serve = [sys.executable, "-m", "dtrfast", "serve", "--data", str(data)]
     return [*serve, "--bind", f"127.0.0.1:{port}", "--workers", str(WORKER_COUNT), "--auth", auth]
 
@@ -39,7 +39,7 @@ class Registry:
         auth: str = "none",
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        """Start in `folder`; returns once it answers requests. `settings` are variables."""
+        """Start in `folder`; returns once the server answers. `settings` are its variables."""
         self.tls = tls
         self.data = folder / "data"
         self.data.mkdir()
@@ -52,12 +52,12 @@ class Registry:
         self.start_again()
 
     def kill(self) -> None:
-        """End all of its processes at once."""
+        """Kill all of its processes at once."""
         _kill_group(self.process.pid)
         self.process.wait()
 
     def start_again(self) -> None:
-        """Start on the same data and port; returns once it answers requests."""
+        """Start again on the same data and port; returns once it answers requests."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._command,
@@ -76,7 +76,7 @@ class Registry:
             raise ProgramFailed(f"registry {failure}\n{self.log()}") from None
 
     def stop(self) -> None:
-        """Ask the supervisor to end; whatever of its session is left after that is killed."""
+        """Ask the supervisor to end, then kill the remaining processes of its session."""
         self.process.terminate()
         try:
             self.process.wait(30)
@@ -89,33 +89,36 @@ class Registry:
         assert not broken, f"rules of the seams were broken: {broken}"
 
     def log(self, offset: int = 0) -> str:
-        """What the server printed from that byte on."""
+        """Return the server's output from that byte on."""
         with self._log.open("rb") as log:
             log.seek(offset)
             return log.read().decode(errors="replace")
 
     def log_size(self) -> int:
-        """Bytes printed so far."""
+        """Return the size of the output so far, in bytes."""
         return self._log.stat().st_size
 
     def disk_usage(self) -> int:
-        """Bytes that the data folder occupies, as `du` counts them."""
+        """Return the bytes that the data folder occupies, as `du` counts them."""
         total = 0
         for folder, _, files in os.walk(self.data):
             for name in files:
                 try:
                     total += os.lstat(os.path.join(folder, name)).st_blocks * 512
                 except FileNotFoundError:
-                    continue  # a file of an upload, committed between walk and stat
+                    continue  # a file of an upload, committed after the walk saw it
         return total
 
     def workers(self) -> list[psutil.Process]:
-        """The processes that accept connections, without the supervisor."""
+        """Return the processes that accept connections, without the supervisor."""
         children = psutil.Process(self.process.pid).children(recursive=True)
         return [child for child in children if self._listens(child)]
 
     def cpu_seconds(self) -> float:
-        """CPU of all workers since they started, to the nanosecond: /proc counts steps of 10 ms."""
+        """Return the CPU-seconds of all workers since their start.
+
+        They are exact to the nanosecond; /proc counts steps of 10 ms.
+        """
         # The clock of another process, see clock_getcpuclockid(3).
         return sum(time.clock_gettime(~worker.pid << 3 | 2) for worker in self.workers())
 
@@ -141,7 +144,7 @@ class Registry:
 
 @contextmanager
 def running(folder: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[Registry]:
-    """A registry that ends with the block."""
+    """Run a registry until the block ends."""
     registry = Registry(folder, settings=settings)
     try:
         yield registry
@@ -172,4 +175,4 @@ def _kill_group(leader: int) -> None:
     try:
         os.killpg(leader, signal.SIGKILL)
     except ProcessLookupError:
-        return  # all of them ended by themselves
+        return  # all of them have ended

@@ -1,4 +1,4 @@
-"""Container storage with roots of its own for podman, buildah and skopeo: each is one machine."""
+"""Container storage with roots of its own for podman, buildah and skopeo: each is a machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from tests.e2e.programs import Program, find
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A folder of images. The vfs driver mounts nothing, so nothing is left to unmount."""
+    """A folder of images. The vfs driver mounts nothing, so nothing has to be unmounted."""
 
     root: Path
     environment: Mapping[str, str]
 
     @property
     def podman(self) -> Program:
-        """The podman that has its images here."""
+        """The podman whose images are here."""
         return find("podman", self.environment).called_with(*self._roots())
 
     @property
     def buildah(self) -> Program:
-        """The buildah that has its images here."""
+        """The buildah whose images are here."""
         return find("buildah", self.environment).called_with(*self._roots())
 
     def _roots(self) -> tuple[str, ...]:

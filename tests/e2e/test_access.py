@@ -1,4 +1,4 @@
-"""Who may do what, with the programs that people use: sign in, push, pull, search, sign out."""
+"""Rights, tested with users' programs: sign in, push, pull, search, sign out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import managed as registries
-from tests.e2e.managed import ROBOT, Managed
+from tests.e2e.managed import ROBOT, ManagedRegistry
 from tests.e2e.programs import Program, ProgramFailed
 from tests.e2e.stores import Store
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True)
 class Rights:
-    """What somebody may do: push to acme/app, pull from each of acme's repositories."""
+    """The rights of an account: to push to acme/app, and to pull from acme's repositories."""
 
     push: bool
     app: bool
@@ -43,7 +43,7 @@ everybody = pytest.mark.parametrize("who", PEOPLE, ids=lambda who: who or "anony
 
 
 @pytest.fixture(scope="module")
-def managed(new_folder: Callable[[str], Path]) -> Iterator[Managed]:
+def managed(new_folder: Callable[[str], Path]) -> Iterator[ManagedRegistry]:
     with registries.running(new_folder("managed")) as server:
         yield server
 
@@ -60,8 +60,10 @@ def rootfs(new_folder: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pushed(managed: Managed, docker_daemons: tuple[Program, Program], rootfs: Path) -> Managed:
-    """The registry, with an image in each of acme's repositories, pushed by docker."""
+def pushed(
+    managed: ManagedRegistry, docker_daemons: tuple[Program, Program], rootfs: Path
+) -> ManagedRegistry:
+    """The registry, with an image in each of acme's repositories that docker pushed."""
     docker = _signed_in(docker_daemons[0], managed, "owen")
     for name in ("app", "secret", "open"):
         image = f"{managed.host}/acme/{name}:v1"
@@ -70,8 +72,8 @@ def pushed(managed: Managed, docker_daemons: tuple[Program, Program], rootfs: Pa
     return managed
 
 
-def _signed_in(docker: Program, managed: Managed, who: str, secret: str = "") -> Program:
-    """Docker with a configuration of its own, in which somebody is signed in."""
+def _signed_in(docker: Program, managed: ManagedRegistry, who: str, secret: str = "") -> Program:
+    """Return a docker with a configuration of its own, signed in as `who` unless that is empty."""
     mine = docker.called_with("--config", tempfile.mkdtemp(prefix="dtrfast-docker-"))
     if who:
         secret = secret or managed.secrets[who]
@@ -89,21 +91,21 @@ def _works(program: Program, *arguments: str) -> bool:
         told = str(failure).lower()
         if not any(word in told for word in _REFUSALS):
             raise
-        assert "retrying" not in told, "what is refused is refused at once"
+        assert "retrying" not in told, "a refused request is not retried"
         return False
     return True
 
 
 @everybody
 def test_docker(
-    pushed: Managed, docker_daemons: tuple[Program, Program], rootfs: Path, who: str
+    pushed: ManagedRegistry, docker_daemons: tuple[Program, Program], rootfs: Path, who: str
 ) -> None:
     rights = PEOPLE[who]
     docker = _signed_in(docker_daemons[1], pushed, who)
     images = {name: f"{pushed.host}/acme/{name}:v1" for name in ("app", "secret", "open")}
     for name, allowed in (("app", rights.app), ("secret", rights.secret), ("open", True)):
         assert _works(docker, "pull", images[name]) == allowed
-    mine = f"{pushed.host}/acme/app:{who.replace('+', '-') or 'nobody'}"
+    mine = f"{pushed.host}/acme/app:{who.replace('+', '-') or 'anonymous'}"
     docker.run("import", rootfs, mine)
     assert _works(docker, "push", mine) == rights.push
     if who:
@@ -113,7 +115,7 @@ def test_docker(
 
 
 def test_docker_shows_where_a_user_may_push(
-    pushed: Managed, docker_daemons: tuple[Program, Program], rootfs: Path
+    pushed: ManagedRegistry, docker_daemons: tuple[Program, Program], rootfs: Path
 ) -> None:
     scopes = [{"repository": "acme/app", "actions": ["pull"]}]
     made = pushed.api("POST", "accounts/owen/tokens", {"name": "ro", "scopes": scopes}, "owen")
@@ -134,7 +136,9 @@ def test_docker_shows_where_a_user_may_push(
 
 
 @everybody
-def test_docker_search(pushed: Managed, docker_daemons: tuple[Program, Program], who: str) -> None:
+def test_docker_search(
+    pushed: ManagedRegistry, docker_daemons: tuple[Program, Program], who: str
+) -> None:
     docker = _signed_in(docker_daemons[1], pushed, who)
     found = docker.run("search", "--format={{.Name}}", f"{pushed.host}/acme").split()
     rights = PEOPLE[who]
@@ -143,7 +147,9 @@ def test_docker_search(pushed: Managed, docker_daemons: tuple[Program, Program],
 
 
 @everybody
-def test_podman(pushed: Managed, stores: tuple[Store, Store], tmp_path: Path, who: str) -> None:
+def test_podman(
+    pushed: ManagedRegistry, stores: tuple[Store, Store], tmp_path: Path, who: str
+) -> None:
     rights = PEOPLE[who]
     podman, insecure = stores[0].podman, "--tls-verify=false"
     auth = f"--authfile={tmp_path / 'auth.json'}"
@@ -155,7 +161,7 @@ def test_podman(pushed: Managed, stores: tuple[Store, Store], tmp_path: Path, wh
     for name, allowed in (("app", rights.app), ("secret", rights.secret), ("open", True)):
         image = f"{pushed.host}/acme/{name}:v1"
         assert _works(podman, "pull", insecure, auth, image) == allowed
-    target = f"{pushed.host}/acme/app:podman-{who.replace('+', '-') or 'nobody'}"
+    target = f"{pushed.host}/acme/app:podman-{who.replace('+', '-') or 'anonymous'}"
     podman.run("tag", f"{pushed.host}/acme/open:v1", target)
     assert _works(podman, "push", insecure, auth, target) == rights.push
     if who:
@@ -165,7 +171,7 @@ def test_podman(pushed: Managed, stores: tuple[Store, Store], tmp_path: Path, wh
 
 
 @everybody
-def test_skopeo(pushed: Managed, skopeo: Program, tmp_path: Path, who: str) -> None:
+def test_skopeo(pushed: ManagedRegistry, skopeo: Program, tmp_path: Path, who: str) -> None:
     rights = PEOPLE[who]
     creds = f"{who}:{pushed.secrets[who]}" if who else ""
     source = [f"--src-creds={creds}"] if creds else ["--src-no-creds"]
@@ -175,25 +181,27 @@ def test_skopeo(pushed: Managed, skopeo: Program, tmp_path: Path, who: str) -> N
         folder = f"dir:{tmp_path / name}"
         copy = ("copy", "--src-tls-verify=false", *source, image, folder)
         assert _works(skopeo, *copy) == allowed
-    image = f"docker://{pushed.host}/acme/app:skopeo-{who.replace('+', '-') or 'nobody'}"
+    image = f"docker://{pushed.host}/acme/app:skopeo-{who.replace('+', '-') or 'anonymous'}"
     push = ("copy", "--dest-tls-verify=false", *target, f"dir:{tmp_path / 'open'}", image)
     assert _works(skopeo, *push) == rights.push
-    # Who may push may delete; the robot's scopes leave that out.
+    # The right to push includes deletion. The robot's scopes do not.
     if rights.push:
         own = [f"--creds={creds}"]
         delete = ("delete", "--tls-verify=false", *own, image)
         assert _works(skopeo, *delete) == (who != ROBOT)
 
 
-def test_a_wrong_password_is_told(pushed: Managed, docker_daemons: tuple[Program, Program]) -> None:
+def test_a_wrong_password_is_told(
+    pushed: ManagedRegistry, docker_daemons: tuple[Program, Program]
+) -> None:
     docker = _signed_in(docker_daemons[0], pushed, "")
     login = ("login", "-u", "rita", "--password-stdin", pushed.host)
     with pytest.raises(ProgramFailed, match=r"unauthorized|the name or the password is wrong"):
         docker.run(*login, text="wrong")
 
 
-def test_a_revoked_grant_ends_on_every_worker(pushed: Managed, skopeo: Program) -> None:
-    """Each request may land on another worker; none of them may remember."""
+def test_a_revoked_grant_ends_on_every_worker(pushed: ManagedRegistry, skopeo: Program) -> None:
+    """Each request may reach another worker, and none may still use the revoked grant."""
     inspect = ("inspect", "--tls-verify=false", f"--creds=nora:{pushed.secrets['nora']}")
     image = f"docker://{pushed.host}/acme/secret:v1"
     path = "repositories/acme/secret/userAccess/nora"
@@ -204,11 +212,11 @@ def test_a_revoked_grant_ends_on_every_worker(pushed: Managed, skopeo: Program) 
         assert not any(_works(skopeo, *inspect, image) for _ in range(4))
 
 
-def test_no_secret_is_in_any_log(pushed: Managed) -> None:
+def test_no_secret_is_in_any_log(pushed: ManagedRegistry) -> None:
     logged = pushed.registry.log().split("\n", 12)[-1]
     audit = "".join(p.read_text() for p in (pushed.registry.data / "audit").iterdir())
     for who, secret in pushed.secrets.items():
         assert secret not in audit
-        if who != "admin":  # whose password the start shows, once
+        if who != "admin":  # the first start prints that password once
             assert secret not in logged
     assert "eyJ" not in logged + audit

@@ -1,4 +1,4 @@
-"""The other programs that people use, signed in to a registry with accounts."""
+"""Users' other programs, signed in to a registry with accounts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 
 from tests.e2e import daemons
 from tests.e2e import managed as registries
-from tests.e2e.managed import ROBOT, Managed
+from tests.e2e.managed import ROBOT, ManagedRegistry
 from tests.e2e.programs import Program, ProgramFailed, find, require_root
 
 pytestmark = pytest.mark.client
 
 
 @pytest.fixture(scope="module")
-def managed(new_folder: Callable[[str], Path]) -> Iterator[Managed]:
+def managed(new_folder: Callable[[str], Path]) -> Iterator[ManagedRegistry]:
     with registries.running(new_folder("managed")) as server:
         yield server
 
@@ -36,11 +36,11 @@ def layer(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environment(environment: Mapping[str, str]) -> Mapping[str, str]:
-    """A home of its own: credentials of one test are not another's."""
+    """An environment with a home of its own, since tests must not share credentials."""
     return {**environment, "HOME": tempfile.mkdtemp(prefix="dtrfast-home-")}
 
 
-def test_crane(managed: Managed, environment: Mapping[str, str], layer: Path) -> None:
+def test_crane(managed: ManagedRegistry, environment: Mapping[str, str], layer: Path) -> None:
     crane = find("crane", environment)
     crane.run("auth", "login", managed.host, "-u", ROBOT, "-p", managed.secrets[ROBOT])
     crane.run("append", "-f", layer, "-t", f"{managed.host}/acme/app:crane")
@@ -50,7 +50,7 @@ def test_crane(managed: Managed, environment: Mapping[str, str], layer: Path) ->
         crane.run("append", "-f", layer, "-t", f"{managed.host}/owen/x:1")
 
 
-def test_oras(managed: Managed, environment: Mapping[str, str], layer: Path) -> None:
+def test_oras(managed: ManagedRegistry, environment: Mapping[str, str], layer: Path) -> None:
     oras = find("oras", environment).in_folder(layer.parent)
     login = ("login", "--plain-http", "-u", "will", "--password-stdin", managed.host)
     oras.run(*login, text=managed.secrets["will"])
@@ -61,7 +61,7 @@ def test_oras(managed: Managed, environment: Mapping[str, str], layer: Path) -> 
     assert "acme/app" in oras.run("repo", "ls", "--plain-http", managed.host)
 
 
-def test_regctl(managed: Managed, environment: Mapping[str, str]) -> None:
+def test_regctl(managed: ManagedRegistry, environment: Mapping[str, str]) -> None:
     regctl = find("regctl", environment)
     regctl.run("registry", "set", managed.host, "--tls", "disabled")
     login = ("registry", "login", managed.host, "-u", "will", "--pass-stdin")
@@ -74,7 +74,7 @@ def test_regctl(managed: Managed, environment: Mapping[str, str]) -> None:
     assert "regctl" not in regctl.run("tag", "ls", f"{managed.host}/acme/app")
 
 
-def test_helm(managed: Managed, environment: Mapping[str, str], tmp_path: Path) -> None:
+def test_helm(managed: ManagedRegistry, environment: Mapping[str, str], tmp_path: Path) -> None:
     helm = find("helm", environment).in_folder(tmp_path)
     chart = tmp_path / "chart"
     (chart / "templates").mkdir(parents=True)
@@ -88,7 +88,7 @@ def test_helm(managed: Managed, environment: Mapping[str, str], tmp_path: Path) 
 
 
 def test_docker_with_containerd(
-    managed: Managed,
+    managed: ManagedRegistry,
     environment: Mapping[str, str],
     new_folder: Callable[[str], Path],
     layer: Path,
@@ -98,7 +98,7 @@ def test_docker_with_containerd(
         _push_and_pull(docker, managed, layer)
 
 
-def _push_and_pull(docker: Program, managed: Managed, layer: Path) -> None:
+def _push_and_pull(docker: Program, managed: ManagedRegistry, layer: Path) -> None:
     login = ("login", "-u", "will", "--password-stdin", managed.host)
     docker.run(*login, text=managed.secrets["will"])
     image = f"{managed.host}/acme/app:containerd"

@@ -1,4 +1,4 @@
-"""BuildKit pushes images, keeps its build cache in the registry, and builds with it elsewhere."""
+"""BuildKit pushes images, keeps its build cache in the registry, and uses it on another machine."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import httpx
 import pytest
 
 from tests.e2e import images, traffic
-from tests.e2e.managed import Managed
+from tests.e2e.managed import ManagedRegistry
 from tests.e2e.programs import Program, ProgramFailed, find, require_root
 
 pytestmark = pytest.mark.client
 
 FILES = {f"file{n}": images.noise(1_000_000 * n, seed=80 + n) for n in (1, 2, 3)}
-# The first stage is no part of the image, but of its cache.
+# The first stage is not a part of the image, but of its cache.
 DOCKERFILE = """\
 FROM scratch AS first
 COPY file1 /
@@ -31,7 +31,7 @@ COPY file3 /
 
 @contextmanager
 def _daemon(root: Path, environment: Mapping[str, str], host: str) -> Iterator[Program]:
-    """A buildkitd that keeps all in `root`; gives the command line that talks to it."""
+    """Run a buildkitd that keeps all its data in `root`; yields the command line for it."""
     (root / "buildkitd.toml").write_text(f'[registry."{host}"]\nhttp = true\n')
     address = f"unix://{root / 'buildkitd.sock'}"
     buildctl = find("buildctl", environment).called_with("--addr", address)
@@ -40,7 +40,7 @@ def _daemon(root: Path, environment: Mapping[str, str], host: str) -> Iterator[P
         f"--addr={address}",
         f"--root={root / 'data'}",
     ]
-    # Snapshots are folders: the tests may run where no overlay can be mounted.
+    # Snapshots are folders, because the tests may run where no overlay can be mounted.
     options += ["--oci-worker-snapshotter=native", "--containerd-worker=false"]
     buildkitd = find("buildkitd", environment).called_with(*options)
     with buildkitd.serving(root / "buildkitd.log", lambda: buildctl.run("debug", "workers")):
@@ -49,9 +49,9 @@ def _daemon(root: Path, environment: Mapping[str, str], host: str) -> Iterator[P
 
 @pytest.fixture(scope="module")
 def machines(
-    new_folder: Callable[[str], Path], environment: Mapping[str, str], accounts: Managed
+    new_folder: Callable[[str], Path], environment: Mapping[str, str], accounts: ManagedRegistry
 ) -> Iterator[tuple[Program, Program]]:
-    """Two that share nothing, signed in as owen."""
+    """Two machines that share nothing, signed in as owen."""
     require_root("buildkitd mounts")
     secret = base64.b64encode(f"owen:{accounts.secrets['owen']}".encode()).decode()
     folder = new_folder("docker-config")
@@ -83,7 +83,7 @@ def context(tmp_path: Path) -> Path:
     ],
 )
 def test_cache_of_one_machine_serves_another(
-    machines: tuple[Program, Program], accounts: Managed, context: Path, form: str
+    machines: tuple[Program, Program], accounts: ManagedRegistry, context: Path, form: str
 ) -> None:
     first, second = machines
     name = "acme/cache-" + "-".join(part.partition("=")[2] for part in form.split(","))
@@ -104,7 +104,7 @@ def test_cache_of_one_machine_serves_another(
 
 @pytest.mark.parametrize("image_manifest", ["true", "false"])
 def test_cache_is_shown_as_such(
-    machines: tuple[Program, Program], accounts: Managed, context: Path, image_manifest: str
+    machines: tuple[Program, Program], accounts: ManagedRegistry, context: Path, image_manifest: str
 ) -> None:
     name = f"acme/shown-{image_manifest}"
     cache = f"type=registry,ref={accounts.host}/{name}:cache,mode=max"
@@ -121,7 +121,7 @@ def test_cache_is_shown_as_such(
 
 
 def test_cache_that_is_not_there_is_no_error(
-    machines: tuple[Program, Program], accounts: Managed, context: Path
+    machines: tuple[Program, Program], accounts: ManagedRegistry, context: Path
 ) -> None:
     cache = f"type=registry,ref={accounts.host}/acme/no-cache:1"
     with traffic.watched(accounts.registry) as seen:
@@ -130,7 +130,7 @@ def test_cache_that_is_not_there_is_no_error(
 
 
 def _build(buildctl: Program, context: Path, *options: str) -> str:
-    """Build the context; returns what is told of the steps."""
+    """Build the context; returns the output about the steps."""
     folders = (f"--local=context={context}", f"--local=dockerfile={context}")
     process = buildctl.start(
         "build", "--progress=plain", "--frontend=dockerfile.v0", *folders, *options
@@ -141,8 +141,8 @@ def _build(buildctl: Program, context: Path, *options: str) -> str:
     return told
 
 
-def _files(buildctl: Program, server: Managed, name: str, folder: Path) -> dict[str, bytes]:
-    """The files of the image that was pushed: another build copies them out."""
+def _files(buildctl: Program, server: ManagedRegistry, name: str, folder: Path) -> dict[str, bytes]:
+    """Return the files of the pushed image, which another build copies out."""
     copying = folder / "copying"
     copying.mkdir()
     base = f"FROM {server.host}/{name}:image AS image\nFROM scratch\nCOPY --from=image / /\n"

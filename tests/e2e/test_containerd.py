@@ -1,4 +1,4 @@
-"""Docker with its images in containerd, whose client sends each blob in one PUT."""
+"""Docker with images in containerd, whose client sends each blob in one PUT."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -42,7 +42,8 @@ def test_real_image_arrives_whole(
     first.run("push", name)
     assert "Layer already exists" in first.run("push", name)
     second.run("pull", name)
-    # Not `run`: the daemon needs a newer runc than Debian's. `export` reads every file.
+    # This does not `run` the image: the daemon needs a newer runc than Debian's. `export` reads
+    # every file.
     container = second.run("create", name, "true")
     second.run("export", f"--output={tmp_path / 'rootfs.tar'}", container)
     assert first.run("inspect", "--format={{.Id}}", name) == second.run(
@@ -65,5 +66,5 @@ def test_push_under_another_name_mounts(
     name = f"{registry.host}/containerd/mounted:1"
     daemon.run("pull", debian)
     daemon.run("tag", debian, name)
-    # From any repository in which the daemon has seen the layer.
+    # The source may be any repository in which the daemon has seen the layer.
     assert "Mounted from " in daemon.run("push", name)

@@ -1,4 +1,4 @@
-"""Cosign: a signature by a local key, kept as a referrer and, the old way, under a tag."""
+"""Cosign: a signature by a local key, kept as a referrer and, in the older way, under a tag."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.e2e.registry import Registry
 pytestmark = pytest.mark.client
 
 HTTP = "--allow-http-registry"
-# Nothing leaves the machine: no transparency log, and no list of services fetched from afar.
+# Nothing leaves the machine: there is no transparency log, and no list of services is fetched.
 OFFLINE = ("--use-signing-config=false", "--tlog-upload=false")
 
 
@@ -36,7 +36,7 @@ def image(
 
 @pytest.fixture
 def key(cosign: Program, tmp_path: Path) -> Path:
-    """The path of a key pair without its suffix."""
+    """Make a key pair; returns its path without a suffix."""
     cosign.run("generate-key-pair", "--output-key-prefix", tmp_path / "key")
     return tmp_path / "key"
 
@@ -60,6 +60,6 @@ def test_signature_of_another_key_is_refused(
 
 
 def _verify(cosign: Program, image: str, key: Path, *options: str) -> str:
-    """What cosign says of the signatures of the image; raises when there is no good one."""
+    """Return cosign's output about the image's signatures. Raises when none is valid."""
     offline = "--insecure-ignore-tlog=true"
     return cosign.run("verify", HTTP, offline, *options, f"--key={key}.pub", image)

@@ -1,7 +1,7 @@
-"""What accounts cost: CPU of the server per request, beside a server without accounts.
+"""The cost of accounts: the server's CPU time per request, compared with a server without accounts.
 
-Shown with `pytest -s`. CPU-seconds of the workers are compared, in turns, and of each the least:
-what others do on the machine only adds to it.
+`pytest -s` shows the figures. The servers take turns, and the least CPU-seconds of each count,
+because other load on the machine only adds to them.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ import pytest
 from dtrfast.oci.digests import Digest
 from tests.e2e import managed as registries
 from tests.e2e import registry as plain
-from tests.e2e.managed import Managed
+from tests.e2e.managed import ManagedRegistry
 from tests.e2e.registry import Registry
 from tests.fakes.client import image_manifest
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 _CONNECTIONS = 16
-# Many short turns: what runs beside some of them leaves the least of all as it is.
+# There are many short turns, so that other load leaves some of them alone.
 _ROUNDS = 150
 _TURNS = 15
-# A machine that others share can be slower for one of the servers during all turns.
+# Other load may slow down one of the servers during all turns.
 _ATTEMPTS = 4
 
 
 @pytest.fixture(scope="module")
-def managed(new_folder: Callable[[str], Path]) -> Iterator[Managed]:
+def managed(new_folder: Callable[[str], Path]) -> Iterator[ManagedRegistry]:
     with registries.running(new_folder("managed")) as server:
         yield server
 
@@ -56,7 +56,7 @@ def _push(registry: Registry, authorization: str) -> None:
 
 
 def _cost(registry: Registry, path: str, authorization: str) -> float:
-    """CPU-seconds per GET, over all connections at once."""
+    """Return the CPU-seconds per GET, over all connections at once."""
     lines = [f"GET {path} HTTP/1.1", f"Host: {registry.host}"]
     if authorization:
         lines.append(f"Authorization: {authorization}")
@@ -74,8 +74,8 @@ def _cost(registry: Registry, path: str, authorization: str) -> float:
     return spent / (_ROUNDS * _CONNECTIONS)
 
 
-def test_manifests_with_a_token(managed: Managed, open_registry: Registry) -> None:
-    """At least 80 % of the rate without accounts, which the CPU of a request bounds."""
+def test_manifests_with_a_token(managed: ManagedRegistry, open_registry: Registry) -> None:
+    """At least 80 % of the rate without accounts. The CPU time of a request limits the rate."""
     _push(managed.registry, _basic("owen", managed.secrets["owen"]))
     _push(open_registry, "")
     token = f"Bearer {managed.token('rita', 'repository:acme/app:pull')}"
@@ -95,8 +95,8 @@ def _ratio(without: Registry, managed: Registry, token: str) -> float:
     return alone / with_token
 
 
-def test_a_token_for_a_personal_token(managed: Managed) -> None:
-    """Under 2 ms of CPU: no argon2, one signature."""
+def test_a_token_for_a_personal_token(managed: ManagedRegistry) -> None:
+    """Less than 2 ms of CPU time: no argon2, and one signature."""
     made = managed.api("POST", "accounts/will/tokens", {"name": "cost"}, who="will")
     path = "/auth/token?service=dtrfast&scope=repository:acme/app:pull,push"
     authorization = _basic("will", made["token"])

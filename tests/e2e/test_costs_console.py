@@ -1,8 +1,7 @@
-"""What a dashboard that somebody looks at costs while a storm of pushes goes on.
+"""The cost of an open dashboard during a storm of pushes.
 
-Shown with `pytest -s`. Throughput differs by a tenth from one turn to the next on a busy
-machine, so many short turns and without a dashboard alternate; what it
-costs while nothing else goes on is told by the CPU that it takes.
+`pytest -s` shows the figures. Many short turns with and without a dashboard alternate, because on a
+busy machine the throughput of turns differs by a tenth. The cost on an idle server is its CPU time.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import pytest
 
 from dtrfast.oci.digests import Digest
 from tests.e2e import managed as registries
-from tests.e2e.managed import Managed
+from tests.e2e.managed import ManagedRegistry
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -30,27 +29,27 @@ _PUSHERS = 4
 _TURN_SECONDS = 2.0
 _TURNS = 5
 _LAYER_SIZE = 256 << 10
-# Of the throughput; the rest of the bound is noise of the machine.
+# The largest part of the throughput. The rest of the bound is noise of the machine.
 _PART_MAX = 0.02
 
 
 @dataclass(frozen=True)
 class Turn:
-    """Pushes in a second, and CPU-seconds of the server for one."""
+    """The pushes per second, and the server's CPU-seconds per push."""
 
     rate: float
     cpu_seconds: float
 
 
 @pytest.fixture(scope="module")
-def managed(new_folder: Callable[[str], Path]) -> Iterator[Managed]:
+def managed(new_folder: Callable[[str], Path]) -> Iterator[ManagedRegistry]:
     with registries.running(new_folder("watched")) as server:
         yield server
 
 
-def test_a_dashboard_under_a_storm_of_pushes(managed: Managed) -> None:
+def test_a_dashboard_under_a_storm_of_pushes(managed: ManagedRegistry) -> None:
     turns: dict[bool, list[Turn]] = {True: [], False: []}
-    _turn(managed)  # until everything is warm
+    _turn(managed)  # a turn to fill caches
     for number in range(_TURNS):
         for is_watched in (number % 2 == 0, number % 2 == 1):
             with _dashboard(managed) if is_watched else contextlib.nullcontext():
@@ -70,8 +69,8 @@ def test_a_dashboard_under_a_storm_of_pushes(managed: Managed) -> None:
     assert statistics.mean(rates) > 1 - _PART_MAX - 3 * error
 
 
-def _looking_costs(managed: Managed) -> float:
-    """The part of all cores that goes to one dashboard of a server that has nothing else to do."""
+def _looking_costs(managed: ManagedRegistry) -> float:
+    """Return the part of all cores that one dashboard takes on an otherwise idle server."""
     seconds = 6.0
 
     def spent() -> float:
@@ -87,7 +86,7 @@ def _looking_costs(managed: Managed) -> float:
     return part
 
 
-def _turn(managed: Managed) -> Turn:
+def _turn(managed: ManagedRegistry) -> Turn:
     before, began = managed.registry.cpu_seconds(), time.perf_counter()
     until = began + _TURN_SECONDS
     with ThreadPoolExecutor(_PUSHERS) as pool:
@@ -96,8 +95,8 @@ def _turn(managed: Managed) -> Turn:
     return Turn(pushes / passed, (managed.registry.cpu_seconds() - before) / pushes)
 
 
-def _push_until(managed: Managed, number: int, until: float) -> int:
-    """Blobs that nobody has yet, one after the other."""
+def _push_until(managed: ManagedRegistry, number: int, until: float) -> int:
+    """Push new blobs, one after the other; returns their number."""
     count = 0
     token = managed.api("POST", "accounts/owen/tokens", {"name": f"t{number}-{until}"}, who="owen")
     auth = ("owen", str(token["token"]))
@@ -111,8 +110,8 @@ def _push_until(managed: Managed, number: int, until: float) -> int:
 
 
 @contextlib.contextmanager
-def _dashboard(managed: Managed) -> Iterator[None]:
-    """The page, and its stream, which is read as a browser does."""
+def _dashboard(managed: ManagedRegistry) -> Iterator[None]:
+    """Keep a dashboard open, and read its stream as a browser does."""
     over, begun = threading.Event(), threading.Event()
     watching = threading.Thread(target=_watch, args=(managed, begun, over))
     watching.start()
@@ -124,7 +123,7 @@ def _dashboard(managed: Managed) -> Iterator[None]:
         watching.join()
 
 
-def _watch(managed: Managed, begun: threading.Event, over: threading.Event) -> None:
+def _watch(managed: ManagedRegistry, begun: threading.Event, over: threading.Event) -> None:
     with httpx.Client(base_url=managed.registry.url, timeout=30) as client:
         form = {"username": "admin", "password": managed.secrets["admin"]}
         origin = {"origin": managed.registry.url}

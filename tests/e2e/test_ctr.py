@@ -1,4 +1,4 @@
-"""Containerd fetches a layer in parallel pieces: it asks for open ranges, and hangs up."""
+"""Containerd fetches a layer in parallel pieces: it sends open ranges, and hangs up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import http_client, images, traffic
-from tests.e2e.managed import Managed
+from tests.e2e.managed import ManagedRegistry
 from tests.e2e.programs import Program, find, require_root
 
 pytestmark = pytest.mark.client
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.client
 MIB = 1 << 20
 PIECE_BYTES = 8 * MIB
 PARALLEL_COUNT = 4
-# One that the registry keeps as it is, and one that it compresses.
+# One layer that the registry stores unchanged, and one that it compresses.
 CONTENTS = {
     "noise": images.noise(80 * MIB, seed=70),
     "text": b"".join(b"%015d\n" % n for n in range(5 * MIB)),
@@ -37,7 +37,7 @@ concurrent_layer_fetch_buffer = {PIECE_BYTES}
 
 @contextmanager
 def _daemon(root: Path, environment: Mapping[str, str]) -> Iterator[Program]:
-    """A containerd that keeps all in `root`; gives the command line that talks to it."""
+    """Run a containerd that keeps all its data in `root`; yields the command line for it."""
     (root / "config.toml").write_text(CONFIG)
     address = root / "containerd.sock"
     ctr = find("ctr", environment).called_with("--address", str(address))
@@ -52,7 +52,7 @@ def _daemon(root: Path, environment: Mapping[str, str]) -> Iterator[Program]:
 def machines(
     new_folder: Callable[[str], Path], environment: Mapping[str, str]
 ) -> Iterator[tuple[Program, Program]]:
-    """Two that share nothing."""
+    """Two machines that share nothing."""
     require_root("containerd mounts")
     with (
         _daemon(new_folder("containerd"), environment) as first,
@@ -62,7 +62,7 @@ def machines(
 
 
 def test_large_layers_arrive_in_pieces(
-    machines: tuple[Program, Program], accounts: Managed, tmp_path: Path
+    machines: tuple[Program, Program], accounts: ManagedRegistry, tmp_path: Path
 ) -> None:
     first, second = machines
     name = f"{accounts.host}/acme/ctr:1"
@@ -79,14 +79,14 @@ def test_large_layers_arrive_in_pieces(
         assert (len(content), f"sha256:{hashlib.sha256(content).hexdigest()}") == (size, digest)
         asked = pulled.of("GET", f"/v2/acme/ctr/blobs/{digest}", status=206)
         assert len(asked) == -(-size // PIECE_BYTES)
-        # What it did not want was, for the most part, not sent.
+        # Most of the bytes that it did not want were not sent.
         assert sum(request.bytes_out for request in asked) < 1.25 * size
     assert any(request.is_cut for request in pulled.requests)
     assert pulled.surprises(hangs_up=True) == []
 
 
 def _archive(name: str, path: Path) -> dict[str, int]:
-    """Write an image of two layers as a file that containerd imports; returns the layers' sizes."""
+    """Write an image of two layers as a file for containerd's import; returns the layers' sizes."""
     layers = [_layer(file, content) for file, content in CONTENTS.items()]
     digests = [http_client.digest_of(layer) for layer in layers]
     rootfs = {"type": "layers", "diff_ids": digests}

@@ -14,7 +14,7 @@ import pytest
 from playwright._impl._driver import compute_driver_executable
 
 from tests.e2e import http_client, traffic
-from tests.e2e.managed import Managed
+from tests.e2e.managed import ManagedRegistry
 from tests.e2e.programs import PROJECT, Program, ProgramFailed
 
 INSTALL = "#!/bin/sh\necho hello\n"
@@ -23,7 +23,7 @@ OWNER = "nora"
 
 @pytest.fixture(scope="module")
 def command_line(environment: Mapping[str, str]) -> Program:
-    """The CLI on the Node.js that playwright brings."""
+    """The CLI, on the Node.js that playwright includes."""
     node, _ = compute_driver_executable()
     package = Program(str(PROJECT / ".ci" / "npm_package"), {**os.environ})
     folder = package.run("@devcontainers/cli", "0.89.0")
@@ -31,7 +31,7 @@ def command_line(environment: Mapping[str, str]) -> Program:
 
 
 @pytest.fixture
-def devcontainer(command_line: Program, accounts: Managed, tmp_path: Path) -> Program:
+def devcontainer(command_line: Program, accounts: ManagedRegistry, tmp_path: Path) -> Program:
     """The CLI in a folder with a feature and a template, signed in."""
     _write(tmp_path / "features/hello", "feature", {"install.sh": INSTALL})
     _write(tmp_path / "features/world", "feature", {"install.sh": INSTALL})
@@ -43,7 +43,7 @@ def devcontainer(command_line: Program, accounts: Managed, tmp_path: Path) -> Pr
 
 @pytest.mark.parametrize("namespace", [OWNER, f"{OWNER}/collection"])
 def test_features_are_published_and_found(
-    devcontainer: Program, accounts: Managed, namespace: str
+    devcontainer: Program, accounts: ManagedRegistry, namespace: str
 ) -> None:
     where = ("--registry", _host(accounts), "--namespace", namespace)
     with traffic.watched(accounts.registry) as seen:
@@ -62,12 +62,12 @@ def test_features_are_published_and_found(
     assert seen.surprises() == []
 
 
-def test_published_again_changes_nothing(devcontainer: Program, accounts: Managed) -> None:
+def test_published_again_changes_nothing(devcontainer: Program, accounts: ManagedRegistry) -> None:
     where = ("--registry", _host(accounts), "--namespace", f"{OWNER}/again")
     devcontainer.run("features", "publish", *where, "features")
     with traffic.watched(accounts.registry) as seen:
         devcontainer.run("features", "publish", *where, "features")
-    # The versions are there; the list of the collection is pushed each time.
+    # The versions exist already. The CLI pushes the collection's list each time.
     assert {request.path for request in seen.of("PUT", "/manifests/")} == {
         f"/v2/{OWNER}/again/manifests/latest"
     }
@@ -76,7 +76,7 @@ def test_published_again_changes_nothing(devcontainer: Program, accounts: Manage
 
 @pytest.mark.parametrize("namespace", [OWNER, f"{OWNER}/templates"])
 def test_template_is_published_and_applied(
-    devcontainer: Program, accounts: Managed, tmp_path: Path, namespace: str
+    devcontainer: Program, accounts: ManagedRegistry, tmp_path: Path, namespace: str
 ) -> None:
     where = ("--registry", _host(accounts), "--namespace", namespace)
     target = tmp_path / "workspace"
@@ -92,7 +92,7 @@ def test_template_is_published_and_applied(
     assert seen.surprises() == []
 
 
-def test_namespace_of_another_is_refused(devcontainer: Program, accounts: Managed) -> None:
+def test_namespace_of_another_is_refused(devcontainer: Program, accounts: ManagedRegistry) -> None:
     for namespace in ("owen", "owen/collection"):
         where = ("--registry", _host(accounts), "--namespace", namespace)
         with pytest.raises(ProgramFailed, match="Failed to publish"):
@@ -102,13 +102,13 @@ def test_namespace_of_another_is_refused(devcontainer: Program, accounts: Manage
 _AS_JSON = ("--output-format", "json")
 
 
-def _host(server: Managed) -> str:
-    """The CLI speaks plain HTTP with this name alone."""
+def _host(server: ManagedRegistry) -> str:
+    """Return the host name for which the CLI speaks plain HTTP."""
     return f"localhost:{server.registry.port}"
 
 
 def _write(folder: Path, kind: str, files: Mapping[str, str]) -> None:
-    """A feature or a template, with its description."""
+    """Write a feature or a template, with its description."""
     about = {"id": folder.name, "version": "1.2.3", "name": folder.name, "description": "none"}
     for name, content in {f"devcontainer-{kind}.json": json.dumps(about), **files}.items():
         path = folder / name
@@ -116,7 +116,7 @@ def _write(folder: Path, kind: str, files: Mapping[str, str]) -> None:
         path.write_text(content)
 
 
-def _only_layer(server: Managed, name: str, tag: str) -> bytes:
+def _only_layer(server: ManagedRegistry, name: str, tag: str) -> bytes:
     auth = (OWNER, server.secrets[OWNER])
     with httpx.Client(base_url=server.registry.url, auth=auth) as client:
         manifest = client.get(f"/v2/{name}/manifests/{tag}").raise_for_status().json()
@@ -124,7 +124,7 @@ def _only_layer(server: Managed, name: str, tag: str) -> bytes:
         return http_client.pull(client, name, layer["digest"])
 
 
-def _files(server: Managed, name: str, tag: str) -> dict[str, bytes]:
+def _files(server: ManagedRegistry, name: str, tag: str) -> dict[str, bytes]:
     with tarfile.open(fileobj=BytesIO(_only_layer(server, name, tag))) as archive:
         found = {member.name: archive.extractfile(member) for member in archive}
         return {name: content.read() for name, content in found.items() if content}

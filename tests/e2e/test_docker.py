@@ -1,4 +1,4 @@
-"""Docker: a daemon pushes, another that has never seen the image pulls and runs it."""
+"""Docker: a daemon pushes an image, and another daemon without it pulls and runs it."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from tests.e2e import images
 from tests.e2e.programs import Program
 from tests.e2e.registry import Registry
 
-# A manifest, its tag and the records of links: a few pages of the index in each of its tables.
+# A manifest, its tag and the records of links take a few pages of the index in each table.
 MANIFEST_BYTES_MAX = 1 << 20
 
 
@@ -71,7 +71,7 @@ def test_several_layers_arrive_whole(
 
 
 def _digest(docker: Program, name: str) -> str:
-    """The digest under which the daemon knows the image in the repository of that name."""
+    """Return the digest of the daemon's image in the repository of that name."""
     repository = name.rpartition(":")[0]
     known = docker.run("inspect", '--format={{join .RepoDigests "\\n"}}', name).splitlines()
     [digest] = [entry.partition("@")[2] for entry in known if entry.startswith(f"{repository}@")]

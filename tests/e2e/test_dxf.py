@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e import certificates, images, traffic
 from tests.e2e import managed as registries
-from tests.e2e.managed import Managed
+from tests.e2e.managed import ManagedRegistry
 from tests.e2e.programs import Program, ProgramFailed
 from tests.e2e.registry import Registry
 
@@ -20,7 +20,7 @@ DIGESTS = {name: f"sha256:{hashlib.sha256(b).hexdigest()}" for name, b in CONTEN
 
 
 @pytest.fixture(scope="module")
-def secure_accounts(new_folder: Callable[[str], Path]) -> Iterator[Managed]:
+def secure_accounts(new_folder: Callable[[str], Path]) -> Iterator[ManagedRegistry]:
     """A registry with accounts and TLS: dxf sends no password without it."""
     folder = new_folder("dxf")
     with registries.running(folder, tls=certificates.make(folder)) as server:
@@ -36,7 +36,7 @@ def dxf(environment: Mapping[str, str], tmp_path: Path) -> Program:
 
 
 def test_blobs_come_back_by_alias_and_mount(
-    dxf: Program, secure_accounts: Managed, tmp_path: Path
+    dxf: Program, secure_accounts: ManagedRegistry, tmp_path: Path
 ) -> None:
     dxf = _as_user(dxf, secure_accounts, "owen")
     with traffic.watched(secure_accounts.registry) as seen:
@@ -53,23 +53,23 @@ def test_blobs_come_back_by_alias_and_mount(
         assert dxf.run_raw("pull-blob", "acme/dxf-too", "@mounted") == CONTENTS["file2"]
         assert "acme/dxf-too" in dxf.run("list-repos").split()
     assert seen.surprises() == []
-    # What is there is not sent again, and a mount sends nothing.
+    # The client sends no blob that exists already, and a mount sends no bytes.
     assert len(seen.of("PUT", "acme/dxf/blobs/")) == len(CONTENTS)
     assert seen.of("PUT", "acme/dxf-too/blobs/") == []
 
 
-def test_deleted_alias_and_blob_are_gone(dxf: Program, secure_accounts: Managed) -> None:
+def test_deleted_alias_and_blob_are_gone(dxf: Program, secure_accounts: ManagedRegistry) -> None:
     dxf = _as_user(dxf, secure_accounts, "owen")
     dxf.run("push-blob", "acme/dxf-gone", "file1", "@one")
     dxf.run("push-blob", "acme/dxf-gone", "file2", "@two")
-    # It deletes the alias, which is a manifest by its digest, then the blob that it named.
+    # It deletes the alias, which is a manifest that it names by digest, then the alias's blob.
     dxf.run("del-blob", "acme/dxf-gone", "@one")
     assert dxf.run("list-aliases", "acme/dxf-gone") == "two"
     with pytest.raises(ProgramFailed, match="404"):
         dxf.run("pull-blob", "acme/dxf-gone", DIGESTS["file1"])
 
 
-def test_user_without_rights_is_refused(dxf: Program, secure_accounts: Managed) -> None:
+def test_user_without_rights_is_refused(dxf: Program, secure_accounts: ManagedRegistry) -> None:
     dxf = _as_user(dxf, secure_accounts, "nora")
     with pytest.raises(ProgramFailed, match=r"40[134]|Unauthorized"):
         dxf.run("push-blob", "acme/app", "file1", "@one")
@@ -85,7 +85,7 @@ def test_plain_http_without_accounts(dxf: Program, registry: Registry, repositor
     assert seen.surprises() == []
 
 
-def _as_user(dxf: Program, server: Managed, name: str) -> Program:
+def _as_user(dxf: Program, server: ManagedRegistry, name: str) -> Program:
     assert server.registry.tls is not None
     return dxf.with_environment(
         DXF_HOST=server.host,

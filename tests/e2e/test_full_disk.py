@@ -1,4 +1,4 @@
-"""A disk that fills up: nothing acknowledged is lost, and once there is room, pushes go on."""
+"""A disk that becomes full: nothing acknowledged is lost, and pushes work once there is room."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_pushing_works_again_once_there_is_room(small_registry: Registry, small_
             os.posix_fallocate(
                 file.fileno(), 0, statistics.f_bavail * statistics.f_bsize - (1 << 20)
             )
-        # Refused before a byte was sent: what is left is for deletes and reclaim.
+        # The server refuses before a byte is sent. The remaining space is for deletes and reclaim.
         response = client.post("/v2/a/b/blobs/uploads/")
         assert response.status_code == 507
         assert response.json()["errors"][0]["code"] == "DENIED"
@@ -77,7 +77,7 @@ def test_pushing_works_again_once_there_is_room(small_registry: Registry, small_
 @pytest.mark.slow
 @pytest.mark.parametrize("magic", [b"", GZIP], ids=["chunked", "loose"])
 def test_deletes_make_room_on_a_full_disk(small_registry: Registry, magic: bytes) -> None:
-    """Nobody runs anything: what is deleted is freed, and pushes go on."""
+    """No command is needed: the server frees deleted content by itself, and pushes work again."""
     pushed = []
     with connect(small_registry) as client:
         for seed in range(30):

@@ -1,4 +1,4 @@
-"""Helm: a chart there and back, and the choice of a version."""
+"""Helm: a chart is pushed and pulled, and a version is chosen."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_missing_chart_is_an_error(helm: Program, registry: Registry) -> None:
 
 
 def _package(helm: Program, folder: Path, version: str) -> Path:
-    """A packaged chart of that version."""
+    """Return a packaged chart of that version."""
     chart = folder / "demo"
     if not chart.exists():
         helm.run("create", chart)

@@ -1,4 +1,4 @@
-"""Jib: Maven builds an image of a Java project, on a base image that it pulls, without docker."""
+"""Jib: Maven builds an image of a Java project without docker, on a base image that it pulls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.e2e import http_client, images, traffic
-from tests.e2e.managed import Managed
+from tests.e2e.managed import ManagedRegistry
 from tests.e2e.programs import CACHE, Program, find
 
 VERSION = "3.5.2"
@@ -66,16 +66,16 @@ def project(tmp_path: Path) -> Path:
 def maven(
     environment: Mapping[str, str], project: Path, new_folder: Callable[[str], Path]
 ) -> Program:
-    """Maven in the project. What it downloads stays in the cache of the tests."""
+    """Maven in the project. Its downloads stay in the cache of the tests."""
     home = f"-Duser.home={new_folder('maven')}"
     batch = ("--batch-mode", "--quiet", f"-Dmaven.repo.local={CACHE / 'maven'}", home)
     program = find("mvn", environment).called_with(*batch).in_folder(project)
-    # A run of a few seconds is not worth optimizing.
+    # A run of a few seconds does not need the optimizing compiler.
     return program.with_environment(MAVEN_OPTS="-XX:TieredStopAtLevel=1")
 
 
 def test_image_on_a_base_of_the_registry(
-    maven: Program, accounts: Managed, project: Path, tmp_path: Path
+    maven: Program, accounts: ManagedRegistry, project: Path, tmp_path: Path
 ) -> None:
     _push_base(accounts, images.layer_of({"base": BASE_CONTENT}, tmp_path / "base.tar"))
     options = ("-Djib.container.format=OCI", *_options(accounts, "acme/jib", "acme/base:1"))
@@ -86,7 +86,7 @@ def test_image_on_a_base_of_the_registry(
     assert layers["base"] == BASE_CONTENT
     assert layers[CLASS] == (project / "target/classes/demo/Main.class").read_bytes()
     assert seen.surprises() == []
-    # The base is mounted from where it is, not sent.
+    # The base is mounted from its repository, not sent.
     assert len(seen.of("POST", "acme/jib/blobs/uploads/", status=201)) == 1
     sent = [*seen.of("PATCH", "acme/jib/"), *seen.of("PUT", "acme/jib/")]
     assert all(request.bytes_in < len(BASE_CONTENT) for request in sent)
@@ -96,7 +96,9 @@ def test_image_on_a_base_of_the_registry(
     assert seen.of("POST") == []
 
 
-def test_image_of_docker_from_scratch(maven: Program, accounts: Managed, project: Path) -> None:
+def test_image_of_docker_from_scratch(
+    maven: Program, accounts: ManagedRegistry, project: Path
+) -> None:
     options = ("-Djib.container.format=Docker", *_options(accounts, "acme/jib-docker"))
     with traffic.watched(accounts.registry) as seen:
         maven.run("compile", "jib:build", *options, seconds=300)
@@ -107,14 +109,14 @@ def test_image_of_docker_from_scratch(maven: Program, accounts: Managed, project
     assert seen.surprises() == []
 
 
-def _options(server: Managed, name: str, base: str = "") -> list[str]:
-    """The image to make, signed in; plain HTTP has to be allowed twice."""
+def _options(server: ManagedRegistry, name: str, base: str = "") -> list[str]:
+    """Return the options for the image and the sign-in. Plain HTTP needs two of them."""
     options = ["-Djib.allowInsecureRegistries=true", "-DsendCredentialsOverHttp=true"]
     options += _side("from", server, base) if base else ["-Djib.from.image=scratch"]
     return options + _side("to", server, f"{name}:1")
 
 
-def _side(side: str, server: Managed, image: str) -> list[str]:
+def _side(side: str, server: ManagedRegistry, image: str) -> list[str]:
     return [
         f"-Djib.{side}.image={server.host}/{image}",
         f"-Djib.{side}.auth.username=owen",
@@ -122,13 +124,13 @@ def _side(side: str, server: Managed, image: str) -> list[str]:
     ]
 
 
-def _client(server: Managed) -> httpx.Client:
+def _client(server: ManagedRegistry) -> httpx.Client:
     auth = ("owen", server.secrets["owen"])
     return httpx.Client(base_url=server.registry.url, timeout=60, auth=auth)
 
 
-def _push_base(server: Managed, layer: Path) -> None:
-    """Push acme/base. Its layer is compressed: jib takes no other."""
+def _push_base(server: ManagedRegistry, layer: Path) -> None:
+    """Push acme/base. Its layer is compressed, because jib accepts no other."""
     tar = layer.read_bytes()
     packed = gzip.compress(tar)
     rootfs = {"type": "layers", "diff_ids": [http_client.digest_of(tar)]}
@@ -146,8 +148,8 @@ def _push_base(server: Managed, layer: Path) -> None:
         client.put("/v2/acme/base/manifests/1", json=manifest, headers=headers).raise_for_status()
 
 
-def _layers(server: Managed, name: str, media_type: str) -> dict[str, bytes]:
-    """The files of all layers of an image whose manifest is of that type."""
+def _layers(server: ManagedRegistry, name: str, media_type: str) -> dict[str, bytes]:
+    """Return the files of all layers of an image whose manifest has that type."""
     files: dict[str, bytes] = {}
     with _client(server) as client:
         manifest = client.get(f"/v2/{name}/manifests/1").raise_for_status()

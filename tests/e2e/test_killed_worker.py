@@ -1,4 +1,4 @@
-"""A worker dies in the middle of a push: the client's own means carry it to the end."""
+"""A worker dies in the middle of a push: the client's own retries complete it."""
 
 import hashlib
 import subprocess
@@ -57,14 +57,14 @@ def test_upload_resumes_after_a_killed_worker(
         said, _ = put.communicate(timeout=120)
     assert put.returncode == 0, said
     assert f"sha256:{hashlib.sha256(content).hexdigest()}" in said
-    # It asked for one upload and carried on with that, instead of beginning anew.
+    # The client asked for one upload and continued it, instead of starting again.
     assert said.count("Upload location received") == 1
 
 
 def _busy_worker(
     registry: Registry, workers: list[psutil.Process], push: "subprocess.Popen[str]"
 ) -> psutil.Process:
-    """The worker that receives the layer, once a good part of it has arrived."""
+    """Return the worker that receives the layer, once a good part of it has arrived."""
     start = registry.disk_usage()
     wait_until(lambda: registry.disk_usage() - start > ARRIVED_BYTES, push, "bytes of the layer")
     return max(workers, key=_written_bytes)

@@ -16,20 +16,20 @@ from benchmarks.load import Body, Framing, Job, Push, Request, Result
 from tests.e2e.http_client import begin, connect
 from tests.e2e.registry import Registry
 
-# LARGE_BLOB_SIZE=20000000000 is what was promised; it takes as much of disk, and minutes.
+# LARGE_BLOB_SIZE=20000000000 is the promised size. It needs as much disk space, and minutes.
 SIZE = int(os.environ.get("LARGE_BLOB_SIZE", 5_000_000_000))
-# This much really lies on the disk.
+# The bytes of the file that are really on the disk.
 LOOSE_SIZE = int(os.environ.get("LARGE_BLOB_SIZE", 2_000_000_000))
 _LOOK_SECONDS = 0.05
 BUFFER = 1 << 20
-# The content repeats after this much, so that the disk of a test machine holds it.
+# The content repeats after these bytes, so that it fits on the disk of a test machine.
 PIECE = random.Random(6).randbytes(64 << 20)
-# Two buffers, the table of recent chunks, threads' stacks and the allocator's slack.
+# Two buffers, the table of recent chunks, the threads' stacks, and the allocator's overhead.
 GROWTH_MAX = 40 << 20
 
 
 def anonymous_bytes(registry: Registry) -> int:
-    """Resident anonymous memory of the largest worker: rss without mapped files."""
+    """Return the resident anonymous memory of the largest worker: its rss without mapped files."""
     memory = [worker.memory_full_info() for worker in registry.workers()]
     return max(m.rss - m.shared for m in memory)
 
@@ -72,7 +72,7 @@ def test_a_chunked_blob_passes_through_a_worker_of_small_memory(own_registry: Re
 
 
 def peak_while(registry: Registry, work: Callable[[], Result]) -> int:
-    """The most anonymous memory of a worker while `work` is done, which must go well."""
+    """Return a worker's largest anonymous memory during `work`, which must succeed."""
     with ThreadPoolExecutor(1) as threads:
         done, peak = threads.submit(work), 0
         while wait([done], _LOOK_SECONDS).not_done:
@@ -86,7 +86,7 @@ def peak_while(registry: Registry, work: Callable[[], Result]) -> int:
 def test_a_loose_blob_comes_and_goes_in_small_memory(
     own_registry: Registry, tmp_path: Path, framing: Framing
 ) -> None:
-    """A file with a hole is as long as it says, and lies whole on the server's disk."""
+    """A file with a hole has its full length, and is whole on the server's disk."""
     path, digest = tmp_path / "blob", hashlib.sha256()
     path.write_bytes(b"\x1f\x8b\x08")
     os.truncate(path, LOOSE_SIZE)

@@ -43,7 +43,7 @@ def test_fifty_clients_that_push_the_same_layer_store_it_once(
     with ThreadPoolExecutor(50) as pool:
         digests = set(pool.map(work, range(50)))
     assert len(digests) == 1
-    # The index and 50 manifests; readers that a busy machine holds up keep pages from reuse.
+    # The index and 50 manifests. Slow readers on a busy machine delay the reuse of pages.
     assert own_registry.disk_usage() < len(layer) + 8_000_000
     with connect(own_registry) as client:
         assert pull(client, "job/49", digest_of(layer)) == layer

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.e2e import http_client, traffic
-from tests.e2e.managed import Managed
+from tests.e2e.managed import ManagedRegistry
 from tests.e2e.programs import Program, ProgramFailed, find
 
 pytestmark = pytest.mark.client
@@ -32,7 +32,7 @@ POLICY = {
 
 
 @pytest.fixture
-def notation(environment: Mapping[str, str], accounts: Managed, tmp_path: Path) -> Program:
+def notation(environment: Mapping[str, str], accounts: ManagedRegistry, tmp_path: Path) -> Program:
     """The notation command line with a test certificate that it trusts, as owen."""
     program = find("notation", environment).with_environment(
         XDG_CONFIG_HOME=str(tmp_path),
@@ -47,9 +47,9 @@ def notation(environment: Mapping[str, str], accounts: Managed, tmp_path: Path) 
 
 @pytest.mark.parametrize("tagged", [True, False])
 def test_signature_is_found_and_verified(
-    notation: Program, accounts: Managed, tagged: bool
+    notation: Program, accounts: ManagedRegistry, tagged: bool
 ) -> None:
-    """By default notation keeps a list of its own under a tag, beside that of the registry."""
+    """By default notation also keeps a list of its own under a tag, besides the registry's list."""
     repository = f"acme/notation-{'tagged' if tagged else 'referring'}"
     image = _push_image(accounts, repository)
     sign = notation.called_with("sign", HTTP, f"--force-referrers-tag={str(tagged).lower()}")
@@ -69,14 +69,14 @@ def test_signature_is_found_and_verified(
     assert [entry["artifactType"] for entry in index["manifests"]] == [SIGNATURE] * 2
 
 
-def test_signature_of_another_image_is_none(notation: Program, accounts: Managed) -> None:
+def test_signature_of_another_image_is_none(notation: Program, accounts: ManagedRegistry) -> None:
     notation.run("sign", HTTP, _push_image(accounts, "acme/notation-one"))
     other = _push_image(accounts, "acme/notation-one", layer=b"another")
     with pytest.raises(ProgramFailed, match="no signature"):
         notation.run("verify", HTTP, other)
 
 
-def test_reader_verifies_but_may_not_sign(notation: Program, accounts: Managed) -> None:
+def test_reader_verifies_but_may_not_sign(notation: Program, accounts: ManagedRegistry) -> None:
     image = _push_image(accounts, "acme/app")
     notation.run("sign", HTTP, image)
     password = accounts.secrets["rita"]
@@ -86,13 +86,13 @@ def test_reader_verifies_but_may_not_sign(notation: Program, accounts: Managed) 
         reader.run("sign", HTTP, image)
 
 
-def _push_image(server: Managed, name: str, layer: bytes = b"layer") -> str:
-    """An image by its digest."""
+def _push_image(server: ManagedRegistry, name: str, layer: bytes = b"layer") -> str:
+    """Push an image; returns its name by digest."""
     with _client(server) as client:
         digest = http_client.push_image(client, name, "1", [layer])
     return f"{server.host}/{name}@{digest}"
 
 
-def _client(server: Managed) -> httpx.Client:
+def _client(server: ManagedRegistry) -> httpx.Client:
     auth = ("owen", server.secrets["owen"])
     return httpx.Client(base_url=server.registry.url, timeout=60, auth=auth)

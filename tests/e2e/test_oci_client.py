@@ -1,4 +1,4 @@
-"""The Rust crate oci-client: layers in pieces or whole, parts of them, mounts and referrers."""
+"""The Rust crate oci-client: layers in pieces or whole, ranges of them, mounts and referrers."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import http_client, images, traffic
-from tests.e2e.managed import Managed
+from tests.e2e.managed import ManagedRegistry
 from tests.e2e.programs import Program, ProgramFailed, find
 from tests.e2e.registry import Registry
 
 pytestmark = pytest.mark.client
 
-# More than two pieces of 4 MiB, and less than one.
+# More than two pieces of 4 MiB, but less than three.
 LAYERS = [images.noise(size, seed=size) for size in (9_000_000, 300_000)]
 
 
 @pytest.fixture
 def oci_client(environment: Mapping[str, str], tmp_path: Path) -> Program:
-    """A program on the crate, in a folder with two files."""
+    """A program that uses the crate, in a folder with two files."""
     for number, layer in enumerate(LAYERS):
         (tmp_path / f"layer{number}").write_bytes(layer)
     (tmp_path / "out").mkdir()
@@ -29,7 +29,7 @@ def oci_client(environment: Mapping[str, str], tmp_path: Path) -> Program:
 
 @pytest.mark.parametrize(("push", "patches"), [("push", 3 + 1 + 1), ("push-whole", 0)])
 def test_user_with_a_password_pushes_and_pulls(
-    oci_client: Program, accounts: Managed, tmp_path: Path, push: str, patches: int
+    oci_client: Program, accounts: ManagedRegistry, tmp_path: Path, push: str, patches: int
 ) -> None:
     oci_client = _as_user(oci_client, accounts, "owen")
     image = f"{accounts.host}/acme/oci-{push}:1"
@@ -56,7 +56,7 @@ def test_mount_between_repositories(
     assert len(seen.of("POST", f"{repository}-other/blobs/uploads/", status=201)) == 1
 
 
-def test_referrer_is_listed(oci_client: Program, accounts: Managed) -> None:
+def test_referrer_is_listed(oci_client: Program, accounts: ManagedRegistry) -> None:
     oci_client = _as_user(oci_client, accounts, "owen")
     image = f"{accounts.host}/acme/oci-referred:1"
     oci_client.run("push", image, "layer1")
@@ -67,11 +67,11 @@ def test_referrer_is_listed(oci_client: Program, accounts: Managed) -> None:
     assert seen.surprises() == []
 
 
-def test_reader_may_not_push(oci_client: Program, accounts: Managed) -> None:
+def test_reader_may_not_push(oci_client: Program, accounts: ManagedRegistry) -> None:
     oci_client = _as_user(oci_client, accounts, "rita")
     with pytest.raises(ProgramFailed, match="DENIED"):
         oci_client.run("push", f"{accounts.host}/acme/app:rita", "layer1")
 
 
-def _as_user(program: Program, server: Managed, name: str) -> Program:
+def _as_user(program: Program, server: ManagedRegistry, name: str) -> Program:
     return program.with_environment(REGISTRY_USER=name, REGISTRY_PASSWORD=server.secrets[name])

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.e2e import http_client, images, traffic
-from tests.e2e.managed import Managed
+from tests.e2e.managed import ManagedRegistry
 from tests.e2e.programs import find, wait_until
 from tests.e2e.registry import Registry, free_port
 
@@ -27,7 +27,7 @@ MEDIA_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 
 
 class Ollama:
-    """A server of ollama, with a folder of models of its own."""
+    """An ollama server, with a folder of models of its own."""
 
     def __init__(self, folder: Path, client: httpx.Client) -> None:
         self._folder = folder
@@ -35,7 +35,7 @@ class Ollama:
         self._log = folder / "ollama.log"
 
     def retries(self) -> list[str]:
-        """What it had to try again: it does so for a minute, and tells nobody but its log."""
+        """Return its retries, which only its log shows. It retries each part for a minute."""
         return [line for line in self._log.read_text().splitlines() if "attempt" in line]
 
     def answers(self) -> bool:
@@ -45,7 +45,7 @@ class Ollama:
             return False
 
     def create(self, model: str, content: bytes) -> None:
-        """Make a model of a file in the format GGUF."""
+        """Make a model from a file in GGUF format."""
         digest = http_client.digest_of(content)
         self._client.post(f"/api/blobs/{digest}", content=content).raise_for_status()
         self._ask("create", {"model": model, "files": {"model.gguf": digest}})
@@ -57,7 +57,7 @@ class Ollama:
         self._ask("pull", {"model": model, "insecure": True})
 
     def write(self, model: str, manifest: Mapping[str, object], blobs: list[bytes]) -> None:
-        """Put a model where ollama keeps them."""
+        """Write a model into ollama's folder."""
         for blob in blobs:
             path = self._blob(http_client.digest_of(blob))
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ class Ollama:
         path.write_text(json.dumps(manifest))
 
     def read(self, model: str) -> tuple[dict[str, object], dict[str, bytes]]:
-        """The manifest of a model, and its blobs by their digests, which are checked."""
+        """Return a model's manifest, and its blobs by digest, after checking the digests."""
         manifest = json.loads(self._manifest(model).read_text())
         named = [entry["digest"] for entry in (manifest["config"], *manifest["layers"])]
         blobs = {digest: self._blob(digest).read_bytes() for digest in named}
@@ -113,7 +113,7 @@ def _running(folder: Path, environment: Mapping[str, str]) -> Iterator[Ollama]:
 def machines(
     new_folder: Callable[[str], Path], environment: Mapping[str, str]
 ) -> Iterator[tuple[Ollama, Ollama]]:
-    """Two that share nothing."""
+    """Two machines that share nothing."""
     with (
         _running(new_folder("ollama"), environment) as first,
         _running(new_folder("ollama"), environment) as second,
@@ -130,7 +130,7 @@ def test_model_in_large_parts(machines: tuple[Ollama, Ollama], registry: Registr
         second.pull(model)
     assert first.retries() == second.retries() == []
     assert second.read(model) == first.read(model)
-    # It opens each blob once to learn where it is, and takes nothing of it.
+    # It opens each blob once to learn its place, and reads nothing of that answer.
     assert seen.surprises(hangs_up=True) == []
     assert len(seen.of("PATCH", "/v2/ollama/large/blobs/", status=202)) >= 2
     with traffic.watched(registry) as again:
@@ -153,9 +153,9 @@ def test_model_of_many_tensors(machines: tuple[Ollama, Ollama], registry: Regist
 
 
 def test_public_model_is_pulled_without_an_account(
-    machines: tuple[Ollama, Ollama], accounts: Managed
+    machines: tuple[Ollama, Ollama], accounts: ManagedRegistry
 ) -> None:
-    """Ollama has no passwords: it would sign its requests with a key for ollama.com."""
+    """Ollama has no passwords: it would sign its requests with a key of ollama.com."""
     _, machine = machines
     model = f"{accounts.host}/acme/open:1"
     config = json.dumps({"model_format": "gguf"}).encode()
@@ -191,7 +191,7 @@ def _manifest(config: bytes, layers: Mapping[str, list[bytes]]) -> dict[str, obj
 
 
 def _gguf(tensor: bytes) -> bytes:
-    """A file of one tensor of 32-bit numbers."""
+    """Return a file with one tensor of 32-bit numbers."""
 
     def text(value: str) -> bytes:
         return struct.pack("<Q", len(value)) + value.encode()

@@ -1,4 +1,4 @@
-"""Oras: artifacts, what refers to them, and plain blobs."""
+"""Oras: artifacts, their referrers, and plain blobs."""
 
 import hashlib
 import json
@@ -48,7 +48,7 @@ def test_referrers_are_discovered_by_type(oras: Program, artifact: str) -> None:
     assert _referrers(oras, artifact, "--artifact-type=application/vnd.sbom") == [
         "application/vnd.sbom"
     ]
-    # The registry keeps the list by itself: no tag had to be pushed in its place.
+    # The registry keeps the list itself, so oras pushes no tag for it.
     assert oras.run("repo", "tags", HTTP, artifact.rpartition(":")[0]) == "1"
 
 
@@ -86,5 +86,5 @@ def _discover(oras: Program, name: str, *options: str) -> list[Mapping[str, obje
 
 
 def _referrers(oras: Program, name: str, *options: str) -> list[str]:
-    """The artifact types of what refers to the artifact, sorted."""
+    """Return the artifact types of the artifact's referrers, sorted."""
     return sorted(str(referrer["artifactType"]) for referrer in _discover(oras, name, *options))

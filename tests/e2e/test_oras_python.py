@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import images, traffic
-from tests.e2e.managed import Managed
+from tests.e2e.managed import ManagedRegistry
 from tests.e2e.programs import Program, ProgramFailed
 from tests.e2e.registry import Registry
 
@@ -37,7 +37,7 @@ elif command == "tags":
 
 @pytest.fixture
 def oras(environment: Mapping[str, str], tmp_path: Path) -> Program:
-    """A script on the package, in a folder with the file `content`."""
+    """A script that uses the package, in a folder with the file `content`."""
     (tmp_path / "content").write_bytes(CONTENT)
     (tmp_path / "script.py").write_text(SCRIPT)
     program = Program(sys.executable, environment, ("script.py",), tmp_path)
@@ -46,7 +46,7 @@ def oras(environment: Mapping[str, str], tmp_path: Path) -> Program:
 
 @pytest.mark.parametrize("push", ["push", "push-chunked"])
 def test_user_with_a_password_pushes_and_pulls(
-    oras: Program, accounts: Managed, tmp_path: Path, push: str
+    oras: Program, accounts: ManagedRegistry, tmp_path: Path, push: str
 ) -> None:
     oras = _as_user(oras, accounts, "owen")
     target = f"acme/oras-python:{push}"
@@ -60,7 +60,9 @@ def test_user_with_a_password_pushes_and_pulls(
     assert len(seen.of("GET", "/auth/token")) == 3
 
 
-def test_private_artifact_does_not_exist_for_others(oras: Program, accounts: Managed) -> None:
+def test_private_artifact_does_not_exist_for_others(
+    oras: Program, accounts: ManagedRegistry
+) -> None:
     _as_user(oras, accounts, "owen").run(accounts.host, "push", "acme/oras-secret:1", "content")
     with pytest.raises(ProgramFailed, match="there is no repository acme/oras-secret"):
         _as_user(oras, accounts, "nora").run(accounts.host, "pull", "acme/oras-secret:1", "out")
@@ -76,5 +78,5 @@ def test_registry_without_accounts(
     assert seen.surprises() == []
 
 
-def _as_user(oras: Program, server: Managed, name: str) -> Program:
+def _as_user(oras: Program, server: ManagedRegistry, name: str) -> Program:
     return oras.with_environment(NAME=name, PASSWORD=server.secrets[name])

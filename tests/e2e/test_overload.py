@@ -1,4 +1,4 @@
-"""More than the limits allow: told as 503 with Retry-After, and over when the load is."""
+"""More load than the limits allow: the server answers 503 with Retry-After until it is over."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ask(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
 @pytest.mark.slow
 @pytest.mark.alone
 def test_further_connections_are_turned_away_and_may_come_again(narrow: Registry) -> None:
-    """Two workers, so at most twice the limit are held."""
+    """There are two workers, so at most twice the limit are open."""
     held: list[http.client.HTTPConnection] = []
     refused = None
     for _ in range(4 * CONNECTIONS):
@@ -47,7 +47,7 @@ def test_further_connections_are_turned_away_and_may_come_again(narrow: Registry
     assert refused.status == 503
     assert refused.headers["retry-after"] == "1"
     for connection in held:
-        assert ask(connection).status == 200, "those that were let in go on"
+        assert ask(connection).status == 200, "accepted connections go on"
         connection.close()
     time.sleep(0.5)
     with closing(http.client.HTTPConnection("127.0.0.1", narrow.port, timeout=10)) as again:

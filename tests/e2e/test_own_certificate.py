@@ -1,4 +1,4 @@
-"""The certificate that a registry makes itself: whom it serves, and that it can be replaced."""
+"""The certificate that a registry makes itself: its names, and its replacement."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Server:
         return Layout(self.data).certificate
 
     def fingerprint(self, host: str = "127.0.0.1", **trusted: str) -> str:
-        """Of the certificate that a new connection is shown, and trusts."""
+        """Return the fingerprint of the certificate that a new connection gets and trusts."""
         context = ssl.create_default_context(cafile=trusted.get("cafile", str(self.authority)))
         if "certfile" in trusted:
             context.load_cert_chain(trusted["certfile"], trusted["keyfile"])
@@ -81,7 +81,7 @@ def _listens(port: int, log: Path) -> bool:
 
 
 def _until(changed: str, server: Server, **trusted: str) -> str:
-    """The fingerprint once it is another one, on enough connections to meet both workers."""
+    """Wait for another fingerprint, on enough connections to reach both workers; returns it."""
     deadline = time.monotonic() + 60
     while True:
         shown = {server.fingerprint(**trusted) for _ in range(32)}
@@ -140,7 +140,7 @@ def test_clients_trust_it(
 
 
 def _layout(folder: Path) -> str:
-    """An image without layers."""
+    """Return an image without layers."""
     path = folder / "image"
     path.mkdir()
     (path / "version").write_text("Directory Transport Version: 1.1\n")
@@ -156,7 +156,7 @@ def _layout(folder: Path) -> str:
 
 
 def test_it_is_replaced_while_the_server_runs(tmp_path: Path) -> None:
-    given = certificates.make(_made(tmp_path / "given"))
+    given = certificates.make(_make_folder(tmp_path / "given"))
     with serving(tmp_path) as server:
         first = server.fingerprint()
         both = tmp_path / "both.crt"
@@ -172,7 +172,7 @@ def test_it_is_replaced_while_the_server_runs(tmp_path: Path) -> None:
 
 
 def test_a_certificate_that_was_given_is_not_made_again(tmp_path: Path) -> None:
-    given = certificates.make(_made(tmp_path / "given"))
+    given = certificates.make(_make_folder(tmp_path / "given"))
     with serving(tmp_path):
         pass
     kept.replace(tmp_path / "data", given.chain.read_bytes(), given.key.read_bytes())
@@ -181,8 +181,8 @@ def test_a_certificate_that_was_given_is_not_made_again(tmp_path: Path) -> None:
 
 
 def test_only_clients_with_a_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = certificates.make(_made(tmp_path / "mine"))
-    other = certificates.make(_made(tmp_path / "other"))
+    mine = certificates.make(_make_folder(tmp_path / "mine"))
+    other = certificates.make(_make_folder(tmp_path / "other"))
     monkeypatch.setenv("DTRFAST_SERVER_TLS_CLIENT_CA", str(mine.chain))
     with serving(tmp_path) as server:
         assert server.fingerprint(certfile=str(mine.chain), keyfile=str(mine.key))
@@ -191,6 +191,6 @@ def test_only_clients_with_a_certificate(tmp_path: Path, monkeypatch: pytest.Mon
                 server.fingerprint(**shown)
 
 
-def _made(folder: Path) -> Path:
+def _make_folder(folder: Path) -> Path:
     folder.mkdir()
     return folder

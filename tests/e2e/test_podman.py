@@ -1,4 +1,4 @@
-"""Podman: a store pushes, an empty one pulls and runs."""
+"""Podman: a store pushes an image, and an empty store pulls and runs it."""
 
 import json
 from pathlib import Path
@@ -38,5 +38,5 @@ def test_search_finds_repository_and_its_tags(
 
 
 def _run(podman: Program, image: str, *command: str) -> str:
-    """What a command says in a container of the image."""
+    """Return a command's output in a container of the image."""
     return podman.run("run", "--rm", "--network=none", image, *command)

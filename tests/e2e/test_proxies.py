@@ -1,4 +1,4 @@
-"""Registries behind haproxy and nginx: clients, schemes and hosts are those in front of them.
+"""Registries behind haproxy and nginx: the registry sees the client, scheme and host of the front.
 
 Clients connect from 127.0.0.2, and only 127.0.0.1 is a trusted proxy.
 """
@@ -23,7 +23,7 @@ import pytest
 from tests.e2e import certificates, front
 from tests.e2e import managed as registries
 from tests.e2e.certificates import Certificate
-from tests.e2e.managed import Managed
+from tests.e2e.managed import ManagedRegistry
 from tests.e2e.programs import find
 from tests.e2e.registry import Registry, free_port
 
@@ -31,10 +31,10 @@ CLIENT = "127.0.0.2"
 TRUST = {"DTRFAST_SERVER_TRUSTED_PROXIES": "127.0.0.1"}
 REQUIRED = {**TRUST, "DTRFAST_SERVER_PROXY_PROTOCOL": "required"}
 _DEADLINE_SECONDS = 10.0
-# What a client says of itself.
+# Headers that a client may forge.
 FORGED = {"x-forwarded-for": "198.51.100.1", "x-forwarded-proto": "http"}
 
-# What the operations manual says.
+# The settings of the operations manual.
 _NGINX = """\
 server {{
     listen 127.0.0.1:{port} ssl;
@@ -83,8 +83,8 @@ server {{
 """
 
 
-class Announced(Registry):
-    """A registry that answers proxies only."""
+class ProxiedRegistry(Registry):
+    """A registry that serves proxies only."""
 
     def _is_ready(self) -> bool:
         return "listening on" in self.log()
@@ -92,7 +92,7 @@ class Announced(Registry):
 
 @dataclass(frozen=True, slots=True)
 class Fronts:
-    """Starts proxies in front of a registry; `log` is the registry's."""
+    """Starts proxies for a registry, whose log is `log`."""
 
     folder: Path
     environment: Mapping[str, str]
@@ -123,15 +123,15 @@ def fronts(new_folder: Callable[[str], Path], environment: Mapping[str, str]) ->
 
 
 @pytest.fixture(scope="module")
-def managed(new_folder: Callable[[str], Path]) -> Iterator[Managed]:
+def managed(new_folder: Callable[[str], Path]) -> Iterator[ManagedRegistry]:
     with registries.running(new_folder("behind"), tls=None, **TRUST) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def announced(new_folder: Callable[[str], Path]) -> Iterator[Registry]:
-    """It takes connections with PROXY headers only."""
-    registry = Announced(new_folder("announced"), settings=REQUIRED)
+    """A registry that takes only connections with PROXY headers."""
+    registry = ProxiedRegistry(new_folder("announced"), settings=REQUIRED)
     yield registry
     registry.stop()
 
@@ -141,7 +141,7 @@ def secure(new_folder: Callable[[str], Path]) -> Iterator[Registry]:
     """The same, with TLS and HTTP/2 behind the PROXY headers."""
     folder = new_folder("secure")
     settings = {**REQUIRED, "DTRFAST_SERVER_HTTP2": "true"}
-    registry = Announced(folder, certificates.make(folder), settings=settings)
+    registry = ProxiedRegistry(folder, certificates.make(folder), settings=settings)
     yield registry
     registry.stop()
 
@@ -155,7 +155,7 @@ def ask(
     method: str = "GET",
     http2: bool = False,
 ) -> httpx.Response:
-    """The answer through a proxy, for a client at 127.0.0.2."""
+    """Return the answer through a proxy, for a client at 127.0.0.2."""
     verify = ssl.create_default_context(cafile=tls.authority) if tls else True
     transport = httpx.HTTPTransport(local_address=CLIENT, http2=http2, verify=verify)
     with httpx.Client(transport=transport, timeout=20) as client:
@@ -164,7 +164,7 @@ def ask(
 
 
 def remote_of(registry: Registry, path: str) -> str:
-    """The address in the line of the access log for a path that was asked for once."""
+    """Return the address in the access log's line for a path that was requested once."""
     deadline = time.monotonic() + _DEADLINE_SECONDS
     while time.monotonic() < deadline:
         found = re.search(rf'^\S+ (\S+) \S+ "GET" "{path}" ', registry.log(), re.MULTILINE)
@@ -177,7 +177,11 @@ def remote_of(registry: Registry, path: str) -> str:
 # ---- proxies of HTTP ---------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["nginx", "haproxy"])
 def test_behind_a_proxy_that_ends_tls_all_is_as_in_front_of_it(
-    kind: str, managed: Managed, fronts: Fronts, environment: Mapping[str, str], tmp_path: Path
+    kind: str,
+    managed: ManagedRegistry,
+    fronts: Fronts,
+    environment: Mapping[str, str],
+    tmp_path: Path,
 ) -> None:
     target = managed.host
     opened = fronts.nginx(_NGINX, target) if kind == "nginx" else fronts.haproxy(_HAPROXY, target)
@@ -191,7 +195,7 @@ def test_behind_a_proxy_that_ends_tls_all_is_as_in_front_of_it(
         assert "strict-transport-security" not in challenge.headers
         assert ask(port, f"/v2/{kind}/tags/list", tls, forged).status_code == 401
         assert remote_of(managed.registry, f"/v2/{kind}/tags/list") == CLIENT
-        # The hot lane: an answer from the index.
+        # The hot lane answers this from the index.
         home = tempfile.mkdtemp(prefix="dtrfast-home-")
         skopeo = find("skopeo", {**environment, "HOME": home})
         certs = tmp_path / "certs"
@@ -209,7 +213,7 @@ def test_behind_a_proxy_that_ends_tls_all_is_as_in_front_of_it(
 
 
 def _layout(folder: Path) -> Path:
-    """A small image, as skopeo reads it."""
+    """Write a small image in the layout that skopeo reads."""
     layout = folder / "layout"
     blobs = layout / "blobs" / "sha256"
     blobs.mkdir(parents=True)
@@ -233,7 +237,7 @@ def _layout(folder: Path) -> Path:
     return layout
 
 
-def test_a_proxy_that_is_not_named_is_told_of_in_the_log(managed: Managed) -> None:
+def test_a_proxy_that_is_not_named_is_told_of_in_the_log(managed: ManagedRegistry) -> None:
     answer = ask(managed.registry.port, "/v2/unnamed/tags/list")
     assert answer.status_code == 401
     assert remote_of(managed.registry, "/v2/unnamed/tags/list") == CLIENT
@@ -266,7 +270,7 @@ def test_health_checks_of_haproxy_are_answered(announced: Registry, fronts: Fron
 
 
 def test_a_proxy_of_http_behind_one_of_tcp_is_believed(announced: Registry, fronts: Fronts) -> None:
-    """The client of the PROXY header is the peer whose X-Forwarded-For counts, or does not."""
+    """The client of the PROXY header is the peer that may be trusted with X-Forwarded-For."""
     with (
         fronts.haproxy(_HAPROXY_TCP, announced.host, "send-proxy-v2") as inner,
         fronts.nginx(_NGINX, f"127.0.0.1:{inner}") as port,
@@ -277,7 +281,7 @@ def test_a_proxy_of_http_behind_one_of_tcp_is_believed(announced: Registry, fron
 
 
 def test_connections_without_a_proxy_header_are_closed(announced: Registry) -> None:
-    """The log says why."""
+    """The log gives the reason."""
     hints = {
         "127.0.0.1": "closed a connection from 127.0.0.1 without a PROXY header",
         CLIENT: "closed a connection from 127.0.0.2, which is no trusted proxy",

@@ -19,7 +19,7 @@ CHUNK_BYTES = 300_000
 
 @pytest.fixture
 def regctl(environment: Mapping[str, str], registry: Registry, tmp_path: Path) -> Program:
-    """The regctl command line; it knows that the registry speaks plain HTTP."""
+    """The regctl command line, configured for plain HTTP."""
     program = find("regctl", environment)
     program = program.with_environment(REGCTL_CONFIG=str(tmp_path / "regctl.json"))
     program.run("registry", "set", registry.host, "--tls=disabled")

@@ -1,4 +1,4 @@
-"""The index is lost; it is made again, and the images run."""
+"""The index is lost. A repair makes it again, and the images run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Skopeo: copies in every format, of indexes, and the reading and deleting of tags."""
+"""Skopeo: copies in every format and of indexes, and the reading and deletion of tags."""
 
 import json
 from pathlib import Path
@@ -117,7 +117,7 @@ def test_tags_are_listed_and_deleted(
         skopeo.run("copy", TO_REGISTRY, layout, f"{image}:{tag}")
     assert _tags(skopeo, image) == ["a", "b"]
     skopeo.run("delete", INSECURE, f"{image}:a")
-    # It deletes the manifest, which both tags name.
+    # It deletes the manifest, which has both tags.
     assert _tags(skopeo, image) == []
     with pytest.raises(ProgramFailed, match="manifest unknown"):
         skopeo.run("inspect", INSECURE, f"{image}:b")
@@ -133,5 +133,5 @@ def _tags(skopeo: Program, image: str) -> list[str]:
 
 
 def _assert_blobs_are_whole(skopeo: Program, folder: Path) -> None:
-    """Let skopeo read all of a copied image once more: it checks each digest."""
+    """Let skopeo read a whole copied image again, because it checks each digest."""
     skopeo.run("copy", f"dir:{folder}", f"oci:{folder}-checked:1")

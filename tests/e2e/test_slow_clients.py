@@ -1,4 +1,4 @@
-"""Clients that ask for much and read nothing cost a bounded buffer, and leave nothing."""
+"""Clients that ask for much and read nothing take a bounded buffer, which is freed afterwards."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def stall(registry: Registry, path: str) -> socket.socket:
 
 
 def anonymous_bytes(workers: list[psutil.Process]) -> int:
-    """Resident anonymous memory of all workers."""
+    """Return the resident anonymous memory of all workers."""
     memory = [worker.memory_full_info() for worker in workers]
     return sum(m.rss - m.shared for m in memory)
 
 
 def transfers(registry: Registry, workers: list[psutil.Process]) -> int:
-    """Connections that the workers have open."""
+    """Return the number of the workers' open connections."""
     return sum(
         connection.status == psutil.CONN_ESTABLISHED and connection.laddr.port == registry.port
         for worker in workers

@@ -1,4 +1,4 @@
-"""A small image through docker and skopeo: the end-to-end test that each run of the tests has."""
+"""A small image through docker and skopeo: the end-to-end test that every test run includes."""
 
 import subprocess
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Clients over TLS: those that check the certificate, and those that are told not to."""
+"""Clients over TLS that verify the certificate, and clients that are told not to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 @pytest.fixture
 def trust(secure: Registry, tmp_path: Path) -> Path:
-    """A folder as skopeo and podman look for authorities in."""
+    """Return a folder in which skopeo and podman find the authority."""
     assert secure.tls is not None
     folder = tmp_path / "certs"
     folder.mkdir()
@@ -36,7 +36,7 @@ def trust(secure: Registry, tmp_path: Path) -> Path:
 def test_docker_pushes_and_pulls(
     debian: str, docker_daemons: tuple[Program, Program], secure: Registry
 ) -> None:
-    """Daemons try TLS first on a loopback address, and take any certificate there."""
+    """Daemons try TLS first on a loopback address, and accept any certificate there."""
     docker, other = docker_daemons
     name = f"{secure.host}/lib/debian:bookworm"
     docker.run("tag", debian, name)

@@ -1,4 +1,4 @@
-"""Umoci: an image that it made and skopeo carries, unpacked again after the way back."""
+"""Umoci: an image that it made is pushed and pulled with skopeo, and unpacked again."""
 
 from collections.abc import Mapping
 from pathlib import Path

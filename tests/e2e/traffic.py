@@ -1,4 +1,4 @@
-"""The requests that a server under test has logged, and lines of its log that are no good news."""
+"""The requests that a server under test has logged, and its warnings and errors."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _REQUEST = re.compile(
     r'\S+Z \S+ (?:-|"(?:[^"\\]|\\.)*") "(?P<method>\w+)" (?P<path>"(?:[^"\\]|\\.)*") '
     r'(?P<status>\d+|-) (?P<bytes_in>\d+) (?P<bytes_out>\d+) \S+ "(?:[^"\\]|\\.)*"(?P<cut> cut)?'
 )
-# Lines of a traceback as well: they are no requests, and begin with no time.
+# Lines of a traceback count too. They are no requests, and have no time at the beginning.
 _FINE = re.compile(r"\S+Z (INFO|DEBUG) |$")
-# The challenge, and what is not there yet: clients ask before they push.
+# The challenge, and missing content: clients ask before they push.
 _EXPECTED = frozenset({401, 404})
-# Processes hand on their lines some times a second.
+# Processes pass on their lines a few times per second.
 _QUIET_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as the access log has it. `is_cut`: not all of the answer was taken."""
+    """A request in the access log. `is_cut`: the client did not read the whole answer."""
 
     method: str
     path: str
@@ -40,13 +40,13 @@ class Request:
 
 @dataclass
 class Traffic:
-    """Requests and complaints of a stretch of time. Empty until that is over."""
+    """The requests and complaints of a period. Empty until it is over."""
 
     requests: list[Request] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
     def of(self, method: str, part: str = "", *, status: int | None = None) -> list[Request]:
-        """The requests with that method, with `part` in their path, answered with `status`."""
+        """Return the requests with that method and status whose path contains `part`."""
         return [
             request
             for request in self.requests
@@ -56,9 +56,9 @@ class Traffic:
         ]
 
     def surprises(self, *, hangs_up: bool = False) -> list[str]:
-        """Warnings and errors of the server, and requests that it refused or that broke off.
+        """Return the server's warnings and errors, and the requests that failed or broke off.
 
-        With `hangs_up` it is fine that the client does not take all of an answer.
+        With `hangs_up` it is fine if the client does not read the whole answer.
         """
         refused = [
             request
@@ -71,7 +71,7 @@ class Traffic:
 
 @contextmanager
 def watched(registry: Registry) -> Iterator[Traffic]:
-    """The traffic of the block: it is filled when the block is over."""
+    """Yield the traffic of the block, which is filled when the block ends."""
     traffic = Traffic()
     _wait_for_silence(registry)
     offset = registry.log_size()

@@ -1,7 +1,7 @@
-/* Checks of the C kernels that need no Python, to be run on another architecture (or under an
- * emulator of it). Without arguments: vectors, and equality of all kernels that this CPU has. With
- * min, average and max: cuts standard input, prints the count of cuts and the SHA-256 over them as
- * little-endian 64-bit ends, as golden/cut_points.json has them. Exit code 0 if all is well. */
+/* Checks of the C kernels without Python, to be run on another architecture (or under an
+ * emulator of it). Without arguments: test vectors, and equality of all kernels of this CPU. With
+ * min, average and max: cuts standard input, prints the number of cuts and the SHA-256 of them as
+ * little-endian 64-bit ends, in the form of golden/cut_points.json. Exit status 0 on success. */
 #include "chunked.h"
 #include "gear.h"
 #include "head.h"

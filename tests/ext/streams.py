@@ -1,4 +1,4 @@
-"""Deterministic streams for the tests of the cut points, the same on every machine for ever."""
+"""Deterministic streams for tests of the cut points. They must never change."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "cut_points.json"
 
 
 class GoldenRow(TypedDict):
-    """All cuts of one stream: their count, and SHA-256 over them as little-endian 64-bit ends."""
+    """Return the number of cuts, and the SHA-256 of their ends as little-endian 64-bit numbers."""
 
     stream: str
     min_size: int
@@ -33,7 +33,7 @@ def random_stream(size: int, name: str = "stream") -> bytes:
 
 
 def stream(name: str) -> bytes:
-    """The streams that golden/cut_points.json names."""
+    """Yield the streams that golden/cut_points.json names."""
     if name == "random":
         return random_stream(4 << 20)
     if name == "text":

@@ -1,4 +1,4 @@
-"""Answers as they go out."""
+"""The encoding of answers."""
 
 from __future__ import annotations
 

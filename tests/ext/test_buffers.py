@@ -1,4 +1,4 @@
-"""Comparison, and what holds for every function that borrows a buffer: no leak, no race."""
+"""Comparison, and rules for all functions with buffers: no leak, no race."""
 
 import gc
 import sys
@@ -84,7 +84,7 @@ def test_nothing_leaks(work: Callable[[], None]) -> None:
         after = tracemalloc.get_traced_memory()[0], sys.getrefcount(None)
     finally:
         tracemalloc.stop()
-    # One lost bytes object a round would be 50 times 33 bytes at least.
+    # One leaked bytes object a round would be at least 50 times 33 bytes.
     assert after[0] - before[0] < 1500
     assert abs(after[1] - before[1]) < 50
 
@@ -103,7 +103,7 @@ def test_a_buffer_is_given_back() -> None:
 
 
 def test_use_by_two_threads_at_once_is_an_error() -> None:
-    """Thread and main thread hash into one object until they meet; nothing else may happen."""
+    """Two threads hash into one object until one gets RuntimeError. No other error may happen."""
     digest, data, stop = _core.Sha256(), bytes(1 << 20), threading.Event()
     errors: list[str] = []
 

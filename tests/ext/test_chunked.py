@@ -1,4 +1,4 @@
-"""Chunked bodies: every split point, every malformation, and agreement with the twin."""
+"""Chunked bodies: all split points, all kinds of malformed bodies, and equality with the twin."""
 
 import random
 
@@ -68,7 +68,7 @@ REASONS = {
 
 
 def decode(data: bytes, cuts: list[int], room: int) -> twins.Body | None:
-    """Feed the data in pieces that end at the cuts; None if it is malformed."""
+    """Decode the data in pieces that end at the cuts. None if it is malformed."""
     decoder, into, decoded, consumed = _core.ChunkedDecoder(), bytearray(room), b"", 0
     for end in sorted({*cuts, len(data)}):
         while consumed < end and not decoder.finished:

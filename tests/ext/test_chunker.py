@@ -1,4 +1,4 @@
-"""Cut points: unchanged for ever, bounded, independent of buffers, local to the content."""
+"""Cut points: never changed, bounded, independent of buffers, local to the content."""
 
 import hashlib
 import itertools
@@ -124,7 +124,7 @@ def test_splits_at_every_byte_make_no_difference() -> None:
 
 @pytest.mark.parametrize("edit", ["insert", "delete", "replace"])
 def test_a_changed_byte_changes_few_chunks(edit: str) -> None:
-    """Cuts meet again behind an edit: of 900 edits, 880 changed one chunk and none more than 7."""
+    """Cuts are the same again after an edit: 880 of 900 edits changed one chunk, none over 7."""
     data = stream("random")
     chunker = _core.Chunker(1024, 4096, 16384)
 

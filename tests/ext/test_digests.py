@@ -1,4 +1,4 @@
-"""SHA-256 and SHA-512: vectors, kernels, and states that travel."""
+"""SHA-256 and SHA-512: test vectors, kernels, and saved states."""
 
 import copy
 import hashlib

@@ -1,4 +1,4 @@
-"""Request heads: what is accepted, what is refused and when, and agreement with the twin."""
+"""Request heads: accepted and refused heads, the point of refusal, and equality with the twin."""
 
 import random
 from typing import Any
@@ -25,7 +25,7 @@ def parsed(data: bytes) -> _core.Head:
 
 
 def outcome(data: bytes, size_max: int = 131072) -> Any:
-    """Every attribute of the head, None, or the class of the error."""
+    """Return all attributes of the head, None, or the class of the error."""
     try:
         result = _core.parse_head(data, size_max=size_max)
     except (ValueError, OverflowError) as error:
@@ -277,7 +277,7 @@ def test_malformed_heads_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_what_is_refused_stays_refused(name: str) -> None:
-    """Prefixes are incomplete up to the first wrong octet, malformed from there on."""
+    """Prefixes are incomplete up to the first wrong octet, and malformed after it."""
     data = MALFORMED[name]
     outcomes = [outcome(data[:size]) for size in range(len(data) + 1)]
     first = outcomes.index(ValueError)
@@ -341,7 +341,7 @@ def test_fields_of_proxies_are_noticed() -> None:
 
 
 def test_classes_of_octets() -> None:
-    """Each octet in each place, against the twin."""
+    """Compare each octet in each place with the twin."""
     for octet in range(256):
         one = bytes([octet])
         for data in (

@@ -1,6 +1,6 @@
 """Plain Python twins of the kernels, written from the standards and docs/kernels.md alone.
 
-They are slow, and formulated differently on purpose: digests from the formulas, cut points from the
+They are slow and use other algorithms on purpose: digests from the formulas, cut points from the
 sum that defines the hash, framing from regular expressions over whole lines.
 """
 
@@ -26,7 +26,7 @@ def _primes() -> Iterator[int]:
 
 
 def _root_fraction(number: int, degree: int, bits: int) -> int:
-    """The first bits of the fraction of the root, as FIPS 180-4 derives its constants."""
+    """Return the first bits of the fraction of a root, as FIPS 180-4 derives its constants."""
     scaled = number << (degree * bits)
     low, high = 0, 1 << (scaled.bit_length() // degree + 1)
     while low < high:
@@ -37,7 +37,7 @@ def _root_fraction(number: int, degree: int, bits: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Sha2:
-    """One member of the family; rotations in the order of FIPS 180-4 section 4.1."""
+    """A member of the SHA-2 family. The rotations are in the order of FIPS 180-4 section 4.1."""
 
     bits: int
     round_count: int
@@ -93,7 +93,7 @@ def gear_hash(data: bytes, end: int) -> int:
 
 
 def cut(data: bytes, min_size: int, average_size: int, max_size: int) -> list[int]:
-    """All cut points of a whole stream, the last byte's end included."""
+    """Return all cut points of a whole stream, including its end."""
     bits = average_size.bit_length() - 1
     cuts: list[int] = []
     start = 0
@@ -132,7 +132,7 @@ _REQUEST_LINE = re.compile(
     + rb")) HTTP/1\.([01])\r\n"
 )
 _FIELD_LINE = re.compile(rb"(" + _TOKEN + rb"):(" + _VALUE + rb")\r\n")
-# Each prefix of a valid line becomes a whole one with an ending of one of these.
+# With one of these endings, each prefix of a valid line becomes a complete line.
 _REQUEST_ENDINGS = (
     b"A / HTTP/1.1\r\n",
     b"00 HTTP/1.1\r\n",
@@ -183,7 +183,7 @@ def _can_become_line(line: re.Pattern[bytes], start: bytes, endings: tuple[bytes
 def _take_line(
     line: re.Pattern[bytes], data: bytes, endings: tuple[bytes, ...]
 ) -> re.Match[bytes] | None:
-    """The line at the start of the data, None if it is not all there yet."""
+    """Return the line at the start of the data, None if it is incomplete."""
     if b"\r\n" not in data:
         _require(not data or _can_become_line(line, data, endings))
         return None
@@ -197,7 +197,7 @@ def _values(headers: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
 
 
 def _check_framing(headers: list[tuple[bytes, bytes]], version: bytes) -> None:
-    """What may stand in the fields seen so far."""
+    """Raise the error of the twin if the framing fields seen so far are invalid."""
     lengths, codings = _values(headers, b"content-length"), _values(headers, b"transfer-encoding")
     hosts, expects = _values(headers, b"host"), _values(headers, b"expect")
     _require(len(lengths) + len(codings) <= 1)
@@ -283,7 +283,7 @@ class Body:
 
 
 def decode_chunked(data: bytes) -> Body:
-    """The body at the start of `data`, as far as it goes."""
+    """Decode the body at the start of `data`, as far as possible."""
     decoded = bytearray()
     position = 0
     while True:

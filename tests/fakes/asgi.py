@@ -1,4 +1,4 @@
-"""One request at the ASGI interface, event by event: for what a well-behaved client cannot do."""
+"""One request at the ASGI interface, event by event, for things that an HTTP client cannot do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def body(data: bytes = b"", *, more: bool = False) -> Message:
 
 
 class Exchange:
-    """A request whose body events a test feeds, and the answer so far."""
+    """A request whose body events the test feeds, and its answer so far."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Exchange:
             "server": ("127.0.0.1", 5000),
         }
         self.task: asyncio.Task[None] = asyncio.ensure_future(
-            self._run(app, self.scope)  # the application, with a task of its own as servers do
+            self._run(app, self.scope)  # the application gets a task of its own, as under a server
         )
 
     def feed(self, *events: Message) -> None:
@@ -57,7 +57,7 @@ class Exchange:
 
     @property
     def unread(self) -> int:
-        """Events that nobody asked for yet."""
+        """The number of events that the application has not received yet."""
         return self._events.qsize()
 
     @property
@@ -89,7 +89,7 @@ class Exchange:
 
 
 async def ask(app: ASGIApp, method: str, path: str, *events: Message, **options: Any) -> Exchange:
-    """A whole exchange with the given body events."""
+    """Run a whole exchange with the given body events."""
     exchange = Exchange(app, method, path, **options)
     exchange.feed(*(events or (body(),)))
     await exchange.task
@@ -97,7 +97,7 @@ async def ask(app: ASGIApp, method: str, path: str, *events: Message, **options:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until `condition()`, for a bounded time."""
+    """Wait until `condition()` is true, for a bounded time."""
     for _ in range(4000):
         if condition():
             return

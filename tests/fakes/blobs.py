@@ -1,7 +1,7 @@
-"""Blobs in memory, behind the same seam as those on disk; a store over files shares the base class.
+"""Blobs in memory behind the seam of blob stores, and the base class of a store over files.
 
-A range of at least `EXTENT_SIZE_MIN` bytes is handed out as extents of a file, which only memory
-holds here, in several pieces, so that readers meet both kinds of segments.
+A range of at least `EXTENT_SIZE_MIN` bytes is returned as extents of a file. Here the file is in
+memory and has several extents, so readers meet both kinds of segments.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from dtrfast.store.blobs import (
     LastBody,
     OpenBound,
     Peek,
-    Placed,
+    Placement,
     Segment,
     Upload,
     Usage,
 )
-from dtrfast.store.claims import Claim
+from dtrfast.store.claims import ContentClaim
 
 EXTENT_SIZE_MIN = 8193
 FINISHED_SECONDS = 600
@@ -53,20 +53,22 @@ FINISHED_SECONDS = 600
 class WholeBlobs(ABC):
     """The base of blob stores that keep content whole, under each of its names.
 
-    `claim` makes a claim that holds nothing yet.
+    `claim` returns a new claim that holds nothing.
     """
 
     extent_size_max = sys.maxsize  # of one segment of a reader
 
-    def __init__(self, clock: Callable[[], int], claim: Callable[[], Claim | MemoryClaim]) -> None:
+    def __init__(
+        self, clock: Callable[[], int], claim: Callable[[], ContentClaim | MemoryClaim]
+    ) -> None:
         self.clock = clock
         self.claim = claim
-        self.failure: DtrfastError | None = None  # what the next append or commit raises
+        self.failure: DtrfastError | None = None  # raised by the next append or commit
         self.open_readers = 0
 
     @abstractmethod
     def open(self, name: Digest) -> int:
-        """A descriptor of a file that has the content, and nothing else. Raises `BlobUnknown`."""
+        """Open a file with exactly the content; returns its descriptor. Raises `BlobUnknown`."""
 
     def content(self, name: Digest) -> bytes:
         with open(self.open(name), "rb") as file:
@@ -104,7 +106,7 @@ class WholeBlobs(ABC):
     def open_range(self, digest: Digest, offset: int = 0, length: int | None = None) -> BlobReader:
         return WholeReader(self, digest, offset, length)
 
-    def commit(self, upload: Upload, digest: Digest) -> Placed:
+    def commit(self, upload: Upload, digest: Digest) -> Placement:
         assert isinstance(upload, MemoryUpload)
         assert upload.held
         self.fail()
@@ -113,7 +115,7 @@ class WholeBlobs(ABC):
         except DigestInvalid:
             upload.cancel()
             raise
-        return WholePlaced(self, upload, digest)
+        return WholePlacement(self, upload, digest)
 
     def release(self, digests: Iterable[Digest], is_held: IsHeld) -> list[Digest]:
         return [digest for digest in digests if self._is_settled(digest, is_held)]
@@ -136,7 +138,7 @@ class WholeBlobs(ABC):
         is_alone: bool = False,
         steps_max: int | None = None,
     ) -> Usage:
-        """Each blob takes its size, whatever other names its content has, and four steps."""
+        """Return the usage: each blob counts with its size, whatever names it has, and 4 steps."""
         found = list(self.sizes(blobs).items())
         is_whole = steps_max is None or 4 * len(found) <= steps_max
         found = found if steps_max is None else found[: steps_max // 4]
@@ -146,7 +148,7 @@ class WholeBlobs(ABC):
         return Usage(size, size, going, is_whole)
 
     def fail(self) -> None:
-        """Raise what a test asked for, once."""
+        """Raise the failure that a test set, once."""
         failure, self.failure = self.failure, None
         if failure is not None:
             raise failure
@@ -239,7 +241,7 @@ class MemoryBlobs(WholeBlobs):
 
 
 class MemoryClaim(ExitStack[None]):
-    """As `dtrfast.store.claims.Claim`."""
+    """See `dtrfast.store.claims.Claim`."""
 
     def __init__(self, claimed: set[Digest], changed: threading.Condition) -> None:
         super().__init__()
@@ -264,8 +266,8 @@ class MemoryClaim(ExitStack[None]):
             self._changed.notify_all()
 
 
-class WholePlaced:
-    """See `Placed`. The content is there once it is settled."""
+class WholePlacement:
+    """See `Placement`. The content is in the store once it is settled."""
 
     inline = None
 
@@ -275,7 +277,7 @@ class WholePlaced:
         self._content = bytes(upload.content)
         self._names = _names(self._content)
         self.stat = BlobStat(digest, len(self._content))
-        self._claim: Claim | MemoryClaim | None = store.claim()
+        self._claim: ContentClaim | MemoryClaim | None = store.claim()
         self._claim.wait(self._names[0])
 
     @property
@@ -314,7 +316,7 @@ def _names(content: bytes) -> list[Digest]:
 
 @dataclass
 class Guess:
-    """What an upload was before a body that may begin at `start` or at `other`."""
+    """The state of an upload before a body that may begin at `start` or at `other`."""
 
     kept: bytes
     last: LastBody
@@ -330,7 +332,7 @@ class Guess:
 
 
 class MemoryUpload:
-    """An `Upload` that checks that one thread at a time uses it, and only while it is held."""
+    """An `Upload` that checks its use: by one thread at a time, and only while it is held."""
 
     def __init__(self, store: WholeBlobs, label: str) -> None:
         self.id = str(uuid.uuid4())
@@ -342,7 +344,7 @@ class MemoryUpload:
         self.is_wanted = False
         self.told_offset = -1
         self._guess: Guess | None = None
-        self._repetition: bytearray | None = None  # of a body that came whole
+        self._repetition: bytearray | None = None  # a repeated body that the upload already has
         self._store = store
         self._begin = 0
         self._busy = threading.Lock()
@@ -438,7 +440,7 @@ class MemoryUpload:
         self.keep()
 
     def keep(self) -> None:
-        """Write down what there is. A store over files does more."""
+        """Save the state. A store over files overrides this."""
         self.last_body = msgspec.structs.replace(self.last_body, offset=self.offset)
 
     def release(self) -> None:
@@ -469,7 +471,7 @@ class MemoryUpload:
 
 
 class WholeReader:
-    """A `BlobReader` over a file that has the content."""
+    """A `BlobReader` over a file with the content."""
 
     def __init__(self, store: WholeBlobs, digest: Digest, offset: int, length: int | None) -> None:
         self._descriptor = store.open(digest)

@@ -23,19 +23,19 @@ NAME = "team/app"
 
 @dataclass
 class Failure:
-    """What an error answer says."""
+    """The status and the codes of an error answer."""
 
     status: int
     codes: list[str]
 
 
 class Client:
-    """Speaks to an application over ASGI; asks and waits, so that tests read from top to bottom."""
+    """A client of an application over ASGI. It waits for each answer, so tests need no `await`."""
 
     def __init__(self, app: Starlette, runner: asyncio.Runner) -> None:
         self.app = app
         self.runner = runner
-        # Everything comes from 127.0.0.1, as from a proxy on this machine.
+        # All requests come from 127.0.0.1, like those of a proxy on this machine.
         edge = Edge(app, Proxies(ServerConfig().trusted_proxies))
         transport = httpx.ASGITransport(edge)
         self._http = httpx.AsyncClient(transport=transport, base_url="http://registry")
@@ -65,7 +65,7 @@ class Client:
         return self.request("DELETE", url, **kwargs)
 
     def forget_cookies(self) -> None:
-        """What answers set is sent again only if a test does."""
+        """Drop the cookies of answers, so that requests carry only those that a test sets."""
         self._http.cookies.clear()
 
     def close(self) -> None:
@@ -96,18 +96,18 @@ class Client:
         return response.headers["docker-content-digest"]
 
     def push_image(self, tag: str, *, name: str = NAME, layer: bytes = b"layer") -> str:
-        """Blobs and manifest; returns the manifest's digest."""
+        """Push the blobs and the manifest; returns the manifest's digest."""
         return self.push_manifest(self.image(name=name, layer=layer), tag, name)
 
     def image(self, *, name: str = NAME, layer: bytes = b"layer", **fields: object) -> bytes:
-        """An image manifest whose blobs are pushed."""
+        """Push blobs; returns an image manifest of them."""
         self.push_blob(b"{}", name)
         self.push_blob(layer, name)
         return image_manifest(layer, fields=fields)
 
-    # ---- what is there ------------------------------------------------------------------------
+    # ---- content of the registry --------------------------------------------------------------
     def snapshot(self, name: str = NAME) -> tuple[object, ...]:
-        """What a refused request must not change."""
+        """Return the content that a refused request must not change."""
         catalog = self.get("/v2/_catalog").json()
         tags = self.get(f"/v2/{name}/tags/list").json()
         return catalog, tags
@@ -136,7 +136,7 @@ def index_manifest(*children: Mapping[str, object], **fields: object) -> bytes:
 
 
 def failure(response: httpx.Response) -> Failure:
-    """The status and codes of an error answer, whose form is checked."""
+    """Check the form of an error answer; returns its status and codes."""
     assert response.headers["content-type"] == "application/json"
     assert response.headers["docker-distribution-api-version"] == "registry/2.0"
     assert response.headers["x-content-type-options"] == "nosniff"

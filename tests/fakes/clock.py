@@ -1,4 +1,4 @@
-"""Time that moves when a test says so."""
+"""A clock that moves only when a test advances it."""
 
 from __future__ import annotations
 

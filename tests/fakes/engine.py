@@ -1,8 +1,7 @@
-"""An index in memory that holds callers to the rules of `dtrfast.index.engine`.
+"""An index in memory that enforces the rules of `dtrfast.index.engine` on its callers.
 
-Each change runs twice, first on a copy that is thrown away, so that one with side effects outside
-its transaction shows. A scan notices that its table was written to, and a transaction that it is
-used after its end.
+Each change runs twice, first on a copy that is thrown away, so that a side effect outside of the
+transaction shows. A scan detects a write to its table, and its use after the transaction's end.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ _State = dict[Table, "_Rows"]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All tables of one moment."""
+    """All tables at one moment."""
 
     state: _State
 
     def changed_since(self, other: Snapshot) -> list[str]:
-        """The names of the tables whose rows differ."""
+        """Return the names of the tables whose rows differ."""
         mine, theirs = self._rows(), other._rows()
         return sorted(t.name for t in {*mine, *theirs} if mine.get(t, {}) != theirs.get(t, {}))
 
@@ -97,11 +96,11 @@ class MemoryEngine:
         self._state = {}
 
     def snapshot(self) -> Snapshot:
-        """All tables as they are now; costs nothing, as a change copies what it writes to."""
+        """Return the present tables without a copy, because changes copy what they write to."""
         return Snapshot(self._state)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go back to a snapshot. Nothing else may use the engine meanwhile."""
+        """Go back to a snapshot. No other thread may use the engine meanwhile."""
         with self._writer:
             self._state = snapshot.state
 
@@ -221,7 +220,7 @@ class _Transaction:
 
 
 def _span(keys: list[bytes], prefix: bytes, after: bytes | None, reverse: bool) -> list[bytes]:
-    """Keys of a scan, in its order."""
+    """Return the keys of a scan, in its order."""
     first = bisect_left(keys, prefix)
     end = first
     while end < len(keys) and keys[end].startswith(prefix):

@@ -1,4 +1,4 @@
-"""A blob store over another one that fails where a test says so."""
+"""A blob store over another one that fails where a test asks for it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Literal
 
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.oci.digests import Digest
-from dtrfast.store.blobs import BlobReader, BlobStat, BlobStore, IsHeld, Peek, Placed, Upload
-from dtrfast.store.wrapped import WrappedBlobs, WrappedPlaced
+from dtrfast.store.blobs import BlobReader, BlobStat, BlobStore, IsHeld, Peek, Placement, Upload
+from dtrfast.store.wrapped import WrappedBlobs, WrappedPlacement
 
-# The last four are of what `commit` returns; `pending` is the change that it has for the index.
+# The last four are methods of the result of `commit`. `pending` is its change of the index.
 Method = Literal[
     "stat", "peek", "open_range", "commit", "release", "settle", "pending", "finish", "close"
 ]
@@ -21,7 +21,7 @@ Method = Literal[
 
 @dataclass
 class Fault:
-    """See `FaultyBlobs.fail`."""
+    """A fault that `FaultyBlobs.fail` sets."""
 
     method: Method
     error: Exception
@@ -30,7 +30,7 @@ class Fault:
 
 
 class FaultyBlobs(WrappedBlobs):
-    """A `BlobStore`. `release` counts a call for each digest, so that it can fail half way."""
+    """A `BlobStore` with faults. `release` counts a call per digest, so it can fail half way."""
 
     def __init__(self, inner: BlobStore) -> None:
         super().__init__(inner)
@@ -39,13 +39,14 @@ class FaultyBlobs(WrappedBlobs):
     def fail(
         self, method: Method, error: Exception, *, call: int = 1, is_after: bool = False
     ) -> None:
-        """Raise `error` once, at the `call`-th call of a method from now on: in place of its work,
-        or after it.
+        """Raise `error` once, in the `call`-th call of a method from now on.
+
+        It replaces the method's work, or comes after it.
         """
         self._faults.append(Fault(method, error, call, is_after))
 
     def note_call(self, method: Method) -> Fault | None:
-        """The fault of this call of a method, if it has one."""
+        """Count a call of a method; returns its fault, or None."""
         due = None
         for fault in [fault for fault in self._faults if fault.method == method]:
             fault.calls_left -= 1
@@ -55,7 +56,7 @@ class FaultyBlobs(WrappedBlobs):
         return due
 
     def around(self, method: Method) -> AbstractContextManager[None]:
-        """A call of a method."""
+        """Return a context for a call of a method, which raises its fault."""
         return _failing(self.note_call(method))
 
     def stat(self, digest: Digest) -> BlobStat:
@@ -70,8 +71,8 @@ class FaultyBlobs(WrappedBlobs):
         with self.around("open_range"):
             return self.inner.open_range(digest, offset, length)
 
-    def commit(self, upload: Upload, digest: Digest) -> Placed:
-        placed: Placed | None = None
+    def commit(self, upload: Upload, digest: Digest) -> Placement:
+        placed: Placement | None = None
         try:
             with self.around("commit"):
                 placed = self.inner.commit(upload, digest)
@@ -79,7 +80,7 @@ class FaultyBlobs(WrappedBlobs):
             if placed is not None:
                 placed.close()
             raise
-        return FaultyPlaced(placed, self)
+        return FaultyPlacement(placed, self)
 
     def release(self, digests: Iterable[Digest], is_held: IsHeld) -> list[Digest]:
         settled = []
@@ -89,10 +90,10 @@ class FaultyBlobs(WrappedBlobs):
         return settled
 
 
-class FaultyPlaced(WrappedPlaced):
-    """See `FaultyBlobs`."""
+class FaultyPlacement(WrappedPlacement):
+    """The result of a commit to `FaultyBlobs`."""
 
-    def __init__(self, inner: Placed, blobs: FaultyBlobs) -> None:
+    def __init__(self, inner: Placement, blobs: FaultyBlobs) -> None:
         super().__init__(inner)
         self._blobs = blobs
 
@@ -101,7 +102,7 @@ class FaultyPlaced(WrappedPlaced):
         change = self.inner.pending
         if change is None:
             return None
-        # Now, not when it runs: an engine may run it more than once.
+        # Count the call now and not in the change, which an engine may run more than once.
         return partial(_run, self._blobs.note_call("pending"), change)
 
     def settle(self) -> None:

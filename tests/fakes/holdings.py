@@ -1,4 +1,4 @@
-"""Holdings in memory: dictionaries under one lock, without an index and without rows."""
+"""Holdings in memory: dictionaries under one lock, without an index or rows."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ from dtrfast.oci.manifests import Manifest, referrer_descriptor
 from dtrfast.oci.media_types import KINDS
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry.holdings import (
-    Answer,
-    Change,
+    ChangeRequest,
     FoundBlob,
     FoundManifest,
     Holdings,
-    Missing,
+    Lookup,
+    LookupResult,
+    MissingContent,
     Push,
-    Question,
+    PushResult,
     ReferrersPage,
-    Restored,
-    Stored,
+    RestoredManifest,
 )
 from dtrfast.registry.manifests import Rules, references
 from dtrfast.registry.ownership import REGISTRY, Claim
 from dtrfast.registry.pages import Page, cut
 from dtrfast.registry.permits import Action, Permits
-from dtrfast.store.blobs import BlobStat, BlobStore, Placed
+from dtrfast.store.blobs import BlobStat, BlobStore, Placement
 from tests.fakes.engine import MemoryEngine
 
 _RENEWALS_IN_GRACE = 10
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """A manifest as it was put."""
+class _StoredManifest:
+    """A manifest as it was pushed."""
 
     manifest: Manifest
     body: bytes
@@ -60,16 +60,16 @@ class _Kept:
 
 
 @dataclass(frozen=True)
-class _Deleted:
+class _DeletedManifest:
     """A manifest in the trash."""
 
-    kept: _Kept
+    kept: _StoredManifest
     tags: tuple[str, ...]
     at: int
 
 
 @dataclass(frozen=True)
-class _Past:
+class _EarlierTag:
     """An earlier state of a tag."""
 
     tag: str
@@ -79,13 +79,13 @@ class _Past:
 
 @dataclass
 class _Repository:
-    """`blobs` has when the grace of each began; `history` is in the order of its ends."""
+    """`blobs` maps to the start of each grace. `history` is ordered by the ends of its states."""
 
     blobs: dict[Digest, int] = field(default_factory=dict)
-    manifests: dict[Digest, _Kept] = field(default_factory=dict)
-    trash: dict[Digest, _Deleted] = field(default_factory=dict)
+    manifests: dict[Digest, _StoredManifest] = field(default_factory=dict)
+    trash: dict[Digest, _DeletedManifest] = field(default_factory=dict)
     tags: dict[str, Digest] = field(default_factory=dict)
-    history: list[_Past] = field(default_factory=list)
+    history: list[_EarlierTag] = field(default_factory=list)
 
     def holds_something(self) -> bool:
         return bool(self.blobs or self.manifests)
@@ -105,30 +105,30 @@ class _Repository:
 
 
 class MemoryHoldings:
-    """A `Holdings`. Permits that look into an index see an empty one."""
+    """A `Holdings`. Permits that read the index see an empty one."""
 
     def __init__(
         self, blobs: BlobStore, rules: Rules, clock: Callable[[], int], grace_seconds: int
     ) -> None:
-        # Kind, actor, repository, and the digest or tag that changed.
+        # The kind, actor and repository of each change, and the digest or tag that changed.
         self.recorded: list[tuple[str, str, str, str]] = []
         self._blobs = blobs
         self._rules = rules
         self._clock = clock
         self._grace_seconds = grace_seconds
         self._repositories: dict[str, _Repository] = {}
-        self._unheld: dict[Digest, int] = {}  # after how many changes its last holder left
+        self._unheld: dict[Digest, int] = {}  # the number of changes when its last holder left
         self._lock = threading.Lock()
         self._no_rows = MemoryEngine()
 
     # ---- questions -----------------------------------------------------------------------------
-    def resolve(self, questions: Sequence[Question]) -> list[Answer]:
+    def resolve(self, questions: Sequence[Lookup]) -> list[LookupResult]:
         with self._locked() as rows:
             return [self._answer(rows, question) for question in questions]
 
     resolve_waiting = resolve
 
-    def _answer(self, rows: ReadTransaction, question: Question) -> Answer:
+    def _answer(self, rows: ReadTransaction, question: Lookup) -> LookupResult:
         repository, reference = self._repository(question.name), question.reference
         try:
             question.permits.check(rows, question.action, question.name)
@@ -158,40 +158,42 @@ class MemoryHoldings:
                 repository.blobs[digest] = self._clock()
 
     # ---- changes -------------------------------------------------------------------------------
-    def put_manifest(self, push: Push) -> Stored | Missing:
+    def put_manifest(self, push: Push) -> PushResult | MissingContent:
         with self._locked() as rows:
             push.permits.check(rows, Action.PUSH, push.name)
             repository = self._repository(push.name)
             if push.conditions != UNCONDITIONAL:
                 push.conditions.check_change(repository.find(push.reference))
             if missing := self._missing(repository, push.manifest):
-                return Missing(tuple(missing))
+                return MissingContent(tuple(missing))
             manifest = _typed(repository, push)
             self._store(push, manifest)
-            return Stored(manifest.media_type)
+            return PushResult(manifest.media_type)
 
     def _store(self, push: Push, manifest: Manifest) -> None:
         actor, name = push.author.actor, push.name.text
-        repository = self._made(actor, name)
+        repository = self._ensure_repository(actor, name)
         repository.trash.pop(push.digest, None)
         old = repository.manifests.get(push.digest)
         if old is None or old.manifest.media_type != manifest.media_type:
             self._record("manifest.put", actor, name, push.digest)
-        repository.manifests[push.digest] = _Kept(manifest, push.body)
+        repository.manifests[push.digest] = _StoredManifest(manifest, push.body)
         for tag in push.tags:
-            self._set_tag(Change(push.permits, push.name, push.author), tag.text, push.digest)
+            self._set_tag(
+                ChangeRequest(push.permits, push.name, push.author), tag.text, push.digest
+            )
 
-    def _set_tag(self, change: Change, tag: str, digest: Digest) -> None:
+    def _set_tag(self, change: ChangeRequest, tag: str, digest: Digest) -> None:
         repository = self._repositories[change.name.text]
         old = repository.tags.get(tag, digest)
         if old != digest:
-            repository.history.append(_Past(tag, old, change.author.now))
+            repository.history.append(_EarlierTag(tag, old, change.author.now))
         repository.tags[tag] = digest
         self._record("tag.set", change.author.actor, change.name.text, tag)
 
-    def _end_tag(self, change: Change, tag: str) -> None:
+    def _end_tag(self, change: ChangeRequest, tag: str) -> None:
         repository = self._repositories[change.name.text]
-        past = _Past(tag, repository.tags.pop(tag), change.author.now)
+        past = _EarlierTag(tag, repository.tags.pop(tag), change.author.now)
         repository.history.append(past)
         self._record("tag.delete", change.author.actor, change.name.text, tag)
 
@@ -201,13 +203,13 @@ class MemoryHoldings:
         strange = (child for child in children if child not in repository.manifests)
         return [d for d in dict.fromkeys((*blobs, *strange)) if d not in repository.blobs]
 
-    def commit_blob(self, change: Change, placed: Placed) -> None:
+    def commit_blob(self, change: ChangeRequest, placed: Placement) -> None:
         placed.settle()
         with self._locked() as rows:
             change.permits.check(rows, Action.PUSH, change.name)
             self._link(change, placed.stat.digest)
 
-    def mount(self, change: Change, stat: BlobStat, source: RepositoryName | None) -> bool:
+    def mount(self, change: ChangeRequest, stat: BlobStat, source: RepositoryName | None) -> bool:
         with self._locked() as rows:
             change.permits.check(rows, Action.PUSH, change.name)
             names = [*self._repositories] if source is None else [source.text]
@@ -220,13 +222,13 @@ class MemoryHoldings:
                 self._link(change, stat.digest)
             return has_source
 
-    def _link(self, change: Change, digest: Digest) -> None:
-        repository = self._made(change.author.actor, change.name.text)
+    def _link(self, change: ChangeRequest, digest: Digest) -> None:
+        repository = self._ensure_repository(change.author.actor, change.name.text)
         if digest not in repository.blobs:
             self._record("blob.link", change.author.actor, change.name.text, digest)
         repository.blobs[digest] = change.author.now
 
-    def unlink(self, change: Change, digest: Digest) -> None:
+    def unlink(self, change: ChangeRequest, digest: Digest) -> None:
         with self._locked() as rows:
             change.permits.check(rows, Action.DELETE, change.name)
             if digest not in self._repository(change.name).blobs:
@@ -239,7 +241,7 @@ class MemoryHoldings:
         if not self._is_held(digest):
             self._unheld[digest] = len(self.recorded)
 
-    def delete_manifest(self, change: Change, digest: Digest) -> tuple[str, ...]:
+    def delete_manifest(self, change: ChangeRequest, digest: Digest) -> tuple[str, ...]:
         with self._locked() as rows:
             change.permits.check(rows, Action.DELETE, change.name)
             repository = self._repository(change.name)
@@ -252,13 +254,13 @@ class MemoryHoldings:
                 self._end_tag(change, tag)
             self._record("manifest.delete", actor, name, digest)
             kept = repository.manifests.pop(digest)
-            repository.trash[digest] = _Deleted(kept, tags, change.author.now)
+            repository.trash[digest] = _DeletedManifest(kept, tags, change.author.now)
             for blob in references(kept.manifest):
                 if blob in repository.blobs and not repository.refers_to(blob):
                     repository.blobs[blob] = change.author.now
             return tags
 
-    def delete_tag(self, change: Change, tag: Tag) -> None:
+    def delete_tag(self, change: ChangeRequest, tag: Tag) -> None:
         with self._locked() as rows:
             change.permits.check(rows, Action.DELETE, change.name)
             tags = self._repository(change.name).tags
@@ -268,7 +270,7 @@ class MemoryHoldings:
             self._end_tag(change, tag.text)
 
     # ---- the trash -----------------------------------------------------------------------------
-    def restore_manifest(self, change: Change, digest: Digest) -> Restored:
+    def restore_manifest(self, change: ChangeRequest, digest: Digest) -> RestoredManifest:
         with self._locked() as rows:
             repository = self._restoring(rows, change)
             deleted = self._enter(rows, change, digest)
@@ -276,9 +278,9 @@ class MemoryHoldings:
             for tag in free:
                 self._set_tag(change, tag, digest)
             taken = tuple(tag for tag in deleted.tags if tag not in free)
-            return Restored(digest, free, taken, len(references(deleted.kept.manifest)))
+            return RestoredManifest(digest, free, taken, len(references(deleted.kept.manifest)))
 
-    def restore_tag(self, change: Change, tag: Tag, digest: Digest | None = None) -> Digest:
+    def restore_tag(self, change: ChangeRequest, tag: Tag, digest: Digest | None = None) -> Digest:
         with self._locked() as rows:
             repository = self._restoring(rows, change)
             if digest is None:
@@ -291,13 +293,15 @@ class MemoryHoldings:
             self._set_tag(change, tag.text, digest)
             return digest
 
-    def _restoring(self, rows: ReadTransaction, change: Change) -> _Repository:
+    def _restoring(self, rows: ReadTransaction, change: ChangeRequest) -> _Repository:
         change.permits.check(rows, Action.PUSH, change.name)
         if change.name.text not in self._repositories:
             raise RepositoryUnknown(f"there is no repository {change.name}")
         return self._repositories[change.name.text]
 
-    def _enter(self, rows: ReadTransaction, change: Change, digest: Digest) -> _Deleted:
+    def _enter(
+        self, rows: ReadTransaction, change: ChangeRequest, digest: Digest
+    ) -> _DeletedManifest:
         """Bring a manifest back, without its tags."""
         repository = self._repositories[change.name.text]
         deleted = repository.trash.get(digest)
@@ -339,7 +343,7 @@ class MemoryHoldings:
         artifact_type: str | None = None,
         last: Digest | None = None,
     ) -> ReferrersPage:
-        """All of them are one page."""
+        """Return all referrers as one page."""
         with self._locked() as rows:
             permits.check(rows, Action.PULL, name)
             after = b"" if last is None else last.key()
@@ -370,7 +374,7 @@ class MemoryHoldings:
             if done < limit and self._blobs.release([digest], self.are_held):
                 done += 1
                 with self._lock:
-                    # It may have been held, and lost its holder again, since the release looked.
+                    # Since the release looked, a holder may have come and gone again.
                     if self._unheld.get(digest) == change:
                         del self._unheld[digest]
         return len(due) + done
@@ -391,16 +395,16 @@ class MemoryHoldings:
     # ---- the state -----------------------------------------------------------------------------
     @contextmanager
     def _locked(self) -> Iterator[ReadTransaction]:
-        """The state is this caller's; yields an index for permits."""
+        """Lock the state; yields an index for permits."""
         with self._lock, self._no_rows.read() as rows:
             yield rows
 
     def _repository(self, name: RepositoryName) -> _Repository:
-        """The repository, or an empty one that is not entered."""
+        """Return the repository, or an empty one that is not stored."""
         return self._repositories.get(name.text, _Repository())
 
-    def _made(self, actor: str, name: str) -> _Repository:
-        """The repository, which is entered if it is new."""
+    def _ensure_repository(self, actor: str, name: str) -> _Repository:
+        """Return the repository, which is created if it is missing."""
         if name not in self._repositories:
             self._record("repository.create", actor, name, "")
         return self._repositories.setdefault(name, _Repository())
@@ -410,7 +414,7 @@ class MemoryHoldings:
 
 
 def _typed(repository: _Repository, push: Push) -> Manifest:
-    """The manifest with the type that it is stored under. Raises `ManifestInvalid`."""
+    """Return the manifest with the type that it is stored under. Raises `ManifestInvalid`."""
     manifest = push.manifest
     if push.digest not in repository.manifests:
         return manifest
@@ -424,8 +428,8 @@ def _typed(repository: _Repository, push: Push) -> Manifest:
     return manifest
 
 
-def _covers(claim: Claim, one: _Deleted | _Past) -> bool:
-    """There are no accounts here: repositories are the registry's own."""
+def _covers(claim: Claim, one: _DeletedManifest | _EarlierTag) -> bool:
+    """There are no accounts here, so all repositories are the registry's own."""
     return claim.covers(REGISTRY, one.at)
 
 
@@ -434,9 +438,7 @@ def _page(names: Iterable[str], count: int, last: str) -> Page[str]:
 
 
 class LaterHoldings:
-    """Holdings whose every answer comes later; all else is asked of `inner`. Notes the threads that
-    waited.
-    """
+    """Holdings that put off every answer. `inner` does all else. Notes the threads that waited."""
 
     def __init__(self, inner: Holdings) -> None:
         self.put_off = 0
@@ -446,9 +448,9 @@ class LaterHoldings:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    def resolve(self, questions: Sequence[Question]) -> None:
+    def resolve(self, questions: Sequence[Lookup]) -> None:
         self.put_off += len(questions)
 
-    def resolve_waiting(self, questions: Sequence[Question]) -> list[Answer]:
+    def resolve_waiting(self, questions: Sequence[Lookup]) -> list[LookupResult]:
         self.waited.add(threading.get_ident())
         return self._inner.resolve_waiting(questions)

@@ -1,4 +1,4 @@
-"""The way to a thread, as `dtrfast.api.types.Hop` promises it."""
+"""A hop to a thread, with the guarantees of `dtrfast.api.types.Hop`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class ThreadHop:
-    """Returns only after the thread has finished, cancelled or not."""
+    """Returns only after the thread has finished, even when the caller is canceled."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(4)
@@ -20,13 +20,13 @@ class ThreadHop:
     async def run(self, function: Callable[..., T], *args: object) -> T:
         self.calls += 1
         future = asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
-        cancelled = False
+        canceled = False
         while not future.done():
             try:
                 await asyncio.wait({future})
             except asyncio.CancelledError:
-                cancelled = True
-        if cancelled:
+                canceled = True
+        if canceled:
             task = asyncio.current_task()
             assert task is not None
             task.cancel()

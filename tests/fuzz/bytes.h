@@ -1,4 +1,4 @@
-/* What both fuzzers say about bytes. */
+/* Functions on bytes for both fuzzers. */
 #ifndef DTR_FUZZ_BYTES_H
 #define DTR_FUZZ_BYTES_H
 
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A copy with nothing behind it, so that one octet too far is seen; never NULL, to be freed. */
+/* A copy with nothing behind it, so that a read beyond it is detected. The caller frees it. */
 static inline uint8_t *copy_exactly(const uint8_t *data, size_t size)
 {
     uint8_t *copy = malloc(size ? size : 1);
@@ -19,7 +19,7 @@ static inline uint8_t *copy_exactly(const uint8_t *data, size_t size)
     return copy;
 }
 
-/* Position of the first CR LF at or behind `start`, or `size`. */
+/* The position of the first CR LF at or after `start`, or `size`. */
 static inline size_t find_line_end(const uint8_t *data, size_t size, size_t start)
 {
     for (size_t i = start; i + 1 < size; i++)
@@ -38,7 +38,7 @@ static inline int is_value_octet(uint8_t octet)
     return octet == '\t' || (octet >= 0x20 && octet != 0x7f);
 }
 
-/* Position of the colon of a well-formed field line without its CR LF, or 0. */
+/* The position of the colon in a well-formed field line without its CR LF, or 0. */
 static inline size_t find_colon(const uint8_t *line, size_t size)
 {
     size_t colon = 0;

@@ -1,11 +1,11 @@
 /* Fuzzes dtr_chunked_decode: whole, in pieces, in place, and against a decoder that reads lines.
  *
- * The first octets of an input choose how the rest, the body, is cut.
+ * The first octets of an input choose the cuts of the rest, which is the body.
  */
 #include "bytes.h"
 #include "chunked.h"
 
-/* Octets in front of the body: the seed of the cuts, and the room for output in one call. */
+/* Octets before the body: the seed of the cuts, and the room for output in one call. */
 #define PLAN_SIZE 3
 
 enum verdict { INCOMPLETE, FINISHED, MALFORMED };
@@ -30,7 +30,7 @@ static int64_t read_size(const uint8_t *line, size_t size)
     return value > INT64_MAX ? -1 : (int64_t)value;
 }
 
-/* The trailer section at `start`, line by line. */
+/* Reads the trailer section at `start`, line by line. */
 static void reference_trailer(result *found, const uint8_t *data, size_t size, size_t start)
 {
     const size_t limit = start + DTR_CHUNKED_TRAILER_SIZE_MAX;
@@ -52,7 +52,7 @@ static void reference_trailer(result *found, const uint8_t *data, size_t size, s
     }
 }
 
-/* What whole lines of a body say; `output` gets the data that is there. */
+/* Decodes a body by whole lines; `output` gets the data so far. */
 static void reference_decode(result *found, const uint8_t *data, size_t size)
 {
     size_t start = 0;
@@ -93,7 +93,7 @@ static enum verdict verdict_of(const dtr_chunked *decoder)
     return decoder->state == DTR_CHUNKED_FINISHED ? FINISHED : INCOMPLETE;
 }
 
-/* What ended stays so: no octet is consumed or produced any more. */
+/* Checks that an ended decoder stays so: it consumes and produces no more octets. */
 static void check_end(dtr_chunked *decoder)
 {
     uint8_t octet = '0', room;
@@ -109,7 +109,7 @@ static void check_end(dtr_chunked *decoder)
     assert(input.consumed == 0 && output.produced == 0);
 }
 
-/* One call, on memory with nothing behind it. Returns whether anything moved. */
+/* Makes one call, on memory with nothing behind it. Returns 1 if it consumed octets. */
 static int decode_piece(dtr_chunked *decoder, result *found, const uint8_t *data, size_t size,
                         size_t room)
 {
@@ -135,7 +135,7 @@ static uint32_t next_random(uint32_t *state)
     return *state >> 16;
 }
 
-/* In pieces whose sizes `seed` chooses, with room for `room` octets in each call. */
+/* Decodes pieces whose sizes `seed` chooses, with room for `room` octets in each call. */
 static void decode_pieces(result *found, const uint8_t *data, size_t size, uint32_t seed,
                           size_t room)
 {
@@ -191,7 +191,7 @@ static void check_equal(const result *one, const result *other)
     assert(memcmp(one->output, other->output, one->produced) == 0);
 }
 
-/* The reference sees an error only once its line is complete; all else is the same. */
+/* Compares with the reference, which sees an error only once its line is complete. */
 static void check_reference(const result *found, const result *reference, size_t size)
 {
     assert((found->verdict == FINISHED) == (reference->verdict == FINISHED));

@@ -1,14 +1,14 @@
-/* Fuzzes dtr_head_parse: what it says of an input, of each prefix, and of the lines it accepted. */
+/* Fuzzes dtr_head_parse: its result for an input, for prefixes, and for the lines it accepted. */
 #include "bytes.h"
 #include "head.h"
 
 #include <stdio.h>
 #include <strings.h>
 
-/* Prefixes tried of one input: all of a short one; each costs a parse. */
+/* The number of prefixes of one input: all of a short one, because each costs a parse. */
 #define PREFIX_COUNT_MAX 128
 
-/* What a head says of its framing, found by reading it line by line. */
+/* The framing of a head, found by reading it line by line. */
 typedef struct {
     size_t line_count;
     int lengths, codings, hosts, expects, has_close, has_keep_alive;
@@ -30,7 +30,7 @@ static int has_name(const uint8_t *line, size_t colon, const char *name)
     return colon == strlen(name) && strncasecmp((const char *)line, name, colon) == 0;
 }
 
-/* Value of a field line as text without its outer white space; the caller frees it. */
+/* The value of a field line as text without its outer white space. The caller frees it. */
 static char *read_value(const uint8_t *line, size_t size, size_t colon)
 {
     size_t start = colon + 1, end = size;
@@ -86,7 +86,7 @@ static void note_field(facts *found, const uint8_t *line, size_t size)
     free(value);
 }
 
-/* Origin form, "*", or scheme and authority, of which what Host may hold, in front of a path. */
+/* Checks a target: origin form, "*", or a scheme and a valid host before a path. */
 static void check_target(const char *target, size_t size)
 {
     if (target[0] == '/' || (size == 1 && target[0] == '*'))
@@ -103,7 +103,7 @@ static void check_target(const char *target, size_t size)
     assert(end == left || host[end] == '/' || host[end] == '?');
 }
 
-/* Method, one space, target, one space, version; returns the minor version. */
+/* Checks method, one space, target, one space, version; returns the minor version. */
 static int check_request_line(const dtr_head *head, const uint8_t *line, size_t size,
                               const uint8_t *data)
 {
@@ -142,7 +142,7 @@ static void check_field(const dtr_head *head, size_t i, const uint8_t *data, con
     free(value);
 }
 
-/* Reads the accepted head again, plainly, and compares everything that was said of it. */
+/* Reads the accepted head again, line by line, and compares every field of the result. */
 static void check_complete(const dtr_head *head, const uint8_t *data, size_t size)
 {
     facts found = {0, 0, 0, 0, 0, 0, 0, -1, 0};
@@ -170,7 +170,7 @@ static void check_complete(const dtr_head *head, const uint8_t *data, size_t siz
     assert(head->keep_alive == (!found.has_close && (minor == 1 || found.has_keep_alive)));
 }
 
-/* Whatever follows, a verdict stays; before it, all is incomplete. */
+/* Checks that a verdict stays for longer prefixes, and that shorter ones are incomplete. */
 static void check_prefixes(const uint8_t *data, size_t size, int status, size_t head_size)
 {
     const size_t step = 1 + size / PREFIX_COUNT_MAX;

@@ -1,4 +1,4 @@
-"""The fuzzers' corpus, also where no clang is: kernels and twins agree on each input of it."""
+"""The fuzzers' corpus, for machines without clang: kernels and their twins agree on each input."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tests.ext.test_chunked import decode, twin_decode
 from tests.ext.test_head import outcome, twin_outcome
 
 CORPUS = Path(__file__).parent / "corpus"
-# tests/fuzz/chunked.c takes these octets of an input for itself.
+# tests/fuzz/chunked.c uses these octets of an input as its plan.
 PLAN_SIZE = 3
 
 

@@ -21,7 +21,7 @@ AUDIENCE = "registry.example"
 
 
 class LocalIssuer:
-    """Signs tokens, and publishes its keys until a test says otherwise."""
+    """An issuer that signs tokens and publishes its keys, unless a test changes that."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -35,7 +35,7 @@ class LocalIssuer:
         self.rotate()
 
     def rotate(self) -> None:
-        """Sign with another key from now on; only that one is published."""
+        """Replace the key. Only the new key signs, and only it is published."""
         key = RSAKey.generate_key(2048, parameters={"use": "sig"})
         self.key, self.keys = key, [key]
 
@@ -43,7 +43,7 @@ class LocalIssuer:
         return Issuer(**{"name": "ci", "url": self.url, "audience": AUDIENCE, **changes})
 
     def claims(self, now: float, **changes: Any) -> dict[str, Any]:
-        """What GitHub Actions says of a job."""
+        """Return claims of a job, as GitHub Actions issues them."""
         claims = {
             "iss": self.url,
             "aud": AUDIENCE,
@@ -71,7 +71,7 @@ class LocalIssuer:
 
 @contextmanager
 def running(context: ssl.SSLContext | None = None) -> Iterator[LocalIssuer]:
-    """An issuer, over TLS with a context."""
+    """Run an issuer; with a context, over TLS."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     issuer = LocalIssuer(server.server_address[1])
     if context is not None:

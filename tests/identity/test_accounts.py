@@ -1,4 +1,4 @@
-"""Rules of accounts, teams and credentials that hold for every caller."""
+"""The rules of accounts, teams and credentials that hold for every caller."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dtrfast.errors import (
 )
 from dtrfast.identity import accounts, passwords, records, sessions, settings, teams, tokens, trusts
 from dtrfast.identity.accounts import NewAccount
-from dtrfast.identity.callers import Caller, Job
+from dtrfast.identity.callers import Caller, JobIdentity
 from dtrfast.identity.grants import Level
 from dtrfast.identity.names import AccountName, TeamName
 from dtrfast.identity.oidc import Issuer, Trust, identity_of
@@ -207,7 +207,7 @@ def test_an_account_has_a_bounded_number_of_tokens_each_with_a_name(
 
 
 def test_a_revoked_token_leaves_no_last_use(engine: MemoryEngine) -> None:
-    """It was revoked between the sign-in and the note of it."""
+    """It was revoked after the sign-in, and before the use was written."""
     rita = engine.write(lambda t: create(t, "rita"))
     new = NewToken.make("personal", "laptop")
     token = engine.write(lambda t: tokens.create(t, AUTHOR, rita, new))
@@ -228,7 +228,7 @@ def test_actions_of_a_token_are_known_words() -> None:
     assert tokens.action_names(int(Action.PULL | Action.PUSH)) == ["pull", "push"]
     for repository, actions, message in (
         ("acme/*", ["PULL"], "'PULL' is no action"),
-        ("acme/*", ["pull", "admin"], "make a token without scopes"),
+        ("acme/*", ["pull", "admin"], "create a token without scopes"),
         ("acme/*", [], "say what the token may do in acme/"),
         ("acme*", ["pull"], "names no repositories"),
         ("acme/", ["pull"], "names no repositories"),
@@ -240,7 +240,9 @@ def test_actions_of_a_token_are_known_words() -> None:
 def test_a_level_is_a_known_word() -> None:
     assert Level.parse("read-write") is Level.READ_WRITE
     for text in ("none", "owner", ""):
-        with pytest.raises(SettingsInvalid, match="is no level: read-only, read-write or admin"):
+        with pytest.raises(
+            SettingsInvalid, match="is no level: use read-only, read-write or admin"
+        ):
             Level.parse(text)
 
 
@@ -278,7 +280,7 @@ def test_sessions_of_an_older_version_are_listed_bounded_and_ended(engine: Memor
     old = [NewSession.make(caller, 1000 + n, "10.0.0.1") for n in range(sessions.SESSIONS_MAX + 3)]
 
     def keep(transaction: WriteTransaction) -> None:
-        for one in old:  # in this table only
+        for one in old:  # not in the table by account, as in an older version
             transaction.put(SESSIONS, sessions._key(one.id), records.sessions.encode(one.record))
 
     engine.write(keep)
@@ -320,7 +322,7 @@ def test_a_trust_gives_rights_in_its_own_repository_as_long_as_that_is_there(
 ) -> None:
     trust = Trust(name="main", issuer="ci", claims={"sub": "x"})
     issuer = Issuer(name="ci", url="https://ci.example", audience="registry")
-    job = Job(identity_of(issuer), identity_of(issuer, "x"), {"sub": "x"})
+    job = JobIdentity(identity_of(issuer), identity_of(issuer, "x"), {"sub": "x"})
     engine.write(lambda t: settings.put(t, AUTHOR, OidcSettings((issuer,))))
     with engine.read() as transaction:
         assert trusts.rights(transaction, [(1, 1)], job, APP) == NOTHING

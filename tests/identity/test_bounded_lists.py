@@ -1,4 +1,4 @@
-"""The lists of bounded credentials: exact, and made of what the bounds name alone."""
+"""Lists of repositories for bounded credentials: exact, and read only within the bounds."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dtrfast.identity.access import CallerPermits, visible_to_caller
-from dtrfast.identity.bounds import actions_on, pulled
+from dtrfast.identity.bounds import actions_on, pull_patterns
+from dtrfast.identity.caller_permits import CallerPermits
 from dtrfast.identity.callers import Caller
 from dtrfast.identity.records import Bound
 from dtrfast.index.engine import WriteTransaction
@@ -47,7 +47,7 @@ def town() -> Iterator[Town]:
 
 
 def callers(town: Town) -> Iterator[Caller]:
-    """Yield users, tokens and robots, with each set of scopes, and access tokens of them."""
+    """Yield users, tokens and robots with each set of scopes, and their access tokens."""
     numbers = itertools.count()
     owners = (("admin", "admin"), ("owen", "owen"), ("rita", "rita"), ("owen", "acme"))
     for (who, owner), scopes in itertools.product(owners, SCOPES):
@@ -75,16 +75,16 @@ def test_a_list_has_what_the_caller_may_pull_and_nothing_else(town: Town) -> Non
     for caller in callers(town):
         permits = CallerPermits(caller)
         with town.engine.read() as transaction:
-            seen = list(visible_to_caller(transaction, permits, b"acme/", with_empty=True))
+            seen = list(permits.visible(transaction, b"acme/", with_empty=True))
             verdicts = {n: permits.verdict(transaction, RepositoryName(n.decode())) for n in every}
         may = {n: v.held if caller.lists else v.allowed for n, v in verdicts.items()}
-        may[b"acme/open"] = Action.PULL  # public ones are listed for every caller
+        may[b"acme/open"] = Action.PULL  # public repositories are listed for every caller
         wanted = [n for n in every if n > b"acme/" and Action.PULL in may[n]]
         assert seen == wanted, caller
 
 
-class _Counting:
-    """A transaction that counts the rows that it gives."""
+class _CountingTransaction:
+    """A transaction that counts the rows that it returns."""
 
     def __init__(self, transaction: Any) -> None:
         self._transaction = transaction
@@ -112,8 +112,8 @@ def test_what_the_bounds_leave_out_is_not_looked_at(town: Town, who: str) -> Non
     header = basic(made["user"], made["token"])["authorization"]
     permits = CallerPermits(town.identity.guard.identify(header, "192.0.2.1").caller)
     with town.engine.read() as transaction:
-        counting: Any = _Counting(transaction)
-        seen = list(visible_to_caller(counting, permits, b"", with_empty=True))
+        counting: Any = _CountingTransaction(transaction)
+        seen = list(permits.visible(counting, b"", with_empty=True))
     assert seen == [b"acme/app", b"acme/open"]
     assert counting.rows < 30, "a list takes as long as what is in it"
 
@@ -125,7 +125,15 @@ def test_patterns_are_cut_to_what_the_bounds_give_to_pull() -> None:
         Bound("nora/*", int(Action.PUSH)),
     ]
     patterns = ["*", "acme", "acme/*", "acme/app", "acme/deep/er", "acme/deepest", "nora/own", ""]
-    assert sorted(set(pulled(patterns, bounds))) == ["acme/app", "acme/deep/*", "acme/deep/er"]
-    assert not list(pulled(patterns, []))
-    assert set(pulled(patterns, [Bound("*", int(Action.PULL))])) >= {"*", "acme/*", "nora/own"}
+    assert sorted(set(pull_patterns(patterns, bounds))) == [
+        "acme/app",
+        "acme/deep/*",
+        "acme/deep/er",
+    ]
+    assert not list(pull_patterns(patterns, []))
+    assert set(pull_patterns(patterns, [Bound("*", int(Action.PULL))])) >= {
+        "*",
+        "acme/*",
+        "nora/own",
+    }
     assert Action.PULL in actions_on(bounds, "acme/app")

@@ -1,4 +1,4 @@
-"""Sign-ins of directory accounts while the directory hangs: they hold few threads."""
+"""Sign-ins of directory accounts while the directory hangs: they block few threads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from dtrfast.errors import Overloaded, SignInFailed, TooManyTries
+from dtrfast.errors import ServerBusy, SignInFailed, TooManyTries
 from dtrfast.identity import accounts, settings
 from dtrfast.identity.accounts import NewAccount
 from dtrfast.identity.ldap.settings import LdapSettings, UserSet
@@ -18,12 +18,12 @@ from dtrfast.registry.writing import Author
 from tests.api.managed.town import Town, in_memory
 
 _GUESSES = 60
-# Six may fail at a time, and ten wait for them, of a worker's 40 threads.
+# Of a worker's 40 threads, six may try the account's password, and ten may wait for them.
 _HELD_MAX = 20
 
 
-class Hanging:
-    """A directory that answers once it is let go."""
+class HangingDirectory:
+    """A directory that answers only after the test releases it."""
 
     def __init__(self) -> None:
         self.answers = threading.Event()
@@ -44,7 +44,7 @@ def _add_directory_account(town: Town) -> None:
 
 @pytest.mark.long
 def test_most_tries_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    hanging = Hanging()
+    hanging = HangingDirectory()
     refused: list[type[Exception]] = []
     with in_memory() as town:
         sign_in = town.identity.sign_in
@@ -55,7 +55,7 @@ def test_most_tries_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None
         def guess(number: int) -> None:
             try:
                 sign_in.password("dora", f"guess {number}", "192.0.2.1")
-            except (Overloaded, SignInFailed, TooManyTries) as error:
+            except (ServerBusy, SignInFailed, TooManyTries) as error:
                 refused.append(type(error))
 
         threads = [threading.Thread(target=guess, args=(number,)) for number in range(_GUESSES)]
@@ -69,5 +69,5 @@ def test_most_tries_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None
         for thread in threads:
             thread.join()
     assert len(at_once) >= _GUESSES - _HELD_MAX
-    assert set(at_once) == {Overloaded}
+    assert set(at_once) == {ServerBusy}
     assert len(refused) == _GUESSES

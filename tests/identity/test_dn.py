@@ -1,4 +1,4 @@
-"""Distinguished names are compared as names, and schemas tell empty from missing."""
+"""Distinguished names are compared as names. A schema tells an empty from a hidden attribute."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 
 from dtrfast.errors import SettingsInvalid
 from dtrfast.identity.ldap.dn import first_value, key_of
-from dtrfast.identity.ldap.entries import Entry, IdOf
-from dtrfast.identity.ldap.people import Gathering
+from dtrfast.identity.ldap.entries import IdOf, LdapEntry
+from dtrfast.identity.ldap.people import PeopleCollector
 from dtrfast.identity.ldap.schema import Schema, parse
 from dtrfast.identity.ldap.settings import UserSet, check_dn
 from dtrfast.index.engine import KEY_SIZE_MAX
@@ -116,13 +116,13 @@ def test_a_schema_knows_attributes_by_any_name() -> None:
     assert not SCHEMA.knows("displayNam")
 
 
-def entry(dn: str, **attributes: str) -> Entry:
-    return Entry(dn, {name.lower(): [value.encode()] for name, value in attributes.items()})
+def entry(dn: str, **attributes: str) -> LdapEntry:
+    return LdapEntry(dn, {name.lower(): [value.encode()] for name, value in attributes.items()})
 
 
 def test_users_of_a_set() -> None:
-    """Ids that two share are a wrong attribute; options and names of attributes do not matter."""
-    gathering = Gathering(IdOf("entryUUID"))
+    """An id of two entries means a wrong attribute. Options and other names do not matter."""
+    gathering = PeopleCollector(IdOf("entryUUID"))
     gathering.add(
         UserSet(base_dn="dc=x", full_name_attribute="commonName"),
         [
@@ -144,7 +144,7 @@ def test_users_of_a_set() -> None:
 
 def test_ids_of_any_length_fit_into_the_index() -> None:
     def id_of(value: bytes) -> str:
-        return IdOf("id")(Entry("uid=a", {"id": [value]}))
+        return IdOf("id")(LdapEntry("uid=a", {"id": [value]}))
 
     assert id_of(b"x" * KEY_SIZE_MAX) == "x" * KEY_SIZE_MAX
     long = [id_of(value) for value in (b"x" * 512, b"x" * 513, b"\xff" * 256)]

@@ -1,4 +1,4 @@
-"""The audit log: whole lines from many processes, bounded, and folded where somebody floods it."""
+"""The audit log: whole lines from many processes, bounded, and folded under a flood of events."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_hostile_text_is_one_line(tmp_path: Path) -> None:
         (EventFilter(since=2000.0), 1),
         (EventFilter(until=2000.0), 3),
         (EventFilter(text="needle"), 1),
-        (EventFilter(kind="push", actor="nobody"), 0),
+        (EventFilter(kind="push", actor="stranger"), 0),
     ],
 )
 def test_filters(tmp_path: Path, wanted: EventFilter, count: int) -> None:
@@ -187,7 +187,7 @@ writer.close()
 
 @pytest.mark.slow
 def test_many_processes_write_whole_lines(tmp_path: Path) -> None:
-    """They meet at the change of files as well: a file takes 64 KiB."""
+    """Several processes change files at the same time as well: a file takes 64 KiB."""
     started = [
         subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path / "audit"), f"p{number}"])
         for number in range(4)
@@ -211,13 +211,15 @@ def test_events_that_cannot_be_written_are_counted_in_the_log(
     writer.add(event())
     writer.add(event())
     writer.close()
-    assert "2 audit events are lost: [Errno 28] No space left on device" in caplog.text
+    assert (
+        "audit log write failed, 2 events lost: [Errno 28] No space left on device" in caplog.text
+    )
 
 
 def test_events_that_come_too_fast_are_counted_in_an_event(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread that writes them cannot keep up, and memory is bounded."""
+    """The writing thread cannot keep up, and the memory is bounded."""
     monkeypatch.setattr(events, "_QUEUE_COUNT_MAX", 3)
     monkeypatch.setattr(events, "_GATHER_SECONDS", 60)
     writer = EventWriter(tmp_path / "audit", 1 << 20)
@@ -243,7 +245,7 @@ def test_refusals_of_many_addresses_are_folded_by_their_kind(
 
 
 # ---- shares ----------------------------------------------------------------------------------
-# A flood of each kind: what one caller can do in a loop, and what it must not push out.
+# A flood of each kind that one caller can cause in a loop, and the events that must survive it.
 _FLOODS: dict[str, Callable[[int], Event]] = {
     "sign-ins of many addresses": lambda n: event("sign-in", remote=f"10.1.{n >> 8}.{n & 255}"),
     "refusals of many addresses": lambda n: event(
@@ -272,7 +274,7 @@ def test_no_flood_pushes_out_what_administrators_change(tmp_path: Path) -> None:
 
 
 def test_one_caller_does_not_fill_a_share() -> None:
-    """But for pushes of different content, which are all in full."""
+    """Pushes of different content are an exception: all of them are written."""
     counts = {}
     for name, make in _FLOODS.items():
         share = share_of(make(0).kind, make(0).outcome, by_admin=False)
@@ -337,14 +339,14 @@ def test_events_of_older_versions_are_read_and_go_first(tmp_path: Path) -> None:
     old = LineFiles(tmp_path / "audit", 400_000)
     for number in range(1000):
         one = event("settings", subject=str(number), time=float(number), detail={"x": "y" * 200})
-        old.append(events._line(one))
+        old.append(events._encoder.encode(one) + b"\n")
     old.close()
     reader = EventReader(tmp_path / "audit")
     write(tmp_path / "audit", event(time=5000.0), size_max=1 << 20)
     found = read_all(tmp_path / "audit", limit=300)
     assert [e.time for e in found[:2]] == [5000.0, 999.0]
     assert len(found) == 1001
-    # A page that was open while the server was upgraded goes on.
+    # A cursor from before the upgrade of the server still works.
     assert reader.page(ALL, "1-2000", 100)[0][-1].subject == "0"
     write(tmp_path / "audit", event(time=5001.0), size_max=200_000)
     left = read_all(tmp_path / "audit", limit=300)

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from dtrfast.errors import Denied, SignInFailed
-from dtrfast.identity import guard as guards
+from dtrfast.errors import AccessRefused, SignInFailed
 from dtrfast.identity import sign_in
-from dtrfast.identity.access import CallerPermits, visible_to_caller
+from dtrfast.identity.caller_permits import CallerPermits
 from dtrfast.identity.callers import SYSTEM
 from dtrfast.identity.guard import OpenGuard, parse_basic
-from dtrfast.identity.tries import ADDRESS, SIZE, Source, Tries
+from dtrfast.identity.tries import ADDRESS, SIZE, Tries, TryOrigin
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry.permits import EVERYTHING, Action
 from tests.api.managed.town import PASSWORD, Town, basic, granted, in_memory
@@ -43,7 +42,7 @@ def fail_often(town: Town, remote: str) -> None:
 
 def fail(tries: Tries, name: str, remote: str) -> None:
     """Count a failure."""
-    keys = tries._holding(name, Source(remote))[0]
+    keys = tries._holding(name, TryOrigin(remote))[0]
     tries.settle(tuple(key for _, key in keys), failed=True)
 
 
@@ -57,7 +56,7 @@ def test_an_address_that_failed_often_may_not_try_passwords(town: Town) -> None:
 
 
 def test_an_address_that_failed_often_may_send_a_credential_that_is_no_guess(town: Town) -> None:
-    """A token, a job's token, and a password that was verified a moment ago."""
+    """Tokens, jobs' tokens, and passwords that were verified a moment ago are never held off."""
     guard, remote = town.identity.guard, "10.0.0.3"
     guard.identify(header("will"), HERE)
     fail_often(town, remote)
@@ -93,7 +92,7 @@ def test_processes_of_a_server_count_failed_tries_together(tmp_path: Path) -> No
 def test_the_caches_of_callers_and_passwords_are_bounded(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guards, "_VISITS_MAX", 2)
+    monkeypatch.setattr("dtrfast.identity.guard._VISITS_MAX", 2)
     monkeypatch.setattr(sign_in, "_PASSWORDS_MAX", 2)
     guard = town.identity.guard
     for who in ("owen", "rita", "will", "ada", "nora"):
@@ -104,7 +103,7 @@ def test_the_caches_of_callers_and_passwords_are_bounded(
 
 
 def test_a_caller_is_verified_once_for_two_requests_at_once(town: Town) -> None:
-    """Two requests with one header wait for a thread each; the second uses the first visit."""
+    """Two requests with one header wait for a thread each. The second uses the first's visit."""
     guard = town.identity.guard
     visit = guard.identify(header("rita"), HERE)
     assert guard.identify(header("rita"), HERE) is visit
@@ -117,7 +116,7 @@ def test_a_basic_header_is_bounded_and_well_formed() -> None:
     with pytest.raises(SignInFailed, match="the Authorization header is too long"):
         parse_basic("x" * 20_000)
     for value in ("!", base64.b64encode(b"\xff:").decode()):
-        with pytest.raises(SignInFailed, match="is not Basic as RFC 7617 has it"):
+        with pytest.raises(SignInFailed, match=r"is not valid Basic \(RFC 7617\)"):
             parse_basic(value)
 
 
@@ -135,7 +134,7 @@ def test_without_accounts_every_caller_is_anonymous(town: Town) -> None:
 def test_the_system_itself_may_do_everything_and_sees_everything(town: Town) -> None:
     permits = CallerPermits(SYSTEM)
     with town.engine.read() as transaction:
-        seen = list(visible_to_caller(transaction, permits, b""))
+        seen = list(permits.visible(transaction, b""))
         assert permits.verdict(transaction, RepositoryName("acme/secret")).allowed == EVERYTHING
     assert seen == [b"acme/app", b"acme/open", b"acme/secret"]
 
@@ -147,7 +146,7 @@ def test_a_grant_on_a_namespace_shows_all_of_its_repositories(town: Town) -> Non
     town.api("owen", "PUT", path, {"accessLevel": "read-only"})
     with town.engine.read() as transaction:
         nora = town.identity.guard.identify(header("nora"), HERE).caller
-        seen = list(visible_to_caller(transaction, CallerPermits(nora), b""))
+        seen = list(CallerPermits(nora).visible(transaction, b""))
     assert seen == [b"acme/app", b"acme/open", b"acme/secret"]
 
 
@@ -168,9 +167,9 @@ def test_a_job_sees_public_repositories_and_those_that_trust_it() -> None:
 
 
 def test_a_token_that_may_not_do_more_says_so(town: Town) -> None:
-    """The user may, the token may not: another token is needed, and no administrator."""
+    """The user may push but the token may not: the caller needs another token, not a grant."""
     body = {"name": "ci", "scopes": [{"repository": "acme/*", "actions": ["pull"]}]}
     token = town.api("owen", "POST", "accounts/owen/tokens", body, 201)["token"]
     caller = town.identity.guard.identify(f"Bearer {token}", HERE).caller
-    with town.engine.read() as transaction, pytest.raises(Denied, match="use one that may"):
+    with town.engine.read() as transaction, pytest.raises(AccessRefused, match="use one that may"):
         CallerPermits(caller).check(transaction, Action.PUSH, RepositoryName("acme/app"))

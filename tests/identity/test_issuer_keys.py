@@ -1,4 +1,4 @@
-"""Keys of issuers: asked for in the background, with few requests that wait."""
+"""The keys of issuers are fetched in the background, and few requests wait for them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _keys(*ids: str) -> KeySet:
 
 
 class Issuers:
-    """Issuers under test; `gate` holds the answers of those in `hung`."""
+    """The issuers of a test. Those in `hung` do not answer before `gate` opens."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -141,7 +141,7 @@ def test_a_key_that_was_just_made_gets_in_with_a_retry_where_its_issuer_is_slow(
     issuers.hung.add("ci")
     issuers.now += 31
     assert _refusal(lambda: keys.find(CI, "two")) is IssuerUnavailable
-    assert keys.find(CI, "one")  # the keys that are known go on
+    assert keys.find(CI, "one")  # the last keys are still valid
     issuers.gate.set()
     _until(lambda: _refusal(lambda: keys.find(CI, "two")) is None)
     assert issuers.asked["ci"] == 2
@@ -181,7 +181,7 @@ def test_an_issuer_that_fails_is_left_alone_for_longer_each_time(issuers: Issuer
         issuers.now += 10
     assert asked_at == [0, 30, 90, 210, 450, 930, 1530, 2130, 2730, 3330, 3930]
     issuers.broken.clear()
-    assert keys.find(CI, "one")  # a job that comes is reason enough to ask
+    assert keys.find(CI, "one")  # a token causes a fetch
 
 
 def test_an_ask_that_breaks_says_so_and_the_next_one_works(

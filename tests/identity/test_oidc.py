@@ -1,4 +1,4 @@
-"""Keyless CI: tokens of a real issuer, tokens that are none, and whom a trust lets in."""
+"""Keyless CI: valid and forged tokens of an issuer, and the jobs that a trust lets in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dtrfast.identity.issuer_documents import IssuerDocuments, Read, fetch_keys
 from dtrfast.identity.issuer_keys import IssuerKeys
 from dtrfast.identity.oidc import Issuer, Trust, Verifier, check_issuer, check_trust, matches
 from dtrfast.identity.token_files import TokenFiles
-from dtrfast.outgoing.permit import DIRECT, Limits
+from dtrfast.outgoing.permit import DIRECT, CallLimits
 from tests.api.managed.town import Town, granted, in_memory
 from tests.fakes.clock import Clock
 from tests.identity.issuer import AUDIENCE, LocalIssuer, other_key, running
@@ -41,7 +41,7 @@ def local(served: LocalIssuer) -> LocalIssuer:
 
 
 class Elapsed:
-    """Seconds that a test lets pass."""
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -61,7 +61,7 @@ def verifier(elapsed: Elapsed) -> Verifier:
 
 
 def reading(read: Read, elapsed: Callable[[], float] = time.monotonic) -> Verifier:
-    """A verifier that reads documents of issuers in this way."""
+    """Return a verifier that reads documents of issuers with `read`."""
     return Verifier(IssuerKeys(partial(fetch_keys, read), elapsed))
 
 
@@ -94,7 +94,7 @@ def _encode(value: object) -> str:
 
 
 def _signed(local: LocalIssuer, **parameters: Any) -> str:
-    """A token of the issuer with more in its header, signed without a library's checks."""
+    """Return a token with more header parameters, signed without the checks of the library."""
     header = {"alg": "RS256", "kid": local.key.thumbprint(), **parameters}
     text = f"{_encode(header)}.{_encode(local.claims(time.time()))}"
     key = local.key.private_key
@@ -131,10 +131,11 @@ def test_header_parameters_count_where_crit_has_them(
             verifier.verify(token, [local.issuer()])
 
 
-def _forge(local: LocalIssuer, kind: str) -> str:
+def _forge_signature(local: LocalIssuer, kind: str) -> str:
+    """Return a token with good claims that the issuer's key did not sign."""
     now = time.time()
-    claims, good = local.claims(now), local.token(now)
-    head, payload, signature = good.split(".")
+    claims = local.claims(now)
+    head, payload, signature = local.token(now).split(".")
     public = json.dumps(local.key.as_dict(private=False))
     kid = local.key.thumbprint()
     other = RSAKey.generate_key(2048)
@@ -156,6 +157,16 @@ def _forge(local: LocalIssuer, kind: str) -> str:
             algorithms=["RS256"],
         ),
         "other claims": lambda: f"{head}.{_encode({**claims, 'sub': 'x'})}.{signature}",
+    }
+    return str(made[kind]())
+
+
+def _forge_claims(local: LocalIssuer, kind: str) -> str:
+    """Return a token with wrong claims, or a text that is no token."""
+    now = time.time()
+    good = local.token(now)
+    head, payload, signature = good.split(".")
+    made: dict[str, Any] = {
         "wrong issuer": lambda: local.token(now, iss=f"{local.url}/"),
         "no issuer": lambda: local.token(now, iss=None),
         "wrong audience": lambda: local.token(now, aud="elsewhere"),
@@ -176,7 +187,7 @@ def _forge(local: LocalIssuer, kind: str) -> str:
     return str(made[kind]())
 
 
-FORGERIES = [
+FORGED_SIGNATURES = [
     "alg none",
     "hmac with the public key",
     "another key",
@@ -184,6 +195,8 @@ FORGERIES = [
     "a key that it brings",
     "a key elsewhere",
     "other claims",
+]
+FORGED_CLAIMS = [
     "wrong issuer",
     "no issuer",
     "wrong audience",
@@ -203,9 +216,9 @@ FORGERIES = [
 ]
 
 
-@pytest.mark.parametrize("kind", FORGERIES)
+@pytest.mark.parametrize("kind", [*FORGED_SIGNATURES, *FORGED_CLAIMS])
 def test_a_token_that_is_none(local: LocalIssuer, verifier: Verifier, kind: str) -> None:
-    token = _forge(local, kind)
+    token = (_forge_signature if kind in FORGED_SIGNATURES else _forge_claims)(local, kind)
     with pytest.raises(TokenInvalid) as refused:
         verifier.verify(token, [local.issuer()])
     assert token not in refused.value.message
@@ -255,7 +268,7 @@ def test_an_issuer_in_trouble(
 ) -> None:
     token = local.token(time.time())
     issuer = local.issuer()
-    verifier = reading(IssuerDocuments(DIRECT, TokenFiles(()), Limits(step_seconds=0.3)))
+    verifier = reading(IssuerDocuments(DIRECT, TokenFiles(()), CallLimits(step_seconds=0.3)))
     if trouble == "down":
         local.is_broken = True
     elif trouble == "slow":
@@ -292,17 +305,17 @@ DISCOVERY = f"{URL}/.well-known/openid-configuration"
 @pytest.mark.parametrize(
     ("documents", "message"),
     [
-        ({DISCOVERY: b"<html>"}, "the issuer ci answered something else"),
-        ({DISCOVERY: b"[]"}, "the issuer ci answered something else"),
-        ({DISCOVERY: b'{"issuer": "https://other.example"}'}, "is of another issuer"),
+        ({DISCOVERY: b"<html>"}, "the issuer ci did not answer with a JSON object"),
+        ({DISCOVERY: b"[]"}, "the issuer ci did not answer with a JSON object"),
+        ({DISCOVERY: b'{"issuer": "https://other.example"}'}, "names another issuer than"),
         (
             {DISCOVERY: b'{"issuer": "https://issuer.example", "jwks_uri": "http://10.0.0.1/"}'},
             "names no https:// address of keys",
         ),
-        ({f"{URL}/keys": b'{"keys": null}'}, "publishes no key that can be used"),
-        ({f"{URL}/keys": b'{"keys": {"kty": "RSA"}}'}, "publishes no key that can be used"),
-        ({f"{URL}/keys": b'{"keys": ["x", {"kty": "oct"}]}'}, "publishes no key that can be used"),
-        ({f"{URL}/keys": b'{"keys": [{"kty": "RSA"}]}'}, "publishes no key that can be used"),
+        ({f"{URL}/keys": b'{"keys": null}'}, "publishes no usable key"),
+        ({f"{URL}/keys": b'{"keys": {"kty": "RSA"}}'}, "publishes no usable key"),
+        ({f"{URL}/keys": b'{"keys": ["x", {"kty": "oct"}]}'}, "publishes no usable key"),
+        ({f"{URL}/keys": b'{"keys": [{"kty": "RSA"}]}'}, "publishes no usable key"),
     ],
 )
 def test_an_issuer_that_publishes_nonsense_is_unavailable(
@@ -413,7 +426,7 @@ def test_an_issuer_that_cannot_be(changes: dict[str, str]) -> None:
         check_issuer(Issuer(**{**good, **changes}))
 
 
-# ---- the whole way ---------------------------------------------------------------------------
+# ---- sign-ins of jobs ------------------------------------------------------------------------
 @pytest.fixture
 def town(local: LocalIssuer) -> Iterator[Town]:
     with in_memory(Clock(int(time.time()))) as town:
@@ -436,7 +449,7 @@ def test_a_job_signs_in_with_its_own_token(town: Town, local: LocalIssuer) -> No
     assert town.client.post("/v2/acme/app/blobs/uploads/", headers=headers).status_code == 202
     assert town.client.delete("/v2/acme/app/manifests/v1", headers=headers).status_code == 403
     assert town.get("/v2/acme/secret/manifests/v1", token).status_code == 404
-    assert town.get("/v2/acme/open/manifests/v1", token).status_code == 401  # not asked for
+    assert town.get("/v2/acme/open/manifests/v1", token).status_code == 401  # not requested
     assert town.client.get("/api/v0/accounts", headers=headers).status_code == 403
 
 
@@ -454,7 +467,7 @@ def test_the_standard_exchange(town: Town, local: LocalIssuer) -> None:
 
 
 def test_docker_login_as_a_job(town: Town, local: LocalIssuer) -> None:
-    """It asks for no scope, and then for `/v2/`."""
+    """The client requests no scope, and then `/v2/`."""
     token = town.token("oidc", password=local.token(town.clock()))
     assert town.get("/v2/", token).status_code == 200
 

@@ -1,14 +1,14 @@
-"""The identity seam: accounts and the fake, by one contract; and a registry that asks them."""
+"""The identity seam: one contract for accounts and the fake, and a registry that uses them."""
 
 from __future__ import annotations
 
 import pytest
 
 from dtrfast.config import Config
-from dtrfast.errors import Denied, RepositoryUnknown
+from dtrfast.errors import AccessRefused, RepositoryUnknown
 from dtrfast.identity import accounts, grants
-from dtrfast.identity.access import CallerPermits
 from dtrfast.identity.accounts import NewAccount
+from dtrfast.identity.caller_permits import CallerPermits
 from dtrfast.identity.callers import Caller
 from dtrfast.identity.grants import Level
 from dtrfast.identity.names import AccountName
@@ -47,13 +47,13 @@ class TestAccounts(PermitsContract):
         def prepare(transaction: WriteTransaction) -> int:
             fill(transaction, list(rights))
             accounts.create(transaction, AUTHOR, NewAccount(AccountName("acme"), "organization"))
-            new = NewAccount(AccountName("somebody"))
+            new = NewAccount(AccountName("una"))
             return accounts.create(transaction, AUTHOR, new).id
 
         self.user_id = self.engine.write(prepare)
         for name, held in rights.items():
             self.change(name, held)
-        return CallerPermits(Caller("user", "somebody", "password", self.user_id, 1))
+        return CallerPermits(Caller("user", "una", "password", self.user_id, 1))
 
     def change(self, name: str, rights: Action) -> None:
         def grant(transaction: WriteTransaction) -> None:
@@ -85,7 +85,7 @@ def test_a_registry_asks_the_permits_of_who_it_acts_for(name: str) -> None:
     mine = whole.acting_for(DictPermits(RIGHTS))
     repository = RepositoryName(name)
     if Action.DELETE not in RIGHTS[name]:
-        kind = Denied if RIGHTS[name] else RepositoryUnknown
+        kind = AccessRefused if RIGHTS[name] else RepositoryUnknown
         for operation in (
             lambda: mine.uploads.begin(repository),
             lambda: mine.tags.delete(repository, Tag("x"), mine.author()),
@@ -94,5 +94,5 @@ def test_a_registry_asks_the_permits_of_who_it_acts_for(name: str) -> None:
                 operation()
     else:
         mine.uploads.begin(repository).cancel()
-    assert mine.author().actor == "somebody"
+    assert mine.author().actor == "a caller"
     assert whole.author().actor == "anonymous"

@@ -21,7 +21,7 @@ from dtrfast.identity.settings import AccessSettings, OidcSettings
 from dtrfast.identity.teams import NewTeam
 from dtrfast.identity.tokens import NewToken
 from dtrfast.index import changes
-from dtrfast.index.changes import Change
+from dtrfast.index.changes import ChangeRecord
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import (
     ACCOUNT_NAMES,
@@ -49,7 +49,7 @@ AUTHOR = Author("admin", 7)
 APP = RepositoryName("acme/app")
 ISSUER = Issuer(name="ci", url="https://ci.example", audience="registry")
 TRUST = Trust(name="main", issuer="ci", claims={"repository": "acme/app"})
-# A repair makes all of these again. It asks for passwords anew.
+# A repair restores all of these tables. Passwords must be set again.
 REPAIRED = (
     ACCOUNT_NAMES,
     ACCOUNT_TOKENS,
@@ -93,7 +93,7 @@ class Organization:
 
 
 def make_repository(transaction: WriteTransaction) -> int:
-    """The registry's own replay has made it, with the same number."""
+    """Create the repository, as the registry's own replay does, with the same id."""
     return repositories.create(transaction, APP, AUTHOR)
 
 
@@ -171,21 +171,22 @@ def rows(engine: MemoryEngine) -> dict[str, list[tuple[bytes, bytes]]]:
         return {table.name: list(transaction.scan(table)) for table in REPAIRED}
 
 
-def recorded(engine: MemoryEngine) -> list[Change]:
+def recorded(engine: MemoryEngine) -> list[ChangeRecord]:
     with engine.read() as transaction:
         return [changes.decode(value) for _, value in transaction.scan(CHANGES)]
 
 
-def replayed(log: list[Change]) -> tuple[MemoryEngine, set[int]]:
-    """An index that has the repository, and then all that the log says of people; the numbers of
-    the changes that could not be done.
+def replayed(log: list[ChangeRecord]) -> tuple[MemoryEngine, set[int]]:
+    """Replay a log into an index that has only the repository.
+
+    Return the index, and the numbers of the changes that failed.
     """
     engine = MemoryEngine()
     engine.write(make_repository)
     return engine, replay_into(engine, log)
 
 
-def replay_into(engine: MemoryEngine, log: list[Change]) -> set[int]:
+def replay_into(engine: MemoryEngine, log: list[ChangeRecord]) -> set[int]:
     replay, failed = Replay(), set()
     replay.read(log)
     for change in log:
@@ -206,7 +207,7 @@ def test_a_replay_makes_the_same_rows(act: str) -> None:
 
 
 def test_the_password_to_search_with_is_empty_after_a_replay() -> None:
-    """The log does not have it: the directory refuses, and an administrator gives it again."""
+    """The log does not have it. The directory refuses until an administrator enters it again."""
     document = LdapSettings(
         server_urls=("ldaps://ldap.example",),
         user_sets=(UserSet(base_dn="dc=example"),),
@@ -235,12 +236,12 @@ def test_numbers_are_not_given_out_again_after_a_replay() -> None:
 
 
 def test_a_change_of_something_else_is_left_to_the_registry() -> None:
-    change = Change(1, 7, "tag.set", "admin", "acme/app", {})
+    change = ChangeRecord(1, 7, "tag.set", "admin", "acme/app", {})
     assert not MemoryEngine().write(lambda transaction: Replay().apply(transaction, change))
 
 
 def test_a_change_that_cannot_be_done_is_counted_and_stops_no_other_one() -> None:
-    """A log that lost records: the last owner leaves before the next one comes."""
+    """A log that lost records: the last owner leaves before the next owner joins."""
     engine = MemoryEngine()
 
     def history(transaction: WriteTransaction) -> None:
@@ -263,7 +264,7 @@ def test_a_change_that_cannot_be_done_is_counted_and_stops_no_other_one() -> Non
 
 @pytest.mark.parametrize("lost", ["account.put", "team.put", "token.put"])
 def test_changes_of_objects_that_the_log_has_lost_change_nothing(lost: str) -> None:
-    """A log whose beginning is gone speaks of accounts, teams and tokens that nothing made."""
+    """A log without its beginning has changes of accounts, teams and tokens that do not exist."""
     engine = MemoryEngine()
 
     def history(transaction: WriteTransaction) -> None:

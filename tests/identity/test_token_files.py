@@ -1,4 +1,4 @@
-"""Files with a token: which of this machine's may be read, and where their token is sent."""
+"""Files with a token: the files that may be read, and the addresses to which a token is sent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.identity.issuer import AUDIENCE, LocalIssuer, running
 
 @pytest.fixture
 def allowed(tmp_path: Path) -> Path:
-    """A directory as Kubernetes mounts one: the token is a link to a link."""
+    """A directory as Kubernetes mounts it: the token is a link to a link."""
     directory = tmp_path / "serviceaccount"
     (directory / "..2026_01").mkdir(parents=True)
     (directory / "..2026_01" / "token").write_text("from.the.cluster\n")
@@ -51,8 +51,8 @@ def test_a_token_is_read_through_the_links_of_its_mount(allowed: Path, tmp_path:
     assert TokenFiles([str(allowed)]).read(str(allowed / "token")) == "rotated"
 
 
-def _refused(allowed: Path) -> dict[str, str]:
-    """Paths of files that are not read, by their kind."""
+def _make_wrong_files(allowed: Path) -> None:
+    """Create files, links and a pipe that must not be read."""
     outside = allowed.parent / "secret"
     (allowed / "link").symlink_to(outside)
     (allowed / "up").symlink_to("..")
@@ -66,6 +66,11 @@ def _refused(allowed: Path) -> dict[str, str]:
     sibling = allowed.parent / "serviceaccount-2"
     sibling.mkdir()
     (sibling / "token").write_text("host-secret")
+
+
+def _wrong_paths(allowed: Path) -> dict[str, str]:
+    """Return paths that must not be read, by their kind."""
+    outside, sibling = allowed.parent / "secret", allowed.parent / "serviceaccount-2"
     return {
         "another file": str(outside),
         "a link to it": str(allowed / "link"),
@@ -93,7 +98,8 @@ def _refused(allowed: Path) -> dict[str, str]:
 def test_no_other_file_is_read(allowed: Path) -> None:
     files = TokenFiles([str(allowed)])
     wrong = []
-    for kind, path in _refused(allowed).items():
+    _make_wrong_files(allowed)
+    for kind, path in _wrong_paths(allowed).items():
         try:
             files.read(path)
         except SettingsInvalid as refusal:
@@ -129,7 +135,7 @@ def test_without_a_directory_no_file_is_read(allowed: Path) -> None:
 def test_a_link_that_changes_while_the_file_is_located_is_followed_anew(
     allowed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The library looks at a link, and then finds a folder or nothing in its place."""
+    """The library finds a link, and then a directory or nothing in its place."""
     errors: list[OSError] = [FileNotFoundError(2, "gone"), FileNotFoundError(2, "gone")]
     resolve = os.path.realpath
 
@@ -150,7 +156,7 @@ def test_a_link_that_changes_while_the_file_is_located_is_followed_anew(
 def test_a_link_that_changes_while_the_file_is_opened_leads_nowhere_else(
     allowed: Path, tmp_path: Path
 ) -> None:
-    """A writer of the directory swaps a folder and a link to another one, all the time."""
+    """Another process swaps a directory and a link to a different directory, all the time."""
     inside, outside = allowed / "inside", tmp_path / "outside"
     for folder, text in ((inside, "good"), (outside, "host-secret")):
         folder.mkdir()
@@ -213,7 +219,7 @@ def test_a_token_is_not_sent_without_tls() -> None:
 # ---- on the wire -------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalIssuer, str]]:
-    """An issuer over TLS, and its authority."""
+    """An issuer over TLS, and the certificate of its authority."""
     made = certificates.make(tmp_path_factory.mktemp("tls"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made.chain, made.key)

@@ -1,4 +1,4 @@
-"""Tries: failed sign-ins hold the next one, also if many come at once or flood the counts."""
+"""Failed tries hold the next try, even if many come at once or flood the counts."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from dtrfast.identity.tries import (
     ADDRESS,
     KNOWN,
     SIZE,
-    Source,
     Tries,
+    TryOrigin,
 )
 from dtrfast.index.tables import KNOWN_ADDRESSES
 from tests.fakes.clock import Clock
@@ -33,7 +33,7 @@ HERE = "10.0.0.1"
 
 
 def _guess(path: Path, workers: int) -> int:
-    """Guess in twenty threads of each worker; returns how many passwords were verified."""
+    """Guess in twenty threads of each worker. Return the number of verified passwords."""
     verified: list[int] = []
     threads = []
     for _ in range(workers):
@@ -49,7 +49,7 @@ def _guess(path: Path, workers: int) -> int:
 
 def _guess_once(counts: Tries, verified: list[int]) -> None:
     with suppress(TooManyTries):
-        while (entered := counts.enter("rita", Source(HERE))) is None:
+        while (entered := counts.enter("rita", TryOrigin(HERE))) is None:
             pass
         verified.append(1)
         entered.fail()
@@ -77,8 +77,8 @@ def counts(clock: Clock) -> Tries:
     return Tries(bytearray(SIZE), clock)
 
 
-def fail(counts: Tries, account: str, source: Source, times: int = 1) -> Iterator[int]:
-    """Fail, as often as it is let; gives the waits."""
+def fail(counts: Tries, account: str, source: TryOrigin, times: int = 1) -> Iterator[int]:
+    """Try `times` times and fail. Yield the wait of each try that is held."""
     for _ in range(times):
         try:
             entered = counts.enter(account, source)
@@ -90,7 +90,7 @@ def fail(counts: Tries, account: str, source: Source, times: int = 1) -> Iterato
 
 
 def test_those_that_run_count_until_they_are_settled(counts: Tries, clock: Clock) -> None:
-    source = Source(HERE)
+    source = TryOrigin(HERE)
     running = [counts.enter("rita", source) for _ in range(ACCOUNT_FROM_ADDRESS.free + 1)]
     assert None not in running
     assert counts.enter("rita", source) is None
@@ -103,13 +103,13 @@ def test_those_that_run_count_until_they_are_settled(counts: Tries, clock: Clock
 
 
 def test_a_file_of_an_older_version_grows_and_keeps_no_hole(tmp_path: Path) -> None:
-    """A hole in a mapped file ends the process when a full disk has no page for it."""
+    """A write to a hole of a mapped file ends the process if the disk is full."""
     path = tmp_path / "tries"
     path.write_bytes(b"x" * 65_536)
-    list(fail(Tries.open(path, lambda: 1000.0), "rita", Source(HERE), 7))
+    list(fail(Tries.open(path, lambda: 1000.0), "rita", TryOrigin(HERE), 7))
     assert path.stat().st_size == SIZE
     assert path.stat().st_blocks * 512 >= SIZE
-    assert Tries.open(path, lambda: 1000.0).held_seconds("rita", Source(HERE)) > 0
+    assert Tries.open(path, lambda: 1000.0).held_seconds("rita", TryOrigin(HERE)) > 0
 
 
 def test_a_full_disk_lets_each_process_count_for_itself(
@@ -120,25 +120,25 @@ def test_a_full_disk_lets_each_process_count_for_itself(
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     counts = Tries.open(tmp_path / "tries", lambda: 1000.0)
-    list(fail(counts, "rita", Source(HERE), 7))
-    assert counts.held_seconds("rita", Source(HERE)) > 0
+    list(fail(counts, "rita", TryOrigin(HERE), 7))
+    assert counts.held_seconds("rita", TryOrigin(HERE)) > 0
     assert "the disk is full" in caplog.text
 
 
-@pytest.mark.parametrize("known", [Source(HERE, is_known=True), Source(HERE, browser="b")])
-def test_failures_of_others_do_not_hold_a_known_origin(counts: Tries, known: Source) -> None:
+@pytest.mark.parametrize("known", [TryOrigin(HERE, is_known=True), TryOrigin(HERE, browser="b")])
+def test_failures_of_others_do_not_hold_a_known_origin(counts: Tries, known: TryOrigin) -> None:
     for number in range(ADDRESS.free + 5):  # from the address, for other accounts
-        list(fail(counts, f"user{number}", Source(HERE)))
+        list(fail(counts, f"user{number}", TryOrigin(HERE)))
     for number in range(ACCOUNT.free + 5):  # for the account, from other addresses
-        list(fail(counts, "rita", Source(f"10.0.1.{number}")))
-    assert counts.held_seconds("rita", Source(HERE)) > 0
+        list(fail(counts, "rita", TryOrigin(f"10.0.1.{number}")))
+    assert counts.held_seconds("rita", TryOrigin(HERE)) > 0
     assert counts.held_seconds("rita", known) == 0
     assert counts.enter("rita", known) is not None
 
 
-@pytest.mark.parametrize("known", [Source(HERE, is_known=True), Source(HERE, browser="b")])
+@pytest.mark.parametrize("known", [TryOrigin(HERE, is_known=True), TryOrigin(HERE, browser="b")])
 def test_failures_of_a_known_origin_hold_it_for_a_short_while(
-    counts: Tries, clock: Clock, known: Source
+    counts: Tries, clock: Clock, known: TryOrigin
 ) -> None:
     verified = waited = 0
     while waited < 3600:
@@ -148,15 +148,15 @@ def test_failures_of_a_known_origin_hold_it_for_a_short_while(
         waited += sum(waits)
     assert 3600 / KNOWN.seconds_max <= verified <= 3600 / KNOWN.seconds_max + 10
     # They hold tries that are not known there, but no other account that is.
-    assert counts.held_seconds("rita", Source(HERE)) > 0
-    assert counts.held_seconds("will", Source(HERE, is_known=True)) == 0
+    assert counts.held_seconds("rita", TryOrigin(HERE)) > 0
+    assert counts.held_seconds("will", TryOrigin(HERE, is_known=True)) == 0
 
 
 def test_guesses_from_many_addresses_come_to_some_a_minute(counts: Tries, clock: Clock) -> None:
-    """docs/access.md has the number: failures are forgotten while an account waits."""
+    """`docs/access.md` has the number. Failures are forgotten while an account waits."""
     verified, began = 0, clock()
     while clock() < began + 7200:
-        source = Source(f"10.0.{verified // 250}.{verified % 250}")
+        source = TryOrigin(f"10.0.{verified // 250}.{verified % 250}")
         clock.advance(counts.held_seconds("rita", source))
         list(fail(counts, "rita", source))
         verified += 1
@@ -164,13 +164,13 @@ def test_guesses_from_many_addresses_come_to_some_a_minute(counts: Tries, clock:
 
 
 def test_a_browser_does_not_pay_for_guesses_at_its_address(counts: Tries) -> None:
-    list(fail(counts, "rita", Source(HERE, is_known=True), 20))
-    assert counts.held_seconds("rita", Source(HERE, is_known=True)) > 0
-    assert counts.held_seconds("rita", Source(HERE, is_known=True, browser="b")) == 0
+    list(fail(counts, "rita", TryOrigin(HERE, is_known=True), 20))
+    assert counts.held_seconds("rita", TryOrigin(HERE, is_known=True)) > 0
+    assert counts.held_seconds("rita", TryOrigin(HERE, is_known=True, browser="b")) == 0
 
 
 def test_a_right_password_forgets_a_few_failures_only(counts: Tries, clock: Clock) -> None:
-    source = Source(HERE, is_known=True)
+    source = TryOrigin(HERE, is_known=True)
     for _ in range(12):
         clock.advance(sum(fail(counts, "rita", source)))
     clock.advance(KNOWN.seconds_max)
@@ -188,10 +188,10 @@ def test_flooding_does_not_erase_the_counts_of_an_account_under_attack(
     monkeypatch.setattr(tries, "SIZE", tries._HEAD_SIZE + 64 * tries._SLOT.size)
     counts = Tries(bytearray(tries.SIZE), clock)
     for number in range(ACCOUNT.free + 5):
-        list(fail(counts, "rita", Source(f"10.0.1.{number}")))
+        list(fail(counts, "rita", TryOrigin(f"10.0.1.{number}")))
     for number in range(400):
-        list(fail(counts, f"nobody{number}", Source(f"10.1.{number // 250}.{number % 250}")))
-    assert counts.held_seconds("rita", Source("10.9.9.9")) > 0
+        list(fail(counts, f"stranger{number}", TryOrigin(f"10.1.{number // 250}.{number % 250}")))
+    assert counts.held_seconds("rita", TryOrigin("10.9.9.9")) > 0
 
 
 def test_clients_cannot_choose_the_places_of_their_counts(clock: Clock) -> None:

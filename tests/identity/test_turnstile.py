@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dtrfast.errors import DirectoryUnavailable, DtrfastError, Overloaded, Unavailable
+from dtrfast.errors import DirectoryUnavailable, DtrfastError, ServerBusy, Unavailable
 from dtrfast.identity import passwords
 from dtrfast.identity.ldap.queue import Directories
 from dtrfast.identity.ldap.settings import LdapSettings, UserSet
@@ -66,8 +66,8 @@ def test_a_directory_that_hangs_holds_few_sign_ins() -> None:
         first = sorted(pool.map(sign_in, range(12)), key=lambda one: one[0])
         again = Counter(kind for _, kind in pool.map(sign_in, range(12)))
     assert first[9][0] < 1.9 < first[10][0]
-    # A crowd is no outage; a directory that has failed is one, for all.
-    assert Counter(kind for _, kind in first) == {Overloaded: 10, DirectoryUnavailable: 2}
+    # Too many sign-ins are not an outage. A directory that has failed is one for all of them.
+    assert Counter(kind for _, kind in first) == {ServerBusy: 10, DirectoryUnavailable: 2}
     assert again == {DirectoryUnavailable: 12}
 
 
@@ -80,7 +80,7 @@ def test_passwords_that_wait_to_be_verified_are_few(monkeypatch: pytest.MonkeyPa
         def verify(_: int) -> str:
             try:
                 return str(passwords.verify(kept, "a password"))
-            except Overloaded:
+            except ServerBusy:
                 return "overloaded"
 
         seen = Counter(pool.map(verify, range(12)))

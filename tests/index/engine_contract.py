@@ -1,4 +1,4 @@
-"""The contract of every `Engine`. Subclass and provide the fixture `engine`, an empty one."""
+"""The contract of all engines. A subclass provides the fixture `engine`, an empty one."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def increment(transaction: WriteTransaction) -> int:
 
 
 class EngineContract:
-    """Tests only; the fixture `engine` comes from the subclass."""
+    """The tests. A subclass provides the fixture `engine`."""
 
     # ---- get, put, delete ------------------------------------------------------------------------
     def test_an_absent_key_is_none(self, engine: Engine) -> None:
@@ -128,7 +128,7 @@ class EngineContract:
         with engine.read() as transaction:
             assert counters.read(transaction, TABLE, b"c", 1) == (sum(range(60)),)
 
-    # ---- figures and tidying ---------------------------------------------------------------------
+    # ---- figures and `tidy` ----------------------------------------------------------------------
     def test_the_figures_tell_of_size_and_commits(self, engine: Engine) -> None:
         before = engine.figures()
         engine.write(lambda t: t.put(TABLE, b"k", b"v" * 100_000))
@@ -421,6 +421,6 @@ class JointContract(EngineContract):
 
 
 def in_thread(function: Callable[[], object]) -> None:
-    """Run beside the test's own transaction, which its thread may not nest."""
+    """Run in another thread, because transactions of one thread must not nest."""
     with ThreadPoolExecutor(1) as pool:
         pool.submit(function).result()

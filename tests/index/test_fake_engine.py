@@ -1,4 +1,4 @@
-"""The fake passes the contract, and catches callers that break its rules."""
+"""The in-memory engine passes the contract and detects callers that break its rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LMDB passes the contract, in groups, over processes, and when the disk is full."""
+"""The LMDB engine passes the contract; group commits, several processes, and full disks."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class TestLmdbEngine(JointContract):
 def test_the_kernel_reads_only_the_pages_that_are_asked_for(
     engine: LmdbEngine, tmp_path: Path
 ) -> None:
-    """proc(5): the flag of a mapping that is advised to be read at random is rr."""
+    """The flag `rr` marks a mapping with random-read advice (proc(5))."""
     _, _, maps = Path("/proc/self/smaps").read_text().partition(str(tmp_path / "data.mdb"))
     flags = next(line for line in maps.splitlines() if line.startswith("VmFlags:"))
     assert "rr" in flags.split()
 
 
 def test_changes_that_wait_are_committed_together_and_fail_alone(engine: LmdbEngine) -> None:
-    """While one change holds the writer's lock, others queue up: they form a group."""
+    """While one change holds the writer's lock, other changes queue up and form a group."""
     entered, go = threading.Event(), threading.Event()
 
     def slow(transaction: WriteTransaction) -> int:
@@ -67,7 +67,7 @@ def test_changes_that_wait_are_committed_together_and_fail_alone(engine: LmdbEng
         first = pool.submit(engine.write, slow)
         assert entered.wait(10)
         others = [pool.submit(change, number) for number in range(30)]
-        while len(engine._jobs) < 30:  # each has taken its place in the queue
+        while len(engine._queue) < 30:  # all changes are in the queue
             threading.Event().wait(0.001)
         go.set()
         assert first.result() == -1
@@ -102,7 +102,7 @@ def test_the_lead_is_handed_over_and_who_is_done_goes_on(
         others = []
         for key in (b"second", b"third", b"last"):
             others.append(pool.submit(put, key))
-            while len(engine._jobs) < len(others):
+            while len(engine._queue) < len(others):
                 threading.Event().wait(0.001)
         gates[b"first"][1].set()
         assert gates[b"last"][0].wait(10)
@@ -163,7 +163,7 @@ def test_a_reader_that_died_is_freed(tmp_path: Path, engine: LmdbEngine) -> None
 
 
 def _readers(engine: LmdbEngine) -> list[str]:
-    """The slots of readers that are taken, a line each."""
+    """Return the used reader slots, one line each."""
     lines = engine._environment.readers().splitlines()
     return [line for line in lines if line.split()[0].isdigit()]
 
@@ -186,7 +186,7 @@ def test_an_oversized_key_is_refused_and_nothing_is_written(engine: Engine) -> N
 
 
 class Failing:
-    """An environment in which no transaction can begin, as after its disk failed."""
+    """An environment in which no transaction can begin, as after a disk failure."""
 
     def __init__(self, error: lmdb.Error) -> None:
         self._error = error
@@ -210,7 +210,7 @@ def test_a_transaction_that_cannot_begin_ends_and_says_why(
     kind: type[DtrfastError],
     message: str,
 ) -> None:
-    """Each caller gets the error, and none waits for ever."""
+    """All callers get the error, and none waits forever."""
     with monkeypatch.context() as patch:
         patch.setattr(engine, "_environment", Failing(error))
         with pytest.raises(kind, match=message):
@@ -229,7 +229,7 @@ def test_a_process_whose_environment_is_lost_ends_so_that_another_one_opens_it(
     try:
         with monkeypatch.context() as patch:
             patch.setattr(engine, "_environment", Failing(lmdb.PanicError("no")))
-            with pytest.raises(StorageFailed, match="starting again"):
+            with pytest.raises(StorageFailed, match="the server process restarts"):
                 engine.read()
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -239,7 +239,7 @@ def test_a_process_whose_environment_is_lost_ends_so_that_another_one_opens_it(
 def test_a_commit_that_fails_leaves_nothing_and_tells_all_of_its_group(
     engine: LmdbEngine, tmp_path: Path
 ) -> None:
-    """The file may not grow: the changes run, and the commit cannot write their pages."""
+    """The file cannot grow: the changes run, but the commit cannot write their pages."""
     entered, go_on = threading.Event(), threading.Event()
 
     def hold(transaction: WriteTransaction) -> None:
@@ -255,7 +255,7 @@ def test_a_commit_that_fails_leaves_nothing_and_tells_all_of_its_group(
         futures = [pool.submit(engine.write, hold)]
         assert entered.wait(20)
         futures += [pool.submit(put, number) for number in range(3)]
-        eventually(lambda: len(engine._jobs) == 3)
+        eventually(lambda: len(engine._queue) == 3)
         resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "data.mdb").stat().st_size, hard))
         try:
             go_on.set()
@@ -296,7 +296,7 @@ def test_a_reader_too_many_is_refused_and_later_ones_are_not(
 def test_a_lock_file_of_fewer_readers_grows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An older version made one of 256 or so."""
+    """An older version made lock files with 256 slots or so."""
     with monkeypatch.context() as patch:
         patch.setattr("dtrfast.index.lmdb.READERS_MAX", 1)
         LmdbEngine(tmp_path, TABLES).close()
@@ -308,7 +308,7 @@ def test_a_lock_file_of_fewer_readers_grows(
 def test_an_index_that_is_open_with_fewer_readers_opens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server of an older version runs: a command beside it makes do with its slots."""
+    """While a server of an older version runs, a command uses the slots of its lock file."""
     with monkeypatch.context() as patch:
         patch.setattr("dtrfast.index.lmdb.READERS_MAX", 8)
         engine = LmdbEngine(tmp_path, TABLES)
@@ -331,15 +331,15 @@ def test_an_index_that_is_open_with_fewer_readers_opens(
 
 
 def test_room_for_many_readers_takes_no_room(engine: LmdbEngine, tmp_path: Path) -> None:
-    """The lock file is a hole but for the slots that were used."""
+    """Unused slots of the lock file are holes."""
     assert (tmp_path / "lock.mdb").stat().st_blocks * 512 <= 64 * 1024
 
 
 def test_room_for_the_usual_readers_is_taken_while_there_is_some(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reader that fills a hole of the file on a full disk ends its process. The first one to open
-    an index makes the file, the next ones take the room.
+    """If a reader fills a hole of the file on a full disk, its process dies. The first process that
+    opens an index makes the file; later ones allocate the space.
     """
     LmdbEngine(tmp_path, TABLES).close()
     path = tmp_path / "lock.mdb"
@@ -357,8 +357,8 @@ def test_room_for_the_usual_readers_is_taken_while_there_is_some(
 
 
 def test_the_readers_of_a_process_stay_when_another_opens_the_index(tmp_path: Path) -> None:
-    """LMDB knows by a lock that a process has the index open. The lock ends as soon as the process
-    closes the lock file once, and the next process then begins the table of readers anew.
+    """LMDB knows from a file lock that a process has the index open. A process loses the lock when
+    it closes the lock file once. The next process would then reset the table of readers.
     """
     LmdbEngine(tmp_path, TABLES).close()
     engine = LmdbEngine(tmp_path, TABLES)
@@ -382,7 +382,7 @@ def test_an_error_of_the_index_inside_a_read_is_ours(engine: LmdbEngine) -> None
 def test_a_directory_that_cannot_be_synced_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise a power cut could take the new index away whole."""
+    """Without the sync, a power cut could remove the whole new index."""
 
     def fail(descriptor: int) -> None:
         raise OSError(5, "Input/output error")
@@ -412,7 +412,7 @@ def test_the_changes_of_a_group_are_counted_each(engine: LmdbEngine) -> None:
             pool.submit(engine.write, lambda transaction: transaction.put(META, b"a", b"b"))
             for _ in range(5)
         ]
-        eventually(lambda: len(engine._jobs) == 5)
+        eventually(lambda: len(engine._queue) == 5)
         go_on.set()
         for future in futures:
             future.result()

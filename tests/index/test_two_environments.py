@@ -1,4 +1,4 @@
-"""Two environments pass the contract but for joint commits, and keep the scopes apart."""
+"""An engine of two environments passes the contract except joint commits; scopes stay separate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program that pushes, and ends between the steps of pushes: nothing is closed or finished.
+"""A program that pushes and ends between the steps of a push, without closing anything.
 
 Run with the name of an engine and a data directory.
 """
@@ -13,10 +13,10 @@ from pathlib import Path
 from dtrfast.config import Config, StoreConfig
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry.holdings import Change
+from dtrfast.registry.holdings import ChangeRequest
 from dtrfast.registry.permits import EVERYBODY
 from dtrfast.registry.registry import Registry
-from dtrfast.store.blobs import Placed
+from dtrfast.store.blobs import Placement
 from dtrfast.store.store import Store
 from tests.two_environments import ENGINES
 
@@ -26,7 +26,7 @@ KINDS = ("inline", "loose", "chunked")
 
 
 def make_body(name: str, kind: str) -> bytes:
-    """A content of each kind, which `name` sets apart from others."""
+    """Return content of a kind. Each `name` gives other content."""
     body = random.Random(f"{name} {kind}").randbytes(300_000)
     return {"inline": body[:4000], "loose": b"\x1f\x8b" + body[:20_000], "chunked": body}[kind]
 
@@ -44,7 +44,7 @@ def push(registry: Registry, body: bytes, name: RepositoryName = NAME) -> Digest
     return digest
 
 
-def _place(store: Store, digest: Digest, body: bytes) -> Placed:
+def _place(store: Store, digest: Digest, body: bytes) -> Placement:
     upload = store.blobs.begin(OTHER.text)
     upload.append(body)
     return store.blobs.commit(upload, digest)
@@ -56,17 +56,17 @@ def main(engine: str, data: Path) -> None:
     for kind in KINDS:
         kept = make_body("kept", kind)
         push(registry, kept)
-        # Before anything of the index: the upload alone.
+        # Before the index changes: there is only the upload.
         _place(store, Digest.of_bytes(make_body("unsettled", kind)), make_body("unsettled", kind))
-        # Between the two steps: content that is new, that another repository holds, under the name
-        # that is held or under a new one, and that the client pushes again later.
+        # Between the two steps: new content, content that another repository holds under the same
+        # name or under another one, and content that the client pushes again later.
         for name in ("lost", "pushed again"):
             body = make_body(name, kind)
             _place(store, Digest.of_bytes(body), body).settle()
         _place(store, Digest.of_bytes(kept, "sha512"), kept).settle()
-        # After both: the upload was not ended.
+        # After both steps: only the upload is not ended.
         linked = make_body("linked", kind)
-        change = Change(EVERYBODY, NAME, registry.author())
+        change = ChangeRequest(EVERYBODY, NAME, registry.author())
         registry.holdings.commit_blob(change, _place(store, Digest.of_bytes(linked), linked))
     os._exit(9)
 

@@ -1,4 +1,4 @@
-"""Jobs that somebody asks for: done beside the tasks, cancelled, and told of afterwards."""
+"""Jobs that users request: run between the tasks, canceled, and recorded."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.tables import JOBS
 from dtrfast.jobs import housekeeper
 from dtrfast.jobs.board import Board
-from dtrfast.jobs.jobs import Job
-from dtrfast.registry import jobs as records
-from dtrfast.registry.jobs import Run, TaskState, Wish
+from dtrfast.jobs.definitions import JobDefinition
+from dtrfast.registry import job_records as records
+from dtrfast.registry.job_records import Run, TaskState, Wish
 from dtrfast.store.tasks import Task
 from tests.fakes.engine import MemoryEngine
 
@@ -30,7 +30,7 @@ def engine() -> MemoryEngine:
 
 
 class FullEngine(MemoryEngine):
-    """An index whose disk is full while somebody says so."""
+    """An index whose disk is full while a test says so."""
 
     is_full = False
 
@@ -96,16 +96,16 @@ _JOBS = {
 
 
 def _board(engine: Engine, clock: Callable[[], float] = lambda: 2000.0) -> Board:
-    return Board(engine, [Job(name, steps) for name, steps in _JOBS.items()], clock)
+    return Board(engine, [JobDefinition(name, steps) for name, steps in _JOBS.items()], clock)
 
 
 def test_tasks_that_this_version_has_not_are_listed_no_more(engine: MemoryEngine) -> None:
-    """One that failed before an upgrade would be told to fail for ever."""
+    """Otherwise a task that failed before an upgrade would be shown as failed for ever."""
     old, kept = Task("stale readers", 60.0, lambda: 0), Task("kept", 60.0, lambda: 0)
     board = _board(engine)
     board.begin([old, kept])
     for task in (old, kept):
-        board.ran(task, 0.1, 0, StorageFailed("the disk is gone"))
+        board.record(task, 0.1, 0, StorageFailed("the disk is gone"))
     board.close()
     board = _board(engine)
     board.begin([kept, Task("tidy index", 60.0, lambda: 0)])
@@ -138,7 +138,7 @@ def test_a_job_that_fails_says_why(engine: MemoryEngine) -> None:
     assert (run.state, run.result, run.log) == ("error", "the disk is gone", ("begun",))
 
 
-def test_a_job_is_cancelled_and_another_waits_for_it(engine: MemoryEngine) -> None:
+def test_a_job_is_canceled_and_another_waits_for_it(engine: MemoryEngine) -> None:
     board = _board(engine)
     _wish(engine, "endless")
     assert board.step()
@@ -272,7 +272,7 @@ def test_a_job_lets_the_tasks_have_their_turn(engine: MemoryEngine) -> None:
 )
 def test_what_became_of_a_job_is_told_once_there_is_room(job: str, state: str, result: str) -> None:
     engine = FullEngine()
-    jobs = [Job(job, lambda: _filling(engine, _JOBS[job]))]
+    jobs = [JobDefinition(job, lambda: _filling(engine, _JOBS[job]))]
     board = Board(engine, jobs, clock=lambda: 2000.0)
     _wish(engine, job)
     for _ in range(2):
@@ -286,7 +286,7 @@ def test_what_became_of_a_job_is_told_once_there_is_room(job: str, state: str, r
 
 
 def _filling(engine: FullEngine, steps: Callable[[], Iterator[str]]) -> Iterator[str]:
-    """The disk is full from the first line on."""
+    """Make the disk full after the first line."""
     for line in steps():
         engine.is_full = True
         yield line
@@ -323,7 +323,7 @@ def test_a_housekeeper_ends_although_nothing_can_be_written() -> None:
 
 
 def test_tasks_whose_rows_were_not_committed_are_not_known() -> None:
-    """The change runs, and the disk is full when it is committed."""
+    """The disk is full when the change is committed."""
 
     class TornEngine(FullEngine):
         def write(self, change: Callable[[WriteTransaction], T]) -> T:
@@ -341,7 +341,7 @@ def test_tasks_whose_rows_were_not_committed_are_not_known() -> None:
     with pytest.raises(StorageFull):
         board.begin([task])
     engine.is_full = False
-    board.ran(task, 0.1, 3, None)
+    board.record(task, 0.1, 3, None)
     board.close()
     with engine.read() as transaction:
         assert list(records.tasks(transaction)) == []
@@ -352,7 +352,7 @@ def test_what_a_task_did_is_told_once_there_is_room() -> None:
     board = _board(engine)
     task = Task("task", 1.0, lambda: 3)
     board.begin([task])
-    board.ran(task, 0.1, 3, None)
+    board.record(task, 0.1, 3, None)
     engine.is_full = True
     with pytest.raises(StorageFull):
         board.step()
@@ -378,7 +378,7 @@ def test_who_keeps_jobs_rests_after_a_failure(caplog: pytest.LogCaptureFixture) 
 
 
 def test_a_job_that_says_something_is_told_once(engine: MemoryEngine) -> None:
-    board = Board(engine, [Job("talker", _talker)], clock=lambda: 2000.0)
+    board = Board(engine, [JobDefinition("talker", _talker)], clock=lambda: 2000.0)
     _wish(engine, "talker")
     assert board.step()
     assert _runs(engine)[0].log == ("hello",)
@@ -393,7 +393,7 @@ def _talker() -> Iterator[str]:
 
 
 # ---- ending what waits --------------------------------------------------------------------------
-def test_a_job_that_waits_is_cancelled_at_once(engine: MemoryEngine) -> None:
+def test_a_job_that_waits_is_canceled_at_once(engine: MemoryEngine) -> None:
     board = _board(engine)
     _wish(engine, "endless")
     board.step()
@@ -411,7 +411,7 @@ def test_a_cancel_of_one_job_does_not_end_another(engine: MemoryEngine) -> None:
     board.step()
     assert not _wish(engine, "short", is_cancel=True)
     assert board.step()
-    # Written by whoever saw it run a moment ago.
+    # Written by a process that saw the job run a moment ago.
     stale = Wish("short", "admin", 1000, is_cancel=True)
     engine.write(lambda t: t.put(JOBS, b"w-short", msgspec.msgpack.encode(stale)))
     assert board.step()
@@ -430,7 +430,7 @@ def test_there_is_nothing_to_cancel_of_a_job_that_is_over(engine: MemoryEngine) 
 
 def test_a_wish_that_goes_while_it_is_looked_at_begins_nothing() -> None:
     class Hasty(MemoryEngine):
-        """Somebody cancels between the look and the write."""
+        """An engine on which a user cancels a request between its read and its write."""
 
         def write(self, change: Callable[[WriteTransaction], T]) -> T:
             super().write(lambda t: t.delete(JOBS, b"w+short"))
@@ -452,7 +452,7 @@ def test_what_tasks_did_is_told_each_five_seconds(engine: MemoryEngine) -> None:
     told: list[int] = []
     for seconds in (0.0, 4.9, 0.2):
         now[0] += seconds
-        board.ran(task, 0.1, len(told) + 1, None)
+        board.record(task, 0.1, len(told) + 1, None)
         board.step()
         told.append(_task_state(engine, "task").did)
     assert told == [1, 1, 3]
@@ -463,7 +463,7 @@ def test_what_tasks_did_last_is_told_at_the_end(engine: MemoryEngine) -> None:
     task = Task("task", 1.0, lambda: 0)
     board.begin([task])
     board.step()
-    board.ran(task, 0.1, 7, None)
+    board.record(task, 0.1, 7, None)
     board.close()
     assert _task_state(engine, "task").did == 7
 
@@ -473,8 +473,8 @@ def test_an_error_goes_with_the_next_success(engine: MemoryEngine, did: int) -> 
     board = _board(engine)
     task = Task("task", 1.0, lambda: 0)
     board.begin([task])
-    board.ran(task, 0.1, None, StorageFailed("no space"))
-    board.ran(task, 0.1, did, None)
+    board.record(task, 0.1, None, StorageFailed("no space"))
+    board.record(task, 0.1, did, None)
     board.close()
     state = _task_state(engine, "task")
     assert (state.error, state.failed_at, state.did) == ("", 2000, did)

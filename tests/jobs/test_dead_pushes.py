@@ -1,4 +1,4 @@
-"""The housekeeper's first steps settle what pushes of ended processes have left."""
+"""The housekeeper's first steps clean up after pushes of ended processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(params=ENGINES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """One that a program has left between the steps of pushes."""
+    """A store of a program that ended between the steps of pushes."""
     program = [sys.executable, "-m", "tests.jobs.dying", request.param, str(tmp_path / "data")]
     ended = subprocess.run(program, cwd=_ROOT, check=False, capture_output=True, text=True)
     assert ended.returncode == 9, ended.stderr
@@ -42,7 +42,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 
 def keep_house(store: Store) -> None:
-    """The first step of each task, as a housekeeper makes them at its start."""
+    """Run the first step of each task, as a housekeeper does at its start."""
     with ExitStack() as stack:
         config = Config(store=StoreConfig(data=store.layout.data))
         for task in housekeeping(store, config, stack):
@@ -80,7 +80,7 @@ def test_content_without_a_link_goes_and_nothing_else_does(store: Store) -> None
 
 
 def test_no_row_and_no_file_is_left(store: Store) -> None:
-    for _ in range(2):  # uploads expire after the first contents were freed
+    for _ in range(2):  # uploads expire after the first content was freed
         keep_house(store)
     with store.engine.read() as transaction:
         names = {Digest.from_key(key) for key, _ in transaction.scan(BLOBS)}

@@ -1,6 +1,6 @@
-"""What a deletion is said to free is what the store then frees, on a real one.
+"""The size that a deletion is predicted to free is the size that a real store frees.
 
-But for the heads of packs, and for chunks in packs that are too full to be written anew.
+Exceptions are the heads of packs, and chunks in packs that are too full to be rewritten.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dtrfast.jobs.tasks import content_tasks, empty_trash
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_INDEX, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry import deletion, usage
+from dtrfast.registry import deletion, usage_scopes
 from dtrfast.registry.permits import EVERYBODY
 from dtrfast.registry.registry import Registry
 from dtrfast.store.store import Store
@@ -28,7 +28,7 @@ DAY = 86_400
 
 
 class Shelf:
-    """A store and its registry, over a clock that turns."""
+    """A store and its registry, with a clock that the test sets."""
 
     def __init__(self, data: Path) -> None:
         self.clock = Clock()
@@ -57,9 +57,9 @@ class Shelf:
         return self.put(index_manifest(*entries, annotations={"n": tag}), tag, OCI_INDEX)
 
     def freed_by(self, *manifests: bytes) -> tuple[int, int]:
-        """What deleting them is said to free, and what it frees on the disk."""
+        """Return the size that a deletion is predicted to free, and the size that it frees."""
         digests = [Digest.of_bytes(body) for body in manifests]
-        said = self.registry.measure(usage.of_deletion(APP, digests)).freed
+        said = self.registry.measure(usage_scopes.of_deletion(APP, digests)).freed_bytes
         before = self.keep_house()
         bodies = 0
         for digest in digests:
@@ -73,14 +73,14 @@ class Shelf:
         return said, before - self.keep_house() + bodies
 
     def keep_house(self) -> int:
-        """Free what can be; returns what is stored then."""
+        """Free all that can be freed. Returns the size that is stored afterwards."""
         for _ in range(4):
             for task in content_tasks(self.store, self.registry.holdings):
                 task.run()
         return self.store.statistics().stored_bytes
 
     def remember(self, *manifests: bytes) -> None:
-        """Manifests lie in the index, and not among what the store counts."""
+        """The index has the manifests, so the store does not count them."""
         self._sizes = {Digest.of_bytes(body): len(body) for body in manifests}
 
 

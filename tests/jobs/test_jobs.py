@@ -1,4 +1,4 @@
-"""What the jobs themselves do, over a real store."""
+"""The work of each job, on a real store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from dtrfast.config import Config, StoreConfig
 from dtrfast.errors import BlobUnknown
-from dtrfast.jobs.jobs import registry_jobs
+from dtrfast.jobs.definitions import registry_jobs
 from dtrfast.store.store import Store
 from tests.store.conftest import push
 from tests.store.test_scrub import first_byte, spoil

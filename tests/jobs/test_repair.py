@@ -1,4 +1,4 @@
-"""An index that is gone is made again from what else is on the disk."""
+"""A lost index is rebuilt from the other files on the disk."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from dtrfast.identity.tokens import NewToken
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.index.tables import CHANGES, TABLES
-from dtrfast.jobs.repair import Repaired, repair
+from dtrfast.jobs.repair import RepairResult, repair_index
 from dtrfast.jobs.tasks import content_tasks
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import removal, repositories
+from dtrfast.registry.records import RepositoryChange
 from dtrfast.registry.registry import Registry
 from dtrfast.registry.writing import Author
 from dtrfast.store.store import Store
@@ -35,10 +36,10 @@ from tests.fakes.clock import Clock
 
 APP = RepositoryName.parse("acme/app")
 OTHER = RepositoryName.parse("acme/other")
-# What is not made again, or is made anew: the rest has to be the same, row for row.
+# Tables that a repair does not restore, or fills anew. All other tables must be equal, row by row.
 UNEQUAL = {
     "store",  # counters
-    "blobs",  # by numbers, which are new
+    "blobs",  # its keys are numbers, which are new
     "contents",
     "recipes",
     "chunks",
@@ -59,14 +60,14 @@ UNEQUAL = {
     "signing_keys",
     "token_uses",
     "usages",
-    "links",  # the grace of some has another beginning
+    "links",  # the grace of some blobs begins at another time
     "links_unreferenced",
     "manifests_untagged",
 }
 
 
 class Busy:
-    """A store with a history, and what must be in it."""
+    """A store with a history, and the content that must be in it."""
 
     def __init__(self, data: Path, clock: Clock) -> None:
         self.data, self.clock = data, clock
@@ -155,7 +156,8 @@ def _people(transaction: WriteTransaction) -> None:
     tokens.create(transaction, author, user, kept)
     lost = NewToken(kind="personal", name="lost", text="dtrp_lost", expires_at=0, bounds=())
     tokens.remove(transaction, author, tokens.create(transaction, author, user, lost))
-    repositories.update(transaction, APP, author, readme="hello", is_public=True)
+    change = RepositoryChange(readme="hello", is_public=True)
+    repositories.update(transaction, APP, author, change)
 
 
 def lose_index(busy: Busy) -> None:
@@ -164,10 +166,10 @@ def lose_index(busy: Busy) -> None:
     (busy.data / "index").mkdir()
 
 
-def repaired(busy: Busy) -> tuple[Repaired, list[str]]:
+def repaired(busy: Busy) -> tuple[RepairResult, list[str]]:
     said: list[str] = []
     store = Store.begin_repair(busy.data, StoreConfig(), clock=busy.clock)
-    found = repair(store, said.append, lambda count: None)
+    found = repair_index(store, said.append, lambda count: None)
     store.close()
     bodies = busy.bodies
     busy.__init__(busy.data, busy.clock)  # type: ignore[misc]
@@ -203,7 +205,7 @@ def test_all_of_it_comes_back(busy: Busy) -> None:
 
 
 def test_a_blob_in_its_grace_stays_in_it_under_either_name(busy: Busy) -> None:
-    """Names by SHA-512 are found last, when all changes were done again."""
+    """SHA-512 names are found last, after all changes were applied again."""
     lose_index(busy)
     repaired(busy)
     busy.keep_house()
@@ -266,7 +268,7 @@ def test_a_repository_that_came_back_from_the_trash_has_all_names(busy: Busy) ->
 
 
 def test_damage_of_others_does_not_keep_from_finding_names(busy: Busy) -> None:
-    """A compressed chunk with other bytes cannot be read at all."""
+    """A compressed chunk with wrong bytes cannot be read at all."""
     named = busy.push_blob(APP, b"\x1f\x8b" + noise(8, 20_000), "sha512")
     busy.keep_house()
     for path in busy.data.glob("packs/*/*"):
@@ -330,7 +332,7 @@ def test_a_repair_that_was_cut_off_is_begun_again(
     with monkeypatch.context() as patch:
         patch.setattr(LmdbEngine, "write", fail)
         with pytest.raises(KeyboardInterrupt):
-            repair(store, print, lambda size: None)
+            repair_index(store, print, lambda size: None)
     store.close()
     with pytest.raises(Corrupt):
         Store.open(busy.data, StoreConfig())

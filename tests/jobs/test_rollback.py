@@ -1,4 +1,4 @@
-"""What a rollback leaves for the version before."""
+"""The store after a rollback, for the previous version."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.jobs.test_freed import APP, Shelf, noise
 
 
 def test_what_a_backup_keeps_is_listed_for_the_version_before(tmp_path: Path) -> None:
-    """That version knows only the store's own list, and would keep the content for ever."""
+    """The previous version knows only the store's own list, and would keep the content for ever."""
     shelf = Shelf(tmp_path)
     layer = noise(1, 100_000)
     shelf.push(layer)

@@ -1,4 +1,4 @@
-"""Tasks of the housekeeper: their names, and what they tell."""
+"""Tasks of the housekeeper: their names, and their results."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dtrfast.jobs.board import Board
 from dtrfast.jobs.rollback import give_back
 from dtrfast.jobs.tasks import housekeeping, registry_tasks
 from dtrfast.machine.paths import Layout
-from dtrfast.registry import jobs, ownership, repositories
+from dtrfast.registry import job_records, ownership, repositories
 from dtrfast.registry.policies import NAME, StorageSettings
 from dtrfast.store.tasks import Task
 from tests.jobs.test_freed import APP, DAY, Shelf, noise
 
 
 def test_the_console_shows_tasks_that_there_are(tmp_path: Path) -> None:
-    """Users know them by these names."""
+    """Users know the tasks by these names."""
     shelf = Shelf(tmp_path)
     with ExitStack() as stack:
         config = Config(store=StoreConfig(data=tmp_path))
@@ -37,7 +37,7 @@ def test_a_rollback_forgets_the_tasks_of_this_version(tmp_path: Path) -> None:
     config = Config(store=StoreConfig(data=tmp_path), auth=AuthConfig(mode="none"))
     give_back(shelf.store, config, with_trash=True)
     with shelf.store.engine.read() as transaction:
-        assert jobs.tasks(transaction) == []
+        assert job_records.tasks(transaction) == []
     shelf.store.close()
 
 

@@ -1,4 +1,4 @@
-"""The server's log: what is kept, what is counted, and how it is found again."""
+"""The server's log: kept lines, counted requests, and the reader."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 from dtrfast.errors import FileSystemUnsupported
 from dtrfast.machine import mounts
 from dtrfast.machine.paths import Layout
-from dtrfast.store.layout import prepare
+from dtrfast.store.data_directory import prepare
 
 
 def mount(monkeypatch: pytest.MonkeyPatch, table: Path, place: Path, kind: str) -> None:

@@ -1,4 +1,4 @@
-"""Room on a file system, and what is kept of it."""
+"""Space of a file system, and the reserve."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dtrfast.machine.space import DiskSpace
 
 
 def test_room_is_as_df_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A hundred blocks; thirty of those that are free are for root alone.
+    # A hundred blocks; thirty of the free ones are reserved for root.
     status = SimpleNamespace(
         f_blocks=100, f_bfree=60, f_bavail=30, f_frsize=4096, f_files=9, f_favail=5
     )
@@ -22,7 +22,7 @@ def test_room_is_as_df_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert found == DiskSpace(100 * 4096, 40 * 4096, 30 * 4096, 5)
     assert found.usable_bytes == 70 * 4096
     assert found.fullness == 40 / 70
-    status.f_files = 0  # btrfs counts none
+    status.f_files = 0  # as btrfs reports it
     assert space.measure(tmp_path).files_free is None
 
 

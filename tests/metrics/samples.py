@@ -1,4 +1,4 @@
-"""Samples of processes as tests want them, and how they get to where they are read."""
+"""Samples of processes for tests, and the files that contain them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOW = 1_800_000_000.0  # a multiple of both steps
 
 
 def totals(pulls: int = 0, *, seconds_bucket: int = 0, hot: int = 0) -> Totals:
-    """So many pulls, all of which took as long."""
+    """Return totals with `count` pulls of equal duration."""
     counts = [0] * (len(BOUNDS) + 1)
     counts[seconds_bucket] = pulls
     requests = {"pull": pulls, "push": 0, "api": 0, "console": 0, "other": 0}

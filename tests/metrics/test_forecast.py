@@ -1,4 +1,4 @@
-"""When the disk is full, from a course that is known."""
+"""The forecast of a full disk, from a known history."""
 
 from __future__ import annotations
 

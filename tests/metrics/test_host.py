@@ -1,4 +1,4 @@
-"""The machine, as far as one that runs tests can be known."""
+"""Measurements of the machine, as far as tests can predict them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_processor_time_only_grows(tmp_path: Path) -> None:
 def test_idle_time_takes_nothing_from_busy_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Taken from the sum of all, the second of these leaves 16599.799999999996.
+    # Total minus idle would give 16599.799999999996 for the second sample.
     for idle in (5957.82, 5957.83):
         times = _Times(16590.1, 9.7, idle, 0.0, 0.0, 0.0)
         monkeypatch.setattr(psutil, "cpu_times", lambda times=times: times)
@@ -50,7 +50,7 @@ def test_a_directory_that_is_gone_is_no_error(tmp_path: Path) -> None:
 
 
 def test_the_disk_is_as_df_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A hundred blocks; thirty of those that are free are for root alone.
+    # A hundred blocks; thirty of the free ones are reserved for root.
     status = SimpleNamespace(f_blocks=100, f_bfree=60, f_bavail=30, f_frsize=4096, f_files=0)
     monkeypatch.setattr(os, "statvfs", lambda path: status)
     found = measure_host(tmp_path)

@@ -1,4 +1,4 @@
-"""What is counted, and what is told of it."""
+"""Counts of answers, and their totals."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_answers_of_the_hot_lane_are_counted_at_once() -> None:
 
 
 def test_the_cost_of_counting_is_printed() -> None:
-    """For who looks (`pytest -s`): a figure that depends on the machine is no assertion."""
+    """Print the cost of a call (`pytest -s`). It depends on the machine, so nothing is asserted."""
     meter = Meter()
     count = 100_000
     began = time.perf_counter()

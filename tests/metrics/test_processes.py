@@ -1,4 +1,4 @@
-"""What processes say of themselves, in files that others read."""
+"""Samples of processes, in files that other processes read."""
 
 from __future__ import annotations
 
@@ -112,9 +112,9 @@ def test_a_file_that_cannot_be_written_is_told_once(
     (tmp_path / "metrics").write_bytes(b"a file where the directory belongs")
     reporter = Reporter(tmp_path / "metrics", "worker-0")
     try:
-        eventually(lambda: "not written" in caplog.text)
+        eventually(lambda: "cannot be written" in caplog.text)
         assert reporter.sample().name == "worker-0"
     finally:
         (tmp_path / "metrics").unlink()
         reporter.close()
-    assert caplog.text.count("not written") == 1
+    assert caplog.text.count("cannot be written") == 1

@@ -1,4 +1,4 @@
-"""Courses: what is made of looks, in both resolutions, and how they are read."""
+"""Time series: values from observations, in both resolutions, and their reader."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dtrfast.errors import StorageFailed
 from dtrfast.metrics import ring
 from dtrfast.metrics.history import History, thin
 from dtrfast.metrics.meter import BOUNDS
-from dtrfast.metrics.recorder import COARSE, FINE, REGISTRY_COLUMNS, Recorder, Recording
+from dtrfast.metrics.recorder import COARSE, FINE, REGISTRY_COLUMNS, Recorder, RecorderThread
 from dtrfast.metrics.ring import Series
 from tests.metrics.samples import NOW, sample, totals, write
 
@@ -22,7 +22,7 @@ STORE_COLUMNS = ("logical_bytes", "stored_bytes", "blobs", "repositories", "mani
 
 
 class Site:
-    """A directory with processes, a recorder, and a clock that both go by."""
+    """A directory with processes, a recorder, and the clock of both."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -40,7 +40,7 @@ class Site:
         self.recorder = self._made()
 
     def look(self, seconds: float = 10.0, **changes: object) -> None:
-        """Later, a worker says this, and the recorder looks."""
+        """Move the clock, write a worker's sample, and take a step of the recorder."""
         self.now += seconds
         write(self.path, sample("worker-0", self.now, **changes))
         self.recorder.step()
@@ -150,7 +150,7 @@ def test_one_rule_makes_coarse_courses_and_thin_ones(site: Site) -> None:
 def test_a_process_that_was_silent_did_not_do_it_all_at_once(site: Site) -> None:
     site.look(totals=totals(0))
     site.look(totals=totals(100))
-    for _ in range(4):  # it says nothing, and is not there
+    for _ in range(4):  # the process is silent and not reported
         site.now += 10
         site.recorder.step()
     site.look(totals=totals(600))
@@ -319,7 +319,9 @@ def test_a_look_that_fails_does_not_end_the_thread(
         looked.set()
         raise ValueError("no time today")
 
-    with closing(Recording(Recorder(tmp_path / "metrics", tmp_path, (), dict, clock))) as recording:
+    with closing(
+        RecorderThread(Recorder(tmp_path / "metrics", tmp_path, (), dict, clock))
+    ) as thread:
         assert looked.wait(20)
-        assert recording._thread.is_alive()
-    assert "metrics were not recorded" in caplog.text
+        assert thread._thread.is_alive()
+    assert "metrics could not be recorded" in caplog.text

@@ -1,4 +1,4 @@
-"""Courses in files of fixed size: round and round, over restarts, and with bytes of any origin."""
+"""Time series in files of fixed size: reused slots, restarts, and damaged files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def writer(path: Path) -> Iterator[RingWriter]:
 
 
 def put(path: Path, *numbers: int, columns: tuple[str, ...] = ("a", "b")) -> None:
-    """As a process of its own does: open, write `n` to the n-th step, close."""
+    """Open the ring, write `n` to step n for all steps, and close it, as a process does."""
     made = RingWriter(path, columns, STEP, SLOTS)
     for number in numbers:
         made.put(START + number * STEP, dict.fromkeys(columns, float(number)))
@@ -79,7 +79,7 @@ def test_round_and_round_the_newest_are_there(
 ) -> None:
     path = tmp_path_factory.mktemp("ring") / "course.fine"
     put(path, *steps)
-    left = {number % SLOTS: number for number in steps}  # who came last to a slot
+    left = {number % SLOTS: number for number in steps}  # the last step in each slot
     assert ring.read(path, START, FOREVER).columns["a"] == sorted(left.values())
 
 
@@ -158,7 +158,7 @@ def test_a_slot_that_says_the_step_of_another_is_empty(path: Path) -> None:
     data = path.read_bytes()
     slot = START // STEP % SLOTS
     begin = 4096 + slot * size
-    with path.open("r+b") as file:  # the record of step 0, once more, in another step's slot
+    with path.open("r+b") as file:  # copy the record of step 0 into another step's slot
         file.seek(4096 + (slot + 3) % SLOTS * size)
         file.write(data[begin : begin + size])
     assert ring.read(path, START, FOREVER).times == [START, START + STEP]

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from tests.mutants.coverage_map import CoverageMap
-from tests.mutants.mutation import Mutant, choose, moved
+from tests.mutants.mutation import Mutant, choose, find_moved
 from tests.mutants.report import Report, changes
 from tests.mutants.selection import select
 from tests.mutants.tree import Tree
@@ -68,7 +68,7 @@ def _verdicts(
     trees: Sequence[Tree], lines: CoverageMap, mutants: Sequence[Mutant], seconds_max: float
 ) -> tuple[Verdict, ...]:
     """Try the mutants; return verdicts in the same order."""
-    here = [moved(mutant, ROOT) for mutant in mutants]
+    here = [find_moved(mutant, ROOT) for mutant in mutants]
     selections = {
         mutant: select(lines.covering(mutant), lines.times, seconds_max)
         for mutant in here

@@ -11,7 +11,7 @@ from coverage import Coverage, CoverageData
 
 from tests.mutants import plugin
 from tests.mutants.mutation import Mutant
-from tests.mutants.selection import Covering, Time, times_of
+from tests.mutants.selection import CoveringTests, Time, times_of
 from tests.mutants.tree import Tree
 
 # The first starts container programs. The others test no module of the package.
@@ -59,7 +59,7 @@ class CoverageMap:
         times = msgspec.json.decode((folder / _TIMES).read_bytes(), type=dict[str, Time])
         return cls(lines, times)
 
-    def covering(self, mutant: Mutant) -> Covering:
+    def covering(self, mutant: Mutant) -> CoveringTests:
         """Find the tests by the mutant's lines.
 
         Lines that run at import only have no tests. Then all tests in the folder with the name of
@@ -77,4 +77,4 @@ class CoverageMap:
         if contexts and not certain and not starters:
             starters = (f"tests/{area}/", f"tests/test_{area}.py")
         possible = {test for test in self.times if test.startswith(starters)}
-        return Covering(frozenset(certain), frozenset(possible - certain), f"tests/{area}/")
+        return CoveringTests(frozenset(certain), frozenset(possible - certain), f"tests/{area}/")

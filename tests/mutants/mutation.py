@@ -26,7 +26,7 @@ _TOKENS: dict[type[ast.AST], tuple[str, str]] = {
     ast.Add: ("+", "-"),
     ast.Sub: ("-", "+"),
 }
-# These do not change behavior. Positions inside of f-strings are wrong in Python 3.11.
+# Mutations of these do not change behavior. Positions inside of f-strings are wrong in Python 3.11.
 _SKIPPED = (ast.Import, ast.ImportFrom, ast.JoinedStr, ast.Assert)
 _SKIPPED_FIELDS = {"annotation", "returns"}
 # Options that make a class smaller, faster or read-only, with the same behavior.
@@ -45,7 +45,8 @@ class Mutant:
     before: str
     after: str
     # Of the statement, or of a compound statement's head. Import runs decorators and defaults, so
-    # theirs are the lines of the function's body. Outside of functions: those of the module.
+    # they have the lines of the function's body. Outside of functions these are the lines of the
+    # module.
     first_line: int
     last_line: int
     text: str  # of the line, to find the place again after other lines have changed
@@ -59,7 +60,7 @@ Change = tuple[str, tuple[int, int], str]  # operator, first byte and end, their
 
 
 class _Source:
-    """The bytes of a module, as `ast` counts them."""
+    """The bytes of a module, with positions as `ast` counts them."""
 
     def __init__(self, text: str) -> None:
         self.lines = text.encode().split(b"\n")
@@ -75,14 +76,14 @@ class _Source:
         return start, self.starts[node.end_lineno - 1] + node.end_col_offset
 
     def swap(self, operator: ast.AST, left: ast.expr, right: ast.expr) -> Change:
-        """The change of an operator between its operands."""
+        """Return the replacement of an operator between its operands."""
         old, new = _TOKENS[type(operator)]
         start = self.data.index(old.encode(), self.span(left)[1], self.span(right)[0])
         return f"{old} to {new}", (start, start + len(old)), new
 
 
 def mutants_of(path: str, text: str) -> list[Mutant]:
-    """All mutants of a module, in the order of its lines."""
+    """Return all mutants of a module, in the order of its lines."""
     source = _Source(text)
     found = []
     for node, (first, last) in _nodes(ast.parse(text), (1, len(source.lines))):
@@ -97,7 +98,7 @@ def mutants_of(path: str, text: str) -> list[Mutant]:
 
 
 def choose(root: Path, seed: int, count: int) -> list[Mutant]:
-    """A random sample; the same for the same seed and the same package."""
+    """Return a random sample, which is the same for the same seed and the same package."""
     every = [
         mutant
         for path in sorted((root / "dtrfast").rglob("*.py"))
@@ -106,8 +107,8 @@ def choose(root: Path, seed: int, count: int) -> list[Mutant]:
     return sorted(random.Random(seed).sample(every, min(count, len(every))))
 
 
-def moved(mutant: Mutant, root: Path) -> Mutant | None:
-    """Find the mutant where other lines of its module changed; None if its own line did."""
+def find_moved(mutant: Mutant, root: Path) -> Mutant | None:
+    """Find the mutant after other lines of its module changed; None if its own line changed."""
     path = root / mutant.path
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     same = [number for number, line in enumerate(text.split("\n"), 1) if line == mutant.text]
@@ -203,7 +204,7 @@ def _statements(source: _Source, node: ast.AST) -> Iterator[Change]:
         case ast.Expr(value=ast.Call() | ast.Await(value=ast.Call())):
             yield "drop call", source.span(node), "pass"
         case ast.Return(value=ast.Constant(value=value)) if not value:
-            return  # None is as false as this value
+            return  # None is as false as False
         case ast.Return(value=ast.expr()):
             yield "return None", source.span(node), "return None"
         case ast.Raise():
@@ -215,7 +216,7 @@ def _statements(source: _Source, node: ast.AST) -> Iterator[Change]:
 
 
 def _is_text(node: ast.expr) -> bool:
-    """Recognize an operand of a sum of texts: texts have no difference."""
+    """Return True for an operand of a sum of texts, because texts have no difference."""
     return isinstance(node, ast.JoinedStr) or (
         isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
     )

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from coverage import Coverage
 
-# Variables: a file with the tests to run, one a line; a file that gets a line for each phase.
+# Environment variables: a file with the tests to run, one per line, and a file that gets a line for
+# each phase.
 CHOSEN = "MUTANTS_CHOSEN"
 PHASES = "MUTANTS_PHASES"
-# The file of the running test. Coverage of processes that the test starts has this context.
+# The file of the running test, which is the coverage context of processes that the test starts.
 STARTER = "MUTANTS_STARTER"
 
 
@@ -22,7 +23,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         chosen = dict.fromkeys(Path(path).read_text().splitlines())
         files = list(dict.fromkeys(map(_file_of, chosen)))
         config.hook.pytest_deselected(items=[one for one in items if one.nodeid not in chosen])
-        # Within a file pytest's order stays: it starts each server of parametrized fixtures once.
+        # Within a file, pytest's order stays: it starts each server of a parametrized fixture once.
         kept = (item for item in items if item.nodeid in chosen)
         items[:] = sorted(kept, key=lambda item: files.index(_file_of(item.nodeid)))
 

@@ -38,14 +38,14 @@ class Report:
         return f"killed {died} of {len(self.verdicts)} ({parts})"
 
     def updated(self, verdicts: Iterable[Verdict]) -> Report:
-        """The report with these verdicts in place of those on the same mutants."""
+        """Return the report with these verdicts in place of those on the same mutants."""
         new = {verdict.mutant: verdict for verdict in verdicts}
         kept = (new.get(verdict.mutant, verdict) for verdict in self.verdicts)
         return Report(self.seconds_max, tuple(kept))
 
 
 def changes(before: Report, after: Report, *, died: bool) -> list[Verdict]:
-    """The verdicts of `after` on mutants that died before and live now, or the reverse.
+    """Return the verdicts of `after` on mutants that died before and survive now, or the reverse.
 
     Both reports have the same mutants in the same order.
     """

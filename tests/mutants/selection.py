@@ -19,12 +19,12 @@ class Time:
 
 
 @dataclass(frozen=True, slots=True)
-class Covering:
+class CoveringTests:
     """The tests that run a mutant, and tests of files that start a process which runs it."""
 
     certain: frozenset[str]
     possible: frozenset[str]
-    area: str = ""  # the beginning of test names that are the likeliest to notice
+    area: str = ""  # the beginning of the names of tests that are most likely to fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +40,21 @@ def file_of(test: str) -> str:
 
 
 def parts(tests: Sequence[str]) -> Iterator[list[str]]:
-    """Split a selection, so that a mutant that dies soon needs few files: 4, 12, and the others."""
+    """Split a selection into the tests of 4 files, of 12, and of the others.
+
+    A mutant that dies soon then needs few files.
+    """
     files = list(dict.fromkeys(map(file_of, tests)))
     for first, end in ((0, 4), (4, 16), (16, len(files))):
         if part := [test for test in tests if file_of(test) in files[first:end]]:
             yield part
 
 
-def select(covering: Covering, times: Mapping[str, Time], seconds_max: float) -> Selection:
+def select(covering: CoveringTests, times: Mapping[str, Time], seconds_max: float) -> Selection:
     """Choose the quickest tests, one of each file in turn; at least one.
 
     Files of the mutant's area come first. Possible tests are chosen if no test is certain, or if
-    the time is infinite. All tests of a file stand together: they share what takes long to set up.
+    the time is infinite. All tests of a file stay together, because they share a slow setup.
     """
     chosen: dict[str, list[str]] = defaultdict(list)
     spent = 0.0
@@ -63,7 +66,7 @@ def select(covering: Covering, times: Mapping[str, Time], seconds_max: float) ->
 
 
 def _in_turns(
-    covering: Covering, times: Mapping[str, Time], seconds_max: float
+    covering: CoveringTests, times: Mapping[str, Time], seconds_max: float
 ) -> list[tuple[float, str]]:
     both = not covering.certain or math.isinf(seconds_max)
     groups = [covering.certain, covering.possible if both else frozenset[str]()]
@@ -82,7 +85,7 @@ def _in_turns(
 
 
 def times_of(phases: Iterable[Phase]) -> dict[str, Time]:
-    """The times of the tests that passed."""
+    """Return the times of the tests that passed."""
     by_test: dict[str, list[Phase]] = defaultdict(list)
     for phase in phases:
         by_test[phase.test].append(phase)

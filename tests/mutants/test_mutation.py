@@ -1,4 +1,4 @@
-"""Mutants are what their operators say, and the sample is the same each time."""
+"""Mutants match their operators, and the sample is the same each time."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.mutation import apply, choose, moved, mutants_of
+from tests.mutants.mutation import apply, choose, find_moved, mutants_of
 from tests.mutants.report import Report, changes
-from tests.mutants.selection import Covering, Time, parts, select, times_of
+from tests.mutants.selection import CoveringTests, Time, parts, select, times_of
 from tests.mutants.tree import Phase
 from tests.mutants.trial import Verdict
 
 
 def changed(text: str) -> dict[str, str]:
-    """The text after each operator; the last one where an operator has several places."""
+    """Return the text after each operator; the last text if an operator has several places."""
     return {m.operator: apply(m, text) for m in mutants_of("dtrfast/a.py", text)}
 
 
@@ -92,19 +92,19 @@ def test_a_mutant_is_found_again_until_its_line_changes(tmp_path: Path) -> None:
     path = tmp_path / "dtrfast" / "a.py"
     mutant = mutants_of("dtrfast/a.py", "a = 1\nb = c and d\n")[-1]
     path.write_text("a = 1\n\n\nb = c and d\n")
-    assert moved(mutant, tmp_path) == replace(mutant, line=4, first_line=3, last_line=5)
+    assert find_moved(mutant, tmp_path) == replace(mutant, line=4, first_line=3, last_line=5)
     path.write_text("b = d and c\n")
-    assert moved(mutant, tmp_path) is None
+    assert find_moved(mutant, tmp_path) is None
 
 
 def test_quick_tests_of_all_files_are_chosen_first_and_stand_together() -> None:
     times = {"a::1": Time(1, 0), "a::2": Time(2, 0), "b::1": Time(1, 1), "c::1": Time(9, 8)}
-    certain = Covering(frozenset({"a::1", "a::2", "b::1"}), frozenset({"c::1"}))
+    certain = CoveringTests(frozenset({"a::1", "a::2", "b::1"}), frozenset({"c::1"}))
     assert select(certain, times, 99).tests == ("a::1", "a::2", "b::1")
     assert select(certain, times, math.inf).tests == ("a::1", "a::2", "b::1", "c::1")
     assert select(certain, times, 4).tests == ("a::1", "b::1")
     assert select(replace(certain, area="b"), times, 4).tests == ("b::1", "a::1")
-    assert select(Covering(frozenset(), frozenset({"c::1"})), times, 4).tests == ("c::1",)
+    assert select(CoveringTests(frozenset(), frozenset({"c::1"})), times, 4).tests == ("c::1",)
 
 
 def test_few_files_are_tried_first() -> None:

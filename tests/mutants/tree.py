@@ -18,7 +18,7 @@ from tests.mutants import plugin
 from tests.mutants.mutation import Mutant, apply
 
 _LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "build", "data")
-# Without all other installed plugins: they take seconds to import, and no test needs them.
+# No other installed plugin is loaded: they take seconds to import, and no test needs them.
 _PYTEST = ("-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "xdist")
 _PLUGINS = ("-p", "hypothesispytest", "-p", plugin.__name__, "--hypothesis-seed=0")
 
@@ -101,7 +101,7 @@ class Tree:
         return TestRun(status, tuple(Phase(w, o, float(s), test) for w, o, s, test in lines))
 
     @contextmanager
-    def changed(self, mutant: Mutant) -> Iterator[None]:
+    def with_mutant(self, mutant: Mutant) -> Iterator[None]:
         """Put the mutant in place of its module."""
         path = self.root / mutant.path
         text, times = path.read_text(encoding="utf-8"), path.stat()
@@ -117,7 +117,7 @@ class Tree:
 
 
 def _wait(process: subprocess.Popen[bytes], seconds_max: float | None) -> int | None:
-    """The exit status, or None once the process and all its children were killed."""
+    """Return the exit status, or None after the process and all its children were killed."""
     try:
         return process.wait(seconds_max)
     except subprocess.TimeoutExpired:

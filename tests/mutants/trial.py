@@ -43,11 +43,11 @@ class Trials:
 
     trees: Sequence[Tree]
     times: Mapping[str, Time]
-    # Tests that ran alone on the unchanged package: True for those that passed.
+    # The tests that ran alone on the unchanged package, and True for those that passed.
     _sound: dict[str, bool] = field(default_factory=dict)
 
     def verdicts(self, selections: Iterable[tuple[Mutant, Selection]]) -> Iterator[Verdict]:
-        """Try all mutants; yields verdicts as they come."""
+        """Try all mutants; yields each verdict as soon as it is known."""
         free: SimpleQueue[Tree] = SimpleQueue()
         for tree in self.trees:
             free.put(tree)
@@ -74,7 +74,7 @@ class Trials:
     def _try(self, tree: Tree, mutant: Mutant, tests: list[str], seconds: float) -> Verdict:
         limit = _START_SECONDS_MAX + _SLOWNESS_MAX * seconds
         while tests:
-            with tree.changed(mutant):
+            with tree.with_mutant(mutant):
                 run = tree.run_tests(tests, limit)
             if run.status is None and tree.run_tests(tests, limit).status is not None:
                 return Verdict(mutant, "timed out", run.last, len(tests))
@@ -86,7 +86,8 @@ class Trials:
         return Verdict(mutant, "survived")
 
     def _is_certain(self, tree: Tree, mutant: Mutant, test: str) -> bool:
-        """Check that the test passes alone without the mutant; if it is slow, that it fails again.
+        """Return True if the test passes alone without the mutant and, if it is slow, fails again
+        with it.
 
         Slow tests start servers and wait for them, so they may fail on a busy machine.
         """
@@ -94,5 +95,5 @@ class Trials:
             self._sound[test] = tree.run_tests([test], _ALONE_SECONDS_MAX).status == 0
         if not self._sound[test] or self.times[test].total < _SLOW_SECONDS:
             return self._sound[test]
-        with tree.changed(mutant):
+        with tree.with_mutant(mutant):
             return tree.run_tests([test], _ALONE_SECONDS_MAX).status != 0

@@ -1,4 +1,4 @@
-"""Characters that mislead readers of a text: found, taken out, or marked."""
+"""Characters that mislead readers of a text are found, removed or replaced."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_end_of_a_line() -> None:
 
 def test_a_text_of_any_script() -> None:
     scripts = ["", "Zoë Łukasiewicz", "山田 太郎", "a\u00a0b", "e\u0301"]
-    # Joiners and variation selectors are part of how these are written.
+    # These scripts and emoji need joiners and variation selectors.
     scripts += ["دانیال\u200cپور", "👩\u200d💻 ❤\ufe0f"]
     for text in scripts:
         assert characters.find(text) == "", ascii(text)

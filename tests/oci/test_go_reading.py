@@ -1,4 +1,4 @@
-"""Manifests are read as Go clients read them: `go_reading/` recorded what those say."""
+"""Manifests are read as Go clients read them. `go_reading/` recorded the results of Go programs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dtrfast.oci.manifests import Descriptor, Manifest, parse_manifest
 from tests.oci.go_reading.inputs import MEDIA_TYPES, inputs
 
 _GOLDEN = Path(__file__).parents[1] / "golden" / "go_reading.jsonl"
-# Go reads these, but the specification excludes them, and what clients do with them differs.
+# Go accepts these, the specification excludes them, and clients treat them differently.
 _ALSO_REFUSED = {
     *("version ", "version 0", "version 1", "version null"),
     *('descriptor "size":-1', 'descriptor "size":null'),
     *('field "layers":[null]', 'field "manifests":[null]'),
 }
-# Only go-containerregistry refuses these, which the specification allows.
+# The specification allows these; only go-containerregistry refuses them.
 _ALSO_TAKEN = {"sha512"}
 
 

@@ -1,4 +1,4 @@
-"""What a config says of an image, whoever wrote it, and what differs between two."""
+"""Parsing of image configs from any builder, and comparison of two images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A web server and a proxy on this machine, which note what they were asked."""
+"""A web server and a proxy on this machine, which record their requests."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class WebServer:
-    """`answers`: status, headers and body by path. `drips` sends the body a byte at a time."""
+    """A web server. `answers` has status, headers and body by path. With `drips` it sends bodies
+    byte by byte.
+    """
 
     port: int = 0
     answers: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
-    names: list[str | None] = field(default_factory=list)  # that TLS was begun with (SNI)
+    names: list[str | None] = field(default_factory=list)  # the name in the TLS handshake (SNI)
     drips: bool = False
 
     @property
@@ -52,12 +54,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        return None  # a client that refuses our certificate
+        return None  # a client that refuses the certificate
 
 
 @contextmanager
 def web_server(context: ssl.SSLContext | None = None) -> Iterator[WebServer]:
-    """A web server at 127.0.0.1, over TLS with a context."""
+    """Run a web server at 127.0.0.1. With a context it uses TLS."""
     with _Server(("127.0.0.1", 0), _Handler) as server:
         web = WebServer(server.server_address[1])
         if context is not None:
@@ -75,7 +77,7 @@ def web_server(context: ssl.SSLContext | None = None) -> Iterator[WebServer]:
 
 @dataclass
 class Raw:
-    """A server that is no web server: `asked` are the first bytes of each connection."""
+    """A server that is not a web server. `asked` has the first bytes of each connection."""
 
     port: int
     asked: list[bytes] = field(default_factory=list)
@@ -83,7 +85,7 @@ class Raw:
 
 @contextmanager
 def raw_server(answer: bytes, pause_seconds: float = 0.0) -> Iterator[Raw]:
-    """Says `answer` to each connection, a byte at a time if it pauses, and then nothing."""
+    """Run a server that sends `answer` on each connection; with a pause, byte by byte."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         raw = Raw(listening.getsockname()[1])
 
@@ -103,7 +105,7 @@ def raw_server(answer: bytes, pause_seconds: float = 0.0) -> Iterator[Raw]:
 
 @contextmanager
 def proxy_server() -> Iterator[Raw]:
-    """A proxy that connects where it is told (CONNECT), whatever the host: always to 127.0.0.1."""
+    """Run a proxy that connects to 127.0.0.1 for every host of a CONNECT."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         raw = Raw(listening.getsockname()[1])
 

@@ -1,4 +1,4 @@
-"""Public and private addresses, in all forms in which packets find them."""
+"""Public and private addresses, in all forms that carry them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls over HTTP: which address is connected to, and what bounds a call. Real servers."""
+"""Calls over HTTP to real servers: the addresses of connections, and the limits of a call."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pytest
 
 from dtrfast.config import OutgoingConfig
 from dtrfast.errors import AddressRefused, CallFailed
-from dtrfast.outgoing.http import Call, ask
-from dtrfast.outgoing.permit import DIRECT, Limits, Outgoing, Setter
+from dtrfast.outgoing.http import OutgoingCall, ask
+from dtrfast.outgoing.permit import DIRECT, CallLimits, OutgoingPolicy, Setter
 from tests.e2e import certificates
 from tests.outgoing.servers import WebServer, proxy_server, raw_server, web_server
 
 _LOCAL = OutgoingConfig(allow=("127.0.0.1",))
-_QUICK = Call(limits=Limits(step_seconds=0.3, total_seconds=0.6, size_max=1000))
+_QUICK = OutgoingCall(limits=CallLimits(step_seconds=0.3, total_seconds=0.6, size_max=1000))
 
 
 class Resolver:
-    """Names of a test. Several answers are given one by one, as a rebinding server does."""
+    """The host names of a test. Each look-up gets the next answer, as with DNS rebinding."""
 
     def __init__(self, **names: list[str]) -> None:
         self.names = names
@@ -51,9 +51,9 @@ def web(shared: WebServer) -> WebServer:
 # ---- where it goes -----------------------------------------------------------------------------
 def test_the_checked_address_is_called_and_the_name_is_in_the_request(web: WebServer) -> None:
     resolver = Resolver(hook=["127.0.0.1", "10.0.0.1"])
-    call = Call("POST", {"x-event": "push"}, b"{}")
+    call = OutgoingCall("POST", {"x-event": "push"}, b"{}")
     reply = ask(
-        Outgoing(_LOCAL, resolver), f"http://hook.example:{web.port}/a?b", Setter.OWNER, call
+        OutgoingPolicy(_LOCAL, resolver), f"http://hook.example:{web.port}/a?b", Setter.OWNER, call
     )
     assert (reply.status, reply.content, resolver.asked) == (200, b"here", ["hook.example"])
     (method, path, headers) = web.requests[0]
@@ -62,9 +62,9 @@ def test_the_checked_address_is_called_and_the_name_is_in_the_request(web: WebSe
 
 
 def test_a_private_server_is_not_even_connected_to(web: WebServer) -> None:
-    outgoing = Outgoing(OutgoingConfig(), Resolver(hook=["127.0.0.1"]))
+    outgoing = OutgoingPolicy(OutgoingConfig(), Resolver(hook=["127.0.0.1"]))
     with pytest.raises(AddressRefused):
-        ask(outgoing, f"http://hook.example:{web.port}/", Setter.OWNER, Call())
+        ask(outgoing, f"http://hook.example:{web.port}/", Setter.OWNER, OutgoingCall())
     assert web.requests == []
 
 
@@ -73,14 +73,14 @@ def test_certificates_are_those_of_the_name(tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made.chain, made.key)
     trusting = ssl.create_default_context(cafile=made.authority)
-    outgoing = Outgoing(_LOCAL, Resolver(localhost=["127.0.0.1"], hook=["127.0.0.1"]))
+    outgoing = OutgoingPolicy(_LOCAL, Resolver(localhost=["127.0.0.1"], hook=["127.0.0.1"]))
     with web_server(context) as web:
-        call = Call(context=trusting)
+        call = OutgoingCall(context=trusting)
         assert ask(outgoing, f"https://localhost:{web.port}/", Setter.OWNER, call).status == 200
         assert web.names == ["localhost"]
         for url, one in (
             (f"https://hook.example:{web.port}/", call),  # the certificate of another name
-            (f"https://localhost:{web.port}/", Call()),  # of an authority that is not known
+            (f"https://localhost:{web.port}/", OutgoingCall()),  # the authority is unknown
         ):
             with pytest.raises(CallFailed, match="certificate verify failed"):
                 ask(outgoing, url, Setter.OWNER, one)
@@ -91,7 +91,7 @@ def test_the_environment_names_no_proxy(web: WebServer, monkeypatch: pytest.Monk
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     url = f"http://127.0.0.1:{web.port}/"
-    assert ask(DIRECT, url, Setter.ADMINISTRATOR, Call()).status == 200
+    assert ask(DIRECT, url, Setter.ADMINISTRATOR, OutgoingCall()).status == 200
 
 
 # ---- redirects ---------------------------------------------------------------------------------
@@ -101,11 +101,11 @@ def _moved(web: WebServer, path: str, location: str, status: int = 302) -> None:
 
 def test_a_redirect_is_an_answer_unless_it_is_asked_for(web: WebServer) -> None:
     _moved(web, "/a", "/b")
-    outgoing = Outgoing(_LOCAL, Resolver(hook=["127.0.0.1"]))
+    outgoing = OutgoingPolicy(_LOCAL, Resolver(hook=["127.0.0.1"]))
     url = f"http://hook.example:{web.port}/a"
-    assert ask(outgoing, url, Setter.OWNER, Call()).status == 302
-    assert ask(outgoing, url, Setter.OWNER, Call("POST", follows=True)).status == 302
-    assert ask(outgoing, url, Setter.OWNER, Call(follows=True)).status == 200
+    assert ask(outgoing, url, Setter.OWNER, OutgoingCall()).status == 302
+    assert ask(outgoing, url, Setter.OWNER, OutgoingCall("POST", follows=True)).status == 302
+    assert ask(outgoing, url, Setter.OWNER, OutgoingCall(follows=True)).status == 200
     assert [path for _, path, _ in web.requests] == ["/a", "/a", "/a", "/b"]
 
 
@@ -123,22 +123,22 @@ def test_a_redirect_is_an_answer_unless_it_is_asked_for(web: WebServer) -> None:
 )
 def test_a_redirect_is_checked_as_the_first_address_was(web: WebServer, location: str) -> None:
     _moved(web, "/a", location)
-    outgoing = Outgoing(_LOCAL, Resolver(hook=["127.0.0.1"], inside=["10.0.0.1"]))
+    outgoing = OutgoingPolicy(_LOCAL, Resolver(hook=["127.0.0.1"], inside=["10.0.0.1"]))
     with pytest.raises(AddressRefused):
-        ask(outgoing, f"http://hook.example:{web.port}/a", Setter.OWNER, Call(follows=True))
+        ask(outgoing, f"http://hook.example:{web.port}/a", Setter.OWNER, OutgoingCall(follows=True))
 
 
 def test_a_name_that_moves_between_two_steps_is_refused(web: WebServer) -> None:
     _moved(web, "/a", "/b")
-    outgoing = Outgoing(_LOCAL, Resolver(hook=["127.0.0.1", "192.168.0.1"]))
+    outgoing = OutgoingPolicy(_LOCAL, Resolver(hook=["127.0.0.1", "192.168.0.1"]))
     with pytest.raises(AddressRefused):
-        ask(outgoing, f"http://hook.example:{web.port}/a", Setter.OWNER, Call(follows=True))
+        ask(outgoing, f"http://hook.example:{web.port}/a", Setter.OWNER, OutgoingCall(follows=True))
 
 
 def test_secrets_stay_with_their_origin(web: WebServer) -> None:
     _moved(web, "/a", f"http://other.example:{web.port}/b")
-    outgoing = Outgoing(_LOCAL, Resolver(hook=["127.0.0.1"], other=["127.0.0.1"]))
-    call = Call(headers={"Authorization": "Bearer x", "x-other": "y"}, follows=True)
+    outgoing = OutgoingPolicy(_LOCAL, Resolver(hook=["127.0.0.1"], other=["127.0.0.1"]))
+    call = OutgoingCall(headers={"Authorization": "Bearer x", "x-other": "y"}, follows=True)
     ask(outgoing, f"http://hook.example:{web.port}/a", Setter.OWNER, call)
     first, second = (headers for _, _, headers in web.requests)
     assert first["authorization"] == "Bearer x"
@@ -149,9 +149,9 @@ def test_secrets_stay_with_their_origin(web: WebServer) -> None:
 
 def test_a_circle_of_redirects_ends(web: WebServer) -> None:
     _moved(web, "/a", "/a")
-    outgoing = Outgoing(_LOCAL, Resolver(hook=["127.0.0.1"]))
+    outgoing = OutgoingPolicy(_LOCAL, Resolver(hook=["127.0.0.1"]))
     with pytest.raises(CallFailed):
-        ask(outgoing, f"http://hook.example:{web.port}/a", Setter.OWNER, Call(follows=True))
+        ask(outgoing, f"http://hook.example:{web.port}/a", Setter.OWNER, OutgoingCall(follows=True))
     assert len(web.requests) == 6
 
 
@@ -182,9 +182,9 @@ def test_a_server_cannot_hold_a_call(answer: bytes, scheme: str) -> None:
 
 
 # ---- the proxy ---------------------------------------------------------------------------------
-def _through(port: int, resolver: Resolver | None = None) -> Outgoing:
+def _through(port: int, resolver: Resolver | None = None) -> OutgoingPolicy:
     config = OutgoingConfig(proxy=f"http://127.0.0.1:{port}", allow=("10.0.0.7",))
-    return Outgoing(config, resolver or Resolver())
+    return OutgoingPolicy(config, resolver or Resolver())
 
 
 def test_the_proxy_gets_the_name_of_an_administrator_and_the_checked_address_of_an_owner(
@@ -194,7 +194,7 @@ def test_the_proxy_gets_the_name_of_an_administrator_and_the_checked_address_of_
         outgoing = _through(proxy.port, Resolver(hook=["10.0.0.7"]))
         for setter in Setter:
             url = f"http://hook.example:{web.port}/"
-            assert ask(outgoing, url, setter, Call()).content == b"here"
+            assert ask(outgoing, url, setter, OutgoingCall()).content == b"here"
     first, second = (head.split(b"\r\n")[0] for head in proxy.asked)
     assert first == b"CONNECT hook.example:%d HTTP/1.1" % web.port
     assert second == b"CONNECT 10.0.0.7:%d HTTP/1.1" % web.port

@@ -1,4 +1,4 @@
-"""Leave to call an address, by the role that entered it."""
+"""Permits to call an address, by the role that entered it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import pytest
 
 from dtrfast.config import OutgoingConfig
 from dtrfast.errors import AddressRefused, CallFailed
-from dtrfast.outgoing.permit import Outgoing, Setter
+from dtrfast.outgoing.permit import OutgoingPolicy, Setter
 
 
-def resolving(*addresses: str, config: OutgoingConfig | None = None) -> Outgoing:
-    """Every name has these addresses."""
-    return Outgoing(config or OutgoingConfig(), lambda host, port: addresses)
+def resolving(*addresses: str, config: OutgoingConfig | None = None) -> OutgoingPolicy:
+    """Return a resolver that gives these addresses for every name."""
+    return OutgoingPolicy(config or OutgoingConfig(), lambda host, port: addresses)
 
 
 def test_an_administrator_may_name_any_host_and_its_name_is_not_resolved() -> None:
     def never(host: str, port: int) -> Sequence[str]:
         raise AssertionError("the name is resolved where it is connected to")
 
-    outgoing = Outgoing(OutgoingConfig(), never)
+    outgoing = OutgoingPolicy(OutgoingConfig(), never)
     for url, port in (
         ("https://10.0.0.1/keys", 443),
         ("http://localhost:8080", 8080),
@@ -69,9 +69,9 @@ def test_an_owner_may_name_public_hosts_and_exactly_their_addresses_are_called()
     ],
 )
 def test_an_owner_may_not_name_other_addresses(url: str) -> None:
-    """By the resolver of this machine, which reads numbers in all their spellings."""
+    """This machine's resolver accepts numbers in all spellings."""
     with pytest.raises((AddressRefused, CallFailed)):
-        Outgoing(OutgoingConfig()).permit(url, Setter.OWNER)
+        OutgoingPolicy(OutgoingConfig()).permit(url, Setter.OWNER)
 
 
 def test_one_private_address_of_a_name_is_enough_to_refuse_it() -> None:
@@ -93,7 +93,7 @@ def test_a_name_without_an_address_is_told() -> None:
     def none(host: str, port: int) -> Sequence[str]:
         raise OSError("no such name")
 
-    for outgoing in (Outgoing(OutgoingConfig(), none), resolving()):
+    for outgoing in (OutgoingPolicy(OutgoingConfig(), none), resolving()):
         with pytest.raises(CallFailed, match=r"hook\.example"):
             outgoing.permit("https://hook.example", Setter.OWNER)
 
@@ -123,7 +123,7 @@ PROXY = OutgoingConfig(
     ],
 )
 def test_the_proxy_is_for_other_hosts_over_http(url: str, is_proxied: bool) -> None:
-    permit = Outgoing(PROXY).permit(url, Setter.ADMINISTRATOR)
+    permit = OutgoingPolicy(PROXY).permit(url, Setter.ADMINISTRATOR)
     assert permit.proxy == (("proxy.internal", 3128) if is_proxied else None)
 
 

@@ -1,4 +1,4 @@
-"""The same steps in any order have the same outcome over dictionaries and over the index."""
+"""The same random steps have the same outcomes over dictionaries and over the index."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dtrfast.oci.conditions import UNCONDITIONAL, Conditions, entity_tag
 from dtrfast.oci.digests import Digest, Reference
 from dtrfast.oci.media_types import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry.holdings import Question
+from dtrfast.registry.holdings import Lookup
 from dtrfast.registry.holdings_index import IndexHoldings
 from dtrfast.registry.permits import EVERYBODY, EVERYTHING, Action, Permits
 from tests.fakes.blobs import MemoryBlobs
@@ -64,13 +64,13 @@ Step = Callable[[World], object]
 
 
 class Steps:
-    """Steps by chance, of callers who may do all, or little."""
+    """Random steps of callers with all rights, or with few."""
 
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)
 
     def next(self) -> Step:
-        # Pushes more often than deletes, as most puts miss a blob otherwise.
+        # Pushes are more frequent than deletes, because most puts would miss a blob otherwise.
         makers = [self._push] * 6 + [self._put] * 8 + [self._mount] * 2 + [self._end_grace]
         rest = [self._unlink, self._delete_manifest, self._delete_tag, self._renew, self._leap]
         trash = [self._delete_put, *[self._restore_manifest] * 2, self._restore_tag, self._drop]
@@ -139,7 +139,7 @@ class Steps:
         )
 
     def _delete_put(self) -> Step:
-        """Of a manifest that was there once."""
+        """Delete a manifest that was put before."""
         draw, permits = self._chance.randrange(1000), self._caller()
 
         def delete(world: World) -> object:
@@ -149,7 +149,7 @@ class Steps:
         return delete
 
     def _restore_manifest(self) -> Step:
-        """Of a manifest that was in the trash once."""
+        """Restore a manifest that was deleted before."""
         draw, permits = self._chance.randrange(1000), self._caller()
 
         def restore(world: World) -> object:
@@ -179,14 +179,14 @@ class Steps:
 
     def _end_grace(self) -> Step:
         def end(world: World) -> None:
-            # How much is settled may differ: links that turn out to be kept may count.
+            # The counts of settled links may differ: links that turn out to be kept may count.
             world.tidy()
 
         return end
 
 
 def chosen(world: World, kind: str, draw: int) -> tuple[RepositoryName, Digest]:
-    """A manifest that the log has a change of this kind of; any one where there is none."""
+    """Return a manifest with a change of this kind in the log; the first one if there is none."""
     found = sorted({(name, digest) for one, _, name, digest in world.recorded() if one == kind})
     if not found:
         return NAMES[0], DIGESTS[0]
@@ -195,7 +195,7 @@ def chosen(world: World, kind: str, draw: int) -> tuple[RepositoryName, Digest]:
 
 
 def outcome(step: Step, world: World) -> object:
-    """The value, or the kind of the exception."""
+    """Return the step's result, or the class of its exception."""
     try:
         return step(world)
     except DtrfastError as error:
@@ -203,10 +203,10 @@ def outcome(step: Step, world: World) -> object:
 
 
 def state(world: World) -> dict[str, object]:
-    """All that questions and pages tell, of each caller."""
+    """Return all results of questions and pages, for each caller."""
     references: list[Reference] = [*map(Tag, TAGS), *DIGESTS]
     questions = [
-        Question(permits, name, reference, is_blob)
+        Lookup(permits, name, reference, is_blob)
         for permits in CALLERS
         for name in NAMES
         for is_blob, wanted in ((False, references), (True, BLOB_DIGESTS))
@@ -238,7 +238,7 @@ def referrers(world: World, permits: Permits, name: RepositoryName) -> object:
 
 
 def make_worlds() -> list[World]:
-    """One of each kind."""
+    """Make a world for each kind of holdings."""
     engine, clocks = MemoryEngine(), (Clock(), Clock())
     stores = [MemoryBlobs(clock) for clock in clocks]
     memory = MemoryHoldings(stores[0], RULES, clocks[0], GRACE_SECONDS)

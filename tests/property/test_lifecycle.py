@@ -1,8 +1,9 @@
 """No order of pushes, mounts, deletes, restores, pulls and reclaim loses a byte or serves a wrong
 one.
 
-Some clients with a repository each share bodies; a housekeeper with a clock that leaps works beside
-them, in threads or, so that a seed repeats a run, in turns. Each client knows what must be there.
+Some clients with a repository each share bodies. A housekeeper with a clock that leaps works at the
+same time: in threads, or in turns, so that a seed repeats a run. Each client knows the content that
+it must find.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ from tests.two_environments import ENGINES
 CLIENTS = 3
 _STEPS = int(os.environ.get("LIFECYCLE_STEPS", "120"))
 _RUNS = int(os.environ.get("LIFECYCLE_RUNS", "4"))
-# Seconds: far below what the clock leaps, so that everything expires now and then.
+# In seconds. This is far below the leaps of the clock, so that everything expires now and then.
 _GRACE = 100
 _LEAPS = (1, 30, 120, 20 * 86_400)
 
 
 def make_bodies(seed: int) -> list[bytes]:
-    """Inline, loose, and chunked ones of blocks that others have as well."""
+    """Return inline, loose and chunked bodies. The chunked ones share blocks."""
     chance = random.Random(seed)
     blocks = [chance.randbytes(70_000) for _ in range(8)]
     chunked = [b"".join(chance.sample(blocks, 3)) for _ in range(8)]
@@ -48,7 +49,7 @@ def make_bodies(seed: int) -> list[bytes]:
 
 
 class World:
-    """A store, its clock, and what all clients push."""
+    """A store, its clock, and the bodies that all clients push."""
 
     def __init__(self, data: Path, seed: int, engine: str) -> None:
         self.clock = Clock()
@@ -77,7 +78,7 @@ class World:
 
 
 class Client:
-    """Knows its images: the tag, the manifest's digest, and the blobs."""
+    """A client with its images: the tag, the manifest's digest, and the blobs of each."""
 
     def __init__(self, world: World, seed: str, number: int) -> None:
         self._world = world
@@ -135,7 +136,7 @@ class Client:
                 self._name, Tag(tag), manifest, OCI_MANIFEST, author=author
             )
         except ManifestBlobUnknown:
-            return  # the clock leapt over the grace of a blob: a client would push it again
+            return  # the clock leapt over a blob's grace: a client would push the blob again
         self._images[tag] = (put.digest, [Digest.of_bytes(body) for body in bodies])
 
     def _mount(self, digest: Digest) -> bool:
@@ -169,7 +170,7 @@ class Client:
             self._registry.uploads.finish(upload, self._name, digest, self._registry.author())
 
     def _place_without_link(self) -> None:
-        """A process that ends between the two steps of a push. Its upload expires later."""
+        """Act as a process that ends between the two steps of a push, and whose upload expired."""
         body = self._chance.choice(self._world.bodies)
         upload = self._world.store.blobs.begin(self._name.text)
         upload.append(body)
@@ -195,19 +196,19 @@ class Client:
             return
         is_due = self._world.clock() - deleted_at < 14 * 86_400 - 10
         try:
-            self._registry.trash.restore_manifest(self._name, digest, self._registry.author())
+            self._registry.trash.restore_manifest(self._name, digest)
         except ManifestUnknown:
             assert not is_due, f"{digest} left the trash too early"
             return
         except ManifestBlobUnknown:
-            return  # a blob of it was deleted
+            return  # one of its blobs was deleted
         except Conflict:
-            return  # pushed again since, and its tag moved on
+            return  # it was pushed again since, and its tag moved on
         if self._registry.manifests.get(self._name, digest).digest == digest:
             self._note_restored(tag, digest, blobs)
 
     def _delete_blob(self) -> None:
-        """One that no image has, be it because its grace runs."""
+        """Delete a blob that none of the images has, if its grace has not ended yet."""
         needed = {blob for _, blobs in self._images.values() for blob in blobs}
         digest = self._chance.choice(list(self._world.by_digest))
         if digest not in needed:
@@ -235,7 +236,7 @@ class Client:
                 assert _read(reader) == self._world.by_digest[blob]
 
     def _look_anywhere(self) -> None:
-        """A blob that nobody promised: its bytes, or nothing."""
+        """Look for a blob that may be missing: it has its own bytes, or does not exist."""
         digest = self._chance.choice(list(self._world.by_digest))
         try:
             self._registry.blobs.stat(self._name, digest)
@@ -252,7 +253,7 @@ class Client:
             self._readers.append((reader, self._world.by_digest[blob]))
 
     def _end_reader(self) -> None:
-        """A pull that began while its blob was there: whole, or cut off, but never wrong."""
+        """Read a blob that was opened before. It is whole or cut off, but never wrong."""
         if not self._readers:
             return
         reader, body = self._readers.pop(0)

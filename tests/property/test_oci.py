@@ -1,4 +1,4 @@
-"""No text from a client makes the parsers do anything but return a value or refuse it."""
+"""For any text of a client the parsers return a value, or raise the error of a malformed one."""
 
 from __future__ import annotations
 

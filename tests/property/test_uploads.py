@@ -1,4 +1,4 @@
-"""Uploads as a state machine against a dictionary: whatever requests come, the bytes are right."""
+"""Uploads as a state machine, compared with a dictionary: after all requests the bytes match."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.store.conftest import read_all, tasks
 
 NAME = "some/name"
 HOLDERS = ["one", "other"]
-# Pieces of a common pool share chunks with each other; a few begin like compressed content.
+# Pieces of a common pool share chunks with each other. A few begin like compressed content.
 POOL = random.Random(11).randbytes(1 << 20)
 SIZES = st.one_of(st.integers(0, 300), st.sampled_from([8191, 8192, 8193]), st.integers(0, 600_000))
 
@@ -33,7 +33,7 @@ def digest_of(body: bytes) -> Digest:
 
 
 class Uploads(RuleBasedStateMachine):
-    """Each rule is a request; `bodies` is what each session must hold, `blobs` what is stored."""
+    """Each rule is a request. `bodies` models the sessions, and `blobs` the store."""
 
     ids = Bundle("ids")
 
@@ -42,7 +42,7 @@ class Uploads(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp())
         self.store = Store.open(self.directory, StoreConfig())
         self.bodies: dict[str, bytes] = {}
-        self.begins: dict[str, int] = {}  # where the last body of a session began
+        self.begins: dict[str, int] = {}  # the start of a session's last body
         self.blobs: dict[tuple[str, Digest], bytes] = {}
 
     def teardown(self) -> None:
@@ -50,7 +50,7 @@ class Uploads(RuleBasedStateMachine):
         shutil.rmtree(self.directory)
 
     def resume(self, upload_id: str) -> Upload | None:
-        """The upload, if the model has it; the store must agree."""
+        """Return the upload if the model has it, and check that the store agrees."""
         if upload_id in self.bodies:
             upload = self.store.blobs.resume(NAME, upload_id)
             assert upload.offset == len(self.bodies[upload_id])
@@ -85,7 +85,7 @@ class Uploads(RuleBasedStateMachine):
         again: bool,
         whole: bool,
     ) -> None:
-        """A body, or the last one `again`; it comes `whole` or breaks off."""
+        """Send a body, or the last one `again`. It is `whole`, or breaks off."""
         upload = self.resume(upload_id)
         if upload is None:
             return
@@ -108,12 +108,12 @@ class Uploads(RuleBasedStateMachine):
             upload.end_body()
         upload.release()
         if was_open or not whole or len(self.bodies[upload_id]) > new_begin:
-            self.begins[upload_id] = new_begin  # else it is as if no body had come
+            self.begins[upload_id] = new_begin  # otherwise the body has no effect
         assert self.store.blobs.last_body(NAME, upload_id).is_open is not whole
 
     @rule(upload_id=ids, cut=st.integers(0, 3), other=st.booleans(), save=st.booleans())
     def repeat(self, upload_id: str, cut: int, other: bool, save: bool) -> None:
-        """A body comes again that had come whole: whole, broken off, or another one."""
+        """Send a body again that was complete: whole, broken off, or with other bytes."""
         upload = self.resume(upload_id)
         if upload is None:
             return
@@ -165,7 +165,7 @@ class Uploads(RuleBasedStateMachine):
         meant_anew: bool,
         broken: bool,
     ) -> None:
-        """A closing body that is more bytes or the last body again, rightly guessed or not."""
+        """Send a closing body that is more bytes or the last body again. The guess may be wrong."""
         upload = self.resume(upload_id)
         if upload is None:
             return

@@ -1,4 +1,4 @@
-"""The domain over the in-memory seams, and a real store."""
+"""The domain over the in-memory seams, and over a real store."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def registry(engine: MemoryEngine, blobs: BlobStore, clock: Clock) -> Registry:
 
 @pytest.fixture
 def data() -> Iterator[Path]:
-    """A data directory, in memory where that is possible: power cuts are tested elsewhere."""
+    """A data directory, in memory if possible, because no test here cuts the power."""
     with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.exists() else None) as directory:
         yield Path(directory) / "data"
 

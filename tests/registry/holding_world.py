@@ -1,4 +1,4 @@
-"""The world that a contract test of `Holdings` acts in: a client's steps over both seams."""
+"""The world of a contract test of `Holdings`: a client's steps over index and store."""
 
 from __future__ import annotations
 
@@ -13,38 +13,40 @@ from dtrfast.oci.manifests import parse_manifest
 from dtrfast.oci.media_types import OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry.holdings import (
-    Answer,
-    Change,
+    ChangeRequest,
     FoundBlob,
     FoundManifest,
     Holdings,
-    Missing,
+    Lookup,
+    LookupResult,
+    MissingContent,
     Push,
-    Question,
-    Stored,
+    PushResult,
     manifest_in,
 )
 from dtrfast.registry.manifests import Rules
 from dtrfast.registry.permits import EVERYBODY, Permits
 from dtrfast.registry.writing import Author
-from dtrfast.store.blobs import BlobStat, BlobStore, Extent, Placed
+from dtrfast.store.blobs import BlobStat, BlobStore, Extent, Placement
 from tests.fakes.client import image_manifest
 from tests.fakes.clock import Clock
 
 NAME = RepositoryName("team/app")
 OTHER = RepositoryName("other")
-# Of the holdings under test.
+# The grace of the holdings under test.
 GRACE_SECONDS = 86_400
 RULES = Rules(require_blobs=True, require_children=True)
 
-# Kind, actor and repository of a change, and the digest or tag that it is about.
+# The kind, actor and repository of a change, and the digest or tag that changed.
 Recorded = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
 class World:
-    """`recorded` gives the changes so far, the oldest first; without bodies of blobs, which are
-    the store's matter.
+    """The holdings under test, with their store and clock.
+
+    `recorded` returns the changes so far, oldest first, without bodies of blobs: the store records
+    those.
     """
 
     holdings: Holdings
@@ -60,11 +62,11 @@ class World:
         permits: Permits = EVERYBODY,
         actor: str = "alice",
         conditions: Conditions = UNCONDITIONAL,
-    ) -> Change:
-        return Change(permits, name, Author(actor, self.clock()), conditions)
+    ) -> ChangeRequest:
+        return ChangeRequest(permits, name, Author(actor, self.clock()), conditions)
 
-    def place(self, content: bytes, algorithm: Algorithm = "sha256") -> Placed:
-        """The first step of a push; the caller closes it."""
+    def place(self, content: bytes, algorithm: Algorithm = "sha256") -> Placement:
+        """Do the first step of a push. The caller closes the result."""
         upload = self.blobs.begin("a label")
         upload.append(content)
         return self.blobs.commit(upload, Digest.of_bytes(content, algorithm))
@@ -85,8 +87,8 @@ class World:
         media_type: str | None = OCI_MANIFEST,
         permits: Permits = EVERYBODY,
         conditions: Conditions = UNCONDITIONAL,
-    ) -> Stored | Missing:
-        """Put a manifest under some tags, or under its digest alone."""
+    ) -> PushResult | MissingContent:
+        """PushedManifest a manifest under some tags, or under its digest alone."""
         digest, names = Digest.of_bytes(body), tuple(map(Tag, tags))
         push = Push(
             permits,
@@ -107,11 +109,11 @@ class World:
         for content in (b"{}", layer):
             self.push(content, name)
         body = image_manifest(layer)
-        assert self.put(body, *tags, name=name) == Stored(OCI_MANIFEST)
+        assert self.put(body, *tags, name=name) == PushResult(OCI_MANIFEST)
         return Digest.of_bytes(body)
 
     def mount(self, digest: Digest, source: RepositoryName | None, name: RepositoryName) -> bool:
-        """Give `name` the blob. False where the store does not have it, or no source has."""
+        """Give `name` the blob. False if the store or the sources do not have it."""
         try:
             stat = self.blobs.stat(digest)
         except BlobUnknown:
@@ -119,22 +121,22 @@ class World:
         return self.holdings.mount(self.change(name), stat, source)
 
     def lose(self, digest: Digest, name: RepositoryName = NAME) -> None:
-        """The repository gives the blob up."""
+        """Remove the blob from the repository."""
         self.holdings.unlink(self.change(name), digest)
 
-    # ---- what is there -------------------------------------------------------------------------
-    def ask(self, question: Question) -> Answer:
+    # ---- reads ---------------------------------------------------------------------------------
+    def ask(self, question: Lookup) -> LookupResult:
         (answer,) = self.holdings.resolve_waiting((question,))
         return answer
 
     def find(self, reference: Reference, name: RepositoryName = NAME) -> FoundManifest:
-        return manifest_in([self.ask(Question(EVERYBODY, name, reference))])
+        return manifest_in([self.ask(Lookup(EVERYBODY, name, reference))])
 
     def tagged(self, tag: str, name: RepositoryName = NAME) -> Digest:
         return self.find(Tag(tag), name).digest
 
     def holds(self, digest: Digest, name: RepositoryName = NAME) -> bool:
-        answer = self.ask(Question(EVERYBODY, name, digest, is_blob=True))
+        answer = self.ask(Lookup(EVERYBODY, name, digest, is_blob=True))
         if isinstance(answer, FoundBlob):
             assert answer.digest == digest
             return True
@@ -142,19 +144,19 @@ class World:
         return False
 
     def is_due(self, digest: Digest, name: RepositoryName = NAME) -> bool:
-        answer = self.ask(Question(EVERYBODY, name, digest, is_blob=True))
+        answer = self.ask(Lookup(EVERYBODY, name, digest, is_blob=True))
         assert isinstance(answer, FoundBlob)
         return answer.is_due
 
     def names(self, permits: Permits = EVERYBODY) -> list[str]:
         return self.holdings.catalog(permits, 100).entries
 
-    def changed(self) -> list[Recorded]:
-        """The changes of links."""
+    def link_changes(self) -> list[Recorded]:
+        """Return the changes of links."""
         return [one for one in self.recorded() if one[0].startswith("blob.")]
 
     def content(self, digest: Digest) -> bytes | None:
-        """What the store has; None if it is gone."""
+        """Return the content in the store; None if it was freed."""
         try:
             with self.blobs.open_range(digest) as reader:
                 return b"".join(
@@ -170,7 +172,7 @@ class World:
         return self.blobs.stat(digest)
 
     def tidy(self) -> int:
-        """Drop until nothing is due; returns how much was looked at."""
+        """Drop links until none is due; returns the sum of the counts."""
         total = 0
         while count := self.holdings.drop_unheld(100):
             total += count

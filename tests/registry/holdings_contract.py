@@ -1,7 +1,7 @@
-"""What every `Holdings` must do; `trash_contract` and `unheld_contract` go on from here.
+"""The contract of every `Holdings`. `trash_contract` and `unheld_contract` have further parts.
 
-Subclass, and provide the fixture `make_world`: it makes empty holdings with rules, and with
-`GRACE_SECONDS`, over an empty store of blobs.
+Subclass it, and provide the fixture `make_world`: a function that makes empty holdings with rules,
+and with `GRACE_SECONDS`, over an empty store of blobs.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Self
 import pytest
 
 from dtrfast.errors import (
+    AccessRefused,
     BlobUnknown,
-    Denied,
     DtrfastError,
     ManifestInvalid,
     ManifestUnknown,
@@ -30,18 +30,18 @@ from dtrfast.oci.digests import Algorithm, Digest
 from dtrfast.oci.media_types import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry.holdings import (
-    Answer,
     FoundBlob,
     FoundManifest,
     Holdings,
-    Missing,
-    Question,
-    Stored,
+    Lookup,
+    LookupResult,
+    MissingContent,
+    PushResult,
     blob_in,
     manifest_in,
 )
 from dtrfast.registry.permits import EVERYBODY, SCOPED, Action
-from dtrfast.store.blobs import BlobStat, Placed
+from dtrfast.store.blobs import BlobStat, Placement
 from tests.fakes.client import descriptor, image_manifest, index_manifest
 from tests.fakes.permits import DictPermits
 from tests.registry.holding_world import NAME, OTHER, RULES, MakeWorld, World
@@ -51,19 +51,19 @@ READER = DictPermits({"team/app": Action.PULL, "other": Action.PULL})
 STRANGER = DictPermits({})
 PUSHER = DictPermits({"team/app": Action.PULL | Action.PUSH})
 
-Resolve = Callable[[Holdings, list[Question]], list[Answer] | None]
+Resolve = Callable[[Holdings, list[Lookup]], list[LookupResult] | None]
 
 
-def at_once(holdings: Holdings, questions: list[Question]) -> list[Answer] | None:
+def at_once(holdings: Holdings, questions: list[Lookup]) -> list[LookupResult] | None:
     return holdings.resolve(questions)
 
 
-def waiting(holdings: Holdings, questions: list[Question]) -> list[Answer] | None:
+def waiting(holdings: Holdings, questions: list[Lookup]) -> list[LookupResult] | None:
     return holdings.resolve_waiting(questions)
 
 
-def resolve_each(ask: Resolve, world: World, questions: list[Question]) -> list[Answer]:
-    """The answers. Those that come later are waited for."""
+def resolve_each(ask: Resolve, world: World, questions: list[Lookup]) -> list[LookupResult]:
+    """Return the answers, after waiting for those that were put off."""
     answers = ask(world.holdings, questions)
     return world.holdings.resolve_waiting(questions) if answers is None else answers
 
@@ -73,18 +73,18 @@ def if_match(digest: Digest) -> Conditions:
 
 
 def untyped(body: bytes) -> bytes:
-    """The same manifest without its type."""
+    """Return the same manifest without its media type."""
     document = json.loads(body)
     del document["mediaType"]
     return json.dumps(document).encode()
 
 
-class PlacedInOneStep:
-    """A `Placed` whose change may go into the commit of the link. It notes what becomes of it."""
+class PlacementInOneStep:
+    """A `Placement` whose change may go into the link's commit. `is_durable` tells if it ran."""
 
     inline = None
 
-    def __init__(self, inner: Placed, error: DtrfastError | None = None) -> None:
+    def __init__(self, inner: Placement, error: DtrfastError | None = None) -> None:
         self.stat = inner.stat
         self.is_durable = False
         self._inner = inner
@@ -130,7 +130,7 @@ class PlacedInOneStep:
 
 
 class HoldingsContract:
-    """Tests only; the fixture `make_world` comes from the subclass."""
+    """Only tests. The fixture `make_world` comes from the subclass."""
 
     @pytest.fixture
     def world(self, make_world: MakeWorld) -> World:
@@ -143,15 +143,15 @@ class HoldingsContract:
         blob = Digest.of_bytes(b"layer")
         found = FoundManifest(digest, OCI_MANIFEST, image_manifest(b"layer"))
         questions = [
-            Question(EVERYBODY, NAME, blob, is_blob=True),
-            Question(EVERYBODY, NAME, Tag("v2")),
-            Question(EVERYBODY, NAME, Tag("v3")),
-            Question(EVERYBODY, OTHER, Tag("v1")),
-            Question(EVERYBODY, NAME, NOTHING, is_blob=True),
-            Question(EVERYBODY, NAME, digest),
-            Question(EVERYBODY, OTHER, blob, is_blob=True),
-            Question(EVERYBODY, NAME, blob),
-            Question(EVERYBODY, NAME, digest, is_blob=True),
+            Lookup(EVERYBODY, NAME, blob, is_blob=True),
+            Lookup(EVERYBODY, NAME, Tag("v2")),
+            Lookup(EVERYBODY, NAME, Tag("v3")),
+            Lookup(EVERYBODY, OTHER, Tag("v1")),
+            Lookup(EVERYBODY, NAME, NOTHING, is_blob=True),
+            Lookup(EVERYBODY, NAME, digest),
+            Lookup(EVERYBODY, OTHER, blob, is_blob=True),
+            Lookup(EVERYBODY, NAME, blob),
+            Lookup(EVERYBODY, NAME, digest, is_blob=True),
         ]
         answers = resolve_each(ask, world, questions)
         assert answers[0] == FoundBlob(blob, is_due=False)
@@ -168,12 +168,12 @@ class HoldingsContract:
     def test_permits_are_asked_for_each_question(self, world: World, ask: Resolve) -> None:
         digest, blob = world.push_image("v1"), Digest.of_bytes(b"layer")
         questions = [
-            Question(STRANGER, NAME, Tag("v1")),
-            Question(READER, NAME, Tag("v1")),
-            Question(STRANGER, NAME, blob, is_blob=True),
-            Question(READER, NAME, blob, is_blob=True),
-            Question(READER, NAME, blob, is_blob=True, action=Action.PUSH),
-            Question(STRANGER, NAME, digest),
+            Lookup(STRANGER, NAME, Tag("v1")),
+            Lookup(READER, NAME, Tag("v1")),
+            Lookup(STRANGER, NAME, blob, is_blob=True),
+            Lookup(READER, NAME, blob, is_blob=True),
+            Lookup(READER, NAME, blob, is_blob=True, action=Action.PUSH),
+            Lookup(STRANGER, NAME, digest),
         ]
         answers = resolve_each(ask, world, questions)
         assert [type(answer) for answer in answers] == [
@@ -181,16 +181,16 @@ class HoldingsContract:
             FoundManifest,
             RepositoryHidden,
             FoundBlob,
-            Denied,
+            AccessRefused,
             RepositoryHidden,
         ]
 
     def test_the_only_answer_is_raised_if_it_is_an_exception(self, world: World) -> None:
         world.push_image("v1")
         with pytest.raises(ManifestUnknown, match="v2"):
-            manifest_in([world.ask(Question(EVERYBODY, NAME, Tag("v2")))])
+            manifest_in([world.ask(Lookup(EVERYBODY, NAME, Tag("v2")))])
         with pytest.raises(BlobUnknown):
-            blob_in([world.ask(Question(EVERYBODY, NAME, NOTHING, is_blob=True))])
+            blob_in([world.ask(Lookup(EVERYBODY, NAME, NOTHING, is_blob=True))])
 
     @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
     def test_a_blob_is_found_by_the_digest_that_it_was_pushed_with(
@@ -203,7 +203,7 @@ class HoldingsContract:
 
     def test_check(self, world: World) -> None:
         world.holdings.check(READER, Action.PULL, NAME)
-        with pytest.raises(Denied):
+        with pytest.raises(AccessRefused):
             world.holdings.check(READER, Action.PUSH, NAME)
         with pytest.raises(RepositoryHidden):
             world.holdings.check(STRANGER, Action.PULL, NAME)
@@ -214,24 +214,24 @@ class HoldingsContract:
         assert (world.holds(digest), world.holds(digest, OTHER)) == (True, False)
         assert world.content(digest) == b"content"
         assert world.names() == ["team/app"]
-        assert world.changed() == [("blob.link", "alice", "team/app", str(digest))]
+        assert world.link_changes() == [("blob.link", "alice", "team/app", str(digest))]
 
     def test_a_blob_committed_again_is_linked_once(self, world: World) -> None:
         digest = world.push(b"content")
         assert world.push(b"content") == digest
         assert world.holds(digest)
-        assert len(world.changed()) == 1
+        assert len(world.link_changes()) == 1
 
     def test_a_commit_asks_the_permits(self, world: World) -> None:
-        with world.place(b"content") as placed, pytest.raises(Denied):
+        with world.place(b"content") as placed, pytest.raises(AccessRefused):
             world.holdings.commit_blob(world.change(permits=READER), placed)
         assert not world.holds(placed.stat.digest)
-        assert (world.names(), world.changed()) == ([], [])
+        assert (world.names(), world.link_changes()) == ([], [])
 
     def test_a_change_that_is_pending_is_made_with_the_link_or_before_it(
         self, world: World
     ) -> None:
-        placed = PlacedInOneStep(world.place(b"content"))
+        placed = PlacementInOneStep(world.place(b"content"))
         with placed:
             world.holdings.commit_blob(world.change(), placed)
             assert placed.is_durable
@@ -240,11 +240,11 @@ class HoldingsContract:
         assert world.content(placed.stat.digest) == b"content"
 
     def test_content_that_cannot_be_made_durable_is_not_linked(self, world: World) -> None:
-        placed = PlacedInOneStep(world.place(b"content"), StorageFull("no room"))
+        placed = PlacementInOneStep(world.place(b"content"), StorageFull("no room"))
         with placed, pytest.raises(StorageFull):
             world.holdings.commit_blob(world.change(), placed)
         assert not world.holds(placed.stat.digest)
-        assert (world.names(), world.changed()) == ([], [])
+        assert (world.names(), world.link_changes()) == ([], [])
 
     # ---- mount ---------------------------------------------------------------------------------
     @pytest.mark.parametrize("source", [NAME, None])
@@ -256,24 +256,24 @@ class HoldingsContract:
         assert world.holds(digest)
         assert world.holds(digest, OTHER)
         assert world.names() == ["other", "team/app"]
-        assert world.changed()[1:] == [("blob.link", "alice", "other", str(digest))]
+        assert world.link_changes()[1:] == [("blob.link", "alice", "other", str(digest))]
 
     def test_a_mount_that_is_repeated_changes_nothing(self, world: World) -> None:
         digest = world.push(b"content")
         for source in (NAME, NAME, None, OTHER):
             assert world.mount(digest, source, OTHER)
-        assert len(world.changed()) == 2
+        assert len(world.link_changes()) == 2
 
     def test_a_mount_from_a_repository_without_the_blob_writes_nothing(self, world: World) -> None:
         digest = world.push(b"content")
         world.push(b"other content", OTHER)
-        before = world.changed()
+        before = world.link_changes()
         for source in (OTHER, RepositoryName("unknown")):
             assert not world.mount(digest, source, RepositoryName("third"))
         stat = BlobStat(NOTHING, 3)
         assert not world.holdings.mount(world.change(RepositoryName("third")), stat, None)
         assert world.names() == ["other", "team/app"]
-        assert world.changed() == before
+        assert world.link_changes() == before
 
     @pytest.mark.parametrize("source", [NAME, None])
     def test_a_mount_needs_a_source_that_the_caller_may_read(
@@ -290,7 +290,7 @@ class HoldingsContract:
 
     def test_a_mount_needs_the_right_to_push(self, world: World) -> None:
         digest = world.push(b"content")
-        with pytest.raises(Denied):
+        with pytest.raises(AccessRefused):
             world.holdings.mount(world.change(OTHER, permits=READER), world.stat(digest), NAME)
         assert not world.holds(digest, OTHER)
 
@@ -301,7 +301,7 @@ class HoldingsContract:
         world.holdings.unlink(world.change(actor="bob"), digest)
         assert (world.holds(digest), world.holds(digest, OTHER)) == (False, True)
         assert world.names() == ["other"]
-        assert world.changed()[2:] == [("blob.unlink", "bob", "team/app", str(digest))]
+        assert world.link_changes()[2:] == [("blob.unlink", "bob", "team/app", str(digest))]
 
     def test_a_referenced_blob_can_be_unlinked(self, world: World) -> None:
         world.push_image("v1")
@@ -314,10 +314,10 @@ class HoldingsContract:
         for name, wanted in ((NAME, NOTHING), (OTHER, digest)):
             with pytest.raises(BlobUnknown):
                 world.holdings.unlink(world.change(name), wanted)
-        with pytest.raises(Denied):
+        with pytest.raises(AccessRefused):
             world.holdings.unlink(world.change(permits=READER), digest)
         assert world.holds(digest)
-        assert len(world.changed()) == 1
+        assert len(world.link_changes()) == 1
 
     # ---- manifests -----------------------------------------------------------------------------
     def test_a_manifest_is_put_with_all_its_tags(self, world: World) -> None:
@@ -329,10 +329,10 @@ class HoldingsContract:
     def test_missing_content_is_told_once_each_and_nothing_is_written(self, world: World) -> None:
         config, one, two = (Digest.of_bytes(content) for content in (b"{}", b"one", b"two"))
         body = image_manifest(b"one", b"two", b"one")
-        assert world.put(body, "v1") == Missing((config, one, two))
+        assert world.put(body, "v1") == MissingContent((config, one, two))
         assert world.names() == []
         world.push(b"one")
-        assert world.put(body, "v1") == Missing((config, two))
+        assert world.put(body, "v1") == MissingContent((config, two))
         with pytest.raises(ManifestUnknown):
             world.find(Tag("v1"))
         with pytest.raises(ManifestUnknown):
@@ -342,7 +342,7 @@ class HoldingsContract:
 
     def test_content_of_another_repository_is_missing(self, world: World) -> None:
         world.push_image("v1")
-        assert isinstance(world.put(image_manifest(b"layer"), "v1", name=OTHER), Missing)
+        assert isinstance(world.put(image_manifest(b"layer"), "v1", name=OTHER), MissingContent)
 
     def test_the_children_of_an_index_are_manifests_or_blobs(self, world: World) -> None:
         child = world.push_image()
@@ -350,11 +350,13 @@ class HoldingsContract:
             descriptor(image_manifest(b"layer"), OCI_MANIFEST),
             descriptor(b"cache", "application/x"),
         )
-        assert world.put(index, "v1", media_type=OCI_INDEX) == Missing((Digest.of_bytes(b"cache"),))
+        assert world.put(index, "v1", media_type=OCI_INDEX) == MissingContent(
+            (Digest.of_bytes(b"cache"),)
+        )
         world.push(b"cache")
-        assert world.put(index, "v1", media_type=OCI_INDEX) == Stored(OCI_INDEX)
+        assert world.put(index, "v1", media_type=OCI_INDEX) == PushResult(OCI_INDEX)
         world.holdings.delete_manifest(world.change(), child)
-        assert world.put(index, "v2", media_type=OCI_INDEX) == Missing((child,))
+        assert world.put(index, "v2", media_type=OCI_INDEX) == MissingContent((child,))
 
     def test_a_tag_moves(self, world: World) -> None:
         first, second = world.push_image("v1", layer=b"one"), world.push_image("v1", layer=b"two")
@@ -368,7 +370,7 @@ class HoldingsContract:
         with pytest.raises(PreconditionFailed):
             world.put(one, "v1", conditions=if_match(Digest.of_bytes(one)))
         new = Conditions(if_none_match="*")
-        assert world.put(one, "v1", conditions=new) == Stored(OCI_MANIFEST)
+        assert world.put(one, "v1", conditions=new) == PushResult(OCI_MANIFEST)
         with pytest.raises(PreconditionFailed):
             world.put(two, "v1", conditions=new)
         with pytest.raises(PreconditionFailed):
@@ -381,11 +383,11 @@ class HoldingsContract:
 
     def test_a_put_asks_the_permits(self, world: World) -> None:
         world.push(b"{}")
-        with pytest.raises(Denied):
+        with pytest.raises(AccessRefused):
             world.put(image_manifest(), "v1", permits=READER)
         with pytest.raises(ManifestUnknown):
             world.find(Tag("v1"))
-        assert world.put(image_manifest(), "v1", permits=PUSHER) == Stored(OCI_MANIFEST)
+        assert world.put(image_manifest(), "v1", permits=PUSHER) == PushResult(OCI_MANIFEST)
 
     def test_another_type_is_refused_while_other_names_have_the_old_one(self, world: World) -> None:
         world.push(b"{}")
@@ -394,7 +396,9 @@ class HoldingsContract:
         with pytest.raises(ManifestInvalid):
             world.put(body, "v1", media_type=DOCKER_MANIFEST)
         assert world.find(Tag("v1")).media_type == OCI_MANIFEST
-        assert world.put(body, "v1", "v2", media_type=DOCKER_MANIFEST) == Stored(DOCKER_MANIFEST)
+        assert world.put(body, "v1", "v2", media_type=DOCKER_MANIFEST) == PushResult(
+            DOCKER_MANIFEST
+        )
         assert world.find(Digest.of_bytes(body)).media_type == DOCKER_MANIFEST
 
     def test_another_type_is_refused_while_an_index_names_the_manifest(self, world: World) -> None:
@@ -410,7 +414,7 @@ class HoldingsContract:
         world.push(b"{}")
         body = untyped(image_manifest())
         world.put(body, "v1", media_type=DOCKER_MANIFEST)
-        assert world.put(body, "v2", media_type=None) == Stored(DOCKER_MANIFEST)
+        assert world.put(body, "v2", media_type=None) == PushResult(DOCKER_MANIFEST)
         assert world.find(Tag("v2")).media_type == DOCKER_MANIFEST
 
     # ---- delete --------------------------------------------------------------------------------
@@ -422,7 +426,7 @@ class HoldingsContract:
             with pytest.raises(ManifestUnknown):
                 world.find(reference)
         assert world.tagged("v3") == kept
-        assert world.put(image_manifest(b"layer"), "v4") == Stored(OCI_MANIFEST)
+        assert world.put(image_manifest(b"layer"), "v4") == PushResult(OCI_MANIFEST)
         assert world.tagged("v4") == digest
 
     def test_a_deleted_tag_leaves_its_manifest(self, world: World) -> None:
@@ -452,7 +456,7 @@ class HoldingsContract:
                 world.holdings.delete_manifest(world.change(name), wanted)
         with pytest.raises(ManifestUnknown):
             world.holdings.delete_tag(world.change(OTHER), Tag("v1"))
-        for permits, kind in ((PUSHER, Denied), (STRANGER, RepositoryHidden)):
+        for permits, kind in ((PUSHER, AccessRefused), (STRANGER, RepositoryHidden)):
             change = world.change(permits=permits)
             with pytest.raises(kind):
                 world.holdings.delete_manifest(change, digest)
@@ -461,12 +465,12 @@ class HoldingsContract:
         assert world.tagged("v1") == digest
 
     def test_changes_are_recorded_under_their_authors(self, world: World) -> None:
-        """A repair makes repositories, manifests and tags again from these alone."""
+        """A repair makes repositories, manifests and tags again from these changes alone."""
         digest = world.push_image("v1")
-        assert world.put(image_manifest(b"layer"), "v2") == Stored(OCI_MANIFEST)
+        assert world.put(image_manifest(b"layer"), "v2") == PushResult(OCI_MANIFEST)
         world.holdings.delete_tag(world.change(actor="bob"), Tag("v2"))
         world.holdings.delete_manifest(world.change(actor="bob"), digest)
-        found = [one for one in world.recorded() if one not in world.changed()]
+        found = [one for one in world.recorded() if one not in world.link_changes()]
         assert [(kind, actor, subject) for kind, actor, _, subject in found] == [
             ("repository.create", "alice", ""),
             ("manifest.put", "alice", str(digest)),
@@ -485,7 +489,7 @@ class HoldingsContract:
             world.put(image_manifest(b"layer"), "v1", conditions=no_match)
         with pytest.raises(PreconditionFailed):
             world.holdings.delete_manifest(world.change(conditions=no_match), digest)
-        assert isinstance(world.put(image_manifest(b"other"), "v1", name=OTHER), Missing)
+        assert isinstance(world.put(image_manifest(b"other"), "v1", name=OTHER), MissingContent)
         assert not world.holdings.mount(world.change(OTHER), BlobStat(NOTHING, 1), None)
         assert world.recorded() == before
 
@@ -575,7 +579,7 @@ class HoldingsContract:
 def referrers(
     world: World, subject: Digest, artifact_type: str | None = None, last: Digest | None = None
 ) -> list[Digest]:
-    """Of all pages."""
+    """Return the referrers of all pages."""
     found: list[Digest] = []
     while True:
         page = world.holdings.referrers(EVERYBODY, NAME, subject, artifact_type, last)

@@ -1,4 +1,4 @@
-"""What every implementation of the identity seam has in common (`dtrfast.registry.permits`)."""
+"""The contract of every implementation of the identity seam (`dtrfast.registry.permits`)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 import pytest
 
-from dtrfast.errors import Denied, RepositoryUnknown, Unidentified
+from dtrfast.errors import AccessRefused, CallerUnknown, RepositoryUnknown
 from dtrfast.index.engine import Engine
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry.permits import EVERYTHING, Action, Permits
 
 ACTIONS = (Action.PULL, Action.PUSH, Action.DELETE, Action.ADMIN)
-# What somebody may do in each of these repositories, which all hold something.
+# The caller's rights in each of these repositories. All of them hold something.
 RIGHTS = {
     "acme/all": EVERYTHING,
     "acme/read": Action.PULL,
@@ -29,11 +29,11 @@ class PermitsContract(ABC):
 
     @abstractmethod
     def make(self, rights: dict[str, Action]) -> Permits:
-        """Permits of somebody with these rights; the repositories hold something."""
+        """Return the permits of a caller with these rights. The repositories hold something."""
 
     @abstractmethod
     def change(self, name: str, rights: Action) -> None:
-        """Change what that somebody may do."""
+        """Change the caller's rights in a repository."""
 
     def may(self, permits: Permits, name: str) -> Action:
         with self.engine.read() as transaction:
@@ -44,6 +44,14 @@ class PermitsContract(ABC):
         permits = self.make(RIGHTS)
         assert {name: self.may(permits, name) for name in RIGHTS} == RIGHTS
 
+    def test_allowed_is_may_for_many_repositories_at_once(self) -> None:
+        permits = self.make(RIGHTS)
+        names = [*RIGHTS, "acme/missing", *RIGHTS]
+        with self.engine.read() as transaction:
+            found = permits.allowed(transaction, [RepositoryName(name) for name in names])
+            assert permits.allowed(transaction, []) == []
+        assert found == [RIGHTS.get(name, Action(0)) for name in names]
+
     @pytest.mark.parametrize("name", RIGHTS)
     @pytest.mark.parametrize("action", ACTIONS)
     def test_check_raises_where_may_says_no(self, name: str, action: Action) -> None:
@@ -52,8 +60,8 @@ class PermitsContract(ABC):
             if action in RIGHTS[name]:
                 permits.check(transaction, action, RepositoryName(name))
                 return
-            kind = Denied if RIGHTS[name] else RepositoryUnknown
-            with pytest.raises((kind, Unidentified)):
+            kind = AccessRefused if RIGHTS[name] else RepositoryUnknown
+            with pytest.raises((kind, CallerUnknown)):
                 permits.check(transaction, action, RepositoryName(name))
 
     def test_what_is_hidden_is_told_as_what_is_not_there(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dtrfast.errors import RangeInvalid, SizeInvalid
-from dtrfast.registry.bodies import Announced, may_recall, place
+from dtrfast.registry.bodies import AnnouncedBody, body_range, may_recall
 from dtrfast.store.blobs import LastBody
 
 WHOLE = LastBody(begin=100, offset=300, end=300)
@@ -16,7 +16,7 @@ UNANSWERED = LastBody(begin=100, offset=300, end=300, is_open=True)
 
 
 def begin(last: LastBody, content_range: str | None, length: int | None) -> int:
-    return place(last, Announced(content_range, length, is_last=False)).start
+    return body_range(last, AnnouncedBody(content_range, length, is_last=False)).start
 
 
 @pytest.mark.parametrize("last", [WHOLE, OPEN, TOLD, STREAMED, UNANSWERED])
@@ -40,14 +40,14 @@ def test_a_range_begins_at_one_of_two_places_or_nowhere(last: LastBody, start: i
         (OPEN, 400, 100),  # the whole body again
         (OPEN, None, 100),
         (OPEN, 199, 100),
-        (OPEN, 200, 300),  # exactly what is missing
+        (OPEN, 200, 300),  # exactly the missing bytes
         (OPEN, 0, 100),
         (TOLD, 400, 300),
         (TOLD, None, 300),
         (STREAMED, None, 100),
         (STREAMED, 200, 100),
         (UNANSWERED, 200, 100),
-        (UNANSWERED, 0, 300),  # nothing is missing, and nothing comes
+        (UNANSWERED, 0, 300),  # no byte is missing, and none comes
     ],
 )
 def test_without_a_range(last: LastBody, length: int | None, start: int) -> None:
@@ -64,7 +64,7 @@ def test_two_lengths_that_differ(length: int) -> None:
     ("last", "content_range", "expected"),
     [
         (WHOLE, None, True),
-        (WHOLE, "300-301", True),  # where the body of the holder, never saved, has begun
+        (WHOLE, "300-301", True),  # the start of the holder's body, which was never saved
         (WHOLE, "100-101", False),
         (OPEN, None, True),
         (OPEN, "100-101", True),
@@ -72,7 +72,7 @@ def test_two_lengths_that_differ(length: int) -> None:
         (OPEN, "0-1", False),
     ],
 )
-def test_who_may_ask_a_holder_to_stop(
+def test_requests_that_may_stop_a_holder(
     last: LastBody, content_range: str | None, expected: bool
 ) -> None:
-    assert may_recall(last, Announced(content_range, 2, is_last=True)) is expected
+    assert may_recall(last, AnnouncedBody(content_range, 2, is_last=True)) is expected

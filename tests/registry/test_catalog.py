@@ -1,4 +1,4 @@
-"""The catalog lists the repositories that hold something, whatever happened before."""
+"""The catalog lists exactly the repositories that hold something, after any sequence of changes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.fakes.engine import MemoryEngine
 
 NAMES = [RepositoryName(text) for text in ("a", "b/c", "b/d")]
 CONTENTS = (b"one", b"two")
-# Of no blobs, so that a manifest can be all that a repository has.
+# It has no blobs, so that a repository can hold a manifest and nothing else.
 MANIFEST = (
     b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
 )
 
 
 def holding(engine: MemoryEngine) -> list[str]:
-    """Names of repositories that own a row of a blob or a manifest."""
+    """Return the names of repositories that own a row of a blob or a manifest."""
     with engine.read() as transaction:
         owned = [tables.LINKS, tables.MANIFESTS]
         numbers = {number_of(key) for table in owned for key, _ in transaction.scan(table)}

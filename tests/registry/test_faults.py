@@ -31,7 +31,7 @@ CONTENTS = {
     "loose": b"\x1f\x8b" + bytes(9999),
 }
 COMMIT: list[Method] = ["commit"]
-# A store has a change for the commit of the link, or is to be settled before it.
+# Depending on the store, its change is a part of the link's commit, or is settled before it.
 WRITE: list[Method] = ["pending", "settle"]
 
 
@@ -134,7 +134,7 @@ def test_a_push_that_fails_behind_its_link_holds_the_blob(
     with pytest.raises(StorageFailed):
         bench.finish(upload, content)
     assert bench.read(digest) == content
-    # The closing PUT comes once more, as the API takes it.
+    # The API accepts the closing PUT a second time.
     try:
         bench.finish(bench.registry.uploads.resume(NAME, upload.id), content)
     except UploadUnknown:
@@ -153,8 +153,8 @@ def test_a_release_that_fails_half_way_goes_on(bench: Bench, call: int, is_after
     bench.fail("release", call=call, is_after=is_after)
     with pytest.raises(StorageFailed):
         bench.registry.holdings.drop_unheld(200)
-    assert bench.unheld() == 3, "which of them are freed is not known"
-    # One comes back before the next try: that must keep it, freed or not.
+    assert bench.unheld() == 3, "the failure does not tell which are freed"
+    # A blob is pushed again before the next try, which must keep it whether it was freed or not.
     back = contents[call - 1]
     bench.finish(bench.begin(back), back)
     bench.registry.holdings.drop_unheld(200)

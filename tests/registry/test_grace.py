@@ -1,4 +1,7 @@
-"""A blob that no manifest refers to goes after its grace, and its content with the last holder."""
+"""A blob that no manifest refers to is dropped after its grace.
+
+Its content is freed when its last holder drops it.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,8 @@ def world(registry: Registry, blobs: MemoryBlobs, clock: Clock) -> World:
     return World(registry.holdings, blobs, clock, list)
 
 
-def listed(engine: MemoryEngine) -> int:
-    """Links that wait for the end of their grace."""
+def count_listed(engine: MemoryEngine) -> int:
+    """Return the number of links that wait for the end of their grace."""
     with engine.read() as transaction:
         return sum(1 for _ in transaction.scan(LINKS_UNREFERENCED))
 
@@ -54,9 +57,9 @@ def in_grace(engine: MemoryEngine) -> tuple[int, int]:
 def test_referenced_blobs_do_not_wait_in_the_list(world: World, engine: MemoryEngine) -> None:
     for content in (b"{}", b"layer"):
         world.push(content)
-    assert listed(engine) == 2
+    assert count_listed(engine) == 2
     world.push_image("v1")
-    assert listed(engine) == 0
+    assert count_listed(engine) == 0
     world.clock.advance(100 * GRACE_SECONDS)
     assert world.tidy() == 0
     assert world.content(LAYER) == b"layer"
@@ -104,7 +107,7 @@ def test_asking_for_a_blob_in_its_grace_renews_it(
     digest = world.push(b"config")
     for _ in range(5):
         clock.advance(GRACE_SECONDS - 1)
-        assert registry.blobs.peek(NAME, digest) is None, "it cannot renew it"
+        assert registry.blobs.peek(NAME, digest) is None, "peek cannot renew a grace"
         registry.blobs.stat(NAME, digest)
         assert registry.blobs.peek(NAME, digest) is not None
         world.tidy()
@@ -155,7 +158,7 @@ def test_a_pushed_image_keeps_blobs_that_are_about_to_go(world: World, clock: Cl
     assert world.content(LAYER) == b"layer"
 
 
-# ---- what waits --------------------------------------------------------------------------------
+# ---- waiting links -----------------------------------------------------------------------------
 def test_blobs_are_pending_once_they_are_due(
     world: World, engine: MemoryEngine, clock: Clock
 ) -> None:
@@ -176,7 +179,7 @@ def test_blobs_are_pending_once_they_are_due(
 def test_a_link_that_cannot_be_read_is_logged_and_stops_no_other_one(
     world: World, engine: MemoryEngine, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not even in steps of one link."""
+    """This holds even in steps of one link."""
     broken = world.push(b"broken")
     clock.advance(1)
     whole = [world.push(b"%d" % number) for number in range(3)]

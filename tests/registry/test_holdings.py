@@ -1,4 +1,4 @@
-"""All holdings pass their contract: in memory, and over each index."""
+"""All holdings pass their contract: those in memory, and those over each index."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 from dtrfast.config import StoreConfig
 from dtrfast.errors import PreconditionFailed
 from dtrfast.index import changes
-from dtrfast.index.changes import Change
+from dtrfast.index.changes import ChangeRecord
 from dtrfast.index.engine import Engine, WriteTransaction
 from dtrfast.index.tables import CHANGES
 from dtrfast.oci.conditions import Conditions
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry.holdings import Missing
+from dtrfast.registry.holdings import MissingContent
 from dtrfast.registry.holdings_index import IndexHoldings, WriteBoth
 from dtrfast.registry.manifests import Rules
 from dtrfast.store.store import Store
@@ -42,19 +42,19 @@ from tests.two_environments import TwoEnvironments
 
 
 def recorded(engine: Engine) -> list[Recorded]:
-    """Those of the change log, the oldest first."""
+    """Return the changes in the change log, oldest first."""
     with engine.read() as transaction:
         found = [changes.decode(value) for _, value in transaction.scan(CHANGES)]
     return [(c.kind, c.actor, c.repository, _subject(c)) for c in found if c.kind != "blob.put"]
 
 
-def _subject(change: Change) -> str:
+def _subject(change: ChangeRecord) -> str:
     is_of_tag = change.kind.startswith("tag.")
     return str(change.payload.get("tag" if is_of_tag else "digest", ""))
 
 
 def link_changes(engine: Engine) -> list[Recorded]:
-    """Those of links."""
+    """Return the changes of links."""
     return [one for one in recorded(engine) if one[0].startswith("blob.")]
 
 
@@ -90,8 +90,8 @@ def test_what_is_refused_or_missing_writes_no_row(
     world = World(holdings, blobs, clock, list)
     digest = world.push_image("v1")
     before = engine.snapshot()
-    assert isinstance(world.put(image_manifest(b"missing"), "v2"), Missing)
-    assert isinstance(world.put(image_manifest(b"layer"), "v1", name=OTHER), Missing)
+    assert isinstance(world.put(image_manifest(b"missing"), "v2"), MissingContent)
+    assert isinstance(world.put(image_manifest(b"layer"), "v1", name=OTHER), MissingContent)
     for source in (OTHER, RepositoryName("unknown")):
         assert not world.mount(Digest.of_bytes(b"layer"), source, OTHER)
     only_new = Conditions(if_none_match="*")
@@ -154,7 +154,7 @@ def world_of(
 
 @pytest.mark.long
 class TestLmdbHoldings(_Contract):
-    """Content and links are committed together."""
+    """Content and links are in one commit."""
 
     @pytest.fixture
     def make_world(self, store: Store, clock: Clock) -> MakeWorld:
@@ -173,7 +173,7 @@ class TestHoldingsOverTwoEnvironments(_Contract):
 
 
 def test_content_and_link_are_one_commit(store: Store, clock: Clock) -> None:
-    """A push costs no second fsync."""
+    """A push needs no second fsync."""
     world = world_of(store, clock, store.engine.write_both)
     world.push(b"content")
     with world.place(b"other content") as placed:

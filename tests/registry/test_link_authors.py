@@ -26,7 +26,7 @@ class Alice(DictPermits):
 
 @pytest.fixture
 def alice(registry: Registry) -> Registry:
-    """The registry for one user, who is named by the permits alone."""
+    """The registry for one user. Only the permits have the user's name."""
     return registry.acting_for(Alice({name.text: EVERYTHING for name in (NAME, OTHER)}))
 
 
@@ -57,7 +57,7 @@ def test_the_end_of_a_grace_is_the_servers(
 def test_the_end_of_a_deleted_repository_is_the_servers(
     alice: Registry, engine: MemoryEngine, blobs: MemoryBlobs, clock: Clock
 ) -> None:
-    """Its name is free by then, and may be that of another repository."""
+    """Its name is free by then, and may belong to another repository."""
     digest = push_blob(alice, b"content")
 
     def delete(transaction: WriteTransaction) -> None:

@@ -1,4 +1,4 @@
-"""Links of versions before 1.4 have no size: the store tells it when they go, even of damage."""
+"""Links of versions before 1.4 have no size. The store knows it when they go, even after damage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONTENTS = [b"layer" * 9000, b"{}", b"other"]
 
 
 def make_old(transaction: WriteTransaction) -> None:
-    """As versions before 1.4 wrote them."""
+    """Rewrite links in the format of versions before 1.4."""
     for key, data in list(transaction.scan(LINKS)):
         link = Link.decode(data)
         transaction.put(LINKS, key, Link(link.created_at, link.unreferenced_since).encode())

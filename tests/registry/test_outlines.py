@@ -1,4 +1,4 @@
-"""Outlines: kept for large manifests, made for those of other versions, within a budget."""
+"""Outlines: stored for large manifests, computed for those of older versions, within a budget."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import manifests, outlines, repositories
 from dtrfast.registry.budget import Budget
 from dtrfast.registry.keys import RepositoryId
-from dtrfast.registry.outlines import Backlog
+from dtrfast.registry.outlines import OutlineBacklog
 from dtrfast.registry.records import StoredManifest
-from dtrfast.registry.writing import Author, Place
+from dtrfast.registry.writing import Author, TargetRepository
 from tests.fakes.client import descriptor
 from tests.fakes.engine import MemoryEngine
 
@@ -48,7 +48,7 @@ def store(engine: MemoryEngine, body: bytes, media_type: str = OCI_MANIFEST) -> 
     digest = Digest.of_bytes(body)
     manifest = read_manifest(body, media_type)
     stored = StoredManifest(media_type, body, 1)
-    place = Place(NUMBER, APP, AUTHOR)
+    place = TargetRepository(NUMBER, APP, AUTHOR)
     engine.write(lambda transaction: manifests.enter(transaction, place, digest, stored, manifest))
     return digest
 
@@ -58,7 +58,9 @@ def rows(engine: MemoryEngine) -> int:
         return len(list(transaction.scan(OUTLINES)))
 
 
-def found(transaction: ReadTransaction, digest: Digest, budget: Budget) -> outlines.Outline | None:
+def find_outline(
+    transaction: ReadTransaction, digest: Digest, budget: Budget
+) -> outlines.Outline | None:
     look = outlines.look(transaction, NUMBER, digest, budget)
     assert look is not None
     return look.outline
@@ -68,7 +70,7 @@ def test_the_outline_of_a_large_manifest_is_kept_with_it(engine: MemoryEngine) -
     small, large = store(engine, SMALL), store(engine, LARGE)
     assert rows(engine) == 1
     with engine.read() as transaction:
-        outline = found(transaction, large, Budget(bytes_left=0))
+        outline = find_outline(transaction, large, Budget(bytes_left=0))
         assert outline is not None
         assert (outline.kind, outline.count, outline.manifest_size) == ("image", 40, len(LARGE))
         assert outline.sizes_by_blob()[Digest.of_bytes(b"12").key()] == 2
@@ -76,7 +78,7 @@ def test_the_outline_of_a_large_manifest_is_kept_with_it(engine: MemoryEngine) -
         assert outline == outlines.outline_of(read_manifest(LARGE, OCI_MANIFEST), len(LARGE))
         stored = manifests.stored_manifest(transaction, NUMBER, large)
     assert stored is not None
-    place = Place(NUMBER, APP, AUTHOR)
+    place = TargetRepository(NUMBER, APP, AUTHOR)
     engine.write(lambda transaction: manifests.remove(transaction, place, large, stored))
     assert rows(engine) == 0
     with engine.read() as transaction:
@@ -88,9 +90,9 @@ def test_what_the_budget_does_not_pay_for_is_not_known(engine: MemoryEngine) -> 
     digest = store(engine, image(2, annotations={"only": "here"}))
     with engine.read() as transaction:
         budget = Budget(bytes_left=10)
-        assert found(transaction, digest, budget) is None
+        assert find_outline(transaction, digest, budget) is None
         assert budget.is_spent
-        assert found(transaction, digest, Budget()) is not None
+        assert find_outline(transaction, digest, Budget()) is not None
 
 
 @pytest.mark.parametrize("version", [None, 99])
@@ -108,11 +110,11 @@ def test_the_housekeeper_makes_outlines_of_what_other_versions_stored(
         assert data is not None
         other = msgspec.msgpack.encode([version, *msgspec.msgpack.decode(data)[1:]])
         engine.write(lambda transaction: transaction.put(OUTLINES, keys[0], other))
-    backlog = Backlog(engine)
+    backlog = OutlineBacklog(engine)
     while backlog.step():
         pass
     with engine.read() as transaction:
-        assert all(found(transaction, digest, Budget(bytes_left=0)) for digest in digests)
+        assert all(find_outline(transaction, digest, Budget(bytes_left=0)) for digest in digests)
     assert rows(engine) == 3
 
 

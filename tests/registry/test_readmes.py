@@ -1,4 +1,4 @@
-"""READMEs are rendered once, when they are saved or by the housekeeper, within a time."""
+"""READMEs are rendered once, when they are saved or by the housekeeper, within a time limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dtrfast import markdown
 from dtrfast.index.tables import READMES, READMES_HTML, READMES_WAITING, number_key
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import readmes, repositories
-from dtrfast.registry.readmes import Backlog
+from dtrfast.registry.readmes import ReadmeBacklog
+from dtrfast.registry.records import RepositoryChange
 from dtrfast.registry.writing import Author
 from tests.fakes.engine import MemoryEngine
 from tests.walks import costs
@@ -16,7 +17,7 @@ from tests.walks import costs
 APP = RepositoryName("acme/app")
 AUTHOR = Author("owen", 1)
 LENGTH = 65_536
-# Texts that made the parser work for CPU-seconds, and texts whose single rules are long.
+# Texts that made the parser work for CPU-seconds, and texts for which single rules run long.
 HOSTILE = {
     "open images": "![",
     "open links": "[a](",
@@ -54,7 +55,7 @@ def save(engine: MemoryEngine, text: str) -> None:
     rendering = readmes.render(text)
     engine.write(
         lambda transaction: repositories.update(
-            transaction, APP, AUTHOR, readme=text, rendering=rendering
+            transaction, APP, AUTHOR, RepositoryChange(readme=text), rendering
         )
     )
 
@@ -67,7 +68,7 @@ def html(engine: MemoryEngine) -> str:
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
 def test_rendering_ends_when_its_time_is_over(text: str) -> None:
     found: list[str | None] = []
-    # A single rule may run on for some hundredths of a second.
+    # A single rule may exceed the limit by some hundredths of a second.
     rendering = costs.measure("render", lambda: found.append(markdown.render(text, 0.01)))
     assert rendering.share < 2, rendering
     assert found[0] is None or len(found[0]) < 2 << 20
@@ -78,7 +79,7 @@ def test_a_readme_is_rendered_when_it_is_saved(engine: MemoryEngine) -> None:
     assert html(engine) == "<h3>Hello</h3>\n<p><em>you</em></p>\n"
     save(engine, "")
     assert html(engine) == ""
-    assert Backlog(engine).step() == 1
+    assert ReadmeBacklog(engine).step() == 1
     assert html(engine) == ""
 
 
@@ -87,13 +88,13 @@ def test_what_takes_long_waits_for_the_housekeeper_and_then_stays_plain(
 ) -> None:
     save(engine, TEXTS["open images"])
     assert html(engine) == ""
-    backlog = Backlog(engine)
+    backlog = ReadmeBacklog(engine)
     monkeypatch.setattr(readmes, "_WAITING_SECONDS", 0.01)
     assert backlog.step() == 1
     with engine.read() as transaction:
         assert not list(transaction.scan(READMES_WAITING))
         assert list(transaction.scan(READMES_HTML))
-    # It is not tried again.
+    # The housekeeper does not try it again.
     assert html(engine) == ""
     monkeypatch.setattr(markdown, "render", None)
     while backlog.step():
@@ -107,13 +108,13 @@ def test_the_housekeeper_renders_what_other_versions_saved(
     with engine.read() as transaction:
         assert repositories.get(transaction, APP) == 1
     engine.write(lambda transaction: transaction.put(READMES, key, b"*old*"))
-    backlog = Backlog(engine)
+    backlog = ReadmeBacklog(engine)
     while backlog.step():
         pass
     assert html(engine) == "<p><em>old</em></p>\n"
     monkeypatch.setattr(markdown, "RENDERER", markdown.RENDERER + 1)
     assert html(engine) == ""
-    assert Backlog(engine).step() == 1
+    assert ReadmeBacklog(engine).step() == 1
     assert html(engine) == "<p><em>old</em></p>\n"
 
 

@@ -20,7 +20,7 @@ from dtrfast.errors import (
     UploadUnknown,
 )
 from dtrfast.index import changes, tables
-from dtrfast.index.changes import Change
+from dtrfast.index.changes import ChangeRecord
 from dtrfast.index.engine import Table
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_INDEX, OCI_MANIFEST
@@ -62,7 +62,7 @@ def rows(engine: MemoryEngine, table: Table) -> list[tuple[bytes, bytes]]:
         return list(transaction.scan(table))
 
 
-def recorded(engine: MemoryEngine) -> Iterator[Change]:
+def recorded(engine: MemoryEngine) -> Iterator[ChangeRecord]:
     for _, value in rows(engine, tables.CHANGES):
         yield changes.decode(value)
 
@@ -125,7 +125,7 @@ def test_a_bad_push_leaves_nothing(registry: Registry, engine: MemoryEngine) -> 
 def test_what_cannot_be_an_id_does_not_reach_the_store(
     engine: MemoryEngine, clock: Clock, upload_id: str
 ) -> None:
-    blobs = MemoryBlobs(clock)  # which takes any id that it knows
+    blobs = MemoryBlobs(clock)  # these accept any id that they know
     registry = Registry(engine, blobs, Config(), clock=clock)
     blobs.uploads[upload_id] = blobs.begin(NAME.text)  # type: ignore[assignment]
     with pytest.raises(UploadUnknown):
@@ -225,7 +225,7 @@ def test_a_moved_tag_belongs_to_one_manifest(registry: Registry, engine: MemoryE
 
 
 def test_tags_whose_digests_share_a_beginning(registry: Registry) -> None:
-    """The rows of a manifest's tags are told apart by the whole digest."""
+    """The rows of a manifest's tags have its whole digest."""
     body = image_manifest(b"layer")
     push_image(registry, "usual")
     strong = Digest.of_bytes(body, "sha512")
@@ -320,7 +320,7 @@ def test_pushes_of_one_tag_at_once(registry: Registry, engine: MemoryEngine) -> 
 
 # ---- records ----------------------------------------------------------------------------------
 def test_golden_records() -> None:
-    """What is on disk stays readable: a change here needs a new version."""
+    """Records on disk stay readable: a change here needs a new version."""
     digest = Digest("sha256", bytes(range(32)))
     assert TagRecord(digest, 5).encode().hex() == (
         "01002100000000000500000000000000" + "01" + bytes(range(32)).hex()

@@ -1,4 +1,4 @@
-"""Steps of the housekeeper: one transaction takes few manifests where they are large."""
+"""Steps of the housekeeper: large manifests are processed in small transactions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dtrfast.registry.holdings_index import index_holdings
 from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.policies import StorageSettings
 from dtrfast.registry.records import StoredManifest
-from dtrfast.registry.writing import Author, Place
+from dtrfast.registry.writing import Author, TargetRepository
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.client import image_manifest
 from tests.fakes.clock import Clock
@@ -27,7 +27,7 @@ from tests.fakes.engine import MemoryEngine
 
 AUTHOR = Author("owen", 1)
 NAME = RepositoryName("acme/app")
-PLACE = Place(RepositoryId(1), NAME, AUTHOR)
+PLACE = TargetRepository(RepositoryId(1), NAME, AUTHOR)
 BODIES = [image_manifest(b"%d" % number) for number in range(3)]
 
 

@@ -1,16 +1,16 @@
-"""The trash for one caller: what one run deleted comes back, as far as it can."""
+"""The trash for one caller: a restore of a run brings back as much as possible."""
 
 from __future__ import annotations
 
 import pytest
 
-from dtrfast.errors import Denied
+from dtrfast.errors import AccessRefused
 from dtrfast.oci.digests import Digest
 from dtrfast.registry import deletion
-from dtrfast.registry.holdings import Change, Restored
+from dtrfast.registry.holdings import ChangeRequest, RestoredManifest
 from dtrfast.registry.permits import EVERYBODY, Action
 from dtrfast.registry.registry import Registry
-from dtrfast.registry.restoring import RunRestored
+from dtrfast.registry.trash_management import RunRestoration
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.client import image_manifest
 from tests.fakes.clock import Clock
@@ -28,7 +28,7 @@ def world(registry: Registry, blobs: MemoryBlobs, clock: Clock) -> World:
 
 @pytest.fixture
 def deleted(registry: Registry, world: World, engine: MemoryEngine) -> list[Digest]:
-    """Three images; a run deleted the first two, and another one the last."""
+    """Push three images. A run deleted the first two, and another run the last one."""
     digests = [world.push_image(layer=layer) for layer in LAYERS]
     for digest, run in zip(digests, ("a run", "a run", "another run"), strict=True):
         deletion.delete(engine, EVERYBODY, NAME, digest, registry.author(), run)
@@ -36,10 +36,10 @@ def deleted(registry: Registry, world: World, engine: MemoryEngine) -> list[Dige
 
 
 def test_a_run_comes_back(registry: Registry, world: World, deleted: list[Digest]) -> None:
-    assert registry.trash.restore_run("a run", registry.author()) == RunRestored(2, "")
+    assert registry.trash.restore_run("a run") == RunRestoration(2, "")
     assert [world.find(digest).digest for digest in deleted[:2]] == deleted[:2]
-    assert registry.trash.restore_run("a run", registry.author()) == RunRestored(0, "")
-    assert registry.trash.restore_run("another run", registry.author()) == RunRestored(1, "")
+    assert registry.trash.restore_run("a run") == RunRestoration(0, "")
+    assert registry.trash.restore_run("another run") == RunRestoration(1, "")
 
 
 def test_what_came_back_meanwhile_is_not_counted(
@@ -47,16 +47,16 @@ def test_what_came_back_meanwhile_is_not_counted(
 ) -> None:
     restore = registry.holdings.restore_manifest
 
-    def restore_after_a_push(change: Change, digest: Digest) -> Restored:
+    def restore_after_a_push(change: ChangeRequest, digest: Digest) -> RestoredManifest:
         world.put(image_manifest(LAYERS[0]))
         return restore(change, digest)
 
     monkeypatch.setattr(registry.holdings, "restore_manifest", restore_after_a_push)
-    assert registry.trash.restore_run("a run", registry.author()) == RunRestored(1, "")
+    assert registry.trash.restore_run("a run") == RunRestoration(1, "")
 
 
 @pytest.mark.usefixtures("deleted")
 def test_a_run_needs_the_right_to_push(registry: Registry) -> None:
     reader = registry.acting_for(DictPermits({NAME.text: Action.PULL}))
-    with pytest.raises(Denied):
-        reader.trash.restore_run("a run", registry.author())
+    with pytest.raises(AccessRefused):
+        reader.trash.restore_run("a run")

@@ -1,4 +1,4 @@
-"""Verify reports each thing of the registry that does not fit, in a sentence that names it."""
+"""Verify reports each inconsistency of the registry, in a sentence that names the object."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dtrfast.registry.registry import Registry
 from dtrfast.store.store import Store
 from tests.fakes.clock import Clock
 from tests.registry.holding_world import OTHER, World
-from tests.verifying import findings, tell_nobody
+from tests.verifying import findings, ignore_progress
 
 LAYER = Digest.of_bytes(b"layer")
 CONFIG = Digest.of_bytes(b"{}")
@@ -25,7 +25,7 @@ CONFIG = Digest.of_bytes(b"{}")
 
 @pytest.fixture
 def world(store: Store, clock: Clock) -> World:
-    """An image in one repository, whose layer another one has as well."""
+    """A world with an image in one repository. Another repository has its layer, too."""
     registry = Registry(store.engine, store.blobs, Config(), clock=clock, fullness=lambda: 0.0)
     world = World(registry.holdings, store.blobs, clock, list)
     world.push_image("v1")
@@ -35,7 +35,7 @@ def world(store: Store, clock: Clock) -> World:
 
 
 def delete(transaction: WriteTransaction, table: Table, digest: Digest) -> None:
-    """Lose the rows of a blob."""
+    """Delete the rows of a blob in a table."""
     for key, _ in list(transaction.scan(table)):
         if digest.key() in key:
             transaction.delete(table, key)
@@ -45,17 +45,17 @@ def test_a_link_that_its_blob_does_not_know_is_told(world: World, store: Store) 
     store.engine.write(partial(delete, table=HOLDERS, digest=CONFIG))
     assert findings(store) == [
         f"no repository holds {CONFIG}, and it is not listed for reclaim",
-        f"{CONFIG} does not know that repository 1 holds it",
+        f"the holders of {CONFIG} lack repository 1",
     ]
 
 
 def test_a_holder_without_a_link_is_told(world: World, store: Store) -> None:
     store.engine.write(partial(delete, table=LINKS, digest=LAYER))
     assert findings(store) == [
-        "links are 1, and 3 are counted",
-        "linked_bytes are 2, and 12 are counted",
-        f"repository 1 is said to hold {LAYER}, and does not",
-        f"repository 2 is said to hold {LAYER}, and does not",
+        "there are 1 links, but 3 are counted",
+        "the links have 2 bytes, but 12 are counted",
+        f"the holders of {LAYER} include repository 1, which lacks the link",
+        f"the holders of {LAYER} include repository 2, which lacks the link",
     ]
 
 
@@ -63,25 +63,25 @@ def test_a_link_without_content_is_told(world: World, store: Store) -> None:
     store.engine.write(partial(delete, table=BLOBS, digest=LAYER))
     told = findings(store)
     assert [one for one in told if one.startswith("repository")] == [
-        f"repository 1 holds {LAYER}, which is not there",
-        f"repository 2 holds {LAYER}, which is not there",
+        f"repository 1 holds {LAYER} without content",
+        f"repository 2 holds {LAYER} without content",
     ]
 
 
 def test_a_wrong_count_of_links_is_told(world: World, store: Store) -> None:
     store.engine.write(lambda transaction: statistics.add(transaction, links=2))
-    assert findings(store) == ["links are 3, and 5 are counted"]
+    assert findings(store) == ["there are 3 links, but 5 are counted"]
 
 
 def test_a_wrong_count_of_linked_bytes_is_told(world: World, store: Store) -> None:
     store.engine.write(lambda transaction: statistics.add(transaction, linked_bytes=-5))
-    assert findings(store) == ["linked_bytes are 12, and 7 are counted"]
+    assert findings(store) == ["the links have 12 bytes, but 7 are counted"]
 
 
 def test_linked_bytes_are_not_checked_beside_links_of_an_older_version(
     world: World, store: Store
 ) -> None:
-    """Their rows have no size."""
+    """The rows of these links have no size."""
 
     def shorten(transaction: WriteTransaction) -> None:
         row = number_key(1) + CONFIG.key()
@@ -110,9 +110,11 @@ def test_a_link_that_cannot_be_read_is_told(world: World, store: Store) -> None:
 
 
 def test_a_blob_that_goes_during_the_check_is_not_told(world: World, store: Store) -> None:
-    """Its link is read, then it is unlinked and freed, then its size is asked."""
+    """The check reads its link, then the blob is freed, then the check asks for its size."""
     told: list[str] = []
-    registry_verify.verify(store.engine, after(end_config(world), store), tell_nobody, told.append)
+    registry_verify.verify(
+        store.engine, after(end_config(world), store), ignore_progress, told.append
+    )
     assert told == []
     assert world.content(CONFIG) is None
 

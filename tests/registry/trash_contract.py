@@ -1,4 +1,4 @@
-"""The trash of every `Holdings`: its way back, and its end. Used as `holdings_contract` is."""
+"""The trash of every `Holdings`: restores, and the end. Used like `holdings_contract`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 
 from dtrfast.errors import (
+    AccessRefused,
     Conflict,
-    Denied,
     DtrfastError,
     ManifestBlobUnknown,
     ManifestUnknown,
@@ -19,7 +19,7 @@ from dtrfast.index.engine import ReadTransaction
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry.holdings import FoundManifest, Restored, Stored
+from dtrfast.registry.holdings import FoundManifest, PushResult, RestoredManifest
 from dtrfast.registry.ownership import REGISTRY, Claim
 from dtrfast.registry.permits import EVERYBODY, EVERYTHING, Action
 from tests.fakes.client import descriptor, image_manifest, index_manifest
@@ -27,7 +27,7 @@ from tests.fakes.permits import DictPermits
 from tests.registry.holding_world import GRACE_SECONDS, NAME, OTHER, World
 from tests.registry.unheld_contract import at_once
 
-# Rounds of a race: enough for each of its outcomes to come now and then.
+# Rounds of a race: enough to see each of its outcomes now and then.
 _ROUNDS = 12
 LAYER = Digest.of_bytes(b"layer")
 IMAGE = Digest.of_bytes(image_manifest(b"layer"))
@@ -36,7 +36,7 @@ STRANGER = DictPermits({})
 
 
 class Account(DictPermits):
-    """An account, which may do all with the repository. The past of others is not its own."""
+    """An account with all rights in the repository. It does not own what other accounts deleted."""
 
     def __init__(self, owner: int) -> None:
         super().__init__({"team/app": EVERYTHING})
@@ -50,7 +50,7 @@ def delete(world: World, digest: Digest, actor: str = "alice") -> None:
     world.holdings.delete_manifest(world.change(actor=actor), digest)
 
 
-def restore(world: World, digest: Digest) -> Restored:
+def restore(world: World, digest: Digest) -> RestoredManifest:
     return world.holdings.restore_manifest(world.change(), digest)
 
 
@@ -59,7 +59,7 @@ def restore_tag(world: World, tag: str, digest: Digest | None = None) -> Digest:
 
 
 def drop(world: World, before: int | None = None) -> int:
-    """Drop until nothing is due: all that was deleted so far, or `before` that time."""
+    """Drop until nothing is due: everything that was deleted so far, or `before` that time."""
     total, end = 0, world.clock() + 1 if before is None else before
     while count := world.holdings.drop_deleted(end, 100):
         total += count
@@ -67,7 +67,7 @@ def drop(world: World, before: int | None = None) -> int:
 
 
 def is_restorable(world: World, digest: Digest) -> bool:
-    """True if it is in the trash; it comes out of it then."""
+    """Restore the manifest; returns False if it was not in the trash."""
     try:
         return restore(world, digest).digest == digest
     except ManifestUnknown:
@@ -75,7 +75,7 @@ def is_restorable(world: World, digest: Digest) -> bool:
 
 
 class TrashContract:
-    """Tests only; the fixture comes from the subclass."""
+    """Only tests. The fixture comes from the subclass."""
 
     # ---- manifests -----------------------------------------------------------------------------
     def test_a_manifest_comes_back_as_it_was(self, world: World) -> None:
@@ -85,7 +85,7 @@ class TrashContract:
         digest = Digest.of_bytes(body)
         world.put(body, "v2", "v1")
         delete(world, digest)
-        assert restore(world, digest) == Restored(digest, ("v1", "v2"), (), parts=1)
+        assert restore(world, digest) == RestoredManifest(digest, ("v1", "v2"), (), parts=1)
         assert world.find(digest) == FoundManifest(digest, OCI_MANIFEST, body)
         assert world.tagged("v1") == world.tagged("v2") == digest
         page = world.holdings.referrers(EVERYBODY, NAME, Digest.of_bytes(b"subject"))
@@ -104,7 +104,7 @@ class TrashContract:
         world.push_image("v1", "v2", "v3")
         delete(world, IMAGE)
         other = world.push_image("v2", layer=b"other")
-        assert restore(world, IMAGE) == Restored(IMAGE, ("v1", "v3"), ("v2",), parts=2)
+        assert restore(world, IMAGE) == RestoredManifest(IMAGE, ("v1", "v3"), ("v2",), parts=2)
         assert [world.tagged(tag) for tag in ("v1", "v2", "v3")] == [IMAGE, other, IMAGE]
 
     def test_a_tag_that_left_the_manifest_before_does_not_come_with_it(self, world: World) -> None:
@@ -147,7 +147,7 @@ class TrashContract:
         assert restore(world, IMAGE).tags == ("v1",)
 
     def test_a_manifest_may_lack_what_it_only_names(self, world: World) -> None:
-        """An index needs no children to come back."""
+        """An index can come back without its children."""
         world.push_image()
         index = index_manifest(descriptor(image_manifest(b"layer"), OCI_MANIFEST))
         world.put(index, "all", media_type=OCI_INDEX)
@@ -158,7 +158,7 @@ class TrashContract:
     def test_a_push_takes_a_manifest_out_of_the_trash(self, world: World) -> None:
         world.push_image("v1", "v2")
         delete(world, IMAGE)
-        assert world.put(image_manifest(b"layer"), "v1") == Stored(OCI_MANIFEST)
+        assert world.put(image_manifest(b"layer"), "v1") == PushResult(OCI_MANIFEST)
         with pytest.raises(Conflict):
             restore(world, IMAGE)
         with pytest.raises(ManifestUnknown):
@@ -181,7 +181,7 @@ class TrashContract:
         first, second = world.push_image("v1", layer=b"one"), world.push_image("v1", layer=b"two")
         assert restore_tag(world, "v1") == first
         assert world.tagged("v1") == first
-        assert restore_tag(world, "v1") == second, "which undoes it"
+        assert restore_tag(world, "v1") == second, "the second restore undoes the first"
         assert world.tagged("v1") == second
 
     def test_a_deleted_tag_comes_back(self, world: World) -> None:
@@ -213,7 +213,7 @@ class TrashContract:
         with pytest.raises(RepositoryUnknown):
             restore_tag(world, "v1")
         world.push_image("v1")
-        assert world.put(image_manifest(b"layer"), "v1") == Stored(OCI_MANIFEST)
+        assert world.put(image_manifest(b"layer"), "v1") == PushResult(OCI_MANIFEST)
         for tag in ("v1", "v2"):
             with pytest.raises(ManifestUnknown):
                 restore_tag(world, tag)
@@ -223,7 +223,7 @@ class TrashContract:
         world.push_image("v1")
         delete(world, IMAGE)
         before = world.recorded()
-        for permits, kind in ((PULLER, Denied), (STRANGER, RepositoryHidden)):
+        for permits, kind in ((PULLER, AccessRefused), (STRANGER, RepositoryHidden)):
             change = world.change(permits=permits)
             with pytest.raises(kind):
                 world.holdings.restore_manifest(change, IMAGE)
@@ -232,7 +232,7 @@ class TrashContract:
         assert world.recorded() == before
 
     def test_what_another_account_deleted_is_not_the_callers(self, world: World) -> None:
-        """No account has the name here: the repository is the registry's own."""
+        """The name belongs to no account here, so the repository is the registry's own."""
         world.push_image("v1")
         delete(world, IMAGE)
         before = world.recorded()
@@ -252,7 +252,7 @@ class TrashContract:
 
     # ---- the change log ------------------------------------------------------------------------
     def test_restores_are_recorded_under_their_authors(self, world: World) -> None:
-        """As puts are: a repair makes manifests and tags again from these alone."""
+        """A repair makes manifests and tags again from these changes alone, like from puts."""
         world.push_image("v1", "v2")
         delete(world, IMAGE)
         world.push_image("v2", layer=b"other")
@@ -270,7 +270,7 @@ class TrashContract:
             ("tag.set", "dave", "team/app", "v3"),
         ]
 
-    # ---- its end -------------------------------------------------------------------------------
+    # ---- the end -------------------------------------------------------------------------------
     def test_what_was_deleted_before_a_time_leaves_the_trash(self, world: World) -> None:
         first, second = (world.push_image(layer=layer) for layer in (b"one", b"two"))
         delete(world, first)
@@ -399,7 +399,7 @@ class TrashContract:
 
     # ---- at the same time ----------------------------------------------------------------------
     def test_a_restore_beside_the_end_of_the_trash(self, world: World) -> None:
-        """The manifest is back with its tag and its blobs, or gone for good."""
+        """The manifest is back with its tag and its blobs, or deleted for good."""
         for number in range(_ROUNDS):
             layer = b"layer %d" % number
             digest = world.push_image("v1", layer=layer)
@@ -407,7 +407,7 @@ class TrashContract:
             world.clock.advance(GRACE_SECONDS)
             back, _ = at_once(partial(restore, world, digest), partial(drop, world))
             world.tidy()
-            is_back = isinstance(back, Restored)
+            is_back = isinstance(back, RestoredManifest)
             assert is_back or isinstance(back, ManifestUnknown)
             assert world.content(Digest.of_bytes(layer)) == (layer if is_back else None)
             if is_back:
@@ -419,7 +419,7 @@ class TrashContract:
         for _ in range(_ROUNDS):
             delete(world, IMAGE)
             back, deleted = at_once(partial(restore, world, IMAGE), partial(delete, world, IMAGE))
-            assert isinstance(back, Restored)
+            assert isinstance(back, RestoredManifest)
             assert deleted is None or isinstance(deleted, ManifestUnknown)
             if deleted is None:
                 restore(world, IMAGE)
@@ -434,7 +434,7 @@ class TrashContract:
             assert world.tagged("v1") == IMAGE
 
     def test_a_restore_beside_a_push_of_its_tag(self, world: World) -> None:
-        """The tag is the push's; the restore found it free, or names it as taken."""
+        """The tag is the push's. The restore set it before, or reports it as taken."""
         other = world.push_image(layer=b"other")
         for number in range(_ROUNDS):
             tag = f"v{number}"
@@ -443,7 +443,7 @@ class TrashContract:
             back, _ = at_once(
                 partial(restore, world, IMAGE), partial(world.put, image_manifest(b"other"), tag)
             )
-            assert isinstance(back, Restored)
+            assert isinstance(back, RestoredManifest)
             assert tag in (*back.tags, *back.tags_taken)
             assert world.tagged(tag) == other
             world.holdings.delete_tag(world.change(), Tag(tag))

@@ -1,5 +1,6 @@
-"""What `drop_unheld` of every `Holdings` must do, and what holds beside it. Used as
-`holdings_contract` is.
+"""The contract of `drop_unheld` of every `Holdings`, and of calls at the same time.
+
+Used like `holdings_contract`.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from dtrfast.oci.conditions import Conditions, entity_tag
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_INDEX, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry.holdings import Question, Stored
+from dtrfast.registry.holdings import Lookup, PushResult
 from dtrfast.registry.manifests import Rules
 from dtrfast.registry.permits import EVERYBODY
 from dtrfast.store.blobs import BlobStore
 from tests.fakes.client import descriptor, image_manifest, index_manifest
 from tests.registry.holding_world import GRACE_SECONDS, NAME, OTHER, MakeWorld, World
 
-# Rounds of a race: enough for each of its outcomes to come now and then.
+# Rounds of a race: enough to see each of its outcomes now and then.
 _ROUNDS = 12
 
 
 def at_once(*steps: Callable[[], object]) -> list[object]:
-    """What steps return that begin together, each in a thread; a failure of theirs in its place."""
+    """Run the steps at the same time, each in a thread; returns their results or exceptions."""
     begin = threading.Barrier(len(steps))
 
     def run(step: Callable[[], object]) -> object:
@@ -43,7 +44,7 @@ def at_once(*steps: Callable[[], object]) -> list[object]:
 
 
 class UnheldContract:
-    """Tests only; the fixture comes from the subclass."""
+    """Only tests. The fixture comes from the subclass."""
 
     # ---- the grace -----------------------------------------------------------------------------
     def test_an_unreferenced_blob_goes_after_its_grace(self, world: World) -> None:
@@ -56,7 +57,7 @@ class UnheldContract:
         assert not world.holds(digest)
         assert world.content(digest) is None
         assert world.names() == []
-        assert world.changed()[1:] == [("blob.unlink", "system", "team/app", str(digest))]
+        assert world.link_changes()[1:] == [("blob.unlink", "system", "team/app", str(digest))]
         assert world.holdings.drop_unheld(10) == 0
 
     def test_a_referenced_blob_stays(self, world: World) -> None:
@@ -71,7 +72,7 @@ class UnheldContract:
     def test_a_blob_that_comes_after_its_manifest_stays(
         self, world: World, is_deleted: bool
     ) -> None:
-        """What refers to a blob is known while no repository holds it."""
+        """The index knows the references to a blob even while no repository holds it."""
         digest, layer = world.push_image("v1"), Digest.of_bytes(b"layer")
         world.lose(layer)
         world.tidy()
@@ -88,8 +89,8 @@ class UnheldContract:
         world = make_world(Rules(require_blobs=False, require_children=False))
         body = image_manifest(b"layer")
         index = index_manifest(descriptor(body, OCI_MANIFEST))
-        assert world.put(index, "all", media_type=OCI_INDEX) == Stored(OCI_INDEX)
-        assert world.put(body, "v1") == Stored(OCI_MANIFEST)
+        assert world.put(index, "all", media_type=OCI_INDEX) == PushResult(OCI_INDEX)
+        assert world.put(body, "v1") == PushResult(OCI_MANIFEST)
         layer = world.push(b"layer")
         assert not world.is_due(layer)
         world.clock.advance(100 * GRACE_SECONDS)
@@ -105,7 +106,7 @@ class UnheldContract:
         world.clock.advance(100 * GRACE_SECONDS)
         world.tidy()
         assert world.holds(Digest.of_bytes(b"layer"))
-        assert world.put(image_manifest(b"layer"), "v1") == Stored(OCI_MANIFEST)
+        assert world.put(image_manifest(b"layer"), "v1") == PushResult(OCI_MANIFEST)
 
     def test_a_push_starts_the_grace_anew(self, world: World) -> None:
         digest = world.push(b"content")
@@ -128,10 +129,10 @@ class UnheldContract:
 
     def test_renewing_what_is_not_held_changes_nothing(self, world: World) -> None:
         digest = world.push(b"content")
-        before = world.changed()
+        before = world.link_changes()
         world.holdings.renew(OTHER, digest)
         world.holdings.renew(NAME, Digest.of_bytes(b"other content"))
-        assert (world.names(), world.changed()) == (["team/app"], before)
+        assert (world.names(), world.link_changes()) == (["team/app"], before)
         assert not world.holds(digest, OTHER)
 
     def test_a_blob_is_due_to_be_renewed_once_its_grace_runs(self, world: World) -> None:
@@ -229,7 +230,7 @@ class UnheldContract:
     def test_content_that_is_let_go_of_again_during_a_release_is_freed_later(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """All in one second: times do not tell the first loss from the second one."""
+        """All of this happens in one second, so the times of the two losses are equal."""
         digest = world.push(b"content")
         world.holdings.unlink(world.change(), digest)
         world.push(b"content", OTHER)
@@ -263,7 +264,7 @@ class UnheldContract:
             assert world.holds(digest, OTHER) is mounted
 
     def test_the_last_two_holders_leave_at_once(self, world: World) -> None:
-        """Each may see the other one still hold it: the content is freed all the same."""
+        """Each may see the other one still hold the content, which is freed nevertheless."""
         for number in range(_ROUNDS):
             digest = world.push(b"content %d" % number)
             world.mount(digest, NAME, OTHER)
@@ -282,7 +283,7 @@ class UnheldContract:
             assert [world.content(name) for name in names] == [None, None]
 
     def test_a_commit_beside_an_unlink_in_its_repository(self, world: World) -> None:
-        """Whichever comes last counts; a link always has its content."""
+        """The later one counts. A link always has its content."""
         for number in range(_ROUNDS):
             content = b"content %d" % number
             digest = world.push(content)
@@ -316,7 +317,7 @@ class UnheldContract:
             assert world.content(digest) == content
 
     def test_a_put_beside_the_end_of_the_grace(self, world: World) -> None:
-        """The manifest has its blobs, or is told that they are missing."""
+        """The manifest has its blobs, or fails because they are missing."""
         for number in range(_ROUNDS):
             layer, name = b"layer %d" % number, RepositoryName(f"app-{number}")
             for content in (b"{}", layer):
@@ -325,11 +326,11 @@ class UnheldContract:
             body = image_manifest(layer)
             stored, _ = at_once(partial(world.put, body, "v1", name=name), world.tidy)
             world.tidy()
-            kept = layer if isinstance(stored, Stored) else None
+            kept = layer if isinstance(stored, PushResult) else None
             assert world.content(Digest.of_bytes(layer)) == kept
 
     def test_a_delete_beside_a_put(self, world: World) -> None:
-        """The manifest is there with its tag and its blobs, or not at all."""
+        """The manifest exists with its tag and its blobs, or not at all."""
         digest = world.push_image("v1")
         body = image_manifest(b"layer")
         for _ in range(_ROUNDS):
@@ -337,7 +338,7 @@ class UnheldContract:
                 partial(world.holdings.delete_manifest, world.change(), digest),
                 partial(world.put, body, "v1"),
             )
-            assert stored == Stored(OCI_MANIFEST)
+            assert stored == PushResult(OCI_MANIFEST)
             assert deleted in (("v1",), ())
             try:
                 assert world.tagged("v1") == digest
@@ -350,7 +351,7 @@ class UnheldContract:
             assert world.holds(Digest.of_bytes(b"layer"))
 
     def test_one_of_many_puts_under_a_new_name_wins(self, world: World) -> None:
-        """The others are told that they came too late, and write nothing."""
+        """The others are refused because they came too late, and write nothing."""
         only_new = Conditions(if_none_match="*")
         world.push(b"{}")
         bodies = [image_manifest(fields={"n": n}) for n in range(4)]
@@ -359,11 +360,11 @@ class UnheldContract:
             ended = at_once(*(partial(put, body, f"v{number}") for body in bodies))
             lost = [one for one in ended if isinstance(one, PreconditionFailed)]
             assert len(lost) == 3
-            won = bodies[ended.index(Stored(OCI_MANIFEST))]
+            won = bodies[ended.index(PushResult(OCI_MANIFEST))]
             assert world.tagged(f"v{number}") == Digest.of_bytes(won)
 
     def test_one_of_two_moves_of_a_tag_wins(self, world: World) -> None:
-        """Both are about the manifest that the tag named; so is a delete beside a move."""
+        """Both moves, and a delete beside them, require the manifest that the tag named before."""
         world.push(b"{}")
         now = image_manifest()
         world.put(now, "v1")
@@ -375,9 +376,9 @@ class UnheldContract:
             ended = at_once(*moves, delete)
             failures = [one for one in ended if isinstance(one, DtrfastError)]
             assert len(failures) == 2
-            now = bodies[0] if ended[0] == Stored(OCI_MANIFEST) else bodies[1]
+            now = bodies[0] if ended[0] == PushResult(OCI_MANIFEST) else bodies[1]
             if ended[2] is None:
-                assert isinstance(world.ask(Question(EVERYBODY, NAME, Tag("v1"))), ManifestUnknown)
+                assert isinstance(world.ask(Lookup(EVERYBODY, NAME, Tag("v1"))), ManifestUnknown)
                 world.put(now, "v1")
             assert world.tagged("v1") == Digest.of_bytes(now)
 
@@ -393,7 +394,7 @@ class UnheldContract:
         for content in (b"{}", b"one", b"two"):
             world.push(content)
         world.put(bodies[0], "v1", "v2")
-        questions = [Question(EVERYBODY, NAME, Tag(tag)) for tag in ("v1", "v2")]
+        questions = [Lookup(EVERYBODY, NAME, Tag(tag)) for tag in ("v1", "v2")]
 
         def move() -> None:
             for number in range(4 * _ROUNDS):
@@ -417,7 +418,7 @@ class UnheldContract:
 
 
 def end(world: World, digest: Digest, name: RepositoryName) -> None:
-    """The repository gives the blob up, and what nothing needs is freed."""
+    """Remove the blob from the repository, and free everything that nothing needs."""
     world.lose(digest, name)
     world.tidy()
 
@@ -425,7 +426,7 @@ def end(world: World, digest: Digest, name: RepositoryName) -> None:
 def release_then(
     blobs: BlobStore, monkeypatch: pytest.MonkeyPatch, step: Callable[[], object]
 ) -> Callable[[], int]:
-    """Let `step` come after what the next release of the store settles. Returns its count."""
+    """Run `step` once the store's next release has settled; returns a function for its count."""
     release, counts = blobs.release, []
 
     def release_once(digests: object, is_held: object) -> list[Digest]:

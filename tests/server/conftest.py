@@ -1,4 +1,4 @@
-"""Servers in processes of their own, and what a test asks of them."""
+"""Servers in processes of their own, and helpers that ask them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DEADLINE_SECONDS = 20.0
 
 
 def eventually(condition: Callable[[], bool], seconds: float = _DEADLINE_SECONDS) -> None:
-    """Wait until `condition` holds; fail when it does not in time."""
+    """Wait until `condition` returns True; fail if it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "this did not happen in time"
@@ -58,7 +58,7 @@ class Server:
         return socket.create_connection(self.address, timeout=_DEADLINE_SECONDS)
 
     def errors(self) -> str:
-        """What a stopped server wrote to standard error."""
+        """Return the standard error of a stopped server."""
         return self.process.communicate(timeout=20)[1]
 
     def workers(self) -> list[psutil.Process]:
@@ -99,7 +99,7 @@ def start_stub(config: Config, app: str = "serving") -> subprocess.Popen[str]:
             config.encode().decode(),
             f"tests.server.stub:{app}",
         ],
-        # Workers look for nothing in the folder that the server was started in.
+        # Workers import no modules from the folder in which the server was started.
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -117,7 +117,7 @@ def read_address(process: subprocess.Popen[str]) -> tuple[str, int]:
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[StartServer]:
-    """Starts a server with the given fields of `ServerConfig`; all are gone after the test."""
+    """A function that starts a server with fields of `ServerConfig`; the test's end kills it."""
     started: list[Server] = []
 
     def start(**fields: object) -> Server:
@@ -131,7 +131,7 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
 
 @contextmanager
 def running(data: Path, **fields: object) -> Iterator[Server]:
-    """A server with the given fields of `ServerConfig`, which is gone after the block."""
+    """A server with the given fields of `ServerConfig`; the end of the block kills it."""
     server = _start(data, {"workers": 1, **fields})
     try:
         yield server

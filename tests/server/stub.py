@@ -1,7 +1,7 @@
 """A small application in place of the registry, and a program that serves it.
 
 `python -m tests.server.stub` reads a configuration as JSON from its first argument, prints the
-address it listens on, and supervises workers that answer with `serving`.
+address on which it listens, and supervises workers that run the application in its second argument.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from dtrfast.config import Config
@@ -21,18 +22,23 @@ from dtrfast.logs.keeper import LogKeeper
 from dtrfast.server.asgi import Receive, Scope, Send
 from dtrfast.server.leftover import Leftover
 from dtrfast.server.listener import url_of
-from dtrfast.server.served import Served
+from dtrfast.server.served_app import ServedApp
 from dtrfast.server.supervisor import Supervisor, open_listening
 
 
 @contextmanager
-def serving(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served]:
+def serving(config: Config, name: str, keeper: LogKeeper) -> Iterator[ServedApp]:
     notes = config.store.data.with_name("notes")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return
-        answer = {"/count": _count, "/unread": _unread, "/large": _large, "/slow": _slow}
+        answer: dict[str, Callable[[Receive, Send], Awaitable[None]]] = {
+            "/count": partial(_count, notes),
+            "/unread": _unread,
+            "/large": _large,
+            "/slow": _slow,
+        }
         if scope["path"] == "/pid":
             await _respond(send, 200, str(os.getpid()).encode())
             return
@@ -44,25 +50,11 @@ def serving(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served]:
         finally:
             _note(notes, f"over {scope['path']}")
 
-    async def _count(receive: Receive, send: Send) -> None:
-        """The number of bytes in the body."""
-        size = 0
-        _note(notes, "began")
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                _note(notes, "disconnected")
-                return
-            size += len(message["body"])
-            if not message["more_body"]:
-                break
-        await _respond(send, 200, str(size).encode())
-
-    yield Served(Leftover(app))
+    yield ServedApp(Leftover(app))
 
 
 @contextmanager
-def refusing(config: Config, name: str, keeper: LogKeeper) -> Iterator[Served]:
+def refusing(config: Config, name: str, keeper: LogKeeper) -> Iterator[ServedApp]:
     if config.server.workers:
         raise StartRefused("the format is from the future")
     yield serving  # type: ignore[misc]
@@ -73,13 +65,28 @@ def _note(path: Path, text: str) -> None:
         file.write(text + "\n")
 
 
+async def _count(notes: Path, receive: Receive, send: Send) -> None:
+    """Respond with the count of bytes in the body."""
+    size = 0
+    _note(notes, "began")
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            _note(notes, "disconnected")
+            return
+        size += len(message["body"])
+        if not message["more_body"]:
+            break
+    await _respond(send, 200, str(size).encode())
+
+
 async def _unread(receive: Receive, send: Send) -> None:
     await _respond(send, 403, b"no")
 
 
 async def _slow(receive: Receive, send: Send) -> None:
     await receive()
-    await asyncio.sleep(0.5)  # stands for work of the server
+    await asyncio.sleep(0.5)  # in place of work of the server
     await _respond(send, 200, b"done")
 
 

@@ -12,10 +12,10 @@ from typing import Any, Literal
 import pytest
 
 from dtrfast.api.visits import ACTOR
-from dtrfast.server import access_log, output
-from dtrfast.server.access_log import AccessLog, AccessWriter, Entry, json_line, text_line
+from dtrfast.server import access_log, line_output
+from dtrfast.server.access_log import AccessLog, AccessLogEntry, AccessWriter, json_line, text_line
 from dtrfast.server.asgi import App, Message, Receive, Scope, Send
-from dtrfast.server.tally import Taken
+from dtrfast.server.tally import TallyCounts
 from tests.server.conftest import eventually
 
 
@@ -102,14 +102,14 @@ def test_a_client_that_vanished_is_told_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("forged", ["\n", "\r", "\x1b[2J", "\x7f", "\x85", "\x9b", '" 200 "'])
 def test_a_line_cannot_be_forged(line_of: Any, forged: str) -> None:
     scope = scope_of(user_agent=f"evil{forged}evil".encode("latin-1"))
-    line = line_of(Entry(0.0, scope, status=200))
+    line = line_of(AccessLogEntry(0.0, scope, status=200))
     assert line.isascii()
     assert line.isprintable()
     assert 'evil" 200 "evil' not in line
 
 
 def test_long_words_are_cut() -> None:
-    entry = Entry(0.0, scope_of(path="/" + "p" * 100_000, user_agent=b"u" * 100_000))
+    entry = AccessLogEntry(0.0, scope_of(path="/" + "p" * 100_000, user_agent=b"u" * 100_000))
     assert len(text_line(entry)) < 2000
 
 
@@ -117,7 +117,7 @@ def test_lines_of_a_batch_are_written_whole(tmp_path: Path) -> None:
     reader, descriptor = os.pipe()
     writer = AccessWriter("json", descriptor=descriptor)
     for _ in range(100):
-        writer.add(Entry(0.0, scope_of()))
+        writer.add(AccessLogEntry(0.0, scope_of()))
     writer.close()
     os.close(descriptor)
     with open(reader, "rb") as lines:
@@ -128,7 +128,7 @@ def test_a_reader_that_is_gone_does_not_matter() -> None:
     reader, descriptor = os.pipe()
     os.close(reader)
     writer = AccessWriter("text", descriptor=descriptor)
-    writer.add(Entry(0.0, scope_of()))
+    writer.add(AccessLogEntry(0.0, scope_of()))
     writer.close()
     os.close(descriptor)
 
@@ -136,17 +136,17 @@ def test_a_reader_that_is_gone_does_not_matter() -> None:
 def test_a_reader_that_is_stuck_costs_lines_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(output, "_WAITING_SIZE_MAX", 100_000)
-    monkeypatch.setattr(output, "_END_SECONDS", 10.0)
-    taken: list[Entry] = []
-    settled: list[Taken] = []
+    monkeypatch.setattr(line_output, "_WAITING_SIZE_MAX", 100_000)
+    monkeypatch.setattr(line_output, "_END_SECONDS", 10.0)
+    taken: list[AccessLogEntry] = []
+    settled: list[TallyCounts] = []
     reader, descriptor = os.pipe()
     writer = AccessWriter(
         "json", descriptor=descriptor, sinks=[taken.append], settle=settled.append
     )
     for count in (1000, 2000, 3000):
         for _ in range(1000):
-            writer.add(Entry(0.0, scope_of()))
+            writer.add(AccessLogEntry(0.0, scope_of()))
         eventually(partial(_has, taken, count))
         settled.clear()
         writer.tally.note(("GET", b"/v2/", 200), 1, 0.1)
@@ -166,28 +166,28 @@ def test_a_reader_that_is_stuck_costs_lines_and_nothing_else(
     assert written + lost == 3000
 
 
-def _has(taken: list[Entry], count: int) -> bool:
+def _has(taken: list[AccessLogEntry], count: int) -> bool:
     return len(taken) == count
 
 
 def test_lines_that_are_read_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "_WAITING_SIZE_MAX", 1000)
+    monkeypatch.setattr(line_output, "_WAITING_SIZE_MAX", 1000)
     reader, descriptor = os.pipe()
     writer = AccessWriter("json", descriptor=descriptor, settle=lambda taken: None)
     with open(reader) as lines:
         for _ in range(20):
-            writer.add(Entry(0.0, scope_of()))
+            writer.add(AccessLogEntry(0.0, scope_of()))
             assert '"path"' in lines.readline()
         writer.close()
         os.close(descriptor)
 
 
 def test_a_process_ends_although_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "_END_SECONDS", 0.05)
+    monkeypatch.setattr(line_output, "_END_SECONDS", 0.05)
     reader, descriptor = os.pipe()
     writer = AccessWriter("json", descriptor=descriptor)
     for _ in range(1000):
-        writer.add(Entry(0.0, scope_of()))
+        writer.add(AccessLogEntry(0.0, scope_of()))
     writer.close()
     assert writer._output is not None
     assert writer._output._thread.is_alive()
@@ -204,14 +204,14 @@ def test_requests_that_the_queue_had_no_room_for_are_told(
     path = tmp_path / "log"
     with path.open("wb") as file:
 
-        def hold(entry: Entry) -> None:
+        def hold(entry: AccessLogEntry) -> None:
             gate.wait(20)
 
         writer = AccessWriter("json", descriptor=file.fileno(), sinks=[hold])
-        writer.add(Entry(0.0, scope_of()))
+        writer.add(AccessLogEntry(0.0, scope_of()))
         eventually(lambda: not writer._entries)
         for _ in range(10):
-            writer.add(Entry(0.0, scope_of()))
+            writer.add(AccessLogEntry(0.0, scope_of()))
         gate.set()
         writer.close()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -220,7 +220,7 @@ def test_requests_that_the_queue_had_no_room_for_are_told(
 
 
 def test_what_was_tallied_last_is_handed_over_at_the_end() -> None:
-    settled: list[Taken] = []
+    settled: list[TallyCounts] = []
     writer = AccessWriter(None, settle=settled.append)
     eventually(lambda: bool(settled))
     writer.tally.note(("GET", b"/v2/", 200), 7, 0.1)
@@ -229,25 +229,25 @@ def test_what_was_tallied_last_is_handed_over_at_the_end() -> None:
 
 
 def test_a_sink_that_fails_does_not_harm_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    def fail(entry: Entry) -> None:
+    def fail(entry: AccessLogEntry) -> None:
         raise ValueError("no")
 
-    taken: list[Entry] = []
+    taken: list[AccessLogEntry] = []
     writer = AccessWriter(None, sinks=[fail, taken.append])
-    writer.add(Entry(0.0, scope_of()))
+    writer.add(AccessLogEntry(0.0, scope_of()))
     writer.close()
     assert len(taken) == 1
-    assert "requests are missing" in caplog.text
+    assert "an access log sink failed" in caplog.text
 
 
 def test_a_user_is_named_in_text() -> None:
     scope = {**scope_of(), "state": {ACTOR: 'o"wen'}}
-    assert text_line(Entry(0.0, scope)).split(" ")[2] == '"o\\"wen"'
-    assert text_line(Entry(0.0, scope_of(), user="rita")).split(" ")[2] == '"rita"'
+    assert text_line(AccessLogEntry(0.0, scope)).split(" ")[2] == '"o\\"wen"'
+    assert text_line(AccessLogEntry(0.0, scope_of(), user="rita")).split(" ")[2] == '"rita"'
 
 
 def test_an_answer_that_closes_its_connection_is_complete(tmp_path: Path) -> None:
-    """The application hears of the end while its last piece is sent: all of it was handed on."""
+    """The application gets the disconnect while its last piece is sent, so nothing is missing."""
     closed = asyncio.Event()
 
     async def receive() -> Message:

@@ -1,4 +1,4 @@
-"""A server that takes connections with PROXY headers only."""
+"""A server that accepts only connections with PROXY headers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def answers(server: Server, *pieces: bytes) -> bytes:
-    """All that comes back for what is sent in pieces; empty where it is closed."""
+    """Send the pieces and return all received bytes; empty if the server closes."""
     with server.connect() as connection:
         try:
             for piece in pieces:
@@ -71,7 +71,7 @@ def test_a_stop_does_not_wait_for_a_header(start_server: StartServer, tmp_path: 
 def test_connections_that_were_reset_before_they_were_accepted_are_no_reason_for_a_hint(
     start_server: StartServer,
 ) -> None:
-    """They have no address any more; health checks of proxies are reset so."""
+    """Such connections have no address. Health checks of proxies reset them like this."""
     trusts = {"trusted_proxies": ("127.0.0.1",)}
     server = start_server(proxy_protocol="required", workers=1, **trusts)
     (worker,) = server.workers()

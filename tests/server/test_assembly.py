@@ -1,4 +1,4 @@
-"""The parts of a server that tests choose reach all of its processes; others have none of them."""
+"""Tests can choose parts of a server for all of its processes. Other servers get no such parts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.server.test_resume import Registry, path_of
 
 
 def opened_blobs(data: Path) -> object:
-    """The store below the one that counts."""
+    """Return the blob store below the counting one."""
     store = open_store(Config(store=StoreConfig(data=data)))
     store.close()
     assert isinstance(store.blobs, CountingBlobs)

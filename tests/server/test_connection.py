@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def assert_refused(received: bytes, status: int) -> None:
-    """The protocol's error, whole, on a connection that is closed."""
+    """Assert that `received` is a complete error of the protocol. The server closed after it."""
     head, _, body = received.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
     assert b"content-type: application/json" in head.lower()
@@ -60,7 +60,7 @@ def test_a_body_of_doubtful_length_is_refused(plain_server: Server) -> None:
 
 
 def test_a_response_before_the_end_of_the_body_arrives(plain_server: Server) -> None:
-    """The client sends more than all buffers hold, and only then reads."""
+    """The client sends more than all buffers hold, and reads only afterwards."""
     size = 1 << 25
     with plain_server.connect() as connection:
         head = b"PUT /unread HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
@@ -100,7 +100,7 @@ def test_a_slow_body_that_moves_is_not_cut(start_server: StartServer) -> None:
         head = b"PUT /count HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 10\r\n\r\n"
         connection.sendall(head)
         for _ in range(10):
-            threading.Event().wait(0.1)  # slower than nothing, faster than the limit
+            threading.Event().wait(0.1)  # below the limit of 0.3 s
             connection.sendall(b"x")
         assert read_to_end(connection).endswith(b"10")
 

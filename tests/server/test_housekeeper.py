@@ -14,7 +14,7 @@ from dtrfast.store.tasks import Task
 
 
 class Turns:
-    """In place of sleeping: counts the turns, and says stop after the last."""
+    """Replaces sleeping: it counts the turns, and asks for a stop after the last one."""
 
     def __init__(self, count: int) -> None:
         self.count = count

@@ -1,4 +1,4 @@
-"""Strict-Transport-Security: with certificates that were given, and with no other."""
+"""Strict-Transport-Security is sent only with certificates that the administrator gave."""
 
 from __future__ import annotations
 

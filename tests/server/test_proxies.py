@@ -1,4 +1,4 @@
-"""Client, scheme and host of a request, from its connection and the headers of proxies."""
+"""Client, scheme and host of a request, from its connection and from the headers of proxies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dtrfast.server.proxies import Edge, Peer, Proxies
 from tests.walks import costs
 
 NETWORKS = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "2001:db8:ffff::/48", "::ffff:192.0.2.0/120")
-# The proxies; all others are clients.
+# A proxy. Addresses outside the networks are clients.
 PROXY = ("10.0.0.1", 4000)
 CLIENT = "203.0.113.9"
 
@@ -22,7 +22,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 def arrive(*lines: str, peer: str = PROXY[0], host: str = "here:5000", tls: bool = False) -> Any:
-    """The request of a peer with these lines of a head."""
+    """Return the arrival of a request of `peer` with these header lines."""
     proxies = Proxies(NETWORKS)
     headers = [(b"host", host.encode("latin-1")), *map(_field, lines), (b"accept", b"*/*")]
     return proxies.arrive(proxies.peer((peer, 4000)), tls, headers)
@@ -54,9 +54,9 @@ CLIENTS: list[tuple[tuple[str, ...], str]] = [
     (("X-Forwarded-For: 2001:DB8:0:0::1",), "2001:db8::1"),
     (("X-Forwarded-For: [2001:db8::1]",), "2001:db8::1"),
     (("X-Forwarded-For: 1.1.1.1, [2001:db8::1]:61000, [2001:db8:ffff::2]:1",), "2001:db8::1"),
-    # Proxies all the way: the first of them asks for itself.
+    # All addresses are proxies: the first of them is the client.
     (("X-Forwarded-For: 10.0.0.3, 10.0.0.2",), "10.0.0.3"),
-    # Nothing behind what is no address counts.
+    # Values to the left of a malformed address do not count.
     (("X-Forwarded-For: 203.0.113.9, unknown",), PROXY[0]),
     (("X-Forwarded-For: 203.0.113.9, unknown, 10.0.0.2",), "10.0.0.2"),
     (("X-Forwarded-For: 203.0.113.9, _hidden",), PROXY[0]),
@@ -80,7 +80,7 @@ CLIENTS: list[tuple[tuple[str, ...], str]] = [
         ('Forwarded: for=1.1.1.1,for="[2001:db8::1]:61000" , for="[2001:db8:ffff::2]"',),
         "2001:db8::1",
     ),
-    # What a client leaves open closes nothing that a proxy adds.
+    # An unclosed quote of the client does not hide elements that a proxy adds.
     (('Forwarded: for="1.1.1.1, for=203.0.113.9;proto=https',), CLIENT),
     (('Forwarded: for=1.1.1.1;x="a, for=203.0.113.9',), CLIENT),
     (('Forwarded: for=1.1.1.1, for=203.0.113.9;x="a, for=2.2.2.2"',), CLIENT),
@@ -93,14 +93,14 @@ CLIENTS: list[tuple[tuple[str, ...], str]] = [
     (("Forwarded: for=1.1.1.1, for 2.2.2.2",), PROXY[0]),
     (("Forwarded: for=[2001:db8::1]",), PROXY[0]),
     (("Forwarded: ;;;",), PROXY[0]),
-    # Both kinds: they agree, one of them tells nothing, or neither counts.
+    # Both kinds of headers: they agree, or one has no client, or neither counts.
     (("X-Forwarded-For: 203.0.113.9", 'Forwarded: for="203.0.113.9:1"'), CLIENT),
     (("X-Forwarded-For: 203.0.113.9", "Forwarded: proto=https"), CLIENT),
     (("X-Forwarded-For: 203.0.113.9", "Forwarded: for=unknown"), CLIENT),
     (("X-Forwarded-For: nonsense", "Forwarded: for=203.0.113.9"), CLIENT),
     (("X-Forwarded-For: 203.0.113.9", "Forwarded: for=1.1.1.1"), PROXY[0]),
     (("X-Forwarded-For: 1.1.1.1", "Forwarded: for=203.0.113.9"), PROXY[0]),
-    # Headers of other names count for nothing.
+    # Headers with other names do not count.
     (("X-Real-IP: 1.1.1.1", "True-Client-IP: 1.1.1.1", "Client-IP: 1.1.1.1"), PROXY[0]),
 ]
 
@@ -127,13 +127,13 @@ def test_an_ipv4_peer_of_an_ipv6_socket_is_an_ipv4_peer() -> None:
 
 
 def test_a_peer_that_is_not_known_is_not_believed() -> None:
-    """The socket of a client that has gone has no peer, but may have a request."""
+    """The socket of a client that closed has no peer, but it may still have a request."""
     proxies = Proxies(NETWORKS)
     arrival = proxies.arrive(proxies.peer(None), False, [_field("X-Forwarded-For: 1.1.1.1")])
     assert (arrival.client, arrival.headers) == (None, [])
 
 
-# Lines, and whether the request is then one by https.
+# Lines, and True if the request then counts as https.
 SCHEMES: list[tuple[tuple[str, ...], bool]] = [
     (("X-Forwarded-Proto: https",), True),
     (("X-Forwarded-Proto: HTTPS",), True),
@@ -150,7 +150,7 @@ SCHEMES: list[tuple[tuple[str, ...], bool]] = [
     (("Forwarded: for=203.0.113.9;proto=HTTPS, for=10.0.0.2;proto=http",), True),
     (("Forwarded: proto=https, proto=http",), True),
     (('Forwarded: for=203.0.113.9;proto="https"',), True),
-    # The client's own word, left of the element that tells of the client.
+    # An element to the left of the client's element is not trusted.
     (("Forwarded: proto=https, for=203.0.113.9;proto=http",), False),
     (("Forwarded: proto=http;for=203.0.113.9", "X-Forwarded-Proto: https"), True),
 ]
@@ -272,7 +272,7 @@ def test_one_address_does_not_use_up_the_hint_of_another(caplog: pytest.LogCaptu
             arrive(address)
         assert len(caplog.messages) == 2
         assert "172.18.0.3" in caplog.messages[1]
-        for number in range(1000):  # nor does a storm of them fill the log, or memory
+        for number in range(1000):  # a flood of addresses fills neither the log nor the memory
             arrive(f"172.19.{number >> 8}.{number & 255}")
         assert len(caplog.messages) == 100
         now[0] = 3600
@@ -298,7 +298,7 @@ def test_the_log_tells_of_a_proxy_that_lets_clients_send_the_other_header(
 
 # ---- below another server ----------------------------------------------------------------------
 def below(scope: dict[str, Any], **options: Any) -> dict[str, Any]:
-    """The scope that the application gets."""
+    """Return the scope that the application gets."""
     seen: list[dict[str, Any]] = []
 
     async def app(scope: Any, receive: Any, send: Any, *_: Any) -> None:

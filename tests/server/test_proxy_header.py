@@ -1,4 +1,4 @@
-"""Headers of the PROXY protocol: which are taken, and how far."""
+"""Headers of the PROXY protocol: accepted and refused ones, and the bytes that are consumed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def binary(kind: int, family: int, payload: bytes) -> bytes:
     return SIGNATURE + bytes([kind, family]) + len(payload).to_bytes(2) + payload
 
 
-# An extension of another kind, and that of TLS: flags, the verdict on a certificate, and more.
+# An extension of another kind. The one of TLS has flags, the result of a check, and more.
 OTHER = b"\x04\x00\x03abc"
 SECURE = ProxyHeader(("203.0.113.9", 61000), is_secure=True)
 
@@ -93,7 +93,7 @@ REFUSED = [
 
 
 def take(*pieces: bytes) -> tuple[ProxyHeader, bytes]:
-    """The header in what a connection sends, and what is left behind it."""
+    """Return the header at the front of the pieces, and the bytes that are left behind it."""
 
     async def run() -> tuple[ProxyHeader, bytes]:
         reader = asyncio.StreamReader()
@@ -113,7 +113,7 @@ def test_a_header_names_the_client_and_takes_nothing_behind_it() -> None:
 
 def test_what_is_no_header_is_refused() -> None:
     for data in REFUSED:
-        with pytest.raises(ValueError):  # noqa: PT011 - each says something else
+        with pytest.raises(ValueError):  # noqa: PT011 - the texts differ
             take(data, BEHIND)
 
 

@@ -1,4 +1,4 @@
-"""The real registry: an upload survives the end of the server that received its bytes."""
+"""An upload survives the end of the server that received its bytes. This runs the real registry."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def path_of(location: str) -> str:
 
 
 def begin_patch(registry: Registry, upload: str) -> http.client.HTTPConnection:
-    """Send half of the body, and do not end the request."""
+    """Send half of the body, and leave the request unfinished."""
     connection = registry.connect()
     connection.putrequest("PATCH", upload)
     connection.putheader("Content-Length", str(len(BODY)))
@@ -75,7 +75,7 @@ def test_a_cut_upload_is_resumed_after_a_restart(tmp_path: Path) -> None:
     with closing(Registry(tmp_path)) as first:
         upload = path_of(first.request("POST", "/v2/a/blobs/uploads/").headers["Location"])
         with closing(begin_patch(first, upload)):
-            # The dry socket makes the upload write down what it has.
+            # The worker saves the upload when the socket is empty.
             eventually(lambda: first.received(upload) == len(BODY) // 2)
             first.process.send_signal(signal.SIGTERM)
             assert first.process.wait(20) == 0

@@ -31,7 +31,7 @@ def answering(server: Server) -> set[int]:
 
 
 def begin_upload(server: Server, size: int = 10) -> socket.socket:
-    """A connection on which an upload has begun: its head and the first byte were sent."""
+    """Return a connection that sent the head and the first byte of an upload."""
     connection = server.connect()
     connection.sendall(b"PUT /count HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\nx" % size)
     eventually(lambda: "began" in server.notes())
@@ -196,21 +196,21 @@ def test_workers_that_cannot_start_end_the_server(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
-class Ended:
-    """A child that has ended, whose signal was taken together with that of another one."""
+class EndedChild:
+    """A child that has ended. The supervisor has already taken its signal for another child."""
 
-    running = True
+    is_running = True
 
     def send(self, number: int) -> None:
         pass
 
     def reap(self) -> int:
-        self.running = False
+        self.is_running = False
         return 0
 
 
 def test_children_that_ended_together_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    children = [Ended(), Ended(), Ended()]
+    children = [EndedChild(), EndedChild(), EndedChild()]
     stopping = supervisor.Supervisor(Config(), [], -1)
     monkeypatch.setattr(stopping, "_children", children)
 
@@ -219,7 +219,7 @@ def test_children_that_ended_together_are_not_waited_for(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(supervisor, "_wait_signal", wait)
     stopping._stop()
-    assert not any(child.running for child in children)
+    assert not any(child.is_running for child in children)
 
 
 def test_children_may_open_as_many_files_as_the_system_allows(start_server: StartServer) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterator
 
 import pytest
 
-from dtrfast.errors import BlobUnknown, Overloaded
+from dtrfast.errors import BlobUnknown, ServerBusy
 from dtrfast.server.threads import Threads
 
 _DEADLINE_SECONDS = 10
@@ -95,7 +95,7 @@ def test_a_cancelled_caller_waits_for_its_thread_and_gets_the_result(threads: Th
 
 
 def test_clean_up_after_a_cancellation_runs(threads: Threads) -> None:
-    """What a call opened is closed by a second one, though the caller was cancelled meanwhile."""
+    """A second call closes what the first one opened, although the caller was canceled between."""
     gate = Gate()
     closed: list[str] = []
 
@@ -119,7 +119,7 @@ def test_clean_up_after_a_cancellation_runs(threads: Threads) -> None:
 
 
 def occupy(threads: Threads, gates: list[Gate]) -> Callable[[], Coroutine[None, None, None]]:
-    """Fills the threads and the queue: returns what lets them go and waits for them."""
+    """Fill the threads and the queue; return a function that releases them and waits for them."""
     tasks = [asyncio.create_task(threads.run(gate.pass_through)) for gate in gates]
 
     async def release() -> None:
@@ -132,7 +132,7 @@ def occupy(threads: Threads, gates: list[Gate]) -> Callable[[], Coroutine[None, 
 
 def test_too_many_requests_are_refused(threads: Threads) -> None:
     async def request() -> None:
-        with pytest.raises(Overloaded):
+        with pytest.raises(ServerBusy):
             await threads.run(str)
 
     async def main() -> None:
@@ -165,7 +165,7 @@ def test_a_request_that_was_admitted_is_never_refused(threads: Threads) -> None:
         release = occupy(threads, gates)
         await entered(gates[0])
         go_on.set()
-        await asyncio.sleep(0)  # the request asks for its second thread
+        await asyncio.sleep(0)  # the request makes its second call
         assert threads.statistics().waiting == 2
         await release()
         assert await admitted == "5"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dtrfast.config import AuthConfig, Config
 from tests.api.managed.town import Town, basic, in_memory
-from tests.settings.application import opened
+from tests.settings.application import open_application
 from tests.settings.proof import Bench, proves
 
 
@@ -35,7 +35,7 @@ def makes_public(bench: Bench, value: object) -> object:
 
 @proves("access.tokenDaysDefault", (1, 401), (2, 200))
 def tokens_expire(bench: Bench, value: object) -> object:
-    """A day and a half later one day is over, and two are not."""
+    """After a day and a half a token for one day has expired, and one for two days has not."""
     town = _town(bench, tokenDaysDefault=value)
     made = town.api("nora", "POST", "accounts/nora/tokens", {"name": "ci"}, 201)
     town.clock.now += 3 * 43_200
@@ -51,6 +51,6 @@ def tokens_of_clients_expire(bench: Bench, value: object) -> object:
 
 
 @proves("auth.mode", ("managed", 401), ("none", 200))
-def asks_who_it_is(bench: Bench, value: object) -> object:
+def requires_a_sign_in(bench: Bench, value: object) -> object:
     config = Config(auth=AuthConfig(mode=value))  # type: ignore[arg-type]
-    return opened(bench, config).get("/v2/").status_code
+    return open_application(bench, config).get("/v2/").status_code

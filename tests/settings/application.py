@@ -1,4 +1,4 @@
-"""The application of a worker in this process, over a store in a folder."""
+"""A worker's application in this process, over a store in a folder."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from dtrfast.app import serving
 from dtrfast.config import Config
 from dtrfast.logs.keeper import LogKeeper
 from dtrfast.machine.paths import Layout
-from dtrfast.server.served import Served
+from dtrfast.server.served_app import ServedApp
 from tests.settings.proof import Bench
 
 
-class Opened:
-    """What a worker serves, asked without a network."""
+class WorkerApplication:
+    """A worker's application, and a client without a network."""
 
-    def __init__(self, served: Served, runner: asyncio.Runner) -> None:
+    def __init__(self, served: ServedApp, runner: asyncio.Runner) -> None:
         self.served = served
         self.runner = runner
         transport = httpx.ASGITransport(cast(Any, served.app))
@@ -29,12 +29,12 @@ class Opened:
         return self.runner.run(self._http.get(path, headers=headers))
 
 
-def opened(bench: Bench, config: Config) -> Opened:
-    """The application with these settings. Without a directory of its own it gets one."""
+def open_application(bench: Bench, config: Config) -> WorkerApplication:
+    """Open the application with these settings, and with a new data directory unless one is set."""
     if not config.store.data.is_absolute():
         config = replace(config, store=replace(config.store, data=bench.folder / "data"))
     keeper = LogKeeper(Layout(config.store.data).server_log, "worker-0")
     bench.stack.callback(keeper.close)
     served = bench.stack.enter_context(serving(config, "worker-0", keeper))
     runner = bench.stack.enter_context(asyncio.Runner())
-    return Opened(served, runner)
+    return WorkerApplication(served, runner)

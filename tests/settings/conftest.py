@@ -1,4 +1,4 @@
-"""What the proofs share: programs that take long to start."""
+"""Fixtures that proofs share: programs that start slowly."""
 
 from __future__ import annotations
 

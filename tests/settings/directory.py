@@ -1,4 +1,4 @@
-"""Proofs of the settings of an LDAP directory: a real one."""
+"""Proofs of the settings of an LDAP directory, with a real one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import msgspec
 
 from dtrfast.errors import DirectoryUnavailable
 from dtrfast.identity import accounts
-from dtrfast.identity.ldap.client import Directory
+from dtrfast.identity.ldap.client import LdapDirectory
 from dtrfast.identity.ldap.people import DirectoryUser
 from dtrfast.identity.ldap.settings import GroupRef, UserSet
-from dtrfast.identity.synchronise import synchronise, synchronise_if_due
+from dtrfast.identity.synchronization import synchronize, synchronize_if_due
 from dtrfast.registry.writing import Author
 from tests.api.managed.town import Town, basic, in_memory
 from tests.fakes.engine import MemoryEngine
@@ -32,7 +32,7 @@ def _slapd(bench: Bench) -> Slapd:
 
 def _users(bench: Bench, **settings: Any) -> list[DirectoryUser] | str:
     try:
-        found = Directory(_slapd(bench).settings(**{"user_sets": (_ONE,), **settings})).people()
+        found = LdapDirectory(_slapd(bench).settings(**{"user_sets": (_ONE,), **settings})).people()
     except DirectoryUnavailable:
         return "unavailable"
     return list(found.users)
@@ -52,7 +52,7 @@ def asks_its_servers(bench: Bench, value: object) -> object:
 
 @proves("ldap.startTls", (False, 1), (True, "unavailable"))
 def encrypts(bench: Bench, value: object) -> object:
-    """With TLS the certificate counts, which nobody trusts here."""
+    """StartTLS needs a certificate that the client trusts, and here it trusts none."""
     return _count(bench, start_tls=value)
 
 
@@ -65,7 +65,7 @@ def trusts_authorities(bench: Bench, value: object) -> object:
 
 @proves("ldap.searchDn", (True, 1), (False, "unavailable"))
 def searches_as(bench: Bench, value: object) -> object:
-    return _count(bench, **({} if value else {"search_dn": f"cn=nobody,{PEOPLE}"}))
+    return _count(bench, **({} if value else {"search_dn": f"cn=missing,{PEOPLE}"}))
 
 
 @proves("ldap.searchPassword", ("reader", 1), ("wrong", "unavailable"))
@@ -75,7 +75,7 @@ def searches_with(bench: Bench, value: object) -> object:
 
 @proves("ldap.timeoutSeconds", (1, True), (3, False))
 def waits(bench: Bench, value: object) -> object:
-    """For a server that takes a connection and says nothing: less than two seconds?"""
+    """Return True if it waits less than two seconds for a server that sends nothing."""
     silent = bench.stack.enter_context(socket.create_server(("127.0.0.1", 0)))
     url = f"ldap://127.0.0.1:{silent.getsockname()[1]}"
     began = time.monotonic()
@@ -129,7 +129,7 @@ def filters_users(bench: Bench, value: object) -> object:
 
 @proves("ldap.userSets.loginAttribute", ("uid", ["user12"]), ("cn", []))
 def names_users(bench: Bench, value: object) -> object:
-    """The common name has a blank, so that it is no name of an account."""
+    """The common name has a blank, so it cannot be an account's name."""
     return _logins(bench, login_attribute=value)
 
 
@@ -156,11 +156,11 @@ def knows_users_by(bench: Bench, value: object) -> object:
 
 # ---- groups ------------------------------------------------------------------------------------
 def _admins(bench: Bench, **settings: Any) -> list[str]:
-    """The administrators after a synchronization of some users."""
+    """Return the administrators after a synchronization of some users."""
     engine = MemoryEngine()
     some = UserSet(base_dn=PEOPLE, filter="(|(uid=user1)(uid=user3)(uid=user10))")
     ldap = _slapd(bench).settings(**{"user_sets": (some,), **settings})
-    synchronise(engine, ldap, Author("system", 1000))
+    synchronize(engine, ldap, Author("system", 1000))
     with engine.read() as transaction:
         return sorted(a.name for a in accounts.scan(transaction) if a.is_admin)
 
@@ -191,20 +191,20 @@ def looks_into_groups(bench: Bench, value: object) -> object:
 
 @proves("ldap.removalShareMax", (0.2, 6), (1.0, 3))
 def removes(bench: Bench, value: object) -> object:
-    """Active users after half of six have gone from the directory."""
+    """Return the number of active users after half of six were removed from the directory."""
     engine = MemoryEngine()
     for numbers in (range(6), range(3)):
         wanted = "".join(f"(uid=user{number})" for number in numbers)
         sets = (UserSet(base_dn=PEOPLE, filter=f"(|{wanted})"),)
         ldap = _slapd(bench).settings(user_sets=sets, removal_share_max=value)
-        synchronise(engine, ldap, Author("system", 1000))
+        synchronize(engine, ldap, Author("system", 1000))
     with engine.read() as transaction:
         return sum(account.is_active for account in accounts.scan(transaction))
 
 
 # ---- time --------------------------------------------------------------------------------------
 def _managed(bench: Bench, **settings: Any) -> Town:
-    """A registry with this directory."""
+    """Return a registry with this directory."""
     document = _slapd(bench).settings(user_sets=(_ONE,), **settings)
     town = bench.stack.enter_context(in_memory())
     town.api("admin", "PUT", "admin/settings/ldap", msgspec.to_builtins(document))
@@ -212,17 +212,17 @@ def _managed(bench: Bench, **settings: Any) -> Town:
 
 
 @proves("ldap.syncIntervalSeconds", (60.0, True), (600.0, False))
-def synchronises(bench: Bench, value: object) -> object:
+def synchronizes(bench: Bench, value: object) -> object:
     town = _managed(bench, sync_interval_seconds=value)
-    synchronise_if_due(town.engine, town.events, town.clock)
+    synchronize_if_due(town.engine, town.events, town.clock)
     town.clock.now += 100
-    return synchronise_if_due(town.engine, town.events, town.clock)
+    return synchronize_if_due(town.engine, town.events, town.clock)
 
 
 @proves("ldap.outageSeconds", (60.0, 503), (600.0, 200))
 def outlasts_outages(bench: Bench, value: object) -> object:
     town = _managed(bench, outage_seconds=value)
-    synchronise_if_due(town.engine, town.events, town.clock)
+    synchronize_if_due(town.engine, town.events, town.clock)
     headers = basic("user12", password_of(12))
     assert town.client.get("/v2/", headers=headers).status_code == 200
     gone = _slapd(bench).settings(

@@ -1,4 +1,4 @@
-"""Proofs of the settings of issuers of jobs' tokens: a real issuer, asked over HTTP."""
+"""Proofs of the settings of issuers of jobs' tokens, with a real issuer over HTTP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.settings.proof import Bench, proves
 
 
 def _local(bench: Bench) -> LocalIssuer:
-    """The issuer of all these proofs, as nobody asked it yet."""
+    """Return the issuer of all these proofs, with no requests counted."""
     local = bench.fixture("local_issuer")
     assert isinstance(local, LocalIssuer)
     local.requests.clear()
@@ -29,7 +29,7 @@ def _local(bench: Bench) -> LocalIssuer:
 
 
 def _verify(local: LocalIssuer, *issuers: Issuer) -> str:
-    """The name of the issuer that vouches for a token, else how that failed."""
+    """Return the name of the token's issuer, or the class of the error."""
     return _verify_with(TokenFiles(()), local, *issuers)
 
 
@@ -67,7 +67,7 @@ def takes_tokens_for_itself(bench: Bench, value: object) -> object:
 
 @proves("oidc.issuers.jwksUrl", ("/keys", 1), ("", 2))
 def finds_keys(bench: Bench, value: object) -> object:
-    """The number of requests: without an address of the keys their issuer is asked for it."""
+    """Return the number of requests: without the keys' address the issuer is asked for it, too."""
     local = _local(bench)
     url = f"{local.url}{value}" if value else ""
     assert _verify(local, local.issuer(jwks_url=url)) == "ci"
@@ -75,7 +75,7 @@ def finds_keys(bench: Bench, value: object) -> object:
 
 
 def _secure(bench: Bench, folder: Path) -> tuple[LocalIssuer, str]:
-    """An issuer over TLS, and its authority in PEM."""
+    """Return an issuer over TLS, and its authority in PEM."""
     certificate = certificates.make(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.chain, certificate.key)

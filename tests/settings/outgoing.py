@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dtrfast.config import OutgoingConfig
 from dtrfast.errors import DtrfastError
-from dtrfast.outgoing.http import Call, ask
-from dtrfast.outgoing.permit import Outgoing, Setter
+from dtrfast.outgoing.http import OutgoingCall, ask
+from dtrfast.outgoing.permit import OutgoingPolicy, Setter
 from tests.outgoing.servers import proxy_server, web_server
 from tests.settings.proof import Bench, proves
 
@@ -13,21 +13,21 @@ from tests.settings.proof import Bench, proves
 @proves("outgoing.allow", (("127.0.0.0/8",), 200), ((), "AddressRefused"))
 def lets_owners_name_private_networks(bench: Bench, value: object) -> object:
     web = bench.stack.enter_context(web_server())
-    outgoing = Outgoing(OutgoingConfig(allow=value))  # type: ignore[arg-type]
+    outgoing = OutgoingPolicy(OutgoingConfig(allow=value))  # type: ignore[arg-type]
     try:
-        return ask(outgoing, f"http://127.0.0.1:{web.port}/", Setter.OWNER, Call()).status
+        return ask(outgoing, f"http://127.0.0.1:{web.port}/", Setter.OWNER, OutgoingCall()).status
     except DtrfastError as refusal:
         return type(refusal).__name__
 
 
 def _asked_of_proxy(bench: Bench, *, is_set: bool, no_proxy: tuple[str, ...] = ()) -> int:
-    """Calls of a name that no name server knows, and that this proxy does."""
+    """Return the number of calls to the proxy, for a name that only this proxy knows."""
     web = bench.stack.enter_context(web_server())
     proxy = bench.stack.enter_context(proxy_server())
     named = f"http://127.0.0.1:{proxy.port}" if is_set else ""
-    outgoing = Outgoing(OutgoingConfig(proxy=named, no_proxy=no_proxy))
+    outgoing = OutgoingPolicy(OutgoingConfig(proxy=named, no_proxy=no_proxy))
     try:
-        ask(outgoing, f"http://issuer.invalid:{web.port}/", Setter.ADMINISTRATOR, Call())
+        ask(outgoing, f"http://issuer.invalid:{web.port}/", Setter.ADMINISTRATOR, OutgoingCall())
     except DtrfastError:
         assert web.requests == []
     return len(proxy.asked)

@@ -1,4 +1,4 @@
-"""Proofs that a setting does something: what is seen under two of its values, which differs."""
+"""Proofs that a setting does something: its observed behavior differs between two values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a proof works with. `stack` ends what it starts; `fixture` gives those of pytest."""
+    """The tools of a proof: `stack` ends what it starts, and `fixture` returns a fixture."""
 
     folder: Path
     patch: pytest.MonkeyPatch
@@ -21,14 +21,14 @@ class Bench:
     fixture: Callable[[str], object]
 
 
-# Looks at the behavior under one value of a setting. What it returns is compared.
+# Observes the behavior under one value of a setting. The results are compared.
 Observe = Callable[[Bench, object], object]
 F = TypeVar("F", bound=Callable[..., object])
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """`seen`: pairs of a value and what is seen under it."""
+    """`seen` has pairs of a value and the behavior under it."""
 
     observe: Observe
     seen: tuple[tuple[object, object], ...]
@@ -40,12 +40,12 @@ PROOFS: dict[str, Proof] = {}
 def proves(
     name: str, first: tuple[object, object], second: tuple[object, object]
 ) -> Callable[[F], F]:
-    """The function proves this setting: it is given each value, and returns what is seen then."""
+    """Register the function as this setting's proof: it gets a value, and returns the behavior."""
 
     def register(function: F) -> F:
         assert name not in PROOFS, f"{name} has a proof already"
         assert first[0] != second[0], f"{name}: two values are needed"
-        assert first[1] != second[1], f"{name}: what is seen has to differ"
+        assert first[1] != second[1], f"{name}: the observed behaviors have to differ"
         PROOFS[name] = Proof(function, (first, second))
         return function
 

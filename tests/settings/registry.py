@@ -1,4 +1,4 @@
-"""Proofs of the settings of what the registry accepts."""
+"""Proofs of the settings that limit the registry's content."""
 
 from __future__ import annotations
 
@@ -57,6 +57,6 @@ def bounds_manifests(bench: Bench, value: object) -> object:
 @proves("registry.open_uploads_max", (2, [202, 503]), (3, [202, 202]))
 def bounds_open_uploads(bench: Bench, value: object) -> object:
     town = _town(bench, open_uploads_max=value)
-    # One is open already.
+    # One upload is open already.
     ask = partial(town.client.post, f"{_APP}/blobs/uploads/", headers=basic("owen"))
     return [ask().status_code for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Proofs of the settings of how requests come in, and of the log."""
+"""Proofs of the settings of the server's connections, and of the log."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from dtrfast.errors import ConfigInvalid
 from dtrfast.identity.events import Event
 from dtrfast.jobs.log import configure
 from dtrfast.server import listener, tls
-from dtrfast.server.door.connection import Doorman
+from dtrfast.server.door.doorman import Doorman
 from tests.api.managed.town import in_memory
 from tests.e2e import certificates
 from tests.server.conftest import Server, eventually, read_to_end, running
-from tests.settings.application import opened
+from tests.settings.application import open_application
 from tests.settings.proof import Bench, proves
 
 _SOON_SECONDS = 0.2
@@ -66,7 +66,7 @@ def _secure(pair: certificates.Certificate, **fields: object) -> ServerConfig:
 
 
 def _handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> ssl.SSLObject:
-    """The client's side of a connection, without a network. Raises SSLError."""
+    """Return the client's side of a connection without a network. Raises SSLError."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     theirs = server.wrap_bio(to_server, to_client, server_side=True)
     ours = client.wrap_bio(to_client, to_server, server_hostname="localhost")
@@ -105,7 +105,7 @@ def uses_a_key(bench: Bench, value: object) -> object:
 
 @proves("server.tls", ("auto", True), ("off", False))
 def makes_a_certificate(bench: Bench, value: object) -> object:
-    """On an address that others reach, where none is given."""
+    """The address is one that other hosts can reach, and no certificate is given."""
     server = ServerConfig(bind="0.0.0.0:0", tls=value)  # type: ignore[arg-type]
     config = Config(server=server, store=StoreConfig(data=bench.folder))
     return bool(tls.resolve(config, is_public=True).server.tls_cert)
@@ -117,7 +117,7 @@ def asks_clients_for_certificates(bench: Bench, value: object) -> object:
     authority = str(pair.authority) if value else ""
     context = tls.make_context(_secure(pair, tls_client_ca=authority))
     assert context is not None
-    context.maximum_version = ssl.TLSVersion.TLSv1_2  # later ones refuse after the handshake
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # later versions refuse after the handshake
     try:
         _handshake(context, _client())
     except ssl.SSLError:
@@ -139,7 +139,7 @@ def binds_browsers_to_https(bench: Bench, value: object) -> object:
 
 # ---- proxies -----------------------------------------------------------------------------------
 def _announced(bench: Bench, **fields: object) -> object:
-    """The status for a client behind a PROXY line; empty where the connection is closed."""
+    """Return the status for a client behind a PROXY line; empty if the connection was closed."""
     with _started(bench, **fields).connect() as connection:
         connection.sendall(b"PROXY TCP4 203.0.113.9 192.0.2.1 1234 5000\r\n" + _PID)
         try:
@@ -160,7 +160,7 @@ def believes_proxies(bench: Bench, value: object) -> object:
 
 # ---- processes, threads and connections --------------------------------------------------------
 def _patience_seconds(value: object) -> float:
-    """For how long to wait for a connection to end: that one stays takes a look of a second."""
+    """Return the time to wait for the end of a connection. One second shows that it stays open."""
     return 20.0 if value == _SOON_SECONDS else 1.0
 
 
@@ -175,9 +175,9 @@ def starts_workers(bench: Bench, value: object) -> object:
 
 @proves("server.threads_per_worker", (1, 1), (3, 3))
 def has_threads(bench: Bench, value: object) -> object:
-    """Calls that run at once, of three."""
+    """Return the number of calls, of three, that run at the same time."""
     server = ServerConfig(threads_per_worker=value)  # type: ignore[arg-type]
-    application = opened(bench, Config(server=server))
+    application = open_application(bench, Config(server=server))
     present, most, changed = set[int](), [0], threading.Condition()
 
     def call(number: int) -> None:
@@ -185,7 +185,7 @@ def has_threads(bench: Bench, value: object) -> object:
             present.add(number)
             most[0] = max(most[0], len(present))
             changed.notify_all()
-            # A fourth of a second shows that no other one comes; one that should may be late.
+            # A quarter of a second shows that no other call comes. An expected one may be late.
             changed.wait_for(lambda: most[0] == 3, timeout=0.25 if value == 1 else 20)
             present.discard(number)
 
@@ -257,8 +257,8 @@ def finishes_transfers(bench: Bench, value: object) -> object:
 
 @proves("server.lanes", (True, True), (False, False))
 def answers_from_the_index(bench: Bench, value: object) -> object:
-    """Whether connections have something that answers without the application."""
-    application = opened(bench, Config())
+    """Return True if connections have the lane that answers without the application."""
+    application = open_application(bench, Config())
     doorman = Doorman(application.served, ServerConfig(lanes=bool(value)), lambda: None)
 
     async def has_hot() -> bool:
@@ -274,7 +274,7 @@ def answers_from_the_index(bench: Bench, value: object) -> object:
 # ---- the log -----------------------------------------------------------------------------------
 @contextmanager
 def _logging(bench: Bench, config: LogConfig) -> Iterator[io.StringIO]:
-    """Standard error while the log is as the settings say; then it is as it was."""
+    """Yield standard error under these settings of the log, and restore the log afterwards."""
     root, written = logging.getLogger(), io.StringIO()
     before = (root.handlers[:], root.level)
     with bench.patch.context() as patch:
@@ -306,20 +306,20 @@ def writes_requests(bench: Bench, value: object) -> object:
     assert isinstance(captured, pytest.CaptureFixture)
     with ExitStack() as stack:
         config = Config(log=LogConfig(access=bool(value)))
-        opened(replace(bench, stack=stack), config).get("/v2/")
+        open_application(replace(bench, stack=stack), config).get("/v2/")
     return '"GET" "/v2/"' in captured.readouterr().out
 
 
 @proves("log.audit_size_max", (1 << 20, True), (1 << 23, False))
 def bounds_events(bench: Bench, value: object) -> object:
-    """Whether 2 MB of events take 1 MiB at most."""
+    """Return True if 2 MB of events take 1 MiB at most."""
     with ExitStack() as stack:
         config = Config(log=LogConfig(audit_size_max=value))  # type: ignore[arg-type]
-        context = opened(replace(bench, stack=stack), config).served.context
+        context = open_application(replace(bench, stack=stack), config).served.context
         assert context is not None
         assert context.identity is not None
         for number in range(5000):
-            event = Event(1000.0 + number, "push", "somebody", "", "ok", f"{number}" + "x" * 400)
+            event = Event(1000.0 + number, "push", "an actor", "", "ok", f"{number}" + "x" * 400)
             context.identity.events.add(event)
     files = (bench.folder / "data" / "audit").iterdir()
     return sum(one.stat().st_size for one in files) <= 1 << 20
@@ -328,5 +328,5 @@ def bounds_events(bench: Bench, value: object) -> object:
 @proves("server.cors_origins", (("https://ui.example",), "https://ui.example"), ((), None))
 def lets_other_origins_ask(bench: Bench, value: object) -> object:
     config = Config(server=ServerConfig(cors_origins=value))  # type: ignore[arg-type]
-    answer = opened(bench, config).get("/v2/", origin="https://ui.example")
+    answer = open_application(bench, config).get("/v2/", origin="https://ui.example")
     return answer.headers.get("access-control-allow-origin")

@@ -1,4 +1,4 @@
-"""Proofs of the settings of storage, and of the server's of its store."""
+"""Proofs of the settings of storage, and of the server's settings of its store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dtrfast.store.store import Store
 from tests.api.managed.test_deletion import delete, image, put
 from tests.api.managed.town import Town, in_memory
 from tests.fakes.clock import Clock
-from tests.settings.application import opened
+from tests.settings.application import open_application
 from tests.settings.proof import Bench, proves
 from tests.store.conftest import push, run
 
@@ -42,7 +42,7 @@ def _store(bench: Bench, clock: Clock, config: StoreConfig) -> Store:
 
 
 def _store_with(bench: Bench, clock: Clock, **fields: object) -> Store:
-    """A store whose administrator set this."""
+    """Return a store with these settings of the administrator."""
     store = _store(bench, clock, StoreConfig())
     data = msgspec.json.encode(policies.StorageSettings(**fields))  # type: ignore[arg-type]
     store.engine.write(lambda transaction: transaction.put(SETTINGS, policies.NAME, data))
@@ -66,7 +66,7 @@ def deletes_untagged(bench: Bench, value: object) -> object:
 
 
 def _scrubbed(bench: Bench, **fields: object) -> int:
-    """The bytes that a scrub reads in a tenth of a second, two days after a push."""
+    """Return the bytes that a scrub reads in a tenth of a second, two days after a push."""
     clock, times = Clock(), iter((0.0, *[0.1] * 100))
     store = _store_with(bench, clock, **fields)
     for seed in range(8):
@@ -87,7 +87,7 @@ def scrubs_as_fast(bench: Bench, value: object) -> object:
 
 @proves("storage.reserveBytes", (0, "taken"), (1 << 30, "refused"))
 def keeps_free(bench: Bench, value: object) -> object:
-    """Of a file system with 4 MB, of which 100 KB are free: a twentieth can be kept at most."""
+    """The file system has 4 MB, of which 100 KB are free. At most a twentieth can be reserved."""
     store = _store_with(bench, Clock(), reserve_bytes=value)
     status = SimpleNamespace(f_blocks=1000, f_bfree=25, f_bavail=25, f_frsize=4096, f_files=0)
     with bench.patch.context() as patch:
@@ -99,7 +99,7 @@ def keeps_free(bench: Bench, value: object) -> object:
         return "taken"
 
 
-# ---- the server's ------------------------------------------------------------------------------
+# ---- settings of the server --------------------------------------------------------------------
 @proves("store.upload_expiry_seconds", (60.0, 1), (120.0, 0))
 def drops_uploads(bench: Bench, value: object) -> object:
     config = StoreConfig(upload_expiry_seconds=value)  # type: ignore[arg-type]
@@ -130,5 +130,5 @@ def keeps_unused_blobs(bench: Bench, value: object) -> object:
 @proves("store.data", ("here", ["here"]), ("there", ["there"]))
 def lies_where_it_is_told(bench: Bench, value: object) -> object:
     path = bench.folder / str(value)
-    opened(bench, Config(store=StoreConfig(data=path)))
+    open_application(bench, Config(store=StoreConfig(data=path)))
     return [one.name for one in bench.folder.iterdir()]

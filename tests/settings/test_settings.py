@@ -1,4 +1,4 @@
-"""Every setting, and every field of every document of settings, changes what happens."""
+"""Every setting, and every field of every document of settings, changes the behavior."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dtrfast.identity import settings
 from tests.settings import access, directory, issuers, outgoing, registry, server, storage
 from tests.settings.proof import PROOFS, Bench
 
-# What registers proofs when it is imported.
+# Modules that register proofs when they are imported.
 _PARTS = (access, directory, issuers, outgoing, registry, server, storage)
 
 
 def fields_of(kind: type, prefix: str) -> Iterator[str]:
-    """The fields of a document by their names with dots, and those of documents in them."""
+    """Yield the fields of a document as dotted names, with those of its inner documents."""
     hints = get_type_hints(kind)
     for one in msgspec.structs.fields(kind):
         name = f"{prefix}.{one.encode_name}"

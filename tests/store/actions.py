@@ -1,7 +1,6 @@
 """A registry with two repositories and one content, and the operations that could lose it.
 
-The holdings are what clients were told: where there is a link its bytes must be, whatever ran
-beside the push that made it.
+Clients were told of each link. So each link must find its bytes, whatever ran beside its push.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from dtrfast.jobs.tasks import content_tasks, empty_trash
 from dtrfast.oci.digests import Algorithm, Digest
 from dtrfast.oci.media_types import OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry.holdings import Question, blob_in
+from dtrfast.registry.holdings import Lookup, blob_in
 from dtrfast.registry.holdings_index import IndexHoldings
 from dtrfast.registry.permits import EVERYBODY
 from dtrfast.registry.registry import Registry
@@ -70,10 +69,13 @@ _NOTHING: tuple[Table, ...] = (
 
 
 class World:
-    """The store, its registry, and the content that everybody pushes, another one in each round."""
+    """A store, its registry, and the content that all operations push.
+
+    Each round has another content.
+    """
 
     def __init__(self, data: Path, *, is_together: bool, boot_id: str | None = None) -> None:
-        """`is_together`: content and its link are written by one commit."""
+        """`is_together`: one commit writes a content and its link."""
         self._began = int(time.time())
         self.clock = Clock(self._began)
         self.config = StoreConfig(data=data, grace_seconds=_DAY_SECONDS)
@@ -90,7 +92,7 @@ class World:
         self.round("inline", "")
 
     def round(self, kind: str, name: str) -> None:
-        """Go on with another content."""
+        """Start a round with another content."""
         self.clock.now = self._began
         chance = random.Random(f"{kind} {name}")
         size = 50 if kind == "inline" else 20_000
@@ -98,7 +100,7 @@ class World:
         self.manifest = image_manifest(config=self.body)
         self.left = ""
         self.is_deleted = False
-        # Links that a client was told of. They may go once one was deleted, or left to its grace.
+        # Links that a client was told of. They may go after a deletion, or after their grace.
         self.acknowledged: set[tuple[RepositoryName, Digest]] = set()
         self.may_go = False
 
@@ -118,7 +120,7 @@ class World:
             upload.release()
 
     def settle(self) -> None:
-        """Place the content and give up before its link."""
+        """Place the content, and give up before the link is written."""
         upload = self.registry.uploads.begin(ONE)
         self.left = upload.id
         upload.append(self.body)
@@ -130,7 +132,7 @@ class World:
 
     def push_again(self) -> None:
         """The closing PUT of the upload that was left."""
-        uploads, session = self.registry.uploads, self.registry.uploads._session_name(ONE)
+        uploads, session = self.registry.uploads, self.registry.uploads._label(ONE)
         upload = self.store.blobs.resume(session, self.left, wait_seconds=0)
         try:
             if upload.offset == 0:
@@ -150,7 +152,10 @@ class World:
         self.registry.blobs.delete(ONE, self.digest(), self.registry.author())
 
     def come_and_go(self) -> None:
-        """A push and a delete: a look before and one after see the same, and yet it is not."""
+        """Push and delete the content.
+
+        A look before and a look after see the same, with new rows.
+        """
         self.push()
         self.unlink()
 
@@ -163,8 +168,7 @@ class World:
         self.registry.manifests.delete(ONE, digest, self.registry.author())
 
     def restore(self) -> None:
-        digest, author = Digest.of_bytes(self.manifest), self.registry.author()
-        self.registry.trash.restore_manifest(ONE, digest, author)
+        self.registry.trash.restore_manifest(ONE, Digest.of_bytes(self.manifest))
 
     def empty_trash(self) -> None:
         holdings = self.registry.holdings
@@ -192,21 +196,22 @@ class World:
 
     # ---- what must hold ----------------------------------------------------------------------
     def check_links(self) -> None:
-        """Each link finds the bytes, unless they are known to be damaged."""
+        """Check that each link finds the bytes, unless they are known to be damaged."""
         for digest in {Digest.from_key(key[8:]) for key, _ in self.rows(LINKS)}:
             if not self._is_damaged(digest):
                 with self.store.blobs.open_range(digest) as reader:
                     assert read_all(reader) == self.body
 
     def check_acknowledged(self) -> None:
-        """The links that clients were told of are there."""
+        """Check that the links that clients were told of exist."""
         for name, digest in () if self.may_go else self.acknowledged:
-            question = Question(EVERYBODY, name, digest, is_blob=True)
+            question = Lookup(EVERYBODY, name, digest, is_blob=True)
             blob_in(self.registry.holdings.resolve_waiting([question]))
 
     def check_manifests(self) -> None:
-        """Each manifest has the blob that it names in its repository, unless that was deleted: an
-        explicit DELETE of a blob wins over manifests.
+        """Check that each manifest finds its blob in its repository, unless the blob was deleted.
+
+        An explicit DELETE of a blob takes precedence over manifests.
         """
         if self.is_deleted:
             return
@@ -215,7 +220,7 @@ class World:
             assert key[:8] + self.digest().key() in links, "a manifest lacks its blob"
 
     def check_nothing_stays(self) -> None:
-        """Both repositories let go of all that they have; then nothing is left."""
+        """Delete everything in both repositories, and check that nothing is left."""
         for name in (ONE, OTHER):
             for algorithm in ("sha256", "sha512"):
                 with suppress(BlobUnknown):
@@ -233,7 +238,9 @@ class World:
         assert (statistics.blobs, statistics.stored_bytes, statistics.damaged_blobs) == (0, 0, 0)
 
     def check_all_that_stays(self) -> None:
-        """Housekeeping alone: nothing that is held goes, and all else does."""
+        """Run the housekeeping, and check that it keeps all held content and frees all other
+        content.
+        """
         self.keep_house()
         self.check_links()
         self.check_manifests()
@@ -244,7 +251,10 @@ class World:
         assert verifying.findings(self.store) == []
 
     def keep_house(self) -> None:
-        """A long time passes, twice: the second round finds what the first let go of."""
+        """Run all tasks after a long time, twice.
+
+        The second run frees what the first one unlinked.
+        """
         for _ in range(2):
             self.clock.advance(_YEAR_SECONDS)
             self.empty_trash()
@@ -291,10 +301,10 @@ ACTIONS: dict[str, Action] = {
     "mark damaged": World.mark_damaged,
 }
 
-# One process does these, one at a time.
+# One process runs these, one at a time.
 HOUSEKEEPING = {"empty the trash", "release", "end graces", "reclaim", "compact"}
 
-# What was done before, by name.
+# Operations that ran before the two, by name.
 PASTS: dict[str, tuple[str, ...]] = {
     "nothing": (),
     "held": ("push",),
@@ -308,6 +318,6 @@ PASTS: dict[str, tuple[str, ...]] = {
 
 
 def do(world: World, name: str) -> None:
-    """Do it. That something is not there, or in the way, is an answer like another."""
+    """Run an operation. An error such as a missing blob is a valid answer."""
     with suppress(DtrfastError):
         ACTIONS[name](world)

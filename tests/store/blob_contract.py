@@ -1,6 +1,6 @@
-"""What every `BlobStore` must do; `fill_contract` goes on from here.
+"""The contract of every `BlobStore`. `fill_contract` is the second part.
 
-Subclass, and provide the fixtures `blobs` (an empty store) and `clock` (its time, movable).
+Subclasses provide the fixtures `blobs` (an empty store) and `clock` (its time, movable).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def random_bytes(size: int, seed: int = 1) -> bytes:
 
 
 def contents() -> dict[str, bytes]:
-    """Bytes of every kind that a store may treat differently."""
+    """Return bytes of every kind that a store may treat differently."""
     text = b"".join(b"line %d of a text that compresses\n" % n for n in range(60_000))
     return {
         "empty": b"",
@@ -81,7 +81,7 @@ def read(
     offset: int = 0,
     length: int | None = None,
 ) -> bytes:
-    """A range through its segments."""
+    """Read a range through its segments."""
     received = bytearray()
     with blobs.open_range(digest, offset, length) as reader:
         for segment in reader:
@@ -96,7 +96,7 @@ def read(
 
 
 def begin_saved(blobs: BlobStore, content: bytes = b"") -> str:
-    """The id of an upload that holds `content` and that nobody holds."""
+    """Begin an upload with `content`, release it, and return its id."""
     upload = blobs.begin(NAME)
     append(upload, content)
     upload.release()
@@ -104,7 +104,7 @@ def begin_saved(blobs: BlobStore, content: bytes = b"") -> str:
 
 
 class BlobContract:
-    """Tests only; the fixtures come from the subclass."""
+    """The tests. The fixtures come from the subclass."""
 
     # ---- bytes in, bytes out ------------------------------------------------------------------
     @pytest.mark.parametrize("kind", CONTENTS)
@@ -179,7 +179,7 @@ class BlobContract:
         assert upload.offset == 0
         commit(blobs, upload, Digest.of_bytes(b""))
 
-    # ---- what can be told at once -------------------------------------------------------------
+    # ---- answers of the index alone -----------------------------------------------------------
     @pytest.mark.parametrize("kind", CONTENTS)
     @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
     def test_a_peek_tells_what_stat_tells(
@@ -277,7 +277,7 @@ class BlobContract:
     def test_a_body_that_broke_off_before_its_first_byte_is_the_last_one(
         self, blobs: BlobStore, is_whole: bool
     ) -> None:
-        """Its client says where it begins, and brings it again there."""
+        """The client names the start of the body and sends it there again."""
         upload_id = begin_saved(blobs)
         upload = blobs.resume(NAME, upload_id).begin_body(0, None)
         upload.append(b"12345")
@@ -485,7 +485,7 @@ class BlobContract:
     def test_what_is_placed_stays_an_upload_until_it_is_finished(
         self, blobs: BlobStore, kind: str
     ) -> None:
-        """The holder could not be written down: nothing is lost, and the PUT may come again."""
+        """The link could not be written. Nothing is lost, and the client may repeat the PUT."""
         content, digest = CONTENTS[kind], Digest.of_bytes(CONTENTS[kind])
         upload = blobs.begin(NAME)
         append(upload, content)
@@ -558,7 +558,7 @@ class BlobContract:
 
     @pytest.mark.parametrize("kind", ["json", "many chunks", "gzip"])
     def test_pushes_and_releases_at_once(self, blobs: BlobStore, kind: str) -> None:
-        """Whoever was told that its push is done reads what it pushed until it lets go."""
+        """A client whose push succeeded can read the content until it drops it."""
         content, digest = CONTENTS[kind], Digest.of_bytes(CONTENTS[kind])
 
         def hold_for_a_moment(name: str) -> None:

@@ -1,4 +1,4 @@
-"""A real store in a temporary directory, with a clock that tests turn."""
+"""A real store in a temporary directory, with a clock that tests set."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def digest_of(body: bytes, algorithm: str = "sha256") -> Digest:
 
 
 def push(blobs: BlobStore, body: bytes, holder: str = ONE) -> Digest:
-    """Upload and commit in one request."""
+    """Push a blob in one request."""
     upload = blobs.begin("some/name")
     for start in range(0, len(body), 1 << 20):
         upload.append(body[start : start + (1 << 20)])
@@ -73,26 +73,26 @@ def pull(blobs: BlobStore, digest: Digest) -> bytes:
 
 
 def tasks(store: Store) -> dict[str, Task]:
-    """Those of the store, by name."""
+    """Return the tasks of the store by name."""
     return {task.name: task for task in store.tasks(holders.holders(store.blobs).are_held)}
 
 
 def run(store: Store, name: str) -> object:
-    """One step of a task. What lost its holder is released before contents."""
+    """Run one step of a task. Before unlinked contents, release what lost its last holder."""
     released = holders.release(store.blobs) if name == "unlinked contents" else 0
     count = tasks(store)[name].run()
     return released + count if isinstance(count, int) else count
 
 
 def keep_house(store: Store) -> None:
-    """One step of every task."""
+    """Run one step of every task."""
     holders.release(store.blobs)
     for task in tasks(store).values():
         task.run()
 
 
 def files_below(data: Path, *directories: str) -> list[str]:
-    """Names of all files in these directories of the data directory."""
+    """Return the names of all files in these directories of the data directory."""
     return sorted(
         path.name for name in directories for path in (data / name).rglob("*") if path.is_file()
     )

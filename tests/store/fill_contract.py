@@ -1,4 +1,4 @@
-"""What `Upload.append_from` of every `BlobStore` must do. Used as `blob_contract` is."""
+"""The contract of `Upload.append_from` of every `BlobStore`. Used as `blob_contract` is."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.store.holders import commit
 
 
 def source(content: bytes, sizes: Iterable[int]) -> Callable[[memoryview], int]:
-    """A `fill` that gives out `content` in pieces of these sizes, then says that it is dry."""
+    """Return a `fill` that gives out `content` in pieces of these sizes, then returns 0."""
     left = memoryview(content)
     size = iter(sizes)
 
@@ -37,7 +37,7 @@ def source(content: bytes, sizes: Iterable[int]) -> Callable[[memoryview], int]:
 
 
 class FillContract:
-    """Tests only; the fixtures come from the subclass."""
+    """The tests. The fixtures come from the subclass."""
 
     @pytest.mark.parametrize("kind", CONTENTS)
     @pytest.mark.parametrize("size", [1 << 20, 65_536, 10_007])
@@ -152,7 +152,7 @@ class FillContract:
             assert list(pool.map(lambda d: read(blobs, d), digests)) == bodies
 
     def test_a_fill_may_fill_another_upload(self, blobs: BlobStore) -> None:
-        """A `fill` may push another blob, as a thread that serves many does."""
+        """A `fill` may push another blob, as a thread that serves many connections does."""
         inner, outer = random_bytes(400_000, seed=3), random_bytes(500_000, seed=4)
         fill = source(outer, repeat(100_000))
 

@@ -1,4 +1,4 @@
-"""Who holds which content, for tests of a store alone: what the registry's holdings are to it."""
+"""The holders of contents, for tests of a store alone, in place of the registry's holdings."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ OTHER = "other"
 
 
 class Holders:
-    """Pairs of a holder and a digest. `dropped`: what may have lost its last holder."""
+    """Pairs of a holder and a digest. `dropped`: digests that may have lost their last holder."""
 
     def __init__(self) -> None:
         self.held: set[tuple[str, Digest]] = set()
         self.dropped: list[Digest] = []
 
     def are_held(self, contents: Sequence[Sequence[Digest]]) -> list[bool]:
-        """See `IsHeld`. Holdings look into an index of their own."""
+        """See `IsHeld`. Real holdings read an index of their own."""
         assert scoped.open_names() == [], "is_held was asked inside a transaction"
         held = {digest for _, digest in list(self.held)}
         return [not held.isdisjoint(names) for names in contents]
@@ -34,14 +34,16 @@ _of_others: WeakKeyDictionary[BlobStore, Holders] = WeakKeyDictionary()
 
 
 def holders(blobs: BlobStore) -> Holders:
-    """Those of a store's content: the same for all stores over one data directory."""
+    """Return the holders of a store's contents: the same object for all stores over one data
+    directory.
+    """
     if isinstance(blobs, LocalBlobs):
         return _of_directories.setdefault(str(blobs._context.layout.data), Holders())
     return _of_others.setdefault(blobs, Holders())
 
 
 def commit(blobs: BlobStore, upload: Upload, digest: Digest, holder: str = ONE) -> BlobStat:
-    """Both steps: place the content, and note its holder."""
+    """Place the content and record its holder."""
     with blobs.commit(upload, digest) as placed:
         placed.settle()
         holders(blobs).held.add((holder, digest))
@@ -50,19 +52,19 @@ def commit(blobs: BlobStore, upload: Upload, digest: Digest, holder: str = ONE) 
 
 
 def link(blobs: BlobStore, digest: Digest, holder: str) -> None:
-    """Another holder, of content that has one."""
+    """Add a holder of content that has one already."""
     assert holders(blobs).are_held([[digest]]) == [True]
     holders(blobs).held.add((holder, digest))
 
 
 def drop(blobs: BlobStore, digest: Digest, holder: str = ONE) -> None:
-    """The holder lets go."""
+    """Remove a holder."""
     holders(blobs).held.remove((holder, digest))
     holders(blobs).dropped.append(digest)
 
 
 def release(blobs: BlobStore) -> int:
-    """Have the store free what lost its holder; returns how many are settled."""
+    """Let the store free content without a holder; return the number of settled digests."""
     those = holders(blobs)
     settled = blobs.release(those.dropped, those.are_held)
     those.dropped = [digest for digest in those.dropped if digest not in settled]

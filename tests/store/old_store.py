@@ -1,7 +1,8 @@
-"""A program for the version before: makes a store with a bit of everything, or reads one.
+"""A program for the version before this one: creates a store with content of each kind, or reads
+one.
 
-python old_store.py make DATA      prints a JSON object: what is in it
-python old_store.py check DATA     reads such an object from standard input, and what it names
+python old_store.py make DATA      prints a JSON object with the store's contents
+python old_store.py check DATA     reads such an object from standard input and checks the contents
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 def bodies() -> list[bytes]:
-    """An inline, a loose and two chunked blobs, which share half of their content."""
+    """Return an inline blob, a loose one, and two chunked ones that share half of their content."""
     chance = random.Random(1)
     shared = chance.randbytes(90_000)
     return [
@@ -37,7 +38,7 @@ def bodies() -> list[bytes]:
 
 
 def _tasks(store: Store, registry: Registry) -> list[Task]:
-    """Housekeeping, in this version and in the one before."""
+    """Run the housekeeping, by the interface of this version or of the one before."""
     if not hasattr(registry, "holdings"):
         return store.tasks()  # type: ignore[call-arg]
     registry.holdings.drop_unheld(100)

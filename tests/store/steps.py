@@ -1,7 +1,7 @@
-"""Stops a thread before each step of an operation, so that a test decides about what comes between.
+"""Stops a thread before each step of an operation, so that a test can run other code between steps.
 
-A step is a look at the index, a change of it, a claim taken or given up, or a file removed. A
-thread that has to wait for a claim tells so instead of waiting in the kernel.
+A step is a read or a write of the index, a claim that is taken or given up, or a removal of a file.
+A thread that must wait for a claim reports it to the test instead of waiting in the kernel.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 from dtrfast.index.lmdb import LmdbEngine
 from dtrfast.machine import disk
 from dtrfast.store import unowned
-from dtrfast.store.claims import Claim
+from dtrfast.store.claims import ContentClaim
 from dtrfast.store.ids import Ids
 from dtrfast.store.space import Space
 
@@ -27,7 +27,7 @@ _Method = Callable[..., Any]
 
 
 def skip_syncs(patch: pytest.MonkeyPatch) -> None:
-    """For tests in which the machine stays up: a sync takes longer than all the rest."""
+    """Skip all syncs, for tests without a power cut. A sync takes longer than all the rest."""
     open_synced: Any = lmdb.open
 
     def open_fast(*arguments: Any, **options: Any) -> Any:
@@ -38,7 +38,7 @@ def skip_syncs(patch: pytest.MonkeyPatch) -> None:
 
 
 class Steps:
-    """The steps of the threads that are watched. One store at a time."""
+    """The steps of watched threads. One store at a time."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self._watched = threading.local()
@@ -48,16 +48,16 @@ class Steps:
         for owner, name in (
             (LmdbEngine, "read"),
             (LmdbEngine, "write"),
-            (Claim, "close"),
+            (ContentClaim, "close"),
             (disk, "remove"),
             (unowned, "_unlink"),
         ):
             patch.setattr(owner, name, self._stopping(getattr(owner, name)))
         for locked, name in ((Ids, "take"), (Space, "check")):
             patch.setattr(locked, name, self._unwatched(getattr(locked, name)))
-        self._lock_of_claim = Claim._lock
-        patch.setattr(Claim, "_lock", self._claiming())
-        patch.setattr(Claim, "close", self._kicking(Claim.close))
+        self._lock_of_claim = ContentClaim._lock
+        patch.setattr(ContentClaim, "_lock", self._claiming())
+        patch.setattr(ContentClaim, "close", self._kicking(ContentClaim.close))
 
     def run(self, operation: Callable[[], object], stop: Callable[[], object]) -> None:
         """Run `operation`, and `stop` before each of its steps and at its end."""
@@ -105,7 +105,7 @@ class Steps:
         return stopping
 
     def _unwatched(self, method: _Method) -> _Method:
-        """It holds a lock of its process, which another thread would wait for."""
+        """Do not stop inside `method`: it has a lock for which another thread would wait."""
 
         @wraps(method)
         def unwatched(*arguments: Any, **options: Any) -> Any:
@@ -118,7 +118,7 @@ class Steps:
         return unwatched
 
     def _claiming(self) -> _Method:
-        def lock(claim: Claim, command: int, kind: int, *arguments: Any) -> None:
+        def lock(claim: ContentClaim, command: int, kind: int, *arguments: Any) -> None:
             self._step()
             self._try(claim, command, kind, *arguments)
             if kind != fcntl.F_WRLCK:
@@ -126,7 +126,7 @@ class Steps:
 
         return lock
 
-    def _try(self, claim: Claim, command: int, *arguments: Any) -> None:
+    def _try(self, claim: ContentClaim, command: int, *arguments: Any) -> None:
         while True:
             try:
                 return self._lock_of_claim(claim, fcntl.F_OFD_SETLK, *arguments)
@@ -136,7 +136,7 @@ class Steps:
             self._park()
 
     def _park(self) -> None:
-        """Wait until another thread gave a claim up."""
+        """Wait until another thread gives a claim up."""
         with self._changed:
             self._is_parked = True
             self._changed.notify_all()
@@ -152,7 +152,7 @@ class Steps:
         return kicking
 
     def _kick(self) -> None:
-        """A claim was given up: the thread that waits for one tries again, and goes on."""
+        """Let the thread that waits for a claim try again, because one was given up."""
         with self._changed:
             if not self._is_parked:
                 return

@@ -1,4 +1,4 @@
-"""The second blob store, which tests of the registry run over, passes the contract."""
+"""The second blob store, for tests of the registry, passes the contract."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TestFileBlobs(BlobContract, FillContract):
 
 @pytest.fixture
 def other(blobs: FileBlobs) -> FileBlobs:
-    """The store of another process: it has its own descriptors of all files."""
+    """The store of another process, which has its own descriptors of all files."""
     return FileBlobs(blobs.root, blobs.clock)
 
 

@@ -1,4 +1,4 @@
-"""Packs that a process has open: few at a time, each once, and as long as a reader needs them."""
+"""Open packs of a process: few at a time, each once, and as long as a reader needs them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.store.conftest import pull, push
 
 
 def bodies(count: int) -> list[bytes]:
-    """Each becomes a pack of its own."""
+    """Return bodies, each of which becomes a pack of its own."""
     return [random.Random(seed).randbytes(100_000) for seed in range(count)]
 
 
 def packs_open(data: Path) -> int:
-    """Descriptors of this process that are packs of that data directory."""
+    """Return the descriptors of this process that are packs of the data directory."""
     names = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
     targets = [os.readlink(name) for name in names if os.path.islink(name)]
     return sum(target.startswith(f"{data}/packs/") for target in targets)

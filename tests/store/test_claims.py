@@ -1,4 +1,7 @@
-"""Claims: content that is there is shared, the rest is one caller's; failures are the disk's."""
+"""Claims: callers share existing content, and other content has one claim.
+
+Failures come from the disk.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import pytest
 
 from dtrfast.errors import StorageFailed
 from dtrfast.oci.digests import Digest
-from dtrfast.store.claims import Claim
+from dtrfast.store.claims import ContentClaim
 from dtrfast.store.store import Store
 from tests.store.conftest import digest_of, push
 
@@ -26,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_content_is_one_callers_until_its_claim_is_closed(path: Path) -> None:
-    with Claim(path) as first, Claim(path) as second:
+    with ContentClaim(path) as first, ContentClaim(path) as second:
         assert first.add(ONE)
         assert not second.add(ONE)
         assert second.add(TWO)
@@ -35,7 +38,7 @@ def test_a_content_is_one_callers_until_its_claim_is_closed(path: Path) -> None:
 
 
 def test_a_shared_content_is_no_callers_alone(path: Path) -> None:
-    with Claim(path) as first, Claim(path) as second, Claim(path) as third:
+    with ContentClaim(path) as first, ContentClaim(path) as second, ContentClaim(path) as third:
         assert first.add(ONE)
         first.share(ONE)
         second.wait_to_share(ONE)
@@ -47,13 +50,13 @@ def test_a_shared_content_is_no_callers_alone(path: Path) -> None:
 
 
 def test_two_that_share_and_want_the_whole_do_not_wait_for_each_other(path: Path) -> None:
-    """The kernel would not tell: such locks may wait for one another for ever."""
+    """The kernel does not detect the deadlock: such locks may wait for each other forever."""
 
-    def raise_it(claim: Claim) -> None:
+    def raise_it(claim: ContentClaim) -> None:
         claim.wait(ONE)
         claim.close()
 
-    with Claim(path) as first, Claim(path) as second:
+    with ContentClaim(path) as first, ContentClaim(path) as second:
         for claim in (first, second):
             claim.wait_to_share(ONE)
         with ThreadPoolExecutor(2) as pool:
@@ -64,12 +67,12 @@ def test_two_that_share_and_want_the_whole_do_not_wait_for_each_other(path: Path
 def test_a_claim_ends_with_its_process(path: Path) -> None:
     reading, writing = os.pipe()
     if (child := os.fork()) == 0:
-        Claim(path).add(ONE)
+        ContentClaim(path).add(ONE)
         os.write(writing, b".")
         signal.pause()
         os._exit(1)
     os.read(reading, 1)
-    with Claim(path) as claim:
+    with ContentClaim(path) as claim:
         assert not claim.add(ONE)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -82,7 +85,7 @@ def test_a_disk_that_refuses_a_lock_has_failed(path: Path, monkeypatch: pytest.M
     def refuse(*arguments: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    with Claim(path) as claim:
+    with ContentClaim(path) as claim:
         monkeypatch.setattr(fcntl, "fcntl", refuse)
         with pytest.raises(StorageFailed):
             claim.add(ONE)
@@ -92,7 +95,10 @@ def test_a_disk_that_refuses_a_lock_has_failed(path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("body", [b"{}", b"\x1f\x8b" + bytes(9000)], ids=["inline", "loose"])
 def test_pushes_of_what_is_there_do_not_wait_for_one_another(store: Store, body: bytes) -> None:
-    """A small configuration is in thousands of images: their pushes share commits of the index."""
+    """Thousands of images may have the same small configuration.
+
+    Their pushes share index commits.
+    """
     push(store.blobs, body)
     first = store.blobs.begin("some/name")
     first.append(body)
@@ -117,7 +123,7 @@ def test_a_push_waits_for_the_one_that_places_the_same(store: Store) -> None:
 
 
 def test_what_reclaim_claims_is_placed_anew(store: Store) -> None:
-    """A push that waited for reclaim does not count on the content that went."""
+    """A push that waited for reclaim does not rely on the freed content."""
     body, digest = b"{}", digest_of(b"{}")
     push(store.blobs, body)
     upload = store.blobs.begin("some/name")

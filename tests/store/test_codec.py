@@ -1,4 +1,4 @@
-"""Damaged frames are corrupt chunks, whatever they say of themselves."""
+"""Damaged frames are corrupt chunks, whatever size they state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dtrfast.store import codec
 
 
 def test_a_frame_that_says_that_it_is_huge_is_corrupt() -> None:
-    """The library would reserve that much memory first, whatever the limit."""
+    """The library would allocate the stated size first, whatever the limit."""
     content = b"the same again " * 1000
     frame = codec.compress(content)
     assert codec.decompress(frame, len(content)) == content

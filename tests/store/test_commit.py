@@ -1,4 +1,4 @@
-"""A commit stores a content once, in slices, and what is cut off leaves nothing behind."""
+"""A commit stores a content once, in slices. An interrupted commit leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ def test_a_big_recipe_is_indexed_in_slices(store: Store, monkeypatch: pytest.Mon
 
 
 def _cut_off_commit(store: Store, monkeypatch: pytest.MonkeyPatch, body: bytes) -> str:
-    """A commit that fails after its third slice; returns the upload's id."""
+    """Run a commit that fails after its third slice; return the upload's id."""
     monkeypatch.setattr(recipes, "SLICE_PARTS_MAX", 7)
     real = recipes.add_slice
     calls: list[int] = []
 
     def failing(*arguments: object, **named: object) -> int:
         calls.append(1)
-        if len(calls) > 6:  # each change runs twice here
+        if len(calls) > 6:  # in this test each change runs twice
             raise StorageFull("full")
         return real(*arguments, **named)  # type: ignore[arg-type]
 
@@ -244,13 +244,14 @@ def test_a_state_that_is_torn_is_no_upload(store: Store, data: Path) -> None:
 
 
 def test_a_killed_request_goes_on_from_the_last_save(store: Store) -> None:
-    """What a dead worker wrote behind its last save is written again."""
+    """Bytes that a killed worker wrote after its last save are written again."""
     body = random_bytes(3_000_000)
     upload = store.blobs.begin(NAME)
     upload.append(body[:1_000_000])
     upload.save()
     upload.append(body[1_000_000:2_000_000])
-    upload._failed = True  # type: ignore[attr-defined]  # the process ends here: nothing is saved
+    # The process ends here: nothing is saved.
+    upload.received.has_failed = True  # type: ignore[attr-defined]
     upload.release()
     upload = store.blobs.resume(NAME, upload.id)
     assert upload.offset == 1_000_000
@@ -268,7 +269,7 @@ def test_the_numbers_of_contents_are_never_given_twice(store: Store) -> None:
 
 
 def _die_in(monkeypatch: pytest.MonkeyPatch, target: str) -> None:
-    """The process ends when `target` is called: nothing after it happens."""
+    """End the process when `target` is called: no code after it runs."""
 
     def die(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
@@ -276,9 +277,9 @@ def _die_in(monkeypatch: pytest.MonkeyPatch, target: str) -> None:
     monkeypatch.setattr(target, die)
 
 
-def _close_as_the_dead_do(upload: LocalUpload) -> None:
-    """A process that is gone holds no lock, and saves nothing."""
-    upload._failed = True
+def _close_like_a_killed_process(upload: LocalUpload) -> None:
+    """Close the upload like a killed process: unlock, and save nothing."""
+    upload.received.has_failed = True
     upload._close()
 
 
@@ -287,7 +288,7 @@ def _close_as_the_dead_do(upload: LocalUpload) -> None:
 def test_a_process_that_dies_behind_the_commit_loses_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch, clock: Clock, magic: bytes, again: str
 ) -> None:
-    """Killed after the index has the blob, before the upload's state is gone."""
+    """The process is killed when the index has the blob and the upload's state is still there."""
     body = magic + random_bytes(1_000_000)
     upload = store.blobs.begin(NAME)
     assert isinstance(upload, LocalUpload)
@@ -297,7 +298,7 @@ def test_a_process_that_dies_behind_the_commit_loses_nothing(
         _die_in(patch, "dtrfast.store.uploads.LocalUpload.forget")
         with pytest.raises(KeyboardInterrupt):
             commit(store.blobs, upload, digest_of(body))
-    _close_as_the_dead_do(upload)
+    _close_like_a_killed_process(upload)
     if again == "expire":
         clock.now += 10_000_000_000
         assert run(store, "expired uploads") == 1
@@ -353,7 +354,7 @@ def test_an_upload_whose_removal_was_cut_off_is_unknown(
 def test_a_put_that_is_repeated_after_a_kill_finds_its_blob(
     store: Store, monkeypatch: pytest.MonkeyPatch, magic: bytes
 ) -> None:
-    """The state was never saved after the first byte: it says that nothing came."""
+    """The state was not saved since the upload began: it has no bytes."""
     body = magic + random_bytes(1_000_000)
     upload = store.blobs.begin(NAME)
     assert isinstance(upload, LocalUpload)
@@ -366,7 +367,7 @@ def test_a_put_that_is_repeated_after_a_kill_finds_its_blob(
         upload.append(body)
         with pytest.raises(KeyboardInterrupt):
             commit(store.blobs, upload, digest_of(body))
-    _close_as_the_dead_do(upload)
+    _close_like_a_killed_process(upload)
     with pytest.raises(UploadUnknown):
         store.blobs.resume(NAME, upload.id)
     assert store.blobs.finished(NAME, upload.id) == digest_of(body)
@@ -476,7 +477,7 @@ def test_uploads_refused_by_a_full_disk_leave_nothing_open(
 def test_a_commit_whose_shared_chunk_is_lost_is_refused_and_a_push_heals(
     store: Store, trouble: str
 ) -> None:
-    """The upload found the chunk before: a blob that misses it must not become visible."""
+    """The upload found the chunk before. A blob without it must not become visible."""
     body = random_bytes(2_500_000)
     push(store.blobs, body)
     upload = store.blobs.begin(NAME)
@@ -500,7 +501,7 @@ def test_a_commit_whose_shared_chunk_is_lost_is_refused_and_a_push_heals(
 
 
 def test_a_sha512_of_an_upload_whose_shared_chunk_is_gone_is_refused(store: Store) -> None:
-    """The digest is made by reading the upload again."""
+    """The digest is computed by reading the upload again."""
     body = random_bytes(2_500_000)
     push(store.blobs, body)
     upload = store.blobs.begin(NAME)
@@ -514,8 +515,8 @@ def test_a_sha512_of_an_upload_whose_shared_chunk_is_gone_is_refused(store: Stor
 
 
 def test_the_first_who_can_have_linked_an_inline_blob_records_it(store: Store) -> None:
-    """It settled the content and died: who finds it there must put the bytes into the change log,
-    as only the index has them.
+    """The first push settled the content and died. The push that finds it must record the bytes in
+    the change log, because only the index has them.
     """
     seen = []
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Packs lose what nobody refers to, and never what somebody does or may."""
+"""Compaction frees chunks without references, and never chunks that a blob or an upload needs."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def keys(store: Store, table: Table) -> list[bytes]:
 
 
 def packs_of(store: Store) -> list[int]:
-    """The bytes of each pack that the index has."""
+    """Return the size in bytes of each pack in the index."""
     with store.engine.read() as transaction:
         return [decode_pack(value).size for _, value in transaction.scan(PACKS)]
 
 
 class House:
-    """A housekeeper that lives as long as its test: compaction remembers what it noted."""
+    """A housekeeper for one test. Its compaction keeps the notes between steps."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -110,7 +110,7 @@ def test_a_pack_that_is_mostly_live_is_left_alone(store: Store, house: House, da
 
 
 def test_recipes_move_with_their_blobs(store: Store, house: House, data: Path) -> None:
-    """A pack of chunks of others' and the recipe of a blob that is made of them."""
+    """A pack has chunks of other blobs and the recipe of a blob that consists of them."""
     large = body(1)
     push(store.blobs, large)
     again = push(store.blobs, large[:1_500_000] + large[:1_500_000], OTHER)
@@ -276,7 +276,7 @@ class _Killed(BaseException):
 def test_a_crash_between_any_two_steps_loses_nothing(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every write to the index and every unlink is the last one, in turn."""
+    """In turn, each write to the index and each unlink is the last one."""
     large = body(1, 1_500_000)
     small = large[:400_000] + body(2, 50_000)
     for last in range(1, 40):
@@ -306,7 +306,7 @@ def partial_house(store: Store) -> Callable[[], None]:
 
 
 def _die_after(monkeypatch: pytest.MonkeyPatch, steps: int, work: Callable[[], None]) -> bool:
-    """Do the work until so many steps were done; False when there were not that many."""
+    """Run `work` and stop after so many steps; return False if there were fewer."""
     left = steps
     write, remove = LmdbEngine.write, disk.remove
 
@@ -399,7 +399,7 @@ def test_what_an_upload_named_goes_when_the_upload_does(
 
 # ---- obstacles ---------------------------------------------------------------------------------
 def make_sparse(store: Store, data: Path, seed: int = 1) -> tuple[Path, bytes]:
-    """A pack that is mostly garbage, and the blob of `OTHER` that has chunks in it."""
+    """Make a pack that is mostly garbage; the blob of `OTHER` has chunks in it."""
     large = body(seed, 900_000)
     small = large[:300_000] + body(seed + 50, 20_000)
     before = {path.name for path in data.glob("packs/*/*")}
@@ -433,7 +433,7 @@ def test_a_pack_that_cannot_be_read_stops_no_other_one(
 def test_an_upload_of_another_boot_holds_up_nothing(
     tmp_path: Path, clock: Clock, data: Path
 ) -> None:
-    """It is void, so it needs none of the chunks that it named."""
+    """The upload is void, so it needs none of the chunks that it named."""
     store = Store.open(data, StoreConfig(), clock=clock, boot_id="before")
     large = body(1, 900_000)
     digest = push(store.blobs, large)
@@ -451,7 +451,7 @@ def test_an_upload_of_another_boot_holds_up_nothing(
 def test_an_upload_that_ended_without_its_state_holds_up_nothing(
     store: Store, house: House, data: Path
 ) -> None:
-    """Its removal was cut off: the parts are left, and no client can resume it."""
+    """Its removal was interrupted: the parts file is left, and no client can resume it."""
     large = body(1, 900_000)
     digest = push(store.blobs, large)
     upload = store.blobs.begin("some/name")
@@ -466,7 +466,9 @@ def test_an_upload_that_ended_without_its_state_holds_up_nothing(
 def test_a_pack_that_gained_references_meanwhile_is_left_alone(
     store: Store, house: House, data: Path
 ) -> None:
-    """Between the note and the step, a push finds the chunks again: the pack is sparse no more."""
+    """Between the note and the step a push refers to the chunks again: the pack is not sparse any
+    more.
+    """
     large = body(1, 900_000)
     drop(store.blobs, push(store.blobs, large))
     run(store, "unlinked contents")

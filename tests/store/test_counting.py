@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dtrfast.errors import DigestInvalid, StorageFull
-from dtrfast.metrics.blobs import BlobTotals
+from dtrfast.metrics.blob_totals import BlobTotals
 from dtrfast.oci.digests import Digest
 from dtrfast.store.counting import BlobCounts, CountingBlobs
 from tests.fakes.blobs import MemoryBlobs
@@ -33,7 +33,7 @@ def blobs(faulty: FaultyBlobs, counts: BlobCounts) -> CountingBlobs:
 
 @pytest.mark.long
 class TestCountingBlobs(BlobContract, FillContract):
-    """The fault injector is below: without faults it keeps the contract as well."""
+    """The store below is the fault injector, which passes the contract without faults, too."""
 
 
 def test_nothing_is_counted_at_first(blobs: CountingBlobs, counts: BlobCounts) -> None:

@@ -23,7 +23,7 @@ from tests.store.holders import OTHER, drop
 from tests.store.test_scrub import spoil
 
 BODY = random.Random(1).randbytes(600_000)
-# The same chunks, and some more behind them.
+# The same chunks, followed by some more.
 LONGER = BODY + random.Random(2).randbytes(200_000)
 
 
@@ -50,7 +50,7 @@ def overwrite(path: Path, offset: int) -> None:
 
 
 def check_pack(store: Store, number: int | None = None) -> int:
-    """Check one pack, the first unless told; returns the bytes that were read."""
+    """Check one pack, by default the first; return the number of bytes read."""
     number = first_pack(store) if number is None else number
     return sum(checking.check_pack(store._context, number))
 
@@ -114,7 +114,7 @@ def test_being_out_of_memory_while_checking_a_pack_marks_nothing(
 def test_a_damaged_chunk_that_no_blob_needs_is_not_listed_and_not_shared(
     store: Store, data: Path
 ) -> None:
-    """Its blob was deleted, and compaction has not come yet."""
+    """Its blob was deleted, and compaction has not run yet."""
     digest = push(store.blobs, BODY)
     drop(store.blobs, digest)
     run(store, "unlinked contents")
@@ -155,7 +155,7 @@ def test_a_pack_with_a_torn_record_is_logged(
     assert f"pack {path.name} has no whole record at {HEADER_SIZE}" in caplog.text
 
 
-# ---- telling -----------------------------------------------------------------------------------
+# ---- reports -----------------------------------------------------------------------------------
 def test_each_damage_is_told_once(store: Store, data: Path) -> None:
     digest = push(store.blobs, BODY)
     spoil(data)
@@ -237,7 +237,7 @@ def lose_content(transaction: WriteTransaction) -> None:
         (use_newer_chunk_version, "a chunk record has an unknown version: run a newer dtrfast"),
         (use_newer_content_version, "a content record has version 2: run a newer dtrfast"),
         (garble_content, "a content record cannot be read"),
-        (lose_content, "the index names .*, but not what it is: repair the index"),
+        (lose_content, "the index has .* without its content: run `dtrfast repair`"),
     ],
 )
 def test_a_blob_that_cannot_be_put_together_is_corrupt_and_says_why(

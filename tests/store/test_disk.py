@@ -21,7 +21,7 @@ from dtrfast.store.store import Store
 
 @pytest.fixture
 def descriptor(tmp_path: Path) -> Iterator[int]:
-    """A file of ten digits."""
+    """A file with ten digits."""
     descriptor = disk.create(tmp_path / "file")
     disk.write_at(descriptor, [b"0123456789"], 0)
     yield descriptor
@@ -44,7 +44,7 @@ def test_a_file_that_ends_early_is_corrupt(descriptor: int) -> None:
     [
         (errno.ENOSPC, StorageFull, "the disk is full: free some space, then push again"),
         (errno.EDQUOT, StorageFull, "the disk is full: free some space, then push again"),
-        (errno.EIO, StorageFailed, r"the disk answered: Input/output error \(data file\)"),
+        (errno.EIO, StorageFailed, r"disk operation failed: Input/output error \(data file\)"),
     ],
 )
 def test_an_error_of_the_disk_has_a_message_with_the_next_step(
@@ -64,7 +64,7 @@ def test_a_file_that_is_not_there_is_told_from_one_that_cannot_be_opened(tmp_pat
     disk.remove(tmp_path / "none")
 
 
-# ---- room --------------------------------------------------------------------------------------
+# ---- space -------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("free", "files_free", "is_room"),
     [(1 << 30, 100_000, True), (1 << 20, 100_000, False), (1 << 30, 999, False)],

@@ -1,4 +1,4 @@
-"""What is stored once: chunks are told by their bytes, and compressed where that pays."""
+"""Deduplication: chunks are compared by their bytes, and compressed where that pays."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_a_blob_of_known_chunks_leaves_no_pack(store: Store, data: Path) -> None
     body = random_bytes(5_000_000)
     push(store.blobs, body)
     packs = files_below(data, "packs")
-    # Cut where the first blob's chunks are cut, but for the last one: that one is stored by the
-    # first push of the shorter blob, and no other.
+    # The shorter blob has the cuts of the first blob, except for its last chunk. Only that chunk is
+    # stored by its first push.
     shorter = body[:-700_000]
     push(store.blobs, shorter)
     assert len(files_below(data, "packs")) <= len(packs) + 1
@@ -80,7 +80,10 @@ def test_compressed_content_is_a_file_byte_for_byte(store: Store, data: Path) ->
 def test_an_equal_hash_with_other_bytes_gets_an_id_of_its_own(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """XXH3 is not collision-proof: with a hash that always collides, no content is substituted."""
+    """XXH3 does not resist collisions.
+
+    With a hash that always collides, no content is substituted.
+    """
     monkeypatch.setattr(xxhash, "xxh3_128_digest", lambda data: bytes(16))
     bodies = [random_bytes(600_000, seed) for seed in range(4)]
     digests = [push(store.blobs, body) for body in bodies]
@@ -90,7 +93,7 @@ def test_an_equal_hash_with_other_bytes_gets_an_id_of_its_own(
 
 
 def test_a_damaged_chunk_is_not_shared(store: Store, data: Path) -> None:
-    """A hit is compared with what the disk has: damage makes it a miss, and the push stores good
+    """A hit is compared with the bytes on disk. Damage makes it a miss, and the push stores good
     bytes.
     """
     body = random_bytes(1_000_000)

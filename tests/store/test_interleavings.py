@@ -1,5 +1,6 @@
-"""Two operations on one content, one of them between any two steps of the other: no order loses
-what a repository holds, or keeps what none does.
+"""Two operations on one content: one of them runs between any two steps of the other.
+
+No order loses content that a repository holds, or keeps content that none holds.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _STEPS_MAX = 200
 
 @pytest.fixture(autouse=True)
 def _each_change_runs_twice() -> None:
-    """Not here: thousands of runs."""
+    """Changes run once here, because there are thousands of runs."""
 
 
 @pytest.fixture(params=["one commit", "two commits"])
@@ -37,7 +38,7 @@ def world(
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """The second operation between the steps of the first. The past: see `PASTS`."""
+    """Runs the second operation between the steps of the first. `past`: see `PASTS`."""
 
     first: str
     second: str
@@ -46,7 +47,9 @@ class Crossing:
 
 
 def cross(world: World, steps: Steps, crossing: Crossing, at: int) -> bool:
-    """Run the second before the step `at` of the first, then check. False: it has no such step."""
+    """Run the second operation before step `at` of the first, then check; return False without such
+    a step.
+    """
     for name in PASTS[crossing.past]:
         actions.do(world, name)
     seen = count()
@@ -71,7 +74,7 @@ def cross(world: World, steps: Steps, crossing: Crossing, at: int) -> bool:
 
 
 def cross_all(world: World, steps: Steps, crossing: Crossing) -> int:
-    """Before each step; returns how many there are."""
+    """Run the second operation before each step; return the number of steps."""
     for at in range(_STEPS_MAX):
         world.round(crossing.kind, f"{crossing} {at}")
         try:
@@ -84,7 +87,7 @@ def cross_all(world: World, steps: Steps, crossing: Crossing) -> int:
 
 
 def crossings(share: int) -> list[Crossing]:
-    """So many of all; 0 stands for all of them."""
+    """Return so many of all crossings; 0 means all."""
     every = [
         Crossing(*names)
         for names in product(ACTIONS, ACTIONS, PASTS, KINDS)
@@ -94,7 +97,7 @@ def crossings(share: int) -> list[Crossing]:
     return random.Random(int(seed)).sample(every, share) if share else every
 
 
-# Each has some ten steps, and each of those is a run of some milliseconds.
+# Each crossing has about ten steps, and each step is a run of some milliseconds.
 _FEW = pytest.param(3, id="few")
 _MANY = pytest.param(int(os.environ.get("INTERLEAVINGS", "150")), id="many", marks=pytest.mark.long)
 

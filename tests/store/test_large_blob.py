@@ -19,7 +19,7 @@ BUFFER = 1 << 20
 
 @pytest.mark.slow
 def test_five_gigabytes_pass_with_small_buffers(store: Store, data: Path) -> None:
-    """Its content repeats after 64 MiB, so that the disk of a test machine holds it."""
+    """Its content repeats after 64 MiB, so that it fits the disk of a test machine."""
     piece = random.Random(5).randbytes(64 << 20)
     upload = store.blobs.begin("some/name")
     digest = hashlib.sha256()
@@ -35,7 +35,7 @@ def test_five_gigabytes_pass_with_small_buffers(store: Store, data: Path) -> Non
     name = Digest("sha256", digest.digest())
     commit(store.blobs, upload, name)
     peak = max(peak, process.memory_info().rss - before)
-    # Buffers, the table of recent chunks, and pages of the index, which the kernel may take back.
+    # Buffers, the table of recent chunks, and pages of the index, which the kernel may evict.
     assert peak < 48 << 20
     assert store.blobs.stat(name).size == SIZE
     assert store.statistics().pack_bytes < 2 * len(piece)

@@ -28,7 +28,7 @@ class TestLocalBlobs(BlobContract, FillContract):
 
 @pytest.mark.long
 class TestTwoEnvironments(BlobContract):
-    """Over an index whose shared half is elsewhere. What fills an upload touches no index."""
+    """The contract over an index whose shared tables are in another environment."""
 
     @pytest.fixture
     def store(self, tmp_path: Path, clock: Clock) -> Iterator[Store]:
@@ -39,7 +39,7 @@ class TestTwoEnvironments(BlobContract):
 
 
 def test_a_part_of_a_second_is_not_none(tmp_path: Path) -> None:
-    """Times are kept in whole seconds: no grace would be a choice of its own."""
+    """Times are whole seconds, and a grace of 0 would mean something else."""
     store = Store.open(tmp_path, StoreConfig(upload_expiry_seconds=0.4, grace_seconds=0.4))
     context = store._context
     store.close()

@@ -1,4 +1,4 @@
-"""Bounds on a user's open uploads: what counts, what makes room, and what a kill leaves."""
+"""Bounds on a user's open uploads: counting, dropping idle ones, and a killed process."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_refusals_of_one_repository_refuse_none_of_another(
 ) -> None:
     monkeypatch.setattr(open_uploads, "_GROWTH", 1)
     monkeypatch.setattr(open_uploads, "_SHORT", 0)
-    monkeypatch.setattr(open_uploads, "_WEED_SECONDS", 1000)
+    monkeypatch.setattr(open_uploads, "_PRUNE_SECONDS", 1000)
     bound = OpenBound("rita", 3, 50)
     for _ in range(3):
         begin(store, NAME, bound)
@@ -149,7 +149,7 @@ def test_lists_are_short_and_go_with_their_uploads(
 
 
 def test_processes_count_together(store: Store) -> None:
-    """Each has lists open that others replace."""
+    """Each process has lists open that other processes replace."""
     bound = OpenBound("rita", 40, 100)
     many = [LocalBlobs(store._context) for _ in range(3)]
     begun: list[str] = []

@@ -1,4 +1,4 @@
-"""Packs describe themselves, and what is torn or foreign is told."""
+"""Packs describe themselves, and torn or foreign packs are detected."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ STORE = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
 FILE = bytes(range(16))
 
 
-def entry(number: int, content: bytes) -> packs.Entry:
-    return packs.Entry(
+def entry(number: int, content: bytes) -> packs.PackEntry:
+    return packs.PackEntry(
         number, xxhash.xxh3_128_digest(content), codec.RAW, len(content), len(content), 0
     )
 
 
 def write_pack(path: Path, records: list[list[bytes]]) -> int:
-    """A pack of raw chunks; returns its size."""
+    """Write a pack of raw chunks; return its size."""
     descriptor = disk.create(path)
     size = disk.write_at(descriptor, [packs.header(STORE, FILE, 1)], 0)
     number = 0
@@ -94,7 +94,7 @@ def test_a_feature_that_we_do_not_have_is_refused() -> None:
 
 
 def test_the_bytes_of_a_pack_are_those_of_the_format(tmp_path: Path) -> None:
-    """Golden: a change here is a change of the format, and needs another version of it."""
+    """Golden bytes: a change here is a change of the format, which needs a new format version."""
     write_pack(tmp_path / "pack", [[b"abc"]])
     assert (tmp_path / "pack").read_bytes().hex() == (
         "4454525041434b00"  # DTRPACK

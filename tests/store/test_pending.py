@@ -1,4 +1,4 @@
-"""What an upload holds in memory, and for how long."""
+"""The memory that an upload uses, and the time for which it keeps it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from dtrfast.store import buffers
 from dtrfast.store.buffers import BUFFER_SIZE, Buffers
-from dtrfast.store.pending import Pending
+from dtrfast.store.pending import PendingBytes
 from dtrfast.store.store import Store
 from tests.store.conftest import digest_of, pull
 from tests.store.holders import commit
@@ -29,7 +29,7 @@ def lent(store: Store) -> int:
 def test_bytes_are_added_behind_and_dropped_in_front() -> None:
     content, model = random_bytes(3_000_000), b""
     pool = Buffers()
-    pending = Pending(pool)
+    pending = PendingBytes(pool)
     generator = random.Random(2)
     while content:
         count = min(len(content), len(pending.room()), generator.choice([1, 1000, 300_000]))
@@ -50,7 +50,7 @@ def test_bytes_are_added_behind_and_dropped_in_front() -> None:
 
 def test_saved_bytes_have_their_place_in_front() -> None:
     pool = Buffers()
-    pending = Pending(pool, saved=5)
+    pending = PendingBytes(pool, saved=5)
     pending.room()[:3] = b"678"
     pending.add(3)
     pending.park()
@@ -131,7 +131,7 @@ def test_the_end_of_an_upload_gives_its_buffer_back(store: Store, ending: str) -
 def test_a_client_that_dribbles_does_not_have_its_tail_read(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is saved stays where it is until something can be cut."""
+    """Saved bytes stay in the tail file until a chunk can be cut."""
     body = random_bytes(200_000)
     upload = store.blobs.begin(NAME)
     upload.append(body[:100_000])
@@ -154,7 +154,7 @@ def test_a_client_that_dribbles_does_not_have_its_tail_read(
 
 
 def test_a_request_that_is_taken_back_leaves_the_saved_tail(store: Store) -> None:
-    """Bytes behind the saved tail are written into its slot, and do not count any more."""
+    """Bytes after the saved tail were written into its slot. They do not count any more."""
     body = random_bytes(200_000)
     upload = store.blobs.begin(NAME)
     upload.append(body[:100_000])

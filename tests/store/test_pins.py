@@ -1,4 +1,4 @@
-"""Pins of programs that live keep files; those of dead programs are removed."""
+"""Pins of running programs keep files. Pins of dead programs are removed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_no_pin_is_held_where_none_was_ever_taken(tmp_path: Path) -> None:
 def test_a_pin_that_was_taken_for_a_dead_programs_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process looks at pins between making one and locking it."""
+    """Another process checks pins between the creation of one and its lock."""
     lock = fcntl.flock
     removed: list[Path] = []
 

@@ -1,4 +1,4 @@
-"""Modes: other users of the machine read nothing of a data directory."""
+"""File modes: other users of the machine cannot read a data directory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from dtrfast.machine import disk, locks
 from dtrfast.machine.paths import Layout
 from dtrfast.machine.privacy import exposures
-from dtrfast.store.layout import begin_restore, prepare
+from dtrfast.store.data_directory import begin_restore, prepare
 
 
 def mode_of(path: Path) -> int:
@@ -54,7 +54,7 @@ def test_a_directory_that_is_no_store_is_left_alone(tmp_path: Path) -> None:
 def test_a_directory_that_cannot_be_narrowed_is_an_open_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is another user's, or its file system knows no modes."""
+    """It belongs to another user, or its file system has no modes."""
     layout = Layout(tmp_path / "data")
     prepare(layout)
     layout.data.chmod(0o755)

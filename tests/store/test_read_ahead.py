@@ -32,7 +32,7 @@ def size_of(segment: Segment) -> int:
 
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Let the disk be one of which the kernel reads so much ahead, and nothing be in memory."""
+    """Simulate a disk on which the kernel reads so many bytes ahead, with an empty page cache."""
 
     def pretend(size: int) -> None:
         monkeypatch.setattr(read_ahead, "kernel_size", lambda device: size)
@@ -43,7 +43,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many bytes the kernel was asked to read, a number for each time."""
+    """The number of bytes of each request to the kernel to read ahead."""
     sizes: list[int] = []
 
     def note(descriptor: int, offset: int, length: int) -> None:
@@ -144,7 +144,7 @@ def test_a_page_that_was_read_is_in_memory(tmp_path: Path) -> None:
     path.write_bytes(bytes(10_000))
     with path.open("rb") as file:
         file.read()
-        # Linux before 6.5 does not tell, and then nothing is.
+        # Linux before 6.5 cannot tell; then no bytes count as cached.
         found = is_cached(file.fileno(), 0, 10_000)
         assert not is_cached(file.fileno(), 0, 100_000)
     release = [int(part) for part in os.uname().release.split(".")[:2]]
@@ -152,7 +152,7 @@ def test_a_page_that_was_read_is_in_memory(tmp_path: Path) -> None:
 
 
 def test_a_descriptor_that_cannot_be_read_ahead() -> None:
-    """The read that follows tells what is wrong."""
+    """The next read raises the error."""
     fetch(-1, 0, 10)
     assert not is_cached(-1, 0, 10)
 
@@ -181,7 +181,7 @@ def test_how_far_the_kernel_reads_ahead(tmp_path: Path, monkeypatch: pytest.Monk
         (8, 1): 4 << 20,  # a partition
         (0, 52): 128 * 1024,  # a network file system
         (0, 27): 0,  # in memory
-        (0, 30): 4 << 20,  # one that does not tell
+        (0, 30): 4 << 20,  # one that does not state its read-ahead
     }
     for device, size in wanted.items():
         assert kernel_size(os.makedev(*device)) == size, device

@@ -1,4 +1,4 @@
-"""Nothing that is only asked for is written, and no disk is waited for."""
+"""Reads write nothing and wait for no write."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BODIES = {
 
 @pytest.fixture
 def registry(store: Store, clock: Clock) -> Registry:
-    """With a blob of each kind, and an image."""
+    """A registry with a blob of each kind and an image."""
     registry = Registry(store.engine, store.blobs, Config(), clock=clock)
     for body in [*BODIES.values(), b"{}", b"layer"]:
         upload = registry.uploads.begin(NAME)
@@ -44,7 +44,7 @@ def registry(store: Store, clock: Clock) -> Registry:
 
 @pytest.fixture
 def sealed(registry: Registry) -> Iterator[Registry]:
-    """A registry that nobody may write to."""
+    """A registry in which every write fails."""
 
     def fail(*arguments: object, **options: object) -> None:
         raise AssertionError("something was written")

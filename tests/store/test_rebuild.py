@@ -1,4 +1,4 @@
-"""A repair uses every pack and loose file that is whole, and reports the others."""
+"""A repair uses every pack and loose file that is undamaged, and reports the others."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LOOSE = b"\x1f\x8b" + random.Random(3).randbytes(30_000)
 
 
 class Repair:
-    """A store that loses its index, and gets a new one."""
+    """A store that loses its index and gets a new one."""
 
     def __init__(self, data: Path, clock: Clock) -> None:
         self.data, self.clock = data, clock
@@ -49,7 +49,7 @@ class Repair:
         return self.store
 
     def body(self, digest: Digest) -> bytes | None:
-        """The bytes of a content; None when there is none."""
+        """Return the bytes of a content, or None if it does not exist."""
         with self.store.engine.read() as transaction:
             found = contents.find(transaction, digest)
         if found is None:
@@ -57,7 +57,7 @@ class Repair:
         return b"".join(bytes_of(self.store._context, found.number, found.content))
 
     def packs(self) -> list[Path]:
-        """Packs, the largest first."""
+        """Return the packs, the largest first."""
         return sorted(self.data.glob("packs/*/*"), key=lambda path: -path.stat().st_size)
 
     def _count(self, size: int) -> None:
@@ -87,7 +87,7 @@ def test_a_file_of_another_name_is_left_alone(repair: Repair) -> None:
     notes = repair.data / "packs" / "0" / "notes.txt"
     notes.write_text("mine")
     repair.run()
-    assert repair.told == ["notes.txt is no file of ours: it was left alone"]
+    assert repair.told == ["notes.txt is not a file of dtrfast: it was not touched"]
     assert notes.read_text() == "mine"
 
 
@@ -105,7 +105,7 @@ def test_a_pack_with_another_header_or_name_hides_no_other_pack(
         reason = "a pack does not start with a pack's header"
     else:
         path = path.rename(path.with_name(uuid.uuid4().hex))
-        reason = "it says that it is another one"
+        reason = "its header has the id of another pack"
     repair.run()
     assert repair.told == [f"the pack {path.name} cannot be read: {reason}"]
     assert repair.body(digest_of(LARGE)) is None
@@ -138,7 +138,7 @@ def test_a_blob_that_misses_a_chunk_is_told_and_not_made(repair: Repair) -> None
 
 
 def test_a_blob_that_two_packs_describe_is_made_once(repair: Repair) -> None:
-    """It was deleted and pushed again, before compaction had given up the first pack."""
+    """The blob was deleted and pushed again before compaction had given up the first pack."""
     push(repair.store.blobs, LARGE)
     push(repair.store.blobs, SHARING, OTHER)
     drop(repair.store.blobs, digest_of(SHARING), OTHER)
@@ -156,7 +156,7 @@ def test_a_blob_that_two_packs_describe_is_made_once(repair: Repair) -> None:
 
 @pytest.mark.parametrize("lost", ["hole", "length", "size"])
 def test_a_recipe_that_does_not_fit_its_chunks_is_no_blob(repair: Repair, lost: str) -> None:
-    """A pack whose record checks, and says something else than its chunks."""
+    """The record of a pack has a right checksum but does not match the chunks."""
     push(repair.store.blobs, LARGE)
     (path,) = repair.packs()
     _rewrite_recipe(path, lost)
@@ -166,7 +166,7 @@ def test_a_recipe_that_does_not_fit_its_chunks_is_no_blob(repair: Repair, lost: 
 
 
 def _rewrite_recipe(path: Path, lost: str) -> None:
-    """Put another recipe in place of the last record."""
+    """Replace the last record by another recipe."""
     descriptor = disk.open_existing(path, write=True)
     *_, (_, begin), (piece, _) = packs.walk(descriptor, path.stat().st_size)
     assert isinstance(piece, packs.RecipePiece)
@@ -181,7 +181,7 @@ def _rewrite_recipe(path: Path, lost: str) -> None:
 
 
 def test_two_loose_files_with_the_same_bytes_become_one_blob(repair: Repair) -> None:
-    """A push that was cut off behind its sync left a second one; reclaim removes it."""
+    """A push that was interrupted after its sync left a second file. Reclaim removes it."""
     push(repair.store.blobs, LOOSE)
     (path,) = [path for path in repair.data.glob("blobs/*/*") if path.is_file()]
     path.with_name(uuid.uuid4().hex[:-1] + path.name[-1]).write_bytes(LOOSE)
@@ -208,7 +208,7 @@ def test_a_loose_file_that_cannot_be_read_is_told(
         patch.setattr(disk, "read_at", fail)
         repair.run()
     (told,) = repair.told
-    assert told.startswith(f"the file {name} cannot be read: the disk answered: Input/output")
+    assert told.startswith(f"the file {name} cannot be read: disk operation failed: Input/output")
     assert repair.body(digest_of(LOOSE)) is None
 
 
@@ -221,7 +221,7 @@ def test_a_small_blob_that_the_log_names_twice_is_one_content(repair: Repair) ->
 
 
 def test_uploads_do_not_outlive_a_repair(repair: Repair) -> None:
-    """The new index does not have the chunks that they may have found."""
+    """The new index may lack the chunks that the uploads share."""
     upload = repair.store.blobs.begin("some/name")
     upload.append(LARGE)
     upload.release()

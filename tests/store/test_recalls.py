@@ -1,4 +1,4 @@
-"""The number that says that a request wants another one's upload: a mapped file without holes."""
+"""The number of recalls: it lies in a mapped file without holes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Space is freed when its grace is over, and not before."""
+"""Reclaim frees space after its grace, and not before."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from dtrfast.index.engine import Table, WriteTransaction
 from dtrfast.index.tables import CHUNKS, CONTENTS, DAMAGES, PACKS, PACKS_SPARSE, number_of
 from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
-from dtrfast.store import damage, pins, unowned
-from dtrfast.store import reclaim as reclaim_module
+from dtrfast.store import damage, pins, reclaim, unowned
 from dtrfast.store.records import Chunk, decode_pack
 from dtrfast.store.store import Store
 from tests.fakes.clock import Clock
@@ -37,7 +36,7 @@ def rows(store: Store, table: Table) -> list[tuple[bytes, bytes]]:
         return list(transaction.scan(table))
 
 
-def reclaim(store: Store) -> None:
+def free_unheld(store: Store) -> None:
     run(store, "unlinked contents")
 
 
@@ -52,7 +51,7 @@ def is_there(store: Store, digest: Digest) -> bool:
 def test_a_deleted_blob_is_freed_at_the_next_step(store: Store, data: Path) -> None:
     digest = push(store.blobs, b"\x1f\x8b" + random_bytes(50_000))
     drop(store.blobs, digest)
-    reclaim(store)
+    free_unheld(store)
     assert files_below(data, "blobs") == []
 
 
@@ -60,7 +59,7 @@ def test_a_blob_that_another_repository_holds_stays(store: Store, data: Path) ->
     digest = push(store.blobs, b"\x1f\x8b" + random_bytes(50_000))
     link(store.blobs, digest, OTHER)
     drop(store.blobs, digest)
-    reclaim(store)
+    free_unheld(store)
     assert len(pull(store.blobs, digest)) == 50_002
 
 
@@ -69,7 +68,7 @@ def test_a_blob_pushed_again_before_it_is_freed_stays(store: Store) -> None:
     digest = push(store.blobs, body)
     drop(store.blobs, digest)
     push(store.blobs, body)
-    reclaim(store)
+    free_unheld(store)
     assert pull(store.blobs, digest) == body
 
 
@@ -81,10 +80,10 @@ def test_a_blob_held_under_its_other_digest_stays(store: Store) -> None:
     upload.append(body)
     commit(store.blobs, upload, other)
     drop(store.blobs, digest)
-    reclaim(store)
+    free_unheld(store)
     assert pull(store.blobs, other) == body
     drop(store.blobs, other)
-    reclaim(store)
+    free_unheld(store)
     assert store.statistics().blobs == 0
 
 
@@ -94,7 +93,7 @@ def test_a_reader_keeps_a_freed_file(store: Store) -> None:
     with store.blobs.open_range(digest) as reader:
         (segment,) = reader
         drop(store.blobs, digest)
-        reclaim(store)
+        free_unheld(store)
         assert not isinstance(segment, bytes)
         assert os.pread(segment.descriptor, segment.length, segment.offset) == body
 
@@ -104,10 +103,10 @@ def test_chunks_lose_their_references_with_their_blob(store: Store, clock: Clock
     second = first[:2_000_000] + random_bytes(1_000_000, 2)
     one, two = push(store.blobs, first), push(store.blobs, second)
     drop(store.blobs, one)
-    reclaim(store)
+    free_unheld(store)
     assert pull(store.blobs, two) == second
     drop(store.blobs, two)
-    reclaim(store)
+    free_unheld(store)
     with store.engine.read() as transaction:
         chunks = [Chunk.decode(value) for _, value in transaction.scan(CHUNKS)]
         packs = [decode_pack(value) for _, value in transaction.scan(PACKS)]
@@ -121,7 +120,7 @@ def test_chunks_on_their_way_out_are_shared_with_nobody(store: Store, data: Path
     body = random_bytes(3_000_000)
     digest = push(store.blobs, body)
     drop(store.blobs, digest)
-    reclaim(store)
+    free_unheld(store)
     before = store.statistics().pack_bytes
     push(store.blobs, body)
     run(store, "sparse packs")
@@ -193,7 +192,7 @@ def test_after_a_power_cut_files_that_nobody_speaks_for_are_removed(
 def test_a_content_that_lost_its_names_to_another_is_freed(
     store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reclaim is cut off between names and freeing; the blob is pushed again meanwhile."""
+    """Reclaim is interrupted after it deleted the names. Then the blob is pushed again."""
     body = b"\x1f\x8b" + random_bytes(50_000)
     digest = push(store.blobs, body)
     drop(store.blobs, digest)
@@ -202,7 +201,7 @@ def test_a_content_that_lost_its_names_to_another_is_freed(
         raise StorageFailed("no")
 
     with monkeypatch.context() as patch:
-        patch.setattr(reclaim_module, "_forget_all", fail)
+        patch.setattr(reclaim, "_forget", fail)
         run(store, "unlinked contents")
     push(store.blobs, body)
     run(store, "unlinked contents")
@@ -249,14 +248,14 @@ def test_a_row_that_fails_does_not_stop_those_behind_it(
         patch.setattr(disk, "remove", fail_once)
         run(store, "unlinked contents")
     assert files_below(data, "blobs") == [first.name]
-    run(store, "sparse packs")  # looks after all files that nobody owns
+    run(store, "sparse packs")  # unlinks all listed files without an owner
     assert files_below(data, "blobs") == []
 
 
 def test_files_that_cannot_be_unlinked_hide_none_behind_them(
     store: Store, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder of another owner, with more files than a step takes."""
+    """A directory of another user has more files than a step takes."""
     for seed in range(3):
         drop(store.blobs, push(store.blobs, b"\x1f\x8b" + random_bytes(50_000, seed)))
     names = sorted(p.name for p in (data / "blobs").rglob("*") if p.is_file())
@@ -269,7 +268,7 @@ def test_files_that_cannot_be_unlinked_hide_none_behind_them(
 
     monkeypatch.setattr(unowned, "_STEP_MAX", 2)
     monkeypatch.setattr(disk, "remove", fail)
-    reclaim(store)
+    free_unheld(store)
     assert files_below(data, "blobs") == names[:2]
 
 
@@ -277,16 +276,16 @@ def test_listed_contents_that_cannot_be_read_hide_none_behind_them(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digests = [push(store.blobs, b"%d" % number) for number in range(3)]
-    reclaim_module.list_unheld(store.engine, lambda contents: [False for _ in contents], 1)
+    reclaim.list_unheld(store.engine, lambda contents: [False for _ in contents], 1)
     holders(store.blobs).held.clear()
-    monkeypatch.setattr(reclaim_module, "_STEP_MAX", 2)
+    monkeypatch.setattr(reclaim, "_STEP_MAX", 2)
     unreadable = [key for key, _ in rows(store, CONTENTS)][:2]
 
     def spoil(transaction: WriteTransaction) -> None:
         transaction.put_all(CONTENTS, [(key, b"no record") for key in unreadable])
 
     store.engine.write(spoil)
-    reclaim(store)
+    free_unheld(store)
     with pytest.raises(BlobUnknown):
         store.blobs.stat(digests[2])
     assert len(rows(store, CONTENTS)) == 2
@@ -311,7 +310,7 @@ def test_a_content_that_cannot_be_read_does_not_keep_others_from_being_freed(
 def test_contents_that_are_pinned_while_their_holders_are_asked_for_stay(
     store: Store, data: Path
 ) -> None:
-    """A backup that begins then may see a holder in its own, later look."""
+    """A backup that begins then may see a holder when it reads the holdings later."""
     digest = push(store.blobs, b"{}")
     with ExitStack() as stack:
 
@@ -356,8 +355,8 @@ def test_a_damaged_content_that_is_read_rightly_while_it_goes_is_counted_once(
 def test_an_upload_that_was_freed_is_not_committed_over_its_file(
     store: Store, data: Path, monkeypatch: pytest.MonkeyPatch, magic: bytes
 ) -> None:
-    """Its content was settled, but no holder written; it is freed while the PUT comes again. The
-    file is about to be unlinked: to count on it would lose the blob.
+    """The content was settled without a link, and is freed while the client repeats the PUT. The
+    file is about to be unlinked. A commit that relied on it would lose the blob.
     """
     body = magic + random_bytes(50_000)
     upload = store.blobs.begin("some/name")
@@ -369,7 +368,7 @@ def test_an_upload_that_was_freed_is_not_committed_over_its_file(
     is_pinned = pins.is_held
 
     def push_again(path: Path) -> bool:
-        """Between reclaim's look at the list of files and their end."""
+        """Push again after reclaim read the list of files and before it unlinks them."""
         monkeypatch.setattr(pins, "is_held", is_pinned)
         try:
             again = store.blobs.resume("some/name", upload.id)
@@ -392,7 +391,7 @@ def test_an_upload_that_was_freed_is_not_committed_over_its_file(
 def test_an_upload_whose_content_was_freed_cannot_be_committed_twice(
     store: Store, magic: bytes
 ) -> None:
-    """The same, by a caller that held the upload all the time."""
+    """The same, by a caller that held the upload since before."""
     body = magic + random_bytes(50_000)
     upload = store.blobs.begin("some/name")
     upload.append(body)
@@ -411,7 +410,7 @@ def test_an_upload_whose_content_was_freed_cannot_be_committed_twice(
 def test_a_file_that_a_backup_may_want_outlives_the_upload_that_made_it(
     store: Store, data: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The worker died behind its commit, the blob was deleted, and then its upload expires."""
+    """The worker died after its commit. The blob was deleted, and then its upload expires."""
     body = b"\x1f\x8b" + random_bytes(50_000)
     upload = store.blobs.begin("some/name")
     upload.append(body)
@@ -452,7 +451,7 @@ def test_a_file_that_is_no_upload_is_left_alone(store: Store, data: Path, clock:
 def test_a_sweep_that_fails_is_made_again_after_the_next_start(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failure must not count as a sweep: the file would be left for ever."""
+    """A failed sweep must not count as a sweep: the file would be left forever."""
     data = tmp_path / "data"
     store = Store.open(data, StoreConfig(), clock=clock)
     left = data / "packs" / "b" / ("ab" * 16)

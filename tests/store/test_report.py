@@ -1,4 +1,4 @@
-"""The store's figures for people."""
+"""The store's report for administrators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damage is found, told, never served, and healed by the next push of the same content."""
+"""Damage is found, reported, never served, and healed by the next push of the same content."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def findings(store: Store) -> list[str]:
 
 
 def first_byte(store: Store) -> int:
-    """Where the first chunk lies; of a loose blob, anywhere."""
+    """Return the offset of the first chunk; for a loose blob, of any byte."""
     with store.engine.read() as transaction:
         chunks = [Chunk.decode(value) for _, value in transaction.scan(CHUNKS)]
     return chunks[0].offset + 10 if chunks else 500
 
 
 def spoil(data: Path, offset: int = 5000) -> None:
-    """Change a byte of the only data file."""
+    """Change one byte of the only data file."""
     (path,) = [p for p in data.glob("[bp]*/*/*") if p.is_file()]
     with path.open("r+b") as file:
         file.seek(offset)
@@ -221,7 +221,7 @@ def test_a_wrong_count_is_found(full: Store) -> None:
     assert "live bytes" in found
 
 
-def test_files_that_are_gone_cut_off_or_nobodys_are_found(full: Store, data: Path) -> None:
+def test_files_that_are_missing_short_or_unowned_are_found(full: Store, data: Path) -> None:
     paths = sorted(p for p in data.glob("[bp]*/*/*") if p.is_file())
     loose = next(p for p in paths if p.parts[-3] == "blobs")
     packs = [p for p in paths if p.parts[-3] == "packs"]
@@ -231,7 +231,7 @@ def test_files_that_are_gone_cut_off_or_nobodys_are_found(full: Store, data: Pat
     (data / "packs" / "b" / ("ab" * 16)).write_bytes(b"x")
     found = " ".join(findings(full))
     assert "0 bytes instead of" in found
-    assert "gone or cut off" in found
+    assert "missing or too short" in found
     assert "belongs to nothing" in found
 
 

@@ -1,4 +1,4 @@
-"""Work beside a transfer, or by the transfer itself: the results are the same."""
+"""Work of the second thread, or of the transfer itself: the results are the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from dtrfast import _core
 from dtrfast.machine import disk
 from dtrfast.store import codec, packs
-from dtrfast.store.hashing import Hashing
+from dtrfast.store.hashing import UploadHasher
 from dtrfast.store.second_thread import SecondThread
 from dtrfast.store.store import Store
 from tests.store.conftest import files_below, pull, push
@@ -29,8 +29,8 @@ def thread() -> Iterator[SecondThread]:
     thread.close()
 
 
-def begin(thread: SecondThread, *, sha512: bool = False) -> Hashing:
-    return Hashing(thread, _core.Sha256().save(), _core.Sha512().save() if sha512 else None)
+def begin(thread: SecondThread, *, sha512: bool = False) -> UploadHasher:
+    return UploadHasher(thread, _core.Sha256().save(), _core.Sha512().save() if sha512 else None)
 
 
 def is_started(thread: SecondThread) -> bool:
@@ -93,7 +93,7 @@ def test_what_a_job_returns_and_raises_reaches_the_transfer(thread: SecondThread
 def test_what_is_compressed_does_not_depend_on_the_threads(
     store: Store, data: Path, cores: int
 ) -> None:
-    """Text, noise and text again: the decision what to compress does not depend on who does it."""
+    """Text, noise and text again: the choice to compress does not depend on the thread."""
     noise = random.Random(1).randbytes(3_000_000)
     body = b"".join(b"line %d of a text\n" % n for n in range(200_000)) + noise + bytes(3_000_000)
     store._context.second_thread._cores = cores

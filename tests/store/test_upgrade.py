@@ -1,4 +1,4 @@
-"""A store of the version before is opened, upgraded while it is used, and given back."""
+"""A store of the version before this one is opened, upgraded while it is used, and rolled back."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from typing import Any
 import pytest
 
 import dtrfast
-from dtrfast.backup.create import create
-from dtrfast.backup.place import Place
+from dtrfast.backup.create import create_backup
+from dtrfast.backup.place import BackupPlace
 from dtrfast.cli.backup import restore
 from dtrfast.config import Config, StoreConfig
 from dtrfast.errors import FormatUnknown, StartRefused, StorageFailed
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import CHUNKS_UNREFERENCED, CONTENTS
 from dtrfast.jobs import adoption
-from dtrfast.jobs.repair import repair
+from dtrfast.jobs.repair import repair_index
 from dtrfast.jobs.tasks import content_tasks
 from dtrfast.machine.paths import Layout
 from dtrfast.oci.names import Tag
 from dtrfast.registry.registry import Registry
-from dtrfast.store import layout as layouts
-from dtrfast.store import upgrade
+from dtrfast.store import data_directory, upgrade
 from dtrfast.store.features import ALL, Features
 from dtrfast.store.records import decode_content
 from dtrfast.store.store import Store
@@ -39,22 +38,22 @@ from tests.store.conftest import files_below
 _ROOT = Path(__file__).parents[2]
 # Made by `old_store.py make` of the version before features.
 _GOLDEN = _ROOT / "tests" / "golden" / "store-1.0.tar.xz"
-# The last commit before features, whose program wrote the golden store, and the last one before the
-# newest feature: `git archive` gives the programs.
+# The last commit before features, whose program wrote the golden store, and the last commit before
+# the newest feature. `git archive` gives the programs.
 _BEFORE = {"upgraded": "80ce356", "new": "7cd039b"}
-# What a rollback to each of them says of the trash.
+# The lines about the trash that a rollback to each of them prints.
 _EMPTIED = {"upgraded": "2 things left the trash", "new": "0 things left the trash"}
 
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """A store that the version before wrote."""
+    """A store that the version before this one wrote."""
     unpack(_GOLDEN, tmp_path / "data")
     return tmp_path / "data"
 
 
 def unpack(path: Path, target: Path) -> None:
-    """Unpack a tar file of ours. Python before 3.11.4, such as Debian 12's, has no filters."""
+    """Unpack a trusted tar file. Python before 3.11.4, such as Debian 12's, has no filters."""
     with tarfile.open(path) as archive:
         archive.extraction_filter = getattr(tarfile, "data_filter", None)
         archive.extractall(target)
@@ -97,7 +96,7 @@ def test_a_store_of_the_version_before_is_upgraded_while_it_is_used(old: Path) -
     assert verifying.findings(store) == []
     old_store.check(registry, known(old))
     store.close()
-    features = layouts.read_features(Layout(old))
+    features = data_directory.read_features(Layout(old))
     assert features.incompatible == features.unsealed == {"accounts", "holdings", "trash"}
 
 
@@ -108,7 +107,7 @@ def test_an_upgraded_store_can_be_repaired(old: Path) -> None:
     shutil.rmtree(old / "index")
     (old / "index").mkdir()
     store = Store.begin_repair(old, StoreConfig())
-    found = repair(store, print, lambda size: None)
+    found = repair_index(store, print, lambda size: None)
     store.close()
     assert (found.lost, found.changes_failed) == ((), 0)
     store = Store.open(old, StoreConfig())
@@ -117,13 +116,13 @@ def test_an_upgraded_store_can_be_repaired(old: Path) -> None:
 
 
 def test_a_repair_upgrades(old: Path) -> None:
-    """It makes rows of this version, which the version before would count and free wrongly."""
+    """It writes rows of this version, which the version before would count and free wrong."""
     shutil.rmtree(old / "index")
     (old / "index").mkdir()
     store = Store.begin_repair(old, StoreConfig())
-    repair(store, print, lambda size: None)
+    repair_index(store, print, lambda size: None)
     store.close()
-    assert layouts.read_features(Layout(old)) == Features().upgraded()
+    assert data_directory.read_features(Layout(old)) == Features().upgraded()
     store = Store.open(old, StoreConfig(), may_upgrade=False)
     assert verifying.findings(store) == []
     store.close()
@@ -132,7 +131,7 @@ def test_a_repair_upgrades(old: Path) -> None:
 def test_an_upgrade_that_is_cut_off_between_its_writes_loses_no_body(
     old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bodies are recorded, the step is not noted: it is done again."""
+    """The bodies are recorded, but the step is not: it is done again."""
 
     def fail(transaction: WriteTransaction, last: bytes) -> None:
         raise StorageFailed("the program ends here")
@@ -153,9 +152,9 @@ def test_an_upgrade_that_is_cut_off_between_its_writes_loses_no_body(
 def test_a_backup_of_the_version_before_is_restored_with_its_counts(
     old: Path, tmp_path: Path
 ) -> None:
-    """Without a server in between, which would take the counts over."""
+    """No server runs in between, which would take the counts over."""
     before = Store.open(old, StoreConfig())
-    create(before, Place(str(tmp_path / "backups")), tell_bytes)
+    create_backup(before, BackupPlace(str(tmp_path / "backups")), tell_bytes)
     linked = before.statistics().old_links
     before.close()
     assert restore(str(tmp_path / "backups"), data=str(tmp_path / "new")) == 0
@@ -172,7 +171,7 @@ def tell_bytes(done: int, total: int) -> None:
 def test_commands_do_not_upgrade(old: Path) -> None:
     with pytest.raises(FormatUnknown, match="older dtrfast"):
         Store.open(old, StoreConfig(), may_upgrade=False)
-    assert layouts.read_features(Layout(old)) == Features()
+    assert data_directory.read_features(Layout(old)) == Features()
 
 
 def command(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -181,7 +180,7 @@ def command(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def version_before(target: Path, origin: str) -> Path:
-    """The program of the version before, with the kernels of this one, in `target`."""
+    """Unpack the program of the version before into `target`, with the kernels of this version."""
     target.mkdir()
     git = ["git", "-C", str(_ROOT), "archive", _BEFORE[origin], "dtrfast"]
     try:

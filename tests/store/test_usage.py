@@ -1,4 +1,4 @@
-"""What blobs take where they share chunks with others."""
+"""The space of blobs that share chunks with other blobs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIZE = 3_000_000
 
 
 def keeping(*digests: Digest) -> IsHeld:
-    """An answer: these are held, whatever else goes."""
+    """Return an `IsHeld` for which only these digests are held."""
     return lambda contents: [not {*names}.isdisjoint(digests) for names in contents]
 
 

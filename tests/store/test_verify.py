@@ -95,7 +95,7 @@ def lose_chunk_hash(transaction: WriteTransaction) -> None:
 
 
 def forget_chunk_numbers(transaction: WriteTransaction) -> None:
-    """As if no number had been given out: chunks with greater ones are checked nevertheless."""
+    """Reset the counter of chunk ids: chunks with greater ids are checked nevertheless."""
     transaction.put(STORE, b"chunk_id", number_key(1))
 
 
@@ -172,11 +172,11 @@ def test_content_that_nobody_holds_is_told(full: Store) -> None:
 
 def test_a_file_with_another_name_is_told(full: Store, data: Path) -> None:
     (data / "blobs" / "0" / "notes.txt").write_text("mine")
-    assert findings(full) == ["notes.txt is no file of ours"]
+    assert findings(full) == ["notes.txt is not a file of dtrfast"]
 
 
 def test_a_file_that_goes_while_the_index_is_read_is_not_told(full: Store, data: Path) -> None:
-    """An upload that ends removes its file after the directories were listed."""
+    """An upload that ends removes its file after the check has listed the directories."""
     (kept,) = [path for path in data.glob("blobs/*/*") if path.is_file()]
     leaving = kept.with_name("ab" * 16)
     leaving.write_bytes(b"x")
@@ -187,7 +187,7 @@ def test_a_file_that_goes_while_the_index_is_read_is_not_told(full: Store, data:
 
 
 def test_a_blob_that_comes_and_goes_while_the_index_is_read_is_not_told(full: Store) -> None:
-    """Its file was listed while it was an upload's. The pin of the check keeps the file."""
+    """Its file was listed while an upload owned it. The pin of the check keeps the file."""
     body = b"\x1f\x8b" + random.Random(3).randbytes(30_000)
     upload = full.blobs.begin("some/name")
     upload.append(body)
@@ -202,7 +202,7 @@ def test_a_blob_that_comes_and_goes_while_the_index_is_read_is_not_told(full: St
         steps.append(what)
 
     told: list[str] = []
-    beside = ThreadPoolExecutor(1)  # no transaction is opened inside of the one of the check
+    beside = ThreadPoolExecutor(1)  # in a thread, since a thread may not nest transactions
     full.verify(
         holders(full.blobs).are_held,
         lambda *step: beside.submit(come_and_go, *step).result(),
@@ -217,7 +217,7 @@ def test_a_blob_that_comes_and_goes_while_the_index_is_read_is_not_told(full: St
 def test_a_loose_file_of_another_size_is_told_until_its_blob_is_marked(
     full: Store, data: Path
 ) -> None:
-    """The mark tells of it already, and the next push heals the blob."""
+    """The mark reports it already, and the next push heals the blob."""
     (path,) = [p for p in data.glob("blobs/*/*") if p.is_file()]
     os.truncate(path, 100)
     assert findings(full) == [f"the file of {digest_of(LOOSE)} has 100 bytes instead of 30002"]
@@ -227,7 +227,10 @@ def test_a_loose_file_of_another_size_is_told_until_its_blob_is_marked(
 
 
 def test_a_content_that_is_leaving_row_by_row_is_in_order(full: Store) -> None:
-    """Reclaim was cut off between two slices of a recipe: it goes on, and nothing is wrong."""
+    """Reclaim was interrupted between two slices of a recipe.
+
+    It goes on later, so this is no fault.
+    """
     drop(full.blobs, digest_of(CHUNKED))
 
     def take_first_row(transaction: WriteTransaction) -> None:

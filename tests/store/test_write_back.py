@@ -1,5 +1,6 @@
-"""Write-back starts while bytes come, waits where too much is on its way, and voids an upload whose
-bytes the disk may have lost.
+"""Write-back starts while bytes come, and waits while too many bytes are on their way to the disk.
+
+It voids an upload whose bytes the disk may have lost.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from dtrfast.errors import StorageFailed, StorageFull, UploadUnknown
-from dtrfast.machine import bytes_on_way, disk
-from dtrfast.machine.bytes_on_way import BytesOnWay
+from dtrfast.machine import bytes_in_flight, disk
+from dtrfast.machine.bytes_in_flight import BytesInFlight
 from dtrfast.machine.write_back import WriteBack
 from dtrfast.store import leftovers, upload_state
 from dtrfast.store.blobs import Upload
@@ -27,7 +28,7 @@ from tests.store.conftest import digest_of, pull, push
 from tests.store.holders import commit
 
 NAME = "some/name"
-# Small ones, for tests.
+# Small sizes, for tests.
 LIMIT_MIN = 128 << 10
 PIECE_SIZE_MIN = 32 << 10
 _SIZE = 4 * LIMIT_MIN
@@ -37,7 +38,7 @@ _MAGICS = {"loose": b"\x1f\x8b", "chunked": b"no"}
 
 @dataclass(slots=True)
 class Calls:
-    """What the kernel was told: the offset and size of pieces."""
+    """The calls to the kernel, with the offset and size of pieces."""
 
     started: list[tuple[int, int]] = field(default_factory=list)
     finished: list[tuple[int, int]] = field(default_factory=list)
@@ -46,23 +47,23 @@ class Calls:
 
 
 @pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> BytesOnWay:
-    """Of a slow disk: it allows the least on its way. All files are on it."""
-    account = BytesOnWay(None)
-    monkeypatch.setattr(bytes_on_way, "LIMIT_MIN", LIMIT_MIN)
-    monkeypatch.setattr(bytes_on_way, "PIECE_SIZE_MIN", PIECE_SIZE_MIN)
-    monkeypatch.setattr(bytes_on_way, "RATE_MAX", 1)
-    monkeypatch.setattr(bytes_on_way, "RATE_UNKNOWN", 1)
-    monkeypatch.setattr(bytes_on_way, "of_device", lambda device: account)
-    # Wherever the tests run: the kernel takes the calls there too, and does nothing.
+def account(monkeypatch: pytest.MonkeyPatch) -> BytesInFlight:
+    """The account of a slow disk, for all files: it allows the fewest bytes on their way."""
+    account = BytesInFlight(None)
+    monkeypatch.setattr(bytes_in_flight, "LIMIT_MIN", LIMIT_MIN)
+    monkeypatch.setattr(bytes_in_flight, "PIECE_SIZE_MIN", PIECE_SIZE_MIN)
+    monkeypatch.setattr(bytes_in_flight, "RATE_MAX", 1)
+    monkeypatch.setattr(bytes_in_flight, "RATE_UNKNOWN", 1)
+    monkeypatch.setattr(bytes_in_flight, "of_device", lambda device: account)
+    # On any file system of the tests: where the calls do nothing, the kernel accepts them, too.
     monkeypatch.setattr(disk, "_MEMORY", frozenset())
     monkeypatch.setattr(disk, "_RANGE_SYNC", disk._RANGE_SYNC | {_TMPFS, _OVERLAYFS})
     return account
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch, account: BytesOnWay) -> Calls:
-    """Real calls, noted."""
+def calls(monkeypatch: pytest.MonkeyPatch, account: BytesInFlight) -> Calls:
+    """Real calls, which are recorded."""
     calls = Calls()
     start, finish, sync = disk.start_write_back, disk.finish_write_back, disk.sync_data
 
@@ -71,7 +72,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, account: BytesOnWay) -> Calls:
         return start(descriptor, offset, size)
 
     def note_finish(descriptor: int, offset: int, size: int) -> bool:
-        calls.on_way_max = max(calls.on_way_max, account.on_way)
+        calls.on_way_max = max(calls.on_way_max, account.in_flight)
         calls.finished.append((offset, size))
         return finish(descriptor, offset, size)
 
@@ -107,15 +108,15 @@ def test_each_piece_is_started_while_bytes_come(descriptor: int, calls: Calls) -
 
 
 def test_a_writer_waits_for_its_oldest_piece(
-    descriptor: int, calls: Calls, account: BytesOnWay
+    descriptor: int, calls: Calls, account: BytesInFlight
 ) -> None:
     write_back = WriteBack(descriptor)
     _fill(descriptor, _SIZE, write_back)
     assert calls.on_way_max == LIMIT_MIN
     assert calls.finished == calls.started[: len(calls.finished)]
-    assert account.on_way == LIMIT_MIN == write_back.started - write_back.on_disk
+    assert account.in_flight == LIMIT_MIN == write_back.started - write_back.on_disk
     write_back.settle()
-    assert (account.on_way, write_back.on_disk) == (0, _SIZE)
+    assert (account.in_flight, write_back.on_disk) == (0, _SIZE)
 
 
 def _fail() -> AbstractContextManager[None]:
@@ -131,9 +132,9 @@ def test_a_small_file_costs_no_call(descriptor: int, calls: Calls) -> None:
 
 
 def test_a_writer_gets_on_although_others_fill_the_account(
-    descriptor: int, calls: Calls, account: BytesOnWay
+    descriptor: int, calls: Calls, account: BytesInFlight
 ) -> None:
-    account.send(100 * LIMIT_MIN)  # of one that stands still
+    account.send(100 * LIMIT_MIN)  # of an upload that receives no bytes
     write_back = WriteBack(descriptor)
     _fill(descriptor, _SIZE, write_back)
     assert write_back.on_disk == _SIZE
@@ -141,25 +142,25 @@ def test_a_writer_gets_on_although_others_fill_the_account(
 
 
 def test_closing_takes_the_bytes_off_the_account(
-    descriptor: int, calls: Calls, account: BytesOnWay
+    descriptor: int, calls: Calls, account: BytesInFlight
 ) -> None:
     write_back = WriteBack(descriptor)
     _fill(descriptor, LIMIT_MIN, write_back)
-    assert account.on_way == LIMIT_MIN
+    assert account.in_flight == LIMIT_MIN
     for _ in range(2):
         write_back.close()
-        assert account.on_way == 0
+        assert account.in_flight == 0
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EINVAL, errno.EPERM, None])
 def test_where_ranges_cannot_be_synced_whole_files_are(
     descriptor: int,
     calls: Calls,
-    account: BytesOnWay,
+    account: BytesInFlight,
     monkeypatch: pytest.MonkeyPatch,
     number: int | None,
 ) -> None:
-    """By a kernel or a sandbox without the call, or on a file system where it does nothing."""
+    """Some kernels and sandboxes lack the call, and on some file systems it does nothing."""
     if number is None:
         monkeypatch.setattr(disk, "_RANGE_SYNC", frozenset())
     else:
@@ -167,12 +168,12 @@ def test_where_ranges_cannot_be_synced_whole_files_are(
     write_back = WriteBack(descriptor)
     _fill(descriptor, _SIZE, write_back)
     assert calls.synced >= _SIZE // LIMIT_MIN - 1
-    assert account.on_way <= LIMIT_MIN
+    assert account.in_flight <= LIMIT_MIN
     assert len(calls.started) <= 1
 
 
 def _answer(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """The kernel answers sync_file_range with this error."""
+    """Let sync_file_range fail with this error."""
 
     class Libc:
         @staticmethod
@@ -193,7 +194,7 @@ def _answer(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 )
 def test_any_other_error_is_one_of_the_disk(
     descriptor: int,
-    account: BytesOnWay,
+    account: BytesInFlight,
     monkeypatch: pytest.MonkeyPatch,
     number: int,
     kind: type[Exception],
@@ -209,13 +210,13 @@ _BODY = os.urandom(16 * LIMIT_MIN)
 
 @pytest.fixture(params=["loose", pytest.param("chunked", marks=pytest.mark.long)])
 def body(request: pytest.FixtureRequest) -> bytes:
-    """More than may be on its way."""
-    # What is chunked is written a buffer at a time.
+    """Return more bytes than may be on their way."""
+    # Chunked bytes are written a buffer at a time.
     return _MAGICS[request.param] + _BODY[: None if request.param == "chunked" else 3 * LIMIT_MIN]
 
 
 def _fail_once(monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException) -> None:
-    """The kernel tells an error of write-back once: the next call hears nothing of it."""
+    """Let `call` fail once. The kernel reports an error of write-back to one call only."""
     real = getattr(disk, name)
     left = [error]
 
@@ -253,7 +254,7 @@ def _assert_void(store: Store, upload_id: str) -> None:
 def test_an_error_of_early_write_back_voids_the_upload(
     store: Store,
     data: Path,
-    account: BytesOnWay,
+    account: BytesInFlight,
     monkeypatch: pytest.MonkeyPatch,
     body: bytes,
     call: str,
@@ -273,14 +274,14 @@ def _append_and_commit(store: Store, upload: Upload, body: bytes) -> None:
 
 
 class _Killed(BaseException):
-    """Stands for SIGKILL: no code of the upload runs behind it."""
+    """Stands for SIGKILL: no code of the upload runs after it."""
 
 
 @pytest.mark.parametrize("call", ["finish_write_back", "sync"])
 def test_an_upload_whose_process_was_killed_in_a_sync_is_void(
-    store: Store, account: BytesOnWay, monkeypatch: pytest.MonkeyPatch, body: bytes, call: str
+    store: Store, account: BytesInFlight, monkeypatch: pytest.MonkeyPatch, body: bytes, call: str
 ) -> None:
-    """It may have been the one that was told of the error."""
+    """That process may have been the one that got the error."""
     upload = store.blobs.resume(NAME, _begin(store))
     _fail_once(monkeypatch, call, _Killed())
     with pytest.raises(_Killed):
@@ -291,7 +292,7 @@ def test_an_upload_whose_process_was_killed_in_a_sync_is_void(
 
 
 def test_an_upload_is_void_even_if_a_failing_disk_lets_nothing_be_removed(
-    store: Store, account: BytesOnWay, monkeypatch: pytest.MonkeyPatch, body: bytes
+    store: Store, account: BytesInFlight, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     upload_id = _begin(store)
     _append(store, upload_id, body)
@@ -310,7 +311,7 @@ def test_an_upload_is_void_even_if_a_failing_disk_lets_nothing_be_removed(
 
 
 def test_an_upload_that_failed_cannot_be_taken_back_to_life(
-    store: Store, account: BytesOnWay, monkeypatch: pytest.MonkeyPatch, body: bytes
+    store: Store, account: BytesInFlight, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     upload = store.blobs.resume(NAME, _begin(store))
     _fail_once(monkeypatch, "finish_write_back", StorageFailed("EIO"))
@@ -323,7 +324,7 @@ def test_an_upload_that_failed_cannot_be_taken_back_to_life(
 
 
 def test_others_see_how_far_an_upload_came_while_it_is_synced(
-    store: Store, account: BytesOnWay, monkeypatch: pytest.MonkeyPatch, body: bytes
+    store: Store, account: BytesInFlight, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     upload_id = _begin(store)
     _append(store, upload_id, body)
@@ -341,16 +342,16 @@ def test_others_see_how_far_an_upload_came_while_it_is_synced(
 
 
 def test_requests_of_an_upload_go_on_where_write_back_has_come(
-    store: Store, account: BytesOnWay, calls: Calls, body: bytes
+    store: Store, account: BytesInFlight, calls: Calls, body: bytes
 ) -> None:
-    """Many small requests are not many times nothing to wait for."""
+    """Many small requests together start write-back, as one large request does."""
     upload_id = _begin(store)
     size = PIECE_SIZE_MIN // 2
     for offset in range(0, len(body), size):
         _append(store, upload_id, body[offset : offset + size])
     assert len(calls.started) > len(body) // PIECE_SIZE_MIN // 2
     assert calls.on_way_max <= LIMIT_MIN
-    assert account.on_way == 0
+    assert account.in_flight == 0
     upload = store.blobs.resume(NAME, upload_id)
     digest = digest_of(body)
     commit(store.blobs, upload, digest)
@@ -368,7 +369,7 @@ def test_a_state_of_an_older_version_has_nothing_on_disk(store: Store) -> None:
 @pytest.mark.skipif(not Path("/dev/shm").exists(), reason="there is no file system in memory")
 def test_what_lies_in_memory_is_not_written_back() -> None:
     with tempfile.TemporaryFile(dir="/dev/shm") as file:
-        write_back = WriteBack(file.fileno(), account=BytesOnWay(None))
+        write_back = WriteBack(file.fileno(), account=BytesInFlight(None))
         write_back.note(1 << 30)
         write_back.settle()
     assert (write_back.started, write_back.on_disk) == (0, 0)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dtrfast.identity import scopes, trusts
-from dtrfast.identity.access import CallerPermits
-from dtrfast.identity.callers import Caller, Job
+from dtrfast.identity.caller_permits import CallerPermits
+from dtrfast.identity.callers import Caller, JobIdentity
 from dtrfast.identity.oidc import identity_of
 from dtrfast.oci.names import RepositoryName
 from tests.api.managed.town import PASSWORD, Town, basic, session_cookie
@@ -74,16 +74,16 @@ def forged(scene: Scene) -> Credential:
 
 
 def _job_token(scene: Scene) -> str:
-    """The access token of a job that acme/app trusts as far as a trust can go."""
+    """Return the access token of a job that acme/app trusts with the widest possible trust."""
     identity = scene.town.identity
     name, claims = RepositoryName("acme/app"), {"sub": "job"}
     with identity.engine.read() as transaction:
         issuer = trusts.known_issuers(transaction).issuers[0]
         found = trusts.letting_in(transaction, name, issuer, claims)
-        known = Job(identity_of(issuer), identity_of(issuer, "job"), claims)
+        known = JobIdentity(identity_of(issuer), identity_of(issuer, "job"), claims)
         pairs = tuple((repository, trust.id) for repository, trust in found)
         caller = Caller("job", _JOB, "token", job=known, trusts=pairs)
-        granted = scopes.grant(transaction, CallerPermits(caller), scopes.parse(_WIDEST))
+    granted = scopes.grant(identity.engine, CallerPermits(caller), scopes.parse(_WIDEST))
     return identity.bearers.issue(caller, granted).text
 
 

@@ -1,4 +1,4 @@
-"""The accounts of a city, what was granted to them, and the logs of what they did."""
+"""The accounts of a city, their grants, and the logs of their operations."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from dtrfast.machine.line_files import LineFiles
 from dtrfast.machine.paths import Layout
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import repositories
+from dtrfast.registry.records import RepositoryChange
 from dtrfast.registry.writing import Author
 from tests.api.managed.town import Town
 
@@ -94,7 +95,7 @@ def _add_credentials(transaction: WriteTransaction, author: Author) -> None:
 def _add_repositories(transaction: WriteTransaction, author: Author) -> None:
     for number in range(_REPOSITORIES):
         name = RepositoryName(f"acme/service{number:05}")
-        repositories.create(transaction, name, author, description="A service")
+        repositories.create(transaction, name, author, RepositoryChange(description="A service"))
 
 
 # ---- logs ------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """A city: the scene of the walks at the size of a large registry, on a real store.
 
-acme/app has dozens of images of 10,000 layers, some of 26,000 foreign layers, an index of 10,000
-images, 20,000 tags, hundreds of referrers, and a full trash. The registry has thousands of users,
-repositories and sessions, and long logs. Most of it is written through the domain, because the API
-would take minutes.
+acme/app has dozens of images of 10,000 layers, and some of 26,000 foreign layers. It also has an
+index of 10,000 images, 20,000 tags, hundreds of referrers, and a full trash. The registry has
+thousands of users, repositories and sessions, and long logs. Most of it is written through the
+domain, because the API would take minutes.
 """
 
 from __future__ import annotations

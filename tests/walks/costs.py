@@ -10,21 +10,22 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-# What a request may cost on the reference machine, with all caches empty.
+# The largest allowed cost of a request on the reference machine, with all caches empty.
 BOUND_SECONDS = 0.1
 # CPU-seconds of the loop on the reference machine, in Python 3.11: 0.91 for 20,000,000 rounds.
 _LOOP_ROUNDS = 400_000
 _LOOP_SECONDS = 0.91 * _LOOP_ROUNDS / 20_000_000
-# Each request is repeated as often, and until it costs less than this share of the bound. The least
-# counts, because other work on the machine only adds to it.
+# Each request is repeated this often, or until it costs less than this share of the bound. The
+# least cost counts, because other work on the machine only adds to it.
 _TIMES_MAX = 6
 _SHARE_ENOUGH = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """CPU-seconds of all threads of the process, with empty caches. `speed`: how many times as long
-    as on the reference machine the loop took beside it.
+    """The cost of a request: CPU-seconds of all threads of the process, with empty caches.
+
+    `speed` is the time of the loop here, divided by its time on the reference machine.
     """
 
     name: str
@@ -58,7 +59,7 @@ def measure(
 
 
 def _loop() -> float:
-    """CPU-seconds of the fixed loop."""
+    """Return the CPU-seconds of the fixed loop."""
     began = time.process_time()
     total = 0
     for number in range(_LOOP_ROUNDS):

@@ -1,4 +1,4 @@
-"""Requests that only the CPU walk sends: the same operations, asked for the most that they do."""
+"""Requests that only the CPU walk sends: the same operations, with the largest possible results."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ HEAVY: tuple[Request, ...] = (
 
 
 def _one_of_each() -> tuple[Request, ...]:
-    """The catalogue's first request of each operation, about another user where there is one."""
+    """Return the catalog's first request of each operation, preferably one about another user."""
     found: dict[str, Request] = {}
     for request in sorted(REQUESTS, key=lambda one: one.case == "self"):
         found.setdefault(request.operation, request)

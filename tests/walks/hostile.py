@@ -1,4 +1,4 @@
-"""Requests as no honest client sends them: the most that each part of a request can hold."""
+"""Requests that no honest client sends: each part of a request is as large as it can be."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _manifests() -> tuple[PullOrPush, ...]:
         {"mediaType": OCI_MANIFEST, "digest": f"sha256:{n:064x}", "size": 1} for n in range(10_000)
     ]
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": absent}
-    # Unknown fields, and names in another case, are read one by one.
+    # The parser reads unknown fields, and names in another case, one by one.
     odd = [{"DIGEST": one["digest"], "Size": 1, "x": 1, "platform": {"OS": "a"}} for one in absent]
     strange = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": odd}
     return (
@@ -147,7 +147,7 @@ def _manifests() -> tuple[PullOrPush, ...]:
 
 
 def _of_a_reader() -> tuple[PullOrPush, ...]:
-    """Measurements that leave out what the caller may not see, which takes longer."""
+    """Return measurements for a reader: these omit what the caller may not see, and take longer."""
     large = ",".join(f"a{number}" for number in range(1, 24))
     many = ",".join(f"many{number}" for number in range(6))
     paths = {
@@ -170,7 +170,7 @@ def _of_a_reader() -> tuple[PullOrPush, ...]:
 
 
 def _pages(city: City) -> tuple[PullOrPush, ...]:
-    """Pages of the console: those of a reader, and the trash, which readers do not see."""
+    """Return the console's pages for a reader, and the trash, which readers do not see."""
     base = "/repositories/acme/app"
     paths = {
         "info": base,

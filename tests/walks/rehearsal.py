@@ -1,4 +1,4 @@
-"""An engine that forgets what it is told to, so that one change can be measured again and again."""
+"""An engine that aborts every change, so that the same change can be measured again and again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class _Undo(Exception):
-    """Ends a transaction that did its work. `result` is what the change returned."""
+    """Aborts a transaction after its work. `result` is the result of the change."""
 
     def __init__(self, result: Any) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class _Undo(Exception):
 class Rehearsal:
     """An `Engine` over another one. While `forgets` is set, it runs changes and aborts them.
 
-    Everything is done but the commit, so its cost is missing from measurements.
+    It does everything but the commit, so measurements do not include the commit's cost.
     """
 
     def __init__(self, engine: Engine) -> None:

@@ -1,8 +1,8 @@
-"""The catalogue: valid requests of every management operation, for both walks.
+"""The catalog: valid requests of every management operation, for both walks.
 
 Texts contain `$name` where a fact of the scene belongs (`scene.py`). `$self` is the account of the
-caller. An operation has several requests where rights depend on what the request is about; each
-has a case then, such as `self`, `public` or `hidden`.
+caller. An operation has several requests where rights depend on what the request is about. Each
+then has a case, such as `self`, `public` or `hidden`.
 """
 
 from __future__ import annotations
@@ -47,22 +47,22 @@ class Request:
         """True if only a caller with an account can send the request."""
         return "$self" in str((self.path, self.body))
 
-    def filled(self, facts: Mapping[str, str]) -> HttpRequest:
+    def fill_in(self, facts: Mapping[str, str]) -> HttpRequest:
         """Return the request with the facts of a scene in it."""
         operation = BY_ID[self.operation]
-        path = {name: quote(_filled(text, facts), safe="") for name, text in self.path.items()}
-        query = {name: _filled(text, facts) for name, text in self.query.items()}
+        path = {name: quote(_fill_in(text, facts), safe="") for name, text in self.path.items()}
+        query = {name: _fill_in(text, facts) for name, text in self.query.items()}
         url = PREFIX + operation.path.format_map(path) + (f"?{urlencode(query)}" if query else "")
         return HttpRequest(operation.method, url, _filled_in(self.body, facts))
 
 
-def _filled(text: str, facts: Mapping[str, str]) -> str:
+def _fill_in(text: str, facts: Mapping[str, str]) -> str:
     return Template(text).substitute(facts)
 
 
 def _filled_in(value: object, facts: Mapping[str, str]) -> object:
     if isinstance(value, str):
-        return _filled(value, facts)
+        return _fill_in(value, facts)
     if isinstance(value, dict):
         return {name: _filled_in(inner, facts) for name, inner in value.items()}
     return [_filled_in(inner, facts) for inner in value] if isinstance(value, list) else value
@@ -95,13 +95,13 @@ def _in_app(operation: str, *, body: object = None, **path: str) -> Request:
 
 
 def _with_public(*requests: Request) -> tuple[Request, ...]:
-    """Each request, and the same for a public repository, where every caller may pull."""
+    """Return each request, and the same one for a public repository, where all callers may pull."""
     twins = (replace(one, path={**one.path, **_OPEN}, case="public") for one in requests)
     return tuple(one for pair in zip(requests, twins, strict=True) for one in pair)
 
 
 def _self_or_other(operation: str, *, body: object = None, **path: str) -> tuple[Request, ...]:
-    """A request about the caller's own account, and one about another user's."""
+    """Return a request about the caller's own account, and one about another user's."""
     return (
         Request(operation, {**_SELF, **path}, body=body, case="self"),
         Request(operation, {**_RITA, **path}, body=body, case="other"),

@@ -1,15 +1,15 @@
 """The scene: a town with one of everything that a management request can be about.
 
-    former    was a system administrator, and is deactivated
-    spare   an account without any right, for operations that need a user to spare
-    member    in acme's team guests, which was granted nothing
-    reader    read-only on acme/app and acme/open, as a user
-    writer    read-write on acme/app and acme/open, as a user
-    keeper    admin on acme/app and acme/open, as a user
-    manager   in acme's team managers, which is admin on all of acme
+- former: was a system administrator, and is deactivated.
+- spare: has no rights. It is for operations that need a user that may change.
+- member: in acme's team guests, which has no grants.
+- reader: read-only on acme/app and acme/open, as a user.
+- writer: read-write on acme/app and acme/open, as a user.
+- keeper: admin on acme/app and acme/open, as a user.
+- manager: in acme's team managers, which is admin on all of acme.
 
-acme/app and acme/open hold the same: tags v1 and v2, a tag and an image in the trash. acme/old is
-in the trash itself.
+acme/app and acme/open have the same content: tags v1 and v2, and a tag and an image in the trash.
+acme/old itself is in the trash.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Scene:
     town: Town
     facts: dict[str, str]
 
-    def filled(self, request: Request, account: str) -> HttpRequest:
+    def fill_in(self, request: Request, account: str) -> HttpRequest:
         """Return a request as a caller with this account sends it."""
         sessions = {"session_of_self": self.facts.get(f"session_of_{account}", "")}
-        return request.filled({**self.facts, **sessions, "self": account})
+        return request.fill_in({**self.facts, **sessions, "self": account})
 
 
 @contextmanager

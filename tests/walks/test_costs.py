@@ -43,7 +43,7 @@ def _send(city: City, method: str, url: str, **options: Any) -> httpx.Response:
 
 
 def _manage(city: City, request: Request) -> None:
-    sent = city.scene.filled(request, _ADMIN)
+    sent = city.scene.fill_in(request, _ADMIN)
     options = {} if sent.body is None else {"json": sent.body}
     answer = _send(city, sent.method, sent.url, **options)
     assert answer.status_code == BY_ID[request.operation].status, (request.name, answer.text)
@@ -75,11 +75,11 @@ def _forget() -> None:
 def _walk(city: City) -> list[Cost]:
     """Measure all requests. The index forgets what each one changes."""
     senders = _senders(city)
-    # The first token makes the signing key.
+    # The first token creates the signing key.
     _send(city, "GET", "/auth/token?service=registry")
     city.engine.forgets = True
     found = [costs.measure(name, send, _forget) for name, send in senders.items()]
-    # Other work on the machine may have lasted for all tries of a request: it gets more, later.
+    # Other work on the machine may have slowed down all tries of a request, so it gets more later.
     found = [_again(cost, senders) if cost.share > 1 else cost for cost in found]
     city.engine.forgets = False
     return found

@@ -1,4 +1,4 @@
-"""The role walk: every management operation, asked by every kind of caller (`rights.txt`).
+"""The role walk: every management operation for every kind of caller (`rights.txt`).
 
 A refusal must change no table of the index. An operation without a row fails the walk, and so does
 a row without an operation. Each change and each refusal must leave an audit event.
@@ -49,15 +49,16 @@ _FOR_BOUNDED = {
     "sign_in",
     "sign_out",
 }
-# Operations by other methods than GET that change nothing, here: these callers have no session.
+# Operations that change nothing here although their method is not GET: these callers have no
+# session.
 _CHANGES_NOTHING = {"reindex", "sign_out"}
-# Operations that only read, and what they read is worth an event.
+# Operations that only read, but that record an event because of what they read.
 _TELLS_SECRETS = {"get_diagnostics"}
 
 
 @dataclass
 class Walk:
-    """The scene, which is the same again after every request."""
+    """The scene, which is restored after every request."""
 
     scene: Scene
     engine: MemoryEngine
@@ -86,7 +87,7 @@ class Walk:
         return str(status)
 
     def _check_events(self, request: Request, credential: Credential, status: int) -> None:
-        """Fail if a change, or a refusal of a caller that is known, left no audit event."""
+        """Fail if a change, or a refusal of a known caller, left no audit event."""
         operation = BY_ID[request.operation]
         outcomes = [event.outcome for event in self.town.events.all if event.kind != "sign-in"]
         is_change = operation.method != "GET" and operation.id not in _CHANGES_NOTHING
@@ -99,7 +100,7 @@ class Walk:
 
     def _ask(self, request: Request, credential: Credential) -> int:
         client = self.town.client
-        sent = self.scene.filled(request, credential.account)
+        sent = self.scene.fill_in(request, credential.account)
         options = {} if sent.body is None else {"json": sent.body}
         answer = client.request(sent.method, sent.url, headers=credential.headers, **options)
         client.forget_cookies()
@@ -107,15 +108,9 @@ class Walk:
 
     def _go_back(self) -> None:
         """Restore the scene. The epoch advances, so that cached verdicts do not count any more."""
-        reached = self._epoch()
         self.engine.restore(self.before)
-        while self._epoch() <= reached:
-            self.engine.write(epoch.advance)
+        self.engine.write(epoch.advance)
         self.before = self.engine.snapshot()
-
-    def _epoch(self) -> bytes:
-        with self.engine.read() as transaction:
-            return epoch.read(transaction)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import manifests, repositories, tags
 from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.records import StoredManifest
-from dtrfast.registry.writing import Author, Place
+from dtrfast.registry.writing import Author, TargetRepository
 from dtrfast.store.blobs import BlobStore
 from tests.api.managed.town import Town
 from tests.fakes.client import descriptor, index_manifest
@@ -24,7 +24,7 @@ from tests.fakes.client import descriptor, index_manifest
 NAME = RepositoryName("acme/app")
 # The layers of the largest manifests that can be pushed; the config is a descriptor as well.
 DESCRIPTORS = DESCRIPTORS_MAX - 1
-# As many as 4 MiB hold.
+# The number of layers in 4 MiB.
 _FOREIGN = CHEAP_DESCRIPTORS_MAX - 1_000
 _FOREIGN_TYPE = min(FOREIGN_TYPES, key=len)
 _LARGE_IMAGES = 24
@@ -47,7 +47,7 @@ class Stock:
 
 @dataclass(frozen=True, slots=True)
 class _Repository:
-    """The repository that is filled, and the ways into it."""
+    """The repository that is filled, and the means to fill it."""
 
     town: Town
     blobs: BlobStore
@@ -55,8 +55,8 @@ class _Repository:
     author: Author
 
     @property
-    def place(self) -> Place:
-        return Place(self.id, NAME, self.author)
+    def place(self) -> TargetRepository:
+        return TargetRepository(self.id, NAME, self.author)
 
     def push(self, tag: str, body: bytes, media_type: str = OCI_MANIFEST) -> str:
         """Push a manifest under a tag; returns its digest."""
@@ -149,7 +149,7 @@ def _large_image(title: str) -> bytes:
 
 
 def _image_of_many(title: str) -> bytes:
-    """An image with as many layers as a push may have, all of them foreign."""
+    """Return an image with as many layers as a push may have, all of them foreign."""
     document = json.loads(_image([]))
     document["layers"] = [
         {
@@ -174,7 +174,7 @@ def _large_index(children: Sequence[bytes]) -> bytes:
 
 
 def _wide_index(here: _Repository) -> bytes:
-    """An index of indexes of large images: each level as wide as a list looks at."""
+    """Return an index of pushed indexes of large images, each as wide as a list reads."""
     large = [_large_image(f"a{n}") for n in range(_LARGE_IMAGES)]
     entries = [descriptor(body, OCI_MANIFEST) for body in large]
     inner = [index_manifest(*entries, entries[number]) for number in range(_LARGE_IMAGES)]
@@ -184,12 +184,12 @@ def _wide_index(here: _Repository) -> bytes:
 
 
 def _told_image() -> bytes:
-    """An image whose annotations fill most of the 4 MiB that a manifest may have."""
+    """Return an image whose annotations fill most of the 4 MiB that a manifest may have."""
     return _image([0], annotations={f"org.example.{n}": "x" * 20 for n in range(80_000)})
 
 
 def _old_image(here: _Repository) -> bytes:
-    """An image with a long history, whose config is as large as a page reads."""
+    """Return an image with a long history, after storing its config, the largest a page reads."""
     step = {"created": "2024-01-01T00:00:00Z", "created_by": '/bin/sh -c #(nop) X ["' + "x" * 300}
     texts = [f"N{n}={'y' * 100}" for n in range(400)]
     labels = {f"l{n}": "z" * 100 for n in range(400)}
@@ -206,7 +206,7 @@ def _old_image(here: _Repository) -> bytes:
     return json.dumps({**document, "config": descriptor(config, OCI_CONFIG)}).encode()
 
 
-def _enter(transaction: WriteTransaction, place: Place, body: bytes) -> Digest:
+def _enter(transaction: WriteTransaction, place: TargetRepository, body: bytes) -> Digest:
     digest = Digest.of_bytes(body)
     stored = StoredManifest(OCI_MANIFEST, body, place.author.now)
     manifest = read_manifest(body, OCI_MANIFEST)
@@ -215,19 +215,21 @@ def _enter(transaction: WriteTransaction, place: Place, body: bytes) -> Digest:
 
 
 def _add_small(
-    transaction: WriteTransaction, number: int, place: Place, bodies: Sequence[bytes]
+    transaction: WriteTransaction, number: int, place: TargetRepository, bodies: Sequence[bytes]
 ) -> None:
     _enter(transaction, place, bodies[number])
 
 
 def _add_tag(
-    transaction: WriteTransaction, number: int, place: Place, bodies: Sequence[bytes]
+    transaction: WriteTransaction, number: int, place: TargetRepository, bodies: Sequence[bytes]
 ) -> None:
     digest = Digest.of_bytes(bodies[number % len(bodies)])
     tags.put(transaction, place, Tag(f"t{number:05}"), digest)
 
 
-def _add_referrer(transaction: WriteTransaction, number: int, place: Place, subject: str) -> None:
+def _add_referrer(
+    transaction: WriteTransaction, number: int, place: TargetRepository, subject: str
+) -> None:
     about = {"mediaType": OCI_MANIFEST, "digest": subject, "size": 1}
     body = _image([number], subject=about, annotations={"signature": "x" * 200})
     _enter(transaction, place, body)
@@ -235,7 +237,7 @@ def _add_referrer(transaction: WriteTransaction, number: int, place: Place, subj
 
 # ---- the trash -------------------------------------------------------------------------------
 def _add_trash(here: _Repository) -> None:
-    """Small images, each deleted with its tag."""
+    """Add small images, and delete each with its tag."""
 
     def change(transaction: WriteTransaction, number: int) -> None:
         digest = _enter(transaction, here.place, _small_image(number))

@@ -1,33 +1,23 @@
-"""The support bundle: what somebody who is to help has to know, and no secret."""
+"""The support bundle: the state of the server for those who help its operator, without secrets."""
 
 from __future__ import annotations
 
-import io
-import json
-import platform
-import sys
-import tarfile
 import time
-from collections.abc import Mapping
-from functools import cache
-from importlib.metadata import PackageMetadata, distributions
 from typing import Any
 
 import msgspec
 
 import dtrfast
-from dtrfast.api.v0 import admin_objects as objects
-from dtrfast.api.v0 import jobs as job_operations
-from dtrfast.api.v0 import logs as log_operations
-from dtrfast.api.v0 import metrics, storage
+from dtrfast.api.v0 import jobs, logs, metrics, storage, views
+from dtrfast.api.v0.objects import ApiObject
 from dtrfast.api.v0.operation import ApiCall, Operations
-from dtrfast.identity import settings
+from dtrfast.identity.checks import Checks
 from dtrfast.identity.ldap.settings import LdapSettings
 from dtrfast.identity.settings import AccessSettings, OidcSettings
-from dtrfast.index.survey import survey
+from dtrfast.identity.settings_documents import SettingsDocuments
 from dtrfast.logs.reader import LogFilter, LogReader
+from dtrfast.machine import versions
 from dtrfast.machine.paths import Layout
-from dtrfast.registry import policies
 from dtrfast.registry.policies import StorageSettings
 from dtrfast.times import rfc3339
 
@@ -36,127 +26,65 @@ operations = Operations("diagnostics")
 _LINES_MAX = 1000
 _DAMAGES_MAX = 100
 _RUNS_MAX = 50
-# Rows that are looked at in each table: enough to see that they can be read.
-_ROWS_LOOKED_AT = 100
-_HISTORY_SECONDS = 86_400
+# Rows that are read of each table: enough to see that they can be read.
+_ROWS_MAX = 100
+_HISTORY = metrics.HistoryQuery(seconds=86_400, points=500)
+_SETTINGS = (AccessSettings, OidcSettings, LdapSettings, StorageSettings)
 
 
-@operations.add("GET", "/admin/diagnostics", answer=objects.Diagnostics)
-def get_diagnostics(call: ApiCall) -> objects.Diagnostics:
+class Diagnostics(ApiObject, frozen=True, kw_only=True):
+    """A support bundle. It contains names and addresses of users, but no password, token or key."""
+
+    made_at: str
+    versions: dict[str, str]
+    started_with: list[dict[str, str]]
+    settings: dict[str, Any]
+    metrics: dict[str, Any]
+    history: dict[str, Any]
+    store: dict[str, Any]
+    jobs: dict[str, Any]
+    log: list[dict[str, Any]]
+
+
+@operations.add("GET", "/admin/diagnostics")
+def get_diagnostics(call: ApiCall) -> Diagnostics:
     """Collect versions, settings without secrets, metrics, log lines and the store's state."""
-    with call.identity.engine.read() as transaction:
-        call.require_admin(transaction)
+    call.use(Checks).require_admin()
     call.note("diagnostics", "")
-    return objects.Diagnostics(
+    plain = msgspec.to_builtins
+    lines, _ = LogReader(Layout(call.config.store.data).server_log).page(
+        LogFilter(), limit=_LINES_MAX
+    )
+    return Diagnostics(
         made_at=rfc3339(time.time()),
-        versions=_versions(),
+        versions={"dtrfast": dtrfast.__version__, **versions.read()},
         started_with=[
             {"name": s.name, "value": str(s.value), "origin": s.origin}
             for s in call.config.settings()
         ],
-        settings=_settings(call),
-        metrics=_now(call),
-        history=_asked(
-            call,
-            metrics.get_metrics_history,
-            metrics.HistoryQuery(seconds=_HISTORY_SECONDS, points=500),
-        ),
+        settings=call.use(SettingsDocuments).shown(_SETTINGS),
+        metrics=plain(metrics.get_metrics(call)),
+        history=plain(metrics.get_metrics_history(call, _HISTORY)),
         store=_store(call),
-        jobs=_asked(call, job_operations.list_jobs, job_operations.JobsQuery(limit=_RUNS_MAX)),
-        log=_lines(call),
+        jobs=plain(jobs.list_jobs(call, jobs.JobsQuery(limit=_RUNS_MAX))),
+        log=[plain(views.show(logs.LogLine, line)) for line in lines],
     )
-
-
-@cache
-def _packages() -> dict[str, str]:
-    """The versions of the Python packages, which stay as they are while the process runs."""
-    found = [distribution.metadata for distribution in distributions()]
-    return {one["Name"]: one["Version"] for one in sorted(found, key=_name) if _name(one)}
-
-
-def _name(metadata: PackageMetadata) -> str:
-    return metadata["Name"] or ""
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "dtrfast": dtrfast.__version__,
-        "python": sys.version,
-        "system": platform.platform(),
-        **_packages(),
-    }
-
-
-def _settings(call: ApiCall) -> dict[str, Any]:
-    kinds = (AccessSettings, OidcSettings, LdapSettings, StorageSettings)
-    with call.identity.engine.read() as transaction:
-        found = {kind.__name__: settings.get(transaction, kind) for kind in kinds}
-    return {
-        name: None if document is None else settings.without_secrets(document)
-        for name, document in found.items()
-    }
-
-
-def _asked(call: ApiCall, handler: Any, query: object) -> Any:
-    asked = ApiCall(
-        identity=call.identity,
-        registry=call.registry,
-        store=call.store,
-        config=call.config,
-        caller=call.caller,
-        remote=call.remote,
-        path={},
-        query=query,
-        body=None,
-    )
-    return msgspec.to_builtins(handler(asked))
-
-
-def _now(call: ApiCall) -> Any:
-    return _asked(call, metrics.get_metrics, None)
-
-
-def _lines(call: ApiCall) -> list[Any]:
-    reader = LogReader(Layout(call.config.store.data).server_log)
-    found, _ = reader.page(LogFilter(), limit=_LINES_MAX)
-    return [msgspec.to_builtins(log_operations.shown(line)) for line in found]
 
 
 def _store(call: ApiCall) -> dict[str, Any]:
-    """Figures, damage, the scrub, and whether each table can be read."""
-    scrubbed = call.store.scrub()
-    with call.identity.engine.read() as transaction:
-        reserve = policies.read(transaction).reserve_bytes
+    """Return counts, damages, the scrub, and for each table its rows or its read error."""
+    plain = msgspec.to_builtins
+    scrub = call.store.scrub()
+    limits = call.use(SettingsDocuments).read(StorageSettings) or StorageSettings()
     return {
-        "statistics": msgspec.to_builtins(call.store.statistics()),
-        "storage": _asked(call, storage.get_storage, storage.StorageQuery()),
-        "damages": [msgspec.to_builtins(one) for one in call.store.damages(_DAMAGES_MAX)],
+        "statistics": plain(call.store.statistics()),
+        "storage": plain(storage.get_storage(call, storage.StorageQuery())),
+        "damages": plain(call.store.damages(_DAMAGES_MAX)),
         "lastScrub": {
-            "startedAt": rfc3339(scrubbed.started_at) if scrubbed.started_at else "",
-            "endedAt": rfc3339(scrubbed.ended_at) if scrubbed.ended_at else "",
-            "bytes": scrubbed.bytes,
+            "startedAt": rfc3339(scrub.started_at) if scrub.started_at else "",
+            "endedAt": rfc3339(scrub.ended_at) if scrub.ended_at else "",
+            "bytes": scrub.bytes,
         },
-        "reserveBytes": reserve,
-        "tables": {
-            **call.store.survey(_ROWS_LOOKED_AT),
-            **survey(call.identity.engine, "shared", _ROWS_LOOKED_AT),
-        },
+        "reserveBytes": limits.reserve_bytes,
+        "tables": {**call.store.survey(_ROWS_MAX), **call.registry.survey(_ROWS_MAX)},
     }
-
-
-def pack(document: Mapping[str, Any], name: str) -> bytes:
-    """A bundle as an archive (tar.gz) with a file for each of its parts."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for part, content in document.items():
-            if isinstance(content, list) and part == "log":
-                text = "".join(json.dumps(line) + "\n" for line in content)
-                file_name = f"{name}/{part}.jsonl"
-            else:
-                text = json.dumps(content, indent=1)
-                file_name = f"{name}/{part}.json"
-            data = text.encode()
-            entry = tarfile.TarInfo(file_name)
-            entry.size, entry.mtime, entry.mode = len(data), int(time.time()), 0o600
-            archive.addfile(entry, io.BytesIO(data))
-    return buffer.getvalue()

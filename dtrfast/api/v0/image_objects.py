@@ -1,15 +1,15 @@
-"""What the management API sends of images."""
+"""Objects that the management API sends about images and manifests."""
 
 from __future__ import annotations
 
-from dtrfast.api.v0.objects import Sent
+from dtrfast.api.v0.objects import ApiObject, ListPage
 
 
-class Image(Sent, frozen=True, kw_only=True):
-    """A tag, and what it points at. `size`: of layers and config, of an index of all that it lists;
-    each blob counts once. `created` is empty where the image has no date.
-    `fault`: what keeps clients from reading the manifest, and where; empty if they can. `isExact`:
-    false where more was to look at than one request does: `size` and `platforms` are then a part.
+class Image(ApiObject, frozen=True, kw_only=True):
+    """A tag and its image. `size` is in bytes: of layers and config, and for an index of all that
+    it lists; each blob counts once. `created` is empty if the image has no date. `fault` is the
+    reason why clients cannot read the manifest, and its place; empty if they can. `isExact` is
+    false if the image is too large for one request: `size` and `platforms` are then a part.
     """
 
     tag: str
@@ -27,20 +27,19 @@ class Image(Sent, frozen=True, kw_only=True):
     is_exact: bool = True
 
 
-class Images(Sent, frozen=True, kw_only=True):
-    """`count`: how many tags pass the filter, as far as 20,000. `isExact`: false where there are
-    more than one request sorts, so that later names are missing.
+class Images(ListPage, frozen=True, kw_only=True):
+    """`count` is the number of tags that pass the filter, up to 20,000. `isExact` is false if there
+    are more tags than one request sorts: later names are missing.
     """
 
     images: list[Image]
     count: int
-    next_page_start: str = ""
     is_exact: bool = True
 
 
-class ImageLayer(Sent, frozen=True, kw_only=True):
-    """A layer and the command that made it; a step that made none has no digest. `title`: the name
-    of the file that it is, as annotations of artifacts have it.
+class ImageLayer(ApiObject, frozen=True, kw_only=True):
+    """A layer and the command that made it. A step that made no layer has no digest. `title` is the
+    name of a file, from the annotations of artifacts.
     """
 
     command: str
@@ -51,11 +50,11 @@ class ImageLayer(Sent, frozen=True, kw_only=True):
     title: str = ""
 
 
-class ImagePlatform(Sent, frozen=True, kw_only=True):
-    """An entry of an index; its `kind` is `blob` in the index of a build cache. `platform`: as the
-    index says, else as the image does. `isThere`: it has not been deleted. `isOnlyHere`: no tag and
-    no other index of the repository names it, so that it goes when the index is deleted. `title`:
-    the name of a file.
+class ImagePlatform(ApiObject, frozen=True, kw_only=True):
+    """An entry of an index. Its `kind` is `blob` in the index of a build cache. `platform` comes
+    from the index, or else from the image. `isThere` is false if it was deleted. `isOnlyHere` is
+    true if no tag and no other index of the repository names it: deleting the index then deletes
+    it, too. `title` is the name of a file.
     """
 
     digest: str
@@ -68,16 +67,16 @@ class ImagePlatform(Sent, frozen=True, kw_only=True):
     title: str = ""
 
 
-class ImageUse(Sent, frozen=True, kw_only=True):
-    """An index of the repository with its tags, and the image that it names."""
+class ImageUse(ApiObject, frozen=True, kw_only=True):
+    """An index of the repository with its tags, and an image that it names."""
 
     digest: str
     tags: list[str]
     image: str
 
 
-class ImageReferrer(Sent, frozen=True, kw_only=True):
-    """A manifest about this one: a signature, an SBOM … `tag`: where cosign keeps it, if there."""
+class ImageReferrer(ApiObject, frozen=True, kw_only=True):
+    """A manifest about this one: a signature, an SBOM … `tag` is its tag by cosign."""
 
     digest: str
     kind: str
@@ -87,12 +86,12 @@ class ImageReferrer(Sent, frozen=True, kw_only=True):
     tag: str
 
 
-class ImageDetail(Sent, frozen=True, kw_only=True):
-    """What a manifest and its config say. Fields that it has not are empty. `usedBy`: up to 20
-    indexes of the repository that name it. `pulledAt` is of the image by any name, `tagPulledAt` as
-    lists have it: by the tag that was asked for, or by its digest. `fault`: what keeps clients from
-    reading the manifest, and where: it was stored by a version that took more. `isExact`: false
-    where a list is longer, or the size greater, than what is shown.
+class ImageDetail(ApiObject, frozen=True, kw_only=True):
+    """A manifest with its config. Fields that it does not have are empty. `usedBy` has up to 20
+    indexes of the repository that name it. `pulledAt` is the last pull by any name; `tagPulledAt`,
+    as in lists, the last pull by the requested tag or by digest. `fault` is the reason why clients
+    cannot read the manifest, and its place: an older version stored it. `isExact` is false if a
+    list is longer, or the size greater, than shown.
     """
 
     digest: str
@@ -130,16 +129,16 @@ class ImageDetail(Sent, frozen=True, kw_only=True):
     is_exact: bool = True
 
 
-class ImageChange(Sent, frozen=True, kw_only=True):
+class ImageChange(ApiObject, frozen=True, kw_only=True):
     field: str
     before: str
     after: str
 
 
-class ImageComparison(Sent, frozen=True, kw_only=True):
-    """Two images. `platform`: of which of two indexes' images, where they are such; `platforms`:
-    those that both have. Sizes are of layers and config, each blob once. `isExact`: false where an
-    image has more than 500 layers, of which the first are compared.
+class ImageComparison(ApiObject, frozen=True, kw_only=True):
+    """The differences between two images. For two indexes, their images of `platform` are compared;
+    `platforms` are those that both have. Sizes are of layers and config, in bytes; each blob counts
+    once. `isExact` is false if an image has more than 500 layers: the first ones are compared.
     """
 
     platform: str
@@ -154,9 +153,9 @@ class ImageComparison(Sent, frozen=True, kw_only=True):
 
 
 # ---- manifests ---------------------------------------------------------------------------------
-class Manifest(Sent, frozen=True, kw_only=True):
-    """A manifest. `size` is of itself, `imageSize` of what it describes; `fault` and `isExact` are
-    as in an image.
+class Manifest(ApiObject, frozen=True, kw_only=True):
+    """A manifest. `size` is its own size in bytes, `imageSize` that of its image. `fault` and
+    `isExact` are as in `Image`.
     """
 
     digest: str
@@ -171,16 +170,15 @@ class Manifest(Sent, frozen=True, kw_only=True):
     is_exact: bool = True
 
 
-class Manifests(Sent, frozen=True, kw_only=True):
-    """`isExact`: false where there are more than one request sorts: later digests are missing."""
+class Manifests(ListPage, frozen=True, kw_only=True):
+    """`isExact` is false if there are more than one request sorts: later digests are missing."""
 
     manifests: list[Manifest]
-    next_page_start: str = ""
     is_exact: bool = True
 
 
-class DeletionChoice(Sent, frozen=True, kw_only=True):
-    """A tag or a digest that may be deleted, its image, and the other tags of that."""
+class DeletionChoice(ApiObject, frozen=True, kw_only=True):
+    """A tag or a digest that may be deleted, its image, and the other tags of the image."""
 
     reference: str
     digest: str
@@ -189,20 +187,20 @@ class DeletionChoice(Sent, frozen=True, kw_only=True):
     other_tags: list[str]
 
 
-class DeletionReferrer(Sent, frozen=True, kw_only=True):
-    """A signature, an SBOM … of an image that may be deleted: it stays, and is about nothing."""
+class DeletionReferrer(ApiObject, frozen=True, kw_only=True):
+    """A signature, an SBOM … of an image that may be deleted. It stays, without a subject."""
 
     digest: str
     kind: str
 
 
-class DeletionPreview(Sent, frozen=True, kw_only=True):
-    """What deleting the `images` of the chosen references does. `companions`: how many images of
-    their indexes go with them, as nothing else names those. `usedBy`: indexes that stay and lose an
-    image, and `referrers`: up to 20 of each. `freedBytes`: what is free once all of it has left the
-    trash; with `isAtMost` without regard to what the caller may not see. `isExact`: false where
-    something changed meanwhile, or more was to look at than one request does: all numbers are then
-    those of a part.
+class DeletionPreview(ApiObject, frozen=True, kw_only=True):
+    """The effects of deleting the `images` of the chosen references. `companions` is the number of
+    images of their indexes that go with them, because nothing else names those. `usedBy` has
+    indexes that stay and lose an image, `referrers` their signatures and the like: up to 20 of
+    each. `freedBytes` are free once all of it has left the trash; with `isAtMost` it is an upper
+    bound, since the caller may not see all repositories. `isExact` is false if something changed
+    meanwhile, or if it is too much for one request: all numbers are then those of a part.
     """
 
     chosen: list[DeletionChoice]
@@ -215,9 +213,9 @@ class DeletionPreview(Sent, frozen=True, kw_only=True):
     is_exact: bool
 
 
-class Deletion(Sent, frozen=True, kw_only=True):
-    """The deleted things, and the run that brings them back. `missing`: what was not there. `left`:
-    what is still there, because one request deletes only so much: ask again for it.
+class Deletion(ApiObject, frozen=True, kw_only=True):
+    """The deleted manifests and tags, and the run that brings them back. `missing` did not exist.
+    `left` still exist, because one request deletes only so much: request them again.
     """
 
     run: str
@@ -227,9 +225,9 @@ class Deletion(Sent, frozen=True, kw_only=True):
     left: list[str]
 
 
-class Restoration(Sent, frozen=True, kw_only=True):
-    """The number of manifests that came back, and the tags; `tagsTaken` have another image by now.
-    `left`: what is still in the trash, because one request restores only so much: ask again for it.
+class Restoration(ApiObject, frozen=True, kw_only=True):
+    """The number of manifests that came back, and the tags. `tagsTaken` have another image by now.
+    `left` are still in the trash, because one request restores only so much: request them again.
     """
 
     manifests: int

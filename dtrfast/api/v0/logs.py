@@ -1,74 +1,76 @@
-"""The server's log: what its processes said, and the requests they answered."""
+"""Operations on the server's log: messages of its processes, and the requests they answered."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
-from dtrfast.api.v0 import admin_objects as objects
-from dtrfast.api.v0.administration import seconds_of
+from dtrfast.api.v0 import views
+from dtrfast.api.v0.lists import JournalQuery
+from dtrfast.api.v0.objects import ApiObject, ListPage
 from dtrfast.api.v0.operation import ApiCall, Operations
-from dtrfast.logs.line import LogLine
+from dtrfast.identity.checks import Checks
 from dtrfast.logs.reader import LogFilter, LogReader
 from dtrfast.machine.paths import Layout
-from dtrfast.times import rfc3339
 
 operations = Operations("logs")
 
-_LINES_MAX = 1000
+
+class LogLine(ApiObject, frozen=True, kw_only=True):
+    """A message of a process, or a request that it answered. `isCut`: the answer was incomplete."""
+
+    time: str
+    level: str
+    process: str
+    kind: Literal["message", "request"]
+    text: str
+    logger: str
+    traceback: str
+    method: str
+    path: str
+    status: int
+    bytes_in: int
+    bytes_out: int
+    seconds: float
+    remote: str
+    user: str
+    repository: str
+    user_agent: str
+    is_cut: bool
 
 
-class LogsQuery(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """`start` is a `nextPageStart`; `after` a `cursor`, for what came since. `level` is the least,
-    `repository` may end in a slash, `since` and `until` are times as RFC 3339 has them.
+class LogLines(ListPage, frozen=True, kw_only=True):
+    """Log lines. `cursor` is the end of the log. The next page has older lines."""
+
+    lines: list[LogLine]
+    cursor: str
+
+
+class LogsQuery(JournalQuery, frozen=True, rename="camel", kw_only=True):
+    """`after` is a `cursor`: only lines after it are listed. `level` is the lowest level.
+    `repository` is a name, or a prefix that ends in a slash.
     """
 
-    start: Annotated[str, Meta(max_length=64)] = ""
     after: Annotated[str, Meta(max_length=64)] = ""
-    limit: Annotated[int, Meta(ge=1)] = 100
     level: Literal["", "debug", "info", "warning", "error", "critical"] = ""
     kind: Literal["", "message", "request"] = ""
     process: str = ""
     repository: str = ""
     user: str = ""
-    text: str = ""
-    since: str = ""
-    until: str = ""
 
 
-@operations.add("GET", "/admin/logs", answer=objects.LogLines, query=LogsQuery, refusals=(400,))
-def list_logs(call: ApiCall) -> objects.LogLines:
-    """List log lines, newest first; with `after` those that came since, oldest first."""
-    query: LogsQuery = call.query
-    with call.identity.engine.read() as transaction:
-        call.require_admin(transaction)
-    wanted = LogFilter(
-        level=query.level,
-        kind=query.kind,
-        process=query.process,
-        repository=query.repository,
-        user=query.user,
-        text=query.text,
-        since=seconds_of("since", query.since),
-        until=seconds_of("until", query.until),
-    )
+@operations.add("GET", "/admin/logs")
+def list_logs(call: ApiCall, query: LogsQuery) -> LogLines:
+    """List log lines, newest first; with `after` the lines since then, oldest first."""
+    call.use(Checks).require_admin()
+    wanted = views.parse(LogFilter, query, **query.period)
     reader = LogReader(Layout(call.config.store.data).server_log)
-    limit = min(query.limit, _LINES_MAX)
     if query.after:
-        found, cursor = reader.after(wanted, query.after, limit)
-        return objects.LogLines(lines=[shown(line) for line in found], cursor=cursor)
-    cursor = reader.end()
-    found, more = reader.page(wanted, query.start or cursor, limit)
-    return objects.LogLines(
-        lines=[shown(line) for line in found], cursor=cursor, next_page_start=more
-    )
-
-
-def shown(line: LogLine) -> objects.LogLine:
-    """A line as it is sent."""
-    return objects.LogLine(
-        time=rfc3339(line.time),
-        **{name: getattr(line, name) for name in line.__struct_fields__ if name != "time"},
-    )
+        found, cursor = reader.after(wanted, query.after, query.count)
+        more = ""
+    else:
+        cursor = reader.end()
+        found, more = reader.page(wanted, query.start or cursor, query.count)
+    lines = [views.show(LogLine, line) for line in found]
+    return LogLines(lines=lines, cursor=cursor, next_page_start=more)

@@ -1,4 +1,4 @@
-"""What the management API sends and takes: Docker Trusted Registry's objects, and ours."""
+"""Objects that the management API sends and takes: Docker Trusted Registry's, and more."""
 
 from __future__ import annotations
 
@@ -10,23 +10,31 @@ from msgspec import Meta
 AccessLevel = Literal["read-only", "read-write", "admin"]
 Visibility = Literal["public", "private"]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
-# `texts.check` sees to it that it is one line which a terminal can show.
+# `validation.check_texts` rejects line ends and control characters.
 Text = Annotated[str, Meta(max_length=1024)]
 Readme = Annotated[str, Meta(max_length=65_536)]
 
 
-class Sent(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """What goes out."""
+class ApiObject(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """An object in a response."""
 
 
-class Taken(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
-    """What comes in. A field that is not known is refused: it would be taken for done."""
+class ListPage(ApiObject, frozen=True, kw_only=True):
+    """A page of a list. `nextPageStart` is empty at the end of the list."""
+
+    next_page_start: str = ""
+
+
+class BodyObject(
+    msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True
+):
+    """The body of a request. Unknown fields are rejected: ignoring one would look like success."""
 
 
 # ---- accounts --------------------------------------------------------------------------------
-class Account(Sent, frozen=True, kw_only=True):
-    """A user or an organization. `isActive` and `isAdmin` of a user are for system administrators
-    and the user itself; others get neither.
+class Account(ApiObject, frozen=True, kw_only=True):
+    """A user or an organization. Only the user and system administrators get `isActive` and
+    `isAdmin` of a user. `ldapLogin` is the login of a user from the LDAP directory.
     """
 
     id: str
@@ -35,18 +43,16 @@ class Account(Sent, frozen=True, kw_only=True):
     is_active: bool | msgspec.UnsetType = msgspec.UNSET
     is_admin: bool | msgspec.UnsetType = msgspec.UNSET
     full_name: str = ""
-    # The stable id in the LDAP directory of a user who comes from there.
     ldap_login: str = ""
     created_at: str
 
 
-class Accounts(Sent, frozen=True, kw_only=True):
+class Accounts(ListPage, frozen=True, kw_only=True):
     accounts: list[Account]
-    next_page_start: str = ""
 
 
-class NewAccount(Taken, frozen=True, kw_only=True):
-    """`password` is for users; without one a user signs in once a password is set."""
+class NewAccount(BodyObject, frozen=True, kw_only=True):
+    """A new account. A user without a password cannot sign in until a password is set."""
 
     type: Literal["user", "organization"] = "user"
     name: Name
@@ -56,68 +62,68 @@ class NewAccount(Taken, frozen=True, kw_only=True):
     is_active: bool = True
 
 
-class AccountChange(Taken, frozen=True, kw_only=True):
-    """What is left out stays."""
+class AccountChange(BodyObject, frozen=True, kw_only=True):
+    """A change of an account. Fields that are left out keep their values."""
 
     full_name: Text | msgspec.UnsetType = msgspec.UNSET
     is_admin: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-class AccountsImport(Taken, frozen=True, kw_only=True):
-    """Lines of `username,password,fullName,isAdmin`; a first line may name the columns."""
+class AccountsImport(BodyObject, frozen=True, kw_only=True):
+    """Lines of `username,password,fullName,isAdmin`. The first line may name the columns."""
 
     csv: Annotated[str, Meta(max_length=262_144)]
 
 
-class AccountsImported(Sent, frozen=True, kw_only=True):
-    """Names of the users that were made, and of those that were there already."""
+class ImportReport(ApiObject, frozen=True, kw_only=True):
+    """The names of the created users (`made`), and of those that existed before (`taken`)."""
 
     made: list[str]
     taken: list[str]
 
 
-class PasswordChange(Taken, frozen=True, kw_only=True):
-    """Users give their old password; administrators need not, but for their own."""
+class PasswordChange(BodyObject, frozen=True, kw_only=True):
+    """A new password. The old one is required, except from an administrator for another user."""
 
     old_password: Annotated[str, Meta(max_length=256)] = ""
     new_password: Annotated[str, Meta(max_length=256)]
 
 
-class NewPassword(Sent, frozen=True, kw_only=True):
-    """A password that was made, shown once."""
+class NewPassword(ApiObject, frozen=True, kw_only=True):
+    """A generated password. It is shown only once."""
 
     password: str
 
 
-class Organizations(Sent, frozen=True, kw_only=True):
+class Organizations(ApiObject, frozen=True, kw_only=True):
     organizations: list[Account]
 
 
-class Member(Sent, frozen=True, kw_only=True):
+class Member(ApiObject, frozen=True, kw_only=True):
     """A user in an organization or a team."""
 
     member: Account
     is_owner: bool = False
 
 
-class Members(Sent, frozen=True, kw_only=True):
+class Members(ListPage, frozen=True, kw_only=True):
     members: list[Account]
-    next_page_start: str = ""
 
 
 class OrganizationMember(Account, frozen=True, kw_only=True):
-    """A user in an organization, with the names of the teams there."""
+    """A user in an organization, with the names of the user's teams there."""
 
     teams: list[str] = []
 
 
-class OrganizationMembers(Sent, frozen=True, kw_only=True):
+class OrganizationMembers(ListPage, frozen=True, kw_only=True):
     members: list[OrganizationMember]
-    next_page_start: str = ""
 
 
 # ---- teams -----------------------------------------------------------------------------------
-class Team(Sent, frozen=True, kw_only=True):
+class Team(ApiObject, frozen=True, kw_only=True):
+    """A team of an organization. `clientUserIsMember`: the caller is a member."""
+
     id: str
     org_id: str
     name: str
@@ -125,17 +131,15 @@ class Team(Sent, frozen=True, kw_only=True):
     type: Literal["managed", "ldap"] = "managed"
     ldap_dn: str = msgspec.field(default="", name="ldapDN")
     ldap_group_member_attribute: str = ""
-    # Whether whoever asks is in it.
     client_user_is_member: bool = False
 
 
-class Teams(Sent, frozen=True, kw_only=True):
+class Teams(ListPage, frozen=True, kw_only=True):
     teams: list[Team]
-    next_page_start: str = ""
 
 
-class NewTeam(Taken, frozen=True, kw_only=True):
-    """A team of type `ldap` has the members of the group `ldapDN`."""
+class NewTeam(BodyObject, frozen=True, kw_only=True):
+    """A new team. The members of a team of type `ldap` are those of the group `ldapDN`."""
 
     name: Name
     description: Text = ""
@@ -144,8 +148,8 @@ class NewTeam(Taken, frozen=True, kw_only=True):
     ldap_group_member_attribute: Text = ""
 
 
-class TeamChange(Taken, frozen=True, kw_only=True):
-    """What is left out stays."""
+class TeamChange(BodyObject, frozen=True, kw_only=True):
+    """A change of a team. Fields that are left out keep their values."""
 
     name: Name | msgspec.UnsetType = msgspec.UNSET
     description: Text | msgspec.UnsetType = msgspec.UNSET
@@ -155,10 +159,11 @@ class TeamChange(Taken, frozen=True, kw_only=True):
 
 
 # ---- repositories ----------------------------------------------------------------------------
-class Repository(Sent, frozen=True, kw_only=True):
-    """`namespace` is empty for a name of one part, such as `alpine`: in addresses it is `_` then.
-    `namespaceType` is of the account that the repository belongs to, be it by its whole name;
-    empty for the registry's own.
+class Repository(ApiObject, frozen=True, kw_only=True):
+    """A repository. `namespace` is empty for a name of one part, such as `alpine`; addresses then
+    have `_` for it. `namespaceType` is the type of the account that owns the repository; it is
+    empty if no account does. `longDescriptionHtml` is sent on request. `accessLevel` is the
+    caller's.
     """
 
     id: str
@@ -167,25 +172,24 @@ class Repository(Sent, frozen=True, kw_only=True):
     name: str
     short_description: str = ""
     long_description: str = ""
-    # Only where it was asked for.
     long_description_html: str = ""
     visibility: Visibility
     status: str = "ok"
     created_at: str
-    # What whoever asks may do.
     access_level: str = ""
 
 
-class Repositories(Sent, frozen=True, kw_only=True):
-    """`isExact`: false where there are more than one request sorts: later names are missing."""
+class Repositories(ListPage, frozen=True, kw_only=True):
+    """Repositories. `isExact` is false if there are more than one request sorts: later names are
+    missing.
+    """
 
     repositories: list[Repository]
-    next_page_start: str = ""
     is_exact: bool = True
 
 
-class NewRepository(Taken, frozen=True, kw_only=True):
-    """A repository below a namespace; its name may have slashes."""
+class NewRepository(BodyObject, frozen=True, kw_only=True):
+    """A new repository in a namespace. Its name may contain slashes."""
 
     name: Name
     short_description: Text = ""
@@ -193,16 +197,16 @@ class NewRepository(Taken, frozen=True, kw_only=True):
     visibility: Visibility = "private"
 
 
-class RepositoryChange(Taken, frozen=True, kw_only=True):
-    """What is left out stays."""
+class RepositoryChange(BodyObject, frozen=True, kw_only=True):
+    """A change of a repository. Fields that are left out keep their values."""
 
     short_description: Text | msgspec.UnsetType = msgspec.UNSET
     long_description: Readme | msgspec.UnsetType = msgspec.UNSET
     visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
 
 
-class Tag(Sent, frozen=True, kw_only=True):
-    """A tag. Nothing here is signed by Notary; signatures are referrers."""
+class Tag(ApiObject, frozen=True, kw_only=True):
+    """A tag. No tag is in Notary, because signatures are referrers."""
 
     name: str
     in_registry: bool = True
@@ -213,14 +217,13 @@ class Tag(Sent, frozen=True, kw_only=True):
     set_by: str = ""
 
 
-class Tags(Sent, frozen=True, kw_only=True):
+class Tags(ListPage, frozen=True, kw_only=True):
     name: str
     tags: list[Tag]
-    next_page_start: str = ""
 
 
-class Trusted(Sent, frozen=True, kw_only=True):
-    """Which manifests vouch for a tag: those that have it as their subject."""
+class TagTrust(ApiObject, frozen=True, kw_only=True):
+    """The referrers of a tag's manifest: manifests that have it as their subject."""
 
     name: str
     digest: str
@@ -229,73 +232,72 @@ class Trusted(Sent, frozen=True, kw_only=True):
 
 
 # ---- access ----------------------------------------------------------------------------------
-class LevelGiven(Taken, frozen=True, kw_only=True):
+class NewGrant(BodyObject, frozen=True, kw_only=True):
+    """The level of a grant."""
+
     access_level: AccessLevel
 
 
-class UserAccess(Sent, frozen=True, kw_only=True):
-    """What a user may do; `accessLevel` is `none` where it is nothing."""
+class UserAccess(ApiObject, frozen=True, kw_only=True):
+    """A user's access to a repository. `accessLevel` is `none` for a user without access."""
 
     access_level: str
     user: Account
     repository: Repository | None = None
 
 
-class UserAccessList(Sent, frozen=True, kw_only=True):
+class UserAccessList(ListPage, frozen=True, kw_only=True):
     repository: Repository
     user_access_list: list[UserAccess]
-    next_page_start: str = ""
 
 
-class TeamAccess(Sent, frozen=True, kw_only=True):
+class TeamAccess(ApiObject, frozen=True, kw_only=True):
     access_level: str
     team: Team
     repository: Repository | None = None
 
 
-class TeamAccessList(Sent, frozen=True, kw_only=True):
+class TeamAccessList(ListPage, frozen=True, kw_only=True):
     repository: Repository
     team_access_list: list[TeamAccess]
-    next_page_start: str = ""
 
 
-class RepositoryAccess(Sent, frozen=True, kw_only=True):
+class RepositoryAccess(ApiObject, frozen=True, kw_only=True):
     access_level: str
     repository: Repository
 
 
-class TeamRepositoryAccess(Sent, frozen=True, kw_only=True):
+class TeamRepositoryAccess(ListPage, frozen=True, kw_only=True):
     team: Team
     repository_access_list: list[RepositoryAccess]
-    next_page_start: str = ""
 
 
-class NamespaceAccess(Sent, frozen=True, kw_only=True):
-    """What a user may do with all repositories of a namespace."""
+class NamespaceAccess(ApiObject, frozen=True, kw_only=True):
+    """A user's access to all repositories of a namespace."""
 
     access_level: str
     user: Account
     namespace: Account
 
 
-class NamespaceTeamAccess(Sent, frozen=True, kw_only=True):
+class NamespaceTeamAccess(ApiObject, frozen=True, kw_only=True):
     access_level: str
     namespace: Account
     team: Team
 
 
-class NamespaceTeamAccessList(Sent, frozen=True, kw_only=True):
+class NamespaceTeamAccessList(ApiObject, frozen=True, kw_only=True):
     namespace: Account
     team_access_list: list[NamespaceTeamAccess]
 
 
-class TagResult(Sent, frozen=True, kw_only=True):
+class TagResult(ApiObject, frozen=True, kw_only=True):
     repository: str
     tag: str
 
 
-class SearchResults(Sent, frozen=True, kw_only=True):
-    """`isExact`: false where there are more names than one request looks at."""
+class SearchResults(ApiObject, frozen=True, kw_only=True):
+    """Results of a search. `isExact` is false if there are more names than one request reads."""
 
     account_results: list[Account]
     repository_results: list[Repository]
@@ -305,18 +307,19 @@ class SearchResults(Sent, frozen=True, kw_only=True):
 
 # ---- credentials -----------------------------------------------------------------------------
 class Scope(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """Repositories (`acme/app`, `acme/*` or `*`), and what may be done there."""
+    """Repositories (`acme/app`, `acme/*` or `*`), and the actions that are allowed there."""
 
     repository: Name
     actions: list[Annotated[str, Meta(max_length=16)]]
 
 
-class Credential(Sent, frozen=True, kw_only=True):
-    """A personal token or a robot. `token` is there once: when it was made."""
+class Credential(ApiObject, frozen=True, kw_only=True):
+    """A personal token or a robot. `user` is the name to sign in with. `token` is the secret: only
+    the answer to the creation has it.
+    """
 
     id: str
     name: str
-    # What to sign in as.
     user: str
     scopes: list[Scope]
     created_at: str
@@ -327,22 +330,21 @@ class Credential(Sent, frozen=True, kw_only=True):
     token: str = ""
 
 
-class Credentials(Sent, frozen=True, kw_only=True):
+class Credentials(ListPage, frozen=True, kw_only=True):
     credentials: list[Credential]
-    next_page_start: str = ""
 
 
-class NewCredential(Taken, frozen=True, kw_only=True):
-    """`expiresInDays` 0: never; left out: what the settings say."""
+class NewCredential(BodyObject, frozen=True, kw_only=True):
+    """A new credential. With `expiresInDays` 0 it never expires; the default is in the settings."""
 
     name: Name
     scopes: Annotated[list[Scope], Meta(max_length=100)] = []
     expires_in_days: Annotated[int, Meta(ge=0, le=36_500)] | msgspec.UnsetType = msgspec.UNSET
 
 
-class Trust(Sent, frozen=True, kw_only=True):
-    """The jobs that may use a repository without a secret. It is in force while its issuer's name
-    is that of the issuer for which it was made.
+class Trust(ApiObject, frozen=True, kw_only=True):
+    """A trust in jobs, which may use a repository without a secret. It is in force while the name
+    of its issuer belongs to the issuer that it was created for.
     """
 
     name: str
@@ -352,27 +354,26 @@ class Trust(Sent, frozen=True, kw_only=True):
     is_in_force: bool = True
 
 
-class Trusts(Sent, frozen=True, kw_only=True):
+class Trusts(ListPage, frozen=True, kw_only=True):
     trusts: list[Trust]
-    next_page_start: str = ""
 
 
-class NewTrust(Taken, frozen=True, kw_only=True):
+class NewTrust(BodyObject, frozen=True, kw_only=True):
     issuer: Name
     claims: dict[str, Text]
     actions: tuple[Literal["pull", "push", "delete"], ...] = ("pull", "push")
 
 
-class SignInForm(Taken, frozen=True, kw_only=True):
-    """`next` is where the browser wants to go afterwards, a path of this server."""
+class SignInForm(BodyObject, frozen=True, kw_only=True):
+    """A sign-in. `next` is the page to open afterwards, a path of this server."""
 
     username: Annotated[str, Meta(max_length=255)]
     password: Annotated[str, Meta(max_length=256)]
     next: Annotated[str, Meta(max_length=2048)] = "/"
 
 
-class Session(Sent, frozen=True, kw_only=True):
-    """`csrfToken` goes into the header `x-csrf-token` of every request that changes something."""
+class Session(ApiObject, frozen=True, kw_only=True):
+    """A session. Requests that change something send `csrfToken` in the header `x-csrf-token`."""
 
     account: Account
     csrf_token: str = ""
@@ -380,8 +381,8 @@ class Session(Sent, frozen=True, kw_only=True):
     next: str = "/"
 
 
-class OpenSession(Sent, frozen=True, kw_only=True):
-    """A browser's sign-in. `isCurrent`: the one that asks."""
+class OpenSession(ApiObject, frozen=True, kw_only=True):
+    """A browser's sign-in. `isCurrent`: this request belongs to it."""
 
     id: str
     created_at: str
@@ -390,19 +391,20 @@ class OpenSession(Sent, frozen=True, kw_only=True):
     is_current: bool
 
 
-class Sessions(Sent, frozen=True, kw_only=True):
+class Sessions(ListPage, frozen=True, kw_only=True):
     sessions: list[OpenSession]
-    next_page_start: str = ""
 
 
 # ---- administration --------------------------------------------------------------------------
-class LdapTry(Taken, frozen=True, kw_only=True):
+class LdapSignIn(BodyObject, frozen=True, kw_only=True):
+    """The sign-in to try with the directory."""
+
     username: Annotated[str, Meta(max_length=255)]
     password: Annotated[str, Meta(max_length=256)]
 
 
-class LdapTried(Sent, frozen=True, kw_only=True):
-    """What a sign-in with these would do."""
+class LdapTrial(ApiObject, frozen=True, kw_only=True):
+    """The result of trying a sign-in with the directory. `ok`: the password is right."""
 
     ok: bool
     message: str
@@ -410,27 +412,26 @@ class LdapTried(Sent, frozen=True, kw_only=True):
     name: str = ""
 
 
-class LdapSyncWish(Taken, frozen=True, kw_only=True):
-    """`dryRun` changes nothing; `allowRemovals` removes more than `removalShareMax`, and takes what
-    is there and empty for true.
+class LdapSyncRequest(BodyObject, frozen=True, kw_only=True):
+    """A synchronization to run. `dryRun` changes nothing. `allowRemovals` permits more removals
+    than `removalShareMax`, and accepts empty groups and user sets.
     """
 
     dry_run: bool = False
     allow_removals: bool = False
 
 
-class LdapProblem(Sent, frozen=True, kw_only=True):
-    """Something that is missing in the directory. `subject` depends on it and stayed as it was."""
+class LdapProblem(ApiObject, frozen=True, kw_only=True):
+    """An object that is missing in the directory. `subject` depends on it and stays as it is."""
 
     subject: str
     dn: str
     reason: str
 
 
-class LdapSynced(Sent, frozen=True, kw_only=True):
-    """The changes that a synchronization made, or would make; the next one is due at `nextAt`.
-
-    With an `error` it changed nothing.
+class LdapSyncReport(ApiObject, frozen=True, kw_only=True):
+    """The changes that a synchronization made, or would make with `dryRun`. With an `error` it
+    changed nothing. The next one is due at `nextAt`.
     """
 
     dry_run: bool
@@ -443,15 +444,15 @@ class LdapSynced(Sent, frozen=True, kw_only=True):
     next_at: str = ""
 
 
-class LdapTested(Sent, frozen=True, kw_only=True):
-    """What settings would do: a synchronisation, and the sign-in of who was named."""
+class LdapTestReport(ApiObject, frozen=True, kw_only=True):
+    """The effects of settings: a dry run, and the sign-in of the requested user."""
 
-    synchronised: LdapSynced
-    tried: LdapTried | None = None
+    synchronised: LdapSyncReport
+    tried: LdapTrial | None = None
 
 
-class Certificate(Sent, frozen=True, kw_only=True):
-    """The certificate that is shown to clients."""
+class Certificate(ApiObject, frozen=True, kw_only=True):
+    """The certificate that the server presents to clients."""
 
     subject: str
     issuer: str
@@ -462,14 +463,14 @@ class Certificate(Sent, frozen=True, kw_only=True):
     replaceable: bool
 
 
-class NewCertificate(Taken, frozen=True, kw_only=True):
-    """Both in PEM."""
+class NewCertificate(BodyObject, frozen=True, kw_only=True):
+    """A certificate chain and its private key, in PEM."""
 
     certificate: Annotated[str, Meta(max_length=1 << 20)]
     key: Annotated[str, Meta(max_length=1 << 16)]
 
 
-class AuditEvent(Sent, frozen=True, kw_only=True):
+class AuditEvent(ApiObject, frozen=True, kw_only=True):
     time: str
     kind: str
     actor: str
@@ -479,8 +480,7 @@ class AuditEvent(Sent, frozen=True, kw_only=True):
     detail: dict[str, str | int | bool | None]
 
 
-class AuditEvents(Sent, frozen=True, kw_only=True):
-    """`nextPageStart` goes on with older ones; a page may be empty and not be the last."""
+class AuditEvents(ListPage, frozen=True, kw_only=True):
+    """Audit events, newest first. A page may be empty without being the last one."""
 
     events: list[AuditEvent]
-    next_page_start: str = ""

@@ -1,8 +1,10 @@
-"""The OpenAPI 3.1 document, made from the operations; and a page to try them."""
+"""The OpenAPI 3.1 document of the operations, and a page of Swagger UI to try them."""
 
 from __future__ import annotations
 
 import importlib.util
+import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,44 +17,44 @@ from starlette.routing import Route
 import dtrfast
 from dtrfast.api.browsers import SECURE_PREFIX, SESSION
 from dtrfast.api.errors import ErrorBody
-from dtrfast.api.types import Context
+from dtrfast.api.types import ApiContext
 from dtrfast.api.v0.operation import Audience, Operation
 from dtrfast.api.v0.router import CSRF_HEADER, OPERATIONS, PREFIX
 
 _REFERENCE = "#/components/schemas/{name}"
 _REFUSALS = {
-    400: "what was sent cannot be done",
-    401: "it is not known who asks",
-    403: "who asks may not do this",
-    404: "it is not there, or who asks may not know of it",
+    400: "the request is invalid",
+    401: "the caller is unknown, or its credentials are wrong",
+    403: "the caller may not do this",
+    404: "it does not exist, or the caller may not see it",
     405: "it is switched off",
-    409: "what is there does not go together with it",
-    413: "what was sent is too long",
-    429: "too many failed tries to sign in",
-    503: "not now: try again",
+    409: "it conflicts with the present state",
+    413: "the body is too long",
+    429: "too many failed sign-ins",
+    503: "the server cannot do this now: try again",
 }
-# Any operation may say these.
+# Statuses of all operations.
 _ALWAYS = (400, 401, 403, 413, 429, 503)
 _PIECES = {
     "name": "A user or an organization.",
     "member": "A user.",
     "grantee": "A user.",
     "team": "A team.",
-    "namespace": "A user or an organization; `_` for repositories that have none.",
-    "repository": "The name behind the namespace; a slash in it is written `%2F`.",
+    "namespace": "A user or an organization; `_` for repositories without a namespace.",
+    "repository": "The name after the namespace; write `%2F` for a slash in it.",
     "tag": "A tag.",
     "reference": "A tag, or a digest.",
     "digest": "A blob's digest.",
-    "id": "The id that it has in the trash.",
+    "id": "The id of the repository in the trash.",
     "token": "A token's name or id.",
     "robot": "A robot's name or id.",
     "trust": "A trust's name.",
-    "session": "A session's id, as the list of them has it.",
+    "session": "A session's id, from the list of sessions.",
     "job": "A job's name.",
-    "run": "The run that a deletion answered with.",
+    "run": "The `run` of the answer to a deletion.",
 }
 
-# The page loads its scripts from here and nothing else from anywhere.
+# The page loads its scripts from this server, and nothing from elsewhere.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -78,10 +80,21 @@ _PAGE = """<!DOCTYPE html>
 """
 _START = """SwaggerUIBundle({url: "openapi.json", dom_id: "#swagger", deepLinking: true});
 """
+_SECURITY_SCHEMES = {
+    "basic": {"type": "http", "scheme": "basic"},
+    "token": {"type": "http", "scheme": "bearer"},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": SESSION,
+        "description": f"Over TLS the name begins with {SECURE_PREFIX}.",
+    },
+    "csrf": {"type": "apiKey", "in": "header", "name": CSRF_HEADER},
+}
 _FILES = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
 
 
-def routes(context: Context) -> list[Route]:
+def routes(context: ApiContext) -> list[Route]:
     if context.identity is None:
         return []
 
@@ -99,7 +112,12 @@ def routes(context: Context) -> list[Route]:
         name = request.path_params["name"]
         if name not in _FILES:
             return Response(status_code=404)
-        return FileResponse(_static() / name, media_type=_FILES[name])
+        # The Python package has the files; it is not imported.
+        package = importlib.util.find_spec("swagger_ui")
+        assert package is not None
+        assert package.origin is not None
+        path = Path(package.origin).parent / "static" / name
+        return FileResponse(path, media_type=_FILES[name])
 
     return [
         Route("/api/openapi.json", document),
@@ -113,21 +131,13 @@ def _part(text: str, media_type: str) -> Response:
     return Response(text, headers={"content-type": media_type, "content-security-policy": _POLICY})
 
 
-def _static() -> Path:
-    """Where the files of Swagger UI are. Its Python package is not imported."""
-    found = importlib.util.find_spec("swagger_ui")
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parent / "static"
-
-
 @cache
 def _encoded() -> bytes:
     return msgspec.json.encode(make_document())
 
 
 def make_document() -> dict[str, Any]:
-    """The whole document."""
+    """Return the whole document."""
     bodies = [o.body for o in OPERATIONS if o.body is not None]
     answers = [o.answer for o in OPERATIONS if o.answer is not None]
     types = list(dict.fromkeys([*bodies, *answers, ErrorBody]))
@@ -141,23 +151,10 @@ def make_document() -> dict[str, Any]:
         "info": {
             "title": "dtrfast management API",
             "version": dtrfast.__version__,
-            "description": "The API of Docker Trusted Registry 1.4, and what came to it.",
+            "description": "The API of Docker Trusted Registry 1.4, with additions.",
         },
         "paths": paths,
-        "components": {
-            "schemas": schemas,
-            "securitySchemes": {
-                "basic": {"type": "http", "scheme": "basic"},
-                "token": {"type": "http", "scheme": "bearer"},
-                "session": {
-                    "type": "apiKey",
-                    "in": "cookie",
-                    "name": SESSION,
-                    "description": f"Over TLS the name begins with {SECURE_PREFIX}.",
-                },
-                "csrf": {"type": "apiKey", "in": "header", "name": CSRF_HEADER},
-            },
-        },
+        "components": {"schemas": schemas, "securitySchemes": _SECURITY_SCHEMES},
         "security": [{"basic": []}, {"token": []}, {"session": [], "csrf": []}, {}],
     }
 
@@ -168,53 +165,36 @@ def _describe(operation: Operation) -> dict[str, Any]:
         "summary": operation.summary,
         "description": _AUDIENCES[operation.audience],
         "tags": [operation.tag],
-        "parameters": [*_path_parameters(operation), *_query_parameters(operation)],
-        "responses": _responses(operation),
+        "parameters": list(_parameters(operation)),
+        "responses": {
+            str(operation.status): {"description": "done", **_content(operation.answer)},
+            **{
+                str(status): {"description": _REFUSALS[status], **_content(ErrorBody)}
+                for status in sorted({*_ALWAYS, *operation.refusals})
+            },
+        },
     }
     if operation.body is not None:
-        described["requestBody"] = {"required": True, "content": _content(operation.body)}
+        described["requestBody"] = {"required": True, **_content(operation.body)}
     return described
 
 
-def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
-    names = [p[1:-1] for p in operation.path.split("/") if p.startswith("{")]
-    return [
-        {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "description": _PIECES[name],
-            "schema": {"type": "string", "minLength": 1},
-        }
-        for name in names
-    ]
+def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
+    for name in re.findall(r"{(\w+)}", operation.path):
+        text = {"type": "string", "minLength": 1}
+        yield _parameter("path", name, text) | {"description": _PIECES[name]}
+    if operation.query is not None:
+        _, schemas = msgspec.json.schema_components([operation.query], ref_template=_REFERENCE)
+        for name, schema in schemas[operation.query.__name__]["properties"].items():
+            yield _parameter("query", name, schema)
 
 
-def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
-    if operation.query is None:
-        return []
-    _, schemas = msgspec.json.schema_components([operation.query], ref_template=_REFERENCE)
-    properties = schemas[operation.query.__name__]["properties"]
-    return [
-        {"name": name, "in": "query", "required": False, "schema": schema}
-        for name, schema in properties.items()
-    ]
+def _parameter(place: str, name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": place == "path", "schema": schema}
 
 
-def _responses(operation: Operation) -> dict[str, Any]:
-    done: dict[str, Any] = {"description": "done"}
-    if operation.answer is not None:
-        done["content"] = _content(operation.answer)
-    refusals = sorted({*_ALWAYS, *operation.refusals})
-    return {
-        str(operation.status): done,
-        **{
-            str(status): {"description": _REFUSALS[status], "content": _content(ErrorBody)}
-            for status in refusals
-        },
-    }
-
-
-def _content(kind: type) -> dict[str, Any]:
+def _content(kind: type | None) -> dict[str, Any]:
+    if kind is None:
+        return {}
     reference = {"$ref": _REFERENCE.format(name=kind.__name__)}
-    return {"application/json": {"schema": reference}}
+    return {"content": {"application/json": {"schema": reference}}}

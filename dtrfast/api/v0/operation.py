@@ -1,170 +1,164 @@
-"""An operation of the management API: a function, and what there is to say about it.
+"""An operation of the management API: a function and its description.
 
-The same record routes a request, checks what it brings, and describes the operation in the OpenAPI
-document, so the three cannot differ. Operations are synchronous and run on a thread.
+The same record routes a request, checks its query and body, and describes the operation in the
+OpenAPI document, so the three cannot differ. Operations are synchronous and run on a thread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from types import NoneType
+from typing import Any, Literal, TypeVar, get_type_hints
 
 import msgspec
 
 from dtrfast.config import Config
-from dtrfast.errors import Denied, SignInRequired, TokenInvalid
-from dtrfast.identity import access, accounts
-from dtrfast.identity.access import CallerPermits, Standing
+from dtrfast.errors import AccessRefused, DtrfastError, NameInvalid, RepositoryUnknown
+from dtrfast.identity.caller_permits import CallerPermits
 from dtrfast.identity.callers import Caller
-from dtrfast.identity.events import Detail, Event, Outcome
+from dtrfast.identity.checks import Checks
+from dtrfast.identity.events import Detail
 from dtrfast.identity.gate import Origin
+from dtrfast.identity.guard import Visit
 from dtrfast.identity.identity import Identity
-from dtrfast.identity.records import Account
-from dtrfast.index.engine import ReadTransaction
-from dtrfast.registry.ownership import Ownership
+from dtrfast.identity.use_case import UseCase
+from dtrfast.oci.names import ROOT, RepositoryName
+from dtrfast.registry.ownership import NO_REPOSITORY, Ownership
 from dtrfast.registry.registry import Registry
-from dtrfast.registry.writing import Author
 from dtrfast.store.report import StoreReport
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-# The callers that may ask an operation, each with those before it: users with a password, a session
-# or a token without scopes; also bounded credentials (robots, jobs, tokens with scopes, access
-# tokens); also callers without a sign-in.
+# The callers of an operation, each kind with those before it:
+# * users with a password, a session or a token without scopes,
+# * bounded credentials: robots, jobs, tokens with scopes, access tokens,
+# * callers without a sign-in.
 Audience = Literal["users", "bounded", "everyone"]
+U = TypeVar("U", bound=UseCase)
+REPOSITORY = "/repositories/{namespace}/{repository}"
 
 
 @dataclass(frozen=True, slots=True)
-class ApiCall:
-    """One request. `path` are the pieces in the path, decoded; `body` and `query` are converted."""
+class ApiClient:
+    """A client of the operations: a request to the API, or a page of the console.
+
+    `visit` is one of an `AccountsGuard`, and `remote` the client's address. `session_id` is empty
+    without a session of a browser. `proofs` are those of accounts that signed in with this browser,
+    by account id.
+    """
 
     identity: Identity
-    registry: Registry
+    visit: Visit
     store: StoreReport  # for administrators
     config: Config
-    caller: Caller
     remote: str
-    path: dict[str, str]
-    query: Any
-    body: Any
-    # What the answer says besides its body.
-    headers: dict[str, str] = field(default_factory=dict)
-    cookies: list[str] = field(default_factory=list)
     is_secure: bool = False
     session_id: str = ""
-    # Proofs of accounts that signed in with this browser, by account id.
     proofs: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def origin(self) -> Origin:
-        """The origin of a password that the call brings."""
-        return Origin(self.remote, self.proofs)
+    def caller(self) -> Caller:
+        return self.visit.caller
+
+    def call(self, path: Mapping[str, str], query: object, body: object) -> ApiCall:
+        """Return the call of an operation. `path` has the variable pieces of the operation's path,
+        decoded; `query` and `body` are converted to the operation's types.
+        """
+        parts = {name: getattr(self, name) for name in ApiClient.__slots__}
+        return ApiCall(**parts, path=dict(path), query=query, body=body)
+
+    def note_refusal(self, method: str, path: str, error: DtrfastError, subject: str = "") -> None:
+        """Write an audit event of a refusal. `subject` is `path` unless it is given."""
+        detail: Detail = {"method": method, "path": path, "reason": error.reason}
+        about = self.visit.registry.ownership(subject) if subject else NO_REPOSITORY
+        trail = self.identity.audit_trail(self.caller.actor, self.remote)
+        trail.note("refusal", subject or path, "refused", detail, about)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiCall(ApiClient):
+    """One call of an operation: the client and its request. `cookies` are set by the answer."""
+
+    path: dict[str, str]
+    query: Any
+    body: Any
+    cookies: list[str] = field(default_factory=list)
+
+    @property
+    def registry(self) -> Registry:
+        """The registry as the caller may use it."""
+        return self.visit.registry
 
     @property
     def permits(self) -> CallerPermits:
-        return CallerPermits(self.caller)
+        """The caller's permits."""
+        permits = self.visit.registry.permits
+        assert isinstance(permits, CallerPermits)
+        return permits
 
     @property
-    def author(self) -> Author:
-        return Author(self.caller.actor, self.identity.clock())
-
-    def standing(self, transaction: ReadTransaction) -> Standing:
-        """Raises `SignInRequired` for nobody, `TokenInvalid`, `Denied` for a bounded token."""
-        if self.caller.kind == "anonymous":
-            raise SignInRequired("sign in to do this")
-        if self.caller.is_bounded:
-            raise Denied("this token is for repositories: use one without scopes, or a password")
-        return access.standing(transaction, self.caller)
+    def repository(self) -> RepositoryName:
+        """The repository in the path; a name may have encoded slashes. Raises `RepositoryUnknown`
+        for a name that no repository can have.
+        """
+        try:
+            return RepositoryName.parse(full_name(self.path))
+        except NameInvalid as error:
+            raise RepositoryUnknown(error.message) from error
 
     @property
-    def is_user(self) -> bool:
-        """False for callers without a sign-in, and for bounded credentials."""
-        return self.caller.kind != "anonymous" and not self.caller.is_bounded
+    def origin(self) -> Origin:
+        """The origin of a password in the call."""
+        return Origin(self.remote, self.proofs)
+
+    def use(self, kind: type[U]) -> U:
+        """Return the use cases of one kind, for this caller."""
+        return kind(self.identity.engine, self.permits, self.identity.clock)
 
     def shown_name(self, actor: str) -> str:
-        """The name of an account as the caller sees it: names are for callers with a sign-in."""
+        """Return the name of an account as the caller sees it: only signed-in callers see names."""
         return "" if self.caller.kind == "anonymous" else actor
-
-    def is_admin(self, transaction: ReadTransaction) -> bool:
-        """True for a system administrator, but not with a bounded credential of one."""
-        return access.standing(transaction, self.caller).is_admin
-
-    def require_admin(self, transaction: ReadTransaction) -> Standing:
-        """Raises `Denied` for everybody but system administrators."""
-        standing = self.standing(transaction)
-        if not standing.is_admin:
-            raise Denied("only a system administrator may do this")
-        return standing
-
-    def require_self(self, transaction: ReadTransaction, user: Account) -> Standing:
-        """Raises `Denied` for everybody but this user and system administrators."""
-        standing = self.standing(transaction)
-        if not standing.is_admin and standing.account_id != user.id:
-            raise Denied(f"only {user.name} and system administrators may do this")
-        return standing
-
-    def require_owner(self, transaction: ReadTransaction, organization: Account) -> Standing:
-        """Raises `Denied` for everybody but owners and system administrators."""
-        standing = self.standing(transaction)
-        if not standing.is_admin and organization.id not in standing.owned:
-            raise Denied(f"only owners of {organization.name} may do this")
-        return standing
-
-    def account(self, transaction: ReadTransaction, piece: str = "name") -> Account:
-        """The account in the path. Raises `AccountUnknown`."""
-        return accounts.get(transaction, self.path[piece])
 
     def note(
         self,
         kind: str,
         subject: str,
-        outcome: Outcome = "ok",
         detail: Detail | None = None,
         about: Ownership | None = None,
         *,
         by_admin: bool = False,
     ) -> None:
-        """Keep an audit event of this caller. `about`: the repository, if it is not there any more;
-        `by_admin`: whatever the caller is by now.
+        """Write an audit event of this caller.
+
+        `about` is the repository, if its name no longer tells its id. `by_admin`: the caller was an
+        administrator when the operation ran, and may no longer be one.
         """
-        about = about or self._about(kind, subject)
-        event = Event(
-            time=self.identity.clock(),
-            kind=kind,
-            actor=self.caller.actor,
-            remote=self.remote,
-            outcome=outcome,
-            subject=subject,
-            detail=detail or {},
-            repository=about.repository,
-            owner=about.owner,
-        )
-        self.identity.events.add(event, by_admin=by_admin or self._is_admin())
-
-    def _is_admin(self) -> bool:
-        """Return whether the caller administers the system, as far as that can still be told."""
-        if self.caller.kind not in ("user", "system"):
-            return False
-        try:
-            with self.identity.engine.read() as transaction:
-                return access.standing(transaction, self.caller).is_admin
-        except TokenInvalid:
-            return False  # the change was about the caller's own account
-
-    def _about(self, kind: str, subject: str) -> Ownership:
-        """The repository that the subject names, where it names one: teams have such names too."""
-        if "repository" not in self.path and not kind.startswith("repository."):
-            return Ownership()
-        return self.registry.ownership(subject)
+        if about is None:
+            # Teams have names of two parts, too.
+            is_repository = "repository" in self.path or kind.startswith("repository.")
+            about = self.registry.ownership(subject) if is_repository else NO_REPOSITORY
+        by_admin = by_admin or self.use(Checks).was_admin()
+        trail = self.identity.audit_trail(self.caller.actor, self.remote)
+        trail.note(kind, subject, "ok", detail, about, by_admin=by_admin)
 
 
-Handler = Callable[[ApiCall], msgspec.Struct | None]
+def full_name(path: Mapping[str, str]) -> str:
+    """Return the name of the repository in the variable pieces of a path."""
+    namespace, name = path["namespace"], path["repository"]
+    return name if namespace == ROOT else f"{namespace}/{name}"
+
+
+Handler = Callable[..., msgspec.Struct | None]
 H = TypeVar("H", bound=Handler)
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A handler and its description. `answer` is None where there is no content."""
+    """A handler and its description. `answer` is None for an operation without content.
+
+    `check` tests a call before the console asks for a confirmation. It changes nothing, and raises
+    what the handler would.
+    """
 
     method: Method
     path: str
@@ -177,7 +171,6 @@ class Operation:
     query: type | None
     refusals: tuple[int, ...]
     audience: Audience = "users"
-    # What looks at a call before anything is done, and raises what the operation would.
     check: Callable[[ApiCall], object] | None = None
 
     @property
@@ -185,24 +178,27 @@ class Operation:
         return self.handler.__name__
 
     def admits(self, caller: Caller) -> bool:
-        """Return if the caller belongs to the audience."""
+        """Return True if the caller belongs to the audience."""
         if self.audience == "everyone":
             return True
         return caller.kind != "anonymous" and (self.audience == "bounded" or not caller.is_bounded)
 
     def run(self, call: ApiCall) -> msgspec.Struct | None:
-        """Do it, if the caller belongs to the audience. The one way to the handler.
+        """Run the handler if the caller belongs to the audience.
 
-        Raises `SignInRequired`, `TokenInvalid`, `Denied`, and what the handler does.
+        Raises `SignInRequired`, `TokenInvalid`, `AccessRefused`, and the errors of the handler.
         """
         if not self.admits(call.caller):
-            with call.identity.engine.read() as transaction:
-                access.hold(transaction, call.caller)  # a credential that ended is told so
-                call.standing(transaction)
-            raise Denied(
+            call.use(Checks).require_user()
+            raise AccessRefused(
                 "this credential may not do this: use a password, or a token without scopes"
             )
-        return self.handler(call)
+        arguments = {}
+        if self.query is not None:
+            arguments["query"] = call.query
+        if self.body is not None:
+            arguments["body"] = call.body
+        return self.handler(call, **arguments)
 
 
 class Operations:
@@ -212,43 +208,43 @@ class Operations:
         self._tag = tag
         self.all: list[Operation] = []
 
-    def add(  # noqa: PLR0913 - what there is to say about an operation
+    def add(
         self,
         method: Method,
         path: str,
         *,
-        answer: type | None = None,
         status: int | None = None,
-        body: type | None = None,
-        query: type | None = None,
         refusals: Sequence[int] = (),
         audience: Audience = "users",
         check: Callable[[ApiCall], object] | None = None,
     ) -> Callable[[H], H]:
-        """The first line of the handler's docstring says what it does. Only users may ask it,
-        unless `audience` says more: a new operation is refused to bounded credentials.
+        """Register a handler as an operation.
+
+        The handler's annotations give the types of the answer, of `query` and of `body`. The first
+        line of its docstring is the summary. `status` is that of success: 200 by default, or 204
+        without an answer. `refusals` are error statuses of this operation, besides 404 for a path
+        with a variable piece. By default bounded credentials may not call an operation.
         """
 
         def register(handler: H) -> H:
             assert handler.__doc__ is not None
-            done = status or (204 if answer is None else 200)
-            summary = handler.__doc__.strip().splitlines()[0].rstrip(".")
-            self.all.append(
-                Operation(
-                    method,
-                    path,
-                    handler,
-                    summary,
-                    self._tag,
-                    done,
-                    answer,
-                    body,
-                    query,
-                    tuple(refusals),
-                    audience,
-                    check,
-                )
+            types = get_type_hints(handler)
+            answer = None if types["return"] is NoneType else types["return"]
+            operation = Operation(
+                method=method,
+                path=path,
+                handler=handler,
+                summary=handler.__doc__.strip().splitlines()[0].rstrip("."),
+                tag=self._tag,
+                status=status or (204 if answer is None else 200),
+                answer=answer,
+                body=types.get("body"),
+                query=types.get("query"),
+                refusals=(404, *refusals) if "{" in path else tuple(refusals),
+                audience=audience,
+                check=check,
             )
+            self.all.append(operation)
             return handler
 
         return register

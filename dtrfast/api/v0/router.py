@@ -1,13 +1,12 @@
-"""`/api/v0`: from a request to its operation and back.
+"""`/api/v0`: finds and runs the operation of a request, and makes the response.
 
-A piece of the path is decoded after the path was split, so that a repository's name with slashes is
-one piece (`team%2Fapp`).
+The path is split before its pieces are decoded, so a repository's name with slashes is one piece
+(`team%2Fapp`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -18,9 +17,9 @@ from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
 from dtrfast.api import browsers, challenge, visits
-from dtrfast.api.body import read_small
 from dtrfast.api.errors import error_response, missing_page_response
-from dtrfast.api.types import Context
+from dtrfast.api.small_bodies import read_small
+from dtrfast.api.types import ApiContext
 from dtrfast.api.v0 import (
     accounts,
     administration,
@@ -28,27 +27,30 @@ from dtrfast.api.v0 import (
     diagnostics,
     grants,
     images,
-    imports,
     jobs,
     ldap,
     logs,
-    manifests,
     metrics,
     repositories,
     search,
+    sessions,
     storage,
     teams,
     trash,
 )
-from dtrfast.api.v0 import (
-    sessions as session_operations,
+from dtrfast.api.v0.execution import convert_query, decode_body, execute
+from dtrfast.api.v0.operation import ApiCall, ApiClient, Operation
+from dtrfast.errors import (
+    AccessRefused,
+    CallerUnknown,
+    DtrfastError,
+    OperationUnsupported,
+    SettingsInvalid,
 )
-from dtrfast.api.v0.asking import Asker, convert_query, decode_body, execute, repository_of
-from dtrfast.api.v0.operation import ApiCall, Operation
-from dtrfast.errors import Denied, DtrfastError, SettingsInvalid, Unidentified, Unsupported
-from dtrfast.identity import sessions
-from dtrfast.identity.callers import ANONYMOUS, Caller
+from dtrfast.identity.callers import ANONYMOUS
+from dtrfast.identity.guard import Visit
 from dtrfast.identity.identity import Identity
+from dtrfast.identity.sessions import is_csrf_token
 
 PREFIX = "/api/v0"
 CSRF_HEADER = "x-csrf-token"
@@ -61,17 +63,15 @@ OPERATIONS: tuple[Operation, ...] = tuple(
     operation
     for part in (
         accounts,
-        imports,
         teams,
         repositories,
         grants,
         search,
         credentials,
-        session_operations,
+        sessions,
         administration,
         ldap,
         images,
-        manifests,
         jobs,
         logs,
         metrics,
@@ -105,7 +105,7 @@ class _Tree:
         node.methods[operation.method] = (operation, tuple(names))
 
     def find(self, pieces: list[str]) -> tuple[_Tree, list[str]] | None:
-        """The node of a path, and the variable pieces on the way to it."""
+        """Return the node of a path, and the variable pieces on the way to it; None without one."""
         if not pieces:
             return (self, []) if self.methods else None
         fixed = self.fixed.get(pieces[0])
@@ -125,7 +125,7 @@ for _operation in OPERATIONS:
 class V0(BaseRoute):
     """Everything below `/api/v0`, as one route of the application."""
 
-    def __init__(self, context: Context, identity: Identity) -> None:
+    def __init__(self, context: ApiContext, identity: Identity) -> None:
         self._context = context
         self._identity = identity
 
@@ -148,14 +148,17 @@ class V0(BaseRoute):
         node, values = found
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         if method not in node.methods:
-            allowed = ", ".join(sorted({*node.methods, *_with_head(node.methods)}))
-            error = Unsupported(f"{scope['method'][:20]} is not possible here")
+            head = {"HEAD"} if "GET" in node.methods else set()
+            allowed = ", ".join(sorted(head | node.methods.keys()))
+            error = OperationUnsupported(f"{scope['method'][:20]} is not possible here")
             return error_response(error, {"allow": allowed})
         operation, names = node.methods[method]
         try:
             return await self._run(operation, dict(zip(names, values, strict=True)), scope, receive)
-        except Unidentified as error:
-            return self._challenge(scope, error)
+        except CallerUnknown as error:
+            # No Basic: a browser would show its own window for a password.
+            realm = challenge.external_url(self._context, scope)
+            return error_response(error, {"www-authenticate": f'Bearer realm="{realm}"'})
         except DtrfastError as error:
             return error_response(error)
 
@@ -166,109 +169,90 @@ class V0(BaseRoute):
             return missing_page_response()
         headers = Headers(scope=scope)
         is_secure = browsers.is_secure(self._context, scope)
-        sent_id = browsers.cookie_of(headers, browsers.SESSION, is_secure=is_secure)
-        try:
-            caller, session_id = await self._caller(operation, scope, headers, sent_id)
-        except _Forged as error:
-            self._note_forged(operation, path, scope, error)
-            raise Denied(error.message) from error
-        asker = Asker(
+        visitor = await self._visitor(operation, scope, headers, is_secure=is_secure)
+        client = ApiClient(
             self._identity,
-            self._context.registry,
+            visitor.visit,
             self._context.store,
             self._context.config,
-            caller,
             visits.remote_of(scope),
             is_secure=is_secure,
-            session_id=session_id,
+            session_id=visitor.session_id,
             proofs=browsers.known_proofs(headers, is_secure=is_secure),
         )
-        if not operation.admits(caller):
-            # Raises, before a byte of the body is read.
-            await self._context.hop.run(execute, operation, asker.call(path, None, None))
+        run = self._context.hop.run
+        if visitor.refusal is not None or not operation.admits(client.caller):
+            # This raises before a byte of the body is read.
+            await run(execute, operation, client.call(path, None, None), visitor.refusal)
         query = convert_query(operation, _query_of(scope))
-        body = _convert_body(operation, scope, await self._read(operation, receive))
-        call = asker.call(path, query, body)
-        answer = await self._context.hop.run(execute, operation, call)
-        return _response(operation, call, answer)
+        body = None
+        if operation.body is not None:
+            seconds = self._context.config.server.idle_body_seconds
+            data = await read_small(receive, _BODY_SIZE_MAX, seconds)
+            _require_json(headers)
+            body = decode_body(operation, data)
+        call = client.call(path, query, body)
+        return _response(operation, call, await run(execute, operation, call))
 
-    async def _read(self, operation: Operation, receive: Receive) -> bytes:
-        if operation.body is None:
-            return b""
-        seconds = self._context.config.server.idle_body_seconds
-        return await read_small(receive, _BODY_SIZE_MAX, seconds)
-
-    def _challenge(self, scope: Scope, error: Unidentified) -> Response:
-        # No Basic: a browser would ask with a window of its own.
-        realm = challenge.external_url(self._context, scope)
-        return error_response(error, {"www-authenticate": f'Bearer realm="{realm}"'})
-
-    async def _caller(
-        self, operation: Operation, scope: Scope, headers: Headers, session_id: str
-    ) -> tuple[Caller, str]:
-        """Who calls: by the header, else by the session's cookie, which needs its CSRF token."""
+    async def _visitor(
+        self, operation: Operation, scope: Scope, headers: Headers, *, is_secure: bool
+    ) -> _Visitor:
+        """Return the caller of a request: by its header, else by the cookie of its session."""
+        sent_id = browsers.cookie_of(headers, browsers.SESSION, is_secure=is_secure)
+        anonymous = self._identity.guard.visit(ANONYMOUS)
         if operation.path == _SIGN_IN:
-            with _forged_by(ANONYMOUS):
-                browsers.refuse_other_sites(self._context, scope, headers)
-            return ANONYMOUS, session_id
+            refusal = self._other_site(scope, headers)
+            return _Visitor(anonymous, sent_id, refusal)
         if "authorization" in headers or visits.VISIT in scope.get("state", {}):
-            return (await visits.of_request(self._context, scope)).caller, ""
-        if not session_id:
-            return ANONYMOUS, ""
-        return await self._context.hop.run(self._session, operation, session_id, scope, headers)
+            return _Visitor(await visits.of_request(self._context, scope))
+        if not sent_id:
+            return _Visitor(anonymous)
+        run = self._context.hop.run
+        return await run(self._session_visitor, operation, sent_id, scope, headers)
 
-    def _note_forged(
-        self, operation: Operation, path: dict[str, str], scope: Scope, error: _Forged
-    ) -> None:
-        remote = visits.remote_of(scope)
-        context = self._context
-        asker = Asker(
-            self._identity, context.registry, context.store, context.config, error.caller, remote
-        )
-        subject = repository_of(operation, path)
-        asker.note_refusal(operation.method, operation.path.format_map(path), error, subject)
-
-    def _session(
+    def _session_visitor(
         self, operation: Operation, session_id: str, scope: Scope, headers: Headers
-    ) -> tuple[Caller, str]:
-        found = browsers.find_session(self._identity, session_id)
+    ) -> _Visitor:
+        """Return the caller of a session. Changes need the session's CSRF token."""
+        guard = self._identity.guard
+        found = guard.find_session(session_id)
         if found is None:
-            return ANONYMOUS, ""
+            return _Visitor(guard.visit(ANONYMOUS))
         caller, record = found
-        if operation.method not in _SAFE:
-            with _forged_by(caller):
-                browsers.refuse_other_sites(self._context, scope, headers)
-                if not sessions.is_csrf_token(record, headers.get(CSRF_HEADER, "")):
-                    raise Denied(f"the header {CSRF_HEADER} has to hold the session's CSRF token")
         visits.name_caller(scope, caller)
-        return caller, session_id
+        refusal = None
+        if operation.method not in _SAFE:
+            refusal = self._other_site(scope, headers)
+            if not is_csrf_token(record, headers.get(CSRF_HEADER, "")):
+                message = f"the header {CSRF_HEADER} has to hold the session's CSRF token"
+                refusal = refusal or AccessRefused(message)
+        return _Visitor(guard.visit(caller), session_id, refusal)
+
+    def _other_site(self, scope: Scope, headers: Headers) -> AccessRefused | None:
+        """Return the refusal of a request that a page of another site made a browser send."""
+        try:
+            browsers.refuse_other_sites(self._context, scope, headers)
+        except AccessRefused as error:
+            return error
+        return None
 
 
-class _Forged(Denied):
-    """A request that its caller's browser sends for another site."""
+@dataclass(frozen=True, slots=True)
+class _Visitor:
+    """The caller of a request. `session_id` is empty without a session. `refusal` is the reason to
+    refuse any operation: another site may have sent the request.
+    """
 
-    def __init__(self, message: str, caller: Caller) -> None:
-        super().__init__(message)
-        self.caller = caller
-
-
-@contextmanager
-def _forged_by(caller: Caller) -> Iterator[None]:
-    """Say whose session a refusal is about."""
-    try:
-        yield
-    except Denied as error:
-        raise _Forged(error.message, caller) from error
+    visit: Visit
+    session_id: str = ""
+    refusal: AccessRefused | None = None
 
 
 def _response(operation: Operation, call: ApiCall, answer: msgspec.Struct | None) -> Response:
     response = Response(status_code=operation.status, headers={"cache-control": "no-store"})
     if answer is not None:
-        response = Response(
-            _encoder.encode(answer),
-            operation.status,
-            {"content-type": "application/json", "cache-control": "no-store"},
-        )
+        headers = {"content-type": "application/json", "cache-control": "no-store"}
+        response = Response(_encoder.encode(answer), operation.status, headers)
         start = getattr(answer, "next_page_start", "")
         if start:
             response.headers["x-next-page-start"] = quote(start, safe="/:")
@@ -283,11 +267,6 @@ def _path_of(scope: Scope) -> str:
     return str(path.removeprefix(scope.get("root_path", "")))
 
 
-def _with_head(methods: dict[str, Any]) -> Iterator[str]:
-    if "GET" in methods:
-        yield "HEAD"
-
-
 def _query_of(scope: Scope) -> dict[str, str]:
     text = scope["query_string"].decode("latin-1")
     try:
@@ -296,11 +275,8 @@ def _query_of(scope: Scope) -> dict[str, str]:
         raise SettingsInvalid(f"query: {error}") from error
 
 
-def _convert_body(operation: Operation, scope: Scope, data: bytes) -> object:
-    if operation.body is None:
-        return None
-    kind = Headers(scope=scope).get("content-type", "").partition(";")[0].strip().lower()
+def _require_json(headers: Headers) -> None:
+    """Refuse other bodies: a form of another site can send those without a preflight request."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        # A form of another site can send anything but this without asking first.
         raise SettingsInvalid("the body has to be JSON: content-type: application/json")
-    return decode_body(operation, data)

@@ -1,4 +1,4 @@
-"""What the management API sends and takes of storage and the trash."""
+"""Objects that the management API sends and takes about storage and the trash."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from dtrfast.api.v0.objects import Sent, Taken
+from dtrfast.api.v0.objects import ApiObject, BodyObject, ListPage
 
 
-class Usage(Sent, frozen=True, kw_only=True):
-    """Sizes in bytes. `logical`: what a client that has nothing would pull. `stored`: what lies on
-    disk for it; `unique` of that is needed by nothing else, `shared` is. `freed`: what deleting it
-    frees, once that is out of the trash: of an index, with the images that nothing else names (as a
-    deletion takes them); of a tag, with its image when it is the only one, else nothing. The
-    numbers hold for the change of that number.
-    `isAtMost`: `unique` and `freed` leave out what is shared with what the caller may not see.
-    `isPart`: there is more than one request looks at, so that the numbers are those of a part.
-    `isExact` is false then, and where something changed meanwhile.
+class Usage(ApiObject, frozen=True, kw_only=True):
+    """Sizes in bytes. A client that has nothing would pull `logical` bytes. `stored` bytes are on
+    disk; nothing else needs `unique` of them, and the others are `shared`. Deleting it frees
+    `freed` bytes, once it has left the trash. For an index they include the images that nothing
+    else names. For a tag they are those of its image, or 0 if the image has another tag. The
+    numbers hold for the state after `changeNumber`.
+
+    `isAtMost`: `unique` and `freed` are upper bounds, since the caller may not see all
+    repositories. `isPart`: it is too much for one request, so the numbers are those of a part.
+    `isExact` is false then, and if something changed meanwhile.
     """
 
     name: str
@@ -34,15 +35,14 @@ class Usage(Sent, frozen=True, kw_only=True):
     freed_bytes: int
 
 
-class Usages(Sent, frozen=True, kw_only=True):
+class Usages(ListPage, frozen=True, kw_only=True):
     usages: list[Usage]
-    next_page_start: str = ""
 
 
-class Storage(Sent, frozen=True, kw_only=True):
-    """The whole. `freed` counts since the store was made; emptying the trash would free `trash`.
-    `path` is the data directory, and `fileSystem` the kind of the file system that holds it.
-    `isTrashPart`: there is more in the trash than one request measures: `trash` is at least that.
+class Storage(ApiObject, frozen=True, kw_only=True):
+    """The whole registry. `freedBytes` counts since the store was made. Emptying the trash would
+    free `trashBytes`. `path` is the data directory, and `fileSystem` the kind of its file system.
+    `isTrashPart`: the trash is too large for one request, and holds more than `trashBytes`.
     """
 
     path: str = ""
@@ -69,20 +69,19 @@ class Storage(Sent, frozen=True, kw_only=True):
     exposures: list[str]
 
 
-class Damage(Sent, frozen=True, kw_only=True):
+class Damage(ApiObject, frozen=True, kw_only=True):
     subject: str
     found_at: str
     reason: str
 
 
-class Damages(Sent, frozen=True, kw_only=True):
+class Damages(ListPage, frozen=True, kw_only=True):
     damages: list[Damage]
-    next_page_start: str = ""
 
 
-class TagState(Sent, frozen=True, kw_only=True):
-    """What a tag points at, or pointed at: then `endedAt`, `endedBy` and `ending` say how it ended.
-    `isRestorable`: its manifest is there, or in the trash.
+class TagState(ApiObject, frozen=True, kw_only=True):
+    """The present state of a tag, or a past one, which has `endedAt`, `endedBy` and `ending`.
+    `isRestorable`: its manifest exists, or is in the trash.
     """
 
     digest: str
@@ -95,14 +94,14 @@ class TagState(Sent, frozen=True, kw_only=True):
     is_restorable: bool = True
 
 
-class TagHistory(Sent, frozen=True, kw_only=True):
-    """The present state, if there is one, then earlier ones, the latest first."""
+class TagHistory(ApiObject, frozen=True, kw_only=True):
+    """The present state of a tag, if it exists, then past states, the latest first."""
 
     name: str
     states: list[TagState]
 
 
-class TrashedManifest(Sent, frozen=True, kw_only=True):
+class TrashedManifest(ApiObject, frozen=True, kw_only=True):
     digest: str
     media_type: str
     tags: list[str]
@@ -112,7 +111,7 @@ class TrashedManifest(Sent, frozen=True, kw_only=True):
     run: str = ""
 
 
-class TrashedTag(Sent, frozen=True, kw_only=True):
+class TrashedTag(ApiObject, frozen=True, kw_only=True):
     name: str
     digest: str
     deleted_at: str
@@ -120,19 +119,19 @@ class TrashedTag(Sent, frozen=True, kw_only=True):
     trash_until: str
 
 
-class RepositoryTrash(Sent, frozen=True, kw_only=True):
-    """What was deleted in a repository. The first page has both, unless one kind is asked for;
-    `nextPageStart` is of the kind that was asked for, else of the manifests.
+class RepositoryTrash(ListPage, frozen=True, kw_only=True):
+    """The trash of a repository. The first page has both kinds, unless one is requested.
+    `nextPageStart` belongs to the requested kind, else to the manifests.
     """
 
     manifests: list[TrashedManifest]
     tags: list[TrashedTag]
-    next_page_start: str = ""
 
 
-class TrashedRepository(Sent, frozen=True, kw_only=True):
-    """A deleted repository. `changesOwner`: the account that it was deleted from is gone, or has
-    another name; restored under its name, the repository is another account's, or the registry's.
+class TrashedRepository(ApiObject, frozen=True, kw_only=True):
+    """A deleted repository. `changesOwner`: the account that it was deleted from does not exist any
+    more, or has another name. Restored under its own name, the repository would belong to another
+    account, or to the registry.
     """
 
     id: str
@@ -144,41 +143,40 @@ class TrashedRepository(Sent, frozen=True, kw_only=True):
     changes_owner: bool = False
 
 
-class TrashedRepositories(Sent, frozen=True, kw_only=True):
+class TrashedRepositories(ListPage, frozen=True, kw_only=True):
     repositories: list[TrashedRepository]
-    next_page_start: str = ""
 
 
-class TagRestore(Taken, frozen=True, kw_only=True):
-    """Which earlier state; if no digest is given, the latest."""
+class TagRestore(BodyObject, frozen=True, kw_only=True):
+    """The digest of an earlier state; without one, the latest state is restored."""
 
     digest: Annotated[str, Meta(max_length=255)] = ""
 
 
-class RepositoryRestore(Taken, frozen=True, kw_only=True):
-    """Under which name, NAMESPACE/NAME; if none is given, its own."""
+class RepositoryRestore(BodyObject, frozen=True, kw_only=True):
+    """The name to restore it under, NAMESPACE/NAME; without one, its own."""
 
     name: Annotated[str, Meta(max_length=255)] = ""
 
 
-class RunRestore(Taken, frozen=True, kw_only=True):
-    """`start` is the `nextStart` of an answer before."""
+class RunRestore(BodyObject, frozen=True, kw_only=True):
+    """`start` is the `nextStart` of an earlier answer."""
 
     run: Annotated[str, Meta(min_length=1, max_length=255)]
     start: Annotated[str, Meta(max_length=255)] = ""
 
 
-class Restored(Sent, frozen=True, kw_only=True):
-    """`tagsTaken` point at something else by now, and still do."""
+class ManifestRestoration(ApiObject, frozen=True, kw_only=True):
+    """A manifest that came back, and its tags. `tagsTaken` have another image by now."""
 
     digest: str
     tags: list[str]
     tags_taken: list[str]
 
 
-class RunRestored(Sent, frozen=True, kw_only=True):
-    """The number of manifests that came back. `nextStart`: ask again with it, as one request
-    restores only so much; empty at the end.
+class RunRestoration(ApiObject, frozen=True, kw_only=True):
+    """The number of manifests that came back. One request restores only so much: request the rest
+    with `nextStart`, which is empty at the end.
     """
 
     count: int

@@ -1,134 +1,168 @@
-"""From what the registry knows to the objects of the management API."""
+"""Views: API objects made from records of the registry and of identity."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+from functools import cache
+from inspect import signature
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import msgspec
 from msgspec import UNSET
 
 from dtrfast.api.v0 import objects
-from dtrfast.errors import NameInvalid, RepositoryUnknown
-from dtrfast.identity import access, accounts, teams, tokens
-from dtrfast.identity.access import Standing
+from dtrfast.identity import tokens
+from dtrfast.identity.account_views import AccountView, TeamView
+from dtrfast.identity.credential_management import Credential
 from dtrfast.identity.grants import Level, level_of
-from dtrfast.identity.records import Account, Bound, Team, Token
-from dtrfast.index.engine import ReadTransaction
+from dtrfast.identity.team_management import Member
 from dtrfast.oci import characters
-from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import readmes
-from dtrfast.registry.permits import NOTHING, Action
-from dtrfast.registry.records import RepositoryRecord
+from dtrfast.oci.digests import Digest
+from dtrfast.registry.listing import Listing
+from dtrfast.registry.management import RepositoryView
+from dtrfast.registry.permits import Action
 from dtrfast.times import rfc3339
 
-# What stands for the namespace of repositories that have none, in paths. No account has this name.
-ROOT = "_"
+T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
 
 
-def account(found: Account, viewer: Standing) -> objects.Account:
-    """An account as the viewer sees it: that a user is inactive, or a system administrator, is for
-    system administrators and the user itself.
+def show(kind: type[S], /, *records: object, **values: Any) -> S:
+    """Return an API object of a kind. A field has the value in `values`, else the attribute of the
+    same name of the first record whose class declares it. Ids, digests and times become texts; a
+    time of 0 is empty. Records in fields become API objects, too.
     """
-    is_told = viewer.is_admin or viewer.account_id == found.id or not found.is_user
+    types = tuple(type(record) for record in records)
+    for name, number in _shared_names(kind, types):
+        if name not in values:
+            values[name] = _shown(name, getattr(records[number], name))
+    return msgspec.convert(SimpleNamespace(**values), kind, from_attributes=True)
+
+
+@cache
+def _shared_names(kind: type[msgspec.Struct], types: tuple[type, ...]) -> list[tuple[str, int]]:
+    """Return the fields of a kind that a record has, with the number of the first such record."""
+    owners = {
+        name: [number for number, owner in enumerate(types) if hasattr(owner, name)]
+        for name in kind.__struct_fields__
+    }
+    return [(name, numbers[0]) for name, numbers in owners.items() if numbers]
+
+
+def _shown(name: str, value: Any) -> Any:
+    if isinstance(value, Digest) or name == "id":
+        return str(value)
+    if isinstance(value, datetime):
+        return rfc3339(value.timestamp())
+    if name.endswith(("_at", "_until")) or name == "time":
+        return rfc3339(value) if value else ""
+    return value
+
+
+def page(
+    kind: type[S], listing: Listing[T], field: str, view: Callable[[T], object], /, **values: Any
+) -> S:
+    """Return an API object of a kind for a page of a list. Its `field` has the view of each entry;
+    `values` are its other fields.
+    """
+    if "is_exact" in kind.__struct_fields__:
+        values["is_exact"] = listing.is_exact
+    values[field] = [view(entry) for entry in listing.entries]
+    return kind(**values, next_page_start=listing.next_start)
+
+
+def account(view: AccountView) -> objects.Account:
+    """Return an account as its caller sees it."""
+    found = view.account
     return objects.Account(
         id=str(found.id),
         type=found.kind,
         name=found.name,
-        is_active=found.is_active if is_told else UNSET,
-        is_admin=found.is_admin if is_told else UNSET,
+        is_active=found.is_active if view.has_state else UNSET,
+        is_admin=found.is_admin if view.has_state else UNSET,
         full_name=characters.shown(found.full_name),
         ldap_login=found.name if found.directory_id else "",
         created_at=rfc3339(found.created_at),
     )
 
 
-def account_of(
-    transaction: ReadTransaction, account_id: int, viewer: Standing
-) -> objects.Account | None:
-    found = accounts.find_id(transaction, account_id)
-    return None if found is None else account(found, viewer)
+def member(view: Member) -> objects.Member:
+    """Return a member of an organization or a team, as its caller sees it."""
+    return objects.Member(member=account(view.user), is_owner=view.is_owner)
 
 
-def team(
-    transaction: ReadTransaction, organization_id: int, found: Team, standing: Standing
-) -> objects.Team:
+def team(view: TeamView) -> objects.Team:
+    """Return a team as its caller sees it."""
+    found = view.team
     return objects.Team(
         id=str(found.id),
-        org_id=str(organization_id),
+        org_id=str(view.organization_id),
         name=found.name,
         description=characters.shown(found.description),
         type=found.type,
         ldap_dn=characters.shown(found.group_dn),
         ldap_group_member_attribute=found.member_attribute if found.group_dn else "",
-        client_user_is_member=found.id in standing.grantees,
+        client_user_is_member=view.has_caller,
     )
 
 
-def team_of(transaction: ReadTransaction, team_id: int, standing: Standing) -> objects.Team | None:
-    found = teams.find_id(transaction, team_id)
-    return None if found is None else team(transaction, *found, standing)
-
-
-def repository(
-    transaction: ReadTransaction,
-    name: RepositoryName,
-    record: RepositoryRecord,
-    rights: Action = NOTHING,
-    *,
-    with_readme: bool = False,
-) -> objects.Repository:
-    owner, _, rest = name.text.partition("/")
-    namespace = access.namespace_of(transaction, name)
-    return objects.Repository(
-        id=str(record.id),
-        namespace=owner if rest else "",
-        namespace_type="" if namespace is None else namespace.kind,
-        name=rest or owner,
-        short_description=characters.shown(record.description),
-        long_description=_readme(transaction, record) if with_readme else "",
-        visibility="public" if record.is_public else "private",
-        created_at=rfc3339(record.created_at),
-        access_level=level_text(rights),
+def repository(view: RepositoryView) -> objects.Repository:
+    """Return a repository as its caller sees it."""
+    namespace, name = split_name(view.name.text)
+    return show(
+        objects.Repository,
+        view.record,
+        namespace=namespace,
+        namespace_type=view.namespace_kind,
+        name=name,
+        short_description=characters.shown(view.record.description),
+        long_description=characters.shown_lines(view.readme),
+        long_description_html=view.readme_html,
+        visibility="public" if view.record.is_public else "private",
+        access_level=level_text(view.allowed),
     )
 
 
-def _readme(transaction: ReadTransaction, record: RepositoryRecord) -> str:
-    return characters.shown_lines(readmes.get(transaction, record.id))
+def split_name(text: str) -> tuple[str, str]:
+    """Return the namespace of a repository's name, empty for a name of one part, and the rest."""
+    namespace, slash, name = text.partition("/")
+    return (namespace, name) if slash else ("", namespace)
+
+
+def parse(kind: type[T], body: msgspec.Struct, /, **values: Any) -> T:
+    """Return a record of a kind from a body or a query: `values`, then the fields of the same name.
+    A field that the client left out is None.
+    """
+    for name in set(signature(kind).parameters) & set(body.__struct_fields__) - set(values):
+        values[name] = given(getattr(body, name))
+    return kind(**values)
+
+
+def given(value: T | msgspec.UnsetType) -> T | None:
+    """Return a field of a change; None if the client left it out."""
+    return None if isinstance(value, msgspec.UnsetType) else value
 
 
 def level_text(rights: Action) -> str:
-    """The greatest level that these rights have."""
+    """Return the highest level that these rights include; `none` without rights."""
     level = level_of(rights)
     return "none" if level is Level.NONE else level.text
 
 
-def repository_name(namespace: str, name: str) -> RepositoryName:
-    """The repository of two pieces of a path; the second may hold encoded slashes.
-
-    Raises `RepositoryUnknown`, as what has no name cannot be there.
-    """
-    try:
-        return RepositoryName.parse(name if namespace == ROOT else f"{namespace}/{name}")
-    except NameInvalid as error:
-        raise RepositoryUnknown(error.message) from error
-
-
-def credential(
-    transaction: ReadTransaction, owner: Account, found: Token, text: str = ""
-) -> objects.Credential:
-    """`text` is the token itself, which is known when it is made and never again."""
-    use = tokens.last_use(transaction, found.id)
-    is_robot = found.kind == "robot"
-    return objects.Credential(
-        id=str(found.id),
-        name=found.name,
-        user=tokens.robot_name(owner.name, found.name) if is_robot else owner.name,
-        scopes=[_scope(bound) for bound in found.bounds],
-        created_at=rfc3339(found.created_at),
-        created_by=found.created_by,
-        expires_at=rfc3339(found.expires_at) if found.expires_at else "",
+def credential(found: Credential) -> objects.Credential:
+    """Return a stored token; its secret is empty unless it was just created."""
+    use = found.last_use
+    return show(
+        objects.Credential,
+        found.token,
+        user=found.sign_in_name,
+        scopes=[
+            objects.Scope(bound.repository, tokens.action_names(bound.actions))
+            for bound in found.token.bounds
+        ],
         last_used_at="" if use is None else rfc3339(use.at),
         last_used_from="" if use is None else use.remote,
-        token=text,
+        token=found.text,
     )
-
-
-def _scope(bound: Bound) -> objects.Scope:
-    return objects.Scope(bound.repository, tokens.action_names(bound.actions))

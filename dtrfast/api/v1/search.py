@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dtrfast.api import visits
-from dtrfast.api.types import Context
+from dtrfast.api.types import ApiContext
 from dtrfast.oci import characters
 from dtrfast.oci.pages import parse_count
 from dtrfast.registry.search import Match
@@ -34,7 +34,7 @@ class _Results(msgspec.Struct):
     results: list[_Result]
 
 
-def routes(context: Context) -> list[Route]:
+def routes(context: ApiContext) -> list[Route]:
     async def ping(request: Request) -> Response:
         headers = {"x-docker-registry-standalone": "true", **_JSON}
         return Response(b"true", headers=headers)

@@ -1,4 +1,4 @@
-"""end-1: is this a registry?"""
+"""end-1: the check that this is a registry."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ ANSWER = Answer(200, {"content-type": "application/json", "content-length": "2"}
 
 
 async def get(call: Call) -> ASGIApp:
-    """Clients learn here that they need a token; an anonymous one will do."""
+    """Answer 200 to a caller with a token; an anonymous token is enough.
+
+    Clients learn from the challenge here that they need a token. Raises `SignInRequired`.
+    """
     call.require_token()
     await call.run(call.registry.confirm)
     return ANSWER.response()

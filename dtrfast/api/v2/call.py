@@ -1,4 +1,4 @@
-"""A request to `/v2/`, taken apart."""
+"""A parsed request to `/v2/`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.types import ASGIApp, Receive, Scope
 
 from dtrfast.api import challenge
-from dtrfast.api.events import Noting
-from dtrfast.api.types import Context
+from dtrfast.api.types import ApiContext
+from dtrfast.api.visits import remote_of
 from dtrfast.errors import SignInRequired, SizeInvalid
 from dtrfast.identity.events import Detail, Outcome
 from dtrfast.identity.guard import Visit
@@ -26,11 +26,12 @@ _DIGITS_MAX = 19
 
 @dataclass(frozen=True)
 class Call:
-    """One request. `name` is empty text where the endpoint has none; `reference` is a path's last
-    piece: a tag, a digest or the id of an upload, not looked at yet.
+    """One request. `name_text` is the repository's name, empty at endpoints without one.
+    `reference` is the last piece of the path: a tag, a digest or the id of an upload, not parsed
+    yet.
     """
 
-    context: Context
+    context: ApiContext
     visit: Visit
     scope: Scope
     receive: Receive
@@ -39,7 +40,7 @@ class Call:
 
     @cached_property
     def name(self) -> RepositoryName:
-        """Raises `NameInvalid`."""
+        """The repository's name. Raises `NameInvalid`."""
         return RepositoryName.parse(self.name_text)
 
     @cached_property
@@ -61,39 +62,43 @@ class Call:
 
     @property
     def content_length(self) -> int | None:
-        """The announced length of the body; None when nothing was announced."""
+        """The announced length of the body in bytes; None if none was announced. Raises
+        `SizeInvalid`.
+        """
         text = self.headers.get("content-length")
         if text is None or "transfer-encoding" in self.headers:
             return None
         if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX):
-            raise SizeInvalid("Content-Length is not a length")
+            raise SizeInvalid("Content-Length is not a number of bytes")
         return int(text)
 
     def path(self, *pieces: str) -> str:
-        """The path of something in this repository, as clients see it."""
+        """Return the path of a thing in this repository, as clients see it."""
         prefix = self.scope.get("root_path", "")
         return "/".join((f"{prefix}/v2", self.name.text, *pieces))
 
     def url(self, *pieces: str) -> str:
-        """`path`, as an address with scheme and host."""
+        """Return the URL of a thing in this repository, with scheme and host."""
         return challenge.external_url(self.context, self.scope) + self.path(*pieces)
 
     def require_token(self) -> None:
-        """Have who says nothing about itself ask for a token; an anonymous one will do.
+        """Raise `SignInRequired` for a caller without any credential; an anonymous token is enough.
 
-        Clients that could sign in do not, unless they are asked to. Raises `SignInRequired`.
+        Clients that could sign in do so only when the answer demands it.
         """
         if self.context.guard.challenges and self.visit.caller.method == "none":
-            raise SignInRequired("sign in, or ask for a token without a name")
+            raise SignInRequired("sign in, or request an anonymous token")
 
     def note(self, kind: str, detail: Detail, outcome: Outcome = "ok") -> None:
-        """An audit event of this caller, about this repository."""
-        noting = Noting(self.context, self.scope, self.visit.caller.actor)
+        """Write an audit event of this caller, about this repository."""
         about = self.registry.ownership(self.name_text)
-        noting.note(kind, outcome, self.name_text, detail, about)
+        if self.context.identity is not None:
+            remote = remote_of(self.scope)
+            trail = self.context.identity.audit_trail(self.visit.caller.actor, remote)
+            trail.note(kind, self.name_text, outcome, detail, about)
 
     async def run(self, function: Callable[..., T], *args: object) -> T:
-        """Call `function` on a thread."""
+        """Call `function` on a thread and return its result."""
         return await self.context.hop.run(function, *args)
 
 

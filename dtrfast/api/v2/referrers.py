@@ -1,4 +1,4 @@
-"""end-12: manifests that have a given one as their subject."""
+"""end-12: referrers, the manifests whose subject is a given manifest."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from dtrfast.oci.pages import next_link
 
 
 async def get(call: Call) -> ASGIApp:
+    """Answer a page of the referrers of a manifest, as an image index."""
     subject = Digest.parse(call.reference)
     artifact_type = call.query.get("artifactType")
     last = call.query.get("last")
     after = None if last is None else Digest.parse(last)
     page = await call.run(call.registry.referrers.page, call.name, subject, artifact_type, after)
-    # Clients compare the type with no parameters, and read the list right after they pushed.
+    # Clients expect a media type without parameters, and read the list right after a push.
     headers = {"content-type": OCI_INDEX, "cache-control": "no-cache"}
     filters = {}
     if artifact_type is not None:

@@ -1,7 +1,6 @@
-"""end-4, 5, 6, 11, 13, 14: blobs on their way in.
+"""end-4, end-5, end-6, end-11, end-13 and end-14: uploads of blobs.
 
-A session is named by a UUID in the path and by nothing else, so every Location that it ever had
-stays good.
+Only the UUID in the path identifies an upload, so each earlier Location of it stays valid.
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dtrfast.api.errors import error_response
 from dtrfast.api.types import has_left
-from dtrfast.api.v2.body import Transfer, discard
 from dtrfast.api.v2.call import Call
 from dtrfast.api.v2.holding import hold
+from dtrfast.api.v2.request_body import Transfer, discard
 from dtrfast.errors import DigestInvalid, NameInvalid, RangeInvalid, UploadUnknown
-from dtrfast.oci.digests import DEFAULT_ALGORITHM, Algorithm, Digest, parse_algorithm
+from dtrfast.oci.digests import DEFAULT_ALGORITHM, Digest, parse_algorithm
 from dtrfast.oci.names import RepositoryName
 from dtrfast.store.blobs import Upload
 
 
 async def begin(call: Call) -> ASGIApp:
-    """POST: mount a blob, take one whole, or open a session (also for an announced digest)."""
+    """POST: mount a blob, receive a whole blob, or begin an upload for later requests."""
     query, name = call.query, call.name
     if "mount" in query:
         mounted = await _mount(call, Digest.parse(query["mount"]))
@@ -32,12 +31,21 @@ async def begin(call: Call) -> ASGIApp:
             return mounted
     elif "digest" in query:
         return await _take_whole(call, Digest.parse(query["digest"]))
-    upload_id = await call.run(_open_session, call, name, _announced_algorithm(call))
+    # The algorithm of the digest that will close the upload, if the client says so.
+    announced = query.get("digest-algorithm")
+    algorithm = DEFAULT_ALGORITHM if announced is None else parse_algorithm(announced)
+
+    def begin_upload() -> str:
+        upload = call.registry.uploads.begin(name, algorithm)
+        upload.release()
+        return upload.id
+
+    upload_id = await call.run(begin_upload)
     return Response(status_code=202, headers=_session_headers(call, upload_id, 0))
 
 
 async def append(call: Call) -> ASGIApp:
-    """PATCH: the next bytes, with or without saying which."""
+    """PATCH: append bytes, with or without a Content-Range."""
     try:
         held = await hold(call, is_last=False)
         upload = held.upload
@@ -47,12 +55,15 @@ async def append(call: Call) -> ASGIApp:
     except RangeInvalid as error:
         return error_response(error, _refusal_headers(call, error.offset))
     answer = Response(status_code=202, headers=_session_headers(call, upload.id, upload.offset))
-    return _Answered(call, answer, upload)
+    return _UploadAnswer(call, answer, upload)
 
 
 async def close(call: Call) -> ASGIApp:
-    """PUT: perhaps the last bytes, and the digest of them all."""
-    digest = _wanted_digest(call)
+    """PUT: append the last bytes, if there are any, and commit the upload as the blob `digest`."""
+    text = call.query.get("digest")
+    if not text:
+        raise DigestInvalid("add the digest of the blob: ?digest=sha256:…")
+    digest = Digest.parse(text)
     try:
         held = await hold(call, is_last=True)
         async with Transfer(call, held.upload) as transfer:
@@ -69,7 +80,7 @@ async def close(call: Call) -> ASGIApp:
 
 
 async def status(call: Call) -> ASGIApp:
-    """GET: how far a session has come."""
+    """GET: answer with the offset of an upload."""
     offset = await call.run(call.registry.uploads.offset, call.name, call.reference)
     headers = _session_headers(call, call.reference, offset)
     del headers["content-length"]  # 204 has none
@@ -77,13 +88,19 @@ async def status(call: Call) -> ASGIApp:
 
 
 async def cancel(call: Call) -> ASGIApp:
-    """DELETE: forget a session."""
-    await call.run(_cancel, call, call.name)
+    """DELETE: cancel an upload."""
+
+    def resume_and_cancel() -> None:
+        call.registry.uploads.resume(call.name, call.reference).cancel()
+
+    await call.run(resume_and_cancel)
     return Response(status_code=204)
 
 
 async def _mount(call: Call, digest: Digest) -> ASGIApp | None:
-    """None when it cannot be: whoever may not know of a blob is told the same."""
+    """Mount a blob. Returns None if that is not possible, also for a blob that the caller may not
+    know of.
+    """
     try:
         source = RepositoryName.parse(call.query["from"]) if "from" in call.query else None
     except NameInvalid:
@@ -99,12 +116,12 @@ async def _take_whole(call: Call, digest: Digest) -> ASGIApp:
         async with Transfer(call, upload) as transfer:
             await transfer.receive(call.content_length)
             if transfer.received == 0 and digest != Digest.of_bytes(b"", digest.algorithm):
-                # No body, or an empty one: the client announces what it will send by PUT.
+                # No body, or an empty one: the client announces a blob that it will send by PUT.
                 await transfer.finish(upload.release)
                 return Response(status_code=202, headers=_session_headers(call, upload.id, 0))
             return await _commit(call, transfer, digest)
     except BaseException:
-        # Nobody was told the name of this session.
+        # The client never learned the id of this upload, so it cannot resume it.
         await call.run(_cancel_quietly, call, call.name, upload.id)
         raise
 
@@ -116,22 +133,9 @@ async def _commit(call: Call, transfer: Transfer, digest: Digest) -> ASGIApp:
     return _created(call, digest)
 
 
-def _announced_algorithm(call: Call) -> Algorithm:
-    """The algorithm that the client will close the session with, as far as it says."""
-    if "digest-algorithm" in call.query:
-        return parse_algorithm(call.query["digest-algorithm"])
-    return DEFAULT_ALGORITHM
-
-
-def _open_session(call: Call, name: RepositoryName, algorithm: Algorithm) -> str:
-    upload = call.registry.uploads.begin(name, algorithm)
-    upload.release()
-    return upload.id
-
-
-class _Answered:
-    """The answer to a PATCH, which holds its upload until it is written. Who has left before will
-    not read it, and then the next body may be this one again.
+class _UploadAnswer:
+    """The answer to a PATCH, which holds its upload until the answer is written. A client that left
+    before does not read it. Its next body may be the same one again, so the upload is reopened.
     """
 
     def __init__(self, call: Call, answer: ASGIApp, upload: Upload) -> None:
@@ -140,7 +144,7 @@ class _Answered:
         self._upload = upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Not afterwards: who has read the answer may leave as well.
+        # This comes before the answer, since a client may also leave after it read the answer.
         is_left = has_left(scope)
         try:
             await self._answer(scope, receive, send)
@@ -149,11 +153,7 @@ class _Answered:
                 self._upload.reopen_body()
                 await self._call.run(self._upload.release)
             else:
-                self._upload.release()  # everything is saved: this waits for no disk
-
-
-def _cancel(call: Call, name: RepositoryName) -> None:
-    call.registry.uploads.resume(name, call.reference).cancel()
+                self._upload.release()  # all bytes are saved, so this does not wait for the disk
 
 
 def _cancel_quietly(call: Call, name: RepositoryName, upload_id: str) -> None:
@@ -161,18 +161,11 @@ def _cancel_quietly(call: Call, name: RepositoryName, upload_id: str) -> None:
         call.registry.uploads.resume(name, upload_id).cancel()
 
 
-def _wanted_digest(call: Call) -> Digest:
-    text = call.query.get("digest")
-    if not text:
-        raise DigestInvalid("say which digest the blob has: ?digest=sha256:…")
-    return Digest.parse(text)
-
-
 def _session_headers(call: Call, upload_id: str, offset: int) -> dict[str, str]:
-    # There is no notation for "nothing yet"; Docker wants one all the same, and reads this.
+    # `range` has no notation for an empty upload. Docker requires the header, and accepts 0-0.
     return {
         "location": call.path("blobs", "uploads", upload_id),
-        # ollama takes this as it is, and prefers it: so it has a host. Others need none in theirs.
+        # ollama prefers this header and uses it unchanged, so it must contain the host.
         "docker-upload-location": call.url("blobs", "uploads", upload_id),
         "range": f"0-{max(0, offset - 1)}",
         "docker-upload-uuid": upload_id,
@@ -181,7 +174,9 @@ def _session_headers(call: Call, upload_id: str, offset: int) -> dict[str, str]:
 
 
 def _refusal_headers(call: Call, offset: int | None) -> Mapping[str, str]:
-    """Where to go on after a 416. `0-0` would say that one byte is there, so nothing is said."""
+    """Return the headers of a 416, with the offset to continue at. At offset 0 there is no `range`,
+    since `0-0` would mean one byte.
+    """
     headers = _session_headers(call, call.reference, offset or 0)
     del headers["content-length"]
     if not offset:

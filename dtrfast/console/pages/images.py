@@ -1,20 +1,18 @@
-"""A tag's page, a manifest's page, two images side by side, images without a tag, and deleting."""
+"""Pages of images: a tag or a manifest, a comparison, untagged images, and a deletion."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from dtrfast.api.v0 import images, manifests, storage, trash
-from dtrfast.console.page import Page, PageFunction, View
+from dtrfast.api.v0 import images, storage, trash
+from dtrfast.console.page import PageFunction, PageRequest, View
 from dtrfast.console.pages.repositories import base, usage_view
 from dtrfast.errors import SettingsInvalid
 
-# As many as one deletion takes.
+# As many as the API deletes at once.
 _CHOSEN_MAX = 150
 
 
-def show(page: Page) -> View:
-    """What a tag or a digest points at."""
+def show(page: PageRequest) -> View:
+    """Show the image of a tag or a digest."""
     reference = page.path["reference"]
     values = base(page, "tags")
     image = page.ask(images.get_image, reference=reference, **values["pieces"])
@@ -34,21 +32,28 @@ def show(page: Page) -> View:
     )
 
 
-def show_usage(page: Page) -> View:
-    """How much room it takes; measured when somebody looks."""
+def show_usage(page: PageRequest) -> View:
+    """Measure and show the disk usage of an image."""
     values = base(page, "tags")
     reference = page.path["reference"]
     usage = page.ask(storage.get_manifest_usage, reference=reference, **values["pieces"])
     return usage_view(page, values, usage, reference)
 
 
-def compare(page: Page) -> View:
-    """Two images of a repository."""
+def compare(page: PageRequest) -> View:
+    """Show the differences between two images of a repository.
+
+    Two selected tags are compared in the order in which they were set; equal times by name.
+    """
     values = base(page, "tags")
     chosen = page.lists.get("tag", [])
     before, after = page.query.get("from", ""), page.query.get("to", "")
     if len(chosen) == 2:
-        before, after = _in_order(page, values, chosen)
+        times = {
+            tag: page.ask(images.get_image, reference=tag, **values["pieces"]).set_at
+            for tag in chosen
+        }
+        before, after = sorted(chosen, key=lambda tag: (times[tag], tag))
     if not before or not after:
         raise SettingsInvalid("choose two tags to compare")
     query = {"from": before, "to": after, "platform": page.query.get("platform", "")}
@@ -58,17 +63,8 @@ def compare(page: Page) -> View:
     )
 
 
-def _in_order(page: Page, values: dict[str, Any], chosen: list[str]) -> tuple[str, str]:
-    """Two tags: the one that was set first, then by name."""
-    times = {
-        tag: page.ask(images.get_image, reference=tag, **values["pieces"]).set_at for tag in chosen
-    }
-    first, second = sorted(chosen, key=lambda tag: (times[tag], tag))
-    return first, second
-
-
-def confirm_delete(page: Page) -> View:
-    """What deleting the chosen tags, or the chosen images, takes along, breaks and frees."""
+def confirm_delete(page: PageRequest) -> View:
+    """Show the effect of deleting the selected tags or images, and ask for a confirmation."""
     values = base(page, "tags", needs="push")
     tags, digests = page.lists.get("tag", []), page.lists.get("digest", [])
     wanted = [*tags, *digests]
@@ -77,16 +73,16 @@ def confirm_delete(page: Page) -> View:
     preview = None
     if wanted:
         query = {"references": ",".join(wanted)}
-        preview = page.ask(manifests.preview_deletion, query=query, **values["pieces"])
+        preview = page.ask(images.preview_deletion, query=query, **values["pieces"])
     return View("repository/delete_tags.html", {**values, "tags": tags, "preview": preview})
 
 
-def show_untagged(page: Page) -> View:
-    """Images that nothing keeps: no tag, no index, and nothing that they are about."""
+def show_untagged(page: PageRequest) -> View:
+    """List images without a tag that no index names, and whose subject (if any) is missing."""
     values = base(page, "tags")
     listing = page.listing("-pushed")
     query = {"untagged": "true", **listing.query()}
-    found = page.ask(manifests.list_manifests, query=query, **values["pieces"])
+    found = page.ask(images.list_manifests, query=query, **values["pieces"])
     return View(
         "repository/untagged.html",
         {

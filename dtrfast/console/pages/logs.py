@@ -1,4 +1,4 @@
-"""Logs: lines as they come and as they were, and audit events beside them."""
+"""Logs: the server's log lines, live and older ones, and audit events."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from dtrfast.api.v0 import administration, metrics
-from dtrfast.api.v0 import logs as operations
-from dtrfast.console.page import Page, PageFunction, View
+from dtrfast.api.v0.logs import list_logs
+from dtrfast.console.page import PageFunction, PageRequest, View
 
 _PAGE_SIZE = 100
 _DOWNLOAD_MAX = 1000
@@ -17,8 +17,8 @@ _FILTERS = ("level", "kind", "process", "repository", "user", "text", "since", "
 _EVENT_FILTERS = ("kind", "actor", "remote", "subject", "outcome", "since", "until", "text")
 
 
-def _query(page: Page, names: tuple[str, ...]) -> dict[str, object]:
-    """The filters that the address has; browsers leave the seconds of a time out."""
+def _query(page: PageRequest, names: tuple[str, ...]) -> dict[str, object]:
+    """Return the filters in the address."""
     found: dict[str, object] = {}
     for name in names:
         value = page.query.get(name, "").strip()
@@ -27,10 +27,10 @@ def _query(page: Page, names: tuple[str, ...]) -> dict[str, object]:
     return found
 
 
-def show(page: Page) -> View:
-    """The newest lines that pass the filters."""
+def show(page: PageRequest) -> View:
+    """Show the newest lines that match the filters."""
     query = _query(page, _FILTERS) | {"limit": _PAGE_SIZE, "start": page.query.get("start", "")}
-    found = page.ask(operations.list_logs, query=query)
+    found = page.ask(list_logs, query=query)
     known = page.glance(metrics.get_metrics)
     return View(
         "logs.html",
@@ -46,8 +46,8 @@ def show(page: Page) -> View:
     )
 
 
-def show_audit(page: Page) -> View:
-    """Who did what."""
+def show_audit(page: PageRequest) -> View:
+    """Show audit events that match the filters."""
     query = _query(page, _EVENT_FILTERS) | {
         "limit": _PAGE_SIZE,
         "start": page.query.get("start", ""),
@@ -64,17 +64,17 @@ def show_audit(page: Page) -> View:
     )
 
 
-def download(page: Page) -> View:
-    """Lines that pass the filters, one JSON object a line, the newest first."""
-    return _file(page, operations.list_logs, _FILTERS, "lines", "dtrfast-log.jsonl")
+def download(page: PageRequest) -> View:
+    """Return lines that match the filters as a file: one JSON object per line, newest first."""
+    return _file(page, list_logs, _FILTERS, "lines", "dtrfast-log.jsonl")
 
 
-def download_audit(page: Page) -> View:
-    """Events that pass the filters, one JSON object a line, the newest first."""
+def download_audit(page: PageRequest) -> View:
+    """Return events that match the filters as a file: one JSON object per line, newest first."""
     return _file(page, administration.list_events, _EVENT_FILTERS, "events", "dtrfast-audit.jsonl")
 
 
-def _file(page: Page, handler: Any, filters: tuple[str, ...], field: str, name: str) -> View:
+def _file(page: PageRequest, handler: Any, filters: tuple[str, ...], field: str, name: str) -> View:
     lines: list[bytes] = []
     start = ""
     for _ in range(_DOWNLOAD_PAGES_MAX):
@@ -88,20 +88,23 @@ def _file(page: Page, handler: Any, filters: tuple[str, ...], field: str, name: 
 
 
 class Tail:
-    """What comes behind a cursor, `after` in the address, and passes the filters there."""
+    """The lines that follow a cursor and match the filters in the address.
 
-    def __init__(self, page: Page) -> None:
+    The cursor is `after` in the address, or the end of the log.
+    """
+
+    def __init__(self, page: PageRequest) -> None:
         self._page = page
         self._filters = _query(page, tuple(n for n in _FILTERS if n not in ("since", "until")))
-        now = page.ask(operations.list_logs, query={"limit": 1}).cursor
+        now = page.ask(list_logs, query={"limit": 1}).cursor
         self.cursor = page.query.get("after") or now
 
     def read(self) -> list[Any]:
-        """Lines since the last look, the newest first. `cursor` is behind them."""
+        """Return the lines since the last call, newest first, and move the cursor after them."""
         query = self._filters | {"after": self.cursor, "limit": _PAGE_SIZE}
-        found = self._page.ask(operations.list_logs, query=query)
+        found = self._page.ask(list_logs, query=query)
         self.cursor = found.cursor
-        # Processes write their lines one after the other.
+        # The lines of several processes are not in the order of their times.
         return sorted(found.lines, key=lambda line: str(line.time), reverse=True)
 
 

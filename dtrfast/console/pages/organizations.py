@@ -15,17 +15,21 @@ from dtrfast.api.v0 import (
     teams,
 )
 from dtrfast.console import choices
-from dtrfast.console.page import Page, PageFunction, View
-from dtrfast.console.pages.repositories import full_name
+from dtrfast.console.page import PageFunction, PageRequest, View
+from dtrfast.console.repository_names import full_name
 from dtrfast.errors import AccountUnknown
 
 
-def show_list(page: Page) -> View:
-    """All organizations, by name."""
+def show_list(page: PageRequest) -> View:
+    """List the organizations, with the user's role in each."""
     listing = page.listing()
     found = page.ask(accounts.list_accounts, query={"type": "organization", **listing.query()})
     session = page.glance(sessions.get_session)
-    roles = {} if session is None else _roles(page, session.account.name)
+    roles: dict[str, str] = {}
+    if session is not None:
+        for role, query in (("member", {}), ("owner", {"owned": "true"})):
+            own = page.glance(accounts.list_organizations, query=query, name=session.account.name)
+            roles |= {one.name: role for one in (own.organizations if own else ())}
     return View(
         "organizations.html",
         {
@@ -37,16 +41,7 @@ def show_list(page: Page) -> View:
     )
 
 
-def _roles(page: Page, user: str) -> dict[str, str]:
-    """What the user is in each organization that has them."""
-    roles: dict[str, str] = {}
-    for role, query in (("member", {}), ("owner", {"owned": "true"})):
-        found = page.glance(accounts.list_organizations, query=query, name=user)
-        roles |= {one.name: role for one in (found.organizations if found else ())}
-    return roles
-
-
-def _base(page: Page, tab: str) -> dict[str, Any]:
+def _base(page: PageRequest, tab: str) -> dict[str, Any]:
     name = page.path["name"]
     organization = page.ask(accounts.get_account, name=name)
     if organization.type != "organization":
@@ -62,13 +57,13 @@ def _base(page: Page, tab: str) -> dict[str, Any]:
         "tab": tab,
         "is_member": is_admin or member is not None,
         "may_create": is_owner,
-        # Without accounts there is nobody to put into teams.
-        "may_administer": is_owner and page.asker.config.auth.mode == "managed",
+        # Without accounts there are no users for teams.
+        "may_administer": is_owner and page.client.config.auth.mode == "managed",
     }
 
 
-def show(page: Page) -> View:
-    """Its repositories, as far as the user may see them."""
+def show(page: PageRequest) -> View:
+    """List the organization's repositories that the user may see."""
     values = _base(page, "repositories")
     listing = page.listing()
     found = page.ask(
@@ -83,7 +78,7 @@ def show(page: Page) -> View:
     )
 
 
-def show_teams(page: Page) -> View:
+def show_teams(page: PageRequest) -> View:
     values = _base(page, "teams")
     listing = page.listing()
     found = page.ask(teams.list_teams, query=listing.query(), name=values["name"])
@@ -98,7 +93,7 @@ def show_teams(page: Page) -> View:
     )
 
 
-def show_members(page: Page) -> View:
+def show_members(page: PageRequest) -> View:
     values = _base(page, "members")
     listing = page.listing()
     found = page.ask(accounts.list_members, query=listing.query(), name=values["name"])
@@ -108,7 +103,7 @@ def show_members(page: Page) -> View:
     )
 
 
-def show_robots(page: Page) -> View:
+def show_robots(page: PageRequest) -> View:
     values = _base(page, "robots")
     listing = page.listing("created")
     found = page.ask(credentials.list_robots, query=listing.query(), name=values["name"])
@@ -123,23 +118,23 @@ def show_robots(page: Page) -> View:
     )
 
 
-def show_settings(page: Page) -> View:
+def show_settings(page: PageRequest) -> View:
     values = _base(page, "settings")
     if not values["may_administer"]:
         raise page.refused(f"only owners of {values['name']} may change its settings")
     return View("organization/settings.html", values)
 
 
-def show_usage(page: Page) -> View:
-    """A part of the page that asked for it; a page of its own where there are no scripts."""
+def show_usage(page: PageRequest) -> View:
+    """Measure and show the disk usage: a part of a page for scripts, else a page of its own."""
     usage = page.ask(storage.get_namespace_usage, namespace=page.path["name"])
     if page.is_fragment:
         return View("fragments/usage.html", {"usage": usage})
     return View("organization/usage.html", {**_base(page, "repositories"), "usage": usage})
 
 
-def show_team(page: Page) -> View:
-    """A team: who is in it, and what it may do."""
+def show_team(page: PageRequest) -> View:
+    """Show a team's members and its access."""
     values = _base(page, "teams")
     place = {"name": values["name"], "team": page.path["team"]}
     team = page.ask(teams.get_team, **place)
@@ -155,7 +150,7 @@ def show_team(page: Page) -> View:
             "team": team,
             "users": choices.users(page) if may_choose else [],
             "repositories": choices.repositories_of(page, values["name"]) if may_choose else [],
-            "synchronised": page.glance(ldap.get_last_sync) if team.type == "ldap" else None,
+            "last_sync": page.glance(ldap.get_last_sync) if team.type == "ldap" else None,
             "members": members.members,
             "listing": listing,
             "access_listing": granted,

@@ -1,4 +1,4 @@
-"""Repositories: the list, and a repository's own pages."""
+"""Repositories: the list, and the pages of one repository."""
 
 from __future__ import annotations
 
@@ -10,47 +10,45 @@ from dtrfast.api.v0 import (
     credentials,
     grants,
     images,
-    objects,
     repositories,
     sessions,
     storage,
     storage_objects,
     trash,
 )
-from dtrfast.api.v0.views import ROOT
-from dtrfast.console import choices
-from dtrfast.console.page import PAGE_SIZE, Page, PageFunction, View
+from dtrfast.console import choices, fields
+from dtrfast.console.page import PAGE_SIZE, PageFunction, PageRequest, View
+from dtrfast.console.repository_names import full_name, pieces
 from dtrfast.errors import SignInRequired
-from dtrfast.oci.names import RepositoryName
+from dtrfast.oci.names import ROOT, RepositoryName
 
+# Fields of a repository that have a place of their own on its pages; "About" has all others.
+_SHOWN_FIELDS = frozenset(
+    {
+        "id",
+        "namespace",
+        "namespace_type",
+        "name",
+        "short_description",
+        "long_description",
+        "long_description_html",
+        "visibility",
+        "status",
+        "created_at",
+        "access_level",
+    }
+)
 _LEVELS = {"push": "read-write", "admin": "admin"}
-# What a form offers to choose from; whoever has more types the name.
+# As many as a form suggests; other names have to be typed in full.
 _NAMESPACES_MAX = 200
 
 
-def pieces(name: str) -> dict[str, Any]:
-    """A repository's name as the pieces of an operation's path."""
-    owner, slash, rest = name.partition("/")
-    return (
-        {"namespace": owner, "repository": rest}
-        if slash
-        else {
-            "namespace": ROOT,
-            "repository": owner,
-        }
-    )
-
-
-def full_name(repository: objects.Repository) -> str:
-    return f"{repository.namespace}/{repository.name}".lstrip("/")
-
-
 # ---- the list ----------------------------------------------------------------------------------
-def show_list(page: Page) -> View:
-    """All that one may see, one's own, or what others shared."""
+def show_list(page: PageRequest) -> View:
+    """List repositories: all that the user may see, their own, or those shared with them."""
     tab = page.query.get("tab", "all")
     if tab != "all" and page.caller.kind != "system":
-        page.ask(sessions.get_session)  # whose they are has to be known
+        page.ask(sessions.get_session)  # raises without a sign-in: the list is that of a user
     session = page.glance(sessions.get_session)
     listing = page.listing()
     query = listing.query()
@@ -75,8 +73,8 @@ def show_list(page: Page) -> View:
     )
 
 
-def _namespaces(page: Page) -> list[str]:
-    """Where the user may make repositories."""
+def _namespaces(page: PageRequest) -> list[str]:
+    """Return the namespaces in which the user may create repositories."""
     session = page.glance(sessions.get_session)
     if session is None:
         return [ROOT] if page.caller.kind == "system" else []
@@ -90,10 +88,12 @@ def _namespaces(page: Page) -> list[str]:
 
 # ---- one repository ----------------------------------------------------------------------------
 def base(
-    page: Page, tab: str, needs: Literal["", "push", "admin"] = "", *, rendered: bool = False
+    page: PageRequest, tab: str, needs: Literal["", "push", "admin"] = "", *, rendered: bool = False
 ) -> dict[str, Any]:
-    """What all pages of a repository show. A page of forms `needs` what those need. Raises
-    `RepositoryUnknown`, `SignInRequired`, `Denied`.
+    """Return the values that all pages of a repository need.
+
+    `needs` is the access that the page requires; "" is any. With `rendered` the repository has its
+    README as HTML. Raises `RepositoryUnknown`, `SignInRequired`, `AccessRefused`.
     """
     name = page.path["name"]
     query = {"rendered": "true"} if rendered else {}
@@ -112,33 +112,34 @@ def base(
         "tab": tab,
         "may_push": level in ("read-write", "admin"),
         "may_administer": level == "admin",
-        # The account that it belongs to; empty for the registry's own.
+        # The account that owns the repository; empty for repositories of the registry.
         "owner": RepositoryName(name).owner if repository.namespace_type else "",
     }
 
 
-def show_info(page: Page) -> View:
+def show_info(page: PageRequest) -> View:
     values = base(page, "info", rendered=True)
     newest = page.ask(images.list_images, query={"limit": 5, "sort": "-pushed"}, **values["pieces"])
-    return View("repository/info.html", {**values, "newest": newest.images})
+    more = fields.facts(values["repository"], _SHOWN_FIELDS)
+    return View("repository/info.html", {**values, "newest": newest.images, "more_facts": more})
 
 
-def show_usage(page: Page) -> View:
-    """How much room it takes; measured when somebody looks."""
+def show_usage(page: PageRequest) -> View:
+    """Measure and show the disk usage of a repository."""
     values = base(page, "info")
     usage = page.ask(storage.get_repository_usage, **values["pieces"])
     return usage_view(page, values, usage)
 
 
 def usage_view(
-    page: Page, values: dict[str, Any], usage: storage_objects.Usage, reference: str = ""
+    page: PageRequest, values: dict[str, Any], usage: storage_objects.Usage, reference: str = ""
 ) -> View:
-    """A part of the page that asked for it; a page of its own where there are no scripts."""
+    """Return the view of a disk usage: a part of a page for scripts, else a page of its own."""
     template = "fragments/usage.html" if page.is_fragment else "repository/usage.html"
     return View(template, {**values, "usage": usage, "reference": reference})
 
 
-def show_tags(page: Page) -> View:
+def show_tags(page: PageRequest) -> View:
     values = base(page, "tags")
     listing = page.listing("-pushed")
     found = page.ask(images.list_images, query=listing.query(), **values["pieces"])
@@ -148,7 +149,7 @@ def show_tags(page: Page) -> View:
     )
 
 
-def show_permissions(page: Page) -> View:
+def show_permissions(page: PageRequest) -> View:
     values = base(page, "permissions", needs="admin")
     of_people, of_teams = page.listing(of="users-"), page.listing(of="teams-")
     of_trusts = page.listing(of="trusts-")
@@ -176,7 +177,7 @@ def show_permissions(page: Page) -> View:
     )
 
 
-# What can be chosen to see, and the kinds of events that it is.
+# The filters of the activity: kinds of events, or prefixes that end with a dot; and the label.
 _KINDS = (
     ("", "Everything"),
     ("push", "Pushes"),
@@ -188,7 +189,7 @@ _KINDS = (
 )
 
 
-def show_activity(page: Page) -> View:
+def show_activity(page: PageRequest) -> View:
     values = base(page, "activity", needs="admin")
     listing = page.listing("")
     query = {
@@ -210,11 +211,11 @@ def show_activity(page: Page) -> View:
     )
 
 
-def show_settings(page: Page) -> View:
+def show_settings(page: PageRequest) -> View:
     return View("repository/settings.html", base(page, "settings", needs="admin"))
 
 
-def show_trash(page: Page) -> View:
+def show_trash(page: PageRequest) -> View:
     values = base(page, "trash", needs="push")
     listing = page.listing("-deleted")
     kind = "tags" if page.query.get("kind") == "tags" else "manifests"
@@ -232,15 +233,15 @@ def show_trash(page: Page) -> View:
     )
 
 
-def confirm_delete(page: Page) -> View:
-    """What a delete would free, before it is done."""
+def confirm_delete(page: PageRequest) -> View:
+    """Show the space that deleting the repository frees, and ask for a confirmation."""
     values = base(page, "settings", needs="admin")
     usage = page.ask(storage.get_repository_usage, **values["pieces"])
     return View("repository/delete.html", {**values, "usage": usage})
 
 
-def show_all_trash(page: Page) -> View:
-    """Deleted repositories that can be restored."""
+def show_all_trash(page: PageRequest) -> View:
+    """List deleted repositories that can be restored."""
     listing = page.listing("-deleted")
     found = page.ask(trash.list_trashed_repositories, query=listing.query())
     return View(
@@ -261,5 +262,5 @@ PAGES: dict[str, PageFunction] = {
     f"{_BASE}/-/trash": show_trash,
     f"{_BASE}/-/delete": confirm_delete,
 }
-# Behind all others: a name may be followed by nothing.
+# The last of all routes: the name would also match the addresses of other pages.
 LAST: dict[str, PageFunction] = {_BASE: show_info}

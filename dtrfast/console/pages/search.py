@@ -1,22 +1,22 @@
-"""Search: suggestions while one types, and a page with what was found."""
+"""Search: suggestions while the user types, and a page of results."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from dtrfast.api.v0 import objects
-from dtrfast.api.v0 import search as operations
-from dtrfast.console.page import Page, View
-from dtrfast.console.pages.repositories import full_name
-from dtrfast.console.texts import account_url, repository_url
+from dtrfast.api.v0.search import search
+from dtrfast.console.formatting import account_url, repository_url
+from dtrfast.console.page import PageRequest, View
+from dtrfast.console.repository_names import full_name
 
 _SUGGESTED_MAX = 8
-_FOUND_MAX = 100
+_HITS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """Something that was found, and where it is."""
+    """A search result and its address."""
 
     kind: str
     name: str
@@ -24,25 +24,25 @@ class Hit:
     more: str = ""
 
 
-def show(page: Page) -> View:
-    """What has a text in its name."""
+def show(page: PageRequest) -> View:
+    """Show what has the text of the query in its name."""
     text = page.query.get("q", "").strip()
     if not text:
         hits: list[Hit] = []
     else:
         query = {
             "query": text,
-            "limit": _SUGGESTED_MAX if page.is_fragment else _FOUND_MAX,
+            "limit": _SUGGESTED_MAX if page.is_fragment else _HITS_MAX,
             "includeTags": "true",
         }
-        hits = hits_of(page.ask(operations.search, query=query))
+        hits = hits_of(page.ask(search, query=query))
     if page.is_fragment:
         return View("fragments/suggestions.html", {"hits": hits[: 2 * _SUGGESTED_MAX], "q": text})
     return View("search.html", {"hits": hits, "q": text})
 
 
 def hits_of(found: objects.SearchResults) -> list[Hit]:
-    """Repositories first: they are what most people look for."""
+    """Return the search results: repositories first, since users mostly look for them."""
     return [
         *(
             Hit("repository", full_name(r), repository_url(full_name(r)), r.short_description)

@@ -1,4 +1,4 @@
-"""Settings, tab by tab. A change goes through `differences.review` before it is made."""
+"""Settings, tab by tab. Changes are shown by `reviews.review` before they are applied."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ import time
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
-from typing import Any
 
 import msgspec
 
 from dtrfast.api.v0 import accounts, administration, diagnostics, jobs, ldap, storage
 from dtrfast.console import labels
-from dtrfast.console.page import Page, PageFunction, View
+from dtrfast.console.page import PageFunction, PageRequest, View
 from dtrfast.errors import CredentialUnknown
 from dtrfast.identity.ldap.settings import LdapSettings, UserSet
+from dtrfast.machine import archive
 
 _RUNS_PAGE = 25
 _ACCOUNTS_COUNTED_MAX = 1000
-# What may have become of a run, in words.
+# The measured repositories whose deletion would free most.
+_LARGEST = {"limit": 20, "sort": "-freed"}
+# The states of a run in words.
 STATES = {
     "running": "running",
     "done": "done",
     "error": "failed",
-    "canceled": "cancelled",
+    "canceled": "canceled",
     "worker_dead": "interrupted",
 }
-# Tasks that give room back, by what the housekeeper calls them.
+# The background tasks that free space, by their names.
 _FREEING = frozenset(
     {
         "trash",
@@ -43,29 +45,28 @@ _FREEING = frozenset(
 _PARTS = ("starlette", "hypercorn", "uvloop", "lmdb", "xxhash", "zstandard", "cryptography")
 
 
-def show_general(page: Page) -> View:
-    """What is set for all repositories, and what the server was started with."""
+def show_general(page: PageRequest) -> View:
+    """Show the settings of access, and those that the server was started with."""
     access = page.ask(administration.get_access_settings)
     return View(
         "settings/general.html",
         {
             "tab": "general",
-            "labels": labels.FIELDS,
             "access": access,
-            "external_url": page.asker.config.server.external_url,
-            "groups": labels.of_settings(page.asker.config.settings()),
+            "external_url": page.client.config.server.external_url,
+            "groups": labels.of_settings(page.client.config.settings()),
         },
     )
 
 
-def show_security(page: Page) -> View:
+def show_security(page: PageRequest) -> View:
     page.ask(administration.get_access_settings)
     certificate = page.find(administration.get_certificate)
     return View("settings/security.html", {"tab": "security", "certificate": certificate})
 
 
-def show_storage(page: Page) -> View:
-    """What is stored, and how long. How much only the trash holds is measured when it is asked."""
+def show_storage(page: PageRequest) -> View:
+    """Show what is stored and for how long. The size of the trash is measured on request."""
     is_measured = page.query.get("trash") == "1"
     query = {"trash": "true"} if is_measured else None
     state = page.ask(storage.get_storage, query=query)
@@ -73,37 +74,25 @@ def show_storage(page: Page) -> View:
     if page.is_fragment:
         return View("fragments/trash_size.html", values)
     found = page.ask(jobs.list_jobs, query={"limit": 0})
+    listing = page.listing("-found", of="damages-")
+    damages = page.ask(storage.list_damages, query=listing.query())
     return View(
         "settings/storage.html",
         {
             "tab": "storage",
             **values,
-            "labels": labels.FIELDS,
             "policies": page.ask(storage.get_storage_settings),
-            **_damages(page),
-            "usages": _measured(page),
+            "damages": damages.damages,
+            "damages_listing": listing,
+            "damages_start": damages.next_page_start,
+            "usages": page.ask(storage.list_usages, query=_LARGEST).usages,
             "freeing": [task for task in found.tasks if task.name in _FREEING],
         },
     )
 
 
-def _damages(page: Page) -> dict[str, Any]:
-    listing = page.listing("-found", of="damages-")
-    found = page.ask(storage.list_damages, query=listing.query())
-    return {
-        "damages": found.damages,
-        "damages_listing": listing,
-        "damages_start": found.next_page_start,
-    }
-
-
-def _measured(page: Page) -> list[Any]:
-    """The repositories that would free most, of those that were measured."""
-    return page.ask(storage.list_usages, query={"limit": 20, "sort": "-freed"}).usages
-
-
-def show_auth(page: Page) -> View:
-    config = page.asker.config
+def show_auth(page: PageRequest) -> View:
+    config = page.client.config
     if config.auth.mode == "none":
         return View("settings/auth_off.html", {"tab": "auth"})
     document = page.find(ldap.get_ldap_settings)
@@ -112,10 +101,10 @@ def show_auth(page: Page) -> View:
         "settings/auth.html",
         {
             "tab": "auth",
-            "labels": labels.FIELDS,
+            "labels": labels.LABELS,
             "is_ldap": document is not None,
             "ldap": given,
-            # One more than there are, for another one.
+            # One more than stored: empty fields to add another.
             "user_sets": (*(given.user_sets or (UserSet(base_dn=""),)), UserSet(base_dn="")),
             "accounts_of_directory": _count_of_directory(page),
             "last_sync": page.glance(ldap.get_last_sync),
@@ -125,8 +114,8 @@ def show_auth(page: Page) -> View:
     )
 
 
-def _count_of_directory(page: Page) -> str:
-    """How many accounts came from the directory, in words; empty where none did."""
+def _count_of_directory(page: PageRequest) -> str:
+    """Return the number of accounts from the directory in words; empty for none."""
     query = {"type": "user", "source": "ldap", "limit": _ACCOUNTS_COUNTED_MAX}
     found = page.ask(accounts.list_accounts, query=query)
     if not found.accounts:
@@ -136,7 +125,7 @@ def _count_of_directory(page: Page) -> str:
     return "1 account" if len(found.accounts) == 1 else f"{len(found.accounts)} accounts"
 
 
-def show_jobs(page: Page) -> View:
+def show_jobs(page: PageRequest) -> View:
     listing = page.listing("")
     job, state = page.query.get("job", ""), page.query.get("state", "")
     state = state if state in STATES else ""
@@ -161,8 +150,8 @@ def show_jobs(page: Page) -> View:
     )
 
 
-def show_log(page: Page) -> View:
-    """The log of a run, which is asked for as long as the run goes on."""
+def show_log(page: PageRequest) -> View:
+    """Show the log of a run. The page asks again while the run goes on."""
     number = page.query.get("run", "")
     after = str(int(number) + 1) if number.isdecimal() and len(number) < 18 else "1"
     found = page.ask(jobs.list_jobs, query={"start": after, "limit": 1})
@@ -172,7 +161,7 @@ def show_log(page: Page) -> View:
     return View("fragments/run_log.html", {"run": runs[0]})
 
 
-def show_about(page: Page) -> View:
+def show_about(page: PageRequest) -> View:
     page.ask(administration.get_access_settings)
     return View(
         "settings/about.html",
@@ -188,7 +177,7 @@ def show_about(page: Page) -> View:
 
 @cache
 def _notes() -> str:
-    """What is new: the first section of the changelog, of the version that runs."""
+    """Return the first section of the changelog, which is that of the running version."""
     text = files("dtrfast.console").joinpath("CHANGELOG.md").read_text(encoding="utf-8")
     sections = text.split("\n## ")
     return f"## {sections[1].strip()}" if len(sections) > 1 else ""
@@ -201,18 +190,19 @@ def _version(name: str) -> str:
         return "unknown"
 
 
-def bundle(page: Page) -> View:
-    """The support bundle, as an archive."""
+def bundle(page: PageRequest) -> View:
+    """Return the support bundle as an archive."""
     document = msgspec.to_builtins(page.ask(diagnostics.get_diagnostics))
     name = time.strftime("dtrfast-diagnostics-%Y%m%d-%H%M%S")
     return View(
-        content=diagnostics.pack(document, name),
+        content=archive.pack(document, name),
         media_type="application/gzip",
         file_name=f"{name}.tar.gz",
     )
 
 
-def start(page: Page) -> View:
+def start(page: PageRequest) -> View:
+    """Lead to the first tab."""
     return View(location="/settings/general")
 
 

@@ -1,17 +1,19 @@
-"""The front door: where one lands, signing in and out."""
+"""The start page, sign-in and sign-out."""
 
 from __future__ import annotations
 
 from dtrfast.api.errors import row_of
 from dtrfast.api.v0 import objects, sessions, storage
-from dtrfast.api.v0.asking import convert_body, execute
+from dtrfast.api.v0.execution import convert_body, execute
 from dtrfast.api.v0.sessions import local_path
-from dtrfast.console.page import BY_ID, Page, View
+from dtrfast.console.page import BY_ID, PageRequest, View
 from dtrfast.errors import DtrfastError
 
 
-def home(page: Page) -> View:
-    """Administrators land on the dashboard, in an empty registry on the first steps."""
+def home(page: PageRequest) -> View:
+    """Lead administrators to the dashboard, or to the first steps in an empty registry; others to
+    the repositories.
+    """
     session = page.glance(sessions.get_session)
     is_admin = session is not None and session.account.is_admin
     if not is_admin and page.caller.kind != "system":
@@ -21,19 +23,19 @@ def home(page: Page) -> View:
     return View(location="/welcome" if is_empty else "/dashboard")
 
 
-def show(page: Page) -> View:
-    """The form; without accounts there is nothing to sign in to."""
+def show(page: PageRequest) -> View:
+    """Show the form. Without accounts there is nothing to sign in to."""
     if page.caller.kind == "system":
         return View(location="/")
     return View("sign_in.html", {"next": local_path(page.query.get("next", "/")), "refusal": ""})
 
 
-def enter(page: Page) -> View:
-    """Sign in with what the form has."""
+def enter(page: PageRequest) -> View:
+    """Sign in with the name and password of the form."""
     operation = BY_ID["sign_in"]
     given = {name: page.form.get(name, [""])[-1] for name in ("username", "password", "next")}
     try:
-        call = page.asker.call({}, None, convert_body(operation, given))
+        call = page.client.call({}, None, convert_body(operation, given))
         session = execute(operation, call)
     except DtrfastError as error:
         values = {"next": local_path(given["next"]), "refusal": error.message}
@@ -42,9 +44,9 @@ def enter(page: Page) -> View:
     return View(location=session.next, cookies=tuple(call.cookies))
 
 
-def leave(page: Page) -> View:
+def leave(page: PageRequest) -> View:
     """Sign out."""
     operation = BY_ID["sign_out"]
-    call = page.asker.call({}, None, None)
+    call = page.client.call({}, None, None)
     execute(operation, call)
     return View(location="/sign-in", cookies=tuple(call.cookies))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from dtrfast.api.v0 import accounts, credentials, repositories, sessions
-from dtrfast.console.page import Page, PageFunction, View
-from dtrfast.console.pages.repositories import full_name
+from dtrfast.console.page import PageFunction, PageRequest, View
+from dtrfast.console.repository_names import full_name
 from dtrfast.errors import AccountUnknown
 
-# What one form ends at most.
+# As many as one form ends.
 _SESSIONS_ENDED_MAX = 200
 
 
-def show_list(page: Page) -> View:
-    """All users, or those of one source."""
+def show_list(page: PageRequest) -> View:
+    """List all users, or those of one source."""
     listing = page.listing()
     source = page.query.get("source", "")
     source = source if source in ("ldap", "local") else ""
@@ -31,7 +31,7 @@ def show_list(page: Page) -> View:
     )
 
 
-def _base(page: Page, tab: str) -> dict[str, Any]:
+def _base(page: PageRequest, tab: str) -> dict[str, Any]:
     name = page.path["name"]
     account = page.ask(accounts.get_account, name=name)
     if account.type != "user":
@@ -45,8 +45,8 @@ def _base(page: Page, tab: str) -> dict[str, Any]:
     }
 
 
-def show(page: Page) -> View:
-    """Who it is, and the organizations."""
+def show(page: PageRequest) -> View:
+    """Show a user's account and organizations."""
     values = _base(page, "account")
     found = page.glance(accounts.list_organizations, name=values["name"])
     return View(
@@ -54,7 +54,7 @@ def show(page: Page) -> View:
     )
 
 
-def show_repositories(page: Page) -> View:
+def show_repositories(page: PageRequest) -> View:
     values = _base(page, "repositories")
     own, others = page.listing(), page.listing(of="shared-")
     found = page.ask(
@@ -65,7 +65,7 @@ def show_repositories(page: Page) -> View:
     )
     session = page.glance(sessions.get_session)
     is_admin = session is not None and session.account.is_admin
-    # An administrator may do everything with them, which says nothing of their owner.
+    # An administrator's own access is always `admin`, so the page shows the access of that user.
     whose = f"Access of {values['name']}" if is_admin and not values["is_self"] else "Your access"
     return View(
         "user/repositories.html",
@@ -82,7 +82,7 @@ def show_repositories(page: Page) -> View:
     )
 
 
-def show_tokens(page: Page) -> View:
+def show_tokens(page: PageRequest) -> View:
     values = _base(page, "tokens")
     listing = page.listing("created")
     found = page.ask(credentials.list_tokens, query=listing.query(), name=values["name"])
@@ -97,7 +97,7 @@ def show_tokens(page: Page) -> View:
     )
 
 
-def show_sessions(page: Page) -> View:
+def show_sessions(page: PageRequest) -> View:
     values = _base(page, "sessions")
     listing = page.listing("-created")
     found = page.ask(sessions.list_sessions, query=listing.query(), name=values["name"])

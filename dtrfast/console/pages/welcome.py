@@ -1,4 +1,4 @@
-"""The first steps: from the sign-in to an image that somebody else can pull."""
+"""The first steps: from the sign-in to an image that another user can pull."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dtrfast.api.v0 import accounts, administration, grants, images, repositories, sessions
-from dtrfast.api.v0.views import ROOT
 from dtrfast.config import is_loopback_host
-from dtrfast.console.page import Page, View
-from dtrfast.console.pages.repositories import full_name, pieces
+from dtrfast.console.page import PageRequest, View
+from dtrfast.console.repository_names import full_name, pieces
+from dtrfast.oci.names import ROOT
 
 _REPOSITORIES_MAX = 10
 _OTHERS_MAX = 200
@@ -19,7 +19,11 @@ _SHOWN_MAX = 5
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far somebody came. `others` are users who may pull the image that arrived."""
+    """The user's progress in the first steps.
+
+    `repository` and `tag` are those of the pushed image; the tag is empty before the push. `others`
+    are users who may pull that image.
+    """
 
     repository: str = ""
     tag: str = ""
@@ -34,7 +38,7 @@ class Progress:
 
     @property
     def key(self) -> str:
-        """Differs for each step."""
+        """A text that differs between all states; empty before the push."""
         place = f"{self.repository}:{self.tag} {self.set_at}"
         return f"{place} {self.is_pulled} {','.join(self.others)}" if self.tag else ""
 
@@ -43,16 +47,18 @@ class Progress:
         return self.has_arrived and self.is_pulled and bool(self.others)
 
 
-def show(page: Page) -> View:
-    """Commands with everything filled in, and what came of them."""
+def show(page: PageRequest) -> View:
+    """Show the steps: commands for this registry, and their results so far."""
     if page.caller.kind != "system":
-        page.ask(sessions.get_session)  # they are for somebody
+        page.ask(sessions.get_session)  # raises without a sign-in: the steps are those of a user
     return View("welcome.html", values(page, progress(page)))
 
 
-def values(page: Page, now: Progress) -> dict[str, Any]:
-    """What the steps show."""
+def values(page: PageRequest, now: Progress) -> dict[str, Any]:
+    """Return the values of the steps."""
     own = _own_name(page)
+    query = {"type": "user", "limit": _OTHERS_MAX, "sort": "-created"}
+    users = page.glance(accounts.list_accounts, query=query)
     return {
         "now": now,
         "key": now.key,
@@ -61,13 +67,14 @@ def values(page: Page, now: Progress) -> dict[str, Any]:
         "is_encrypted": page.external.startswith("https:"),
         "is_here": is_loopback_host(urlsplit(page.external).hostname or ""),
         "certificate": page.glance(administration.get_certificate),
-        "users": _users(page, own),
+        # Other users, the newest first.
+        "users": [one.name for one in (users.accounts if users else ()) if one.name != own],
         "shown_max": _SHOWN_MAX,
     }
 
 
-def progress(page: Page) -> Progress:
-    """Looks at the newest of the user's own repositories, and at one image in it."""
+def progress(page: PageRequest) -> Progress:
+    """Return the progress by the newest tag of the user's newest repository that has one."""
     namespace = _own_name(page) or ROOT
     found = page.glance(
         repositories.list_repositories_of_namespace,
@@ -82,24 +89,15 @@ def progress(page: Page) -> Progress:
         if tags and tags.images:
             (newest,) = tags.images
             is_pulled = newest.pulled_at > ""
-            others = _others(page, name)
+            access = page.glance(
+                grants.list_user_access, query={"limit": _SHOWN_MAX}, **pieces(name)
+            )
+            others = [one.user.name for one in (access.user_access_list if access else ())]
             return Progress(name, newest.tag, newest.set_by, newest.set_at, is_pulled, others)
     return Progress()
 
 
-def _own_name(page: Page) -> str:
-    """The user's name; nobody has one without accounts."""
+def _own_name(page: PageRequest) -> str:
+    """Return the user's name; empty without accounts."""
     session = page.glance(sessions.get_session)
     return "" if session is None else session.account.name
-
-
-def _others(page: Page, repository: str) -> list[str]:
-    found = page.glance(grants.list_user_access, query={"limit": _SHOWN_MAX}, **pieces(repository))
-    return [one.user.name for one in (found.user_access_list if found else ())]
-
-
-def _users(page: Page, own: str) -> list[str]:
-    """Users besides this one, the newest first."""
-    query = {"type": "user", "limit": _OTHERS_MAX, "sort": "-created"}
-    found = page.glance(accounts.list_accounts, query=query)
-    return [one.name for one in (found.accounts if found else ()) if one.name != own]

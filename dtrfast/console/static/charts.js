@@ -1,16 +1,16 @@
-// The charts of the dashboard: a course from the server, and each point that is recorded after it.
+// The charts of the dashboard: a history from the server, and each point that is recorded after it.
 "use strict";
 
-const COLOURS = ["--chart-1", "--chart-2", "--chart-3", "--chart-4"];
+const COLORS = ["--chart-1", "--chart-2", "--chart-3", "--chart-4"];
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 const POWERS = Array.from({ length: 61 }, (_, power) => 2 ** power);
-// The server records so often; what is further apart than a few of these is a gap.
+// The interval at which the server records points. Points several intervals apart have a gap between them.
 const STEP_SECONDS = 10;
 const root = document.querySelector("[data-span]");
 const span = Number(root.dataset.span);
 let charts = [];
 
-// ---- values as people read them ----------------------------------------------------------------
+// ---- values as texts ---------------------------------------------------------------------------
 function bytes(value) {
   let unit = 0;
   while (Math.abs(value) >= 1024 && unit < UNITS.length - 1) {
@@ -42,29 +42,29 @@ const fine = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-di
 const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
-// What stands at the axis of time: the hour, or the day where a label is a day from the next.
+// The labels of the time axis: days if labels are a day or more apart, else times of day.
 function times(_, splits, __, ___, step) {
   const format = step >= 86400 ? day : step < 60 ? fine : clock;
   return splits.map((time) => format.format(time * 1000));
 }
 
-function colour(name) {
+function color(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-// ---- from a course to what is drawn ------------------------------------------------------------
-// Each chart has arrays of its own: they grow.
-function table(course, names) {
-  return [[...course.times], ...names.map((name) => values(course, name))];
+// ---- from a history to the data of a chart -----------------------------------------------------
+// Each chart has its own arrays, since they grow.
+function table(history, names) {
+  return [[...history.times], ...names.map((name) => values(history, name))];
 }
 
-function values(course, name) {
-  if (name !== "ratio") return [...(course.columns[name] || course.times.map(() => null))];
-  const { logical_bytes: all, stored_bytes: kept } = course.columns;
-  return course.times.map((_, at) => (all && kept && kept[at] ? all[at] / kept[at] : null));
+function values(history, name) {
+  if (name !== "ratio") return [...(history.columns[name] || history.times.map(() => null))];
+  const { logical_bytes: all, stored_bytes: kept } = history.columns;
+  return history.times.map((_, at) => (all && kept && kept[at] ? all[at] / kept[at] : null));
 }
 
-// A point behind the last: in its place where the chart is coarser, after a gap where one was missed.
+// Appends a point. It replaces the last point if the chart is coarser, and follows a gap after missed points.
 function append(data, time, row) {
   const times = data[0];
   const last = times[times.length - 1];
@@ -83,7 +83,7 @@ function push(data, time, row) {
   row.forEach((value, at) => data[at + 1].push(value));
 }
 
-// What has nothing beside it makes no line: it is drawn as a point.
+// A value without neighbors makes no line, so it is drawn as a point.
 function alone(chart, series) {
   const row = chart.data[series];
   const known = (at) => row[at] !== null && row[at] !== undefined;
@@ -91,19 +91,19 @@ function alone(chart, series) {
 }
 
 // ---- one chart -----------------------------------------------------------------------------------
-function build(node, course) {
+function build(node, history) {
   const names = node.dataset.series.split(",");
-  const one = { node, names, unit: node.dataset.unit, data: table(course, names), chart: null };
+  const one = { node, names, unit: node.dataset.unit, data: table(history, names), chart: null };
   const small = node.classList.contains("small");
   const axis = {
-    stroke: colour("--soft"),
-    grid: { stroke: colour("--line"), width: 1 },
+    stroke: color("--soft"),
+    grid: { stroke: color("--line"), width: 1 },
     ticks: { show: false },
     font: "11px system-ui, sans-serif",
   };
   const isBytes = one.unit.startsWith("bytes");
   const line = (at) => ({
-    stroke: colour(COLOURS[at]),
+    stroke: color(COLORS[at]),
     width: 1.5,
     spanGaps: false,
     points: { show: true, size: 4, filter: alone },
@@ -147,20 +147,20 @@ function tell(one, at) {
 
 function describe(one, texts) {
   const { label } = one.node.dataset;
-  if (!one.data[0].length) return `${label}: nothing is known yet`;
+  if (!one.data[0].length) return `${label}: no data yet`;
   const named = one.names.map((name, at) => `${name.replaceAll("_", " ")} ${texts[at]}`);
   return `${label}. Last: ${named.join(", ")}`;
 }
 
-// ---- all of them ---------------------------------------------------------------------------------
+// ---- all charts ----------------------------------------------------------------------------------
 async function load() {
-  const courses = new Map();
+  const histories = new Map();
   const nodes = [...document.querySelectorAll("[data-chart]")];
   for (const { dataset: { process = "" } } of nodes) {
-    if (!courses.has(process)) courses.set(process, ask(process));
+    if (!histories.has(process)) histories.set(process, ask(process));
   }
   const made = [];
-  for (const node of nodes) made.push(build(node, await courses.get(node.dataset.process || "")));
+  for (const node of nodes) made.push(build(node, await histories.get(node.dataset.process || "")));
   for (const { chart } of charts) chart.destroy();
   charts = made;
 }
@@ -168,15 +168,15 @@ async function load() {
 async function ask(process) {
   const query = new URLSearchParams({ seconds: span });
   if (process) query.set("process", process);
-  const answer = await fetch(`/dashboard/course?${query}`);
+  const answer = await fetch(`/dashboard/history?${query}`);
   return answer.ok ? answer.json() : { times: [], columns: {} };
 }
 
 document.addEventListener("points", ({ detail: points }) => {
   for (const one of charts) {
-    const course = points[one.node.dataset.process || ""];
-    if (!course || !course.times.length) continue;
-    const [times, ...columns] = table(course, one.names);
+    const history = points[one.node.dataset.process || ""];
+    if (!history || !history.times.length) continue;
+    const [times, ...columns] = table(history, one.names);
     const added = times.filter((time, at) => append(one.data, time, columns.map((column) => column[at])));
     if (!added.length) continue;
     one.chart.setData(one.data);
@@ -195,6 +195,6 @@ addEventListener("resize", () => {
 });
 document.addEventListener("themechange", load);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", load);
-// Tests look at what is drawn.
+// For tests.
 window.dashboardCharts = () => charts.map(({ names, data }) => ({ names, data }));
 load();

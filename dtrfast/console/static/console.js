@@ -1,9 +1,9 @@
-// What pages do by themselves. Everything works without, but for charts and what is live.
+// Scripts of all pages. Without scripts everything works but charts and live parts.
 "use strict";
 
 document.documentElement.classList.add("with-script");
 
-// Where the bar has room the menu is open; `details` is closed by default.
+// The menu is open if the bar has room for it. A `details` element is closed by default.
 const wide = matchMedia("(min-width: 60.01rem)");
 const main = document.querySelector(".top > .menu:not(.user)");
 const fit = () => { if (main) main.open = wide.matches; };
@@ -25,7 +25,7 @@ async function copyText(button) {
     await navigator.clipboard.writeText(button.dataset.copy);
     label.textContent = "Copied";
   } catch {
-    // Browsers give pages without TLS no clipboard: the text is marked to be copied by hand.
+    // Without TLS, browsers deny access to the clipboard. The text is selected instead.
     const text = button.parentElement.querySelector("code");
     if (text) getSelection().selectAllChildren(text);
     label.textContent = "Press Ctrl+C";
@@ -56,7 +56,7 @@ document.addEventListener("change", ({ target }) => {
   for (const box of boxes) box.checked = target.checked;
 });
 
-// A file that is chosen is what its text field holds: it can be read, and changed, before it is sent.
+// The content of a selected file goes to a text area. The user can read and edit it before sending.
 document.addEventListener("change", async ({ target }) => {
   if (!target.matches("[data-fills]") || !target.files.length) return;
   const area = document.getElementById(target.dataset.fills);
@@ -79,7 +79,7 @@ document.addEventListener("focusout", ({ target, relatedTarget }) => {
 });
 
 // ---- forms ---------------------------------------------------------------------------------------
-// What was answered is no longer true once the form is edited.
+// The answer to a form is no longer valid when the form is edited.
 document.addEventListener("input", ({ target }) => {
   const answer = target.form && target.form.querySelector(".form-answer");
   if (answer && answer.children.length) answer.replaceChildren();
@@ -90,7 +90,7 @@ for (const [event, busy] of [["htmx:beforeRequest", "true"], ["htmx:afterRequest
   document.addEventListener(event, ({ target }) => { if (target.matches("form")) target.ariaBusy = busy; });
 }
 
-// An answer is where one goes on: at the field that is wrong, at the button that asks, or at its text.
+// The focus moves to the answer of a form: to the wrong field, to the button of a question, or to the text.
 document.addEventListener("htmx:afterSwap", ({ target }) => {
   if (!target.matches(".form-answer")) return;
   const wrong = fieldOf(target.closest("form"), target.querySelector("[data-field]"));
@@ -152,7 +152,7 @@ if (search) {
     if (event.key === "Escape") closeSearch();
     else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
-      // One place more than there are suggestions: the field itself.
+      // The field itself is one more place besides the suggestions.
       const places = all.length + 1;
       choose((now + 1 + (event.key === "ArrowDown" ? 1 : places - 1)) % places - 1);
     } else if (event.key === "Enter" && now >= 0) {
@@ -166,15 +166,15 @@ if (search) {
 }
 
 // ---- live parts ------------------------------------------------------------------------------
-// <div data-live="URL"> takes events of the server: each has `target` (a selector), `html`, and how
-// to put it there. A page that nobody sees has no stream: browsers allow six to a host.
+// <div data-live="URL"> gets events from the server. Each has `target` (a selector), `html`, and `how`
+// to insert it. A hidden page closes its stream, since browsers allow six connections per host.
 const AGAIN_SECONDS = 5;
 
 for (const place of document.querySelectorAll("[data-live]")) {
   let source = null;
   let after = "";
   let isOver = false;
-  const held = []; // what came while the reader had it paused
+  const held = []; // events that came while the part was paused
   const state = place.querySelector("[data-live-state]");
   const tell = (text) => { if (state && state.textContent !== text) state.textContent = text; };
 
@@ -191,7 +191,7 @@ for (const place of document.querySelectorAll("[data-live]")) {
     source.addEventListener("open", () => tell(place.dataset.paused ? "paused" : "live"));
     source.addEventListener("error", () => {
       tell("reconnecting …");
-      // What was refused is not tried again by the browser itself.
+      // The browser itself does not retry a refused stream.
       if (source && source.readyState === EventSource.CLOSED) {
         close();
         setTimeout(open, AGAIN_SECONDS * 1000);
@@ -237,7 +237,7 @@ function put(node, html, how) {
   reach();
 }
 
-// Makes one tree like another and leaves alone what is equal: focus, selection and scrolling stay.
+// Makes one tree equal to another. Equal nodes are not touched, so they keep focus, selection and scrolling.
 function alter(old, made) {
   const [had, has] = [[...old.childNodes], [...made.childNodes]];
   has.forEach((node, at) => {
@@ -268,7 +268,7 @@ document.addEventListener("click", (event) => {
   place.dispatchEvent(new Event(paused ? "pause" : "resume"));
 });
 
-// ---- what scrolls can be reached by keyboard -----------------------------------------------------
+// ---- keyboard access to scrolling parts ----------------------------------------------------------
 function reach() {
   for (const place of document.querySelectorAll(".table, .tabs")) {
     if (place.scrollWidth > place.clientWidth) place.tabIndex = 0;

@@ -1,10 +1,8 @@
-"""An LDAP directory as this registry reads it: users, members of groups, and whether a password is
-somebody's.
+"""The LDAP client: it reads users and members of groups, and verifies passwords.
 
-Every call opens a connection of its own and closes it: a sign-in or a synchronisation is rare
-beside what a connection that died silently would cost. What a user typed is escaped before it gets
-into a filter (RFC 4515); an empty password is never sent, since a server takes it for a sign-in as
-nobody, and accepts it (RFC 4513 section 5.1.2).
+Each call opens its own connection and closes it. Calls are rare, and a shared connection that died
+silently would cost more. The text that a user typed is escaped in a filter (RFC 4515). An empty
+password is never sent: a server accepts it as an anonymous bind (RFC 4513 section 5.1.2).
 """
 
 from __future__ import annotations
@@ -25,47 +23,54 @@ from dtrfast.identity.ldap import schema
 from dtrfast.identity.ldap.dn import key_of
 from dtrfast.identity.ldap.entries import (
     SUCCESS,
-    Entry,
     IdOf,
+    LdapEntry,
     check,
     guarded,
     read_pages,
     reason_of,
 )
 from dtrfast.identity.ldap.groups import GroupMembers, GroupReader, KnownUsers
-from dtrfast.identity.ldap.people import DirectoryUser, Gathering, People, Skipped, user_of
+from dtrfast.identity.ldap.people import (
+    DirectoryUser,
+    People,
+    PeopleCollector,
+    SkippedEntry,
+    user_of,
+)
 from dtrfast.identity.ldap.settings import GroupRef, LdapSettings, UserSet
 from dtrfast.identity.names import fold
-from dtrfast.outgoing.permit import DIRECT, Outgoing, Setter
+from dtrfast.outgoing.permit import DIRECT, OutgoingPolicy, Setter
 
 _INVALID_CREDENTIALS = 49
-# A connection is cut after this long, if it goes on answering a little at a time: one that signs a
-# user in after so many of its steps, one that reads the whole directory after ten minutes.
+# A connection is cut after this time even if the server still answers. A sign-in has this many
+# times `timeout_seconds`. A connection that reads the whole directory has ten minutes.
 _SIGN_IN_STEPS = 4
 _READING_SECONDS = 600.0
 
 
-class Directory:
-    """One directory. Safe from many threads.
+class LdapDirectory:
+    """A client of one directory. Safe from many threads.
 
-    Every method raises `DirectoryUnavailable` when no server answers in time, or one stops in the
-    middle of an answer.
+    Every method raises `DirectoryUnavailable` if no server answers in time, or if a server stops in
+    the middle of an answer.
     """
 
-    def __init__(self, settings: LdapSettings, outgoing: Outgoing = DIRECT) -> None:
+    def __init__(self, settings: LdapSettings, outgoing: OutgoingPolicy = DIRECT) -> None:
         self._settings = settings
         self._outgoing = outgoing
 
     # ---- passwords ----------------------------------------------------------------------------
     def verify(self, login: str, password: str, stable_id: str | None = None) -> bool:
-        """Return True if it is this user's password. False for an empty one, whatever the server
-        says, and for a user who has the login but another stable id.
+        """Return True if this is the password of the user with this login.
+
+        With `stable_id`, the user must also have that id. An empty password is always wrong.
         """
         found = self.authenticate(login, password) if password else None
         return found is not None and stable_id in (None, found.stable_id)
 
     def authenticate(self, login: str, password: str) -> DirectoryUser | None:
-        """The user whose name and password these are."""
+        """Return the user with this login and password; None if either is wrong."""
         found = self.find(login)
         if found is None or not password:
             return None
@@ -73,20 +78,28 @@ class Directory:
             return None if connection is None else found
 
     def find(self, login: str) -> DirectoryUser | None:
-        """The user with this login, in the first user set that has one.
+        """Return the user with this login, from the first user set that has one.
 
-        A set that is not there ends the search: a user of a later one may have the same login.
+        Raises `DirectoryObjectMissing` if a user set before that one is missing. A user of a later
+        set may have the same login, and must not pass for the user of the missing set.
         """
         found = self.look(login)
         return found if isinstance(found, DirectoryUser) else None
 
-    def look(self, login: str) -> DirectoryUser | Skipped | None:
-        """As `find`; where there is no user, an entry that is none, and why."""
-        skipped: Skipped | None = None
+    def look(self, login: str) -> DirectoryUser | SkippedEntry | None:
+        """Return the user as `find` does; else an entry with this login that cannot be a user."""
+        skipped: SkippedEntry | None = None
         with self._searching(self._sign_in_seconds) as connection:
             for user_set in self._settings.user_sets:
-                wanted = _filter_of_login(user_set, login)
-                for entry in self._found(connection, user_set, wanted):
+                # Of an e-mail address, the login is the part before the @.
+                value = escape_filter_chars(login) + ("@*" if user_set.login_is_email else "")
+                wanted = f"(&{user_set.filter}({user_set.login_attribute}={value}))"
+                try:
+                    entries = self._search(connection, user_set, wanted)
+                except DirectoryObjectMissing as error:
+                    place = f"the user set {user_set.base_dn} of the LDAP directory"
+                    raise DirectoryObjectMissing(f"{place}: {error.message}") from error
+                for entry in entries:
                     user = user_of(entry, user_set, self._id_of)
                     if user.login == fold(login):
                         if isinstance(user, DirectoryUser):
@@ -94,28 +107,29 @@ class Directory:
                         skipped = skipped or user
         return skipped
 
-    # ---- everybody ----------------------------------------------------------------------------
+    # ---- synchronization ----------------------------------------------------------------------
     def people(self) -> People:
-        """The users in all user sets. What a set is missing is a problem of the result."""
-        gathering = Gathering(self._id_of)
+        """Return the users of all user sets. A missing user set is a problem in the result."""
+        collector = PeopleCollector(self._id_of)
         with self._searching() as connection:
             for user_set in self._settings.user_sets:
                 try:
                     entries = self._search(connection, user_set, user_set.filter)
                 except DirectoryObjectMissing as error:
-                    gathering.miss(user_set, error.message)
+                    collector.miss(user_set, error.message)
                 else:
-                    gathering.add(user_set, entries)
-            for user_set in gathering.nameless:
+                    collector.add(user_set, entries)
+            for user_set in collector.nameless:
                 if not schema.read(connection).knows(user_set.full_name_attribute):
-                    gathering.remark_full_names(user_set)
-        return gathering.people()
+                    collector.remark_full_names(user_set)
+        return collector.people()
 
     def members(
         self, groups: Sequence[GroupRef], people: People, known_groups: Iterable[str] = ()
     ) -> list[GroupMembers]:
-        """The members of each of some groups. `known_groups` are the names of groups that were
-        inside others when they were read before.
+        """Return the members of each group, in the order of `groups`.
+
+        `known_groups` are the names of nested groups that an earlier reading found.
         """
         users = KnownUsers.of(people, self._settings.user_sets)
         known = {key for key in map(key_of, known_groups) if key}
@@ -129,20 +143,13 @@ class Directory:
             )
             return [reader.read(group) for group in groups]
 
-    # ---- the wire -----------------------------------------------------------------------------
+    # ---- connections --------------------------------------------------------------------------
     @property
     def _id_of(self) -> IdOf:
         return IdOf(self._settings.id_attribute)
 
-    def _found(self, connection: Any, user_set: UserSet, wanted: str) -> list[Entry]:
-        """As `_search`, and the message names the user set that is missing."""
-        try:
-            return self._search(connection, user_set, wanted)
-        except DirectoryObjectMissing as error:
-            message = f"the user set {user_set.base_dn} of the LDAP directory: {error.message}"
-            raise DirectoryObjectMissing(message) from error
-
-    def _search(self, connection: Any, user_set: UserSet, wanted: str) -> list[Entry]:
+    def _search(self, connection: Any, user_set: UserSet, wanted: str) -> list[LdapEntry]:
+        """Return the entries of a user set that match a filter. Raises `DirectoryObjectMissing`."""
         names = {
             user_set.login_attribute,
             user_set.full_name_attribute,
@@ -160,7 +167,7 @@ class Directory:
 
     @contextmanager
     def _searching(self, seconds: float = _READING_SECONDS) -> Iterator[Any]:
-        """A connection that may search, for so long."""
+        """Open a connection as the search account. It is cut after `seconds`."""
         settings = self._settings
         with self._connected(settings.search_dn, settings.search_password, seconds) as connection:
             if connection is None:
@@ -169,7 +176,7 @@ class Directory:
 
     @contextmanager
     def _connected(self, dn: str, password: str, seconds: float) -> Iterator[Any]:
-        """A connection that is signed in; None when the directory says that it may not be."""
+        """Open a connection and bind it. Gives None if the directory refuses the password."""
         connection, cutting = self._open(dn, password, seconds)
         try:
             guarded(connection.bind)()
@@ -183,23 +190,25 @@ class Directory:
 
     @property
     def _sign_in_seconds(self) -> float:
+        """The time after which a connection for a sign-in is cut."""
         return float(self._settings.timeout_seconds * _SIGN_IN_STEPS)
 
     def _open(self, dn: str, password: str, seconds: float) -> tuple[Any, threading.Timer]:
-        """A connection to the first server that answers, encrypted before anything is said, and
-        the timer that will cut it.
+        """Open a connection to the first server that answers. Return also the timer that cuts it.
+
+        Encryption starts before anything else is sent.
         """
-        reason = "no server is named"
+        reason = "the settings name no server"
         for url in self._settings.server_urls:
             try:
                 connection = self._connection(url, dn, password)
-                return connection, _opened(connection, seconds, start_tls=self._settings.start_tls)
+                return connection, _start(connection, seconds, start_tls=self._settings.start_tls)
             except (LDAPException, OSError, AddressRefused) as error:
                 reason = f"{url}: {reason_of(error)}"
         raise DirectoryUnavailable(f"the LDAP directory does not answer ({reason})")
 
     def _connection(self, url: str, dn: str, password: str) -> Any:
-        """A connection that is not open yet. Raises `AddressRefused`."""
+        """Return a connection that is not open yet. Raises `AddressRefused`."""
         settings = self._settings
         permit = self._outgoing.permit(url, Setter.ADMINISTRATOR)
         tls = ldap3.Tls(
@@ -227,15 +236,15 @@ class Directory:
         )
 
 
-def _opened(connection: Any, seconds: float, *, start_tls: bool) -> threading.Timer:
-    """Open a connection and encrypt it. Returns the timer that cuts it after so many seconds."""
+def _start(connection: Any, seconds: float, *, start_tls: bool) -> threading.Timer:
+    """Open a connection and encrypt it. Return the running timer that cuts it after `seconds`."""
     cutting = threading.Timer(seconds, _cut, [connection])
     cutting.daemon = True
     cutting.start()
     try:
         connection.open()
         if start_tls and not connection.start_tls():
-            raise OSError("it refuses to encrypt the connection")
+            raise OSError("the server refuses to encrypt the connection")
     except BaseException:
         cutting.cancel()
         _close(connection)
@@ -244,20 +253,14 @@ def _opened(connection: Any, seconds: float, *, start_tls: bool) -> threading.Ti
 
 
 def _cut(connection: Any) -> None:
-    """On the timer's thread: whatever the other thread waits for ends with an error."""
+    """Shut the socket down, on the timer's thread. The thread that uses it gets an error."""
     opened = connection.socket
     with suppress(OSError, AttributeError):
         opened.shutdown(socket.SHUT_RDWR)
 
 
-def _filter_of_login(user_set: UserSet, login: str) -> str:
-    """Who has this login. Of an e-mail address only the part before the @ is known."""
-    value = escape_filter_chars(login) + ("@*" if user_set.login_is_email else "")
-    return f"(&{user_set.filter}({user_set.login_attribute}={value}))"
-
-
 def _close(connection: Any) -> None:
-    """Say good-bye where somebody listens; the library leaves a socket open that was cut."""
+    """Unbind and close a connection. The library leaves the socket of a cut connection open."""
     opened = connection.socket
     with suppress(LDAPException, OSError):
         connection.unbind()

@@ -1,9 +1,11 @@
 """Distinguished names, compared as names and not as text (RFC 4514, RFC 4518).
 
-Servers, schemas and users spell one name in many ways: blanks, letter case, escapes, hexadecimal
-BER, types by name or by number, and the parts of one level in any order. Names with equal keys are
-one name for every server. The reverse does not hold: a server's schema may know more, so where two
-keys differ only a look at the entry tells.
+Servers, schemas and users spell a name in many ways. They differ in blanks, letter case, escapes
+and hexadecimal BER. They use attribute types by name or by number, and order the parts of one level
+as they like.
+
+Every server takes names with equal keys for one name. The reverse does not hold, since a server's
+schema may have more rules. If two keys differ, only the entries tell whether it is one name.
 """
 
 from __future__ import annotations
@@ -12,12 +14,12 @@ import re
 import unicodedata
 from functools import lru_cache
 
-# Pairs of type and value of one level, sorted, and the levels in order.
+# The levels of a name in order. Each level is a sorted tuple of pairs of type and value.
 DnKey = tuple[tuple[tuple[str, str], ...], ...]
 
 _KEYS_KEPT_MAX = 20_000
 
-# Names of types, and their numbers, by which the same type is also called (RFC 4519, RFC 4524).
+# Attribute types with their other names and their numbers (RFC 4519, RFC 4524).
 _TYPES = {
     "cn": ("commonname", "2.5.4.3"),
     "sn": ("surname", "2.5.4.4"),
@@ -51,10 +53,10 @@ _match_part = re.compile(
         [ \t\n]*+(?P<separator>[,;+]|\Z)""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 ).match
-_unescape = re.compile(rb"\\([0-9a-fA-F]{2}|.)", re.DOTALL).sub
-# What a value of `uniqueMember` may have behind the name: a bit string (RFC 4517, 3.3.21).
+_sub_escape = re.compile(rb"\\([0-9a-fA-F]{2}|.)", re.DOTALL).sub
+# A bit string, which may follow the name in a value of `uniqueMember` (RFC 4517, 3.3.21).
 _find_unique_id = re.compile(r"#'[01]*'B\Z").search
-# Tags of BER for texts, and how their bytes are encoded.
+# BER tags of texts, with the encodings of their bytes.
 _TEXT_TAGS = {
     0x04: "utf-8",
     0x0C: "utf-8",
@@ -69,14 +71,14 @@ _TEXT_TAGS = {
 
 
 def type_key(name: str) -> str:
-    """An attribute's name without its options, as one of the names that it has."""
+    """Return the same name for all spellings of an attribute type, without its options."""
     folded = name.strip().lower().partition(";")[0].removeprefix("oid.")
     return _SAME.get(folded, folded)
 
 
 @lru_cache(_KEYS_KEPT_MAX)
 def key_of(text: str) -> DnKey | None:
-    """A key that equal names share; None for a text that is not a distinguished name."""
+    """Return the key that equal names share; None if the text is not a distinguished name."""
     unique_id = _find_unique_id(text)
     text = text[: unique_id.start()] if unique_id else text
     levels: list[tuple[tuple[str, str], ...]] = []
@@ -86,7 +88,13 @@ def key_of(text: str) -> DnKey | None:
         found = _match_part(text, at)
         if found is None:
             return None
-        level.append((type_key(found["type"]), _value(found)))
+        if found["ber"]:
+            value = _text_of_ber(bytes.fromhex(found["ber"]))
+        else:
+            escaped = found["plain"] if found["quoted"] is None else found["quoted"]
+            raw = _sub_escape(_decode_escape, escaped.encode("utf-8", "surrogatepass"))
+            value = _fold(raw.decode("utf-8", "surrogateescape"))
+        level.append((type_key(found["type"]), value))
         at, separator = found.end(), found["separator"]
         if separator != "+":
             levels.append(tuple(sorted(level)))
@@ -95,26 +103,19 @@ def key_of(text: str) -> DnKey | None:
 
 
 def first_value(text: str, attribute: str) -> str:
-    """The value of an attribute in a name's first level, folded; empty if it has none."""
+    """Return the value of an attribute in a name's first level, folded; empty if there is none."""
     key = key_of(text)
     return dict(key[0]).get(type_key(attribute), "") if key else ""
 
 
-def _value(found: re.Match[str]) -> str:
-    if found["ber"]:
-        return _text_of_ber(bytes.fromhex(found["ber"]))
-    escaped = found["plain"] if found["quoted"] is None else found["quoted"]
-    raw = escaped.encode("utf-8", "surrogatepass")
-    return _fold(_unescape(_unescaped, raw).decode("utf-8", "surrogateescape"))
-
-
-def _unescaped(found: re.Match[bytes]) -> bytes:
+def _decode_escape(found: re.Match[bytes]) -> bytes:
+    """Return the byte that an escape stands for: two hexadecimal digits, or the byte itself."""
     given = found[1]
     return bytes.fromhex(given.decode()) if len(given) == 2 else given
 
 
 def _text_of_ber(data: bytes) -> str:
-    """The text in a value that is given in BER. Any other value is told apart by its bytes."""
+    """Return the text of a value in BER. A value that is no text stays in hexadecimal."""
     length, start = data[1] if len(data) > 1 else -1, 2
     if length > 0x80:
         start = 2 + length - 0x80
@@ -129,9 +130,10 @@ def _text_of_ber(data: bytes) -> str:
 
 
 def _fold(text: str) -> str:
-    """Letter case and blanks that matter to no rule which naming attributes have (RFC 4518).
+    """Remove the differences of case and blanks that no matching rule of a naming attribute sees
+    (RFC 4518).
 
-    Lower case and not Unicode's case folding: keys of different names must never be equal.
+    It uses lower case, not Unicode's case folding: keys of different names must never be equal.
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)

@@ -1,7 +1,8 @@
-"""Entries of a directory as a connection gives them, whole or not at all.
+"""Entries of a directory, read over a connection: whole or not at all.
 
-A result that is not success ends what is being read. An object that is not there, or that the
-search account may not see, is told apart from a server that does not answer: neither is empty.
+A result other than success ends the reading with an exception. A missing or hidden object raises
+`DirectoryObjectMissing`, and a server that does not answer `DirectoryUnavailable`. Neither case
+looks like an empty result.
 """
 
 from __future__ import annotations
@@ -20,32 +21,34 @@ from dtrfast.index.engine import KEY_SIZE_MAX
 
 SUCCESS = 0
 _PAGING = "1.2.840.113556.1.4.319"
-# Results that speak of one object, and not of the server (RFC 4511, appendix A).
+# Result codes about one object, and not about the server (RFC 4511, appendix A).
 _REFERRAL = 10
 _OF_AN_OBJECT = {
-    _REFERRAL: "the server refers to another one, which is not asked",
-    17: "the directory does not know an attribute that is asked for",
+    _REFERRAL: "the server refers to another server, and referrals are not followed",
+    17: "the directory does not know a requested attribute",
     32: "it is not there, or the search account may not see it",
-    33: "it is an alias that leads nowhere",
-    34: "the directory takes it for no distinguished name",
-    36: "an alias on the way to it leads nowhere",
+    33: "it is an alias without a target",
+    34: "the directory does not accept it as a distinguished name",
+    36: "an alias on its path has no target",
     50: "the search account may not read it",
 }
-# Active Directory sends empty pages between others. A server that sends more never ends.
+# Active Directory sends empty pages between others. A server that sends more of them never ends.
 _EMPTY_PAGES_MAX = 1000
-# A group that grows while it is read has more ranges than it began with, but not many.
+# A bound for a server that never ends. A group that grows while it is read has a few more ranges.
 _RANGES_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """An entry. Values are by the names of their attributes, in lower case and with options."""
+class LdapEntry:
+    """An entry. `attributes` has values by the attribute's name, in lower case and with options."""
 
     dn: str
     attributes: dict[str, list[bytes]]
 
     def values(self, attribute: str) -> list[bytes]:
-        """The values under any name of the attribute, and with options but for ranges."""
+        """Return the values of an attribute, under any of its names and with any options. A range
+        of values does not count.
+        """
         exact = self.attributes.get(attribute.lower())
         if exact:
             return exact
@@ -58,10 +61,13 @@ class Entry:
         return found[0] if found else []
 
     def texts(self, attribute: str) -> list[str]:
+        """Return `values` as text."""
         return texts_of(self.values(attribute))
 
     def range_of(self, attribute: str) -> tuple[str, list[bytes]] | None:
-        """The range in which a part of the values came, and these values."""
+        """Return the range of an attribute that the server sent, such as `0-1499`, and its values.
+        None if the attribute came whole.
+        """
         wanted = type_key(attribute)
         for name, values in self.attributes.items():
             if ";range=" in name and type_key(name) == wanted:
@@ -71,13 +77,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class IdOf:
-    """Tells an entry's stable id by the attribute that holds it."""
+    """A function that returns an entry's stable id. `attribute` is the attribute that has it."""
 
     attribute: str
 
-    def __call__(self, entry: Entry) -> str:
-        """The id as text: entryUUID is ASCII, objectGUID sixteen bytes. Empty if there is none. Of
-        one that is too long for a key of the index the SHA-256.
+    def __call__(self, entry: LdapEntry) -> str:
+        """Return the id as text, empty if there is none.
+
+        An entryUUID is ASCII; an objectGUID is 16 bytes, returned in hexadecimal. An id that is too
+        long for a key of the index is replaced by its SHA-256.
         """
         values = entry.values(self.attribute)
         if not values:
@@ -88,11 +96,12 @@ class IdOf:
 
 
 def texts_of(values: Iterable[bytes]) -> list[str]:
+    """Return values as text, without an error for invalid UTF-8."""
     return [value.decode("utf-8", "replace") for value in values]
 
 
-def read_entry(connection: Any, dn: str, attributes: Sequence[str]) -> Entry | None:
-    """The entry with this name; None if it is not there or may not be read."""
+def read_entry(connection: Any, dn: str, attributes: Sequence[str]) -> LdapEntry | None:
+    """Return the entry with this name; None if it is missing or may not be read."""
     search = guarded(connection.search)
     search(dn, "(objectClass=*)", search_scope=ldap3.BASE, attributes=list(attributes))
     if connection.result["result"] in _OF_AN_OBJECT:
@@ -103,8 +112,11 @@ def read_entry(connection: Any, dn: str, attributes: Sequence[str]) -> Entry | N
 
 def read_all_values(
     connection: Any, dn: str, attribute: str, others: Sequence[str] = ()
-) -> tuple[Entry, list[str]] | None:
-    """An entry, and all values of an attribute, which may come in ranges; None as `read_entry`."""
+) -> tuple[LdapEntry, list[str]] | None:
+    """Return an entry and all values of an attribute, which may come in ranges.
+
+    None if the entry is missing or may not be read. `others` are more attributes of the entry.
+    """
     entry = read_entry(connection, dn, [attribute, *others])
     if entry is None:
         return None
@@ -134,10 +146,11 @@ def read_pages(
     scope: str,
     attributes: Sequence[str],
     page_size: int,
-) -> Iterator[Entry]:
-    """Entries in pages (RFC 2696), as servers answer with a few hundred at a time.
+) -> Iterator[LdapEntry]:
+    """Yield the entries below `base_dn` that match the filter `wanted`, page by page (RFC 2696).
 
-    Raises `DirectoryObjectMissing` if the base is not there, or only another server has it.
+    Servers send only a few hundred entries at a time. Raises `DirectoryObjectMissing`
+    if the base is missing, or only another server has it.
     """
     cookie, empty, seen, references = None, 0, 0, 0
     while empty < _EMPTY_PAGES_MAX:
@@ -163,9 +176,9 @@ def read_pages(
     raise DirectoryUnavailable("the LDAP directory sends pages without entries and without end")
 
 
-def _entries(connection: Any) -> list[Entry]:
+def _entries(connection: Any) -> list[LdapEntry]:
     return [
-        Entry(
+        LdapEntry(
             str(found.get("dn", "")),
             {name.lower(): values or [] for name, values in found["raw_attributes"].items()},
         )
@@ -175,7 +188,7 @@ def _entries(connection: Any) -> list[Entry]:
 
 
 def guarded(call: Callable[..., Any]) -> Callable[..., Any]:
-    """The call, with what goes wrong on the wire as our exception."""
+    """Return the call with errors of the connection raised as `DirectoryUnavailable`."""
 
     def guarded_call(*args: Any, **options: Any) -> Any:
         try:
@@ -188,7 +201,10 @@ def guarded(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check(connection: Any) -> None:
-    """Anything but success ends what is being read: half of a directory is none."""
+    """Raise unless the last result is success: a part of a directory must not pass for all of it.
+
+    Raises `DirectoryObjectMissing`, `DirectoryUnavailable`.
+    """
     result = connection.result
     code = result["result"]
     if code == SUCCESS:
@@ -200,4 +216,5 @@ def check(connection: Any) -> None:
 
 
 def reason_of(error: BaseException) -> str:
+    """Return a short text for an error."""
     return str(error)[:200] or type(error).__name__

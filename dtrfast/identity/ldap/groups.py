@@ -1,7 +1,8 @@
-"""The members of groups: missing is not empty.
+"""The members of groups. A missing group is never taken for an empty one.
 
-A member is looked for by its name among the users that were read. A name that is none of theirs is
-read: a user who was renamed in the meantime, a group inside the group, or nothing that counts.
+A member is first looked up by its name among the users of the user sets. For any other name, the
+entry is read. It may be a user that was renamed in the meantime, a nested group, or an entry that
+does not count.
 """
 
 from __future__ import annotations
@@ -12,43 +13,44 @@ from typing import Any
 
 from dtrfast.identity.ldap import schema
 from dtrfast.identity.ldap.dn import DnKey, key_of
-from dtrfast.identity.ldap.entries import Entry, IdOf, read_all_values
+from dtrfast.identity.ldap.entries import IdOf, LdapEntry, read_all_values
 from dtrfast.identity.ldap.people import People
 from dtrfast.identity.ldap.schema import Absence, Schema
 from dtrfast.identity.ldap.settings import GroupRef, UserSet
 from dtrfast.identity.names import fold
 
-# Names to look up for one group: more are members of another company, or a wrong user set.
+# Entries to read for one group. More mean that the user sets do not fit the group.
 _LOOKED_UP_MAX = 20_000
 _CLASS = "objectClass"
 
 
 @dataclass(frozen=True, slots=True)
 class GroupMembers:
-    """The users in a group and in the groups inside it. With a `problem` they are not all."""
+    """The users in a group and in its nested groups. If `problem` is set, some may be missing."""
 
     stable_ids: frozenset[str] = frozenset()
-    # Values that are no users of the user sets.
+    # Values that do not name users of the user sets.
     strangers: tuple[str, ...] = ()
-    # Names of the groups inside, by which a later reading knows that one of them is gone.
+    # Names of the nested groups. With them, a later reading finds out that one of them is gone.
     inside: tuple[str, ...] = ()
     problem: str = ""
-    # Nothing is missing: the group is there and has no members.
+    # The group exists and has no members.
     is_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class KnownUsers:
-    """Users by all names that a group may have for them. A name that two share finds no user."""
+    """The users by the names that a group may have for them. A name of two users finds neither."""
 
     by_dn: Mapping[DnKey, str]
     by_login: Mapping[str, str]
     stable_ids: frozenset[str]
-    # Where users are: an entry elsewhere may have the same id and is another one.
+    # The bases of the user sets. An entry elsewhere with the same id is another object.
     places: tuple[DnKey, ...]
 
     @staticmethod
     def of(people: People, user_sets: Iterable[UserSet]) -> KnownUsers:
+        """Return the known users: those in `people`, and entries that were skipped."""
         by_dn: dict[DnKey, str] = {}
         stable_ids: set[str] = set()
         named = [(user.dn, user.stable_id) for user in people.users]
@@ -63,19 +65,23 @@ class KnownUsers:
         return KnownUsers(by_dn, by_login, frozenset(stable_ids), places)
 
     def find(self, value: str) -> str:
-        """The stable id of a user; empty for what is none, or not for certain."""
+        """Return the stable id of a user by its name or login; empty if it is not certain."""
         key = key_of(value)
         return self.by_login.get(fold(value), "") if key is None else self.by_dn.get(key, "")
 
     def holds(self, key: DnKey, stable_id: str) -> bool:
-        """True for the id of a user, at a place where users are."""
+        """Return True if the id is a user's, and the name is below the base of a user set."""
         return stable_id in self.stable_ids and any(
             key[len(key) - len(place) :] == place for place in self.places
         )
 
 
 class GroupReader:
-    """Reads groups over one connection, each entry once."""
+    """Reads groups over one connection. It reads each entry once.
+
+    `is_nesting`: members of nested groups count. `known_groups` are the nested groups that an
+    earlier reading found.
+    """
 
     def __init__(
         self,
@@ -92,19 +98,19 @@ class GroupReader:
         self._is_nesting = is_nesting
         self._known_groups = known_groups
         self._schema: Schema | None = None
-        self._read: dict[tuple[DnKey, str], tuple[Entry, list[str]] | None] = {}
+        self._read: dict[tuple[DnKey, str], tuple[LdapEntry, list[str]] | None] = {}
 
     def read(self, group: GroupRef) -> GroupMembers:
-        """The members of a group. What is missing is a problem and never an empty group."""
-        found = self._entry(group.dn, group.member_attribute)
+        """Return the members of a group. A missing entry is a problem of the result, not an empty
+        group.
+        """
+        found = self.entry(group.dn, group.member_attribute)
         if found is None:
             return GroupMembers(problem="it is not there, or the search account may not read it")
         entry, values = found
-        if not values:
-            return self._without_values(entry, group.member_attribute)
-        return _Walk(self, group, values).result()
-
-    def _without_values(self, entry: Entry, attribute: str) -> GroupMembers:
+        if values:
+            return _GroupWalk(self, group, values).result()
+        attribute = group.member_attribute
         absence = self.absence(entry, attribute)
         if absence == "empty":
             return GroupMembers(is_empty=True)
@@ -118,32 +124,33 @@ class GroupReader:
             }[absence]
         )
 
-    def absence(self, entry: Entry, attribute: str) -> Absence:
+    def absence(self, entry: LdapEntry, attribute: str) -> Absence:
+        """Return the reason for which an entry shows no such attribute. Reads the schema once."""
         if self._schema is None:
             self._schema = schema.read(self._connection)
         return self._schema.absence(entry.texts(_CLASS), attribute)
 
     # ---- for a walk -----------------------------------------------------------------------------
     def user(self, value: str) -> str:
+        """Return the stable id of a user by its name or login; empty if there is none."""
         return self._users.find(value)
 
-    def user_of(self, entry: Entry) -> str:
-        """The user whose entry this is, whatever its name was when users were read."""
+    def user_of(self, entry: LdapEntry) -> str:
+        """Return the stable id of the entry's user, which may have been renamed; else empty."""
         stable_id, key = self._id_of(entry), key_of(entry.dn)
         return stable_id if key and self._users.holds(key, stable_id) else ""
 
-    def inside(self, dn: str, attribute: str) -> tuple[Entry, list[str]] | None:
-        """The entry of a member, and its own members where they count."""
-        return self._entry(dn, attribute)
-
     def was_group(self, key: DnKey) -> bool:
+        """Return True if an earlier reading found a nested group with this name."""
         return self._is_nesting and key in self._known_groups
 
     @property
     def is_nesting(self) -> bool:
+        """True if the members of nested groups count."""
         return self._is_nesting
 
-    def _entry(self, dn: str, attribute: str) -> tuple[Entry, list[str]] | None:
+    def entry(self, dn: str, attribute: str) -> tuple[LdapEntry, list[str]] | None:
+        """Return an entry and its members by `attribute`; None if it is missing or hidden."""
         key = key_of(dn) or ()
         if (key, attribute) not in self._read:
             others = [_CLASS, self._id_of.attribute]
@@ -151,8 +158,8 @@ class GroupReader:
         return self._read[key, attribute]
 
 
-class _Walk:
-    """Goes through a group and the groups inside it, each once, however they name each other."""
+class _GroupWalk:
+    """A walk through a group and its nested groups. It visits each group once, also in a cycle."""
 
     def __init__(self, reader: GroupReader, group: GroupRef, values: list[str]) -> None:
         self._reader = reader
@@ -165,6 +172,7 @@ class _Walk:
         self._waiting = [values]
 
     def result(self) -> GroupMembers:
+        """Walk, and return the members. Call it once."""
         while self._waiting and not self._problem:
             for value in self._waiting.pop():
                 self._take(value)
@@ -182,6 +190,7 @@ class _Walk:
         )
 
     def _take(self, value: str) -> None:
+        """Add a member by its value. Read its entry if it is no known user."""
         user = self._reader.user(value)
         key = key_of(value)
         if user:
@@ -196,7 +205,7 @@ class _Walk:
                 self._look_up(value, key)
 
     def _look_up(self, dn: str, key: DnKey) -> None:
-        found = self._reader.inside(dn, self._attribute)
+        found = self._reader.entry(dn, self._attribute)
         user = "" if found is None else self._reader.user_of(found[0])
         if user:
             self._users.add(user)
@@ -206,18 +215,19 @@ class _Walk:
             self._inside.append(dn)
             self._waiting.append(found[1])
         else:
-            self._take_without_values(dn, key, self._reader.absence(found[0], self._attribute))
-
-    def _take_without_values(self, dn: str, key: DnKey, absence: Absence) -> None:
-        if absence == "empty":
-            self._inside.append(dn)
-        elif absence == "hidden":
-            self._problem = f"the search account may not read the members of {dn[:200]} inside it"
-        else:
-            self._take_stranger(dn, key)
+            absence = self._reader.absence(found[0], self._attribute)
+            if absence == "empty":
+                self._inside.append(dn)
+            elif absence == "hidden":
+                name = dn[:200]
+                self._problem = (
+                    f"the search account may not read the members of the nested group {name}"
+                )
+            else:
+                self._take_stranger(dn, key)
 
     def _take_stranger(self, dn: str, key: DnKey) -> None:
         if self._reader.was_group(key):
-            self._problem = f"the group {dn[:200]} inside it is gone, or may not be read any more"
+            self._problem = f"the nested group {dn[:200]} is gone, or may no longer be read"
         else:
             self._strangers.append(dn)

@@ -1,7 +1,7 @@
 """The users of a directory, from the entries of its user sets.
 
-An entry that cannot be a user is skipped, and what it shows of itself is kept: the account that it
-has already must not be taken for one whose user is gone.
+An entry that cannot be a user is skipped, but its id and its login are kept. Otherwise the account
+that it already has would look like the account of a removed user.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dtrfast.identity.ldap.dn import first_value, key_of
-from dtrfast.identity.ldap.entries import Entry, IdOf
+from dtrfast.identity.ldap.entries import IdOf, LdapEntry
 from dtrfast.identity.ldap.settings import UserSet
 from dtrfast.identity.names import RESERVED, fold, is_account_name
 from dtrfast.oci import characters
@@ -21,24 +21,25 @@ USERS = "users"
 
 @dataclass(frozen=True, slots=True)
 class DirectoryUser:
-    """A user of the directory. `login` is the name that an account would have.
+    """A user of the directory. `login` is the name of its account here.
 
-    `full_name` is empty where the directory shows none.
+    `full_name` is empty if the directory shows none.
     """
 
     stable_id: str
     dn: str
     login: str
     full_name: str
-    # Whether the directory's full name has characters that no line may hold.
+    # True if characters that no line may have were removed from the directory's full name.
     is_cleaned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
-    """An entry that gets no account, and why. An account that it has already stays as it is.
+class SkippedEntry:
+    """An entry that gets no account, with the reason. An account that it already has stays as it
+    is.
 
-    `stable_id` and `login` are as much as the entry shows; both may be empty.
+    `stable_id` and `login` may be empty if the entry does not show them.
     """
 
     dn: str
@@ -49,9 +50,10 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that the settings name and the directory does not show, or not as they say.
+    """A fault: the directory does not have an object of the settings, or not as they describe it.
 
-    `subject` is what depends on it. `is_believable`: it is there and empty, which may be true.
+    `dn` is the object, and `subject` the thing that depends on it, such as a team. `is_believable`:
+    the object exists and is empty, which may be right.
     """
 
     subject: str
@@ -62,54 +64,38 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """The users of the directory: each once, by stable id, in the order of the user sets.
+    """The users of the directory, each once by stable id, in the order of the user sets.
 
-    With `problems` they are not all. `remarks` are about nothing that they depend on.
+    If there are `problems`, users may be missing. `remarks` are faults that hide no user.
     """
 
     users: tuple[DirectoryUser, ...]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedEntry, ...]
     problems: tuple[Problem, ...] = ()
     remarks: tuple[Problem, ...] = ()
 
 
-class Gathering:
-    """Collects users over the user sets, and what is missing."""
+class PeopleCollector:
+    """Collects the users of all user sets, and the problems of these sets."""
 
     def __init__(self, id_of: IdOf) -> None:
         self._id_of = id_of
         self._users: dict[str, DirectoryUser] = {}
         self._logins: dict[str, DirectoryUser] = {}
-        self._skipped: list[Skipped] = []
+        self._skipped: list[SkippedEntry] = []
         self._problems: list[Problem] = []
         self._remarks: list[Problem] = []
-        # User sets without a single full name: the attribute may be a wrong one.
+        # User sets without a single full name: their attribute may be wrong.
         self.nameless: list[UserSet] = []
 
     def miss(self, user_set: UserSet, reason: str) -> None:
-        """The user set is not there."""
+        """Add the problem that a user set is missing."""
         self._problems.append(Problem(USERS, user_set.base_dn, reason))
 
-    def add(self, user_set: UserSet, entries: Sequence[Entry]) -> None:
-        """Take the entries of a user set, all of them."""
-        self._check(user_set, entries)
-        for entry in entries:
-            self._take(user_of(entry, user_set, self._id_of))
-
-    def remark_full_names(self, user_set: UserSet) -> None:
-        attribute = user_set.full_name_attribute
-        reason = f"no entry and no schema knows {attribute}: check fullNameAttribute"
-        self._remarks.append(Problem("full names", user_set.base_dn, reason))
-
-    def people(self) -> People:
-        return People(
-            tuple(self._users.values()),
-            tuple(self._skipped),
-            tuple(self._problems),
-            tuple(self._remarks),
-        )
-
-    def _check(self, user_set: UserSet, entries: Sequence[Entry]) -> None:
+    def add(self, user_set: UserSet, entries: Sequence[LdapEntry]) -> None:
+        """Add all entries of a user set, and its problems as a whole: no entries, or an attribute
+        that none has.
+        """
         if not entries:
             reason = f"no entry there matches the filter {user_set.filter[:200]}"
             self._problems.append(Problem(USERS, user_set.base_dn, reason, is_believable=True))
@@ -127,9 +113,27 @@ class Gathering:
         name = user_set.full_name_attribute
         if name and not any(entry.values(name) for entry in entries):
             self.nameless.append(user_set)
+        for entry in entries:
+            self._take(user_of(entry, user_set, self._id_of))
 
-    def _take(self, found: DirectoryUser | Skipped) -> None:
-        if isinstance(found, Skipped):
+    def remark_full_names(self, user_set: UserSet) -> None:
+        """Add the remark that no entry and no schema has the attribute of full names."""
+        attribute = user_set.full_name_attribute
+        reason = f"no entry and no schema knows {attribute}: check fullNameAttribute"
+        self._remarks.append(Problem("full names", user_set.base_dn, reason))
+
+    def people(self) -> People:
+        """Return the collected users and problems."""
+        return People(
+            tuple(self._users.values()),
+            tuple(self._skipped),
+            tuple(self._problems),
+            tuple(self._remarks),
+        )
+
+    def _take(self, found: DirectoryUser | SkippedEntry) -> None:
+        """Add a user, unless an earlier one has its id or its login."""
+        if isinstance(found, SkippedEntry):
             self._skipped.append(found)
             return
         known = self._users.get(found.stable_id)
@@ -141,20 +145,20 @@ class Gathering:
         first = self._logins.setdefault(found.login, found)
         if first is not found:
             reason = f"the login {found.login} is that of {first.dn}"
-            self._skipped.append(Skipped(found.dn, reason, found.stable_id, found.login))
+            self._skipped.append(SkippedEntry(found.dn, reason, found.stable_id, found.login))
         else:
             self._users[found.stable_id] = found
 
 
-def user_of(entry: Entry, user_set: UserSet, id_of: IdOf) -> DirectoryUser | Skipped:
-    """The user that an entry is, or why it is none."""
+def user_of(entry: LdapEntry, user_set: UserSet, id_of: IdOf) -> DirectoryUser | SkippedEntry:
+    """Return the user of an entry, or the entry with the reason for which it cannot be a user."""
     logins = entry.texts(user_set.login_attribute)
-    # The first level of a name mostly has the login, also where the attribute is hidden.
+    # The first level of a DN usually has the login, even if the attribute is hidden.
     given = logins[0] if logins else first_value(entry.dn, user_set.login_attribute)
     login = fold(given.partition("@")[0] if user_set.login_is_email else given)
     is_name = is_account_name(login) and login not in RESERVED
     stable_id = id_of(entry)
-    skipped = Skipped(entry.dn, "", stable_id, login if is_name else "")
+    skipped = SkippedEntry(entry.dn, "", stable_id, login if is_name else "")
     if not logins:
         return replace(skipped, reason=f"it shows no {user_set.login_attribute}")
     if not stable_id:

@@ -1,7 +1,7 @@
-"""The object classes of a directory: whether an entry without an attribute could have it.
+"""The object classes of a directory (RFC 4512, 4.1.1): they explain why an attribute is absent.
 
-A group without members is empty if its classes allow the attribute, hidden if they require it, and
-not the group that the settings mean if they do not know it (RFC 4512, 4.1.1).
+A group without members is empty if its classes allow the attribute. If they require it, the search
+account may not see it. If they do not know it, the settings name the wrong group or attribute.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dtrfast.identity.ldap.entries import read_entry
 
 Absence = Literal["empty", "hidden", "foreign", "unknown"]
 
-# Classes of groups whose attribute of members may be absent, for directories that hide the schema.
+# Classes of groups that may lack the attribute, by attribute; for directories that hide the schema.
 _MAY_BE_EMPTY = {
     "member": {"group", "groupofmembers"},
     "memberuid": {"posixgroup"},
@@ -34,7 +34,7 @@ _words = re.compile(r"[^\s$()']+").findall
 
 @dataclass(frozen=True, slots=True)
 class ObjectClass:
-    """A class, by the keys of its superiors and attributes."""
+    """An object class: its superiors, and the keys of its required and allowed attributes."""
 
     superiors: frozenset[str]
     must: frozenset[str]
@@ -43,30 +43,23 @@ class ObjectClass:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """Classes by name. Empty where the search account may not read them."""
+    """Object classes by name, and all attributes. Empty if the search account may not read them."""
 
     classes: Mapping[str, ObjectClass]
     attributes: frozenset[str] = frozenset()
 
     def knows(self, attribute: str) -> bool:
-        """True for an attribute that entries may have."""
+        """Return True if the schema has this attribute."""
         return type_key(attribute) in self.attributes
 
     def absence(self, object_classes: Iterable[str], attribute: str) -> Absence:
-        """The meaning of an entry of these classes that has no such attribute."""
+        """Return the reason for which an entry of these classes shows no such attribute."""
         names, wanted = {name.strip().lower() for name in object_classes}, type_key(attribute)
         if not names:
             return "unknown"
         if names & _MAY_BE_EMPTY.get(wanted, set()) and not self.classes:
             return "empty"
-        known = self._with_superiors(names)
-        if any(wanted in one.must for one in known):
-            return "hidden"
-        if _ANYTHING in names or any(wanted in one.may for one in known):
-            return "empty"
-        return "foreign" if self.classes else "unknown"
-
-    def _with_superiors(self, names: set[str]) -> list[ObjectClass]:
+        # The known classes with these names, and all their superiors.
         found: dict[str, ObjectClass] = {}
         waiting = list(names)
         while waiting:
@@ -74,11 +67,15 @@ class Schema:
             if name in self.classes and name not in found:
                 found[name] = self.classes[name]
                 waiting += found[name].superiors
-        return list(found.values())
+        if any(wanted in one.must for one in found.values()):
+            return "hidden"
+        if _ANYTHING in names or any(wanted in one.may for one in found.values()):
+            return "empty"
+        return "foreign" if self.classes else "unknown"
 
 
 def read(connection: Any) -> Schema:
-    """The schema of the directory's server."""
+    """Return the schema of the directory's server."""
     root = read_entry(connection, "", ["subschemaSubentry"])
     places = root.texts("subschemaSubentry") if root is not None else []
     lists = ["objectClasses", "attributeTypes"]
@@ -87,12 +84,13 @@ def read(connection: Any) -> Schema:
 
 
 def parse(definitions: Iterable[str], attributes: Iterable[str] = ()) -> Schema:
-    """Classes and names of attributes from their definitions (RFC 4512, 4.1.1 and 4.1.2)."""
+    """Return the schema for definitions of classes and attributes (RFC 4512, 4.1.1 and 4.1.2)."""
     classes: dict[str, ObjectClass] = {}
     for definition in definitions:
         text = _drop_description("", definition)
         names = _find_names(text)
-        lists = {word: _list(find(text)) for word, find in _LISTS.items()}
+        found = {word: find(text) for word, find in _LISTS.items()}
+        lists = {word: _words(one[1]) if one else [] for word, one in found.items()}
         made = ObjectClass(
             frozenset(name.lower() for name in lists["SUP"]),
             frozenset(type_key(name) for name in lists["MUST"]),
@@ -103,7 +101,3 @@ def parse(definitions: Iterable[str], attributes: Iterable[str] = ()) -> Schema:
     named = (_find_names(_drop_description("", text)) for text in attributes)
     known = frozenset(type_key(name) for one in named if one for name in _words(one[1]))
     return Schema(classes, known)
-
-
-def _list(found: re.Match[str] | None) -> list[str]:
-    return _words(found[1]) if found else []

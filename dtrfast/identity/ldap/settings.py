@@ -1,4 +1,4 @@
-"""What is known of an LDAP directory: where it is, who its users are, and how often to look."""
+"""The settings of an LDAP directory: its servers, its users and groups, and the times of calls."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _Seconds = Annotated[float, Meta(gt=0, le=86_400 * 30)]
 class UserSet(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True
 ):
-    """A part of the directory that has users in it. `scope`: everything below, or one level."""
+    """A part of the directory that has users. `scope`: all levels below `base_dn`, or one level."""
 
     base_dn: str
     scope: Literal["subtree", "one"] = "subtree"
     filter: str = "(objectClass=person)"
     login_attribute: str = "uid"
     full_name_attribute: str = "cn"
-    # Whether the login is an e-mail address, of which the part before the @ is the name here.
+    # True if the login is an e-mail address. The account's name is the part before the @.
     login_is_email: bool = False
 
 
 class GroupRef(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True
 ):
-    """A group, and the attribute that holds its members: as DNs, or as bare logins."""
+    """A group, and the attribute with its members, which are DNs or plain logins."""
 
     dn: str
     member_attribute: str = "member"
@@ -44,34 +44,35 @@ class GroupRef(
 class LdapSettings(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True
 ):
-    """A directory. Its servers hold the same and are tried in order."""
+    """A directory. Its servers have the same data, and are tried in order."""
 
     server_urls: tuple[str, ...]
     user_sets: tuple[UserSet, ...]
-    # Encrypt a connection to an ldap:// server before anything is said. ldaps:// always is.
+    # Encrypt a connection to an ldap:// server before anything is sent. ldaps:// is always
+    # encrypted.
     start_tls: bool = False
-    # Authorities that sign the servers' certificates, in PEM; empty: those of the system.
+    # Authorities for the servers' certificates, in PEM; empty: those of the system.
     ca_pem: str = ""
     search_dn: str = ""
     search_password: str = ""
-    # What tells a user who was renamed from another one. Active Directory calls it objectGUID.
+    # The attribute with a user's stable id, which a rename keeps. In Active Directory: objectGUID.
     id_attribute: str = "entryUUID"
-    # Whose members are system administrators; None leaves that to this registry.
+    # The group whose members are system administrators; None: this registry decides.
     admin_group: GroupRef | None = None
-    # Whether members of a group that is a member of a group belong to both.
+    # True if the members of a nested group also belong to the outer group.
     nested_groups: bool = True
     sync_interval_seconds: _Seconds = 3600.0
     timeout_seconds: Annotated[int, Meta(ge=1, le=300)] = 5
-    # For how long a password that was right counts while no server answers.
+    # A password that was right counts for this long while no server answers.
     outage_seconds: Annotated[float, Meta(ge=0, le=86_400 * 30)] = 3600.0
     page_size: Annotated[int, Meta(ge=1, le=10_000)] = 500
-    # The share of users, of administrators or of a team's members that one synchronization removes
-    # without being told to; two of each always go.
+    # The maximum share of users, of administrators, or of a team's members that one synchronization
+    # removes without permission. Two of each may always be removed.
     removal_share_max: Annotated[float, Meta(ge=0, le=1)] = 0.2
 
 
 def check(settings: LdapSettings) -> LdapSettings:
-    """The settings, if they can be used at all. Raises `SettingsInvalid`."""
+    """Return the settings if they are valid. Raises `SettingsInvalid`."""
     if not settings.server_urls:
         raise SettingsInvalid("serverUrls: name at least one server, such as ldaps://ldap.example")
     if not settings.user_sets:
@@ -87,7 +88,7 @@ def check(settings: LdapSettings) -> LdapSettings:
     if settings.admin_group is not None:
         check_attribute("adminGroup.memberAttribute", settings.admin_group.member_attribute)
     if settings.search_dn and not settings.search_password:
-        raise SettingsInvalid("searchPassword: an account that searches needs its password")
+        raise SettingsInvalid("searchPassword: give the password of the search account")
     for user_set in settings.user_sets:
         _check_filter(user_set.filter)
         check_attribute("loginAttribute", user_set.login_attribute)
@@ -97,38 +98,39 @@ def check(settings: LdapSettings) -> LdapSettings:
 
 
 def is_same_target(stored: LdapSettings, given: LdapSettings) -> bool:
-    """Return whether `given` sends `searchPassword` only where `stored` does, as safely, and as the
-    password of the same entry.
+    """Return True if `given` sends `searchPassword` only to servers that `stored` names.
+
+    It must be sent as safely, and as the password of the same entry.
     """
     return (
         set(given.server_urls) <= set(stored.server_urls)
         and (given.start_tls or not stored.start_tls)
-        # A form in a browser ends lines in another way.
+        # A form in a browser changes the ends of lines.
         and given.ca_pem.split() == stored.ca_pem.split()
         and given.search_dn == stored.search_dn
     )
 
 
 def is_encrypted(settings: LdapSettings) -> bool:
-    """Whether passwords go to every server encrypted."""
+    """Return True if passwords go to every server encrypted."""
     return settings.start_tls or all(url.startswith("ldaps://") for url in settings.server_urls)
 
 
 def check_dn(dn: str) -> None:
-    """Raises `SettingsInvalid` unless this is a distinguished name (RFC 4514)."""
+    """Raise `SettingsInvalid` unless this is a distinguished name (RFC 4514)."""
     if not key_of(dn):
         raise SettingsInvalid(f"{dn[:120]!r} is not a distinguished name")
 
 
 def check_attribute(field: str, name: str) -> None:
-    """Raises `SettingsInvalid` unless this is an attribute's name or number (RFC 4512, 2.5)."""
+    """Raise `SettingsInvalid` unless this is an attribute's name or number (RFC 4512, 2.5)."""
     if _match_attribute(name) is None:
         raise SettingsInvalid(f"{field}: {name[:120]!r} is not the name of an attribute")
 
 
 def _check_url(url: str) -> None:
     try:
-        # The one that will decide on each call, so no address is saved that is never called.
+        # The same rules decide on each call, so an address that is saved can be called.
         permitted = DIRECT.permit(url, Setter.ADMINISTRATOR).url
     except AddressRefused as error:
         raise SettingsInvalid(f"serverUrls: {error.message}") from error

@@ -1,9 +1,10 @@
-"""Heads of requests that are not whole yet: for how long, and how much memory all of them take.
+"""Limits on the time and memory of unfinished request heads.
 
-A head has `HEAD_SECONDS` from its first byte, however slowly bytes come. Small ones take no
-share of the memory: `server.connections_max` bounds them. The large ones of a worker share
-`_SIZE_MAX`; where that is full, the one that has been large for longest is dropped. Heads of honest
-clients are whole within moments, so a flood of unfinished heads pushes out its own.
+A head must be complete `HEAD_SECONDS` after its first byte, even if bytes keep arriving. Small
+heads are not counted, because `server.connections_max` bounds them. The large heads of a worker
+share `_SIZE_MAX` bytes. When that is full, the head that has been large for the longest time is
+dropped. Heads of honest clients are complete within moments, so a flood of unfinished heads drops
+its own heads.
 """
 
 from __future__ import annotations
@@ -17,28 +18,28 @@ log = logging.getLogger("dtrfast.door")
 HEAD_SECONDS = 15.0
 # Requests of browsers and of clients with tokens of usual size are smaller.
 SMALL_SIZE = 8 * 1024
-# As many bytes as 128 heads of the largest size that the settings allow at first.
+# The bytes of 128 heads of the largest size that the default settings allow.
 _SIZE_MAX = 16 << 20
 
 
-class Unfinished(Protocol):
-    """A connection whose bytes are not a request yet."""
+class HeadOwner(Protocol):
+    """A connection with an unfinished head."""
 
     def drop_head(self) -> None:
-        """Close at once: others need the memory."""
+        """Close at once, because other connections need the memory."""
         ...
 
 
 class HeadMemory:
-    """Counts the bytes of large unfinished heads. On the event loop's thread only."""
+    """Counts the bytes of large unfinished heads. Use it on the event loop's thread only."""
 
     def __init__(self, size_max: int = _SIZE_MAX) -> None:
         self._size_max = size_max
-        self._sizes: OrderedDict[Unfinished, int] = OrderedDict()
+        self._sizes: OrderedDict[HeadOwner, int] = OrderedDict()
         self.size = 0
 
-    def hold(self, connection: Unfinished, size: int) -> None:
-        """`connection` holds so many bytes now. Drops what has been large for longest."""
+    def hold(self, connection: HeadOwner, size: int) -> None:
+        """Record that `connection` holds `size` bytes now, and drop the oldest large heads."""
         if size <= SMALL_SIZE:
             self.release(connection)
             return
@@ -50,5 +51,5 @@ class HeadMemory:
             log.info("unfinished heads take too much memory: closing the oldest connection")
             oldest.drop_head()
 
-    def release(self, connection: Unfinished) -> None:
+    def release(self, connection: HeadOwner) -> None:
         self.size -= self._sizes.pop(connection, 0)

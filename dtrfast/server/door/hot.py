@@ -1,9 +1,9 @@
-"""The hot lane: small answers that the index alone can give, on the spot.
+"""The hot lane: small responses that need the index alone, given at once.
 
-What a target leads to is told by the application's own router, once for each target; the answers
-are the application's values. Whatever is not plainly a case for this lane is left to the
-application, and so is every failure but "there is no such thing". The look-ups run on the event
-loop's thread: they read the memory-mapped index and nothing else.
+The application's router finds the endpoint of a target, once for each target. The answers are the
+application's values. The lane leaves all requests to the application that are not plainly its own,
+and all failures but "not found". The look-ups run on the event loop's thread: they read the
+memory-mapped index and nothing else.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import Literal
 
 from dtrfast import _core
-from dtrfast.api.addresses import canonical_path
 from dtrfast.api.answers import COMMON_HEADERS, Answer
+from dtrfast.api.canonical_paths import canonical_path
 from dtrfast.api.challenge import TOKEN_PATH
 from dtrfast.api.errors import error_answer
 from dtrfast.api.v2 import base, blobs, manifests, router
@@ -25,11 +25,11 @@ from dtrfast.oci.conditions import Conditions
 from dtrfast.oci.digests import Digest, Reference, parse_reference
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry.registry import Registry
-from dtrfast.server.access_log import AccessWriter, Entry
+from dtrfast.server.access_log import AccessLogEntry, AccessWriter
 from dtrfast.server.door import wire
 
-# Targets whose meaning is kept: a busy day asks for the same few thousand again and again, and an
-# entry takes under a kilobyte.
+# Targets whose endpoint is cached. The requests of a busy day have the same few thousand targets,
+# and an entry takes under a kilobyte.
 _TARGETS_MAX = 8192
 _PREFIX = b"/v2/"
 _COMMON_LINES = "".join(f"{name}: {value}\r\n" for name, value in COMMON_HEADERS.items()).encode()
@@ -54,8 +54,8 @@ class _Blob:
 _Target = Literal["base"] | _Manifest | _Blob
 
 
-class Hot:
-    """Answers from the registry's index. One thread."""
+class HotLane:
+    """Answers requests from the registry's index. Use it on the event loop's thread only."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Hot:
         *,
         has_pages: bool = False,
     ) -> None:
-        """`has_pages`: pages of other origins may be let in, by the application."""
+        """`has_pages`: the application may admit pages of other origins (CORS)."""
         self._guard = guard
         self._dates = dates
         self._access = access
@@ -75,7 +75,10 @@ class Hot:
     def answer(
         self, head: _core.Head, client: tuple[str, int] | None, hsts: bytes = b""
     ) -> bytes | None:
-        """The whole answer as it goes out, or None: then the application has to be asked."""
+        """Return the bytes of the whole response; None if the application has to answer.
+
+        `client`: the client's address. `hsts`: the value of Strict-Transport-Security, if any.
+        """
         if head.method not in ("GET", "HEAD") or self._is_of_application(head):
             return None
         found = _find_target(head.target)
@@ -86,7 +89,7 @@ class Hot:
         authorization = _header(head, b"authorization")
         visit = self._guard.known(authorization)
         if visit is None or (target == "base" and authorization is None and self._guard.challenges):
-            return None  # it has to be proven, or asked for, who calls
+            return None  # the application must verify the credentials, or ask for them
         answer = self._answer(visit.registry, target, head)
         if answer is None:
             return None
@@ -102,7 +105,7 @@ class Hot:
         return self._encode(head, answer, hsts)
 
     def _is_of_application(self, head: _core.Head) -> bool:
-        """A request with a body, or of a page that may be another origin's."""
+        """Return True for a request with a body, or of a page that may have another origin."""
         if head.chunked or head.content_length:
             return True
         return self._has_pages and _header(head, b"origin") is not None
@@ -110,9 +113,9 @@ class Hot:
     def _hold_off(
         self, head: _core.Head, client: tuple[str, int] | None, hsts: bytes
     ) -> bytes | None:
-        """The refusal of one more password from an address that tried too many.
+        """Return the refusal of one more password from an address that tried too many, or None.
 
-        So whoever tries thousands a second costs little more than reading what they send.
+        So a client that tries thousands of passwords a second costs little CPU time.
         """
         if client is None or _path_of(head.target) != TOKEN_PATH:
             return None
@@ -122,29 +125,29 @@ class Hot:
         answer = error_answer(TooManyTries(seconds))
         if self._access is not None:
             entry = _entry(head, TOKEN_PATH.encode(), client, answer, 0.0)
-            entry.is_hot = False  # too few to be tallied
+            entry.is_hot = False  # the tally does not count refusals, so the recorder has to
             self._access.add(entry)
         return self._encode(head, answer, hsts)
 
     def _answer(self, registry: Registry, target: _Target, head: _core.Head) -> Answer | None:
-        """None for refusals and faults: the application meets them again, tells and notes them."""
+        """Return the answer, which may be "not found"; None for another refusal or a fault.
+
+        The application meets the same refusal or fault again. It answers and logs it.
+        """
         try:
-            return self._found(registry, target, head)
+            if isinstance(target, _Manifest):
+                found = registry.manifests.peek(target.name, target.reference)
+                if found is None:
+                    return None
+                return manifests.answer_found(found, target.reference, Conditions.of(head.headers))
+            if isinstance(target, _Blob):
+                return self._answer_blob(registry, target, head)
+            registry.confirm()
+            return base.ANSWER
         except NotFound as error:
             return None if isinstance(error, RepositoryHidden) else error_answer(error)
         except Exception:
-            return None  # of ours as well: else the connection would end without an answer
-
-    def _found(self, registry: Registry, target: _Target, head: _core.Head) -> Answer | None:
-        if isinstance(target, _Manifest):
-            found = registry.manifests.peek(target.name, target.reference)
-            if found is None:
-                return None
-            return manifests.answer_found(found, target.reference, Conditions.of(head.headers))
-        if isinstance(target, _Blob):
-            return self._answer_blob(registry, target, head)
-        registry.confirm()
-        return base.ANSWER
+            return None  # also for a bug here: else the connection would end without a response
 
     def _answer_blob(self, registry: Registry, target: _Blob, head: _core.Head) -> Answer | None:
         peek = registry.blobs.peek(target.name, target.digest)
@@ -168,15 +171,16 @@ class Hot:
 
 
 def must_close(head: _core.Head) -> bool:
-    """Whether the connection ends with this answer, as far as the request says."""
+    """Return True if the connection has to close after the response to this request.
+
+    The response may have further reasons to close it.
+    """
     return not head.keep_alive or head.version == "1.0"
 
 
 @lru_cache(_TARGETS_MAX)
 def _find_target(sent: bytes) -> tuple[_Target, bytes] | None:
-    """The target of a request, if it is one of this lane's, and its path as all others see
-    it.
-    """
+    """Return the target and its canonical path; None if the lane does not answer it."""
     if not sent.startswith(_PREFIX):
         return None
     path = _path_of(sent)
@@ -202,7 +206,7 @@ def _find_endpoint(path: str) -> _Target | None:
             name, digest = RepositoryName.parse(found.name), Digest.parse(found.reference)
             return _Blob(name, digest, f"/v2/{name}/blobs/{digest}")
     except Invalid:
-        pass  # the application says what is wrong with it
+        pass  # the application explains the error
     return None
 
 
@@ -215,7 +219,7 @@ def _header(head: _core.Head, wanted: bytes) -> str | None:
 
 def _entry(
     head: _core.Head, path: bytes, client: tuple[str, int] | None, answer: Answer, seconds: float
-) -> Entry:
+) -> AccessLogEntry:
     scope = {
         "client": client,
         "method": head.method,
@@ -223,7 +227,7 @@ def _entry(
         "headers": head.headers,
     }
     sent = len(answer.body) if wire.has_body(head.method, answer.status) else 0
-    return Entry(
+    return AccessLogEntry(
         time.time() - seconds,
         scope,
         answer.status,

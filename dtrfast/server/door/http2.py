@@ -1,10 +1,11 @@
-"""HTTP/2, which is Hypercorn's: with windows for uploads, an end when the client leaves, and the
-bounds on unfinished heads that HTTP/1.1 has.
+"""Hypercorn's HTTP/2, with three changes.
 
-h2 bounds the list of headers (64 KiB) and the streams of a connection (100) itself. A head that is
-not whole may have 64 frames there, and a frame is waited for whatever length it announces; so both
-are looked at here, in its buffer (`_data`, `_headers_buffer`; `tests/door/test_seam.py` checks
-them).
+Uploads get larger windows. A connection ends when its client leaves. Unfinished heads have the
+bounds of HTTP/1.1.
+
+h2 itself bounds the list of headers (64 KiB) and the streams of a connection (100). But an
+unfinished head may have 64 frames there, and h2 waits for a frame of any length. So this module
+looks at both in h2's buffer (`_data`, `_headers_buffer`; `tests/door/test_seam.py` checks them).
 """
 
 from __future__ import annotations
@@ -24,23 +25,23 @@ from dtrfast.server.door.heads import HEAD_SECONDS, HeadMemory
 
 log = logging.getLogger("dtrfast.door")
 
-# What a client may send unasked, on a stream and on a connection. The protocol's own 64 KiB let an
-# upload from 50 ms away have 1.3 MB/s. It costs no memory here: nothing is read ahead of whoever
-# takes the body, so the rest stays in the kernel.
+# Bytes that a client may send before the server allows more, on a stream and on a connection. With
+# the protocol's default of 64 KiB an upload from 50 ms away reaches only 1.3 MB/s. The window costs
+# no memory here: bytes stay in the kernel until the application reads the body.
 _WINDOW_SIZE = 4 << 20
 _FRAME_SIZE_MAX = 256 * 1024
 _TYPE_DATA = 0
 
 
-def install(head_memory: HeadMemory, head_size_max: int) -> None:
-    """Let Hypercorn speak HTTP/2 with these settings, in this process."""
+def install_http2(head_memory: HeadMemory, head_size_max: int) -> None:
+    """Make Hypercorn use these settings for HTTP/2 in this process."""
     _Protocol.head_memory = head_memory
     _Protocol.head_size_max = head_size_max
     hypercorn.protocol.H2Protocol = _Protocol  # type: ignore[attr-defined, assignment]
 
 
 def unfinished_size(frames: FrameBuffer) -> int:
-    """Bytes of a head that is not whole, with its last frame; 0 in the middle of a body."""
+    """Return the size of an unfinished head with its last frame; 0 in the middle of a body."""
     size = sum(len(frame.data) for frame in frames._headers_buffer)
     data = frames._data
     is_body = len(data) > 3 and data[3] == _TYPE_DATA
@@ -72,11 +73,9 @@ class _Protocol(H2Protocol):
 
     async def handle(self, event: Event) -> None:
         await super().handle(event)
+        # Watch the time and memory of an unfinished head, as `Door` does.
         is_over = isinstance(event, Closed)
-        self._watch_head(0 if is_over else unfinished_size(self.connection.incoming_buffer))
-
-    def _watch_head(self, size: int) -> None:
-        """Give an unfinished head its time and its memory, as `Door` does."""
+        size = 0 if is_over else unfinished_size(self.connection.incoming_buffer)
         self.head_memory.hold(self, size)
         if size > self.head_size_max:
             self.drop_head()
@@ -87,21 +86,24 @@ class _Protocol(H2Protocol):
             self._late = asyncio.get_running_loop().call_later(HEAD_SECONDS, self.drop_head)
 
     def drop_head(self) -> None:
-        log.info("%s sent a head that is not whole", self.client[0] if self.client else "-")
+        log.info(
+            "closed a connection from %s: incomplete request head",
+            self.client[0] if self.client else "-",
+        )
         self._ending = asyncio.ensure_future(self.send(Closed()))
 
 
 class Http2(TCPServer):
-    """A connection, which must not end the others when it fails."""
+    """A connection of Hypercorn. Its failure must not end the other connections."""
 
     async def run(self) -> None:
         try:
             await super().run()
         except asyncio.CancelledError:
-            log.info("cut a connection that was in use")
+            log.info("cut a connection in use, because the server stops")
         except Exception:
             log.exception("a connection failed")
 
     async def _read_data(self) -> None:
         await super()._read_data()
-        await self.idle_task.stop()  # else the connection stays until it has been idle for long
+        await self.idle_task.stop()  # else the connection stays until the idle time is over

@@ -1,6 +1,6 @@
-"""Connections that wait for their client: one timer for all that may wait equally long.
+"""Connections that wait for their client, with one timer for all that have the same time limit.
 
-They stand in the order in which they began to wait, so that a look costs what it closes.
+They are in the order in which they began to wait, so a check only looks at those that it closes.
 """
 
 from __future__ import annotations
@@ -13,40 +13,45 @@ _LOOK_SECONDS_MAX = 1.0
 
 
 class Closable(Protocol):
-    """A connection, as far as it matters here."""
+    """A connection that can be closed while it waits."""
 
-    def close_idle(self) -> None: ...
+    def close_idle(self) -> None:
+        """Close, because the time is over or the server stops."""
+        ...
 
 
-class IdleDoors:
-    """Closes whoever is idle for more than `limit_seconds`, and everybody once it is closed."""
+class IdleConnections:
+    """Closes connections that are idle for more than `limit_seconds`.
+
+    Once it is closed itself, it closes each connection at once.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limit_seconds: float) -> None:
         self._loop = loop
         self._limit_seconds = limit_seconds
         self._since: OrderedDict[Closable, float] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
-        self.closed = False
+        self.is_closed = False
 
     def __len__(self) -> int:
         return len(self._since)
 
-    def add(self, door: Closable) -> None:
-        """`door` is idle from now on, even if it was before."""
-        if self.closed:
-            door.close_idle()
+    def add(self, connection: Closable) -> None:
+        """Start the idle time of `connection`, again if it was idle before."""
+        if self.is_closed:
+            connection.close_idle()
             return
-        self._since[door] = self._loop.time()
-        self._since.move_to_end(door)
+        self._since[connection] = self._loop.time()
+        self._since.move_to_end(connection)
         if self._timer is None:
             self._look_later()
 
-    def remove(self, door: Closable) -> None:
-        self._since.pop(door, None)
+    def remove(self, connection: Closable) -> None:
+        self._since.pop(connection, None)
 
     def close(self) -> None:
-        """The server stops: close all, now and from now on."""
-        self.closed = True
+        """Close all connections, now and from now on, because the server stops."""
+        self.is_closed = True
         while self._since:
             self._since.popitem(last=False)[0].close_idle()
 

@@ -1,7 +1,7 @@
-"""The header of the PROXY protocol, versions 1 and 2: what a proxy sends before a client's bytes.
+"""The header of the PROXY protocol, versions 1 and 2, which a proxy sends before a client's bytes.
 
-https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. A listener either requires it or does
-not take it: a server that looks for it by itself lets every client choose an address.
+Source: https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. A listener either requires the
+header or refuses it. If it were optional, each client could choose its own address.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from dataclasses import dataclass
 
 from dtrfast.server.forwarded import Address, plain_address
 
-# One lost packet is sent again after a second, two after three.
+# TCP sends a lost packet again after one second, and after three if it is lost twice.
 TIMEOUT_SECONDS = 5.0
 
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _LINE_START = b"PROXY "
 SIZE_MIN = len(_SIGNATURE)
 _LINE_SIZE_MAX = 107
-# Addresses take 216 bytes at most; the rest is for what else a proxy tells.
+# Addresses take 216 bytes at most. The rest is for the proxy's extensions.
 _PAYLOAD_SIZE_MAX = 4096
 _VERSION = 2
 _LOCAL, _PROXY = 0, 1
-# Families and transports, and the bytes of both addresses, with ports.
+# Families with transports. `_SIZES`: the bytes of both addresses, with ports.
 _UNSPECIFIED, _TCP4, _TCP6, _UNIX = 0x00, 0x11, 0x21, 0x31
 # PP2_TYPE_SSL, and its bit PP2_CLIENT_SSL.
 _TLS_EXTENSION, _CLIENT_USES_TLS = 0x20, 0x01
@@ -38,8 +38,10 @@ _match_unknown = re.compile(r"PROXY UNKNOWN(?: [ -~]*)?\r\n").fullmatch
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
-    """The client of a connection; None where the proxy does not know it. `is_own`: the connection
-    is the proxy's own, such as a health check. `is_secure`: the client speaks TLS with the proxy.
+    """The facts in a PROXY header. `client` is None if the proxy does not know it.
+
+    `is_own`: the proxy made the connection for itself, such as a health check. `is_secure`: the
+    client uses TLS to the proxy.
     """
 
     client: Address | None = None
@@ -48,19 +50,20 @@ class ProxyHeader:
 
 
 def is_start(data: bytes) -> bool:
-    """Return whether a connection that begins so, with `SIZE_MIN` bytes, begins with a header."""
+    """Return True if `data`, the first `SIZE_MIN` bytes of a connection, begins a PROXY header."""
     return data.startswith((_LINE_START, _SIGNATURE))
 
 
 async def receive(reader: asyncio.StreamReader) -> ProxyHeader:
-    """Take the header from the front of a connection, and nothing behind it.
+    """Read the header at the front of a connection, and no byte behind it.
 
-    Raises ValueError for anything else, EOFError and TimeoutError where it does not come.
+    Raises ValueError for other bytes, EOFError if the connection ends, and TimeoutError after
+    `TIMEOUT_SECONDS`.
     """
     async with asyncio.timeout(TIMEOUT_SECONDS):
         start = await reader.readexactly(SIZE_MIN)
         if not is_start(start):
-            raise ValueError("it begins otherwise")
+            raise ValueError("it begins with other bytes")
         if start != _SIGNATURE:
             return _parse_line(start + await _rest_of_line(reader))
         kind, family, high, low = await reader.readexactly(4)
@@ -85,26 +88,26 @@ def _parse_line(line: bytes) -> ProxyHeader:
         return ProxyHeader()
     match = _match_line(text)
     if match is None:
-        raise ValueError("a malformed PROXY line")
+        raise ValueError("the PROXY line is malformed")
     version, source, target, *ports = match.groups()
     for address in (source, target):
         if ipaddress.ip_address(address).version != int(version):
-            raise ValueError("an address of another family in a PROXY line")
+            raise ValueError("the PROXY line has an address of another family")
     if max(map(int, ports)) > 65_535:
-        raise ValueError("a port that there is not in a PROXY line")
+        raise ValueError("the PROXY line has a port above 65535")
     return ProxyHeader((plain_address(source) or source, int(ports[0])))
 
 
 def _parse_binary(kind: int, family: int, payload: bytes) -> ProxyHeader:
     version, command = kind >> 4, kind & 15
     if version != _VERSION or command not in (_LOCAL, _PROXY):
-        raise ValueError("a PROXY header of an unknown version or command")
+        raise ValueError("the PROXY header has an unknown version or command")
     if command == _LOCAL:
         return ProxyHeader(is_own=True)
     size = _SIZES.get(family)
     if size is None or len(payload) < size:
-        raise ValueError("a PROXY header without the addresses of its family")
-    is_secure = _tells_of_tls(payload[size:])
+        raise ValueError("the PROXY header lacks the addresses of its family")
+    is_secure = _says_tls(payload[size:])
     if family not in (_TCP4, _TCP6):
         return ProxyHeader(is_secure=is_secure)
     width = 4 if family == _TCP4 else 16
@@ -113,8 +116,8 @@ def _parse_binary(kind: int, family: int, payload: bytes) -> ProxyHeader:
     return ProxyHeader((plain_address(source) or source, port), is_secure=is_secure)
 
 
-def _tells_of_tls(extensions: bytes) -> bool:
-    """Return whether the client speaks TLS with the proxy. A list that is cut tells nothing."""
+def _says_tls(extensions: bytes) -> bool:
+    """Return True if the extensions say that the client uses TLS to the proxy."""
     position = 0
     while position + 3 <= len(extensions):
         kind, high, low = extensions[position : position + 3]

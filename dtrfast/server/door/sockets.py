@@ -1,7 +1,7 @@
-"""A connection's socket for a thread: plain, or with TLS on it. Nothing here waits.
+"""A connection's socket for a thread: plain, or with TLS. Nothing here waits.
 
-Methods raise BlockingIOError where they can do nothing now. Each works on a duplicate of the
-descriptor, which no close of the connection takes away.
+A method raises BlockingIOError if it can do nothing now. The descriptor is a duplicate, so it stays
+open when the connection closes.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ import threading
 from typing import Self, cast
 
 from dtrfast.errors import Corrupt, StorageFailed
-from dtrfast.server.door.secure import PIECE_SIZE, Secure
+from dtrfast.server.door.secure_transport import SecureTransport
+from dtrfast.server.door.tls_records import PIECE_SIZE
 from dtrfast.store.blobs import Extent
 
-# Bytes that a limited socket takes before it sends them; it may take a packet of 64 KiB more. With
-# no limit the kernel takes 4 MiB, read or decompressed for a client that may be gone.
+# Bytes that a limited socket holds unsent, and at most a packet of 64 KiB more. Without a limit the
+# kernel holds 4 MiB, which were read or decompressed for a client that may be gone.
 _UNSENT_SIZE_MAX = 416 * 1024
-# Bytes in one call of sendfile: it would go on for a whole blob if the client keeps up.
+# Bytes in one call of sendfile. A larger call would last for a whole blob if the client keeps up.
 _SENDFILE_SIZE_MAX = 8 << 20
 
 
 def limit_unsent(connection: socket.socket, *, limited: bool) -> None:
-    """Let the socket take little before it is sent, or as much as the system lets it."""
+    """Bound the bytes that the kernel holds unsent, or let the system's limit hold."""
     size = _UNSENT_SIZE_MAX if limited else 0
-    with contextlib.suppress(OSError):  # a client that is gone, or a Unix socket
+    with contextlib.suppress(OSError):  # the client is gone, or it is a Unix socket
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
 
 
 class PlainSocket:
-    """Owns `connection`, and closes it at the end of its block."""
+    """A plain socket. It owns `connection`, and closes it at the end of the `with` block."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -50,22 +51,26 @@ class PlainSocket:
         return self._socket.fileno()
 
     def readable_size(self) -> int:
-        """About as many bytes can be received; 0 only if there are none."""
+        """Return about the count of bytes that can be received; 0 only if there are none."""
         answer = fcntl.ioctl(self._socket, termios.FIONREAD, b"\0\0\0\0")
         return int(struct.unpack("i", answer)[0])
 
     def receive_into(self, view: memoryview) -> int:
-        """0 when the client sends nothing more."""
+        """Return the count of received bytes; 0 if the client sends nothing more."""
         return self._socket.recv_into(view)
 
     def send(self, data: bytes | memoryview, *, more: bool = False) -> int:
-        """Bytes taken, which the kernel may hold back for a moment when there are `more`. Raises
-        ConnectionError.
+        """Return the count of bytes that the kernel took. Raises ConnectionError.
+
+        `more`: more bytes follow at once, so the kernel may wait for them.
         """
         return self._socket.send(data, socket.MSG_MORE if more else 0)
 
     def send_extent(self, extent: Extent, position: int) -> int:
-        """Bytes taken from `position` of it. Raises `StorageFailed`, `Corrupt`."""
+        """Send from `position` of the extent on; return the count of bytes taken.
+
+        Raises ConnectionError, `StorageFailed` or `Corrupt`.
+        """
         count = min(extent.length - position, _SENDFILE_SIZE_MAX)
         try:
             sent = os.sendfile(self.fileno(), extent.descriptor, extent.offset + position, count)
@@ -78,11 +83,11 @@ class PlainSocket:
         return sent
 
     def flush(self) -> None:
-        """Send what `send` has taken and not sent."""
+        """Send the bytes that `send` took and did not send."""
 
 
 class _Scratch(threading.local):
-    """Where a thread puts what it is about to decrypt or encrypt."""
+    """A thread's buffer for bytes that it decrypts or encrypts."""
 
     def __init__(self) -> None:
         self.view = memoryview(bytearray(PIECE_SIZE))
@@ -92,15 +97,15 @@ _scratch = _Scratch()
 
 
 class SecureSocket(PlainSocket):
-    """Borrows the state of `secure` for its block."""
+    """A socket with TLS. It borrows the records of `secure` for the `with` block."""
 
-    def __init__(self, connection: socket.socket, secure: Secure) -> None:
+    def __init__(self, connection: socket.socket, secure: SecureTransport) -> None:
         super().__init__(connection)
         self._secure = secure
-        self._ssl = secure.ssl
-        self._incoming = secure.incoming
-        self._outgoing = secure.outgoing
-        self._starved = False  # what is here makes no whole record
+        self._ssl = secure.records.ssl
+        self._incoming = secure.records.incoming
+        self._outgoing = secure.records.outgoing
+        self._starved = False  # the received bytes make no whole record
         self._ended = False
         self._unsent = memoryview(b"")
 
@@ -119,8 +124,14 @@ class SecureSocket(PlainSocket):
     def receive_into(self, view: memoryview) -> int:
         size = 0
         while size < len(view) and not self._ended:
-            if self._starved and not self._take_records():
-                break
+            if self._starved:
+                try:
+                    count = self._socket.recv_into(_scratch.view)
+                except BlockingIOError:
+                    break
+                self._incoming.write(_scratch.view[:count])
+                self._starved = False
+                self._ended = count == 0  # a client may close without a close_notify
             size += self._decrypt_into(view[size:])
         if size == 0 and not self._ended:
             raise BlockingIOError
@@ -165,17 +176,6 @@ class SecureSocket(PlainSocket):
         except ssl.SSLWantReadError:
             self._starved = True
         return size
-
-    def _take_records(self) -> bool:
-        """False when none are there. A client that leaves without a goodbye has ended as well."""
-        try:
-            count = self._socket.recv_into(_scratch.view)
-        except BlockingIOError:
-            return False
-        self._incoming.write(_scratch.view[:count])
-        self._starved = False
-        self._ended = count == 0
-        return True
 
 
 def _unreadable(error: OSError) -> StorageFailed:

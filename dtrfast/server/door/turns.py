@@ -1,6 +1,6 @@
-"""What threads do with a socket: turns of receiving a body or sending an answer.
+"""The work of threads on a socket: turns that receive a body or send a response.
 
-One thread at a time has a transfer. Nothing here waits for longer than a poll of a few
+One thread at a time works on a transfer. Nothing here waits for longer than a poll of a few
 milliseconds.
 """
 
@@ -10,21 +10,21 @@ import select
 import time
 from collections.abc import Callable, Iterator
 
-from dtrfast.server.door.body import Body
+from dtrfast.server.door.request_body import RequestBody
 from dtrfast.server.door.sockets import PlainSocket
 from dtrfast.store.blobs import Extent, Segment, Upload
 
-# A thread is kept for so long by one transfer while others may wait for it.
+# The length of a turn. Other transfers may wait for its thread.
 _TURN_SECONDS = 0.1
-# A turn that brings less is not worth its thread.
+# A turn that brings fewer bytes is not worth its thread.
 TURN_SIZE_MIN = 32 * 1024
-# How long a thread waits for a socket. Going back to the event loop costs about 0.1 ms of two
-# cores; a client that takes longer than this for a packet would keep a thread for under 16 MB/s.
+# A thread waits this long for a socket. A return to the event loop costs about 0.1 ms of two cores.
+# With a longer wait, a client below 16 MB/s would keep a thread busy.
 _POLL_MILLISECONDS = 2
 
 
-class Receiving:
-    """A body on its way from the socket into an upload. Nothing behind the body is taken."""
+class BodyReceiver:
+    """Receives a body from the socket into an upload. It consumes nothing behind the body."""
 
     __slots__ = (
         "_ahead",
@@ -34,17 +34,17 @@ class Receiving:
         "_poll",
         "_size_max",
         "connection",
-        "gone",
+        "is_gone",
         "received",
     )
 
     def __init__(
-        self, connection: PlainSocket, body: Body, ahead: bytes, size_max: int | None
+        self, connection: PlainSocket, body: RequestBody, ahead: bytes, size_max: int | None
     ) -> None:
         self.connection = connection
         self.received = 0  # bytes of content
-        self.gone = False  # the client sends nothing more
-        self._ahead = ahead  # bytes that were received before
+        self.is_gone = False  # the client sends nothing more
+        self._ahead = ahead  # bytes that were received and not consumed
         self._gathered = bytearray()  # content that waits for a turn
         self._body = body
         self._size_max = size_max
@@ -54,46 +54,59 @@ class Receiving:
 
     @property
     def behind(self) -> bytes:
-        """What came and was not taken: once the body is over, what stands behind it."""
+        """Received bytes that were not consumed. After the end of the body they are behind it."""
         return self._ahead
 
     @property
-    def over(self) -> bool:
-        """Whether the body is finished, or known to be longer than it may be."""
+    def is_over(self) -> bool:
+        """True if the body is finished, or longer than its limit."""
         too_long = self._size_max is not None and self.received > self._size_max
-        return too_long or (self._body.finished and not self._gathered)
+        return too_long or (self._body.is_finished and not self._gathered)
 
     def is_dry(self) -> bool:
-        """Whether a turn would find nothing."""
+        """Return True if a turn would find no bytes."""
         return not self._ahead and self.connection.readable_size() == 0
 
     def gather(self) -> bool:
-        """Take the little that is there, between two turns; whether the next one is worth it."""
+        """Take the few bytes that are there, between two turns; return True if a turn is due.
+
+        A turn is due when there is enough content, or when there will be no more.
+        """
         room = memoryview(bytearray(TURN_SIZE_MIN))
-        while not self.gone and not self._body.finished and len(self._gathered) < TURN_SIZE_MIN:
+        while (
+            not self.is_gone and not self._body.is_finished and len(self._gathered) < TURN_SIZE_MIN
+        ):
             received = self._read(room)
             if received is None:
                 return False
-            self.gone = received == 0
+            self.is_gone = received == 0
             self._ahead = bytes(room[:received])
             try:
                 content, used = self._body.take(self._ahead)
             except ValueError:
-                break  # it makes no sense to the turn either
+                break  # the turn meets the same error and raises it
             self._gathered += content
             self._ahead = self._ahead[used:]
         return True
 
     def turn(self, upload: Upload) -> int:
-        """Take what is there; returns how many bytes. Raises ValueError for broken framing."""
+        """Append the bytes that are there to `upload`; return their count.
+
+        Raises ValueError for malformed framing.
+        """
         self._deadline = time.monotonic() + _TURN_SECONDS
         return upload.append_from(self._fill)
 
     def _fill(self, view: memoryview) -> int:
         if self._gathered:
-            return self._take_gathered(view)
-        while not self.over and time.monotonic() < self._deadline:
-            room = self._room(view)
+            count = min(len(view), len(self._gathered))
+            view[:count] = self._gathered[:count]
+            del self._gathered[:count]
+            self.received += count
+            return count
+        while not self.is_over and time.monotonic() < self._deadline:
+            left = self._body.left
+            room = view if left is None else view[:left]
             count = self._take(room)
             if count == 0:
                 break
@@ -105,19 +118,8 @@ class Receiving:
                 return size
         return 0
 
-    def _take_gathered(self, view: memoryview) -> int:
-        count = min(len(view), len(self._gathered))
-        view[:count] = self._gathered[:count]
-        del self._gathered[:count]
-        self.received += count
-        return count
-
-    def _room(self, view: memoryview) -> memoryview:
-        left = self._body.left
-        return view if left is None else view[:left]
-
     def _take(self, room: memoryview) -> int:
-        """Fill `room` from what was received before, then from the socket; 0 when it is dry."""
+        """Fill `room` with earlier bytes or from the socket; return the count, 0 if none came."""
         if self._ahead:
             count = min(len(room), len(self._ahead))
             room[:count] = self._ahead[:count]
@@ -126,11 +128,11 @@ class Receiving:
         received = self._read(room)
         if received is None and self._poll.poll(_POLL_MILLISECONDS):
             received = self._read(room)
-        self.gone = received == 0
+        self.is_gone = received == 0
         return received or 0
 
     def _read(self, room: memoryview) -> int | None:
-        """None when there is nothing now, 0 when there will be nothing more."""
+        """Return a count; None if there is nothing now, 0 if there will be nothing more."""
         try:
             return self.connection.receive_into(room)
         except BlockingIOError:
@@ -139,8 +141,8 @@ class Receiving:
             return 0
 
 
-class Sending:
-    """An answer on its way out: its head, then segments of a blob."""
+class BlobSender:
+    """Sends a response: its head, then segments of a blob."""
 
     __slots__ = (
         "_head",
@@ -149,18 +151,18 @@ class Sending:
         "_segment",
         "_segments",
         "connection",
-        "gone",
+        "is_gone",
         "sent",
     )
 
     def __init__(self, connection: PlainSocket, head: bytes, segments: Iterator[Segment]) -> None:
         self.connection = connection
-        self.gone = False  # the client takes nothing more
+        self.is_gone = False  # the client takes nothing more
         self.sent = 0  # bytes of segments, since its owner set it to 0
         self._head = head
         self._segments = segments
         self._segment: Segment | None = None
-        self._position = 0  # what was sent of the segment
+        self._position = 0  # bytes of the segment that were sent
         self._poll = select.poll()
         self._poll.register(connection, select.POLLOUT)
 
@@ -173,21 +175,21 @@ class Sending:
                     return False
             return self._insist(self.connection.flush)
         except ConnectionError:
-            self.gone = True
+            self.is_gone = True
             return False
 
     def is_full(self) -> bool:
         return not self._poll.poll(0)
 
     def _next(self) -> bool:
-        """Move to what is to be sent next; False after the last."""
+        """Move to the next segment once all before is sent; return False after the last."""
         if self._head or self._segment is not None:
             return True
         self._segment, self._position = next(self._segments, None), 0
         return self._segment is not None
 
     def _insist(self, step: Callable[[], None]) -> bool:
-        """False when the client takes nothing for now."""
+        """Repeat `step` until it succeeds; return False if the socket stays full for a poll."""
         while True:
             try:
                 step()

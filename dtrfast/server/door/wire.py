@@ -1,4 +1,4 @@
-"""Response heads as they go out (RFC 9112 section 4)."""
+"""The bytes of response heads and chunks (RFC 9112 sections 4 and 7.1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STATUS_LINES = {
 
 
 class Dates:
-    """The `date` header, made once a second."""
+    """The line of the `date` header, made once a second."""
 
     def __init__(self) -> None:
         self._second = 0
@@ -32,13 +32,13 @@ class Dates:
 
 
 def response_head(status: int, headers: Headers, date_line: bytes) -> bytes:
-    """The head with its empty line. `headers` are valid: nothing is checked here."""
+    """Return the head with its empty line. The caller guarantees that `headers` are valid."""
     lines = b"".join([b"%b: %b\r\n" % header for header in headers])
     return b"%b%b%b\r\n" % (status_line(status), lines, date_line)
 
 
 def chunk(data: bytes) -> bytes:
-    """`data`, which is not empty, in the chunked transfer coding."""
+    """Return `data` in the chunked transfer coding. It must not be empty: that ends a body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
@@ -46,7 +46,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 def has_body(method: str, status: int) -> bool:
-    """Whether an answer has content at all (RFC 9110 section 6.4.1)."""
+    """Return True if a response may have content (RFC 9110 section 6.4.1)."""
     return method != "HEAD" and status >= 200 and status not in (204, 304)
 
 

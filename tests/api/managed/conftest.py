@@ -1,4 +1,4 @@
-"""A town for each test. It stands on the fakes, which pass the contracts of what they stand for."""
+"""A new town for each test. It runs on the fakes, which pass the contracts of the real parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accounts behind a proxy: clients are told apart, and pages are known by their host."""
+"""Accounts behind a proxy: clients are told apart, and pages are recognized by their host."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def sign_in(town: Town, headers: dict[str, str], password: str = PASSWORD) -> ht
 @pytest.mark.long
 def test_wrong_passwords_of_one_client_keep_no_other_one_out(town: Town) -> None:
     for number in range(45):
-        headers = {**basic(f"nobody{number}"), **ATTACKER}
+        headers = {**basic(f"stranger{number}"), **ATTACKER}
         town.client.get("/auth/token", headers=headers)
-    kept_out = town.client.get("/auth/token", headers={**basic("nobody"), **ATTACKER})
+    kept_out = town.client.get("/auth/token", headers={**basic("stranger"), **ATTACKER})
     assert kept_out.status_code == 429
     assert sign_in(town, CLIENT).status_code == 201
     token = town.client.get("/auth/token", headers={**basic("rita"), **CLIENT})

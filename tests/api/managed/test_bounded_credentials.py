@@ -28,7 +28,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def everyone_bounded(town: Town) -> dict[str, dict[str, str]]:
-    """Return headers of each kind that reaches all of acme/app."""
+    """Return headers for a credential of each kind, each of which covers all of acme/app."""
     robot = make(town, "owen", "acme/robots")
     return {
         "robot": basic("acme+ci", robot),
@@ -97,18 +97,18 @@ def test_scopes_that_were_stored_with_admin_have_lost_it(town: Town) -> None:
 
 
 def test_they_find_what_everyone_does_and_no_names_of_accounts(town: Town) -> None:
-    everyone = set(_found(town, {}))
+    everyone = set(_search(town, {}))
     assert everyone == {"acme/open"}
     for kind, headers in everyone_bounded(town).items():
         for path in ("index/search", "index/autocomplete"):
             answer = town.client.get(f"/api/v0/{path}?query=a", headers=headers)
             assert answer.json()["accountResults"] == [], kind
-        assert set(_found(town, headers)) >= everyone, kind
+        assert set(_search(town, headers)) >= everyone, kind
         search = town.client.get("/v1/search?q=acme", headers=headers)
         assert {r["name"] for r in search.json()["results"]} >= everyone, kind
 
 
-def _found(town: Town, headers: dict[str, str]) -> list[str]:
+def _search(town: Town, headers: dict[str, str]) -> list[str]:
     results = town.client.get("/api/v0/index/search?query=a", headers=headers).json()
     return [f"{one['namespace']}/{one['name']}" for one in results["repositoryResults"]]
 

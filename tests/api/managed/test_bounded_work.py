@@ -1,4 +1,4 @@
-"""A request does so much work and says where it left something out."""
+"""A request does a bounded amount of work, and its answer says if something was left out."""
 
 from __future__ import annotations
 
@@ -9,12 +9,22 @@ import pytest
 from dtrfast.index.engine import ReadTransaction
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_INDEX
-from dtrfast.registry import budget, deletion, keys, links, outlines, pages, usage
+from dtrfast.registry import (
+    budget,
+    deletion,
+    families,
+    keys,
+    links,
+    management,
+    outlines,
+    pages,
+    usage,
+)
 from tests.api.managed.test_deletion import delete, image, index_of, put, status
 from tests.api.managed.town import Town
 
 APP = "repositories/acme/app"
-# Blobs that a small image names.
+# The number of blobs that a small image names.
 PARTS = 2
 
 
@@ -28,7 +38,7 @@ def filled(town: Town) -> Town:
 def test_a_measurement_of_a_part_says_so(filled: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = filled.api("rita", "GET", f"{APP}/usage")
     assert (whole["isExact"], whole["isPart"]) == (True, False)
-    for name in ("_ASK_STEPS", "_HOLDER_STEPS", "_STORE_STEPS"):
+    for name in ("SCOPE_STEPS", "_HOLDER_STEPS", "_STORE_STEPS"):
         with monkeypatch.context() as patch:
             patch.setattr(usage, name, 12)
             part = filled.api("rita", "GET", f"{APP}/usage")
@@ -77,7 +87,7 @@ def test_an_administrator_gets_what_was_measured_before(
 def test_a_preview_of_a_part_says_so(filled: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     path = f"{APP}/deletion?references=t0,t1"
     assert filled.api("rita", "GET", path)["isExact"]
-    monkeypatch.setattr(usage, "_ASK_STEPS", 4)
+    monkeypatch.setattr(usage, "SCOPE_STEPS", 4)
     assert not filled.api("rita", "GET", path)["isExact"]
 
 
@@ -86,7 +96,7 @@ def test_what_goes_with_an_index_names_so_much(town: Town, monkeypatch: pytest.M
     digests = [put(town, body) for body in children]
     index = index_of(*children)
     put(town, index, "index", OCI_INDEX)
-    monkeypatch.setattr(deletion, "_FAMILY_PARTS_MAX", 2 * PARTS)
+    monkeypatch.setattr(families, "_FAMILY_PARTS_MAX", 2 * PARTS)
     gone = delete(town, str(Digest.of_bytes(index)))["manifests"]
     assert set(gone) == {str(Digest.of_bytes(index)), *digests[:2]}
     assert [status(town, digest) for digest in digests] == [404, 404, 200]
@@ -116,7 +126,7 @@ def test_large_outlines_are_read_so_far(town: Town, monkeypatch: pytest.MonkeyPa
 def test_a_page_of_manifests_ends_in_time(filled: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [one["digest"] for one in filled.api("rita", "GET", f"{APP}/manifests")["manifests"]]
     monkeypatch.setattr(pages, "_DEAR_LOOKED_AT_MIN", 1)
-    monkeypatch.setattr(pages.Bounded.__init__, "__defaults__", (0.0,))
+    monkeypatch.setattr(pages.BoundedScan.__init__, "__defaults__", (0.0,))
     found: list[str] = []
     start = ""
     while not found or start:
@@ -176,6 +186,7 @@ def test_a_page_of_dear_entries_is_short(town: Town, monkeypatch: pytest.MonkeyP
     for number in range(4):
         town.api("owen", "POST", "repositories/acme", {"name": f"r{number}"}, 201)
     monkeypatch.setattr(pages, "_DEAR_LOOKED_AT_MIN", 1)
+    monkeypatch.setattr(management, "_BATCH_SIZE", 1)
     monkeypatch.setattr(time, "thread_time", iter(range(1000)).__next__)
     page = town.api("owen", "GET", "repositories")
     assert len(page["repositories"]) < 4

@@ -16,7 +16,7 @@ PATH = "admin/settings/certificate"
 
 @pytest.fixture
 def here(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Town:
-    """The town with its data directory in a folder of the test."""
+    """A town whose data directory is a folder of the test."""
     monkeypatch.chdir(tmp_path)
     Layout(Config().store.data).certificate_pair.parent.mkdir(parents=True)
     return town

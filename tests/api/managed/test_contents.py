@@ -9,7 +9,7 @@ import pytest
 
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_ARTIFACT_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from dtrfast.registry import configs, images, outlines
+from dtrfast.registry import configs, descriptions, outlines
 from dtrfast.registry.outlines import Outline
 from dtrfast.store.blobs import BlobReader
 from tests import scoped
@@ -31,7 +31,7 @@ def push(town: Town, *contents: bytes) -> None:
 
 
 def image_for(town: Town, os: str, machine: str, *layers: bytes, **config: object) -> bytes:
-    """An image that says in its config what it runs on; its blobs and itself are pushed."""
+    """Push an image, with its blobs, whose config names a platform; returns its manifest."""
     body = json.dumps({"os": os, "architecture": machine, **config}).encode()
     push(town, body, *layers)
     manifest = image_manifest(*layers, config=body)
@@ -91,7 +91,7 @@ def test_every_size_counts_a_blob_once(town: Town) -> None:
 def test_no_snapshot_is_open_while_configs_are_opened_and_read(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lists, pages, comparisons, and what a deletion takes along."""
+    """This holds for lists, pages, comparisons, and the preview of a deletion."""
     one, two = (image_for(town, "linux", machine) for machine in ("amd64", "arm64"))
     put(town, one, "one")
     put(town, two, "two")
@@ -113,7 +113,7 @@ def test_no_snapshot_is_open_while_configs_are_opened_and_read(
         assert opened == [[]] * len(opened), path
     opened.clear()
     preview(town, "multi")
-    assert opened == [], "it shows nothing that configs say"
+    assert opened == [], "a preview shows nothing from configs"
 
 
 @pytest.mark.long
@@ -135,11 +135,11 @@ def test_an_index_of_indexes_has_the_size_and_the_platforms_of_all(town: Town) -
 def test_an_answer_adds_up_so_many_blobs_and_no_more(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond, what images share counts for each of them."""
+    """Beyond the bound, blobs that images share count once for each image."""
     one, two = (image_for(town, "linux", machine, b"shared") for machine in ("amd64", "arm64"))
     entries = [descriptor(child, OCI_MANIFEST) for child in (one, two, two)]
     put(town, index_manifest(*entries), "multi", OCI_INDEX)
-    monkeypatch.setattr(images, "_BLOBS_ADDED_MAX", 3)
+    monkeypatch.setattr(descriptions, "_BLOBS_ADDED_MAX", 3)
     size = sum(content(one).values()) + sum(content(two).values())
     assert listed(town, "multi")["size"] == size
 
@@ -266,7 +266,7 @@ def test_an_image_without_a_date_has_none(town: Town) -> None:
 
 # ---- build caches ------------------------------------------------------------------------------
 def _cache(town: Town) -> tuple[bytes, list[bytes]]:
-    """The index that BuildKit exports with image-manifest=false, and its blobs."""
+    """Return the index that BuildKit exports with image-manifest=false, and its blobs."""
     blobs = [b"layer of a cache" * 60, b"another layer", b'{"layers":[],"records":[]}']
     push(town, *blobs)
     entries = [descriptor(blob, LAYER) for blob in blobs[:2]]
@@ -314,7 +314,7 @@ def test_the_trash_frees_the_blobs_of_a_build_cache(town: Town) -> None:
 
 @pytest.mark.long
 def test_a_blob_is_no_image_of_an_index(town: Town) -> None:
-    """An image that was deleted is absent, even where its bytes were pushed as a blob as well."""
+    """A deleted image is absent, even if its bytes were also pushed as a blob."""
     child = image_for(town, "linux", "amd64", b"one")
     put(town, index_manifest(descriptor(child, OCI_MANIFEST)), "multi", OCI_INDEX)
     push(town, child)

@@ -1,4 +1,4 @@
-"""Deleting many at once: what goes along, what is broken by it, and one way back for all of it."""
+"""Deletions of many images: what they take along, what they break, and the one way to undo them."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_an_image_says_which_indexes_and_signatures_need_it(town: Town) -> None:
     shown = preview(town, "arm")
     assert shown["usedBy"] == [use]
     assert [(one["digest"], one["kind"]) for one in shown["referrers"]] == [(sbom, "SBOM")]
-    assert preview(town, "arm", "multi")["usedBy"] == [], "it goes as well"
+    assert preview(town, "arm", "multi")["usedBy"] == [], "the index is deleted as well"
 
 
 def test_any_number_of_tags_comes_back_by_one_call(town: Town) -> None:
@@ -123,7 +123,7 @@ def test_a_run_of_elsewhere_or_none_restores_nothing(town: Town) -> None:
     assert status(town, "a") == 404
 
 
-def test_who_may_not_delete_deletes_nothing(town: Town) -> None:
+def test_a_user_without_the_right_deletes_nothing(town: Town) -> None:
     delete(town, "v1", who="rita", status=403)
     delete(town, "v1", who="nora", status=404)
     town.api("nora", "GET", f"{APP}/deletion?references=v1", status=404)

@@ -1,4 +1,4 @@
-"""Refused pushes: a namespace that is mistyped, and where the caller may push instead."""
+"""Refused pushes: the answer names the missing account, and where the caller may push instead."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BOTH = pytest.mark.parametrize("how", ["password", "token"])
 def begin(
     town: Town, who: str, name: str, how: str = "password", secret: str = ""
 ) -> tuple[int, str]:
-    """Return the status and the message of an upload's begin."""
+    """Begin an upload; returns the status and the message."""
     headers = basic(who, secret) if secret else basic(who)
     if how == "token":
         given = {"password": secret} if secret else {}
@@ -117,7 +117,7 @@ def test_a_long_list_is_cut_and_says_so(town: Town) -> None:
 
 
 def test_others_do_not_read_it_in_the_events_of_the_repository(town: Town) -> None:
-    """They administer what was pushed to, and may not know of the caller's other repositories."""
+    """Those users administer the target, and may not know of the caller's other repositories."""
     town.api("nora", "POST", "repositories/nora", {"name": "quiet"}, 201)
     grant = {"accessLevel": "read-write"}
     town.api("nora", "PUT", "repositories/nora/quiet/userAccess/rita", grant)

@@ -1,4 +1,4 @@
-"""That a user is inactive, or a system administrator, is told to administrators and the user."""
+"""Only administrators and the user see that an account is inactive or a system administrator."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def people_in(found: Any) -> Iterator[dict[str, Any]]:
 
 
 def prepare(town: Town) -> None:
-    """Make the administrator and an inactive user look as any other member does."""
+    """Make the administrator and an inactive user members like any other."""
     town.api("owen", "PUT", "accounts/acme/teams/readers/members/admin")
     town.add_users("zoe")
     town.api("owen", "PUT", "accounts/acme/teams/readers/members/zoe")
@@ -60,7 +60,7 @@ def test_views_of_accounts_do_not_tell_others(town: Town) -> None:
 
 
 def test_a_level_does_not_tell_either(town: Town) -> None:
-    """The granted level is shown, also of users who are inactive or may do everything."""
+    """The API shows the granted level, also of users who are inactive or administrators."""
     prepare(town)
     for user in ("zoe", "admin", "rita"):
         path = f"accounts/{user}/repositoryAccess/acme/app"
@@ -83,15 +83,15 @@ def test_an_inactive_user_is_refused_as_a_wrong_password_and_a_revoked_token(tow
     changed = {"oldPassword": PASSWORD, "newPassword": "another battery staple"}
     town.api("rita", "POST", "accounts/rita/changePassword", changed)
 
-    def told(headers: dict[str, str], path: str) -> str:
+    def refusal_of(headers: dict[str, str], path: str) -> str:
         answer = town.client.get(path, headers=headers)
         assert answer.status_code == 401
         return f"{answer.text}{answer.headers.get('www-authenticate', '')}"
 
     for path in ("/v2/acme/app/manifests/v1", "/auth/token", "/api/v0/accounts"):
-        assert len({told(basic(name, secret), path) for name, secret in passes.items()}) == 1
+        assert len({refusal_of(basic(name, secret), path) for name, secret in passes.items()}) == 1
         secrets = {"will": token, "rita": revoked}
-        assert len({told(basic(name, secret), path) for name, secret in secrets.items()}) == 1
+        assert len({refusal_of(basic(name, secret), path) for name, secret in secrets.items()}) == 1
     path = "/v2/acme/app/manifests/v1"
     for pair in ([*bearers.values()], of_tokens):
-        assert len({told({"authorization": f"Bearer {one}"}, path) for one in pair}) == 1
+        assert len({refusal_of({"authorization": f"Bearer {one}"}, path) for one in pair}) == 1

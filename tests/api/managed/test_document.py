@@ -1,4 +1,4 @@
-"""The OpenAPI document: what is in it, and that the API does what it says."""
+"""The OpenAPI document: its contents, and that the API behaves as it says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
 from dtrfast.api.v0.openapi import make_document
 from tests.api.managed.town import Town, basic, in_memory
 
-# Swagger 1.4.0 of Docker Trusted Registry; `{…}` have our names.
+# Swagger 1.4.0 of Docker Trusted Registry; the names in `{…}` are those of dtrfast.
 _REPOSITORY = "repositories/{namespace}/{repository}"
 DTR = {
     "accounts": "GET POST",
@@ -54,13 +54,13 @@ DTR = {
     "repositoryNamespaces/{namespace}/teamAccess": "GET",
     "repositoryNamespaces/{namespace}/teamAccess/{team}": "GET PUT DELETE",
 }
-# What the paths are filled with, so that a good part of the requests finds something.
+# Values for the paths' parameters. They make a good part of the requests find something.
 PIECES = {
-    "name": ["acme", "rita", "nobody"],
-    "member": ["rita", "nobody"],
-    "grantee": ["rita", "nobody"],
-    "team": ["readers", "nobody"],
-    "namespace": ["acme", "_", "nobody"],
+    "name": ["acme", "rita", "missing"],
+    "member": ["rita", "missing"],
+    "grantee": ["rita", "missing"],
+    "team": ["readers", "missing"],
+    "namespace": ["acme", "_", "missing"],
     "repository": ["app", "open", "no%2Fbody"],
     "tag": ["v1", "none"],
     "run": ["1700000000-0000", "none"],
@@ -96,7 +96,7 @@ def test_every_operation_has_an_id_of_its_own() -> None:
 
 @pytest.fixture(scope="module")
 def shared_town() -> Iterator[Town]:
-    """One for all requests: what they break is part of what is tried."""
+    """One town for all requests, since changes by earlier requests are part of the test."""
     with in_memory() as town:
         yield town
 
@@ -134,7 +134,7 @@ def test_the_api_does_what_it_says(case: Any, shared_town: Town) -> None:
 
 
 def _fill(case: Any) -> None:
-    """Names that are there, in turns with those that were made up."""
+    """Fill in names that exist, and in turns those that the example made up."""
     for number, name in enumerate(case.path_parameters or {}):
         choices = PIECES[name]
         made_up = str(case.path_parameters[name])

@@ -1,4 +1,4 @@
-"""Audit events of refusals, and of what could be done unseen. The role walk has the rest."""
+"""Audit events of refusals, and of operations without another trace. The role walk has the rest."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_tries_of_ldap_sign_ins_leave_events(town: Town) -> None:
 
 
 def test_changes_of_administrators_are_told_from_those_of_users(town: Town) -> None:
-    """Only these go to the share that users cannot fill."""
+    """Only events of administrators go to the share of the log that users cannot fill."""
     town.client.post("/api/v0/accounts/rita/tokens", json={"name": "a"}, headers=basic("rita"))
     town.client.post("/api/v0/accounts/rita/tokens", json={"name": "b"}, headers=basic("admin"))
     town.api("admin", "PATCH", "accounts/admin", {"isAdmin": False}, 409)

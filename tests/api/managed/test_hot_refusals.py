@@ -1,6 +1,4 @@
-"""The lane that answers from the index alone leaves refusals to the application: events are made
-there.
-"""
+"""The lane that answers from the index leaves refusals to the application, which records events."""
 
 from __future__ import annotations
 
@@ -8,20 +6,20 @@ import pytest
 
 from dtrfast import _core
 from dtrfast.server.door import wire
-from dtrfast.server.door.hot import Hot
+from dtrfast.server.door.hot import HotLane
 from tests.api.managed.town import Town, basic
 
 DIGEST = b"sha256:" + b"0" * 64
 
 
 def ask(town: Town, who: str, path: bytes) -> bytes | None:
-    """Return the answer of the lane to a caller whom it knows already."""
+    """Return the lane's answer to a caller that it already knows."""
     authorization = basic(who)["authorization"]
     town.identity.guard.identify(authorization, "192.0.2.1")
     sent = b"GET /v2/%b HTTP/1.1\r\nhost: x\r\nauthorization: %b\r\n\r\n"
     head = _core.parse_head(sent % (path, authorization.encode()))
     assert isinstance(head, _core.Head)
-    return Hot(town.identity.guard, wire.Dates()).answer(head, ("192.0.2.1", 1))
+    return HotLane(town.identity.guard, wire.Dates()).answer(head, ("192.0.2.1", 1))
 
 
 @pytest.mark.parametrize("end", [b"manifests/v1", b"manifests/" + DIGEST, b"blobs/" + DIGEST])

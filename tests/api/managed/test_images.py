@@ -1,4 +1,4 @@
-"""Images, jobs, sessions, logs and metrics by the management API."""
+"""Images, jobs, sessions, logs and metrics in the management API."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from dtrfast.api.v0 import jobs as job_operations
-from dtrfast.api.v0.asking import Asker
+from dtrfast.api.v0.operation import ApiClient
 from dtrfast.config import AuthConfig, Config
 from dtrfast.errors import CredentialUnknown
 from dtrfast.identity.callers import SYSTEM
+from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_INDEX, OCI_MANIFEST
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import jobs as job_records
-from dtrfast.registry import pulls, repositories
-from dtrfast.registry.jobs import TaskState
+from dtrfast.registry import job_records, pulls, repositories
+from dtrfast.registry.job_records import TaskState
 from dtrfast.store.report import StoreReport
 from tests.api.managed.town import Town, basic
 from tests.fakes.client import image_manifest, index_manifest
@@ -158,7 +158,8 @@ def _noted_at(town: Town) -> int:
     with town.engine.read() as transaction:
         repository = repositories.find(transaction, RepositoryName("acme/app"))
         assert repository is not None
-        return pulls.of_tag(transaction, repository, "v1")
+        (pulled_at,) = pulls.of_tags(transaction, repository, [("v1", Digest.of_bytes(b""))])
+        return pulled_at
 
 
 @pytest.mark.parametrize(
@@ -200,7 +201,7 @@ def test_jobs_logs_and_metrics_are_for_administrators(town: Town) -> None:
     assert [event.subject for event in town.events.of("job.run")] == ["check"]
 
 
-def test_a_job_that_waits_is_cancelled_and_what_does_not_is_refused(town: Town) -> None:
+def test_a_waiting_job_is_canceled_and_another_is_refused(town: Town) -> None:
     town.api("admin", "POST", "admin/jobs/check/run", status=202)
     town.api("admin", "POST", "admin/jobs/check/cancel", status=202)
     jobs = town.api("admin", "GET", "admin/jobs")["jobs"]
@@ -211,18 +212,20 @@ def test_a_job_that_waits_is_cancelled_and_what_does_not_is_refused(town: Town) 
     town.identity.engine.write(lambda transaction: job_records.put_task(transaction, task))
     town.api("admin", "POST", "admin/jobs/scrub/run", status=202)
     refused = town.api("admin", "POST", "admin/jobs/scrub/cancel", status=409)
-    assert "no job but a task" in json.dumps(refused)
+    assert "is a task, not a job" in json.dumps(refused)
 
 
-def test_without_accounts_there_is_nothing_to_synchronise(town: Town) -> None:
+def test_without_accounts_there_is_nothing_to_synchronize(town: Town) -> None:
     config = Config(auth=AuthConfig(mode="none"))
     report = StoreReport(town.engine)
-    asker = Asker(town.identity, town.registry, report, config, SYSTEM, "", is_secure=True)
-    listed = job_operations.list_jobs(asker.call({}, job_operations.JobsQuery(), None))
+    visit = town.identity.guard.visit(SYSTEM)
+    client = ApiClient(town.identity, visit, report, config, "", is_secure=True)
+    query = job_operations.JobsQuery()
+    listed = job_operations.list_jobs(client.call({}, query, None), query)
     assert "ldap-sync" not in [job.name for job in listed.jobs]
     for operation in (job_operations.run_job, job_operations.cancel_job):
         with pytest.raises(CredentialUnknown):
-            operation(asker.call({"job": "ldap-sync"}, None, None))
+            operation(client.call({"job": "ldap-sync"}, None, None))
 
 
 def test_the_disk_is_the_same_wherever_it_is_shown(
@@ -245,7 +248,7 @@ def test_diagnostics_have_no_secret(town: Town) -> None:
     town.api("admin", "PUT", "admin/settings/ldap", ldap)
     found = town.api("admin", "GET", "admin/diagnostics")
     assert "the secret" not in json.dumps(found)
-    assert "1970" not in json.dumps(found), "what never happened has no time"
+    assert "1970" not in json.dumps(found), "an event that never happened has no time"
 
 
 def test_tags_are_found_where_one_may_see_them(town: Town) -> None:

@@ -1,11 +1,11 @@
-"""Users from comma-separated values."""
+"""Imports of users from comma-separated values."""
 
 from __future__ import annotations
 
 import pytest
 
-from dtrfast.api.v0.imports import parse
 from dtrfast.errors import SettingsInvalid
+from dtrfast.identity.account_tables import parse
 from tests.api.managed.town import Town, basic
 
 
@@ -21,7 +21,7 @@ nora,another battery,,
     assert (grace["fullName"], grace["isAdmin"]) == ("Hopper, Grace", True)
     assert town.client.get("/v2/", headers=basic("grace", "a long enough one")).status_code == 200
     assert town.client.get("/v2/", headers=basic("linus", "")).status_code == 401
-    # Whoever was there is who it was.
+    # An account that existed before keeps its password.
     assert town.client.get("/v2/", headers=basic("nora", "another battery")).status_code == 401
     made = [event for event in town.events.of("account.create") if event.detail.get("by")]
     assert [event.subject for event in made] == ["grace", "linus"]

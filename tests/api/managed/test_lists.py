@@ -1,4 +1,4 @@
-"""Every list of the management API: filtered, sorted, and walked page by page."""
+"""Every list of the management API: filtered, sorted, and read page by page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 @dataclass(frozen=True)
 class List:
-    """A list: who asks, where, the field of its entries, and what names one."""
+    """A list: its caller, its path, the field of its entries, and the name of an entry."""
 
     who: str
     path: str
@@ -95,7 +95,7 @@ LISTS = {
 
 @pytest.fixture(scope="module")
 def busy() -> Iterator[Town]:
-    """A town with at least three of everything; the tests that share it change nothing."""
+    """A town with at least three of everything. Tests that share it change nothing."""
     with in_memory() as town:
         _fill(town)
         yield town
@@ -137,7 +137,7 @@ def _fill(town: Town) -> None:
 
 
 def _tag(town: Town, tag: str) -> None:
-    """An image of its own, of blobs that are there."""
+    """Push an image with a manifest of its own, over blobs that exist."""
     manifest = image_manifest(b"gamma" if tag in ("one", "two", "three") else tag.encode())
     body = manifest[:-1] + f', "annotations": {{"tag": "{tag}"}}}}'.encode()
     headers = {**basic("owen"), "content-type": MANIFEST}

@@ -1,4 +1,4 @@
-"""The management API beyond rights: accounts, teams, lists, events, and rules that always hold."""
+"""The management API beyond rights: accounts, teams, lists, events, and invariants."""
 
 from __future__ import annotations
 
@@ -281,7 +281,7 @@ def test_events_of_a_repository_are_filtered_as_all_are(
     assert of_app("ada", f"until={newest}") == every[1:]
     assert of_app("ada", "since=2099-01-01T00:00:00Z") == []
     assert {event["kind"] for event in of_app("ada", "text=reference")} == {"push"}
-    # An address is shown to administrators, and found by them alone.
+    # Only administrators see addresses and can search for them.
     assert {event["remote"] for event in every} == {""}
     assert of_app("ada", "text=127.0.0.1") == []
     assert len(of_app("admin", "text=127.0.0.1")) == len(every)

@@ -1,4 +1,4 @@
-"""A name that was given up and taken again carries no right of its predecessor's."""
+"""An account or repository that reuses a name gets none of its predecessor's rights."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from dtrfast.registry.writing import Author
 from tests.api.managed.test_trash import rows
 from tests.api.managed.town import PASSWORD, Town, basic
 
-# Kinds and actors of a repository's events as a user sees them, the oldest first.
-Logged = Callable[[str, str], list[tuple[str, str]]]
+# Read the kinds and actors of a repository's events as a user sees them, oldest first.
+ReadEvents = Callable[[str, str], list[tuple[str, str]]]
 
 SECRET = "repositories/acme/secret"
 ISSUER = {"name": "ci", "url": "https://ci.example", "audience": "registry.example"}
@@ -55,7 +55,7 @@ def make_organization(town: Town, owner: str = "nora") -> None:
 
 
 def make_tools(town: Town) -> None:
-    """Make a repository of the registry's own, with an image."""
+    """Make a repository that belongs to the registry and not to an account, with an image."""
     town.api("admin", "POST", "repositories/tools", {"name": "hammer"}, 201)
     town.push("tools/hammer", b"hammer", who="admin")
 
@@ -140,7 +140,7 @@ def test_trash_of_a_name_of_the_registry_itself_is_not_for_a_later_account(town:
 def test_trash_without_an_id_is_for_an_account_that_is_older(
     town: Town, seconds: int, seen: int
 ) -> None:
-    """Records of an older version have the name alone."""
+    """Records of an older version have only the name."""
     town.add_users("zoe")
     town.clock.advance(seconds)
     town.push("zoe/app", b"zoe's", who="zoe")
@@ -174,7 +174,7 @@ def delete_image(town: Town, who: str, repository: str) -> str:
 def test_an_account_gets_a_repository_without_what_was_deleted_in_it(
     town: Town, is_old: bool
 ) -> None:
-    """The repository was the registry's own before, so its trash is for system administrators."""
+    """The repository belonged to the registry before, so its trash is for system administrators."""
     make_tools(town)
     run, place = delete_image(town, "admin", "tools/hammer"), "repositories/tools/hammer"
     if is_old:
@@ -196,7 +196,7 @@ def test_an_account_gets_a_repository_without_what_was_deleted_in_it(
 
 
 def forget_owners(transaction: WriteTransaction) -> None:
-    """Write rows of the trash as versions before did."""
+    """Rewrite rows of the trash in the format of older versions."""
     for table in (MANIFESTS_DELETED, TAG_HISTORY):
         for key, data in list(transaction.scan(table)):
             kept = msgspec.msgpack.decode(data)
@@ -213,10 +213,10 @@ def test_rows_of_an_older_version_are_for_the_account_that_was_there(town: Town)
 
 # ---- events ------------------------------------------------------------------------------------
 @pytest.fixture
-def logged(
+def read_events(
     town: Town, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Logged:
-    """Read the events of a repository, as the log has them by now."""
+) -> ReadEvents:
+    """Read the events of a repository that the log has so far."""
 
     def read(who: str, repository: str) -> list[tuple[str, str]]:
         folder = tmp_path_factory.mktemp("events") / "audit"
@@ -232,35 +232,37 @@ def logged(
 
 
 def make_again(town: Town) -> None:
-    """Make acme/app again, which ada administers as she did the one before."""
+    """Make acme/app again, with ada as its administrator like before."""
     town.push("acme/app", b"another")
     body = {"accessLevel": "admin"}
     town.api("owen", "PUT", "repositories/acme/app/teamAccess/admins", body)
 
 
 def test_the_next_owners_of_a_name_see_no_events_of_its_repositories(
-    town: Town, logged: Logged
+    town: Town, read_events: ReadEvents
 ) -> None:
     delete_organization(town)
     make_organization(town)
     town.push("acme/secret", b"nora's", who="nora")
-    assert logged("nora", "acme/secret") == [("push", "nora")]
+    assert read_events("nora", "acme/secret") == [("push", "nora")]
 
 
 @pytest.mark.long
-def test_a_repository_of_the_same_name_has_events_of_its_own(town: Town, logged: Logged) -> None:
+def test_a_repository_of_the_same_name_has_events_of_its_own(
+    town: Town, read_events: ReadEvents
+) -> None:
     town.push("acme/app", b"changed", who="will")
     town.api("rita", "DELETE", "repositories/acme/app", status=403)
     town.api("owen", "DELETE", "repositories/acme/app", status=204)
     town.api("owen", "POST", "repositories/acme", {"name": "app"}, 201)
     make_again(town)
     seen = [("repository.create", "owen"), ("push", "owen"), ("grant.set", "owen")]
-    assert logged("ada", "acme/app") == logged("admin", "acme/app") == seen
+    assert read_events("ada", "acme/app") == read_events("admin", "acme/app") == seen
 
 
 @pytest.mark.long
 def test_equal_refusals_of_two_repositories_of_one_name_are_two_events(
-    town: Town, logged: Logged
+    town: Town, read_events: ReadEvents
 ) -> None:
     def refuse() -> None:
         town.api("rita", "DELETE", "repositories/acme/app", status=403)
@@ -271,59 +273,63 @@ def test_equal_refusals_of_two_repositories_of_one_name_are_two_events(
     body = {"accessLevel": "read-only"}
     town.api("owen", "PUT", "repositories/acme/app/teamAccess/readers", body)
     refuse()
-    assert logged("ada", "acme/app")[-1] == ("refusal", "rita")
+    assert read_events("ada", "acme/app")[-1] == ("refusal", "rita")
 
 
 @pytest.mark.long
-def test_a_restored_repository_has_its_events_under_any_name(town: Town, logged: Logged) -> None:
-    before = logged("owen", "acme/app")
+def test_a_restored_repository_has_its_events_under_any_name(
+    town: Town, read_events: ReadEvents
+) -> None:
+    before = read_events("owen", "acme/app")
     town.api("owen", "DELETE", "repositories/acme/app", status=204)
     town.push("acme/app", b"another")
     (gone,) = trash(town, "owen")
     town.api("owen", "POST", f"trash/{gone['id']}/restore", {"name": "acme/old"})
     after = [("repository.delete", "owen"), ("repository.restore", "owen")]
-    assert logged("ada", "acme/old") == before + after
-    assert logged("owen", "acme/app") == [("push", "owen")]
+    assert read_events("ada", "acme/old") == before + after
+    assert read_events("owen", "acme/app") == [("push", "owen")]
 
 
 @pytest.mark.long
 def test_a_repository_that_gets_another_owner_shows_events_from_then_on(
-    town: Town, logged: Logged
+    town: Town, read_events: ReadEvents
 ) -> None:
     number = delete_organization(town)
     make_organization(town)
     town.api("admin", "POST", f"trash/{number}/restore", {})
-    assert logged("nora", "acme/secret") == [("repository.restore", "admin")]
-    assert ("push", "owen") in logged("admin", "acme/secret")
+    assert read_events("nora", "acme/secret") == [("repository.restore", "admin")]
+    assert ("push", "owen") in read_events("admin", "acme/secret")
 
 
 @pytest.mark.long
-def test_an_account_sees_no_events_from_before_its_name_was_one(town: Town, logged: Logged) -> None:
+def test_an_account_sees_no_events_from_before_its_name_was_one(
+    town: Town, read_events: ReadEvents
+) -> None:
     make_tools(town)
     town.add_users("tools")
     town.push("tools/hammer", b"nail", who="tools")
-    assert logged("tools", "tools/hammer") == [("push", "tools")]
+    assert read_events("tools", "tools/hammer") == [("push", "tools")]
     seen = [("repository.create", "admin"), ("push", "admin"), ("push", "tools")]
-    assert logged("admin", "tools/hammer") == seen
+    assert read_events("admin", "tools/hammer") == seen
 
 
 @pytest.mark.long
 def test_events_of_a_team_or_an_account_are_not_those_of_a_repository(
-    town: Town, logged: Logged
+    town: Town, read_events: ReadEvents
 ) -> None:
-    before = logged("ada", "acme/app")
+    before = read_events("ada", "acme/app")
     town.api("owen", "POST", "accounts/acme/teams", {"name": "app"}, 201)
     town.api("owen", "PUT", "accounts/acme/teams/app/members/nora")
-    assert logged("ada", "acme/app") == before
+    assert read_events("ada", "acme/app") == before
     town.push("acme", b"of the organization's name")
     town.api("owen", "PUT", "repositoryNamespaces/acme/teamAccess/app", {"accessLevel": "admin"})
-    assert logged("owen", "_/acme") == [("push", "owen")]
+    assert read_events("owen", "_/acme") == [("push", "owen")]
 
 
 def test_events_without_ids_count_from_the_repository_and_its_account_on(
-    town: Town, logged: Logged
+    town: Town, read_events: ReadEvents
 ) -> None:
-    """Versions before kept a name alone."""
+    """Older versions recorded only a name."""
     town.clock.advance(60)
     delete_organization(town)
     make_organization(town)
@@ -334,12 +340,12 @@ def test_events_without_ids_count_from_the_repository_and_its_account_on(
     town.events.all = [
         msgspec.structs.replace(event, repository=None, owner=None) for event in town.events.all
     ]
-    assert logged("nora", "acme/secret") == [("push", "nora")]
+    assert read_events("nora", "acme/secret") == [("push", "nora")]
 
 
 # ---- credentials, memberships and uploads ------------------------------------------------------
 def make_user_again(town: Town, name: str = "nora") -> None:
-    """Delete a user, and make another one of the same name and password."""
+    """Delete a user, and make another one with the same name and password."""
     town.api("admin", "DELETE", f"accounts/{name}", status=204)
     town.clock.advance(PASSWORD_SECONDS)
     town.add_users(name)
@@ -426,7 +432,7 @@ def test_an_upload_of_a_deleted_user_is_not_the_next_ones(town: Town) -> None:
 
 @pytest.mark.long
 def test_a_finished_upload_is_not_one_of_the_next_repository(town: Town) -> None:
-    """Its closing PUT, sent again, would say that the new repository has the blob."""
+    """A repeated closing PUT of it would say that the new repository has the blob."""
     headers = basic("owen")
     digest = Digest.of_bytes(b"mine")
     location = town.client.post("/v2/acme/app/blobs/uploads/", headers=headers).headers["location"]
@@ -451,7 +457,7 @@ def test_sizes_of_a_repository_are_not_those_of_the_one_before(town: Town) -> No
 
 # ---- names that change -------------------------------------------------------------------------
 def rename(town: Town, old: str, new: str) -> None:
-    """Rename a user, as a synchronisation with the directory does."""
+    """Rename a user, as a synchronization with the directory does."""
 
     def change(transaction: WriteTransaction) -> None:
         account = accounts.get(transaction, old)
@@ -468,7 +474,7 @@ def test_a_renamed_user_keeps_all_and_leaves_nothing_to_the_next_of_the_name(tow
     town.api("owen", "PUT", f"{SECRET}/userAccess/nora", {"accessLevel": "read-only"})
     offline = sign_in_with_refresh(town, "nora").json()
     rename(town, "nora", "leonora")
-    assert town.get("/v2/", offline["token"]).status_code == 401, "it has the former name"
+    assert town.get("/v2/", offline["token"]).status_code == 401, "the token has the former name"
     again = refresh(town, offline["refresh_token"])
     assert again.status_code == 200, "the sign-in goes on, under the new name"
     assert town.get("/v2/", again.json()["token"]).status_code == 200
@@ -493,7 +499,7 @@ def test_a_password_that_is_remembered_is_not_good_under_a_former_name(town: Tow
 
 
 class Entries:
-    """A directory with one user, who may be another one tomorrow."""
+    """A directory with one user, whose entry the test may exchange."""
 
     def __init__(self) -> None:
         self.stable_id = "entry-1"
@@ -506,7 +512,7 @@ class Entries:
 def test_another_entry_of_the_directory_is_not_let_in_as_the_former_one(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until the next synchronisation the account is that of the former entry."""
+    """Until the next synchronization the account belongs to the former entry."""
     entries, sign_in, now = Entries(), town.identity.sign_in, town.clock()
     elsewhere = replace(sign_in._elsewhere, directory=lambda _: entries)
     monkeypatch.setattr(sign_in, "_elsewhere", elsewhere)

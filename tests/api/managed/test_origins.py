@@ -1,4 +1,4 @@
-"""Failed tries of others, and the cookies of browsers: who is held off, and who is not."""
+"""Failed sign-ins of other clients, and the cookies of browsers: which clients are held off."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from dtrfast.errors import TooManyTries
 from dtrfast.identity import sessions
-from dtrfast.identity.tries import ACCOUNT, ADDRESS, KNOWN, Source
+from dtrfast.identity.tries import ACCOUNT, ADDRESS, KNOWN, TryOrigin
 from tests.api.managed.town import PASSWORD, Town, basic, in_memory, session_cookie
 
-HERE = "127.0.0.1"  # where the client of a town calls from
+HERE = "127.0.0.1"  # the address of a town's client
 TLS = {"x-forwarded-proto": "https"}
 
 
@@ -24,7 +24,7 @@ def kept_town() -> Iterator[Town]:
 
 @pytest.fixture
 def town(kept_town: Town) -> Town:
-    """A town without failures or sign-ins of late."""
+    """A town without recent failures or sign-ins."""
     kept_town.clock.advance(100 * 86_400)
     return kept_town
 
@@ -34,11 +34,11 @@ def status(town: Town, who: str, password: str = PASSWORD) -> int:
 
 
 def fail(town: Town, who: str, remote: str, times: int, *, is_known: bool = False) -> None:
-    """Fail as often as it is let, without the time that a password takes."""
+    """Fail to sign in `times` times, or until a try is refused, without checking passwords."""
     tries = town.identity.sign_in._gate.tries
     for _ in range(times):
         try:
-            entered = tries.enter(who, Source(remote, is_known=is_known))
+            entered = tries.enter(who, TryOrigin(remote, is_known=is_known))
         except TooManyTries:
             return
         assert entered is not None
@@ -50,14 +50,14 @@ def sign_in(town: Town, cookie: str = "", who: str = "rita", **headers: str) -> 
     return town.ask("", "POST", "sessions", body, headers={"cookie": cookie, **headers})
 
 
-def kept(answer: httpx.Response) -> str:
-    """The cookies that a browser keeps of an answer, as it sends them."""
+def cookies_of(answer: httpx.Response) -> str:
+    """Return the cookies that a browser keeps from an answer, in the form of a request header."""
     sent = [one for one in answer.headers.get_list("set-cookie") if "Max-Age=0" not in one]
     return "; ".join(one.partition(";")[0] for one in sent)
 
 
 def proof_of(answer: httpx.Response) -> str:
-    return next(c for c in kept(answer).split("; ") if "dtrfast_known_" in c)
+    return next(c for c in cookies_of(answer).split("; ") if "dtrfast_known_" in c)
 
 
 # ---- addresses -----------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ def test_an_account_that_signed_in_from_a_shared_address_is_not_held_by_others(t
 
 
 def test_a_refresh_token_keeps_an_address_known(town: Town) -> None:
-    """A client of `docker login` shows its password once in 90 days."""
+    """A client of `docker login` sends its password once in 90 days."""
     form = {"grant_type": "password", "username": "rita", "password": PASSWORD}
     answer = town.client.post("/auth/token", data={**form, "access_type": "offline"})
     refresh = {"grant_type": "refresh_token", "refresh_token": answer.json()["refresh_token"]}
@@ -162,7 +162,7 @@ def test_cookies_over_tls_are_of_this_host_alone(town: Town) -> None:
             assert cookie.startswith("__Host-")
             assert {"Secure", "Path=/", "HttpOnly"} <= set(cookie.split("; "))
             assert "Domain" not in cookie
-    assert current(town, kept(answer), **TLS) == 200
+    assert current(town, cookies_of(answer), **TLS) == 200
 
 
 def test_a_cookie_that_another_host_can_set_does_not_count_over_tls(town: Town) -> None:

@@ -1,4 +1,4 @@
-"""Repositories of one part: `HOST/nora` belongs to the account nora, `HOST/tools` to no account."""
+"""Repositories of one part: `HOST/nora` is the account nora's, and `HOST/tools` no account's."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_push_to_ones_own_name_makes_a_repository_of_ones_own(town: Town) -> N
         "accessLevel": "admin",
     }
     assert pulls(town, "nora", "nora") == 200
-    assert pulls(town, "rita", "nora") == pulls(town, "rita", "nobody") == 404
+    assert pulls(town, "rita", "nora") == pulls(town, "rita", "missing") == 404
     begin = town.client.post("/v2/nora/blobs/uploads/", headers=basic("rita"))
     assert begin.status_code == 404
     town.api("rita", "POST", "repositories/_", {"name": "owen"}, 403)
@@ -142,7 +142,7 @@ def test_a_name_of_no_account_is_the_registrys_own(town: Town) -> None:
 
 
 def test_an_account_gets_the_repository_of_its_name(town: Town) -> None:
-    """As it gets those below its name: who makes accounts decides."""
+    """The same holds for repositories below its name: the creator of accounts decides."""
     town.push("zoe", b"early", who="admin")
     town.add_users("zoe")
     assert pulls(town, "zoe", "zoe") == 200

@@ -1,4 +1,4 @@
-"""Texts that callers send and other users see: from the API, a form, a file, and kept before."""
+"""Texts that callers send and other users see: from the API, a form, a file, or an old record."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from dtrfast import markdown
-from dtrfast.api.v0 import texts
-from dtrfast.api.v0.asking import decode_body
+from dtrfast.api.v0 import validation
+from dtrfast.api.v0.execution import decode_body
 from dtrfast.cli import output
-from dtrfast.cli.connection import HERE
+from dtrfast.cli.api_client import HERE
 from dtrfast.console.page import BY_ID
 from dtrfast.errors import SettingsInvalid
 from dtrfast.identity import accounts
@@ -22,6 +22,7 @@ from dtrfast.index.tables import READMES, number_key
 from dtrfast.oci import characters
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import repositories
+from dtrfast.registry.records import RepositoryChange
 from dtrfast.registry.writing import Author
 from tests.api.managed.town import Town, in_memory
 from tests.console.browser import Browser
@@ -38,7 +39,7 @@ def town() -> Iterator[Town]:
 
 ISSUER = {"name": "ci", "url": "https://ci.example", "audience": "registry"}
 LDAP = {"serverUrls": ["ldaps://x.example"], "userSets": [{"baseDn": "dc=example"}]}
-# An operation, a body, and the places in it that hold a text of the caller.
+# An operation, a body, and the paths of the fields in it that hold a text of the caller.
 BODIES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("create_account", {"name": "x", "fullName": "x"}, ["name", "fullName"]),
     ("update_account", {"fullName": "x"}, ["fullName"]),
@@ -55,7 +56,7 @@ BODIES: list[tuple[str, dict[str, Any], list[str]]] = [
 
 
 def _with(body: Any, place: str, text: str) -> Any:
-    """The body with a text at a place."""
+    """Return the body with a text in the field at `place`."""
     name, _, rest = place.partition(".")
     key: Any = int(name) if isinstance(body, list) else name
     changed = list(body) if isinstance(body, list) else dict(body)
@@ -80,7 +81,7 @@ def test_what_a_caller_chooses_as_a_key_is_checked() -> None:
         decode_body(BY_ID["put_trust"], b'{"issuer": "x", "claims": {"su\xe2\x80\x8bb": "x"}}')
 
 
-@pytest.mark.parametrize("name", sorted(texts._ANY | texts._LINES))
+@pytest.mark.parametrize("name", sorted(validation._ANY | validation._LINES))
 def test_a_key_with_the_name_of_another_field_excepts_nothing(name: str) -> None:
     for value in ("a\u202eb", "a\nb"):
         body = {"issuer": "x", "claims": {name: value}}
@@ -125,13 +126,14 @@ def test_a_reference_to_a_character_is_no_way_around() -> None:
 def test_texts_that_were_kept_before_are_marked(
     town: Town, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In answers, on pages, and in a terminal."""
+    """They are marked in answers, on pages, and in a terminal."""
     author = Author("system", town.clock())
 
     def keep(transaction: Any) -> None:
         rita = accounts.get(transaction, "rita")
         accounts.put(transaction, author, rita, msgspec.structs.replace(rita, full_name=TURNED))
-        repositories.update(transaction, APP, author, description="\x9b31m red")
+        change = RepositoryChange(description="\x9b31m red")
+        repositories.update(transaction, APP, author, change)
         number = repositories.get(transaction, APP)
         transaction.put(READMES, number_key(number), "two\nlines \u202e\x1b".encode())
 
@@ -155,14 +157,14 @@ def test_texts_that_were_kept_before_are_marked(
 
 
 def test_every_text_of_a_body_is_one_line_but_for_those_that_are_named() -> None:
-    """A field that comes later is checked without being named."""
+    """A new field is checked without being listed."""
 
     class Later(msgspec.Struct):
         label: str = ""
         names: list[str] = []
         password: str = ""
 
-    assert texts.check(Later(password="\u202e"))
+    assert validation.check_texts(Later(password="\u202e"))
     for body in (Later("\n"), Later(names=["a", "\u202e"])):
         with pytest.raises(SettingsInvalid):
-            texts.check(body)
+            validation.check_texts(body)

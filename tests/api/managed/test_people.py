@@ -1,4 +1,4 @@
-"""What lists of people tell beside names: teams, where accounts come from, and whose access."""
+"""Further fields of lists of accounts: teams, the source of an account, and access levels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_users_of_the_directory_can_be_listed(town: Town) -> None:
     assert set(named("")) == {*named("ldap"), *named("local")}
 
 
-def test_what_was_shared_has_the_access_of_whom_it_was_shared_with(town: Town) -> None:
+def test_shared_repositories_have_the_access_of_their_user(town: Town) -> None:
     for who in ("rita", "admin"):
         (shared,) = town.api(who, "GET", "accounts/rita/sharedRepositories")["repositories"]
         assert (shared["name"], shared["accessLevel"]) == ("app", "read-only")

@@ -1,4 +1,4 @@
-"""Who may do what: by everybody, on every kind of repository, with a token and with a password."""
+"""Rights: every caller on every kind of repository, with a token and with a password."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from tests.api.managed.town import Town, basic, granted
 from tests.fakes import asgi
 from tests.fakes.client import failure, image_manifest
 
-# Who, on which repository: pull, push, delete. What is not there looks like what one may not see.
+# The statuses of a pull, a push and a delete, by caller and repository. A hidden repository looks
+# like a missing one.
 RIGHTS = {
     ("", "acme/app"): (401, 401, 401),
     ("", "acme/secret"): (401, 401, 401),
@@ -22,7 +23,7 @@ RIGHTS = {
     ("nora", "acme/app"): (404, 404, 404),
     ("nora", "acme/open"): (200, 403, 403),
     ("nora", "acme/new"): (404, 404, 404),
-    ("nora", "nobody/new"): (404, 404, 404),
+    ("nora", "missing/new"): (404, 404, 404),
     ("nora", "nora/new"): (404, 202, 404),
     ("rita", "acme/app"): (200, 403, 403),
     ("rita", "acme/secret"): (404, 404, 404),
@@ -36,7 +37,7 @@ RIGHTS = {
     ("owen", "acme/secret"): (200, 202, 202),
     ("owen", "acme/new"): (404, 202, 404),
     ("admin", "acme/secret"): (200, 202, 202),
-    ("admin", "nobody/new"): (404, 403, 404),
+    ("admin", "missing/new"): (404, 403, 404),
 }
 
 
@@ -78,7 +79,7 @@ def test_a_push_is_permitted_before_its_manifest_is_read(
 
 @pytest.mark.parametrize("who", ["", "nora"])
 def test_what_may_not_be_seen_is_like_what_is_not_there(town: Town, who: str) -> None:
-    """The same answer to the letter, but for the name that was asked for."""
+    """Both answers are the same to the letter, except for the name in the request."""
     answers = []
     for name in ("acme/app", "acme/xyz"):
         for method, path in (
@@ -199,7 +200,7 @@ def test_a_name_has_the_same_rights_however_it_is_spelled(town: Town) -> None:
 
 
 def _seen(town: Town, path: str, headers: dict[str, str]) -> tuple[int, bytes, str]:
-    # As it is: a client library would tidy some of it away.
+    # Send the path unchanged: a client library would normalize some of it.
     exchange = town.client.run(asgi.ask(town.client.app, "GET", path, headers=headers))
     challenge = exchange.headers.get("www-authenticate", "")
     return exchange.status, exchange.content, challenge
@@ -244,8 +245,8 @@ def test_the_challenge_names_what_the_request_needs(town: Town) -> None:
     other = {"authorization": f"Bearer {town.token('owen', 'repository:a/b:pull')}"}
     wrong = {}
     for method, path, scope in CHALLENGES:
-        # Nothing has to be covered by a token to learn that this is a registry, and visitors may
-        # list what is public.
+        # /v2/ needs no scope, because it only tells that this is a registry. Visitors may list
+        # public repositories.
         asked = [{}] if path == "/v2/" else [other] if "_catalog" in path else [{}, other]
         for headers in asked:
             answer = town.client.request(method, path, headers=headers)
@@ -256,7 +257,7 @@ def test_the_challenge_names_what_the_request_needs(town: Town) -> None:
 
 
 def test_a_token_for_what_was_challenged_grants_what_the_user_may(town: Town) -> None:
-    """Some clients ask for exactly that, and keep the token."""
+    """Some clients ask for exactly the challenge's scope, and keep the token."""
     digest = town.push("acme/secret", b"secret content")
     scope = f"{APP}pull,push repository:acme/secret:pull"
     mount = f"{UPLOADS}?mount={digest}&from=acme/secret"
@@ -307,7 +308,7 @@ def _bearer(town: Town, who: str, *scopes: str) -> dict[str, str]:
 
 
 def test_what_others_stored_does_not_show(town: Town) -> None:
-    """Deduplication is no oracle: a push is answered alike for new and for known bytes."""
+    """Deduplication is no oracle: pushes of known bytes and of new bytes get the same answers."""
     town.push("acme/secret", b"known to others")
     answers = []
     for content in (b"known to others", b"new to everybody"):
@@ -357,7 +358,7 @@ def test_a_revoked_upload_is_refused_at_its_end(town: Town) -> None:
     assert put.status_code == 404
 
 
-def test_an_upload_belongs_to_who_began_it(town: Town) -> None:
+def test_an_upload_belongs_to_the_caller_that_began_it(town: Town) -> None:
     begin = town.client.post("/v2/acme/app/blobs/uploads/", headers=basic("will"))
     location = begin.headers["location"]
     for method in ("GET", "PATCH", "DELETE"):
@@ -396,7 +397,7 @@ def test_what_a_push_makes_is_public_where_a_setting_says_so(town: Town) -> None
     town.api("nora", "POST", "repositories/nora", {"name": "made"}, 201)
     assert town.api("nora", "GET", "repositories/nora/made")["visibility"] == "private"
     town.push("nora/before", b"x", who="nora", tag="v2")
-    assert _pulls(town, "nora/before") == 401, "what was there stays as it was"
+    assert _pulls(town, "nora/before") == 401, "an older repository keeps its visibility"
     town.api("admin", "PUT", "admin/settings/access", {})
     town.push("nora/after", b"x", who="nora")
     assert _pulls(town, "nora/after") == 401
@@ -404,7 +405,7 @@ def test_what_a_push_makes_is_public_where_a_setting_says_so(town: Town) -> None
 
 
 def _pulls(town: Town, name: str) -> int:
-    """The answer to a client that does not sign in."""
+    """Return the status of a pull by a client that does not sign in."""
     return town.client.get(f"/v2/{name}/manifests/v1").status_code
 
 
@@ -440,7 +441,7 @@ def test_grants_add_up(town: Town) -> None:
 
 
 def test_an_admin_in_a_team_of_readers_stays_an_admin(town: Town) -> None:
-    """A story of Docker Trusted Registry's release notes (1.4.2)."""
+    """This case is from the release notes of Docker Trusted Registry 1.4.2."""
     town.api("owen", "PUT", "accounts/acme/teams/readers/members/admin")
     assert town.client.post("/v2/acme/app/blobs/uploads/", headers=basic("admin")).is_success
     town.api("admin", "GET", "admin/settings/access")

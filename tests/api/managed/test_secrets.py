@@ -1,4 +1,4 @@
-"""Stored secrets go nowhere new: `(hidden)` stands for one only where it went before."""
+"""Stored secrets stay where they are: `(hidden)` stands for one only at its old address."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _stored(town: Town) -> LdapSettings:
 
 @contextmanager
 def listening() -> Iterator[tuple[str, list[bytes]]]:
-    """A server that takes all that it is told."""
+    """Run a server that records all data it receives."""
     heard: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -114,11 +114,11 @@ def test_no_byte_of_it_reaches_another_server(town: Town) -> None:
         tried = {**shown, "username": "x", "password": "y"}
         assert town.ask("admin", "POST", "admin/settings/ldap/test", tried).status_code == 400
         assert town.ask("admin", "PUT", "admin/settings/ldap", shown).status_code == 400
-        # With a password of their own they may ask any server.
+        # A password from the request may go to any server.
         town.api("admin", "PUT", "admin/settings/ldap", {**shown, "searchPassword": "own"})
         town.ask("admin", "POST", "admin/ldap/sync", {"dryRun": True})
         assert any(b"own" in data for data in heard)
-        # And then the first password is gone: there is no way back to it.
+        # Afterwards the first password is gone, and `(hidden)` cannot bring it back.
         back = town.ask(
             "admin", "PUT", "admin/settings/ldap", {**LDAP, "searchPassword": "(hidden)"}
         )
@@ -149,7 +149,7 @@ def test_the_form_asks_for_the_password_again(town: Town) -> None:
 
 
 def test_every_secret_of_every_document_is_hidden_and_bound() -> None:
-    """A field that is called as secrets are has to be in the table."""
+    """A field with a name like those of secrets must be in the table."""
     for kind in settings._NAMES:
         names = {one.field for one in settings._SECRETS.get(kind, ())}
         for field in msgspec.structs.fields(kind):

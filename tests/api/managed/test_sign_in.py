@@ -1,4 +1,4 @@
-"""Names, passwords, sessions: right ones, wrong ones, and those who try."""
+"""Names, passwords and sessions: right ones, wrong ones, and attackers' tries."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_users_and_organizations_share_one_namespace(town: Town) -> None:
     ["short", "password", "Password1", "12345678", "aaaaaaaaaa", "newuser1", "newusernewuser",
      "resuwen1!", "x" * 257, "with\nline end", "bell\x07bell"],
 )  # fmt: skip
-def test_passwords_that_nobody_may_have(town: Town, password: str) -> None:
+def test_weak_passwords_are_refused(town: Town, password: str) -> None:
     body = {"name": "newuser", "password": password}
     refused = town.ask("admin", "POST", "accounts", body)
     assert refused.status_code == 400
@@ -108,8 +108,8 @@ def test_an_account_without_a_password_has_none(town: Town) -> None:
 
 def test_wrong_names_and_wrong_passwords_look_alike(town: Town) -> None:
     wrong = town.ask_token("rita", password="wrong")
-    nobody = town.ask_token("nobody", password="wrong")
-    assert (wrong.status_code, wrong.text) == (nobody.status_code, nobody.text)
+    stranger = town.ask_token("stranger", password="wrong")
+    assert (wrong.status_code, wrong.text) == (stranger.status_code, stranger.text)
     town.api("admin", "PUT", "accounts/rita/deactivate")
     inactive = town.ask_token("rita", password="wrong")
     assert (wrong.status_code, wrong.text) == (inactive.status_code, inactive.text)
@@ -118,11 +118,11 @@ def test_wrong_names_and_wrong_passwords_look_alike(town: Town) -> None:
 
 @pytest.mark.slow
 def test_they_take_the_same_time(town: Town) -> None:
-    """CPU of one verification, which both have: the medians differ by less than a quarter."""
-    seconds: dict[str, list[float]] = {"rita": [], "nobody": []}
+    """Both cost the CPU time of one verification: the medians differ by less than a third."""
+    seconds: dict[str, list[float]] = {"rita": [], "stranger": []}
     for number in range(12):
         for name, taken in seconds.items():
-            town.clock.advance(3600)  # failures are forgotten
+            town.clock.advance(3600)  # the failures expire
             before = time.process_time()
             status(town, name, f"wrong {number}")
             taken.append(time.process_time() - before)
@@ -131,7 +131,7 @@ def test_they_take_the_same_time(town: Town) -> None:
 
 
 # ---- tries -----------------------------------------------------------------------------------
-def test_who_fails_waits_longer_each_time(town: Town) -> None:
+def test_each_failure_makes_the_wait_longer(town: Town) -> None:
     for _ in range(5):
         assert status(town, "rita", "wrong") == 401
     assert status(town, "rita", "wrong") == 401
@@ -193,7 +193,7 @@ def test_a_session_signs_requests(town: Town) -> None:
     assert made.status_code == 201
 
 
-def test_the_cookie_is_for_nobody_else(town: Town) -> None:
+def test_the_cookie_is_kept_from_scripts_and_other_sites(town: Town) -> None:
     cookie, _ = sign_in(town)
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
@@ -203,7 +203,7 @@ def test_the_cookie_is_for_nobody_else(town: Town) -> None:
 
 
 def test_a_session_of_another_is_not_taken_over(town: Town) -> None:
-    """Fixation: whatever cookie a browser has, a sign-in gives it a new one, and ends the old."""
+    """Session fixation: a sign-in gives the browser a new cookie, and ends its old session."""
     old, _ = sign_in(town, "nora")
     planted = {"cookie": old.partition(";")[0]}
     body = {"username": "rita", "password": PASSWORD}
@@ -251,7 +251,7 @@ def test_other_sites_cannot_send_requests(town: Town) -> None:
 def test_the_host_of_an_absolute_request_line_is_where_pages_come_from(
     town: Town, target: str, status: int
 ) -> None:
-    """It counts in place of Host, RFC 9112 section 3.2.2."""
+    """It counts instead of Host (RFC 9112, section 3.2.2)."""
     cookie, session = sign_in(town)
     headers = {
         "host": "registry" if target == "//" else "ignored",
@@ -275,7 +275,7 @@ def test_another_sessions_csrf_token_does_not_count(town: Town) -> None:
 
 
 def test_a_form_of_another_site_is_not_taken(town: Town) -> None:
-    """What a form can send without asking: no JSON."""
+    """A form can send requests of other types than JSON without a preflight."""
     headers = {**basic("rita"), "content-type": "text/plain"}
     url = "/api/v0/accounts/rita/tokens"
     assert town.client.post(url, headers=headers, content=b'{"name":"x"}').status_code == 400

@@ -1,4 +1,4 @@
-"""Tokens: the service that gives them, and those that somebody made up."""
+"""Tokens: the token service, and forged tokens."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_an_answer_has_what_clients_read(town: Town) -> None:
 
 
 def test_no_answer_has_a_time_that_a_client_would_hold_against_its_own_clock(town: Town) -> None:
-    """docker and podman would reckon a token's end from it, and keep one that has expired."""
+    """docker and podman would compute a token's end from it, and use a token that has expired."""
     fields = {"username": "rita", "password": PASSWORD, "access_type": "offline"}
     first = form(town, grant_type="password", **fields)
     refresh = first.json()["refresh_token"]
@@ -172,7 +172,7 @@ def _encode(value: object) -> str:
 
 
 def _signed(town: Town, **changes: object) -> str:
-    """A token signed with the registry's own key, with other claims."""
+    """Return a token that is signed with the registry's own key, with other claims."""
     header, claims = _claims(town.token("owen", SCOPE))
     key = town.identity.keys.signing()
     return jwt.encode(header, {**claims, **changes}, key, algorithms=["ES256"])
@@ -264,7 +264,7 @@ def test_a_system_caller_cannot_be_claimed(town: Town) -> None:
 
 
 def test_published_keys_verify_tokens_elsewhere(town: Town) -> None:
-    """As another service would do it, with a library and the set alone."""
+    """Another service needs only a JWT library and the key set."""
     for path in ("/auth/keys", "/.well-known/jwks.json"):
         keys = KeySet.import_key_set(town.client.get(path).json())
         token = jwt.decode(town.token("rita", SCOPE), keys, algorithms=["ES256"])
@@ -404,8 +404,8 @@ def test_a_token_made_with_a_bounded_one_is_bounded_by_both(town: Town) -> None:
         secret = make(town, who, owner, kind, scopes=scopes)
         token = town.token(name, "registry:catalog:*", password=secret)
         listed = town.get("/v2/_catalog", token).json()["repositories"]
-        assert listed == ["acme/app", "acme/open"]  # which is public
-        refused = town.get(MANIFEST, token)  # not asked for, but to be had: the client asks again
+        assert listed == ["acme/app", "acme/open"]  # the second one is public
+        refused = town.get(MANIFEST, token)  # the user may have it: the client asks again
         assert refused.status_code == 401
         assert 'error="insufficient_scope"' in refused.headers["www-authenticate"]
 
@@ -439,7 +439,7 @@ def test_the_last_use_is_kept(town: Town) -> None:
 
 
 @pytest.mark.parametrize("who", ["rita", "owen"])
-def test_nobody_makes_tokens_of_others(town: Town, who: str) -> None:
+def test_users_do_not_make_tokens_of_others(town: Town, who: str) -> None:
     assert town.ask(who, "POST", "accounts/will/tokens", {"name": "x"}).status_code == 403
     assert town.ask(who, "GET", "accounts/will/tokens").status_code == 403
     body = {"name": "x", "scopes": [{"repository": "acme/app", "actions": ["pull"]}]}
@@ -461,7 +461,7 @@ def test_a_token_that_is_too_long_to_be_read_is_not_made(town: Town) -> None:
 
 
 def test_a_page_signs_in_where_a_challenge_leads_it() -> None:
-    """As a registry UI does it from another origin, with what its browser lets it read."""
+    """A registry UI does this from another origin, with the headers that its browser shows it."""
     page = {"origin": "https://ui.example"}
     config = Config(server=ServerConfig(cors_origins=(page["origin"],)))
     with in_memory(config=config) as town:

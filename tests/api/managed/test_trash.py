@@ -1,4 +1,4 @@
-"""What was deleted comes back, for who may, for as long as it is kept; and what room it takes."""
+"""The trash: users with the right restore deleted content until it expires; and its sizes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dtrfast.index.tables import (
 )
 from dtrfast.jobs.tasks import empty_trash, remove_repositories
 from dtrfast.oci.digests import Digest
-from dtrfast.registry import policing, restoring
+from dtrfast.registry import policing, restoring, trash_management
 from tests.api.managed.town import Town, basic
 from tests.fakes.client import descriptor, image_manifest, index_manifest
 
@@ -77,7 +77,7 @@ def test_a_deleted_tag_is_listed_and_comes_back(town: Town) -> None:
     assert digest_of_tag(town) == digest
 
 
-def test_a_tag_nobody_knew_cannot_be_restored(town: Town) -> None:
+def test_an_unknown_tag_cannot_be_restored(town: Town) -> None:
     town.api("will", "POST", f"{APP}/tags/never/restore", {}, 404)
 
 
@@ -136,7 +136,7 @@ def test_pushing_it_again_takes_it_from_the_trash(town: Town) -> None:
 
 
 def test_what_leaves_the_trash_is_due_at_once(town: Town) -> None:
-    """The grace of its blobs began when it was deleted."""
+    """The grace of its blobs began when the manifest was deleted."""
     digest = digest_of_tag(town)
     deleted_at = town.clock.now
     assert town.client.delete(f"/v2/acme/app/manifests/{digest}", headers=basic("will")).is_success
@@ -219,8 +219,8 @@ def test_a_large_run_comes_back_in_several_requests(
     police(town, 2.9)
     police(town, 0.2)
     (run,) = {m["run"] for m in town.api("owen", "GET", f"{APP}/trash")["manifests"]}
-    monkeypatch.setattr(restoring, "_RUN_STEPS_MAX", 2 * restoring.RESTORE_STEPS)
-    monkeypatch.setattr(restoring, "_RUN_ROWS_MAX", 3)
+    monkeypatch.setattr(trash_management, "_RUN_STEPS_MAX", 2 * restoring.RESTORE_STEPS)
+    monkeypatch.setattr(trash_management, "_RUN_ROWS_MAX", 3)
     counts: list[int] = []
     start = ""
     while not counts or start:
@@ -252,6 +252,7 @@ def test_children_and_referrers_stay_with_what_needs_them(town: Town) -> None:
 # ---- repositories ------------------------------------------------------------------------------
 def test_a_deleted_repository_comes_back_with_all_that_was_granted(town: Town) -> None:
     digest = digest_of_tag(town)
+    town.api("owen", "PATCH", APP, {"longDescription": "About the app."})
     grants = rows(town, GRANTS)
     town.api("ada", "DELETE", APP, status=403)
     town.api("owen", "DELETE", APP, status=204)
@@ -265,7 +266,8 @@ def test_a_deleted_repository_comes_back_with_all_that_was_granted(town: Town) -
     town.api("nora", "POST", f"trash/{gone['id']}/restore", {}, 404)
     town.clock.now += 13 * DAY
     empty(town)
-    town.api("owen", "POST", f"trash/{gone['id']}/restore", {})
+    back = town.api("owen", "POST", f"trash/{gone['id']}/restore", {})
+    assert back["longDescription"] == "About the app."
     assert digest_of_tag(town) == digest
     assert rows(town, GRANTS) == grants
     assert town.client.get("/v2/acme/app/manifests/v1", headers=basic("rita")).status_code == 200
@@ -278,7 +280,7 @@ def test_a_name_that_is_taken_again_needs_another_one(town: Town) -> None:
     town.push("acme/app", b"new")
     (gone,) = town.api("owen", "GET", "trash")["repositories"]
     town.api("owen", "POST", f"trash/{gone['id']}/restore", {}, 409)
-    town.api("owen", "POST", f"trash/{gone['id']}/restore", {"name": "nobody/x"}, 404)
+    town.api("owen", "POST", f"trash/{gone['id']}/restore", {"name": "missing/x"}, 404)
     back = town.api("owen", "POST", f"trash/{gone['id']}/restore", {"name": "acme/old"})
     assert (back["namespace"], back["name"]) == ("acme", "old")
     assert status(town, "v1", "acme/old") == 200
@@ -297,7 +299,7 @@ def test_a_repository_goes_for_good_with_its_grants(town: Town) -> None:
     }
 
 
-def test_blobs_of_a_deleted_repository_are_nobodys_to_mount(town: Town) -> None:
+def test_blobs_of_a_deleted_repository_cannot_be_mounted(town: Town) -> None:
     layer = Digest.of_bytes(b"secret")
     town.api("owen", "DELETE", "repositories/acme/secret", status=204)
     answer = town.client.post(f"/v2/acme/open/blobs/uploads/?mount={layer}", headers=basic("owen"))
@@ -314,7 +316,7 @@ def test_numbers_of_a_tag_a_repository_and_a_namespace(town: Town) -> None:
     manifest = len(image_manifest(b"y" * 300))
     seen = town.api("owen", "GET", "repositories/acme/one/usage")
     one = town.api("admin", "GET", "repositories/acme/one/usage")
-    assert seen == {**one, "isAtMost": True}, "owen sees all that it is shared with"
+    assert seen == {**one, "isAtMost": True}, "owen gets an upper bound with the same numbers"
     assert one["logicalBytes"] == 1000 + 300 + 2 + len(image_manifest(layer)) + manifest
     assert one["uniqueBytes"] == one["freedBytes"] == 300 + len(image_manifest(layer)) + manifest
     assert one["sharedBytes"] == 1002
@@ -340,7 +342,7 @@ def test_what_only_the_trash_holds(town: Town) -> None:
     digest = digest_of_tag(town)
     assert town.client.delete(f"/v2/acme/app/manifests/{digest}", headers=basic("will")).is_success
     storage = town.api("admin", "GET", "admin/storage", params={"trash": "true"})
-    assert storage["trashBytes"] == len(b"secret") + len(b"app"), "the config is acme/open's too"
+    assert storage["trashBytes"] == len(b"secret") + len(b"app"), "acme/open has the config, too"
     assert storage["trashThings"] == 3, "a repository, a manifest and its tag"
     town.api("owen", "GET", "admin/storage", status=403)
 

@@ -1,4 +1,4 @@
-"""An access token lets its job in only as long as a trust means that job, and no namesake of it."""
+"""An access token admits its job only while the trust means that job, and no later namesake."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Platform:
         self.issue()
 
     def issue(self, **changes: str) -> None:
-        """Have one issuer, of these fields."""
+        """Replace the issuers by one with these fields."""
         issuer = {"name": "ci", "url": self.local.url, "audience": AUDIENCE, **changes}
         self.town.api("admin", "PUT", "admin/settings/oidc", {"issuers": [issuer]})
 
@@ -78,7 +78,7 @@ def test_a_job_that_a_narrowed_trust_means_no_more_is_out(platform: Platform) ->
     assert platform.pull(token) == 200, "the trust still means this job"
     assert platform.pull(other) == 404
     platform.trust({"sub": BRANCH, "ref": "refs/heads/main"})
-    assert platform.pull(token) == 404, "what it says of another claim is not known"
+    assert platform.pull(token) == 404, "the access token did not keep the claim ref"
     assert platform.pull(platform.token()) == 200
 
 
@@ -145,7 +145,7 @@ def test_another_issuer_of_the_name_inherits_nothing(platform: Platform, changed
 
 
 def test_a_trust_without_ids_means_the_issuer_that_had_the_name(platform: Platform) -> None:
-    """Versions before kept the issuer's name alone."""
+    """Older versions recorded only the issuer's name."""
     platform.trust()
 
     def forget(transaction: WriteTransaction) -> None:
@@ -211,7 +211,7 @@ def test_claims_that_are_too_long_to_keep_are_refused(platform: Platform) -> Non
 
 
 def test_a_token_of_an_older_version_is_refused(platform: Platform) -> None:
-    """It named its trusts by their names. It lived for a quarter of an hour."""
+    """It named its trusts by their names. It was valid for a quarter of an hour."""
     platform.trust()
     caller = Caller("job", "ci:job", "token", trusts=())
     issued = platform.town.identity.bearers.issue(caller, [])

@@ -1,4 +1,4 @@
-"""The store's figures come from its own engine: that of the shared tables has none of them."""
+"""The store's figures come from the engine of the local tables: the shared one has none of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def town(store: Store) -> Iterator[Town]:
-    """Its API and its registry have the shared tables alone."""
+    """A town whose API and registry use only the shared tables."""
     both, hop = cast("TwoEnvironments", store.engine), ThreadHop()
     shared, local = both.half("shared"), both.half("local")
     config = Config(store=StoreConfig(data=store.layout.data))

@@ -1,12 +1,12 @@
-"""A registry with accounts and some people in it, in one process.
+"""A registry with accounts, in one process.
 
-admin   system administrator
-owen    owner of the organization acme
-rita    in acme's team readers: read-only on acme/app
-will    in acme's team writers: read-write on acme/app
-ada     in acme's team admins: admin on acme/app
-nora    in no organization
-acme    repositories acme/app and acme/secret (private), acme/open (public)
+- admin: the system administrator.
+- owen: the owner of the organization acme.
+- rita: in acme's team readers, which is read-only on acme/app.
+- will: in acme's team writers, which is read-write on acme/app.
+- ada: in acme's team admins, which is admin on acme/app.
+- nora: in no organization.
+- acme: has the repositories acme/app and acme/secret (private), and acme/open (public).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from typing import Any
 import httpx
 
 from dtrfast.api.app import create_app
-from dtrfast.api.types import Context
+from dtrfast.api.types import ApiContext
 from dtrfast.config import Config
-from dtrfast.console import app as console
+from dtrfast.console.routes import console_routes
 from dtrfast.identity import accounts
 from dtrfast.identity.accounts import NewAccount
 from dtrfast.identity.events import Event
@@ -40,7 +40,7 @@ from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry import manifests, repositories, tags
 from dtrfast.registry.records import StoredManifest
 from dtrfast.registry.registry import Registry
-from dtrfast.registry.writing import Author, Place
+from dtrfast.registry.writing import Author, TargetRepository
 from dtrfast.store.blobs import BlobStore
 from dtrfast.store.report import StoreReport
 from tests.fakes.blobs import MemoryBlobs
@@ -76,7 +76,7 @@ class KeptEvents:
 
 
 class Town:
-    """The registry, and everybody who uses it."""
+    """The registry with its accounts, and a client for each of them."""
 
     def __init__(
         self,
@@ -90,8 +90,10 @@ class Town:
         local: Engine | None = None,
         is_founded: bool = False,
     ) -> None:
-        """`local` has the store's tables, if `engine` does not. `is_founded`: the engine and the
-        blobs already hold the people and the organization.
+        """Make the town.
+
+        `local` has the store's tables, if `engine` does not. With `is_founded` the engine and the
+        blobs already have the accounts and the organization.
         """
         config = config or Config()
         self.engine = engine
@@ -103,15 +105,15 @@ class Town:
             engine, self.registry, config, clock, Tries(bytearray(SIZE), clock), self.events
         )
         report = StoreReport(local or engine)
-        context = Context(self.registry, hop, config, self.identity.guard, report, self.identity)
-        pages = console.routes(context, self.identity)
+        context = ApiContext(self.registry, hop, config, self.identity.guard, report, self.identity)
+        pages = console_routes(context, self.identity)
         self.client = Client(create_app(context, pages), runner)
         if not is_founded:
             self.add_users("admin", *PEOPLE)
             self._organization()
 
     def add_users(self, *names: str) -> None:
-        """Make users who sign in with `PASSWORD`; `admin` is a system administrator."""
+        """Make users whose password is `PASSWORD`. `admin` becomes a system administrator."""
         self.engine.write(partial(self._add_users, names=names))
 
     def _add_users(self, transaction: WriteTransaction, names: Iterable[str]) -> None:
@@ -154,12 +156,12 @@ class Town:
         return str(digests[1])
 
     def keep_manifest(self, tag: str, body: bytes, media_type: str) -> str:
-        """Store a manifest in acme/app as a version did that checked less; returns its digest."""
+        """Store a manifest in acme/app with an old version's checks only; returns its digest."""
         name, digest = RepositoryName("acme/app"), Digest.of_bytes(body)
 
         def change(transaction: WriteTransaction) -> None:
             author = Author("owen", self.clock())
-            place = Place(repositories.get(transaction, name), name, author)
+            place = TargetRepository(repositories.get(transaction, name), name, author)
             stored = StoredManifest(media_type, body, author.now)
             manifest = read_manifest(body, media_type)
             manifests.enter(transaction, place, digest, stored, manifest)
@@ -177,7 +179,7 @@ class Town:
         status: int | None = 200,
         **options: Any,
     ) -> Any:
-        """Ask the management API as somebody; the answer has to have this status."""
+        """Send a request to the management API as this user, and check the answer's status."""
         response = self.ask(who, method, path, body, **options)
         assert status in (None, response.status_code), response.text
         return response.json() if response.content else None
@@ -193,7 +195,7 @@ class Town:
         return answer
 
     def token(self, who: str, *scopes: str, password: str = PASSWORD) -> str:
-        """A token of the token service for some scopes."""
+        """Return an access token of the token service for some scopes."""
         response = self.ask_token(who, *scopes, password=password)
         assert response.status_code == 200, response.text
         return str(response.json()["token"])
@@ -213,7 +215,7 @@ class Town:
 
 @dataclass(frozen=True)
 class _Founding:
-    """A town as it begins: founding one takes some sixty requests."""
+    """The state of a new town, kept because founding one takes about sixty requests."""
 
     index: Snapshot
     contents: dict[Digest, bytes]
@@ -222,7 +224,10 @@ class _Founding:
 
 @contextmanager
 def in_memory(clock: Clock | None = None, config: Config | None = None) -> Iterator[Town]:
-    """A town on the fakes, for tests that need no other. Those without wishes begin as copies."""
+    """Yield a town on the fakes.
+
+    With the default clock and configuration it starts as a copy of a founded town.
+    """
     founding = _founding() if clock is None and config is None else None
     with _built(clock or Clock(), config, founding) as (town, _):
         yield town
@@ -255,7 +260,7 @@ def _built(
 
 
 def basic(who: str, password: str = PASSWORD) -> dict[str, str]:
-    """The header of somebody; nobody has none."""
+    """Return the Authorization header of a user; none for an empty name."""
     if not who:
         return {}
     text = f"{who}:{password}".encode()
@@ -263,12 +268,12 @@ def basic(who: str, password: str = PASSWORD) -> dict[str, str]:
 
 
 def session_cookie(answer: httpx.Response) -> str:
-    """The Set-Cookie header of a sign-in that has the session, after others."""
+    """Return the Set-Cookie header of the session, which is the last one of a sign-in."""
     return str(answer.headers.get_list("set-cookie")[-1])
 
 
 def granted(token: str) -> dict[str, list[str]]:
-    """What a token covers, by repository."""
+    """Return the actions that a token grants, by repository."""
     payload = token.split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return {entry["name"]: entry["actions"] for entry in claims["access"]}

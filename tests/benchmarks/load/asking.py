@@ -1,4 +1,4 @@
-"""Jobs for the load client, and one way to have them done."""
+"""Jobs for the load client, and a function that runs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that answer as told, and what they are told."""
+"""Servers with scripted answers, and records of the requests that they get."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request as it arrived; `chunks` are the sizes of a chunked body's chunks."""
+    """A received request. `chunks` are the sizes of the chunks of a chunked body."""
 
     connection: int
     method: str
@@ -25,7 +25,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Bytes to send, and whether the connection ends after them."""
+    """The bytes of an answer. The connection may be closed after them."""
 
     data: bytes
     close: bool = False
@@ -35,7 +35,7 @@ Answer = Callable[[Asked], Reply | bytes]
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Answers each request with what a function makes of it."""
+    """A server that answers each request with the result of a function."""
 
     daemon_threads = True
     block_on_close = False
@@ -61,7 +61,7 @@ class Server(socketserver.ThreadingTCPServer):
         return accepted, address
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is no news."""
+        """Ignore clients that disconnect."""
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -85,7 +85,7 @@ class _Handler(socketserver.StreamRequestHandler):
                 return
 
     def pieces(self, headers: dict[str, str]) -> Iterator[bytes]:
-        """The body, or its chunks."""
+        """Return the body and the sizes of its chunks."""
         if headers.get("transfer-encoding") != "chunked":
             yield self.rfile.read(int(headers.get("content-length", "0")))
             return
@@ -115,7 +115,7 @@ def read_head(readline: Callable[[], bytes]) -> None:
 
 
 class Uploads:
-    """Answers pushes as a registry does, with a location that already has a query."""
+    """Answer pushes as a registry does, with a location that already has a query."""
 
     def __init__(self, *, absolute: bool = False, mounts: bool = False) -> None:
         self.absolute = absolute

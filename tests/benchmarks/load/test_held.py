@@ -23,7 +23,7 @@ def test_idle_connections_are_held(serve: Serve) -> None:
         assert (holding.opened, holding.errors) == (250, ())
         assert (len(server.asked), server.connections) == (250, 250)
         held = holding.release()
-    assert held == load.Held(opened=250, lost=0, bytes_in=500, bytes_out=0)
+    assert held == load.HoldResult(opened=250, lost=0, bytes_in=500, bytes_out=0)
     assert holding.release() is held
 
 
@@ -102,7 +102,7 @@ def test_a_stalled_pull_closes_the_window() -> None:
             thread.join()
             held = holding.release()
     assert held.bytes_in < 16_384
-    # What the kernel takes on both sides if the reader's buffer is the smallest.
+    # The bytes that the kernel buffers on both sides with the reader's smallest buffer.
     assert sum(taken) < 65_536
 
 

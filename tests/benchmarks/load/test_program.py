@@ -1,4 +1,4 @@
-"""The program: how it is built, and what it refuses."""
+"""The program of the load client: its build, and the arguments that it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a push sends."""
+"""The requests of a push."""
 
 from __future__ import annotations
 
@@ -133,6 +133,6 @@ def _refuse_early(listener: socket.socket) -> None:
         connection.sendall(response("202 Accepted", b"", "Location: /up"))
         read_head(requests.readline)
         connection.sendall(response("413 Too Large", b"too large", "Connection: close"))
-        # Until the client has hung up: closing first would reset the answer away.
+        # Read until the client closes. If the server closed first, a reset could drop the answer.
         while connection.recv(1 << 16):
             pass

@@ -1,4 +1,4 @@
-"""Requests and their answers, good and bad."""
+"""Requests, and valid and invalid answers."""
 
 from __future__ import annotations
 

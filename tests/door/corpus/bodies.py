@@ -1,7 +1,7 @@
 """Chunked bodies that two readers may end in different places.
 
-Who needs the body answers 400; who does not may answer what was asked. The connection closes in any
-case, and nothing is stored but what an upload has taken before the first wrong octet.
+A request that needs the body gets 400. Another one may get its usual answer. The connection closes
+in any case. Nothing is stored but the bytes that an upload received before the first wrong octet.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _CHUNK = _SIZE + b"\r\n" + MANIFEST + b"\r\n"
 
 
 def _sized(size: bytes) -> bytes:
-    """One chunk whose size is written so."""
+    """Return one chunk with the size in this spelling, and the end of the body."""
     return size + b"\r\n" + MANIFEST + _LAST
 
 
-# Behind each stands a request that must never be seen.
+# Each is followed by a request that must never be answered.
 BODIES = {
     "size of 2^63": _sized(b"8000000000000000"),
     "size of 2^64": _sized(b"10000000000000000"),
@@ -91,12 +91,12 @@ BODIES = {
 }
 
 
-# Status of requests that mean something without their body.
+# Statuses of requests that need no body.
 _WITHOUT_BODY = {"begin": 202, "pull": 200, "probe": 404}
 
 
 def cases(carrier: str) -> Iterator[Case]:
-    """All rows as the body of one request."""
+    """Yield all rows as the body of one request."""
     head = CARRIERS[carrier] + b" HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     method = head.split(b" ")[0].decode()
     status = _WITHOUT_BODY.get(carrier, 400)

@@ -1,4 +1,4 @@
-"""Requests whose client closes its side in the middle: nothing may come of them."""
+"""Requests whose client ends its side in the middle: the server must not execute them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _APPEND = request("PATCH", UPLOAD.decode(), body=MANIFEST)
 
 
 def cases() -> Iterator[Case]:
-    """Everything in this module; all are cut without an answer."""
+    """Yield all cases of this module. All end without an answer."""
     for name, sent in (
         ("nothing", b""),
         ("empty line", b"\r\n"),

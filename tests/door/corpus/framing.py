@@ -1,6 +1,6 @@
 """Doubtful lengths: fields that two readers of one head may take for two different bodies.
 
-Each row is tried in front of each part of the server that may read a body. All are answered 400.
+Each row is tried with each part of the server that may read a body. All are answered 400.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 from tests.door.corpus.case import MANIFEST, POISON, SMUGGLED, TAG, UPLOAD, VICTIM, Case, refused
 
-# Who would read the body: the application as a whole, either lane, and those who expect none.
+# Requests by the reader of their body: the application, either lane, or a part that expects no
+# body.
 CARRIERS = {
     "manifest": b"PUT /v2/%b/manifests/x" % SMUGGLED.encode(),
     "append": b"PATCH " + UPLOAD,
@@ -22,7 +23,7 @@ CARRIERS = {
 _LENGTH = b"%d" % len(MANIFEST)
 _CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(MANIFEST), MANIFEST)
 
-# Lengths that are read differently by different readers, in front of a body of that length.
+# Lengths that readers understand differently, before a body of that length.
 LENGTHS = {
     "repeated": b"Content-Length: %b\r\nContent-Length: %b" % (_LENGTH, _LENGTH),
     "repeated in other case": b"Content-Length: %b\r\ncontent-length: %b" % (_LENGTH, _LENGTH),
@@ -141,7 +142,7 @@ _BOTH = {
 
 
 def cases(carrier: str) -> Iterator[Case]:
-    """All rows in front of one reader, each followed by a request that must never be seen."""
+    """Yield all rows for one reader, each followed by a request that must never be answered."""
     for name, fields in LENGTHS.items():
         yield _refused(carrier, f"length: {name}", fields, MANIFEST + POISON)
     for name, fields in CODINGS.items():

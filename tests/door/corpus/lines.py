@@ -1,4 +1,4 @@
-"""Request lines and heads that are none, too large ones, and other protocols on this port."""
+"""Request lines and heads that are malformed or too large, and other protocols on this port."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.door.corpus.case import POISON, TAG, VICTIM, Case, refused
 
 _HOST = b"Host: a\r\n"
 _PATH = f"/v2/{VICTIM}/manifests/{TAG}".encode()
-# As in dtrfast.config: the largest head, request line and empty line included.
+# The same number as in dtrfast.config: the largest head, with its request line and empty line.
 _HEAD_SIZE_MAX = 131_072
 
 LINES = {
@@ -125,7 +125,7 @@ FIELDS = {
     "expectation of nothing": _HOST + b"Expect:\r\n",
 }
 
-# What speaks first in protocols that come to a wrong port.
+# The first bytes of other protocols, sent to the wrong port.
 FOREIGN = {
     "TLS 1.3 hello": bytes.fromhex("16030100c8010000c40303") + bytes(range(193)),
     "TLS hello with line ends": bytes.fromhex("1603010010010000") + b"\r\n\r\n" * 3,
@@ -163,7 +163,7 @@ TOO_LARGE = {
 
 
 def cases() -> Iterator[Case]:
-    """Everything here, each followed by a request that must never be seen."""
+    """Yield all cases of this module, each followed by a request that must never be answered."""
     for name, line in LINES.items():
         yield refused(f"line: {name}", line + b"\r\n" + _HOST + b"\r\n" + POISON)
     for name, fields in FIELDS.items():

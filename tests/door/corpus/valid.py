@@ -1,6 +1,6 @@
-"""Requests that look odd and are taken for exactly what they are, with their answers.
+"""Requests that look odd but are valid, with their answers.
 
-After each the connection is in step, or the server says that it closes.
+After each the connection is in sync, or the server says that it closes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tests.door.wire import chunked, request
 _PATH = f"/v2/{VICTIM}/manifests/{TAG}"
 _NOWHERE = f"/v2/{VICTIM}/blobs/sha256:{'0' * 64}"
 _UPLOAD = UPLOAD.decode()
-# A body that is a request: whoever does not skip it answers it, or does what it says.
+# A body that is a request: a server that does not skip it answers it, or executes it.
 _GIVEN = (f"Content-Length: {len(POISON)}",)
 _CHUNKED = ("Transfer-Encoding: chunked",)
 _UPGRADE = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
@@ -26,7 +26,7 @@ _WEBSOCKET = (
 
 
 def cases() -> Iterator[Case]:
-    """Everything in this module."""
+    """Yield all cases of this module."""
     yield from _plain()
     yield from _told_by_proxies()
     yield from _bodies_of_requests_without_one()
@@ -64,7 +64,7 @@ def _plain() -> Iterator[Case]:
 
 
 def _other_spellings() -> Iterator[Case]:
-    """Paths and hosts that mean what they say, in other words; and what only looks like one."""
+    """Yield valid paths and hosts in other spellings, and some that only look like one."""
     encoded = VICTIM.replace("/", "%2F")
     for name, target, status in (
         ("empty pieces", f"//v2/{VICTIM}/manifests/{TAG}", 200),
@@ -96,7 +96,7 @@ def _other_spellings() -> Iterator[Case]:
 
 
 def _told_by_proxies() -> Iterator[Case]:
-    """The headers of a proxy on this machine: odd values change nothing of what is asked for."""
+    """Yield headers of a proxy on this machine. Odd values do not change the answer."""
     long = "127.0.0.1, " * 8_000
     for line in (
         "X-Forwarded-For: 203.0.113.9, 127.0.0.1",
@@ -188,7 +188,7 @@ def _pipelined() -> Iterator[Case]:
 
 
 def _without_body() -> Iterator[Case]:
-    """Answers that have no body, each with a request behind it that is in step."""
+    """Yield answers without a body. The request behind each is in sync."""
     digest = f"sha256:{'0' * 64}"
     for name, method, sent, status in (
         ("HEAD of a manifest", "HEAD", request("HEAD", _PATH), 200),
@@ -207,7 +207,7 @@ def _without_body() -> Iterator[Case]:
 
 
 def _version_1_0() -> Iterator[Case]:
-    """The server may close after each of these, or keep the connection where it says so."""
+    """Yield requests of HTTP/1.0. After each the server closes, or says that it does not."""
     old = f"GET {_PATH} HTTP/1.0\r\n"
     for name, fields in (
         ("1.0", ""),

@@ -1,4 +1,4 @@
-"""Requests as values that mean the same to each server, and how they are written for one."""
+"""Requests as values with the same meaning for each server, and their bytes for one server."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tests.door.corpus.case import Case
 from tests.door.differ.content import BODIES
 from tests.door.wire import chunked, request
 
-# Stands for what one example has for itself, so that no example sees another's content.
+# A placeholder for the names of one example, so that no example sees the content of another.
 SPACE = "SPACE"
-# Stands for the path of the upload that was begun last; UPLOAD1 for the one before, and so on.
+# A placeholder for the path of the newest upload; UPLOAD1 is the one before, and so on.
 UPLOAD = "UPLOAD"
 UNKNOWN_UPLOAD = "00000000-0000-4000-8000-000000000000"
 UPLOADS_MAX = 3
 
 
 class Framing(StrEnum):
-    """How a body is sent."""
+    """The framing of a body."""
 
     LENGTH = "length"
     CHUNKED = "chunked"
@@ -29,17 +29,17 @@ class Framing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RequestTemplate:
     """A well-formed request."""
 
     method: str
     target: str
     headers: tuple[str, ...] = ()
-    body: str = "nothing"  # its name
+    body: str = "nothing"  # the name of the body
     framing: Framing = Framing.NONE
 
     def write(self, space: str, uploads: Sequence[str]) -> bytes:
-        """As it is sent to a server that gave these ids to its uploads, oldest first."""
+        """Return the bytes for a server that gave these ids to its uploads, oldest first."""
         body = BODIES[self.body]
         target = _fill(self.target, space, uploads)
         headers = tuple(_fill(header, space, uploads) for header in self.headers)
@@ -53,13 +53,13 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """Requests of which some octets were replaced: who knows what they mean, but all agree.
+    """Requests in which some octets were replaced. Their meaning is unknown, but all servers agree.
 
     No request is a HEAD: the edits may move answers from one request to another.
     """
 
-    asks: tuple[Ask, ...]
-    edits: tuple[tuple[int, int, bytes], ...]  # position, octets removed, octets put there
+    asks: tuple[RequestTemplate, ...]
+    edits: tuple[tuple[int, int, bytes], ...]  # position, octets removed, octets inserted
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ _CASES: list[list[Case]] = [
     [case for carrier in framing.CARRIERS for case in bodies.cases(carrier)],
 ]
 CASES = {case.name: case for cases in _CASES for case in cases}
-# Their names, by what is wrong with them.
+# The names of the cases, by the kind of their fault.
 KINDS = [[case.name for case in cases] for cases in _CASES]
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from tests.door.differ.asking import KINDS, SPACE, UPLOAD, Ask, Framing, Hostile, Mutation
+from tests.door.differ.asking import (
+    KINDS,
+    SPACE,
+    UPLOAD,
+    Framing,
+    Hostile,
+    Mutation,
+    RequestTemplate,
+)
 from tests.door.differ.content import BLOBS, BODIES, DIGESTS, MANIFESTS, digest_of
 
 _NAMES = st.sampled_from(
@@ -176,7 +184,7 @@ _blobs = st.sampled_from([*BLOBS])
 
 pulls = st.one_of(
     st.builds(
-        lambda method, name, reference, query, headers: Ask(
+        lambda method, name, reference, query, headers: RequestTemplate(
             method, f"/v2/{name}/manifests/{reference}{query}", headers
         ),
         _reading,
@@ -186,16 +194,20 @@ pulls = st.one_of(
         _reading_headers,
     ),
     st.builds(
-        lambda method, name, digest, headers: Ask(method, f"/v2/{name}/blobs/{digest}", headers),
+        lambda method, name, digest, headers: RequestTemplate(
+            method, f"/v2/{name}/blobs/{digest}", headers
+        ),
         _reading,
         _NAMES,
         _digests,
         _reading_headers,
     ),
 )
-# What is there, asked for in the ways that lanes answer by themselves or leave to the application.
+# Existing content, in the requests that lanes answer themselves or leave to the application.
 hits = st.builds(
-    lambda method, path, condition, headers: Ask(method, f"/v2/{path}", condition + headers),
+    lambda method, path, condition, headers: RequestTemplate(
+        method, f"/v2/{path}", condition + headers
+    ),
     _reading,
     st.sampled_from(
         [
@@ -209,15 +221,17 @@ hits = st.builds(
     _headers,
 )
 lists = st.one_of(
-    st.builds(lambda name, query: Ask("GET", f"/v2/{name}/tags/list{query}"), _NAMES, _QUERIES),
     st.builds(
-        lambda name, digest, query: Ask("GET", f"/v2/{name}/referrers/{digest}{query}"),
+        lambda name, query: RequestTemplate("GET", f"/v2/{name}/tags/list{query}"), _NAMES, _QUERIES
+    ),
+    st.builds(
+        lambda name, digest, query: RequestTemplate("GET", f"/v2/{name}/referrers/{digest}{query}"),
         _NAMES,
         _digests,
         _QUERIES,
     ),
     st.builds(
-        lambda method, path, query, headers: Ask(method, path + query, headers),
+        lambda method, path, query, headers: RequestTemplate(method, path + query, headers),
         _methods,
         _PATHS,
         _QUERIES,
@@ -226,19 +240,25 @@ lists = st.one_of(
 )
 deletes = st.one_of(
     st.builds(
-        lambda name, reference: Ask("DELETE", f"/v2/{name}/manifests/{reference}"),
+        lambda name, reference: RequestTemplate("DELETE", f"/v2/{name}/manifests/{reference}"),
         _NAMES,
         _references,
     ),
-    st.builds(lambda name, digest: Ask("DELETE", f"/v2/{name}/blobs/{digest}"), _NAMES, _digests),
+    st.builds(
+        lambda name, digest: RequestTemplate("DELETE", f"/v2/{name}/blobs/{digest}"),
+        _NAMES,
+        _digests,
+    ),
 )
 
 
-def _put_manifest(name: str, reference: str, manifest: str, query: str, framing: Framing) -> Ask:
+def _put_manifest(
+    name: str, reference: str, manifest: str, query: str, framing: Framing
+) -> RequestTemplate:
     media_type, body = MANIFESTS[manifest]
     headers = (f"Content-Type: {media_type}",) if media_type else ()
     target = f"/v2/{name}/manifests/{reference or digest_of(body)}{query}"
-    return Ask("PUT", target, headers, manifest, framing)
+    return RequestTemplate("PUT", target, headers, manifest, framing)
 
 
 manifest_pushes = st.builds(
@@ -270,13 +290,15 @@ _content_ranges = st.sampled_from(
 )
 uploads = st.one_of(
     st.builds(
-        lambda name, query, headers: Ask("POST", f"/v2/{name}/blobs/uploads/{query}", headers),
+        lambda name, query, headers: RequestTemplate(
+            "POST", f"/v2/{name}/blobs/uploads/{query}", headers
+        ),
         _NAMES,
         _begin_queries,
         _headers,
     ),
     st.builds(
-        lambda name, blob, wrong, framing: Ask(
+        lambda name, blob, wrong, framing: RequestTemplate(
             "POST",
             f"/v2/{name}/blobs/uploads/?digest={wrong or digest_of(BODIES[blob])}",
             (),
@@ -289,7 +311,7 @@ uploads = st.one_of(
         _framing,
     ),
     st.builds(
-        lambda upload, blob, headers, framing: Ask(
+        lambda upload, blob, headers, framing: RequestTemplate(
             "PATCH", f"/v2/{SPACE}/a/blobs/uploads/{upload}", headers, blob, framing
         ),
         _upload,
@@ -298,7 +320,7 @@ uploads = st.one_of(
         _framing,
     ),
     st.builds(
-        lambda upload, digest, blob, headers, framing: Ask(
+        lambda upload, digest, blob, headers, framing: RequestTemplate(
             "PUT",
             f"/v2/{SPACE}/a/blobs/uploads/{upload}?digest={digest}",
             headers,
@@ -312,22 +334,22 @@ uploads = st.one_of(
         _framing,
     ),
     st.builds(
-        lambda method, name, upload: Ask(method, f"/v2/{name}/blobs/uploads/{upload}"),
+        lambda method, name, upload: RequestTemplate(method, f"/v2/{name}/blobs/uploads/{upload}"),
         st.sampled_from(["GET", "GET", "DELETE", "HEAD"]),
         _NAMES,
         _upload,
     ),
 )
 
-# Bodies that nobody asked for.
+# Bodies in requests that need none.
 unwanted = st.builds(
-    lambda ask, body, framing: Ask(ask.method, ask.target, ask.headers, body, framing),
+    lambda ask, body, framing: RequestTemplate(ask.method, ask.target, ask.headers, body, framing),
     st.one_of(pulls, hits, lists, deletes),
     _blobs,
     _framing,
 )
 
-asks: st.SearchStrategy[Ask] = st.one_of(
+asks: st.SearchStrategy[RequestTemplate] = st.one_of(
     pulls, hits, hits, lists, deletes, manifest_pushes, uploads, uploads, unwanted
 )
 
@@ -358,11 +380,11 @@ mutations = st.builds(
 
 hostile = st.builds(Hostile, st.sampled_from(KINDS).flatmap(st.sampled_from))
 
-# What an example may begin with, so that there is something to ask for and to append to.
+# The possible beginnings of an example, which make content to read and uploads to append to.
 FIRST = (
-    {"upload": Ask("POST", f"/v2/{SPACE}/a/blobs/uploads/")}
+    {"upload": RequestTemplate("POST", f"/v2/{SPACE}/a/blobs/uploads/")}
     | {
-        name: Ask(
+        name: RequestTemplate(
             "POST", f"/v2/{SPACE}/a/blobs/uploads/?digest={digest_of(body)}", (), name, _LENGTH
         )
         for name, body in BLOBS.items()

@@ -1,4 +1,4 @@
-"""What a client can see of an answer, without what may differ between two equal servers."""
+"""The parts of an answer that a client can see, without those in which equal servers may differ."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from tests.door.wire import Answer
 
-# The time, and the software's name, which only Hypercorn tells.
+# The time, and the name of the software, which only Hypercorn sends.
 _IGNORED = {"date", "server"}
-# How a message is framed, and whether its connection stays, is for each server to say.
+# Each server may choose how it frames a message, and whether it keeps the connection.
 FRAMING = {"connection", "transfer-encoding"}
 
 _find_boundary = re.compile(r"multipart/byteranges; boundary=(\w+)").search
@@ -18,23 +18,26 @@ _find_ids = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """An answer as it is compared."""
+class ComparableAnswer:
+    """An answer in the form for comparisons."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
-    def without(self, names: set[str]) -> Sight:
+    def without(self, names: set[str]) -> ComparableAnswer:
         headers = tuple(pair for pair in self.headers if pair[0] not in names)
-        return Sight(self.status, headers, self.body)
+        return ComparableAnswer(self.status, headers, self.body)
 
 
-def see(answer: Answer, uploads: Sequence[str]) -> Sight:
-    """`uploads` are the ids that this server gave out, in order: they become their numbers."""
+def see(answer: Answer, uploads: Sequence[str]) -> ComparableAnswer:
+    """Return the answer for a comparison.
+
+    `uploads` are the ids that this server gave out, in order. Their numbers replace them.
+    """
     headers, body = list(answer.headers), answer.body
     for key, value in answer.headers:
-        if key == "allow":  # a set, which the framework's own routes give in any order
+        if key == "allow":  # a set: the framework's own routes send it in any order
             headers = [(k, _sorted(v) if k == key else v) for k, v in headers]
         if key == "content-type" and (boundary := _find_boundary(value)):
             headers = [(k, v.replace(boundary[1], "BOUNDARY")) for k, v in headers]
@@ -43,7 +46,7 @@ def see(answer: Answer, uploads: Sequence[str]) -> Sight:
         headers = [(k, v.replace(upload, f"UPLOAD-{number}")) for k, v in headers]
         body = body.replace(upload.encode(), b"UPLOAD-%d" % number)
     kept = sorted(pair for pair in headers if pair[0] not in _IGNORED)
-    return Sight(answer.status, tuple(kept), body)
+    return ComparableAnswer(answer.status, tuple(kept), body)
 
 
 def _sorted(value: str) -> str:
@@ -51,14 +54,14 @@ def _sorted(value: str) -> str:
 
 
 def begun_upload(answer: Answer) -> str | None:
-    """The id of an upload that this answer tells of."""
+    """Return the id of the upload in this answer's location; None if there is none."""
     location = answer.get("location")
     ids = _find_ids(location) if location is not None and "/uploads/" in location else []
     return ids[0] if ids else None
 
 
-def difference(sights: Mapping[str, Sequence[Sight]]) -> str | None:
-    """The first thing in which a server's answers are not the first server's; None if all agree."""
+def difference(sights: Mapping[str, Sequence[ComparableAnswer]]) -> str | None:
+    """Return the first difference from the first server's answers; None if all servers agree."""
     (first, expected), *others = sights.items()
     for name, found in others:
         if len(found) != len(expected):
@@ -70,7 +73,7 @@ def difference(sights: Mapping[str, Sequence[Sight]]) -> str | None:
     return None
 
 
-def _difference_of(one: Sight, other: Sight) -> str | None:
+def _difference_of(one: ComparableAnswer, other: ComparableAnswer) -> str | None:
     if one.status != other.status:
         return f"status {one.status} and {other.status}: {one.body[:200]!r}, {other.body[:200]!r}"
     if one.headers != other.headers:

@@ -1,4 +1,4 @@
-"""Blobs and manifests of the generated requests, small ones of each kind the store knows."""
+"""Blobs and manifests of the generated requests: small ones of each kind that the store knows."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _LAYERS = [
 INDEX = _manifest(INDEX_TYPE, manifests=[])
 IMAGE = _manifest(IMAGE_TYPE, config=_CONFIG, layers=_LAYERS)
 
-# The media type that goes with each, and its bytes.
+# The media type of each manifest, and its bytes.
 MANIFESTS = {
     "index": (INDEX_TYPE, INDEX),
     "image": (IMAGE_TYPE, IMAGE),
@@ -74,7 +74,7 @@ MANIFESTS = {
     "not UTF-8": (INDEX_TYPE, INDEX[:-1] + b',"annotations":{"a":"\xff"}}'),
 }
 
-# All that is ever sent, by name: a failed example then fits on a screen.
+# All bodies by name, so that a failed example fits on a screen.
 BODIES = {**BLOBS, **{name: body for name, (_, body) in MANIFESTS.items()}}
 
 DIGESTS = [digest_of(body) for body in BLOBS.values()]

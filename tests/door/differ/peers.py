@@ -1,4 +1,4 @@
-"""Servers that must answer alike, and one client for each."""
+"""Servers that must give the same answers, and one client for each."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.door.differ.asking import Ask, Hostile, Mutation
-from tests.door.differ.comparing import Sight, begun_upload, see
+from tests.door.differ.asking import Hostile, Mutation, RequestTemplate
+from tests.door.differ.comparing import ComparableAnswer, begun_upload, see
 from tests.door.wire import Answer, Wire, request
 from tests.e2e.programs import PROJECT, ProgramFailed, wait_until
 
 
 class Peer:
-    """A client of one server, which remembers the uploads that the server began for it."""
+    """A client of one server. It remembers the uploads that the server began for it."""
 
     def __init__(self, name: str, address: tuple[str, int]) -> None:
         self.name = name
@@ -27,7 +27,7 @@ class Peer:
         self._uploads: list[str] = []
 
     def begin(self, space: str) -> None:
-        """Forget the last example: the next one has this space."""
+        """Forget the last example, and use this space for the next one."""
         self.close()
         self._space = space
         self._uploads.clear()
@@ -37,30 +37,30 @@ class Peer:
             self._wire.__exit__()
             self._wire = None
 
-    def ask(self, asks: Sequence[Ask]) -> list[Sight]:
-        """Send all in one piece; the answers up to one that closes the connection."""
+    def ask(self, asks: Sequence[RequestTemplate]) -> list[ComparableAnswer]:
+        """Send all requests in one piece; returns the answers until one closes the connection."""
         self._send(b"".join(self._write(asks)))
-        sights: list[Sight] = []
+        sights: list[ComparableAnswer] = []
         while len(sights) < len(asks) and self._wire is not None:
             sights.append(self._read(asks[len(sights)].method))
         return sights
 
-    def ask_one_by_one(self, asks: Sequence[Ask]) -> list[Sight]:
-        """All answers; the requests are those that `ask` would send."""
+    def ask_one_by_one(self, asks: Sequence[RequestTemplate]) -> list[ComparableAnswer]:
+        """Send the requests of `ask` one by one; returns all answers."""
         sights = []
         for ask, data in zip(asks, self._write(asks), strict=True):
             self._send(data)
             sights.append(self._read(ask.method))
         return sights
 
-    def ask_raw(self, sent: Mutation | Hostile) -> list[Sight]:
-        """Send bytes that mean something or nothing, end, and read all that comes."""
+    def ask_raw(self, sent: Mutation | Hostile) -> list[ComparableAnswer]:
+        """Send bytes that may be malformed, end the client's side, and return all answers."""
         with Wire(self._address) as wire:
             wire.send(sent.write(self._space, self._uploads))
             wire.send_end()
             return [self._see(answer) for answer in wire.read_answers(sent.methods)]
 
-    def _write(self, asks: Sequence[Ask]) -> list[bytes]:
+    def _write(self, asks: Sequence[RequestTemplate]) -> list[bytes]:
         return [ask.write(self._space, self._uploads) for ask in asks]
 
     def _send(self, data: bytes) -> None:
@@ -68,7 +68,7 @@ class Peer:
             self._wire = Wire(self._address)
         self._wire.send(data)
 
-    def _read(self, method: str) -> Sight:
+    def _read(self, method: str) -> ComparableAnswer:
         assert self._wire is not None
         answer = self._wire.read_answer(method)
         if answer.closes:
@@ -76,7 +76,7 @@ class Peer:
             self.close()
         return self._see(answer)
 
-    def _see(self, answer: Answer) -> Sight:
+    def _see(self, answer: Answer) -> ComparableAnswer:
         begun = begun_upload(answer)
         if begun is not None and begun not in self._uploads:
             self._uploads.append(begun)
@@ -85,7 +85,7 @@ class Peer:
 
 @contextmanager
 def serving_plainly(folder: Path) -> Iterator[tuple[str, int]]:
-    """The application alone, under Hypercorn as it comes."""
+    """Run the application without the front door, under plain Hypercorn."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address: tuple[str, int] = probe.getsockname()

@@ -1,4 +1,4 @@
-"""A person at a browser: Debian's Chromium, and what is asked of every page."""
+"""A person at a browser: Debian's Chromium, and checks of every page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_playwright
 
-from tests.e2e.managed import Managed
+from tests.e2e.managed import ManagedRegistry
 from tests.e2e.programs import PROJECT
 
 CHROMIUM = "/usr/bin/chromium"
@@ -28,7 +28,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# What tests leave for people to look at; not committed.
+# Screenshots for people to look at. They are not committed.
 SHOTS = Path(os.environ.get("CONSOLE_SCREENSHOTS", PROJECT / "build" / "screenshots"))
 _SERIOUS = ("serious", "critical")
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
@@ -36,14 +36,14 @@ _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 @cache
 def _axe() -> str:
-    """The script of axe-core, which the first call fetches."""
+    """Return the script of axe-core. The first call fetches it."""
     done = subprocess.run([PROJECT / ".ci" / "axe"], stdout=subprocess.PIPE, text=True, check=True)
     return Path(done.stdout.strip()).read_text()
 
 
 @dataclass
 class Person:
-    """A browser window of its own, with what went wrong in it."""
+    """A browser window of its own, with the errors in it."""
 
     page: Page
     url: str
@@ -55,7 +55,7 @@ class Person:
         self.page.on("console", self._listen)
 
     def sign_in(self, name: str, password: str) -> None:
-        """With the form, as anybody does."""
+        """Sign in with the form, as any user does."""
         self.go("/sign-in")
         self.page.get_by_label("User name").fill(name)
         self.page.get_by_label("Password").fill(password)
@@ -69,7 +69,7 @@ class Person:
         return response.status
 
     def see(self, text: str) -> None:
-        """Wait until the page says so."""
+        """Wait until the page shows the text."""
         self.page.get_by_text(text).first.wait_for(timeout=30_000)
 
     def press(self, name: str, *, exact: bool = False) -> None:
@@ -81,7 +81,7 @@ class Person:
         self.page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
 
     def violations(self, *rules: str) -> list[str]:
-        """What axe-core calls serious on this page, by these rules or all of the standard."""
+        """Return axe-core's serious violations on this page, by these rules or all of WCAG."""
         self.page.evaluate(_axe())
         only = {"type": "rule", "values": rules} if rules else {"type": "tag", "values": _RULES}
         found: dict[str, Any] = self.page.evaluate("only => axe.run({runOnly: only})", only)
@@ -92,7 +92,8 @@ class Person:
         ]
 
     def _listen(self, message: Any) -> None:
-        # What the server refuses is an error to Chromium and to htmx, and expected by its test.
+        # Chromium and htmx report each refusal of the server as an error. The tests expect
+        # refusals.
         expected = ("Failed to load resource", "Response Status Error Code 4")
         if message.type == "error" and not message.text.startswith(expected):
             self.errors.append(message.text)
@@ -111,14 +112,18 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def person(browser: Browser, managed: Managed, name: str = "", **options: Any) -> Iterator[Person]:
-    """Somebody who is signed in, or nobody. `options` are those of a browser's context."""
+def person(
+    browser: Browser, managed: ManagedRegistry, name: str = "", **options: Any
+) -> Iterator[Person]:
+    """Yield a browser window, in which the user `name` is signed in. An empty name signs in no
+    user. `options` are those of a browser's context.
+    """
     context: BrowserContext = browser.new_context(**options)
-    somebody = Person(context.new_page(), managed.registry.url)
+    visitor = Person(context.new_page(), managed.registry.url)
     try:
         if name:
-            somebody.sign_in(name, managed.secrets[name])
-        yield somebody
+            visitor.sign_in(name, managed.secrets[name])
+        yield visitor
     finally:
         context.close()
-    assert not somebody.errors, somebody.errors
+    assert not visitor.errors, visitor.errors

@@ -1,4 +1,4 @@
-"""A registry with people and images that docker pushed, and a browser."""
+"""A registry with users and with images that docker pushed, and a browser."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from playwright.sync_api import Browser
 
 from tests.e2e import managed
 from tests.e2e.console import browser as browsers
-from tests.e2e.managed import Managed
+from tests.e2e.managed import ManagedRegistry
 from tests.e2e.programs import Program
 
-# What a hostile user would put wherever text goes. It must stay text.
+# A text that a hostile user might enter in any field. The browser must show it as text.
 HOSTILE = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>\'"{{7*7}}'
 
 _DOCKERFILE = """\
@@ -32,13 +32,13 @@ CMD ["--serve"]
 
 @dataclass(frozen=True)
 class Town:
-    """Who is there, and docker, signed in as owen."""
+    """The registry with its users, and a docker that is signed in as owen."""
 
-    managed: Managed
+    managed: ManagedRegistry
     docker: Program
 
 
-# Of this package alone: while playwright runs, nothing else has an event loop in this thread.
+# Only for this package: while playwright runs, this thread can have no other event loop.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with browsers.chromium() as browser:
@@ -62,14 +62,14 @@ def town(
         yield Town(people, docker)
 
 
-def sign_in(docker: Program, people: Managed, name: str) -> None:
+def sign_in(docker: Program, people: ManagedRegistry, name: str) -> None:
     docker.run(
         "login", people.host, "--username", name, "--password-stdin", text=people.secrets[name]
     )
 
 
 def build(docker: Program, folder: Path, name: str, mode: str) -> None:
-    """An image of a few layers, whose label tries to run a script."""
+    """Build an image of a few layers, whose label tries to run a script."""
     (folder / "base").write_bytes(bytes(range(256)) * 4096)
     (folder / mode).write_text(mode)
     label = HOSTILE.replace("\\", "").replace('"', '\\"')

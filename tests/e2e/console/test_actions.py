@@ -1,4 +1,4 @@
-"""What people do in the console, with a mouse and with keys."""
+"""Users' actions in the console, with a mouse and with keys."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_two_tags_are_compared(browser: Browser, town: Town) -> None:
 def test_a_token_is_shown_once_and_signs_docker_in(browser: Browser, town: Town) -> None:
     with person(browser, town.managed, "will") as will:
         will.go("/users/will/tokens")
-        will.page.get_by_label("What it is for").fill("laptop")
+        will.page.get_by_label("Purpose").fill("laptop")
         will.press("Create")
         will.see("This is shown once")
         token = will.page.locator(".copy code").first.inner_text()

@@ -1,4 +1,4 @@
-"""From an empty registry to an image that somebody else pulls, by what the console says."""
+"""From an empty registry to an image that another user pulls, with the console's own commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.e2e.console.browser import Person, person
 from tests.e2e.console.conftest import build
-from tests.e2e.managed import Managed
+from tests.e2e.managed import ManagedRegistry
 from tests.e2e.programs import Program, ProgramFailed
 from tests.e2e.registry import Registry
 
@@ -29,8 +29,8 @@ def test_a_new_user_gets_along_with_the_console_s_own_words(
     try:
         found = re.search(r"password +(\S+)", registry.log())
         assert found is not None
-        managed = Managed(registry, {"admin": found[1]})
-        # No network here, so the image that the page pulls is made.
+        managed = ManagedRegistry(registry, {"admin": found[1]})
+        # There is no network here, so the test makes the image that the page pulls.
         build(docker, new_folder("hello"), "hello-world", "hello")
         with person(browser, managed, "admin") as admin:
             assert admin.page.url.endswith("/welcome")
@@ -40,7 +40,7 @@ def test_a_new_user_gets_along_with_the_console_s_own_words(
             for line in _command(admin, "docker pull hello-world").splitlines()[1:]:
                 docker.run(*shlex.split(line)[1:])
             admin.see("pushed by admin")
-            # What follows from the push is there without a reload.
+            # The page shows the effects of the push without a reload.
             layers = admin.page.get_by_role("link", name="The layers of")
             place = layers.inner_text().split()[-1].rpartition(":")[0]
             _run(docker, _command(admin, "docker rmi"))
@@ -77,9 +77,9 @@ def test_a_new_user_gets_along_with_the_console_s_own_words(
         registry.stop()
 
 
-def _command(somebody: Person, begin: str) -> str:
-    """What the page says to type that begins so."""
-    texts = somebody.page.locator(".copy code").all_inner_texts()
+def _command(visitor: Person, begin: str) -> str:
+    """Return the page's command that begins with this text."""
+    texts = visitor.page.locator(".copy code").all_inner_texts()
     return next(text for text in texts if text.startswith(begin))
 
 

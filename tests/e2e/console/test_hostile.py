@@ -1,4 +1,4 @@
-"""Nothing that a user can put anywhere runs in somebody else's browser."""
+"""Texts of one user never run as code in another user's browser."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_hostile_texts_stay_texts(browser: Browser, town: Town) -> None:
     managed.api("PATCH", "accounts/nora", {"fullName": HOSTILE}, "nora")
     managed.api("POST", "accounts/acme/teams", {"name": "team", "description": HOSTILE}, "owen")
     managed.api("POST", "accounts/nora/tokens", {"name": "token"}, "nora")
-    # A log line of anybody's making: a path, an agent and a name that nobody has.
+    # Any client can write a log line: with a path, an agent and the name of no account.
     httpx.get(
         f"{managed.registry.url}/v2/{'%3Cscript%3Ewindow.pwned=1%3C/script%3E'}/tags/list",
         headers={"user-agent": HOSTILE},
@@ -76,7 +76,7 @@ def test_a_policy_lets_nothing_else_run(town: Town) -> None:
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_other_sites_cannot_use_somebody_s_session(town: Town) -> None:
+def test_other_sites_cannot_use_a_session(town: Town) -> None:
     url = town.managed.registry.url
     with httpx.Client(base_url=url) as client:
         form = {"username": "owen", "password": town.managed.secrets["owen"]}
@@ -86,6 +86,6 @@ def test_other_sites_cannot_use_somebody_s_session(town: Town) -> None:
             answer = client.post("/do/create_repository", data=made, headers=headers)
             assert answer.status_code == 403, answer.text
         assert client.get("/repositories/acme/forged").status_code == 404
-    # Nor sign somebody in to another's account.
+    # Another site cannot sign the user in to another account either.
     evil = {"origin": "https://evil.example"}
     assert httpx.post(f"{url}/sign-in", data=form, headers=evil).status_code == 403

@@ -1,4 +1,4 @@
-"""What shows up by itself."""
+"""Pages that update themselves."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def test_no_line_falls_between_a_page_and_its_stream(browser: Browser, town: Tow
 
 
 def _ask_for(town: Town, name: str) -> None:
-    """A request that the log has a line of."""
+    """Send a request of which the log gets a line."""
     httpx.get(f"{town.managed.registry.url}/v2/acme/{name}/tags/list")
 
 
 def _wait_for_line(admin: Person, text: str) -> None:
-    """Until the line of a request is in the log, which is moments after its answer."""
+    """Wait until the request's line is in the log, which is shortly after the answer."""
     address = f"{admin.url}/logs/download?kind=request&text=/v2/acme/{text}"
     for _ in range(100):
         if text in admin.page.context.request.get(address).text():
@@ -62,7 +62,7 @@ def _wait_for_line(admin: Person, text: str) -> None:
 
 
 def _first_event(admin: Person, address: str, place: str = "") -> str:
-    """What a stream says first, beside how to come again."""
+    """Return the first event of a stream, after its interval for reconnects."""
     cookies = {c["name"]: c["value"] for c in admin.page.context.cookies()}
     headers = {"last-event-id": place} if place else {}
     with httpx.stream("GET", admin.url + address, cookies=cookies, headers=headers) as answer:
@@ -108,12 +108,15 @@ def test_charts_go_on_in_step_with_their_times(browser: Browser, town: Town) -> 
         assert abs(admin.page.evaluate(_NEWEST) - time.time()) < 30
 
 
-def _wait_until(somebody: Person, expression: str) -> None:
-    """The page's policy lets no library evaluate texts in it, so it is asked from outside."""
+def _wait_until(visitor: Person, expression: str) -> None:
+    """Wait until the expression is true.
+
+    The page's policy forbids libraries to evaluate text in it, so this asks from outside.
+    """
     for _ in range(300):
-        if somebody.page.evaluate(expression):
+        if visitor.page.evaluate(expression):
             return
-        somebody.page.wait_for_timeout(200)
+        visitor.page.wait_for_timeout(200)
     raise AssertionError(f"{expression} stays false")
 
 
@@ -142,8 +145,8 @@ def test_a_stream_ends_with_the_session(browser: Browser, town: Town) -> None:
         expect(admin.page.locator("#lines tr")).to_have_count(0)
 
 
-def test_a_page_that_nobody_sees_has_no_stream(browser: Browser, town: Town) -> None:
-    """Browsers open six connections to a host: more live pages than that would block all others."""
+def test_a_hidden_page_has_no_stream(browser: Browser, town: Town) -> None:
+    """Browsers open six connections to a host, so more live pages would block all others."""
     with person(browser, town.managed, "admin") as admin:
         for _ in range(8):
             page = admin.page.context.new_page()

@@ -1,4 +1,4 @@
-"""Every page, as everybody: it opens or is refused, axe has no serious complaint, nothing fails."""
+"""Every page for every role: it opens or is refused, and axe has no serious complaint."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from tests.e2e.console.conftest import Town
 APP = "/repositories/acme/app"
 ORGANIZATION = "/organizations/acme"
 
-# Pages, and the least that sees them: nobody, member (rita: read-only on acme/app), owner, admin.
+# Pages, and the lowest role that sees them: visitor, member (rita: read-only on acme/app), owner,
+# admin.
 PAGES = {
-    "/sign-in": "nobody",
-    "/repositories": "nobody",
-    "/repositories?filter=app&sort=-created": "nobody",
-    "/search?q=app": "nobody",
-    "/repositories/acme/open": "nobody",
-    "/repositories/acme/open/-/tags": "nobody",
-    "/repositories/acme/open/-/tags/v1": "nobody",
+    "/sign-in": "visitor",
+    "/repositories": "visitor",
+    "/repositories?filter=app&sort=-created": "visitor",
+    "/search?q=app": "visitor",
+    "/repositories/acme/open": "visitor",
+    "/repositories/acme/open/-/tags": "visitor",
+    "/repositories/acme/open/-/tags/v1": "visitor",
     "/repositories?tab=mine": "member",
     "/repositories?tab=shared": "member",
     "/welcome": "member",
@@ -59,21 +60,21 @@ PAGES = {
     "/logs": "admin",
     "/logs/audit": "admin",
 }
-ROLES = {"nobody": "", "member": "rita", "owner": "owen", "admin": "admin"}
+ROLES = {"visitor": "", "member": "rita", "owner": "owen", "admin": "admin"}
 _ORDER = list(ROLES)
-_COLOURS = ("color-contrast", "link-in-text-block")
+_COLORS = ("color-contrast", "link-in-text-block")
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_pages_open_for_who_may_see_them(browser: Browser, town: Town, role: str) -> None:
-    with person(browser, town.managed, ROLES[role]) as somebody:
+def test_pages_open_for_roles_that_may_see_them(browser: Browser, town: Town, role: str) -> None:
+    with person(browser, town.managed, ROLES[role]) as user:
         for path, least in PAGES.items():
-            status = somebody.go(path)
+            status = user.go(path)
             sees = _ORDER.index(role) >= _ORDER.index(least)
             if sees:
                 assert status == 200, f"{role} {path}: {status}"
-            elif role == "nobody":
-                assert "/sign-in" in somebody.page.url, f"{role} {path}: {status}"
+            elif role == "visitor":
+                assert "/sign-in" in user.page.url, f"{role} {path}: {status}"
             elif not path.startswith(ORGANIZATION + "/settings"):
                 assert status in (403, 404), f"{role} {path}: {status}"
 
@@ -82,8 +83,8 @@ def test_pages_open_for_who_may_see_them(browser: Browser, town: Town, role: str
     ("name", "options", "rules"),
     [
         ("light", {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}}, ()),
-        # The same document in other colours.
-        ("dark", {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}}, _COLOURS),
+        # The same document in other colors.
+        ("dark", {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}}, _COLORS),
         ("phone", {"color_scheme": "light", "viewport": {"width": 360, "height": 740}}, ()),
     ],
 )
@@ -122,5 +123,5 @@ def test_a_page_that_is_not_there_says_so(browser: Browser, town: Town) -> None:
     with person(browser, town.managed, "rita") as rita:
         assert rita.go("/no/such/page") == 404
         rita.see("There is no such page")
-        # What one may not know of looks like what is not there.
+        # A hidden repository looks like a missing one.
         assert rita.go("/repositories/acme/secret") == rita.go("/repositories/acme/none") == 404

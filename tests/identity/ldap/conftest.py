@@ -1,4 +1,4 @@
-"""One slapd for all tests of the directory: they leave it as it was."""
+"""One slapd for all tests of the directory. Each test must leave its data unchanged."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.identity.ldap import slapd as servers
-from tests.identity.ldap.slapd import Slapd
+from tests.identity.ldap.slapd import Slapd, running
 
 
 @pytest.fixture(scope="session")
 def slapd() -> Iterator[Slapd]:
     with (
         tempfile.TemporaryDirectory(prefix="dtrfast-slapd-") as folder,
-        servers.running(Path(folder) / "slapd") as server,
+        running(Path(folder) / "slapd") as server,
     ):
         yield server

@@ -1,4 +1,4 @@
-"""A TCP proxy that stalls, or cuts a connection after so many bytes of answers."""
+"""A TCP proxy that stalls or cuts a connection after a number of bytes of answers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def cutting(port: int, bytes_max: int | None, *, stalls: bool = False) -> Iterator[str]:
-    """The address of a way to `port` that passes on `bytes_max` bytes of answers, then ends or,
-    with `stalls`, says nothing any more.
+    """Run a proxy for `port`, and give its address.
+
+    After `bytes_max` bytes of answers, it closes the connection. With `stalls`, it sends nothing
+    more instead.
     """
     listening = socket.create_server(("127.0.0.1", 0))
     opened: list[socket.socket] = []

@@ -1,4 +1,4 @@
-"""A real slapd on a loopback port, with 5,000 users and groups in groups."""
+"""A real slapd on a loopback port, with 5,000 users and nested groups."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ limits dn.exact="cn=reader,{base}" size.soft={limit} size.hard={limit} size.prto
 
 @dataclass
 class Slapd:
-    """A server that runs, and how to reach it."""
+    """A running server, with its address."""
 
     port: int
     tls_port: int
@@ -75,7 +75,7 @@ class Slapd:
         return f"ldaps://127.0.0.1:{self.tls_port}"
 
     def settings(self, **changes: object) -> LdapSettings:
-        """Settings that read everybody below `PEOPLE`."""
+        """Return settings with all users below `PEOPLE`."""
         given: dict[str, object] = {
             "server_urls": (self.url,),
             "user_sets": (UserSet(base_dn=PEOPLE),),
@@ -95,7 +95,7 @@ class Slapd:
 
     @contextmanager
     def admin(self) -> Iterator[ldap3.Connection]:
-        """A connection that may change everything."""
+        """Open a connection that may change everything."""
         server = ldap3.Server(self.url, get_info=ldap3.NONE)
         connection = ldap3.Connection(
             server, ROOT_DN, ROOT_PASSWORD, auto_bind=True, raise_exceptions=True
@@ -108,7 +108,7 @@ class Slapd:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Slapd]:
-    """A server whose data is in `folder`."""
+    """Run a server with its data in `folder`."""
     (folder / "db").mkdir(parents=True)
     (folder / "tls").mkdir()
     certificate = make(folder / "tls")
@@ -181,16 +181,16 @@ def _person(dn: str, login: str, full_name: str, password: str, mail: str = "") 
 def _groups() -> Iterator[str]:
     yield _group("all", [user_dn(number) for number in range(USERS)])
     yield _group("few", [user_dn(number) for number in range(10)])
-    # Groups in groups, and round in a circle.
+    # Nested groups, also in a cycle.
     yield _group("outer", [user_dn(10), f"cn=inner,{GROUPS}"])
     yield _group("inner", [user_dn(11), f"cn=innermost,{GROUPS}"])
     yield _group("innermost", [user_dn(12), f"cn=outer,{GROUPS}", f"cn=gone,{GROUPS}"])
     yield (
         f"dn: cn=unix,{GROUPS}\nobjectClass: posixGroup\ngidNumber: 100\n"
-        "memberUid: user1\nmemberUid: user2\nmemberUid: nobody\n"
+        "memberUid: user1\nmemberUid: user2\nmemberUid: missing\n"
     )
     yield _group("bosses", [user_dn(0)])
-    # The search account sees less of these, or there is less to see.
+    # The search account may not read all of these, or they lack something.
     for name in ("unseen", "veiled", "shapeless"):
         yield _group(name, [user_dn(1)])
     yield f"dn: cn=void,{GROUPS}\nobjectClass: posixGroup\ngidNumber: 101\n"
@@ -209,7 +209,7 @@ def _groups() -> Iterator[str]:
 
 
 def _odd_names() -> Iterator[str]:
-    """People whose names are written in many ways, and a group that writes them otherwise."""
+    """Yield users with DNs in many spellings, and a group that spells them differently."""
     yield f"dn: {ODD}\nobjectClass: organizationalUnit\n"
     yield _person(f"cn=Doe\\, Jane+uid=jane,{ODD}", "jane", "Doe, Jane", "-")
     yield _person(f"uid=juergen,{ODD}", "juergen", "Jürgen", "-")

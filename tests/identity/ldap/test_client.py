@@ -1,4 +1,4 @@
-"""The directory as slapd serves it: whole, cut, slow, encrypted, and asked by somebody hostile."""
+"""The LDAP client with slapd: complete, cut, slow and encrypted answers, and hostile requests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from dtrfast.errors import DirectoryObjectMissing, DirectoryUnavailable, SettingsInvalid
-from dtrfast.identity.ldap.client import Directory
+from dtrfast.identity.ldap.client import LdapDirectory
 from dtrfast.identity.ldap.entries import read_all_values, read_pages
 from dtrfast.identity.ldap.groups import GroupMembers
 from dtrfast.identity.ldap.settings import GroupRef, LdapSettings, UserSet, check
@@ -30,20 +30,20 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def directory(slapd: Slapd) -> Directory:
-    return Directory(slapd.settings())
+def directory(slapd: Slapd) -> LdapDirectory:
+    return LdapDirectory(slapd.settings())
 
 
 # ---- passwords -------------------------------------------------------------------------------
-def test_a_password_is_verified(directory: Directory) -> None:
+def test_a_password_is_verified(directory: LdapDirectory) -> None:
     assert directory.verify("user7", password_of(7))
     assert directory.verify("USER7", password_of(7))
     assert not directory.verify("user7", password_of(8))
-    assert not directory.verify("nobody", password_of(7))
+    assert not directory.verify("missing", password_of(7))
 
 
-def test_an_empty_password_is_nobodys(directory: Directory) -> None:
-    """LDAP takes it for an anonymous sign-in, and answers with success."""
+def test_an_empty_password_is_nobodys(directory: LdapDirectory) -> None:
+    """An LDAP server takes it for an anonymous bind, and answers with success."""
     assert not directory.verify("user7", "")
 
 
@@ -51,19 +51,19 @@ def test_an_empty_password_is_nobodys(directory: Directory) -> None:
     "login",
     ["*", "user*", "user7)(uid=*", "*)(uid=user7", "user7\0", "\\75ser7", "u" * 10_000, "(", ""],
 )
-def test_a_login_is_no_filter(directory: Directory, login: str) -> None:
+def test_a_login_is_no_filter(directory: LdapDirectory, login: str) -> None:
     assert directory.find(login) is None
     assert not directory.verify(login, password_of(7))
 
 
 def test_a_wrong_search_password_is_told(slapd: Slapd) -> None:
-    wrong = Directory(slapd.settings(search_password="wrong"))
+    wrong = LdapDirectory(slapd.settings(search_password="wrong"))
     with pytest.raises(DirectoryUnavailable, match="searchDN"):
         wrong.verify("user7", password_of(7))
 
 
-# ---- everybody -------------------------------------------------------------------------------
-def test_everybody_is_read_in_pages(directory: Directory) -> None:
+# ---- all users -------------------------------------------------------------------------------
+def test_everybody_is_read_in_pages(directory: LdapDirectory) -> None:
     people = directory.people()
     assert USERS > SIZE_LIMIT
     assert {user.login for user in people.users} == {f"user{number}" for number in range(USERS)}
@@ -77,7 +77,7 @@ def test_user_sets(slapd: Slapd) -> None:
         UserSet(base_dn=STAFF),
         UserSet(base_dn=PEOPLE, filter="(uid=user12)"),
     )
-    people = Directory(slapd.settings(user_sets=sets)).people()
+    people = LdapDirectory(slapd.settings(user_sets=sets)).people()
     logins = [user.login for user in people.users]
     assert logins.count("user12") == 1
     assert "bigboss" in logins
@@ -86,7 +86,7 @@ def test_user_sets(slapd: Slapd) -> None:
 
 def test_names_that_are_addresses(slapd: Slapd) -> None:
     sets = (UserSet(base_dn=STAFF, login_attribute="mail", login_is_email=True),)
-    directory = Directory(slapd.settings(user_sets=sets))
+    directory = LdapDirectory(slapd.settings(user_sets=sets))
     assert {user.login for user in directory.people().users} == {"big.boss", "odd.one"}
     assert directory.verify("big.boss", "boss password")
     assert not directory.verify("big.boss", "odd password")
@@ -98,14 +98,14 @@ def test_two_with_one_login(slapd: Slapd) -> None:
         UserSet(base_dn=PEOPLE, filter="(uid=user6)", login_attribute="objectClass"),
         UserSet(base_dn=PEOPLE, filter="(uid=user7)", login_attribute="objectClass"),
     )
-    people = Directory(slapd.settings(user_sets=sets)).people()
+    people = LdapDirectory(slapd.settings(user_sets=sets)).people()
     assert [user.dn for user in people.users] == [user_dn(5), user_dn(6)]
     assert [skipped.dn for skipped in people.skipped] == [user_dn(7)]
 
 
 # ---- groups ----------------------------------------------------------------------------------
 def members(settings: LdapSettings, group: str, attribute: str = "member") -> GroupMembers:
-    directory = Directory(settings)
+    directory = LdapDirectory(settings)
     dn = f"CN={group},{GROUPS.replace(',', ', ')}"
     ref = GroupRef(dn=dn, member_attribute=attribute)
     (found,) = directory.members([ref], directory.people())
@@ -124,7 +124,9 @@ def members(settings: LdapSettings, group: str, attribute: str = "member") -> Gr
         ("alias", "member", range(10)),
     ],
 )
-def test_members(directory: Directory, group: str, attribute: str, numbers: Iterator[int]) -> None:
+def test_members(
+    directory: LdapDirectory, group: str, attribute: str, numbers: Iterator[int]
+) -> None:
     people = directory.people()
     dn = f"CN={group},{GROUPS.replace(',', ', ')}"
     (found,) = directory.members([GroupRef(dn=dn, member_attribute=attribute)], people)
@@ -139,7 +141,7 @@ def test_groups_in_groups_can_be_left_alone(slapd: Slapd) -> None:
 
 
 def one(slapd: Slapd, **changes: object) -> LdapSettings:
-    """Settings that read a single user: the groups are what matters."""
+    """Return settings with a single user, for tests of groups."""
     return slapd.settings(
         **{"user_sets": (UserSet(base_dn=PEOPLE, filter="(uid=user1)"),), **changes}
     )
@@ -180,7 +182,7 @@ def test_members_that_are_no_users_are_told(slapd: Slapd) -> None:
 
 
 def test_a_group_inside_that_was_there_before_is_missed(slapd: Slapd) -> None:
-    directory = Directory(slapd.settings())
+    directory = LdapDirectory(slapd.settings())
     people, ref = directory.people(), GroupRef(dn=f"cn=outer,{GROUPS}")
     (found,) = directory.members([ref], people)
     assert [dn.partition(",")[0] for dn in found.inside] == ["cn=inner", "cn=innermost"]
@@ -191,13 +193,13 @@ def test_a_group_inside_that_was_there_before_is_missed(slapd: Slapd) -> None:
 
 def test_members_are_found_however_their_names_are_written(slapd: Slapd) -> None:
     settings = slapd.settings(user_sets=(UserSet(base_dn=ODD),))
-    assert len(Directory(settings).people().users) == 3
+    assert len(LdapDirectory(settings).people().users) == 3
     found = members(settings, "spelled")
     assert (len(found.stable_ids), found.strangers) == (3, ())
 
 
 def test_a_user_who_is_renamed_while_groups_are_read_stays_in_them(slapd: Slapd) -> None:
-    directory = Directory(one(slapd))
+    directory = LdapDirectory(one(slapd))
     people = directory.people()
     renamed = replace(people.users[0], dn=f"uid=before,{PEOPLE}")
     (found,) = directory.members(
@@ -212,8 +214,8 @@ def test_a_user_who_is_renamed_while_groups_are_read_stays_in_them(slapd: Slapd)
     [
         ({"base_dn": f"ou=nowhere,{PEOPLE}"}, "not there"),
         ({"base_dn": f"cn=dangling,{GROUPS}"}, "alias"),
-        ({"base_dn": f"cn=elsewhere,{GROUPS}"}, "refers to another one"),
-        ({"filter": "(uid=nobody)"}, "no entry there matches the filter (uid=nobody)"),
+        ({"base_dn": f"cn=elsewhere,{GROUPS}"}, "refers to another server"),
+        ({"filter": "(uid=missing)"}, "no entry there matches the filter (uid=missing)"),
         ({"filter": "(objectClas=person)"}, "no entry there matches"),
         ({"login_attribute": "uidd"}, "shows uidd: check loginAttribute"),
         ({"login_attribute": "employeeNumber"}, "check loginAttribute"),
@@ -227,7 +229,7 @@ def test_a_user_set_that_is_missing_is_a_problem(
 ) -> None:
     given = {"base_dn": PEOPLE, "filter": "(uid=user1)", **changes}
     sets = (UserSet(base_dn=PEOPLE, filter="(uid=user2)"), UserSet(**given))  # type: ignore[arg-type]
-    people = Directory(slapd.settings(user_sets=sets)).people()
+    people = LdapDirectory(slapd.settings(user_sets=sets)).people()
     found = [*people.problems, *people.remarks]
     assert [problem.dn for problem in found] == ([given["base_dn"]] if reason else [])
     assert all(reason in problem.reason for problem in found)
@@ -236,13 +238,13 @@ def test_a_user_set_that_is_missing_is_a_problem(
 @pytest.mark.parametrize("attribute", ["entryUUIDD", "objectClass"])
 def test_an_id_that_is_none_is_a_problem(slapd: Slapd, attribute: str) -> None:
     sets = (UserSet(base_dn=PEOPLE, filter="(uid=user1*)"),)
-    people = Directory(slapd.settings(user_sets=sets, id_attribute=attribute)).people()
+    people = LdapDirectory(slapd.settings(user_sets=sets, id_attribute=attribute)).people()
     assert attribute in people.problems[0].reason
 
 
-# ---- answers that are not whole ------------------------------------------------------------------
+# ---- incomplete answers --------------------------------------------------------------------------
 class Answers:
-    """A connection of a server that answers in turn; slapd answers none of this."""
+    """A connection to a server that gives these answers in turn. slapd gives none of them."""
 
     def __init__(self, *answers: dict[str, object]) -> None:
         self._answers = list(answers)
@@ -300,27 +302,27 @@ def test_pages(answers: list[dict[str, object]], outcome: object) -> None:
 def test_encrypted(slapd: Slapd, how: str) -> None:
     url = slapd.tls_url if how == "ldaps" else slapd.url
     changes = {"server_urls": (url,), "start_tls": how == "starttls"}
-    trusted = Directory(slapd.settings(ca_pem=slapd.authority, **changes))
+    trusted = LdapDirectory(slapd.settings(ca_pem=slapd.authority, **changes))
     assert trusted.verify("user7", password_of(7))
     with pytest.raises(DirectoryUnavailable):
-        Directory(slapd.settings(**changes)).verify("user7", password_of(7))
+        LdapDirectory(slapd.settings(**changes)).verify("user7", password_of(7))
 
 
-# ---- out of order ----------------------------------------------------------------------------
+# ---- failures --------------------------------------------------------------------------------
 def test_the_next_server_is_asked(slapd: Slapd) -> None:
     urls = ("ldap://127.0.0.1:1", slapd.url)
-    assert Directory(slapd.settings(server_urls=urls)).verify("user7", password_of(7))
+    assert LdapDirectory(slapd.settings(server_urls=urls)).verify("user7", password_of(7))
 
 
 def test_down(slapd: Slapd) -> None:
     with pytest.raises(DirectoryUnavailable, match=r"127\.0\.0\.1:1"):
-        Directory(slapd.settings(server_urls=("ldap://127.0.0.1:1",))).people()
+        LdapDirectory(slapd.settings(server_urls=("ldap://127.0.0.1:1",))).people()
 
 
 def test_slow(slapd: Slapd) -> None:
     began = time.monotonic()
     with cutting(slapd.port, 100, stalls=True) as url:
-        stalled = Directory(slapd.settings(server_urls=(url,), timeout_seconds=1))
+        stalled = LdapDirectory(slapd.settings(server_urls=(url,), timeout_seconds=1))
         with pytest.raises(DirectoryUnavailable):
             stalled.people()
     assert time.monotonic() - began < 5
@@ -328,16 +330,16 @@ def test_slow(slapd: Slapd) -> None:
 
 @pytest.mark.parametrize("bytes_max", [14, 200, 50_000, 300_000])
 def test_cut_off(slapd: Slapd, bytes_max: int) -> None:
-    """After the sign-in, in the first page, and some pages later: half of it is nothing."""
+    """It is cut after the bind, in the first page, or some pages later: no part of it counts."""
     with cutting(slapd.port, bytes_max) as url, pytest.raises(DirectoryUnavailable):
-        Directory(slapd.settings(server_urls=(url,))).people()
+        LdapDirectory(slapd.settings(server_urls=(url,))).people()
 
 
 def test_a_user_set_that_is_missing_ends_a_sign_in(slapd: Slapd) -> None:
-    """A user of a later set may have the same login as one of the set that is missing."""
+    """A user of a later set may have the same login as a user of the missing set."""
     sets = (UserSet(base_dn="ou=nowhere,dc=example,dc=org"), UserSet(base_dn=PEOPLE))
     with pytest.raises(DirectoryUnavailable, match="user set ou=nowhere"):
-        Directory(slapd.settings(user_sets=sets)).verify("user7", password_of(7))
+        LdapDirectory(slapd.settings(user_sets=sets)).verify("user7", password_of(7))
 
 
 # ---- settings --------------------------------------------------------------------------------
@@ -376,8 +378,8 @@ def test_settings_that_cannot_be(changes: dict[str, object]) -> None:
         check(LdapSettings(**{**given, **changes}))  # type: ignore[arg-type]
 
 
-class Ranged:
-    """Answers of Active Directory for a group with more than 1500 members; slapd has no ranges."""
+class RangedDirectory:
+    """The answers of Active Directory for a group of over 1,500 members. slapd has no ranges."""
 
     def __init__(self, count: int, *, stops_at: int = -1) -> None:
         self._members = [f"cn=user{number}".encode() for number in range(count)]
@@ -399,11 +401,11 @@ class Ranged:
 
 @pytest.mark.parametrize("count", [1, 1500, 1501, 4000])
 def test_members_in_ranges(count: int) -> None:
-    found = read_all_values(Ranged(count), "cn=all", "member")
+    found = read_all_values(RangedDirectory(count), "cn=all", "member")
     assert found is not None
     assert found[1] == [f"cn=user{number}" for number in range(count)]
 
 
 def test_ranges_that_stop_are_no_group() -> None:
     with pytest.raises(DirectoryUnavailable, match="middle of the group"):
-        read_all_values(Ranged(4000, stops_at=1500), "cn=all", "member")
+        read_all_values(RangedDirectory(4000, stops_at=1500), "cn=all", "member")

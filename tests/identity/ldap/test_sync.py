@@ -1,4 +1,4 @@
-"""What a synchronisation decides, and what it does to a registry beside a real directory."""
+"""The plan of a synchronization, and its changes of a registry with a real directory."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from dtrfast.identity import passwords
-from dtrfast.identity.ldap.people import DirectoryUser, People, Skipped
+from dtrfast.identity.ldap.people import DirectoryUser, People, SkippedEntry
 from dtrfast.identity.ldap.settings import GroupRef, LdapSettings, UserSet
-from dtrfast.identity.ldap.sync import KnownAccount, Removal, plan
-from dtrfast.identity.synchronise import synchronise_if_due
+from dtrfast.identity.ldap.sync_plan import KnownAccount, Removal, plan
+from dtrfast.identity.synchronization import synchronize_if_due
 from dtrfast.identity.turnstile import Turnstile
 from dtrfast.index.tables import CHANGES
 from tests.api.managed.town import PASSWORD, Town, in_memory
@@ -88,9 +88,9 @@ def test_two_may_swap_their_names() -> None:
 
 def test_a_local_account_is_never_taken_over() -> None:
     (line,) = decide([user(1, "root")], [account(9, "root", "")])
-    assert line == "conflict uid=1 root is an account of this registry"
+    assert line == "conflict uid=1 root is the name of a local account"
     lines = decide([user(1, "root")], [account(9, "root", ""), account(1)])
-    assert lines == ["conflict uid=1 root is an account of this registry"]
+    assert lines == ["conflict uid=1 root is the name of a local account"]
 
 
 def test_members_come_and_go() -> None:
@@ -113,12 +113,12 @@ def test_administrators() -> None:
 
 
 def test_who_is_skipped_is_told() -> None:
-    people = People((), (Skipped("uid=x", "why not"),))
+    people = People((), (SkippedEntry("uid=x", "why not"),))
     (line,) = plan(people, [], {}, {}, None).describe({})
     assert line == {"change": "skip", "dn": "uid=x", "reason": "why not"}
 
 
-# ---- doing -----------------------------------------------------------------------------------
+# ---- writing ---------------------------------------------------------------------------------
 @pytest.fixture
 def town() -> Iterator[Town]:
     with in_memory() as town:
@@ -126,7 +126,7 @@ def town() -> Iterator[Town]:
 
 
 def few(slapd: Slapd, **changes: object) -> LdapSettings:
-    """Ten of the people, so that most tests are quick."""
+    """Return settings with four of the users, so that most tests are quick."""
     sets = (UserSet(base_dn=PEOPLE, filter="(|(uid=user1)(uid=user2)(uid=user3)(uid=user11))"),)
     return slapd.settings(**{"user_sets": sets, **changes})
 
@@ -240,7 +240,7 @@ def test_an_outage_does_not_stop_who_signed_in_lately(town: Town, slapd: Slapd) 
         assert town.ask_token("user1", password="wrong").status_code == 401
         assert town.ask_token("user3", password=password_of(3)).status_code == 503
         assert town.ask_token("user2", password=secret).status_code == 200
-        assert town.ask_token("admin", password=PASSWORD).status_code == 200  # the way in
+        assert town.ask_token("admin", password=PASSWORD).status_code == 200  # a local account
         town.clock.advance(3600)
         assert town.ask_token("user1", password=password_of(1)).status_code == 503
     finally:
@@ -304,7 +304,7 @@ def test_settings_are_tried_before_they_are_saved(town: Town, slapd: Slapd) -> N
     assert town.ask("admin", "GET", "accounts/user1").status_code == 404
     assert town.ask("admin", "GET", "admin/settings/ldap").status_code == 404
     assert town.ask("owen", "POST", "admin/settings/ldap/test", body).status_code == 403
-    # Once they are saved, the hidden password is the stored one.
+    # After the save, the hidden password stands for the stored one.
     town.api("admin", "PUT", "admin/settings/ldap", document)
     hidden = {**document, "searchPassword": "(hidden)"}
     again = town.api("admin", "POST", "admin/settings/ldap/test", hidden)
@@ -317,7 +317,7 @@ def test_the_password_to_search_with_stays_hidden(town: Town, slapd: Slapd) -> N
     document = town.api("admin", "GET", "admin/settings/ldap")
     document["syncIntervalSeconds"] = 60
     town.api("admin", "PUT", "admin/settings/ldap", document)
-    assert len(sync(town, dryRun=True)) == 4  # the old password still serves
+    assert len(sync(town, dryRun=True)) == 4  # the old password is still in use
     with town.engine.read() as transaction:
         rows = [row for _, row in transaction.scan(CHANGES)]
     assert not any(b'"reader"' in row for row in rows)
@@ -328,24 +328,24 @@ def test_the_password_to_search_with_stays_hidden(town: Town, slapd: Slapd) -> N
 @pytest.mark.slow
 def test_it_synchronises_by_itself(town: Town, slapd: Slapd) -> None:
     set_up(town, few(slapd))
-    assert synchronise_if_due(town.engine, town.events, town.clock)
-    assert not synchronise_if_due(town.engine, town.events, town.clock)
+    assert synchronize_if_due(town.engine, town.events, town.clock)
+    assert not synchronize_if_due(town.engine, town.events, town.clock)
     town.clock.advance(3600)
     slapd.stop()
     try:
-        assert synchronise_if_due(town.engine, town.events, town.clock)
+        assert synchronize_if_due(town.engine, town.events, town.clock)
         assert "does not answer" in town.api("admin", "GET", "admin/ldap/sync")["error"]
     finally:
         slapd.start_again()
     town.clock.advance(3600)
-    assert synchronise_if_due(town.engine, town.events, town.clock)
+    assert synchronize_if_due(town.engine, town.events, town.clock)
     assert town.api("admin", "GET", "admin/ldap/sync")["error"] == ""
     assert [event.outcome for event in town.events.of("ldap.sync")] == ["ok", "failed", "ok"]
 
 
 # ---- missing is not empty ------------------------------------------------------------------------
 def follow(town: Town, name: str, group: str) -> None:
-    """A team of acme with the members of a group."""
+    """Create a team of acme with the members of a group."""
     body = {"name": name, "type": "ldap", "ldapDN": f"cn={group},{GROUPS}"}
     town.api("owen", "POST", "accounts/acme/teams", body, 201)
 
@@ -363,7 +363,7 @@ def test_the_attribute_of_a_team_is_one(town: Town, slapd: Slapd) -> None:
 
 
 def problems(town: Town) -> list[str]:
-    """Of the last synchronization, as subjects and names."""
+    """Return the problems of the last synchronization, as subjects and names."""
     found = town.api("admin", "GET", "admin/ldap/sync")["problems"]
     return [f"{problem['subject']} {problem['dn'].partition(',')[0]}" for problem in found]
 
@@ -371,7 +371,7 @@ def problems(town: Town) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("renamed", ["outer", "inner"])
 def test_a_group_that_is_renamed_leaves_its_team(town: Town, slapd: Slapd, renamed: str) -> None:
-    """The group of the team, or one inside it that was there before."""
+    """The renamed group is the group of the team, or a nested group that was there before."""
     follow(town, "few", "outer")
     set_up(town, slapd.settings(user_sets=(UserSet(base_dn=PEOPLE, filter="(sn=user1*)"),)))
     sync(town)
@@ -402,7 +402,7 @@ def test_the_housekeeper_never_allows_removals(town: Town, slapd: Slapd) -> None
     sync(town)
     set_up(town, slapd.settings(user_sets=(UserSet(base_dn=PEOPLE, filter="(sn=user12*)"),)))
     town.clock.advance(3600)
-    synchronise_if_due(town.engine, town.events, town.clock)
+    synchronize_if_due(town.engine, town.events, town.clock)
     answer = town.ask("admin", "POST", "admin/ldap/sync", {})
     assert answer.status_code == 409
     assert "1000 of 1111 (user1, user10" in answer.json()["errors"][0]["message"]
@@ -417,7 +417,7 @@ def test_the_housekeeper_never_allows_removals(town: Town, slapd: Slapd) -> None
 
 @pytest.mark.slow
 def test_an_attribute_that_is_hidden_now_takes_no_account_away(town: Town, slapd: Slapd) -> None:
-    """The login of one user, the id of another; both are in a team, and one is an administrator."""
+    """One user's login is hidden, and another's id. Both are in a team; one is an administrator."""
     follow(town, "few", "few")
     admins = GroupRef(dn=f"cn=few,{GROUPS}")
     sets = (UserSet(base_dn=PEOPLE, filter="(|(sn=user1)(sn=user2)(sn=user3)(sn=user4))"),)

@@ -1,4 +1,4 @@
-//! A small program on the crate oci-client, which has none of its own.
+//! A small program that uses the crate oci-client, which has no program of its own.
 //!
 //!     oci-client-test push IMAGE FILE…           a layer for each file, in pieces of 4 MiB
 //!     oci-client-test push-whole IMAGE FILE…     each layer in one PUT
@@ -6,7 +6,7 @@
 //!     oci-client-test part IMAGE OFFSET LENGTH   bytes of the first layer, to stdout
 //!     oci-client-test mount IMAGE SOURCE DIGEST
 //!     oci-client-test refer IMAGE                pushes an image that has this one as its subject
-//!     oci-client-test referrers IMAGE            the media types of what refers to the image
+//!     oci-client-test referrers IMAGE            the media types of its referrers
 //!     oci-client-test tags IMAGE
 //!
 //! IMAGE is HOST/REPOSITORY:TAG. It speaks plain HTTP, with REGISTRY_USER and REGISTRY_PASSWORD if set.
@@ -74,7 +74,7 @@ async fn push(client: &Client, image: &Reference, files: &[String]) -> Outcome {
 
 async fn pull(client: &Client, image: &Reference, folder: &Path) -> Outcome {
     let (manifest, digest) = client.pull_image_manifest(image, &account()).await?;
-    // In their order: `Client::pull` gives layers in the order in which they arrive.
+    // Pull layers one by one, because `Client::pull` returns them in the order of their arrival.
     for (number, layer) in manifest.layers.iter().enumerate() {
         let mut content = Vec::new();
         client.pull_blob(image, layer, &mut content).await?;

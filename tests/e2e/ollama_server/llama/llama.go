@@ -1,4 +1,4 @@
-// Package llama stands for the one that runs models in C++. Nothing of it is reached by push and pull.
+// Package llama replaces the package that runs models in C++. Push and pull never call it.
 package llama
 
 import "errors"

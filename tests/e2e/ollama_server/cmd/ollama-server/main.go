@@ -1,4 +1,4 @@
-// Ollama's server, without its command line. It listens on OLLAMA_HOST.
+// Command ollama-server is ollama's server without its command line. It listens on OLLAMA_HOST.
 package main
 
 import (

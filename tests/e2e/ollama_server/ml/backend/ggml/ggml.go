@@ -1,4 +1,4 @@
-// Package ggml stands for the one that computes in C++. Only models that are quantized reach it.
+// Package ggml replaces the package that computes in C++. Only quantization calls it.
 package ggml
 
 import fsggml "github.com/ollama/ollama/fs/ggml"
