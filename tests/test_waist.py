@@ -60,8 +60,11 @@ WAIST = {
         "api/v1": {"search"},
         "api/v2": {"blob_source", "bodies", "holdings", "manifests", "pages", "registry"},
         # The management API calls use cases, with their records.
+        # Answers of operations that are records of the domain.
+        "console": {"deletion", "restoring"},
         "api/v0": {
             "deletion",
+            "descriptions",
             "images",
             "listing",
             "management",
@@ -72,6 +75,7 @@ WAIST = {
             "policies",
             "records",
             "registry",
+            "restoring",
             "search",
             "trash_management",
         },
@@ -263,5 +267,6 @@ def test_the_rule_of_the_longest_prefix() -> None:
     assert _rule("registry", "api/v2/blobs.py") == "api/v2"
     assert _rule("registry", "api/types.py") == "api"
     assert _rule("registry", "app.py") == "app.py"
-    assert _rule("registry", "console/page.py") == ""
+    assert _rule("registry", "console/page.py") == "console"
+    assert _rule("registry", "outgoing/permit.py") == ""
     assert _rule("store", "api/v1/search.py") == "api"

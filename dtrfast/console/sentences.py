@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from dtrfast.api.v0.image_objects import Deletion, Restoration
+from dtrfast.registry.deletion import Deletion
+from dtrfast.registry.restoring import Restoration
 
 _NAMES_LISTED_MAX = 8
 

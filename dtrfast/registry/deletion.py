@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
+
 from dtrfast.errors import ManifestBlobUnknown, ManifestUnknown, OperationUnsupported
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import TRASH, number_key
@@ -32,7 +34,7 @@ from dtrfast.registry import (
     usage_scopes,
 )
 from dtrfast.registry.budget import Budget
-from dtrfast.registry.descriptions import USES_MAX, Descriptions, ImageUse, Referrer
+from dtrfast.registry.descriptions import USES_MAX, Descriptions, ImageUse
 from dtrfast.registry.holdings import ChangeRequest, Holdings
 from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.ownership import Claim
@@ -52,9 +54,8 @@ _PREVIEW_STEPS = 6_000
 _STEP_MAX = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A reference that may be deleted, its image, and the other tags of the image."""
+class DeletionChoice(msgspec.Struct, frozen=True, rename="camel"):
+    """A tag or a digest that may be deleted, its image, and the other tags of the image."""
 
     reference: str
     digest: str
@@ -63,19 +64,27 @@ class Choice:
     other_tags: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DeletionPreview:
-    """The effects of deleting the `images` of some references.
+class DeletionReferrer(msgspec.Struct, frozen=True, rename="camel"):
+    """A signature, an SBOM … of an image that may be deleted. It stays, without a subject."""
 
-    `companions` is the number of images of their indexes that go with them. `used_by` are indexes
-    that stay and lose an image. `freed_bytes` is an upper bound with `is_at_most`.
+    digest: str
+    kind: str
+
+
+class DeletionPreview(msgspec.Struct, frozen=True, rename="camel"):
+    """The effects of deleting the `images` of the chosen references. `companions` is the number of
+    images of their indexes that go with them, because nothing else names those. `usedBy` has
+    indexes that stay and lose an image, `referrers` their signatures and the like: up to 20 of
+    each. `freedBytes` are free once all of it has left the trash; with `isAtMost` it is an upper
+    bound, since the caller may not see all repositories. `isExact` is false if something changed
+    meanwhile, or if it is too much for one request: all numbers are then those of a part.
     """
 
-    chosen: tuple[Choice, ...]
+    chosen: tuple[DeletionChoice, ...]
     images: tuple[str, ...]
     companions: int
     used_by: tuple[ImageUse, ...]
-    referrers: tuple[Referrer, ...]
+    referrers: tuple[DeletionReferrer, ...]
     freed_bytes: int
     is_at_most: bool
     is_exact: bool
@@ -94,10 +103,9 @@ class ReferenceDeletion:
     steps: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Deletion:
-    """The result of one request. `missing` are references that did not exist. `left` are references
-    that still exist, because one request does only so much work.
+class Deletion(msgspec.Struct, frozen=True, rename="camel"):
+    """The deleted manifests and tags, and the run that brings them back. `missing` did not exist.
+    `left` still exist, because one request deletes only so much: request them again.
     """
 
     run: str
@@ -156,7 +164,7 @@ class Deletions:
             images=tuple(map(str, digests)),
             companions=len(going) - len(digests),
             used_by=tuple(uses),
-            referrers=tuple(staying),
+            referrers=tuple(DeletionReferrer(one.digest, one.kind) for one in staying),
             freed_bytes=numbers.freed_bytes,
             is_at_most=not is_admin,
             is_exact=numbers.is_exact and not budget.is_spent,
@@ -257,7 +265,7 @@ def _choice(
     repository: RepositoryId,
     described: Descriptions,
     reference: Reference,
-) -> Choice:
+) -> DeletionChoice:
     digest: Digest | None = reference if isinstance(reference, Digest) else None
     if isinstance(reference, Tag):
         record = tags.resolve(transaction, repository, reference)
@@ -266,7 +274,7 @@ def _choice(
     if digest is None or summary is None:
         raise ManifestUnknown(f"there is no {reference} any more", detail=str(reference))
     others = tuple(tag for tag in described.tags(digest) if tag != str(reference))
-    return Choice(str(reference), str(digest), summary.kind, summary.size, others)
+    return DeletionChoice(str(reference), str(digest), summary.kind, summary.size, others)
 
 
 def _uses(

@@ -86,9 +86,8 @@ class Child:
     title: str
 
 
-@dataclass(frozen=True, slots=True)
-class Referrer:
-    """A manifest whose subject is another manifest. `tag` is the one that cosign keeps it under."""
+class ImageReferrer(msgspec.Struct, frozen=True, rename="camel"):
+    """A manifest about an image: a signature, an SBOM … `tag` is its tag by cosign."""
 
     digest: str
     kind: str
@@ -98,9 +97,8 @@ class Referrer:
     tag: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageUse:
-    """An index with its tags, and an image that it names."""
+class ImageUse(msgspec.Struct, frozen=True, rename="camel"):
+    """An index of a repository with its tags, and an image that it names."""
 
     digest: str
     tags: tuple[str, ...]
@@ -117,7 +115,7 @@ class IndexedImage:
     summary: Summary
     children: tuple[Child, ...]
     tags: tuple[str, ...]
-    referrers: tuple[Referrer, ...]
+    referrers: tuple[ImageReferrer, ...]
 
     @property
     def is_whole(self) -> bool:
@@ -305,7 +303,7 @@ class Descriptions:
         blobs = {entry.key: entry.size}
         return _Part("blob", (entry.platform,), lambda: blobs, 1, entry.size)
 
-    def about(self, digest: Digest) -> Iterator[Referrer]:
+    def about(self, digest: Digest) -> Iterator[ImageReferrer]:
         """Return manifests with this subject, and those that cosign keeps under tags."""
         prefix = keys.manifest_key(self._repository, digest)
         left = _REFERRERS_SIZE_MAX
@@ -318,7 +316,7 @@ class Descriptions:
             annotations = row.annotations or {}
             kind = images.kind_of_referrer(row.artifactType or "", annotations)
             referrer = str(keys.referrer_of(key))
-            yield Referrer(referrer, kind, row.artifactType or "", row.size, annotations)
+            yield ImageReferrer(referrer, kind, row.artifactType or "", row.size, annotations)
         for end in ("sig", "att", "sbom"):
             tag = f"sha256-{digest.hex}.{end}"
             record = tags.resolve(self._transaction, self._repository, Tag(tag))
@@ -326,7 +324,7 @@ class Descriptions:
                 found = stored_manifest(self._transaction, self._repository, record.digest)
                 size = 0 if found is None else len(found.body)
                 kind = images.kind_of_tag(tag)
-                yield Referrer(str(record.digest), kind, "", size, {}, tag)
+                yield ImageReferrer(str(record.digest), kind, "", size, {}, tag)
 
 
 # ---- entries of an index -----------------------------------------------------------------------

@@ -95,10 +95,11 @@ class ListedManifest:
     description: Description
 
 
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
-    """An entry of an index: an image, or a blob of a build cache. `is_only_here` is True if the
-    deletion of the index takes it along. `title` is the name of a file.
+class ImagePlatform(msgspec.Struct, frozen=True, rename="camel"):
+    """An entry of an index. Its `kind` is `blob` in the index of a build cache. `platform` comes
+    from the index, or else from the image. `isThere` is false if it was deleted. `isOnlyHere` is
+    true if no tag and no other index of the repository names it: deleting the index then deletes
+    it, too. `title` is the name of a file.
     """
 
     digest: str
@@ -126,7 +127,7 @@ class ImageView:
     tag: TagRecord | None
     pulled_at: int
     tag_pulled_at: int
-    entries: tuple[IndexEntry, ...]
+    entries: tuple[ImagePlatform, ...]
     used_by: tuple[ImageUse, ...]
     is_exact: bool
 
@@ -349,8 +350,8 @@ def _is_own(
     return child.is_there and families.is_only_in(transaction, repository, digest, index)
 
 
-def _entry(configs: Configs, child: Child, is_only_here: bool) -> IndexEntry:
-    return IndexEntry(
+def _entry(configs: Configs, child: Child, is_only_here: bool) -> ImagePlatform:
+    return ImagePlatform(
         digest=child.digest,
         media_type=child.media_type,
         platform=", ".join(configs.platforms(child.platforms)),

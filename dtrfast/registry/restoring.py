@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from dtrfast.errors import Conflict, ManifestBlobUnknown, ManifestUnknown
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
@@ -20,11 +20,9 @@ from dtrfast.registry.writing import TargetRepository
 RESTORE_STEPS = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Restoration:
-    """The number of manifests that came out of the trash, and the tags. `tags_taken` point at other
-    manifests by now and were left as they are. `left` are references that are still in the trash,
-    because one request restores only so much.
+class Restoration(msgspec.Struct, frozen=True, rename="camel"):
+    """The number of manifests that came back, and the tags. `tagsTaken` have another image by now.
+    `left` are still in the trash, because one request restores only so much: request them again.
     """
 
     manifests: int = 0

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from dtrfast.errors import (
     Conflict,
     ManifestBlobUnknown,
@@ -124,10 +126,9 @@ class TrashReference:
         return str(self.digest) if self.tag is None else f"{self.tag}@{self.digest}"
 
 
-@dataclass(frozen=True, slots=True)
-class RunRestoration:
-    """The number of manifests that a request restored, and the start of the next request, which is
-    empty at the end.
+class RunRestoration(msgspec.Struct, frozen=True, rename="camel"):
+    """The number of manifests that came back. One request restores only so much: request the rest
+    with `nextStart`, which is empty at the end.
     """
 
     count: int

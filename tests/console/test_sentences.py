@@ -7,28 +7,29 @@ from string import Formatter
 import msgspec
 import pytest
 
-from dtrfast.api.v0.image_objects import Deletion, Restoration
 from dtrfast.api.v0.objects import AccountChange
 from dtrfast.console import rendering, sentences
 from dtrfast.console.confirmations import Confirmation
 from dtrfast.console.operations import CONSOLE_OPERATIONS, ConsoleOperation
+from dtrfast.registry.deletion import Deletion
+from dtrfast.registry.restoring import Restoration
 
 
 def test_names_are_told_in_one_order_whatever_the_page_showed_first() -> None:
     deletion = Deletion(
-        run="1", manifests=[], tags=["v2", "v0", "v1"], missing=["b", "a"], left=["d", "c"]
+        run="1", manifests=(), tags=("v2", "v0", "v1"), missing=("b", "a"), left=("d", "c")
     )
     assert sentences.describe("acme/app", deletion) == (
         "Deleted 3 tags of acme/app: v0, v1, v2. No longer there: a, b."
         " Too many for one deletion, delete again: c, d."
     )
-    restoration = Restoration(manifests=1, tags=["v1", "v0"], tags_taken=["z", "y"], left=[])
+    restoration = Restoration(manifests=1, tags=("v1", "v0"), tags_taken=("z", "y"), left=())
     assert sentences.describe("acme/app", restoration) == (
         "Restored 1 image and 2 tags in acme/app: v0, v1."
         " These tags now point to other images: y, z."
     )
-    many = [f"t{number}" for number in range(9, -1, -1)]
-    deletion = Deletion(run="1", manifests=[], tags=many, missing=[], left=[])
+    many = tuple(f"t{number}" for number in range(9, -1, -1))
+    deletion = Deletion(run="1", manifests=(), tags=many, missing=(), left=())
     assert sentences.describe("a/b", deletion) == (
         "Deleted 10 tags of a/b: t0, t1, t2, t3, t4, t5, t6, t7 and 2 more."
     )

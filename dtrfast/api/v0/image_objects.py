@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dtrfast.api.v0.objects import ApiObject, ListPage
+from dtrfast.oci.images import FieldChange
+from dtrfast.registry.descriptions import ImageReferrer, ImageUse
+from dtrfast.registry.images import ImagePlatform
 
 
 class Image(ApiObject, frozen=True, kw_only=True):
@@ -50,42 +53,6 @@ class ImageLayer(ApiObject, frozen=True, kw_only=True):
     title: str = ""
 
 
-class ImagePlatform(ApiObject, frozen=True, kw_only=True):
-    """An entry of an index. Its `kind` is `blob` in the index of a build cache. `platform` comes
-    from the index, or else from the image. `isThere` is false if it was deleted. `isOnlyHere` is
-    true if no tag and no other index of the repository names it: deleting the index then deletes
-    it, too. `title` is the name of a file.
-    """
-
-    digest: str
-    media_type: str
-    platform: str
-    kind: str
-    size: int
-    is_there: bool
-    is_only_here: bool = False
-    title: str = ""
-
-
-class ImageUse(ApiObject, frozen=True, kw_only=True):
-    """An index of the repository with its tags, and an image that it names."""
-
-    digest: str
-    tags: list[str]
-    image: str
-
-
-class ImageReferrer(ApiObject, frozen=True, kw_only=True):
-    """A manifest about this one: a signature, an SBOM … `tag` is its tag by cosign."""
-
-    digest: str
-    kind: str
-    artifact_type: str
-    size: int
-    annotations: dict[str, str]
-    tag: str
-
-
 class ImageDetail(ApiObject, frozen=True, kw_only=True):
     """A manifest with its config. Fields that it does not have are empty. `usedBy` has up to 20
     indexes of the repository that name it. `pulledAt` is the last pull by any name; `tagPulledAt`,
@@ -129,12 +96,6 @@ class ImageDetail(ApiObject, frozen=True, kw_only=True):
     is_exact: bool = True
 
 
-class ImageChange(ApiObject, frozen=True, kw_only=True):
-    field: str
-    before: str
-    after: str
-
-
 class ImageComparison(ApiObject, frozen=True, kw_only=True):
     """The differences between two images. For two indexes, their images of `platform` are compared;
     `platforms` are those that both have. Sizes are of layers and config, in bytes; each blob counts
@@ -146,7 +107,7 @@ class ImageComparison(ApiObject, frozen=True, kw_only=True):
     common: list[ImageLayer]
     removed: list[ImageLayer]
     added: list[ImageLayer]
-    changes: list[ImageChange]
+    changes: list[FieldChange]
     size_before: int
     size_after: int
     is_exact: bool = True
@@ -175,62 +136,3 @@ class Manifests(ListPage, frozen=True, kw_only=True):
 
     manifests: list[Manifest]
     is_exact: bool = True
-
-
-class DeletionChoice(ApiObject, frozen=True, kw_only=True):
-    """A tag or a digest that may be deleted, its image, and the other tags of the image."""
-
-    reference: str
-    digest: str
-    kind: str
-    size: int
-    other_tags: list[str]
-
-
-class DeletionReferrer(ApiObject, frozen=True, kw_only=True):
-    """A signature, an SBOM … of an image that may be deleted. It stays, without a subject."""
-
-    digest: str
-    kind: str
-
-
-class DeletionPreview(ApiObject, frozen=True, kw_only=True):
-    """The effects of deleting the `images` of the chosen references. `companions` is the number of
-    images of their indexes that go with them, because nothing else names those. `usedBy` has
-    indexes that stay and lose an image, `referrers` their signatures and the like: up to 20 of
-    each. `freedBytes` are free once all of it has left the trash; with `isAtMost` it is an upper
-    bound, since the caller may not see all repositories. `isExact` is false if something changed
-    meanwhile, or if it is too much for one request: all numbers are then those of a part.
-    """
-
-    chosen: list[DeletionChoice]
-    images: list[str]
-    companions: int
-    used_by: list[ImageUse]
-    referrers: list[DeletionReferrer]
-    freed_bytes: int
-    is_at_most: bool
-    is_exact: bool
-
-
-class Deletion(ApiObject, frozen=True, kw_only=True):
-    """The deleted manifests and tags, and the run that brings them back. `missing` did not exist.
-    `left` still exist, because one request deletes only so much: request them again.
-    """
-
-    run: str
-    manifests: list[str]
-    tags: list[str]
-    missing: list[str]
-    left: list[str]
-
-
-class Restoration(ApiObject, frozen=True, kw_only=True):
-    """The number of manifests that came back, and the tags. `tagsTaken` have another image by now.
-    `left` are still in the trash, because one request restores only so much: request them again.
-    """
-
-    manifests: int
-    tags: list[str]
-    tags_taken: list[str]
-    left: list[str]

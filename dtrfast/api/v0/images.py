@@ -16,8 +16,9 @@ from dtrfast.api.v0.operation import REPOSITORY, ApiCall, Operations
 from dtrfast.errors import SettingsInvalid
 from dtrfast.oci.digests import Reference, parse_reference
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry.deletion import ReferenceDeletion
+from dtrfast.registry.deletion import Deletion, DeletionPreview, ReferenceDeletion
 from dtrfast.registry.images import ListedManifest, TaggedImage
+from dtrfast.registry.restoring import Restoration
 from dtrfast.times import rfc3339
 
 operations = Operations("images")
@@ -133,11 +134,10 @@ class DeletionQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @operations.add("GET", f"{REPOSITORY}/deletion", audience="bounded")
-def preview_deletion(call: ApiCall, query: DeletionQuery) -> image_objects.DeletionPreview:
+def preview_deletion(call: ApiCall, query: DeletionQuery) -> DeletionPreview:
     """Show what deleting the images of some tags and digests deletes, breaks, and frees."""
     references = _references(query.references.split(","))
-    found = call.registry.deletions.preview(call.repository, references)
-    return views.show(image_objects.DeletionPreview, found)
+    return call.registry.deletions.preview(call.repository, references)
 
 
 def _references(texts: Iterable[str]) -> list[Reference]:
@@ -159,19 +159,18 @@ class DeletionRequest(BodyObject, frozen=True, kw_only=True):
 
 
 @operations.add("POST", f"{REPOSITORY}/deletion", refusals=(405,))
-def delete_references(call: ApiCall, body: DeletionRequest) -> image_objects.Deletion:
+def delete_references(call: ApiCall, body: DeletionRequest) -> Deletion:
     """Delete tags and images together; one call brings them back."""
     name = call.repository
     references = _references(body.references)
-    done = call.registry.deletions.delete(name, references, lambda one: _note(call, name, one))
-    return views.show(image_objects.Deletion, done)
+    return call.registry.deletions.delete(name, references, lambda one: _note(call, name, one))
 
 
 @operations.add("POST", f"{REPOSITORY}/deletion/{{run}}/restore")
-def restore_deletion(call: ApiCall) -> image_objects.Restoration:
+def restore_deletion(call: ApiCall) -> Restoration:
     """Restore the manifests and tags of one deletion from the trash."""
     name, run = call.repository, call.path["run"]
     found = call.registry.deletions.restore(name, run)
     kind = "manifest.restore" if found.manifests else "tag.restore"
     call.note(kind, name.text, detail={"run": run, "tags": " ".join(found.tags)})
-    return views.show(image_objects.Restoration, found)
+    return found

@@ -172,12 +172,3 @@ class ManifestRestoration(ApiObject, frozen=True, kw_only=True):
     digest: str
     tags: list[str]
     tags_taken: list[str]
-
-
-class RunRestoration(ApiObject, frozen=True, kw_only=True):
-    """The number of manifests that came back. One request restores only so much: request the rest
-    with `nextStart`, which is empty at the end.
-    """
-
-    count: int
-    next_start: str

@@ -6,14 +6,15 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from dtrfast.api.v0 import image_objects, objects, storage_objects, views
+from dtrfast.api.v0 import objects, storage_objects, views
 from dtrfast.api.v0.lists import ListQuery
 from dtrfast.api.v0.operation import REPOSITORY, ApiCall, Operations
 from dtrfast.api.v0.repositories import tag_object
 from dtrfast.identity.repository_trash import RepositoryTrash, TrashedRepository
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName, Tag
-from dtrfast.registry.trash_management import TrashReference
+from dtrfast.registry.restoring import Restoration
+from dtrfast.registry.trash_management import RunRestoration, TrashReference
 
 operations = Operations("trash")
 
@@ -94,20 +95,19 @@ class RestorationRequest(objects.BodyObject, frozen=True, kw_only=True):
 
 
 @operations.add("POST", f"{REPOSITORY}/trash/restore", refusals=(409,))
-def restore_references(call: ApiCall, body: RestorationRequest) -> image_objects.Restoration:
+def restore_references(call: ApiCall, body: RestorationRequest) -> Restoration:
     """Restore tags and images from the trash, up to the first that cannot be restored."""
     references = [TrashReference.parse(text) for text in dict.fromkeys(body.references)]
     name = call.repository
-    found = call.registry.trash.restore(name, references, lambda one: _note(call, name, one))
-    return views.show(image_objects.Restoration, found)
+    return call.registry.trash.restore(name, references, lambda one: _note(call, name, one))
 
 
 @operations.add("POST", "/trash/restoreRun", refusals=(404,))
-def restore_run(call: ApiCall, body: storage_objects.RunRestore) -> storage_objects.RunRestoration:
+def restore_run(call: ApiCall, body: storage_objects.RunRestore) -> RunRestoration:
     """Restore the manifests that one run of a policy deleted."""
     found = call.registry.trash.restore_run(body.run, body.start)
     call.note("run.restore", body.run, {"count": str(found.count)})
-    return views.show(storage_objects.RunRestoration, found)
+    return found
 
 
 # ---- repositories ----------------------------------------------------------------------------
