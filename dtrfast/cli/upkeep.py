@@ -166,7 +166,9 @@ def _reclaim(store: Store, registry: Registry, config: Config, wait_seconds: flo
 
 # ---- df ----------------------------------------------------------------------------------------
 def df(*names: str, at: At = HERE) -> None:
-    """Show the disk usage of the whole registry, or of a NAMESPACE, REPOSITORY, REPOSITORY:TAG."""
+    """Show the disk usage of the whole registry, or of each NAMESPACE, REPOSITORY, REPOSITORY:TAG
+    or REPOSITORY@DIGEST. A name of one part is a namespace.
+    """
     with connect(at) as api:
         if not names:
             whole = api.call("GET", "admin", "storage", query={"trash": "true"})

@@ -96,8 +96,8 @@ class Bearers:
     def issue(self, caller: Caller, access: Sequence[Access]) -> SignedToken:
         """Return an access token for a caller that has been proved.
 
-        It lives no longer than the caller's own credential. Raises `Invalid` if it would be longer
-        than `SIZE_MAX`.
+        It lives no longer than the caller's own credential. Raises `Invalid` if its text would
+        exceed `SIZE_MAX`.
         """
         now = self._clock()
         seconds = self._seconds

@@ -1,8 +1,9 @@
 """The guard: from the `Authorization` header of a request to the registry for its caller.
 
 The caller that a header proved is kept in memory, so that a request of a busy client costs one
-dictionary look-up. The guard keeps no verdicts: each answer checks in its own transaction that the
-credential is valid and what the caller may do (`caller_permits.CallerPermits`).
+dictionary look-up. It says only who calls. Each answer checks in its own transaction that the
+credential is valid and what the caller may do (`caller_permits.CallerPermits`, which keeps verdicts
+for one access epoch).
 """
 
 from __future__ import annotations

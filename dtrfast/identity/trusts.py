@@ -126,7 +126,9 @@ def letting_in(
 
 
 def claims_of(trusted: Collection[Trust], claims: Mapping[str, object]) -> dict[str, object]:
-    """Return the claims that the trusts compare, by path."""
+    """Return the claims that the trusts compare, by path. Of a list, only the items that match a
+    trust. A missing claim is None.
+    """
     seen: dict[str, object] = {}
     for trust in trusted:
         for path, value in claims_seen(trust, claims).items():

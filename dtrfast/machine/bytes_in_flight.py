@@ -166,7 +166,7 @@ class BytesInFlight:
             self._words[_RATE] = max(_RATE_MIN, rate)
 
     def forget_dead(self) -> None:
-        """Empty the slots of dead processes. Their bytes have landed or will land."""
+        """Count the bytes that dead processes sent as landed: they have landed or will land."""
         self._looked_at = time.monotonic()
         if self._descriptor < 0:
             return

@@ -87,10 +87,11 @@ class Measurements:
         self._permits = permits
 
     def of_repository(self, name: RepositoryName) -> Measurement:
-        """Measure a repository. If an administrator measures it, the numbers are kept for lists.
+        """Measure a repository. If a system administrator measures it in full, the numbers are kept
+        for lists.
 
-        If the measurement would cost an administrator's request too much, it returns the kept
-        numbers, for example those of the job `measure`, in place of numbers of a part.
+        If it is too large for one request, a system administrator gets the kept numbers (for
+        example of the job `measure`), or those of a part if none are kept. Others get upper bounds.
         """
         self._require(name)
         found = self._measure(usage_scopes.of_repository(name))

@@ -108,7 +108,7 @@ class ReadmeBacklog:
         self._after: bytes | None = b""
 
     def step(self) -> int:
-        """Render some READMEs. Returns the number of READMEs that it looked at."""
+        """Render at most one README. Returns the number of READMEs that it looked at."""
         with self._engine.read() as transaction:
             waiting = [key for key, _ in transaction.scan(READMES_WAITING, limit=1)]
             old = list(self._next(transaction)) if not waiting else []

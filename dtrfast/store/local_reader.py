@@ -106,8 +106,8 @@ class LocalReader:
         self.close()
 
     def _read_row(self) -> tuple[int, bytes, list[_ChunkSlice]]:
-        """Return the row with the next byte: its offset in the blob, the row, and the slices to
-        read.
+        """Return the row that holds the next byte: the row's offset in the blob, its bytes, and the
+        slices to read (none unless it is a row of chunks).
 
         Raises `Corrupt`.
         """

@@ -241,7 +241,7 @@ class MemoryBlobs(WholeBlobs):
 
 
 class MemoryClaim(ExitStack[None]):
-    """See `dtrfast.store.claims.Claim`."""
+    """See `dtrfast.store.claims.ContentClaim`."""
 
     def __init__(self, claimed: set[Digest], changed: threading.Condition) -> None:
         super().__init__()

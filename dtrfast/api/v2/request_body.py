@@ -98,10 +98,11 @@ class Transfer:
         return self._received
 
     async def receive(self, expected: int | None) -> None:
-        """Receive the body.
+        """Receive the body. `expected` is its size in bytes; None: any size.
 
-        Raises `SizeInvalid` if it does not have `expected` bytes; the upload then gets none of
-        them. Raises `UploadBusy` if another request takes over, `ClientGone` and `ClientIdle`.
+        Raises `SizeInvalid` for another size; the upload then gets none of the bytes. Raises
+        `UploadBusy` if another request takes over, and `ClientGone`; the upload is then released
+        already. Raises `ClientIdle`.
         """
         try:
             await self._receive_all(expected)

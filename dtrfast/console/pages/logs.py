@@ -28,7 +28,7 @@ def _query(page: PageRequest, names: tuple[str, ...]) -> dict[str, object]:
 
 
 def show(page: PageRequest) -> View:
-    """Show the newest lines that match the filters."""
+    """Show a page of lines that match the filters, newest first."""
     query = _query(page, _FILTERS) | {"limit": _PAGE_SIZE, "start": page.query.get("start", "")}
     found = page.ask(list_logs, query=query)
     known = page.glance(metrics.get_metrics)

@@ -2,8 +2,8 @@
 
 The application's router finds the endpoint of a target, once for each target. The answers are the
 application's values. The lane leaves all requests to the application that are not plainly its own,
-and all failures but "not found". The look-ups run on the event loop's thread: they read the
-memory-mapped index and nothing else.
+and all failures but "not found" and the 429 of a held-off password. The look-ups run on the event
+loop's thread: they read the memory-mapped index and nothing else.
 """
 
 from __future__ import annotations
