@@ -135,8 +135,7 @@ def gc(
             while count := empty(int(time.time())):
                 emptied += count
             note(settings, "trash.empty", {"count": emptied})
-        _reclaim(store, registry, settings, wait)
-        pending = {name: count for name, count in _pending(store, registry).items() if count}
+        pending = _reclaim(store, registry, settings, wait)
         freed = store.statistics().freed_bytes - before
         waiting, ends_at = registry.in_grace()
     say(f"freed {human(freed)} ({freed} bytes)")
@@ -148,8 +147,13 @@ def gc(
     return 0
 
 
-def _reclaim(store: Store, registry: Registry, config: Config, wait_seconds: float) -> None:
-    """Wait until nothing is due to be freed. Runs the tasks here unless a server runs them."""
+def _reclaim(
+    store: Store, registry: Registry, config: Config, wait_seconds: float
+) -> dict[str, int]:
+    """Wait until nothing is due to be freed. Runs the tasks here unless a server runs them.
+
+    Returns the numbers of things that still wait, counted while no other process begins to free.
+    """
     with ExitStack() as stack:
         descriptor = locks.try_housekeeper(config.store.data)
         tasks = []
@@ -162,6 +166,7 @@ def _reclaim(store: Store, registry: Registry, config: Config, wait_seconds: flo
                 task.run()
             if not tasks:
                 time.sleep(_POLL_SECONDS)
+        return {name: count for name, count in _pending(store, registry).items() if count}
 
 
 # ---- df ----------------------------------------------------------------------------------------

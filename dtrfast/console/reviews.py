@@ -70,7 +70,7 @@ def _documents(
     if reader is not None:
         try:
             call = page.client.call(path, convert_query(reader, {}), None)
-            before = msgspec.to_builtins(reader.handler(call))
+            before = msgspec.to_builtins(reader.run(call))
         except NotFound:
             before = {}
     after = msgspec.to_builtins(body)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,13 +10,14 @@ from dtrfast.errors import AccessRefused, GrantUnknown
 from dtrfast.identity import accounts, grants, teams
 from dtrfast.identity.account_views import AccountView, TeamView, team_view_of, view_of
 from dtrfast.identity.grants import GrantPlace, Level
-from dtrfast.identity.standing import rights, rights_in_namespace, standing_of
+from dtrfast.identity.standing import AccountStanding, rights, rights_in_namespace, standing_of
 from dtrfast.identity.use_case import UseCase
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import listing, management, repositories
 from dtrfast.registry.listing import Columns, Listing, ListRequest
 from dtrfast.registry.management import RepositoryView
+from dtrfast.registry.pages import BoundedScan
 from dtrfast.registry.permits import NOTHING, Action
 
 
@@ -69,6 +70,8 @@ def name_of(holder: Holder) -> str:
     return holder.account.name if isinstance(holder, AccountView) else holder.team.name
 
 
+# Grantees that are looked up together. Between batches the request looks at its time.
+_BATCH_SIZE = 100
 _COLUMNS: Columns[AccessListEntry] = {
     "name": lambda entry: name_of(entry.holder),
     "level": lambda entry: entry.level,
@@ -89,18 +92,15 @@ class AccessLists(UseCase):
         with self._engine.read() as transaction:
             where = self._open(transaction, place, to_change=False)
             viewer = self._permits.standing(transaction)
-            rows = dict(grants.at_place(transaction, where))
-            found: Iterator[tuple[int, Holder]]
-            if kind == "user":
-                users = accounts.find_ids(transaction, list(rows))
-                found = ((number, view_of(user, viewer)) for number, user in users.items())
-            else:
-                groups = teams.find_ids(transaction, list(rows))
-                found = (
-                    (number, team_view_of(team, organization_id, viewer))
-                    for number, (organization_id, team) in groups.items()
-                )
-            entries = (AccessListEntry(rows[number], holder) for number, holder in found)
+            rows = dict(BoundedScan(grants.at_place(transaction, where)))
+            holders = _users if kind == "user" else _teams
+            numbers = list(rows)
+            batches = (numbers[i : i + _BATCH_SIZE] for i in range(0, len(numbers), _BATCH_SIZE))
+            entries = (
+                AccessListEntry(rows[number], holder)
+                for batch in batches
+                for number, holder in holders(transaction, batch, viewer)
+            )
             view = self._view(transaction, place)
             return AccessList(view, listing.whole(entries, request, _COLUMNS))
 
@@ -217,3 +217,19 @@ class AccessLists(UseCase):
 
 def _text(place: PlaceName) -> str:
     return place.text if isinstance(place, RepositoryName) else f"all of {place.name}"
+
+
+def _users(
+    transaction: ReadTransaction, numbers: Sequence[int], viewer: AccountStanding
+) -> Iterator[tuple[int, Holder]]:
+    """Yield the users with some ids, each after its id."""
+    for number, user in accounts.find_ids(transaction, numbers).items():
+        yield number, view_of(user, viewer)
+
+
+def _teams(
+    transaction: ReadTransaction, numbers: Sequence[int], viewer: AccountStanding
+) -> Iterator[tuple[int, Holder]]:
+    """Yield the teams with some ids, each after its id."""
+    for number, (organization_id, team) in teams.find_ids(transaction, numbers).items():
+        yield number, team_view_of(team, organization_id, viewer)

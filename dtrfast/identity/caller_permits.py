@@ -24,8 +24,8 @@ from dtrfast.registry import ownership, repositories
 from dtrfast.registry.ownership import Claim
 from dtrfast.registry.permits import Action, Namespace
 
-# Verdicts that one caller's permits keep. An entry takes about 150 bytes.
-_VERDICTS_MAX = 4096
+# Verdicts that one caller's permits keep: those of the largest page. Each takes about 150 bytes.
+_VERDICTS_MAX = 1024
 
 
 class CallerPermits:

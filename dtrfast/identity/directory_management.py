@@ -41,7 +41,11 @@ class DirectoryManagement(UseCase):
         self._documents.remove(LdapSettings)
 
     def preview(self, ldap: LdapSettings) -> SyncReport:
-        """Return the report of a dry run with settings that `check` returned."""
+        """Return the report of a dry run with settings that `check` returned. Raises
+        `AccessRefused` for callers who are not system administrators.
+        """
+        with self._engine.read() as transaction:
+            self._permits.require_admin(transaction)
         return synchronization.preview(self._engine, ldap, self._author())
 
     def synchronize(

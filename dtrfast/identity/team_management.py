@@ -117,11 +117,11 @@ class TeamManagement(UseCase):
             for field in change.__dataclass_fields__
             if (value := getattr(change, field)) is not None
         }
-        if change.name is not None:
-            TeamName.parse(change.name)
 
         def apply(transaction: WriteTransaction) -> TeamView:
             organization, viewer = self._owned(transaction, organization_name)
+            if change.name is not None:
+                TeamName.parse(change.name)
             old = teams.get(transaction, organization, name)
             new = msgspec.structs.replace(old, **fields)
             if not new.member_attribute:

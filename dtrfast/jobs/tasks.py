@@ -97,7 +97,7 @@ def registry_tasks(
         note = partial(_note_policed, events, clock)
         tasks[1] = replace(tasks[1], run=lambda: policing.step(engine, now(), note))
         # Mostly this reads one row: the settings say how often to synchronize.
-        tasks.append(Task("LDAP synchronisation", 10.0, sync))
+        tasks.append(Task("LDAP synchronization", 10.0, sync))
         tasks.append(
             Task("events of damage", 10.0, lambda: _note_damages(store.report, events, now))
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -97,15 +97,13 @@ class TrashedTag:
 
 @dataclass(frozen=True, slots=True)
 class TrashPage:
-    """One page of a repository's trash. The first page of both kinds has all tags."""
+    """One page of a repository's trash. `next_start` belongs to the requested kind, else to the
+    manifests: a list of both kinds has tags on its first page only.
+    """
 
-    manifests: Listing[TrashedManifest] = field(default_factory=Listing)
-    tags: Listing[TrashedTag] = field(default_factory=Listing)
-
-    @property
-    def next_start(self) -> str:
-        """The start of the next page, which has one kind only."""
-        return self.manifests.next_start or self.tags.next_start
+    manifests: Listing[TrashedManifest]
+    tags: Listing[TrashedTag]
+    next_start: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +202,7 @@ class Trash:
         return TrashPage(
             found.map(lambda row: TrashedManifest(*row, row[1].deleted_at + seconds)),
             found_tags.map(lambda row: TrashedTag(*row, row[1].ended_at + seconds)),
+            found_tags.next_start if kind == "tags" else found.next_start,
         )
 
     # ---- restores ----------------------------------------------------------------------------

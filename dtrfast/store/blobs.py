@@ -144,15 +144,15 @@ class Upload(Protocol):
         ...
 
     def end_body(self) -> None:
-        """End the body, which came whole, before the client is told. Fails as `save` does."""
+        """End a body that was received completely. Call this before the answer. Fails as `save`."""
         ...
 
     def reopen_body(self) -> None:
-        """Open the body again, because the client could not be told."""
+        """Open the body again, because its answer could not be written."""
         ...
 
     def tell(self) -> None:
-        """Note that the client is told of `offset`, so it may go on there without naming it."""
+        """Note that an answer names `offset`: the client may go on there without naming it."""
         ...
 
     def is_recalled(self) -> bool:

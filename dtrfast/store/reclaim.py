@@ -4,9 +4,9 @@ The caller of `release` names contents that may have no holder. A list has conte
 replaced, and those whose process died before it wrote the link. Uploads expire. Loose files are
 unlinked. Chunks lose their references and wait for compaction.
 
-A content is claimed before the holdings are asked about it, until its names are deleted. So a push
-of it waits, and then places it anew. A mount cannot add a link meanwhile, because it needs an
-existing link (docs/reliability.md).
+Reclaim claims a content, asks the holdings about it, and keeps the claim until its names are
+deleted. So a push of it waits, and then places it anew. A mount cannot add a link meanwhile,
+because it needs an existing link (docs/reliability.md).
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ class Relocation:
 
     def _stays(self, one: IndexedEntry) -> bool:
         chunk = one.chunk
-        assert chunk is not None, "only chunks that lie in the pack are asked about"
+        assert chunk is not None, "the caller passes only entries whose chunk lies in the pack"
         is_named = one.entry.id in self._named and not chunk.is_damaged
         return chunk.references > 0 or is_named
 

@@ -91,7 +91,19 @@ def test_what_was_looked_at_is_what_is_done(town: Town) -> None:
     assert town.api("admin", "GET", "admin/settings/storage")["trashDays"] == 30
 
 
-def test_what_somebody_else_changed_meanwhile_is_shown(town: Town) -> None:
+def test_a_change_of_a_repository_can_be_reviewed(town: Town) -> None:
+    """The operation that reads it has a query, which a review leaves empty."""
+    form = {
+        "path.namespace": ["acme"],
+        "path.repository": ["app"],
+        "body.shortDescription": ["new"],
+        "review": ["1"],
+    }
+    shown = Browser(town, "owen").act("update_repository", form)
+    assert (shown.status_code, "new" in shown.text) == (200, True)
+
+
+def test_a_change_of_another_user_meanwhile_is_shown(town: Town) -> None:
     admin = Browser(town, "admin")
     fields = {"body.trashDays": ["30"]}
     shown = admin.act("put_storage_settings", {**fields, "review": ["1"]})

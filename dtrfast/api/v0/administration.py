@@ -9,7 +9,7 @@ from dtrfast.api.v0.lists import JournalQuery
 from dtrfast.api.v0.operation import ApiCall, Operations
 from dtrfast.identity import differences, oidc
 from dtrfast.identity.checks import Checks
-from dtrfast.identity.event_lists import EventLists
+from dtrfast.identity.event_lists import EventLists, EventScope
 from dtrfast.identity.events import EventFilter
 from dtrfast.identity.settings import AccessSettings, OidcSettings
 from dtrfast.identity.settings_documents import SettingsDocuments
@@ -77,18 +77,28 @@ class EventsQuery(JournalQuery, frozen=True, rename="camel", kw_only=True):
 @operations.add("GET", "/admin/events")
 def list_events(call: ApiCall, query: EventsQuery) -> objects.AuditEvents:
     """List audit events, newest first."""
-    wanted = views.parse(EventFilter, query, **query.period)
-    return _events(call, query, call.use(EventLists).of_registry(wanted))
+    return _events(call, query, call.use(EventLists).of_registry(), query.subject)
 
 
 @operations.add("GET", "/repositories/{namespace}/{repository}/events")
 def list_repository_events(call: ApiCall, query: EventsQuery) -> objects.AuditEvents:
     """List the audit events of a repository, newest first; only administrators see addresses."""
-    wanted = views.parse(EventFilter, query, subject="", **query.period)
-    return _events(call, query, call.use(EventLists).of_repository(call.repository, wanted))
+    by_remote = bool(query.remote)
+    scope = call.use(EventLists).of_repository(call.repository, by_remote=by_remote)
+    return _events(call, query, scope)
 
 
-def _events(call: ApiCall, query: EventsQuery, wanted: EventFilter) -> objects.AuditEvents:
+def _events(
+    call: ApiCall, query: EventsQuery, scope: EventScope, subject: str = ""
+) -> objects.AuditEvents:
+    wanted = views.parse(
+        EventFilter,
+        query,
+        subject=subject,
+        of=scope.events,
+        hides_remote=scope.hides_remote,
+        **query.period,
+    )
     found, more = call.identity.reader.page(wanted, query.start, query.count)
     events = [views.show(objects.AuditEvent, event) for event in found]
     return objects.AuditEvents(events=events, next_page_start=more)

@@ -10,13 +10,13 @@ from dtrfast.api.v0.objects import ApiObject, BodyObject, ListPage
 
 
 class Usage(ApiObject, frozen=True, kw_only=True):
-    """Sizes in bytes. A client that has nothing would pull `logical` bytes. `stored` bytes are on
-    disk; nothing else needs `unique` of them, and the others are `shared`. Deleting it frees
-    `freed` bytes, once it has left the trash. For an index they include the images that nothing
+    """Sizes in bytes. A client that has nothing would pull `logicalBytes`. `storedBytes` are on
+    disk: `uniqueBytes`, which nothing else needs, and `sharedBytes`. Deleting it frees
+    `freedBytes`, once it has left the trash. For an index they include the images that nothing
     else names. For a tag they are those of its image, or 0 if the image has another tag. The
     numbers hold for the state after `changeNumber`.
 
-    `isAtMost`: `unique` and `freed` are upper bounds, since the caller may not see all
+    `isAtMost`: `uniqueBytes` and `freedBytes` are upper bounds, since the caller may not see all
     repositories. `isPart`: it is too much for one request, so the numbers are those of a part.
     `isExact` is false then, and if something changed meanwhile.
     """

@@ -198,12 +198,11 @@ class Exchange:
     # ---- the response ---------------------------------------------------------------------------
     async def _take_event(self, event: Event) -> None:
         if isinstance(event, Response):
-            is_last = must_close(self._head)
-            if not is_last and not self._body.is_finished:
+            if not self._body.is_finished:
                 # Drop the received part of the body. The response is the last if a part is missing.
                 with contextlib.suppress(ValueError):
                     self._connection.received.take_body(self._body)
-                is_last = not self._body.is_finished
+            is_last = must_close(self._head) or not self._body.is_finished
             self._response.begin(event.status_code, list(event.headers), is_last=is_last)
         elif isinstance(event, Body):
             await self._response.write(event.data)

@@ -71,7 +71,7 @@ class ResponseWriter:
             state = ResponseState.CHUNKED
             headers.append((b"transfer-encoding", b"chunked"))
         else:
-            state = ResponseState.UNTIL_CLOSE
+            state, is_last = ResponseState.UNTIL_CLOSE, True
         self.is_last = is_last or fields.get(b"connection", b"").lower() == b"close"
         if self.is_last and b"connection" not in fields:
             headers.append((b"connection", b"close"))

@@ -256,6 +256,11 @@ def test_events_are_paged_and_filtered(
     for wrong in ("since=yesterday", "start=x", "limit=0"):
         assert town.ask("admin", "GET", f"admin/events?{wrong}").status_code == 400
     assert town.ask("owen", "GET", "admin/events").status_code == 403
+    # The permission comes first, so the refusal is an event.
+    assert town.ask("owen", "GET", "admin/events?since=never").status_code == 403
+    assert (
+        town.ask("rita", "PATCH", "accounts/acme/teams/owners", {"name": "A b"}).status_code == 403
+    )
 
 
 def test_events_of_a_repository_are_filtered_as_all_are(

@@ -77,6 +77,18 @@ def test_a_deleted_tag_is_listed_and_comes_back(town: Town) -> None:
     assert digest_of_tag(town) == digest
 
 
+def test_tags_go_on_only_in_a_list_of_tags(town: Town) -> None:
+    """A list of both kinds has tags on its first page; its next pages have manifests."""
+    for number in range(4):
+        town.push("acme/app", b"layer", tag=f"t{number}")
+        town.api("owen", "DELETE", f"{APP}/manifests/t{number}", status=204)
+    first = town.api("owen", "GET", f"{APP}/trash?limit=2")
+    assert (len(first["tags"]), first["nextPageStart"]) == (2, "")
+    tags = town.api("owen", "GET", f"{APP}/trash?limit=2&kind=tags")
+    more = f"{APP}/trash?limit=2&kind=tags&start={tags['nextPageStart']}"
+    assert len(town.api("owen", "GET", more)["tags"]) == 2
+
+
 def test_an_unknown_tag_cannot_be_restored(town: Town) -> None:
     town.api("will", "POST", f"{APP}/tags/never/restore", {}, 404)
 
