@@ -177,7 +177,7 @@ def test_everything_works_without_scripts(browser: Browser, town: Town) -> None:
         owen.page.get_by_label("Account", exact=True).fill("acme")
         owen.page.get_by_label("Repository name").fill("no-script")
         owen.press("Create")
-        owen.see("there is a repository acme/no-script already")
+        owen.see("a repository acme/no-script exists already")
 
 
 def test_settings_of_a_directory_are_tested_before_they_are_saved(
