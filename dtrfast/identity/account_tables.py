@@ -68,11 +68,7 @@ def _row(columns: tuple[str, ...], cells: list[str]) -> AccountDraft:
     full_name = given.get("fullName", "")
     if len(full_name) > _FULL_NAME_LENGTH_MAX:
         raise SettingsInvalid(f"the full name of {name} is too long")
-    found = characters.find(full_name)
-    if found:
-        raise SettingsInvalid(
-            f"the full name of {name}: remove {found}: texts cannot be read with it"
-        )
+    characters.check_line(full_name, f"the full name of {name}")
     role = given.get("isAdmin", "").lower()
     if role not in _YES | _NO:
         raise SettingsInvalid(f"isAdmin is yes or no, not {role[:40]!r}")

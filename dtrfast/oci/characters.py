@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from dtrfast.errors import SettingsInvalid
+
 REPLACEMENT = "\ufffd"
 
 # C0 and C1 except tab and line ends; soft hyphen, letter mark and Hangul fillers; zero width and
@@ -39,6 +41,15 @@ def find(text: str, *, is_line: bool = True) -> str:
         return ""
     name = unicodedata.name(found[0], "a control character")
     return f"U+{ord(found[0]):04X} {name}"
+
+
+def check_line(text: str, place: str) -> None:
+    """Raise `SettingsInvalid` for a character that a line must not contain. `place` names the text
+    to its sender.
+    """
+    found = find(text)
+    if found:
+        raise SettingsInvalid(f"{place}: remove {found}: texts cannot be read with it")
 
 
 def cleaned(text: str) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from dtrfast.errors import SettingsInvalid
 from dtrfast.oci import characters
 
 _PLACE = re.compile(r"^(?P<text>.*?)(?: - at `\$\.?(?P<place>.*)`)?$", re.DOTALL)
@@ -67,7 +66,7 @@ def check_texts(body: object) -> object:
 def _check(value: Any, place: str, field: str) -> None:
     if isinstance(value, str):
         if field not in _ANY | _LINES:
-            _refuse(value, place)
+            characters.check_line(value, place)
     elif isinstance(value, msgspec.Struct):
         for one in msgspec.structs.fields(value):
             inner = f"{place}.{one.encode_name}" if place else one.encode_name
@@ -75,15 +74,8 @@ def _check(value: Any, place: str, field: str) -> None:
     elif isinstance(value, dict):
         for name, inner in value.items():
             # The client chose this name, so it permits nothing: a claim may be called `password`.
-            _refuse(name, place)
+            characters.check_line(name, place)
             _check(inner, f"{place}.{name}", "")
     elif isinstance(value, list | tuple):
         for number, inner in enumerate(value):
             _check(inner, f"{place}[{number}]", field)
-
-
-def _refuse(text: str, place: str) -> None:
-    """Raise `SettingsInvalid` for a character that one line must not hold."""
-    found = characters.find(text)
-    if found:
-        raise SettingsInvalid(f"{place}: remove {found}: texts cannot be read with it")

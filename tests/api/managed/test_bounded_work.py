@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import pytest
 
+from dtrfast.identity import accounts
+from dtrfast.identity.records import Account
 from dtrfast.index.engine import ReadTransaction
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_INDEX
@@ -191,3 +194,22 @@ def test_a_page_of_dear_entries_is_short(town: Town, monkeypatch: pytest.MonkeyP
     page = town.api("owen", "GET", "repositories")
     assert len(page["repositories"]) < 4
     assert page["nextPageStart"]
+
+
+def test_an_access_list_looks_so_many_grantees_up(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for user in ("rita", "nora"):
+        level = {"accessLevel": "read-only"}
+        town.api("owen", "PUT", f"repositories/acme/app/userAccess/{user}", level)
+    looked_up: list[int] = []
+    find_ids = accounts.find_ids
+
+    def count(transaction: ReadTransaction, numbers: Sequence[int]) -> dict[int, Account]:
+        looked_up.extend(numbers)
+        return find_ids(transaction, numbers)
+
+    monkeypatch.setattr(accounts, "find_ids", count)
+    monkeypatch.setattr(pages, "LOOKED_AT_MAX", 1)
+    town.api("owen", "GET", "repositories/acme/app/userAccess")
+    assert len(looked_up) == 1
