@@ -32,6 +32,7 @@ LAYERS = (
     {"server"},
     {"app"},
     {"cli"},
+    {"testing"},
     {"__main__"},
 )
 # Modules that pure and low layers must not import, although these come before them.
@@ -60,7 +61,8 @@ OWNERS = {
     "ldap3": ("identity/ldap/",),
     "obstore": ("backup/bucket.py",),
     "httpcore": ("outgoing/",),
-    "httpx": ("outgoing/permit.py", "cli/api_client.py"),
+    "httpx": ("outgoing/permit.py", "cli/api_client.py", "testing/registry.py"),
+    "pytest": ("testing/fixtures.py",),
     # Modules of the standard library that call other hosts: no module may import them.
     "urllib.request": (),
     "http.client": (),
@@ -72,9 +74,10 @@ OWNERS = {
     "rich": ("cli/",),
 }
 # Functions that connect to another host, and the modules that may call them. Modules of the server
-# ask `outgoing` for permission. The command line acts for its user and needs none.
+# ask `outgoing` for permission. The command line acts for its user and needs none; `testing` calls
+# only the server that it starts.
 CONNECTING = {
-    "httpx.Client": ("cli/api_client.py",),
+    "httpx.Client": ("cli/api_client.py", "testing/registry.py"),
     "httpx.AsyncClient": ("cli/api_client.py",),  # a client for the application in this process
     "httpx.get": ("cli/api_client.py",),
     "httpx.request": (),
@@ -344,7 +347,8 @@ def test_what_is_below_the_api_is_synchronous() -> None:
     assert complaints == []
 
 
-def test_every_package_has_an_empty_init() -> None:
+def test_every_package_has_an_empty_init_unless_it_is_public() -> None:
+    public = {PACKAGE / "__init__.py", PACKAGE / "testing" / "__init__.py"}
     for path in PACKAGE.rglob("__init__.py"):
-        if path != PACKAGE / "__init__.py":
+        if path not in public:
             assert path.read_text() == "", f"{named(path)} must be empty"

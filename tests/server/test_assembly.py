@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from dtrfast import testing
 from dtrfast.assembly import open_store
 from dtrfast.config import TEST_ASSEMBLY, Config, StoreConfig
 from dtrfast.index.tables import SETTINGS
@@ -24,7 +25,6 @@ from dtrfast.store.store import Store
 from tests.assembly import FILES, TWO_ENVIRONMENTS
 from tests.blobs_as_files import FileBlobs
 from tests.server.conftest import eventually
-from tests.server.test_resume import Registry, path_of
 
 
 def opened_blobs(data: Path) -> object:
@@ -104,12 +104,9 @@ def test_all_processes_of_a_server_have_the_store_and_count(
     data = tmp_path / "data"
     content = bytes(100_000)
     digest = Digest.of_bytes(content)
-    registry = Registry(data)
-    try:
-        begun = registry.request("POST", "/v2/team/app/blobs/uploads/")
-        upload = path_of(begun.headers["Location"])
-        assert registry.request("PUT", f"{upload}?digest={digest}", content).status == 201
-        assert registry.request("GET", f"/v2/team/app/blobs/{digest}").status == 200
+    with testing.registry(data) as registry:
+        registry.push_blob("team/app", content, "application/octet-stream")
+        assert registry.blob("team/app", str(digest)) == content
         names = [path.name for path in (data / "files" / "contents").iterdir()]
         assert str(digest) in names
         assert [path for path in (data / "packs").rglob("*") if path.is_file()] == []
@@ -121,5 +118,3 @@ def test_all_processes_of_a_server_have_the_store_and_count(
             return total == 200_000
 
         eventually(is_counted)
-    finally:
-        registry.close()
