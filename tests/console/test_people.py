@@ -117,11 +117,11 @@ def test_users_are_imported_from_a_file(town: Town) -> None:
 
 def test_one_user_after_another(town: Town) -> None:
     admin = Browser(town, "admin")
-    next_one = {"body.name": ["grace"], "next": ["/users/{name}", "/users?new=1"]}
+    next_one = {"body.name": ["grace"], "next": ["/users/{name}", "/users?new=user"]}
     done = admin.act("create_account", next_one)
-    assert done.headers["location"] == "/users?new=1"
-    page = admin.get("/users?new=1").text
-    assert re.search(r"<details[^>]* open>(?:(?!</details>).)*New user", page, re.DOTALL)
+    assert done.headers["location"] == "/users?new=user"
+    page = admin.get("/users?new=user").text
+    assert re.search(r"<dialog[^>]* open>(?:(?!</dialog>).)*New user", page, re.DOTALL)
 
 
 def test_an_administrator_sees_the_access_of_the_user(town: Town) -> None:
@@ -201,7 +201,7 @@ def test_a_repository_is_added_to_a_team_by_either_name(town: Town) -> None:
     assert names == ["app", "open", "secret"]
     make = _form(page, "create_repository")
     done = owen.act("create_repository", {**make.fields, "body.name": ["fresh"]})
-    assert done.headers["location"] == f"{here}?add=acme/fresh"
+    assert done.headers["location"] == f"{here}?new=access&add=acme/fresh"
     assert 'value="acme/fresh"' in owen.get(done.headers["location"]).text
 
 

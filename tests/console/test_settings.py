@@ -166,9 +166,12 @@ def test_a_file_that_may_not_be_read_any_more_can_be_taken_out_of_an_issuer(town
     document = OidcSettings(issuers=(issuer,))
     town.engine.write(lambda transaction: settings.put(transaction, author, document))
     admin = Browser(town, "admin")
-    form = next(f for f in forms_of(admin.get("/settings/auth").text) if "oidc" in f.operation)
     name = "body.issuers.0.bearerTokenFile"
-    assert form.fields[name] == ["/run/old/token"]
+    form = next(
+        f
+        for f in forms_of(admin.get("/settings/auth").text)
+        if f.fields.get(name) == ["/run/old/token"]
+    )
     refused = admin.act("put_oidc_settings", form.fields)
     assert refused.status_code == 400
     assert "auth.token_file_directories" in refused.text

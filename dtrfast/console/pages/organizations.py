@@ -25,20 +25,24 @@ def show_list(page: PageRequest) -> View:
     listing = page.listing()
     found = page.ask(accounts.list_accounts, query={"type": "organization", **listing.query()})
     session = page.glance(sessions.get_session)
-    roles: dict[str, str] = {}
-    if session is not None:
-        for role, query in (("member", {}), ("owner", {"owned": "true"})):
-            own = page.glance(accounts.list_organizations, query=query, name=session.account.name)
-            roles |= {one.name: role for one in (own.organizations if own else ())}
     return View(
         "organizations.html",
         {
             "rows": found.accounts,
-            "roles": roles,
+            "roles": {} if session is None else roles_of(page, session.account.name),
             "listing": listing,
             "next_start": found.next_page_start,
         },
     )
+
+
+def roles_of(page: PageRequest, user: str) -> dict[str, str]:
+    """Return the organizations of a user, with the user's role in each."""
+    roles: dict[str, str] = {}
+    for role, query in (("member", {}), ("owner", {"owned": "true"})):
+        own = page.glance(accounts.list_organizations, query=query, name=user)
+        roles |= {one.name: role for one in (own.organizations if own else ())}
+    return roles
 
 
 def _base(page: PageRequest, tab: str) -> dict[str, Any]:
@@ -97,9 +101,17 @@ def show_members(page: PageRequest) -> View:
     values = _base(page, "members")
     listing = page.listing()
     found = page.ask(accounts.list_members, query=listing.query(), name=values["name"])
+    may_choose = values["may_administer"]
     return View(
         "organization/members.html",
-        {**values, "rows": found.members, "listing": listing, "next_start": found.next_page_start},
+        {
+            **values,
+            "rows": found.members,
+            "listing": listing,
+            "next_start": found.next_page_start,
+            "users": choices.users(page) if may_choose else [],
+            "teams": choices.teams_of(page, values["name"]) if may_choose else [],
+        },
     )
 
 

@@ -47,8 +47,9 @@ _NAMESPACES_MAX = 200
 def show_list(page: PageRequest) -> View:
     """List repositories: all that the user may see, their own, or those shared with them."""
     tab = page.query.get("tab", "all")
-    if tab != "all" and page.caller.kind != "system":
-        page.ask(sessions.get_session)  # raises without a sign-in: the list is that of a user
+    is_of_user = tab != "all" or page.query.get("new")
+    if is_of_user and page.caller.kind != "system":
+        page.ask(sessions.get_session)  # raises without a sign-in
     session = page.glance(sessions.get_session)
     listing = page.listing()
     query = listing.query()
@@ -68,12 +69,12 @@ def show_list(page: PageRequest) -> View:
             "rows": [(full_name(one), one) for one in found.repositories],
             "next_start": found.next_page_start,
             "is_exact": found.is_exact,
-            "namespaces": _namespaces(page),
+            "namespaces": namespaces(page),
         },
     )
 
 
-def _namespaces(page: PageRequest) -> list[str]:
+def namespaces(page: PageRequest) -> list[str]:
     """Return the namespaces in which the user may create repositories."""
     session = page.glance(sessions.get_session)
     if session is None:

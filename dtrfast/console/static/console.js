@@ -111,6 +111,59 @@ function fieldOf(form, refusal) {
   return field;
 }
 
+// ---- dialogs -------------------------------------------------------------------------------------
+// The address names the open dialog (`?new=KEY`), so that links, the back button and a reload work. The
+// server opens it as a part of the page; here it becomes a modal dialog.
+function fitDialogs() {
+  const wanted = `new-${new URLSearchParams(location.search).get("new")}`;
+  for (const dialog of document.querySelectorAll("dialog.form")) {
+    if (dialog.id !== wanted) dialog.close();
+    else if (!dialog.matches(":modal")) {
+      dialog.open = false;
+      dialog.showModal();
+      const fields = [...dialog.querySelectorAll("input:not([type=hidden]), select, textarea:not(.hidden)")];
+      const first = fields.find((field) => field.required && !field.value) || fields[0];
+      if (first) first.focus();
+    }
+  }
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("[data-opens], [data-closes]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  const dialog = link.closest("dialog.form");
+  event.preventDefault();
+  if ("closes" in link.dataset) return dialog.close();
+  if (dialog) history.replaceState(history.state, "", link.href);
+  else history.pushState({ isDialog: true }, "", link.href);
+  fitDialogs();
+});
+
+// The Escape key closes a dialog, too, but not before a secret that is shown once was copied.
+document.addEventListener("keydown", (event) => {
+  const secret = event.key === "Escape" && document.querySelector("dialog:modal [data-done][data-secret]");
+  if (secret) event.preventDefault();
+});
+
+document.addEventListener("close", ({ target }) => {
+  const done = target.querySelector("[data-done]");
+  if (done) location.href = done.href;
+  const wanted = new URLSearchParams(location.search).get("new");
+  if (done || target.id !== `new-${wanted}`) return;
+  if (history.state && history.state.isDialog) history.back();
+  else history.replaceState(null, "", target.querySelector("[data-closes]").href);
+}, true);
+
+// After a success, the back button leads to the list, not to the form again.
+document.addEventListener("htmx:beforeOnLoad", ({ target, detail }) => {
+  const dialog = target.closest("dialog:modal");
+  if (!dialog || !detail.xhr.getResponseHeader("hx-redirect")) return;
+  history.replaceState(null, "", dialog.querySelector("[data-closes]").href);
+});
+
+for (const event of ["popstate", "pageshow"]) addEventListener(event, fitDialogs);
+fitDialogs();
+
 // ---- search as you type ----------------------------------------------------------------------
 const search = document.getElementById("search");
 const suggestions = document.getElementById("suggestions");

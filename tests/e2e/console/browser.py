@@ -60,7 +60,7 @@ class Person:
         self.page.get_by_label("User name").fill(name)
         self.page.get_by_label("Password").fill(password)
         self.page.locator("main").get_by_role("button", name="Sign in").click()
-        self.page.wait_for_url(re.compile(r"/(dashboard|repositories|welcome)"))
+        self.page.wait_for_url(re.compile(r"/(dashboard|welcome)?$"))
 
     def go(self, path: str) -> int:
         """Open a page; returns its status."""
@@ -75,6 +75,10 @@ class Person:
     def press(self, name: str, *, exact: bool = False) -> None:
         """Click the button with this name in the content."""
         self.page.locator("main").get_by_role("button", name=name, exact=exact).first.click()
+
+    def open_form(self, name: str) -> None:
+        """Click the link with this name that opens a form."""
+        self.page.locator("main [data-opens]").get_by_text(name, exact=True).first.click()
 
     def shoot(self, name: str) -> None:
         SHOTS.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ def test_a_repository_is_made_in_place_and_deleted_with_what_it_frees(
 ) -> None:
     with person(browser, town.managed, "owen") as owen:
         owen.go("/repositories")
-        owen.page.get_by_text("New repository").click()
+        owen.open_form("New repository")
         owen.page.get_by_label("Account", exact=True).fill("acme")
         owen.page.get_by_label("Repository name").fill("made-here")
         owen.page.get_by_label("Description").fill("From the console")
@@ -89,6 +89,7 @@ def test_two_tags_are_compared(browser: Browser, town: Town) -> None:
 def test_a_token_is_shown_once_and_signs_docker_in(browser: Browser, town: Town) -> None:
     with person(browser, town.managed, "will") as will:
         will.go("/users/will/tokens")
+        will.open_form("New token")
         will.page.get_by_label("Purpose").fill("laptop")
         will.press("Create")
         will.see("This is shown once")
@@ -128,9 +129,9 @@ def test_a_change_of_settings_is_shown_before_it_is_made(browser: Browser, town:
 def test_access_is_changed_in_place(browser: Browser, town: Town) -> None:
     with person(browser, town.managed, "owen") as owen:
         owen.go(f"{APP}/-/permissions")
-        owen.page.get_by_text("Grant a user access").click()
+        owen.open_form("Grant access")
         owen.page.get_by_label("User name").fill("nora")
-        owen.page.locator("details[open]").get_by_role("button", name="Grant").click()
+        owen.page.locator("dialog[open]").get_by_role("button", name="Grant").click()
         owen.see("nora now has read-only access to acme/app")
         row = owen.page.get_by_role("row", name=re.compile("nora"))
         row.locator("select").select_option("read-write")
@@ -168,12 +169,12 @@ def test_the_keyboard_is_enough_to_find_an_image(browser: Browser, town: Town) -
 
 def test_everything_works_without_scripts(browser: Browser, town: Town) -> None:
     with person(browser, town.managed, "owen", java_script_enabled=False) as owen:
-        owen.go("/repositories?new=1")
+        owen.go("/repositories?new=repository")
         owen.page.get_by_label("Account", exact=True).fill("acme")
         owen.page.get_by_label("Repository name").fill("no-script")
         owen.press("Create")
         owen.see("Created acme/no-script")
-        owen.go("/repositories?new=1")
+        owen.go("/repositories?new=repository")
         owen.page.get_by_label("Account", exact=True).fill("acme")
         owen.page.get_by_label("Repository name").fill("no-script")
         owen.press("Create")
@@ -194,7 +195,6 @@ def test_settings_of_a_directory_are_tested_before_they_are_saved(
         admin.press("Apply")
         admin.see("took effect immediately")
         admin.see("connected")
-        admin.page.get_by_text("Settings of the directory").click()
         admin.press("Disconnect the directory")
         admin.page.locator(".form-answer").get_by_role("button", name="Disconnect").click()
         admin.see("Disconnected the directory")
@@ -221,7 +221,7 @@ def test_a_file_of_users_is_chosen(browser: Browser, town: Town, tmp_path: Path)
     users.write_text("username,password,fullName,isAdmin\ngrace,a long password,Grace Höpper,no\n")
     with person(browser, town.managed, "admin") as admin:
         admin.go("/users")
-        admin.page.get_by_text("Import from a file").click()
+        admin.open_form("Import")
         admin.page.get_by_label("Take it from a file").set_input_files(users)
         text = admin.page.get_by_label("Comma-separated values")
         expect(text).to_have_value(users.read_text())
