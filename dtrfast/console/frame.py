@@ -14,7 +14,9 @@ from dtrfast.console.page import PageRequest
 from dtrfast.times import parse_rfc3339
 
 THEME_COOKIE = "dtrfast_theme"
-COOKIES = (THEME_COOKIE, flashes.COOKIE)
+# The name of a user who dismissed the first steps.
+WELCOME_COOKIE = "dtrfast_welcome"
+COOKIES = (THEME_COOKIE, WELCOME_COOKIE, flashes.COOKIE)
 
 _THEMES = ("light", "dark")
 # At this share of used space there is still time to act before pushes are refused.

@@ -26,6 +26,7 @@ from dtrfast.console import assets, flashes, forms, frame, live, rendering, subm
 from dtrfast.console.page import PageFunction, PageRequest, View
 from dtrfast.console.pages import (
     dashboard,
+    home,
     images,
     logs,
     organizations,
@@ -50,7 +51,7 @@ _FIELD = re.compile(r"[A-Za-z]+(?:\[\d+\])?(?:\.[A-Za-z]+(?:\[\d+\])?)*")
 _SYSTEM = Caller("system", "anonymous", method="local")
 
 _GET: dict[str, PageFunction] = {
-    "/": sign_in.home,
+    "/": home.show,
     "/sign-in": sign_in.show,
     "/welcome": welcome.show,
     "/dashboard": dashboard.show,
@@ -67,6 +68,7 @@ _GET: dict[str, PageFunction] = {
 _POST: dict[str, PageFunction] = {
     "/sign-in": sign_in.enter,
     "/sign-out": sign_in.leave,
+    "/welcome/dismiss": welcome.dismiss,
     "/do/{operation}": submission.submit,
 }
 

@@ -1,26 +1,13 @@
-"""The start page, sign-in and sign-out."""
+"""Sign-in and sign-out."""
 
 from __future__ import annotations
 
 from dtrfast.api.errors import row_of
-from dtrfast.api.v0 import objects, sessions, storage
+from dtrfast.api.v0 import objects
 from dtrfast.api.v0.execution import convert_body, execute
 from dtrfast.api.v0.sessions import local_path
 from dtrfast.console.page import BY_ID, PageRequest, View
 from dtrfast.errors import DtrfastError
-
-
-def home(page: PageRequest) -> View:
-    """Lead administrators to the dashboard, or to the first steps in an empty registry; others to
-    the repositories.
-    """
-    session = page.glance(sessions.get_session)
-    is_admin = session is not None and session.account.is_admin
-    if not is_admin and page.caller.kind != "system":
-        return View(location="/repositories")
-    state = page.glance(storage.get_storage)
-    is_empty = state is not None and state.tags == 0
-    return View(location="/welcome" if is_empty else "/dashboard")
 
 
 def show(page: PageRequest) -> View:

@@ -40,7 +40,9 @@ def test_a_new_user_gets_along_with_the_console_s_own_words(
             for line in _command(admin, "docker pull hello-world").splitlines()[1:]:
                 docker.run(*shlex.split(line)[1:])
             admin.see("pushed by admin")
-            # The page shows the effects of the push without a reload.
+            # The page shows the effects of the push without a reload, and no command repeats it.
+            assert admin.page.locator(".copy code", has_text="docker push").count() == 0
+            expect(admin.page.get_by_text("of 7 steps done")).to_have_text("5 of 7 steps done")
             layers = admin.page.get_by_role("link", name="The layers of")
             place = layers.inner_text().split()[-1].rpartition(":")[0]
             _run(docker, _command(admin, "docker rmi"))
@@ -58,6 +60,8 @@ def test_a_new_user_gets_along_with_the_console_s_own_words(
             admin.see("alice may pull it now")
             login, pull = _command(admin, f"docker login {registry.host} -u alice").splitlines()
             assert admin.page.locator(".steps > li:not(.finished)").count() == 0
+            admin.press("Close")
+            admin.page.wait_for_url("**/dashboard")
 
         _login(others_docker, login, PASSWORD)
         _run(others_docker, pull)
@@ -67,7 +71,6 @@ def test_a_new_user_gets_along_with_the_console_s_own_words(
 
         managed.secrets["alice"] = PASSWORD
         with person(browser, managed, "alice") as alice:
-            alice.page.get_by_role("link", name="Shared with me").click()
             alice.page.get_by_role("link", name=place).click()
             alice.page.get_by_role("link", name="Tags", exact=True).click()
             alice.page.get_by_role("link", name="v1", exact=True).click()
