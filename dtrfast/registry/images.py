@@ -42,7 +42,7 @@ from dtrfast.registry.listing import Columns, Listing, ListRequest
 from dtrfast.registry.outlines import Outline
 from dtrfast.registry.pages import LOOKED_AT_MAX, BoundedScan
 from dtrfast.registry.permits import Action, Permits
-from dtrfast.registry.records import TagRecord, set_at
+from dtrfast.registry.records import TagRecord, set_order
 
 # Entries of a page that describes manifests. Each takes about 0.1 ms.
 _LIMIT_MAX = 300
@@ -149,7 +149,7 @@ class ImageComparison:
 # Records of tags are decoded for the entries of a page only.
 _TAGS: Columns[tuple[str, bytes]] = {
     "name": lambda row: row[0],
-    "pushed": lambda row: set_at(row[1]),
+    "pushed": lambda row: set_order(row[1]),
 }
 _MANIFESTS: Columns[ManifestRow] = {
     "name": lambda row: str(row.digest),

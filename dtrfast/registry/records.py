@@ -15,8 +15,10 @@ from dtrfast.errors import Corrupt
 from dtrfast.oci.digests import Digest
 
 _MANIFEST = struct.Struct("<BBHIQ")  # version, flags, length of the media type, reserved, pushed
-_TAG = struct.Struct("<BBHIQ")  # version, flags, length of the digest key, reserved, set
+_TAG = struct.Struct("<BBHIQ")  # version, flags, length of the digest key, change number, set
 _VERSION = 1
+# A tag's record has four bytes for the number of a change.
+_CHANGE_MASK = 0xFFFF_FFFF
 
 
 class RepositoryRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -90,27 +92,29 @@ class StoredManifest(msgspec.Struct, frozen=True, gc=False):
 
 class TagRecord(msgspec.Struct, frozen=True):
     """The digest that a tag points at, in the algorithm that the tag was set with, and the time and
-    the actor that set it.
+    the actor that set it. `change` is the number of the change that set it, or 0 if an older
+    version did. It orders the tags of one second; the record has its last 32 bits.
     """
 
     digest: Digest
     set_at: int
     set_by: str = ""
+    change: int = 0
 
     def encode(self) -> bytes:
         key = self.digest.key()
-        head = _TAG.pack(_VERSION, 0, len(key), 0, self.set_at)
+        head = _TAG.pack(_VERSION, 0, len(key), self.change & _CHANGE_MASK, self.set_at)
         return head + key + self.set_by.encode("utf-8", "replace")
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         if len(data) < _TAG.size:
             raise Corrupt("a tag record is too short")
-        version, _, length, _, set_at = _TAG.unpack_from(data)
+        version, _, length, change, set_at = _TAG.unpack_from(data)
         if version != _VERSION:
             raise _unknown_version(version, "tag")
         end = _TAG.size + length
-        return cls(Digest.from_key(data[_TAG.size : end]), set_at, data[end:].decode())
+        return cls(Digest.from_key(data[_TAG.size : end]), set_at, data[end:].decode(), change)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +125,11 @@ class NamedTag:
     record: TagRecord
 
 
-def set_at(record: bytes) -> int:
-    """Return the time at which a tag was set, without decoding the rest of its record."""
-    return int.from_bytes(record[8:16], "little")
+def set_order(record: bytes) -> int:
+    """Return a number that orders tags by the time at which they were set, and those of one second
+    by the number of the change. The rest of the record is not decoded.
+    """
+    return int.from_bytes(record[4:16], "little")
 
 
 def pushed_at(record: bytes) -> int:

@@ -63,8 +63,6 @@ def put(transaction: WriteTransaction, target: TargetRepository, tag: Tag, diges
         statistics.add(transaction, tags=1)
     elif old.digest != digest:
         transaction.delete(MANIFEST_TAGS, keys.manifest_tag_key(target.id, old.digest, tag.text))
-    record = TagRecord(digest, target.author.now, target.author.actor)
-    transaction.put(TAGS, keys.tag_key(target.id, tag.text), record.encode())
     transaction.put(MANIFEST_TAGS, keys.manifest_tag_key(target.id, digest, tag.text), b"")
     sequence = target.record(
         transaction,
@@ -75,6 +73,8 @@ def put(transaction: WriteTransaction, target: TargetRepository, tag: Tag, diges
             "previous": None if old is None else str(old.digest),
         },
     )
+    record = TagRecord(digest, target.author.now, target.author.actor, sequence)
+    transaction.put(TAGS, keys.tag_key(target.id, tag.text), record.encode())
     if old is not None and old.digest != digest:
         tag_history.put(transaction, target, tag, old, sequence, "moved")
         untagged.note(transaction, target, old.digest)

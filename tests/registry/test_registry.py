@@ -325,6 +325,9 @@ def test_golden_records() -> None:
     assert TagRecord(digest, 5).encode().hex() == (
         "01002100000000000500000000000000" + "01" + bytes(range(32)).hex()
     )
+    assert TagRecord(digest, 5, "al", (7 << 32) + 0x0102).encode().hex() == (
+        "01002100020100000500000000000000" + "01" + bytes(range(32)).hex() + "616c"
+    )
     assert StoredManifest("a/b", b"{}", 6).encode().hex() == (
         "01000300000000000600000000000000" + b"a/b{}".hex()
     )
@@ -334,7 +337,7 @@ def test_golden_records() -> None:
 
 def test_records_come_back() -> None:
     for algorithm in ("sha256", "sha512"):
-        record = TagRecord(Digest.of_bytes(b"x", algorithm), 1 << 40)
+        record = TagRecord(Digest.of_bytes(b"x", algorithm), 1 << 40, "alice", 0xFFFF_FFFF)
         assert TagRecord.decode(record.encode()) == record
     manifest = StoredManifest(OCI_MANIFEST, bytes(range(256)), 1 << 40)
     assert StoredManifest.decode(manifest.encode()) == manifest
