@@ -14,6 +14,7 @@ from dtrfast.oci import images
 from dtrfast.oci.digests import Digest, Reference
 from dtrfast.oci.images import Comparison, ImageConfig, Layer
 from dtrfast.oci.names import RepositoryName, Tag
+from dtrfast.oci.versions import version_key
 from dtrfast.registry import (
     families,
     listing,
@@ -149,6 +150,7 @@ class ImageComparison:
 # Records of tags are decoded for the entries of a page only.
 _TAGS: Columns[tuple[str, bytes]] = {
     "name": lambda row: row[0],
+    "version": lambda row: version_key(row[0]),
     "pushed": lambda row: set_order(row[1]),
 }
 _MANIFESTS: Columns[ManifestRow] = {

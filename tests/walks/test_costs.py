@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from dtrfast.oci import versions
 from dtrfast.registry import configs, outlines
 from tests.api.managed.town import basic
 from tests.walks import city as cities
@@ -70,6 +71,7 @@ def _forget() -> None:
     """Empty the caches that a client can fill with other things."""
     outlines._outlines = outlines.Outlines()
     configs._platforms.clear()
+    versions.version_key.cache_clear()
 
 
 def _walk(city: City) -> list[Cost]:

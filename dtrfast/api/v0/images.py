@@ -30,9 +30,11 @@ _REFERENCE_LENGTH_MAX = 160
 
 
 class ImagesQuery(ListQuery, frozen=True, rename="camel", kw_only=True):
-    """`filter`: a part of the tag. `pushed` is the time at which the tag was set."""
+    """`filter`: a part of the tag. `pushed` is the time at which the tag was set. `version` sorts
+    `v1.9` before `v1.10`, and `1.0-rc.1` before `1.0`.
+    """
 
-    sort: Literal["name", "-name", "pushed", "-pushed"] = "name"
+    sort: Literal["name", "-name", "version", "-version", "pushed", "-pushed"] = "name"
 
 
 @operations.add("GET", f"{REPOSITORY}/images", audience="everyone")
@@ -50,11 +52,12 @@ def _image(call: ApiCall, one: TaggedImage) -> image_objects.Image:
     )
 
 
-class ManifestsQuery(ImagesQuery, frozen=True, rename="camel", kw_only=True):
-    """`filter`: a part of the digest, which is the name. `untagged`: only manifests that no tag, no
-    index and no subject keeps.
+class ManifestsQuery(ListQuery, frozen=True, rename="camel", kw_only=True):
+    """`filter`: a part of the digest, which is the name. `pushed` is the time of the push.
+    `untagged`: only manifests that no tag, no index and no subject keeps.
     """
 
+    sort: Literal["name", "-name", "pushed", "-pushed"] = "name"
     untagged: bool = False
 
 
