@@ -63,6 +63,7 @@ WAIST = {
         # Answers of operations that are records of the domain.
         "console": {"deletion", "restoring"},
         "api/v0": {
+            "attachments",
             "deletion",
             "descriptions",
             "images",

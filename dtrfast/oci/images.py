@@ -18,6 +18,8 @@ from dtrfast.oci.manifests import Manifest
 
 _TEXT_LENGTH_MAX = 4096
 PLATFORM_LENGTH_MAX = 128
+# BuildKit's platform of manifests that run nowhere.
+NO_PLATFORM = "unknown/unknown"
 _ENTRIES_MAX = 500
 _NOP = "/bin/sh -c #(nop)"
 _SHELL = "/bin/sh -c "
@@ -104,8 +106,11 @@ class Comparison:
 
 
 def platform(os: str, architecture: str, variant: str = "") -> str:
-    """Return a platform such as `linux/arm64/v8`; empty if all parts are."""
-    return "/".join(part for part in (os, architecture, variant) if part)
+    """Return a platform such as `linux/arm64/v8`; empty if all parts are, and for the platform that
+    BuildKit gives to attestations.
+    """
+    shown = "/".join(part for part in (os, architecture, variant) if part)
+    return "" if shown == NO_PLATFORM else shown
 
 
 # ---- configs -----------------------------------------------------------------------------------
@@ -317,6 +322,10 @@ _KINDS: tuple[tuple[str, str], ...] = (
     ("docker.plugin", "Docker plugin"),
 )
 _TAG_KINDS = {".sig": "signature", ".att": "attestation", ".sbom": "SBOM"}
+# A tag that names the digest of another manifest: one of cosign, or without an ending the tag of
+# a list of referrers. Registries without the referrers API need such lists:
+# https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
+_ATTACHMENT = re.compile(r"sha256-([0-9a-f]{64})(\.sig|\.att|\.sbom|)")
 
 
 def kind_of(manifest: Manifest) -> str:
@@ -344,8 +353,23 @@ def kind_of_referrer(artifact_type: str, annotations: Mapping[str, str]) -> str:
 
 def kind_of_tag(tag: str) -> str:
     """Return the common name of the artifact that cosign stores under such a tag; else empty."""
-    name, dot, end = tag.rpartition(".")
-    return _TAG_KINDS.get(dot + end, "") if re.fullmatch(r"sha256-[0-9a-f]{64}", name) else ""
+    found = _ATTACHMENT.fullmatch(tag)
+    return _TAG_KINDS.get(found[2], "") if found else ""
+
+
+def subject_of_tag(tag: str) -> Digest | None:
+    """Return the digest of the manifest that a tag of cosign, or of a list of referrers, is about;
+    None for other tags.
+    """
+    # Lists ask for each of thousands of tags: most need no pattern.
+    found = _ATTACHMENT.fullmatch(tag) if tag.startswith("sha256-") else None
+    return Digest("sha256", bytes.fromhex(found[1])) if found else None
+
+
+def attachment_tags(subject: Digest) -> list[str]:
+    """Return the tags for which `subject_of_tag` returns this digest, that of the list last."""
+    name = f"sha256-{subject.hex}"
+    return [*(name + end for end in _TAG_KINDS), name] if subject.algorithm == "sha256" else []
 
 
 def _named(types: Iterable[str]) -> str:

@@ -154,7 +154,7 @@ class Deletions:
             digests = dict.fromkeys(Digest.parse(one.digest) for one in chosen)
             going = families.family(transaction, number, digests, budget)
             uses = _uses(transaction, number, described, digests, going)
-            about = [one for digest in digests for one in described.about(digest)]
+            about = [one for digest in digests for one in described.attachments.of(digest)]
         find_scope = usage_scopes.of_deletion(name, digests, going)
         permits = None if is_admin else self._permits
         numbers = usage.measure(self._engine, self._store, find_scope, permits)

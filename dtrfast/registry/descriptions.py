@@ -11,19 +11,17 @@ from itertools import islice
 import msgspec
 
 from dtrfast.index.engine import ReadTransaction
-from dtrfast.index.tables import REFERRERS
 from dtrfast.oci import images
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import MANIFEST_TYPES
-from dtrfast.oci.names import Tag
-from dtrfast.registry import keys, links, outlines, tags
+from dtrfast.registry import links, outlines, tags
+from dtrfast.registry.attachments import Attachments, ImageReferrer
 from dtrfast.registry.budget import Budget
 from dtrfast.registry.keys import RepositoryId
 from dtrfast.registry.manifests import stored_manifest
 from dtrfast.registry.outlines import Look, Outline, OutlineEntry
 from dtrfast.registry.records import StoredManifest
 
-_REFERRERS_MAX = 200
 # An index may name tens of thousands of images; a list looks at the first of them.
 _CHILDREN_LISTED_MAX = 50
 LAYERS_MAX = outlines.LISTED_MAX
@@ -38,8 +36,6 @@ _ENTRIES_MAX = 3000
 # Blobs of indexes that one answer adds up: about 0.02 s. Beyond that, a blob counts once for each
 # image that has it.
 _BLOBS_ADDED_MAX = 30_000
-# Bytes of annotations of referrers that one answer shows.
-_REFERRERS_SIZE_MAX = 256 << 10
 # An index may list indexes; tools make one level of them.
 _INDEX_DEPTH_MAX = 3
 
@@ -54,7 +50,8 @@ class Summary:
     `size` is the sum of its layers and its config in bytes, and for an index the sum of all that
     the index lists; each blob counts once. An index has no `config`. `fault` is the reason why
     clients cannot read the manifest, if there is one. `is_exact` is False if the answer's budget
-    was too small for all of it.
+    was too small for all of it. `has_attestation` is True for an index with an attestation in it,
+    as BuildKit makes them.
     """
 
     kind: str
@@ -65,6 +62,7 @@ class Summary:
     layers: int
     fault: str = ""
     is_exact: bool = True
+    has_attestation: bool = False
 
 
 # In place of a missing manifest.
@@ -84,17 +82,6 @@ class Child:
     size: int
     is_there: bool
     title: str
-
-
-class ImageReferrer(msgspec.Struct, frozen=True, rename="camel"):
-    """A manifest about an image: a signature, an SBOM … `tag` is its tag by cosign."""
-
-    digest: str
-    kind: str
-    artifact_type: str
-    size: int
-    annotations: dict[str, str]
-    tag: str = ""
 
 
 class ImageUse(msgspec.Struct, frozen=True, rename="camel"):
@@ -123,15 +110,6 @@ class IndexedImage:
         return self.outline.is_whole and self.outline.count <= LAYERS_MAX
 
 
-class _ReferrerRow(msgspec.Struct, frozen=True):
-    artifactType: str | None = None
-    size: int = 0
-    annotations: dict[str, str] | None = None
-
-
-_referrers = msgspec.json.Decoder(_ReferrerRow)
-
-
 class Descriptions:
     """Describes the images of one repository, in one snapshot. The caller has checked permits.
 
@@ -148,6 +126,7 @@ class Descriptions:
         self._transaction = transaction
         self._repository = repository
         self.budget = budget or Budget(_PARSED_SIZE_MAX, _ENTRIES_MAX)
+        self.attachments = Attachments(transaction, repository, self.budget)
         self._blobs_left = _BLOBS_ADDED_MAX
         self._parts: dict[OutlineEntry, _Part] = {}
 
@@ -197,7 +176,7 @@ class Descriptions:
             self._summary_of(outline),
             tuple(self._children(outline.listed)),
             self.tags(digest),
-            tuple(self.about(digest)),
+            tuple(self.attachments.of(digest)),
         )
 
     def tags(self, digest: Digest, limit: int = _TAGS_MAX) -> tuple[str, ...]:
@@ -230,7 +209,8 @@ class Descriptions:
 
     def _summary_of_index(self, outline: Outline) -> Summary:
         spent_before, self.budget.is_spent = self.budget.is_spent, False
-        whole = self._whole(outline.listed[:_CHILDREN_LISTED_MAX], 0)
+        listed = outline.listed[:_CHILDREN_LISTED_MAX]
+        whole = self._whole(listed, 0)
         is_exact = not self.budget.is_spent and outline.count <= _CHILDREN_LISTED_MAX
         self.budget.is_spent |= spent_before
         return Summary(
@@ -242,6 +222,7 @@ class Descriptions:
             outline.count,
             outline.fault,
             is_exact,
+            any(self._part(entry).kind == "attestation" for entry in listed),
         )
 
     def _children(self, entries: Sequence[OutlineEntry]) -> Iterator[Child]:
@@ -303,29 +284,6 @@ class Descriptions:
         blobs = {entry.key: entry.size}
         return _Part("blob", (entry.platform,), lambda: blobs, 1, entry.size)
 
-    def about(self, digest: Digest) -> Iterator[ImageReferrer]:
-        """Return manifests with this subject, and those that cosign keeps under tags."""
-        prefix = keys.manifest_key(self._repository, digest)
-        left = _REFERRERS_SIZE_MAX
-        for key, data in self._transaction.scan(REFERRERS, prefix, limit=_REFERRERS_MAX):
-            left -= len(data)
-            if left < 0:
-                self.budget.is_spent = True
-                break
-            row = _referrers.decode(data)
-            annotations = row.annotations or {}
-            kind = images.kind_of_referrer(row.artifactType or "", annotations)
-            referrer = str(keys.referrer_of(key))
-            yield ImageReferrer(referrer, kind, row.artifactType or "", row.size, annotations)
-        for end in ("sig", "att", "sbom"):
-            tag = f"sha256-{digest.hex}.{end}"
-            record = tags.resolve(self._transaction, self._repository, Tag(tag))
-            if record is not None:
-                found = stored_manifest(self._transaction, self._repository, record.digest)
-                size = 0 if found is None else len(found.body)
-                kind = images.kind_of_tag(tag)
-                yield ImageReferrer(str(record.digest), kind, "", size, {}, tag)
-
 
 # ---- entries of an index -----------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
@@ -354,6 +312,7 @@ class _Part:
 
 def _platform(entry: OutlineEntry, outline: Outline) -> Platform:
     """Return the platform that the index gives, else the digest of the image's config."""
-    if entry.platform or entry.kind == "attestation":
-        return entry.platform
-    return outline.config_digest or ""
+    # Outlines that earlier versions stored may have the platform of attestations.
+    if entry.platform == images.NO_PLATFORM or entry.kind == "attestation":
+        return ""
+    return entry.platform or outline.config_digest or ""

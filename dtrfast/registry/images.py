@@ -25,6 +25,7 @@ from dtrfast.registry import (
     tags,
     untagged,
 )
+from dtrfast.registry.attachments import Attachments, in_order
 from dtrfast.registry.blobs import Blobs
 from dtrfast.registry.budget import Budget
 from dtrfast.registry.configs import Configs, Description
@@ -54,7 +55,8 @@ _PLATFORM = "linux/amd64"
 @dataclass(frozen=True, slots=True)
 class TaggedImage:
     """A tag and its image. `pulled_at` is in seconds since the epoch, 0 if unknown. `summary` has
-    the fields that the index has, `description` those from the image's configs.
+    the fields that the index has, `description` those from the image's configs. `attached` are the
+    kinds of the image's attachments.
     """
 
     tag: str
@@ -62,6 +64,7 @@ class TaggedImage:
     pulled_at: int
     summary: Summary
     description: Description
+    attached: tuple[str, ...]
 
     @property
     def kind(self) -> str:
@@ -71,10 +74,13 @@ class TaggedImage:
 
 @dataclass(frozen=True, slots=True)
 class TaggedImages:
-    """A page of tags. `count` is the number of tags that pass the filter, up to 20,000."""
+    """A page of tags. `count` is the number of tags that pass the filter, up to 20,000. `folded` is
+    the number of those that the page leaves out, because they belong to an image.
+    """
 
     page: Listing[TaggedImage]
     count: int
+    folded: int
 
 
 class ManifestRow(msgspec.Struct, frozen=True, gc=False):
@@ -94,6 +100,7 @@ class ListedManifest:
     tags: tuple[str, ...]
     summary: Summary
     description: Description
+    attached: tuple[str, ...]
 
 
 class ImagePlatform(msgspec.Struct, frozen=True, rename="camel"):
@@ -170,23 +177,31 @@ class Images:
         self._permits = permits
 
     # ---- lists -------------------------------------------------------------------------------
-    def page(self, name: RepositoryName, request: ListRequest) -> TaggedImages:
-        """Return a page of the tags of a repository, with their images."""
+    def page(
+        self, name: RepositoryName, request: ListRequest, *, is_folded: bool = False
+    ) -> TaggedImages:
+        """Return a page of the tags of a repository, with their images. With `is_folded` it leaves
+        out the tags of signatures, SBOMs and attestations whose image is in the repository.
+        """
         with self._engine.read() as transaction:
             number = repositories.require(transaction, self._permits, name, Action.PULL)
             rows = tags.rows(transaction, number, request.first)
-            page = listing.by_name(rows, _limited(request), _TAGS)
-            count = _count(transaction, number, request.filter)
+            attachments = Attachments(transaction, number)
+            is_shown = attachments.is_shown if is_folded else None
+            page = listing.by_name(rows, _limited(request), _TAGS, is_shown)
+            found = _matching(transaction, number, request.filter)
+            counts = len(found), attachments.count_folded(found) if is_folded else 0
             records = {tag: TagRecord.decode(data) for tag, data in page.entries}
             digests = [(tag, record.digest) for tag, record in records.items()]
             pulled = pulls.of_tags(transaction, number, digests)
             summaries = Descriptions(transaction, number).summaries(d for _, d in digests)
+            attached = _attached(attachments, summaries)
         described = _described(Configs(self._blobs, name), summaries)
-        found = [
-            TaggedImage(tag, record, at, *described[record.digest])
+        tagged = [
+            TaggedImage(tag, record, at, *described[record.digest], attached[record.digest])
             for (tag, record), at in zip(records.items(), pulled, strict=True)
         ]
-        return TaggedImages(Listing(found, page.next_start, page.is_exact), count)
+        return TaggedImages(Listing(tagged, page.next_start, page.is_exact), *counts)
 
     def manifests(
         self, name: RepositoryName, request: ListRequest, *, is_untagged: bool = False
@@ -210,8 +225,12 @@ class Images:
             described = Descriptions(transaction, number)
             summaries = described.summaries(row.digest for row in page.entries)
             named = [(row, described.tags(row.digest)) for row in page.entries]
+            attached = _attached(Attachments(transaction, number), summaries)
         complete = _described(Configs(self._blobs, name), summaries)
-        found = [ListedManifest(row, names, *complete[row.digest]) for row, names in named]
+        found = [
+            ListedManifest(row, names, *complete[row.digest], attached[row.digest])
+            for row, names in named
+        ]
         next_start = page.next_start
         if rows.is_cut and request.is_by_name and request.count:
             next_start = next_start or str(rows.rest[0].digest)
@@ -298,11 +317,25 @@ def _described(
     return {digest: (one, configs.describe(one)) for digest, one in summaries.items()}
 
 
-def _count(transaction: ReadTransaction, repository: RepositoryId, filter_text: str) -> int:
-    """Return the number of tags that pass the filter, as far as one request may read."""
+def _attached(
+    attachments: Attachments, summaries: Mapping[Digest, Summary]
+) -> dict[Digest, tuple[str, ...]]:
+    """Return the kinds of the attachments of images, with those that an index lists."""
+    found = attachments.kinds(summaries)
+    listed = {digest for digest, one in summaries.items() if one.has_attestation}
+    return {
+        digest: in_order([*kinds, "attestation"]) if digest in listed else kinds
+        for digest, kinds in found.items()
+    }
+
+
+def _matching(
+    transaction: ReadTransaction, repository: RepositoryId, filter_text: str
+) -> list[tuple[str, bytes]]:
+    """Return the tags that pass the filter, as far as one request may read, with their records."""
     part = filter_text.strip().lower()
-    found = islice(tags.names(transaction, repository), LOOKED_AT_MAX)
-    return sum(1 for name in found if part in name.lower())
+    found = islice(tags.rows(transaction, repository), LOOKED_AT_MAX)
+    return [row for row in found if part in row[0].lower()]
 
 
 def _untagged(

@@ -23,6 +23,8 @@ S = TypeVar("S")
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 1000
 _NUMBER_DIGITS_MAX = 9
+# CPU time in which one request passes over entries of a sorted list that are not shown.
+_WALK_SECONDS_MAX = 0.01
 
 # The columns that a list can be sorted by, with the value of an entry in each. A filter is matched
 # against the column `text` if there is one, else against `name`.
@@ -96,13 +98,23 @@ def take(entries: Iterable[T], request: ListRequest, name: Callable[[T], str]) -
     return Listing(taken[: request.count], more)
 
 
-def by_name(entries: Iterable[T], request: ListRequest, columns: Columns[T]) -> Listing[T]:
-    """Return a page of a list that comes by name, and begins after `request.first`."""
+def by_name(
+    entries: Iterable[T],
+    request: ListRequest,
+    columns: Columns[T],
+    is_shown: Callable[[T], bool] | None = None,
+) -> Listing[T]:
+    """Return a page of a list that comes by name, and begins after `request.first`.
+
+    The page has the entries for which `is_shown` is true. It is called for those that a page comes
+    across, not for the whole list, so it may cost some microseconds.
+    """
     source = BoundedScan(entries)
     wanted = _filtered(source, request, columns)
     if not request.is_by_name:
-        return _sorted(wanted, source, request, columns)
-    page = take(wanted, request, columns["name"])
+        return _sorted(wanted, source, request, columns, is_shown)
+    shown = wanted if is_shown is None else filter(is_shown, wanted)
+    page = take(shown, request, columns["name"])
     if source.is_cut and not page.next_start and request.count:
         return Listing(page.entries, columns["name"](source.rest[0]))
     return page
@@ -123,12 +135,21 @@ def _filtered(entries: Iterable[T], request: ListRequest, columns: Columns[T]) -
 
 
 def _sorted(
-    entries: Iterable[T], source: BoundedScan[T], request: ListRequest, columns: Columns[T]
+    entries: Iterable[T],
+    source: BoundedScan[T],
+    request: ListRequest,
+    columns: Columns[T],
+    is_shown: Callable[[T], bool] | None = None,
 ) -> Listing[T]:
     column = columns[request.sort.removeprefix("-")]
     found = [(column(entry), entry) for entry in entries]
     found.sort(key=lambda row: row[0], reverse=request.sort.startswith("-"))
-    end = request.number + request.count
-    more = str(end) if request.count and end < len(found) else ""
-    page = [entry for _, entry in found[request.number : end]]
+    # The start of a page counts the entries that are not shown, too.
+    places = range(request.number, len(found))
+    walk = BoundedScan(places, _WALK_SECONDS_MAX)
+    shown = (place for place in walk if is_shown is None or is_shown(found[place][1]))
+    taken = list(islice(shown, request.count + 1))
+    beyond = taken[request.count :] or walk.rest
+    more = str(beyond[0]) if request.count and beyond else ""
+    page = [found[place][1] for place in taken[: request.count]]
     return Listing(page, more, is_exact=not source.is_cut)

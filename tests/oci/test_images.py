@@ -237,3 +237,9 @@ def test_a_comparison_tells_layers_and_fields() -> None:
         ("label l", "x", ""),
         ("port 80/tcp", "", "exposed"),
     }
+
+
+def test_an_attestation_of_buildkit_has_no_platform() -> None:
+    config = images.parse_config(b'{"os": "unknown", "architecture": "unknown"}')
+    assert config.platform == ""
+    assert images.platform("unknown", "amd64") == "unknown/amd64"

@@ -36,6 +36,7 @@ HEAVY: tuple[Request, ...] = (
     _long("list_images", "long", _APP),
     _long("list_images", "newest", _APP, sort="-pushed"),
     _long("list_images", "versions", _APP, sort="-version"),
+    _long("list_images", "folded", _APP, sort="-pushed", folded="true"),
     _long("list_images", "filter", _APP, filter=_NOTHING),
     _long("list_manifests", "long", _APP),
     _long("list_manifests", "newest", _APP, sort="-pushed"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dtrfast.api.v0.objects import ApiObject, ListPage
 from dtrfast.oci.images import FieldChange
-from dtrfast.registry.descriptions import ImageReferrer, ImageUse
+from dtrfast.registry.attachments import ImageReferrer
+from dtrfast.registry.descriptions import ImageUse
 from dtrfast.registry.images import ImagePlatform
 
 
@@ -13,6 +14,8 @@ class Image(ApiObject, frozen=True, kw_only=True):
     it lists; each blob counts once. `created` is empty if the image has no date. `fault` is the
     reason why clients cannot read the manifest, and its place; empty if they can. `isExact` is
     false if the image is too large for one request: `size` and `platforms` are then a part.
+    `attached` has the kinds of manifests about the image, such as `signature`, `SBOM` and
+    `attestation`, as far as one request reads. The registry does not verify signatures.
     """
 
     tag: str
@@ -28,15 +31,18 @@ class Image(ApiObject, frozen=True, kw_only=True):
     layers: int
     fault: str = ""
     is_exact: bool = True
+    attached: list[str]
 
 
 class Images(ListPage, frozen=True, kw_only=True):
-    """`count` is the number of tags that pass the filter, up to 20,000. `isExact` is false if there
-    are more tags than one request sorts: later names are missing.
+    """`count` is the number of tags that pass the filter, up to 20,000. `folded` is the number of
+    those that the list leaves out, because they belong to an image. `isExact` is false if there are
+    more tags than one request sorts: later names are missing.
     """
 
     images: list[Image]
     count: int
+    folded: int = 0
     is_exact: bool = True
 
 
@@ -115,8 +121,8 @@ class ImageComparison(ApiObject, frozen=True, kw_only=True):
 
 # ---- manifests ---------------------------------------------------------------------------------
 class Manifest(ApiObject, frozen=True, kw_only=True):
-    """A manifest. `size` is its own size in bytes, `imageSize` that of its image. `fault` and
-    `isExact` are as in `Image`.
+    """A manifest. `size` is its own size in bytes, `imageSize` that of its image. `fault`,
+    `isExact` and `attached` are as in `Image`.
     """
 
     digest: str
@@ -129,6 +135,7 @@ class Manifest(ApiObject, frozen=True, kw_only=True):
     platforms: list[str]
     fault: str = ""
     is_exact: bool = True
+    attached: list[str]
 
 
 class Manifests(ListPage, frozen=True, kw_only=True):

@@ -31,18 +31,21 @@ _REFERENCE_LENGTH_MAX = 160
 
 class ImagesQuery(ListQuery, frozen=True, rename="camel", kw_only=True):
     """`filter`: a part of the tag. `pushed` is the time at which the tag was set. `version` sorts
-    `v1.9` before `v1.10`, and `1.0-rc.1` before `1.0`.
+    `v1.9` before `v1.10`, and `1.0-rc.1` before `1.0`. `folded`: without the tags of signatures,
+    SBOMs and attestations whose image is in the repository.
     """
 
     sort: Literal["name", "-name", "version", "-version", "pushed", "-pushed"] = "name"
+    folded: bool = False
 
 
 @operations.add("GET", f"{REPOSITORY}/images", audience="everyone")
 def list_images(call: ApiCall, query: ImagesQuery) -> image_objects.Images:
     """List the tags of a repository, with their images."""
-    found = call.registry.images.page(call.repository, query.request)
-    view = partial(_image, call)
-    return views.page(image_objects.Images, found.page, "images", view, count=found.count)
+    images, name = call.registry.images, call.repository
+    found = images.page(name, query.request, is_folded=query.folded)
+    counts = {"count": found.count, "folded": found.folded}
+    return views.page(image_objects.Images, found.page, "images", partial(_image, call), **counts)
 
 
 def _image(call: ApiCall, one: TaggedImage) -> image_objects.Image:
