@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from dtrfast.api.v0 import administration, sessions, storage, storage_objects
 from dtrfast.config import is_loopback_host, split_address
-from dtrfast.console import flashes
+from dtrfast.console import flashes, pulling
 from dtrfast.console.formatting import span
 from dtrfast.console.page import PageRequest
 from dtrfast.times import parse_rfc3339
@@ -16,7 +16,7 @@ from dtrfast.times import parse_rfc3339
 THEME_COOKIE = "dtrfast_theme"
 # The name of a user who dismissed the first steps.
 WELCOME_COOKIE = "dtrfast_welcome"
-COOKIES = (THEME_COOKIE, WELCOME_COOKIE, flashes.COOKIE)
+COOKIES = (THEME_COOKIE, WELCOME_COOKIE, flashes.COOKIE, pulling.COOKIE)
 
 _THEMES = ("light", "dark")
 # At this share of used space there is still time to act before pushes are refused.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dtrfast.api.v0 import images, storage, trash
+from dtrfast.console import pulling
 from dtrfast.console.page import PageFunction, PageRequest, View
-from dtrfast.console.pages.repositories import base, usage_view
+from dtrfast.console.pages.repositories import base, pull_box, usage_view
 from dtrfast.errors import SettingsInvalid
 
 # As many as the API deletes at once.
@@ -16,19 +17,24 @@ def show(page: PageRequest) -> View:
     reference = page.path["reference"]
     values = base(page, "tags")
     image = page.ask(images.get_image, reference=reference, **values["pieces"])
+    is_tag = ":" not in reference
     history = None
-    if ":" not in reference and values["may_push"]:
+    if is_tag and values["may_push"]:
         history = page.ask(trash.get_tag_history, tag=reference, **values["pieces"])
     return View(
         "repository/image.html",
         {
             **values,
             "reference": reference,
-            "is_tag": ":" not in reference,
+            "is_tag": is_tag,
             "image": image,
+            "platforms": [one for one in image.platforms if one.kind != "attestation"],
+            "attestations": [one for one in image.platforms if one.kind == "attestation"],
             "history": history.states if history else [],
             "biggest": max((layer.size for layer in image.layers), default=0) or 1,
+            "pull": pull_box(page, values, image.kind, image.digest, reference if is_tag else ""),
         },
+        cookies=pulling.cookies_of(page),
     )
 
 

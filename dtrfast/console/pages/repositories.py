@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from dtrfast.api.v0 import (
@@ -9,6 +10,7 @@ from dtrfast.api.v0 import (
     administration,
     credentials,
     grants,
+    image_objects,
     images,
     repositories,
     sessions,
@@ -16,7 +18,7 @@ from dtrfast.api.v0 import (
     storage_objects,
     trash,
 )
-from dtrfast.console import choices, fields
+from dtrfast.console import choices, fields, pulling
 from dtrfast.console.page import PAGE_SIZE, PageFunction, PageRequest, View
 from dtrfast.console.repository_names import full_name, pieces
 from dtrfast.errors import SignInRequired
@@ -39,6 +41,11 @@ _SHOWN_FIELDS = frozenset(
     }
 )
 _LEVELS = {"push": "read-write", "admin": "admin"}
+# Tags on the first page of a repository.
+_NEWEST_TAGS = 5
+_LATEST = "latest"
+# Kinds that a pull command names only if nothing else is there.
+_SELDOM_PULLED = ("signature", "SBOM", "attestation", "vulnerability report", "build cache")
 # As many as a form suggests; other names have to be typed in full.
 _NAMESPACES_MAX = 200
 
@@ -120,9 +127,34 @@ def base(
 
 def show_info(page: PageRequest) -> View:
     values = base(page, "info", rendered=True)
-    newest = page.ask(images.list_images, query={"limit": 5, "sort": "-pushed"}, **values["pieces"])
+    query = {"limit": _NEWEST_TAGS, "sort": "-pushed", "folded": "true"}
+    newest = page.ask(images.list_images, query=query, **values["pieces"])
     more = fields.facts(values["repository"], _SHOWN_FIELDS)
-    return View("repository/info.html", {**values, "newest": newest.images, "more_facts": more})
+    shown = _to_pull(page, values, newest.images)
+    box = None if shown is None else pull_box(page, values, shown.kind, shown.digest, shown.tag)
+    values |= {"newest": newest, "more_facts": more, "pull": box}
+    return View("repository/info.html", values, cookies=pulling.cookies_of(page))
+
+
+def _to_pull(
+    page: PageRequest, values: dict[str, Any], newest: Sequence[image_objects.Image]
+) -> image_objects.Image | None:
+    """Return the tag that a pull command names: `latest`, else the newest one that clients pull;
+    None for an empty repository.
+    """
+    first = page.ask(images.list_images, query={"limit": 1, "start": _LATEST}, **values["pieces"])
+    preferred = [*(one for one in first.images if one.tag == _LATEST), *newest]
+    usual = (one for one in preferred if one.kind not in _SELDOM_PULLED and not one.fault)
+    return next(iter((*usual, *preferred)), None)
+
+
+def pull_box(
+    page: PageRequest, values: dict[str, Any], kind: str, digest: str, tag: str
+) -> pulling.PullBox:
+    """Return the pull command for an image of the repository that `values` are of."""
+    is_managed = page.client.config.auth.mode == "managed"
+    is_private = is_managed and values["repository"].visibility == "private"
+    return pulling.box_of(page, values["name"], kind, digest, tag, is_private=is_private)
 
 
 def show_usage(page: PageRequest) -> View:
@@ -143,10 +175,18 @@ def usage_view(
 def show_tags(page: PageRequest) -> View:
     values = base(page, "tags")
     listing = page.listing("-pushed")
-    found = page.ask(images.list_images, query=listing.query(), **values["pieces"])
+    is_folded = page.query.get("all") != "true"
+    query = {**listing.query(), "folded": str(is_folded).lower()}
+    found = page.ask(images.list_images, query=query, **values["pieces"])
     return View(
         "repository/tags.html",
-        {**values, "listing": listing, "found": found, "next_start": found.next_page_start},
+        {
+            **values,
+            "listing": listing,
+            "is_folded": is_folded,
+            "found": found,
+            "next_start": found.next_page_start,
+        },
     )
 
 
