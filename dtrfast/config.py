@@ -33,9 +33,10 @@ _OPTIONS = {
 }
 _FILE_VARIABLE = "DTRFAST_CONFIG"  # the path of the file
 _TOKEN_VARIABLE = "DTRFAST_TOKEN"  # read by commands
+_PROFILE_VARIABLE = "DTRFAST_PROFILE"  # read by commands
 TEST_ASSEMBLY = "DTRFAST_TEST_ASSEMBLY"  # for tests: see docs/development.md
 # All other variables with the prefix must be settings.
-_NO_SETTINGS = (_FILE_VARIABLE, _TOKEN_VARIABLE, TEST_ASSEMBLY)
+_NO_SETTINGS = (_FILE_VARIABLE, _TOKEN_VARIABLE, _PROFILE_VARIABLE, TEST_ASSEMBLY)
 # Variables that Kubernetes sets for a Service, and docker for a link, whose name is dtrfast or
 # dtrfast-SOMETHING.
 _PLATFORM_VARIABLE = re.compile(

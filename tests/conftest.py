@@ -27,6 +27,7 @@ LONG = {
     "benchmarks/load/test_tls.py": True,
     "benchmarks/test_command.py": True,
     "cli/test_accounts.py": True,
+    "cli/test_remote.py": True,
     "cli/test_serve.py": True,
     "crash/test_store_powercut.py": True,
     "door": True,

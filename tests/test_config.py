@@ -233,7 +233,8 @@ def test_a_mistyped_setting_still_stops_the_start(variable: str, value: str, exp
 def test_every_variable_that_we_suggest_can_be_set() -> None:
     """A build or test variable with our prefix would stop a server in the same environment."""
     known = {"DTRFAST_" + name.replace(".", "_").upper() for name in NAMES}
-    known |= {"DTRFAST_CONFIG", "DTRFAST_TOKEN", "DTRFAST_SECTION_FIELD", TEST_ASSEMBLY}
+    known |= {"DTRFAST_CONFIG", "DTRFAST_TOKEN", "DTRFAST_PROFILE", TEST_ASSEMBLY}
+    known |= {"DTRFAST_SECTION_FIELD"}
     known |= {"DTRFAST_PORT", "DTRFAST_NAME", "DTRFAST_ENV_"}  # set by platforms, some as prefixes
     places = ["Makefile", "ext.mk", "setup.py", "README.md", "pyproject.toml", "CONTRIBUTING.md"]
     files = [PROJECT / place for place in places]

@@ -87,13 +87,19 @@ def _verify_files(
 
 
 def prune(
-    place: BackupPlace, *, keep_last: int, keep_days: float, now: float | None = None
+    place: BackupPlace,
+    *,
+    keep_last: int,
+    keep_days: float,
+    now: float | None = None,
+    progress: ProgressCallback | None = None,
 ) -> tuple[list[str], int]:
     """Delete old snapshots, then the objects that no snapshot needs.
 
     The last `keep_last` snapshots stay, those of the last `keep_days` days, and always at least
     one. Returns the names of the deleted snapshots, and the size of the deleted objects in bytes.
-    Raises `BackupFailed`, also while a backup runs in the same place.
+    `progress` gets that size while it grows, with the total 0: no listing counts it before. Raises
+    `BackupFailed`, also while a backup runs in the same place.
     """
     now = time.time() if now is None else now
     snapshot.read_marker(place)
@@ -118,6 +124,8 @@ def prune(
                 lease.check()
                 place.delete([entry.name for entry in batch])
                 freed += sum(entry.size for entry in batch)
+                if progress is not None:
+                    progress(freed, 0)
         return gone, freed
 
 

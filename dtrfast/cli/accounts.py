@@ -9,8 +9,9 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter
 
-from dtrfast.cli.api_client import HERE, RegistryOptions, connect
-from dtrfast.cli.output import done, say, show, show_one
+from dtrfast.cli.api_client import connect
+from dtrfast.cli.options import HERE, RegistryOptions
+from dtrfast.cli.output import done, remark, show, show_one
 from dtrfast.errors import SettingsInvalid
 from dtrfast.identity.passwords import make_random
 
@@ -164,7 +165,7 @@ def create_organization(name: str, *, owner: str = "", at: At = HERE) -> None:
             api.call("PUT", "accounts", name, "teams", "owners", "members", owner)
     done(at, made, f"created the organization {name}")
     if not owner and not at.json:
-        say(f"it has no owner yet; add one: dtrfast team add {name} owners USER")
+        remark(f"it has no owner yet; add one: dtrfast team add {name} owners USER")
 
 
 @organizations.command(name="members")

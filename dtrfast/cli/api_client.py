@@ -9,22 +9,24 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
-from cyclopts import Parameter
 
 from dtrfast.api.app import create_app
 from dtrfast.api.types import ApiContext
 from dtrfast.api.visits import VISIT
 from dtrfast.assembly import open_store
+from dtrfast.cli import progress
 from dtrfast.cli.command_events import REMOTE
+from dtrfast.cli.options import RegistryOptions
+from dtrfast.cli.registry_choice import RemoteRegistry, choose
 from dtrfast.config import Config, load
 from dtrfast.errors import DtrfastError, StartRefused
 from dtrfast.identity.callers import SYSTEM
@@ -32,6 +34,7 @@ from dtrfast.identity.events import EventWriter
 from dtrfast.identity.identity import Identity
 from dtrfast.identity.tries import Tries
 from dtrfast.machine.paths import Layout
+from dtrfast.oci import characters
 from dtrfast.registry.registry import Registry
 from dtrfast.server.asgi import App, Receive, Scope, Send
 from dtrfast.store.store import Store
@@ -43,43 +46,43 @@ _PREFIX = "/api/v0"
 _TIMEOUT_SECONDS = 600.0
 _LOOK_SECONDS = 20.0
 _PAGE_SIZE = "1000"
-
-
-@dataclass(frozen=True, slots=True)
-class RegistryOptions:
-    """Options that select a registry."""
-
-    url: Annotated[
-        str | None, Parameter(help="The registry's address, such as https://registry.example.")
-    ] = None
-    token_file: Annotated[
-        Path | None, Parameter(help="A file with a personal token (else DTRFAST_TOKEN).")
-    ] = None
-    ca_file: Annotated[
-        Path | None, Parameter(help="Certificate authorities to trust, a PEM file.")
-    ] = None
-    config: Annotated[
-        Path | None, Parameter(help="The settings, a TOML file (else DTRFAST_CONFIG).")
-    ] = None
-    data: Annotated[
-        str | None, Parameter(help="The data directory to use without --url (./data).")
-    ] = None
-    json: Annotated[bool, Parameter(help="Print the API's answer as JSON.", negative="")] = False
-
-
-HERE = RegistryOptions()
+# X509_V_ERR_HOSTNAME_MISMATCH of OpenSSL.
+_WRONG_HOST = 62
+# The reasons that OpenSSL gives for an answer in plain HTTP.
+_PLAIN_ANSWERS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
 
 
 class ApiRefused(DtrfastError):
-    """The registry refused a request, or does not answer. The message is the registry's own."""
+    """The registry refused a request, or does not answer. The message is the registry's own.
+
+    `status` is the answer's status, 0 without an answer. `code` is the API's code for the reason.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, code: str = "UNAVAILABLE") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
 
 
 class Api:
-    """The management API of one registry."""
+    """The management API of one registry.
 
-    def __init__(self, send: Callable[[httpx.Request], httpx.Response], base_url: str) -> None:
+    `announce` is called before the first request that may change something. `advice` is added to
+    the refusal of the credential.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[httpx.Request], httpx.Response],
+        base_url: str,
+        *,
+        announce: Callable[[], None] | None = None,
+        advice: str = "",
+    ) -> None:
         self._send = send
         self._base_url = base_url.rstrip("/") + _PREFIX
+        self._announce = announce
+        self._advice = advice
 
     def call(
         self,
@@ -91,39 +94,65 @@ class Api:
         """Call an operation and return its answer. `pieces` of the path may contain slashes. Raises
         `ApiRefused`.
         """
+        if method != "GET" and self._announce is not None:
+            self._announce()
+            self._announce = None
         path = "/".join(quote(piece, safe="") for piece in pieces)
         url = f"{self._base_url}/{path}"
-        response = self._send(httpx.Request(method, url, params=query, json=body))
+        with progress.shown("wait for the registry"):
+            response = self._send(httpx.Request(method, url, params=query, json=body))
         if response.is_success:
-            return response.json() if response.content else None
-        raise ApiRefused(_message(response))
+            return _document(response)
+        raise _refusal(response, self._advice)
 
     def pages(self, key: str, *pieces: str, query: Mapping[str, str] | None = None) -> list[Any]:
         """Return all entries of a list that comes in pages. `key` is the field with the entries."""
         entries: list[Any] = []
         start = ""
-        while True:
-            page = self.call(
-                "GET", *pieces, query={**(query or {}), "limit": _PAGE_SIZE, "start": start}
-            )
-            entries += page[key]
-            start = page.get("nextPageStart", "")
-            if not start:
-                return entries
+        with progress.shown("read the list") as meter:
+            while True:
+                page = self.call(
+                    "GET", *pieces, query={**(query or {}), "limit": _PAGE_SIZE, "start": start}
+                )
+                entries += page[key]
+                meter("read the list", len(entries))
+                start = page.get("nextPageStart", "")
+                if not start:
+                    return entries
 
 
-def _message(response: httpx.Response) -> str:
+def _document(response: httpx.Response) -> Any:
+    """Return the JSON of an answer. Raises `ApiRefused` for the page of another server."""
+    if not response.content:
+        return None
     try:
-        return str(response.json()["errors"][0]["message"])
+        return response.json()
+    except ValueError as error:
+        raise ApiRefused(
+            f"{response.request.url} did not answer with JSON: is this the address of dtrfast?"
+        ) from error
+
+
+def _refusal(response: httpx.Response, advice: str) -> ApiRefused:
+    status = response.status_code
+    try:
+        first = response.json()["errors"][0]
+        message, code = str(first["message"]), str(first["code"])
     except (ValueError, LookupError, TypeError):
-        return f"{response.request.url} answered with the status {response.status_code}"
+        message, code = f"{response.request.url} answered with the status {status}", "UNKNOWN"
+        if response.has_redirect_location:
+            message += f" and leads to {response.headers['location']}: give that address"
+    if status == 401 and advice:
+        message += f"; {advice}"
+    return ApiRefused(message, status=status, code=code)
 
 
 @contextmanager
 def connect(where: RegistryOptions) -> Iterator[Api]:
     """Open the API of the registry that the options select."""
-    if where.url:
-        with _remote(where, where.url) as api:
+    remote = choose(where, os.environ)
+    if remote is not None:
+        with open_remote(remote) as api:
             yield api
     else:
         with _local(load(where.config, os.environ, {"store.data": where.data})) as api:
@@ -131,32 +160,40 @@ def connect(where: RegistryOptions) -> Iterator[Api]:
 
 
 @contextmanager
-def _remote(where: RegistryOptions, url: str) -> Iterator[Api]:
-    token = os.environ.get("DTRFAST_TOKEN", "")
-    path = where.token_file
-    if path is not None:
-        try:
-            token = path.read_text(encoding="ascii").strip()
-        except OSError as error:
-            raise StartRefused(f"{path} cannot be read ({error.strerror})") from error
-        except UnicodeDecodeError as error:
-            raise StartRefused(
-                f"{path} does not contain a token: write one line into it"
-            ) from error
-    verify = _authorities(where.ca_file) if where.ca_file else True
-    if not token:
-        raise _refusal_without_token(url, verify)
-    headers = {"authorization": f"Bearer {token}"}
-    with httpx.Client(verify=verify, timeout=_TIMEOUT_SECONDS, headers=headers) as client:
+def open_remote(
+    remote: RemoteRegistry, *, password: tuple[str, str] | None = None
+) -> Iterator[Api]:
+    """Open the API of a remote registry, with its token or with a name and password."""
+    if not remote.token and password is None:
+        raise _refusal_without_token(remote.url, remote.trust or True)
+    headers = {} if password else {"authorization": f"Bearer {remote.token}"}
+    with open_client(remote) as client:
 
         def send(request: httpx.Request) -> httpx.Response:
             request.headers.update(headers)
             try:
-                return client.send(request)
-            except httpx.HTTPError as error:
-                raise ApiRefused(f"{url} does not answer: {error}") from error
+                return client.send(request, auth=password)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise _unreachable(remote.url, error) from error
 
-        yield Api(send, url)
+        announce = partial(_announce, remote) if remote.is_implied else None
+        advice = ""
+        if remote.profile:
+            advice = f"sign in again: dtrfast login --profile {remote.profile}"
+        yield Api(send, remote.url, announce=announce, advice=advice)
+
+
+def open_client(remote: RemoteRegistry) -> httpx.Client:
+    """Return the client that calls a registry."""
+    timeout = httpx.Timeout(_TIMEOUT_SECONDS, connect=_LOOK_SECONDS)
+    return httpx.Client(verify=remote.trust or True, timeout=timeout)
+
+
+def _announce(remote: RemoteRegistry) -> None:
+    """Name the registry before a change, because the command line does not name it."""
+    user = f" as {remote.user}" if remote.user else ""
+    text = f"dtrfast: working on {remote.url}{user} (profile {remote.profile})"
+    sys.stderr.write(characters.shown(text) + "\n")
 
 
 def _refusal_without_token(url: str, verify: ssl.SSLContext | bool) -> DtrfastError:
@@ -165,12 +202,34 @@ def _refusal_without_token(url: str, verify: ssl.SSLContext | bool) -> DtrfastEr
     """
     try:
         answer = httpx.get(url.rstrip("/") + _PREFIX, verify=verify, timeout=_LOOK_SECONDS)
-    except httpx.HTTPError as error:
-        return ApiRefused(f"{url} does not answer: {error}")
-    message = _message(answer)
-    if answer.status_code == 404 and message.startswith("accounts are off"):
-        return ApiRefused(message)
-    return StartRefused("give a token: --token-file FILE, or DTRFAST_TOKEN")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return _unreachable(url, error)
+    refusal = _refusal(answer, "")
+    if answer.status_code == 404 and refusal.message.startswith("accounts are off"):
+        return refusal
+    return StartRefused(
+        f"give a token: sign in with `dtrfast login {url}` and use its profile, or --token-file"
+        " FILE, or DTRFAST_TOKEN"
+    )
+
+
+def _unreachable(url: str, error: Exception) -> ApiRefused:
+    """Return the refusal for a registry that does not answer, with the next step."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        advice = (
+            "use an address that the certificate names"
+            if cause.verify_code == _WRONG_HOST
+            else "if you trust it, give its authority with --ca-file FILE (a server that made its"
+            " own certificate has the file DATA/tls/server.crt)"
+        )
+        reason = cause.verify_message
+        return ApiRefused(f"the certificate of {url} is not trusted ({reason}): {advice}")
+    if isinstance(cause, ssl.SSLError) and cause.reason in _PLAIN_ANSWERS:
+        return ApiRefused(f"{url} does not speak TLS: does its address begin with http://?")
+    return ApiRefused(f"{url} does not answer: {error}")
 
 
 class _CallingThread:
@@ -180,22 +239,13 @@ class _CallingThread:
         return function(*args)
 
 
-def _authorities(path: Path) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=path)
-    except OSError as error:  # also ssl.SSLError, for a file that is not PEM
-        raise StartRefused(
-            f"{path} is not a PEM file of certificate authorities ({error.strerror or error})"
-        ) from error
-
-
 @contextmanager
 def _local(config: Config) -> Iterator[Api]:
     data = config.store.data
     if not os.access(Layout(data).format, os.R_OK | os.W_OK):
         raise StartRefused(
             f"{data} is not a data directory that you may open: name one with --data, or a registry"
-            " with --url"
+            " with --url or --profile"
         )
     store = open_store(config, may_upgrade=False)
     events = EventWriter(Layout(data).audit, config.log.audit_size_max)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import platform
 import sys
 from collections.abc import Sequence
 
 import cyclopts
+import msgspec
 from rich.console import Console
 
 import dtrfast
+from dtrfast.api.errors import row_of
 from dtrfast.cli import (
     accounts,
     backup,
@@ -22,18 +26,24 @@ from dtrfast.cli import (
     repositories,
     rollback,
     serve,
+    sign_in,
     stats,
     trash,
     upkeep,
 )
-from dtrfast.cli.output import plain
+from dtrfast.cli.api_client import ApiRefused
+from dtrfast.cli.exit_status import FAILED, INTERRUPTED, OK, WRONG_USAGE
+from dtrfast.cli.options import Json
+from dtrfast.cli.output import finish, plain
 from dtrfast.errors import DtrfastError, StartRefused
+from dtrfast.oci import characters
 
 app = cyclopts.App(
     name="dtrfast",
     help="A container registry for busy CI.",
     version=dtrfast.__version__,
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # `run` returns the status
 )
 app.command(serve.serve)
 app.command(config.app)
@@ -48,6 +58,10 @@ app.command(backup.backups)
 app.command(rollback.rollback)
 app.command(rollback.seal)
 app.command(diagnostics.diagnostics)
+app.command(sign_in.login)
+app.command(sign_in.logout)
+app.command(sign_in.whoami)
+app.command(sign_in.profiles)
 for part in (
     accounts.users,
     accounts.organizations,
@@ -64,32 +78,46 @@ for part in (
 
 
 @app.command
-def version() -> None:
+def version(*, json: Json = False) -> None:
     """Print the version."""
-    Console().print(f"dtrfast {dtrfast.__version__}", highlight=False)
+    document = {"version": dtrfast.__version__, "python": platform.python_version()}
+    finish(document, [f"dtrfast {dtrfast.__version__}"], is_json=json)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command that `arguments` name. Returns the exit status. An error becomes one line on
-    standard error.
+    standard error; with --json it is one JSON document.
     """
-    errors = Console(stderr=True)
+    is_json = "--json" in itertools.takewhile(lambda argument: argument != "--", arguments)
     try:
         if sys.flags.optimize:
             raise StartRefused(
                 "Python runs with -O, which removes the checks that protect the data: run it"
                 " without -O and without PYTHONOPTIMIZE"
             )
-        result = app(arguments, error_console=errors, exit_on_error=False)
-    except cyclopts.CycloptsError:
-        return 2  # the library printed it with the usage
+        console = Console(stderr=True)
+        result = app(arguments, error_console=console, exit_on_error=False, print_error=not is_json)
+    except cyclopts.CycloptsError as error:
+        if is_json:  # else the library printed it with the usage
+            _report("USAGE", str(error), is_json=True)
+        return WRONG_USAGE
     except DtrfastError as error:
-        errors.print(plain(f"dtrfast: {error}"), markup=False, highlight=False, soft_wrap=True)
-        return 1
+        code = error.code if isinstance(error, ApiRefused) else row_of(error).code
+        _report(code, str(error), is_json=is_json)
+        return FAILED
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader, such as `head`, has closed the pipe. The flush at exit must not fail either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return result if isinstance(result, int) else 0
+        return OK
+    return result if isinstance(result, int) else OK
+
+
+def _report(code: str, message: str, *, is_json: bool) -> None:
+    """Write an error to standard error: a line, or the API's form of an error."""
+    if is_json:
+        document = {"errors": [{"code": code, "message": message}]}
+        sys.stderr.write(characters.escaped_json(msgspec.json.encode(document).decode()) + "\n")
+    else:
+        sys.stderr.write(plain(f"dtrfast: {message}") + "\n")

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import cyclopts
 from cyclopts import Parameter
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from dtrfast.backup import maintenance, snapshot
-from dtrfast.backup.create import ProgressCallback, create_backup
+from dtrfast.backup.create import create_backup
 from dtrfast.backup.place import BackupPlace
 from dtrfast.backup.restore import restore_backup
+from dtrfast.backup.snapshot import Snapshot
+from dtrfast.cli import progress
 from dtrfast.cli.command_events import note
 from dtrfast.cli.ending import ends_cleanly
+from dtrfast.cli.exit_status import DAMAGED, OK
+from dtrfast.cli.figures import human, whole_seconds
 from dtrfast.cli.opening import opened
-from dtrfast.cli.options import AMOUNT, WHOLE, ConfigFile, Data
-from dtrfast.cli.output import say
-from dtrfast.cli.stats import human
+from dtrfast.cli.options import AMOUNT, WHOLE, ConfigFile, Data, Json
+from dtrfast.cli.output import finish, remark, show_json, show_rows
 from dtrfast.config import load
 from dtrfast.errors import Corrupt, SettingsInvalid
 from dtrfast.identity.events import Detail, Outcome
@@ -51,24 +48,38 @@ def backup(
     ] = _RATE,
     config: ConfigFile = None,
     data: Data = None,
+    json: Json = False,
 ) -> int:
-    """Back up everything, also while the server runs. Copies only data that is new."""
+    """Back up everything, also while the server runs. Copies only data that is new.
+
+    Exit status 3: the backup lacks files that are missing or cannot be read.
+    """
     settings = load(config, os.environ, {"store.data": data})
     os.nice(_NICENESS)
     began = time.monotonic()
-    with ends_cleanly(), opened(settings) as store, _shown("copied") as tell:
+    with ends_cleanly(), opened(settings) as store, progress.shown("copy", "bytes") as meter:
         place = BackupPlace(destination, OutgoingPolicy(settings.outgoing))
-        made = create_backup(store, place, tell, rate=rate or None)
+        made = create_backup(store, place, meter.bytes, rate=rate or None)
     outcome: Outcome = "failed" if made.missing else "ok"
     detail: Detail = {"snapshot": made.name, "missing": len(made.missing)}
     note(settings, "backup", detail, subject=destination, outcome=outcome)
-    say(
+    document = {
+        "name": made.name,
+        "files": made.files,
+        "filesCopied": made.files_copied,
+        "bytesCopied": made.bytes_copied,
+        "missing": made.missing,
+    }
+    lines = [
         f"{made.name}: {made.files} files, {made.files_copied} of them new;"
         f" {human(made.bytes_copied)} copied in {time.monotonic() - began:.1f} s"
-    )
-    for name in made.missing:
-        say(f"the file {name} is missing, truncated or unreadable: run `dtrfast verify`")
-    return 1 if made.missing else 0
+    ]
+    lines += [
+        f"the file {name} is missing, truncated or unreadable: run `dtrfast verify`"
+        for name in made.missing
+    ]
+    finish(document, lines, is_json=json)
+    return DAMAGED if made.missing else OK
 
 
 def restore(
@@ -82,36 +93,55 @@ def restore(
     ] = None,
     config: ConfigFile = None,
     data: Data = None,
+    json: Json = False,
 ) -> int:
-    """Make a data directory from a backup. Run it again to continue an interrupted restore."""
+    """Make a data directory from a backup. Run it again to continue an interrupted restore.
+
+    Exit status 3: data of the backup is missing or damaged.
+    """
     settings = load(config, os.environ, {"store.data": data})
     passed_over: list[str] = []
     lost: list[str] = []
-    with ends_cleanly(), _shown("fetched") as tell:
+    with ends_cleanly(), progress.shown("fetch", "bytes") as meter:
         found = restore_backup(
             BackupPlace.existing(source, OutgoingPolicy(settings.outgoing)),
             settings.store.data,
-            tell,
+            meter.bytes,
             lost.append,
             until=None if at is None else _time(at),
             note=passed_over.append,
         )
-    with opened(settings) as store:
-        adoption.adopt(store)  # `verify` may run before a server, on a backup of an old version
+        meter.wait("count links")
+        with opened(settings) as store:
+            adoption.adopt(store)  # `verify` may run before a server, on an old version's backup
     outcome: Outcome = "failed" if lost else "ok"
-    detail: Detail = {"made": rfc3339(found.made_at), "lost": len(lost)}
+    made_at = rfc3339(found.made_at)
+    detail: Detail = {"made": made_at, "lost": len(lost)}
     note(settings, "restore", detail, subject=source, outcome=outcome)
-    for line in (*passed_over, *lost):
-        say(line)
-    say(
-        f"restored the backup of {rfc3339(found.made_at)} to {settings.store.data}:"
+    document = {**_described(found), "passedOver": passed_over, "lost": lost}
+    text = (
+        f"restored the backup of {whole_seconds(made_at)} to {settings.store.data}:"
         f" {found.file_count} files, {human(found.file_bytes)}"
     )
-    return 1 if lost else 0
+    finish(document, [*passed_over, *lost, text], is_json=json)
+    return DAMAGED if lost else OK
+
+
+def _described(one: Snapshot) -> dict[str, object]:
+    """Return what a list shows of a backup."""
+    return {
+        "madeAt": rfc3339(one.made_at),
+        "files": one.file_count,
+        "size": one.file_bytes,
+        "newBytes": one.new_bytes,
+        "changeNumber": one.change_number,
+    }
 
 
 @backups.command(name="list")
-def list_backups(destination: Destination, *, config: ConfigFile = None) -> None:
+def list_backups(
+    destination: Destination, *, config: ConfigFile = None, json: Json = False
+) -> None:
     """List the backups in a place."""
     place = _existing(destination, config)
     problems: list[str] = []
@@ -120,32 +150,32 @@ def list_backups(destination: Destination, *, config: ConfigFile = None) -> None
     names = snapshot.names(place)
     if not names:
         problems.append(snapshot.absence(place))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("made", "files", "size", "new", "change"):
-        table.add_column(column, justify="left" if column == "made" else "right")
+    rows = []
     for name in names:
         try:
-            one = snapshot.read(place, name)
+            rows.append(_described(snapshot.read(place, name)))
         except Corrupt as error:
             problems.append(str(error))
-            continue
-        sizes = (human(one.file_bytes), human(one.new_bytes))
-        table.add_row(rfc3339(one.made_at), f"{one.file_count:,}", *sizes, str(one.change_number))
-    Console().print(table)
+    if json:
+        show_json({"backups": rows, "problems": problems})
+        return
+    show_rows(rows, ["madeAt", "files", "size", "newBytes", "changeNumber"])
     for line in problems:
-        say(line)
+        remark(line)
 
 
 @backups.command(name="verify")
-def verify_backups(destination: Destination, *, config: ConfigFile = None) -> int:
-    """Read all data of the backups in a place, and report damage."""
+def verify_backups(
+    destination: Destination, *, config: ConfigFile = None, json: Json = False
+) -> int:
+    """Read all data of the backups in a place, and report damage. Exit status 3: there is some."""
     place = _existing(destination, config)
-    with _shown("read") as tell:
-        findings = list(maintenance.verify(place, tell))
-    for finding in findings:
-        say(finding)
-    say("the backups are complete" if not findings else f"found {len(findings)} problems")
-    return 1 if findings else 0
+    with progress.shown("read", "bytes") as meter:
+        findings = list(maintenance.verify(place, meter.bytes))
+    end = f"found {len(findings)} problems" if findings else "the backups are complete"
+    document = {"isComplete": not findings, "findings": findings}
+    finish(document, [*findings, end], is_json=json)
+    return DAMAGED if findings else OK
 
 
 @backups.command(name="prune")
@@ -157,12 +187,16 @@ def prune_backups(
         float, AMOUNT, Parameter(help="Keep all backups younger than this number of days.")
     ] = 0,
     config: ConfigFile = None,
+    json: Json = False,
 ) -> None:
     """Delete old backups, and the data that no other backup needs."""
     place = _existing(destination, config)
-    with ends_cleanly():
-        gone, freed = maintenance.prune(place, keep_last=keep_last, keep_days=keep_days)
-    say(f"deleted {len(gone)} backups; freed {human(freed)}")
+    with ends_cleanly(), progress.shown("delete", "bytes") as meter:
+        gone, freed = maintenance.prune(
+            place, keep_last=keep_last, keep_days=keep_days, progress=meter.bytes
+        )
+    lines = [f"deleted {len(gone)} backups; freed {human(freed)}"]
+    finish({"deleted": gone, "freedBytes": freed}, lines, is_json=json)
 
 
 def _existing(destination: str, config: Path | None) -> BackupPlace:
@@ -177,22 +211,3 @@ def _time(text: str) -> float:
         raise SettingsInvalid(
             f"--at: {text!r} is not a time such as 2026-01-31T12:00:00Z"
         ) from error
-
-
-@contextmanager
-def _shown(what: str) -> Iterator[ProgressCallback]:
-    """Show a progress bar on a terminal."""
-    with Progress(
-        TextColumn("{task.fields[done]} " + what),
-        BarColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    ) as bar:
-        row = bar.add_task("", total=None, done="")
-
-        def tell(done: int, total: int) -> None:
-            bar.update(row, completed=done, total=total or None, done=human(done))
-
-        yield tell

@@ -7,7 +7,8 @@ import sys
 
 import cyclopts
 
-from dtrfast.cli.options import ConfigFile, Data
+from dtrfast.cli.options import ConfigFile, Data, Json
+from dtrfast.cli.output import finish, show_json
 from dtrfast.config import load
 from dtrfast.server import tls
 
@@ -15,14 +16,18 @@ app = cyclopts.App(name="config", help="Show and check the settings.")
 
 
 @app.command
-def show(*, config: ConfigFile = None, data: Data = None) -> None:
+def show(*, config: ConfigFile = None, data: Data = None, json: Json = False) -> None:
     """Print all settings as a TOML file, each with the source of its value."""
     settings = load(config, os.environ, {"store.data": data})
-    sys.stdout.write(settings.describe() + "\n")
+    if not json:
+        sys.stdout.write(settings.describe() + "\n")
+        return
+    show_json({one.name: {"value": one.value, "source": one.origin} for one in settings.settings()})
 
 
 @app.command
-def check(*, config: ConfigFile = None, data: Data = None) -> None:
+def check(*, config: ConfigFile = None, data: Data = None, json: Json = False) -> None:
     """Check that a server would accept the settings."""
-    tls.check(load(config, os.environ, {"store.data": data}).server)
-    sys.stdout.write("the settings are valid\n")
+    expires = tls.check(load(config, os.environ, {"store.data": data}).server)
+    document = {"isValid": True, "certificateExpires": expires or ""}
+    finish(document, ["the settings are valid"], is_json=json)

@@ -8,9 +8,10 @@ import cyclopts
 from cyclopts import Parameter
 
 from dtrfast.cli.accounts import At
-from dtrfast.cli.api_client import HERE, connect
-from dtrfast.cli.options import WHOLE
-from dtrfast.cli.output import done, say, show
+from dtrfast.cli.api_client import connect
+from dtrfast.cli.figures import whole_seconds
+from dtrfast.cli.options import HERE, WHOLE
+from dtrfast.cli.output import done, remark, show
 from dtrfast.errors import NameInvalid
 
 tokens = cyclopts.App(name="token", help="Manage personal tokens, and robots of organizations.")
@@ -60,8 +61,9 @@ def create_token(
         made = api.call("POST", "accounts", owner, _kind(robot), body=body)
     done(at, made, made["token"])
     if not at.json:
-        expiry = f"it expires at {made['expiresAt']}" if made["expiresAt"] else "it never expires"
-        say(f"the token cannot be shown again; sign in with it as {made['user']}; {expiry}")
+        ends = whole_seconds(made["expiresAt"])
+        expiry = f"it expires at {ends}" if ends else "it never expires"
+        remark(f"the token cannot be shown again; sign in with it as {made['user']}; {expiry}")
 
 
 @tokens.command(name="delete")

@@ -10,8 +10,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from dtrfast.cli.accounts import At
-from dtrfast.cli.api_client import HERE, connect
-from dtrfast.cli.output import say
+from dtrfast.cli.api_client import connect
+from dtrfast.cli.options import HERE
+from dtrfast.cli.output import done
 from dtrfast.errors import StorageFailed
 from dtrfast.machine.archive import pack
 
@@ -35,4 +36,5 @@ def diagnostics(
             file.write(pack(document, name))
     except OSError as error:
         raise StorageFailed(f"{path} cannot be written ({error.strerror})") from error
-    say(f"wrote {path}; read it before you send it: log lines contain names and addresses")
+    text = f"wrote {path}; read it before you send it: log lines contain names and addresses"
+    done(at, {"file": str(path)}, text)

@@ -10,8 +10,10 @@ import cyclopts
 from cyclopts import Parameter
 
 from dtrfast.cli.accounts import At, read_password
-from dtrfast.cli.api_client import HERE, connect
-from dtrfast.cli.output import done, say, show, show_one
+from dtrfast.cli.api_client import connect
+from dtrfast.cli.exit_status import FAILED, OK
+from dtrfast.cli.options import HERE
+from dtrfast.cli.output import done, say, show, show_json, show_one
 from dtrfast.errors import SettingsInvalid
 
 ldap = cyclopts.App(name="ldap", help="Manage the LDAP directory of users and teams.")
@@ -67,8 +69,8 @@ def sync(
         answer = api.call("POST", "admin", "ldap", "sync", body=wish)
     is_whole = not answer["error"] and not answer["problems"]
     if at.json:
-        show_one(at, answer)
-        return 0 if is_whole else 1
+        show_json(answer)
+        return OK if is_whole else FAILED
     show(at, answer["changes"], _COLUMNS)
     word = "changes to make" if dry_run else "changes made"
     say(f"{len(answer['changes'])} {word}, {answer['users']} users, {answer['seconds']} s")
@@ -76,7 +78,7 @@ def sync(
         say(f"missing: {problem['subject']}: {problem['dn']}: {problem['reason']}")
     if answer["error"]:
         say(answer["error"])
-    return 0 if is_whole else 1
+    return OK if is_whole else FAILED
 
 
 @ldap.command(name="try")
@@ -86,4 +88,4 @@ def try_login(name: str, *, at: At = HERE) -> int:
     with connect(at) as api:
         answer = api.call("POST", "admin", "ldap", "tryLogin", body=body)
     done(at, answer, answer["message"])
-    return 0 if answer["ok"] else 1
+    return OK if answer["ok"] else FAILED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,47 @@ Data = Annotated[
     str | None,
     Parameter(name="--data", help="The data directory, which holds everything (./data)."),
 ]
+
+Json = Annotated[
+    bool, Parameter(name="--json", help="Print the result as one JSON document.", negative="")
+]
+Wide = Annotated[
+    bool,
+    Parameter(name="--wide", help="Print whole tables on a narrow terminal, too.", negative=""),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryOptions:
+    """Options that select a registry, and the form of the output."""
+
+    url: Annotated[
+        str | None, Parameter(help="The registry's address, such as https://registry.example.")
+    ] = None
+    profile: Annotated[
+        str | None,
+        Parameter(help="A profile that `dtrfast login` made (else DTRFAST_PROFILE)."),
+    ] = None
+    token_file: Annotated[
+        Path | None,
+        Parameter(help="A file with a personal token (else the profile's, or DTRFAST_TOKEN)."),
+    ] = None
+    ca_file: Annotated[
+        Path | None, Parameter(help="Certificate authorities to trust, a PEM file.")
+    ] = None
+    config: Annotated[
+        Path | None, Parameter(help="The settings, a TOML file (else DTRFAST_CONFIG).")
+    ] = None
+    data: Annotated[
+        str | None, Parameter(help="The data directory of a registry on this machine (./data).")
+    ] = None
+    json: Annotated[
+        bool, Parameter(help="Print the API's answer as one JSON document.", negative="")
+    ] = False
+    wide: Wide = False
+
+
+HERE = RegistryOptions()
 
 
 def read_whole(kind: object, tokens: Sequence[Token]) -> int:

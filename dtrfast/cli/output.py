@@ -1,4 +1,7 @@
-"""The output of commands: tables and sentences, or the API's own JSON."""
+"""The output of commands: tables and sentences, or with --json one JSON document.
+
+Standard output has the result and nothing else. Notes, progress and errors go to standard error.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +10,34 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from rich.console import Console
-from rich.table import Table
 
-from dtrfast.cli.api_client import RegistryOptions
+from dtrfast.cli.figures import whole_seconds
+from dtrfast.cli.options import RegistryOptions
+from dtrfast.cli.tables import flat, write_table
 from dtrfast.oci import characters
 
 
 def show(
     where: RegistryOptions, entries: Iterable[Mapping[str, Any]], columns: Sequence[str]
 ) -> None:
-    """Print a list: a row for each entry, a column for each name."""
+    """Print a list: a row for each entry, a column for each name, the important columns first."""
     rows = list(entries)
     if where.json:
         show_json(rows)
+    else:
+        show_rows(rows, columns, is_wide=where.wide)
+
+
+def show_rows(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, is_wide: bool = False
+) -> None:
+    """Print a table, and a note on the columns that a narrow terminal has no room for."""
+    if not rows:
+        remark("the list is empty")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(_text(row.get(column, "")) for column in columns))
-    Console().print(table, markup=False) if rows else say("the list is empty")
+    hidden = write_table(rows, columns, is_wide=is_wide)
+    if hidden:
+        remark(f"not shown: {', '.join(hidden)}; use --wide or --json")
 
 
 def show_one(where: RegistryOptions, entry: Mapping[str, Any]) -> None:
@@ -35,17 +45,25 @@ def show_one(where: RegistryOptions, entry: Mapping[str, Any]) -> None:
     if where.json:
         show_json(entry)
         return
+    is_terminal = sys.stdout.isatty()
     for name, value in entry.items():
         if value not in ("", [], {}, None):
-            sys.stdout.write(f"{name:<24} {_text(value)}\n")
+            line = f"{name:<24} {_text(value)}" if is_terminal else f"{name}\t{flat(value)}"
+            sys.stdout.write(line + "\n")
 
 
 def done(where: RegistryOptions, entry: object, text: str) -> None:
     """Print the result of a command: `text`, or with --json the API's answer `entry`."""
-    if where.json:
-        show_json(entry)
-    else:
-        say(text)
+    finish(entry, [text], is_json=where.json)
+
+
+def finish(document: object, lines: Iterable[str], *, is_json: bool) -> None:
+    """Print the result of a command: its lines, or with --json its document."""
+    if is_json:
+        show_json(document)
+        return
+    for line in lines:
+        say(line)
 
 
 def say(text: str) -> None:
@@ -53,9 +71,15 @@ def say(text: str) -> None:
     sys.stdout.write(plain(text) + "\n")
 
 
+def remark(text: str) -> None:
+    """Print a line beside the result, on standard error."""
+    sys.stdout.flush()  # so that the lines have the right order on a terminal
+    sys.stderr.write(plain(text) + "\n")
+
+
 def show_json(value: object) -> None:
     """Print a value as JSON, in the API's form."""
-    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    text = msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode()
     sys.stdout.write(characters.escaped_json(text) + "\n")
 
 
@@ -65,10 +89,7 @@ def plain(text: str) -> str:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{plain(str(name))}={_text(inner)}" for name, inner in value.items())
-    if isinstance(value, list):
-        return "; ".join(_text(item) for item in value)
-    return plain(str(value))
+    """Return a value as text that may have several lines."""
+    if isinstance(value, str):
+        return plain(whole_seconds(value))
+    return flat(value)

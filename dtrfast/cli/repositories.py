@@ -8,7 +8,8 @@ import cyclopts
 from cyclopts import Parameter
 
 from dtrfast.cli.accounts import At
-from dtrfast.cli.api_client import HERE, connect
+from dtrfast.cli.api_client import connect
+from dtrfast.cli.options import HERE
 from dtrfast.cli.output import done, show, show_one
 from dtrfast.errors import NameInvalid
 

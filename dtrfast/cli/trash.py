@@ -5,7 +5,8 @@ from __future__ import annotations
 import cyclopts
 
 from dtrfast.cli.accounts import At
-from dtrfast.cli.api_client import HERE, connect
+from dtrfast.cli.api_client import connect
+from dtrfast.cli.options import HERE
 from dtrfast.cli.output import done, show
 from dtrfast.cli.repositories import split
 from dtrfast.errors import NameInvalid

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from contextlib import ExitStack
 from functools import partial
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
+from dtrfast.cli import progress
 from dtrfast.cli.accounts import At
-from dtrfast.cli.api_client import HERE, Api, connect
+from dtrfast.cli.api_client import Api, connect
 from dtrfast.cli.command_events import note
+from dtrfast.cli.exit_status import DAMAGED, OK
+from dtrfast.cli.figures import human, whole_seconds
 from dtrfast.cli.opening import opened
-from dtrfast.cli.options import AMOUNT, ConfigFile, Data
-from dtrfast.cli.output import say, show_json
-from dtrfast.cli.stats import human
+from dtrfast.cli.options import AMOUNT, HERE, ConfigFile, Data, Json
+from dtrfast.cli.output import finish, remark, show_json, show_rows
+from dtrfast.cli.progress import Meter
+from dtrfast.cli.tables import write_figures
 from dtrfast.config import Config, load
 from dtrfast.jobs.tasks import empty_trash, housekeeping
 from dtrfast.machine import locks, privacy
@@ -29,6 +29,27 @@ from dtrfast.store.store import Store
 from dtrfast.times import rfc3339
 
 _FINDINGS_MAX = 1000
+_USAGE_COLUMNS = (
+    "name",
+    "logicalBytes",
+    "storedBytes",
+    "uniqueBytes",
+    "sharedBytes",
+    "freedBytes",
+    "isExact",
+    "changeNumber",
+)
+# The figures of the whole registry: their names for people, and the fields of the API.
+_WHOLE = {
+    "pushed by clients": "logicalBytes",
+    "stored on disk": "storedBytes",
+    "saved by sharing": "sharedBytes",
+    "only in the trash": "trashBytes",
+    "freed so far": "freedBytes",
+    "disk": "diskBytes",
+    "disk free": "diskFreeBytes",
+    "reserved, not for pushes": "reserveBytes",
+}
 _POLL_SECONDS = 0.5
 
 
@@ -40,37 +61,52 @@ def verify(
     ] = False,
     config: ConfigFile = None,
     data: Data = None,
+    json: Json = False,
 ) -> int:
-    """Check that the index is sound and its files exist. Works beside a running server."""
+    """Check that the index is sound and its files exist. Works beside a running server.
+
+    Exit status 3: there is damage.
+    """
     settings = load(config, os.environ, {"store.data": data})
     findings = _Findings()
-    with opened(settings) as store, _bar() as bar:
-        rows = _ProgressRows(bar)
+    with opened(settings) as store, progress.shown("check the index") as meter:
         registry = Registry(store.engine, store.blobs, settings)
-        store.verify(registry.are_kept, rows, findings.add)
-        registry.verify(rows, findings.add)
+        store.verify(registry.are_kept, meter, findings.add)
+        registry.verify(meter, findings.add)
         if deep:
-            held = store.statistics()
-            total = held.pack_bytes + held.loose_bytes + held.chunked_bytes + held.inline_bytes
-            row = bar.add_task("bytes", total=total, done="")
-            done = 0
-            for count in store.check_contents():
-                done += count
-                bar.update(row, completed=done, done=f"{human(done)} of {human(total)}")
-            store.trace_damage()
+            _read_everything(store, meter)
         damaged = store.statistics()
-    for finding in findings.texts:
-        say(finding)
+    is_clean = not findings.texts and not damaged.damaged_blobs and not damaged.damaged_chunks
+    document = {
+        "isSound": is_clean,
+        "findings": findings.texts,
+        "damagedBlobs": damaged.damaged_blobs,
+        "damagedChunks": damaged.damaged_chunks,
+    }
+    lines = [*findings.texts]
     if damaged.damaged_blobs or damaged.damaged_chunks:
-        say(
+        lines.append(
             f"{damaged.damaged_blobs} blobs and {damaged.damaged_chunks} chunks are damaged;"
             " a push of the same content repairs them (the log names them)"
         )
-    is_clean = not findings.texts and not damaged.damaged_blobs and not damaged.damaged_chunks
+    lines.append("the store is sound" if is_clean else f"found {len(findings.texts)} problems")
+    finish(document, lines, is_json=json)
     for problem in privacy.exposures(settings.store.data):
-        say(problem)
-    say("the store is sound" if is_clean else f"found {len(findings.texts)} problems")
-    return 0 if is_clean else 1
+        remark(problem)
+    return OK if is_clean else DAMAGED
+
+
+def _read_everything(store: Store, meter: Meter) -> None:
+    """Read all content, and mark what is damaged."""
+    held = store.statistics()
+    total = held.pack_bytes + held.loose_bytes + held.chunked_bytes + held.inline_bytes
+    done = 0
+    meter.wait("read all blobs")
+    for count in store.check_contents():
+        done += count
+        meter.bytes(done, total)
+    meter.wait("find the blobs of damaged chunks")
+    store.trace_damage()
 
 
 class _Findings:
@@ -86,32 +122,6 @@ class _Findings:
             self.texts.append("… and more")
 
 
-def _bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description:<12}"),
-        BarColumn(),
-        TextColumn("{task.fields[done]}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-
-
-class _ProgressRows:
-    """Shows the progress of a check: a row for each of its parts."""
-
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
-        self._rows: dict[str, Any] = {}
-
-    def __call__(self, part: str, done: int, total: int) -> None:
-        if part not in self._rows:
-            self._rows[part] = self._bar.add_task(part, total=None, done="")
-        row = self._rows[part]
-        self._bar.update(row, completed=done, total=total or None, done=f"{done:,}")
-
-
 # ---- gc ----------------------------------------------------------------------------------------
 def gc(
     *,
@@ -123,32 +133,49 @@ def gc(
     ] = 60.0,
     config: ConfigFile = None,
     data: Data = None,
-) -> int:
+    json: Json = False,
+) -> None:
     """Free unused space now, and show its size. A running server does this all the time."""
     settings = load(config, os.environ, {"store.data": data})
-    with opened(settings) as store:
+    with opened(settings) as store, progress.shown("free unused space") as meter:
         registry = Registry(store.engine, store.blobs, settings)
         before = store.statistics().freed_bytes
         if trash:
-            emptied = 0
-            empty = partial(empty_trash, store.engine, registry.holdings, all_of_it=True)
-            while count := empty(int(time.time())):
-                emptied += count
-            note(settings, "trash.empty", {"count": emptied})
-        pending = _reclaim(store, registry, settings, wait)
+            _empty_trash(store, registry, settings, meter)
+        pending = _reclaim(store, registry, settings, wait, meter)
         freed = store.statistics().freed_bytes - before
         waiting, ends_at = registry.in_grace()
-    say(f"freed {human(freed)} ({freed} bytes)")
+    until = rfc3339(ends_at) if waiting else ""
+    document = {
+        "freedBytes": freed,
+        "inGrace": waiting,
+        "firstGraceEndsAt": until,
+        "pending": pending,
+    }
+    lines = [f"freed {human(freed)} ({freed} bytes)"]
     if waiting:
-        until = rfc3339(ends_at)
-        say(f"{waiting} unreferenced blobs are in their grace; the first grace ends at {until}")
-    for name, count in pending.items():
-        say(f"{count} {name} wait, since uploads or a backup may still need them")
-    return 0
+        lines.append(
+            f"{waiting} unreferenced blobs are in their grace; the first grace ends at"
+            f" {whole_seconds(until)}"
+        )
+    lines += [
+        f"{count} {name} wait, since uploads or a backup may still need them"
+        for name, count in pending.items()
+    ]
+    finish(document, lines, is_json=json)
+
+
+def _empty_trash(store: Store, registry: Registry, config: Config, meter: Meter) -> None:
+    emptied = 0
+    empty = partial(empty_trash, store.engine, registry.holdings, all_of_it=True)
+    while count := empty(int(time.time())):
+        emptied += count
+        meter("empty the trash", emptied)
+    note(config, "trash.empty", {"count": emptied})
 
 
 def _reclaim(
-    store: Store, registry: Registry, config: Config, wait_seconds: float
+    store: Store, registry: Registry, config: Config, wait_seconds: float, meter: Meter
 ) -> dict[str, int]:
     """Wait until nothing is due to be freed. Runs the tasks here unless a server runs them.
 
@@ -161,7 +188,10 @@ def _reclaim(
             stack.callback(os.close, descriptor)
             tasks = housekeeping(store, config, stack)
         deadline = time.monotonic() + wait_seconds
-        while any(_pending(store, registry).values()) and time.monotonic() < deadline:
+        most = 0
+        while (left := sum(_pending(store, registry).values())) and time.monotonic() < deadline:
+            most = max(most, left)
+            meter("free unused space", most - left, most)
             for task in tasks:
                 task.run()
             if not tasks:
@@ -180,22 +210,17 @@ def df(*names: str, at: At = HERE) -> None:
             if at.json:
                 show_json(whole)
             else:
-                _print_whole(whole)
+                write_figures({f"{label} bytes": whole[key] for label, key in _WHOLE.items()})
             return
-        measured = [_measure(api, name) for name in names]
+        with progress.shown("measure") as meter:
+            measured: list[dict[str, Any]] = []
+            for name in names:
+                meter(f"measure {name}", len(measured), len(names))
+                measured.append(_measure(api, name))
     if at.json:
         show_json(measured)
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("name", overflow="fold")
-    columns = ("logical", "stored", "unique", "shared", "freed")
-    for column in (*columns, "change"):
-        table.add_column(column, justify="right")
-    for one in measured:
-        sizes = [human(one[f"{column}Bytes"]) for column in columns]
-        exact = "" if one["isExact"] else "~"
-        table.add_row(one["name"], *sizes, f"{exact}{one['changeNumber']}")
-    Console().print(table)
+    else:
+        show_rows(measured, _USAGE_COLUMNS, is_wide=at.wide)
 
 
 def _measure(api: Api, name: str) -> Any:
@@ -209,25 +234,6 @@ def _measure(api: Api, name: str) -> Any:
     if slash:
         return api.call("GET", "repositories", namespace, rest, "usage")
     return api.call("GET", "repositoryNamespaces", namespace, "usage")
-
-
-def _print_whole(whole: dict[str, Any]) -> None:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column()
-    table.add_column(justify="right")
-    rows = {
-        "pushed by clients": "logicalBytes",
-        "stored on disk": "storedBytes",
-        "saved by sharing": "sharedBytes",
-        "only in the trash": "trashBytes",
-        "freed so far": "freedBytes",
-        "disk": "diskBytes",
-        "disk free": "diskFreeBytes",
-        "reserved, not for pushes": "reserveBytes",
-    }
-    for label, key in rows.items():
-        table.add_row(label, human(whole[key]))
-    Console().print(table)
 
 
 def _pending(store: Store, registry: Registry) -> dict[str, int]:

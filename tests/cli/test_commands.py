@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import dtrfast
-from dtrfast.cli.stats import human
+from dtrfast.cli.figures import human
 from dtrfast.config import StoreConfig
 from dtrfast.machine import locks
 from dtrfast.store.store import Store

@@ -16,13 +16,15 @@ from dtrfast.store.store import Store
 
 # Commands that do not use the management API. A walk of its own covers the API.
 _LEAVE_EVENTS = {"backup", "gc", "repair", "restore", "rollback", "seal", "serve"}
-_READ_ONLY = {"backups", "config", "stats", "verify", "version"}
+_READ_ONLY = {"backups", "config", "profile", "stats", "verify", "version"}
 _ASK_THE_API = {
     "access",
     "df",
     "diagnostics",
     "job",
     "ldap",
+    "login",
+    "logout",
     "org",
     "repo",
     "tag",
@@ -30,6 +32,7 @@ _ASK_THE_API = {
     "token",
     "trash",
     "user",
+    "whoami",
 }
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from cyclopts import App
 
-from dtrfast.cli.api_client import RegistryOptions
 from dtrfast.cli.app import app, run
-from dtrfast.cli.options import AMOUNT, WHOLE
+from dtrfast.cli.options import AMOUNT, WHOLE, RegistryOptions
 
 
 def _commands(root: App, names: tuple[str, ...] = ()) -> Iterator[tuple[str, object]]:

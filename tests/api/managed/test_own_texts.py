@@ -14,7 +14,7 @@ from dtrfast import markdown
 from dtrfast.api.v0 import validation
 from dtrfast.api.v0.execution import decode_body
 from dtrfast.cli import output
-from dtrfast.cli.api_client import HERE
+from dtrfast.cli.options import HERE
 from dtrfast.console.page import BY_ID
 from dtrfast.errors import SettingsInvalid
 from dtrfast.identity import accounts

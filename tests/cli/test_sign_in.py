@@ -1,0 +1,345 @@
+"""`dtrfast login`, `logout`, `whoami` and `profile`, on a registry in this process."""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import io
+import json
+import ssl
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from dtrfast.cli import api_client
+from dtrfast.cli.app import run
+from dtrfast.cli.profiles import Profiles
+from dtrfast.cli.registry_choice import RemoteRegistry
+from dtrfast.cli.sign_in import name_for, parse_address, token_name
+from dtrfast.errors import SettingsInvalid
+from dtrfast.identity.names import check_title
+from tests.api.managed.town import PASSWORD, Town, in_memory
+from tests.cli import terminal
+
+URL = "https://registry.example"
+
+
+class _Road(httpx.BaseTransport):
+    """Carries the requests of commands to the town, and keeps them."""
+
+    def __init__(self, town: Town) -> None:
+        self._town = town
+        self.requests: list[httpx.Request] = []
+        self.failure: Callable[[httpx.Request], None] = lambda request: None
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        self.failure(request)
+        answer = self._town.client.request(
+            request.method,
+            request.url.raw_path.decode(),
+            headers=dict(request.headers),
+            content=request.read(),
+        )
+        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+
+@pytest.fixture
+def town() -> Iterator[Town]:
+    with in_memory() as town:
+        yield town
+
+
+@pytest.fixture
+def road(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Road:
+    road = _Road(town)
+
+    def open_client(remote: RemoteRegistry) -> httpx.Client:
+        return httpx.Client(transport=road)
+
+    monkeypatch.setattr(api_client, "open_client", open_client)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    return road
+
+
+@pytest.fixture
+def kept(road: _Road, tmp_path: Path) -> Profiles:
+    return Profiles(tmp_path / "config" / "dtrfast")
+
+
+def login(
+    patch: pytest.MonkeyPatch, *arguments: str, text: str = PASSWORD, who: str = "owen"
+) -> int:
+    patch.setattr(sys, "stdin", io.StringIO(text + "\n"))
+    return run(["login", *arguments, "--user", who, "--password-stdin"])
+
+
+def names_of_tokens(town: Town, who: str = "owen") -> list[str]:
+    found = town.api(who, "GET", f"accounts/{who}/tokens")["credentials"]
+    return [one["name"] for one in found]
+
+
+def test_from_sign_in_to_sign_out(
+    town: Town,
+    road: _Road,
+    kept: Profiles,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert login(monkeypatch, "registry.example") == 0
+    shown = capsys.readouterr()
+    assert "signed in to https://registry.example as owen; the token expires at" in shown.out
+    assert "the profile is registry.example: commands use it by default" in shown.out
+    profile = kept.get("registry.example")
+    assert (profile.url, profile.user) == (URL, "owen")
+    assert profile.token not in shown.out + shown.err
+    (name,) = names_of_tokens(town)
+    assert name.startswith("dtrfast ")
+    # The password went to the registry alone, and only while signing in.
+    assert PASSWORD not in json.dumps([str(r.url) for r in road.requests])
+    assert PASSWORD not in kept.path("registry.example").read_text()
+
+    road.requests.clear()
+    assert run(["repo", "list"]) == 0
+    assert "acme\tsecret" in capsys.readouterr().out
+    assert [r.headers["authorization"] for r in road.requests] == [f"Bearer {profile.token}"]
+    assert run(["whoami", "--json"]) == 0
+    who = json.loads(capsys.readouterr().out)
+    assert (who["user"], who["profile"], who["isAdmin"]) == ("owen", "registry.example", False)
+    assert who["expiresAt"] == profile.expires_at
+
+    assert run(["logout"]) == 0
+    assert "signed out of https://registry.example" in capsys.readouterr().out
+    assert names_of_tokens(town) == []
+    assert (kept.names(), kept.default()) == ([], "")
+
+
+def test_a_change_names_the_registry_that_the_command_line_does_not(
+    kept: Profiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    login(monkeypatch, URL, "--profile", "prod")
+    capsys.readouterr()
+    said = f"dtrfast: working on {URL} as owen (profile prod)\n"
+    make = ["repo", "update", "acme/app", "--description"]
+    assert run([*make, "x", "--json"]) == 0
+    out, errors = capsys.readouterr()
+    assert errors == said
+    assert json.loads(out)["shortDescription"] == "x"
+    monkeypatch.setenv("DTRFAST_PROFILE", "prod")
+    run([*make, "y"])
+    assert capsys.readouterr().err == said
+    run([*make, "z", "--profile", "prod"])
+    assert capsys.readouterr().err == ""
+    run(["repo", "show", "acme/app"])
+    assert capsys.readouterr().err == ""
+
+
+def test_signing_in_again_replaces_the_token(
+    town: Town, kept: Profiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login(monkeypatch, URL, "--profile", "prod")
+    first = kept.get("prod")
+    login(monkeypatch, "--profile", "prod", "--days", "1")  # the profile has the address
+    second = kept.get("prod")
+    assert (second.url, second.token != first.token) == (first.url, True)
+    assert second.expires_at < first.expires_at
+    assert len(names_of_tokens(town)) == 1
+    login(monkeypatch, "--profile", "prod", who="nora")  # as another user
+    assert names_of_tokens(town) == []
+    assert len(names_of_tokens(town, "nora")) == 1
+
+
+def test_a_token_that_the_user_has(
+    town: Town, kept: Profiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = town.api("owen", "POST", "accounts/owen/tokens", {"name": "mine"}, 201)
+    scopes = [{"repository": "acme/*", "actions": ["pull"]}]
+    body = {"name": "ci", "scopes": scopes}
+    robot = town.api("owen", "POST", "accounts/acme/robots", body, 201)
+    for name, token, user in (("own", made["token"], "owen"), ("ci", robot["token"], "")):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"{token}\n"))
+        assert run(["login", URL, "--profile", name, "--token-stdin"]) == 0
+        assert kept.get(name).user == user
+    assert run(["logout", "own"]) == 0
+    assert "its token came from you and stays valid" in capsys.readouterr().out
+    assert names_of_tokens(town) == ["mine"]
+    assert run(["whoami", "--profile", "ci"]) == 0
+    assert "for repositories only" in capsys.readouterr().err
+    for text, message in (("dtrp_x", "not known, or was revoked"), ("", "has no token")):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"{text}\n"))
+        assert run(["login", URL, "--profile", "no", "--token-stdin"]) == 1
+        assert message in capsys.readouterr().err
+    assert kept.names() == ["ci"]
+
+
+def test_a_wrong_password_leaves_nothing(
+    town: Town, kept: Profiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert login(monkeypatch, URL, text="wrong") == 1
+    assert capsys.readouterr().err.startswith("dtrfast: ")
+    assert (kept.names(), names_of_tokens(town)) == ([], [])
+
+
+def test_a_token_that_cannot_be_stored_is_revoked(
+    town: Town, kept: Profiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", _full)
+        assert login(patch, URL) == 1
+    assert "No space left" in capsys.readouterr().err
+    assert names_of_tokens(town) == []
+
+
+def _full(descriptor: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_the_first_profile_is_the_default_and_others_only_on_request(
+    kept: Profiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    login(monkeypatch, URL, "--profile", "prod")
+    login(monkeypatch, "https://staging.example", "--profile", "staging")
+    assert kept.default() == "prod"
+    assert "use it with --profile staging, or by default after `dtrfast profile use staging`" in (
+        capsys.readouterr().out
+    )
+    login(monkeypatch, "https://third.example", "--use")
+    assert kept.default() == "third.example"
+    assert run(["profile", "use", "staging"]) == 0
+    capsys.readouterr()
+    assert run(["profile", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [(one["profile"], one["isDefault"]) for one in listed] == [
+        ("prod", False),
+        ("staging", True),
+        ("third.example", False),
+    ]
+    assert run(["profile", "show", "--json"]) == 0
+    text = capsys.readouterr().out
+    assert json.loads(text)["url"] == "https://staging.example"
+    assert kept.get("staging").token not in text
+    assert run(["profile", "remove", "staging"]) == 0
+    assert kept.default() == ""
+    assert run(["profile", "remove", "staging"]) == 1
+    assert login(monkeypatch, "https://other.example", "--profile", "prod") == 1
+    assert "the profile prod is for https://registry.example" in capsys.readouterr().err
+
+
+def test_a_token_that_ended_is_explained_and_signed_out(
+    town: Town, kept: Profiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    login(monkeypatch, URL, "--profile", "prod")
+    town.api("owen", "DELETE", f"accounts/owen/tokens/{kept.get('prod').token_id}", status=204)
+    assert run(["repo", "create", "acme/new"]) == 1
+    assert "sign in again: dtrfast login --profile prod" in capsys.readouterr().err
+    assert run(["logout"]) == 0
+    assert kept.names() == []
+
+
+def test_a_registry_that_does_not_answer_keeps_the_profile(
+    road: _Road, kept: Profiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    login(monkeypatch, URL, "--profile", "prod")
+
+    def fail(request: httpx.Request) -> None:
+        raise httpx.ConnectError("refused", request=request)
+
+    road.failure = fail
+    assert run(["logout"]) == 1
+    assert "`dtrfast profile remove prod` removes the profile alone" in capsys.readouterr().err
+    assert kept.names() == ["prod"]
+
+
+def test_the_password_is_asked_for_without_echo(
+    road: _Road, kept: Profiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = terminal.Terminal("owen\n")
+    monkeypatch.setattr(sys, "stdin", asked)
+    monkeypatch.setattr(getpass, "getpass", lambda prompt, stream: PASSWORD)
+    assert run(["login", URL, "--json"]) == 0
+    out, errors = capsys.readouterr()
+    assert json.loads(out)["user"] == "owen"
+    assert errors == "User: "
+    basic = base64.b64encode(f"owen:{PASSWORD}".encode()).decode()
+    assert road.requests[0].headers["authorization"] == f"Basic {basic}"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("owen\n"))  # a pipe
+    assert run(["login", URL]) == 1
+    assert "there is no terminal to ask" in capsys.readouterr().err
+
+
+def test_addresses() -> None:
+    for text, url, name in (
+        ("registry.example", "https://registry.example", "registry.example"),
+        (
+            "https://Registry.Example:5000/",
+            "https://registry.example:5000",
+            "registry.example-5000",
+        ),
+        ("http://localhost:5000", "http://localhost:5000", "localhost-5000"),
+        ("http://[::1]:5000", "http://[::1]:5000", "1-5000"),
+    ):
+        address = parse_address(text, plain_http=False)
+        assert (address.geturl(), name_for(address)) == (url, name)
+    for text, message in (
+        ("http://registry.example", "--plain-http"),
+        ("https://alice:secret@registry.example", "--password-stdin"),
+        ("https://registry.example/repositories", "is not the address"),
+        ("https://registry.example?x", "is not the address"),
+        ("ftp://registry.example", "is not the address"),
+        ("https://", "is not the address"),
+        ("https://a:b", "is not an address"),
+        ("https://a b", "is not the address"),
+    ):
+        with pytest.raises(SettingsInvalid, match=message):
+            parse_address(text, plain_http=False)
+    assert parse_address("http://registry.example", plain_http=True).scheme == "http"
+
+
+def test_names_of_tokens_are_valid_for_every_host() -> None:
+    for host in ("build7", "", "-x-", "a" * 300, "größe.example", "a_b c"):
+        assert check_title(token_name(host)).startswith("dtrfast ")
+    assert token_name("a") != token_name("a")
+
+
+def test_certificates_are_explained(road: _Road, capsys: pytest.CaptureFixture[str]) -> None:
+    causes: list[tuple[ssl.SSLError, str]] = []
+    for code, reason, advice in (
+        (18, "self-signed certificate", "give its authority with --ca-file"),
+        (62, "Hostname mismatch", "use an address that the certificate names"),
+    ):
+        refused = ssl.SSLCertVerificationError(1, "certificate verify failed")
+        refused.verify_code, refused.verify_message = code, reason
+        causes.append((refused, f"is not trusted ({reason}): if you" if code == 18 else advice))
+    plain = ssl.SSLError(1, "wrong version number")
+    plain.reason = "WRONG_VERSION_NUMBER"
+    causes.append((plain, "does not speak TLS: does its address begin with http://?"))
+    for cause, advice in causes:
+
+        def fail(request: httpx.Request, cause: ssl.SSLError = cause) -> None:
+            raise httpx.ConnectError(str(cause), request=request) from cause
+
+        road.failure = fail
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DTRFAST_TOKEN", "t")
+            assert run(["repo", "list", "--url", URL]) == 1
+        assert advice in capsys.readouterr().err
+
+
+def test_authorities_are_kept_in_the_profile(
+    kept: Profiles,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "ca.pem"
+    for text in ("", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
+        file.write_text(text)
+        assert login(monkeypatch, URL, "--ca-file", str(file)) == 1
+        assert "is not a PEM file" in capsys.readouterr().err, text
+    assert login(monkeypatch, URL, "--ca-file", str(tmp_path / "none")) == 1
+    assert "cannot be read" in capsys.readouterr().err
+    assert kept.names() == []
