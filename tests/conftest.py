@@ -29,6 +29,7 @@ LONG = {
     "cli/test_accounts.py": True,
     "cli/test_remote.py": True,
     "cli/test_serve.py": True,
+    "cli/test_shells.py": True,
     "crash/test_store_powercut.py": True,
     "door": True,
     "door/test_smuggling.py": False,

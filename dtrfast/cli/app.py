@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
+from typing import Literal
 
 import cyclopts
 import msgspec
@@ -17,6 +18,7 @@ from dtrfast.api.errors import row_of
 from dtrfast.cli import (
     accounts,
     backup,
+    completion,
     config,
     credentials,
     diagnostics,
@@ -82,6 +84,12 @@ def version(*, json: Json = False) -> None:
     """Print the version."""
     document = {"version": dtrfast.__version__, "python": platform.python_version()}
     finish(document, [f"dtrfast {dtrfast.__version__}"], is_json=json)
+
+
+@app.command(name="completion")
+def print_completion(shell: Literal["bash", "zsh", "fish"]) -> None:
+    """Print the script that completes commands in a shell. See docs/command-line.md."""
+    sys.stdout.write(completion.script(completion.describe(app), shell))
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -16,7 +16,7 @@ from dtrfast.store.store import Store
 
 # Commands that do not use the management API. A walk of its own covers the API.
 _LEAVE_EVENTS = {"backup", "gc", "repair", "restore", "rollback", "seal", "serve"}
-_READ_ONLY = {"backups", "config", "profile", "stats", "verify", "version"}
+_READ_ONLY = {"backups", "completion", "config", "profile", "stats", "verify", "version"}
 _ASK_THE_API = {
     "access",
     "df",
