@@ -12,8 +12,8 @@ INSTALL := PYTHON='$(PYTHON3)' .ci/install
 PIP_INSTALL := $(BIN)/pip install --disable-pip-version-check --progress-bar off
 PYTEST := $(PYTHON) -m pytest
 # Two processes share the tests. Tests that measure run alone, after the others.
-SHARED := -m 'not alone and not client' --numprocesses 2
-ALONE := -m 'alone and not client'
+SHARED := -m 'not alone and not client and not deploy' --numprocesses 2
+ALONE := -m 'alone and not client and not deploy'
 # These targets may run in parallel: they wait for a network, a disk and a processor.
 TOGETHER = MAKEFLAGS='$(filter-out -j% --jobserver%,$(MAKEFLAGS))' \
 	$(MAKE) --no-print-directory --jobs 2
@@ -22,7 +22,7 @@ OR_NONE := $(if $(ARGS),|| [ $$? = 5 ])
 
 .DEFAULT_GOAL := help
 .PHONY: help build serve dev check fix test test-all test-long test-lanes test-blobs test-clients \
-	test-more-clients coverage mutants bench profile hooks lock clean
+	test-more-clients test-deploy coverage mutants bench profile hooks lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,10 @@ test-more-clients: dev ## run tests with more Go clients, and one in Rust
 	programs=$$(.ci/go_programs notation containerd ctr buildkitd buildctl ollama-server) && \
 		programs="$$programs:$$(.ci/rust_programs)" && PATH="$$programs:$$PATH" \
 		$(STEP) --show "more compiled clients" $(PYTEST) -m client $(MORE_CLIENTS) $(ARGS)
+
+test-deploy: dev ## run tests of deploy/: wheels, containers, systemd, charts, proxies
+	@$(INSTALL) deploy
+	$(STEP) --show "ways to run it" $(PYTEST) -m deploy tests/deploy $(ARGS)
 
 bench: dev ## run the quick benchmarks, with all peers on this machine; ARGS='--only push'
 	$(BIN)/python -m benchmarks --quick --against all $(ARGS)

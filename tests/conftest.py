@@ -31,6 +31,7 @@ LONG = {
     "cli/test_serve.py": True,
     "cli/test_shells.py": True,
     "crash/test_store_powercut.py": True,
+    "deploy": True,
     "door": True,
     "door/test_smuggling.py": False,
     "e2e": True,
