@@ -91,7 +91,8 @@ test-more-clients: dev ## run tests with more Go clients, and one in Rust
 
 test-deploy: dev ## run tests of deploy/: wheels, containers, systemd, charts, proxies
 	@$(INSTALL) deploy
-	$(STEP) --show "ways to run it" $(PYTEST) -m deploy tests/deploy $(ARGS)
+	programs=$$(.ci/go_programs helm manifest_check caddy) && PATH="$$programs:$$PATH" \
+		$(STEP) --show "ways to run it" $(PYTEST) -m deploy tests/deploy $(ARGS)
 
 bench: dev ## run the quick benchmarks, with all peers on this machine; ARGS='--only push'
 	$(BIN)/python -m benchmarks --quick --against all $(ARGS)
