@@ -72,7 +72,8 @@ def hangs_together(manifests: Manifests) -> None:
     assert [one["targetPort"] for one in service["spec"]["ports"]] == [port["name"]]
     assert manifests.one("ConfigMap")["metadata"]["name"] in json.dumps(pod["volumes"])
     environment = {one["name"]: one.get("value") for one in container["env"]}
-    assert environment["DTRFAST_SERVER_BIND"] == f":{port['containerPort']}"
+    listens = environment["DTRFAST_SERVER_BIND"]
+    assert listens in {f"{host}:{port['containerPort']}" for host in ("0.0.0.0", "[::]")}
     mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
     assert environment["DTRFAST_CONFIG"] in mounted
     data = Path(environment["DTRFAST_STORE_DATA"] or "")
@@ -244,6 +245,7 @@ def test_everything_that_can_be_set_arrives(chart: Chart) -> None:
     ]
     pod, container = manifests.pod, manifests.container
     assert container["image"].startswith("registry.example:5000/tools/dtrfast@sha256:e3b0c4")
+    assert {"name": "DTRFAST_SERVER_BIND", "value": "[::]:5000"} in container["env"]
     assert pod["imagePullSecrets"] == [{"name": "pull"}]
     assert pod["nodeSelector"] == {"disk": "fast"}
     assert pod["tolerations"] == [{"key": "registry", "operator": "Exists"}]

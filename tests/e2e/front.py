@@ -32,7 +32,6 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    client_max_body_size 0;
     {http}
 }}
 stream {{
@@ -70,11 +69,13 @@ def nginx(
         yield
 
 
-def _listens(port: int) -> Callable[[], None]:
-    def look() -> None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
-        except OSError as error:
-            raise ProgramFailed(str(error)) from error
+def connect(port: int) -> None:
+    """Connect to the port once. Raises ProgramFailed if no program listens."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError as error:
+        raise ProgramFailed(str(error)) from None
 
-    return look
+
+def _listens(port: int) -> Callable[[], None]:
+    return lambda: connect(port)

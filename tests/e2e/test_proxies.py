@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e import certificates, front
+from tests.e2e import certificates, front, proxy_samples
 from tests.e2e import managed as registries
 from tests.e2e.certificates import Certificate
 from tests.e2e.managed import ManagedRegistry
@@ -34,40 +34,6 @@ _DEADLINE_SECONDS = 10.0
 # Headers that a client may forge.
 FORGED = {"x-forwarded-for": "198.51.100.1", "x-forwarded-proto": "http"}
 
-# The settings of the operations manual.
-_NGINX = """\
-server {{
-    listen 127.0.0.1:{port} ssl;
-    ssl_certificate     {tls.chain};
-    ssl_certificate_key {tls.key};
-    location / {{
-        proxy_pass http://{target};
-        proxy_http_version 1.1;
-        proxy_request_buffering off;
-        proxy_buffering off;
-        proxy_set_header Host              $http_host;
-        proxy_set_header X-Forwarded-For   $proxy_add_x_forwarded_for;
-        proxy_set_header X-Forwarded-Proto $scheme;
-        proxy_set_header X-Forwarded-Host  "";
-        proxy_set_header X-Forwarded-Port  "";
-        proxy_set_header Forwarded         "";
-    }}
-}}
-"""
-_HAPROXY = """\
-frontend registry
-    mode http
-    bind 127.0.0.1:{port} ssl crt {pem}
-    http-request del-header Forwarded
-    http-request del-header X-Forwarded-Host
-    http-request del-header X-Forwarded-Port
-    http-request set-header X-Forwarded-Proto https
-    option forwardfor
-    default_backend registry
-backend registry
-    mode http
-    server one {target}
-"""
 _HAPROXY_TCP = """\
 listen registry
     mode tcp
@@ -99,20 +65,34 @@ class Fronts:
     certificate: Certificate
 
     @contextmanager
-    def haproxy(self, sections: str, target: str, options: str = "") -> Iterator[int]:
+    def nginx(self, target: str) -> Iterator[int]:
+        """Run nginx with the sample of deploy/."""
         port = free_port()
-        pem = self.folder / "haproxy.pem"
-        pem.write_bytes(self.certificate.chain.read_bytes() + self.certificate.key.read_bytes())
+        text = proxy_samples.nginx(port, free_port(), self.certificate, target)
+        with front.nginx(self.folder, self.environment, port, http=text):
+            yield port
+
+    @contextmanager
+    def haproxy(self, target: str) -> Iterator[int]:
+        """Run haproxy with the sample of deploy/."""
+        port = free_port()
+        text = proxy_samples.haproxy(port, free_port(), self.certificate, target)
+        with front.haproxy(self.folder, self.environment, port, text):
+            yield port
+
+    @contextmanager
+    def haproxy_tcp(self, sections: str, target: str, options: str = "") -> Iterator[int]:
+        port = free_port()
+        pem = proxy_samples.pem_of(self.certificate)
         text = sections.format(port=port, pem=pem, target=target, options=options)
         with front.haproxy(self.folder, self.environment, port, text):
             yield port
 
     @contextmanager
-    def nginx(self, server: str, target: str) -> Iterator[int]:
+    def nginx_tcp(self, target: str) -> Iterator[int]:
         port = free_port()
-        text = server.format(port=port, tls=self.certificate, target=target)
-        kind = "http" if "location" in server else "stream"
-        with front.nginx(self.folder, self.environment, port, **{kind: text}):
+        text = _NGINX_TCP.format(port=port, target=target)
+        with front.nginx(self.folder, self.environment, port, stream=text):
             yield port
 
 
@@ -184,7 +164,7 @@ def test_behind_a_proxy_that_ends_tls_all_is_as_in_front_of_it(
     tmp_path: Path,
 ) -> None:
     target = managed.host
-    opened = fronts.nginx(_NGINX, target) if kind == "nginx" else fronts.haproxy(_HAPROXY, target)
+    opened = fronts.nginx(target) if kind == "nginx" else fronts.haproxy(target)
     with opened as port:
         here = f"https://localhost:{port}"
         other = {"forwarded": "for=198.51.100.1", "x-forwarded-host": "elsewhere.example"}
@@ -251,8 +231,8 @@ def test_proxy_headers_of_haproxy_and_nginx_name_the_client(
 ) -> None:
     host = announced.host
     options = ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c,unique-id"]
-    proxies = [fronts.haproxy(_HAPROXY_TCP, host, option) for option in options]
-    for number, opened in enumerate([*proxies, fronts.nginx(_NGINX_TCP, host)]):
+    proxies = [fronts.haproxy_tcp(_HAPROXY_TCP, host, option) for option in options]
+    for number, opened in enumerate([*proxies, fronts.nginx_tcp(host)]):
         with opened as port:
             for path in (f"/v2/a{number}/tags/list", f"/v2/a{number}/manifests/hot"):
                 assert ask(port, path).status_code == 404
@@ -262,7 +242,7 @@ def test_proxy_headers_of_haproxy_and_nginx_name_the_client(
 def test_health_checks_of_haproxy_are_answered(announced: Registry, fronts: Fronts) -> None:
     for version in ("send-proxy", "send-proxy-v2"):
         options = f"{version} check inter 200ms\n    option httpchk GET /healthz?{version}"
-        with fronts.haproxy(_HAPROXY_TCP, announced.host, options) as port:
+        with fronts.haproxy_tcp(_HAPROXY_TCP, announced.host, options) as port:
             path = f"/v2/{version}/tags/list"
             assert ask(port, path).status_code == 404
             assert remote_of(announced, path) == CLIENT
@@ -272,8 +252,8 @@ def test_health_checks_of_haproxy_are_answered(announced: Registry, fronts: Fron
 def test_a_proxy_of_http_behind_one_of_tcp_is_believed(announced: Registry, fronts: Fronts) -> None:
     """The client of the PROXY header is the peer that may be trusted with X-Forwarded-For."""
     with (
-        fronts.haproxy(_HAPROXY_TCP, announced.host, "send-proxy-v2") as inner,
-        fronts.nginx(_NGINX, f"127.0.0.1:{inner}") as port,
+        fronts.haproxy_tcp(_HAPROXY_TCP, announced.host, "send-proxy-v2") as inner,
+        fronts.nginx(f"127.0.0.1:{inner}") as port,
     ):
         for path in ("/v2/chain/tags/list", "/v2/chain/manifests/hot"):
             assert ask(port, path, fronts.certificate).status_code == 404
@@ -306,7 +286,7 @@ def test_a_proxy_header_tells_of_tls_that_the_proxy_ends(
     announced: Registry, fronts: Fronts
 ) -> None:
     ends_tls = _HAPROXY_TCP.replace("{port}", "{port} ssl crt {pem}")
-    with fronts.haproxy(ends_tls, announced.host, "send-proxy-v2-ssl") as port:
+    with fronts.haproxy_tcp(ends_tls, announced.host, "send-proxy-v2-ssl") as port:
         answer = ask(port, "/v2/ended/blobs/uploads/", fronts.certificate, method="POST")
     address = answer.headers["docker-upload-location"]
     assert address == f"https://localhost:{port}{answer.headers['location']}"
@@ -318,7 +298,7 @@ def test_a_proxy_header_stands_in_front_of_tls(
     http2: bool, secure: Registry, fronts: Fronts
 ) -> None:
     version = "HTTP/2" if http2 else "HTTP/1.1"
-    with fronts.haproxy(_HAPROXY_TCP, secure.host, "send-proxy-v2") as port:
+    with fronts.haproxy_tcp(_HAPROXY_TCP, secure.host, "send-proxy-v2") as port:
         for path in ("tags/list", "manifests/hot"):
             path = f"/v2/{version.lower()}/{path}"
             answer = ask(port, path, secure.tls, http2=http2)
