@@ -32,19 +32,28 @@ class History:
         return sorted(path.stem.removeprefix("process-") for path in paths)
 
     def _course(self, name: str, seconds: int, points_max: int, now: float) -> Series:
-        tier = "fine" if seconds <= FINE[0] * FINE[1] else "coarse"
-        found = ring.read(series_file(self._directory, name, tier), now - seconds, now)
-        return thin(found, points_max)
+        is_fine = seconds <= FINE[0] * FINE[1]
+        path = series_file(self._directory, name, "fine" if is_fine else "coarse")
+        return thin(ring.read(path, now - seconds, now), points_max)
 
 
 def thin(series: Series, points_max: int) -> Series:
-    """Return at most `points_max` points. Each one aggregates several points of `series`."""
-    width = max(1, math.ceil(len(series.times) / points_max))
-    starts = range(0, len(series.times), width)
+    """Return at most `points_max` points. Each one aggregates the values of several steps, and has
+    the time at which the first of these begins. So a gap in `series` is a gap in the result.
+    """
+    if not series.times:
+        return series
+    first, own = series.times[0], series.step_seconds
+    count = (series.times[-1] - first) // own + 1
+    step = own * math.ceil(count / points_max)
+    rows: dict[int, list[int]] = {}
+    for row, at in enumerate(series.times):
+        rows.setdefault(first + (at - first) // step * step, []).append(row)
     return Series(
-        [series.times[at] for at in starts],
+        list(rows),
         {
-            name: [aggregate(name, values[at : at + width]) for at in starts]
+            name: [aggregate(name, [values[row] for row in some]) for some in rows.values()]
             for name, values in series.columns.items()
         },
+        step,
     )

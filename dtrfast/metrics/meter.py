@@ -36,6 +36,8 @@ class Totals(msgspec.Struct, frozen=True):
     push: list[int]
     # Name, requests, bytes in and bytes out in the last five to ten minutes, the busiest first.
     repositories: list[tuple[str, int, int, int]]
+    images_pushed: int = 0  # manifests that were stored: of images, indexes, signatures …
+    images_pulled: int = 0  # manifests that were sent
 
 
 class Meter:
@@ -45,6 +47,7 @@ class Meter:
         self._clock = clock
         self._requests = {"pull": 0, "push": 0, "api": 0, "console": 0, "other": 0}
         self._refused = self._failed = self._hot = self._bytes_in = self._bytes_out = 0
+        self._images_pushed = self._images_pulled = 0
         self._times = {"pull": [0] * (len(BOUNDS) + 1), "push": [0] * (len(BOUNDS) + 1)}
         self._now: dict[str, list[int]] = {}
         self._before: dict[str, list[int]] = {}
@@ -88,6 +91,11 @@ class Meter:
         if repository:
             self._note_repository(repository, 0, bytes_out, count)
 
+    def note_images(self, *, pushed: int = 0, pulled: int = 0) -> None:
+        """Count manifests that were stored or sent, besides their answers."""
+        self._images_pushed += pushed
+        self._images_pulled += pulled
+
     def note_times(self, kind: Kind, seconds: Sequence[float], weight: int) -> None:
         """Count answer times of a sample. Each time stands for `weight` answers."""
         times = self._times[kind]
@@ -113,6 +121,8 @@ class Meter:
             list(self._times["pull"]),
             list(self._times["push"]),
             [(name, *row) for name, row in order[:_REPORTED_MAX]],
+            self._images_pushed,
+            self._images_pulled,
         )
 
     def _note_repository(self, name: str, bytes_in: int, bytes_out: int, count: int = 1) -> None:

@@ -51,6 +51,8 @@ REGISTRY_COLUMNS = (
     "commits_rate",
     "changes_per_commit",
     "commit_seconds",
+    "images_pushed_rate",
+    "images_pulled_rate",
 )
 PROCESS_COLUMNS = (
     "cpu_percent",
@@ -241,6 +243,8 @@ _RATES = (
     "bytes_in",
     "bytes_out",
     "commits",
+    "images_pushed",
+    "images_pulled",
 )
 _GROWING = (*_RATES, "hot", "changes", "commit_seconds")
 
@@ -263,6 +267,8 @@ def _growing(sample: ProcessSample) -> dict[str, float]:
             "hot": totals.hot,
             "bytes_in": totals.bytes_in,
             "bytes_out": totals.bytes_out,
+            "images_pushed": totals.images_pushed,
+            "images_pulled": totals.images_pulled,
         }
     return found
 

@@ -26,6 +26,8 @@ _FORECAST_SECONDS = 60
 class ProcessMetrics(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """A process of the server. Counters count since it began; times are seconds since the epoch.
     `sampledAt` is when it looked at itself, each two seconds: growth is over the time in between.
+    `bytesIn` and `bytesOut` are bytes of content, from clients and to them. `imagesPushed` and
+    `imagesPulled` count manifests: of images, of indexes of platforms, of signatures.
     `blobsPlaced` to `blobsFailed` count calls of the blob store; failures by the name of the error.
     """
 
@@ -47,6 +49,8 @@ class ProcessMetrics(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     hot: int
     bytes_in: int
     bytes_out: int
+    images_pushed: int
+    images_pulled: int
     blobs_placed: int
     blobs_placed_bytes: int
     blobs_opened: int
@@ -89,8 +93,11 @@ class Metrics(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class MetricsHistory(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """Courses: for each time (seconds since the epoch) a value of each column."""
+    """Courses: for each time (seconds since the epoch) a value of each column. Each time begins a
+    step of `stepSeconds`, which is 0 without a history. Steps without a value are left out.
+    """
 
+    step_seconds: int
     times: list[int]
     columns: dict[str, list[float | None]]
 
@@ -152,6 +159,8 @@ def _process(sample: ProcessSample) -> ProcessMetrics:
         hot=totals.hot if totals else 0,
         bytes_in=totals.bytes_in if totals else 0,
         bytes_out=totals.bytes_out if totals else 0,
+        images_pushed=totals.images_pushed if totals else 0,
+        images_pulled=totals.images_pulled if totals else 0,
         blobs_placed=sample.blobs.placed,
         blobs_placed_bytes=sample.blobs.placed_bytes,
         blobs_opened=sample.blobs.opened,
@@ -203,4 +212,6 @@ def _history(series: Series) -> MetricsHistory:
         name: [None if math.isnan(value) else value for value in values]
         for name, values in series.columns.items()
     }
-    return MetricsHistory(times=list(series.times), columns=columns)
+    return MetricsHistory(
+        step_seconds=series.step_seconds, times=list(series.times), columns=columns
+    )

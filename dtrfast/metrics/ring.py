@@ -21,10 +21,13 @@ _UNKNOWN = math.nan
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Times in seconds since the epoch, and columns with a value for each time. NaN is unknown."""
+    """Times in seconds since the epoch, and columns with a value for each time. NaN is unknown.
+    Each time begins a step of `step_seconds`.
+    """
 
     times: list[int]
     columns: dict[str, list[float]]
+    step_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,11 @@ def read(path: Path, since: float, until: float) -> Series:
     """Return the known values between two times. Empty if the ring does not exist."""
     shape = _read_shape(path)
     if shape is None:
-        return Series([], {})
+        return Series([], {}, 0)
     try:
         data = path.read_bytes()[_HEAD_SIZE:]
     except OSError:
-        return Series([], {})
+        return Series([], {}, shape.step_seconds)
     whole = data[: len(data) // shape.record.size * shape.record.size]
     first, last = int(since) // shape.step_seconds, int(until) // shape.step_seconds
     rows = sorted(
@@ -103,6 +106,7 @@ def read(path: Path, since: float, until: float) -> Series:
     return Series(
         [row[0] * shape.step_seconds for row in rows],
         {name: [row[n] for row in rows] for n, name in enumerate(shape.columns, start=1)},
+        shape.step_seconds,
     )
 
 

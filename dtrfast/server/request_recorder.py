@@ -56,7 +56,7 @@ class RequestRecorder:
             entry.seconds,
             repository if status < 400 else "",
         )
-        self._note_if_pull(method, path, status, int(entry.time))
+        self._note_if_manifest(method, path, status, int(entry.time))
 
     def settle(self, taken: TallyCounts) -> None:
         """Add the counts of the hot lane."""
@@ -66,15 +66,24 @@ class RequestRecorder:
             path = target.partition(b"?")[0].decode("latin-1")
             repository = _repository_of(path) if status < 400 else ""
             self._meter.note_hot(kind_of(method, path), status, count, sent, repository)
-            self._note_if_pull(method, path, status, now)
+            self._note_if_manifest(method, path, status, now, count)
         self._meter.note_times("pull", taken.seconds, TIMED)
         if not self._gets_all_entries:
             self._keeper.count(taken.unlisted)
 
-    def _note_if_pull(self, method: str, path: str, status: int, at: int) -> None:
-        if method == "GET" and status == 200 and _MANIFESTS in path and path.startswith("/v2/"):
-            reference = unquote(path.rpartition(_MANIFESTS)[2])
-            self._pulls.note(_repository_of(path), reference, at)
+    def _note_if_manifest(
+        self, method: str, path: str, status: int, at: int, count: int = 1
+    ) -> None:
+        """Count manifests that were pushed or pulled, and note the pulls."""
+        reference = path.rpartition(_MANIFESTS)[2] if path.startswith("/v2/") else ""
+        # A path of a blob, in a repository with `manifests` in its name, goes on after a slash.
+        if not reference or "/" in reference:
+            return
+        if (method, status) == ("GET", 200):
+            self._meter.note_images(pulled=count)
+            self._pulls.note(_repository_of(path), unquote(reference), at)
+        elif (method, status) == ("PUT", 201):
+            self._meter.note_images(pushed=count)
 
     def close(self) -> None:
         """Write the times of the last pulls."""

@@ -288,7 +288,7 @@ def test_of_no_history_there_is_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("points_max", [1, 2, 7, 99, 100, 101])
 def test_thinned_means_few_points_and_the_same_mean(points_max: int) -> None:
-    whole = Series(list(range(0, 1000, 10)), {"a": [float(n) for n in range(100)]})
+    whole = Series(list(range(0, 1000, 10)), {"a": [float(n) for n in range(100)]}, 10)
     few = thin(whole, points_max)
     assert 0 < len(few.times) <= points_max
     assert few.times[0] == 0
@@ -298,15 +298,25 @@ def test_thinned_means_few_points_and_the_same_mean(points_max: int) -> None:
 
 def test_thinned_times_are_the_worst_and_levels_the_mean() -> None:
     values = [1.0, 3.0, math.nan, 5.0]
-    whole = Series([0, 10, 20, 30], {"pull_p99_seconds": values, "threads": values})
+    whole = Series([0, 10, 20, 30], {"pull_p99_seconds": values, "threads": values}, 10)
     few = thin(whole, 2)
     assert few.times == [0, 20]
     assert few.columns == {"pull_p99_seconds": [3.0, 5.0], "threads": [2.0, 5.0]}
 
 
 def test_what_is_not_known_stays_so() -> None:
-    few = thin(Series([0, 10], {"a": [math.nan, math.nan]}), 1)
+    few = thin(Series([0, 10], {"a": [math.nan, math.nan]}, 10), 1)
     assert math.isnan(few.columns["a"][0])
+
+
+def test_a_gap_of_a_series_is_a_gap_of_its_points() -> None:
+    """Points on both sides of a gap are never averaged, and the step shows where points lack."""
+    times = [0, 10, 20, 30, 40, 5000, 5010, 5020]
+    whole = Series(times, {"a": [1.0] * 5 + [9.0] * 3}, 10)
+    few = thin(whole, 51)
+    assert few.step_seconds == 100
+    assert few.times == [0, 5000]
+    assert few.columns == {"a": [1.0, 9.0]}
 
 
 # ---- the thread --------------------------------------------------------------------------------

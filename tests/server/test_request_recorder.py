@@ -160,6 +160,31 @@ def test_what_was_pulled_is_written_at_the_end(pulled: _PullRecord) -> None:
     assert pulled.seen == {("acme/app", "v1"): 1000}
 
 
+def test_images_are_manifests_that_were_stored_or_sent(tmp_path: Path) -> None:
+    """A push of an image is many requests, and one of them stores its manifest."""
+    meter, keeper, tally = Meter(), LogKeeper(tmp_path, "worker-0"), Tally()
+    recorder = RequestRecorder("worker-0", meter, keeper, MemoryEngine(), gets_all_entries=False)
+    for method, path, status in (
+        ("POST", "/v2/acme/app/blobs/uploads/", 202),
+        ("PUT", "/v2/acme/app/blobs/uploads/1", 201),
+        ("PUT", "/v2/acme/app/manifests/v1", 201),
+        ("PUT", "/v2/acme/app/manifests/v2", 400),
+        ("PUT", "/v2/acme/manifests/app/blobs/uploads/1", 201),
+        ("HEAD", "/v2/acme/app/manifests/v1", 200),
+        ("GET", "/v2/acme/app/manifests/v1", 200),
+        ("GET", "/v2/acme/app/manifests/v1", 304),
+        ("GET", "/v2/acme/manifests/app/blobs/sha256:x", 200),
+    ):
+        recorder.take(_entry(method, path, status))
+    for _ in range(7):
+        tally.note(("GET", b"/v2/acme/app/manifests/v1", 200), 500, 0.001)
+    recorder.settle(tally.take())
+    totals = meter.totals()
+    assert (totals.images_pushed, totals.images_pulled) == (1, 8)
+    keeper.close()
+    recorder.close()
+
+
 def test_pulls_of_the_hot_lane_are_noted(pulled: _PullRecord) -> None:
     tally = Tally()
     tally.note(("GET", b"/v2/acme/app/manifests/v%31", 200), 500, 0.001)
