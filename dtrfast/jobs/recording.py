@@ -15,7 +15,17 @@ from dtrfast.metrics.recorder import Recorder, RecorderThread
 from dtrfast.registry.registry import Registry
 from dtrfast.store.store import Store
 
-STORE_COLUMNS = ("logical_bytes", "stored_bytes", "blobs", "repositories", "manifests", "tags")
+STORE_COLUMNS = (
+    "logical_bytes",
+    "stored_bytes",
+    "blobs",
+    "repositories",
+    "manifests",
+    "tags",
+    "equal_blobs_bytes",
+    "equal_chunks_bytes",
+    "compression_bytes",
+)
 
 
 @contextmanager
@@ -40,6 +50,7 @@ def recorded(store: Store, config: Config, name: str = "") -> Iterator[None]:
 
 def _figures(store: Store, registry: Registry) -> Mapping[str, float]:
     stored, counts = store.statistics(), registry.statistics()
+    savings = stored.savings(counts.linked_bytes)
     return {
         "logical_bytes": counts.linked_bytes,
         "stored_bytes": stored.stored_bytes,
@@ -47,4 +58,7 @@ def _figures(store: Store, registry: Registry) -> Mapping[str, float]:
         "repositories": counts.repositories,
         "manifests": counts.manifests,
         "tags": counts.tags,
+        "equal_blobs_bytes": savings.equal_blobs_bytes,
+        "equal_chunks_bytes": savings.equal_chunks_bytes,
+        "compression_bytes": savings.compression_bytes,
     }

@@ -9,6 +9,20 @@ from dtrfast.index.tables import STORE
 
 
 @dataclass(frozen=True, slots=True)
+class Savings:
+    """The difference between the size of all images and the bytes on disk, by cause.
+
+    The size of all images, less the three savings, plus `overhead_bytes`, is the bytes on disk.
+    `overhead_bytes` are copies of recipes, and deleted content that is not reclaimed yet.
+    """
+
+    equal_blobs_bytes: int  # whole blobs that several repositories have
+    equal_chunks_bytes: int  # chunks that occur in several places
+    compression_bytes: int
+    overhead_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStatistics:
     """Counts, and sizes in bytes. Also used as a difference, where a value may be negative."""
 
@@ -38,6 +52,18 @@ class StoreStatistics:
     def stored_bytes(self) -> int:
         """Bytes of content on disk, without the index."""
         return self.inline_bytes + self.loose_bytes + self.pack_bytes
+
+    def savings(self, linked_bytes: int) -> Savings:
+        """Return the savings for links of `linked_bytes`, each blob counted in each repository."""
+        contents_bytes = self.inline_bytes + self.loose_bytes + self.chunked_bytes
+        differences = (
+            linked_bytes - contents_bytes,
+            self.chunked_bytes - self.chunk_bytes,
+            self.chunk_bytes - self.pack_bytes,
+        )
+        overhead_bytes = -sum(min(0, one) for one in differences)
+        blobs, chunks, compression = (max(0, one) for one in differences)
+        return Savings(blobs, chunks, compression, overhead_bytes)
 
 
 _counts = Counts(STORE, b"statistics", StoreStatistics)

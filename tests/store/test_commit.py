@@ -23,6 +23,7 @@ from dtrfast.errors import (
 from dtrfast.index.tables import CHUNK_HASHES, CHUNKS, COMMITS, RECIPES, number_key, number_of
 from dtrfast.store import damage, recipes
 from dtrfast.store.records import Chunk
+from dtrfast.store.statistics import Savings
 from dtrfast.store.store import Store
 from dtrfast.store.uploads import LocalUpload
 from tests.fakes.clock import Clock
@@ -55,6 +56,40 @@ def test_fifty_that_push_the_same_at_once_store_it_once(
     assert sum(p.stat().st_size for p in (data / "packs").rglob("*") if p.is_file()) < 2_100_000
     assert files_below(data, "uploads") == []
     assert pull(store.blobs, digest_of(body)) == body
+
+
+def test_savings_tell_blobs_from_chunks_and_from_compression(store: Store) -> None:
+    """Each saving grows only by its own cause, and together they lead to the bytes on disk."""
+    text = b"a line of a text that compresses well\n" * 20_000
+    shared, loose = random_bytes(2_000_000), GZIP + random_bytes(300_000)
+    sizes = 0
+
+    def savings(*bodies: bytes) -> Savings:
+        nonlocal sizes
+        for body in bodies:
+            push(store.blobs, body)
+            sizes += len(body)
+        held = store.statistics()
+        found = held.savings(sizes)
+        saved = found.equal_blobs_bytes + found.equal_chunks_bytes + found.compression_bytes
+        assert sizes - saved + found.overhead_bytes == held.stored_bytes
+        return found
+
+    first = savings(loose, shared)
+    assert (first.equal_blobs_bytes, first.equal_chunks_bytes) == (0, 0)
+    assert 0 <= first.overhead_bytes < 10_000
+    again = savings(loose)
+    assert (again.equal_blobs_bytes, again.equal_chunks_bytes) == (len(loose), 0)
+    assert again.compression_bytes == first.compression_bytes
+    parts = savings(shared + random_bytes(500_000, 2))
+    assert parts.equal_blobs_bytes == len(loose)
+    assert 1_500_000 < parts.equal_chunks_bytes <= len(shared)
+    assert parts.compression_bytes < 20_000
+    pressed = savings(random_bytes(1000, 3) + text)
+    assert pressed.equal_blobs_bytes == len(loose)
+    assert (
+        pressed.compression_bytes + pressed.equal_chunks_bytes > parts.equal_chunks_bytes + 500_000
+    )
 
 
 def test_sixty_four_uploads_and_pulls_at_once(store: Store) -> None:

@@ -49,6 +49,7 @@ def get_storage(call: ApiCall, query: StorageQuery) -> storage_objects.Storage:
     """Show the stored, shared and free bytes, and the counts of objects."""
     summary = call.registry.measurements.summary(with_trash=query.trash)
     counts, held = summary.statistics, call.store.statistics()
+    savings = held.savings(counts.linked_bytes)
     data = call.config.store.data
     disk = space.measure_or_zero(data)
     return views.show(
@@ -56,6 +57,7 @@ def get_storage(call: ApiCall, query: StorageQuery) -> storage_objects.Storage:
         summary,
         counts,
         held,
+        savings,
         path=str(data.absolute()),
         file_system=mounts.kind_of(data),
         disk_bytes=disk.usable_bytes,

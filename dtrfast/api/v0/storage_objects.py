@@ -40,7 +40,13 @@ class Usages(ListPage, frozen=True, kw_only=True):
 
 
 class Storage(ApiObject, frozen=True, kw_only=True):
-    """The whole registry. `freedBytes` counts since the store was made. Emptying the trash would
+    """The whole registry. `logicalBytes` is the size of all images: each blob counts in each
+    repository that has it. `storedBytes` are on disk. `sharedBytes` are the difference, by cause:
+    `equalBlobsBytes`, since several repositories have the same blob; `equalChunksBytes`, since
+    blobs have equal chunks; and `compressionBytes`. `overheadBytes` add to those on disk: copies
+    of recipes, and deleted content that is not reclaimed yet.
+
+    `freedBytes` counts since the store was made. Emptying the trash would
     free `trashBytes`. `path` is the data directory, and `fileSystem` the kind of its file system.
     `isTrashPart`: the trash is too large for one request, and holds more than `trashBytes`.
     """
@@ -54,6 +60,10 @@ class Storage(ApiObject, frozen=True, kw_only=True):
     logical_bytes: int
     stored_bytes: int
     shared_bytes: int
+    equal_blobs_bytes: int
+    equal_chunks_bytes: int
+    compression_bytes: int
+    overhead_bytes: int
     trash_bytes: int
     is_trash_part: bool = False
     trash_things: int
