@@ -27,12 +27,15 @@ _EXPIRY_SECONDS = 30 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A state of the registry that administrators should know, and the page to act on it."""
+    """A state of the registry that administrators should know, and the page to act on it. `about`
+    names the line of the health summary that it belongs to.
+    """
 
     level: Literal["warning", "error"]
     text: str
     link: str = ""
     link_text: str = ""
+    about: str = ""
 
 
 def values(page: PageRequest) -> dict[str, Any]:
@@ -66,6 +69,7 @@ def notices(page: PageRequest) -> list[Notice]:
                 "Accounts are off: everyone who reaches this registry can do everything.",
                 "/settings/auth",
                 "Switch accounts on",
+                about="access",
             )
         )
     found += _about_certificate(page)
@@ -77,6 +81,7 @@ def notices(page: PageRequest) -> list[Notice]:
                 "Connections are not encrypted: others on the network can read what is sent.",
                 "/settings/security",
                 "Certificates",
+                about="certificate",
             )
         )
     return found
@@ -88,7 +93,8 @@ def _about_certificate(page: PageRequest) -> list[Notice]:
     if left >= _EXPIRY_SECONDS:
         return []
     text = f"The certificate expires {span(-left)}." if left > 0 else "The certificate has expired."
-    return [Notice("warning" if left > 0 else "error", text, "/settings/security", "Certificate")]
+    level: Literal["warning", "error"] = "warning" if left > 0 else "error"
+    return [Notice(level, text, "/settings/security", "Certificate", about="certificate")]
 
 
 def _about_storage(state: storage_objects.Storage) -> list[Notice]:
@@ -100,12 +106,12 @@ def _about_storage(state: storage_objects.Storage) -> list[Notice]:
             if count
         ]
         text = f"Damaged on disk: {' and '.join(what)}. A push of the same image repairs it."
-        found.append(Notice("error", text, "/settings/storage#damages", "Details"))
+        found.append(Notice("error", text, "/settings/storage#damages", "Details", about="content"))
     used = 1 - state.disk_free_bytes / max(1, state.disk_bytes)
     if state.disk_bytes and state.disk_free_bytes < state.reserve_bytes:
         text = "The disk is full: pushes are refused until something is deleted."
-        found.append(Notice("error", text, "/settings/storage", "Storage"))
+        found.append(Notice("error", text, "/settings/storage", "Storage", about="disk"))
     elif state.disk_bytes and used > _DISK_FULL_PART:
         text = f"The disk is {used:.0%} full: pushes will soon be refused."
-        found.append(Notice("warning", text, "/settings/storage", "Storage"))
+        found.append(Notice("warning", text, "/settings/storage", "Storage", about="disk"))
     return found

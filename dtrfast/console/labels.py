@@ -104,6 +104,76 @@ FIELDS: Mapping[str, FieldText] = {
 }
 LABELS: Mapping[str, str] = {name: text.label for name, text in FIELDS.items()}
 
+# The numbers that pages show: one label for each, and the things that it counts.
+FIGURES: Mapping[str, FieldText] = {
+    # Activity.
+    "images_pushed": FieldText(
+        "Images pushed",
+        "Manifests that clients pushed: of images, indexes and signatures. An image for two"
+        " platforms counts three times, since its index counts, too.",
+    ),
+    "images_pulled": FieldText(
+        "Images pulled",
+        "Manifests that clients pulled. Requests that only ask if an image exists do not count.",
+    ),
+    "bytes_in": FieldText(
+        "Sent by clients",
+        "Content on the network, from clients. Layers that the repository has are not sent again.",
+    ),
+    "bytes_out": FieldText("Sent to clients", "Content on the network, to clients."),
+    "pull_seconds": FieldText(
+        "Read requests, median",
+        "From a request (GET or HEAD) to the end of its answer. A pull has several requests.",
+    ),
+    "push_seconds": FieldText(
+        "Write requests, median",
+        "From a request (POST, PATCH, PUT or DELETE) to the end of its answer. A push has several.",
+    ),
+    "refused": FieldText(
+        "Requests refused", "Answers with a status of 400 to 499, except 401 and 404."
+    ),
+    "failed": FieldText("Requests failed", "Answers with a status of 500 or more."),
+    # The store.
+    "logical_bytes": FieldText(
+        "Size of all images",
+        "The size of all blobs. A blob counts in each repository that has it, also if clients sent"
+        " it only once.",
+    ),
+    "equal_blobs_bytes": FieldText(
+        "Saved by equal blobs", "A blob that several repositories have is stored once."
+    ),
+    "equal_chunks_bytes": FieldText(
+        "Saved by equal chunks",
+        "Parts that are equal in several layers or files are stored once. Layers that clients"
+        " compress have no such parts.",
+    ),
+    "compression_bytes": FieldText(
+        "Saved by compression",
+        "Chunks are compressed where it pays. Layers that clients compress stay as they are.",
+    ),
+    "overhead_bytes": FieldText(
+        "Overhead", "Deleted content that is not reclaimed yet, and data for repairs."
+    ),
+    "stored_bytes": FieldText(
+        "On disk", "The files of blobs and packs, also of those in the trash; without the index."
+    ),
+    # Measurements of a repository, an image or an organization.
+    "download_bytes": FieldText(
+        "Download size",
+        "A client that has nothing would transfer this to pull all of it. A blob counts once.",
+    ),
+    "own_stored_bytes": FieldText(
+        "On disk", "Its blobs and chunks, as they are stored; each once."
+    ),
+    "unique_bytes": FieldText("Unique", "The part of the bytes on disk that nothing else needs."),
+    "shared_bytes": FieldText(
+        "Shared", "The part of the bytes on disk that other images or repositories need, too."
+    ),
+    "freed_bytes": FieldText(
+        "Deleting frees", "Free after a deletion, once the content has left the trash."
+    ),
+}
+
 # The labels of the settings that the server was started with, in the order and groups of the page.
 _GROUPS: Mapping[str, Mapping[str, str]] = {
     "Network": {

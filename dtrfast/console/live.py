@@ -25,7 +25,7 @@ from starlette.types import Receive, Scope, Send
 
 from dtrfast.api.types import Hop, StopFlag
 from dtrfast.api.v0 import sessions
-from dtrfast.console import frame, rendering
+from dtrfast.console import frame, health, rendering
 from dtrfast.console.page import PageRequest
 from dtrfast.console.pages import dashboard, logs, welcome
 from dtrfast.errors import DtrfastError, SignInRequired
@@ -77,12 +77,18 @@ def _progress(page: PageRequest) -> Tick:
 
 
 def _numbers(page: PageRequest) -> Tick:
+    # Backups are rare, and their events are costly to find: once for a stream is enough.
+    backup = health.last_backup(page)
     # Points are recorded every ten seconds, so they are read no more often.
     due = [time.monotonic()]
 
     def tick() -> list[Message]:
-        seen = dashboard.live_values(page)
-        messages = [html("#now", "dashboard/now.html", {**frame.values(page), **seen})]
+        seen = dashboard.live_values(page, backup)
+        values = {**frame.values(page), **seen}
+        messages = [
+            html("#now", "dashboard/now.html", values),
+            html("#internals-now", "dashboard/internals.html", values),
+        ]
         if time.monotonic() >= due[0]:
             due[0] = time.monotonic() + _POINTS_SECONDS
             points = dashboard.points(page, [process.name for process in seen["now"].processes])

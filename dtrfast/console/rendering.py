@@ -40,6 +40,7 @@ def _own_markdown(text: str) -> Markup:
 _GLOBALS = {
     "asset": assets.url,
     "form_fields": fields.form_fields,
+    "figures": labels.FIGURES,
     "zip": zip,
     "repository_url": formatting.repository_url,
     "account_url": formatting.account_url,

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from dtrfast.api.v0 import jobs
 from dtrfast.console import frame, live, routes, submission
-from dtrfast.console.pages import dashboard
 from dtrfast.errors import AccessRefused
 from dtrfast.times import rfc3339
 from tests.api.managed.town import Town
@@ -84,61 +82,6 @@ def test_a_certificate_that_ends_is_told_before(days: float, text: str) -> None:
         client=SimpleNamespace(is_secure=True), glance=lambda handler: shown
     )
     assert [notice.text for notice in frame._about_certificate(page)] == ([text] if text else [])
-
-
-def _now(**fields: Any) -> Any:
-    calm = {
-        "time": 1e9,
-        "disk_full_at": 0.0,
-        "memory_bytes": 100,
-        "memory_used_bytes": 50,
-        "processes": [SimpleNamespace(name="worker-0"), SimpleNamespace(name="housekeeper")],
-    }
-    return SimpleNamespace(**{**calm, **fields})
-
-
-def _problems(now: Any, *, columns: dict[str, Any], tasks: Any = (), runs: Any = ()) -> list[str]:
-    def glance(handler: Any, **query: Any) -> Any:
-        if handler is jobs.list_jobs:
-            return SimpleNamespace(tasks=tasks, runs=runs)
-        return None
-
-    page: Any = SimpleNamespace(glance=glance)
-    hour: Any = SimpleNamespace(columns=columns)
-    return [text for text, _ in dashboard.problems(page, now, hour)]
-
-
-def test_open_problems() -> None:
-    assert _problems(_now(), columns={"cpu_percent": [99.0] * 10, "failed_rate": [None, 0.0]}) == []
-    assert _problems(_now(), columns={"cpu_percent": [99.0] * 200}) == [
-        "The host's CPU has been busy for 15 minutes"
-    ]
-    assert _problems(_now(), columns={"failed_rate": [0.2, None, 0.1]}) == [
-        "3 requests failed in the last hour"
-    ]
-    only_worker = _now(processes=[SimpleNamespace(name="worker-0")], memory_used_bytes=99)
-    assert _problems(only_worker, columns={}) == [
-        "The host's memory is nearly used up",
-        "The housekeeper is not running: no space is freed",
-    ]
-    (problem,) = _problems(_now(disk_full_at=1e9 + 86_400), columns={})
-    assert problem.startswith("The disk will be full on 2001-09-10")
-
-
-def test_what_works_again_is_no_problem() -> None:
-    tasks = [
-        SimpleNamespace(name="trash", error="no room"),
-        SimpleNamespace(name="scrub", error=""),
-    ]
-    runs = [
-        SimpleNamespace(job="check", state="done", result=""),
-        SimpleNamespace(job="check", state="error", result="before"),
-        SimpleNamespace(job="measure", state="worker_dead", result="it ended"),
-    ]
-    assert _problems(_now(), columns={}, tasks=tasks, runs=runs) == [
-        "The task trash fails: no room",
-        "The job measure failed: it ended",
-    ]
 
 
 def test_an_organization_is_measured_without_scripts(town: Town) -> None:

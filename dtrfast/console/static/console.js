@@ -253,7 +253,9 @@ for (const place of document.querySelectorAll("[data-live]")) {
     source.addEventListener("html", (event) => {
       if (event.lastEventId) after = event.lastEventId;
       if (!place.dataset.paused) return show(event);
-      if (JSON.parse(event.data).how === "replace") held.length = 0;
+      const { target, how } = JSON.parse(event.data);
+      const others = held.filter((one) => JSON.parse(one.data).target !== target);
+      if (how === "replace") held.splice(0, held.length, ...others);
       if (held.push(event) > 1000) held.shift();
     });
     source.addEventListener("points", (event) => {
@@ -300,7 +302,9 @@ function alter(old, made) {
     else if (node.nodeType !== Node.ELEMENT_NODE) {
       if (before.data !== node.data) before.data = node.data;
     } else {
-      const gone = [...before.attributes].filter(({ name }) => !node.hasAttribute(name));
+      // The user opens and closes `details`.
+      const isKept = (name) => name === "open" && before.nodeName === "DETAILS";
+      const gone = [...before.attributes].filter(({ name }) => !node.hasAttribute(name) && !isKept(name));
       for (const { name } of gone) before.removeAttribute(name);
       for (const { name, value } of node.attributes) {
         if (before.getAttribute(name) !== value) before.setAttribute(name, value);
@@ -320,6 +324,19 @@ document.addEventListener("click", (event) => {
   pause.querySelector("span").textContent = paused ? "Resume" : "Pause";
   place.dispatchEvent(new Event(paused ? "pause" : "resume"));
 });
+
+// ---- closed parts --------------------------------------------------------------------------------
+// A link to a closed part, or into it, opens it.
+function openTarget() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const part = target && target.closest("main details");
+  if (!part || part.open) return;
+  part.open = true;
+  target.scrollIntoView();
+}
+
+addEventListener("hashchange", openTarget);
+openTarget();
 
 // ---- keyboard access to scrolling parts ----------------------------------------------------------
 function reach() {

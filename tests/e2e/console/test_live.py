@@ -80,7 +80,7 @@ def test_the_dashboard_draws_and_counts(browser: Browser, town: Town) -> None:
         expect(admin.page.locator("[data-live-state]")).to_have_text("live")
         admin.page.locator(".uplot canvas").first.wait_for()
         assert admin.page.locator(".uplot canvas").count() > 10
-        pulls = admin.page.locator("#now dl", has=admin.page.locator("dt", has_text="Pulls"))
+        pulls = admin.page.locator("#now .stats > div", has_text="Images pulled")
         before = pulls.inner_text()
         for _ in range(30):
             httpx.get(f"{town.managed.registry.url}/v2/acme/open/manifests/v1")
@@ -123,7 +123,7 @@ def _wait_until(visitor: Person, expression: str) -> None:
 def test_what_one_does_outlives_the_next_numbers(browser: Browser, town: Town) -> None:
     with person(browser, town.managed, "admin") as admin:
         admin.go("/dashboard")
-        link = admin.page.locator("#now").get_by_role("link", name="housekeeper")
+        link = admin.page.locator("#now .checks").get_by_role("link", name="Host")
         link.focus()
         admin.page.evaluate("window.seen = document.querySelector('#now').textContent")
         _wait_until(admin, "document.querySelector('#now').textContent !== window.seen")

@@ -1,0 +1,176 @@
+"""The health of the registry: its problems, each with a next step, and its lines."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dtrfast.api.v0 import administration, jobs, ldap, storage
+from dtrfast.console import health
+from dtrfast.console.health import Check, Health, Observation
+from dtrfast.metrics.report import MetricsHistory
+from dtrfast.times import rfc3339
+from tests.api.managed.town import Town
+from tests.console.browser import Browser
+
+NOW = 1e9
+_STATE = SimpleNamespace(
+    damaged_blobs=0,
+    damaged_chunks=0,
+    disk_bytes=100 << 30,
+    disk_free_bytes=60 << 30,
+    reserve_bytes=1 << 30,
+    exposures=[],
+)
+
+
+def _process(name: str) -> SimpleNamespace:
+    return SimpleNamespace(name=name, requests={"pull": 1} if name.startswith("worker") else {})
+
+
+def _now(**fields: Any) -> Any:
+    calm = {
+        "time": NOW,
+        "disk_bytes": 100 << 30,
+        "disk_free_bytes": 60 << 30,
+        "disk_full_at": 0.0,
+        "memory_bytes": 100,
+        "memory_used_bytes": 50,
+        "processes": [_process("worker-0"), _process("worker-1"), _process("housekeeper")],
+    }
+    return SimpleNamespace(**{**calm, **fields})
+
+
+def _judge(
+    now: Any = None,
+    *,
+    columns: dict[str, Any] | None = None,
+    tasks: Any = (),
+    runs: Any = (),
+    answers: dict[Any, Any] | None = None,
+    backup: Any = None,
+    is_secure: bool = False,
+    **state: Any,
+) -> Health:
+    shown = SimpleNamespace(**{**vars(_STATE), **state})
+    known = {
+        jobs.list_jobs: SimpleNamespace(tasks=tasks, runs=runs),
+        storage.get_storage: shown,
+        **(answers or {}),
+    }
+    config = SimpleNamespace(
+        auth=SimpleNamespace(mode="managed"), server=SimpleNamespace(bind="127.0.0.1:5000")
+    )
+    page: Any = SimpleNamespace(
+        client=SimpleNamespace(config=config, is_secure=is_secure),
+        glance=lambda handler, **query: known.get(handler),
+    )
+    hour = MetricsHistory(step_seconds=10, times=[], columns=columns or {})
+    return health.judge(page, Observation(now or _now(), shown, hour, backup))  # type: ignore[arg-type]
+
+
+def _texts(found: Health) -> list[str]:
+    return [problem.text for problem in found.problems]
+
+
+def _line(found: Health, name: str) -> Check:
+    (line,) = (check for check in found.checks if check.name == name)
+    return line
+
+
+def test_a_healthy_registry_says_so() -> None:
+    found = _judge(columns={"cpu_percent": [99.0] * 10, "failed_rate": [None, 0.0]})
+    assert (found.problems, found.level, found.summary) == ([], "good", "All well")
+    assert {check.name: (check.level, check.text) for check in found.checks} == {
+        "Processes": ("good", "2 workers, housekeeper"),
+        "Disk": ("good", "60.0 GiB free"),
+        "Content": ("good", "no damage known"),
+        "Requests": ("good", "0 failed in an hour"),
+        "Jobs": ("good", "none failing"),
+        "Host": ("good", "CPU 99 %, memory 50 %"),
+        "Certificate": ("unknown", "none: plain HTTP"),
+        "Backup": ("unknown", "none known"),
+    }
+
+
+def test_each_problem_has_a_level_and_a_next_step() -> None:
+    only_worker = [_process("worker-0")]
+    task = SimpleNamespace(name="trash", error="no room")
+    run = SimpleNamespace(job="measure", state="worker_dead", result="it ended")
+    last_week = SimpleNamespace(outcome="ok", time=rfc3339(NOW - 9 * 86_400))
+    partial = SimpleNamespace(outcome="failed", time=rfc3339(NOW))
+    sync = SimpleNamespace(error="no answer", problems=[], started_at=rfc3339(NOW))
+    cases: list[tuple[str, str, str, Health]] = [
+        ("busy for 15 minutes", "Host", "warning", _judge(columns={"cpu_percent": [99.0] * 200})),
+        ("memory is nearly", "Host", "warning", _judge(_now(memory_used_bytes=99))),
+        (
+            "3 requests failed",
+            "Requests",
+            "warning",
+            _judge(columns={"failed_rate": [0.2, None, 0.1]}),
+        ),
+        ("housekeeper is not", "Processes", "error", _judge(_now(processes=only_worker))),
+        ("full on 2001-09-10", "Disk", "warning", _judge(_now(disk_full_at=NOW + 86_400))),
+        ("The disk is full", "Disk", "error", _judge(disk_free_bytes=1)),
+        ("1 chunk", "Content", "error", _judge(damaged_chunks=1)),
+        ("may reach", "Content", "warning", _judge(exposures=["others may reach /data"])),
+        ("trash fails: no room", "Jobs", "error", _judge(tasks=[task])),
+        ("measure failed: it ended", "Jobs", "error", _judge(runs=[run])),
+        ("9 days old", "Backup", "warning", _judge(backup=last_week)),
+        ("missing files", "Backup", "error", _judge(backup=partial)),
+        ("no answer", "Directory", "warning", _judge(answers={ldap.get_last_sync: sync})),
+    ]
+    for text, name, level, found in cases:
+        (problem,) = found.problems
+        assert text in problem.text, text
+        assert (problem.level, found.level) == (level, level), text
+        assert problem.link.startswith("/"), text
+        assert problem.link_text, text
+        assert _line(found, name).level == level, text
+        assert found.summary == "1 problem", text
+        others = [one for one in found.checks if one.name != name]
+        assert {one.level for one in others} <= {"good", "unknown"}, text
+
+
+def test_errors_come_before_warnings() -> None:
+    found = _judge(_now(memory_used_bytes=99, processes=[_process("worker-0")]))
+    assert [problem.level for problem in found.problems] == ["error", "warning"]
+    assert found.summary == "2 problems"
+
+
+def test_a_job_that_works_again_is_no_problem() -> None:
+    runs = [
+        SimpleNamespace(job="check", state="done", result=""),
+        SimpleNamespace(job="check", state="error", result="before"),
+    ]
+    assert _texts(_judge(tasks=[SimpleNamespace(name="scrub", error="")], runs=runs)) == []
+
+
+@pytest.mark.parametrize("days", [10, 90])
+def test_the_certificate_and_the_backup_show_their_times(days: int) -> None:
+    end = rfc3339(int(time.time()) + days * 86_400)
+    certificate = SimpleNamespace(not_after=end)
+    made = SimpleNamespace(outcome="ok", time=rfc3339(NOW - 3600))
+    found = _judge(
+        is_secure=True, answers={administration.get_certificate: certificate}, backup=made
+    )
+    line = _line(found, "Certificate")
+    assert (line.text, line.at) == ("expires", end)
+    assert line.level == ("warning" if days == 10 else "good")
+    backup = _line(found, "Backup")
+    assert (backup.level, backup.text, backup.at) == ("good", "made", made.time)
+
+
+def test_the_dashboard_begins_with_health_and_ends_with_internals(town: Town) -> None:
+    page = Browser(town, "admin").get("/dashboard").text
+    places = [page.index(f'id="{name}"') for name in ("health", "activity", "charts", "internals")]
+    assert places == sorted(places)
+    # In the frame of other pages notices stand above; here they are problems, and stand once.
+    assert 'class="checks"' in page
+    closed = page[places[-1] :]
+    assert "Commits" in closed
+    assert "Commits" not in page[: places[-1]]
+    assert page.count("Images pushed") == 2, "a number, and its meaning"
