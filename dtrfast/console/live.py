@@ -31,8 +31,10 @@ from dtrfast.console.pages import dashboard, logs, welcome
 from dtrfast.errors import DtrfastError, SignInRequired
 
 _LIFE_SECONDS = 300.0
-# Shorter than the silence after which proxies and `server.idle_body_seconds` cut a connection.
-_BEAT_SECONDS = 15.0
+# A client that closed its connection looks like one that only ended its request, until two writes
+# have failed. So a stream that a page left keeps its place for two beats. Proxies and
+# `server.idle_body_seconds` cut a connection only after a longer silence.
+_BEAT_SECONDS = 3.0
 _END_CHECK_SECONDS = 0.5
 _POINTS_SECONDS = 10.0
 # Each stream costs a call every second or two, on a thread. One user cannot take all streams.

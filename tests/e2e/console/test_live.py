@@ -6,6 +6,7 @@ import html
 import re
 import tarfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -153,6 +154,27 @@ def test_a_hidden_page_has_no_stream(browser: Browser, town: Town) -> None:
             page.goto(f"{admin.url}/logs")
             page.evaluate(_HIDE)
         assert admin.go("/repositories") == 200
+
+
+def test_a_stream_that_a_page_left_gives_its_place_back(browser: Browser, town: Town) -> None:
+    with person(browser, town.managed, "admin") as admin:
+        cookies = {one["name"]: one["value"] for one in admin.page.context.cookies()}
+        with httpx.Client(base_url=admin.url, cookies=cookies) as client:
+            # Both workers are full after several refusals in a row.
+            refusals = 0
+            with ExitStack() as streams:
+                while refusals < 8:
+                    stream = streams.enter_context(client.stream("GET", "/live/logs"))
+                    refusals = refusals + 1 if stream.status_code == 503 else 0
+            left = time.monotonic()
+            while _status_of(client, "/live/logs") != 200:
+                admin.page.wait_for_timeout(500)
+            assert time.monotonic() - left < 15
+
+
+def _status_of(client: httpx.Client, path: str) -> int:
+    with client.stream("GET", path) as stream:
+        return stream.status_code
 
 
 _HIDE = """() => {
