@@ -80,7 +80,8 @@ class ServerConfig:
     tls_client_ca: str = ""
     # Offer HTTP/2 to TLS clients as well. HTTP/1.1 moves blobs faster.
     http2: bool = False
-    # Processes that answer requests. 0 means one for each core that this process may use.
+    # Processes that answer requests. 0 means one for each core that this process may use, by its
+    # affinity and its CPU quota, if there are 192 MiB of memory for each.
     workers: Annotated[int, Meta(ge=0, le=1024)] = 0
     # Threads in each worker for operations that wait for the disk.
     threads_per_worker: Annotated[int, Meta(ge=1, le=1024)] = 40

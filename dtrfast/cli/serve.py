@@ -18,7 +18,7 @@ from dtrfast.jobs.log import configure
 from dtrfast.logs.keeper import LogKeeper
 from dtrfast.machine import certificates, privacy
 from dtrfast.machine.paths import Layout
-from dtrfast.server import first_start, listener, tls
+from dtrfast.server import first_start, listener, service_manager, tls
 from dtrfast.server.supervisor import (
     Supervisor,
     hold_signals,
@@ -79,8 +79,10 @@ def serve(
     }
     settings = load(config, os.environ, options)
     configure(settings.log, _PROCESS)
+    passed = service_manager.take_sockets(os.environ)
+    settings = service_manager.bound_to(settings, passed)
     tls.check(settings.server)
-    lock, listening = open_listening(settings)
+    lock, listening = open_listening(settings, passed)
     # Before any other thread starts: the kernel could give a signal to that thread, and the signals
     # are for the supervisor.
     hold_signals()
@@ -110,7 +112,8 @@ def _serve(settings: Config, lock: int, listening: Sequence[socket.socket]) -> i
     if password is not None:
         first_start.show_password(password)
     _announce(settings, listening)
-    return Supervisor(settings, listening, lock).run()
+    notices = service_manager.Notices(os.environ)
+    return Supervisor(settings, listening, lock, notices=notices).run()
 
 
 def _check_store(config: Config) -> str | None:

@@ -200,7 +200,8 @@ def registry_values(before: _Observation, now: _Observation) -> dict[str, float]
     received = now.host.network_in_bytes - before.host.network_in_bytes
     sent = now.host.network_out_bytes - before.host.network_out_bytes
     values: dict[str, float] = {
-        "cpu_percent": 100 * max(0.0, busy) / cpu if cpu > 0 else math.nan,
+        # A quota lets a group use a little more than its part of a short time.
+        "cpu_percent": 100 * min(max(0.0, busy) / cpu, 1.0) if cpu > 0 else math.nan,
         "memory_used_bytes": now.host.memory_used_bytes,
         "disk_used_bytes": now.host.disk_used_bytes,
         "network_in_rate": max(0, received) / passed,

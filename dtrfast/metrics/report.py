@@ -70,16 +70,20 @@ class BusyRepository(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 class Metrics(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """`diskFullAt` is when the disk is full at the pace of the last days; 0: not soon, or not
-    known. `pullSeconds` and `pushSeconds` are the 50, 95 and 99 % quantiles.
+    known. `pullSeconds` and `pushSeconds` are the 50, 95 and 99 % quantiles. With `hasCpuLimit` or
+    `hasMemoryLimit`, CPU or memory are those of the server's control group, and `cores` or
+    `memoryBytes` its limit.
     """
 
     time: float
-    cores: int
+    cores: float
+    has_cpu_limit: bool
     load: float
     cpu_busy_seconds: float
     cpu_total_seconds: float
     memory_used_bytes: int
     memory_bytes: int
+    has_memory_limit: bool
     disk_used_bytes: int
     disk_free_bytes: int
     disk_bytes: int
@@ -111,11 +115,13 @@ def measure(data: Path) -> Metrics:
     return Metrics(
         time=now,
         cores=state.cores,
+        has_cpu_limit=state.has_cpu_limit,
         load=state.load_1,
         cpu_busy_seconds=state.cpu_busy_seconds,
         cpu_total_seconds=state.cpu_total_seconds,
         memory_used_bytes=state.memory_used_bytes,
         memory_bytes=state.memory_bytes,
+        has_memory_limit=state.has_memory_limit,
         disk_used_bytes=state.disk_used_bytes,
         disk_free_bytes=state.disk_free_bytes,
         disk_bytes=state.disk_bytes,

@@ -56,6 +56,19 @@ def _open(family: int) -> socket.socket:
     return listener
 
 
+def spread(listening: Sequence[socket.socket], count: int) -> list[tuple[socket.socket, ...]]:
+    """Return the sockets of each of `count` workers.
+
+    Each socket has a worker, because the kernel gives connections to all sockets of an address. If
+    there are fewer sockets than workers, several workers share one.
+    """
+    shares: list[list[socket.socket]] = [[] for _ in range(count)]
+    if listening:
+        for number in range(max(count, len(listening))):
+            shares[number % count].append(listening[number % len(listening)])
+    return [tuple(share) for share in shares]
+
+
 def url_of(listening: Sequence[socket.socket], config: ServerConfig) -> str:
     """Return the server's URL, with the port that the kernel chose if the setting has port 0."""
     host, port = listening[0].getsockname()[:2]

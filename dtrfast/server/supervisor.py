@@ -2,9 +2,10 @@
 
 One thread waits for signals with all of them blocked, so there are no handlers and no races.
 Children are spawned, never forked: they share the lock of the data directory, and nothing else.
-Each worker has a listening socket of its own, which the supervisor keeps open. When a worker dies,
-its successor takes the connections that wait there. Hypercorn's own runner is not used, because it
-ends the whole server when one worker is killed.
+Each worker has a listening socket of its own, unless a service manager passed a single one for all.
+The supervisor keeps them open. When a worker dies, its successor takes the connections that wait
+there. Hypercorn's own runner is not used, because it ends the whole server when one worker is
+killed.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ import msgspec
 
 from dtrfast.config import Config
 from dtrfast.jobs import lifeline
-from dtrfast.machine import locks
+from dtrfast.machine import limits, locks
 from dtrfast.server import listener, memory
+from dtrfast.server.service_manager import Notices
 
 log = logging.getLogger("dtrfast.supervisor")
 
@@ -41,6 +43,11 @@ _STOP_MARGIN_SECONDS = 10.0
 # Enough for ten thousand connections, if a thousand are in transfers. A transfer takes a duplicate
 # of its socket and five files.
 _DESCRIPTORS_WANTED = 16_384
+
+# The memory of a worker: 60 MB when it is idle, 40 transfers of 2 MiB, and some passwords
+# (docs/operations.md). The supervisor and the housekeeper take the other part.
+_WORKER_MEMORY = 192 << 20
+_OTHER_MEMORY = 128 << 20
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP}
 
@@ -99,7 +106,13 @@ class _Child:
 
 
 def worker_count(config: Config) -> int:
-    return config.server.workers or len(os.sched_getaffinity(0))
+    """Return the setting. If it is 0, return one worker for each core that the process may use, but
+    only as many as have memory; at least 1.
+    """
+    if config.server.workers:
+        return config.server.workers
+    fitting = (limits.usable_memory() - _OTHER_MEMORY) // _WORKER_MEMORY
+    return max(1, min(limits.count_cores(), fitting))
 
 
 def hold_signals() -> None:
@@ -122,19 +135,22 @@ class Supervisor:
         lock_descriptor: int,
         *,
         app: str = APP,
+        notices: Notices | None = None,
     ) -> None:
-        """Take over `listening`, one socket for each worker, and the data directory's lock.
+        """Take over the listening sockets and the data directory's lock.
 
-        `app`: module and function that make a worker's application, as `module:function`.
+        `app`: module and function that make a worker's application, as `module:function`. `notices`
+        tell a service manager when the server is ready and when it stops.
         """
         self._config = config
         self._listening = listening
         self._lock = lock_descriptor
         self._app = app
+        self._notices = notices or Notices({})
         # The housekeeper gets no socket, because it would keep it open after its worker stops.
         self._children = [
-            _Child(f"worker-{number}", "dtrfast.server.worker", (mine.fileno(),))
-            for number, mine in enumerate(listening)
+            _Child(f"worker-{number}", "dtrfast.server.worker", tuple(one.fileno() for one in mine))
+            for number, mine in enumerate(listener.spread(listening, worker_count(config)))
         ]
         self._children.append(_Child("housekeeper", "dtrfast.jobs"))
         self._exit_status = 0
@@ -146,7 +162,10 @@ class Supervisor:
         try:
             for child in self._children:
                 self._spawn(child)
+            # Connections wait in the kernel until a worker takes them.
+            self._notices.send("READY=1")
             self._supervise()
+            self._notices.send("STOPPING=1")
             self._stop()
         finally:
             for child in self._children:
@@ -246,11 +265,16 @@ def _wait_signal(seconds: float | None) -> int | None:
     return None if information is None else information.si_signo
 
 
-def open_listening(config: Config) -> tuple[int, list[socket.socket]]:
-    """Take the data directory's lock, then the address. Raises StartRefused."""
+def open_listening(
+    config: Config, passed: list[socket.socket] | None = None
+) -> tuple[int, list[socket.socket]]:
+    """Take the data directory's lock, then the address, unless sockets were passed.
+
+    Raises StartRefused.
+    """
     descriptor = locks.take_server(config.store.data)
     try:
-        return descriptor, listener.listen(config.server, worker_count(config))
+        return descriptor, passed or listener.listen(config.server, worker_count(config))
     except BaseException:
         os.close(descriptor)
         raise

@@ -8,12 +8,13 @@ each transfer does all of its own work.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar, cast
+
+from dtrfast.machine import limits
 
 T = TypeVar("T")
 
@@ -24,7 +25,7 @@ class SecondThread:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._transfers = 0
-        self._cores = len(os.sched_getaffinity(0))
+        self._cores = limits.count_cores()
         self._jobs: SimpleQueue[ThreadJob[Any] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 

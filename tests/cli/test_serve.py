@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -56,6 +57,44 @@ def test_serve_answers_and_stops(start: Start, tmp_path: Path) -> None:
     assert process.returncode == 0
     assert '"GET" "/v2/" 200' in output
     assert "Traceback" not in errors
+
+
+def test_a_service_manager_passes_the_socket_and_hears_of_start_and_stop(tmp_path: Path) -> None:
+    # The shell puts the socket where the protocol wants it, and keeps its process id.
+    command = 'LISTEN_PID=$$ exec "$0" -m dtrfast serve --workers 2 3<&0 </dev/null'
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+    ):
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
+        process = subprocess.Popen(
+            ["sh", "-c", command, sys.executable],
+            env={
+                **os.environ,
+                "DTRFAST_STORE_DATA": str(tmp_path / "data"),
+                "LISTEN_FDS": "1",
+                "NOTIFY_SOCKET": str(tmp_path / "notify"),
+            },
+            stdin=listening.fileno(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            assert wait_for_line(process, r"listening on (\S+), data")[1] == url
+            assert manager.recv(100) == b"READY=1"
+            with urllib.request.urlopen(f"{url}/v2/", timeout=60) as response:
+                assert response.status == 200
+            process.send_signal(signal.SIGTERM)
+            assert manager.recv(100) == b"STOPPING=1"
+            assert process.wait(20) == 0
+            # The manager still has the socket, so clients wait for the next server.
+            socket.create_connection(listening.getsockname(), timeout=5).close()
+        finally:
+            process.kill()
+            process.communicate()
 
 
 def test_serving_the_network_without_authentication_is_warned_of(start: Start) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -11,6 +12,8 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
+from dtrfast.machine import limits
+from dtrfast.machine.limits import CpuLimit, MemoryLimit
 from dtrfast.metrics import host as host_module
 from dtrfast.metrics.host import measure_host
 
@@ -100,23 +103,31 @@ def test_time_of_guests_is_counted_once(tmp_path: Path, monkeypatch: pytest.Monk
     assert (measured.cpu_busy_seconds, measured.cpu_total_seconds) == (15.0, 98.0)
 
 
-@pytest.mark.parametrize(
-    ("limit", "expected"),
-    [("1000", (600, 1000)), ("max", (3000, 9000)), ("9999", (3000, 9000)), ("0", (3000, 9000))],
-)
-def test_memory_is_that_of_the_group_where_it_has_a_limit(
-    limit: str, expected: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_cpu_and_memory_are_those_of_a_group_with_lower_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    group = tmp_path / "system.slice" / "registry"
-    group.mkdir(parents=True)
-    (group / "memory.max").write_text(f"{limit}\n")
-    (group / "memory.current").write_text("700\n")
-    (group / "memory.stat").write_text("anon 600\ninactive_file 100\nactive_file 5\n")
-    own = tmp_path / "cgroup"
-    own.write_text("1:cpu:/elsewhere\n0::/system.slice/registry\n")
     memory: Any = SimpleNamespace(total=9000, available=6000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-    monkeypatch.setattr(host_module, "_CGROUPS", tmp_path)
-    monkeypatch.setattr(host_module, "_OWN_GROUP", own)
-    measured = measure_host(tmp_path)
-    assert (measured.memory_used_bytes, measured.memory_bytes) == expected
+    cores = len(os.sched_getaffinity(0))
+    for cpu, bytes_, expected in (
+        (CpuLimit(0.5, 7.0), MemoryLimit(1000, 600), (0.5, True, 7.0, True, 600, 1000)),
+        (CpuLimit(cores, 7.0), MemoryLimit(9000, 600), (cores, False, None, False, 3000, 9000)),
+        (CpuLimit(0.5, None), MemoryLimit(1000, None), (0.5, False, None, False, 3000, 9000)),
+        (None, None, (cores, False, None, False, 3000, 9000)),
+    ):
+        monkeypatch.setattr(limits, "read_cpu", lambda root=None, cpu=cpu: cpu)
+        monkeypatch.setattr(limits, "read_memory", lambda root=None, bytes_=bytes_: bytes_)
+        host = measure_host(tmp_path)
+        busy = host.cpu_busy_seconds if host.has_cpu_limit else None
+        sizes = (host.memory_used_bytes, host.memory_bytes)
+        found = (host.cores, host.has_cpu_limit, busy, host.has_memory_limit, *sizes)
+        assert found == expected, (cpu, bytes_)
+
+
+def test_the_total_of_a_quota_is_its_part_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "read_cpu", lambda root=None: CpuLimit(0.25, 3.0))
+    start = time.monotonic()
+    total = measure_host(tmp_path).cpu_total_seconds
+    assert 0.25 * start <= total <= 0.25 * time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from dtrfast.errors import StorageFailed
+from dtrfast.machine import limits
+from dtrfast.machine.limits import CpuLimit
 from dtrfast.metrics import ring
 from dtrfast.metrics.history import History, thin
 from dtrfast.metrics.meter import BOUNDS
@@ -70,6 +73,17 @@ def test_rates_are_of_what_was_since_the_look_before(site: Site) -> None:
     assert last["commit_seconds"] == pytest.approx(0.2)
     assert last["logical_bytes"] == 7.0
     assert math.isnan(last["blobs"])
+
+
+def test_a_group_that_exceeds_its_quota_for_a_moment_is_fully_busy(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for used, now in ((10.0, 100.0), (11.6, 103.0), (12.1, 106.0)):
+        monkeypatch.setattr(limits, "read_cpu", lambda root=None, used=used: CpuLimit(0.5, used))
+        monkeypatch.setattr(time, "monotonic", lambda now=now: now)
+        site.look(totals=totals(0))
+    shown = ring.read(site.path / "registry.fine", NOW, site.now).columns["cpu_percent"]
+    assert shown == [100.0, pytest.approx(100 / 3)]
 
 
 def test_what_was_before_the_first_look_is_nobodys_rate(site: Site) -> None:
