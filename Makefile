@@ -22,7 +22,7 @@ OR_NONE := $(if $(ARGS),|| [ $$? = 5 ])
 
 .DEFAULT_GOAL := help
 .PHONY: help build serve dev check fix test test-all test-long test-lanes test-blobs test-clients \
-	test-more-clients test-deploy coverage mutants bench profile hooks lock clean
+	test-more-clients test-deploy wheel coverage mutants bench profile hooks lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,10 @@ test-deploy: dev ## run tests of deploy/: wheels, containers, systemd, charts, p
 	@$(INSTALL) deploy
 	programs=$$(.ci/go_programs helm manifest_check caddy) && PATH="$$programs:$$PATH" \
 		$(STEP) --show "ways to run it" $(PYTEST) -m deploy tests/deploy $(ARGS)
+
+wheel: dev ## build the source distribution and wheels for x86_64 and aarch64 into dist/
+	@$(INSTALL) all
+	$(STEP) --show wheels .ci/wheels $(PYTHON)
 
 bench: dev ## run the quick benchmarks, with all peers on this machine; ARGS='--only push'
 	$(BIN)/python -m benchmarks --quick --against all $(ARGS)

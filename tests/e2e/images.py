@@ -18,14 +18,15 @@ _MIRROR_DEFAULT = "http://deb.debian.org/debian"
 
 def debian_rootfs(environment: Mapping[str, str]) -> Path:
     """Return a tar file of a minimal Debian, kept between runs. The first run takes 40 s."""
-    path = CACHE / f"debian-{SUITE}.tar"
+    path = CACHE / f"debian-{SUITE}-root755.tar"
     if path.exists():
         return path
     require_root("debootstrap makes device nodes")
     debootstrap = find("debootstrap", environment)
     CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="dtrfast-rootfs-") as folder:
-        debootstrap.run("--variant=minbase", SUITE, folder, _mirror(), seconds=600)
+        os.chmod(folder, 0o755)  # it becomes the container's /, which other users enter
+        debootstrap.run("--variant=minbase", SUITE, folder, mirror(), seconds=600)
         _pack(Path(folder), path)
     return path
 
@@ -78,7 +79,7 @@ def _pack(rootfs: Path, path: Path) -> None:
     os.rename(partial.name, path)
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """Return this machine's mirror of the suite, if it has one, so that its caches are used."""
     folder = Path("/etc/apt")
     sources = [*folder.glob("sources.list"), *sorted(folder.glob("sources.list.d/*"))]
