@@ -42,18 +42,35 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """A wrong field of a request's body, such as `userSets[0].baseDn`, and the reason."""
+
+    field: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.reason}"
+
 
 class DtrfastError(Exception):
     """The base of all exceptions that dtrfast raises on purpose.
 
     `advice` is appended to the message; only the caller may read it. `reason` is the message
-    without the advice, for audit events, which other users read.
+    without the advice, for audit events, which other users read. `problems` are the wrong fields of
+    the request's body, if the error is about fields.
     """
 
     def __init__(self, message: str, *, detail: object = None, advice: str = "") -> None:
         self.reason = message
         self.message = f"{message}; {advice}" if advice else message
         self.detail = detail
+        self.problems: tuple[FieldProblem, ...] = ()
         super().__init__(self.message)
 
 
@@ -178,8 +195,34 @@ class PasswordInvalid(Invalid):
     """A new password that is too short, too long, or too easy to guess."""
 
 
+# The field of a document with which a message may begin: `scopes[0].repository: `.
+_FIELD = re.compile(
+    r"(?P<field>[A-Za-z]+(?:\[\d+\])?(?:\.[A-Za-z]+(?:\[\d+\])?)*): (?P<reason>.+)", re.DOTALL
+)
+
+
 class SettingsInvalid(Invalid):
-    """An invalid value in a settings document, a certificate or another document."""
+    """An invalid value in a settings document, a certificate or another document.
+
+    A message `field: reason` is about one field.
+    """
+
+    def __init__(self, message: str, *, detail: object = None, advice: str = "") -> None:
+        super().__init__(message, detail=detail, advice=advice)
+        found = _FIELD.fullmatch(message)
+        self.problems = (FieldProblem(found["field"], found["reason"]),) if found else ()
+
+    @classmethod
+    def of(cls, problems: Sequence[FieldProblem]) -> SettingsInvalid:
+        """Return the error that tells all wrong fields of a body at once."""
+        error = cls("; ".join(map(str, problems)))
+        error.problems = tuple(problems)
+        return error
+
+    def within(self, place: str) -> SettingsInvalid:
+        """Return this error with its fields below a place of the document: `issuers[0]`."""
+        inner = [FieldProblem(f"{place}.{one.field}", one.reason) for one in self.problems]
+        return SettingsInvalid.of(inner)
 
 
 class AddressRefused(Invalid):

@@ -49,7 +49,7 @@ OWNERS = {
     "starlette": ("api/", "console/", "app.py"),
     "psutil": ("metrics/",),
     "jinja2": ("console/rendering.py",),
-    "markupsafe": ("console/rendering.py",),
+    "markupsafe": ("console/rendering.py", "console/formatting.py"),
     "markdown_it": ("markdown.py",),
     "nh3": ("markdown.py",),
     "anyio": ("api/",),

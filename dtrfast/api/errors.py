@@ -96,7 +96,9 @@ TABLE: Mapping[type[DtrfastError], ErrorRow] = {
 
 
 class ErrorEntry(msgspec.Struct):
-    """One reason: a code of the protocol, and a sentence with the next step."""
+    """One reason: a code of the protocol, and a sentence with the next step. `detail` of a wrong
+    field of a request's body has its name, `field`, and the `reason` alone.
+    """
 
     code: str
     message: str
@@ -150,6 +152,9 @@ def _entries(error: DtrfastError, code: str) -> Iterator[ErrorEntry]:
     if isinstance(error, ManifestBlobUnknown):
         for digest in error.digests:
             yield ErrorEntry(code, error.message, digest)
+    elif error.problems:
+        for one in error.problems:
+            yield ErrorEntry(code, str(one), {"field": one.field, "reason": one.reason})
     else:
         yield ErrorEntry(code, error.message, error.detail)
 

@@ -23,7 +23,7 @@ from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 
 from dtrfast.config import is_loopback_host
-from dtrfast.errors import AddressRefused, SettingsInvalid, TokenInvalid
+from dtrfast.errors import AddressRefused, FieldProblem, SettingsInvalid, TokenInvalid
 from dtrfast.identity.names import is_account_name
 from dtrfast.identity.token_files import TokenFiles
 from dtrfast.outgoing.permit import DIRECT, Setter
@@ -100,8 +100,9 @@ def check_issuer(issuer: Issuer) -> Issuer:
         raise SettingsInvalid(f"name: {issuer.name[:80]!r} has other letters than a-z, 0-9, . _ -")
     if not issuer.audience:
         raise SettingsInvalid("audience: give a value of the tokens' `aud`, such as this registry")
-    for url in filter(None, (issuer.url, issuer.jwks_url)):
-        check_url(url)
+    for field, url in (("url", issuer.url), ("jwksUrl", issuer.jwks_url)):
+        if url:
+            check_url(url, field)
     if not issuer.url:
         raise SettingsInvalid("url: give the value of the tokens' `iss`")
     if issuer.bearer_token_file and not issuer.own_url.startswith("https://"):
@@ -116,14 +117,23 @@ def check_issuers(issuers: Sequence[Issuer], files: TokenFiles) -> None:
 
     `files` reads their token files, each of which must be readable.
     """
-    for issuer in issuers:
-        check_issuer(issuer)
-        if issuer.bearer_token_file:
-            files.read(issuer.bearer_token_file)
+    problems: list[FieldProblem] = []
+    for number, issuer in enumerate(issuers):
+        try:
+            check_issuer(issuer)
+            if issuer.bearer_token_file:
+                files.read(issuer.bearer_token_file)
+        except SettingsInvalid as error:
+            problems += error.within(f"issuers[{number}]").problems
     for field in ("name", "url"):
-        values = [getattr(issuer, field) for issuer in issuers]
-        if len(set(values)) < len(values):
-            raise SettingsInvalid(f"issuers: two have the same {field}")
+        first: dict[str, int] = {}
+        values = enumerate(getattr(issuer, field) for issuer in issuers)
+        again = next((n for n, value in values if first.setdefault(value, n) != n), None)
+        if again is not None:
+            reason = f"another issuer has the same {field}"
+            problems.append(FieldProblem(f"issuers[{again}].{field}", reason))
+    if problems:
+        raise SettingsInvalid.of(problems)
 
 
 def check_trust(trust: Trust) -> Trust:
@@ -199,17 +209,17 @@ def _matches_claim(pattern: str, value: object) -> bool:
     return re.fullmatch(expression, text, flags=re.DOTALL) is not None
 
 
-def check_url(url: str) -> None:
+def check_url(url: str, field: str = "url") -> None:
     """Raise `SettingsInvalid` for an address from which keys are never read."""
     try:
         # The same rules decide on each call, so an address that is saved can be called.
         permit = DIRECT.permit(url, Setter.ADMINISTRATOR)
     except AddressRefused as error:
-        refusal = f"{url[:120]!r} is not an https:// address ({error.message})"
+        refusal = f"{field}: {url[:120]!r} is not an https:// address ({error.message})"
         raise SettingsInvalid(refusal) from error
     scheme, is_local = permit.url.scheme, is_loopback_host(permit.host)
     if scheme != "https" and not (scheme == "http" and is_local):
-        raise SettingsInvalid(f"{url[:120]!r} is not an https:// address")
+        raise SettingsInvalid(f"{field}: {url[:120]!r} is not an https:// address")
 
 
 # ---- tokens ----------------------------------------------------------------------------------

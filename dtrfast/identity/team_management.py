@@ -305,5 +305,5 @@ def _check_group(kind: TeamType, dn: str, attribute: str) -> None:
     if kind == "ldap":
         if not dn:
             raise SettingsInvalid("ldapDN: a team of type ldap needs the name of its group")
-        check_dn(dn)
+        check_dn(dn, "ldapDN")
         check_attribute("ldapGroupMemberAttribute", attribute)

@@ -65,7 +65,7 @@ def put(transaction: WriteTransaction, author: Author, name: RepositoryName, tru
     issuer = known_issuers(transaction).find(trust.issuer)
     if issuer is None:
         raise SettingsInvalid(
-            f"there is no issuer {trust.issuer[:80]!r}: an administrator has to add it first"
+            f"issuer: none is called {trust.issuer[:80]!r}: an administrator has to add it first"
         )
     old = transaction.get(TRUSTS, _key(repository_id, trust.name))
     before = None if old is None else _decode(old)

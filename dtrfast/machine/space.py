@@ -33,9 +33,14 @@ class DiskSpace:
         """The used part of the usable bytes, from 0 to 1."""
         return self.used_bytes / max(1, self.usable_bytes)
 
+    @property
+    def reserve_bytes_max(self) -> int:
+        """The most that a reserve can be: one twentieth of the whole."""
+        return self.total_bytes // _RESERVE_PART_MAX
+
     def reserve_bytes(self, wanted: int) -> int:
-        """Return the bytes to keep free: `wanted`, but at most one twentieth of the whole."""
-        return min(wanted, self.total_bytes // _RESERVE_PART_MAX)
+        """Return the bytes to keep free: `wanted`, but not more than possible."""
+        return min(wanted, self.reserve_bytes_max)
 
 
 def measure(path: Path) -> DiskSpace:

@@ -233,6 +233,14 @@ class Repositories:
 
         return self._engine.write(apply)
 
+    def preview_readme(self, name: RepositoryName, text: str) -> str:
+        """Return the HTML that a README of the repository would have, for callers that may save it.
+        It is empty for a text that takes too long to render.
+        """
+        with self._engine.read() as transaction:
+            repositories.require(transaction, self._permits, name, Action.ADMIN)
+        return readmes.preview(text)
+
     def delete(self, name: RepositoryName) -> Ownership:
         """Move a repository to the trash, with all that is in it. Returns its id and its owner's,
         which cannot be found by its name any more.

@@ -49,6 +49,11 @@ def render(text: str) -> RenderedReadme | None:
     return None if html is None else _rendering(saved, html)
 
 
+def preview(text: str) -> str:
+    """Return the HTML that a README would have; empty if it takes as long as `render` allows."""
+    return markdown.render(characters.cleaned_lines(text), _SAVING_SECONDS) or ""
+
+
 def _rendering(text: str, html: str) -> RenderedReadme:
     return RenderedReadme(1, markdown.RENDERER, _hash(text.encode("utf-8", "replace")), html)
 

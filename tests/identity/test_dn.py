@@ -35,7 +35,7 @@ def test_one_name_in_two_spellings() -> None:
     for one, other in SPELLINGS:
         assert key_of(one), one
         assert key_of(one) == key_of(other), one
-        check_dn(one)
+        check_dn(one, "dn")
 
 
 DIFFERENT = [
@@ -70,7 +70,7 @@ def test_no_name() -> None:
     ]:
         assert key_of(text) is None, text
         with pytest.raises(SettingsInvalid, match="distinguished name"):
-            check_dn(text)
+            check_dn(text, "dn")
 
 
 def test_a_login_in_a_name() -> None:

@@ -34,11 +34,15 @@ HOSTILE = {
     "blank lines": "\n",
     "closing brackets": "[]",
     "nested images": "![a",
+    "bare addresses": "http://a ",
+    "tasks": "- [ ] a\n",
+    "equal headings": "# a\n\n",
 }
 SPECIAL = {
     "one address, many names": "[a]: /" + "u" * 30_000 + "\n\n" + "[a] " * 8_000,
     "wide table": "|a" * 9_000 + "\n" + "|-" * 9_000 + "\n" + "|b" * 9_000,
     "table with short rows": "|a" * 450 + "\n" + "|-" * 450 + "\n" + "b\n" * 30_000,
+    "one long address": "http://a" + ")" * 60_000,
     "images in images": "![" * 5_000 + "a" + "](b)" * 5_000,
 }
 TEXTS = {**{name: part * (LENGTH // len(part)) for name, part in HOSTILE.items()}, **SPECIAL}
@@ -76,7 +80,8 @@ def test_rendering_ends_when_its_time_is_over(text: str) -> None:
 
 def test_a_readme_is_rendered_when_it_is_saved(engine: MemoryEngine) -> None:
     save(engine, "# Hello\n\n*you*")
-    assert html(engine) == "<h3>Hello</h3>\n<p><em>you</em></p>\n"
+    assert html(engine).startswith('<h3 id="readme-hello">Hello')
+    assert html(engine).endswith("</h3>\n<p><em>you</em></p>\n")
     save(engine, "")
     assert html(engine) == ""
     assert ReadmeBacklog(engine).step() == 1

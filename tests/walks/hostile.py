@@ -88,11 +88,18 @@ def _readmes() -> tuple[PullOrPush, ...]:
         "tables": "a|b\n-|-\n",
         "entities": "&amp;",
         "references": "[a]: b\n",
+        "addresses": "http://a ",
+        "tasks": "- [ ] a\n",
+        "names": "# a\n",
     }
-    return tuple(
+    saved = tuple(
         PullOrPush(f"README of {name}", "PATCH", _V0, 200, _JSON, _readme(part))
         for name, part in parts.items()
     )
+    seen = PullOrPush(
+        "preview of links", "POST", f"{_V0}/readmePreview", 200, _JSON, _readme(parts["links"])
+    )
+    return (*saved, seen)
 
 
 def _readme(part: str) -> bytes:

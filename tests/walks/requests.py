@@ -155,6 +155,8 @@ _REPOSITORIES = (
     Request("get_repository", _SECRET, case="hidden"),
     *_with_public(_in_app("update_repository", body={"visibility": "public"})),
     Request("update_repository", _SECRET, body={"visibility": "public"}, case="hidden"),
+    *_with_public(_in_app("preview_readme", body={"longDescription": "*a*"})),
+    Request("preview_readme", _SECRET, body={"longDescription": "*a*"}, case="hidden"),
     *_with_public(_in_app("delete_repository")),
     Request("delete_repository", _SECRET, case="hidden"),
     *_with_public(_in_app("list_tags"), _in_app("get_tag_trust", **_TAG)),

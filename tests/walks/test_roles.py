@@ -51,7 +51,7 @@ _FOR_BOUNDED = {
 }
 # Operations that change nothing here although their method is not GET: these callers have no
 # session.
-_CHANGES_NOTHING = {"reindex", "sign_out"}
+_CHANGES_NOTHING = {"reindex", "sign_out", "preview_readme"}
 # Operations that only read, but that record an event because of what they read.
 _TELLS_SECRETS = {"get_diagnostics"}
 

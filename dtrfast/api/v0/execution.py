@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from dtrfast.api.errors import row_of
 from dtrfast.api.v0.operation import REPOSITORY, ApiCall, Operation, full_name
-from dtrfast.api.v0.validation import check_texts, explain
+from dtrfast.api.v0.validation import check_texts, explain, problems_of
 from dtrfast.errors import DtrfastError, RepositoryHidden, SettingsInvalid, TokenInvalid
 
 
@@ -41,30 +41,47 @@ def is_refusal(error: DtrfastError) -> bool:
 
 def convert_query(operation: Operation, query: Mapping[str, str]) -> Any:
     """Return the query as the operation's type. Raises `SettingsInvalid`."""
-    return _converted(
-        operation.query, lambda kind: msgspec.convert(dict(query), kind, strict=False)
-    )
+    return _converted(operation.query, dict(query), strict=False)
 
 
 def decode_body(operation: Operation, data: bytes) -> Any:
     """Return JSON as the operation's type. Raises `SettingsInvalid`."""
-    return check_texts(
-        _converted(operation.body, lambda kind: msgspec.json.decode(data, type=kind))
-    )
+    if operation.body is None:
+        return None
+    try:
+        return check_texts(msgspec.json.decode(data, type=operation.body))
+    except msgspec.ValidationError as error:
+        raise _invalid(error, _plain(data), operation.body, strict=True) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SettingsInvalid(f"body: {error}") from error
 
 
 def convert_body(operation: Operation, document: Any) -> Any:
     """Return the texts of a form as the operation's type. Raises `SettingsInvalid`."""
-    return check_texts(
-        _converted(operation.body, lambda kind: msgspec.convert(document, kind, strict=False))
-    )
+    return check_texts(_converted(operation.body, document, strict=False))
 
 
-def _converted(kind: type | None, convert: Callable[[type], object]) -> object:
-    """Return a value as a kind; None if the operation has none."""
+def _converted(kind: type | None, document: object, *, strict: bool) -> object:
+    """Return a document as a kind; None if the operation has none."""
+    if kind is None:
+        return None
     try:
-        return None if kind is None else convert(kind)
+        return msgspec.convert(document, kind, strict=strict)
     except msgspec.ValidationError as error:
-        raise SettingsInvalid(explain(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise SettingsInvalid(f"body: {error}") from error
+        raise _invalid(error, document, kind, strict=strict) from error
+
+
+def _plain(data: bytes) -> object:
+    """Return JSON as plain values; None if it is malformed behind the fault that was found."""
+    try:
+        return msgspec.json.decode(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _invalid(
+    error: msgspec.ValidationError, document: object, kind: type, *, strict: bool
+) -> SettingsInvalid:
+    """Return the refusal of a document: all its wrong fields, or the fault that msgspec found."""
+    problems = problems_of(document, kind, strict=strict)
+    return SettingsInvalid.of(problems) if problems else SettingsInvalid(explain(error))

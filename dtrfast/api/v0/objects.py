@@ -205,6 +205,18 @@ class RepositoryChange(BodyObject, frozen=True, kw_only=True):
     visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
 
 
+class ReadmeText(BodyObject, frozen=True, kw_only=True):
+    """The text of a README, as it would be saved."""
+
+    long_description: Readme
+
+
+class ReadmePreview(ApiObject, frozen=True, kw_only=True):
+    """A README as safe HTML. It is empty for a text that takes too long to render."""
+
+    long_description_html: str
+
+
 class Tag(ApiObject, frozen=True, kw_only=True):
     """A tag. No tag is in Notary, because signatures are referrers."""
 

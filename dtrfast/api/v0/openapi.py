@@ -1,4 +1,7 @@
-"""The OpenAPI 3.1 document of the operations, and a page of Swagger UI to try them."""
+"""The OpenAPI 3.1 document of the operations, and the files of Swagger UI for the page about them.
+
+The page itself, `/api/docs`, is one of the console.
+"""
 
 from __future__ import annotations
 
@@ -54,32 +57,11 @@ _PIECES = {
     "run": "The `run` of the answer to a deletion.",
 }
 
-# The page loads its scripts from this server, and nothing from elsewhere.
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
-    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 _AUDIENCES: dict[Audience, str] = {
     "users": "For users. Robots, jobs, tokens with scopes and access tokens are refused.",
     "bounded": "For all callers with a sign-in.",
     "everyone": "For all callers, as far as they may see the repositories.",
 }
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>dtrfast management API</title>
-<link rel="stylesheet" href="docs/swagger-ui.css">
-</head>
-<body>
-<div id="swagger"></div>
-<script src="docs/swagger-ui-bundle.js"></script>
-<script src="docs/start.js"></script>
-</body>
-</html>
-"""
-_START = """SwaggerUIBundle({url: "openapi.json", dom_id: "#swagger", deepLinking: true});
-"""
 _SECURITY_SCHEMES = {
     "basic": {"type": "http", "scheme": "basic"},
     "token": {"type": "http", "scheme": "bearer"},
@@ -102,12 +84,6 @@ def routes(context: ApiContext) -> list[Route]:
         headers = {"content-type": "application/json", "cache-control": "max-age=60"}
         return Response(_encoded(), headers=headers)
 
-    async def page(request: Request) -> Response:
-        return _part(_PAGE, "text/html; charset=utf-8")
-
-    async def start(request: Request) -> Response:
-        return _part(_START, "text/javascript")
-
     async def file(request: Request) -> Response:
         name = request.path_params["name"]
         if name not in _FILES:
@@ -121,14 +97,8 @@ def routes(context: ApiContext) -> list[Route]:
 
     return [
         Route("/api/openapi.json", document),
-        Route("/api/docs", page),
-        Route("/api/docs/start.js", start),
         Route("/api/docs/{name}", file),
     ]
-
-
-def _part(text: str, media_type: str) -> Response:
-    return Response(text, headers={"content-type": media_type, "content-security-policy": _POLICY})
 
 
 @cache

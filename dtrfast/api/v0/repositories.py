@@ -91,6 +91,13 @@ def update_repository(call: ApiCall, body: objects.RepositoryChange) -> objects.
     return changed
 
 
+@operations.add("POST", f"{REPOSITORY}/readmePreview")
+def preview_readme(call: ApiCall, body: objects.ReadmeText) -> objects.ReadmePreview:
+    """Render a README without saving it."""
+    html = call.registry.repositories.preview_readme(call.repository, body.long_description)
+    return objects.ReadmePreview(long_description_html=html)
+
+
 @operations.add("DELETE", REPOSITORY)
 def delete_repository(call: ApiCall) -> None:
     """Delete a repository with all that is in it; it can be restored from the trash."""

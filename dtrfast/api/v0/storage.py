@@ -63,6 +63,7 @@ def get_storage(call: ApiCall, query: StorageQuery) -> storage_objects.Storage:
         disk_bytes=disk.usable_bytes,
         disk_free_bytes=disk.free_bytes,
         reserve_bytes=disk.reserve_bytes(summary.reserve_bytes),
+        reserve_bytes_max=disk.reserve_bytes_max,
         logical_bytes=counts.linked_bytes,
         shared_bytes=counts.shared_bytes(held.stored_bytes),
         exposures=privacy.exposures(data),

@@ -46,8 +46,9 @@ class Storage(ApiObject, frozen=True, kw_only=True):
     blobs have equal chunks; and `compressionBytes`. `overheadBytes` add to those on disk: copies
     of recipes, and deleted content that is not reclaimed yet.
 
-    `freedBytes` counts since the store was made. Emptying the trash would
-    free `trashBytes`. `path` is the data directory, and `fileSystem` the kind of its file system.
+    `freedBytes` counts since the store was made. Emptying the trash would free `trashBytes`.
+    `reserveBytes` is the reserve that counts: that of the settings, but at most `reserveBytesMax`.
+    `path` is the data directory, and `fileSystem` the kind of its file system.
     `isTrashPart`: the trash is too large for one request, and holds more than `trashBytes`.
     """
 
@@ -57,6 +58,7 @@ class Storage(ApiObject, frozen=True, kw_only=True):
     disk_bytes: int
     disk_free_bytes: int
     reserve_bytes: int
+    reserve_bytes_max: int
     logical_bytes: int
     stored_bytes: int
     shared_bytes: int

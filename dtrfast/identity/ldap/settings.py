@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Annotated, Literal
 
 import msgspec
@@ -10,7 +12,7 @@ from ldap3.core.exceptions import LDAPException
 from ldap3.operation.search import parse_filter
 from msgspec import Meta
 
-from dtrfast.errors import AddressRefused, SettingsInvalid
+from dtrfast.errors import AddressRefused, FieldProblem, SettingsInvalid
 from dtrfast.identity.ldap.dn import key_of
 from dtrfast.outgoing.permit import DIRECT, Setter
 
@@ -77,24 +79,37 @@ def check(settings: LdapSettings) -> LdapSettings:
         raise SettingsInvalid("serverUrls: name at least one server, such as ldaps://ldap.example")
     if not settings.user_sets:
         raise SettingsInvalid("userSets: name at least one part of the directory with users")
-    for url in settings.server_urls:
-        _check_url(url)
-    if settings.admin_group is not None and not settings.admin_group.dn:
-        raise SettingsInvalid("adminGroup: name the group, or leave it out")
-    groups = [] if settings.admin_group is None else [settings.admin_group.dn]
-    for dn in (*(user_set.base_dn for user_set in settings.user_sets), *groups):
-        check_dn(dn)
-    check_attribute("idAttribute", settings.id_attribute)
-    if settings.admin_group is not None:
-        check_attribute("adminGroup.memberAttribute", settings.admin_group.member_attribute)
+    problems: list[FieldProblem] = []
+    for test in _tests(settings):
+        try:
+            test()
+        except SettingsInvalid as error:
+            problems += error.problems
     if settings.search_dn and not settings.search_password:
-        raise SettingsInvalid("searchPassword: give the password of the search account")
-    for user_set in settings.user_sets:
-        _check_filter(user_set.filter)
-        check_attribute("loginAttribute", user_set.login_attribute)
-        if user_set.full_name_attribute:
-            check_attribute("fullNameAttribute", user_set.full_name_attribute)
+        reason = "give the password of the search account"
+        problems.append(FieldProblem("searchPassword", reason))
+    if problems:
+        raise SettingsInvalid.of(problems)
     return settings
+
+
+def _tests(settings: LdapSettings) -> Iterator[Callable[[], None]]:
+    """Yield a test of each field that has a form of its own. A test raises `SettingsInvalid`."""
+    for number, url in enumerate(settings.server_urls):
+        yield partial(_check_url, f"serverUrls[{number}]", url)
+    yield partial(check_attribute, "idAttribute", settings.id_attribute)
+    if settings.admin_group is not None:
+        yield partial(check_dn, settings.admin_group.dn, "adminGroup.dn")
+        yield partial(
+            check_attribute, "adminGroup.memberAttribute", settings.admin_group.member_attribute
+        )
+    for number, one in enumerate(settings.user_sets):
+        place = f"userSets[{number}]"
+        yield partial(check_dn, one.base_dn, f"{place}.baseDn")
+        yield partial(_check_filter, f"{place}.filter", one.filter)
+        yield partial(check_attribute, f"{place}.loginAttribute", one.login_attribute)
+        if one.full_name_attribute:
+            yield partial(check_attribute, f"{place}.fullNameAttribute", one.full_name_attribute)
 
 
 def is_same_target(stored: LdapSettings, given: LdapSettings) -> bool:
@@ -116,10 +131,10 @@ def is_encrypted(settings: LdapSettings) -> bool:
     return settings.start_tls or all(url.startswith("ldaps://") for url in settings.server_urls)
 
 
-def check_dn(dn: str) -> None:
+def check_dn(dn: str, field: str) -> None:
     """Raise `SettingsInvalid` unless this is a distinguished name (RFC 4514)."""
     if not key_of(dn):
-        raise SettingsInvalid(f"{dn[:120]!r} is not a distinguished name")
+        raise SettingsInvalid(f"{field}: {dn[:120]!r} is not a distinguished name")
 
 
 def check_attribute(field: str, name: str) -> None:
@@ -128,20 +143,20 @@ def check_attribute(field: str, name: str) -> None:
         raise SettingsInvalid(f"{field}: {name[:120]!r} is not the name of an attribute")
 
 
-def _check_url(url: str) -> None:
+def _check_url(field: str, url: str) -> None:
     try:
         # The same rules decide on each call, so an address that is saved can be called.
         permitted = DIRECT.permit(url, Setter.ADMINISTRATOR).url
     except AddressRefused as error:
-        raise SettingsInvalid(f"serverUrls: {error.message}") from error
+        raise SettingsInvalid(f"{field}: {error.message}") from error
     rest = (permitted.path.strip("/"), permitted.query, permitted.fragment)
     right = permitted.scheme in ("ldap", "ldaps") and " " not in url and not any(rest)
     if not right:
-        raise SettingsInvalid(f"serverUrls: {url[:120]!r} is not ldap://HOST or ldaps://HOST")
+        raise SettingsInvalid(f"{field}: {url[:120]!r} is not ldap://HOST or ldaps://HOST")
 
 
-def _check_filter(text: str) -> None:
+def _check_filter(field: str, text: str) -> None:
     try:
         parse_filter(text, None, True, None, False, False)  # type: ignore[no-untyped-call]
     except (LDAPException, AttributeError) as error:
-        raise SettingsInvalid(f"filter: {text[:120]!r} is not a search filter") from error
+        raise SettingsInvalid(f"{field}: {text[:120]!r} is not a search filter") from error

@@ -202,11 +202,8 @@ def test_what_is_not_there(town: Town) -> None:
     assert "www-authenticate" in town.ask("", "GET", "accounts").headers
 
 
-def test_the_page_and_its_scripts_are_served_here(town: Town) -> None:
-    page = town.client.get("/api/docs")
-    assert "http" not in page.text.replace('http-equiv="', "")
-    assert "script-src 'self'" in page.headers["content-security-policy"]
-    for path in ("start.js", "swagger-ui.css", "swagger-ui-bundle.js"):
+def test_the_files_of_the_page_are_served_here(town: Town) -> None:
+    for path in ("swagger-ui.css", "swagger-ui-bundle.js"):
         assert town.client.get(f"/api/docs/{path}").status_code == 200
     assert town.client.get("/api/docs/../../../etc/passwd").status_code == 404
     assert town.client.get("/api/docs/swagger-ui.js").status_code == 404
