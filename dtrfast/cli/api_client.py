@@ -136,8 +136,10 @@ def _document(response: httpx.Response) -> Any:
 def _refusal(response: httpx.Response, advice: str) -> ApiRefused:
     status = response.status_code
     try:
-        first = response.json()["errors"][0]
-        message, code = str(first["message"]), str(first["code"])
+        errors = response.json()["errors"]
+        # One for each field that is wrong.
+        message = "; ".join(dict.fromkeys(str(one["message"]) for one in errors))
+        code = str(errors[0]["code"])
     except (ValueError, LookupError, TypeError):
         message, code = f"{response.request.url} answered with the status {status}", "UNKNOWN"
         if response.has_redirect_location:

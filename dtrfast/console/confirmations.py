@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dtrfast.api.v0 import credentials, storage
-from dtrfast.console.formatting import count, size
+from dtrfast.console.formatting import count, exact, size
 from dtrfast.console.page import BY_ID, PageRequest
 
 Path = Mapping[str, str]
@@ -58,8 +58,8 @@ def confirm_certificate(page: PageRequest, path: Path, body: Any) -> Confirmatio
     new: Any = check(page.client.call(path, None, body))
     text = (
         f"The new certificate is for {', '.join(new.names) or new.subject}, signed by {new.issuer},"
-        f" valid until {new.not_after[:10]}. Clients see it within seconds; those that do not trust"
-        " it cannot connect."
+        f" valid until {exact(new.not_after)}. Clients see it within seconds; those that do not"
+        " trust it cannot connect."
     )
     return Confirmation(text, "Replace the certificate")
 

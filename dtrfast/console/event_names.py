@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from dtrfast.console.formatting import short_digest, size
+from dtrfast.console.formatting import count, short_digest, size
 
 # The names of kinds of events, in the order in which a page lists them for selection.
 NAMES: Mapping[str, str] = {
@@ -60,20 +61,44 @@ NAMES: Mapping[str, str] = {
 }
 
 
-def name_of(kind: str) -> str:
-    """Return the name of a kind of events; the kind itself if it has no name."""
+@dataclass(frozen=True, slots=True)
+class EventDetail:
+    """A detail of an event. `text` is short, and `whole` is the whole value."""
+
+    name: str
+    text: str
+    whole: str
+
+
+def title_of(kind: str, detail: Mapping[str, object]) -> str:
+    """Return the title of an event. A kind without a name is its own title."""
+    reference = str(detail.get("reference", ""))
+    if kind in ("push", "delete") and reference:
+        done = "pushed" if kind == "push" else "deleted"
+        return f"{'Image' if ':' in reference else 'Tag'} {done}"
+    if kind == "delete" and detail.get("blob"):
+        return "Blob deleted"
     return NAMES.get(kind, kind)
 
 
-def details_of(detail: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Return names and values of an event's details, without empty ones."""
-    return [(name, _text(name, value)) for name, value in detail.items() if value not in ("", None)]
+def details_of(detail: Mapping[str, object]) -> list[EventDetail]:
+    """Return the details of an event, without empty ones.
+
+    An image that was pushed without a tag has its digest as its reference, too: it is shown once.
+    """
+    shown = {name: value for name, value in detail.items() if value not in ("", None)}
+    if shown.get("digest") == shown.get("reference"):
+        shown.pop("digest", None)
+    return [EventDetail(name, *_texts(name, value)) for name, value in shown.items()]
 
 
-def _text(name: str, value: object) -> str:
+def _texts(name: str, value: object) -> tuple[str, str]:
+    """Return the short and the whole text of a value."""
     if isinstance(value, bool):
-        return "yes" if value else "no"
-    if name == "size" and str(value).isdecimal():
-        return size(float(str(value)))
+        return ("yes", "yes") if value else ("no", "no")
     text = str(value)
-    return short_digest(text) if text.startswith(("sha256:", "sha512:")) else text
+    if name == "size" and text.isdecimal():
+        return size(float(text)), f"{size(float(text))} ({count(float(text))} bytes)"
+    if text.startswith(("sha256:", "sha512:")):
+        return short_digest(text), text
+    return text, text

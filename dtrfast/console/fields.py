@@ -7,20 +7,20 @@ on the page of that object. `labels.FIELDS` may give it a better label and a hel
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
 import msgspec
 from msgspec import inspect
 
-from dtrfast.console import formatting, labels
+from dtrfast.console import labels, quantities
 from dtrfast.console.page import BY_ID
 
 # Texts that may be longer are written in an area of several lines.
 _LINE_LENGTH_MAX = 4096
 
-Kind = Literal["line", "number", "area", "select", "check"]
+Kind = Literal["line", "number", "quantity", "area", "select", "check"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,8 @@ class FormField:
     """A field of a form, for one field of an operation's request body.
 
     `name` is the field's name in the API. `value` is a text, or a bool for a check box. `options`
-    are values and texts of a choice.
+    are values and texts of a choice; those of a quantity are its units, and `unit` is that of
+    `value`.
     """
 
     name: str
@@ -39,6 +40,7 @@ class FormField:
     is_required: bool
     options: tuple[tuple[str, str], ...] = ()
     needs_accounts: bool = False
+    unit: str = ""
 
 
 def form_fields(operation: str, current: msgspec.Struct | None = None) -> list[FormField]:
@@ -70,16 +72,21 @@ def _form_field(field: inspect.Field, current: msgspec.Struct | None) -> FormFie
         value = getattr(current, field.name, value)
     text = labels.text_of(field.encode_name)
     values = field.type.values if isinstance(field.type, inspect.LiteralType) else ()
-    return FormField(
+    made = FormField(
         name=field.encode_name,
         kind=kind,
         label=text.label,
-        help=text.help.format(size=formatting.size(value)) if "{size}" in text.help else text.help,
+        help=text.help,
         value=bool(value) if kind == "check" else _as_text(value),
         is_required=field.required,
         options=tuple((str(one), text.options.get(str(one), str(one))) for one in values),
         needs_accounts=text.needs_accounts,
     )
+    scale = quantities.scale_of(made.name)
+    if scale is None or not isinstance(field.type, inspect.IntType | inspect.FloatType):
+        return made
+    number, unit = quantities.split(str(made.value) or "0", scale)
+    return replace(made, kind="quantity", value=number, unit=unit, options=tuple(scale.options))
 
 
 def _kind(kind: inspect.Type) -> Kind | None:

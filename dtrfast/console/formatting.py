@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time as clock
+from typing import Literal
 from urllib.parse import quote
 
-from dtrfast.times import parse_rfc3339
+from markupsafe import Markup
+
+from dtrfast.times import parse_rfc3339, rfc3339
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _SPANS = ((60, 1, "second"), (3600, 60, "minute"), (86_400, 3600, "hour"), (0, 86_400, "day"))
+# The errors of `parse_rfc3339` and `rfc3339` for a text that is no time.
+_NO_TIME = (ValueError, OverflowError, OSError)
 # Older times are shown as a date.
 _DAYS_MAX = 60
 
@@ -38,7 +44,57 @@ def ago(time: str, now: float) -> str:
     if not time:
         return "never"
     seconds = now - parse_rfc3339(time)
-    return time[:10] if abs(seconds) > _DAYS_MAX * 86_400 else span(seconds)
+    return _in_utc(time)[:10] if abs(seconds) > _DAYS_MAX * 86_400 else span(seconds)
+
+
+def _in_utc(time: str) -> str:
+    """Return an RFC 3339 time as `2026-01-31 23:59:59.123`, in UTC."""
+    return rfc3339(parse_rfc3339(time)).replace("T", " ").removesuffix("Z")
+
+
+def exact(time: str) -> str:
+    """Return an RFC 3339 time to the second, with its zone: `2026-01-31 23:59:59 UTC`."""
+    return f"{_in_utc(time)[:19]} UTC"
+
+
+def field_time(text: str) -> str:
+    """Return an RFC 3339 time as the value of a field for a date and time, in UTC. Other texts are
+    empty, since such a field cannot show them.
+    """
+    try:
+        return rfc3339(parse_rfc3339(text))[:16] if text else ""
+    except _NO_TIME:
+        return ""
+
+
+def when(
+    time: str, form: Literal["", "exact", "full", "log"] = "", now: float | None = None
+) -> str:
+    """Return the element of an RFC 3339 time. All pages show times with it.
+
+    The text is the distance from `now` (Unix seconds). In the form `exact` it is the time to the
+    second, in `full` with its zone, in `log` to the millisecond. The full time is on hover.
+    `times.js` shows times in the browser's zone, and keeps distances current. A text that is no
+    time, such as the date of a pushed config, is returned unchanged.
+    """
+    if not time:
+        return Markup('<span class="faint">never</span>')
+    try:
+        whole = exact(time)
+        texts = {"": ago(time, clock.time() if now is None else now), "exact": whole, "full": whole}
+        shown = texts.get(form, _in_utc(time))
+    except _NO_TIME:
+        return time
+    mark = Markup(' data-form="{}"').format(form) if form else ""
+    element = Markup('<time datetime="{}" title="{}"{}>{}</time>')
+    return element.format(rfc3339(parse_rfc3339(time)), whole, mark, shown)
+
+
+def sentence(text: str, *values: str) -> str:
+    """Return a sentence for a page, whose braces are filled with values: times of `when` stay
+    elements, and other values are escaped.
+    """
+    return Markup(text).format(*values)
 
 
 def span(seconds: float) -> str:

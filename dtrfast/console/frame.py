@@ -9,7 +9,7 @@ from typing import Any, Literal
 from dtrfast.api.v0 import administration, sessions, storage, storage_objects
 from dtrfast.config import is_loopback_host, split_address
 from dtrfast.console import flashes, pulling
-from dtrfast.console.formatting import span
+from dtrfast.console.formatting import sentence, when
 from dtrfast.console.page import PageRequest
 from dtrfast.times import parse_rfc3339
 
@@ -92,7 +92,9 @@ def _about_certificate(page: PageRequest) -> list[Notice]:
     left = parse_rfc3339(shown.not_after) - time.time() if shown else _EXPIRY_SECONDS
     if left >= _EXPIRY_SECONDS:
         return []
-    text = f"The certificate expires {span(-left)}." if left > 0 else "The certificate has expired."
+    assert shown is not None
+    verb = "expires" if left > 0 else "expired"
+    text = sentence("The certificate {} {}.", verb, when(shown.not_after))
     level: Literal["warning", "error"] = "warning" if left > 0 else "error"
     return [Notice(level, text, "/settings/security", "Certificate", about="certificate")]
 

@@ -11,7 +11,7 @@ from dtrfast.api.v0 import administration, jobs, ldap
 from dtrfast.api.v0.objects import AuditEvent
 from dtrfast.api.v0.storage_objects import Storage
 from dtrfast.console import frame
-from dtrfast.console.formatting import count, size
+from dtrfast.console.formatting import count, sentence, size, when
 from dtrfast.console.frame import Notice
 from dtrfast.console.page import PageRequest
 from dtrfast.metrics.report import Metrics, MetricsHistory
@@ -104,8 +104,10 @@ def _of_disk(seen: Observation) -> list[Notice]:
     ]
     full_at = seen.now.disk_full_at
     if full_at and full_at < seen.now.time + _DISK_FULL_SECONDS:
-        text = f"The disk will be full on {rfc3339(full_at)[:10]} at this pace. Delete images, or"
-        text += " add space."
+        text = sentence(
+            "The disk will be full {} at this pace. Delete images, or add space.",
+            when(rfc3339(full_at), now=seen.now.time),
+        )
         found.append(Notice("warning", text, "/settings/storage", "Storage", about="disk"))
     return found
 
@@ -113,12 +115,15 @@ def _of_disk(seen: Observation) -> list[Notice]:
 def _of_host(seen: Observation) -> list[Notice]:
     found: list[Notice] = []
     if seen.now.memory_bytes and seen.now.memory_used_bytes > _NEARLY * seen.now.memory_bytes:
-        text = "The host's memory is nearly used up. Run fewer workers, or add memory."
+        owner = "server" if seen.now.has_memory_limit else "host"
+        text = f"The {owner}'s memory is nearly used up. Run fewer workers, or add memory."
         found.append(Notice("warning", text, "/settings/general", "Workers", about="host"))
     points = _BUSY_SECONDS // max(1, seen.hour.step_seconds)
     busy = [value for value in seen.hour.columns.get("cpu_percent", ())[-points:] if value]
     if len(busy) == points and min(busy) > 100 * _NEARLY:
-        text = "The host's CPU has been busy for 15 minutes. See which repositories are used most."
+        owner = "server" if seen.now.has_cpu_limit else "host"
+        text = f"The {owner}'s CPU has been busy for 15 minutes."
+        text += " See which repositories are used most."
         found.append(Notice("warning", text, "/dashboard#busiest", "Busiest", about="host"))
     return found
 

@@ -14,8 +14,8 @@ from dtrfast.console import formatting
 class FieldText:
     """The texts of one field of an API object: its label, and a help text for forms.
 
-    The help text may name `{size}`, the field's value in bytes as a size. `options` are the texts
-    of the values of a choice. A field that `needs_accounts` has no effect without them.
+    `options` are the texts of the values of a choice. A field that `needs_accounts` has no effect
+    without them.
     """
 
     label: str
@@ -30,7 +30,9 @@ FIELDS: Mapping[str, FieldText] = {
     # Repositories.
     "shortDescription": FieldText("Description", "One line, shown in lists and by docker search."),
     "longDescription": FieldText(
-        "README", "Markdown, up to 64 KiB. Images on other hosts are shown as links."
+        "README",
+        "Markdown as on GitHub, with tables and task lists (- [ ] and - [x]), up to 64 KiB."
+        " Images are shown as their addresses.",
     ),
     "visibility": FieldText(
         "Visibility",
@@ -40,6 +42,8 @@ FIELDS: Mapping[str, FieldText] = {
         },
         needs_accounts=True,
     ),
+    "references": FieldText("Selection"),
+    "actions": FieldText("Permissions"),
     # Settings of access.
     "createOnPush": FieldText(
         "Create repositories on push",
@@ -68,8 +72,10 @@ FIELDS: Mapping[str, FieldText] = {
     "scrubDays": FieldText(
         "Read and verify all data every (days)", "This finds damage on the disk. 0: never."
     ),
-    "scrubBytesPerSecond": FieldText("Verify at most (bytes per second)", "Now {size} per second."),
-    "reserveBytes": FieldText("Refuse pushes below this much free space (bytes)", "Now {size}."),
+    "scrubBytesPerSecond": FieldText("Verify at most", "So that clients keep most of the disk."),
+    "reserveBytes": FieldText(
+        "Refuse pushes below this much free space", "It leaves room to delete and to clean up."
+    ),
     # Settings of the directory.
     "serverUrls": FieldText("Server"),
     "startTls": FieldText("Encrypt ldap:// connections with StartTLS"),
@@ -88,9 +94,9 @@ FIELDS: Mapping[str, FieldText] = {
     "adminGroup.dn": FieldText("Group of system administrators (DN)"),
     "adminGroup.memberAttribute": FieldText("Attribute with the group's members"),
     "nestedGroups": FieldText("Include members of nested groups"),
-    "syncIntervalSeconds": FieldText("Synchronize every (seconds)"),
-    "timeoutSeconds": FieldText("Wait for a server at most (seconds)"),
-    "outageSeconds": FieldText("Accept the last correct password during an outage for (seconds)"),
+    "syncIntervalSeconds": FieldText("Synchronize every"),
+    "timeoutSeconds": FieldText("Wait for a server at most"),
+    "outageSeconds": FieldText("Accept the last correct password during an outage for"),
     "pageSize": FieldText("Entries per page"),
     "removalShareMax": FieldText("Share that may be removed without confirmation (0 to 1)"),
     # Issuers.

@@ -185,6 +185,9 @@ _OPERATIONS = (
     # Repositories, tags and images.
     ConsoleOperation("create_repository", "Created {made}."),
     ConsoleOperation("update_repository", "Saved the changes to {repository}."),
+    ConsoleOperation(
+        "preview_readme", "Rendered the README.", answer_template="shown/preview.html"
+    ),
     ConsoleOperation("delete_repository", "Deleted {repository}.", undo=undo_repository),
     ConsoleOperation(
         "delete_manifest",

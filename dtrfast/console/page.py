@@ -175,6 +175,7 @@ class View:
     content: bytes = b""
     media_type: str = ""
     file_name: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 PageFunction = Callable[[PageRequest], View]

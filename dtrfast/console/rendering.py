@@ -13,9 +13,10 @@ from starlette.responses import Response
 
 import dtrfast
 from dtrfast import markdown
-from dtrfast.console import assets, event_names, fields, formatting, labels
+from dtrfast.console import assets, caps, edits, event_names, fields, formatting, labels, quantities
 from dtrfast.console.page import View
 from dtrfast.oci import characters
+from dtrfast.times import rfc3339
 
 # Nothing from other hosts, no inline scripts or styles, and no frame of another page around ours.
 POLICY = (
@@ -41,6 +42,12 @@ _GLOBALS = {
     "asset": assets.url,
     "form_fields": fields.form_fields,
     "figures": labels.FIGURES,
+    "seen_fields": edits.seen_fields,
+    "reserve_note": caps.of_reserve,
+    "scale_of": quantities.scale_of,
+    "quantity_parts": quantities.split,
+    "time_element": formatting.when,
+    "server_time": lambda: rfc3339(time.time()),
     "zip": zip,
     "repository_url": formatting.repository_url,
     "account_url": formatting.account_url,
@@ -67,10 +74,10 @@ def environment() -> Environment:
         count=formatting.count,
         duration=formatting.duration,
         short_digest=formatting.short_digest,
-        event_name=event_names.name_of,
+        field_time=formatting.field_time,
+        event_title=event_names.title_of,
         field_label=labels.of_field,
         event_details=event_names.details_of,
-        ago=lambda text: formatting.ago(text, time.time()),
         markdown=_own_markdown,
     )
     made.globals |= _GLOBALS
@@ -99,6 +106,7 @@ def respond(view: View, values: Mapping[str, Any]) -> Response:
     if view.file_name:
         response.headers["content-disposition"] = f'attachment; filename="{view.file_name}"'
     response.headers["cache-control"] = "no-store"
+    response.headers.update(view.headers)
     for cookie in view.cookies:
         response.headers.append("set-cookie", cookie)
     return response

@@ -6,11 +6,10 @@ error that asks for a sign-in leads to the sign-in form.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,9 +21,20 @@ from dtrfast.api.small_bodies import read_small
 from dtrfast.api.types import ApiContext
 from dtrfast.api.v0.operation import ApiClient
 from dtrfast.config import Config, is_loopback_host, split_address
-from dtrfast.console import assets, flashes, forms, frame, live, rendering, submission
+from dtrfast.console import (
+    assets,
+    flashes,
+    forms,
+    frame,
+    live,
+    refusals,
+    rendering,
+    returning,
+    submission,
+)
 from dtrfast.console.page import PageFunction, PageRequest, View
 from dtrfast.console.pages import (
+    api,
     dashboard,
     home,
     images,
@@ -44,9 +54,9 @@ from dtrfast.identity.identity import Identity
 
 _FORM_SIZE_MAX = 2 << 20
 _COMPRESSED_SIZE_MIN = 1024
-_QUERY_FIELDS_MAX = 1000
-# The field of a document with which the message of a refusal begins: `scopes[0].repository`.
-_FIELD = re.compile(r"[A-Za-z]+(?:\[\d+\])?(?:\.[A-Za-z]+(?:\[\d+\])?)*")
+_STALE = AccessRefused(
+    "you signed in again since this page was opened: check the form, then send it again"
+)
 # The caller of all requests if accounts are off.
 _SYSTEM = Caller("system", "anonymous", method="local")
 
@@ -57,6 +67,7 @@ _GET: dict[str, PageFunction] = {
     "/dashboard": dashboard.show,
     "/dashboard/history": dashboard.history,
     "/search": search.show,
+    **api.PAGES,
     **repositories.PAGES,
     **images.PAGES,
     **organizations.PAGES,
@@ -76,7 +87,9 @@ _POST: dict[str, PageFunction] = {
 def console_routes(context: ApiContext, identity: Identity) -> list[BaseRoute]:
     """Return the routes of the console. Requests that match none of them belong to the API."""
     console = Console(context, identity)
-    pages = [Route(path, console.getter(function)) for path, function in _GET.items()]
+    # Without accounts there is no management API, and its addresses answer so.
+    hidden = api.PAGES if context.config.auth.mode == "none" else {}
+    pages = [Route(p, console.getter(f)) for p, f in _GET.items() if p not in hidden]
     posts = [
         Route(path, console.poster(function), methods=["POST"]) for path, function in _POST.items()
     ]
@@ -114,6 +127,7 @@ class Console:
         self._context = context
         self._identity = identity
         self._streams = live.Streams(context.hop, context.ending)
+        self._pages = returning.Pages(_GET)
 
     def getter(self, function: PageFunction) -> Callable[[Request], Any]:
         """Return the handler of a page."""
@@ -133,7 +147,7 @@ class Console:
             page = await self.page_of(request)
 
             def submit(page: PageRequest) -> View:
-                return function(replace(page, form=self._checked_form(request, page, data)))
+                return self._submit(request, replace(page, form=forms.parse(data)), function)
 
             return await self._answer(request, page, submit)
 
@@ -155,7 +169,7 @@ class Console:
         session_id = browsers.cookie_of(headers, browsers.SESSION, is_secure=is_secure)
         caller, csrf_token = await self._caller_of(session_id)
         visits.name_caller(request.scope, caller)
-        lists = _query_of(request)
+        lists = forms.query_of(request.url.query)
         client = ApiClient(
             self._identity,
             self._identity.guard.visit(caller),
@@ -191,32 +205,61 @@ class Console:
                 return found[0], found[1].csrf_token
         return ANONYMOUS, ""
 
-    def _checked_form(
-        self, request: Request, page: PageRequest, data: bytes
-    ) -> dict[str, list[str]]:
-        """Return the fields of a form from a page of ours, in the same session.
+    def _submit(self, request: Request, page: PageRequest, function: PageFunction) -> View:
+        """Return the answer to a form. A refused form is shown again with its text.
 
-        Raises `AccessRefused` for other forms, with an audit event; `SettingsInvalid` for a form
-        that cannot be parsed.
+        Raises `AccessRefused` for a form that is from no page of ours.
         """
-        form = forms.parse(data)
+        if not self._is_of_this_session(request, page):
+            return self._return(page, _STALE)
+        try:
+            view = function(page)
+        except CallerUnknown as error:
+            if page.is_signed_in and not page.is_fragment:
+                return self._return(page, error)
+            return returning.ask_to_sign_in(page)
+        except DtrfastError as error:
+            return self._return(page, error)
+        return returning.to_form(self._pages, page, view) if "kept" in page.form else view
+
+    def _return(self, page: PageRequest, error: DtrfastError) -> View:
+        """Return the page of a refused form, with its text and the errors at the fields."""
+        operation = page.path.get("operation", "")
+        status = row_of(error).status
+        if status == 500:
+            raise error  # the application's outermost handler logs it with its traceback
+        if error is _STALE and "by" in page.form and not returning.is_writer(page):
+            return returning.ask_to_sign_in(page)
+        if page.is_fragment:
+            view = refusals.fragment(page, error, operation)
+            return replace(view, headers=returning.AS_PAGE) if error is _STALE else view
+        text = refusals.refill(page, error, operation)
+        shown = returning.show_or_none(self._pages, page, text, status)
+        return refusals.whole_page(page, error) if shown is None else shown
+
+    def _is_of_this_session(self, request: Request, page: PageRequest) -> bool:
+        """Return False for a form from an earlier sign-in of this browser.
+
+        Raises `AccessRefused` for a form that is from no page of ours. Both leave an audit event.
+        """
         try:
             browsers.refuse_other_sites(self._context, request.scope, request.headers)
             if self._context.config.auth.mode == "none":
                 _refuse_other_names(self._context.config, request)
             # The sign-in form needs no token: the browser may still have a session of another
             # user, or one that began on another page.
-            if page.csrf_token and request.url.path != "/sign-in":
-                if not sessions.are_equal(page.csrf_token, form.get("csrf", [""])[-1]):
-                    raise AccessRefused(
-                        "the page is from an earlier sign-in: reload it, then repeat this"
-                    )
-            elif "origin" not in request.headers:
+            has_token = bool(page.csrf_token) and request.url.path != "/sign-in"
+            sent = page.form.get("csrf", [""])[-1]
+            if has_token and sessions.are_equal(page.csrf_token, sent):
+                return True
+            if "origin" not in request.headers:
                 raise AccessRefused("the browser did not say which page this comes from")
+            if has_token:
+                page.client.note_refusal("POST", request.url.path, _STALE)
         except AccessRefused as error:
             page.client.note_refusal("POST", request.url.path, error)
             raise
-        return form
+        return not has_token
 
     async def _answer(
         self, request: Request, page: PageRequest, function: PageFunction
@@ -239,15 +282,19 @@ def _respond(page: PageRequest, function: PageFunction) -> Response:
         if page.is_signed_in and not page.is_fragment:
             view = _refusal(error, page)
         else:
-            # A form cannot be repeated by opening its address after the sign-in.
-            wanted = "/" if page.url.startswith("/do/") else page.url
-            view = View(location=f"/sign-in?next={quote(wanted, safe='')}")
+            view = View(location=f"/sign-in?next={quote(page.url, safe='')}")
     except DtrfastError as error:
         view = _refusal(error, page)
     values = {"page": page} if view.location else frame.values(page)
     if view.template and values.get("flash") is not None and not page.is_fragment:
         view = replace(view, cookies=(*view.cookies, flashes.cleared(page)))
     return rendering.respond(view, values)
+
+
+def _refusal(error: DtrfastError, page: PageRequest) -> View:
+    if row_of(error).status == 500:
+        raise error  # the application's outermost handler logs it with its traceback
+    return (refusals.fragment if page.is_fragment else refusals.whole_page)(page, error)
 
 
 def _refuse_other_names(config: Config, request: Request) -> None:
@@ -259,29 +306,6 @@ def _refuse_other_names(config: Config, request: Request) -> None:
     is_own = is_loopback_host(host) or host == urlsplit(config.server.external_url).hostname
     if is_loopback_host(split_address(config.server.bind)[0]) and not is_own:
         raise AccessRefused(f"open the console as {config.server.bind}, or set server.external_url")
-
-
-def _refusal(error: DtrfastError, page: PageRequest) -> View:
-    status = row_of(error).status
-    if status == 500:
-        raise error  # the application's outermost handler logs it with its traceback
-    template = "fragments/refusal.html" if page.is_fragment else "refusal.html"
-    field, _, reason = error.message.partition(": ")
-    is_field = _FIELD.fullmatch(field) is not None
-    values = {
-        "message": error.message,
-        "field": field if is_field else "",
-        "reason": reason if is_field else "",
-        "refused": status,
-    }
-    return View(template, values, status)
-
-
-def _query_of(request: Request) -> dict[str, list[str]]:
-    try:
-        return parse_qs(request.url.query, keep_blank_values=True, max_num_fields=_QUERY_FIELDS_MAX)
-    except ValueError:
-        return {}
 
 
 def _local_url(request: Request) -> str:

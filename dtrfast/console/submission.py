@@ -16,7 +16,8 @@ from dtrfast.api.v0 import objects
 from dtrfast.api.v0.execution import convert_body, execute
 from dtrfast.api.v0.operation import Operation
 from dtrfast.api.v0.sessions import local_path
-from dtrfast.console import flashes, formatting, forms, reviews, sentences
+from dtrfast.console import caps, edits, flashes, formatting, forms, reviews, sentences
+from dtrfast.console.edits import Edit
 from dtrfast.console.flashes import Flash
 from dtrfast.console.operations import CONSOLE_OPERATIONS, ConsoleOperation
 from dtrfast.console.page import PageRequest, View
@@ -58,20 +59,22 @@ def submit(page: PageRequest) -> View:
     for path in paths:
         if wanted != set(path) or not all(one and one.isprintable() for one in path.values()):
             raise SettingsInvalid("choose at least one, then repeat this")
-    question = _question(page, operation, paths[0], body)
+    edit = edits.merge(page, operation.api, paths[0], body)
+    question = _question(page, operation, paths[0], edit)
     if question is not None:
         return question
-    results = _run(page, operation.api, paths, body)
+    results = _run(page, operation.api, paths, edit.body)
     if results.errors and not results.answers:
         raise results.errors[0]
     target = _target(page, results.answers)
     if operation.answer_template:
-        values = {"answer": results.answers[0], "path": results.paths[0], "next": target}
+        values: dict[str, Any] = {"answer": results.answers[0], "path": results.paths[0]}
+        values |= {"next": target, "form": page.form}
         if page.is_fragment:
             return View(operation.answer_template, values)
         values |= {"shown": operation.answer_template, "title": operation.api.summary}
         return View("shown.html", values)
-    return View(location=target, cookies=(_notice(page, operation, results, body),))
+    return View(location=target, cookies=(_notice(page, operation, results, edit),))
 
 
 def _operation(page: PageRequest) -> ConsoleOperation:
@@ -85,16 +88,17 @@ def _operation(page: PageRequest) -> ConsoleOperation:
 
 
 def _question(
-    page: PageRequest, operation: ConsoleOperation, path: dict[str, str], body: object
+    page: PageRequest, operation: ConsoleOperation, path: dict[str, str], edit: Edit
 ) -> View | None:
     """Return the review or the confirmation that the form needs first; None if it needs none."""
-    if page.form.get("review", [""])[-1]:
-        return reviews.review(page, operation.api, path, body)
-    if reviews.is_stale(page, operation.api, path, body):
-        return reviews.review(page, operation.api, path, body, is_again=True)
+    is_reviewed = bool(page.form.get("reviewed", [""])[-1])
+    if page.form.get("review", [""])[-1] or (edit.conflicts and not is_reviewed):
+        return reviews.review(page, operation.api, path, edit)
+    if reviews.is_stale(page, operation.api, path, edit.body):
+        return reviews.review(page, operation.api, path, edit, is_again=True)
     if page.form.get("confirmed", [""])[-1]:
         return None
-    confirmation = operation.confirm(page, path, body)
+    confirmation = operation.confirm(page, path, edit.body)
     if confirmation is None:
         return None
     values = {
@@ -140,7 +144,7 @@ def _target(page: PageRequest, answers: list[msgspec.Struct | None]) -> str:
 
 
 def _notice(
-    page: PageRequest, operation: ConsoleOperation, results: _CallResults, body: Any
+    page: PageRequest, operation: ConsoleOperation, results: _CallResults, edit: Edit
 ) -> str:
     """Return the cookie with the sentence for the next page, and with the undo if there is one."""
     path, answer = results.paths[-1], results.answers[-1]
@@ -151,11 +155,14 @@ def _notice(
     pieces = {name: formatting.short_digest(value) for name, value in path.items()} | {
         "repository": repository,
         "made": made,
-        "level": getattr(body, "access_level", ""),
+        "level": getattr(edit.body, "access_level", ""),
     }
     # Names of any length may come from the form, but the cookie has little room.
     pieces = {name: str(value)[:_PIECE_LENGTH_MAX] for name, value in pieces.items()}
-    short = operation.sentence(pieces, body, len(results.answers))
+    short = operation.sentence(pieces, edit.body, len(results.answers))
+    if edit.is_empty:
+        short = "Nothing was changed."
+    short = " ".join([short, *caps.notes(page, edit.body)])
     text = sentences.describe(repository, answer) or short
     if results.errors:
         counts = f" {len(results.answers)} done, {len(results.errors)} refused"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
@@ -64,6 +66,33 @@ def forms_of(text: str) -> list[Form]:
     parser = _Forms()
     parser.feed(text)
     return [form for form in parser.forms if form.method == "post"]
+
+
+def form_in(page: str, operation: str, number: int = 0) -> Form:
+    """Return a form of the page by its operation."""
+    return [form for form in forms_of(page) if form.operation == operation][number]
+
+
+def control_in(page: str, name: str) -> str:
+    """Return the start tag of a control that the user sees, and the markup up to the next one."""
+    found = re.search(rf'<\w+ (?![^>]*type="hidden")[^>]*name="{re.escape(name)}"[^>]*>', page)
+    assert found is not None, name
+    return page[found.start() :].partition('class="field"')[0]
+
+
+def text_of(page: str) -> str:
+    """Return the words of a page."""
+    return " ".join(html.unescape(re.sub("<[^>]*>", " ", page)).split())
+
+
+def with_areas(page: str, form: Form) -> Form:
+    """Return the form with the contents of its text areas."""
+    areas: dict[str, list[str]] = {}
+    found = re.findall(r'<textarea[^>]* name="([^"]*)"[^>]*>\n?(.*?)</textarea>', page, re.DOTALL)
+    for name, text in found:
+        areas.setdefault(name, []).append(html.unescape(text))
+    form.fields |= {name: values for name, values in areas.items() if name in form.fields}
+    return form
 
 
 class Browser:

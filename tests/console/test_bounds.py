@@ -137,7 +137,7 @@ def test_many_forms_in_one_are_refused(town: Town) -> None:
     }
     answer = Browser(town, "admin").act("delete_manifest", fields)
     assert answer.status_code == 400
-    assert "choose 200 at most" in answer.text
+    assert "Choose 200 at most" in answer.text
 
 
 # ---- sessions ----------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ def test_the_trash_shows_one_kind_and_restores_what_is_selected(town: Town) -> N
     nothing = {**fields, "body.references[]": [""]}
     answer = will.act("restore_references", nothing)
     assert answer.status_code == 400
-    assert "at least 1" in answer.text
+    assert "Select at least one" in answer.text
     assert "restore_references" not in Browser(town, "rita").get(f"{APP}/-/trash?kind=tags").text
 
 

@@ -163,7 +163,7 @@ def test_differences_say_what_forms_say() -> None:
     }
     assert found == {
         "Users 1: Filter": ("(a=b)", "(c=d)"),
-        "Refuse pushes below this much free space (bytes)": ("0", "1073741824"),
+        "Refuse pushes below this much free space": ("0", "1073741824"),
         "Keep deleted items for (days)": ("14", "0.5"),
     }
     assert labels.of_field("serverUrls.2") == "Server 2"

@@ -24,11 +24,27 @@ def test_every_event_has_a_name() -> None:
 
 def test_details_are_short() -> None:
     detail = {"digest": "sha256:" + "a" * 64, "size": 2048, "admin": False, "reason": ""}
-    assert event_names.details_of(detail) == [
-        ("digest", "a" * 12),
-        ("size", "2.0 KiB"),
-        ("admin", "no"),
+    shown = [(one.name, one.text, one.whole) for one in event_names.details_of(detail)]
+    assert shown == [
+        ("digest", "a" * 12, "sha256:" + "a" * 64),
+        ("size", "2.0 KiB", "2.0 KiB (2\u202f048 bytes)"),
+        ("admin", "no", "no"),
     ]
+    # An image without a tag is named once.
+    image = {"reference": "sha256:" + "a" * 64, "digest": "sha256:" + "a" * 64}
+    assert [one.name for one in event_names.details_of(image)] == ["reference"]
+
+
+def test_titles_say_what_was_pushed_or_deleted() -> None:
+    for kind, detail, title in (
+        ("push", {"reference": "v1"}, "Tag pushed"),
+        ("push", {"reference": "sha256:" + "a" * 64}, "Image pushed"),
+        ("delete", {"reference": "v1"}, "Tag deleted"),
+        ("delete", {"blob": "sha256:" + "a" * 64}, "Blob deleted"),
+        ("sign-in", {"method": "password"}, "Sign-in"),
+        ("of.another.version", {}, "of.another.version"),
+    ):
+        assert event_names.title_of(kind, detail) == title
 
 
 def test_the_audit_page_says_what_happened(town: Town) -> None:

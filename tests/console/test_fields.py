@@ -66,9 +66,3 @@ def test_a_new_field_of_a_repository_needs_no_change_here(
     assert "<dt>Is archived</dt>\n<dd>yes</dd>" in page
     assert "<dt>Topics</dt>\n<dd>a, b</dd>" in page
     assert "Empty" not in page
-
-
-def test_help_texts_tell_sizes(town: Town) -> None:
-    page = Browser(town, "admin").get("/settings/storage").text
-    assert "Now 32.0 MiB per second." in page
-    assert "Now 1.0 GiB." in page

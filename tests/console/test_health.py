@@ -39,6 +39,8 @@ def _now(**fields: Any) -> Any:
         "disk_full_at": 0.0,
         "memory_bytes": 100,
         "memory_used_bytes": 50,
+        "has_cpu_limit": False,
+        "has_memory_limit": False,
         "processes": [_process("worker-0"), _process("worker-1"), _process("housekeeper")],
     }
     return SimpleNamespace(**{**calm, **fields})
@@ -81,6 +83,15 @@ def _line(found: Health, name: str) -> Check:
     return line
 
 
+def test_a_limit_is_one_of_the_server() -> None:
+    limited = _now(has_cpu_limit=True, has_memory_limit=True, memory_used_bytes=96)
+    found = _texts(_judge(limited, columns={"cpu_percent": [99.0] * 200}))
+    assert [text.partition(" is ")[0].partition(" has ")[0] for text in found] == [
+        "The server's memory",
+        "The server's CPU",
+    ]
+
+
 def test_a_healthy_registry_says_so() -> None:
     found = _judge(columns={"cpu_percent": [99.0] * 10, "failed_rate": [None, 0.0]})
     assert (found.problems, found.level, found.summary) == ([], "good", "All well")
@@ -113,7 +124,7 @@ def test_each_problem_has_a_level_and_a_next_step() -> None:
             _judge(columns={"failed_rate": [0.2, None, 0.1]}),
         ),
         ("housekeeper is not", "Processes", "error", _judge(_now(processes=only_worker))),
-        ("full on 2001-09-10", "Disk", "warning", _judge(_now(disk_full_at=NOW + 86_400))),
+        ("The disk will be full <time", "Disk", "warning", _judge(_now(disk_full_at=NOW + 86_400))),
         ("The disk is full", "Disk", "error", _judge(disk_free_bytes=1)),
         ("1 chunk", "Content", "error", _judge(damaged_chunks=1)),
         ("may reach", "Content", "warning", _judge(exposures=["others may reach /data"])),

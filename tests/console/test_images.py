@@ -114,7 +114,8 @@ def test_events_of_a_repository_are_told_in_words(
     text = ada.get(f"{APP}/-/activity").text
     for words in ("Tag pushed", "Image deleted", "Image restored", "Tag deleted", "Tag restored"):
         assert words in text
-    assert f">{digest.partition(':')[2][:12]}</code>" in text
+    assert f"</span> {digest.partition(':')[2][:12]}</span>" in text
+    assert f'/manifests/{digest}"><code>{digest}</code></a>' in text
     assert " B\n" in text or " B</" in text or " B " in text
     assert "Pulls" not in text
     restores = ada.get(f"{APP}/-/activity?kind=tag.restore,manifest.restore").text

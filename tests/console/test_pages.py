@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import time
 
 import pytest
 
+from dtrfast.machine import limits
+from dtrfast.machine.limits import CpuLimit, MemoryLimit
 from tests.api.managed.town import Town
 from tests.console.browser import Browser, forms_of
 
@@ -33,7 +36,8 @@ def test_what_is_hidden_looks_like_what_is_not_there(town: Town) -> None:
     hidden = nora.get("/repositories/acme/secret")
     absent = nora.get("/repositories/acme/absent")
     assert hidden.status_code == absent.status_code == 404
-    assert hidden.text.replace("secret", "x") == absent.text.replace("absent", "x")
+    pages = [re.sub('name="now" content="[^"]+"', "", one.text) for one in (hidden, absent)]
+    assert pages[0].replace("secret", "x") == pages[1].replace("absent", "x")
 
 
 def test_programs_get_no_pages(town: Town) -> None:
@@ -98,7 +102,9 @@ def test_a_refusal_keeps_what_was_typed(town: Town) -> None:
     fields = {"path.namespace": ["acme"], "body.name": ["UPPER/CASE"]}
     page = owen.act("create_repository", fields)
     assert page.status_code == 400
-    assert "Go back in your browser" in page.text
+    assert 'value="UPPER/CASE"' in page.text, "the form is shown again with its text"
+    page = owen.act("create_repository", {**fields, "at": ["/trash"]})
+    assert "UPPER/CASE</pre>" in page.text, "a form that its page lacks shows the text to copy it"
     fragment = owen.act("create_repository", fields, **{"hx-request": "true"})
     assert fragment.status_code == 400
     assert "<html" not in fragment.text
@@ -177,6 +183,20 @@ def test_a_fault_in_a_page_says_nothing_of_the_inside(
     assert answer.status_code == 500
     assert "the registry failed unexpectedly" in answer.text
     assert "ZeroDivision" not in answer.text
+
+
+def test_the_dashboard_shows_limits_of_control_groups(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = Browser(town, "admin")
+    monkeypatch.setattr(limits, "read_cpu", lambda root=None: None)
+    monkeypatch.setattr(limits, "read_memory", lambda root=None: None)
+    assert "(limit)" not in admin.get("/dashboard").text
+    monkeypatch.setattr(limits, "read_cpu", lambda root=None: CpuLimit(0.25, 1.0))
+    monkeypatch.setattr(limits, "read_memory", lambda root=None: MemoryLimit(384 << 20, 96 << 20))
+    shown = admin.get("/dashboard").text
+    assert "0 % of 0.25 cores (limit)" in shown
+    assert "96.0 MiB of 384 MiB (limit)" in shown
 
 
 def test_histories_are_json_for_administrators_alone(town: Town) -> None:

@@ -112,7 +112,7 @@ def test_users_are_imported_from_a_file(town: Town) -> None:
     assert ">grace</a>" in admin.get("/users").text
     refused = admin.act("import_accounts", {**fields, "body.csv": ["a b"]})
     assert refused.status_code == 400
-    assert "line 1" in refused.text
+    assert "Line 1" in refused.text
 
 
 def test_one_user_after_another(town: Town) -> None:

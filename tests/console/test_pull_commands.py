@@ -142,5 +142,5 @@ def test_the_page_begins_with_readme_tags_and_command(town: Town) -> None:
     readme = {"longDescription": "# Use it"}
     town.api("owen", "PATCH", "repositories/acme/app", readme)
     text = Browser(town, "rita").get(APP).text
-    places = [text.index(part) for part in ("Use it</h3>", ">Latest tags<", ">Pull<", ">About<")]
+    places = [text.index(part) for part in (">Use it", ">Latest tags<", ">Pull<", ">About<")]
     assert places == sorted(places)

@@ -100,7 +100,7 @@ def test_a_certificate_is_looked_at_before_it_is_used(town: Town, tmp_path: Path
     assert "The new certificate is for registry.example" in html.unescape(asked.text)
     wrong = admin.act("put_certificate", {**fields, "body.key": ["x"]})
     assert wrong.status_code == 400
-    assert "not a private key" in wrong.text
+    assert "Not a private key" in wrong.text
     assert Browser(town, "owen").act("put_certificate", fields).status_code == 403
 
 

@@ -55,7 +55,7 @@ def test_a_choice_of_all_tags_stays_with_filter_sort_and_pages(town: Town) -> No
     assert "start=50" in text.partition('rel="next"')[2][:200]
     assert "all=true" in text.partition('rel="next"')[2][:200]
     empty = page(town, "/-/tags?filter=.sig")
-    assert "No tag has “.sig” in its name, besides those of signatures" in empty
+    assert "No tag, besides those of signatures, SBOMs and attestations, has this" in empty
     assert "Show all tags" in empty
 
 

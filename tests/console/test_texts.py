@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from markupsafe import Markup
 
 from dtrfast import markdown
 from dtrfast.console import flashes, formatting, forms
 from dtrfast.console.undo import Undo
 from dtrfast.errors import SettingsInvalid
-from dtrfast.times import rfc3339
+from dtrfast.times import parse_rfc3339, rfc3339
 
 
 def test_sizes_have_the_greatest_unit_that_fits() -> None:
@@ -31,6 +32,24 @@ def test_times_are_told_from_now() -> None:
         assert formatting.ago(rfc3339(now - seconds), now) == text
     assert formatting.ago(rfc3339(now - 86_400 * 400), now) == rfc3339(now - 86_400 * 400)[:10]
     assert formatting.ago("", now) == "never"
+
+
+def test_all_times_have_one_form_with_the_zone_on_hover() -> None:
+    time = "2026-01-31T23:59:59.123Z"
+    whole = 'datetime="2026-01-31T23:59:59.123Z" title="2026-01-31 23:59:59 UTC"'
+    now = parse_rfc3339(time) + 300
+    shown = formatting.when(time, now=now)
+    assert shown == f"<time {whole}>5 minutes ago</time>"
+    shown = formatting.when(time, "exact")
+    assert shown == f'<time {whole} data-form="exact">2026-01-31 23:59:59 UTC</time>'
+    shown = formatting.when(time, "log")
+    assert shown == f'<time {whole} data-form="log">2026-01-31 23:59:59.123</time>'
+    # The date of a config may have another zone, and may be no date.
+    assert whole in formatting.when("2026-02-01T01:59:59.123+02:00")
+    assert formatting.when("<b>") == "<b>"
+    assert not isinstance(formatting.when("<b>"), Markup)
+    assert formatting.field_time("2026-01-31T23:59:59+01:00") == "2026-01-31T22:59"
+    assert formatting.field_time("yesterday") == ""
 
 
 def test_addresses_hold_any_name() -> None:
@@ -111,9 +130,55 @@ def test_readmes_run_and_load_nothing(text: str) -> None:
 
 def test_readmes_keep_their_structure_below_the_page_s_own() -> None:
     html = markdown.to_html("# One\n\n## Two\n\n| a |\n|---|\n| b |\n\n- c\n\n`d` ~~e~~")
-    for part in ("<h3>One</h3>", "<h4>Two</h4>", "<td>b</td>", "<li>c</li>", "<code>d</code>"):
+    one, two = '<h3 id="readme-one">One<', '<h4 id="readme-two">Two<'
+    for part in (one, two, "<td>b</td>", "<li>c</li>", "<code>d</code>", "<s>e</s>"):
         assert part in html
     assert 'rel="noopener noreferrer nofollow"' in markdown.to_html("[a](https://a.example)")
+
+
+def test_readmes_have_tasks() -> None:
+    box = '<label><input type="checkbox" disabled="">'
+    done = '<label><input type="checkbox" disabled="" checked="">'
+    for text, part in (
+        ("- [ ] a *b*", f"<li>{box} a <em>b</em></label></li>"),
+        ("1. [x] a", f"<li>{done} a</label></li>"),
+        ("- [X] **a**", f"<li>{done} <strong>a</strong></label></li>"),
+        ("- [ ] a\n\n  b", f"<p>{box} a</label></p>\n<p>b</p>"),
+        ("- a\n  - [x] b", f"<li>{done} b</label></li>"),
+        ("- [ ]", "<li>[ ]</li>"),
+        ("- [y] a", "<li>[y] a</li>"),
+        ("- a\n\n  [x] b", "<p>[x] b</p>"),
+        ("[x] a", "<p>[x] a</p>"),
+        ("- [x] a\n\n[x]: /b", '<li><a href="/b"'),
+    ):
+        assert part in markdown.to_html(text), text
+
+
+def test_bare_addresses_in_readmes_are_links() -> None:
+    for text, address in (
+        ("https://a.example/b_c_d?e=f#g", "https://a.example/b_c_d?e=f#g"),
+        ("see http://a.example.", "http://a.example"),
+        ("(http://a.example/b_(c))!", "http://a.example/b_(c)"),
+        ("**http://a.example**", "http://a.example"),
+        ("www.a.example, too", "http://www.a.example"),
+        ("| a |\n|---|\n| http://a.example |", "http://a.example"),
+    ):
+        html = markdown.to_html(text)
+        assert html.count("<a ") == 1, html
+        assert f'<a href="{address}" rel="noopener noreferrer nofollow">' in html
+    for text in ("`http://a.example`", "javascript:a()", "http://", "xhttp://a", "a@www.b.example"):
+        assert "<a " not in markdown.to_html(text), text
+    # The text of a link is no second link.
+    assert markdown.to_html("[http://a.example](http://b.example)").count("<a ") == 1
+
+
+def test_headings_of_readmes_can_be_named_by_links() -> None:
+    html = markdown.to_html("# Add `it` now!\n\n# Search\n\n# Search\n\n[a](#search-1)")
+    assert '<h3 id="readme-add-it-now">' in html
+    assert '<h3 id="readme-search">' in html, "the field for searching has the id `search`"
+    assert '<h3 id="readme-search-1">' in html
+    assert '<a href="#readme-search-1" rel="noopener noreferrer nofollow">a</a>' in html
+    assert 'aria-label="Link to Add it now!"' in html
 
 
 def test_a_notice_survives_its_cookie() -> None:

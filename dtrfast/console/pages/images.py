@@ -61,7 +61,7 @@ def compare(page: PageRequest) -> View:
         }
         before, after = sorted(chosen, key=lambda tag: (times[tag], tag))
     if not before or not after:
-        raise SettingsInvalid("choose two tags to compare")
+        raise SettingsInvalid(f"select exactly two tags to compare: you selected {len(chosen)}")
     query = {"from": before, "to": after, "platform": page.query.get("platform", "")}
     found = page.ask(images.compare_images, query=query, **values["pieces"])
     return View(
@@ -75,7 +75,7 @@ def confirm_delete(page: PageRequest) -> View:
     tags, digests = page.lists.get("tag", []), page.lists.get("digest", [])
     wanted = [*tags, *digests]
     if len(wanted) > _CHOSEN_MAX:
-        raise SettingsInvalid(f"choose {_CHOSEN_MAX} at most")
+        raise SettingsInvalid(f"select {_CHOSEN_MAX} at most: you selected {len(wanted)}")
     preview = None
     if wanted:
         query = {"references": ",".join(wanted)}

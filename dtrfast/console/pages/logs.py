@@ -47,11 +47,9 @@ def show(page: PageRequest) -> View:
 
 
 def show_audit(page: PageRequest) -> View:
-    """Show audit events that match the filters."""
-    query = _query(page, _EVENT_FILTERS) | {
-        "limit": _PAGE_SIZE,
-        "start": page.query.get("start", ""),
-    }
+    """Show a page of audit events that match the filters, newest first."""
+    filters = _query(page, _EVENT_FILTERS)
+    query = filters | {"limit": _PAGE_SIZE, "start": page.query.get("start", "")}
     found = page.ask(administration.list_events, query=query)
     return View(
         "logs/audit.html",
@@ -60,6 +58,7 @@ def show_audit(page: PageRequest) -> View:
             "events": found.events,
             "listing": page.listing(""),
             "next_start": found.next_page_start,
+            "is_filtered": bool(filters),
         },
     )
 

@@ -7,6 +7,7 @@ from dtrfast.api.v0 import objects
 from dtrfast.api.v0.execution import convert_body, execute
 from dtrfast.api.v0.sessions import local_path
 from dtrfast.console.page import BY_ID, PageRequest, View
+from dtrfast.console.refusals import sentence
 from dtrfast.errors import DtrfastError
 
 
@@ -14,7 +15,19 @@ def show(page: PageRequest) -> View:
     """Show the form. Without accounts there is nothing to sign in to."""
     if page.caller.kind == "system":
         return View(location="/")
-    return View("sign_in.html", {"next": local_path(page.query.get("next", "/")), "refusal": ""})
+    wanted = local_path(page.query.get("next", "/"))
+    return View(
+        "sign_in.html", {"next": wanted, "refusal": "", "reason": _reason(page), "kept": ""}
+    )
+
+
+def _reason(page: PageRequest) -> str:
+    """Return the reason why a page led here; empty for a user who came alone."""
+    if page.is_signed_in or "next" not in page.query:
+        return ""
+    if page.client.session_id:
+        return "Your session has ended. Sign in again to continue where you were."
+    return "Sign in to open this page."
 
 
 def enter(page: PageRequest) -> View:
@@ -25,7 +38,12 @@ def enter(page: PageRequest) -> View:
         call = page.client.call({}, None, convert_body(operation, given))
         session = execute(operation, call)
     except DtrfastError as error:
-        values = {"next": local_path(given["next"]), "refusal": error.message}
+        values = {
+            "next": local_path(given["next"]),
+            "refusal": sentence(error.message),
+            "reason": "",
+            "kept": page.form.get("kept", [""])[-1],
+        }
         return View("sign_in.html", values, row_of(error).status)
     assert isinstance(session, objects.Session)
     return View(location=session.next, cookies=tuple(call.cookies))

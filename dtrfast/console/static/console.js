@@ -50,11 +50,41 @@ function switchTheme() {
   document.dispatchEvent(new Event("themechange"));
 }
 
+// ---- selections ----------------------------------------------------------------------------------
+// A button that needs a selection (`data-needs`, from-to) is off until the selection fits, and says why.
+// Without scripts all buttons are on, and the server answers with a sentence.
 document.addEventListener("change", ({ target }) => {
-  if (!target.matches("[data-choose-all]")) return;
-  const boxes = target.closest("form, .chooser").querySelectorAll("[data-choose]");
-  for (const box of boxes) box.checked = target.checked;
+  const chooser = target.closest(".chooser");
+  if (!chooser) return;
+  if (target.matches("[data-choose-all]")) {
+    for (const box of chooser.querySelectorAll("[data-choose]")) box.checked = target.checked;
+  }
+  if (target.matches("[data-choose], [data-choose-all]")) fitSelection(chooser);
 });
+
+function fitSelection(chooser) {
+  const boxes = [...chooser.querySelectorAll("[data-choose]")];
+  const count = boxes.filter((box) => box.checked).length;
+  for (const all of chooser.querySelectorAll("[data-choose-all]")) {
+    all.checked = count > 0 && count === boxes.length;
+    all.indeterminate = count > 0 && count < boxes.length;
+  }
+  const reasons = [];
+  for (const button of chooser.querySelectorAll("[data-needs]")) {
+    const [least, most] = button.dataset.needs.split("-").map(Number);
+    button.disabled = count < least || count > most;
+    button.title = button.disabled ? button.dataset.why : "";
+    if (button.disabled) reasons.push(button.dataset.why);
+  }
+  const state = chooser.querySelector("[data-chosen]");
+  if (state) state.textContent = `${count} of ${boxes.length} selected. ${reasons.join(" ")}`.trim();
+}
+
+// A browser may restore the boxes of a page that it shows again.
+const fitSelections = () => document.querySelectorAll(".chooser").forEach(fitSelection);
+addEventListener("pageshow", fitSelections);
+document.addEventListener("htmx:afterSettle", fitSelections);
+fitSelections();
 
 // The content of a selected file goes to a text area. The user can read and edit it before sending.
 document.addEventListener("change", async ({ target }) => {
@@ -79,35 +109,78 @@ document.addEventListener("focusout", ({ target, relatedTarget }) => {
 });
 
 // ---- forms ---------------------------------------------------------------------------------------
-// The answer to a form is no longer valid when the form is edited.
+// The answer to a form is no longer valid when the form is edited. Errors of other fields stay.
 document.addEventListener("input", ({ target }) => {
   const answer = target.form && target.form.querySelector(".form-answer");
   if (answer && answer.children.length) answer.replaceChildren();
-  target.removeAttribute("aria-invalid");
+  forget(target);
 });
 
 for (const [event, busy] of [["htmx:beforeRequest", "true"], ["htmx:afterRequest", null]]) {
   document.addEventListener(event, ({ target }) => { if (target.matches("form")) target.ariaBusy = busy; });
 }
 
-// The focus moves to the answer of a form: to the wrong field, to the button of a question, or to the text.
+document.addEventListener("htmx:beforeRequest", ({ target }) => {
+  if (!target.matches("form")) return;
+  for (const field of target.querySelectorAll("[aria-invalid]")) forget(field);
+  for (const error of target.querySelectorAll(".form-error")) error.remove();
+});
+
+// The session ended, or the user signed in anew: the form goes to the server as it does without scripts.
+// The server changes nothing. It asks for the sign-in, and shows the form with its text again.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { target: answer, xhr } = event.detail;
+  const form = answer.closest("form");
+  if (!form || !xhr.getResponseHeader("form-as-page")) return;
+  event.preventDefault();
+  // The page may have opened the form itself, and its address tells so.
+  const at = form.elements.namedItem("at");
+  if (at) at.value = location.pathname + location.search;
+  HTMLFormElement.prototype.submit.call(form);
+});
+
+// After a sign-in the page of a form stands at the address of the sign-in.
+const back = document.querySelector("form[data-address]");
+if (back) history.replaceState(null, "", back.dataset.address);
+
+// Errors move to their fields, others to the top of the form. The focus moves to the first wrong field,
+// to the button of a question, or to the text.
 document.addEventListener("htmx:afterSwap", ({ target }) => {
   if (!target.matches(".form-answer")) return;
-  const wrong = fieldOf(target.closest("form"), target.querySelector("[data-field]"));
-  const next = wrong || target.querySelector("button") || target;
+  const form = target.closest("form");
+  const errors = [...target.querySelectorAll("[data-controls]")];
+  const placed = errors.map((error) => showAtField(form, error));
+  const wrong = placed.filter(Boolean).sort((one, other) => follows(one, other) ? 1 : -1)[0];
+  const next = wrong || form.querySelector(".form-error") || target.querySelector("button") || target;
+  if (wrong) openAround(wrong);
   next.focus();
 });
 
-function fieldOf(form, refusal) {
-  if (!refusal || !refusal.dataset.field) return null;
-  const path = refusal.dataset.field.replace(/\[(\d+)\]/g, ".$1");
-  const field = [...form.elements].find(({ name, type }) => name === `body.${path}` && type !== "hidden");
-  if (!field) return null;
-  const label = field.labels && field.labels[0];
-  refusal.id = "refusal";
-  if (label) refusal.textContent = `${label.textContent.replace("*", "").trim()}: ${refusal.dataset.reason}`;
+const follows = (one, other) => other.compareDocumentPosition(one) & Node.DOCUMENT_POSITION_FOLLOWING;
+
+function openAround(node) {
+  for (let at = node.parentElement; at; at = at.parentElement) if (at.matches("details")) at.open = true;
+}
+
+function showAtField(form, error) {
+  const shown = [...form.elements].filter(({ type }) => type !== "hidden");
+  const names = error.dataset.controls.split(" ").filter(Boolean);
+  const field = names.map((name) => shown.find((one) => one.name === name)).find(Boolean);
+  if (!field) {
+    error.classList.add("form-error");
+    error.tabIndex = -1;
+    form.prepend(error);
+    return null;
+  }
+  const text = document.createElement("span");
+  text.className = "field-error";
+  text.id = `error-${Math.random().toString(36).slice(2)}`;
+  text.textContent = error.dataset.reason;
+  error.remove();
+  forget(field);
+  field.after(text);
   field.setAttribute("aria-invalid", "true");
-  field.setAttribute("aria-errormessage", "refusal");
+  field.setAttribute("aria-describedby", `${field.getAttribute("aria-describedby") || ""} ${text.id}`.trim());
   return field;
 }
 
@@ -163,6 +236,20 @@ document.addEventListener("htmx:beforeOnLoad", ({ target, detail }) => {
 
 for (const event of ["popstate", "pageshow"]) addEventListener(event, fitDialogs);
 fitDialogs();
+
+// Removes the error at a field.
+function forget(field) {
+  if (!field.hasAttribute("aria-invalid")) return;
+  field.removeAttribute("aria-invalid");
+  const kept = (field.getAttribute("aria-describedby") || "").split(" ").filter((id) => {
+    const text = document.getElementById(id);
+    if (text && text.matches(".field-error")) text.remove();
+    else return Boolean(text);
+    return false;
+  });
+  if (kept.length) field.setAttribute("aria-describedby", kept.join(" "));
+  else field.removeAttribute("aria-describedby");
+}
 
 // ---- search as you type ----------------------------------------------------------------------
 const search = document.getElementById("search");
@@ -283,6 +370,8 @@ for (const place of document.querySelectorAll("[data-live]")) {
 function put(node, html, how) {
   const made = document.createElement("template");
   made.innerHTML = html;
+  // Before the comparison with the page, whose times are in the browser's zone already.
+  Times.show(made.content);
   if (how === "prepend") {
     for (const row of made.content.children) row.classList.add("new");
     node.prepend(made.content);
@@ -340,7 +429,7 @@ openTarget();
 
 // ---- keyboard access to scrolling parts ----------------------------------------------------------
 function reach() {
-  for (const place of document.querySelectorAll(".table, .tabs")) {
+  for (const place of document.querySelectorAll(".table, .tabs, .readme table")) {
     if (place.scrollWidth > place.clientWidth) place.tabIndex = 0;
     else place.removeAttribute("tabindex");
   }
@@ -349,3 +438,28 @@ function reach() {
 addEventListener("resize", reach);
 document.addEventListener("htmx:afterSettle", reach);
 reach();
+
+// ---- the editor of a README ----------------------------------------------------------------------
+// Two tabs: the text, and its preview, which is loaded each time that its tab is chosen.
+function showTab(editor, tab) {
+  for (const other of editor.querySelectorAll("[role=tab]")) {
+    const isChosen = other === tab;
+    other.ariaSelected = String(isChosen);
+    other.tabIndex = isChosen ? 0 : -1;
+    document.getElementById(other.getAttribute("aria-controls")).hidden = !isChosen;
+  }
+}
+
+document.addEventListener("click", ({ target }) => {
+  const tab = target.closest("[data-editor] [role=tab]");
+  if (tab) showTab(tab.closest("[data-editor]"), tab);
+});
+
+document.addEventListener("keydown", (event) => {
+  const tab = event.target.closest("[data-editor] [role=tab]");
+  if (!tab || !["ArrowLeft", "ArrowRight"].includes(event.key)) return;
+  event.preventDefault();
+  const other = tab.nextElementSibling || tab.previousElementSibling;
+  other.focus();
+  other.click();
+});
