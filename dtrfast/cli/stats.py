@@ -20,7 +20,7 @@ def stats(
     data: Data = None,
     json: Json = False,
 ) -> None:
-    """Show the size of the stored data, and the size that sharing saves."""
+    """Show the size of the stored data, and the bytes that sharing and compression save."""
     settings = load(config, os.environ, {"store.data": data})
     numbers = _read(settings)
     if json:
@@ -36,6 +36,7 @@ def _read(config: Config) -> Mapping[str, int]:
         held = store.statistics()
         named = Registry(store.engine, store.blobs, config).statistics()
         index_size = store.index_size()
+    saved = held.savings(named.linked_bytes)
     return {
         "repositories": named.repositories,
         "tags": named.tags,
@@ -49,6 +50,10 @@ def _read(config: Config) -> Mapping[str, int]:
         "logical_bytes": named.linked_bytes,
         "stored_bytes": held.stored_bytes,
         "shared_bytes": named.shared_bytes(held.stored_bytes),
+        "equal_blobs_bytes": saved.equal_blobs_bytes,
+        "equal_chunks_bytes": saved.equal_chunks_bytes,
+        "compression_bytes": saved.compression_bytes,
+        "overhead_bytes": saved.overhead_bytes,
         "index_bytes": index_size,
         "freed_bytes": held.freed_bytes,
         "damaged_blobs": held.damaged_blobs,

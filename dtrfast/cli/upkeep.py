@@ -39,11 +39,15 @@ _USAGE_COLUMNS = (
     "isExact",
     "changeNumber",
 )
-# The figures of the whole registry: their names for people, and the fields of the API.
+# The figures of the whole registry: their names for people, as in the console, and the fields of
+# the API.
 _WHOLE = {
-    "pushed by clients": "logicalBytes",
-    "stored on disk": "storedBytes",
-    "saved by sharing": "sharedBytes",
+    "size of all images": "logicalBytes",
+    "saved by equal blobs": "equalBlobsBytes",
+    "saved by equal chunks": "equalChunksBytes",
+    "saved by compression": "compressionBytes",
+    "overhead": "overheadBytes",
+    "on disk": "storedBytes",
     "only in the trash": "trashBytes",
     "freed so far": "freedBytes",
     "disk": "diskBytes",
