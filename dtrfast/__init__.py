@@ -1,3 +1,3 @@
 """A container registry for busy CI. Only the version lives here."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
