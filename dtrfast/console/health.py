@@ -269,8 +269,9 @@ def _disk(now: Metrics, lines: _Lines) -> Check:
 
 def _host(seen: Observation, lines: _Lines) -> Check:
     known = [value for value in seen.hour.columns.get("cpu_percent", ()) if value is not None]
-    cpu = f"CPU {known[-1]:.0f} %, " if known else ""
-    text = f"{cpu}memory {100 * seen.now.memory_used_bytes / max(1, seen.now.memory_bytes):.0f} %"
+    memory = 100 * seen.now.memory_used_bytes / max(1, seen.now.memory_bytes)
+    cpu = f"CPU {known[-1]:.0f}\u202f%, " if known else ""
+    text = f"{cpu}memory {memory:.0f}\u202f%"
     return lines.line("host", text, "/dashboard#host", is_known=bool(seen.now.memory_bytes))
 
 

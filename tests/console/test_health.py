@@ -101,7 +101,7 @@ def test_a_healthy_registry_says_so() -> None:
         "Content": ("good", "no damage known"),
         "Requests": ("good", "0 failed in an hour"),
         "Jobs": ("good", "none failing"),
-        "Host": ("good", "CPU 99 %, memory 50 %"),
+        "Host": ("good", "CPU 99\u202f%, memory 50\u202f%"),
         "Certificate": ("unknown", "none: plain HTTP"),
         "Backup": ("unknown", "none known"),
     }

@@ -72,13 +72,13 @@ def test_an_error_of_no_field_stands_at_the_top_and_a_typed_name_at_its_field(
 ) -> None:
     with person(browser, town.managed, "owen") as owen:
         owen.go(f"{APP}/-/permissions")
-        owen.page.get_by_text("Grant a user access").click()
+        owen.open_form("Grant access")
         name = owen.page.get_by_label("User name")
         name.fill("nemo")
-        owen.page.locator("details[open]").get_by_role("button", name="Grant").click()
+        owen.page.locator("dialog:modal").get_by_role("button", name="Grant").click()
         expect(name).to_be_focused()
         expect(_error_of(name)).to_contain_text("There is no user")
-        owen.page.get_by_text("Grant jobs access").click()
+        owen.page.get_by_role("link", name="CI jobs").click()
         form = owen.page.locator("form[action='/do/put_trust']")
         form.locator("[name='path.trust']").fill("main")
         form.get_by_label("Issuer").fill("nowhere")
@@ -117,7 +117,7 @@ def test_an_ended_session_returns_to_the_form(browser: Browser, town: Town, scri
         _end_session(owen)
         owen.press("Save")
         _sign_in_here(owen, "rita", town.managed.secrets["rita"])
-        owen.page.wait_for_url(re.compile(r"/repositories$"))
+        owen.page.wait_for_url(re.compile(r":\d+/$"))
         assert "A long text" not in owen.page.content()
 
 
