@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.e2e.console.browser import Person, person
 from tests.e2e.console.conftest import Town
+from tests.e2e.console.pusher import Pusher
 
 APP = "/repositories/acme/app"
 OPEN = "/repositories/acme/open/-/settings"
@@ -144,8 +146,14 @@ def test_a_form_of_an_earlier_sign_in_is_kept_with_scripts(browser: Browser, tow
 
 
 def test_buttons_are_off_until_the_selection_fits(browser: Browser, town: Town) -> None:
-    with person(browser, town.managed, "owen") as owen:
-        owen.go(f"{APP}/-/tags")
+    managed = town.managed
+    managed.api("POST", "repositories/acme", {"name": "pair"}, "owen")
+    auth = ("owen", managed.secrets["owen"])
+    with httpx.Client(base_url=managed.registry.url, auth=auth, timeout=30) as client:
+        for tag in ("production", "staging"):
+            Pusher(client, "acme/pair").image(tag, tag.encode())
+    with person(browser, managed, "owen") as owen:
+        owen.go("/repositories/acme/pair/-/tags")
         compare = owen.page.get_by_role("button", name="Compare selected two")
         delete = owen.page.get_by_role("button", name="Delete selected …")
         state = owen.page.locator("[data-chosen]")
@@ -170,8 +178,8 @@ def test_buttons_are_off_until_the_selection_fits(browser: Browser, town: Town) 
         owen.press("Delete selected …")
         owen.see("Delete the tag staging?")
         _back_to_the_selection(owen.page, delete)
-    with person(browser, town.managed, "owen", java_script_enabled=False) as owen:
-        owen.go(f"{APP}/-/tags")
+    with person(browser, managed, "owen", java_script_enabled=False) as owen:
+        owen.go("/repositories/acme/pair/-/tags")
         owen.press("Compare selected two")
         owen.see("Select exactly two tags to compare: you selected 0.")
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-
 import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -13,8 +10,9 @@ from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_INDEX, OCI_MANIFEST
 from tests.e2e.console.browser import Person, person
 from tests.e2e.console.conftest import Town
+from tests.e2e.console.pusher import Pusher
 from tests.e2e.managed import ManagedRegistry
-from tests.fakes.client import descriptor, image_manifest, index_manifest
+from tests.fakes.client import descriptor, index_manifest
 
 TAGS = "/repositories/acme/tags/-/tags"
 LONG = "pr-" + "x" * 100 + "-and-more-to-128-letters"
@@ -22,29 +20,6 @@ LONG += "y" * (128 - len(LONG))
 _ATTESTATION = {"vnd.docker.reference.type": "attestation-manifest"}
 _WIDE = "Math.max(0, document.documentElement.scrollWidth - innerWidth)"
 _SCROLLED = "nodes => nodes.filter(node => node.scrollWidth > node.clientWidth).length"
-
-
-@dataclass(frozen=True)
-class Pusher:
-    """A client that pushes small images to one repository as owen, over HTTP."""
-
-    client: httpx.Client
-    repository: str
-
-    def image(self, tag: str, layer: bytes, **config: str) -> bytes:
-        """Push an image of one layer; returns its manifest."""
-        body = json.dumps(config).encode()
-        for blob in (layer, body):
-            url = f"/v2/{self.repository}/blobs/uploads/?digest={Digest.of_bytes(blob)}"
-            self.client.post(url, content=blob).raise_for_status()
-        return self.manifest(tag, image_manifest(layer, config=body))
-
-    def manifest(self, tag: str, body: bytes, media_type: str = OCI_MANIFEST) -> bytes:
-        """Push a manifest by a tag, or without one by its digest."""
-        url = f"/v2/{self.repository}/manifests/{tag or Digest.of_bytes(body)}"
-        headers = {"content-type": media_type}
-        self.client.put(url, content=body, headers=headers).raise_for_status()
-        return body
 
 
 @pytest.fixture(scope="module")
