@@ -14,11 +14,14 @@ PACKAGE = Path(__file__).parents[1] / "dtrfast"
 ELSEWHERE = {
     "api/v0/openapi.py": "files of a package",
     "backup/directory.py": "the place of backups",
+    "cli/profiles.py": "the user's configuration",
     "console/assets.py": "files of this package",
     "index/lmdb.py": "the lock file, which LMDB names itself",
     "machine/bytes_in_flight.py": "shared memory",
+    "machine/limits.py": "control groups",
     "metrics/host.py": "/proc and /sys",
     "store/read_ahead.py": "/sys",
+    "testing/registry.py": "a temporary directory",
 }
 # Endings of variable names in this package that hold a path or a file name.
 _PATHS = re.compile(

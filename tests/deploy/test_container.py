@@ -159,7 +159,7 @@ def test_podman_compose_runs_the_compose_file(
 ) -> None:
     folder = new_folder("compose")
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-    environment = {**image_store.environment, "DTRFAST_IMAGE": IMAGE, "DTRFAST_TLS": "off"}
+    environment = {**image_store.environment, "REGISTRY_IMAGE": IMAGE, "REGISTRY_TLS": "off"}
     python = Program(str(folder / "venv/bin/python"), environment)
     python.run("-m", "pip", "install", "podman-compose", seconds=300)
     # It takes a program, and no arguments for it.

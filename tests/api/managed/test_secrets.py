@@ -145,7 +145,7 @@ def test_the_form_asks_for_the_password_again(town: Town) -> None:
     }
     shown = admin.act("put_ldap_settings", form)
     assert shown.status_code == 400
-    assert "enter it again" in shown.text
+    assert "Enter it again" in shown.text
 
 
 def test_every_secret_of_every_document_is_hidden_and_bound() -> None:
