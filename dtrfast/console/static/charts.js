@@ -51,15 +51,6 @@ function shown(unit, value) {
 const format = (options) => new Intl.DateTimeFormat("en-GB", options);
 const clock = format({ hour: "2-digit", minute: "2-digit" });
 const day = format({ day: "numeric", month: "short" });
-const moment = format({
-  day: "numeric",
-  month: "short",
-  year: "numeric",
-  hour: "2-digit",
-  minute: "2-digit",
-  second: "2-digit",
-  timeZoneName: "short",
-});
 
 // The labels of the time axis: dates for ranges over a day, else times of day and a date at midnight.
 function times(_, splits) {
@@ -215,7 +206,7 @@ function tellAt(one) {
   const pixel = span / Math.max(1, chart.bbox.width / devicePixelRatio);
   const isNear = Math.abs(time - under) <= Math.max(step, 6 * pixel);
   const values = chart.data.slice(1).map((row) => (isNear ? row[at] : null));
-  write(one, values, moment.format((isNear ? time : under) * 1000));
+  write(one, values, Times.full((isNear ? time : under) * 1000));
 }
 
 function write({ node, names, unit }, values, time) {
