@@ -61,7 +61,7 @@ OWNERS = {
     "ldap3": ("identity/ldap/",),
     "obstore": ("backup/bucket.py",),
     "httpcore": ("outgoing/",),
-    "httpx": ("outgoing/permit.py", "cli/api_client.py", "testing/registry.py"),
+    "httpx": ("outgoing/permit.py", "cli/api_client.py", "cli/local_api.py", "testing/registry.py"),
     "pytest": ("testing/fixtures.py",),
     # Modules of the standard library that call other hosts: no module may import them.
     "urllib.request": (),
@@ -78,7 +78,7 @@ OWNERS = {
 # only the server that it starts.
 CONNECTING = {
     "httpx.Client": ("cli/api_client.py", "testing/registry.py"),
-    "httpx.AsyncClient": ("cli/api_client.py",),  # a client for the application in this process
+    "httpx.AsyncClient": ("cli/local_api.py",),  # a client for the application in this process
     "httpx.get": ("cli/api_client.py",),
     "httpx.request": (),
     "httpx.post": (),

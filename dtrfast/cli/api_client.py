@@ -6,40 +6,24 @@ running. A user who can open the data directory is an administrator.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import ssl
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 
-from dtrfast.api.app import create_app
-from dtrfast.api.types import ApiContext
-from dtrfast.api.visits import VISIT
-from dtrfast.assembly import open_store
 from dtrfast.cli import progress
-from dtrfast.cli.command_events import REMOTE
+from dtrfast.cli.api_refusal import ApiRefused
 from dtrfast.cli.options import RegistryOptions
 from dtrfast.cli.registry_choice import RemoteRegistry, choose
-from dtrfast.config import Config, load
+from dtrfast.config import load
 from dtrfast.errors import DtrfastError, StartRefused
-from dtrfast.identity.callers import SYSTEM
-from dtrfast.identity.events import EventWriter
-from dtrfast.identity.identity import Identity
-from dtrfast.identity.tries import Tries
-from dtrfast.machine.paths import Layout
 from dtrfast.oci import characters
-from dtrfast.registry.registry import Registry
-from dtrfast.server.asgi import App, Receive, Scope, Send
-from dtrfast.store.store import Store
-
-T = TypeVar("T")
 
 _PREFIX = "/api/v0"
 # A synchronization with an LDAP directory of many users takes minutes.
@@ -50,18 +34,6 @@ _PAGE_SIZE = "1000"
 _WRONG_HOST = 62
 # The reasons that OpenSSL gives for an answer in plain HTTP.
 _PLAIN_ANSWERS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
-
-
-class ApiRefused(DtrfastError):
-    """The registry refused a request, or does not answer. The message is the registry's own.
-
-    `status` is the answer's status, 0 without an answer. `code` is the API's code for the reason.
-    """
-
-    def __init__(self, message: str, *, status: int = 0, code: str = "UNAVAILABLE") -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
 
 
 class Api:
@@ -157,7 +129,10 @@ def connect(where: RegistryOptions) -> Iterator[Api]:
         with open_remote(remote) as api:
             yield api
     else:
-        with _local(load(where.config, os.environ, {"store.data": where.data})) as api:
+        # Not at the top, so that commands on a remote registry start without loading a server.
+        from dtrfast.cli.local_api import open_local
+
+        with open_local(load(where.config, os.environ, {"store.data": where.data})) as api:
             yield api
 
 
@@ -232,52 +207,3 @@ def _unreachable(url: str, error: Exception) -> ApiRefused:
     if isinstance(cause, ssl.SSLError) and cause.reason in _PLAIN_ANSWERS:
         return ApiRefused(f"{url} does not speak TLS: does its address begin with http://?")
     return ApiRefused(f"{url} does not answer: {error}")
-
-
-class _CallingThread:
-    """Runs functions on the calling thread, which may wait for them."""
-
-    async def run(self, function: Callable[..., T], *args: object) -> T:
-        return function(*args)
-
-
-@contextmanager
-def _local(config: Config) -> Iterator[Api]:
-    data = config.store.data
-    if not os.access(Layout(data).format, os.R_OK | os.W_OK):
-        raise StartRefused(
-            f"{data} is not a data directory that you may open: name one with --data, or a registry"
-            " with --url or --profile"
-        )
-    store = open_store(config, may_upgrade=False)
-    events = EventWriter(Layout(data).audit, config.log.audit_size_max)
-    try:
-        app = _application(config, store, events)
-
-        async def exchange(request: httpx.Request) -> httpx.Response:
-            transport = httpx.ASGITransport(app, client=(REMOTE, 0))
-            async with httpx.AsyncClient(transport=transport) as client:
-                return await client.send(request)
-
-        yield Api(lambda request: asyncio.run(exchange(request)), "http://localhost")
-    finally:
-        events.close()
-        store.close()
-
-
-def _application(config: Config, store: Store, events: EventWriter) -> App:
-    """Return the application, which answers as to the system's own account."""
-    registry = Registry(store.engine, store.blobs, config)
-    tries = Tries.open(Layout(config.store.data).tries, time.time)
-    identity = Identity.open(
-        store.engine, registry, config, lambda: int(time.time()), tries, events
-    )
-    app = create_app(
-        ApiContext(registry, _CallingThread(), config, identity.guard, store.report, identity)
-    )
-    visit = identity.guard.visit(SYSTEM)
-
-    async def as_system(scope: Scope, receive: Receive, send: Send) -> None:
-        await app({**scope, "state": {VISIT: visit}}, receive, send)
-
-    return as_system

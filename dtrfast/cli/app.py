@@ -14,26 +14,7 @@ import msgspec
 from rich.console import Console
 
 import dtrfast
-from dtrfast.api.errors import row_of
-from dtrfast.cli import (
-    accounts,
-    backup,
-    completion,
-    config,
-    credentials,
-    diagnostics,
-    jobs,
-    ldap,
-    repair,
-    repositories,
-    rollback,
-    serve,
-    sign_in,
-    stats,
-    trash,
-    upkeep,
-)
-from dtrfast.cli.api_client import ApiRefused
+from dtrfast.cli.api_refusal import ApiRefused
 from dtrfast.cli.exit_status import FAILED, INTERRUPTED, OK, WRONG_USAGE
 from dtrfast.cli.options import Json
 from dtrfast.cli.output import finish, plain
@@ -47,36 +28,38 @@ app = cyclopts.App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,  # `run` returns the status
 )
-app.command(serve.serve)
-app.command(config.app)
-app.command(stats.stats)
-app.command(upkeep.df)
-app.command(upkeep.gc)
-app.command(upkeep.verify)
-app.command(repair.repair)
-app.command(backup.backup)
-app.command(backup.restore)
-app.command(backup.backups)
-app.command(rollback.rollback)
-app.command(rollback.seal)
-app.command(diagnostics.diagnostics)
-app.command(sign_in.login)
-app.command(sign_in.logout)
-app.command(sign_in.whoami)
-app.command(sign_in.profiles)
-for part in (
-    accounts.users,
-    accounts.organizations,
-    accounts.teams,
-    repositories.repositories,
-    repositories.access,
-    trash.tags,
-    trash.trash,
-    credentials.tokens,
-    ldap.ldap,
-    jobs.jobs,
-):
-    app.command(part)
+# The module of a command is imported when the command runs, so that each starts fast.
+_PLACES = {
+    "serve": "serve:serve",
+    "config": "config:app",
+    "stats": "stats:stats",
+    "df": "upkeep:df",
+    "gc": "upkeep:gc",
+    "verify": "upkeep:verify",
+    "repair": "repair:repair",
+    "backup": "backup:backup",
+    "restore": "backup:restore",
+    "backups": "backup:backups",
+    "rollback": "rollback:rollback",
+    "seal": "rollback:seal",
+    "diagnostics": "diagnostics:diagnostics",
+    "login": "sign_in:login",
+    "logout": "sign_in:logout",
+    "whoami": "sign_in:whoami",
+    "profile": "sign_in:profiles",
+    "user": "accounts:users",
+    "org": "accounts:organizations",
+    "team": "accounts:teams",
+    "repo": "repositories:repositories",
+    "access": "repositories:access",
+    "tag": "trash:tags",
+    "trash": "trash:trash",
+    "token": "credentials:tokens",
+    "ldap": "ldap:ldap",
+    "job": "jobs:jobs",
+}
+for name, place in _PLACES.items():
+    app.command(f"dtrfast.cli.{place}", name=name)
 
 
 @app.command
@@ -89,6 +72,8 @@ def version(*, json: Json = False) -> None:
 @app.command(name="completion")
 def print_completion(shell: Literal["bash", "zsh", "fish"]) -> None:
     """Print the script that completes commands in a shell. See docs/command-line.md."""
+    from dtrfast.cli import completion
+
     sys.stdout.write(completion.script(completion.describe(app), shell))
 
 
@@ -103,6 +88,9 @@ def run(arguments: Sequence[str]) -> int:
                 "Python runs with -O, which removes the checks that protect the data: run it"
                 " without -O and without PYTHONOPTIMIZE"
             )
+        if not arguments or arguments[0] in app.help_flags or arguments[0] not in app:
+            for name in _PLACES:
+                app[name]  # loads it: the help lists the first sentence of each
         console = Console(stderr=True)
         result = app(arguments, error_console=console, exit_on_error=False, print_error=not is_json)
     except cyclopts.CycloptsError as error:
@@ -110,8 +98,7 @@ def run(arguments: Sequence[str]) -> int:
             _report("USAGE", str(error), is_json=True)
         return WRONG_USAGE
     except DtrfastError as error:
-        code = error.code if isinstance(error, ApiRefused) else row_of(error).code
-        _report(code, str(error), is_json=is_json)
+        _report(_code_of(error), str(error), is_json=is_json)
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -120,6 +107,15 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     return result if isinstance(result, int) else OK
+
+
+def _code_of(error: DtrfastError) -> str:
+    """Return the API's code of an error."""
+    if isinstance(error, ApiRefused):
+        return error.code
+    from dtrfast.api.errors import row_of  # not at the top: it loads the web framework
+
+    return row_of(error).code
 
 
 def _report(code: str, message: str, *, is_json: bool) -> None:

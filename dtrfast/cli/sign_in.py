@@ -18,7 +18,8 @@ import msgspec
 from cyclopts import Parameter
 
 from dtrfast.cli.accounts import At, read_password
-from dtrfast.cli.api_client import Api, ApiRefused, connect, open_remote
+from dtrfast.cli.api_client import Api, connect, open_remote
+from dtrfast.cli.api_refusal import ApiRefused
 from dtrfast.cli.figures import whole_seconds
 from dtrfast.cli.options import HERE, WHOLE, Json, Wide
 from dtrfast.cli.output import done, finish, remark, show_one, show_rows

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -18,6 +21,21 @@ pytestmark = pytest.mark.slow
 
 def test_version(command: Command) -> None:
     assert command("version").stdout == f"dtrfast {dtrfast.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["version"], ["repo", "list", "--url", "http://127.0.0.1:9"]]
+)
+def test_a_command_without_a_data_directory_loads_no_server(arguments: list[str]) -> None:
+    code = (
+        f"import sys; from dtrfast.cli.app import run; run({arguments}); "
+        "print({'starlette', 'lmdb', 'dtrfast.registry', 'dtrfast.api'} & {*sys.modules})"
+    )
+    variables = {**os.environ, "DTRFAST_TOKEN": "t"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.splitlines()[-1] == "set()"
 
 
 def test_config_show_prints_toml_with_origins(command: Command, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from dtrfast.cli.api_client import ApiRefused, connect
+from dtrfast.cli.api_client import connect
+from dtrfast.cli.api_refusal import ApiRefused
 from dtrfast.cli.options import RegistryOptions
 from dtrfast.config import AuthConfig, Config
 from tests.api.managed.test_deletion import put
