@@ -20,6 +20,9 @@ TOGETHER = MAKEFLAGS='$(filter-out -j% --jobserver%,$(MAKEFLAGS))' \
 # ARGS may select no test of a kind. Only the whole suite must have some.
 OR_NONE := $(if $(ARGS),|| [ $$? = 5 ])
 
+# Tests start hundreds of processes, each of which would compile the same modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help build serve dev check fix test test-all test-long test-lanes test-blobs test-clients \
 	test-more-clients test-deploy wheel coverage mutants bench profile hooks lock clean
