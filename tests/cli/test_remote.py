@@ -79,6 +79,8 @@ def test_ctrl_c_leaves_a_clean_terminal(managed: ManagedRegistry, tmp_path: Path
     try:
         pid, terminal = pty.fork()
         if pid == 0:
+            # Tests that run in the background of a shell ignore this signal.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.environ.update(TERM="xterm", COLUMNS="80", DTRFAST_TOKEN=made["token"])
             os.execv(sys.executable, [sys.executable, "-m", "dtrfast", *arguments])
         shown = b""
