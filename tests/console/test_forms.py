@@ -7,8 +7,10 @@ import re
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
+from dtrfast.api.v0 import validation
 from dtrfast.api.v0.validation import PROBLEMS_MAX, problems_of
 from dtrfast.console import forms, refilling, refusals
 from dtrfast.console.refilling import Refill
@@ -53,8 +55,6 @@ def test_all_wrong_fields_are_told_at_once(town: Town) -> None:
         "userSets[1].scope: 'all' is none of the values that this may have",
     ]
     assert problems_of([1], StorageSettings, strict=True) == []
-    many = {"serverUrls": ["a"], "userSets": [{}] * 1000}
-    assert len(problems_of(many, LdapSettings, strict=False)) == PROBLEMS_MAX
     deep = b"[" * 100_000
     answer = town.client.request(
         "PUT", "/api/v0/admin/settings/storage", content=deep, headers=_basic("admin")
@@ -65,6 +65,41 @@ def test_all_wrong_fields_are_told_at_once(town: Town) -> None:
 def _basic(name: str) -> dict[str, str]:
     header = httpx.BasicAuth(name, PASSWORD)._auth_header
     return {"authorization": header, "content-type": "application/json"}
+
+
+def test_a_long_document_costs_no_more_than_its_first_faults(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converted = 0
+    convert = msgspec.convert
+
+    def counted(*given: Any, **options: Any) -> Any:
+        nonlocal converted
+        converted += 1
+        return convert(*given, **options)
+
+    good, count = {"baseDn": "dc=x"}, 10 * validation._ENTRIES_MAX
+    with monkeypatch.context() as patch:
+        patch.setattr(msgspec, "convert", counted)
+        many = {"serverUrls": ["a"], "userSets": [{}] * count}
+        assert len(problems_of(many, LdapSettings, strict=False)) == PROBLEMS_MAX
+        assert converted < 2 * PROBLEMS_MAX
+        many["userSets"] = [good] * count + [{"baseDn": 1}]
+        found = problems_of(many, LdapSettings, strict=False)
+        assert [one.field for one in found] == [f"userSets[{count}].baseDn"]
+        assert converted < 2 * validation._ENTRIES_MAX
+    # Lists that are not of objects have a bound, because each of their texts is checked.
+    scope = {"repository": "acme/app", "actions": ["pull"] * 17}
+    trust = {"issuer": "x", "claims": {f"c{number}": "" for number in range(101)}}
+    for method, path, body, reason in (
+        ("POST", "accounts/owen/tokens", {"name": "x", "scopes": [scope]}, "scopes[0].actions: 16"),
+        ("PUT", "repositories/acme/app/trusts/x", trust, "claims: 100"),
+        ("PUT", "repositories/acme/app/trusts/x", trust | scope, "actions: 16"),
+    ):
+        refused = town.api("owen", method, path, body, 400)
+        field, _, most = reason.partition(": ")
+        told = [one["message"] for one in refused["errors"]]
+        assert f"{field}: give at most {most} of them" in told, told
 
 
 def test_errors_of_documents_name_the_row(town: Town) -> None:

@@ -13,6 +13,10 @@ Name = Annotated[str, Meta(min_length=1, max_length=255)]
 # `validation.check_texts` rejects line ends and control characters.
 Text = Annotated[str, Meta(max_length=1024)]
 Readme = Annotated[str, Meta(max_length=65_536)]
+# There are four actions, and a client may repeat some.
+_ACTIONS_LENGTH_MAX = 16
+# A job's token has some 30 claims.
+_CLAIMS_MAX = 100
 
 
 class ApiObject(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -322,7 +326,9 @@ class Scope(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     """Repositories (`acme/app`, `acme/*` or `*`), and the actions that are allowed there."""
 
     repository: Name
-    actions: list[Annotated[str, Meta(max_length=16)]]
+    actions: Annotated[
+        list[Annotated[str, Meta(max_length=16)]], Meta(max_length=_ACTIONS_LENGTH_MAX)
+    ]
 
 
 class Credential(ApiObject, frozen=True, kw_only=True):
@@ -372,8 +378,10 @@ class Trusts(ListPage, frozen=True, kw_only=True):
 
 class NewTrust(BodyObject, frozen=True, kw_only=True):
     issuer: Name
-    claims: dict[str, Text]
-    actions: tuple[Literal["pull", "push", "delete"], ...] = ("pull", "push")
+    claims: Annotated[dict[str, Text], Meta(max_length=_CLAIMS_MAX)]
+    actions: Annotated[
+        tuple[Literal["pull", "push", "delete"], ...], Meta(max_length=_ACTIONS_LENGTH_MAX)
+    ] = ("pull", "push")
 
 
 class SignInForm(BodyObject, frozen=True, kw_only=True):

@@ -31,7 +31,7 @@ _WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"Expected `str` of length >= 1$", "this is missing"),
         (r"Expected `str` of length >= (\d+)", r"give at least \1 characters"),
         (r"Expected `str` of length <= (\d+)", r"give at most \1 characters"),
-        (r"Expected `array` of length <= (\d+)", r"give at most \1 of them"),
+        (r"Expected `(?:array|object)` of length <= (\d+)", r"give at most \1 of them"),
         (r"Expected `array` of length >= (\d+)", r"give at least \1 of them"),
         (r"Expected `str` matching regex", "this has characters that it may not have"),
         (r"Object missing required field `(.*)`", r"\1 is missing"),
@@ -42,6 +42,8 @@ _WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 # More wrong fields than a user mends at once. A long list of them costs time to place in a form.
 PROBLEMS_MAX = 30
+# Entries of a list that the search for wrong fields looks at, about 5 µs each.
+_ENTRIES_MAX = 1000
 
 # Fields that may hold any character: they are not shown to others.
 _ANY = frozenset(
@@ -72,7 +74,8 @@ def _problem(error: msgspec.ValidationError) -> FieldProblem:
 def problems_of(document: object, kind: type, *, strict: bool) -> list[FieldProblem]:
     """Return the wrong fields of a document of JSON values, where msgspec tells the first only.
 
-    `strict` is that of `msgspec.convert`. The list is empty if the fault is none of a field.
+    `strict` is that of `msgspec.convert`. The list is empty if the fault is none of a field. The
+    search stops after `PROBLEMS_MAX` of them: it runs on the event loop, on documents of megabytes.
     """
     return list(islice(_problems(document, kind, "", strict), PROBLEMS_MAX))
 
@@ -81,13 +84,19 @@ def _problems(value: object, kind: Any, place: str, strict: bool) -> Iterator[Fi
     try:
         msgspec.convert({"value": value}, _holder(kind), strict=strict)
     except msgspec.ValidationError as error:
-        inner = list(_inner_problems(value, kind, place, strict))
-        if not inner:
-            one = _problem(error)
-            below = one.field.removeprefix("value").lstrip(".")
-            separator = "." if place and below and not below.startswith("[") else ""
-            inner = [FieldProblem(f"{place}{separator}{below}", one.reason)]
-        yield from (one for one in inner if one.field)
+        one = _problem(error)
+    else:
+        return
+    inner = _inner_problems(value, kind, place, strict)
+    first = next(inner, None)
+    if first is not None:
+        yield first
+        yield from inner
+        return
+    below = one.field.removeprefix("value").lstrip(".")
+    separator = "." if place and below and not below.startswith("[") else ""
+    if place or below:
+        yield FieldProblem(f"{place}{separator}{below}", one.reason)
 
 
 def _inner_problems(value: object, kind: Any, place: str, strict: bool) -> Iterator[FieldProblem]:
@@ -109,7 +118,7 @@ def _inner_problems(value: object, kind: Any, place: str, strict: bool) -> Itera
         and isinstance(known.item_type, inspect.StructType)
         and isinstance(value, list)
     ):
-        for number, entry in enumerate(value):
+        for number, entry in enumerate(islice(value, _ENTRIES_MAX)):
             yield from _problems(entry, known.item_type.cls, f"{place}[{number}]", strict)
 
 
