@@ -1,8 +1,10 @@
-"""The parent process of a registry under test: `python -m dtrfast.testing.launcher COMMAND …`.
+"""The parent process of a registry under test: `python -m dtrfast.testing.launcher SECONDS
+COMMAND …`.
 
-It runs the command, and stops it with SIGTERM when standard input ends. The kernel closes that pipe
-however the test process ends, also after SIGKILL. So no registry stays behind. The exit status is
-that of the command.
+It runs the command, and stops it with SIGTERM when standard input has a byte or ends, or when the
+test process ends, however that ends. The end of the pipe is not enough: a forked child of the test
+process keeps it open. A command that does not stop in SECONDS is killed with all of its processes.
+So no registry stays behind. The exit status is that of the command.
 """
 
 from __future__ import annotations
@@ -15,20 +17,32 @@ import sys
 from collections.abc import Sequence
 
 
-def run(command: Sequence[str]) -> int:
-    """Run the command until it ends or standard input does. Returns its exit status."""
+def run(stop_seconds: float, command: Sequence[str]) -> int:
+    """Run the command until it ends or has to stop. Returns its exit status."""
     # Ctrl-C reaches all processes of the terminal. The test process decides when the server stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.getppid()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True) as server:
-        ended = os.pidfd_open(server.pid)
-        with selectors.DefaultSelector() as selector:
-            selector.register(sys.stdin, selectors.EVENT_READ)
-            selector.register(ended, selectors.EVENT_READ)
-            selector.select()
-        os.close(ended)
+        _wait_for_input_or_end((parent, server.pid))
         server.terminate()  # does nothing if the server has ended
-        return server.wait()
+        try:
+            return server.wait(stop_seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            sys.stderr.write(f"the server did not stop in {stop_seconds:g} s, so it was killed\n")
+            return server.wait()
+
+
+def _wait_for_input_or_end(processes: Sequence[int]) -> None:
+    """Wait until standard input has a byte or ends, or one of the processes ends."""
+    ends = [os.pidfd_open(process) for process in processes]
+    with selectors.DefaultSelector() as selector:
+        for source in (sys.stdin, *ends):
+            selector.register(source, selectors.EVENT_READ)
+        selector.select()
+    for descriptor in ends:
+        os.close(descriptor)
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run(float(sys.argv[1]), sys.argv[2:]))

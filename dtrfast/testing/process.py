@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -14,8 +15,12 @@ from dtrfast.errors import DtrfastError
 
 _START_SECONDS = 120.0
 _TICK_SECONDS = 0.02
-# The supervisor's own limit for transfers is `server.graceful_stop_seconds`.
+# The launcher kills a server that takes longer, and then ends itself. The supervisor's own limit,
+# for transfers, is `server.graceful_stop_seconds`.
 _STOP_SECONDS = 60.0
+_KILL_SECONDS = 10.0
+# -P: do not import modules from the directory of the tests, such as a `secrets.py`.
+_PYTHON = (sys.executable, "-P", "-m")
 _ANNOUNCEMENT = re.compile(r"listening on (https?://\S+?), data in")
 
 
@@ -31,11 +36,12 @@ class ServerProcess:
     ) -> None:
         """Start it. `log_file` gets all of its output."""
         self._log_file = log_file
-        launcher = [sys.executable, "-m", "dtrfast.testing.launcher"]
+        self._environment = dict(environment)
+        launcher = [*_PYTHON, "dtrfast.testing.launcher", str(_STOP_SECONDS)]
         with log_file.open("ab") as log:
             self._launcher = subprocess.Popen(
-                [*launcher, sys.executable, "-m", "dtrfast", "serve", *arguments],
-                env=dict(environment),
+                [*launcher, *_PYTHON, "dtrfast", "serve", *arguments],
+                env=self._environment,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -55,12 +61,27 @@ class ServerProcess:
             time.sleep(_TICK_SECONDS)
         raise ServerFailed(f"the registry did not start in {_START_SECONDS} s:\n{self.log()}")
 
+    def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another command of dtrfast, with the settings of the server."""
+        return subprocess.run(
+            [*_PYTHON, "dtrfast", *arguments],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
     def stop(self) -> None:
         """Stop the server and wait for its end. Raises `ServerFailed` unless it ends with 0."""
-        assert self._launcher.stdin is not None
-        self._launcher.stdin.close()
+        pipe = self._launcher.stdin
+        assert pipe is not None
+        if not pipe.closed:
+            # It is broken if the server has ended by itself.
+            with contextlib.suppress(BrokenPipeError), pipe:
+                pipe.write(b"\n")
         try:
-            code = self._launcher.wait(_STOP_SECONDS)
+            code = self._launcher.wait(_STOP_SECONDS + _KILL_SECONDS)
         except subprocess.TimeoutExpired:
             self._launcher.kill()
             raise ServerFailed(f"the registry does not stop:\n{self.log()}") from None

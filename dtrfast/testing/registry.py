@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
+import secrets
 import ssl
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,8 +51,9 @@ class Registry:
     """A running registry. `registry` makes one; a test does not.
 
     `url` is its address such as http://127.0.0.1:41234, `host` the same without the scheme, for
-    names of images. `data` is its data directory. `admin` has the credentials of the administrator;
-    it is None if accounts are off.
+    names of images. `data` is its data directory. `admin` has the credentials of the administrator:
+    a password, or a token for a day if the data directory had accounts before. It is None if
+    accounts are off, or if there is no account `admin`.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class Registry:
         )
         self._numbers = itertools.count(1)
         self._check(self._client.get("/readyz"))
-        self.admin = _first_admin(process.log()) if has_accounts else None
+        self.admin = _admin(process, data) if has_accounts else None
 
     def log(self) -> str:
         """Return all lines that the registry has written, with its requests."""
@@ -300,7 +303,20 @@ def _parse(name: str) -> tuple[str, str]:
     return str(RepositoryName.parse(repository)), str(Tag.parse(tag or "latest"))
 
 
-def _first_admin(log: str) -> Credentials | None:
-    """Return the credentials that a first start shows; None for a data directory with accounts."""
-    _, found, rest = log.partition(_PASSWORD_MARK)
-    return Credentials("admin", rest.split()[0]) if found else None
+def _admin(process: ServerProcess, data: Path) -> Credentials | None:
+    """Return the password that a first start shows, else a new token: the data directory keeps the
+    password that the account has. Return None if there is no account `admin`.
+
+    Raises `ServerFailed`.
+    """
+    _, found, rest = process.log().partition(_PASSWORD_MARK)
+    if found:
+        return Credentials("admin", rest.split()[0])
+    name = f"testing {secrets.token_hex(8)}"
+    options = ("--days", "1", "--data", str(data), "--json")
+    made = process.run_command("token", "create", "admin", name, *options)
+    if made.returncode and "NAME_UNKNOWN" in made.stderr:
+        return None
+    if made.returncode:
+        raise ServerFailed(f"the account admin got no token: {made.stderr}")
+    return Credentials("admin", json.loads(made.stdout)["token"])

@@ -114,28 +114,93 @@ def test_a_registry_that_cannot_start_says_why(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.long
+def test_a_directory_that_is_kept_keeps_its_accounts(tmp_path: Path) -> None:
+    with testing.registry(tmp_path / "data", accounts=True) as registry:
+        pushed = registry.push_image("admin/app:v1")
+        first = registry.admin
+    with testing.registry(tmp_path / "data", accounts=True) as registry:
+        assert registry.admin is not None
+        assert registry.push_image("admin/app:v2").digest == pushed.digest
+        assert registry.tags("admin/app") == ["v1", "v2"]
+        assert registry.api("GET", "accounts/admin", credentials=first)["isAdmin"]
+
+
+def test_a_server_that_does_not_stop_is_killed() -> None:
+    stubborn = "trap '' TERM; sleep 30 & echo $$ $!; wait"
+    with subprocess.Popen(
+        [sys.executable, "-m", "dtrfast.testing.launcher", "0.1", "sh", "-c", stubborn],
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as launcher:
+        assert launcher.stdin is not None
+        assert launcher.stdout is not None
+        assert launcher.stderr is not None
+        started = [psutil.Process(int(text)) for text in launcher.stdout.readline().split()]
+        assert len(started) == 2
+        launcher.stdin.write("\n")  # the pipe stays open, as if a forked child had it
+        launcher.stdin.flush()
+        assert launcher.stderr.read() == "the server did not stop in 0.1 s, so it was killed\n"
+        assert launcher.wait() != 0
+        eventually(lambda: not any(map(_works, started)))
+
+
+def _works(process: psutil.Process) -> bool:
+    """Return False for a process that has ended, also if its parent does not know that yet."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+# Its forked children have all of its pipes, and keep them open.
 _PROGRAM = """\
-import os, pathlib, sys
+import os, pathlib, signal, sys
 from dtrfast import testing
-with testing.registry(pathlib.Path(sys.argv[1])) as registry:
-    print(registry.url, flush=True)
+
+def fork():
+    child = os.fork()
+    if not child:
+        signal.pause()
+    return child
+
+data = pathlib.Path(sys.argv[1])
+with testing.registry(data):
+    children = [fork()]
+with testing.registry(data) as registry:
+    children.append(fork())
+    print(registry.url, *children, flush=True)
     sys.stdin.read()
 """
 
 
 @pytest.mark.long
-def test_the_registry_ends_with_a_killed_test_process(tmp_path: Path) -> None:
+def test_the_registry_ends_with_its_block_and_with_a_killed_test_process(tmp_path: Path) -> None:
     data = tmp_path / "data"
+    # The directory of the tests may have modules with any name.
+    (tmp_path / "secrets.py").write_text("raise SystemExit('the wrong module')")
     with subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, str(data)],
+        [sys.executable, "-P", "-c", _PROGRAM, str(data)],
+        cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(_ROOT)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as program:
         assert program.stdout is not None
-        assert re.match(r"http://127\.0\.0\.1:\d+", program.stdout.readline())
-        started = psutil.Process(program.pid).children(recursive=True)
+        url, *forked = program.stdout.readline().split()
+        assert re.match(r"http://127\.0\.0\.1:\d+", url)
+        children = [psutil.Process(int(text)) for text in forked]
+        found = psutil.Process(program.pid).children(recursive=True)
+        started = [one for one in found if one not in children]
         assert len(started) >= 4  # the launcher, the supervisor, a worker, the housekeeper
         program.send_signal(signal.SIGKILL)
-    eventually(lambda: not [one for one in started if one.is_running()])
+    try:
+        eventually(lambda: not any(map(_works, started)))
+        assert all(map(_works, children))
+    finally:
+        for child in children:
+            child.kill()
