@@ -143,8 +143,13 @@ def delete_account(name: str, *, at: At = HERE) -> None:
 
 
 def read_password() -> str:
-    """Read one line of standard input, without the line break."""
-    return sys.stdin.readline().rstrip("\r\n")
+    """Read one line of standard input, without the line break. Raises `SettingsInvalid`."""
+    try:
+        text = sys.stdin.readline()
+        text.encode()  # some locales let other bytes pass
+    except UnicodeError as error:
+        raise SettingsInvalid("the password on standard input is not UTF-8 text") from error
+    return text.rstrip("\r\n")
 
 
 # ---- organizations ---------------------------------------------------------------------------

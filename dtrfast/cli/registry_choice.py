@@ -70,16 +70,18 @@ def choose(
 
 
 def _refuse_contradictions(where: RegistryOptions) -> None:
-    given = [
+    remote = [
         option
-        for option, value in (
-            ("--url", where.url),
-            ("--profile", where.profile),
-            ("--data", where.data),
-        )
+        for option, value in (("--url", where.url), ("--profile", where.profile))
         if value is not None
     ]
-    if len(given) > 1:
+    local = [
+        option
+        for option, value in (("--data", where.data), ("--config", where.config))
+        if value is not None
+    ]
+    given = [*remote, *local]
+    if remote and len(given) > 1:
         raise StartRefused(f"{' and '.join(given)} name different registries: give one of them")
     for option, text in (("--url", where.url), ("--profile", where.profile)):
         if text is not None and not text.strip():
@@ -104,7 +106,9 @@ def trust_of(profile: Profile) -> ssl.SSLContext | None:
     try:
         return ssl.create_default_context(cadata=profile.authorities)
     except ssl.SSLError as error:
-        raise StartRefused("the profile's certificates are damaged: sign in again") from error
+        raise StartRefused(
+            "the profile's certificates are damaged: sign in again with --ca-file FILE"
+        ) from error
 
 
 def authorities(path: Path) -> ssl.SSLContext:

@@ -87,18 +87,19 @@ def login(
     if options.ca_file is not None:
         blank = msgspec.structs.replace(blank, authorities=_read_pem(options.ca_file))
     if options.token_stdin:
-        made = _with_token(blank, options)
+        made = _with_token(blank, options, days)
     else:
         made = _with_password(blank, options, days)
     try:
         kept.put(name, made)
-        if options.use or not kept.default():
-            kept.set_default(name)
     except DtrfastError:
         _revoke(made)  # else a token would exist that no user knows
         raise
     if before.token != made.token:
-        _revoke(before)
+        # The registry's certificate may have changed since.
+        _revoke(msgspec.structs.replace(before, authorities=made.authorities))
+    if options.use or not kept.default():
+        kept.set_default(name)
     is_default = kept.default() == name
     document = {**_shown(name, made), "isDefault": is_default}
     finish(document, _greeting(name, made, is_default=is_default), is_json=json)
@@ -179,10 +180,10 @@ def _read_pem(path: Path) -> str:
     return text
 
 
-def _with_token(blank: Profile, options: SignInOptions) -> Profile:
+def _with_token(blank: Profile, options: SignInOptions, days: int | None) -> Profile:
     """Return the profile with a token from standard input, after the registry accepted it."""
-    if options.password_stdin or options.user:
-        raise SettingsInvalid("--token-stdin needs neither --user nor --password-stdin")
+    if options.password_stdin or options.user or days is not None:
+        raise SettingsInvalid("--token-stdin excludes --user, --password-stdin and --days")
     token = sys.stdin.readline().strip()
     if not token or not token.isascii() or not token.isprintable():
         raise SettingsInvalid("standard input has no token: write it as one line")
@@ -235,12 +236,19 @@ def _ask_name(former: str) -> str:
     _need_terminal()
     sys.stderr.write(f"User ({former}): " if former else "User: ")
     sys.stderr.flush()
-    return sys.stdin.readline().strip() or former
+    name = sys.stdin.readline().strip() or former
+    if not name:
+        raise SettingsInvalid("no user was given")
+    return name
 
 
 def _ask_password() -> str:
     _need_terminal()
-    return getpass.getpass("Password: ", sys.stderr)
+    try:
+        return getpass.getpass("Password: ", sys.stderr)
+    except EOFError as error:  # Ctrl-D
+        sys.stderr.write("\n")
+        raise SettingsInvalid("no password was given") from error
 
 
 def _need_terminal() -> None:
@@ -342,7 +350,12 @@ def list_profiles(*, json: Json = False, wide: Wide = False) -> None:
     """List the profiles. The default one is used if a command names no registry."""
     kept = Profiles.of_user(os.environ)
     default = kept.default()
-    rows = [{**_shown(name, kept.get(name)), "isDefault": name == default} for name in kept.names()]
+    rows = []
+    for name in kept.names():
+        try:
+            rows.append({**_shown(name, kept.get(name)), "isDefault": name == default})
+        except StartRefused as error:
+            remark(str(error))
     if json:
         finish(rows, [], is_json=True)
     else:

@@ -141,9 +141,12 @@ def test_options_that_contradict_each_other_are_refused(kept: Profiles) -> None:
         RegistryOptions(url="https://x", data="d"),
         RegistryOptions(url="https://x", profile="prod"),
         RegistryOptions(profile="prod", data="d"),
+        RegistryOptions(url="https://x", config=Path("c")),
+        RegistryOptions(profile="prod", config=Path("c")),
     ):
         with pytest.raises(StartRefused, match="name different registries"):
             choose(options, {}, kept)
+    assert choose(RegistryOptions(data="d", config=Path("c")), {}, kept) is None
     for options in (RegistryOptions(url=""), RegistryOptions(profile=" ")):
         with pytest.raises(StartRefused, match="is empty"):  # as from an unset variable
             choose(options, {}, kept)

@@ -10,8 +10,10 @@ import ssl
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 import httpx
+import msgspec
 import pytest
 
 from dtrfast.cli import api_client
@@ -19,10 +21,11 @@ from dtrfast.cli.app import run
 from dtrfast.cli.profiles import Profiles
 from dtrfast.cli.registry_choice import RemoteRegistry
 from dtrfast.cli.sign_in import name_for, parse_address, token_name
-from dtrfast.errors import SettingsInvalid
+from dtrfast.errors import SettingsInvalid, StorageFailed
 from dtrfast.identity.names import check_title
 from tests.api.managed.town import PASSWORD, Town, in_memory
 from tests.cli import terminal
+from tests.e2e import certificates
 
 URL = "https://registry.example"
 
@@ -33,6 +36,7 @@ class _Road(httpx.BaseTransport):
     def __init__(self, town: Town) -> None:
         self._town = town
         self.requests: list[httpx.Request] = []
+        self.trusts: list[ssl.SSLContext | None] = []  # of each connection
         self.failure: Callable[[httpx.Request], None] = lambda request: None
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -58,6 +62,7 @@ def road(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Road:
     road = _Road(town)
 
     def open_client(remote: RemoteRegistry) -> httpx.Client:
+        road.trusts.append(remote.trust)
         return httpx.Client(transport=road)
 
     monkeypatch.setattr(api_client, "open_client", open_client)
@@ -169,6 +174,9 @@ def test_a_token_that_the_user_has(
     assert names_of_tokens(town) == ["mine"]
     assert run(["whoami", "--profile", "ci"]) == 0
     assert "for repositories only" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{made['token']}\n"))
+    assert run(["login", URL, "--profile", "no", "--token-stdin", "--days", "7"]) == 1
+    assert "--token-stdin excludes --user, --password-stdin and --days" in capsys.readouterr().err
     for text, message in (("dtrp_x", "not known, or was revoked"), ("", "has no token")):
         monkeypatch.setattr(sys, "stdin", io.StringIO(f"{text}\n"))
         assert run(["login", URL, "--profile", "no", "--token-stdin"]) == 1
@@ -184,6 +192,16 @@ def test_a_wrong_password_leaves_nothing(
     assert (kept.names(), names_of_tokens(town)) == ([], [])
 
 
+def test_a_password_that_is_not_text_is_explained(
+    kept: Profiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for errors in ("strict", "surrogateescape"):  # of most locales, and of C
+        text = io.TextIOWrapper(io.BytesIO(b"p\xe4ss\n"), "utf-8", errors)
+        monkeypatch.setattr(sys, "stdin", text)
+        assert run(["login", URL, "--user", "owen", "--password-stdin"]) == 1, errors
+        assert "is not UTF-8 text" in capsys.readouterr().err, errors
+
+
 def test_a_token_that_cannot_be_stored_is_revoked(
     town: Town, kept: Profiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,6 +210,24 @@ def test_a_token_that_cannot_be_stored_is_revoked(
         assert login(patch, URL) == 1
     assert "No space left" in capsys.readouterr().err
     assert names_of_tokens(town) == []
+
+
+def test_a_default_that_cannot_be_stored_leaves_one_valid_token_in_the_profile(
+    town: Town, kept: Profiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(profiles: Profiles, name: str) -> None:
+        raise StorageFailed("default-profile cannot be written (No space left on device)")
+
+    tokens = set()
+    with monkeypatch.context() as patch:
+        patch.setattr(Profiles, "set_default", fail)
+        for _ in range(2):
+            assert login(patch, URL, "--profile", "prod") == 1
+            assert "default-profile cannot be written" in capsys.readouterr().err
+            tokens.add(kept.get("prod").token)
+            assert len(names_of_tokens(town)) == 1
+            assert run(["repo", "list", "--profile", "prod"]) == 0
+    assert len(tokens) == 2
 
 
 def _full(descriptor: int) -> None:
@@ -266,6 +302,17 @@ def test_the_password_is_asked_for_without_echo(
     assert errors == "User: "
     basic = base64.b64encode(f"owen:{PASSWORD}".encode()).decode()
     assert road.requests[0].headers["authorization"] == f"Basic {basic}"
+    # Ctrl-D at either question ends the command.
+    monkeypatch.setattr(sys, "stdin", terminal.Terminal(""))
+    assert run(["login", "https://other.example"]) == 1
+    assert capsys.readouterr().err == "User: dtrfast: no user was given\n"
+
+    def end(prompt: str, stream: TextIO) -> str:
+        raise EOFError
+
+    monkeypatch.setattr(getpass, "getpass", end)
+    assert run(["login", URL, "--user", "owen"]) == 1
+    assert capsys.readouterr().err == "\ndtrfast: no password was given\n"
     monkeypatch.setattr(sys, "stdin", io.StringIO("owen\n"))  # a pipe
     assert run(["login", URL]) == 1
     assert "there is no terminal to ask" in capsys.readouterr().err
@@ -330,6 +377,8 @@ def test_certificates_are_explained(road: _Road, capsys: pytest.CaptureFixture[s
 
 
 def test_authorities_are_kept_in_the_profile(
+    town: Town,
+    road: _Road,
     kept: Profiles,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -343,3 +392,28 @@ def test_authorities_are_kept_in_the_profile(
     assert login(monkeypatch, URL, "--ca-file", str(tmp_path / "none")) == 1
     assert "cannot be read" in capsys.readouterr().err
     assert kept.names() == []
+    # A new certificate revokes the former token on the connection that trusts it.
+    authority = certificates.make(tmp_path).authority
+    login(monkeypatch, URL, "--profile", "prod")
+    damaged = msgspec.structs.replace(kept.get("prod"), authorities="no PEM")
+    kept.put("prod", damaged)
+    capsys.readouterr()
+    assert login(monkeypatch, "--profile", "prod") == 1
+    assert "sign in again with --ca-file FILE" in capsys.readouterr().err
+    road.trusts.clear()
+    assert login(monkeypatch, "--profile", "prod", "--ca-file", str(authority)) == 0
+    assert kept.get("prod").authorities == authority.read_text()
+    assert len(names_of_tokens(town)) == 1
+    assert [trust is None for trust in road.trusts] == [False, False]
+
+
+def test_a_profile_that_cannot_be_read_hides_no_other(
+    kept: Profiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    login(monkeypatch, URL, "--profile", "prod")
+    kept.path("bad").write_text("{")
+    capsys.readouterr()
+    assert run(["profile", "list", "--json"]) == 0
+    out, errors = capsys.readouterr()
+    assert [one["profile"] for one in json.loads(out)] == ["prod"]
+    assert f"{kept.path('bad')} is not a profile" in errors
