@@ -21,8 +21,9 @@ from dtrfast.cli.ending import ends_cleanly
 from dtrfast.cli.exit_status import DAMAGED, OK
 from dtrfast.cli.figures import human, whole_seconds
 from dtrfast.cli.opening import opened
-from dtrfast.cli.options import AMOUNT, WHOLE, ConfigFile, Data, Json
+from dtrfast.cli.options import AMOUNT, WHOLE, ConfigFile, Data, Json, Wide
 from dtrfast.cli.output import finish, remark, show_json, show_rows
+from dtrfast.cli.progress import Meter
 from dtrfast.config import load
 from dtrfast.errors import Corrupt, SettingsInvalid
 from dtrfast.identity.events import Detail, Outcome
@@ -140,28 +141,36 @@ def _described(one: Snapshot) -> dict[str, object]:
 
 @backups.command(name="list")
 def list_backups(
-    destination: Destination, *, config: ConfigFile = None, json: Json = False
+    destination: Destination, *, config: ConfigFile = None, json: Json = False, wide: Wide = False
 ) -> None:
     """List the backups in a place."""
     place = _existing(destination, config)
     problems: list[str] = []
+    with progress.shown("read the backups") as meter:
+        rows = _list(place, problems, meter)
+    if json:
+        show_json({"backups": rows, "problems": problems})
+        return
+    show_rows(rows, ["madeAt", "files", "size", "newBytes", "changeNumber"], is_wide=wide)
+    for line in problems:
+        remark(line)
+
+
+def _list(place: BackupPlace, problems: list[str], meter: Meter) -> list[dict[str, object]]:
+    """Return a row for each backup that can be read, and add what is wrong to `problems`."""
     snapshot.check_marker(place, problems.append)
     problems += snapshot.strays(place)
     names = snapshot.names(place)
     if not names:
         problems.append(snapshot.absence(place))
     rows = []
-    for name in names:
+    for number, name in enumerate(names):
+        meter("read the backups", number, len(names))
         try:
             rows.append(_described(snapshot.read(place, name)))
         except Corrupt as error:
             problems.append(str(error))
-    if json:
-        show_json({"backups": rows, "problems": problems})
-        return
-    show_rows(rows, ["madeAt", "files", "size", "newBytes", "changeNumber"])
-    for line in problems:
-        remark(line)
+    return rows
 
 
 @backups.command(name="verify")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
@@ -11,14 +15,19 @@ from dtrfast.cli import progress
 from dtrfast.cli.accounts import At
 from dtrfast.cli.api_client import Api, connect
 from dtrfast.cli.exit_status import FAILED, OK
-from dtrfast.cli.options import HERE
+from dtrfast.cli.options import HERE, RegistryOptions
 from dtrfast.cli.output import done, finish, remark, show_json, show_rows
 from dtrfast.cli.progress import Meter
-from dtrfast.errors import NameInvalid
+from dtrfast.cli.registry_choice import choose
+from dtrfast.config import load
+from dtrfast.errors import NameInvalid, StartRefused
+from dtrfast.machine import locks
 
 jobs = App(name="job", help="Request jobs of the housekeeper, and see their results.")
 
 _POLL_SECONDS = 1.0
+# A housekeeper that died, or whose server has just begun to listen, is there again before this.
+_HOUSEKEEPER_SECONDS = 10.0
 
 
 @jobs.command(name="list")
@@ -52,14 +61,17 @@ def run(
 ) -> int:
     """Run JOB, or a task of the housekeeper, now."""
     with connect(at) as api:
-        last = _newest(api, job) if follow else None
-        answer = api.call("POST", "admin", "jobs", job, "run")
         if not follow:
+            answer = api.call("POST", "admin", "jobs", job, "run")
             text = f"requested {job}: the server's housekeeper begins it when no other job runs"
             done(at, answer, text)
             return OK
+        last = _newest(api, job)
         with progress.shown(f"wait for {job}") as meter:
-            ended = _wait(api, job, last, meter)
+            require_housekeeper = partial(_require_housekeeper, _local_data(at), job, meter)
+            require_housekeeper()
+            api.call("POST", "admin", "jobs", job, "run")
+            ended = _wait(api, job, last, meter, require_housekeeper)
     lines = [f"{job} is {ended['state']}: {ended['result']}"]
     finish(ended, lines, is_json=at.json)
     return OK if ended["state"] == "done" else FAILED
@@ -77,9 +89,35 @@ def _newest(api: Api, job: str) -> str | None:
     return str(found["runs"][0]["id"]) if found["runs"] else None
 
 
-def _wait(api: Api, job: str, last: str | None, meter: Meter) -> dict[str, Any]:
+def _local_data(at: RegistryOptions) -> Path | None:
+    """Return the data directory that the options select; None for a registry behind a URL."""
+    if choose(at, os.environ) is not None:
+        return None
+    return load(at.config, os.environ, {"store.data": at.data}).store.data
+
+
+def _require_housekeeper(data: Path | None, job: str, meter: Meter) -> None:
+    """Raise `StartRefused` if no server works on the data directory: the job would never end.
+    A registry behind a URL has a server.
+    """
+    deadline = time.monotonic() + _HOUSEKEEPER_SECONDS
+    while data is not None and (descriptor := locks.try_housekeeper(data)) is not None:
+        os.close(descriptor)
+        if time.monotonic() >= deadline:
+            raise StartRefused(
+                f"no server works on {data}, so {job} would not end: start a server, then see"
+                " `dtrfast job list`"
+            )
+        meter.wait("wait for a server to start")
+        time.sleep(_POLL_SECONDS)
+
+
+def _wait(
+    api: Api, job: str, last: str | None, meter: Meter, require_housekeeper: Callable[[], None]
+) -> dict[str, Any]:
     """Return the run after the run `last`, once it has ended. Ctrl-C ends only the waiting."""
     while True:
+        require_housekeeper()
         found = api.call("GET", "admin", "jobs", query={"job": job, "limit": "1"})
         newest: dict[str, Any] | None = next(iter(found["runs"]), None)
         if newest is not None and newest["id"] != last:

@@ -13,6 +13,7 @@ import pytest
 from dtrfast.cli import completion
 from dtrfast.cli.app import app
 from dtrfast.cli.completion import Command, Shell
+from dtrfast.registry import job_records
 
 # Prints the completions of a line, whose last word is the one to complete.
 _COMPLETE = """
@@ -81,7 +82,7 @@ def test_words_in_the_middle_of_a_line(script: Path, tmp_path: Path) -> None:
         "serve --auth = m": ["managed"],
         "serve --auth =": ["managed", "none"],
         "access grant --user = alice acme/app ad": ["admin"],
-        "job run ": ["check", "empty-trash", "ldap-sync", "measure"],
+        "job run ": list(job_records.TITLES),
         "completion z": ["zsh"],
         "logout ": ["prod", "staging"],
         "user list --profile s": ["staging"],

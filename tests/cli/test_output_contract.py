@@ -5,21 +5,28 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dtrfast.cli import exit_status, upkeep
+from dtrfast.backup import snapshot
+from dtrfast.backup.place import BackupPlace
+from dtrfast.backup.snapshot import Snapshot
+from dtrfast.cli import exit_status, jobs, upkeep
 from dtrfast.cli.app import app, run
 from dtrfast.cli.completion import Command, describe
 from dtrfast.config import Config, StoreConfig
+from dtrfast.machine import locks
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName
 from dtrfast.registry import pending_changes
 from dtrfast.registry.registry import Registry
 from dtrfast.store.store import Store
+from tests.cli import terminal
+from tests.cli.test_progress import drawing, until
 
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 
@@ -129,6 +136,46 @@ def test_documents_of_commands_on_a_data_directory(
     assert answers["user import users.csv"]["made"] == ["bob"]
     assert answers["job run check"]["isWaiting"]
     assert answers["whoami"]["user"] == "system"
+
+
+def test_a_job_is_followed_only_while_a_server_works(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(jobs, "_HOUSEKEEPER_SECONDS", 0.0)
+    follow = ["job", "run", "check", "--follow"]
+    assert run(follow) == 1
+    assert "no server works on data, so check would not end" in capsys.readouterr().err
+    assert run(["job", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["jobs"]
+    assert not any(one["isWaiting"] for one in listed), "the job was requested all the same"
+    housekeeper = locks.try_housekeeper(data)
+    assert housekeeper is not None
+
+    def stop(seconds: float) -> None:
+        monkeypatch.setattr(time, "sleep", pytest.fail)
+        os.close(housekeeper)
+
+    monkeypatch.setattr(time, "sleep", stop)  # of the first look at the job
+    assert run(follow) == 1
+    assert "no server works on data" in capsys.readouterr().err
+
+
+def test_a_list_of_backups_shows_its_progress_and_all_its_columns(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["backup", "place"]) == 0
+    drawn = drawing(monkeypatch)
+    read = snapshot.read
+
+    def slow(place: BackupPlace, name: str) -> Snapshot:
+        until(lambda: "read the backups" in drawn.getvalue())
+        return read(place, name)
+
+    monkeypatch.setattr(snapshot, "read", slow)
+    for options, is_whole in (([], False), (["--wide"], True)):
+        table = terminal.opened(monkeypatch, 40)
+        assert run(["backups", "list", "place", *options]) == 0
+        assert ("changeNumber" in table.getvalue()) == is_whole, options
 
 
 def test_damage_has_a_status_of_its_own(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
