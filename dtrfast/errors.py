@@ -220,7 +220,11 @@ class SettingsInvalid(Invalid):
         return error
 
     def within(self, place: str) -> SettingsInvalid:
-        """Return this error with its fields below a place of the document: `issuers[0]`."""
+        """Return this error with its fields below a place of the document: `issuers[0]`. An error
+        about no field stays as it is.
+        """
+        if not self.problems:
+            return self
         inner = [FieldProblem(f"{place}.{one.field}", one.reason) for one in self.problems]
         return SettingsInvalid.of(inner)
 

@@ -124,6 +124,8 @@ def check_issuers(issuers: Sequence[Issuer], files: TokenFiles) -> None:
             if issuer.bearer_token_file:
                 files.read(issuer.bearer_token_file)
         except SettingsInvalid as error:
+            if not error.problems:
+                raise
             problems += error.within(f"issuers[{number}]").problems
     for field in ("name", "url"):
         first: dict[str, int] = {}

@@ -16,9 +16,20 @@ from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 
 from dtrfast.errors import IssuerUnavailable, SettingsInvalid, TokenInvalid
+from dtrfast.identity import oidc
 from dtrfast.identity.issuer_documents import IssuerDocuments, Read, fetch_keys
 from dtrfast.identity.issuer_keys import IssuerKeys
-from dtrfast.identity.oidc import Issuer, Trust, Verifier, check_issuer, check_trust, matches
+from dtrfast.identity.ldap import settings as ldap
+from dtrfast.identity.ldap.settings import LdapSettings, UserSet
+from dtrfast.identity.oidc import (
+    Issuer,
+    Trust,
+    Verifier,
+    check_issuer,
+    check_issuers,
+    check_trust,
+    matches,
+)
 from dtrfast.identity.token_files import TokenFiles
 from dtrfast.outgoing.permit import DIRECT, CallLimits
 from tests.api.managed.town import Town, granted, in_memory
@@ -507,3 +518,23 @@ def test_who_may_trust_whom(town: Town) -> None:
     assert town.ask("ada", "PUT", "admin/settings/oidc", {"issuers": []}).status_code == 403
     shown = town.api("ada", "GET", "repositories/acme/app/trusts")["trusts"]
     assert [entry["name"] for entry in shown] == ["main"]
+
+
+def test_a_fault_of_no_field_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks that collect the faults of all fields must not lose any other."""
+
+    def fail(*_: object) -> None:
+        raise SettingsInvalid("there is no field for this")
+
+    issuer = Issuer(name="ci", url="https://ci.example", audience="x")
+    check_issuers([issuer], TokenFiles(()))
+    monkeypatch.setattr(oidc, "check_issuer", fail)
+    with pytest.raises(SettingsInvalid, match="no field for this"):
+        check_issuers([issuer], TokenFiles(()))
+    users = UserSet(base_dn="dc=x")
+    directory = LdapSettings(server_urls=("ldap://x",), user_sets=(users,), search_dn="")
+    ldap.check(directory)
+    monkeypatch.setattr(ldap, "check_dn", fail)
+    with pytest.raises(SettingsInvalid, match="no field for this"):
+        ldap.check(directory)
+    assert str(SettingsInvalid("no field").within("issuers[0]")) == "no field"

@@ -84,6 +84,8 @@ def check(settings: LdapSettings) -> LdapSettings:
         try:
             test()
         except SettingsInvalid as error:
+            if not error.problems:
+                raise
             problems += error.problems
     if settings.search_dn and not settings.search_password:
         reason = "give the password of the search account"
