@@ -58,7 +58,7 @@ _decoder = msgspec.json.Decoder(_ReferrerRow)
 class Attachments:
     """The attachments of a repository's images, in one snapshot. The caller has checked permits.
 
-    Use a new instance for each answer. It does a bounded amount of work, which `budget` counts.
+    Use new instances for each answer. One does a bounded amount of work, which `budget` counts.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Attachments:
 
     # ---- of images ---------------------------------------------------------------------------
     def of(self, subject: Digest) -> Iterator[ImageReferrer]:
-        """Yield the attachments of an image. A manifest comes once, and so does each tag."""
+        """Yield the attachments of an image: each tag, and each other manifest once."""
         seen = set()
         for one in self._by_subject(subject):
             seen.add(one.digest)
@@ -82,8 +82,12 @@ class Attachments:
         for tag, digest, _ in self._by_tags([subject]):
             outline = self._outline(digest)
             size = 0 if outline is None else outline.manifest_size
+            seen.add(str(digest))
             yield ImageReferrer(str(digest), images.kind_of_tag(tag) or _LIST, "", size, {}, tag)
-            yield from (one for one in self._listed(tag, outline) if one.digest not in seen)
+            for one in self._listed(tag, outline):  # its tag is the last
+                if one.digest not in seen:
+                    seen.add(one.digest)
+                    yield one
 
     def kinds(self, subjects: Iterable[Digest]) -> dict[Digest, tuple[str, ...]]:
         """Return the kinds of the attachments of many images."""

@@ -186,16 +186,17 @@ class Images:
         with self._engine.read() as transaction:
             number = repositories.require(transaction, self._permits, name, Action.PULL)
             rows = tags.rows(transaction, number, request.first)
-            attachments = Attachments(transaction, number)
-            is_shown = attachments.is_shown if is_folded else None
+            # It has a budget of its own: a repository with many lists of referrers spends it.
+            folding = Attachments(transaction, number)
+            is_shown = folding.is_shown if is_folded else None
             page = listing.by_name(rows, _limited(request), _TAGS, is_shown)
             found = _matching(transaction, number, request.filter)
-            counts = len(found), attachments.count_folded(found) if is_folded else 0
+            counts = len(found), folding.count_folded(found) if is_folded else 0
             records = {tag: TagRecord.decode(data) for tag, data in page.entries}
             digests = [(tag, record.digest) for tag, record in records.items()]
             pulled = pulls.of_tags(transaction, number, digests)
             summaries = Descriptions(transaction, number).summaries(d for _, d in digests)
-            attached = _attached(attachments, summaries)
+            attached = _attached(Attachments(transaction, number), summaries)
         described = _described(Configs(self._blobs, name), summaries)
         tagged = [
             TaggedImage(tag, record, at, *described[record.digest], attached[record.digest])

@@ -10,7 +10,7 @@ import pytest
 
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.media_types import OCI_INDEX, OCI_MANIFEST
-from dtrfast.registry import attachments, listing
+from dtrfast.registry import attachments, listing, outlines
 from dtrfast.registry.pages import BoundedScan
 from tests.api.managed.test_deletion import image, put
 from tests.api.managed.town import Town, basic
@@ -83,8 +83,41 @@ def test_referrers_and_lists_of_them_count_as_well(town: Town) -> None:
         ("list of referrers", tag_of(digest)),
         ("signature", ""),
     ]
+    # The list may also name a manifest that has a tag.
+    tagged = image_manifest(b"app", fields={"artifactType": "application/spdx+json"})
+    put(town, tagged, tag_of(digest, ".sbom"))
+    rows += [descriptor(tagged, OCI_MANIFEST), *rows]
+    put(town, index_manifest(*rows), tag_of(digest), OCI_INDEX)
+    again = town.api("rita", "GET", f"{APP}/manifests/one")["referrers"]
+    assert [(one["kind"], one["tag"]) for one in again] == [
+        ("SBOM", ""),
+        ("SBOM", tag_of(digest, ".sbom")),
+        ("list of referrers", tag_of(digest)),
+        ("signature", ""),
+    ]
     untagged = town.api("rita", "GET", f"{APP}/manifests")["manifests"]
     assert {one["digest"]: one["attached"] for one in untagged}[digest] == ["signature", "SBOM"]
+
+
+def test_lists_of_referrers_that_are_only_counted_hide_no_kind(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signature = image_manifest(
+        b"app", fields={"artifactType": "application/vnd.cosign.artifact.sig"}
+    )
+    put(town, signature)
+    lists = []
+    for number in range(8):
+        digest = put(town, image(str(number)), f"a{number}")
+        rows = index_manifest(descriptor(signature, OCI_MANIFEST), annotations={"n": str(number)})
+        put(town, rows, tag_of(digest), OCI_INDEX)
+        lists.append(rows)
+    # A worker has no outlines before its first request.
+    monkeypatch.setattr(outlines, "_outlines", outlines.Outlines())
+    monkeypatch.setattr(attachments, "_PARSED_SIZE_MAX", len(signature) + 2 * len(lists[0]))
+    found = listed(town, limit="1")
+    assert (names(found), found["folded"]) == (["a0"], 8)
+    assert found["images"][0]["attached"] == ["signature"]
 
 
 def test_an_image_under_a_digest_as_its_tag_is_no_attachment(town: Town) -> None:
