@@ -27,7 +27,7 @@ from dtrfast.oci import characters
 log = logging.getLogger("dtrfast.markdown")
 
 # The version of the renderer. Increase it with every change that makes different HTML from a text.
-RENDERER = 2
+RENDERER = 3
 
 _TAGS = frozenset(
     (
@@ -197,8 +197,11 @@ def _name_headings(state: StateCore) -> None:
             continue
         text = "".join(part.content for part in parts if part.type in ("text", "code_inline"))
         slug = _NOT_IN_SLUGS.sub("", text.lower()).replace(" ", "-")
-        used[slug] += 1
-        name = slug if used[slug] == 1 else f"{slug}-{used[slug] - 1}"
+        name = slug
+        while name in used:  # another heading may have the text `Step 1`
+            name = f"{slug}-{used[slug]}"
+            used[slug] += 1
+        used[name] = 1
         heading.attrSet("id", _ID_PREFIX + name)
         token.children = [
             *parts,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from dtrfast import markdown
@@ -127,3 +129,9 @@ def test_a_rendering_holds_for_its_text_only(engine: MemoryEngine) -> None:
     save(engine, "one")
     engine.write(lambda transaction: transaction.put(READMES, number_key(1), b"two"))
     assert html(engine) == ""
+
+
+def test_each_heading_has_an_id_of_its_own() -> None:
+    text = "# Step\n\n# Step\n\n# Step 1\n\n# Step 1\n\n# Step-2\n\n# Step\n"
+    ids = re.findall(r'id="readme-([^"]*)"', markdown.to_html(text))
+    assert ids == ["step", "step-1", "step-1-1", "step-1-2", "step-2", "step-3"]
