@@ -39,27 +39,35 @@ class Notice:
 
 
 def values(page: PageRequest) -> dict[str, Any]:
-    """Return the values that the templates of the frame need."""
+    """Return the values that the templates of whole pages need."""
+    of_part = values_of_part(page)
+    state = page.glance(storage.get_storage) if of_part["is_admin"] else None
+    theme = page.cookies.get(THEME_COOKIE, "")
+    return {
+        **of_part,
+        "theme": theme if theme in _THEMES else "",
+        "notices": notices(page, state) if of_part["is_admin"] else [],
+        "flash": flashes.read(page.cookies.get(flashes.COOKIE, "")),
+    }
+
+
+def values_of_part(page: PageRequest) -> dict[str, Any]:
+    """Return the values that all templates need, also those of a part of a page."""
     session = page.glance(sessions.get_session)
     user = None if session is None else session.account
     is_admin = page.caller.kind == "system" or (user is not None and user.is_admin)
-    theme = page.cookies.get(THEME_COOKIE, "")
     return {
         "page": page,
         "user": user,
         "is_admin": is_admin,
         "has_accounts": page.client.config.auth.mode == "managed",
-        "theme": theme if theme in _THEMES else "",
-        "notices": notices(page) if is_admin else [],
-        "flash": flashes.read(page.cookies.get(flashes.COOKIE, "")),
     }
 
 
-def notices(page: PageRequest) -> list[Notice]:
-    """Return the notices for administrators, about storage first."""
+def notices(page: PageRequest, state: storage_objects.Storage | None) -> list[Notice]:
+    """Return the notices for administrators, about storage first. `state` is that of the store."""
     found: list[Notice] = []
     config = page.client.config
-    state = page.glance(storage.get_storage)
     if state is not None:
         found += _about_storage(state)
     if config.auth.mode == "none":

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dtrfast.api.v0 import administration, jobs, ldap
-from dtrfast.api.v0.objects import AuditEvent
+from dtrfast.api.v0 import administration, jobs
+from dtrfast.api.v0.objects import AuditEvent, LdapSyncReport
 from dtrfast.api.v0.storage_objects import Storage
 from dtrfast.console import frame
 from dtrfast.console.formatting import count, sentence, size, when
@@ -19,8 +19,13 @@ from dtrfast.times import parse_rfc3339, rfc3339
 
 Level = Literal["good", "unknown", "warning", "error"]
 
+# The history has a point every ten seconds. A point older than a minute is not current.
+CURRENT_SECONDS = 60
+
 _NEARLY = 0.95
 _BUSY_SECONDS = 15 * 60
+# The part of that time with known values. A busy host may leave out some steps.
+_BUSY_PART = 0.8
 # The time that an administrator needs to order a disk.
 _DISK_FULL_SECONDS = 14 * 86_400
 _BACKUP_SECONDS_MAX = 7 * 86_400
@@ -60,12 +65,20 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The values that the health is judged by. `hour` are the metrics of the last hour."""
+    """The values that the health is judged by. `hour` are the metrics of the last hour; `sync` is
+    the last synchronization with the directory, if there is one.
+    """
 
     now: Metrics
     state: Storage
     hour: MetricsHistory
     backup: AuditEvent | None = None
+    sync: LdapSyncReport | None = None
+
+    def current(self, column: str) -> float | None:
+        """Return the newest value of a column; None if the last minute has no value."""
+        known = self.hour.since(column, self.now.time - CURRENT_SECONDS)
+        return known[-1] if known else None
 
     @property
     def failed_count(self) -> int:
@@ -83,14 +96,14 @@ def last_backup(page: PageRequest) -> AuditEvent | None:
 def judge(page: PageRequest, seen: Observation) -> Health:
     """Return the health of the registry."""
     problems = [
-        *frame.notices(page),
+        *frame.notices(page, seen.state),
         *_of_disk(seen),
         *_of_host(seen),
         *_of_requests(seen),
         *_of_processes(seen.now),
         *_of_jobs(page),
         *_of_backup(seen),
-        *_of_directory(page),
+        *_of_directory(seen.sync),
     ]
     problems.sort(key=lambda one: one.level)  # "error" stands before "warning"
     return Health(problems, _checks(page, seen, problems))
@@ -118,9 +131,9 @@ def _of_host(seen: Observation) -> list[Notice]:
         owner = "server" if seen.now.has_memory_limit else "host"
         text = f"The {owner}'s memory is nearly used up. Run fewer workers, or add memory."
         found.append(Notice("warning", text, "/settings/general", "Workers", about="host"))
-    points = _BUSY_SECONDS // max(1, seen.hour.step_seconds)
-    busy = [value for value in seen.hour.columns.get("cpu_percent", ())[-points:] if value]
-    if len(busy) == points and min(busy) > 100 * _NEARLY:
+    busy = seen.hour.since("cpu_percent", seen.now.time - _BUSY_SECONDS)
+    is_known = len(busy) * seen.hour.step_seconds >= _BUSY_PART * _BUSY_SECONDS
+    if is_known and min(busy) > 100 * _NEARLY:
         owner = "server" if seen.now.has_cpu_limit else "host"
         text = f"The {owner}'s CPU has been busy for 15 minutes."
         text += " See which repositories are used most."
@@ -189,8 +202,7 @@ def _of_backup(seen: Observation) -> list[Notice]:
     return [Notice("warning", text, *link, about="backup")]
 
 
-def _of_directory(page: PageRequest) -> list[Notice]:
-    last = page.glance(ldap.get_last_sync)
+def _of_directory(last: LdapSyncReport | None) -> list[Notice]:
     if last is None:
         return []
     texts = [f"LDAP was not synchronized: {last.error}"] if last.error else []
@@ -244,10 +256,10 @@ def _checks(page: PageRequest, seen: Observation, problems: Sequence[Notice]) ->
         _certificate(page, lines),
         _backup(seen, lines),
     ]
-    sync = page.glance(ldap.get_last_sync)
-    if sync is not None:
-        text = "not synchronized" if sync.error else "synchronized"
-        checks.append(lines.line("directory", text, "/settings/auth#ldap", at=sync.started_at))
+    if seen.sync is not None:
+        text = "not synchronized" if seen.sync.error else "synchronized"
+        at = seen.sync.started_at
+        checks.append(lines.line("directory", text, "/settings/auth#ldap", at=at))
     return checks
 
 
@@ -268,9 +280,9 @@ def _disk(now: Metrics, lines: _Lines) -> Check:
 
 
 def _host(seen: Observation, lines: _Lines) -> Check:
-    known = [value for value in seen.hour.columns.get("cpu_percent", ()) if value is not None]
+    busy = seen.current("cpu_percent")
     memory = 100 * seen.now.memory_used_bytes / max(1, seen.now.memory_bytes)
-    cpu = f"CPU {known[-1]:.0f}\u202f%, " if known else ""
+    cpu = "" if busy is None else f"CPU {busy:.0f}\u202f%, "
     text = f"{cpu}memory {memory:.0f}\u202f%"
     return lines.line("host", text, "/dashboard#host", is_known=bool(seen.now.memory_bytes))
 

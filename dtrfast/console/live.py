@@ -71,7 +71,9 @@ def _progress(page: PageRequest) -> Tick:
             return []
         shown[0] = now.key
         steps = html(
-            "#steps", "fragments/steps.html", {**frame.values(page), **welcome.values(page, now)}
+            "#steps",
+            "fragments/steps.html",
+            {**frame.values_of_part(page), **welcome.values(page, now)},
         )
         return [steps, Message("end", None)] if now.is_done else [steps]
 
@@ -86,7 +88,7 @@ def _numbers(page: PageRequest) -> Tick:
 
     def tick() -> list[Message]:
         seen = dashboard.live_values(page, backup)
-        values = {**frame.values(page), **seen}
+        values = {**frame.values_of_part(page), **seen}
         messages = [
             html("#now", "dashboard/now.html", values),
             html("#internals-now", "dashboard/internals.html", values),
@@ -107,7 +109,7 @@ def _lines(page: PageRequest) -> Tick:
         lines = tail.read()
         if not lines:
             return []
-        text = rendering.render("logs/lines.html", {**frame.values(page), "lines": lines})
+        text = rendering.render("logs/lines.html", {**frame.values_of_part(page), "lines": lines})
         data = {"target": "#lines", "html": text, "how": "prepend"}
         return [Message("html", data, place=tail.cursor)]
 

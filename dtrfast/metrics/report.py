@@ -105,6 +105,11 @@ class MetricsHistory(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     times: list[int]
     columns: dict[str, list[float | None]]
 
+    def since(self, column: str, time: float) -> list[float]:
+        """Return the known values of a column from a time on, the oldest first."""
+        values = zip(self.times, self.columns.get(column, ()), strict=False)
+        return [value for at, value in values if at >= time and value is not None]
+
 
 def measure(data: Path) -> Metrics:
     """Return the metrics of now. `data` is the data directory."""

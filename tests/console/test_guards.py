@@ -10,8 +10,13 @@ import pytest
 from markupsafe import Markup
 from starlette.requests import Request
 
+from dtrfast.api.v0.operation import ApiClient
+from dtrfast.config import Config
 from dtrfast.console import frame, live, routes, submission
+from dtrfast.console.page import PageRequest
 from dtrfast.errors import AccessRefused
+from dtrfast.identity.callers import Caller
+from dtrfast.store.report import StoreReport
 from dtrfast.times import rfc3339
 from tests.api.managed.town import Town
 from tests.console.browser import Browser
@@ -71,6 +76,29 @@ def test_nobody_takes_all_live_pages() -> None:
     streams._counts[logs.name, "admin"] = 10
     assert streams._is_full(logs, "admin")
     assert not streams._is_full(logs, "another")
+
+
+def test_an_update_of_the_dashboard_reads_everything_once(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visit = town.identity.guard.visit(Caller("system", "admin", method="local"))
+    client = ApiClient(town.identity, visit, StoreReport(town.engine), Config(), "")
+    tick = live._numbers(PageRequest(client, "/live/dashboard", "http://registry"))
+    read: list[str] = []
+    for name in ("ask", "glance"):
+        method = getattr(PageRequest, name)
+
+        def count(
+            page: PageRequest, handler: Any, *given: Any, call: Any = method, **more: Any
+        ) -> Any:
+            read.append(f"{handler.__name__} {more.get('query')}")
+            return call(page, handler, *given, **more)
+
+        monkeypatch.setattr(PageRequest, name, count)
+    messages = tick()
+    assert "checks" in messages[0].data["html"]
+    assert "get_last_sync None" in read
+    assert sorted(read) == sorted(set(read))
 
 
 @pytest.mark.parametrize(

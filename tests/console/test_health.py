@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dtrfast.api.v0 import administration, jobs, ldap, storage
+from dtrfast.api.v0 import administration, jobs, storage
 from dtrfast.console import health
 from dtrfast.console.health import Check, Health, Observation
 from dtrfast.metrics.report import MetricsHistory
@@ -54,6 +54,8 @@ def _judge(
     runs: Any = (),
     answers: dict[Any, Any] | None = None,
     backup: Any = None,
+    sync: Any = None,
+    age: float = 0,
     is_secure: bool = False,
     **state: Any,
 ) -> Health:
@@ -70,8 +72,16 @@ def _judge(
         client=SimpleNamespace(config=config, is_secure=is_secure),
         glance=lambda handler, **query: known.get(handler),
     )
-    hour = MetricsHistory(step_seconds=10, times=[], columns=columns or {})
-    return health.judge(page, Observation(now or _now(), shown, hour, backup))  # type: ignore[arg-type]
+    hour = _hour(columns or {}, age)
+    seen: Any = Observation(now or _now(), shown, hour, backup, sync)  # type: ignore[arg-type]
+    return health.judge(page, seen)
+
+
+def _hour(columns: dict[str, Any], age: float = 0) -> MetricsHistory:
+    """Return a history whose newest step began ten seconds before `age` seconds ago."""
+    count = max(map(len, columns.values()), default=0)
+    times = [int(NOW - age) - 10 * (count - number) for number in range(count)]
+    return MetricsHistory(step_seconds=10, times=times, columns=columns)
 
 
 def _texts(found: Health) -> list[str]:
@@ -90,6 +100,21 @@ def test_a_limit_is_one_of_the_server() -> None:
         "The server's memory",
         "The server's CPU",
     ]
+
+
+def test_values_of_an_earlier_time_are_not_current() -> None:
+    columns = {"cpu_percent": [99.0] * 200, "network_in_rate": [5.0] * 199 + [None]}
+    for age, busy in ((0, 99.0), (40, 99.0), (70, None), (1200, None)):
+        line = _line(_judge(columns=columns, age=age), "Host").text
+        assert ("CPU" in line) == (busy is not None), age
+        seen = Observation(_now(), None, _hour(columns, age))  # type: ignore[arg-type]
+        assert seen.current("cpu_percent") == busy, age
+        assert seen.current("network_in_rate") == (None if busy is None else 5.0), age
+        assert seen.current("no_such_column") is None
+    # The server was off for a while: its steps of that time are left out.
+    for age, is_told in ((0, True), (120, True), (600, False), (1200, False)):
+        found = _texts(_judge(columns=columns, age=age))
+        assert bool(found) == is_told, age
 
 
 def test_a_healthy_registry_says_so() -> None:
@@ -132,7 +157,7 @@ def test_each_problem_has_a_level_and_a_next_step() -> None:
         ("measure failed: it ended", "Jobs", "error", _judge(runs=[run])),
         ("9 days old", "Backup", "warning", _judge(backup=last_week)),
         ("missing files", "Backup", "error", _judge(backup=partial)),
-        ("no answer", "Directory", "warning", _judge(answers={ldap.get_last_sync: sync})),
+        ("no answer", "Directory", "warning", _judge(sync=sync)),
     ]
     for text, name, level, found in cases:
         (problem,) = found.problems
@@ -181,6 +206,9 @@ def test_the_dashboard_begins_with_health_and_ends_with_internals(town: Town) ->
     assert places == sorted(places)
     # In the frame of other pages notices stand above; here they are problems, and stand once.
     assert 'class="checks"' in page
+    heading = page[places[0] - 4 :].partition("</h2>")[0]
+    assert heading.startswith('<h2 id="health" class='), "it stays a heading"
+    assert '<span role="status">' in heading
     closed = page[places[-1] :]
     assert "Commits" in closed
     assert "Commits" not in page[: places[-1]]

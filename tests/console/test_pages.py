@@ -191,11 +191,15 @@ def test_the_dashboard_shows_limits_of_control_groups(
     admin = Browser(town, "admin")
     monkeypatch.setattr(limits, "read_cpu", lambda root=None: None)
     monkeypatch.setattr(limits, "read_memory", lambda root=None: None)
-    assert "(limit)" not in admin.get("/dashboard").text
+    plain = admin.get("/dashboard").text
+    assert "(limit)" not in plain
+    assert "of the host" not in plain
     monkeypatch.setattr(limits, "read_cpu", lambda root=None: CpuLimit(0.25, 1.0))
     monkeypatch.setattr(limits, "read_memory", lambda root=None: MemoryLimit(384 << 20, 96 << 20))
     shown = admin.get("/dashboard").text
-    assert "0 % of 0.25 cores (limit)" in shown
+    assert "\N{EN DASH} of 0.25 cores (limit)" in shown, "no value of the last minute is known"
+    for heading in ("CPU (limit)", "Memory (limit)", "Disk", "Network"):
+        assert f"<h3>{heading}</h3>" in shown
     assert "96.0 MiB of 384 MiB (limit)" in shown
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from dtrfast.api.v0 import metrics, storage
+from dtrfast.api.v0 import ldap, metrics, storage
 from dtrfast.api.v0.objects import AuditEvent
 from dtrfast.console import health
-from dtrfast.console.health import Observation
+from dtrfast.console.health import CURRENT_SECONDS, Observation
 from dtrfast.console.page import PageRequest, View
 from dtrfast.metrics.report import Metrics, MetricsHistory
 from dtrfast.times import rfc3339
@@ -26,9 +26,6 @@ SPANS = (
 # More than the ten-second steps of an hour and the five-minute steps of a day.
 _POINTS = 400
 _POINTS_MAX = 1000
-# The history has a point every ten seconds. A point older than a minute is not current.
-_POINT_SECONDS = 10
-_CURRENT_SECONDS = 60
 _CURRENT_COLUMNS = ("cpu_percent", "network_in_rate", "network_out_rate")
 
 
@@ -37,6 +34,7 @@ def show(page: PageRequest) -> View:
     wanted = page.query.get("span", "3600")
     span = int(wanted) if wanted in {str(seconds) for seconds, _ in SPANS} else 3600
     values = live_values(page, health.last_backup(page))
+    values |= {"notices": []}  # the health has them
     return View("dashboard.html", {**values, "spans": SPANS, "span": span})
 
 
@@ -46,12 +44,12 @@ def live_values(page: PageRequest, backup: AuditEvent | None) -> dict[str, Any]:
     state = page.ask(storage.get_storage)
     # With the most points, so that each is one step: the sum of the rates gives counts.
     hour = page.ask(metrics.get_metrics_history, query={"seconds": 3600, "points": _POINTS_MAX})
+    seen = Observation(now, state, hour, backup, page.glance(ldap.get_last_sync))
     return {
         "now": now,
-        "current": {name: _last(hour, name) for name in _CURRENT_COLUMNS},
+        "current": {name: seen.current(name) for name in _CURRENT_COLUMNS},
         "state": state,
-        "health": health.judge(page, Observation(now, state, hour, backup)),
-        "notices": [],  # the health has them
+        "health": health.judge(page, seen),
         "totals": _totals(now),
     }
 
@@ -80,20 +78,13 @@ def _totals(now: Metrics) -> dict[str, Any]:
 
 def points(page: PageRequest, names: Iterable[str]) -> dict[str, MetricsHistory]:
     """Return the points of the last minute: of each process by its name, of the registry by ''."""
-    query: dict[str, object] = {"seconds": _CURRENT_SECONDS, "points": 2 * _CURRENT_SECONDS}
+    query: dict[str, object] = {"seconds": CURRENT_SECONDS, "points": 2 * CURRENT_SECONDS}
     found = {"": page.ask(metrics.get_metrics_history, query=query)}
     for name in names:
         history = page.glance(metrics.get_metrics_history, query={**query, "process": name})
         if history is not None:
             found[name] = history
     return found
-
-
-def _last(history: MetricsHistory, column: str) -> float | None:
-    """Return the newest value of a column; None if the last minute has no value."""
-    values = history.columns.get(column, [])[-_CURRENT_SECONDS // _POINT_SECONDS :]
-    known = [value for value in values if value is not None]
-    return known[-1] if known else None
 
 
 def history(page: PageRequest) -> View:
