@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dtrfast.api.v0 import credentials, storage
-from dtrfast.console.formatting import count, exact, size
+from dtrfast.console.formatting import count, sentence, size, when
 from dtrfast.console.page import BY_ID, PageRequest
 
 Path = Mapping[str, str]
@@ -56,10 +56,12 @@ def confirm_certificate(page: PageRequest, path: Path, body: Any) -> Confirmatio
     check = BY_ID["put_certificate"].check
     assert check is not None
     new: Any = check(page.client.call(path, None, body))
-    text = (
-        f"The new certificate is for {', '.join(new.names) or new.subject}, signed by {new.issuer},"
-        f" valid until {exact(new.not_after)}. Clients see it within seconds; those that do not"
-        " trust it cannot connect."
+    text = sentence(
+        "The new certificate is for {}, signed by {}, valid until {}. Clients see it within"
+        " seconds; those that do not trust it cannot connect.",
+        ", ".join(new.names) or new.subject,
+        new.issuer,
+        when(new.not_after, "full"),
     )
     return Confirmation(text, "Replace the certificate")
 

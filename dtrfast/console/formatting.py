@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from dtrfast.oci import characters
 from dtrfast.times import parse_rfc3339, rfc3339
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -92,9 +93,10 @@ def when(
 
 def sentence(text: str, *values: str) -> str:
     """Return a sentence for a page, whose braces are filled with values: times of `when` stay
-    elements, and other values are escaped.
+    elements, and other values are escaped, with marks as in templates.
     """
-    return Markup(text).format(*values)
+    shown = (v if isinstance(v, Markup) else characters.shown_lines(v) for v in values)
+    return Markup(text).format(*shown)
 
 
 def span(seconds: float) -> str:

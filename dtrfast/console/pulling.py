@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import urlsplit
 
 from dtrfast.api import browsers
@@ -73,7 +74,8 @@ class PullSource:
 @dataclass(frozen=True, slots=True)
 class PullBox:
     """A pull command for one client, and the clients to choose from, as pairs of a value and a
-    label. `sign_in` is the command to run first; empty if there is none. `by_digest` is the same
+    label. `sign_in` is the command to run first; empty if there is none. `secret` is what the user
+    puts into the command itself: a token, or the name of a pull secret. `by_digest` is the same
     image under the name that never moves; empty if `command` has it.
     """
 
@@ -81,6 +83,7 @@ class PullBox:
     clients: tuple[tuple[str, str], ...]
     command: str
     sign_in: str
+    secret: Literal["", "token", "pull secret"]
     by_digest: str
 
 
@@ -99,6 +102,7 @@ def box_of(
         clients=tuple((one, LABELS[one]) for one in clients),
         command=_COMMANDS[client](source),
         sign_in=_sign_in(client, source) if is_private else "",
+        secret=_SECRETS.get(client, "") if is_private else "",
         by_digest=f"{source.place}@{digest}" if tag else "",
     )
 
@@ -176,6 +180,12 @@ _SIGN_INS: Mapping[str, tuple[str, str]] = {
     "helm": ("helm registry login", "--plain-http"),
     "oras": ("oras login", "--plain-http"),
     "buildx": ("docker login", ""),
+}
+
+# The clients that get a secret with each pull.
+_SECRETS: Mapping[str, Literal["token", "pull secret"]] = {
+    "crictl": "token",
+    "kubernetes": "pull secret",
 }
 
 

@@ -74,13 +74,15 @@ class TaggedImage:
 
 @dataclass(frozen=True, slots=True)
 class TaggedImages:
-    """A page of tags. `count` is the number of tags that pass the filter, up to 20,000. `folded` is
-    the number of those that the page leaves out, because they belong to an image.
+    """A page of tags. `count` is the number of tags that pass the filter. `folded` is the number of
+    those that the page leaves out, because they belong to an image. `is_count_exact` is False if
+    there are more tags than the request counted.
     """
 
     page: Listing[TaggedImage]
     count: int
     folded: int
+    is_count_exact: bool
 
 
 class ManifestRow(msgspec.Struct, frozen=True, gc=False):
@@ -190,8 +192,8 @@ class Images:
             folding = Attachments(transaction, number)
             is_shown = folding.is_shown if is_folded else None
             page = listing.by_name(rows, _limited(request), _TAGS, is_shown)
-            found = _matching(transaction, number, request.filter)
-            counts = len(found), folding.count_folded(found) if is_folded else 0
+            found, is_whole = _matching(transaction, number, request.filter)
+            folded = folding.count_folded(found) if is_folded else 0
             records = {tag: TagRecord.decode(data) for tag, data in page.entries}
             digests = [(tag, record.digest) for tag, record in records.items()]
             pulled = pulls.of_tags(transaction, number, digests)
@@ -202,7 +204,8 @@ class Images:
             TaggedImage(tag, record, at, *described[record.digest], attached[record.digest])
             for (tag, record), at in zip(records.items(), pulled, strict=True)
         ]
-        return TaggedImages(Listing(tagged, page.next_start, page.is_exact), *counts)
+        shown = Listing(tagged, page.next_start, page.is_exact)
+        return TaggedImages(shown, len(found), folded, is_whole)
 
     def manifests(
         self, name: RepositoryName, request: ListRequest, *, is_untagged: bool = False
@@ -332,11 +335,14 @@ def _attached(
 
 def _matching(
     transaction: ReadTransaction, repository: RepositoryId, filter_text: str
-) -> list[tuple[str, bytes]]:
-    """Return the tags that pass the filter, as far as one request may read, with their records."""
+) -> tuple[list[tuple[str, bytes]], bool]:
+    """Return the tags that pass the filter, as far as one request may read, with their records; and
+    False if there are more tags.
+    """
     part = filter_text.strip().lower()
-    found = islice(tags.rows(transaction, repository), LOOKED_AT_MAX)
-    return [row for row in found if part in row[0].lower()]
+    rows = iter(tags.rows(transaction, repository))
+    found = [row for row in islice(rows, LOOKED_AT_MAX) if part in row[0].lower()]
+    return found, next(rows, None) is None
 
 
 def _untagged(

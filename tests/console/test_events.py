@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import dtrfast
-from dtrfast.console import event_names
+from dtrfast.console import event_names, formatting, rendering
 from tests.api.managed.town import Town
 from tests.console.browser import Browser
 
@@ -33,6 +35,13 @@ def test_details_are_short() -> None:
     # An image without a tag is named once.
     image = {"reference": "sha256:" + "a" * 64, "digest": "sha256:" + "a" * 64}
     assert [one.name for one in event_names.details_of(image)] == ["reference"]
+
+
+def test_a_time_in_an_event_has_the_form_of_all_times() -> None:
+    event = SimpleNamespace(time="2026-01-31T08:00:00Z", detail={"until": "2027-01-31T08:00:00Z"})
+    macros: Any = rendering.environment().get_template("logs/events.html").module
+    shown = macros.details_of(event, "")
+    assert shown.count(formatting.when("2027-01-31T08:00:00Z", "full")) == 2, "short, and in full"
 
 
 def test_titles_say_what_was_pushed_or_deleted() -> None:

@@ -65,6 +65,15 @@ def test_a_public_repository_needs_no_sign_in(town: Town) -> None:
         assert not re.search("login|--user|--creds|TOKEN|imagePullSecrets", text), client
 
 
+def test_a_tag_is_not_taken_for_a_secret(town: Town) -> None:
+    for tag in ("TOKEN-1", "imagePullSecrets"):
+        town.push("acme/open", b"content", tag=tag)
+        for client in ("docker", "crictl", "kubernetes"):
+            text = box(Browser(town).get(f"/repositories/acme/open/-/tags/{tag}?client={client}"))
+            assert tag in text
+            assert not re.search("private|create a token|kubectl", text), (client, tag)
+
+
 def test_the_choice_of_a_client_is_kept(town: Town) -> None:
     rita = Browser(town, "rita")
     chosen = rita.get(f"{APP}?client=podman")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from html import unescape
 
+import pytest
+
 from dtrfast.oci.media_types import OCI_INDEX, OCI_MANIFEST
+from dtrfast.registry import images
 from tests.api.managed.test_deletion import image, put
 from tests.api.managed.test_folded_tags import about, tag_of
 from tests.api.managed.town import Town
@@ -42,6 +46,26 @@ def test_folded_tags_are_on_the_page_of_their_image(town: Town) -> None:
     # The first page of the repository folds as well.
     assert signature not in page(town, "")
     assert "All 7 tags" not in page(town, "")
+
+
+def test_a_count_that_ends_early_says_so(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(6):
+        put(town, image("one"), f"t{number}")
+    assert "All 7 tags" in page(town, "")
+    assert " 7 tags" in page(town)
+    monkeypatch.setattr(images, "LOOKED_AT_MAX", 7)
+    assert town.api("rita", "GET", "repositories/acme/app/images")["isCountExact"] is True
+    monkeypatch.setattr(images, "LOOKED_AT_MAX", 6)
+    assert town.api("rita", "GET", "repositories/acme/app/images")["isCountExact"] is False
+    assert ">All tags</a>" in page(town, "").replace(" </a>", "</a>")
+    assert "at least 6 tags" in page(town)
+
+
+def test_a_cut_name_shows_the_whole_on_hover_and_no_raw_time(town: Town) -> None:
+    for path in ("", "/-/tags"):
+        text = page(town, path)
+        assert '<span class="faint" title="owen">by owen</span>' in text
+        assert not re.search(r'title="\d{4}-\d\d-\d\dT', text)
 
 
 def test_a_choice_of_all_tags_stays_with_filter_sort_and_pages(town: Town) -> None:

@@ -35,15 +35,17 @@ class Image(ApiObject, frozen=True, kw_only=True):
 
 
 class Images(ListPage, frozen=True, kw_only=True):
-    """`count` is the number of tags that pass the filter, up to 20,000. `folded` is the number of
-    those that the list leaves out, because they belong to an image. `isExact` is false if there are
-    more tags than one request sorts: later names are missing.
+    """`count` is the number of tags that pass the filter, among the first 20,000; `isCountExact` is
+    false if there are more. `folded` is the number of those that the list leaves out, because they
+    belong to an image. `isExact` is false if there are more tags than one request sorts: later
+    names are missing.
     """
 
     images: list[Image]
     count: int
     folded: int = 0
     is_exact: bool = True
+    is_count_exact: bool = True
 
 
 class ImageLayer(ApiObject, frozen=True, kw_only=True):

@@ -44,7 +44,11 @@ def list_images(call: ApiCall, query: ImagesQuery) -> image_objects.Images:
     """List the tags of a repository, with their images."""
     images, name = call.registry.images, call.repository
     found = images.page(name, query.request, is_folded=query.folded)
-    counts = {"count": found.count, "folded": found.folded}
+    counts = {
+        "count": found.count,
+        "folded": found.folded,
+        "is_count_exact": found.is_count_exact,
+    }
     return views.page(image_objects.Images, found.page, "images", partial(_image, call), **counts)
 
 

@@ -139,6 +139,14 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   HTMLFormElement.prototype.submit.call(form);
 });
 
+// An error has no part that could take the place of the present one: the browser shows it as a page.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { isError, requestConfig: { elt: form } } = event.detail;
+  if (!isError || !form.matches("form[hx-select]")) return;
+  event.preventDefault();
+  HTMLFormElement.prototype.submit.call(form);
+});
+
 // After a sign-in the page of a form stands at the address of the sign-in.
 const back = document.querySelector("form[data-address]");
 if (back) history.replaceState(null, "", back.dataset.address);
@@ -159,7 +167,12 @@ document.addEventListener("htmx:afterSwap", ({ target }) => {
 const follows = (one, other) => other.compareDocumentPosition(one) & Node.DOCUMENT_POSITION_FOLLOWING;
 
 function openAround(node) {
-  for (let at = node.parentElement; at; at = at.parentElement) if (at.matches("details")) at.open = true;
+  for (let at = node.parentElement; at; at = at.parentElement) {
+    if (at.matches("details")) at.open = true;
+    if (at.matches("[role=tabpanel][hidden]")) {
+      showTab(at.closest("[data-editor]"), document.getElementById(at.getAttribute("aria-labelledby")));
+    }
+  }
 }
 
 function showAtField(form, error) {

@@ -51,7 +51,17 @@ def test_a_readme_is_previewed_while_it_is_written(browser: Browser, town: Town)
         owen.page.get_by_role("tab", name="Write").press("ArrowRight")
         expect(preview.get_by_role("heading", name="Another")).to_be_visible()
         expect(preview.get_by_role("heading", name="Use it")).to_have_count(0)
-        text.evaluate("(area, text) => { area.value = text; }", _README)
+        # An error opens the text that it is about.
+        set_text = "(area, text) => { area.value = text; }"
+        text.evaluate(set_text, "x" * (64 * 1024 + 1))
+        owen.page.get_by_role("tab", name="Preview").click()
+        owen.press("Save")
+        expect(text).to_be_focused()
+        expect(text).to_have_attribute("aria-invalid", "true")
+        expect(owen.page.get_by_role("tab", name="Write")).to_have_attribute(
+            "aria-selected", "true"
+        )
+        text.evaluate(set_text, _README)
         owen.press("Save")
         owen.page.wait_for_url(re.compile(f"{_OPEN}$"))
 

@@ -139,6 +139,11 @@ def test_the_client_of_the_pull_command_is_chosen_once(
         expect(command).to_contain_text("skopeo copy")
         visitor.page.get_by_label("Client").select_option("kubernetes")
         expect(command).to_contain_text("containers:\n- name: app\n")
+        # An error does not take the command away: the browser loads the page.
+        visitor.page.route("**/open?client=podman", lambda one: one.fulfill(status=404), times=1)
+        visitor.page.get_by_label("Client").select_option("podman")
+        expect(command).to_contain_text("podman pull")
+        assert visitor.page.url.endswith("?client=podman")
 
 
 def test_the_client_is_chosen_without_scripts(browser: Browser, tagged: ManagedRegistry) -> None:
