@@ -45,11 +45,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """A wrong field of a request's body, such as `userSets[0].baseDn`, and the reason."""
+    """A wrong field of a request's body, such as `userSets[0].baseDn`, or a piece of its path, such
+    as `trust`; and the reason.
+    """
 
     field: str
     reason: str
@@ -63,7 +66,7 @@ class DtrfastError(Exception):
 
     `advice` is appended to the message; only the caller may read it. `reason` is the message
     without the advice, for audit events, which other users read. `problems` are the wrong fields of
-    the request's body, if the error is about fields.
+    the request, if the error is about fields.
     """
 
     def __init__(self, message: str, *, detail: object = None, advice: str = "") -> None:
@@ -72,6 +75,13 @@ class DtrfastError(Exception):
         self.detail = detail
         self.problems: tuple[FieldProblem, ...] = ()
         super().__init__(self.message)
+
+    @classmethod
+    def of(cls, problems: Sequence[FieldProblem]) -> Self:
+        """Return the error that tells all wrong fields of a request at once."""
+        error = cls("; ".join(map(str, problems)))
+        error.problems = tuple(problems)
+        return error
 
 
 class NotFound(DtrfastError):
@@ -211,13 +221,6 @@ class SettingsInvalid(Invalid):
         super().__init__(message, detail=detail, advice=advice)
         found = _FIELD.fullmatch(message)
         self.problems = (FieldProblem(found["field"], found["reason"]),) if found else ()
-
-    @classmethod
-    def of(cls, problems: Sequence[FieldProblem]) -> SettingsInvalid:
-        """Return the error that tells all wrong fields of a body at once."""
-        error = cls("; ".join(map(str, problems)))
-        error.problems = tuple(problems)
-        return error
 
     def within(self, place: str) -> SettingsInvalid:
         """Return this error with its fields below a place of the document: `issuers[0]`. An error

@@ -97,7 +97,8 @@ TABLE: Mapping[type[DtrfastError], ErrorRow] = {
 
 class ErrorEntry(msgspec.Struct):
     """One reason: a code of the protocol, and a sentence with the next step. `detail` of a wrong
-    field of a request's body has its name, `field`, and the `reason` alone.
+    field of a request's body, or of a piece of its path, has its name, `field`, and the `reason`
+    alone.
     """
 
     code: str

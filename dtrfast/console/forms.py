@@ -135,7 +135,7 @@ def fields_in(form: Mapping[str, list[str]], operation: str) -> frozenset[str]:
 
 def control_of(form: Mapping[str, list[str]], operation: str, field: str) -> str:
     """Return the name of the control for a field of the body: `body.userSets.1.baseDn` for
-    `userSets[0].baseDn` if the first row of the form was left empty.
+    `userSets[0].baseDn` if the first row of the form was left empty. Pieces of the path follow.
     """
     group: Any = _grouped(form, operation)
     keys: list[str] = []
@@ -149,7 +149,7 @@ def control_of(form: Mapping[str, list[str]], operation: str, field: str) -> str
         keys.append(key)
     name = ".".join(keys)
     starts = ("body.", f"only.{operation}.")
-    known = (f"{start}{name}{end}" for start in starts for end in ("", "[]"))
+    known = (f"{start}{name}{end}" for start in (*starts, "path.") for end in ("", "[]"))
     return next((one for one in known if one in form), f"body.{name}")
 
 

@@ -44,6 +44,10 @@ FIELDS: Mapping[str, FieldText] = {
     ),
     "references": FieldText("Selection"),
     "actions": FieldText("Permissions"),
+    "scopes": FieldText("Scope"),
+    # Accounts.
+    "oldPassword": FieldText("Current password"),
+    "csv": FieldText("Comma-separated values"),
     # Settings of access.
     "createOnPush": FieldText(
         "Create repositories on push",

@@ -34,8 +34,8 @@ class PageRequest:
 
     `path` and `query` are decoded. `query` has the last value of each name; `lists` has all values.
     `form` has all values of each field, in the order of the form. `external` is the origin where
-    browsers reach this registry (`https://host`). `is_fragment`: the request is for a part of a
-    page, by a script.
+    browsers reach this registry (`https://host`). `is_form`: the request sends a form.
+    `is_fragment`: the request is for a part of a page, by a script; `address` is that page's.
     """
 
     client: ApiClient
@@ -47,7 +47,9 @@ class PageRequest:
     form: Mapping[str, list[str]] = field(default_factory=dict)
     cookies: Mapping[str, str] = field(default_factory=dict)
     csrf_token: str = ""
+    is_form: bool = False
     is_fragment: bool = False
+    address: str = ""
 
     @property
     def caller(self) -> Caller:

@@ -58,14 +58,16 @@ def scale_of(field: str) -> Scale | None:
 
 
 def split(value: float | str, scale: Scale) -> tuple[str, str]:
-    """Return the number and the unit that show a value exactly, in the largest unit that fits."""
+    """Return the number and the unit that `join` makes exactly this value of, in the largest unit
+    that fits.
+    """
     exact = Decimal(str(value))
     if not exact:
         return "0", scale.usual
     smallest = next(iter(scale.units))
     for unit, size in reversed(tuple(scale.units.items())):
-        number = exact / size
-        if number >= 1 and number == round(number, _DIGITS_MAX):
+        number = round(exact / size, _DIGITS_MAX)
+        if number >= 1 and _rounded(number * size, scale) == exact:
             return _plain(number), unit
     return _plain(exact), smallest
 
@@ -80,9 +82,12 @@ def join(text: str, unit: str, scale: Scale) -> str:
     size = _size_of(found["unit"] or unit, scale) if found else None
     if found is None or size is None:
         return text
-    number = Decimal(found["number"]) * size
+    return _plain(_rounded(Decimal(found["number"]) * size, scale))
+
+
+def _rounded(number: Decimal, scale: Scale) -> Decimal:
     # No byte has parts. A time may have, but not more than a clock shows.
-    return _plain(round(number) if "B" in scale.units else round(number, 6))
+    return round(number, 0 if "B" in scale.units else 6)
 
 
 def shown(field: str, text: str) -> str:

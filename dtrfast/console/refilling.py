@@ -2,7 +2,8 @@
 
 A refused form is shown on its own page. The page is rendered as ever, and then this module writes
 the entered values into the form. So no template has to know about it, and no form can forget a
-value. Secrets are never written back.
+value. Passwords and private keys are never written back, and the message says so. Only the lines of
+an import keep theirs: they are the text of its one field.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+
+from dtrfast.identity.settings import HIDDEN
 
 # Fields that are never sent back to a browser, by the last part of their names.
 _SECRETS = frozenset({"password", "oldPassword", "newPassword", "searchPassword", "key"})
@@ -50,8 +53,29 @@ class Refill:
 
 
 def without_secrets(form: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """Return the fields of a form that may be kept."""
-    return {name: values for name, values in form.items() if name != "csrf" and not is_secret(name)}
+    """Return the fields of a form that may be kept. A secret that the user entered is empty."""
+    return {
+        name: [_without_secret(value) for value in values] if is_secret(name) else values
+        for name, values in form.items()
+        if name != "csrf"
+    }
+
+
+def _without_secret(value: str) -> str:
+    # `HIDDEN` keeps the stored secret, and an empty text removes it.
+    return value if value == HIDDEN else ""
+
+
+def secrets_again(form: Mapping[str, list[str]]) -> str:
+    """Return a sentence that asks for the form's secrets again; empty if the user entered none."""
+    entered = {
+        name.rpartition(".")[2]
+        for name, values in form.items()
+        if is_secret(name) and any(_without_secret(value) != value for value in values)
+    }
+    if not entered:
+        return ""
+    return f"Enter the {'private key' if entered == {'key'} else 'passwords'} again."
 
 
 def is_secret(name: str) -> bool:
@@ -136,7 +160,8 @@ class _Filler(HTMLParser):
         self._is_in = False
         # Start tags around this place that may be closed, with their places in `out`.
         self._around: list[tuple[int, str, Attributes]] = []
-        self._values = {name: list(values) for name, values in refill.form.items()}
+        kept = without_secrets(refill.form)
+        self._values = {name: list(values) for name, values in kept.items()}
         self._option: str | None = None  # the value of the select around this place
         self._skips = False  # the old content of a text area
         self._behind = ""  # the error that belongs behind the present control
@@ -266,7 +291,8 @@ def _places(refill: Refill, chosen: _Form) -> tuple[dict[str, str], str]:
 
 def _is_filled(name: str, kind: str) -> bool:
     # The old values belong to the object as it was when the user opened the form (`edits`).
-    return name == "seen" or (kind not in _UNFILLED and not is_secret(name))
+    # An entered secret is emptied: the sign for the stored one would silently keep that.
+    return name == "seen" or is_secret(name) or kind not in _UNFILLED
 
 
 def _set(given: Attributes, name: str, is_set: bool) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from dtrfast import errors
 from dtrfast.api.errors import row_of
+from dtrfast.api.v0.sessions import local_path
 from dtrfast.api.v0.validation import PROBLEMS_MAX
 from dtrfast.console import forms, labels, quantities, refilling
 from dtrfast.console.page import PageRequest, View
@@ -83,19 +84,20 @@ def fragment(page: PageRequest, error: DtrfastError, operation: str = "") -> Vie
 def refill(page: PageRequest, error: DtrfastError, operation: str) -> Refill:
     """Return the text of the refused form, for its page."""
     notes = tuple(notes_of(page, error, operation))
+    message = "" if notes else sentence(error.message)
     return Refill(
         f"/do/{operation}",
         page_of(page.form),
         refilling.without_secrets(page.form),
         notes,
-        "" if notes else sentence(error.message),
+        f"{message} {refilling.secrets_again(page.form)}".strip(),
     )
 
 
 def page_of(form: Mapping[str, list[str]]) -> str:
     """Return the address of the page on which a form stands. A live part is on its next page."""
     at = form.get("at", ["/"])[-1]
-    return form.get("next", ["/"])[-1] if at.startswith("/live/") else at
+    return local_path(form.get("next", ["/"])[-1] if at.startswith("/live/") else at)
 
 
 def whole_page(page: PageRequest, error: DtrfastError) -> View:
@@ -106,15 +108,19 @@ def whole_page(page: PageRequest, error: DtrfastError) -> View:
         "message": " ".join(notes) or sentence(error.message),
         "refused": status,
         "entered": list(_entered(page)),
-        "is_form": bool(page.form),
+        "is_form": page.is_form,
     }
     return View("refusal.html", values, status)
 
 
 def _entered(page: PageRequest) -> Iterator[tuple[str, str]]:
-    """Yield the labels and values of a form's texts, for the user to copy."""
-    for name, values in refilling.without_secrets(page.form).items():
+    """Yield the labels and values of a form's texts, for the user to copy.
+
+    Secrets are left out, and so are the lines of an import, which have passwords.
+    """
+    for name, values in page.form.items():
         start, _, field = name.partition(".")
         value = values[-1]
-        if start == "body" and value.strip() and value not in ("true", "false"):
+        is_text = start == "body" and value.strip() and value not in ("true", "false")
+        if is_text and name != "body.csv" and not refilling.is_secret(name):
             yield labels.of_field(field), value

@@ -17,15 +17,16 @@ from starlette.routing import Match, Route
 
 from dtrfast.api import browsers
 from dtrfast.api.v0.sessions import local_path
-from dtrfast.console import flashes, forms, frame, refilling, refusals, rendering
+from dtrfast.console import forms, frame, refilling, refusals, rendering
 from dtrfast.console.page import PageFunction, PageRequest, View
+from dtrfast.console.pages import sign_in
 from dtrfast.console.refilling import Refill
 from dtrfast.errors import DtrfastError, NotFound
 from dtrfast.identity.kept_texts import KeptTexts
 
 # A script sends the form again as browsers do without scripts, and so gets a whole page.
 AS_PAGE: Mapping[str, str] = {"form-as-page": "1"}
-_WELCOME_BACK = "You are signed in again. Check the form, then send it. Passwords were not kept."
+_WELCOME_BACK = "You are signed in again. Check the form, then send it."
 _EXPIRED = "Your session has ended. Sign in again to return to your form: nothing was sent yet."
 _OTHER_USER = (
     "Another user opened this form. Sign in as that user to return to it: nothing was sent yet."
@@ -57,17 +58,14 @@ class Pages:
             query={name: values[-1] for name, values in lists.items()},
             lists=lists,
             form={},
-            cookies={name: value for name, value in page.cookies.items() if name != flashes.COOKIE},
             is_fragment=False,
+            is_form=False,
         )
         view = function(asked)
         if not view.template:
             return None
-        text = rendering.render(view.template, {**frame.values(asked), **view.values})
-        filled = refilling.fill(text, refill)
-        if filled is None:
-            return None
-        return View(content=filled.encode(), media_type="text/html; charset=utf-8", status=status)
+        filled = refilling.fill(_text_of(asked, view), refill)
+        return None if filled is None else _whole(filled, status)
 
     def _find(self, path: str) -> tuple[PageFunction, dict[str, Any]] | None:
         scope = {"type": "http", "method": "GET", "path": unquote(path), "root_path": ""}
@@ -78,21 +76,31 @@ class Pages:
         return None
 
 
+def _text_of(page: PageRequest, view: View) -> str:
+    """Return the markup of a view, with the frame of `page` in place of that of the request. The
+    sentence about the last form stays for the next page.
+    """
+    return rendering.render(view.template, {**frame.values(page), "flash": None, **view.values})
+
+
+def _whole(text: str, status: int) -> View:
+    return View(content=text.encode(), media_type="text/html; charset=utf-8", status=status)
+
+
 def ask_to_sign_in(page: PageRequest) -> View:
     """Return the sign-in page with the sealed text of a form whose session has ended."""
     if page.is_fragment:
         return View(content=b"", media_type="text/html", status=401, headers=AS_PAGE)
-    text = urlencode(refilling.without_secrets(page.form) | _action(page), doseq=True).encode()
+    text = urlencode(refilling.without_secrets(page.form) | _notes(page), doseq=True).encode()
     sealed = KeptTexts(page.client.identity.keys).seal(text, _writer(page))
     reason = _OTHER_USER if page.is_signed_in else _EXPIRED
-    at = local_path(refusals.page_of(page.form))
-    values = {
-        "next": at if not at.startswith("/do/") else "/",
-        "refusal": "",
-        "reason": reason + ("" if sealed else _TOO_LONG),
-        "kept": sealed,
-    }
-    return View("sign_in.html", values, 401)
+    at = refusals.page_of(page.form)
+    return sign_in.form(
+        at if not at.startswith("/do/") else "/",
+        reason=reason + ("" if sealed else _TOO_LONG),
+        kept=sealed,
+        status=401,
+    )
 
 
 def is_writer(page: PageRequest) -> bool:
@@ -113,7 +121,8 @@ def to_form(pages: Pages, page: PageRequest, view: View) -> View:
     shown = show_or_none(pages, back, refill)
     if shown is None:
         gone = NotFound("the page of your form is not there any more")
-        shown = refusals.whole_page(replace(back, form=refill.form), gone)
+        refusal = refusals.whole_page(replace(back, form=refill.form), gone)
+        shown = _whole(_text_of(back, refusal), refusal.status)
     return replace(shown, cookies=view.cookies)
 
 
@@ -139,12 +148,15 @@ def _after_sign_in(page: PageRequest, view: View) -> tuple[PageRequest, Refill] 
     visit = page.client.identity.guard.visit(caller)
     client = replace(page.client, visit=visit, session_id=session_id)
     back = replace(page, client=client, csrf_token=record.csrf_token)
-    action, at = form.pop("action", [""])[-1], refusals.page_of(form)
-    return back, Refill(action, at, form, message=_WELCOME_BACK, level="info")
+    action, again = (form.pop(name, [""])[-1] for name in ("action", "again"))
+    message = f"{_WELCOME_BACK} {again}".strip()
+    return back, Refill(action, refusals.page_of(form), form, message=message, level="info")
 
 
-def _action(page: PageRequest) -> dict[str, list[str]]:
-    return {"action": [page.url.partition("?")[0]]}
+def _notes(page: PageRequest) -> dict[str, list[str]]:
+    """Return the fields of a kept text that are none of the form."""
+    again = refilling.secrets_again(page.form)
+    return {"action": [page.url.partition("?")[0]], "again": [again]}
 
 
 def _writer(page: PageRequest) -> int:

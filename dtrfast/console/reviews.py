@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from dtrfast.api.v0.operation import Operation
-from dtrfast.console import caps, edits, forms, labels, quantities
+from dtrfast.console import caps, edits, forms, labels, quantities, refusals
 from dtrfast.console.edits import Edit
 from dtrfast.console.page import PageRequest, View
 from dtrfast.identity.differences import compare
@@ -52,6 +52,7 @@ def review(
         "operation": operation,
         "fields": forms.fields_again(page.form),
         "reviewed": _fingerprint(before, after),
+        "at": refusals.page_of(page.form),
         "is_again": is_again,
     }
     template = "fragments/difference.html" if page.is_fragment else "difference.html"

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -20,6 +21,7 @@ from dtrfast.api.errors import row_of
 from dtrfast.api.small_bodies import read_small
 from dtrfast.api.types import ApiContext
 from dtrfast.api.v0.operation import ApiClient
+from dtrfast.api.v0.sessions import local_path
 from dtrfast.config import Config, is_loopback_host, split_address
 from dtrfast.console import (
     assets,
@@ -170,6 +172,7 @@ class Console:
         caller, csrf_token = await self._caller_of(session_id)
         visits.name_caller(request.scope, caller)
         lists = forms.query_of(request.url.query)
+        is_fragment = headers.get("hx-request") == "true"
         client = ApiClient(
             self._identity,
             self._identity.guard.visit(caller),
@@ -187,12 +190,11 @@ class Console:
             path=request.path_params,
             query={name: values[-1] for name, values in lists.items()},
             lists=lists,
-            cookies={
-                name: browsers.cookie_of(headers, name, is_secure=is_secure)
-                for name in frame.COOKIES
-            },
+            cookies=_cookies_of(headers, is_secure=is_secure),
             csrf_token=csrf_token,
-            is_fragment=headers.get("hx-request") == "true",
+            is_form=request.method == "POST",
+            is_fragment=is_fragment,
+            address=_local_part(headers.get("hx-current-url", "")) if is_fragment else "",
         )
 
     async def _caller_of(self, session_id: str) -> tuple[Caller, str]:
@@ -282,7 +284,8 @@ def _respond(page: PageRequest, function: PageFunction) -> Response:
         if page.is_signed_in and not page.is_fragment:
             view = _refusal(error, page)
         else:
-            view = View(location=f"/sign-in?next={quote(page.url, safe='')}")
+            # A part of a page is no page to come back to.
+            view = View(location=f"/sign-in?next={quote(page.address or page.url, safe='')}")
     except DtrfastError as error:
         view = _refusal(error, page)
     values = {"page": page} if view.location else frame.values(page)
@@ -306,6 +309,20 @@ def _refuse_other_names(config: Config, request: Request) -> None:
     is_own = is_loopback_host(host) or host == urlsplit(config.server.external_url).hostname
     if is_loopback_host(split_address(config.server.bind)[0]) and not is_own:
         raise AccessRefused(f"open the console as {config.server.bind}, or set server.external_url")
+
+
+def _cookies_of(headers: Headers, *, is_secure: bool) -> dict[str, str]:
+    names = frame.COOKIES
+    return {name: browsers.cookie_of(headers, name, is_secure=is_secure) for name in names}
+
+
+def _local_part(url: str) -> str:
+    """Return the path and the query of an address; `/` for one that is malformed."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "/"
+    return local_path(f"{parts.path}?{parts.query}" if parts.query else parts.path)
 
 
 def _local_url(request: Request) -> str:

@@ -16,7 +16,7 @@ from dtrfast.api.v0 import objects
 from dtrfast.api.v0.execution import convert_body, execute
 from dtrfast.api.v0.operation import Operation
 from dtrfast.api.v0.sessions import local_path
-from dtrfast.console import caps, edits, flashes, formatting, forms, reviews, sentences
+from dtrfast.console import caps, edits, flashes, formatting, forms, refusals, reviews, sentences
 from dtrfast.console.edits import Edit
 from dtrfast.console.flashes import Flash
 from dtrfast.console.operations import CONSOLE_OPERATIONS, ConsoleOperation
@@ -105,7 +105,7 @@ def _question(
         "confirmation": confirmation,
         "operation": operation,
         "fields": forms.fields_again(page.form),
-        "next": local_path(page.form.get("next", ["/"])[-1].replace("{name}", "")),
+        "at": refusals.page_of(page.form),
     }
     return View("fragments/confirm.html" if page.is_fragment else "confirm.html", values)
 

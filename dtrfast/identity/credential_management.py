@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dtrfast.errors import AccountInvalid
+from dtrfast.errors import AccountInvalid, FieldProblem
 from dtrfast.identity import accounts, settings, tokens
 from dtrfast.identity.records import Account, AccountKind, Bound, Token, TokenKind, TokenUse
 from dtrfast.identity.tokens import NewToken
@@ -72,17 +73,7 @@ class CredentialManagement(UseCase):
         organization. A personal token without scopes may do all that its user may.
         """
         if kind == "robot":
-            for bound in new.bounds:
-                name = bound.repository
-                if name != owner_name and not name.startswith(f"{owner_name}/"):
-                    raise AccountInvalid(
-                        f"a robot of {owner_name} has scopes for {owner_name} and below"
-                        f" {owner_name}/ only"
-                    )
-            if not new.bounds:
-                raise AccountInvalid(
-                    "give the robot at least one scope: it has no rights but its scopes"
-                )
+            _check_bounds_of_robot(new.bounds, owner_name)
         author = self._author()
         days = new.expires_days
         if days is None:
@@ -117,6 +108,21 @@ class CredentialManagement(UseCase):
         else:
             self._permits.require_owner(transaction, owner)
         return owner
+
+
+def _check_bounds_of_robot(bounds: Sequence[Bound], owner_name: str) -> None:
+    """Raise `AccountInvalid` unless there are bounds, all in the robot's organization."""
+    only = f"a robot of {owner_name} has scopes for {owner_name} and below {owner_name}/ only"
+    problems = [
+        FieldProblem(f"scopes[{number}]", only)
+        for number, bound in enumerate(bounds)
+        if bound.repository != owner_name and not bound.repository.startswith(f"{owner_name}/")
+    ]
+    if not bounds:
+        reason = "give the robot at least one scope: it has no rights but its scopes"
+        problems.append(FieldProblem("scopes", reason))
+    if problems:
+        raise AccountInvalid.of(problems)
 
 
 def _sign_in_name(owner: Account, token: Token) -> str:

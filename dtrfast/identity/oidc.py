@@ -144,7 +144,7 @@ def check_trust(trust: Trust) -> Trust:
     At least one claim must tell the owner's jobs from other jobs of the issuer.
     """
     if not is_account_name(trust.name):
-        raise SettingsInvalid(f"name: {trust.name[:80]!r} has other letters than a-z, 0-9, . _ -")
+        raise SettingsInvalid(f"trust: {trust.name[:80]!r} has other letters than a-z, 0-9, . _ -")
     telling = [n for n in trust.claims if n not in ("iss", "aud")]
     if not telling or all(set(trust.claims[name]) <= set("*/:") for name in telling):
         raise SettingsInvalid("claims: name one that tells your jobs from all others, such as sub")

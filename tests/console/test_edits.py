@@ -28,10 +28,12 @@ def test_sizes_and_times_have_units() -> None:
         (1536 << 20, size, ("1.5", "GiB")),
         (1_000_000_000, size, ("976562.5", "KiB")),
         (1_000_000_001, size, ("1000000001", "B")),
+        (1_181_116_006, size, ("1.1", "GiB")),
         (0, size, ("0", "GiB")),
         (1 << 50, size, ("1024", "TiB")),
         (3600.0, time, ("1", "hours")),
         (5, time, ("5", "seconds")),
+        (100, time, ("100", "seconds")),
         (0.5, time, ("0.5", "seconds")),
         (129_600, time, ("1.5", "days")),
     ):
@@ -104,6 +106,11 @@ def test_two_edits_of_a_repository_do_not_undo_each_other(town: Town) -> None:
     assert asked.status_code == 200
     assert "another user changed: Description" in text_of(asked.text)
     assert "Description again by ada" in text_of(asked.text)
+    cancel = f'<a class="button quiet" href="{SETTINGS}">'
+    assert f"{cancel}Cancel</a>" in asked.text
+    nothing = ada.act("update_repository", mine.fields | {"review": ["1"]})
+    assert "There are no changes." in nothing.text
+    assert f"{cancel}Back</a>" in nothing.text
     assert town.api("owen", "GET", "repositories/acme/app")["shortDescription"] == "again"
     form = with_areas(asked.text, form_in(asked.text, "update_repository"))
     town.api("owen", "PATCH", "repositories/acme/app", {"shortDescription": "and again"})

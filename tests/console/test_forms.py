@@ -193,6 +193,69 @@ def test_a_refused_form_comes_back_with_its_text_and_the_errors(town: Town) -> N
             "body.name",
             "is not a name for an account",
         ),
+        (
+            "nora",
+            "/users/nora",
+            "change_password",
+            0,
+            {"body.oldPassword": "wrong", "body.newPassword": "another battery"},
+            "body.oldPassword",
+            "The current password is wrong.",
+        ),
+        (
+            "owen",
+            "/repositories/acme/app/-/permissions",
+            "put_trust",
+            0,
+            {"path.trust": "A B", "body.issuer": "x", "body.claims.sub": "repo:a"},
+            "path.trust",
+            "'A B' has other letters",
+        ),
+        (
+            "admin",
+            "/users",
+            "import_accounts",
+            0,
+            {"body.csv": "grace,short"},
+            "body.csv",
+            "Line 1: a password has at least 8",
+        ),
+        (
+            "nora",
+            "/users/nora/tokens",
+            "create_token",
+            0,
+            {"body.name": "x", "body.scopes.1.repository": "acme*"},
+            "body.scopes.1.repository",
+            "names no repositories",
+        ),
+        (
+            "nora",
+            "/users/nora/tokens",
+            "create_token",
+            0,
+            {"body.name": "x", "body.scopes.2.repository": "acme/*"},
+            "body.scopes.2.repository",
+            "Say what the token may do in acme/*",
+        ),
+        (
+            "owen",
+            "/organizations/acme/robots",
+            "create_robot",
+            0,
+            {"body.name": "x", "body.scopes.0.repository": "other/*"},
+            "body.scopes.0.repository",
+            "has scopes for acme and below",
+        ),
+        (
+            "owen",
+            "/organizations/acme/robots",
+            "create_robot",
+            0,
+            {"body.name": "x", "body.scopes.0.repository": ""},
+            "body.scopes.0.repository",
+            "at least one scope",
+        ),
     ],
 )
 def test_errors_of_the_domain_stand_at_their_fields(
@@ -374,8 +437,12 @@ def test_an_ended_session_returns_to_the_form_with_its_text(town: Town) -> None:
     assert asked.status_code == 401
     assert "Your session has ended" in asked.text
     assert "# Long" not in asked.text, "the next user of the browser must not read it"
+    assert "autofocus" in control_in(asked.text, "username")
     wrong = _sign_in(asked, browser, "owen", password="wrong")
     assert wrong.status_code == 401
+    assert 'value="owen"' in control_in(wrong.text, "username")
+    assert "autofocus" not in control_in(wrong.text, "username")
+    assert "autofocus" in control_in(wrong.text, "password")
     back = _sign_in(wrong, browser, "owen")
     assert back.status_code == 200
     assert session_cookie(back)
@@ -389,6 +456,16 @@ def test_an_ended_session_returns_to_the_form_with_its_text(town: Town) -> None:
     form = with_areas(back.text, form_in(back.text, "update_repository"))
     assert browser.post("/do/update_repository", form.fields).status_code == 303
     assert town.api("owen", "GET", "repositories/acme/app")["longDescription"] == README
+
+
+def test_a_form_whose_page_is_gone_is_answered_as_the_user_who_signed_in(town: Town) -> None:
+    browser, asked = _left(town)
+    town.api("owen", "DELETE", "repositories/acme/app", status=204)
+    back = _sign_in(asked, browser, "owen")
+    assert back.status_code == 404
+    assert html.escape(README) in back.text, "to copy it"
+    assert 'aria-label="Account of owen"' in back.text
+    assert 'class="sign-in"' not in back.text
 
 
 def test_another_user_does_not_get_the_text(town: Town) -> None:
@@ -424,13 +501,27 @@ def test_a_form_of_an_earlier_sign_in_keeps_its_text(town: Town) -> None:
     evil = later.post("/do/update_repository", sent, origin="https://evil.example")
     assert evil.status_code == 403
     assert "kept" not in evil.text
+    assert "Nothing was changed." in evil.text
+    assert "Ask a user with this right" not in evil.text
+    foreign = Browser(town).post("/do/update_repository", sent, origin="https://evil.example")
+    assert "/sign-in?next" not in foreign.text, "the address of a form is no page"
 
 
 def test_secrets_are_never_kept(town: Town) -> None:
+    stored = {
+        "serverUrls": ["ldaps://a.example"],
+        "userSets": [{"baseDn": "dc=x"}],
+        "searchDn": "cn=x",
+        "searchPassword": "s3cret-zero",
+    }
+    town.api("admin", "PUT", "admin/settings/ldap", stored)
     admin = Browser(town, "admin")
     form = form_in(admin.get("/settings/auth").text, "put_ldap_settings")
-    sent = form.fields | {
-        "body.serverUrls.0": ["ldap:/x"],
+    wrong = form.fields | {"body.serverUrls.0": ["ldap:/x"]}
+    untouched = admin.act("put_ldap_settings", wrong)
+    assert 'value="(hidden)"' in control_in(untouched.text, "body.searchPassword")
+    assert "passwords again" not in untouched.text
+    sent = wrong | {
         "body.searchPassword": ["s3cret-one"],
         "only.try_ldap_settings.password": ["s3cret-two"],
     }
@@ -443,8 +534,19 @@ def test_secrets_are_never_kept(town: Town) -> None:
     assert 'value="ldap:/x"' in back.text
     for page in (refused, asked, back):
         assert "s3cret" not in page.text
-    kept = refilling.without_secrets({"body.key": ["pem"], "key": ["a.b"], "csrf": ["c"]})
-    assert kept == {"key": ["a.b"]}
+    # The next submission would silently keep the old password, or make an account without one.
+    for page in (refused, back):
+        assert "Enter the passwords again." in text_of(page.text)
+        assert 'value=""' in control_in(page.text, "body.searchPassword")
+    pair = {"body.key": ["pem"], "key": ["a.b"], "csrf": ["c"]}
+    assert refilling.without_secrets(pair) == {"body.key": [""], "key": ["a.b"]}
+    assert refilling.secrets_again(pair) == "Enter the private key again."
+    assert refilling.secrets_again({"body.password": ["(hidden)", ""], "key": ["a.b"]}) == ""
+    lost = {"body.csv": ["eve,s3cret"], "body.searchPassword": ["(hidden)"], "at": ["/trash"]}
+    elsewhere = Browser(town, "admin").act("import_accounts", lost)
+    assert elsewhere.status_code == 400
+    assert "s3cret" not in elsewhere.text
+    assert "(hidden)" not in elsewhere.text
 
 
 def test_a_sealed_text_is_for_one_account(town: Town) -> None:

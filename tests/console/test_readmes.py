@@ -31,9 +31,14 @@ def test_a_preview_keeps_what_was_written(town: Town) -> None:
     assert again.fields["body.visibility"] == form.fields["body.visibility"]
     assert "# Hello\n\n- [x] &lt;b&gt;done&lt;/b&gt;</textarea>" in seen.text
     assert "Hello" not in owen.get(_APP).text, "a preview saves nothing"
+    # It still knows its page, and the fields as they were, so it undoes no edit of another user.
+    assert again.fields["at"] == form.fields["at"]
+    assert again.fields["seen"] == form.fields["seen"]
+    town.api("ada", "PATCH", "repositories/acme/app", {"visibility": "public"})
     saved = {**again.fields, "body.longDescription": written["body.longDescription"]}
     assert owen.act("update_repository", saved).status_code == 303
     assert '<h3 id="readme-hello">' in owen.get(_APP).text
+    assert town.api("owen", "GET", "repositories/acme/app")["visibility"] == "public"
 
 
 def test_a_preview_needs_the_right_to_save(town: Town) -> None:

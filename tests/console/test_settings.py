@@ -92,12 +92,17 @@ def test_a_certificate_is_looked_at_before_it_is_used(town: Town, tmp_path: Path
     pem = Layout(tmp_path).certificate_pair.read_text()
     certificate, key = pem.split("-----BEGIN PRIVATE KEY-----")
     fields = {
+        "at": ["/settings/security"],
         "body.certificate": [certificate],
         "body.key": [f"-----BEGIN PRIVATE KEY-----{key}"],
     }
     admin = Browser(town, "admin")
     asked = admin.act("put_certificate", fields)
     assert "The new certificate is for registry.example" in html.unescape(asked.text)
+    assert re.search(
+        'valid until <time datetime="[^"]*" title="[^"]* UTC" data-form="full">', asked.text
+    )
+    assert 'href="/settings/security">Cancel</a>' in asked.text
     wrong = admin.act("put_certificate", {**fields, "body.key": ["x"]})
     assert wrong.status_code == 400
     assert "Not a private key" in wrong.text
@@ -147,6 +152,15 @@ def test_runs_are_filtered_and_polls_keep_what_they_show(town: Town) -> None:
     assert admin.get("/settings/jobs/log?run=9").status_code == 404
     assert Browser(town, "owen").get("/settings/jobs/log?run=2").status_code == 403
     assert "No run matches." in admin.get("/settings/jobs?job=none").text
+    # After an expiry, the sign-in leads to the page, not to its polled part.
+    for address, wanted in (
+        ("http://registry/settings/jobs?job=check#run-2", "%2Fsettings%2Fjobs%3Fjob%3Dcheck"),
+        ("http://registry//evil.example", "%2F"),
+        ("http://[", "%2F"),
+    ):
+        polled = {"hx-request": "true", "hx-current-url": address}
+        led = Browser(town).get("/settings/jobs/log?run=2", **polled)
+        assert led.headers["hx-redirect"] == f"/sign-in?next={wanted}", address
 
 
 def test_settings_are_for_administrators(town: Town) -> None:

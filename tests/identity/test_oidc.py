@@ -401,7 +401,7 @@ def test_a_trust_in_everybody(claims: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "A B"}, "name: 'A B' has other letters"),
+        ({"name": "A B"}, "trust: 'A B' has other letters"),
         ({"claims": {"sub": "x", "ref": ""}}, "claims: an empty pattern matches nothing"),
         ({"actions": ()}, "actions: say what the jobs may do"),
     ],

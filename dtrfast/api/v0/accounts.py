@@ -9,7 +9,7 @@ import msgspec
 from dtrfast.api.v0 import objects, views
 from dtrfast.api.v0.lists import DatedQuery, NamedQuery
 from dtrfast.api.v0.operation import ApiCall, Operations
-from dtrfast.errors import AccessRefused, SignInFailed
+from dtrfast.errors import AccessRefused, FieldProblem, SettingsInvalid, SignInFailed
 from dtrfast.identity import account_tables
 from dtrfast.identity.account_management import AccountChange, AccountDraft, AccountManagement
 from dtrfast.identity.checks import Checks
@@ -76,7 +76,10 @@ def import_accounts(call: ApiCall, body: objects.AccountsImport) -> objects.Impo
         detail: Detail = {"type": "user", "admin": draft.is_admin, "by": "import"}
         call.note("account.create", draft.name.text, detail)
 
-    drafts = account_tables.parse(body.csv)
+    try:
+        drafts = account_tables.parse(body.csv)
+    except SettingsInvalid as error:
+        raise SettingsInvalid.of([FieldProblem("csv", error.message)]) from error
     created, taken = call.use(AccountManagement).create_missing(drafts, note)
     return objects.ImportReport(made=created, taken=taken)
 
@@ -91,7 +94,8 @@ def change_password(call: ApiCall, body: objects.PasswordChange) -> objects.Acco
         try:
             call.identity.sign_in.password(name, body.old_password, call.origin)
         except SignInFailed as error:
-            raise AccessRefused("the old password is wrong") from error
+            wrong = FieldProblem("oldPassword", "the current password is wrong")
+            raise AccessRefused.of([wrong]) from error
     changed = management.set_password(name, body.new_password)
     call.note("password.change", name)
     return views.account(changed)

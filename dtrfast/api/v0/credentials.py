@@ -7,10 +7,11 @@ from typing import Literal
 from dtrfast.api.v0 import objects, views
 from dtrfast.api.v0.lists import WholeQuery
 from dtrfast.api.v0.operation import REPOSITORY, ApiCall, Operations
+from dtrfast.errors import AccountInvalid, FieldProblem
 from dtrfast.identity import tokens
 from dtrfast.identity.credential_management import CredentialManagement, NewCredential
 from dtrfast.identity.oidc import Trust
-from dtrfast.identity.records import TokenKind
+from dtrfast.identity.records import Bound, TokenKind
 from dtrfast.identity.repository_trusts import RepositoryTrusts
 
 operations = Operations("credentials")
@@ -32,12 +33,19 @@ def _page(call: ApiCall, query: CredentialsQuery, kind: TokenKind) -> objects.Cr
 
 
 def _create(call: ApiCall, body: objects.NewCredential, kind: TokenKind) -> objects.Credential:
-    bounds = tuple(tokens.parse_bound(s.repository, s.actions) for s in body.scopes)
+    bounds = tuple(_bound(number, scope) for number, scope in enumerate(body.scopes))
     new = NewCredential(body.name, bounds, views.given(body.expires_in_days))
     owner = call.path["name"]
     made = views.credential(call.use(CredentialManagement).create(kind, owner, new))
     call.note(f"{_EVENTS[kind]}.create", owner, {"name": made.name, "id": made.id})
     return made
+
+
+def _bound(number: int, scope: objects.Scope) -> Bound:
+    try:
+        return tokens.parse_bound(scope.repository, scope.actions)
+    except AccountInvalid as error:
+        raise AccountInvalid.of([FieldProblem(f"scopes[{number}]", error.message)]) from error
 
 
 def _revoke(call: ApiCall, kind: TokenKind, name: str) -> None:

@@ -16,13 +16,25 @@ def show(page: PageRequest) -> View:
     if page.caller.kind == "system":
         return View(location="/")
     wanted = local_path(page.query.get("next", "/"))
-    return View(
-        "sign_in.html", {"next": wanted, "refusal": "", "reason": _reason(page), "kept": ""}
-    )
+    return form(wanted, reason=_reason(page))
+
+
+def form(
+    wanted: str,
+    *,
+    reason: str = "",
+    refusal: str = "",
+    kept: str = "",
+    username: str = "",
+    status: int = 200,
+) -> View:
+    """Return the form, which leads to the page `wanted`. `kept` is another form's sealed text."""
+    values = {"next": wanted, "reason": reason, "refusal": refusal, "kept": kept}
+    return View("sign_in.html", {**values, "username": username}, status)
 
 
 def _reason(page: PageRequest) -> str:
-    """Return the reason why a page led here; empty for a user who came alone."""
+    """Return the reason why a page led here; empty if no page required the sign-in."""
     if page.is_signed_in or "next" not in page.query:
         return ""
     if page.client.session_id:
@@ -38,13 +50,13 @@ def enter(page: PageRequest) -> View:
         call = page.client.call({}, None, convert_body(operation, given))
         session = execute(operation, call)
     except DtrfastError as error:
-        values = {
-            "next": local_path(given["next"]),
-            "refusal": sentence(error.message),
-            "reason": "",
-            "kept": page.form.get("kept", [""])[-1],
-        }
-        return View("sign_in.html", values, row_of(error).status)
+        return form(
+            local_path(given["next"]),
+            refusal=sentence(error.message),
+            kept=page.form.get("kept", [""])[-1],
+            username=given["username"],
+            status=row_of(error).status,
+        )
     assert isinstance(session, objects.Session)
     return View(location=session.next, cookies=tuple(call.cookies))
 
