@@ -209,8 +209,8 @@ _OPERATIONS = (
         "Restored {count} images in {repository}.",
     ),
     ConsoleOperation("restore_references", "Restored the selection in {repository}."),
-    ConsoleOperation("restore_deletion", "Restored what was deleted from {repository}."),
-    ConsoleOperation("restore_run", "Restored what the run deleted."),
+    ConsoleOperation("restore_deletion", "Restored the deleted tags and images of {repository}."),
+    ConsoleOperation("restore_run", "Restored the tags and images that the run deleted."),
     ConsoleOperation("restore_repository", "Restored {made}."),
     # Settings.
     ConsoleOperation(

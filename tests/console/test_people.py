@@ -200,6 +200,10 @@ def test_a_repository_is_added_to_a_team_by_either_name(town: Town) -> None:
     names = [one["repository"]["name"] for one in found["repositoryAccessList"]]
     assert names == ["app", "open", "secret"]
     make = _form(page, "create_repository")
+    # It is the dialog of other pages.
+    assert {"body.shortDescription", "body.visibility"} <= set(make.fields)
+    ids = re.findall(r'<[^>]* id="([^"]*)"', page)
+    assert sorted(ids) == sorted(set(ids)), "each label has one control"
     done = owen.act("create_repository", {**make.fields, "body.name": ["fresh"]})
     assert done.headers["location"] == f"{here}?new=access&add=acme/fresh"
     assert 'value="acme/fresh"' in owen.get(done.headers["location"]).text
@@ -221,6 +225,8 @@ def test_why_a_list_is_empty(town: Town) -> None:
     page = html.unescape(nora.get("/organizations?filter=zzz").text)
     assert "No organization has this in its name: “zzz”." in page
     assert "No tokens yet." in nora.get("/users/nora/tokens").text
+    trash = Browser(town, "owen").get("/repositories/acme/app/-/trash").text
+    assert "Deleted tags and images stay here for some days." in trash
 
 
 def test_pages_tell_users_neither_who_administers_nor_who_is_inactive(town: Town) -> None:
