@@ -155,13 +155,12 @@ def test_a_refused_form_comes_back_with_its_text_and_the_errors(town: Town) -> N
 
 
 @pytest.mark.parametrize(
-    ("who", "path", "operation", "number", "fields", "control", "reason"),
+    ("who", "path", "operation", "fields", "control", "reason"),
     [
         (
             "owen",
             "/organizations/acme/teams/readers",
             "add_team_member",
-            0,
             {"path.member": "nemo"},
             "path.member",
             "There is no user 'nemo'",
@@ -170,7 +169,6 @@ def test_a_refused_form_comes_back_with_its_text_and_the_errors(town: Town) -> N
             "owen",
             "/organizations/acme",
             "create_repository",
-            0,
             {"body.name": "app"},
             "body.name",
             "exists already",
@@ -179,7 +177,6 @@ def test_a_refused_form_comes_back_with_its_text_and_the_errors(town: Town) -> N
             "nora",
             "/users/nora",
             "change_password",
-            0,
             {"body.oldPassword": PASSWORD, "body.newPassword": "12345678"},
             "body.newPassword",
             "too common",
@@ -188,7 +185,6 @@ def test_a_refused_form_comes_back_with_its_text_and_the_errors(town: Town) -> N
             "admin",
             "/users",
             "create_account",
-            0,
             {"body.name": "Bad Name"},
             "body.name",
             "is not a name for an account",
@@ -197,7 +193,6 @@ def test_a_refused_form_comes_back_with_its_text_and_the_errors(town: Town) -> N
             "nora",
             "/users/nora",
             "change_password",
-            0,
             {"body.oldPassword": "wrong", "body.newPassword": "another battery"},
             "body.oldPassword",
             "The current password is wrong.",
@@ -206,7 +201,6 @@ def test_a_refused_form_comes_back_with_its_text_and_the_errors(town: Town) -> N
             "owen",
             "/repositories/acme/app/-/permissions",
             "put_trust",
-            0,
             {"path.trust": "A B", "body.issuer": "x", "body.claims.sub": "repo:a"},
             "path.trust",
             "'A B' has other letters",
@@ -215,7 +209,6 @@ def test_a_refused_form_comes_back_with_its_text_and_the_errors(town: Town) -> N
             "admin",
             "/users",
             "import_accounts",
-            0,
             {"body.csv": "grace,short"},
             "body.csv",
             "Line 1: a password has at least 8",
@@ -224,7 +217,6 @@ def test_a_refused_form_comes_back_with_its_text_and_the_errors(town: Town) -> N
             "nora",
             "/users/nora/tokens",
             "create_token",
-            0,
             {"body.name": "x", "body.scopes.1.repository": "acme*"},
             "body.scopes.1.repository",
             "names no repositories",
@@ -233,7 +225,6 @@ def test_a_refused_form_comes_back_with_its_text_and_the_errors(town: Town) -> N
             "nora",
             "/users/nora/tokens",
             "create_token",
-            0,
             {"body.name": "x", "body.scopes.2.repository": "acme/*"},
             "body.scopes.2.repository",
             "Say what the token may do in acme/*",
@@ -242,7 +233,6 @@ def test_a_refused_form_comes_back_with_its_text_and_the_errors(town: Town) -> N
             "owen",
             "/organizations/acme/robots",
             "create_robot",
-            0,
             {"body.name": "x", "body.scopes.0.repository": "other/*"},
             "body.scopes.0.repository",
             "has scopes for acme and below",
@@ -251,7 +241,6 @@ def test_a_refused_form_comes_back_with_its_text_and_the_errors(town: Town) -> N
             "owen",
             "/organizations/acme/robots",
             "create_robot",
-            0,
             {"body.name": "x", "body.scopes.0.repository": ""},
             "body.scopes.0.repository",
             "at least one scope",
@@ -263,13 +252,12 @@ def test_errors_of_the_domain_stand_at_their_fields(
     who: str,
     path: str,
     operation: str,
-    number: int,
     fields: dict[str, str],
     control: str,
     reason: str,
 ) -> None:
     browser = Browser(town, who)
-    form = form_in(browser.get(path).text, operation, number)
+    form = form_in(browser.get(path).text, operation)
     sent = form.fields | {name: [value] for name, value in fields.items()}
     refused = browser.act(operation, sent)
     assert refused.status_code >= 400
