@@ -94,7 +94,7 @@ test-more-clients: dev ## run tests with more Go clients, and one in Rust
 
 test-deploy: dev ## run tests of deploy/: wheels, containers, systemd, charts, proxies
 	@$(INSTALL) deploy
-	programs=$$(.ci/go_programs helm manifest_check caddy) && PATH="$$programs:$$PATH" \
+	programs=$$(.ci/go_programs helm helm3 manifest_check caddy) && PATH="$$programs:$$PATH" \
 		$(STEP) --show "ways to run it" $(PYTEST) -m deploy tests/deploy $(ARGS)
 
 wheel: dev ## build the source distribution and wheels for x86_64 and aarch64 into dist/

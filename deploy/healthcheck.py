@@ -1,7 +1,10 @@
-"""The health check of the container: exit status 0 if the server in it answers /healthz with 200.
+"""The health check of the container: exit status 0 if the server in it answers with 200.
 
-It reads the settings as the server does, from the environment and the file that DTRFAST_CONFIG
-names. Options of the command line are unknown here, so it tries TLS and plain HTTP.
+    healthcheck.py [PATH]
+
+PATH is /healthz by default. It reads the settings as the server does, from the environment and the
+file that DTRFAST_CONFIG names. Options of the command line are unknown here, so it tries TLS and
+plain HTTP.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ import sys
 
 from dtrfast.config import Config, load, split_address
 
-_TIMEOUT_SECONDS = 8.0
-_REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+# Two tries and the start of Python take less than the 5 s that probes of the Helm chart wait.
+_TIMEOUT_SECONDS = 2.0
+_REQUEST = "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 # A balancer sends this line for its own checks, without a client.
 _PROXY_LINE = b"PROXY UNKNOWN\r\n"
 _ANY_CERTIFICATE = ssl.create_default_context()
@@ -22,7 +26,7 @@ _ANY_CERTIFICATE.check_hostname = False
 _ANY_CERTIFICATE.verify_mode = ssl.CERT_NONE
 
 
-def answers(config: Config, *, tls: bool) -> bool:
+def answers(config: Config, path: str, *, tls: bool) -> bool:
     """Return True if the server answers. Raises OSError if it does not."""
     host, port = split_address(config.server.bind)
     own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
@@ -33,16 +37,16 @@ def answers(config: Config, *, tls: bool) -> bool:
         if tls:
             stream = _ANY_CERTIFICATE.wrap_socket(connection, server_hostname="localhost")
         with stream:
-            stream.sendall(_REQUEST)
+            stream.sendall(_REQUEST.format(path=path).encode())
             return stream.recv(1024).startswith(b"HTTP/1.1 200 ")
 
 
-def main() -> int:
+def main(path: str = "/healthz") -> int:
     config = load(None, os.environ)
     errors = []
     for tls in (config.server.tls != "off", config.server.tls == "off"):
         try:
-            if answers(config, tls=tls):
+            if answers(config, path, tls=tls):
                 return 0
             errors.append("no answer with status 200")
         except ssl.SSLError as error:
@@ -57,4 +61,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

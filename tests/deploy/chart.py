@@ -53,8 +53,9 @@ class Chart:
     check: Program
 
     @classmethod
-    def found(cls, environment: Mapping[str, str]) -> Chart:
-        return cls(find("helm", environment), find("manifest_check", environment))
+    def found(cls, helm: str, environment: Mapping[str, str]) -> Chart:
+        """Return the chart, read by this program. `helm` is Helm 4, and `helm3` Helm 3."""
+        return cls(find(helm, environment), find("manifest_check", environment))
 
     def lint(self, *options: str | Path) -> str:
         return self.helm.run("lint", "--strict", FOLDER, *options)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import ssl
+import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -29,12 +31,13 @@ _OF_THE_CHART = {
     *("server.external_url", "server.trusted_proxies", "store.data"),
 }
 _INGRESS = ("--set=ingress.enabled=true", "--set=ingress.hosts={registry.example}")
+_NODE_PORT = ("--set=service.type=NodePort", "--set=externalUrl=https://registry.example")
 _NAME = re.compile(r"[0-9a-z]([0-9a-z.-]*[0-9a-z])?")
 
 
-@pytest.fixture(scope="module")
-def chart(environment: Mapping[str, str]) -> Chart:
-    return Chart.found(environment)
+@pytest.fixture(scope="module", params=["helm", "helm3"])
+def chart(request: pytest.FixtureRequest, environment: Mapping[str, str]) -> Chart:
+    return Chart.found(request.param, environment)
 
 
 def named(name: str) -> Path:
@@ -96,7 +99,7 @@ def test_the_pod_fits_to_the_image(chart: Chart) -> None:
     assert f"USER {manifests.pod['securityContext']['runAsUser']}:" in text
     assert f"VOLUME {manifests.container['volumeMounts'][0]['mountPath']}" in text.splitlines()
     check = manifests.container["livenessProbe"]["exec"]["command"]
-    assert json.dumps(check) in text
+    assert json.dumps(check[:-1]) in text
 
 
 def test_a_pod_has_one_data_directory_and_few_rights(chart: Chart) -> None:
@@ -154,12 +157,25 @@ def test_names_of_any_length_are_names(chart: Chart) -> None:
         (["--set=settings.server.proxy_protocol=required"], "trustedProxies is empty"),
         (["--set=tls.enabled=true"], "tls.existingSecret"),
         (["--set=tls.existingSecret=registry-tls"], "tls.enabled"),
+        (["--set=service.type=LoadBalancer"], "without TLS"),
+        (["--set=service.type=NodePort", "--set=externalUrl=http://r.example"], "without TLS"),
+        (["--set=service.nodePort=30443"], "service.nodePort needs"),
+        (["--set=service.externalTrafficPolicy=Local"], "service.externalTrafficPolicy needs"),
+        (
+            [*_NODE_PORT, "--set=service.loadBalancerSourceRanges={192.0.2.0/24}"],
+            "service.loadBalancerSourceRanges needs",
+        ),
     ],
     ids=lambda given: " ".join(given).replace("--set=", "") if isinstance(given, list) else "",
 )
 def test_values_that_cannot_work_are_refused(chart: Chart, options: list[str], reason: str) -> None:
     with pytest.raises(ProgramFailed, match=re.escape(reason)):
         chart.text(*options)
+
+
+def test_a_balancer_that_terminates_tls_may_use_the_plain_port(chart: Chart) -> None:
+    spec = chart.render(*_NODE_PORT, "--set=service.nodePort=30443").one("Service")["spec"]
+    assert (spec["type"], spec["ports"][0]["nodePort"]) == ("NodePort", 30443)
 
 
 def test_the_schema_knows_every_setting_and_every_value(chart: Chart) -> None:
@@ -223,6 +239,8 @@ def test_a_route_of_a_gateway_has_no_timeout_and_drops_a_forged_header(chart: Ch
     assert spec["hostnames"] == ["registry.example"]
     [rule] = spec["rules"]
     assert rule["timeouts"] == {"request": "0s"}
+    without = chart.render(value("gateway"), "--set=httpRoute.timeouts=null").one("HTTPRoute")
+    assert "timeouts" not in without["spec"]["rules"][0]
     assert rule["filters"] == [
         {
             "type": "RequestHeaderModifier",
@@ -244,7 +262,7 @@ def test_everything_that_can_be_set_arrives(chart: Chart) -> None:
         *("Secret", "Service", "ServiceAccount", "StatefulSet"),
     ]
     pod, container = manifests.pod, manifests.container
-    assert container["image"].startswith("registry.example:5000/tools/dtrfast@sha256:e3b0c4")
+    assert container["image"].startswith("images.example:5000/tools/dtrfast@sha256:e3b0c4")
     assert {"name": "DTRFAST_SERVER_BIND", "value": "[::]:5000"} in container["env"]
     assert pod["imagePullSecrets"] == [{"name": "pull"}]
     assert pod["nodeSelector"] == {"disk": "fast"}
@@ -292,6 +310,36 @@ def test_only_a_change_of_settings_starts_the_pod_again(chart: Chart) -> None:
     assert checksum() != checksum("--set=settings.log.format=json")
 
 
+def test_a_pod_in_maintenance_has_the_data_and_no_server(chart: Chart) -> None:
+    pod, usual = (chart.render(*options).container for options in (["--set=maintenance=true"], []))
+    assert "startupProbe" in usual
+    assert not [field for field in pod if field.endswith("Probe")]
+    for field in ("image", "env", "volumeMounts", "securityContext"):
+        assert pod[field] == usual[field]
+    assert (usual["command"], usual["args"]) == (["dtrfast"], ["serve"])
+    assert "args" not in pod
+    # Nothing but the signal ends it, and that at once: the kubelet waits for no killed pod.
+    process = subprocess.Popen(pod["command"])
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.2)
+    process.terminate()
+    process.wait(10)
+    assert "dtrfast rollback" in chart.notes("--set=maintenance=true")
+    assert "MAINTENANCE" not in chart.notes()
+
+
+def test_the_pod_has_the_token_that_keyless_md_names(chart: Chart, tmp_path: Path) -> None:
+    page = (PROJECT / "docs" / "keyless.md").read_text()
+    [values] = re.findall(r"```yaml\n(settings:\n.*?)```", page, re.DOTALL)
+    (tmp_path / "values.yaml").write_text(values)
+    manifests = chart.render(f"--values={tmp_path / 'values.yaml'}")
+    [folder] = tomllib.loads(manifests.settings)["auth"]["token_file_directories"]
+    [mount] = [one for one in manifests.container["volumeMounts"] if one["mountPath"] == folder]
+    [volume] = [one for one in manifests.pod["volumes"] if one["name"] == mount["name"]]
+    [source] = volume["projected"]["sources"]
+    assert f'"bearerTokenFile": "{folder}/{source["serviceAccountToken"]["path"]}"' in page
+
+
 # ---- a server ------------------------------------------------------------------------------------
 @pytest.fixture
 def started(
@@ -318,6 +366,7 @@ def started(
         server.stop()
 
 
+@pytest.mark.parametrize("chart", ["helm"], indirect=True)
 @pytest.mark.parametrize("values", ["ingress", "loadbalancer"])
 def test_the_probes_get_answers_from_a_server_with_these_settings(
     started: Callable[..., tuple[Registry, Manifests]], values: str
@@ -347,12 +396,14 @@ def test_probes_run_the_image_s_own_check_where_the_kubelet_cannot_ask(chart: Ch
         ["--set=settings.server.proxy_protocol=required", "--set=trustedProxies={10.0.0.0/8}"],
         ["--set=settings.server.tls_client_ca=/etc/authorities/ca.crt"],
     ):
-        for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
-            probe: dict[str, Any] = chart.render(*options).container[kind]
-            assert probe["exec"]["command"][-1].endswith("healthcheck.py")
+        for kind in ("startup", "liveness", "readiness"):
+            probe: dict[str, Any] = chart.render(*options).container[f"{kind}Probe"]
+            path = "/readyz" if kind == "readiness" else "/healthz"
+            assert probe["exec"]["command"][-2:] == ["/opt/dtrfast/healthcheck.py", path]
             assert "httpGet" not in probe
 
 
+@pytest.mark.parametrize("chart", ["helm"], indirect=True)
 def test_the_settings_of_each_example_start_a_server(
     chart: Chart, environment: Mapping[str, str], tmp_path: Path
 ) -> None:
@@ -369,6 +420,21 @@ def test_the_settings_of_each_example_start_a_server(
 
 
 # ---- what a user reads ---------------------------------------------------------------------------
+@pytest.mark.parametrize("page", ["docs/install.md", "deploy/helm/dtrfast/README.md"])
+def test_the_commands_of_the_manual_render(chart: Chart, page: str) -> None:
+    text = (PROJECT / page).read_text().replace("\\\n", "")
+    commands = re.findall(r"^    helm install (\S+) \S+ (.*)$", text, re.MULTILINE)
+    assert len(commands) == 2
+    for name, options in commands:
+        assert name == "registry"
+        given = [one for one in shlex.split(options) if one != "--create-namespace"]
+        manifests = chart.render(*given)
+        server = tomllib.loads(manifests.settings)["server"]
+        assert server["external_url"] == "https://registry.example"
+        # A cluster that pulls the image from this registry could not start it.
+        assert not manifests.container["image"].startswith("registry.example")
+
+
 def test_the_notes_say_how_to_get_in(chart: Chart) -> None:
     notes = chart.notes()
     assert "NO REGISTRY has the image localhost/dtrfast" in notes

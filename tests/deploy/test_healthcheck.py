@@ -1,8 +1,11 @@
 """The health check of the image, against servers with each kind of connection."""
 
 import os
+import runpy
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +18,13 @@ from tests.e2e.registry import free_port
 
 pytestmark = pytest.mark.deploy
 
+# The shortest `timeoutSeconds` of the probes in the Helm chart.
+PROBE_SECONDS = 5.0
 
-def _check(settings: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+
+def _check(settings: Mapping[str, str], *path: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, PROJECT / "deploy/healthcheck.py"],
+        [sys.executable, PROJECT / "deploy/healthcheck.py", *path],
         env={**os.environ, **settings},
         capture_output=True,
         text=True,
@@ -62,6 +68,20 @@ def test_each_kind_of_connection_is_checked(new_folder: Callable[[str], Path]) -
             "DTRFAST_SERVER_BIND": f"0.0.0.0:{free_port()}",
         }
         with _served(new_folder("served"), given, *options):
-            pass
+            assert _check(given, "/readyz").returncode == 0, name
+            if "TLS_CLIENT_CA" not in str(given):  # then no path is asked
+                assert _check(given, "/no/such").returncode == 1, name
         stopped = _check(given)
         assert (stopped.returncode, "refused" in stopped.stdout) == (1, True), name
+
+
+def test_a_server_that_hangs_fails_before_the_probes_give_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = runpy.run_path(str(PROJECT / "deploy/healthcheck.py"))["main"]
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        monkeypatch.setenv("DTRFAST_SERVER_BIND", f"127.0.0.1:{hanging.getsockname()[1]}")
+        began = time.monotonic()
+        assert main() == 1
+        assert time.monotonic() - began < PROBE_SECONDS
+    assert capsys.readouterr().out.count("timed out") == 2

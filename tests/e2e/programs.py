@@ -22,7 +22,7 @@ CACHE = Path(os.environ.get("TEST_CACHE", PROJECT / ".cache"))
 _GO_CLIENTS = (
     *("crane", "oras", "regctl", "helm", "cosign", "dockerd-next", "notation"),
     *("containerd", "ctr", "buildkitd", "buildctl", "ollama-server"),
-    *("manifest_check", "caddy"),
+    *("manifest_check", "caddy", "helm3", "registry"),
 )
 _RUST_CLIENTS = ("oci-client-test",)
 _FOLDERS = (os.environ.get("PATH", ""), "/usr/sbin", "/sbin")

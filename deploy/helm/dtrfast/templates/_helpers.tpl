@@ -78,7 +78,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $server := .root.Values.settings.server | default dict }}
 {{- if or (eq (toString $server.proxy_protocol) "required") $server.tls_client_ca -}}
 exec:
-  command: [/opt/dtrfast/bin/python, -I, /opt/dtrfast/healthcheck.py]
+  command: [/opt/dtrfast/bin/python, -I, /opt/dtrfast/healthcheck.py, {{ .path }}]
 {{- else -}}
 httpGet:
   path: {{ .path }}
@@ -111,5 +111,18 @@ httpGet:
 {{- end }}
 {{- if and (not $tls.enabled) (or $tls.existingSecret $tls.certificate $tls.key) }}
 {{- fail "a certificate without tls.enabled: set tls.enabled=true, or remove it" }}
+{{- end }}
+{{- $service := $values.service }}
+{{- if and (ne $service.type "ClusterIP") (not $tls.enabled) (not (hasPrefix "https://" (include "dtrfast.externalUrl" .))) }}
+{{- fail (printf "service.type=%s without TLS: passwords would cross the network in plain text. Set tls.enabled=true, or externalUrl=https://… if a load balancer terminates TLS" $service.type) }}
+{{- end }}
+{{- if and (eq $service.type "ClusterIP") $service.nodePort }}
+{{- fail "service.nodePort needs service.type=NodePort or LoadBalancer: Kubernetes refuses it with ClusterIP" }}
+{{- end }}
+{{- if and (eq $service.type "ClusterIP") $service.externalTrafficPolicy }}
+{{- fail "service.externalTrafficPolicy needs service.type=NodePort or LoadBalancer: Kubernetes refuses it with ClusterIP" }}
+{{- end }}
+{{- if and (ne $service.type "LoadBalancer") $service.loadBalancerSourceRanges }}
+{{- fail "service.loadBalancerSourceRanges needs service.type=LoadBalancer: Kubernetes refuses it with others" }}
 {{- end }}
 {{- end }}
