@@ -25,7 +25,7 @@ from tests.e2e import certificates, front, images, managed, proxy_samples
 from tests.e2e.certificates import Certificate
 from tests.e2e.console import browser as browsers
 from tests.e2e.managed import ManagedRegistry
-from tests.e2e.programs import PROJECT, Program, find
+from tests.e2e.programs import PROJECT, Program, find, require_root
 from tests.e2e.registry import free_port
 
 pytestmark = pytest.mark.deploy
@@ -152,6 +152,17 @@ def _wait_for_event(registry: ManagedRegistry, kind: str, actor: str) -> None:
             return
         time.sleep(0.05)
     raise AssertionError(f"no event {kind} of {actor}")
+
+
+@pytest.mark.parametrize("proxy", ["haproxy"], indirect=True)
+def test_haproxy_reads_no_request_as_root(proxy: Proxy) -> None:
+    require_root("haproxy changes its user")
+    readers = {
+        one.pid
+        for one in psutil.net_connections("tcp")
+        if one.laddr and one.laddr.port == proxy.port and one.status == psutil.CONN_LISTEN
+    }
+    assert {psutil.Process(pid).username() for pid in readers} == {"haproxy"}
 
 
 def test_plain_http_leads_to_tls(proxy: Proxy) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from tests.e2e.certificates import Certificate
 from tests.e2e.programs import PROJECT
 
 _TARGET = "127.0.0.1:5000"
+_RIGHTS = ("user haproxy", "group haproxy", "chroot /var/lib/haproxy")
 
 
 def nginx(port: int, plain_port: int, tls: Certificate, target: str) -> str:
@@ -34,9 +36,14 @@ def haproxy(port: int, plain_port: int, tls: Certificate, target: str) -> str:
         "haproxy/haproxy.cfg",
         {
             _TARGET: target,
-            "bind :80": f"bind 127.0.0.1:{plain_port}",
-            "bind :443": f"bind 127.0.0.1:{port}",
+            "bind :80\n": f"bind 127.0.0.1:{plain_port}\n",
+            "bind :443 ssl": f"bind 127.0.0.1:{port} ssl",
+            # A machine may have no IPv6.
+            "    bind :::80 v6only\n": "",
+            "    bind :::443 v6only ssl crt /etc/haproxy/registry.pem alpn h2,http/1.1\n": "",
             "/etc/haproxy/registry.pem": str(pem_of(tls)),
+            # Only root can give up its rights.
+            **({} if os.geteuid() == 0 else dict.fromkeys(_RIGHTS, "")),
         },
     )
 
