@@ -9,7 +9,8 @@
 #
 # Digests stay the same, and indexes keep all platforms. Content that NEW has already is not sent
 # again, so it can run twice: once while OLD is in use, and once more after its last push.
-# Referrers without a tag are not copied. The exit status is 1 if a repository was not copied whole.
+# Referrers without a tag are not copied. If a tag cannot be copied, skopeo names it, the others are
+# copied, and the exit status is 1.
 set -eu
 
 if [ $# != 2 ]; then
@@ -26,7 +27,7 @@ while read -r repository; do
     *) place=$new ;;
     esac
     # shellcheck disable=SC2086  # a list of options
-    skopeo sync --all --preserve-digests --retry-times 3 --src docker --dest docker \
+    skopeo sync --all --keep-going --preserve-digests --retry-times 3 --src docker --dest docker \
         ${SKOPEO_SYNC:-} "$old/$repository" "$place" </dev/null || failed="$failed $repository"
 done
 [ -z "$failed" ] || {
