@@ -1,4 +1,4 @@
-"""Fixtures of the end-to-end tests, for the tests of deploy/, and what a release has."""
+"""Fixtures of the tests of deploy/: those of the end-to-end tests, wheels, and container images."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Wheels and the source distribution: what is in them, and that they install and serve."""
+"""Wheels and the source distribution: their files, and servers that run from them."""
 
 import hashlib
 import re
