@@ -16,7 +16,7 @@ from pathlib import Path
 from dtrfast.errors import DataDirectoryLocked, StorageFailed
 from dtrfast.machine import disk
 from dtrfast.machine.paths import Layout
-from dtrfast.machine.privacy import DIRECTORY_MODE
+from dtrfast.machine.privacy import DIRECTORY_MODE, require_owner
 
 _MODE = 0o600
 
@@ -25,8 +25,10 @@ def take_server(data: Path, *, shared: bool = False) -> int:
     """Lock `data` for this server and return the descriptor that holds the lock.
 
     Creates `data` if it is missing. With `shared`, several workers of one server hold the lock
-    together. Raises `DataDirectoryLocked` or `StorageFailed`.
+    together. Raises `DataDirectoryLocked` or `StorageFailed`, and `StartRefused` to root if another
+    user owns `data`.
     """
+    require_owner(data)
     path = Layout(data).server_lock
     try:
         data.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)

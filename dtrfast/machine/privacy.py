@@ -1,4 +1,4 @@
-"""File modes of the data directory, so that other users of the machine cannot read it.
+"""Owner and file modes of the data directory: its user alone can read it, and root leaves it alone.
 
 The data directory has password hashes, signing keys of tokens, and content. Its mode protects
 everything below it, even files of earlier versions with wider modes. A subdirectory that is a link
@@ -8,15 +8,52 @@ or a mount point can be reached by another path, so it needs a private mode too.
 from __future__ import annotations
 
 import os
+import pwd
+import shlex
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from dtrfast.errors import StartRefused
 from dtrfast.machine.paths import Layout
 
 DIRECTORY_MODE = 0o700
 _OTHERS = 0o077
+
+
+def require_owner(data: Path) -> None:
+    """Raise `StartRefused` if this process is root's and the data directory another user's.
+
+    Root may open everything there, but that user's server cannot open the files that root makes:
+    `format` after a rollback, or `pins/`. A missing directory passes. Call this before the first
+    file is made.
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        owner = data.stat()
+    except OSError:
+        return
+    if owner.st_uid != 0:
+        name, as_owner = _change_of_user(owner)
+        again = sys.argv if os.access(sys.argv[0], os.X_OK) else sys.orig_argv
+        given = ["env", f"DTRFAST_STORE_DATA={data.absolute()}", *again]
+        raise StartRefused(
+            f"{data} belongs to {name}, whose server cannot open files that root makes there: run"
+            f" `{shlex.join([*as_owner, *given])}`"
+        )
+
+
+def _change_of_user(owner: os.stat_result) -> tuple[str, list[str]]:
+    """Return words for the owner of a directory, and the command that runs another one as it."""
+    try:
+        name = pwd.getpwuid(owner.st_uid).pw_name
+    except KeyError:  # such as the user of a container; runuser takes no number
+        ids = [f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"]
+        return f"the user {owner.st_uid}", ["setpriv", *ids]
+    return f"the user {name}", ["runuser", "-u", name, "--"]
 
 
 def keep_private(data: Path) -> None:

@@ -23,8 +23,10 @@ def prepare(layout: Layout) -> uuid.UUID | None:
     """Create the directories of a store, or check that this version can read the store there.
 
     Return its UUID, or None for a new store, which `write_format` completes. Raises
-    `FormatUnknown`, `FileSystemUnsupported`, `StorageFull`, `StorageFailed`.
+    `FormatUnknown`, `FileSystemUnsupported`, `StorageFull`, `StorageFailed`, and `StartRefused` to
+    root if another user owns the directory.
     """
+    privacy.require_owner(layout.data)
     _make_directory(layout.data.absolute(), privacy.DIRECTORY_MODE)
     mounts.require_local(layout.data)
     with disk.reported():
@@ -74,8 +76,10 @@ def make_directories(layout: Layout) -> None:
 def begin_restore(layout: Layout) -> None:
     """Mark an empty or missing directory as being restored, and create its directories.
 
-    Goes on with a directory that is marked already. Raises `FormatUnknown` for any other.
+    Goes on with a directory that is marked already. Raises `FormatUnknown` for any other, and
+    `StartRefused` to root if another user owns it.
     """
+    privacy.require_owner(layout.data)
     _make_directory(layout.data.absolute(), privacy.DIRECTORY_MODE)
     mounts.require_local(layout.data)
     with disk.reported():
