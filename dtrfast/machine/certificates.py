@@ -43,21 +43,24 @@ class CertificateDescription:
     sha256: str
 
 
-def ensure(data: Path, names: Iterable[str]) -> bool:
+def ensure(data: Path, names: Iterable[str], found: Iterable[str] = ()) -> bool:
     """Make a self-signed certificate if one is needed. Returns True if it made one.
 
-    A self-made certificate is replaced if it lacks one of `names` or expires within 30 days. A
+    It is for the configured `names`, and for the names and addresses that were `found`. A self-made
+    certificate is replaced if it lacks one of `names` or expires within 30 days: each replacement
+    takes the trust of clients away. What is found changes often. A new container has a new name. A
     given certificate is never replaced.
     """
-    wanted = list(dict.fromkeys(names))
+    wanted = [*names]
+    required = {str(name.value) for name in map(_general_name, wanted) if name is not None}
     path = Layout(data).certificate_pair
     if path.exists():
         current = _first_certificate(path.read_bytes())
         lives_on = current.not_valid_after_utc > datetime.now(UTC) + timedelta(days=_RENEW_DAYS)
-        has_names = set(wanted) <= set(_names(current))
+        has_names = required <= set(_names(current))
         if not _is_ours(current) or (lives_on and has_names):
             return False
-    certificate, key = _make(wanted)
+    certificate, key = _make(dict.fromkeys([*wanted, *found]))
     _write(data, certificate, key)
     return True
 

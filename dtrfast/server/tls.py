@@ -81,7 +81,7 @@ def resolve(config: Config, *, is_public: bool) -> Config:
     host, _ = split_address(server.bind)
     bound = [] if host in ("0.0.0.0", "::") else [host]
     data = config.store.data
-    certificates.ensure(data, [*given, *bound, *certificates.machine_names()])
+    certificates.ensure(data, [*given, *bound], certificates.machine_names())
     path = str(Layout(data).certificate_pair.absolute())
     return replace(config, server=replace(server, tls_cert=path, tls_key=path))
 
