@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help build serve dev check fix test test-all test-long test-lanes test-blobs test-clients \
-	test-more-clients test-deploy wheel coverage mutants bench profile hooks lock clean
+	test-more-clients test-deploy wheel wheels coverage mutants bench profile hooks lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,7 +97,11 @@ test-deploy: dev ## run tests of deploy/: wheels, containers, systemd, charts, p
 	programs=$$(.ci/go_programs helm helm3 manifest_check caddy) && PATH="$$programs:$$PATH" \
 		$(STEP) --show "ways to run it" $(PYTEST) -m deploy tests/deploy $(ARGS)
 
-wheel: dev ## build the source distribution and wheels for x86_64 and aarch64 into dist/
+# A server may build it: this installs a compiler, and no program of the tests.
+wheel: $(VENV)/.wheel ## build the source distribution and a wheel for this machine into dist/
+	$(STEP) --show wheel .ci/wheels $(PYTHON) $$(uname -m)
+
+wheels: dev ## build the source distribution and wheels for x86_64 and aarch64, for a release
 	@$(INSTALL) all
 	$(STEP) --show wheels .ci/wheels $(PYTHON)
 
@@ -171,6 +175,10 @@ $(VENV)/.core: $(VENV)/.compiler setup.py $(wildcard ext/*)
 
 $(VENV)/.packages: $(VENV)/.compiler .ci/lock/dtrfast.txt
 	@$(STEP) "Python packages: dtrfast (35 MB)" $(PIP_INSTALL) --require-hashes -r .ci/lock/dtrfast.txt
+	@touch $@
+
+$(VENV)/.wheel: $(VENV)/.compiler .ci/lock/wheel.txt
+	@$(STEP) "Python packages: wheel (1 MB)" $(PIP_INSTALL) --require-hashes -r .ci/lock/wheel.txt
 	@touch $@
 
 # Without build isolation, so that a rebuild of the kernels needs no network.

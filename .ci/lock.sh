@@ -3,7 +3,8 @@
 # for every Python from 3.11 on. `make lock` deletes the files first, to get newer versions.
 #
 #   compiler   what compiles the core       dtrfast   what dtrfast imports
-#   test       and the short suite          dev       and everything else that the Makefile calls
+#   wheel      and what finishes a wheel    test      and the short suite
+#   dev        and everything else that the Makefile calls
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -22,6 +23,10 @@ lock() { # group, source, options
 lock dev pyproject.toml --extra dev
 lock test pyproject.toml --extra test --constraints .ci/lock/dev.txt
 lock dtrfast pyproject.toml --constraints .ci/lock/dev.txt
+python3 -c 'import tomllib
+extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]
+print(*extras["wheel"], sep="\n")' |
+    lock wheel - --constraints .ci/lock/dev.txt
 python3 -c 'import tomllib
 print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' |
     lock compiler - --constraints .ci/lock/dev.txt

@@ -18,7 +18,7 @@ __all__ = ["debian_rootfs", "docker_daemons", "environment", "new_folder", "scra
 
 @pytest.fixture(scope="session")
 def dist() -> Path:
-    """The folder with the wheels and the source distribution, as `make wheel` builds them."""
+    """The folder with the wheels and the source distribution, as `make wheels` builds them."""
     pytest.importorskip("auditwheel")
     subprocess.run([PROJECT / ".ci" / "wheels", sys.executable], check=True, timeout=900)
     return PROJECT / "dist"

@@ -1,6 +1,7 @@
 """Wheels and the source distribution: their files, and servers that run from them."""
 
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import dtrfast
 from tests.deploy import arm64
 from tests.deploy.serving import get, serving
-from tests.e2e.programs import PROJECT, Program
+from tests.e2e.programs import PROJECT, Program, find
 
 pytestmark = pytest.mark.deploy
 
@@ -47,6 +48,21 @@ def test_a_wheel_has_the_files_of_the_package_and_no_others(dist: Path) -> None:
             changelog = archive.read("dtrfast/console/CHANGELOG.md")
             assert changelog == (PROJECT / "CHANGELOG.md").read_bytes()
             assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_make_wheel_builds_for_this_machine_and_needs_no_program_of_the_tests(
+    network: Mapping[str, str], new_folder: Callable[[str], Path]
+) -> None:
+    clone = new_folder("clone")
+    subprocess.run(["git", "clone", "--quiet", PROJECT, clone], check=True)
+    make = find("make", network).in_folder(clone)
+    make.run("wheel", f"PYTHON3={sys.executable}", seconds=600)
+    tag = f"{_TAG}-{_TAG}-manylinux2014_{os.uname().machine}"
+    (wheel,) = (clone / "dist").glob("*.whl")
+    assert wheel.name.startswith(f"dtrfast-{dtrfast.__version__}-{tag}.")
+    installed = {path.name for path in (clone / ".venv/bin").iterdir()}
+    assert "auditwheel" in installed
+    assert not installed & {"pytest", "dtrfast", "playwright"}
 
 
 def _venv(folder: Path, environment: Mapping[str, str]) -> Program:
