@@ -145,6 +145,13 @@ def test_a_document_has_one_title() -> None:
         assert len(re.findall(r"^# ", text, flags=re.M)) == 1, named(path)
 
 
+def test_recipes_name_images_of_this_version() -> None:
+    for name in ("docs/install.md", "deploy/compose.yaml"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        versions = set(re.findall(r"\bdtrfast:([0-9]\S*?)[`}]?\s|VERSION[=:] ?(\S+)", text))
+        assert {one or other for one, other in versions} == {dtrfast.__version__}, name
+
+
 def test_the_changelog_is_of_this_version() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     newest = re.search(r"^## \[?(\d[\w.]*)", text, flags=re.M)

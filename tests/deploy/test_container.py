@@ -1,20 +1,22 @@
-"""The image of deploy/Containerfile: built, run without any right, and pushed to itself."""
+"""The image of deploy/Containerfile and its recipes: built, run without any right, pushed."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 import dtrfast
+from tests.deploy import recipes
 from tests.deploy.image import BASE, IMAGE
 from tests.deploy.serving import get
-from tests.e2e.programs import PROJECT, Program, ProgramFailed
+from tests.e2e.programs import PROJECT, Program, ProgramFailed, find
 from tests.e2e.registry import free_port
 from tests.e2e.stores import Store
 
@@ -143,7 +145,139 @@ def test_it_holds_its_own_image_across_a_restart(
     assert version == f"dtrfast {dtrfast.__version__}"
 
 
-# Containers of the tests get no bridge, because its firewall rules would outlive them.
+class Shell:
+    """Runs recipes as root, in a network of their own: bridges and firewall rules end with it.
+
+    `podman` there is the one of a store, and /etc/containers is a folder of the test.
+    """
+
+    def __init__(self, store: Store, folder: Path, network: str) -> None:
+        self.folder = folder
+        self._inside = find("nsenter", store.environment).called_with(f"--net={network}")
+        podman = store.podman
+        inner = [self._inside.path, *self._inside.arguments, podman.path, *podman.arguments]
+        script = folder / "bin" / "podman"
+        script.parent.mkdir()
+        script.write_text(f'#!/bin/sh\nexec {shlex.join(inner)} "$@"\n')
+        script.chmod(0o755)
+        path = f"{script.parent}:{store.environment['PATH']}"
+        shell = find("sh", store.environment).with_environment(PATH=path)
+        self._shell = shell.in_folder(PROJECT).called_with("-ec")
+
+    def follow(self, recipe: str) -> str:
+        return self._shell.run(recipe.replace("/etc/containers", str(self.folder)), seconds=300)
+
+    def curl(self, *arguments: str) -> str:
+        """Call the registry on its published port, by a name that its certificate must have."""
+        curl = (find("curl", self._inside.environment).path, "-sS", "--max-time", "20")
+        retry = ("--retry", "60", "--retry-delay", "1", "--retry-all-errors")
+        return self._inside.run(*curl, *retry, "--resolve", f"{HOST}:5000:127.0.0.1", *arguments)
+
+
+HOST = "registry.example"
+
+
+@pytest.fixture
+def shell(image_store: Store, new_folder: Callable[[str], Path]) -> Iterator[Shell]:
+    ip = find("ip", image_store.environment)
+    name = f"dtrfast-{os.getpid()}"
+    ip.run("netns", "add", name)
+    try:
+        ip.run("-n", name, "link", "set", "lo", "up")
+        shell = Shell(image_store, new_folder("shell"), f"/run/netns/{name}")
+        shell.follow(f"podman tag {IMAGE} localhost/dtrfast:{dtrfast.__version__}")
+        yield shell
+        shell.follow("podman rm --force dtrfast && podman volume prune --force")
+    finally:
+        ip.run("netns", "delete", name)
+
+
+def _start(*more: str, volume: str = "dtrfast-data") -> str:
+    """Return the recipe that starts a container, with more options."""
+    recipe = recipes.replaced(recipes.block("A container", "podman run"), HOST=HOST)
+    recipe = recipe[recipe.index("podman run") :]  # the image is there
+    recipe = recipes.without(recipe, "systemctl")  # systemd does not run here
+    recipe = recipe.replace("dtrfast-data", volume)
+    return recipe.replace("--restart always", " ".join(["--restart always", *more]))
+
+
+def test_the_recipes_of_a_container(shell: Shell) -> None:
+    shell.follow(_start("--volume dtrfast-backups:/backups"))
+    trust = recipes.replaced(recipes.block("A container", "certs.d"), HOST=HOST)
+    authority = shell.folder / f"certs.d/{HOST}:5000/ca.crt"
+    trusted = ("--fail", "--cacert", str(authority), f"https://{HOST}:5000/readyz")
+    shell.curl("--insecure", "--fail", trusted[-1])
+    shell.follow(trust)
+    shell.curl(*trusted)
+    shell.follow("podman exec dtrfast dtrfast user create maria")
+    backups = recipes.block("Backup by timer", "podman exec")
+    assert "deleted 0 backups" in shell.follow(backups)
+
+    # A container made anew has another name and the same certificate. First the way back.
+    name = shell.follow("podman exec dtrfast cat /etc/hostname")
+    way_back = recipes.replaced(recipes.block("The way back", "podman"), NEW=dtrfast.__version__)
+    assert "the previous version can open" in shell.follow(way_back)
+    shell.follow(_start("--volume dtrfast-backups:/backups"))
+    shell.curl(*trusted)
+    assert shell.follow("podman exec dtrfast cat /etc/hostname") != name
+
+    restore = recipes.block("Restore", "podman").replace("/mnt/backups", "dtrfast-backups")
+    assert "restored the backup" in shell.follow(restore)
+    shell.follow(_start(volume="dtrfast-restored"))
+    assert "maria" in shell.follow("podman exec dtrfast dtrfast user list")
+
+    # Behind a proxy on the host: plain HTTP on the loopback address, and the proxy is believed.
+    shell.follow("podman stop dtrfast && podman rm dtrfast")
+    page = (PROJECT / "docs/install.md").read_text(encoding="utf-8")
+    row = re.search(r"^\| a container \| `--publish (.*?)` ¹", page, re.M)
+    assert row is not None
+    recipe = _start(volume="dtrfast-restored").replace("--publish 5000:5000", f"--publish {row[1]}")
+    shell.follow(recipe)
+    shell.curl("--header", "X-Forwarded-For: 192.0.2.9", f"http://{HOST}:5000/v2/")
+    assert "192.0.2.9" in shell.follow("podman logs dtrfast 2>&1")
+
+
+def test_docker_builds_and_runs_the_image(
+    docker_daemons: tuple[Program, Program],
+    debian_rootfs: Path,
+    network: Mapping[str, str],
+    new_folder: Callable[[str], Path],
+) -> None:
+    docker = docker_daemons[0]
+    docker.run("import", debian_rootfs, BASE)
+    arguments = [f"BASE={BASE}", f"VERSION={dtrfast.__version__}"]
+    if authorities := os.environ.get("PIP_CERT"):  # this machine reaches PyPI through a proxy
+        folder = new_folder("base")
+        (folder / "ca.crt").write_bytes(Path(authorities).read_bytes())
+        (folder / "Dockerfile").write_text(f"FROM {BASE}\nCOPY ca.crt /etc/pip.crt\n")
+        docker.run("build", "--tag", BASE, folder)
+        arguments.append("PIP_CERT=/etc/pip.crt")
+    options = [f"--build-arg={argument}" for argument in arguments]
+    docker.in_folder(PROJECT).run(
+        *("build", "--network=host", "--file=deploy/Containerfile"),
+        *(f"--tag={IMAGE}", *options, "."),
+        seconds=1200,
+    )
+    port = free_port()
+    docker.run(
+        *("run", "--detach", "--name=dtrfast", "--network=host", "--restart=unless-stopped"),
+        *("--volume=dtrfast-data:/data", "--volume=dtrfast-backups:/backups", *HARDENED),
+        *(f"--env=DTRFAST_SERVER_BIND=0.0.0.0:{port}", "--stop-timeout=60", IMAGE),
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while get(f"https://127.0.0.1:{port}/readyz")[0] != 200:
+            assert time.monotonic() < deadline, docker.run("logs", "dtrfast")
+            time.sleep(0.1)
+        # docker makes volumes as root, unless the image has the folder.
+        docker.run("exec", "dtrfast", "dtrfast", "backup", "/backups")
+        docker.run("stop", "dtrfast")
+        assert docker.run("inspect", "--format={{.State.ExitCode}}", "dtrfast") == "0"
+    finally:
+        docker.run("rm", "--force", "--volumes", "dtrfast")
+
+
+# Containers of these tests get no bridge, because its firewall rules would outlive them.
 _HOST_NETWORK = """\
 services:
   registry:
@@ -187,6 +321,12 @@ def test_podman_compose_runs_the_compose_file(
         status = podman.run("exec", "dtrfast_registry_1", "cat", "/proc/1/status")
         assert len(re.findall(r"Cap(?:Prm|Eff|Bnd):\s+0+\n", status)) == 3
         assert podman.run("healthcheck", "run", "dtrfast_registry_1") in ("", "healthy")
+        # The way back, and the same version in place of the one before.
+        together.run("stop", seconds=180)
+        said = together.run("run", "--rm", "-T", "registry", "rollback", seconds=180)
+        assert "the previous version can open /data" in said
+        together.run("up", "--detach", "--no-build", seconds=180)
+        container.wait("dtrfast_registry_1")
     finally:
         together.run("down", "--volumes", seconds=180)
     assert podman.run("volume", "ls", "--quiet", "--filter=name=dtrfast_data") == ""
