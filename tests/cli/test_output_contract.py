@@ -12,10 +12,8 @@ from typing import Any
 
 import pytest
 
-from dtrfast.backup import snapshot
-from dtrfast.backup.place import BackupPlace
 from dtrfast.backup.snapshot import Snapshot
-from dtrfast.cli import exit_status, jobs, upkeep
+from dtrfast.cli import backup, exit_status, jobs, upkeep
 from dtrfast.cli.app import app, run
 from dtrfast.cli.completion import Command, describe
 from dtrfast.config import Config, StoreConfig
@@ -165,15 +163,15 @@ def test_a_list_of_backups_shows_its_progress_and_all_its_columns(
 ) -> None:
     assert run(["backup", "place"]) == 0
     drawn = drawing(monkeypatch)
-    read = snapshot.read
+    described = backup._described
 
-    def slow(place: BackupPlace, name: str) -> Snapshot:
-        until(lambda: "read the backups" in drawn.getvalue())
-        return read(place, name)
+    def slow(one: Snapshot) -> dict[str, object]:
+        until(lambda: "0 of 1" in drawn.getvalue())
+        return described(one)
 
-    monkeypatch.setattr(snapshot, "read", slow)
+    monkeypatch.setattr(backup, "_described", slow)
     for options, is_whole in (([], False), (["--wide"], True)):
-        table = terminal.opened(monkeypatch, 40)
+        table = terminal.opened(monkeypatch, 53)
         assert run(["backups", "list", "place", *options]) == 0
         assert ("changeNumber" in table.getvalue()) == is_whole, options
 

@@ -127,7 +127,7 @@ def test_a_directory_that_is_kept_keeps_its_accounts(tmp_path: Path) -> None:
 
 
 def test_a_server_that_does_not_stop_is_killed() -> None:
-    stubborn = "trap '' TERM; sleep 30 & echo $$ $!; wait"
+    stubborn = "trap '' TERM; sleep 60 & echo $$ $!; wait"
     with subprocess.Popen(
         [sys.executable, "-m", "dtrfast.testing.launcher", "0.1", "sh", "-c", stubborn],
         env={**os.environ, "PYTHONPATH": str(_ROOT)},
@@ -143,7 +143,7 @@ def test_a_server_that_does_not_stop_is_killed() -> None:
         assert len(started) == 2
         launcher.stdin.write("\n")  # the pipe stays open, as if a forked child had it
         launcher.stdin.flush()
-        assert launcher.stderr.read() == "the server did not stop in 0.1 s, so it was killed\n"
+        assert launcher.stderr.readline() == "the server did not stop in 0.1 s, so it was killed\n"
         assert launcher.wait() != 0
         eventually(lambda: not any(map(_works, started)))
 
@@ -156,7 +156,7 @@ def _works(process: psutil.Process) -> bool:
         return False
 
 
-# Its forked children have all of its pipes, and keep them open.
+# Its forked children have the pipes of the launchers, and keep them open.
 _PROGRAM = """\
 import os, pathlib, signal, sys
 from dtrfast import testing
@@ -164,6 +164,8 @@ from dtrfast import testing
 def fork():
     child = os.fork()
     if not child:
+        os.close(1)  # else the test would wait for them if the program fails
+        signal.alarm(300)
         signal.pause()
     return child
 
