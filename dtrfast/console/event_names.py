@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dtrfast.console.formatting import count, short_digest, size
+from dtrfast.oci.images import kind_of_tag, subject_of_tag
 
 # The names of kinds of events, in the order in which a page lists them for selection.
 NAMES: Mapping[str, str] = {
@@ -63,11 +64,16 @@ NAMES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class EventDetail:
-    """A detail of an event. `text` is short, and `whole` is the whole value."""
+    """A detail of an event. `whole` is the whole value.
+
+    `text` is short, for the line of the event. It is empty for a detail that only the opened line
+    shows. A text that `is_plain` needs no name before it.
+    """
 
     name: str
     text: str
     whole: str
+    is_plain: bool = False
 
 
 def title_of(kind: str, detail: Mapping[str, object]) -> str:
@@ -75,7 +81,9 @@ def title_of(kind: str, detail: Mapping[str, object]) -> str:
     reference = str(detail.get("reference", ""))
     if kind in ("push", "delete") and reference:
         done = "pushed" if kind == "push" else "deleted"
-        return f"{'Image' if ':' in reference else 'Tag'} {done}"
+        about = kind_of_tag(reference)
+        thing = about[:1].upper() + about[1:] or ("Image" if ":" in reference else "Tag")
+        return f"{thing} {done}"
     if kind == "delete" and detail.get("blob"):
         return "Blob deleted"
     return NAMES.get(kind, kind)
@@ -89,16 +97,23 @@ def details_of(detail: Mapping[str, object]) -> list[EventDetail]:
     shown = {name: value for name, value in detail.items() if value not in ("", None)}
     if shown.get("digest") == shown.get("reference"):
         shown.pop("digest", None)
-    return [EventDetail(name, *_texts(name, value)) for name, value in shown.items()]
+    return [_detail(name, value) for name, value in shown.items()]
 
 
-def _texts(name: str, value: object) -> tuple[str, str]:
-    """Return the short and the whole text of a value."""
+def _detail(name: str, value: object) -> EventDetail:
     if isinstance(value, bool):
-        return ("yes", "yes") if value else ("no", "no")
+        text = "yes" if value else "no"
+        return EventDetail(name, text, text)
     text = str(value)
     if name == "size" and text.isdecimal():
-        return size(float(text)), f"{size(float(text))} ({count(float(text))} bytes)"
-    if text.startswith(("sha256:", "sha512:")):
-        return short_digest(text), text
-    return text, text
+        # It is not the size of the image, so the line does not show it.
+        whole = f"{size(float(text))} ({count(float(text))} bytes)"
+        return EventDetail("manifest size", "", whole)
+    if name == "again" and text.isdecimal():
+        more = f"{count(float(text))} more time{'' if text == '1' else 's'}"
+        return EventDetail("repeated", more, more, is_plain=True)
+    if name == "reference" and kind_of_tag(text):
+        subject = subject_of_tag(text)
+        return EventDetail(name, f"for {short_digest(str(subject))}", text, is_plain=True)
+    short = short_digest(text) if text.startswith(("sha256:", "sha512:")) else text
+    return EventDetail(name, short, text, is_plain=name == "reference")

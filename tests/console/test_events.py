@@ -29,12 +29,24 @@ def test_details_are_short() -> None:
     shown = [(one.name, one.text, one.whole) for one in event_names.details_of(detail)]
     assert shown == [
         ("digest", "a" * 12, "sha256:" + "a" * 64),
-        ("size", "2.0 KiB", "2.0 KiB (2\u202f048 bytes)"),
+        ("manifest size", "", "2.0 KiB (2\u202f048 bytes)"),
         ("admin", "no", "no"),
     ]
     # An image without a tag is named once.
     image = {"reference": "sha256:" + "a" * 64, "digest": "sha256:" + "a" * 64}
     assert [one.name for one in event_names.details_of(image)] == ["reference"]
+    tag = f"sha256-{'a' * 64}.sig"
+    pushed = event_names.details_of({"reference": tag, "again": 1})
+    assert [(one.text, one.whole, one.is_plain) for one in pushed] == [
+        (f"for {'a' * 12}", tag, True),
+        ("1 more time", "1 more time", True),
+    ]
+    macros: Any = rendering.environment().get_template("logs/events.html").module
+    event = SimpleNamespace(time="2026-01-31T08:00:00Z", detail={"reference": "v1", "size": "747"})
+    line = macros.details_of(event, "").partition("</summary>")[0].partition('">')[2]
+    assert "v1" in line
+    assert "reference" not in line.partition('">')[2]
+    assert "747 B" not in line.partition('">')[2]
 
 
 def test_a_time_in_an_event_has_the_form_of_all_times() -> None:
@@ -48,6 +60,10 @@ def test_titles_say_what_was_pushed_or_deleted() -> None:
     for kind, detail, title in (
         ("push", {"reference": "v1"}, "Tag pushed"),
         ("push", {"reference": "sha256:" + "a" * 64}, "Image pushed"),
+        ("push", {"reference": f"sha256-{'a' * 64}.sig"}, "Signature pushed"),
+        ("push", {"reference": f"sha256-{'a' * 64}.sbom"}, "SBOM pushed"),
+        ("push", {"reference": "sha256-abc.sig"}, "Tag pushed"),
+        ("delete", {"reference": f"sha256-{'a' * 64}.att"}, "Attestation deleted"),
         ("delete", {"reference": "v1"}, "Tag deleted"),
         ("delete", {"blob": "sha256:" + "a" * 64}, "Blob deleted"),
         ("sign-in", {"method": "password"}, "Sign-in"),
