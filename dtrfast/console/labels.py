@@ -301,7 +301,7 @@ def _row(label: str, setting: Setting) -> SettingRow:
 def _value(setting: Setting) -> str:
     name, value = setting.name, setting.value
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return "on" if value else "off"
     if (name, value) in _VALUES:
         return _VALUES[name, value]
     if isinstance(value, int | float):

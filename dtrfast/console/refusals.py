@@ -104,8 +104,11 @@ def whole_page(page: PageRequest, error: DtrfastError) -> View:
     """Return the page of a refusal, with what the user entered."""
     status = row_of(error).status
     notes = [f"{one.label}: {one.reason}" for one in notes_of(page, error, "") if one.label]
+    message = sentence(error.message)
+    if status == 403 and not page.is_form:
+        message = message.replace("may do this.", "may see this page.")
     values = {
-        "message": " ".join(notes) or sentence(error.message),
+        "message": " ".join(notes) or message,
         "refused": status,
         "entered": list(_entered(page)),
         "is_form": page.is_form,

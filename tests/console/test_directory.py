@@ -178,7 +178,7 @@ def test_every_setting_of_the_server_is_in_a_group() -> None:
     assert shown["server.external_url"] == "not set"
     assert shown["auth.token_seconds"] == "15 minutes"
     assert shown["log.audit_size_max"] == "256 MiB"
-    assert shown["server.lanes"] == "yes"
+    assert shown["server.lanes"] == "on"
     assert shown["registry.page_size_max"] == "1\u202f000"
     unknown = labels.of_settings([*Config().settings(), Setting("new.thing", 1, "default")])
     assert unknown[-1][0] == "Other"

@@ -560,7 +560,7 @@ def test_a_plain_link_does_not_speak_of_what_was_entered(town: Town) -> None:
     refused = nora.get("/settings/storage")
     assert refused.status_code == 403
     text = text_of(refused.text)
-    assert "Only a system administrator may do this." in text
+    assert "Only a system administrator may see this page." in text
     assert "You are signed in as nora." in text
     assert "Sign in as another user" in text
     anonymous = text_of(visitor.get("/repositories/acme/open/-/tags/nope").text)

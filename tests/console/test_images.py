@@ -69,7 +69,7 @@ def test_two_are_compared_from_the_one_that_was_set_first(town: Town) -> None:
     rita = Browser(town, "rita")
     for chosen, wanted in ((("b", "z"), ("z", "b")), (("b", "a"), ("a", "b"))):
         text = rita.get(f"{APP}/-/compare?tag={chosen[0]}&tag={chosen[1]}").text
-        assert f"{wanted[0]} and {wanted[1]}" in text
+        assert f"acme/app: {wanted[0]} → {wanted[1]}" in text
 
 
 def test_a_platform_of_two_indexes_can_be_chosen(town: Town) -> None:

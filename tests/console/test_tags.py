@@ -32,7 +32,7 @@ def test_folded_tags_are_on_the_page_of_their_image(town: Town) -> None:
     text = page(town)
     assert signature not in text
     assert f'<a class="badges" href="{APP}/-/tags/one#attached">' in text
-    assert '<span class="badge">signed</span> <span class="badge">SBOM</span>' in text
+    assert '<span class="badge">signature</span> <span class="badge">SBOM</span>' in text
     assert "2 tags, plus 1 of signatures, SBOMs or attestations." in text
     assert f'<a href="{APP}/-/tags?all=true">Show all tags</a>' in text
     everything = page(town, "/-/tags?all=true")
@@ -125,4 +125,4 @@ def test_untagged_images_have_their_badges(town: Town) -> None:
     put(town, about(image("one"), "application/vnd.dev.cosign.artifact.sig.v1+json"))
     text = page(town, "/-/untagged")
     assert f'<a class="badges" href="{APP}/-/manifests/{digest}#attached">' in text
-    assert "signed" in text
+    assert '<span class="badge">signature</span>' in text

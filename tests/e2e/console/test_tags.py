@@ -92,7 +92,7 @@ def test_signatures_are_found_from_the_row_of_their_image(
         expect(row.locator("td.of-platforms")).to_contain_text("linux/amd64")
         expect(row).not_to_contain_text("unknown")
         badges = visitor.page.locator("tr", has_text=LONG).locator(".badges")
-        assert badges.inner_text().split() == ["signed", "SBOM", "attestation"]
+        assert badges.inner_text().split() == ["signature", "SBOM", "attestation"]
         badges.click()
         attached = visitor.page.locator("#attached")
         expect(attached).to_be_in_viewport()
