@@ -59,7 +59,8 @@ class Health:
     def summary(self) -> str:
         """The state in words."""
         if not self.problems:
-            return "All well"
+            unknown = sum(one.level == "unknown" for one in self.checks)
+            return f"All well, {unknown} not known" if unknown else "All well"
         return f"{len(self.problems)} problem{'' if len(self.problems) == 1 else 's'}"
 
 

@@ -119,7 +119,7 @@ def test_values_of_an_earlier_time_are_not_current() -> None:
 
 def test_a_healthy_registry_says_so() -> None:
     found = _judge(columns={"cpu_percent": [99.0] * 10, "failed_rate": [None, 0.0]})
-    assert (found.problems, found.level, found.summary) == ([], "good", "All well")
+    assert (found.problems, found.level, found.summary) == ([], "good", "All well, 2 not known")
     assert {check.name: (check.level, check.text) for check in found.checks} == {
         "Processes": ("good", "2 workers, housekeeper"),
         "Disk": ("good", "60.0 GiB free"),

@@ -56,6 +56,28 @@ class _Seven:
     is_part = False
 
 
+def test_the_list_of_large_repositories_tells_how_many_are_measured(town: Town) -> None:
+    admin = Browser(town, "admin")
+    assert "Not measured yet." in _text(admin.get("/settings/storage").text)
+    town.api("owen", "POST", "repositories/acme", {"name": "hollow"}, 201)
+    count = town.api("admin", "GET", "admin/storage")["repositories"]
+    for name in ("app", "hollow"):
+        town.api("admin", "GET", f"repositories/acme/{name}/usage")
+    page = admin.get("/settings/storage").text
+    text = _text(page)
+    assert f"2 of {count} repositories measured. Measure all repositories" in text
+    assert "acme/app</a></th>" in page
+    assert "acme/hollow" not in page, "deleting it frees nothing"
+    # The button follows the table once nothing is missing.
+    every = town.api("admin", "GET", "repositories?limit=1000")["repositories"]
+    assert len(every) == count
+    for one in every:
+        place = f"repositories/{one['namespace'] or '_'}/{one['name']}"
+        town.api("admin", "GET", f"{place}/usage")
+    text = _text(admin.get("/settings/storage").text)
+    assert f"{count} of {count} repositories measured. Repositories by" in text
+
+
 def test_whole_numbers_are_shown_as_such(town: Town) -> None:
     page = Browser(town, "admin").get("/settings/storage").text
     assert re.search(r'name="body.trashDays"[^>]* value="14"', page)

@@ -20,8 +20,9 @@ from dtrfast.machine import archive
 
 _RUNS_PAGE = 25
 _ACCOUNTS_COUNTED_MAX = 1000
-# The measured repositories whose deletion would free most.
-_LARGEST = {"limit": 20, "sort": "-freed"}
+# The measured repositories, those first whose deletion would free most; and the number shown.
+_MEASURED = {"limit": 1000, "sort": "-freed"}
+_LARGEST_MAX = 20
 # The states of a run in words.
 STATES = {
     "running": "running",
@@ -76,6 +77,7 @@ def show_storage(page: PageRequest) -> View:
     found = page.ask(jobs.list_jobs, query={"limit": 0})
     listing = page.listing("-found", of="damages-")
     damages = page.ask(storage.list_damages, query=listing.query())
+    measured = page.ask(storage.list_usages, query=_MEASURED)
     return View(
         "settings/storage.html",
         {
@@ -85,7 +87,8 @@ def show_storage(page: PageRequest) -> View:
             "damages": damages.damages,
             "damages_listing": listing,
             "damages_start": damages.next_page_start,
-            "usages": page.ask(storage.list_usages, query=_LARGEST).usages,
+            "measured": measured,
+            "usages": [one for one in measured.usages if one.freed_bytes][:_LARGEST_MAX],
             "freeing": [task for task in found.tasks if task.name in _FREEING],
         },
     )
