@@ -30,7 +30,11 @@ async function copyText(button) {
     if (text) getSelection().selectAllChildren(text);
     label.textContent = "Press Ctrl+C";
   }
-  setTimeout(() => { label.textContent = "Copy"; }, 2000);
+  button.dataset.told = "yes";
+  setTimeout(() => {
+    label.textContent = "Copy";
+    delete button.dataset.told;
+  }, 2000);
 }
 
 function switchTheme() {
@@ -446,6 +450,21 @@ function reach() {
     if (place.scrollWidth > place.clientWidth) place.tabIndex = 0;
     else place.removeAttribute("tabindex");
   }
+  document.querySelectorAll(".tabs").forEach(fade);
+}
+
+// Tabs that go on to the right fade out there.
+const fade = (tabs) => {
+  tabs.toggleAttribute("data-cut", tabs.scrollLeft + tabs.clientWidth < tabs.scrollWidth - 1);
+};
+document.addEventListener("scroll", ({ target }) => {
+  if (target.matches && target.matches(".tabs")) fade(target);
+}, { capture: true, passive: true });
+
+// The selected tab is in sight. `scrollIntoView` would also move the page.
+for (const tab of document.querySelectorAll(".tabs > [aria-current]")) {
+  const [part, whole] = [tab, tab.parentElement].map((node) => node.getBoundingClientRect());
+  tab.parentElement.scrollLeft += part.left + part.width / 2 - whole.left - whole.width / 2;
 }
 
 addEventListener("resize", reach);

@@ -114,6 +114,24 @@ def test_rows_are_short_on_a_phone(browser: Browser, eventful: Town) -> None:
             assert admin.page.evaluate("document.documentElement.scrollWidth") == 390, path
 
 
+def test_the_selected_tab_is_in_sight_on_a_phone(browser: Browser, eventful: Town) -> None:
+    with person(browser, eventful.managed, "admin", viewport=_PHONE) as admin:
+        for path, name, is_cut in (
+            ("/settings/about", "About", False),
+            ("/repositories/acme/app/-/trash", "Trash", False),
+            ("/settings/security", "Security", True),
+        ):
+            admin.go(path)
+            tabs = admin.page.locator(".tabs").first
+            expect(tabs.get_by_role("link", name=name)).to_be_in_viewport(ratio=0.95)
+            assert admin.page.evaluate("scrollY") == 0, path
+            # Tabs fade out while others follow.
+            fades = "(node) => getComputedStyle(node).maskImage !== 'none'"
+            assert tabs.evaluate(fades) == is_cut, path
+        tabs.evaluate("(node) => node.scrollTo(1000, 0)")
+        expect(tabs).to_have_css("mask-image", "none")
+
+
 def test_filters_in_the_menu_are_shown_and_can_be_removed(browser: Browser, eventful: Town) -> None:
     with person(browser, eventful.managed, "admin", timezone_id=_ZONE) as admin:
         admin.go("/logs/audit")
