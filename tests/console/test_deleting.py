@@ -110,11 +110,15 @@ def test_the_trash_shows_one_kind_and_restores_what_is_selected(town: Town) -> N
     assert gone in images
     assert f"a@{digest}" not in images
     assert f"a@{digest}" in tags
-    fields = {
-        "path.namespace": ["acme"],
-        "path.repository": ["app"],
-        "body.references[]": ["", f"a@{digest}", gone],
-    }
+    # Without a kind in its address, the page opens on the kind that has something.
+    of_app = {"path.namespace": ["acme"], "path.repository": ["app"]}
+    assert will.act("restore_references", {**of_app, "body.references[]": [gone]}).is_redirect
+    only_tags = will.get(f"{APP}/-/trash").text
+    assert f"a@{digest}" in only_tags
+    assert f'href="{APP}/-/trash?kind=tags&amp;sort=name"' in only_tags, "links keep the kind"
+    assert "No deleted images." in will.get(f"{APP}/-/trash?kind=manifests").text
+    town.api("will", "DELETE", f"repositories/acme/app/manifests/{gone}", status=204)
+    fields = {**of_app, "body.references[]": ["", f"a@{digest}", gone]}
     assert will.act("restore_references", fields).status_code == 303
     assert (status(town, "a"), status(town, "b")) == (200, 200)
     nothing = {**fields, "body.references[]": [""]}

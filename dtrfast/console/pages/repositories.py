@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from dtrfast.api.v0 import (
@@ -258,8 +259,10 @@ def show_settings(page: PageRequest) -> View:
 
 def show_trash(page: PageRequest) -> View:
     values = base(page, "trash", needs="push")
-    listing = page.listing("-deleted")
-    kind = "tags" if page.query.get("kind") == "tags" else "manifests"
+    wanted = page.query.get("kind", "")
+    kind = wanted if wanted in ("manifests", "tags") else _filled_kind(page, values["pieces"])
+    # All links of the list name the kind, also if the address of this page does not.
+    listing = replace(page, query={**page.query, "kind": kind}).listing("-deleted")
     query = {"kind": kind, **listing.query()}
     found = page.ask(trash.get_repository_trash, query=query, **values["pieces"])
     return View(
@@ -272,6 +275,15 @@ def show_trash(page: PageRequest) -> View:
             "next_start": found.next_page_start,
         },
     )
+
+
+def _filled_kind(page: PageRequest, place: dict[str, str]) -> str:
+    """Return "tags" if only tags are in the trash of a repository, else "manifests"."""
+    images, tags = (
+        page.ask(trash.get_repository_trash, query={"kind": kind, "limit": 1}, **place)
+        for kind in ("manifests", "tags")
+    )
+    return "tags" if tags.tags and not images.manifests else "manifests"
 
 
 def confirm_delete(page: PageRequest) -> View:
