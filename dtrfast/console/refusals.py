@@ -16,7 +16,7 @@ from dtrfast.api.v0.validation import PROBLEMS_MAX
 from dtrfast.console import forms, labels, quantities, refilling
 from dtrfast.console.page import PageRequest, View
 from dtrfast.console.refilling import FieldNote, Refill
-from dtrfast.errors import DtrfastError, FieldProblem
+from dtrfast.errors import DtrfastError, FieldProblem, RepositoryUnknown
 
 # Controls that an error without a field may be about: the first that the user sees.
 _CONTROLS: tuple[tuple[type[DtrfastError], tuple[str, ...]], ...] = (
@@ -112,6 +112,7 @@ def whole_page(page: PageRequest, error: DtrfastError) -> View:
         "refused": status,
         "entered": list(_entered(page)),
         "is_form": page.is_form,
+        "may_be_hidden": isinstance(error, RepositoryUnknown),
     }
     return View("refusal.html", values, status)
 

@@ -18,7 +18,7 @@ from dtrfast.registry.pages import BoundedScan
 
 
 class SharedRepositories(UseCase):
-    """Repositories outside of a user's own namespace, with a grant to the user or to its team."""
+    """Repositories outside of a user's namespaces, with a grant to the user or to its team."""
 
     def page(self, user_name: str, request: ListRequest) -> Listing[RepositoryView]:
         """Return a page of the repositories that are shared with a user and visible to the caller.
@@ -30,11 +30,14 @@ class SharedRepositories(UseCase):
             user = accounts.get(transaction, user_name, "user")
             self._permits.require_self(transaction, user)
             found = BoundedScan(_names_shared(transaction, user))
-            names = sorted({n for n in found if RepositoryName(n).owner != user.name})
+            standing = standing_of(transaction, user)
+            owners = (accounts.find_id(transaction, number) for number in standing.owned)
+            owned = {account.name for account in owners if account is not None}
+            names = sorted({n for n in found if RepositoryName(n).owner not in owned})
             wanted = (name for name in names if name > request.first)
             page = management.page_of(transaction, self._permits, wanted, request)
             subjects = Subjects.read(transaction, [one.name for one in page.entries])
-            rights = rights_each(transaction, standing_of(transaction, user), subjects)
+            rights = rights_each(transaction, standing, subjects)
             entries = [
                 replace(one, allowed=actions)
                 for one, actions in zip(page.entries, rights, strict=True)

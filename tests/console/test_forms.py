@@ -564,7 +564,14 @@ def test_a_plain_link_does_not_speak_of_what_was_entered(town: Town) -> None:
     assert "You are signed in as nora." in text
     assert "Sign in as another user" in text
     anonymous = text_of(visitor.get("/repositories/acme/open/-/tags/nope").text)
-    assert "sign in as a user who may see it" in anonymous
+    # A missing user or tag is not private, and nothing is hidden from an administrator.
+    admin = Browser(town, "admin")
+    others = [nora.get("/users/none").text, admin.get("/repositories/acme/none").text]
+    for page in [*map(text_of, others), anonymous]:
+        assert "It may have been deleted or renamed" in page
+        assert "It may also be private" not in page
+    other = nora.get("/repositories/acme/app/-/nosuch")
+    assert (other.status_code, "There is nothing at this address" in other.text) == (404, True)
     for page in (missing, text, anonymous, text_of(nora.get("/no/such/page").text)):
         assert not re.search(r"entered|your input|Go back", page), page
     led = visitor.get("/users/nora/tokens")

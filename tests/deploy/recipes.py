@@ -1,4 +1,4 @@
-"""The recipes of docs/install.md, which tests run as they are written."""
+"""Recipes of docs/install.md, for tests that run them as they are written."""
 
 import re
 import textwrap

@@ -134,6 +134,30 @@ def test_the_service_has_no_rights_and_commands_run_as_its_user(machine: Machine
     assert machine.strangers("/var/lib/dtrfast") == ""
 
 
+def test_the_first_team_can_push(machine: Machine) -> None:
+    """The commands of an administrator, on a registry with its own certificate."""
+    (link,) = re.findall(r"^ln -s .*$", recipes.block("Packages", "ln -s"), re.M)
+    machine.follow(link)
+    journal = machine.run("journalctl", "--no-pager", "--unit=dtrfast.service")
+    first = re.search(r"password +(\S+)", journal)
+    assert first is not None
+    trusted = "--ca-file /var/lib/dtrfast/tls/server.crt --password-stdin"
+    host = f"127.0.0.1:{machine.port}"
+
+    def login(password: str, name: str) -> str:
+        return f"printf %s '{password}' | dtrfast login {host} {trusted} --user {name}"
+
+    team = recipes.block("The first team", "dtrfast login")
+    assert "dtrfast login registry.example " in team
+    team = team.replace("dtrfast login registry.example", login(first[1], "admin"))
+    told = machine.follow(recipes.replaced(team, maria="rita"))
+    second = re.search(r"created the user rita with the password (\S+)", told)
+    assert second is not None
+    machine.follow(f"{login(second[1], 'rita')} --profile rita")
+    machine.follow("dtrfast repo create acme/debian --profile rita")
+    assert "read-write" in machine.follow("dtrfast access list acme/debian")
+
+
 def test_sockets_wait_for_the_service(machine: Machine) -> None:
     low = _free_low_port()
     # Several sockets of one address, as in the unit itself.

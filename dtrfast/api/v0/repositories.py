@@ -132,7 +132,8 @@ def get_tag_trust(call: ApiCall) -> objects.TagTrust:
 
 @operations.add("GET", "/accounts/{name}/sharedRepositories")
 def list_shared_repositories(call: ApiCall, query: DatedQuery) -> objects.Repositories:
-    """List the repositories that others granted a user, directly or through a team.
+    """List the repositories that others granted a user, directly or through a team. Those of
+    organizations that the user owns are left out.
 
     `accessLevel` is the user's, even if an administrator asks.
     """

@@ -303,6 +303,11 @@ def show_all_trash(page: PageRequest) -> View:
     )
 
 
+def show_missing(page: PageRequest) -> View:
+    """Answer for an address below a repository that is no page."""
+    return View("missing.html", status=404)
+
+
 _BASE = "/repositories/{name:path}"
 PAGES: dict[str, PageFunction] = {
     "/repositories": show_list,
@@ -316,4 +321,4 @@ PAGES: dict[str, PageFunction] = {
     f"{_BASE}/-/delete": confirm_delete,
 }
 # The last of all routes: the name would also match the addresses of other pages.
-LAST: dict[str, PageFunction] = {_BASE: show_info}
+LAST: dict[str, PageFunction] = {f"{_BASE}/-/{{rest:path}}": show_missing, _BASE: show_info}

@@ -142,7 +142,7 @@ def show_jobs(page: PageRequest) -> View:
             "job": job,
             "state": state,
             "states": STATES,
-            "names": [*(one.name for one in found.jobs), *(one.name for one in found.tasks)],
+            "tasks": [one.name for one in found.tasks],
             "waiting": [one for one in found.jobs if one.is_waiting],
             "found": found,
             "listing": listing,

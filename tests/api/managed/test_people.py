@@ -37,3 +37,9 @@ def test_shared_repositories_have_the_access_of_their_user(town: Town) -> None:
     for who in ("rita", "admin"):
         (shared,) = town.api(who, "GET", "accounts/rita/sharedRepositories")["repositories"]
         assert (shared["name"], shared["accessLevel"]) == ("app", "read-only")
+    # An owner's repositories are its own, also with a grant to its team.
+    town.api("admin", "PUT", "accounts/acme/teams/owners/members/rita")
+    try:
+        assert town.api("rita", "GET", "accounts/rita/sharedRepositories")["repositories"] == []
+    finally:
+        town.api("admin", "DELETE", "accounts/acme/teams/owners/members/rita", status=204)
