@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from dtrfast.errors import DtrfastError
+from dtrfast.errors import DtrfastError, Invalid
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.testing import content
@@ -36,7 +36,13 @@ _ACCEPT = ", ".join(
 
 
 class RequestFailed(DtrfastError):
-    """The registry under test refused a request of a helper. The message has its answer."""
+    """The registry under test refused a request of a helper. The message has its answer, `status`
+    the status of that.
+    """
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +83,10 @@ class Registry:
         return self._process.log()
 
     def new_repository(self, prefix: str = "test") -> str:
-        """Return the name of a repository that no test has used, such as `test-3`."""
-        return str(RepositoryName.parse(f"{prefix}-{next(self._numbers)}"))
+        """Return the name of a repository that no test has used, such as `test-3`. Raises
+        ValueError for a malformed prefix.
+        """
+        return self._parse(f"{prefix}-{next(self._numbers)}@")[0]
 
     # ---- pushes ----------------------------------------------------------------------------------
     def push_image(
@@ -94,9 +102,10 @@ class Registry:
 
         Without `layers` it has one with a file. Equal arguments give equal digests. A name without
         a tag is pushed as `latest`, and `team/app@` only by its digest. `config` are settings such
-        as {"Cmd": ["/app"]}. Raises `RequestFailed`, and ValueError for a malformed platform.
+        as {"Cmd": ["/app"]}. Raises `RequestFailed`, and ValueError for a malformed name or
+        platform.
         """
-        repository, tag = _parse(name)
+        repository, tag = self._parse(name)
         packed = [content.layer_of(files) for files in layers or [{"hello.txt": b"hello\n"}]]
         described = content.config_of(platform, [diff_id for _, diff_id in packed], config or {})
         manifest = content.manifest_of(
@@ -111,7 +120,7 @@ class Registry:
 
         Raises as `push_image`.
         """
-        repository, tag = _parse(name)
+        repository, tag = self._parse(name)
         entries = []
         for platform, layers in images.items():
             image = self.push_image(f"{repository}@", layers, platform=platform)
@@ -130,9 +139,10 @@ class Registry:
     ) -> PushedManifest:
         """Push an artifact of one blob, such as an SBOM. With a `subject` it is a referrer of that.
 
-        `team/app@` pushes it without a tag. Raises `RequestFailed`.
+        `team/app@` pushes it without a tag. Raises `RequestFailed`, and ValueError for a malformed
+        name.
         """
-        repository, tag = _parse(name)
+        repository, tag = self._parse(name)
         manifest = content.manifest_of(
             self.push_blob(repository, content.EMPTY, content.EMPTY_TYPE),
             [self.push_blob(repository, body, artifact_type)],
@@ -176,11 +186,12 @@ class Registry:
         return found
 
     def manifest(self, name: str) -> dict[str, Any]:
-        """Return a manifest by tag or digest: `team/app:v1`, `team/app@sha256:…`.
+        """Return a manifest by tag or digest: `team/app:v1`, `team/app@sha256:…`, or the
+        `reference` of a push.
 
-        Raises `RequestFailed`.
+        Raises `RequestFailed`, and ValueError for a malformed name.
         """
-        repository, reference = _parse(name)
+        repository, reference = self._parse(name)
         path = f"/v2/{repository}/manifests/{reference}"
         document: dict[str, Any] = self._check(
             self.request("GET", path, headers={"accept": _ACCEPT})
@@ -240,7 +251,27 @@ class Registry:
         if answer.is_success:
             return answer
         sent = answer.request
-        raise RequestFailed(f"{sent.method} {sent.url}: {answer.status_code} {answer.text}")
+        status = answer.status_code
+        raise RequestFailed(f"{sent.method} {sent.url}: {status} {answer.text}", status=status)
+
+    def _parse(self, name: str) -> tuple[str, str]:
+        """Return the repository and the tag or digest of `app`, `app:v1`, `app@sha256:…` or `app@`,
+        each also behind the host.
+
+        A name without both means the tag `latest`; `app@` means neither. Raises ValueError.
+        """
+        name = name.removeprefix(f"{self.host}/")
+        repository, at, digest = name.partition("@")
+        tag = ""
+        if not at:
+            repository, _, tag = name.partition(":")
+        try:
+            path = str(RepositoryName.parse(repository))
+            if at:
+                return path, str(Digest.parse(digest)) if digest else ""
+            return path, str(Tag.parse(tag or "latest"))
+        except Invalid as error:
+            raise ValueError(error.message) from error
 
 
 @contextlib.contextmanager
@@ -288,19 +319,6 @@ def registry(
 def descriptor(pushed: PushedManifest) -> dict[str, Any]:
     """Return the descriptor of a manifest, for an index or as a subject."""
     return {"mediaType": pushed.media_type, "digest": pushed.digest, "size": pushed.size}
-
-
-def _parse(name: str) -> tuple[str, str]:
-    """Return the repository and the tag or digest of `app`, `app:v1`, `app@sha256:…` or `app@`.
-
-    A name without both means the tag `latest`; `app@` means neither. Raises `NameInvalid`,
-    `TagInvalid`, `DigestInvalid`.
-    """
-    repository, at, digest = name.partition("@")
-    if at:
-        return str(RepositoryName.parse(repository)), str(Digest.parse(digest)) if digest else ""
-    repository, _, tag = name.partition(":")
-    return str(RepositoryName.parse(repository)), str(Tag.parse(tag or "latest"))
 
 
 def _admin(process: ServerProcess, data: Path) -> Credentials | None:

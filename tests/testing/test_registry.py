@@ -15,7 +15,6 @@ import psutil
 import pytest
 
 from dtrfast import testing
-from dtrfast.errors import NameInvalid
 from dtrfast.testing import content
 from tests.server.conftest import eventually
 
@@ -43,7 +42,8 @@ def test_an_image_is_there_with_its_layers_and_config(registry: testing.Registry
     assert pushed.reference == f"{registry.host}/{repository}:v1"
     assert registry.tags(repository) == ["v1"]
     manifest = registry.manifest(f"{repository}@{pushed.digest}")
-    assert manifest == registry.manifest(f"{repository}:v1")
+    for name in (f"{repository}:v1", pushed.reference, pushed.by_digest):
+        assert registry.manifest(name) == manifest, name
     stored = json.loads(registry.blob(repository, manifest["config"]["digest"]))
     assert stored["config"] == config
     assert (stored["os"], stored["architecture"]) == ("linux", "amd64")
@@ -82,12 +82,16 @@ def test_an_index_has_its_platforms_and_an_artifact_its_subject(
 
 
 def test_wrong_arguments_and_refusals_say_why(registry: testing.Registry) -> None:
-    with pytest.raises(NameInvalid):
-        registry.push_image("Team/App:v1")
+    for name in ("Team/App:v1", "app:.v1", "app@sha256:x", "other.example:5000/app:v1"):
+        with pytest.raises(ValueError, match=r"is not a"):
+            registry.push_image(name)
+    with pytest.raises(ValueError, match="is not a repository name"):
+        registry.new_repository("Test")
     with pytest.raises(ValueError, match="linux/arm64/v8"):
         registry.push_image("app", platform="linux")
-    with pytest.raises(testing.RequestFailed, match="MANIFEST_UNKNOWN"):
+    with pytest.raises(testing.RequestFailed, match="MANIFEST_UNKNOWN") as refused:
         registry.manifest("app:missing")
+    assert refused.value.status == 404
     with pytest.raises(testing.RequestFailed, match=r"404 .*accounts are off"):
         registry.api("GET", "accounts")
     assert registry.admin is None
