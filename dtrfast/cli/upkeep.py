@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -37,7 +38,6 @@ _USAGE_COLUMNS = (
     "sharedBytes",
     "freedBytes",
     "isExact",
-    "changeNumber",
 )
 # The figures of the whole registry: their names for people, as in the console, and the fields of
 # the API.
@@ -156,7 +156,7 @@ def gc(
         "firstGraceEndsAt": until,
         "pending": pending,
     }
-    lines = [f"freed {human(freed)} ({freed} bytes)"]
+    lines = [f"freed {human(freed) if sys.stdout.isatty() else f'{freed} bytes'}"]
     if waiting:
         lines.append(
             f"{waiting} unreferenced blobs are in their grace; the first grace ends at"

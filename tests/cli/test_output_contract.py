@@ -176,6 +176,22 @@ def test_a_list_of_backups_shows_its_progress_and_all_its_columns(
         assert ("changeNumber" in table.getvalue()) == is_whole, options
 
 
+def test_sizes_have_one_form_and_tables_no_number_of_a_change(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["gc", "--wait", "0"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "freed 0 bytes"
+    assert run(["org", "create", "acme"]) == 0
+    assert "it has no owner yet; add one: dtrfast team add acme" in capsys.readouterr().err
+    assert run(["df", "acme"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split("\t")[-2:] == ["freedBytes", "isExact"]
+    assert run(["df", "acme", "--json"]) == 0
+    assert "changeNumber" in json.loads(capsys.readouterr().out)[0]
+    terminal_output = terminal.opened(monkeypatch, 80)
+    assert run(["gc", "--wait", "0"]) == 0
+    assert terminal_output.getvalue().splitlines()[0] == "freed 0 B"
+
+
 def test_damage_has_a_status_of_its_own(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = ("backup place", "verify --deep", "backup place", "repair", "backups verify place")
     results = documents(capsys, *lines)
