@@ -103,6 +103,8 @@ def login(
     is_default = kept.default() == name
     document = {**_shown(name, made), "isDefault": is_default}
     finish(document, _greeting(name, made, is_default=is_default), is_json=json)
+    if is_default:
+        _remark_on_default(kept)
 
 
 def _target(kept: Profiles, url: str, options: SignInOptions) -> tuple[str, Profile]:
@@ -286,6 +288,14 @@ def _greeting(name: str, made: Profile, *, is_default: bool) -> list[str]:
     return [f"signed in to {made.url}{user}{expiry}", f"the profile is {name}: {use}"]
 
 
+def _remark_on_default(kept: Profiles) -> None:
+    """Say at once why commands that name no registry are refused, if they are."""
+    try:
+        choose(HERE, os.environ, kept)
+    except StartRefused as refusal:
+        remark(f"commands here need an option: {refusal}")
+
+
 # ---- logout ------------------------------------------------------------------------------------
 def logout(
     profile: Annotated[
@@ -370,6 +380,7 @@ def use_profile(profile: Name, *, json: Json = False) -> None:
     kept.set_default(profile)
     lines = [f"commands that name no registry work on {found.url} (profile {profile})"]
     finish({**_shown(profile, found), "isDefault": True}, lines, is_json=json)
+    _remark_on_default(kept)
 
 
 @profiles.command(name="show")

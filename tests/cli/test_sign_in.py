@@ -21,8 +21,10 @@ from dtrfast.cli.app import run
 from dtrfast.cli.profiles import Profiles
 from dtrfast.cli.registry_choice import RemoteRegistry
 from dtrfast.cli.sign_in import name_for, parse_address, token_name
+from dtrfast.config import StoreConfig
 from dtrfast.errors import SettingsInvalid, StorageFailed
 from dtrfast.identity.names import check_title
+from dtrfast.store.store import Store
 from tests.api.managed.town import PASSWORD, Town, in_memory
 from tests.cli import terminal
 from tests.e2e import certificates
@@ -140,6 +142,29 @@ def test_a_change_names_the_registry_that_the_command_line_does_not(
     run([*make, "z", "--profile", "prod"])
     assert capsys.readouterr().err == ""
     run(["repo", "show", "acme/app"])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_data_directory_beside_the_default_profile_is_told_at_once(
+    kept: Profiles,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = "choose one with --data data or --profile prod"
+    login(monkeypatch, URL, "--profile", "prod")
+    assert said not in capsys.readouterr().err
+    Store.open(tmp_path / "data", StoreConfig()).close()
+    login(monkeypatch, URL, "--profile", "prod")
+    assert said in capsys.readouterr().err
+    assert run(["repo", "list"]) == 1
+    assert said in capsys.readouterr().err
+    login(monkeypatch, URL, "--profile", "other")  # not the default one
+    assert capsys.readouterr().err == ""
+    run(["profile", "use", "prod"])
+    assert said in capsys.readouterr().err
+    monkeypatch.setenv("DTRFAST_PROFILE", "prod")  # decides before the directory
+    login(monkeypatch, URL, "--profile", "prod")
     assert capsys.readouterr().err == ""
 
 
