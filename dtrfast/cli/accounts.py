@@ -162,14 +162,23 @@ def list_organizations(*, filter: str = "", at: At = HERE) -> None:
 
 
 @organizations.command(name="create")
-def create_organization(name: str, *, owner: str = "", at: At = HERE) -> None:
-    """Create an organization, and make a user its owner."""
+def create_organization(
+    name: str,
+    *,
+    owner: Annotated[str, Parameter(help="A user to make an owner.")] = "",
+    at: At = HERE,
+) -> None:
+    """Create an organization, and make a user its owner. You become an owner too when you work on a
+    registry with a token.
+    """
+    owners = ("accounts", name, "teams", "owners", "members")
     with connect(at) as api:
         made = api.call("POST", "accounts", body={"name": name, "type": "organization"})
         if owner:
-            api.call("PUT", "accounts", name, "teams", "owners", "members", owner)
+            api.call("PUT", *owners, owner)
+        is_owned = bool(owner or api.pages("members", *owners))
     done(at, made, f"created the organization {name}")
-    if not owner and not at.json:
+    if not is_owned and not at.json:
         remark(f"it has no owner yet; add one: dtrfast team add {name} owners USER")
 
 

@@ -168,6 +168,17 @@ def test_a_data_directory_beside_the_default_profile_is_told_at_once(
     assert capsys.readouterr().err == ""
 
 
+def test_the_maker_of_an_organization_is_its_first_owner(
+    town: Town, kept: Profiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    login(monkeypatch, URL, "--profile", "prod", who="admin")
+    capsys.readouterr()
+    assert run(["org", "create", "tools", "--profile", "prod"]) == 0
+    assert capsys.readouterr().err == ""
+    found = town.api("admin", "GET", "accounts/tools/teams/owners/members")["members"]
+    assert [one["name"] for one in found] == ["admin"]
+
+
 def test_signing_in_again_replaces_the_token(
     town: Town, kept: Profiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
