@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import cyclopts
 from cyclopts import Parameter
 
 from dtrfast.cli.accounts import At
-from dtrfast.cli.api_client import connect
+from dtrfast.cli.api_client import Api, connect
+from dtrfast.cli.api_refusal import ApiRefused
 from dtrfast.cli.options import HERE
-from dtrfast.cli.output import done, show, show_one
+from dtrfast.cli.output import done, remark, show, show_one
 from dtrfast.errors import NameInvalid
 
 repositories = cyclopts.App(name="repo", help="Manage repositories.")
@@ -104,14 +106,41 @@ def delete_repository(repository: str, *, at: At = HERE) -> None:
 
 # ---- access ----------------------------------------------------------------------------------
 @access.command(name="list")
-def list_access(repository: str, *, at: At = HERE) -> None:
-    """List the grants on a repository."""
+def list_access(
+    place: Annotated[
+        str, Parameter(help="NAMESPACE/NAME, a repository with a name of one part, or a namespace.")
+    ],
+    *,
+    at: At = HERE,
+) -> None:
+    """List the grants on a repository and on its whole namespace, or those on a namespace."""
+    namespace, slash, _ = place.partition("/")
+    whole = (f"{namespace}/*", ["team"], "repositoryNamespaces", namespace)
     with connect(at) as api:
-        users = api.call("GET", *split(repository), "userAccess")["userAccessList"]
-        teams = api.call("GET", *split(repository), "teamAccess")["teamAccessList"]
-    rows = [{"kind": "user", "name": a["user"]["name"], "level": a["accessLevel"]} for a in users]
-    rows += [{"kind": "team", "name": a["team"]["name"], "level": a["accessLevel"]} for a in teams]
-    show(at, rows, ["kind", "name", "level"])
+        try:
+            rows = _grants(api, place, ["user", "team"], *split(place))
+        except ApiRefused as refusal:
+            if slash or refusal.status != 404:
+                raise
+            rows = _grants(api, *whole)
+        else:
+            try:
+                rows += _grants(api, *whole)
+            except ApiRefused as refusal:
+                if refusal.status == 403:
+                    remark(f"the grants on {namespace}/* are missing here: {refusal}")
+                elif refusal.status != 404:  # the namespace of a user has no grants
+                    raise
+    show(at, rows, ["kind", "name", "level", "on"])
+
+
+def _grants(api: Api, place: str, kinds: Sequence[str], *pieces: str) -> list[dict[str, str]]:
+    """Return the grants at a place, which `pieces` name in the API."""
+    return [
+        {"kind": kind, "name": one[kind]["name"], "level": one["accessLevel"], "on": place}
+        for kind in kinds
+        for one in api.call("GET", *pieces, f"{kind}Access")[f"{kind}AccessList"]
+    ]
 
 
 def _grantee(user: str, team: str) -> tuple[str, str]:

@@ -179,6 +179,51 @@ def test_the_maker_of_an_organization_is_its_first_owner(
     assert [one["name"] for one in found] == ["admin"]
 
 
+def test_grants_on_a_repository_are_listed_with_those_on_its_namespace(
+    town: Town, kept: Profiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def listed(place: str) -> set[str]:
+        assert run(["access", "list", place]) == 0
+        return set(capsys.readouterr().out.splitlines()[1:])
+
+    login(monkeypatch, URL)
+    assert run(["access", "grant-namespace", "acme", "writers", "read-only"]) == 0
+    assert run(["access", "grant", "acme/app", "admin", "--user", "nora"]) == 0
+    capsys.readouterr()
+    whole = "team\twriters\tread-only\tacme/*"
+    on_app = {
+        "user\tnora\tadmin\tacme/app",
+        "team\treaders\tread-only\tacme/app",
+        "team\twriters\tread-write\tacme/app",
+        "team\tadmins\tadmin\tacme/app",
+    }
+    assert listed("acme/app") == {whole, *on_app}
+    assert listed("acme") == {whole}
+    assert run(["repo", "create", "acme"]) == 0  # with a name of one part
+    assert run(["access", "grant", "acme", "read-only", "--user", "rita"]) == 0
+    capsys.readouterr()
+    assert listed("acme") == {whole, "user\trita\tread-only\tacme"}
+    for place, message in (
+        ("acme/none", "there is no repository acme/none"),
+        ("none", "there is no organization 'none'"),
+    ):
+        assert run(["access", "list", place]) == 1
+        assert message in capsys.readouterr().err
+    # An administrator of the repository alone may not read the grants on the namespace.
+    login(monkeypatch, URL, "--profile", "nora", "--use", who="nora")
+    capsys.readouterr()
+    assert run(["access", "list", "acme/app"]) == 0
+    out, errors = capsys.readouterr()
+    assert set(out.splitlines()[1:]) == on_app
+    assert "the grants on acme/* are missing here: only administrators of acme" in errors
+    assert run(["access", "list", "acme"]) == 1
+    # The namespace of a user has no grants.
+    assert run(["repo", "create", "nora/app"]) == 0
+    assert run(["access", "grant", "nora/app", "read-only", "--user", "rita"]) == 0
+    capsys.readouterr()
+    assert listed("nora/app") == {"user\trita\tread-only\tnora/app"}
+
+
 def test_signing_in_again_replaces_the_token(
     town: Town, kept: Profiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
