@@ -14,6 +14,7 @@ from dtrfast.cli.api_refusal import ApiRefused
 from dtrfast.cli.options import HERE
 from dtrfast.cli.output import done, remark, show, show_one
 from dtrfast.errors import NameInvalid
+from dtrfast.oci.versions import version_key
 
 repositories = cyclopts.App(name="repo", help="Manage repositories.")
 access = cyclopts.App(name="access", help="Manage access to repositories.")
@@ -92,9 +93,12 @@ def update_repository(
 
 @repositories.command(name="tags")
 def list_tags(repository: str, *, at: At = HERE) -> None:
-    """List the tags of a repository."""
+    """List the tags of a repository, the newest first."""
     with connect(at) as api:
-        show(at, api.pages("tags", *split(repository), "tags"), ["name", "digest", "setAt"])
+        tags = api.pages("tags", *split(repository), "tags")
+    # Times are whole seconds: of the tags of one second, the highest version comes first.
+    tags.sort(key=lambda tag: (tag["setAt"], version_key(tag["name"])), reverse=True)
+    show(at, tags, ["name", "digest", "setAt"])
 
 
 @repositories.command(name="delete")

@@ -224,6 +224,20 @@ def test_grants_on_a_repository_are_listed_with_those_on_its_namespace(
     assert listed("nora/app") == {"user\trita\tread-only\tnora/app"}
 
 
+def test_tags_are_listed_newest_first_and_those_of_a_second_by_version(
+    town: Town, kept: Profiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    login(monkeypatch, URL)
+    town.push("acme/app", b"old", tag="v2.0.0")
+    town.clock.advance(60)
+    for tag in ("v1.10.0", "v1.2.0", "v1.9.0"):
+        town.push("acme/app", tag.encode(), tag=tag)
+    capsys.readouterr()
+    assert run(["repo", "tags", "acme/app"]) == 0
+    names = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert names == ["v1.10.0", "v1.9.0", "v1.2.0", "v2.0.0", "v1"]
+
+
 def test_signing_in_again_replaces_the_token(
     town: Town, kept: Profiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
