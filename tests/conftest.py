@@ -23,8 +23,7 @@ LONG = {
     "": False,
     "api/managed/test_document.py": True,
     "api/managed/test_trusted_jobs.py": True,
-    "benchmarks/load/test_dtrfast.py": True,
-    "benchmarks/load/test_tls.py": True,
+    "benchmarks/load": True,
     "benchmarks/test_command.py": True,
     "cli/test_accounts.py": True,
     "cli/test_remote.py": True,
@@ -33,7 +32,6 @@ LONG = {
     "crash/test_store_powercut.py": True,
     "deploy": True,
     "door": True,
-    "door/test_smuggling.py": False,
     "e2e": True,
     "e2e/test_small_image.py": False,
     "ext/test_arm64.py": True,
@@ -44,6 +42,7 @@ LONG = {
     "server/test_resume.py": True,
     "server/test_supervisor.py": True,
     "store/test_large_blob.py": True,
+    "store/test_upgrade.py": True,
     "walks/test_costs.py": True,
 }
 _LANES = "DTRFAST_SERVER_LANES"
