@@ -58,15 +58,19 @@ test-long: plan-all dev ## run the longer tests: clients, browser, LDAP, crashes
 	$(STEP) --show "long tests" $(PYTEST) --suite long $(SHARED) $(ARGS) $(OR_NONE)
 	$(STEP) --show "long tests, alone" $(PYTEST) --suite long $(ALONE) $(ARGS) $(OR_NONE)
 
+# Clients and restarts. The part `lanes` of .ci/long repeats all tests with servers.
+WITHOUT_LANES ?= $(patsubst %,tests/e2e/test_%.py,access docker killed_worker small_image) \
+	tests/server/test_resume.py
+
 # Left out are tests that choose lanes themselves, that check only the disk or pages, and slow
 # programs whose requests other tests send as well.
 WITH_LANES := console test_full_disk.py test_own_certificate.py test_repair.py \
 	test_devcontainers.py test_dxf.py test_jib.py test_oras_python.py
 
-test-lanes: plan-all dev ## run the tests with servers again, without lanes
+test-lanes: plan-all dev ## run tests with servers again, without lanes
 	@$(INSTALL) all
 	$(STEP) --show "tests without lanes" $(PYTEST) --lanes off $(SHARED) \
-		$(addprefix --ignore=tests/e2e/,$(WITH_LANES)) tests/e2e tests/server $(ARGS)
+		$(addprefix --ignore=tests/e2e/,$(WITH_LANES)) $(WITHOUT_LANES) $(ARGS)
 
 # The tests that read blobs from a registry: its own tests, those of the API, and docker.
 OVER_BLOBS := tests/registry tests/api tests/server/test_resume.py \
