@@ -17,6 +17,7 @@ from dtrfast.config import StoreConfig
 from dtrfast.errors import StartRefused
 from dtrfast.machine.paths import Layout
 
+_PROFILE_VARIABLE = "DTRFAST_PROFILE"
 # Each of these names a data directory, by itself or in a file.
 _LOCAL_VARIABLES = ("DTRFAST_CONFIG", "DTRFAST_STORE_DATA")
 
@@ -53,10 +54,10 @@ def choose(
         return _of_profile(where, where.profile, profiles, is_implied=False)
     if where.data is not None or where.config is not None:
         return None
-    if name := environ.get("DTRFAST_PROFILE", ""):
-        return _of_profile(where, name, profiles, is_implied=True)
-    if any(environ.get(variable) for variable in _LOCAL_VARIABLES):
-        return None
+    if variable := deciding_variable(environ):
+        if variable != _PROFILE_VARIABLE:
+            return None
+        return _of_profile(where, environ[variable], profiles, is_implied=True)
     name = profiles.default()
     if not name:
         return None
@@ -67,6 +68,12 @@ def choose(
             f" choose one with --data {here} or --profile {name}"
         )
     return _of_profile(where, name, profiles, is_implied=True)
+
+
+def deciding_variable(environ: Mapping[str, str]) -> str:
+    """Return the variable that decides before the default profile; empty if there is none."""
+    variables = (_PROFILE_VARIABLE, *_LOCAL_VARIABLES)
+    return next((variable for variable in variables if environ.get(variable)), "")
 
 
 def _refuse_contradictions(where: RegistryOptions) -> None:

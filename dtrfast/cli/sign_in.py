@@ -24,7 +24,7 @@ from dtrfast.cli.figures import whole_seconds
 from dtrfast.cli.options import HERE, WHOLE, Json, Wide
 from dtrfast.cli.output import done, finish, remark, show_one, show_rows
 from dtrfast.cli.profiles import Profile, Profiles
-from dtrfast.cli.registry_choice import RemoteRegistry, choose, trust_of
+from dtrfast.cli.registry_choice import RemoteRegistry, choose, deciding_variable, trust_of
 from dtrfast.config import is_loopback_host
 from dtrfast.errors import DtrfastError, NameInvalid, SettingsInvalid, StartRefused
 
@@ -289,11 +289,17 @@ def _greeting(name: str, made: Profile, *, is_default: bool) -> list[str]:
 
 
 def _remark_on_default(kept: Profiles) -> None:
-    """Say at once why commands that name no registry are refused, if they are."""
+    """Say at once why commands that name no registry do not use the default profile, if so."""
     try:
-        choose(HERE, os.environ, kept)
+        chosen = choose(HERE, os.environ, kept)
     except StartRefused as refusal:
         remark(f"commands here need an option: {refusal}")
+        return
+    if chosen is None or chosen.profile != kept.default():
+        remark(
+            f"{deciding_variable(os.environ)} decides before the default profile: unset it, or use"
+            f" --profile {kept.default()}"
+        )
 
 
 # ---- logout ------------------------------------------------------------------------------------

@@ -86,7 +86,9 @@ def machine(image_store: Store, new_folder: Callable[[str], Path]) -> Iterator[M
     podman = image_store.podman
     podman.run(
         *("run", "--detach", "--name=machine", "--network=host", "--systemd=always"),
-        *("--privileged", "--cgroupns=private", "--no-healthcheck", MACHINE),
+        *("--privileged", "--cgroupns=private", "--no-healthcheck"),
+        # The image's variable, which would decide before a profile. A machine does not have it.
+        *("--unsetenv=DTRFAST_STORE_DATA", MACHINE),
     )
     machine = Machine(podman.called_with("exec", "machine"), free_port())
     try:
