@@ -58,6 +58,14 @@ def exact(time: str) -> str:
     return f"{_in_utc(time)[:19]} UTC"
 
 
+def exact_or_same(text: str) -> str:
+    """Return `exact` of a time; another text is returned unchanged."""
+    try:
+        return exact(text)
+    except _NO_TIME:
+        return text
+
+
 def field_time(text: str) -> str:
     """Return an RFC 3339 time as the value of a field for a date and time, in UTC. Other texts are
     empty, since such a field cannot show them.

@@ -135,7 +135,8 @@ def fields_in(form: Mapping[str, list[str]], operation: str) -> frozenset[str]:
 
 def control_of(form: Mapping[str, list[str]], operation: str, field: str) -> str:
     """Return the name of the control for a field of the body: `body.userSets.1.baseDn` for
-    `userSets[0].baseDn` if the first row of the form was left empty. Pieces of the path follow.
+    `userSets[0].baseDn` if the first row of the form was left empty. If the body has no such
+    control, it is that of a piece of the path: `path.trust` for `trust`.
     """
     group: Any = _grouped(form, operation)
     keys: list[str] = []

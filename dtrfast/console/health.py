@@ -60,7 +60,8 @@ class Health:
         """The state in words."""
         if not self.problems:
             unknown = sum(one.level == "unknown" for one in self.checks)
-            return f"All well, {unknown} not known" if unknown else "All well"
+            checks = "1 check has" if unknown == 1 else f"{unknown} checks have"
+            return f"All well; {checks} no data" if unknown else "All well"
         return f"{len(self.problems)} problem{'' if len(self.problems) == 1 else 's'}"
 
 
@@ -291,7 +292,7 @@ def _host(seen: Observation, lines: _Lines) -> Check:
 def _certificate(page: PageRequest, lines: _Lines) -> Check:
     link = "/settings/security"
     if not page.client.is_secure:
-        return lines.line("certificate", "none: plain HTTP", link, is_known=False)
+        return lines.line("certificate", "none: plain HTTP", link)
     shown = page.glance(administration.get_certificate)
     if shown is None:
         return lines.line("certificate", "that of the proxy", link, is_known=False)

@@ -45,6 +45,8 @@ FIELDS: Mapping[str, FieldText] = {
     "references": FieldText("Selection"),
     "actions": FieldText("Permissions"),
     "scopes": FieldText("Scope"),
+    "scopes.repository": FieldText("Repository"),
+    "scopes.actions": FieldText("Permissions"),
     # Accounts.
     "oldPassword": FieldText("Current password"),
     "csv": FieldText("Comma-separated values"),

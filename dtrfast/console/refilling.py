@@ -75,7 +75,8 @@ def secrets_again(form: Mapping[str, list[str]]) -> str:
     }
     if not entered:
         return ""
-    return f"Enter the {'private key' if entered == {'key'} else 'passwords'} again."
+    secret = "private key" if entered == {"key"} else "password"
+    return f"Enter the {secret if len(entered) == 1 else 'passwords'} again."
 
 
 def is_secret(name: str) -> bool:
@@ -279,14 +280,14 @@ def _places(refill: Refill, chosen: _Form) -> tuple[dict[str, str], str]:
     not have.
     """
     found: dict[str, str] = {}
-    others = [refill.message] if refill.message else []
+    others: list[str] = []
     for note in refill.notes:
         name = next((one for one in note.controls if one in chosen.visible), "")
         if name:
             found[name] = f"{found.get(name, '')} {note.reason}".strip()
         else:
             others.append(f"{note.label}: {note.reason}" if note.label else note.reason)
-    return found, " ".join(others)
+    return found, " ".join([*others, refill.message]).strip()
 
 
 def _is_filled(name: str, kind: str) -> bool:

@@ -127,4 +127,6 @@ def _entered(page: PageRequest) -> Iterator[tuple[str, str]]:
         value = values[-1]
         is_text = start == "body" and value.strip() and value not in ("true", "false")
         if is_text and name != "body.csv" and not refilling.is_secret(name):
-            yield labels.of_field(field), value
+            # Numbers count from 1, as in the form.
+            pieces = (str(int(p) + 1) if p.isdecimal() else p for p in field.split("."))
+            yield labels.of_field(".".join(pieces).removesuffix("[]")), value

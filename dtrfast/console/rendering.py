@@ -73,6 +73,7 @@ def environment() -> Environment:
         size=formatting.size,
         count=formatting.count,
         duration=formatting.duration,
+        exact_or_same=formatting.exact_or_same,
         short_digest=formatting.short_digest,
         field_time=formatting.field_time,
         event_title=event_names.title_of,

@@ -43,10 +43,11 @@ def test_details_are_short() -> None:
     ]
     macros: Any = rendering.environment().get_template("logs/events.html").module
     event = SimpleNamespace(time="2026-01-31T08:00:00Z", detail={"reference": "v1", "size": "747"})
-    line = macros.details_of(event, "").partition("</summary>")[0].partition('">')[2]
-    assert "v1" in line
-    assert "reference" not in line.partition('">')[2]
-    assert "747 B" not in line.partition('">')[2]
+    line = macros.details_of(event, "").partition("</summary>")[0].partition('title="')[2]
+    shown = line.partition('">')[2]
+    assert ">v1</span>" in shown
+    assert "reference" not in shown
+    assert "747 B" not in shown
 
 
 def test_a_time_in_an_event_has_the_form_of_all_times() -> None:
@@ -54,6 +55,7 @@ def test_a_time_in_an_event_has_the_form_of_all_times() -> None:
     macros: Any = rendering.environment().get_template("logs/events.html").module
     shown = macros.details_of(event, "")
     assert shown.count(formatting.when("2027-01-31T08:00:00Z", "full")) == 2, "short, and in full"
+    assert "until: 2027-01-31 08:00:00 UTC\n" in shown, "on hover"
 
 
 def test_titles_say_what_was_pushed_or_deleted() -> None:

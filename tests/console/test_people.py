@@ -13,7 +13,7 @@ from dtrfast.identity.accounts import NewAccount
 from dtrfast.identity.names import AccountName
 from dtrfast.registry.writing import Author
 from tests.api.managed.town import Town, in_memory
-from tests.console.browser import Browser, Form, forms_of
+from tests.console.browser import Browser, Form, forms_of, text_of
 
 # Page, user, the list's prefix, an entry, and a column to sort by.
 LISTS = [
@@ -239,3 +239,19 @@ def test_pages_tell_users_neither_who_administers_nor_who_is_inactive(town: Town
     admin = "".join(Browser(town, "admin").get(path).text for path in paths)
     for word in (">administrator<", ">disabled<", "sign-in disabled"):
         assert word in admin, word
+
+
+def test_a_form_of_a_deleted_organization_is_shown_with_the_labels_that_it_had(town: Town) -> None:
+    owen = Browser(town, "owen")
+    fields = {
+        "path.name": ["gone"],
+        "body.name": ["ci"],
+        "body.scopes.0.repository": ["gone/app"],
+        "body.scopes.0.actions[]": ["pull"],
+        "at": ["/organizations/gone/robots"],
+    }
+    refused = owen.act("create_robot", fields)
+    assert refused.status_code == 404
+    text = text_of(refused.text)
+    assert "Scope 1: Repository gone/app" in text
+    assert "Scope 1: Permissions pull" in text

@@ -36,7 +36,12 @@ class Usage(ApiObject, frozen=True, kw_only=True):
 
 
 class Usages(ListPage, frozen=True, kw_only=True):
+    """`isExact` is false if there are more repositories than one request sorts. Then some are
+    missing.
+    """
+
     usages: list[Usage]
+    is_exact: bool = True
 
 
 class Storage(ApiObject, frozen=True, kw_only=True):

@@ -211,6 +211,8 @@ function fitDialogs() {
     else if (!dialog.matches(":modal")) {
       dialog.open = false;
       dialog.showModal();
+      showSelected(dialog); // its tabs had no width before
+      reach();
       const fields = [...dialog.querySelectorAll("input:not([type=hidden]), select, textarea:not(.hidden)")];
       const first = fields.find((field) => field.required && !field.value) || fields[0];
       if (first) first.focus();
@@ -454,21 +456,24 @@ function reach() {
 }
 
 // Tabs that go on to the right fade out there.
-const fade = (tabs) => {
+function fade(tabs) {
   tabs.toggleAttribute("data-cut", tabs.scrollLeft + tabs.clientWidth < tabs.scrollWidth - 1);
-};
+}
 document.addEventListener("scroll", ({ target }) => {
   if (target.matches && target.matches(".tabs")) fade(target);
 }, { capture: true, passive: true });
 
 // The selected tab is in sight. `scrollIntoView` would also move the page.
-for (const tab of document.querySelectorAll(".tabs > [aria-current]")) {
-  const [part, whole] = [tab, tab.parentElement].map((node) => node.getBoundingClientRect());
-  tab.parentElement.scrollLeft += part.left + part.width / 2 - whole.left - whole.width / 2;
+function showSelected(place) {
+  for (const tab of place.querySelectorAll(".tabs > [aria-current]")) {
+    const [part, whole] = [tab, tab.parentElement].map((node) => node.getBoundingClientRect());
+    tab.parentElement.scrollLeft += part.left + part.width / 2 - whole.left - whole.width / 2;
+  }
 }
 
 addEventListener("resize", reach);
 document.addEventListener("htmx:afterSettle", reach);
+showSelected(document);
 reach();
 
 // ---- the editor of a README ----------------------------------------------------------------------
