@@ -95,10 +95,13 @@ def run(arguments: Sequence[str]) -> int:
         result = app(arguments, error_console=console, exit_on_error=False, print_error=not is_json)
     except cyclopts.CycloptsError as error:
         if is_json:  # else the library printed it with the usage
-            _report("USAGE", str(error), is_json=True)
+            _report_json("USAGE", str(error))
         return WRONG_USAGE
     except DtrfastError as error:
-        _report(_code_of(error), str(error), is_json=is_json)
+        if is_json:
+            _report_json(_code_of(error), str(error))
+        else:
+            sys.stderr.write(plain(f"dtrfast: {error}") + "\n")
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -118,10 +121,7 @@ def _code_of(error: DtrfastError) -> str:
     return row_of(error).code
 
 
-def _report(code: str, message: str, *, is_json: bool) -> None:
-    """Write an error to standard error: a line, or the API's form of an error."""
-    if is_json:
-        document = {"errors": [{"code": code, "message": message}]}
-        sys.stderr.write(characters.escaped_json(msgspec.json.encode(document).decode()) + "\n")
-    else:
-        sys.stderr.write(plain(f"dtrfast: {message}") + "\n")
+def _report_json(code: str, message: str) -> None:
+    """Write an error to standard error, in the API's form of an error."""
+    document = {"errors": [{"code": code, "message": message}]}
+    sys.stderr.write(characters.escaped_json(msgspec.json.encode(document).decode()) + "\n")

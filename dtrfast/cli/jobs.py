@@ -117,7 +117,6 @@ def _wait(
 ) -> dict[str, Any]:
     """Return the run after the run `last`, once it has ended. Ctrl-C ends only the waiting."""
     while True:
-        require_housekeeper()
         found = api.call("GET", "admin", "jobs", query={"job": job, "limit": "1"})
         newest: dict[str, Any] | None = next(iter(found["runs"]), None)
         if newest is not None and newest["id"] != last:
@@ -129,6 +128,7 @@ def _wait(
                 return {"job": job, "state": "canceled", "result": "canceled before it began"}
         else:
             meter.wait(f"wait for the housekeeper to begin {job}")
+        require_housekeeper()  # last: a run may end just before the server does
         time.sleep(_POLL_SECONDS)
 
 

@@ -17,7 +17,7 @@ from dtrfast.config import StoreConfig
 from dtrfast.errors import StartRefused
 from dtrfast.machine.paths import Layout
 
-_PROFILE_VARIABLE = "DTRFAST_PROFILE"
+PROFILE_VARIABLE = "DTRFAST_PROFILE"
 # Each of these names a data directory, by itself or in a file.
 _LOCAL_VARIABLES = ("DTRFAST_CONFIG", "DTRFAST_STORE_DATA")
 
@@ -55,14 +55,14 @@ def choose(
     if where.data is not None or where.config is not None:
         return None
     if variable := deciding_variable(environ):
-        if variable != _PROFILE_VARIABLE:
+        if variable != PROFILE_VARIABLE:
             return None
         return _of_profile(where, environ[variable], profiles, is_implied=True)
     name = profiles.default()
     if not name:
         return None
     here = StoreConfig().data
-    if Layout(here).format.exists():
+    if _may_be_data(here):
         raise StartRefused(
             f"this directory has a data directory, {here}, and your default profile is {name}:"
             f" choose one with --data {here} or --profile {name}"
@@ -70,9 +70,17 @@ def choose(
     return _of_profile(where, name, profiles, is_implied=True)
 
 
+def _may_be_data(folder: Path) -> bool:
+    """Return True for a data directory, and for one that the user may not open."""
+    try:
+        return Layout(folder).format.exists()
+    except PermissionError:
+        return True
+
+
 def deciding_variable(environ: Mapping[str, str]) -> str:
     """Return the variable that decides before the default profile; empty if there is none."""
-    variables = (_PROFILE_VARIABLE, *_LOCAL_VARIABLES)
+    variables = (PROFILE_VARIABLE, *_LOCAL_VARIABLES)
     return next((variable for variable in variables if environ.get(variable)), "")
 
 

@@ -24,7 +24,13 @@ from dtrfast.cli.figures import whole_seconds
 from dtrfast.cli.options import HERE, WHOLE, Json, Wide
 from dtrfast.cli.output import done, finish, remark, show_one, show_rows
 from dtrfast.cli.profiles import Profile, Profiles
-from dtrfast.cli.registry_choice import RemoteRegistry, choose, deciding_variable, trust_of
+from dtrfast.cli.registry_choice import (
+    PROFILE_VARIABLE,
+    RemoteRegistry,
+    choose,
+    deciding_variable,
+    trust_of,
+)
 from dtrfast.config import is_loopback_host
 from dtrfast.errors import DtrfastError, NameInvalid, SettingsInvalid, StartRefused
 
@@ -290,16 +296,17 @@ def _greeting(name: str, made: Profile, *, is_default: bool) -> list[str]:
 
 def _remark_on_default(kept: Profiles) -> None:
     """Say at once why commands that name no registry do not use the default profile, if so."""
+    if variable := deciding_variable(os.environ):
+        if (variable, os.environ[variable]) != (PROFILE_VARIABLE, kept.default()):
+            remark(
+                f"{variable} decides before the default profile: unset it, or use --profile"
+                f" {kept.default()}"
+            )
+        return
     try:
-        chosen = choose(HERE, os.environ, kept)
+        choose(HERE, os.environ, kept)
     except StartRefused as refusal:
         remark(f"commands here need an option: {refusal}")
-        return
-    if chosen is None or chosen.profile != kept.default():
-        remark(
-            f"{deciding_variable(os.environ)} decides before the default profile: unset it, or use"
-            f" --profile {kept.default()}"
-        )
 
 
 # ---- logout ------------------------------------------------------------------------------------

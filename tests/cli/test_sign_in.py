@@ -18,11 +18,12 @@ import pytest
 
 from dtrfast.cli import api_client
 from dtrfast.cli.app import run
+from dtrfast.cli.options import HERE
 from dtrfast.cli.profiles import Profiles
-from dtrfast.cli.registry_choice import RemoteRegistry
+from dtrfast.cli.registry_choice import RemoteRegistry, choose
 from dtrfast.cli.sign_in import name_for, parse_address, token_name
 from dtrfast.config import StoreConfig
-from dtrfast.errors import SettingsInvalid, StorageFailed
+from dtrfast.errors import SettingsInvalid, StartRefused, StorageFailed
 from dtrfast.identity.names import check_title
 from dtrfast.store.store import Store
 from tests.api.managed.town import PASSWORD, Town, in_memory
@@ -236,6 +237,37 @@ def test_tags_are_listed_newest_first_and_those_of_a_second_by_version(
     assert run(["repo", "tags", "acme/app"]) == 0
     names = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()[1:]]
     assert names == ["v1.10.0", "v1.9.0", "v1.2.0", "v2.0.0", "v1"]
+
+
+def test_a_variable_that_decides_before_the_default_profile_is_told(
+    kept: Profiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    login(monkeypatch, URL, "--profile", "prod")
+    login(monkeypatch, URL, "--profile", "other")
+    assert capsys.readouterr().err == ""
+    for variable, value in (
+        ("DTRFAST_STORE_DATA", "/srv/registry"),
+        ("DTRFAST_PROFILE", "other"),
+        ("DTRFAST_PROFILE", "no profile"),
+    ):
+        monkeypatch.setenv(variable, value)
+        login(monkeypatch, URL, "--profile", "prod")
+        said = f"{variable} decides before the default profile: unset it, or use --profile prod"
+        assert said in capsys.readouterr().err
+        monkeypatch.delenv(variable)
+
+
+def test_a_data_directory_of_another_user_asks_for_a_choice(
+    kept: Profiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login(monkeypatch, URL, "--profile", "prod")
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)  # the tests may run as root, who is never refused
+    with pytest.raises(StartRefused, match="choose one with --data data or --profile prod"):
+        choose(HERE, {}, kept)
 
 
 def test_signing_in_again_replaces_the_token(
