@@ -21,9 +21,9 @@ def run(stop_seconds: float, command: Sequence[str]) -> int:
     """Run the command until it ends or has to stop. Returns its exit status."""
     # Ctrl-C reaches all processes of the terminal. The test process decides when the server stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
+    parent = os.pidfd_open(os.getppid())
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True) as server:
-        _wait_for_input_or_end((parent, server.pid))
+        _wait_for_input_or_end(parent, os.pidfd_open(server.pid))
         server.terminate()  # does nothing if the server has ended
         try:
             return server.wait(stop_seconds)
@@ -33,14 +33,13 @@ def run(stop_seconds: float, command: Sequence[str]) -> int:
             return server.wait()
 
 
-def _wait_for_input_or_end(processes: Sequence[int]) -> None:
-    """Wait until standard input has a byte or ends, or one of the processes ends."""
-    ends = [os.pidfd_open(process) for process in processes]
+def _wait_for_input_or_end(*processes: int) -> None:
+    """Wait until standard input has a byte or ends, or one of the processes (pidfd) ends."""
     with selectors.DefaultSelector() as selector:
-        for source in (sys.stdin, *ends):
+        for source in (sys.stdin, *processes):
             selector.register(source, selectors.EVENT_READ)
         selector.select()
-    for descriptor in ends:
+    for descriptor in processes:
         os.close(descriptor)
 
 

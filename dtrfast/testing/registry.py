@@ -76,7 +76,8 @@ class Registry:
         )
         self._numbers = itertools.count(1)
         self._check(self._client.get("/readyz"))
-        self.admin = _admin(process, data) if has_accounts else None
+        self._token_id = ""
+        self.admin = self._find_admin() if has_accounts else None
 
     def log(self) -> str:
         """Return all lines that the registry has written, with its requests."""
@@ -244,8 +245,32 @@ class Registry:
 
     def close(self) -> None:
         """Stop the registry. Raises `ServerFailed` unless it stops cleanly."""
+        if self._token_id:
+            # A test may have removed the account, or ended the server.
+            with contextlib.suppress(RequestFailed, httpx.TransportError):
+                self.api("DELETE", f"accounts/admin/tokens/{self._token_id}")
         self._client.close()
         self._process.stop()
+
+    def _find_admin(self) -> Credentials | None:
+        """Return the password that a first start shows, else a new token: the data directory keeps
+        the password that the account has. Return None if there is no account `admin`.
+
+        Raises `ServerFailed`.
+        """
+        _, found, rest = self.log().partition(_PASSWORD_MARK)
+        if found:
+            return Credentials("admin", rest.split()[0])
+        name = f"testing {secrets.token_hex(8)}"
+        options = ("--days", "1", "--data", str(self.data), "--json")
+        made = self._process.run_command("token", "create", "admin", name, *options)
+        if made.returncode and "NAME_UNKNOWN" in made.stderr:
+            return None
+        if made.returncode:
+            raise ServerFailed(f"the account admin got no token: {made.stderr}")
+        token = json.loads(made.stdout)
+        self._token_id = token["id"]
+        return Credentials("admin", token["token"])
 
     def _check(self, answer: httpx.Response) -> httpx.Response:
         if answer.is_success:
@@ -319,22 +344,3 @@ def registry(
 def descriptor(pushed: PushedManifest) -> dict[str, Any]:
     """Return the descriptor of a manifest, for an index or as a subject."""
     return {"mediaType": pushed.media_type, "digest": pushed.digest, "size": pushed.size}
-
-
-def _admin(process: ServerProcess, data: Path) -> Credentials | None:
-    """Return the password that a first start shows, else a new token: the data directory keeps the
-    password that the account has. Return None if there is no account `admin`.
-
-    Raises `ServerFailed`.
-    """
-    _, found, rest = process.log().partition(_PASSWORD_MARK)
-    if found:
-        return Credentials("admin", rest.split()[0])
-    name = f"testing {secrets.token_hex(8)}"
-    options = ("--days", "1", "--data", str(data), "--json")
-    made = process.run_command("token", "create", "admin", name, *options)
-    if made.returncode and "NAME_UNKNOWN" in made.stderr:
-        return None
-    if made.returncode:
-        raise ServerFailed(f"the account admin got no token: {made.stderr}")
-    return Credentials("admin", json.loads(made.stdout)["token"])

@@ -128,6 +128,13 @@ def test_a_directory_that_is_kept_keeps_its_accounts(tmp_path: Path) -> None:
         assert registry.push_image("admin/app:v2").digest == pushed.digest
         assert registry.tags("admin/app") == ["v1", "v2"]
         assert registry.api("GET", "accounts/admin", credentials=first)["isAdmin"]
+        second = registry.admin
+    # The token of a run ends with it.
+    with testing.registry(tmp_path / "data", accounts=True) as registry:
+        with pytest.raises(testing.RequestFailed, match="401"):
+            registry.api("GET", "accounts/admin", credentials=second)
+        tokens = registry.api("GET", "accounts/admin/tokens", credentials=first)["credentials"]
+        assert len(tokens) == 1
 
 
 def test_a_server_that_does_not_stop_is_killed() -> None:
