@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from dtrfast.errors import SettingsInvalid
+from dtrfast.errors import SettingsInvalid, StartRefused
 from dtrfast.machine.paths import Layout
 
 # The organization in self-made certificates. It distinguishes them from given ones.
@@ -49,13 +49,12 @@ def ensure(data: Path, names: Iterable[str], found: Iterable[str] = ()) -> bool:
     It is for the configured `names`, and for the names and addresses that were `found`. A self-made
     certificate is replaced if it lacks one of `names` or expires within 30 days: each replacement
     takes the trust of clients away. What is found changes often. A new container has a new name. A
-    given certificate is never replaced.
+    given certificate is never replaced. Raises `StartRefused` if the user may not read it.
     """
     wanted = [*names]
     required = {str(name.value) for name in map(_general_name, wanted) if name is not None}
-    path = Layout(data).certificate_pair
-    if path.exists():
-        current = _first_certificate(path.read_bytes())
+    current = _current(Layout(data).certificate_pair)
+    if current is not None:
         lives_on = current.not_valid_after_utc > datetime.now(UTC) + timedelta(days=_RENEW_DAYS)
         has_names = required <= set(_names(current))
         if not _is_ours(current) or (lives_on and has_names):
@@ -63,6 +62,18 @@ def ensure(data: Path, names: Iterable[str], found: Iterable[str] = ()) -> bool:
     certificate, key = _make(dict.fromkeys([*wanted, *found]))
     _write(data, certificate, key)
     return True
+
+
+def _current(pair: Path) -> x509.Certificate | None:
+    try:
+        return _first_certificate(pair.read_bytes())
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        raise StartRefused(
+            f"{pair} belongs to another user: give it to the user of the server with"
+            f" `chown -R USER {pair.parent}`"
+        ) from error
 
 
 def machine_names() -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dtrfast.errors import StartRefused
 from dtrfast.machine import certificates
 from dtrfast.machine.paths import Layout
 
@@ -32,3 +33,16 @@ def test_it_is_replaced_before_it_expires(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(certificates, "_RENEW_DAYS", 821)
     assert certificates.ensure(tmp_path, ["registry.example"], ["10.0.3.7"])
     assert _names(tmp_path) == {"registry.example", "10.0.3.7"}
+
+
+def test_a_pair_of_another_user_is_no_reason_for_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)  # root, who may run this, may read any file
+    with pytest.raises(
+        StartRefused, match=f"chown -R USER {Layout(tmp_path).certificate_pair.parent}"
+    ):
+        certificates.ensure(tmp_path, ["registry.example"])
