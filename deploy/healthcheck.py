@@ -3,8 +3,8 @@
     healthcheck.py [PATH]
 
 PATH is /healthz by default. It reads the settings as the server does, from the environment and the
-file that DTRFAST_CONFIG names. Options of the command line are unknown here, so it tries TLS and
-plain HTTP.
+file that DTRFAST_CONFIG names. Options of the command line are unknown here: if the server does not
+speak TLS, it tries plain HTTP, and the other way round.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import sys
 
 from dtrfast.config import Config, load, split_address
 
-# Two tries and the start of Python take less than the 5 s that probes of the Helm chart wait.
-_TIMEOUT_SECONDS = 2.0
+# With the start of Python, less than the 5 s that the shortest probe of the Helm chart waits.
+_TIMEOUT_SECONDS = 4.0
 _REQUEST = "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 # A balancer sends this line for its own checks, without a client.
 _PROXY_LINE = b"PROXY UNKNOWN\r\n"
@@ -54,6 +54,9 @@ def main(path: str = "/healthz") -> int:
             if config.server.tls_client_ca and "CERTIFICATE_REQUIRED" in str(error.reason):
                 return 0
             errors.append(str(error))
+        except TimeoutError as error:  # a server that hangs, in any protocol
+            errors.append(str(error))
+            break
         except OSError as error:
             errors.append(str(error))
     sys.stdout.write(f"{'; '.join(errors)}\n")

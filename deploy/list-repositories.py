@@ -43,7 +43,7 @@ def credentials(host: str) -> str:
     if name := os.environ.get("REGISTRY_USERNAME"):
         password = os.environ.get("REGISTRY_PASSWORD")
         if password is None:
-            password = getpass.getpass(f"password of {name} at {host}: ")
+            password = _ask(f"password of {name} at {host}: ")
         return base64.b64encode(f"{name}:{password}".encode()).decode()
     for path in _credential_files():
         try:
@@ -51,9 +51,16 @@ def credentials(host: str) -> str:
         except FileNotFoundError:
             continue
         for key in (host, f"https://{host}", f"http://{host}"):
-            if auth := found.get(key, {}).get("auth"):
+            if auth := (found.get(key) or {}).get("auth"):
                 return str(auth)
     return ""
+
+
+def _ask(question: str) -> str:
+    try:
+        return getpass.getpass(question)
+    except EOFError as error:  # Ctrl-D
+        raise ListingFailed("no password was given") from error
 
 
 def _credential_files() -> Iterator[Path]:

@@ -436,9 +436,13 @@ def test_the_commands_of_the_manual_render(chart: Chart, page: str) -> None:
 # Helm 3 shows notes only with a cluster.
 @pytest.mark.parametrize("chart", ["helm"], indirect=True)
 def test_the_notes_say_how_to_get_in(chart: Chart) -> None:
-    assert "-- dtrfast rollback" in chart.notes("--set=maintenance=true")
+    notes = chart.notes("--set=maintenance=true")
+    assert "-- dtrfast rollback" in notes
+    assert "maintenance=false" in notes
+    assert "docker login" not in notes
     notes = chart.notes()
     assert "MAINTENANCE" not in notes
+    assert "rollout status statefulset/r-dtrfast" in notes
     assert "NO REGISTRY has the image localhost/dtrfast" in notes
     assert "port-forward service/r-dtrfast 5000:5000" in notes
     assert "kubectl -n images exec statefulset/r-dtrfast -- dtrfast user reset-password" in notes

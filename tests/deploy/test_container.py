@@ -221,9 +221,13 @@ def test_the_recipes_of_a_container(shell: Shell) -> None:
     shell.curl(*trusted)
     assert shell.follow("podman exec dtrfast cat /etc/hostname") != name
 
-    restore = recipes.block("Restore", "podman").replace("/mnt/backups", "dtrfast-backups")
+    shell.follow(f"podman cp dtrfast:/data/tls {shell.folder}/tls")
+    restore = recipes.block("Restore", "podman run").replace("/mnt/backups", "dtrfast-backups")
     assert "restored the backup" in shell.follow(restore)
     shell.follow(_start(volume="dtrfast-restored"))
+    put_back = recipes.block("Restore", "podman cp").replace("cp tls", f"cp {shell.folder}/tls")
+    shell.follow(put_back)
+    shell.curl(*trusted)
     assert "maria" in shell.follow("podman exec dtrfast dtrfast user list")
 
     # Behind a proxy on the host: plain HTTP on the loopback address, and the proxy is believed.

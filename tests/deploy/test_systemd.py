@@ -217,8 +217,15 @@ def test_backup_restore_and_the_way_back(machine: Machine) -> None:
     assert "the previous version can open" in machine.follow(way_back)
     _wait(machine.answers, machine)
     assert "later" in machine.run("sh", "-ec", f"{_AS_USER} user list")
-    machine.follow(recipes.block("Restore", "systemctl"))
+    pair = "/var/lib/dtrfast/tls/server.crt"
+    certificate = machine.run("cat", pair)
+    machine.run("cp", "-r", "/var/lib/dtrfast/tls", "/source/tls")
+    machine.follow(recipes.block("Restore", "dtrfast.old"))
     _wait(machine.answers, machine)
+    assert machine.run("cat", pair) != certificate
+    machine.follow(recipes.block("Restore", "tls/*"))
+    _wait(machine.answers, machine)
+    assert machine.run("cat", pair) == certificate
     users = machine.run("sh", "-ec", f"{_AS_USER} user list")
     assert "maria" in users
     assert "later" not in users
