@@ -19,6 +19,7 @@ from tests.deploy.serving import get
 from tests.e2e.programs import PROJECT, Program, ProgramFailed, find
 from tests.e2e.registry import free_port
 from tests.e2e.stores import Store
+from tests.server.conftest import eventually
 
 pytestmark = pytest.mark.deploy
 
@@ -238,7 +239,8 @@ def test_the_recipes_of_a_container(shell: Shell) -> None:
     recipe = _start(volume="dtrfast-restored").replace("--publish 5000:5000", f"--publish {row[1]}")
     shell.follow(recipe)
     shell.curl("--header", "X-Forwarded-For: 192.0.2.9", f"http://{HOST}:5000/v2/")
-    assert "192.0.2.9" in shell.follow("podman logs dtrfast 2>&1")
+    # The line is on its way when the answer arrives.
+    eventually(lambda: "192.0.2.9" in shell.follow("podman logs dtrfast 2>&1"))
 
 
 def test_docker_builds_and_runs_the_image(
