@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import signal
 import ssl
 import subprocess
 import sys
@@ -319,11 +321,12 @@ def test_a_pod_in_maintenance_has_the_data_and_no_server(chart: Chart) -> None:
     assert (usual["command"], usual["args"]) == (["dtrfast"], ["serve"])
     assert "args" not in pod
     # Nothing but the signal ends it, and that at once: the kubelet waits for no killed pod.
-    process = subprocess.Popen(pod["command"])
+    process = subprocess.Popen(pod["command"], start_new_session=True)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.2)
     process.terminate()
     process.wait(10)
+    os.killpg(process.pid, signal.SIGKILL)  # its `sleep`, which ends with the container in a pod
 
 
 def test_the_pod_has_the_token_that_keyless_md_names(chart: Chart, tmp_path: Path) -> None:
