@@ -45,6 +45,20 @@ def choose(
     The default of `profiles` are those of the user.
     """
     _refuse_contradictions(where)
+    found = _find(where, environ, profiles)
+    if found is None:
+        for option, value in (("--token-file", where.token_file), ("--ca-file", where.ca_file)):
+            if value is not None:
+                raise StartRefused(
+                    f"{option} is for a registry behind a URL, and this command works on a data"
+                    " directory: give --url or --profile too"
+                )
+    return found
+
+
+def _find(
+    where: RegistryOptions, environ: Mapping[str, str], profiles: Profiles | None
+) -> RemoteRegistry | None:
     if where.url:
         trust = None if where.ca_file is None else authorities(where.ca_file)
         token = _token_in_file(where) or environ.get("DTRFAST_TOKEN", "").strip()

@@ -81,3 +81,13 @@ def test_files_that_options_name_and_cannot_be_read(
     ):
         assert run([*url, *options]) == 1, options
         assert options[-1] in capsys.readouterr().err.replace("\n", ""), options
+
+
+def test_options_of_a_url_are_refused_on_a_data_directory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in ("--token-file", "--ca-file"):
+        arguments = ["user", "list", "--data", str(tmp_path), option, str(tmp_path / "x")]
+        assert run(arguments) == 1, option
+        assert f"{option} is for a registry behind a URL" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
