@@ -421,7 +421,8 @@ def remove_profile(profile: Name, *, json: Json = False) -> None:
     if profile not in kept.names():
         raise NameInvalid(f"there is no profile {profile!r}: see `dtrfast profile list`")
     kept.remove(profile)
-    finish({"profile": profile}, [f"removed the profile {profile}"], is_json=json)
+    said = f"removed the profile {profile}; its token stays valid until it is revoked"
+    finish({"profile": profile}, [said], is_json=json)
 
 
 def _shown(name: str, profile: Profile) -> dict[str, Any]:

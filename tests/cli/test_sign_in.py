@@ -386,6 +386,7 @@ def test_the_first_profile_is_the_default_and_others_only_on_request(
     assert json.loads(text)["url"] == "https://staging.example"
     assert kept.get("staging").token not in text
     assert run(["profile", "remove", "staging"]) == 0
+    assert "its token stays valid until it is revoked" in capsys.readouterr().out
     assert kept.default() == ""
     assert run(["profile", "remove", "staging"]) == 1
     assert login(monkeypatch, "https://other.example", "--profile", "prod") == 1
