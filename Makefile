@@ -13,7 +13,10 @@ PIP_INSTALL := $(BIN)/pip install --disable-pip-version-check --progress-bar off
 PYTEST := $(PYTHON) -m pytest
 # Two processes share the tests. Tests that measure run alone, after the others.
 SHARED := -m 'not alone and not client and not deploy' --numprocesses 2
-ALONE := -m 'alone and not client and not deploy'
+# Long tests wait for containers, browsers and clocks, and a third process uses that time.
+LONG := $(SHARED) --numprocesses 3
+# Only the files with such tests, because it takes a while to collect all.
+ALONE = -m 'alone and not client and not deploy' $(or $(ARGS),$(shell grep -rlwF --include='*.py' mark.alone tests))
 # These targets may run in parallel: they wait for a network, a disk and a processor.
 TOGETHER = MAKEFLAGS='$(filter-out -j% --jobserver%,$(MAKEFLAGS))' \
 	$(MAKE) --no-print-directory --jobs 2
@@ -55,8 +58,8 @@ test-all: test test-long test-lanes test-blobs fuzz asan ## run all tests whose 
 
 test-long: plan-all dev ## run the longer tests: clients, browser, LDAP, crashes, lifecycles, arm64
 	@$(INSTALL) all
-	$(STEP) --show "long tests" $(PYTEST) --suite long $(SHARED) $(ARGS) $(OR_NONE)
-	$(STEP) --show "long tests, alone" $(PYTEST) --suite long $(ALONE) $(ARGS) $(OR_NONE)
+	$(STEP) --show "long tests" $(PYTEST) --suite long $(LONG) $(ARGS) $(OR_NONE)
+	$(STEP) --show "long tests, alone" $(PYTEST) --suite long $(ALONE) $(OR_NONE)
 
 # Clients and restarts. The part `lanes` of .ci/long repeats all tests with servers.
 WITHOUT_LANES ?= $(patsubst %,tests/e2e/test_%.py,access docker killed_worker small_image) \

@@ -14,7 +14,8 @@ from dtrfast.config import TEST_ASSEMBLY
 from tests import assembly, scoped
 
 _TESTS = Path(__file__).parent
-_TOGETHER = ("e2e", "benchmarks")
+# Folders whose tests share daemons and images, the longest name of a place first.
+_TOGETHER = ("e2e/console", "e2e", "benchmarks")
 
 # Folders and files of the long suite, which `make test` leaves out. They measure, need programs or
 # packages that it does not install, or start many servers, each of which takes seconds. The longest
@@ -139,8 +140,8 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 def group_of(node_id: str) -> str:
     """Return the file of a test, or the folder whose tests share daemons and images."""
     file = node_id.partition("::")[0]
-    folder = file.removeprefix("tests/").partition("/")[0]
-    return folder if folder in _TOGETHER else file
+    place = file.removeprefix("tests/")
+    return next((folder for folder in _TOGETHER if place.startswith(f"{folder}/")), file)
 
 
 @pytest.hookimpl(optionalhook=True)

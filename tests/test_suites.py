@@ -12,8 +12,8 @@ _TESTS = Path(__file__).parent
 def test_the_tests_of_a_file_stay_together_and_those_with_containers_as_well() -> None:
     assert conftest.group_of("tests/oci/test_names.py::test_a[x::y]") == "tests/oci/test_names.py"
     assert conftest.group_of("tests/test_tidy.py::test_a") == "tests/test_tidy.py"
-    for file in ("e2e/test_docker.py", "e2e/console/test_pages.py"):
-        assert conftest.group_of(f"tests/{file}::test_a") == "e2e"
+    assert conftest.group_of("tests/e2e/test_docker.py::test_a") == "e2e"
+    assert conftest.group_of("tests/e2e/console/test_pages.py::test_a") == "e2e/console"
 
 
 def test_the_longest_name_decides_what_is_long() -> None:
