@@ -20,7 +20,7 @@ fi
 old=$1
 new=$2
 failed=""
-while read -r repository; do
+while read -r repository || [ -n "$repository" ]; do # the last line may lack its break
     [ -n "$repository" ] || continue
     case $repository in
     */*) place=$new/${repository%/*} ;;

@@ -83,7 +83,8 @@ def begin_restore(layout: Layout) -> None:
     _make_directory(layout.data.absolute(), privacy.DIRECTORY_MODE)
     mounts.require_local(layout.data)
     with disk.reported():
-        names = [path.name for path in layout.data.iterdir()]
+        # A new file system at this place has a directory for its own repairs.
+        names = [path.name for path in layout.data.iterdir() if path.name != "lost+found"]
         if not layout.restoring.exists():
             if names:
                 raise FormatUnknown(

@@ -169,6 +169,8 @@ def test_sockets_wait_for_the_service(machine: Machine) -> None:
         folder = f"/etc/systemd/system/dtrfast.{unit}.d"
         machine.run("sh", "-c", f"mkdir {folder} && printf '%s' '{text}' > {folder}/own.conf")
     machine.follow(recipes.block(_SERVICE, "dtrfast.socket"))
+    # Challenges and the console name the address that clients use now.
+    machine.run("grep", "EXTERNAL_URL=https://registry.example$", "/etc/dtrfast/environment")
     url = f"https://127.0.0.1:{low}"
     _wait(lambda: get(f"{url}/readyz")[0] == 200, machine)
     journal = machine.run("journalctl", "--no-pager", "--unit=dtrfast.service")
@@ -226,6 +228,9 @@ def test_backup_restore_and_the_way_back(machine: Machine) -> None:
     machine.follow(recipes.block("Restore", "tls/*"))
     _wait(machine.answers, machine)
     assert machine.run("cat", pair) == certificate
+    bucket = recipes.block("Restore", "systemd-run").replace("s3://BUCKET/PREFIX", "/mnt/backups")
+    bucket = bucket.replace("/var/lib/dtrfast", "/var/tmp/from-bucket")
+    assert "restored the backup" in machine.follow(bucket)
     users = machine.run("sh", "-ec", f"{_AS_USER} user list")
     assert "maria" in users
     assert "later" not in users

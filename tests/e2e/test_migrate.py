@@ -36,7 +36,7 @@ def migrate(
             "SKOPEO_SYNC": options,
             "PATH": f"{folder}:{os.environ['PATH']}",
         },
-        input="\n".join(names) + "\n",
+        input="\n".join(names),
         capture_output=True,
         text=True,
         check=False,

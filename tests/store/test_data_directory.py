@@ -59,6 +59,14 @@ def test_a_restore_that_was_cut_off_at_its_very_end_goes_on(tmp_path: Path) -> N
     assert prepare(layout) == store_id
 
 
+def test_a_restore_fills_a_new_file_system(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    data_directory.begin_restore(Layout(tmp_path))
+    (tmp_path / "other" / "thesis").mkdir(parents=True)
+    with pytest.raises(FormatUnknown, match=r"\(thesis\).*empty directory"):
+        data_directory.begin_restore(Layout(tmp_path / "other"))
+
+
 def test_a_directory_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(FormatUnknown, match=r"thesis\.tex.*empty directory"):
