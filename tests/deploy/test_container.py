@@ -271,16 +271,30 @@ def test_docker_builds_and_runs_the_image(
         *(f"--env=DTRFAST_SERVER_BIND=0.0.0.0:{port}", "--stop-timeout=60", IMAGE),
     )
     try:
-        deadline = time.monotonic() + 120
-        while get(f"https://127.0.0.1:{port}/readyz")[0] != 200:
-            assert time.monotonic() < deadline, docker.run("logs", "dtrfast")
-            time.sleep(0.1)
+        _wait_for(port, docker)
         # docker makes volumes as root, unless the image has the folder.
         docker.run("exec", "dtrfast", "dtrfast", "backup", "/backups")
         docker.run("stop", "dtrfast")
         assert docker.run("inspect", "--format={{.State.ExitCode}}", "dtrfast") == "0"
+
+        # The certificate of a backup is put back: docker gives it to root.
+        kept = new_folder("kept")
+        docker.run("cp", "dtrfast:/data/tls", kept)
+        docker.run("cp", kept / "tls", "dtrfast:/data/")
+        recipe = recipes.block("Restore", "docker run").replace("dtrfast-restored", "dtrfast-data")
+        recipe = recipe.replace(f"localhost/dtrfast:{dtrfast.__version__}", IMAGE)
+        docker.run(*shlex.split(recipe.replace("\\\n", ""))[1:])
+        docker.run("start", "dtrfast")
+        _wait_for(port, docker)
     finally:
         docker.run("rm", "--force", "--volumes", "dtrfast")
+
+
+def _wait_for(port: int, docker: Program) -> None:
+    deadline = time.monotonic() + 120
+    while get(f"https://127.0.0.1:{port}/readyz")[0] != 200:
+        assert time.monotonic() < deadline, docker.run("logs", "dtrfast")
+        time.sleep(0.1)
 
 
 # Containers of these tests get no bridge, because its firewall rules would outlive them.

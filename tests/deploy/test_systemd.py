@@ -24,7 +24,7 @@ _CONTAINERFILE = f"""\
 FROM {IMAGE}
 USER root
 RUN userdel dtrfast && apt-get update \\
-    && apt-get install --yes --no-install-recommends iproute2 nftables systemd
+    && apt-get install --yes --no-install-recommends dbus iproute2 nftables systemd
 COPY deploy /source/deploy
 STOPSIGNAL SIGRTMIN+3
 ENTRYPOINT ["/lib/systemd/systemd"]
