@@ -27,6 +27,7 @@ from tests.walks.requests import BY_ID, Request
 
 _MEMORY = Path("/dev/shm")
 _ADMIN = "admin"
+_LATER_TURNS = 3
 _HASHING = "hashing a password takes long on purpose"
 EXCEPTED = {
     "change_password.other": _HASHING,
@@ -82,7 +83,8 @@ def _walk(city: City) -> list[Cost]:
     city.engine.forgets = True
     found = [costs.measure(name, send, _forget) for name, send in senders.items()]
     # Other work on the machine may have slowed down all tries of a request, so it gets more later.
-    found = [_again(cost, senders) if cost.share > 1 else cost for cost in found]
+    for _ in range(_LATER_TURNS):
+        found = [_again(cost, senders) if cost.share > 1 else cost for cost in found]
     city.engine.forgets = False
     return found
 
