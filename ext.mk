@@ -5,9 +5,9 @@ asan_dir = build/asan
 
 CLANG ?= clang
 # How long each fuzzer looks for something new; what is kept in tests/fuzz/corpus runs in any case.
-FUZZ_SECONDS ?= 20
+FUZZ_SECONDS ?= 13
 fuzz_dir = build/fuzz
-fuzzers = $(fuzz_dir)/head $(fuzz_dir)/chunked
+fuzzers = $(fuzz_dir)/head $(fuzz_dir)/chunked $(fuzz_dir)/replay
 
 .PHONY: ext ext-check asan fuzz
 
@@ -31,7 +31,8 @@ asan:
 	cp -r dtrfast/__init__.py dtrfast/_core.pyi $(asan_dir)/dtrfast/
 	cp -r pyproject.toml ext $(asan_dir)/
 	mkdir -p $(asan_dir)/tests/golden && cp tests/__init__.py $(asan_dir)/tests/
-	cp -r tests/ext $(asan_dir)/tests/ && cp tests/golden/cut_points* $(asan_dir)/tests/golden/
+	cp -r tests/ext $(asan_dir)/tests/
+	cp tests/golden/cut_points* tests/golden/encoders* $(asan_dir)/tests/golden/
 	cd $(asan_dir) && CORE_SANITIZE=1 PYTHONMALLOC=malloc PYTHONDONTWRITEBYTECODE=1 \
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
@@ -53,4 +54,10 @@ fuzz: $(fuzzers)
 $(fuzz_dir)/%: tests/fuzz/%.c tests/fuzz/bytes.h ext/%.c ext/%.h ext/octets.c ext/octets.h
 	mkdir -p $(fuzz_dir)
 	$(CLANG) -std=gnu11 -O1 -g -Wall -Wextra -Werror -fsanitize=fuzzer,address,undefined \
+		-fno-sanitize-recover=all -Iext -o $@ $(filter %.c,$^)
+
+# The encoders consist of many files, so all kernels are compiled in. -O2: a stream is long.
+$(fuzz_dir)/replay: tests/fuzz/replay.c tests/fuzz/bytes.h $(wildcard ext/*.c ext/*.h)
+	mkdir -p $(fuzz_dir)
+	$(CLANG) -std=gnu11 -O2 -g -Wall -Wextra -Werror -fsanitize=fuzzer,address,undefined \
 		-fno-sanitize-recover=all -Iext -o $@ $(filter %.c,$^)

@@ -1,0 +1,3 @@
+module encoders_go
+
+go 1.19
