@@ -36,6 +36,9 @@ LONG = {
     "e2e": True,
     "e2e/test_small_image.py": False,
     "ext/test_arm64.py": True,
+    "ext/test_replay_arm64.py": True,
+    "ext/test_replay_klauspost.py": True,
+    "ext/test_replay_zlib.py": True,
     "identity/ldap": True,
     "mutants": True,
     "server/test_announced.py": True,
@@ -44,6 +47,8 @@ LONG = {
     "server/test_supervisor.py": True,
     "store/test_large_blob.py": True,
     "store/test_upgrade.py": True,
+    "store/tier/test_interruptions.py": True,
+    "store/tier/test_tier_damage.py": True,
     "walks/test_costs.py": True,
 }
 _LANES = "DTRFAST_SERVER_LANES"

@@ -47,7 +47,8 @@ WAIST = {
         # The assembly opens the store and wraps its blobs.
         "assembly.py": {"counting", "store"},
         "jobs": {"blobs", "report", "store", "tasks"},
-        "cli": {"store"},
+        # A run of the tier has its progress and its result.
+        "cli": {"store", "tier.run"},
         "app.py": {"store"},
     },
     "registry": {

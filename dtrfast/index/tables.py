@@ -33,6 +33,11 @@ CONTENTS_UNLINKED = _local("contents_unlinked")  # content number → time (a hi
 DAMAGES = _local("damages")  # kind + number → a known damage
 COMMITS = _local("commits")  # upload id → a commit of which some slices are not written yet
 UPLOADS_FINISHED = _local("uploads_finished")  # upload id → time + digest key + label
+REPLAYS = _local("replays")  # content number → replay recipe of a converted content
+REPLAY_SEGMENTS = _local("replay_segments")  # content number + offset in the blob → segment
+REPLAY_CONTENTS = _local("replay_contents")  # number of a plain recipe → content number
+REPLAYS_UNFINISHED = _local("replays_unfinished")  # number of a plain recipe → content number
+LAYERS = _local("layers")  # content number → verdict of the gzip tier on a layer
 
 # ---- shared --------------------------------------------------------------------------------
 META = _shared("meta")  # counters

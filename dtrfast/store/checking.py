@@ -7,38 +7,29 @@ marked: the check looks again before it marks.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 from collections.abc import Generator, Iterator
 from contextlib import suppress
-from itertools import chain
 
 import xxhash
 
 from dtrfast import _core
-from dtrfast.errors import Corrupt, DtrfastError, StorageFailed
-from dtrfast.index.tables import CHUNKS, CONTENTS, PACKS, RECIPES, number_key
+from dtrfast.errors import DtrfastError, FormatUnknown
+from dtrfast.index.tables import CHUNKS, CONTENTS, PACKS, number_key
 from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
-from dtrfast.store import codec, damage, packs, records
+from dtrfast.store import codec, damage, packs
 from dtrfast.store.blobs import BlobStat
+from dtrfast.store.content_reader import open_content
+from dtrfast.store.contents import NumberedContent
 from dtrfast.store.context import StoreContext
-from dtrfast.store.local_reader import LocalReader
 from dtrfast.store.packs import PackEntry
 from dtrfast.store.records import Chunk, Content, decode_content, decode_pack
 
 _logger = logging.getLogger("dtrfast.damage")
 
 _READ_SIZE = 1 << 20
-
-
-def is_damage(error: DtrfastError) -> bool:
-    """True if the error means damaged bytes, and not a condition that may pass."""
-    if isinstance(error, StorageFailed):
-        cause = error.__cause__
-        return isinstance(cause, OSError) and cause.errno == errno.EIO
-    return isinstance(error, Corrupt)
 
 
 # ---- packs -----------------------------------------------------------------------------------
@@ -90,7 +81,7 @@ def _fault_of(descriptor: int, entry: PackEntry) -> str | None:
         stored = disk.read_at(descriptor, entry.stored, entry.offset)
         content = codec.decode(entry.codec, stored, entry.length)
     except DtrfastError as error:
-        if not is_damage(error):
+        if not damage.is_damage(error):
             raise
         return str(error)
     return None if xxhash.xxh3_128_digest(content) == entry.hash else "its bytes have changed"
@@ -100,14 +91,18 @@ def _fault_of(descriptor: int, entry: PackEntry) -> str | None:
 def check_content(context: StoreContext, number: int) -> Iterator[int]:
     """Check a content by its digest. Yields the size of each read in bytes."""
     content = _content(context, number)
-    reason = yield from _fault(context, number)
-    if reason is not None:
-        # Checked again: it may have been freed or moved during the first look.
+    try:
         reason = yield from _fault(context, number)
+        if reason is not None:
+            # Checked again: it may have been freed or moved during the first look.
+            reason = yield from _fault(context, number)
+    except FormatUnknown as error:
+        _logger.error("content %d cannot be checked: %s", number, error)
+        return
     if reason is None and content is not None and content.damaged_at:
         damage.clear_content(context, number)
     if reason is not None:
-        _mark_chunks(context, number)
+        damage.mark_chunks_of(context, number)
         damage.mark_content(context, number, reason)
 
 
@@ -122,7 +117,7 @@ def _fault(context: StoreContext, number: int) -> Generator[int, None, str | Non
             hasher.update(data)
             yield len(data)
     except DtrfastError as error:
-        if not is_damage(error):
+        if not damage.is_damage(error):
             raise
         return str(error) if _content(context, number) is not None else None
     if hasher.digest() == content.sha256 or _content(context, number) is None:
@@ -131,9 +126,10 @@ def _fault(context: StoreContext, number: int) -> Generator[int, None, str | Non
 
 
 def bytes_of(context: StoreContext, number: int, content: Content) -> Iterator[bytes]:
-    """The bytes of a content, from the disk. Raises what `LocalReader` raises."""
+    """The bytes of a content, from the disk. Raises what its reader raises."""
     stat = BlobStat(Digest("sha256", content.sha256), content.size)
-    with LocalReader(context, stat, number, 0, content.size) as reader:
+    found = NumberedContent(number, content)
+    with open_content(context, stat, found, (0, content.size)) as reader:
         for segment in reader:
             if isinstance(segment, bytes):
                 yield segment
@@ -150,27 +146,6 @@ def _content(context: StoreContext, number: int) -> Content | None:
     with context.engine.read() as transaction:
         data = transaction.get(CONTENTS, number_key(number))
     return None if data is None else decode_content(data)
-
-
-def _mark_chunks(context: StoreContext, number: int) -> None:
-    """Mark the chunks of a damaged content that cannot be read or have another hash."""
-    with context.engine.read() as transaction:
-        rows = [row for _, row in transaction.scan(RECIPES, number_key(number))]
-    chunk_rows = (records.row_parts(row) for row in rows if row[0] == records.CHUNKS)
-    for identifier, _ in chain.from_iterable(chunk_rows):
-        with context.engine.read() as transaction:
-            data = transaction.get(CHUNKS, number_key(identifier))
-        if data is None:
-            continue
-        place = Chunk.decode(data)
-        try:
-            content = context.chunk_files.read(place)
-        except DtrfastError as error:
-            if is_damage(error):
-                damage.mark_chunk(context, identifier, str(error))
-            continue
-        if xxhash.xxh3_128_digest(content) != place.hash:
-            damage.mark_chunk(context, identifier, "its bytes have changed")
 
 
 def _forget_cached(descriptor: int) -> None:

@@ -56,6 +56,15 @@ class ContentClaim:
         """
         self._wait(fcntl.F_RDLCK, sha256)
 
+    def try_to_share(self, sha256: Digest) -> bool:
+        """Share a content. Return False if another caller has it exclusively. Never waits."""
+        with disk.reported():
+            try:
+                self._lock(fcntl.F_OFD_SETLK, fcntl.F_RDLCK, sha256)
+            except BlockingIOError:
+                return False
+        return True
+
     def share(self, sha256: Digest) -> None:
         """Let other callers share a content that this claim has exclusively. Never waits."""
         with disk.reported():

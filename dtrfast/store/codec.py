@@ -16,7 +16,10 @@ ZSTD = 1
 
 # Level 1: measured on 64 KiB pieces of a Debian root file system (204 MB), level 3 makes 96.8 MB of
 # them instead of 99.2 and takes 1.3 times as long.
-_LEVEL = 1
+LEVEL = 1
+# For layers that the gzip tier converts: 4 to 5 % smaller for 8 ns a byte instead of 5, beside 20
+# ns of the replay. Level 5 would save as much again, and take 17 ns.
+TIER_LEVEL = 3
 # Formats for which chunking does not pay: measured on ten builds of an image, chunking gzip or zstd
 # saves 0 to 4 %.
 _COMPRESSED_MAGICS = (
@@ -36,16 +39,19 @@ def is_compressed(first: bytes) -> bool:
 
 class _Contexts(threading.local):
     def __init__(self) -> None:
-        self.compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False)
+        self.compressors = {
+            level: zstandard.ZstdCompressor(level=level, write_checksum=False)
+            for level in (LEVEL, TIER_LEVEL)
+        }
         self.decompressor = zstandard.ZstdDecompressor()
 
 
 _contexts = _Contexts()
 
 
-def compress(data: bytes | memoryview) -> bytes:
-    """Return one frame, which states its content size."""
-    return _contexts.compressor.compress(data)
+def compress(data: bytes | memoryview, level: int = LEVEL) -> bytes:
+    """Return one frame, which states its content size. `level` is one of the levels here."""
+    return _contexts.compressors[level].compress(data)
 
 
 def decompress(data: bytes, length: int) -> bytes:

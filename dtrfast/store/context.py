@@ -15,6 +15,7 @@ from dtrfast.store.limits import CurrentLimits
 from dtrfast.store.recalls import Recalls
 from dtrfast.store.second_thread import SecondThread
 from dtrfast.store.space import Space
+from dtrfast.store.tier.replay_pool import ReplayPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class StoreContext:
     chunk_ids: Ids
     numbers: Ids  # of contents and packs
     recalls: Recalls
+    replay_pool: ReplayPool
     clock: Callable[[], int]
     upload_expiry_seconds: int
     grace_seconds: int

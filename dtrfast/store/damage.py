@@ -7,16 +7,29 @@ marks are in the records of chunks and contents. The list of damages is for admi
 
 from __future__ import annotations
 
+import errno
 import logging
+import sys
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 
 import msgspec
+import xxhash
 
+from dtrfast.errors import Corrupt, DtrfastError, StorageFailed
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
-from dtrfast.index.tables import CHUNKS, CONTENTS, DAMAGES, RECIPES, number_key, number_of
+from dtrfast.index.tables import (
+    CHUNKS,
+    CONTENTS,
+    DAMAGES,
+    RECIPES,
+    REPLAY_CONTENTS,
+    number_key,
+    number_of,
+)
 from dtrfast.oci.digests import Digest
-from dtrfast.store import records, statistics
+from dtrfast.store import recipe_rows, records, statistics
 from dtrfast.store.context import StoreContext
 from dtrfast.store.records import Chunk, decode_content, encode
 
@@ -42,6 +55,14 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Damage)
 
 
+def is_damage(error: DtrfastError) -> bool:
+    """True if the error means damaged bytes, and not a condition that may pass."""
+    if isinstance(error, StorageFailed):
+        cause = error.__cause__
+        return isinstance(cause, OSError) and cause.errno == errno.EIO
+    return isinstance(error, Corrupt)
+
+
 def mark_chunk(context: StoreContext, identifier: int, reason: str) -> None:
     """Mark a chunk as damaged, so that it is not read any more. `trace` marks its blobs later."""
     if context.engine.write(partial(_mark_chunk, number=identifier, context=context, why=reason)):
@@ -55,6 +76,40 @@ def mark_content(context: StoreContext, number: int, reason: str) -> bool:
     if digest is not None:
         _logger.error("the blob %s is damaged: %s; a push of it heals it", digest, reason)
     return digest is not None
+
+
+def mark_chunks_of(
+    context: StoreContext, recipe: int, bounds: tuple[int, int] | None = None
+) -> None:
+    """Mark the chunks of a recipe that cannot be read or have another hash.
+
+    `bounds`: look only at the rows that begin before the second offset and end behind the first.
+    """
+    begin, end = (0, sys.maxsize) if bounds is None else bounds
+    with context.engine.read() as transaction:
+        found = [
+            (records.recipe_offset(key), row)
+            for key, row in transaction.scan(RECIPES, number_key(recipe))
+        ]
+    rows = [
+        row
+        for offset, row in found
+        if offset < end and offset + recipe_rows.row_length(row) > begin
+    ]
+    for identifier in chain.from_iterable(map(recipe_rows.chunk_ids, rows)):
+        with context.engine.read() as transaction:
+            data = transaction.get(CHUNKS, number_key(identifier))
+        if data is None:
+            continue
+        place = Chunk.decode(data)
+        try:
+            content = context.chunk_files.read(place)
+        except DtrfastError as error:
+            if is_damage(error):
+                mark_chunk(context, identifier, str(error))
+            continue
+        if xxhash.xxh3_128_digest(content) != place.hash:
+            mark_chunk(context, identifier, "its bytes have changed")
 
 
 def clear_chunk(context: StoreContext, identifier: int) -> None:
@@ -79,7 +134,7 @@ def trace(context: StoreContext) -> int:
     new = {number_of(key[1:]) for key, damage in rows if not damage.is_traced}
     if not new:
         return 0
-    found = sorted(set(_contents_with(context, new)))
+    found = sorted(_affected(context, set(_recipes_with(context, new))))
     marked = [mark_content(context, number, "a chunk of it is damaged") for number in found]
     context.engine.write(partial(_set_traced, numbers=new))
     return sum(marked)
@@ -166,14 +221,32 @@ def _mark_content(transaction: WriteTransaction, key: bytes, now: int, why: str)
     return digest
 
 
-def _contents_with(context: StoreContext, chunks: set[int]) -> Iterator[int]:
-    """The numbers of contents whose recipes name one of the chunks."""
+def _affected(context: StoreContext, recipes: set[int]) -> set[int]:
+    """Return the contents that cannot be read without these recipes.
+
+    A converted content that has its original can.
+    """
+    affected = set()
+    with context.engine.read() as transaction:
+        for recipe in recipes:
+            converted = transaction.get(REPLAY_CONTENTS, number_key(recipe))
+            key = number_key(recipe) if converted is None else converted
+            data = transaction.get(CONTENTS, key)
+            if data is None:
+                continue
+            if converted is None or decode_content(data).kind == "recreated":
+                affected.add(number_of(key))
+    return affected
+
+
+def _recipes_with(context: StoreContext, chunks: set[int]) -> Iterator[int]:
+    """The numbers of the recipes that name one of the chunks."""
     after: bytes | None = None
     while True:
         with context.engine.read() as transaction:
             rows = list(transaction.scan(RECIPES, after=after, limit=_ROWS_MAX))
         for key, row in rows:
-            if row[0] == records.CHUNKS and any(n in chunks for n, _ in records.row_parts(row)):
+            if not chunks.isdisjoint(recipe_rows.chunk_ids(row)):
                 yield number_of(key)
         if len(rows) < _ROWS_MAX:
             return

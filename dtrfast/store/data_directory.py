@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -145,7 +146,7 @@ def replace_features(layout: Layout, features: Features) -> None:
 @contextmanager
 def _written(layout: Layout, text: str) -> Iterator[Path]:
     """A synced file to rename or link to `format` in the block; then the directory is synced."""
-    temporary = layout.format.with_name(f".format.{os.getpid()}")
+    temporary = layout.format.with_name(f".format.{os.getpid()}.{threading.get_ident()}")
     with disk.reported():
         with temporary.open("w") as file:
             file.write(text + "\n")

@@ -29,6 +29,10 @@ PACK_RECIPES = "pack-recipes"
 # its last holder, and it counts links in another place.
 HOLDINGS = "holdings"
 
+# Layers are re-created from replay recipes. The first conversion adds the feature, and an expansion
+# removes it: a version without it would not find the bytes of evicted layers.
+TIER = "tier"
+
 _INCOMPATIBLE = frozenset({TRASH, ACCOUNTS, HOLDINGS})
 # Features that the version before this one does not know.
 _NEW = frozenset({HOLDINGS})
@@ -65,12 +69,23 @@ class Features:
 
     def unknown(self) -> list[str]:
         """Return the features that stop this version, which always writes, from opening it."""
-        return sorted((self.incompatible | self.read_only_compatible) - ALL.incompatible)
+        known = ALL.incompatible | {TIER}
+        return sorted((self.incompatible | self.read_only_compatible) - known)
 
     @property
     def is_older(self) -> bool:
         """True if an older version was the last one to open the store for writing."""
         return not self.incompatible >= ALL.incompatible
+
+    @property
+    def has_tier(self) -> bool:
+        """True if layers may have replay recipes."""
+        return TIER in self.incompatible
+
+    def with_tier(self, *, has: bool) -> Features:
+        """Return these with the feature of the gzip tier, or without it."""
+        added = self.incompatible | {TIER} if has else self.incompatible - {TIER}
+        return Features(self.compatible, self.read_only_compatible, added, self.unsealed)
 
     @property
     def is_trash_new(self) -> bool:

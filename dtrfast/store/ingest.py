@@ -1,4 +1,4 @@
-"""One pass over the bytes of a chunked upload: cut, hash, look up, compare, append.
+"""One pass over the bytes of a chunked upload: cut, then store.
 
 `Ingest` writes the upload's pack and parts file while a request runs. It takes no part in the
 commit.
@@ -6,36 +6,14 @@ commit.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
-
-import msgspec
-import xxhash
+from itertools import pairwise
 
 from dtrfast import _core
-from dtrfast.index.engine import ReadTransaction
-from dtrfast.index.tables import CHUNK_HASHES, CHUNKS, number_of
 from dtrfast.machine import disk
-from dtrfast.store import codec, packs
+from dtrfast.store.chunk_writer import ChunkWriter
 from dtrfast.store.context import StoreContext
-from dtrfast.store.parts import PART_SIZE, UploadPart
-from dtrfast.store.records import Chunk, hashed_chunk
-
-# A chunk is stored compressed if that saves an eighth. Less does not pay for the decompression at
-# each pull.
-_COMPRESSED_PERCENT_MAX = 87
-# After this many chunks in a row that did not compress, only every eighth is tried.
-_INCOMPRESSIBLE_RUN = 8
-# Recent chunks of the upload, with which its later chunks are compared: about 1 MiB of Python
-# objects.
-_RECENT_MAX = 4096
-# Chunks of one hash with which a new chunk is compared. More exist only if a client makes
-# collisions.
-_CANDIDATES_MAX = 8
-
-_Encoded: TypeAlias = tuple[int, bytes | memoryview]  # codec, and the stored bytes
+from dtrfast.store.parts import PART_SIZE
 
 
 @dataclass(slots=True)
@@ -53,14 +31,9 @@ class Ingest:
     """
 
     def __init__(self, context: StoreContext, descriptors: tuple[int, int], at: Position) -> None:
-        self._engine = context.engine
-        self._files = context.chunk_files
-        self._ids = context.chunk_ids
-        self._thread = context.second_thread
-        self._pack, self._parts = descriptors
+        pack, self._parts = descriptors
+        self._writer = ChunkWriter(context, pack)
         self._chunker = _core.Chunker()
-        self._recent: OrderedDict[bytes, UploadPart] = OrderedDict()
-        self._incompressible = 0
         self.at = at
 
     def feed(self, data: memoryview, *, scanned: int = 0, final: bool = False) -> int:
@@ -73,140 +46,9 @@ class Ingest:
         cuts = self._chunker.cut(data, final=final, scanned=scanned)
         if not cuts:
             return 0
-        chunks = [data[start:end] for start, end in zip([0, *cuts], cuts, strict=False)]
-        hashes = [xxhash.xxh3_128_digest(chunk) for chunk in chunks]
-        with self._engine.read() as transaction:
-            candidates = {h: found for h in set(hashes) if (found := _lookup(transaction, h))}
-        parts = [
-            self._in_index(chunk, candidates.get(digest, ())) or self._in_pack(chunk, digest)
-            for chunk, digest in zip(chunks, hashes, strict=True)
-        ]
-        firsts = _firsts(chunks, hashes, parts)
-        new = [position for position, first in firsts.items() if position == first]
-        size = self._add(chunks, hashes, parts, new)
-        for position, first in firsts.items():
-            if position != first:
-                parts[position] = _again(parts[first])
-        table = b"".join([part.encode() for part in parts if part is not None])
+        chunks = [data[start:end] for start, end in pairwise([0, *cuts])]
+        parts, size = self._writer.store(chunks, self.at.pack_size)
+        table = b"".join([part.encode() for part in parts])
         disk.write_at(self._parts, [table], self.at.parts * PART_SIZE)
         self.at = Position(size, self.at.parts + len(parts))
         return cuts[-1]
-
-    def _in_index(
-        self, chunk: memoryview, candidates: Iterable[tuple[int, Chunk]]
-    ) -> UploadPart | None:
-        """Return the committed chunk with the same bytes, or None.
-
-        The bytes are compared, because XXH3 does not resist deliberate collisions.
-        """
-        for identifier, place in candidates:
-            if place.length == len(chunk) and self._files.equal(place, chunk):
-                return UploadPart(identifier, place.hash, place.length, is_new=False)
-        return None
-
-    def _in_pack(self, chunk: memoryview, digest: bytes) -> UploadPart | None:
-        """Return the chunk with the same bytes among recent chunks of this upload, or None."""
-        part = self._recent.get(digest)
-        if part is None or part.length != len(chunk):
-            return None
-        self._recent.move_to_end(digest)
-        stored = disk.read_at(self._pack, part.stored, part.offset)
-        content = codec.decode(part.codec, stored, part.length)
-        return _again(part) if _core.equal(content, chunk) else None
-
-    def _add(
-        self,
-        chunks: list[memoryview],
-        hashes: list[bytes],
-        parts: list[UploadPart | None],
-        new: list[int],
-    ) -> int:
-        """Append the new chunks as a record and set their parts; return the pack's new size."""
-        size = self.at.pack_size
-        if not new:
-            return size
-        identifier = self._ids.take(len(new))
-        offset = size + packs.record_size(len(new))
-        added: list[UploadPart] = []
-        encoded = self._encoded([chunks[position] for position in new])
-        for position, (kind, stored) in zip(new, encoded, strict=True):
-            length = len(chunks[position])
-            part = UploadPart(identifier, hashes[position], length, True, kind, offset, len(stored))
-            parts[position] = part
-            added.append(part)
-            identifier += 1
-            offset += len(stored)
-        buffers = [packs.record_head(added), *(stored for _, stored in encoded)]
-        size += disk.write_at(self._pack, buffers, size)
-        self._recent.update((part.hash, part) for part in added)
-        while len(self._recent) > _RECENT_MAX:
-            self._recent.popitem(last=False)
-        return size
-
-    def _encoded(self, chunks: list[memoryview]) -> list[_Encoded]:
-        """Return the chunks as they are stored. Two threads compress them where that pays."""
-        if self._incompressible >= _INCOMPRESSIBLE_RUN or not self._thread.is_free:
-            return [self._encode(chunk) for chunk in chunks]
-        half = len(chunks) // 2
-        beside = self._thread.begin(lambda: [_compressed(chunk) for chunk in chunks[half:]])
-        encoded = [_compressed(chunk) for chunk in chunks[:half]]
-        encoded += beside.wait()
-        for kind, _ in encoded:
-            self._count(kind)
-        return encoded
-
-    def _encode(self, chunk: memoryview) -> _Encoded:
-        """Return the chunk as it is stored.
-
-        After many incompressible chunks only few are compressed.
-        """
-        if self._incompressible >= _INCOMPRESSIBLE_RUN and self._incompressible % 8:
-            encoded: _Encoded = (codec.RAW, chunk)
-        else:
-            encoded = _compressed(chunk)
-        self._count(encoded[0])
-        return encoded
-
-    def _count(self, kind: int) -> None:
-        self._incompressible = 0 if kind == codec.ZSTD else self._incompressible + 1
-
-
-def _compressed(chunk: memoryview) -> _Encoded:
-    """Return the chunk as a zstd frame, or as it is if that saves too little."""
-    frame = codec.compress(chunk)
-    if len(frame) * 100 <= len(chunk) * _COMPRESSED_PERCENT_MAX:
-        return codec.ZSTD, frame
-    return codec.RAW, chunk
-
-
-def _firsts(
-    chunks: list[memoryview], hashes: list[bytes], known: list[UploadPart | None]
-) -> dict[int, int]:
-    """Map the position of each unknown chunk to that of the first chunk with equal bytes."""
-    firsts: dict[int, int] = {}
-    by_hash: dict[bytes, int] = {}
-    for position, part in enumerate(known):
-        if part is None:
-            first = by_hash.setdefault(hashes[position], position)
-            is_equal = first == position or _core.equal(chunks[first], chunks[position])
-            firsts[position] = first if is_equal else position
-    return firsts
-
-
-def _again(part: UploadPart | None) -> UploadPart:
-    """Return the part of a chunk that occurs once more in the same upload."""
-    assert part is not None, "new chunks are placed before those that equal them"
-    return msgspec.structs.replace(part, is_new=False)
-
-
-def _lookup(transaction: ReadTransaction, digest: bytes) -> list[tuple[int, Chunk]]:
-    """Return the chunks with this hash: nearly always one, or none."""
-    found = []
-    for key, _ in transaction.scan(CHUNK_HASHES, digest, limit=_CANDIDATES_MAX):
-        identifier = hashed_chunk(key)
-        data = transaction.get(CHUNKS, identifier)
-        chunk = None if data is None else Chunk.decode(data)
-        # A chunk without references may be freed (docs/reliability.md, "Packs").
-        if chunk is not None and chunk.references and not chunk.is_damaged:
-            found.append((number_of(identifier), chunk))
-    return found

@@ -23,8 +23,8 @@ from dtrfast.store.blobs import (
     Usage,
 )
 from dtrfast.store.commit import commit
+from dtrfast.store.content_reader import open_content
 from dtrfast.store.context import StoreContext
-from dtrfast.store.local_reader import LocalReader
 from dtrfast.store.one_body import OneBody
 from dtrfast.store.open_uploads import OpenUploads
 from dtrfast.store.read_ahead import ReadAhead
@@ -63,8 +63,9 @@ class LocalBlobs:
             found = contents.get(transaction, digest)
         stat = BlobStat(digest, found.content.size)
         if length is None:
-            return LocalReader(self._context, stat, found.number, offset, stat.size - offset)
-        return LocalReader(self._context, stat, found.number, offset, length, ReadAhead())
+            return open_content(self._context, stat, found, (offset, stat.size))
+        bounds = offset, offset + length
+        return open_content(self._context, stat, found, bounds, ReadAhead())
 
     def begin(
         self, label: str, *, algorithm: str = "sha256", bound: OpenBound | None = None

@@ -144,8 +144,8 @@ class LocalReader:
 
     def _whole_segments(self, kind: int, payload: bytes, row_offset: int) -> Iterator[Segment]:
         start, length = self._offset - row_offset, self._end - self._offset
-        self._offset = self._end
         if kind == records.INLINE:
+            self._offset = self._end
             yield payload[start : start + length]
             return
         if kind != records.FILE:
@@ -156,6 +156,7 @@ class LocalReader:
             raise Corrupt(
                 f"the file of {self.stat.digest} is not on the disk: push it again"
             ) from error
+        self._offset = self._end
         extent = Extent(self._file, start, length)
         if self._ahead is None:
             yield extent

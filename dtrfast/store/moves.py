@@ -18,6 +18,7 @@ from dtrfast.index.tables import (
     CONTENTS,
     PACKS,
     PACKS_SPARSE,
+    REPLAYS,
     number_key,
 )
 from dtrfast.store import statistics, unowned
@@ -31,6 +32,7 @@ from dtrfast.store.records import (
     decode_pack,
     encode,
 )
+from dtrfast.store.tier import replays
 
 
 class Move(Protocol):
@@ -118,6 +120,28 @@ class RecipeMove:
         live.add(self.target, self.size)
         moved = msgspec.structs.replace(content, recipe_pack=self.target, recipe_size=self.size)
         transaction.put(CONTENTS, number_key(self.content), encode(moved))
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayMove:
+    """Moves the copy of a content's replay recipe from the pack `source` to `target`.
+
+    `size`: bytes of the copy in `target`.
+    """
+
+    content: int
+    source: int
+    target: int
+    size: int
+
+    def apply(self, transaction: WriteTransaction, live: LiveBytes) -> None:
+        replay = replays.find(transaction, self.content)
+        if replay is None or replay.pack != self.source:
+            return
+        live.add(self.source, -replay.pack_size)
+        live.add(self.target, self.size)
+        moved = msgspec.structs.replace(replay, pack=self.target, pack_size=self.size)
+        transaction.put(REPLAYS, number_key(self.content), replays.encode(moved))
 
 
 @dataclass(frozen=True, slots=True)

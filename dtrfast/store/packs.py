@@ -37,6 +37,15 @@ _RECIPE_PART = struct.Struct("<QI")  # chunk id, length
 _RECIPE_MAGIC = b"DTRB"
 RECIPE_PARTS_MAX = 4096  # 48 KiB: a recipe of any length is written and read in pieces
 
+# Magic, count of rows, bytes of the rows, size of the content, SHA-256, XXH3-64 of the fields and
+# the rows.
+_REPLAY_HEAD = struct.Struct("<4sIQQ32s")
+_REPLAY_HEAD_SIZE = _REPLAY_HEAD.size + 8
+_REPLAY_ROW = struct.Struct("<BQI")  # kind, offset, bytes of the value
+_REPLAY_MAGIC = b"DTRX"
+REPLAY_ROWS_MAX = 64
+_REPLAY_SIZE_MAX = 64 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class PackEntry:
@@ -112,20 +121,44 @@ def recipe_size(count: int) -> int:
     return -(-count // RECIPE_PARTS_MAX) * _RECIPE_HEAD_SIZE + count * _RECIPE_PART.size
 
 
-def walk(
-    descriptor: int, size: int, offset: int = HEADER_SIZE
-) -> Iterator[tuple[list[PackEntry] | RecipePiece, int]]:
+@dataclass(frozen=True, slots=True)
+class ReplayPiece:
+    """Rows of the replay recipe of the content with this SHA-256 and `size`.
+
+    A row is its kind, its offset, and its value (`tier.recipe_copy`).
+    """
+
+    sha256: bytes
+    size: int
+    rows: list[tuple[int, int, bytes]]
+
+
+def replay_piece(piece: ReplayPiece) -> bytes:
+    """Return the record of a piece of a replay recipe."""
+    body = b"".join(
+        _REPLAY_ROW.pack(kind, offset, len(value)) + value for kind, offset, value in piece.rows
+    )
+    head = _REPLAY_HEAD.pack(_REPLAY_MAGIC, len(piece.rows), len(body), piece.size, piece.sha256)
+    return head + xxhash.xxh3_64_digest(head + body) + body
+
+
+Record = list[PackEntry] | RecipePiece | ReplayPiece
+
+
+def walk(descriptor: int, size: int, offset: int = HEADER_SIZE) -> Iterator[tuple[Record, int]]:
     """The records of a pack from `offset` on, each with its end in the file.
 
     Ends at `size`, or at the first record that is torn or has a wrong checksum.
     """
     while offset + _HEAD.size <= size:
         magic = disk.read_at(descriptor, 4, offset)
-        found: tuple[list[PackEntry] | RecipePiece, int] | None
+        found: tuple[Record, int] | None
         if magic == _RECORD_MAGIC:
             found = _read_chunks(descriptor, size, offset)
         elif magic == _RECIPE_MAGIC:
             found = _read_piece(descriptor, size, offset)
+        elif magic == _REPLAY_MAGIC:
+            found = _read_replay(descriptor, size, offset)
         else:
             return
         if found is None:
@@ -172,6 +205,30 @@ def _read_piece(descriptor: int, size: int, offset: int) -> tuple[RecipePiece, i
         return None
     parts = list(_RECIPE_PART.iter_unpack(table))
     return RecipePiece(sha256, content_size, content_offset, parts), end
+
+
+def _read_replay(descriptor: int, size: int, offset: int) -> tuple[ReplayPiece, int] | None:
+    """Return a piece of a replay recipe and the offset of the next record; None if not whole."""
+    if offset + _REPLAY_HEAD_SIZE > size:
+        return None
+    data = disk.read_at(descriptor, _REPLAY_HEAD_SIZE, offset)
+    head, check = data[: _REPLAY_HEAD.size], data[_REPLAY_HEAD.size :]
+    _, count, body_size, content_size, sha256 = _REPLAY_HEAD.unpack(head)
+    end = offset + _REPLAY_HEAD_SIZE + body_size
+    if body_size > _REPLAY_SIZE_MAX or end > size:
+        return None
+    body = disk.read_at(descriptor, body_size, offset + _REPLAY_HEAD_SIZE)
+    if xxhash.xxh3_64_digest(head + body) != check:
+        return None
+    rows = []
+    at = 0
+    while at + _REPLAY_ROW.size <= body_size:
+        kind, row_offset, length = _REPLAY_ROW.unpack_from(body, at)
+        at += _REPLAY_ROW.size + length
+        rows.append((kind, row_offset, body[at - length : at]))
+    if at != body_size or len(rows) != count or not rows:
+        return None
+    return ReplayPiece(sha256, content_size, rows), end
 
 
 def _checksum(count: int, stored: int, table: bytes) -> int:

@@ -33,11 +33,11 @@ from dtrfast.index.tables import (
 )
 from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, packs, recipes, reclaim, records, statistics, unowned
+from dtrfast.store import contents, damage, packs, recipes, reclaim, records, statistics, unowned
 from dtrfast.store.blobs import IsHeld
-from dtrfast.store.checking import bytes_of, is_damage
+from dtrfast.store.checking import bytes_of
 from dtrfast.store.context import StoreContext
-from dtrfast.store.packs import PackEntry, RecipePiece
+from dtrfast.store.packs import PackEntry, RecipePiece, ReplayPiece
 from dtrfast.store.recipe_candidates import RecipeCandidate, RecipeCandidates, batches
 from dtrfast.store.records import (
     LOOSE_FILE,
@@ -48,6 +48,7 @@ from dtrfast.store.records import (
     decode_pack,
     encode,
 )
+from dtrfast.store.tier.replay_candidates import ReplayCandidates
 
 T = TypeVar("T")
 
@@ -66,6 +67,7 @@ class Rebuild:
         self._progress = progress
         self._chunk_id = 0
         self._candidates = RecipeCandidates(context, tell)
+        self._replay_candidates = ReplayCandidates(context, tell)
 
     def run(self) -> None:
         """Remove all uploads and index all data files.
@@ -81,6 +83,7 @@ class Rebuild:
         self._candidates.choose_all()
         for path in self._files(self._context.layout.blobs):
             self._add_loose(path)
+        self._replay_candidates.choose_all()
 
     def finish(self, is_held: IsHeld) -> None:
         """List contents that no repository holds, and sparse packs, for reclaim."""
@@ -122,8 +125,10 @@ class Rebuild:
         end = packs.HEADER_SIZE
         found: dict[bytes, RecipeCandidate] = {}
         for record, behind in packs.walk(descriptor, size):
-            end = behind
-            if isinstance(record, RecipePiece):
+            begin, end = end, behind
+            if isinstance(record, ReplayPiece):
+                self._replay_candidates.index_piece(number, record, end - begin)
+            elif isinstance(record, RecipePiece):
                 self._candidates.index_piece(number, record, found)
             else:
                 for some in batches(record):
@@ -193,7 +198,7 @@ def _sha512_of(context: StoreContext, number: int, content: Content) -> Digest |
         for part in bytes_of(context, number, content):
             hasher.update(part)
     except DtrfastError as error:
-        if not is_damage(error):
+        if not damage.is_damage(error):
             raise
         return None
     return Digest("sha512", hasher.digest())

@@ -21,7 +21,7 @@ from dtrfast.index.tables import (
     RECIPES,
     number_key,
 )
-from dtrfast.store import damage, packs, records, statistics
+from dtrfast.store import damage, packs, recipe_rows, records, statistics
 from dtrfast.store.packs import RecipePiece
 from dtrfast.store.parts import UploadPart
 from dtrfast.store.records import Chunk, Pack, decode_pack, encode
@@ -35,6 +35,10 @@ _ROWS_MAX = 4
 _ROWS_READ = 64  # rows that one transaction reads
 # A pack is sparse if less than two thirds are live: at most two bytes are copied to free one.
 _SPARSE_FACTOR, _SPARSE_DIVISOR = 2, 3
+
+
+class ChunkLost(StorageFailed):
+    """A stored chunk that new content was to share is gone or damaged by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +55,9 @@ def add_slice(
 ) -> int:
     """Index `parts`: count a reference to each chunk and write the rows.
 
-    Return the offset after them. Raises `StorageFailed` if a shared chunk is gone or damaged.
+    Return the offset after them. Raises `ChunkLost` if a shared chunk is gone or damaged.
     """
-    live = LiveBytes(transaction)
-    for part in parts:
-        if part.is_new:
-            place = (target.pack, part.offset, part.stored)
-            chunk = Chunk(part.codec, 1, *place, part.length, part.hash)
-            transaction.put(CHUNKS, number_key(part.id), chunk.encode())
-            transaction.put(CHUNK_HASHES, records.chunk_hash_key(part.hash, part.id), b"")
-            live.add(target.pack, part.stored)
-        else:
-            _refer(transaction, part, live)
-    live.write()
-    new = [part for part in parts if part.is_new]
-    statistics.add(transaction, chunks=len(new), chunk_bytes=sum(part.length for part in new))
+    add_references(transaction, target.pack, parts)
     offset = target.offset
     for first in range(0, len(parts), records.CHUNKS_IN_ROW_MAX):
         row = [(p.id, p.length) for p in parts[first : first + records.CHUNKS_IN_ROW_MAX]]
@@ -73,6 +65,26 @@ def add_slice(
         transaction.put(RECIPES, key, records.chunks_row(row))
         offset += sum(length for _, length in row)
     return offset
+
+
+def add_references(transaction: WriteTransaction, pack: int, parts: list[UploadPart]) -> None:
+    """Count a reference for each part. The new chunks among them are in the pack with this number.
+
+    Raises `ChunkLost` if a shared chunk is gone or damaged.
+    """
+    live = LiveBytes(transaction)
+    for part in parts:
+        if part.is_new:
+            place = (pack, part.offset, part.stored)
+            chunk = Chunk(part.codec, 1, *place, part.length, part.hash)
+            transaction.put(CHUNKS, number_key(part.id), chunk.encode())
+            transaction.put(CHUNK_HASHES, records.chunk_hash_key(part.hash, part.id), b"")
+            live.add(pack, part.stored)
+        else:
+            _refer(transaction, part, live)
+    live.write()
+    new = [part for part in parts if part.is_new]
+    statistics.add(transaction, chunks=len(new), chunk_bytes=sum(part.length for part in new))
 
 
 def add_live(transaction: WriteTransaction, pack: int, difference: int) -> None:
@@ -91,7 +103,7 @@ def add_live(transaction: WriteTransaction, pack: int, difference: int) -> None:
 def remove(engine: Engine, contents: Sequence[int]) -> None:
     """Delete recipes and their references, in slices. May be repeated after a crash."""
     for content in contents:
-        while engine.write(partial(_remove_slice, content=content)):
+        while engine.write(partial(remove_slice, content=content)):
             pass
 
 
@@ -135,23 +147,22 @@ def _refer(transaction: WriteTransaction, part: UploadPart, live: LiveBytes) -> 
     data = transaction.get(CHUNKS, key)
     if data is None:
         # Unexpected: compaction keeps chunks that a present upload may share.
-        raise StorageFailed("a chunk that the upload shares is gone: push the blob again")
+        raise ChunkLost("a chunk that the upload shares is gone: push the blob again")
     chunk = Chunk.decode(data)
     if chunk.is_damaged:
-        raise StorageFailed("a chunk that the upload shares is damaged: push the blob again")
+        raise ChunkLost("a chunk that the upload shares is damaged: push the blob again")
     transaction.put(CHUNKS, key, chunk.referenced(1).encode())
     if chunk.references == 0:
         live.add(chunk.pack, chunk.stored)
 
 
-def _remove_slice(transaction: WriteTransaction, content: int) -> bool:
-    """Delete some rows and their references; return False if none is left."""
+def remove_slice(transaction: WriteTransaction, content: int) -> bool:
+    """Delete some rows of a recipe and their references; return False if none is left."""
     rows = list(transaction.scan(RECIPES, number_key(content), limit=_ROWS_MAX))
     live = LiveBytes(transaction)
     for key, row in rows:
-        if row[0] == records.CHUNKS:
-            for identifier, _ in records.row_parts(row):
-                _dereference(transaction, identifier, live)
+        for identifier in recipe_rows.chunk_ids(row):
+            _dereference(transaction, identifier, live)
         transaction.delete(RECIPES, key)
     live.write()
     return len(rows) == _ROWS_MAX

@@ -26,6 +26,7 @@ from dtrfast.index.tables import (
     CONTENTS,
     CONTENTS_UNLINKED,
     FILES_UNOWNED,
+    LAYERS,
     PACKS_SPARSE,
     RECIPES,
     UPLOADS_FINISHED,
@@ -47,6 +48,7 @@ from dtrfast.store.claims import ContentClaim
 from dtrfast.store.context import StoreContext
 from dtrfast.store.open_uploads import OpenUploads
 from dtrfast.store.records import LOOSE_FILE, Content, decode_content, recipe_key
+from dtrfast.store.tier import replays
 from dtrfast.store.upload_state import StateFile, milliseconds_of, parse_upload_id
 
 T = TypeVar("T")
@@ -132,6 +134,12 @@ def _settle(context: StoreContext, numbers: list[bytes], is_held: IsHeld) -> set
         context.engine.write(partial(_take_names, ours=ours, going=going))
     # No claims from here on: a push of the same content need not wait, since it places it anew.
     recipes.remove(context.engine, [number_of(one.number) for one in going if one.is_chunked])
+    # Their names are gone, so that no conversion gives them another recipe.
+    with context.engine.read() as transaction:
+        numbers_gone = [number_of(one.number) for one in going]
+        converted = [n for n in numbers_gone if replays.is_converted(transaction, n)]
+    for number in converted:
+        replays.drop(context.engine, number)
     context.engine.write(partial(_forget, numbers=[one.number for one in going]))
     unowned.unlink(context)
     return {one.number for one in ours}
@@ -216,7 +224,8 @@ def _forget(transaction: WriteTransaction, numbers: list[bytes]) -> None:
         # The present record: the content may have been marked as damaged since the claim.
         content = decode_content(data)
         transaction.delete(CONTENTS_UNLINKED, number)
-        if content.kind != "chunked":
+        transaction.delete(LAYERS, number)
+        if content.kind in ("inline", "loose"):
             transaction.delete(RECIPES, recipe_key(number_of(number), 0))
         if content.file_id is not None:
             unowned.give_up(transaction, content.file_id, LOOSE_FILE)

@@ -14,7 +14,7 @@ from dtrfast.errors import Corrupt
 from dtrfast.index.tables import NUMBER_SIZE, digest_key_size, number_key, number_of
 from dtrfast.oci.digests import Digest
 
-ContentKind = Literal["inline", "loose", "chunked"]
+ContentKind = Literal["inline", "loose", "chunked", "recreated"]
 
 # Kinds of data files.
 LOOSE_FILE = b"L"
@@ -152,6 +152,7 @@ def _decoded(decoder: msgspec.msgpack.Decoder[R], data: bytes, noun: str) -> R:
 INLINE = 1  # the bytes
 FILE = 2  # a whole loose file: its id
 CHUNKS = 3  # chunk id and length, repeated
+SLICES = 4  # slices of chunks: see `recipe_rows`
 
 CHUNKS_IN_ROW_MAX = 128  # 1.5 KiB: two rows share a page of the index
 

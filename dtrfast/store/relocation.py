@@ -17,7 +17,8 @@ from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import BLOBS, CONTENTS, number_of
 from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
-from dtrfast.store import codec, damage, packs, recipes
+from dtrfast.store import codec, contents, damage, packs, recipes
+from dtrfast.store.contents import NumberedContent
 from dtrfast.store.context import StoreContext
 from dtrfast.store.moves import (
     ChunkMove,
@@ -26,12 +27,15 @@ from dtrfast.store.moves import (
     Move,
     PackRemoval,
     RecipeMove,
+    ReplayMove,
     find_entry,
 )
 from dtrfast.store.new_pack import NewPack
-from dtrfast.store.packs import PackEntry, RecipePiece
+from dtrfast.store.packs import PackEntry, RecipePiece, ReplayPiece
 from dtrfast.store.recipes import LiveBytes
 from dtrfast.store.records import Content, Pack, decode_content
+from dtrfast.store.tier import recipe_copy, replays
+from dtrfast.store.tier.replays import Replay
 
 # Bytes that a step copies, and chunks that it looks at: some tenths of a second.
 _BYTES_MAX = 32 << 20
@@ -72,7 +76,9 @@ class Relocation:
             if start is None and not self._has_garbage(descriptor, number, pack):
                 return None
             for record, end in packs.walk(descriptor, pack.size, begin):
-                if isinstance(record, RecipePiece):
+                if isinstance(record, ReplayPiece):
+                    self._take_replay(number, record)
+                elif isinstance(record, RecipePiece):
                     self._take_recipe(number, record)
                 else:
                     self._take_chunks(descriptor, number, record)
@@ -118,6 +124,8 @@ class Relocation:
                 found = self._find(record)
                 if not all(one.is_at(number) and self._stays(one) for one in found):
                     return True
+            elif isinstance(record, ReplayPiece) and not self._is_needed(number, record):
+                return True
         return end < pack.size or end == packs.HEADER_SIZE or (pack.live == 0 and not self._named)
 
     def _find(self, entries: list[PackEntry]) -> list[IndexedEntry]:
@@ -185,6 +193,35 @@ class Relocation:
         for moved in recipes.pieces(self._context.engine, number, piece):
             target.append([packs.recipe_piece(moved)])
         self._moves.append(RecipeMove(number, source, target.number, target.size - begin))
+
+    def _take_replay(self, number: int, piece: ReplayPiece) -> None:
+        """Copy the whole replay recipe at its last piece, if the index says that it is here."""
+        if piece.rows[-1][0] != recipe_copy.HEAD:
+            return
+        copied = self._find_replay(number, piece)
+        if copied is None:
+            return
+        found, replay = copied
+        target = self._open_target()
+        size = recipe_copy.write(self._context, target, found, replay)
+        self._moves.append(ReplayMove(found.number, number, target.number, size))
+        self._copied += size
+
+    def _is_needed(self, number: int, piece: ReplayPiece) -> bool:
+        """Return False for the end of a copy that the index does not need any more."""
+        is_end = piece.rows[-1][0] == recipe_copy.HEAD
+        return not is_end or self._find_replay(number, piece) is not None
+
+    def _find_replay(
+        self, number: int, piece: ReplayPiece
+    ) -> tuple[NumberedContent, Replay] | None:
+        """Return the content and its replay recipe if the index says that its copy is here."""
+        with self._context.engine.read() as transaction:
+            found = contents.find(transaction, Digest("sha256", piece.sha256))
+            replay = None if found is None else replays.find(transaction, found.number)
+        if found is None or replay is None or replay.pack != number:
+            return None
+        return found, replay
 
     def _open_target(self) -> NewPack:
         if self._target is None:

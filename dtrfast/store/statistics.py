@@ -13,7 +13,8 @@ class Savings:
     """The difference between the size of all images and the bytes on disk, by cause.
 
     The size of all images, less the three savings, plus `overhead_bytes`, is the bytes on disk.
-    `overhead_bytes` are copies of recipes, and deleted content that is not reclaimed yet.
+    `overhead_bytes` are copies of recipes, chunks of converted layers that are still whole, and
+    deleted content that is not reclaimed yet.
     """
 
     equal_blobs_bytes: int  # whole blobs that several repositories have
@@ -42,11 +43,15 @@ class StoreStatistics:
     freed_bytes: int = 0  # of all files that were ever unlinked
     damaged_blobs: int = 0
     damaged_chunks: int = 0
+    recreated_blobs: int = 0
+    recreated_bytes: int = 0  # content of evicted blobs, as pushed
+    converted_blobs: int = 0  # blobs with a replay recipe, evicted or not
+    plain_bytes: int = 0  # plain bytes of converted blobs
 
     @property
     def blobs(self) -> int:
         """Distinct blobs."""
-        return self.inline_blobs + self.loose_blobs + self.chunked_blobs
+        return self.inline_blobs + self.loose_blobs + self.chunked_blobs + self.recreated_blobs
 
     @property
     def stored_bytes(self) -> int:
@@ -55,11 +60,16 @@ class StoreStatistics:
 
     def savings(self, linked_bytes: int) -> Savings:
         """Return the savings for links of `linked_bytes`, each blob counted in each repository."""
-        contents_bytes = self.inline_bytes + self.loose_bytes + self.chunked_bytes
+        in_chunks = self.chunked_bytes + self.recreated_bytes
+        contents_bytes = self.inline_bytes + self.loose_bytes + in_chunks
+        equal_chunks = in_chunks - self.chunk_bytes
+        # The chunks of a gzip layer are its plain bytes, which are more than the layer. So much is
+        # no overhead, but less compression.
+        inflated = max(0, min(-equal_chunks, self.plain_bytes - self.recreated_bytes))
         differences = (
             linked_bytes - contents_bytes,
-            self.chunked_bytes - self.chunk_bytes,
-            self.chunk_bytes - self.pack_bytes,
+            equal_chunks + inflated,
+            self.chunk_bytes - self.pack_bytes - inflated,
         )
         overhead_bytes = -sum(min(0, one) for one in differences)
         blobs, chunks, compression = (max(0, one) for one in differences)

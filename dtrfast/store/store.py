@@ -6,7 +6,7 @@ import math
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from dtrfast.index.tables import TABLES
 from dtrfast.machine import disk
 from dtrfast.machine.boot import read_boot_id
 from dtrfast.machine.paths import Layout
+from dtrfast.oci.digests import Digest
 from dtrfast.store import (
     change_log,
     damage,
@@ -53,6 +54,10 @@ from dtrfast.store.space import Space
 from dtrfast.store.statistics import StoreStatistics
 from dtrfast.store.sweep import Sweep
 from dtrfast.store.tasks import Task
+from dtrfast.store.tier import status, tidying
+from dtrfast.store.tier.replay_pool import ReplayPool
+from dtrfast.store.tier.run import TierRun, TierStep
+from dtrfast.store.tier.status import TierFigure
 from dtrfast.store.upgrade import Upgrade
 from dtrfast.store.verify import Progress, Tell
 
@@ -78,6 +83,13 @@ def _upgrade(layout: Layout, *, may_upgrade: bool) -> None:
     data_directory.replace_features(layout, features.upgraded())
 
 
+def _note_tier(layout: Layout, engine: Engine) -> None:
+    """Note in the format that layers have replay recipes, if a restored index has some."""
+    features = data_directory.read_features(layout)
+    if not features.has_tier and not status.is_unused(engine):
+        data_directory.replace_features(layout, features.with_tier(has=True))
+
+
 def _context(
     engine: Engine,
     layout: Layout,
@@ -100,6 +112,7 @@ def _context(
         chunk_ids=Ids(engine, b"chunk_id"),
         numbers=Ids(engine, b"number"),
         recalls=Recalls.open(layout.recalls),
+        replay_pool=ReplayPool(),
         clock=clock,
         # Rounded up, so that less than a second does not become 0.
         upload_expiry_seconds=math.ceil(config.upload_expiry_seconds),
@@ -151,6 +164,7 @@ class Store:
             if named is None:
                 engine.write(upgrade.mark_done)
                 data_directory.write_format(layout, store_id)
+            _note_tier(layout, engine)
         except BaseException:
             engine.close()
             raise
@@ -251,6 +265,7 @@ class Store:
                 partial(reclaim.reclaim_contents, context, is_held),
                 eager=True,
             ),
+            Task("unfinished conversions", 30.0, partial(tidying.remove_unfinished, context)),
             Task("sparse packs", 5.0, Compaction(context).step, eager=True),
             Task("damaged chunks", 5.0, partial(damage.trace, context)),
             Task("scrub", 0.25, Scrub(context).step),
@@ -260,6 +275,34 @@ class Store:
             Task("sweep after a power cut", 0.1, sweep.step),
             Task("tidy index", _MINUTE, self.engine.tidy),
         ]
+
+    # ---- the gzip tier -----------------------------------------------------------------------
+    def tier_figures(self) -> list[TierFigure]:
+        """Return the layers and their bytes by producer and state."""
+        return status.measure(self._context)
+
+    def convert_layers(
+        self, run: TierRun, only: Collection[Digest] | None, *, with_first: bool
+    ) -> Iterator[TierStep]:
+        """See `TierRun.convert`."""
+        features = data_directory.read_features(self.layout)
+        if not features.has_tier:
+            data_directory.replace_features(self.layout, features.with_tier(has=True))
+        try:
+            yield from run.convert(only, with_first=with_first)
+        finally:
+            _note_tier(self.layout, self.engine)  # an expansion may have removed it meanwhile
+
+    def expand_layers(self, run: TierRun) -> Iterator[TierStep]:
+        """See `TierRun.expand`. After it, versions without the tier can open the store."""
+        yield from run.expand()
+        if status.is_unused(self.engine):
+            features = data_directory.read_features(self.layout)
+            data_directory.replace_features(self.layout, features.with_tier(has=False))
+
+    def tier_run(self) -> TierRun:
+        """Return a new run of the gzip tier."""
+        return TierRun(self._context)
 
     def pending(self) -> dict[str, int]:
         """Count the rows that wait to be reclaimed, by kind; up to a thousand of each."""
@@ -305,6 +348,7 @@ class Store:
         """Release all files. No request may be running."""
         self.change_log.close()
         self._context.second_thread.close()
+        self._context.replay_pool.close()
         self._context.chunk_files.close()
         self._context.recalls.close()
         self.engine.close()

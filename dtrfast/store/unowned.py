@@ -1,8 +1,9 @@
 """Files that the index does not own: new files, and files that it gave up.
 
 They are listed, so that a crash leaves no file behind. Code that creates a data file for the index
-lists it first. Code that gives a file up lists it in the same transaction. While a backup runs,
-which may still have to copy them, listed files are not unlinked.
+lists it first. Outside of the housekeeper it holds a pin until the index owns the file. Code that
+gives a file up lists it in the same transaction. While a program holds a pin, such as a backup that
+may still have to copy them, listed files are not unlinked.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 from functools import partial
 
 from dtrfast.errors import StorageFailed
-from dtrfast.index.engine import WriteTransaction
+from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import FILES, FILES_UNOWNED
 from dtrfast.machine import disk
 from dtrfast.store import pins, statistics
@@ -42,24 +43,30 @@ def give_up(transaction: WriteTransaction, file_id: bytes, kind: bytes) -> None:
 def unlink(context: StoreContext) -> int:
     """Unlink listed files; return the number of bytes that were freed.
 
-    No relocation may be running.
+    No relocation may be running, unless it holds a pin.
     """
     after: bytes | None = None
     while True:
         with context.engine.read() as transaction:
-            rows = [
-                # The third value is True if the index owns the file by now.
-                (key, kind, transaction.get(FILES, key) is not None)
-                for key, kind in transaction.scan(FILES_UNOWNED, after=after, limit=_STEP_MAX)
-            ]
+            rows = list(transaction.scan(FILES_UNOWNED, after=after, limit=_STEP_MAX))
         if not rows or pins.is_held(context.layout.data):
             return 0
-        done = {key: 0 if is_owned else _unlink(context, key, kind) for key, kind, is_owned in rows}
+        # Looked up only now: a program that wrote one of these files pinned it until the index
+        # owned it.
+        with context.engine.read() as transaction:
+            owned = transaction.get_many(FILES, [key for key, _ in rows])
+        done = {key: 0 if key in owned else _unlink(context, key, kind) for key, kind in rows}
         freed = {key: size for key, size in done.items() if size is not None}
         if freed:
             context.engine.write(partial(_forget, keys=list(freed), freed=sum(freed.values())))
             return sum(freed.values())
         after = rows[-1][0]  # none of these can be unlinked now: go on after them
+
+
+def _is_owned(transaction: ReadTransaction, file_id: bytes) -> bool:
+    """Return True if the index owns a file that was listed, or the file is not listed any more."""
+    owner = transaction.get(FILES, file_id)
+    return owner is not None or transaction.get(FILES_UNOWNED, file_id) is None
 
 
 def _unlink(context: StoreContext, file_id: bytes, kind: bytes) -> int | None:

@@ -15,14 +15,16 @@ from itertools import islice
 
 from dtrfast.index.tables import CHUNKS, number_key, number_of
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, recipes, records
+from dtrfast.store import contents, recipe_rows, recipes
 from dtrfast.store.blobs import IsHeld, Usage
 from dtrfast.store.contents import NumberedContent
 from dtrfast.store.context import StoreContext
 from dtrfast.store.records import Chunk
+from dtrfast.store.tier import replays
 
 # Rows and chunks that one transaction reads: some milliseconds.
 _STEP_MAX = 2000
+_ROWS_READ = 256
 # Steps for the look-up of a content.
 _CONTENT_STEPS = 4
 
@@ -92,14 +94,23 @@ class _Count:
         self._stored += alone
         self._unique += alone if goes else 0
         if content.kind == "chunked":
-            for row in recipes.rows(self._context.engine, found.number, _STEP_MAX):
-                for chunk, _ in records.row_parts(row):
-                    self._steps.left -= 1
-                    if self._steps.left < 0:
-                        return
-                    self._chunks[chunk] += 1
-                    if goes:
-                        self._going[chunk] += 1
+            self._add_recipe(found.number, goes=goes)
+        with self._context.engine.read() as transaction:
+            replay = replays.find(transaction, found.number)
+        if replay is not None:
+            self._stored += replay.pack_size
+            self._unique += replay.pack_size if goes else 0
+            self._add_recipe(replay.recipe, goes=goes)
+
+    def _add_recipe(self, recipe: int, *, goes: bool) -> None:
+        for row in recipes.rows(self._context.engine, recipe, _ROWS_READ):
+            for chunk in recipe_rows.chunk_ids(row):
+                self._steps.left -= 1
+                if self._steps.left < 0:
+                    return
+                self._chunks[chunk] += 1
+                if goes:
+                    self._going[chunk] += 1
 
     def usage(self) -> Usage:
         ordered = iter(sorted(self._chunks))

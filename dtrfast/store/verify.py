@@ -25,12 +25,15 @@ from dtrfast.index.tables import (
     FILES_UNOWNED,
     PACKS,
     RECIPES,
+    REPLAY_CONTENTS,
+    REPLAYS_UNFINISHED,
     STORE,
+    number_key,
     number_of,
 )
 from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
-from dtrfast.store import contents, leftovers, pins, records, statistics
+from dtrfast.store import contents, leftovers, pins, recipe_rows, records, statistics
 from dtrfast.store.blobs import IsHeld
 from dtrfast.store.context import StoreContext
 from dtrfast.store.records import (
@@ -43,6 +46,8 @@ from dtrfast.store.records import (
     decode_pack,
 )
 from dtrfast.store.statistics import StoreStatistics
+from dtrfast.store.tier import replays, row_check
+from dtrfast.store.tier.encoding import ENCODERS
 
 _PAGE = 1000
 # Counts of files that are gone, and those of versions before 1.4.
@@ -138,6 +143,7 @@ class _Check:
         yield from self._packs()
         yield from self._files(found)
         yield from self._names()
+        yield from row_check.check_owners(self._scan, self._transaction.get)
         yield from self._statistics()
 
     def _scan(self, table: object, what: str) -> Iterator[tuple[bytes, bytes]]:
@@ -156,25 +162,30 @@ class _Check:
             number, offset = number_of(key), records.recipe_offset(key)
             if number != content:
                 content, end = number, 0
-                if self._transaction.get(CONTENTS, records.recipe_content(key)) is None and (
-                    number not in self._unfinished
-                ):
+                if not self._has_owner(number):
                     yield f"there is a recipe of content {number}, which is not there"
-            if offset != end and not self._is_leaving(records.recipe_content(key)):
+            if offset != end and not self._is_leaving(number):
                 yield f"the recipe of content {number} has a hole at {end}"
             end = offset + self._row_length(row)
 
-    def _is_leaving(self, content: bytes) -> bool:
-        """Return True if the content is being freed: its recipe is deleted row by row."""
-        return self._transaction.get(CONTENTS_UNLINKED, content) is not None
+    def _has_owner(self, recipe: int) -> bool:
+        """Return True if a content, a replay recipe or unfinished work has the recipe."""
+        key = number_key(recipe)
+        tables = (CONTENTS, REPLAY_CONTENTS, REPLAYS_UNFINISHED)
+        is_owned = any(self._transaction.get(table, key) is not None for table in tables)
+        return is_owned or recipe in self._unfinished
+
+    def _is_leaving(self, recipe: int) -> bool:
+        """Return True if the rows of the recipe are being deleted, one after the other."""
+        key = number_key(recipe)
+        tables = (CONTENTS_UNLINKED, REPLAYS_UNFINISHED)
+        return any(self._transaction.get(table, key) is not None for table in tables)
 
     def _row_length(self, row: bytes) -> int:
-        if row[0] != records.CHUNKS:
-            return 0
-        for identifier, _ in records.row_parts(row):
+        for identifier in recipe_rows.chunk_ids(row):
             if identifier < len(self._references):
                 self._references[identifier] += 1
-        return sum(length for _, length in records.row_parts(row))
+        return recipe_rows.row_length(row)
 
     def _chunks(self) -> Iterator[str]:
         for key, value in self._scan(CHUNKS, "chunks"):
@@ -206,27 +217,55 @@ class _Check:
             self._counts["damaged_blobs"] += bool(content.damaged_at)
             self._live[content.recipe_pack] += content.recipe_size
             yield from self._content(key, content)
+            yield from self._replay(key, content)
 
     def _content(self, key: bytes, content: Content) -> Iterator[str]:
         name = Digest("sha256", content.sha256)
+        is_leaving = self._is_leaving(number_of(key))
         for one in contents.digests(content):
-            if self._transaction.get(BLOBS, one.key()) is None and not self._is_leaving(key):
+            if self._transaction.get(BLOBS, one.key()) is None and not is_leaving:
                 yield f"{one} cannot be found, though its content is there"
         rows = list(self._transaction.scan(RECIPES, key, limit=1, reverse=True))
-        if not rows:
-            if not self._is_leaving(key):
-                yield f"the recipe of {name} is gone"
-            return
-        ((row_key, row),) = rows
+        if rows and not is_leaving:
+            yield from self._last_row(name, content, *rows[0])
+        elif not rows and not is_leaving and content.kind != "recreated":
+            yield f"the recipe of {name} is gone"
+
+    @staticmethod
+    def _last_row(name: Digest, content: Content, key: bytes, row: bytes) -> Iterator[str]:
         kinds = {"inline": records.INLINE, "loose": records.FILE, "chunked": records.CHUNKS}
-        if row[0] != kinds[content.kind]:
+        if row[0] != kinds.get(content.kind):
             yield f"{name} is {content.kind}, and its recipe is of another kind"
         elif content.kind == "chunked":
-            parts = records.row_parts(row)
-            if records.recipe_offset(row_key) + sum(length for _, length in parts) != content.size:
+            if records.recipe_offset(key) + recipe_rows.row_length(row) != content.size:
                 yield f"the recipe of {name} is not as long as the blob"
         elif content.kind == "inline" and Digest.of_bytes(records.row_payload(row)) != name:
             yield f"{name} has other bytes in the index"
+
+    def _replay(self, key: bytes, content: Content) -> Iterator[str]:
+        """A replay recipe must be whole, and an evicted content must have one."""
+        name = Digest("sha256", content.sha256)
+        replay = replays.find(self._transaction, number_of(key))
+        if replay is None:
+            if content.kind == "recreated" and not self._is_leaving(number_of(key)):
+                yield f"the replay recipe of {name} is gone"
+            return
+        self._counts["converted_blobs"] += 1
+        self._counts["plain_bytes"] += replay.plain_size
+        self._live[replay.pack] += replay.pack_size
+        if replay.encoder not in ENCODERS:
+            yield f"{name} needs encoder {replay.encoder}: run a newer dtrfast"
+        if replays.content_of(self._transaction, number_key(replay.recipe)) != number_of(key):
+            yield f"the plain recipe of {name} belongs to another blob"
+        rows = list(
+            self._transaction.scan(RECIPES, number_key(replay.recipe), limit=1, reverse=True)
+        )
+        length = sum(records.recipe_offset(k) + recipe_rows.row_length(row) for k, row in rows)
+        if length != replay.plain_size:
+            yield f"the plain recipe of {name} is not as long as its plain bytes"
+        if not replay.has_its_frame:
+            yield f"the gzip header or trailer of {name} has changed"
+        yield from row_check.check_segments(self._transaction, name, content, replay)
 
     def _packs(self) -> Iterator[str]:
         for key, value in self._scan(PACKS, "packs"):

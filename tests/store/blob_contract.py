@@ -47,6 +47,7 @@ def contents() -> dict[str, bytes]:
         "the same twice": random_bytes(700_000) * 2,
         "short gzip": b"\x1f\x8b" + random_bytes(100),
         "gzip": gzip.compress(random_bytes(1_500_000), 1),
+        "gzip of a usual level": gzip.compress(text, 6, mtime=0),
         "only the magic of gzip": b"\x1f\x8b",
         "zstd": b"\x28\xb5\x2f\xfd" + random_bytes(500_000),
     }

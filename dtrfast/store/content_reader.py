@@ -1,0 +1,140 @@
+"""Opens a content for reading, wherever its bytes come from.
+
+A content may be evicted, or become a file again, while it is read. Its reader then goes on at the
+new place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from dtrfast.errors import Corrupt
+from dtrfast.index.tables import CONTENTS, number_key
+from dtrfast.store import damage
+from dtrfast.store.blobs import BlobReader, BlobStat, Segment
+from dtrfast.store.contents import NumberedContent
+from dtrfast.store.context import StoreContext
+from dtrfast.store.local_reader import LocalReader
+from dtrfast.store.read_ahead import ReadAhead
+from dtrfast.store.records import decode_content
+from dtrfast.store.tier import replays
+from dtrfast.store.tier.replay_reader import ReplayReader
+
+
+def open_content(
+    context: StoreContext,
+    stat: BlobStat,
+    found: NumberedContent,
+    bounds: tuple[int, int],
+    ahead: ReadAhead | None = None,
+) -> BlobReader:
+    """Open the bytes of a content from `bounds[0]` to `bounds[1]`.
+
+    `ahead` paces reads of files. Raises `Corrupt`, and `ServerBusy` and `FormatUnknown` for an
+    evicted content.
+    """
+    if found.content.kind != "recreated":
+        return _StoredReader(context, stat, found, bounds, ahead)
+    with context.engine.read() as transaction:
+        replay = replays.find(transaction, found.number)
+    if replay is not None:
+        inner = ReplayReader(context, stat, found, replay, bounds)
+        return _ReplayedReader(context, found, inner, bounds)
+    now = _moved(context, found)
+    if now is None:
+        reason = "its replay recipe is gone"
+        damage.mark_content(context, found.number, reason)
+        raise Corrupt(f"{stat.digest} cannot be re-created ({reason}): push it again")
+    return _StoredReader(context, stat, now, bounds, ahead)
+
+
+def _moved(context: StoreContext, found: NumberedContent) -> NumberedContent | None:
+    """Return a content that was evicted or expanded since it was found; None if it was not."""
+    with context.engine.read() as transaction:
+        data = transaction.get(CONTENTS, number_key(found.number))
+    now = None if data is None else decode_content(data)
+    if now is None or (now.kind, now.file_id) == (found.content.kind, found.content.file_id):
+        return None
+    return NumberedContent(found.number, now)
+
+
+class _StoredReader(LocalReader):
+    """`BlobReader` of a content that is a file or chunks of its own when it is opened."""
+
+    def __init__(
+        self,
+        context: StoreContext,
+        stat: BlobStat,
+        found: NumberedContent,
+        bounds: tuple[int, int],
+        ahead: ReadAhead | None = None,
+    ) -> None:
+        begin, end = bounds
+        super().__init__(context, stat, found.number, begin, end - begin, ahead)
+        self._found = found
+        self._next: BlobReader | None = None
+
+    def __iter__(self) -> Iterator[Segment]:
+        try:
+            yield from super().__iter__()
+        except Corrupt:
+            now = _moved(self._context, self._found)
+            if now is None:
+                raise
+            bounds = self._offset, self._end
+            self._next = open_content(self._context, self.stat, now, bounds)
+            yield from self._next
+
+    def close(self) -> None:
+        super().close()
+        if self._next is not None:
+            self._next.close()
+
+
+class _ReplayedReader:
+    """`BlobReader` of a content that is evicted when it is opened."""
+
+    def __init__(
+        self,
+        context: StoreContext,
+        found: NumberedContent,
+        inner: ReplayReader,
+        bounds: tuple[int, int],
+    ) -> None:
+        self.stat = inner.stat
+        self._context = context
+        self._found = found
+        self._inner = inner
+        self._at, self._end = bounds
+        self._next: BlobReader | None = None
+
+    def __iter__(self) -> Iterator[Segment]:
+        try:
+            for piece in self._inner:
+                self._at += len(piece)
+                yield piece
+        except Corrupt:
+            now = _moved(self._context, self._found)
+            if now is None:
+                raise
+            bounds = self._at, self._end
+            self._next = open_content(self._context, self.stat, now, bounds)
+            yield from self._next
+
+    def close(self) -> None:
+        self._inner.close()
+        if self._next is not None:
+            self._next.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

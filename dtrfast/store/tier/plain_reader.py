@@ -1,0 +1,133 @@
+"""Reads plain bytes of a converted content from its chunks."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from dtrfast.errors import Corrupt
+from dtrfast.index.engine import ReadTransaction
+from dtrfast.index.tables import CHUNKS, RECIPES, number_key, number_of
+from dtrfast.store import recipe_rows, records
+from dtrfast.store.context import StoreContext
+from dtrfast.store.recipe_rows import SliceRow
+from dtrfast.store.records import Chunk
+
+# A chunk of headers belongs to many rows. So the content of recent chunks is kept.
+_KEPT_BYTES_MAX = 8 << 20
+_ROWS_READ = 8
+
+
+class PlainReader:
+    """Reads the plain bytes that the plain recipe with the number `recipe` describes.
+
+    Safe from many threads.
+    """
+
+    def __init__(self, context: StoreContext, recipe: int) -> None:
+        self._context = context
+        self._recipe = recipe
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._kept_bytes = 0
+
+    def read(self, begin: int, end: int) -> bytearray:
+        """Return the plain bytes from `begin` to `end`. Raises `Corrupt`, `StorageFailed`."""
+        into = bytearray(end - begin)
+        at = begin
+        for offset, row in self._rows(begin, end):
+            if offset > at:
+                raise Corrupt(f"a plain recipe has a hole at {at}")
+            at = offset + self._copy(row, offset, begin, into)
+            if at >= end:
+                return into
+        if begin == end:
+            return into
+        raise Corrupt(f"a plain recipe ends at {at}, before {end}")
+
+    def _rows(self, begin: int, end: int) -> Iterator[tuple[int, SliceRow]]:
+        prefix = number_key(self._recipe)
+        behind = records.recipe_key(self._recipe, begin + 1)
+        with self._context.engine.read() as transaction:
+            rows = list(transaction.scan(RECIPES, prefix, after=behind, limit=1, reverse=True))
+        while rows:
+            for key, row in rows:
+                if records.recipe_offset(key) >= end:
+                    return
+                yield records.recipe_offset(key), recipe_rows.decode(row)
+            with self._context.engine.read() as transaction:
+                after = rows[-1][0]
+                rows = list(transaction.scan(RECIPES, prefix, after=after, limit=_ROWS_READ))
+
+    def _copy(self, row: SliceRow, offset: int, begin: int, into: bytearray) -> int:
+        """Copy the bytes of a row that lie in the range; return the row's length."""
+        end = begin + len(into)
+        places = [use.start for use in row.chunks]
+        copies: list[tuple[int, int, int, int]] = []  # chunk, its offset, place in `into`, size
+        at = offset
+        for one in row.slices:
+            start = places[one.chunk]
+            places[one.chunk] = start + one.length
+            low, high = max(at, begin), min(at + one.length, end)
+            if low < high:
+                copies.append((one.chunk, start + low - at, low - begin, high - low))
+            at += one.length
+        wanted = {row.chunks[index].id for index, _, _, _ in copies}
+        contents = self._contents(sorted(wanted))
+        views = [memoryview(contents.get(use.id, b"")) for use in row.chunks]
+        for index, start, place, size in copies:
+            into[place : place + size] = views[index][start : start + size]
+        if len(into) != end - begin:
+            raise Corrupt("a chunk is shorter than the slices of it")
+        return at - offset
+
+    def _contents(self, chunks: list[int]) -> dict[int, bytes]:
+        with self._lock:
+            found = {chunk: self._kept[chunk] for chunk in chunks if chunk in self._kept}
+        missing = [chunk for chunk in chunks if chunk not in found]
+        if missing:
+            new = self._read_chunks(missing)
+            found |= new
+            self._keep(new)
+        return found
+
+    def _read_chunks(self, chunks: list[int]) -> dict[int, bytes]:
+        with self._context.engine.read() as transaction:
+            places = _places(transaction, chunks)
+        read: dict[int, bytes] = {}
+        for chunk, place in places.items():
+            read[chunk] = self._read_chunk(chunk, place)
+        return read
+
+    def _read_chunk(self, chunk: int, place: Chunk) -> bytes:
+        while True:
+            try:
+                return self._context.chunk_files.read(place)
+            except Corrupt:
+                # Compaction may have moved it since its place was looked up.
+                with self._context.engine.read() as transaction:
+                    now = _places(transaction, [chunk])[chunk]
+                if (now.pack, now.offset) == (place.pack, place.offset):
+                    raise
+                place = now
+
+    def _keep(self, contents: dict[int, bytes]) -> None:
+        with self._lock:
+            for chunk, content in contents.items():
+                if chunk not in self._kept:
+                    self._kept[chunk] = content
+                    self._kept_bytes += len(content)
+            while self._kept_bytes > _KEPT_BYTES_MAX:
+                self._kept_bytes -= len(self._kept.popitem(last=False)[1])
+
+
+def _places(transaction: ReadTransaction, chunks: list[int]) -> dict[int, Chunk]:
+    found = transaction.get_many(CHUNKS, [number_key(chunk) for chunk in chunks])
+    places = {number_of(key): Chunk.decode(data) for key, data in found.items()}
+    for chunk in chunks:
+        if chunk not in places:
+            raise Corrupt(f"chunk {chunk} is not in the index")
+        if places[chunk].is_damaged:
+            raise Corrupt(f"chunk {chunk} is damaged")
+    return places

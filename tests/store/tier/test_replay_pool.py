@@ -1,0 +1,221 @@
+"""Segments are re-created by few threads, in order, once for all readers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+
+from dtrfast.errors import Corrupt, ServerBusy
+from dtrfast.store.store import Store
+from dtrfast.store.tier import encoding, replay_pool
+from dtrfast.store.tier.replay_pool import ReplayPool
+from tests.store.conftest import pull, push
+from tests.store.tier.layers import convert, evict, layer
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplayPool]:
+    """A pool with one thread."""
+    monkeypatch.setattr("dtrfast.machine.limits.count_cores", lambda: 1)
+    pool = ReplayPool()
+    yield pool
+    pool.close()
+
+
+class Gate:
+    """Work that waits until the test opens it, and counts its runs."""
+
+    def __init__(self) -> None:
+        self.open, self.began = threading.Event(), threading.Event()
+        self.runs = 0
+
+    def __call__(self) -> bytes:
+        self.runs += 1
+        self.began.set()
+        assert self.open.wait(10)
+        return b"done"
+
+
+def test_readers_share_a_job(pool: ReplayPool) -> None:
+    gate = Gate()
+    jobs = [pool.request("segment", gate) for _ in range(3)]
+    assert len(set(jobs)) == 1
+    gate.open.set()
+    assert [job.wait() for job in jobs] == [b"done"] * 3
+    for job in jobs:
+        pool.drop(job)
+    again = pool.request("segment", gate)
+    assert again is jobs[0], "it is kept for a moment"
+    assert again.wait() == b"done"
+    assert gate.runs == 1
+    pool.drop(again)
+
+
+def test_jobs_run_in_the_order_of_requests(pool: ReplayPool) -> None:
+    gate = Gate()
+    order: list[int] = []
+    first = pool.request("gate", gate)
+    assert gate.began.wait(10)
+
+    def note(number: int) -> bytes:
+        order.append(number)
+        return bytes([number])
+
+    jobs = [pool.request(number, partial(note, number)) for number in range(5)]
+    gate.open.set()
+    assert [job.wait() for job in jobs] == [bytes([number]) for number in range(5)]
+    assert order == [0, 1, 2, 3, 4]
+    for job in (first, *jobs):
+        pool.drop(job)
+
+
+def test_a_job_that_no_reader_wants_is_not_run(pool: ReplayPool) -> None:
+    gate, unwanted = Gate(), Gate()
+    unwanted.open.set()
+    first = pool.request("gate", gate)
+    assert gate.began.wait(10)
+    pool.drop(pool.request("unwanted", unwanted))
+    gate.open.set()
+    last = pool.request("last", lambda: b"last")
+    assert (first.wait(), last.wait()) == (b"done", b"last")
+    assert unwanted.runs == 0
+    wanted_again = pool.request("unwanted", unwanted)
+    assert wanted_again.wait() == b"done"
+    for job in (first, last, wanted_again):
+        pool.drop(job)
+
+
+def test_a_job_that_failed_is_tried_again(pool: ReplayPool) -> None:
+    def fail() -> bytes:
+        raise Corrupt("a test")
+
+    job = pool.request("segment", fail)
+    for _ in range(2):
+        with pytest.raises(Corrupt, match="a test"):
+            job.wait()
+    again = pool.request("segment", lambda: b"fine")
+    assert again.wait() == b"fine"
+    pool.drop(job)
+    pool.drop(again)
+    assert pool.request("segment", lambda: b"other") is again
+    pool.drop(again)
+
+
+def test_finished_segments_are_kept_up_to_a_bound(
+    pool: ReplayPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay_pool, "_KEPT_BYTES_MAX", 2500)
+    for number in range(5):
+        job = pool.request(number, lambda: bytes(1000))
+        job.wait()
+        pool.drop(job)
+    assert list(pool._jobs) == [3, 4]
+    held = [pool.request(number, lambda: bytes(1000)) for number in range(6)]
+    assert len(pool._jobs) == 6, "readers keep theirs"
+    for job in held:
+        job.wait()
+        pool.drop(job)
+    assert len(pool._jobs) == 2
+
+
+def test_readers_beyond_the_bounds_are_refused(
+    pool: ReplayPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay_pool, "_READERS_MAX", 2)
+    monkeypatch.setattr(replay_pool, "_WAITING_MAX", 1)
+    monkeypatch.setattr(replay_pool, "_WAIT_SECONDS", 0.01)
+    with pool.reading(), pool.reading():
+        with pytest.raises(ServerBusy) as refused:
+            pool.enter()
+        assert refused.value.retry_seconds == 1
+        monkeypatch.setattr(replay_pool, "_WAITING_MAX", 0)
+        with pytest.raises(ServerBusy):
+            pool.enter()
+        monkeypatch.setattr(replay_pool, "_WAITING_MAX", 1)
+        monkeypatch.setattr(replay_pool, "_WAIT_SECONDS", 10.0)
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(pool.enter)
+            pool.leave()
+            waiting.result(10)
+    assert pool._readers == 0
+    with pool.reading():
+        pass
+
+
+def test_threads_end_when_a_pool_is_closed() -> None:
+    pool = ReplayPool()
+    jobs = [pool.request(number, lambda: b"x") for number in range(8)]
+    assert [job.wait() for job in jobs] == [b"x"] * 8
+    assert 0 < len(pool._threads) <= pool.ahead
+    pool.close()
+    assert not any(thread.is_alive() for thread in pool._threads)
+    ReplayPool().close()
+
+
+# ---- a store -------------------------------------------------------------------------------------
+@pytest.fixture
+def evicted(store: Store) -> Store:
+    push(store.blobs, layer())
+    convert(store)
+    evict(store)
+    return store
+
+
+def test_readers_of_one_layer_share_its_segments(
+    evicted: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = evicted
+    digest = push(store.blobs, layer())
+    runs: list[int] = []
+    encode = encoding.encode_segment
+
+    def counted(*arguments: object) -> bytes:
+        runs.append(1)
+        return encode(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(encoding, "encode_segment", counted)
+    assert pull(store.blobs, digest) == layer()
+    once = len(runs)
+    assert once > 3
+    with ThreadPoolExecutor(4) as threads:
+        pulled = list(threads.map(lambda _: pull(store.blobs, digest), range(8)))
+    assert pulled == [layer()] * 8
+    assert len(runs) == once
+    assert store._context.replay_pool._readers == 0
+
+
+def test_readers_that_close_early_leave_nothing(evicted: Store) -> None:
+    store = evicted
+    digest = push(store.blobs, layer())
+    pool = store._context.replay_pool
+    for count in range(4):
+        reader = store.blobs.open_range(digest)
+        pieces = iter(reader)
+        for _ in range(count):
+            next(pieces)
+        reader.close()
+        reader.close()
+    assert pool._readers == 0
+    assert all(job.users == 0 for job in pool._jobs.values())
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(lambda _: pull(store.blobs, digest), range(4))) == [layer()] * 4
+
+
+def test_a_store_refuses_readers_beyond_the_bound(
+    evicted: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = evicted
+    digest = push(store.blobs, layer())
+    monkeypatch.setattr(replay_pool, "_READERS_MAX", 1)
+    monkeypatch.setattr(replay_pool, "_WAITING_MAX", 0)
+    with store.blobs.open_range(digest) as reader:
+        with pytest.raises(ServerBusy):
+            store.blobs.open_range(digest)
+        assert store.blobs.stat(digest).size == len(layer()), "a HEAD costs nothing"
+        assert len(list(reader)) > 1
+    assert pull(store.blobs, digest) == layer()
+    assert store.statistics().damaged_blobs == 0
