@@ -57,6 +57,7 @@ _PLACES = {
     "token": "credentials:tokens",
     "ldap": "ldap:ldap",
     "job": "jobs:jobs",
+    "tier": "tier:tier",
 }
 for name, place in _PLACES.items():
     app.command(f"dtrfast.cli.{place}", name=name)

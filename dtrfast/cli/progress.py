@@ -63,6 +63,10 @@ class Meter:
         """Note that `done` objects of a part are done."""
         self.state = MeterState(part, done, total)
 
+    def part(self, part: str, done: int, total: int = 0) -> None:
+        """Note that `done` bytes of a part are done."""
+        self.state = MeterState(part, done, total, "bytes")
+
     def bytes(self, done: int, total: int = 0) -> None:
         """Note that `done` bytes of the present part are done."""
         self.state = MeterState(self.state.part, done, total, "bytes")

@@ -28,6 +28,10 @@ def rollback(*, config: ConfigFile = None, data: Data = None, json: Json = False
         features = Store.read_features(settings.store.data)
         if not features.unsealed:
             raise StartRefused("the store is sealed: restore a backup from before the upgrade")
+        if features.has_tier:
+            raise StartRefused(
+                "the previous version cannot re-create layers: run `dtrfast tier expand` first"
+            )
         with opened(settings) as store, progress.shown("give back"):
             emptied = give_back(store, settings, with_trash=not features.is_trash_new)
         Store.write_features(settings.store.data, features.rolled_back())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import ExitStack
 from functools import partial
 from typing import Annotated, Any
 
@@ -21,10 +20,11 @@ from dtrfast.cli.opening import opened
 from dtrfast.cli.options import AMOUNT, HERE, ConfigFile, Data, Json
 from dtrfast.cli.output import finish, remark, show_json, show_rows
 from dtrfast.cli.progress import Meter
+from dtrfast.cli.reclaiming import reclaim
 from dtrfast.cli.tables import write_figures
 from dtrfast.config import Config, load
-from dtrfast.jobs.tasks import empty_trash, housekeeping
-from dtrfast.machine import locks, privacy
+from dtrfast.jobs.tasks import empty_trash
+from dtrfast.machine import privacy
 from dtrfast.registry.registry import Registry
 from dtrfast.store.store import Store
 from dtrfast.times import rfc3339
@@ -103,7 +103,8 @@ def verify(
 def _read_everything(store: Store, meter: Meter) -> None:
     """Read all content, and mark what is damaged."""
     held = store.statistics()
-    total = held.pack_bytes + held.loose_bytes + held.chunked_bytes + held.inline_bytes
+    contents = held.loose_bytes + held.chunked_bytes + held.inline_bytes + held.recreated_bytes
+    total = held.pack_bytes + contents
     done = 0
     meter.wait("read all blobs")
     for count in store.check_contents():
@@ -146,7 +147,7 @@ def gc(
         before = store.statistics().freed_bytes
         if trash:
             _empty_trash(store, registry, settings, meter)
-        pending = _reclaim(store, registry, settings, wait, meter)
+        pending = reclaim(store, registry, settings, wait, meter)
         freed = store.statistics().freed_bytes - before
         waiting, ends_at = registry.in_grace()
     until = rfc3339(ends_at) if waiting else ""
@@ -176,31 +177,6 @@ def _empty_trash(store: Store, registry: Registry, config: Config, meter: Meter)
         emptied += count
         meter("empty the trash", emptied)
     note(config, "trash.empty", {"count": emptied})
-
-
-def _reclaim(
-    store: Store, registry: Registry, config: Config, wait_seconds: float, meter: Meter
-) -> dict[str, int]:
-    """Wait until nothing is due to be freed. Runs the tasks here unless a server runs them.
-
-    Returns the numbers of things that still wait, counted while no other process begins to free.
-    """
-    with ExitStack() as stack:
-        descriptor = locks.try_housekeeper(config.store.data)
-        tasks = []
-        if descriptor is not None:  # no server runs on this data directory
-            stack.callback(os.close, descriptor)
-            tasks = housekeeping(store, config, stack)
-        deadline = time.monotonic() + wait_seconds
-        most = 0
-        while (left := sum(_pending(store, registry).values())) and time.monotonic() < deadline:
-            most = max(most, left)
-            meter("free unused space", most - left, most)
-            for task in tasks:
-                task.run()
-            if not tasks:
-                time.sleep(_POLL_SECONDS)
-        return {name: count for name, count in _pending(store, registry).items() if count}
 
 
 # ---- df ----------------------------------------------------------------------------------------
@@ -238,8 +214,3 @@ def _measure(api: Api, name: str) -> Any:
     if slash:
         return api.call("GET", "repositories", namespace, rest, "usage")
     return api.call("GET", "repositoryNamespaces", namespace, "usage")
-
-
-def _pending(store: Store, registry: Registry) -> dict[str, int]:
-    """Return, for each kind of thing that is due to be freed, the number that waits."""
-    return {**registry.pending(), **store.pending()}

@@ -57,6 +57,9 @@ NAMES: Mapping[str, str] = {
     "backup": "Backup created",
     "restore": "Backup restored",
     "trash.empty": "Trash emptied",
+    "tier.convert": "Layers converted",
+    "tier.evict": "Layers evicted",
+    "tier.expand": "Layers expanded",
     "trash.purge": "Old trash removed",
     "events.lost": "Events lost",
 }

@@ -8,13 +8,22 @@ import time
 from collections.abc import Callable, Sequence
 
 from dtrfast.config import Config
-from dtrfast.errors import NameInvalid
+from dtrfast.errors import NameInvalid, RepositoryUnknown
 from dtrfast.index.engine import Engine
 from dtrfast.index.survey import survey
 from dtrfast.machine import space
 from dtrfast.oci.digests import Digest
 from dtrfast.oci.names import RepositoryName
-from dtrfast.registry import ownership, statistics, unheld, usage, verify
+from dtrfast.registry import (
+    budget,
+    ownership,
+    repositories,
+    statistics,
+    unheld,
+    usage,
+    usage_scopes,
+    verify,
+)
 from dtrfast.registry.blobs import Blobs, Uploads
 from dtrfast.registry.deletion import Deletions
 from dtrfast.registry.holdings import Holdings
@@ -133,6 +142,23 @@ class Registry:
         """
         permits = self.permits if is_bounded else None
         return usage.measure(self._engine, self._store, find_scope, permits, is_request=is_request)
+
+    def blobs_in(self, name: str) -> list[Digest]:
+        """Return the blobs of the repository, or of all repositories of the namespace, that a name
+        of one part gives. Raises `RepositoryUnknown`, `NameInvalid`.
+        """
+        names = [name]
+        if "/" not in name:
+            with self._engine.read() as transaction:
+                names = list(repositories.names_of(transaction, name))
+        found: dict[Digest, None] = {}
+        for one in names:
+            find = usage_scopes.of_repository(RepositoryName(one))
+            with self._engine.read() as transaction:
+                found |= find(transaction, budget.unlimited()).blobs
+        if not names:
+            raise RepositoryUnknown(f"there is no repository in the namespace {name}")
+        return list(found)
 
     def verify(self, progress: verify.Progress, tell: verify.Tell) -> None:
         """Check the registry's rows. `tell` gets a sentence for each fault and each missing

@@ -15,7 +15,7 @@ from dtrfast.server import first_start
 from dtrfast.store.store import Store
 
 # Commands that do not use the management API. A walk of its own covers the API.
-_LEAVE_EVENTS = {"backup", "gc", "repair", "restore", "rollback", "seal", "serve"}
+_LEAVE_EVENTS = {"backup", "gc", "repair", "restore", "rollback", "seal", "serve", "tier"}
 _READ_ONLY = {"backups", "completion", "config", "profile", "stats", "verify", "version"}
 _ASK_THE_API = {
     "access",
@@ -58,15 +58,17 @@ def test_commands_leave_events(data: Path, tmp_path: Path) -> None:
     here = ("--data", str(data))
     for arguments in (
         ("gc", "--trash", "--wait", "0", *here),
+        *(("tier", verb, *here) for verb in ("convert", "evict", "expand")),
         ("backup", place, *here),
         ("restore", place, "--data", str(again)),
         ("rollback", *here),
         ("seal", "--data", str(again)),
     ):
         assert run(arguments) == 0, arguments
-    assert [one.kind for one in events_in(data)] == ["store.rollback", "backup", "trash.empty"]
+    first = ["tier.expand", "tier.evict", "tier.convert", "trash.empty"]
+    assert [one.kind for one in events_in(data)] == ["store.rollback", "backup", *first]
     kinds = [one.kind for one in events_in(again)]
-    assert kinds == ["store.seal", "restore", "trash.empty"]  # the backup has the first event
+    assert kinds == ["store.seal", "restore", *first]  # the backup has the first events
     (restored,) = (one for one in events_in(again) if one.kind == "restore")
     assert (restored.actor, restored.remote) == ("system", "command line")
     assert (restored.subject, restored.outcome) == (place, "ok")

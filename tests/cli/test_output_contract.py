@@ -241,5 +241,5 @@ def test_ctrl_c_is_130(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(upkeep, "_reclaim", interrupt)
+    monkeypatch.setattr(upkeep, "reclaim", interrupt)
     assert run(["gc"]) == exit_status.INTERRUPTED == 130
