@@ -19,10 +19,15 @@ from dtrfast.index.tables import (
     CONTENTS,
     FILES,
     FILES_UNOWNED,
+    LAYERS,
     LINKS,
     MANIFESTS,
     PACKS,
     RECIPES,
+    REPLAY_CONTENTS,
+    REPLAY_SEGMENTS,
+    REPLAYS,
+    REPLAYS_UNFINISHED,
     REPOSITORY_NAMES,
     TAGS,
     number_key,
@@ -33,7 +38,7 @@ from dtrfast.oci.digests import Digest
 from dtrfast.oci.manifests import parse_manifest
 from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry.keys import RepositoryId
-from dtrfast.store import change_log, records
+from dtrfast.store import change_log, recipe_rows
 from dtrfast.store.records import Chunk
 from dtrfast.store.store import Store
 from dtrfast.store.upload_state import DOUBTED_MAGIC
@@ -219,7 +224,8 @@ class Audit:
         assert self._links() == []
         assert not self._keys(CONTENTS)
         assert not list(self._data.glob("[bp]*/*/*")), "data files outlived their blobs"
-        for table in (PACKS, CHUNKS, CHUNK_HASHES, RECIPES, FILES_UNOWNED):
+        tier = (REPLAYS, REPLAY_SEGMENTS, REPLAY_CONTENTS, REPLAYS_UNFINISHED, LAYERS)
+        for table in (PACKS, CHUNKS, CHUNK_HASHES, RECIPES, FILES_UNOWNED, *tier):
             assert not self._keys(table), f"{table.name} has rows without an owner"
         statistics, counts = self._store.statistics(), self._registry.statistics()
         assert (counts.links, counts.linked_bytes, statistics.blobs) == (0, 0, 0)
@@ -246,11 +252,11 @@ class Audit:
         with self._store.engine.read() as transaction:
             rows = list(transaction.scan(RECIPES))
             chunks = list(transaction.scan(CHUNKS))
-            contents = {key for key, _ in transaction.scan(CONTENTS)}
+            owners = {key for key, _ in transaction.scan(CONTENTS)}
+            owners |= {key for key, _ in transaction.scan(REPLAY_CONTENTS)}
         for key, row in rows:
-            assert key[:8] in contents, f"a recipe without a content: {key.hex()}"
-            if row[0] == records.CHUNKS:
-                references.update(number_key(chunk) for chunk, _ in records.row_parts(row))
+            assert key[:8] in owners, f"a recipe without a content: {key.hex()}"
+            references.update(number_key(chunk) for chunk in recipe_rows.chunk_ids(row))
         assert self._keys(COMMITS) == []
         counted = {key: Chunk.decode(value).references for key, value in chunks}
         assert references == Counter({key: count for key, count in counted.items() if count})

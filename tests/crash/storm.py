@@ -2,8 +2,9 @@
 
     python -m tests.crash.storm --kills 1000 [--seed N] [--data DIR] [--engine one|two]
 
-Clients push, push again, mount, move tags, delete, and pull. The storm sends SIGKILL to a worker,
-the housekeeper, or all processes at once, and they start again. Acknowledged content must exist,
+Clients push, push again, mount, move tags, delete, and pull. A program converts, evicts and expands
+layers meanwhile. The storm sends SIGKILL to a worker, the housekeeper, this program, or the whole
+server, and they start again. Acknowledged content must exist,
 bit for bit. Content that was not acknowledged may exist or not. Each client owns a repository, so
 it knows the repository's content. Graces last seconds, so that the storm includes reclaim.
 """
@@ -27,7 +28,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
@@ -37,7 +38,7 @@ from dtrfast.jobs.tasks import content_tasks
 from dtrfast.registry import policies
 from dtrfast.registry.holdings_index import index_holdings
 from dtrfast.store.store import Store
-from tests import assembly, verifying
+from tests import assembly, tiering, verifying
 from tests.two_environments import ENGINES
 
 CLIENTS = 4
@@ -74,6 +75,39 @@ class Figures:
         return ", ".join(f"{name} {count}" for name, count in sorted(self.counts.items()))
 
 
+class Tier:
+    """A program that converts, evicts and expands layers beside the server."""
+
+    def __init__(self, data: Path, engine: str, log: IO[bytes]) -> None:
+        self._told = data.parent / "layers"
+        self._told.touch()
+        self._command = [sys.executable, "-m", "tests.crash.tier_program", str(data), engine]
+        self._log = log
+        self._starts = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def changed(self) -> int:
+        """The number of layers that were converted, evicted or expanded."""
+        return self._told.stat().st_size
+
+    @property
+    def has_failed(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
+
+    def start(self) -> None:
+        self._starts += 1
+        arguments = [f"tier {self._starts}", str(self._told)]
+        self._process = subprocess.Popen(
+            [*self._command, *arguments], stdout=self._log, stderr=self._log
+        )
+
+    def kill(self) -> None:
+        assert self._process is not None, "it was started"
+        self._process.kill()
+        self._process.wait()
+
+
 class Server:
     """`dtrfast serve` on a data directory, across its restarts."""
 
@@ -81,9 +115,11 @@ class Server:
         self._data = data
         self._environment = os.environ | _SETTINGS | assembly.variables(_ASSEMBLIES[engine])
         self._log = log.open("ab")
+        self.tier = Tier(data, engine, self._log)
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = int(probe.getsockname()[1])
         self.process = self._spawn()
+        self.tier.start()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         program = [sys.executable, "-m", "dtrfast", "serve", "--auth", "none", "--workers", "2"]
@@ -113,8 +149,15 @@ class Server:
             connection.close()
 
     def kill(self, chance: random.Random) -> str:
-        """Kill a worker, the housekeeper or all processes; returns which. They start again."""
-        kind = chance.choice(["worker", "worker", "housekeeper", "everything"])
+        """Kill a worker, the housekeeper, the tier or the whole server; returns which.
+
+        They start again.
+        """
+        kind = chance.choice(["worker", "worker", "housekeeper", "tier", "everything"])
+        if kind == "tier":
+            self.tier.kill()
+            self.tier.start()
+            return kind
         if kind == "everything":
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -139,6 +182,7 @@ class Server:
         return found
 
     def stop(self) -> int:
+        self.tier.kill()
         self.process.terminate()
         status = self.process.wait(60)
         self._log.close()
@@ -248,6 +292,9 @@ class Client:
     def _push_image(self) -> None:
         chance = self._chance
         bodies = [b"{}%d" % chance.randrange(50), b"\x1f\x8b" + chance.randbytes(15_000)]
+        if chance.random() < 0.6:
+            files = [*chance.sample(self._blocks, 2), chance.randbytes(3_000)]
+            bodies[1] = tiering.gzip_layer(files, chance.randrange(9))
         bodies.append(b"".join(chance.sample(self._blocks, 3)) + chance.randbytes(20_000))
         if chance.random() < 0.1:
             bodies.append(chance.choice(self._large))
@@ -355,6 +402,8 @@ def storm(
     try:
         for number in range(kills):
             time.sleep(chance.random() * 2 * pause_seconds)
+            if server.tier.has_failed:
+                figures.problems.append("the tier ended with an error")
             figures.counts[f"kills: {server.kill(chance)}"] += 1
             if number % 50 == 49:
                 sys.stderr.write(f"{number + 1} kills: {figures.line()}\n")
@@ -385,6 +434,7 @@ def _end(server: Server, data: Path, clients: list[Client], figures: Figures) ->
     if server.housekeepers() != 1:
         figures.problems.append(f"there are {server.housekeepers()} housekeepers")
     time.sleep(6 + _GRACE_SECONDS)  # unfinished uploads expire
+    figures.counts["layers changed"] = server.tier.changed
     if server.stop():
         figures.problems.append("the server ended with an error")
 

@@ -23,7 +23,7 @@ _DELETES = {"unlink", "come and go"}
 _ENDS = {*_DELETES, "end graces"}
 _DIED, _ENDED, _FAILED = 0, 1, 2
 # Each combination has some ten steps, and each step costs a process. A nightly run may set more.
-_SHARE = int(os.environ.get("POINTS", "25"))
+_SHARE = int(os.environ.get("POINTS", "18"))
 
 
 class Death:

@@ -27,6 +27,7 @@ from dtrfast.registry.registry import Registry
 from dtrfast.store import recipes
 from dtrfast.store.blobs import Upload
 from dtrfast.store.store import Store
+from tests import tiering
 from tests.crash.facts import ENDED, mark_known, mark_trying
 from tests.two_environments import ENGINES
 
@@ -44,10 +45,15 @@ def _now() -> int:
 
 
 def make_body(seed: int, name: str) -> bytes:
-    """Return the content called `name`: `inline-…`, `loose-…` or `chunked-…`."""
+    """Return the content called `name`: `inline-…`, `loose-…` or `chunked-…`.
+
+    Most loose ones are gzip layers that the tier converts.
+    """
     chance = random.Random(f"{seed} {name}")
     if name.startswith("inline"):
         return chance.randbytes(chance.randrange(1, 8192))
+    if name.startswith("loose") and chance.random() < 0.6:
+        return tiering.gzip_layer([*_blocks(seed, chance), b"small" * 900], chance.randrange(9))
     if name.startswith("loose"):
         return b"\x1f\x8b" + chance.randbytes(chance.randrange(9_000, 120_000))
     return b"".join(_blocks(seed, chance))
@@ -267,7 +273,14 @@ def _keep_house(store: Store, registry: Registry, stop: threading.Event) -> None
             task.run()
 
 
+def _convert(store: Store, chance: random.Random, stop: threading.Event) -> None:
+    """Convert, evict and expand layers, as `dtrfast tier` does beside a server."""
+    while not stop.wait(0.01):
+        tiering.work(store, chance)
+
+
 def main(seed: int, engine: str, root: Path) -> None:
+    tiering.use_small_limits()
     recipes.SLICE_PARTS_MAX = _SLICE_PARTS_MAX
     be_on_a_slow_disk()
     store = Store.open(root / "data", StoreConfig(), open_index=ENGINES[engine])
@@ -275,16 +288,21 @@ def main(seed: int, engine: str, root: Path) -> None:
     failures: list[threading.ExceptHookArgs] = []
     threading.excepthook = failures.append
     stop = threading.Event()
-    housekeeper = threading.Thread(target=_keep_house, args=(store, registry, stop))
+    tier_chance = random.Random(f"{seed} tier")
+    others = [
+        threading.Thread(target=_keep_house, args=(store, registry, stop)),
+        threading.Thread(target=_convert, args=(store, tier_chance, stop)),
+    ]
     clients = [
         threading.Thread(target=Client(registry, seed, number).run) for number in range(CLIENTS)
     ]
-    for thread in [housekeeper, *clients]:
+    for thread in [*others, *clients]:
         thread.start()
     for thread in clients:
         thread.join()
     stop.set()
-    housekeeper.join()
+    for thread in others:
+        thread.join()
     store.close()
     for failure in failures:
         sys.__excepthook__(

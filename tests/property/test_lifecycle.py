@@ -14,6 +14,7 @@ import random
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ from dtrfast.oci.names import RepositoryName, Tag
 from dtrfast.registry.registry import Registry
 from dtrfast.store.blobs import BlobReader, Upload
 from dtrfast.store.store import Store
-from tests import verifying
+from dtrfast.store.tier import candidates, encoding
+from tests import tiering, verifying
 from tests.fakes.clock import Clock
 from tests.two_environments import ENGINES
 
@@ -40,12 +42,16 @@ _LEAPS = (1, 30, 120, 20 * 86_400)
 
 
 def make_bodies(seed: int) -> list[bytes]:
-    """Return inline, loose and chunked bodies. The chunked ones share blocks."""
+    """Return inline, loose, gzip and chunked bodies. The last two kinds share blocks."""
     chance = random.Random(seed)
     blocks = [chance.randbytes(70_000) for _ in range(8)]
     chunked = [b"".join(chance.sample(blocks, 3)) for _ in range(8)]
     loose = [b"\x1f\x8b" + chance.randbytes(10_000) for _ in range(4)]
-    return [*(b"{}%d" % n for n in range(4)), *loose, *chunked]
+    layers = [
+        tiering.gzip_layer([*chance.sample(blocks, 3), b"small file\n" * 500], time=n)
+        for n in range(4)
+    ]
+    return [*(b"{}%d" % n for n in range(4)), *loose, *layers, *chunked]
 
 
 class World:
@@ -64,11 +70,16 @@ class World:
         )
         self.bodies = make_bodies(seed)
         self.by_digest = {Digest.of_bytes(body): body for body in self.bodies}
+        self.converted = 0
         self._tasks = [
             task
             for task in content_tasks(self.store, self.registry.holdings)
             if task.name not in ("scrub", "expired uploads")
         ]
+
+    def convert(self, chance: random.Random) -> None:
+        """Convert, evict or expand layers."""
+        self.converted += tiering.work(self.store, chance)
 
     def keep_house(self) -> None:
         empty_trash(self.store.engine, self.registry.holdings, self.clock())
@@ -271,6 +282,15 @@ def _read(reader: BlobReader) -> bytes:
     )
 
 
+@pytest.fixture(autouse=True)
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tier convert layers of some kilobytes."""
+    # The values are put back after the test.
+    monkeypatch.setattr(candidates, "SIZE_MIN", candidates.SIZE_MIN)
+    monkeypatch.setattr(encoding, "SEGMENT_SIZE", encoding.SEGMENT_SIZE)
+    tiering.use_small_limits()
+
+
 def new_seed() -> int:
     given = os.environ.get("LIFECYCLE_SEED")
     return int(given) if given else random.SystemRandom().randrange(1 << 32)
@@ -306,11 +326,45 @@ def test_in_turns(tmp_path: Path, engine: str, run: int) -> None:
             if chance.random() < 0.3:
                 world.clock.advance(chance.choice(_LEAPS))
                 world.keep_house()
+            if chance.random() < 0.1:
+                world.convert(chance)
             chance.choice(clients).step()
         finish(world, clients)
     except BaseException as error:
         error.add_note(f"LIFECYCLE_SEED={seed - run}")
         raise
+
+
+class Crowd:
+    """Threads that work at once. The failures of all of them are kept."""
+
+    def __init__(self) -> None:
+        self._failures: list[BaseException] = []
+        self._stop = threading.Event()
+
+    def run(self, works: list[Callable[[], None]], services: list[Callable[[], None]]) -> None:
+        """Run `works` to their ends, and `services` again and again meanwhile."""
+        threads = [threading.Thread(target=self._noted, args=(work,)) for work in works]
+        others = [threading.Thread(target=self._repeated, args=(one,)) for one in services]
+        for thread in [*others, *threads]:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self._stop.set()
+        for thread in others:
+            thread.join()
+        for failure in self._failures:
+            raise failure
+
+    def _noted(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            self._failures.append(error)
+
+    def _repeated(self, service: Callable[[], None]) -> None:
+        while not self._stop.is_set() and not self._failures:
+            self._noted(service)
 
 
 @pytest.mark.slow
@@ -319,34 +373,23 @@ def test_at_once(tmp_path: Path, engine: str) -> None:
     seed = new_seed()
     world = World(tmp_path / "data", seed, engine)
     clients = [Client(world, f"{seed} {number}", number) for number in range(CLIENTS)]
-    failures: list[BaseException] = []
-    stop = threading.Event()
+    chance, tier_chance = random.Random(seed), random.Random(f"{seed} tier")
 
     def work(client: Client) -> None:
-        try:
-            for _ in range(_STEPS):
-                client.step()
-        except BaseException as error:
-            failures.append(error)
+        for _ in range(_STEPS):
+            client.step()
 
     def keep_house() -> None:
-        chance = random.Random(seed)
-        try:
-            while not stop.is_set():
-                world.clock.advance(chance.choice(_LEAPS[:2]))
-                world.keep_house()
-        except BaseException as error:
-            failures.append(error)
+        world.clock.advance(chance.choice(_LEAPS[:2]))
+        world.keep_house()
 
-    threads = [threading.Thread(target=work, args=(client,)) for client in clients]
-    keeper = threading.Thread(target=keep_house)
-    for thread in [keeper, *threads]:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    stop.set()
-    keeper.join()
-    for failure in failures:
-        failure.add_note(f"seed {seed}")
-        raise failure
-    finish(world, clients)
+    try:
+        Crowd().run(
+            [partial(work, client) for client in clients],
+            [keep_house, lambda: world.convert(tier_chance)],
+        )
+        assert world.converted, "the tier changed no layer"
+        finish(world, clients)
+    except BaseException as error:
+        error.add_note(f"seed {seed}")
+        raise
