@@ -1,4 +1,4 @@
-"""Docker daemons with roots of their own. Two of them act as two machines."""
+"""Daemons of docker and BuildKit with roots of their own. Two of them act as two machines."""
 
 import json
 import subprocess
@@ -40,6 +40,36 @@ def running(
     finally:
         _stop(process)
         _unmount(root)
+
+
+@contextmanager
+def running_buildkit(root: Path, environment: Mapping[str, str], host: str) -> Iterator[Program]:
+    """Run a buildkitd that keeps all its data in `root`; yields the command line for it."""
+    (root / "buildkitd.toml").write_text(f'[registry."{host}"]\nhttp = true\n')
+    address = f"unix://{root / 'buildkitd.sock'}"
+    buildctl = find("buildctl", environment).called_with("--addr", address)
+    options = [
+        f"--config={root / 'buildkitd.toml'}",
+        f"--addr={address}",
+        f"--root={root / 'data'}",
+    ]
+    # Snapshots are folders, because the tests may run where no overlay can be mounted.
+    options += ["--oci-worker-snapshotter=native", "--containerd-worker=false"]
+    buildkitd = find("buildkitd", environment).called_with(*options)
+    with buildkitd.serving(root / "buildkitd.log", lambda: buildctl.run("debug", "workers")):
+        yield buildctl
+
+
+def build_with(buildctl: Program, context: Path, *options: str) -> str:
+    """Build the context with BuildKit; returns the output about the steps."""
+    folders = (f"--local=context={context}", f"--local=dockerfile={context}")
+    process = buildctl.start(
+        "build", "--progress=plain", "--frontend=dockerfile.v0", *folders, *options
+    )
+    told, _ = process.communicate(timeout=120)
+    if process.returncode:
+        raise ProgramFailed(told)
+    return told
 
 
 def _arguments(root: Path, address: str) -> list[str]:

@@ -15,6 +15,12 @@ from tests.e2e.programs import CACHE, Program, find, require_root
 SUITE = "bookworm"
 _MIRROR_DEFAULT = "http://deb.debian.org/debian"
 
+HELLO = "hello from a small image"
+_HELLO_PROGRAM = f"""\
+#include <stdio.h>
+int main(void) {{ return puts("{HELLO}") < 0; }}
+"""
+
 
 def debian_rootfs(environment: Mapping[str, str]) -> Path:
     """Return a tar file of a minimal Debian, kept between runs. The first run takes 40 s."""
@@ -61,6 +67,12 @@ def noise(size: int, seed: int) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
+def compile_hello(path: Path) -> None:
+    """Write a static program to `path` that prints `HELLO`."""
+    compiler = ["gcc", "-static", "-O1", "-x", "c", "-o", str(path), "-"]
+    subprocess.run(compiler, input=_HELLO_PROGRAM, text=True, check=True)
+
+
 def layer_of(files: Mapping[str, bytes], path: Path) -> Path:
     """Write a tar file with these files to `path`."""
     with tarfile.open(path, "w") as archive:
@@ -68,6 +80,13 @@ def layer_of(files: Mapping[str, bytes], path: Path) -> Path:
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def layer_of_folder(folder: Path, path: Path) -> Path:
+    """Write a tar file with the files of a folder to `path`. They keep their modes."""
+    with tarfile.open(path, "w") as archive:
+        archive.add(folder, arcname=".")
     return path
 
 

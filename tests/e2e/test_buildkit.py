@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.e2e import images, traffic
+from tests.e2e import daemons, images, traffic
 from tests.e2e.managed import ManagedRegistry
-from tests.e2e.programs import Program, ProgramFailed, find, require_root
+from tests.e2e.programs import Program, require_root
 
 pytestmark = pytest.mark.client
 
@@ -29,24 +28,6 @@ COPY file3 /
 """
 
 
-@contextmanager
-def _daemon(root: Path, environment: Mapping[str, str], host: str) -> Iterator[Program]:
-    """Run a buildkitd that keeps all its data in `root`; yields the command line for it."""
-    (root / "buildkitd.toml").write_text(f'[registry."{host}"]\nhttp = true\n')
-    address = f"unix://{root / 'buildkitd.sock'}"
-    buildctl = find("buildctl", environment).called_with("--addr", address)
-    options = [
-        f"--config={root / 'buildkitd.toml'}",
-        f"--addr={address}",
-        f"--root={root / 'data'}",
-    ]
-    # Snapshots are folders, because the tests may run where no overlay can be mounted.
-    options += ["--oci-worker-snapshotter=native", "--containerd-worker=false"]
-    buildkitd = find("buildkitd", environment).called_with(*options)
-    with buildkitd.serving(root / "buildkitd.log", lambda: buildctl.run("debug", "workers")):
-        yield buildctl
-
-
 @pytest.fixture(scope="module")
 def machines(
     new_folder: Callable[[str], Path], environment: Mapping[str, str], accounts: ManagedRegistry
@@ -59,8 +40,8 @@ def machines(
     (folder / "config.json").write_text(json.dumps(config))
     environment = {**environment, "DOCKER_CONFIG": str(folder)}
     with (
-        _daemon(new_folder("buildkit"), environment, accounts.host) as first,
-        _daemon(new_folder("buildkit"), environment, accounts.host) as second,
+        daemons.running_buildkit(new_folder("buildkit"), environment, accounts.host) as first,
+        daemons.running_buildkit(new_folder("buildkit"), environment, accounts.host) as second,
     ):
         yield first, second
 
@@ -93,8 +74,8 @@ def test_cache_of_one_machine_serves_another(
         machine.run("prune", "--all")
     with traffic.watched(accounts.registry) as seen:
         build = ("--output", target, "--export-cache", f"{cache},mode=max,{form}")
-        assert "CACHED" not in _build(first, context, *build)
-        told = _build(second, context, "--output", target, "--import-cache", cache)
+        assert "CACHED" not in daemons.build_with(first, context, *build)
+        told = daemons.build_with(second, context, "--output", target, "--import-cache", cache)
     assert seen.surprises() == []
     assert told.count("CACHED") == DOCKERFILE.count("COPY"), told
     assert _files(second, accounts, name, context) == {
@@ -108,7 +89,9 @@ def test_cache_is_shown_as_such(
 ) -> None:
     name = f"acme/shown-{image_manifest}"
     cache = f"type=registry,ref={accounts.host}/{name}:cache,mode=max"
-    _build(machines[0], context, "--export-cache", f"{cache},image-manifest={image_manifest}")
+    daemons.build_with(
+        machines[0], context, "--export-cache", f"{cache},image-manifest={image_manifest}"
+    )
     shown = accounts.api("GET", f"repositories/{name}/manifests/cache", who="owen")
     auth = ("owen", accounts.secrets["owen"])
     url = f"{accounts.registry.url}/v2/{name}/manifests/cache"
@@ -125,20 +108,8 @@ def test_cache_that_is_not_there_is_no_error(
 ) -> None:
     cache = f"type=registry,ref={accounts.host}/acme/no-cache:1"
     with traffic.watched(accounts.registry) as seen:
-        _build(machines[0], context, "--import-cache", cache)
+        daemons.build_with(machines[0], context, "--import-cache", cache)
     assert seen.surprises() == []
-
-
-def _build(buildctl: Program, context: Path, *options: str) -> str:
-    """Build the context; returns the output about the steps."""
-    folders = (f"--local=context={context}", f"--local=dockerfile={context}")
-    process = buildctl.start(
-        "build", "--progress=plain", "--frontend=dockerfile.v0", *folders, *options
-    )
-    told, _ = process.communicate(timeout=120)
-    if process.returncode:
-        raise ProgramFailed(told)
-    return told
 
 
 def _files(buildctl: Program, server: ManagedRegistry, name: str, folder: Path) -> dict[str, bytes]:
@@ -149,5 +120,5 @@ def _files(buildctl: Program, server: ManagedRegistry, name: str, folder: Path) 
     (copying / "Dockerfile").write_text(base)
     buildctl.run("prune", "--all")
     out = folder / "out"
-    _build(buildctl, copying, "--output", f"type=local,dest={out}")
+    daemons.build_with(buildctl, copying, "--output", f"type=local,dest={out}")
     return {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}

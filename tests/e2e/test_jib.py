@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e import http_client, images, traffic
+from tests.e2e import http_client, images, tiers, traffic
 from tests.e2e.managed import ManagedRegistry
 from tests.e2e.programs import CACHE, Program, find
 
@@ -107,6 +107,20 @@ def test_image_of_docker_from_scratch(
     )
     assert layers[CLASS] == (project / "target/classes/demo/Main.class").read_bytes()
     assert seen.surprises() == []
+
+
+def test_layer_of_resources_is_evicted(
+    maven: Program, accounts: ManagedRegistry, project: Path
+) -> None:
+    """Jib compresses with the zlib of the JDK."""
+    files = tiers.text_files()
+    tiers.write_files(files, project / "src" / "main" / "resources")
+    maven.run("compile", "jib:build", *_options(accounts, "acme/jib-tier"), seconds=300)
+    assert tiers.evict(accounts.registry, "acme/jib-tier").layers == 1
+    assert tiers.states(accounts.registry)["zlib"] == "evicted"
+    manifest_type = "application/vnd.docker.distribution.manifest.v2+json"
+    layers = _layers(accounts, "acme/jib-tier", manifest_type)
+    assert {name: layers[f"app/resources/{name}"] for name in files} == files
 
 
 def _options(server: ManagedRegistry, name: str, base: str = "") -> list[str]:

@@ -1,6 +1,5 @@
 """A small image through docker and skopeo: the end-to-end test that every test run includes."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +9,6 @@ from tests.e2e import images
 from tests.e2e.programs import Program
 from tests.e2e.registry import Registry
 
-_PROGRAM = """\
-#include <stdio.h>
-int main(void) { return puts("hello from a small image") < 0; }
-"""
 _DOCKERFILE = """\
 FROM scratch
 COPY noise /noise
@@ -31,8 +26,7 @@ def small_image(
     """The name of an image that the first daemon has pushed: a megabyte, and a static program."""
     docker = docker_daemons[0].with_environment(DOCKER_BUILDKIT="0")
     folder = new_folder("image")
-    compiler = ["gcc", "-static", "-O1", "-x", "c", "-o", str(folder / "hello"), "-"]
-    subprocess.run(compiler, input=_PROGRAM, text=True, check=True)
+    images.compile_hello(folder / "hello")
     (folder / "noise").write_bytes(images.noise(1 << 20, seed=1))
     (folder / "Dockerfile").write_text(_DOCKERFILE)
     name = f"{registry.host}/lib/small:1"
@@ -51,7 +45,7 @@ def test_a_small_image_runs_on_another_machine_and_is_copied_whole(
     first, second = docker_daemons
     second.run("pull", small_image)
     said = second.run("run", "--rm", "--network=none", small_image)
-    assert said == "hello from a small image"
+    assert said == images.HELLO
     ids = [daemon.run("inspect", "--format={{.Id}}", small_image) for daemon in (first, second)]
     assert ids[0] == ids[1]
 
