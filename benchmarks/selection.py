@@ -22,6 +22,7 @@ from benchmarks.workloads import (
     small_blob,
     start,
     storm,
+    tier,
 )
 
 # In the order of the report. Cases with the same stock are adjacent, because they share servers.
@@ -40,6 +41,7 @@ WORKLOADS: tuple[ModuleType, ...] = (
     memory,
     start,
     builds,
+    tier,
 )
 
 

@@ -1,0 +1,3 @@
+module dtrfast/benchmarks/go_gzip
+
+go 1.26
