@@ -15,8 +15,11 @@ PYTEST := $(PYTHON) -m pytest
 SHARED := -m 'not alone and not client and not deploy' --numprocesses 2
 # Long tests wait for containers, browsers and clocks, and a third process uses that time.
 LONG := $(SHARED) --numprocesses 3
-# Only the files with such tests, because it takes a while to collect all.
-ALONE = -m 'alone and not client and not deploy' $(or $(ARGS),$(shell grep -rlwF --include='*.py' mark.alone tests))
+# Only the files with such tests, because it takes a while to collect all. Some measure for a minute:
+# the part `measures` of .ci/long runs them.
+MEASURES := tests/door/test_slow.py tests/e2e/test_costs_console.py
+ALONE_FILES = $(filter-out $(MEASURES),$(shell grep -rlwF --include='*.py' mark.alone tests))
+ALONE = -m 'alone and not client and not deploy' $(or $(ARGS),$(ALONE_FILES))
 # These targets may run in parallel: they wait for a network, a disk and a processor.
 TOGETHER = MAKEFLAGS='$(filter-out -j% --jobserver%,$(MAKEFLAGS))' \
 	$(MAKE) --no-print-directory --jobs 2
@@ -27,8 +30,9 @@ OR_NONE := $(if $(ARGS),|| [ $$? = 5 ])
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help build serve dev check fix test test-all test-long test-lanes test-blobs test-clients \
-	test-more-clients test-deploy wheel wheels coverage mutants bench profile hooks lock clean
+.PHONY: help build serve dev check fix test test-all test-long test-measures test-lanes test-blobs \
+	test-clients test-more-clients test-deploy wheel wheels coverage mutants bench profile hooks \
+	lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +65,10 @@ test-long: plan-all dev ## run the longer tests: clients, browser, LDAP, crashes
 	$(STEP) --show "long tests" $(PYTEST) --suite long $(LONG) $(ARGS) $(OR_NONE)
 	$(STEP) --show "long tests, alone" $(PYTEST) --suite long $(ALONE) $(OR_NONE)
 
+test-measures: plan-all dev ## run the tests that measure for a minute, without others beside them
+	@$(INSTALL) all
+	$(STEP) --show "measures" $(PYTEST) --suite long -m 'alone' $(MEASURES) $(ARGS)
+
 # Clients and restarts. The part `lanes` of .ci/long repeats all tests with servers.
 WITHOUT_LANES ?= $(patsubst %,tests/e2e/test_%.py,access docker killed_worker small_image) \
 	tests/server/test_resume.py
@@ -85,7 +93,7 @@ test-blobs: plan-all dev ## run registry, API and docker tests again, over the b
 		$(SHARED) --ignore=tests/api/managed $(OVER_BLOBS) $(ARGS) $(OR_NONE)
 
 # These two are parts of .ci/long.
-MORE_CLIENTS := $(patsubst %,tests/e2e/test_%.py,buildkit ctr notation oci_client ollama)
+MORE_CLIENTS := $(patsubst %,tests/e2e/test_%.py,buildkit ctr notation oci_client ollama tier_buildkit)
 
 test-clients: dev ## run tests with clients compiled from Go modules
 	@$(INSTALL) all
