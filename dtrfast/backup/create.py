@@ -30,7 +30,7 @@ from dtrfast.backup.snapshot import DataFile, LogFile, Snapshot
 from dtrfast.errors import BackupFailed, Corrupt, Unreadable
 from dtrfast.index import counters
 from dtrfast.index.engine import ReadTransaction
-from dtrfast.index.tables import CONTENTS, FILES, META, PACKS, STORE, TABLES
+from dtrfast.index.tables import CONTENTS, FILES, META, PACKS, REPLAYS, STORE, TABLES
 from dtrfast.machine import disk
 from dtrfast.machine.paths import Layout, spooled_file
 from dtrfast.machine.write_back import write_paced
@@ -180,7 +180,7 @@ class _Backup:
             self._copy_segments(spool)
         is_split = self._there.is_split or any(self._place.is_split(one.size) for one in files)
         written = Snapshot(
-            format=snapshot.FORMAT_PIECES if is_split else snapshot.FORMAT,
+            format=_format(moment.tables, is_split=is_split),
             store=self._store.id,
             made_at=made_at,
             change_number=moment.change_number,
@@ -415,3 +415,10 @@ def read_log(place: BackupPlace, log: LogFile) -> bytes:
     if segments.name_of(data) != log.sha256:
         raise Corrupt(f"the backup of {log.name} is damaged: {snapshot.healing(path)}")
     return data
+
+
+def _format(tables: dict[str, tuple[str, ...]], *, is_split: bool) -> int:
+    """Return the format of a snapshot: the lowest one that tells older versions what they lack."""
+    if tables.get(REPLAYS.name):
+        return snapshot.FORMAT_TIER
+    return snapshot.FORMAT_PIECES if is_split else snapshot.FORMAT

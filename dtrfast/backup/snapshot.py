@@ -21,6 +21,7 @@ from dtrfast.times import rfc3339
 
 FORMAT = 1
 FORMAT_PIECES = 2  # files may be kept in pieces, which a prune by an older dtrfast would delete
+FORMAT_TIER = 3  # layers have replay recipes, which a restore by an older dtrfast would leave out
 _MARKER_HEALING = "delete it, and the next backup writes it again"
 # A snapshot has a name of 67 bytes for each segment of 1,024 rows or 4 MiB. So this is enough for
 # two billion rows. The largest store measured had 40 million rows, 7 GB of index and a snapshot of
@@ -276,9 +277,9 @@ def _parse(data: bytes) -> Snapshot:
         if hashlib.sha256(text).hexdigest().encode() != summed[2]:
             raise Corrupt("it does not match its SHA-256")
     number = _decode(data, _Format).format
-    if summed is not None and number > FORMAT_PIECES:
+    if summed is not None and number > FORMAT_TIER:
         raise BackupFailed("was written by a newer dtrfast: use that one")
-    if not FORMAT <= number <= FORMAT_PIECES:
+    if not FORMAT <= number <= FORMAT_TIER:
         raise Corrupt(f"its format {number} is unknown")
     return _decode(data, Snapshot)
 

@@ -301,9 +301,9 @@ def test_fields_that_paths_are_made_of_are_checked(
 def test_a_newer_snapshot_is_not_taken_for_damage(made: tuple[Town, Path]) -> None:
     document = json.loads(_kinds(made[1])["snapshot"].read_bytes())
     with pytest.raises(BackupFailed, match="newer dtrfast"):
-        _read(_summed({**document, "format": 3, "files": {"other": "shape"}}))
+        _read(_summed({**document, "format": 4, "files": {"other": "shape"}}))
     with pytest.raises(Corrupt):
-        _read(_unsummed({**document, "format": 3}))
+        _read(_unsummed({**document, "format": 4}))
 
 
 def test_rows_that_no_index_takes_are_damage() -> None:

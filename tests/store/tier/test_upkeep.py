@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dtrfast.backup import snapshot
 from dtrfast.backup.create import create_backup
 from dtrfast.backup.place import BackupPlace
 from dtrfast.backup.restore import restore_backup
@@ -250,6 +251,8 @@ def test_a_backup_keeps_evicted_layers(store: Store, tmp_path: Path, clock: Cloc
     convert(store)
     place = BackupPlace(str(tmp_path / "backups"))
     create_backup(store, place, ignore)
+    chosen = snapshot.choose(place, None, print, lambda found: None)
+    assert chosen.format == snapshot.FORMAT_TIER, "older versions restore no recipes"
     told: list[str] = []
     again = tmp_path / "again"
     restore_backup(place, again, ignore, told.append, until=None)
