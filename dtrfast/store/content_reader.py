@@ -13,7 +13,7 @@ from typing import Self
 from dtrfast.errors import Corrupt
 from dtrfast.index.tables import CONTENTS, number_key
 from dtrfast.store import damage
-from dtrfast.store.blobs import BlobReader, BlobStat, Segment
+from dtrfast.store.blobs import BlobReader, BlobStat, Extent, Segment
 from dtrfast.store.contents import NumberedContent
 from dtrfast.store.context import StoreContext
 from dtrfast.store.local_reader import LocalReader
@@ -35,19 +35,21 @@ def open_content(
     `ahead` paces reads of files. Raises `Corrupt`, and `ServerBusy` and `FormatUnknown` for an
     evicted content.
     """
+    inner: BlobReader
     if found.content.kind != "recreated":
-        return _StoredReader(context, stat, found, bounds, ahead)
+        inner = LocalReader(context, stat, found.number, bounds[0], bounds[1] - bounds[0], ahead)
+        return _FollowingReader(context, found, inner, bounds)
     with context.engine.read() as transaction:
         replay = replays.find(transaction, found.number)
     if replay is not None:
         inner = ReplayReader(context, stat, found, replay, bounds)
-        return _ReplayedReader(context, found, inner, bounds)
+        return _FollowingReader(context, found, inner, bounds)
     now = _moved(context, found)
     if now is None:
         reason = "its replay recipe is gone"
         damage.mark_content(context, found.number, reason)
         raise Corrupt(f"{stat.digest} cannot be re-created ({reason}): push it again")
-    return _StoredReader(context, stat, now, bounds, ahead)
+    return open_content(context, stat, now, bounds, ahead)
 
 
 def _moved(context: StoreContext, found: NumberedContent) -> NumberedContent | None:
@@ -60,47 +62,16 @@ def _moved(context: StoreContext, found: NumberedContent) -> NumberedContent | N
     return NumberedContent(found.number, now)
 
 
-class _StoredReader(LocalReader):
-    """`BlobReader` of a content that is a file or chunks of its own when it is opened."""
+class _FollowingReader:
+    """`BlobReader` that goes on at the content's new place if `inner` loses its bytes."""
 
-    def __init__(
-        self,
-        context: StoreContext,
-        stat: BlobStat,
-        found: NumberedContent,
-        bounds: tuple[int, int],
-        ahead: ReadAhead | None = None,
-    ) -> None:
-        begin, end = bounds
-        super().__init__(context, stat, found.number, begin, end - begin, ahead)
-        self._found = found
-        self._next: BlobReader | None = None
-
-    def __iter__(self) -> Iterator[Segment]:
-        try:
-            yield from super().__iter__()
-        except Corrupt:
-            now = _moved(self._context, self._found)
-            if now is None:
-                raise
-            bounds = self._offset, self._end
-            self._next = open_content(self._context, self.stat, now, bounds)
-            yield from self._next
-
-    def close(self) -> None:
-        super().close()
-        if self._next is not None:
-            self._next.close()
-
-
-class _ReplayedReader:
-    """`BlobReader` of a content that is evicted when it is opened."""
+    __slots__ = ("_at", "_context", "_end", "_found", "_inner", "_next", "stat")
 
     def __init__(
         self,
         context: StoreContext,
         found: NumberedContent,
-        inner: ReplayReader,
+        inner: BlobReader,
         bounds: tuple[int, int],
     ) -> None:
         self.stat = inner.stat
@@ -112,9 +83,9 @@ class _ReplayedReader:
 
     def __iter__(self) -> Iterator[Segment]:
         try:
-            for piece in self._inner:
-                self._at += len(piece)
-                yield piece
+            for segment in self._inner:
+                self._at += segment.length if isinstance(segment, Extent) else len(segment)
+                yield segment
         except Corrupt:
             now = _moved(self._context, self._found)
             if now is None:

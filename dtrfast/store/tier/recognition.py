@@ -36,7 +36,7 @@ MAYBE_DAMAGE = frozenset({SEVERAL_MEMBERS, TRAILING_BYTES, BROKEN, UNKNOWN_ENCOD
 _REPLAYED_SIZE = 2 << 20
 _PLAIN_SIZES = (5 << 19, 8 << 20)
 _PROBE_SIZE = 32 * 1024
-_READ_SIZE = 64 * 1024
+_READ_SIZE = 1 << 20
 # The zero time of Go, cut to 32 bits: pgzip before klauspost/compress 1.20.4 writes it as MTIME.
 _GO_ZERO_TIME = 0x886E0900
 _NONE, _SPEED = 0, 4  # XFL

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 
 from dtrfast.errors import ServerBusy
 from dtrfast.machine import limits
@@ -82,15 +81,6 @@ class ReplayPool:
     def ahead(self) -> int:
         """The number of segments that a reader requests before it needs them."""
         return self._cores
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Count a reader for the length of the block. Raises `ServerBusy` if there are too many."""
-        self.enter()
-        try:
-            yield
-        finally:
-            self.leave()
 
     def enter(self) -> None:
         """Count a reader, until `leave`. May wait. Raises `ServerBusy`."""

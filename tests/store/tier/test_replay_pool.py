@@ -128,22 +128,23 @@ def test_readers_beyond_the_bounds_are_refused(
     monkeypatch.setattr(replay_pool, "_READERS_MAX", 2)
     monkeypatch.setattr(replay_pool, "_WAITING_MAX", 1)
     monkeypatch.setattr(replay_pool, "_WAIT_SECONDS", 0.01)
-    with pool.reading(), pool.reading():
-        with pytest.raises(ServerBusy) as refused:
-            pool.enter()
-        assert refused.value.retry_seconds == 1
-        monkeypatch.setattr(replay_pool, "_WAITING_MAX", 0)
-        with pytest.raises(ServerBusy):
-            pool.enter()
-        monkeypatch.setattr(replay_pool, "_WAITING_MAX", 1)
-        monkeypatch.setattr(replay_pool, "_WAIT_SECONDS", 10.0)
-        with ThreadPoolExecutor(1) as threads:
-            waiting = threads.submit(pool.enter)
-            pool.leave()
-            waiting.result(10)
+    pool.enter()
+    pool.enter()
+    with pytest.raises(ServerBusy) as refused:
+        pool.enter()
+    assert refused.value.retry_seconds == 1
+    monkeypatch.setattr(replay_pool, "_WAITING_MAX", 0)
+    with pytest.raises(ServerBusy):
+        pool.enter()
+    monkeypatch.setattr(replay_pool, "_WAITING_MAX", 1)
+    monkeypatch.setattr(replay_pool, "_WAIT_SECONDS", 10.0)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(pool.enter)
+        pool.leave()
+        waiting.result(10)
+    pool.leave()
+    pool.leave()
     assert pool._readers == 0
-    with pool.reading():
-        pass
 
 
 def test_threads_end_when_a_pool_is_closed() -> None:
