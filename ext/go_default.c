@@ -68,6 +68,20 @@ static inline uint32_t place_of(const dtr_go_window *window, uint32_t position)
     return window->places[position - window->newer_start];
 }
 
+/* Returns the farthest candidate: in reach, in Go's buffer, and within the number of tries. */
+static inline uint32_t farthest_try(const match_search *self)
+{
+    const uint32_t place = place_of(self->window, self->at);
+
+    if (place >= TRIES_MAX) {
+        const uint32_t last = self->window->sorted[place - TRIES_MAX];
+
+        if (last > self->lowest && dtr_go_hash(self->base + last) == dtr_go_hash(self->here))
+            return last;
+    }
+    return self->lowest;
+}
+
 /* Compares up to `steps` candidates, the nearest first. Without `ahead`, these are the positions
  * with the hash of this position. With it, they are the positions whose bytes, so far ahead, have
  * the hash of the bytes that are as far ahead of this position. Returns whether there are no more.
@@ -97,6 +111,8 @@ static inline int walk(match_search *self, uint32_t ahead, uint32_t steps)
         const uint32_t length = dtr_go_match_length(farthest + start, here, self->limit);
         if (length <= best || (length == 4 && span - start > NEAR_DISTANCE))
             continue;
+        if (ahead > 0 && self->lowest + start < farthest_try(self))
+            return 1;
         self->best = best = length;
         self->longest = (match){length, span - start};
         if (length >= enough)
@@ -105,20 +121,6 @@ static inline int walk(match_search *self, uint32_t ahead, uint32_t steps)
         bytes = dtr_go_load32(here + probe);
     }
     return place < steps;
-}
-
-/* Returns the farthest candidate: in reach, in Go's buffer, and within the number of tries. */
-static inline uint32_t farthest_try(const match_search *self)
-{
-    const uint32_t place = place_of(self->window, self->at);
-
-    if (place >= TRIES_MAX) {
-        const uint32_t last = self->window->sorted[place - TRIES_MAX];
-
-        if (last > self->lowest && dtr_go_hash(self->base + last) == dtr_go_hash(self->here))
-            return last;
-    }
-    return self->lowest;
 }
 
 /* Searches a match that is longer than `best`. A longer match also has the four bytes that end one
@@ -139,7 +141,6 @@ static match search(const encoder *self, size_t offset, uint32_t best, uint32_t 
                     {LENGTH_NONE, 0}};
 
     if (best > LENGTH_NONE && offset + best - 3 < window_end(self)) {
-        wanted.lowest = farthest_try(&wanted);
         if (walk(&wanted, best - 3, TAIL_STEPS))
             return wanted.longest;
     }
