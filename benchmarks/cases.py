@@ -64,6 +64,10 @@ class CaseSkipped(Exception):
     """A case cannot be measured on a server. The message says why."""
 
 
+class CaseFailed(Exception):
+    """A server or a client did not do what the case needs, so a figure would be wrong."""
+
+
 class Stock:
     """The content of a server before it is measured. Cases with equal stocks share servers."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.cases import CaseSkipped
+from benchmarks.cases import CaseFailed, CaseSkipped
 
 _START_SECONDS = 60.0
 
@@ -57,10 +57,11 @@ def podman(folder: Path) -> Iterator[Push]:
 
 
 def _push(command: list[str], options: list[str], tar: Path, name: str) -> None:
+    """Push an image and remove it. Raises `CaseFailed`."""
     for arguments in (["import", str(tar), name], ["push", *options, name], ["rmi", name]):
         done = subprocess.run([*command, *arguments], capture_output=True, text=True)
         if done.returncode:
-            raise CaseSkipped(f"{' '.join(arguments)} failed: {done.stderr.strip()[-300:]}")
+            raise CaseFailed(f"{' '.join(arguments)} failed: {done.stderr.strip()[-300:]}")
 
 
 def _require(*programs: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from benchmarks.cases import Case, CaseSkipped, Effort, Setup, Stage, Turn
+from benchmarks.cases import Case, CaseFailed, CaseSkipped, Effort, Setup, Stage, Turn
 from benchmarks.content.workshop import Workshop
 from benchmarks.disk import Place, Scratch
 from benchmarks.holdings import FillFailed
@@ -20,7 +20,7 @@ from benchmarks.results import Outcome, Row, Sample
 
 # After these exceptions a server has no figures in the row, and the run continues.
 _SKIPS = (CaseSkipped, CertificateUnavailable, LoadUnavailable)
-_FAILURES = (PeerUnavailable, FillFailed, LoadFailed)
+_FAILURES = (CaseFailed, PeerUnavailable, FillFailed, LoadFailed)
 # The content of a case has 1 GiB. With room for twice that, adjacent cases can share content.
 _CONTENT_BYTES_MAX = 2 << 30
 

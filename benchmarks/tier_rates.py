@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import statistics
 import subprocess
 import time
 from collections.abc import Iterator
@@ -54,7 +55,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Plain bytes a second of processor time: the best of several turns."""
+    """Plain bytes a second of processor time: the median of several turns."""
 
     go: float
     replay: float
@@ -62,9 +63,15 @@ class Rates:
 
 
 def make_layer(kind: str, folder: Path, number: int = 0) -> Layer:
-    """Make a layer of real files with Go's gzip. Raises `CaseSkipped` without Go."""
+    """Make a layer of real files with Go's gzip.
+
+    Layers with other numbers have other files. Raises `CaseSkipped` without Go, or if the machine
+    has too few files.
+    """
     plain = folder / f"{kind}-{number}.tar"
     file_tar(plain, _SOURCES[kind], _PLAIN_SIZE, number * _PLAIN_SIZE)
+    if plain.stat().st_size < _PLAIN_SIZE:
+        raise CaseSkipped(f"{', '.join(_SOURCES[kind])} have too few files")
     packed = folder / f"{kind}-{number}.tar.gz"
     return Layer(plain, packed, _compress(_built(folder), plain, packed))
 
@@ -72,17 +79,17 @@ def make_layer(kind: str, folder: Path, number: int = 0) -> Layer:
 def measure(kind: str, folder: Path, turns: int) -> Rates:
     """Measure Go, a replay and a conversion in turns."""
     layer = make_layer(kind, folder)
-    go, replays = [], []
+    go, replays, conversions = [], [], []
     for _ in range(turns):
         go.append(_compress(_built(folder), layer.plain, layer.packed))
         replays.append(_replay(layer))
-    size = layer.plain_size
-    return Rates(size / min(go), size / min(replays), size / _conversion(layer, folder))
+        conversions.append(_conversion(layer, folder))
+    return Rates(*(layer.plain_size / statistics.median(one) for one in (go, replays, conversions)))
 
 
 def replay_rate(layer: Layer) -> float:
     """Return the plain bytes a second of processor time that one core replays."""
-    return layer.plain_size / min(_replay(layer) for _ in range(3))
+    return layer.plain_size / statistics.median(_replay(layer) for _ in range(3))
 
 
 def _built(folder: Path) -> Path:

@@ -20,8 +20,10 @@ BINARIES = ("/usr/bin", f"/usr/lib/{platform.machine()}-linux-gnu")
 TEXT = ("/usr/lib/python3", "/usr/share")
 _FILE_SIZE_MAX = 8 << 20
 _EDITED_PART = (0.01, 0.03)
-# A new version of a package: this part of its bytes differs.
-_UPDATED_PART = 0.2
+# One edit, of a line or of 16 bytes, for so many bytes: in an edited file, and in the files of a
+# package with a new version.
+_EDIT_SPACING = 40_000
+_UPDATE_SPACING = 200
 _ELF = b"\x7fELF"
 _FIRST_TIME = 1_700_000_000
 _BUILD_SECONDS = 3_600
@@ -71,19 +73,19 @@ def _real_files(sources: tuple[str, ...], size: int) -> Iterator[tuple[str, byte
 def _edit(files: dict[str, bytes], source: random.Random, number: int) -> None:
     names = sorted(files)
     for name in source.sample(names, int(len(names) * source.uniform(*_EDITED_PART))):
-        files[name] = _edited(files[name], source, 0.001)
+        files[name] = _edited(files[name], source, _EDIT_SPACING)
     package = os.path.dirname(source.choice(names))
     for name in names:
         if os.path.dirname(name) == package:
-            files[name] = _edited(files[name], source, _UPDATED_PART)
+            files[name] = _edited(files[name], source, _UPDATE_SPACING)
     files[f"srv/build-{number}.json"] = source.randbytes(2_000).hex().encode()
     del files[source.choice(names)]
 
 
-def _edited(content: bytes, source: random.Random, part: float) -> bytes:
-    """Change a part of a file: lines of a text, else scattered bytes and a shift of the rest."""
+def _edited(content: bytes, source: random.Random, spacing: int) -> bytes:
+    """Change a file: add lines to a text, else change scattered bytes and shift the rest."""
     changed = bytearray(content)
-    for _ in range(max(1, int(len(content) * part / 40))):
+    for _ in range(max(1, len(content) // spacing)):
         place = source.randrange(len(changed) + 1)
         if content.startswith(_ELF):
             changed[place : place + 16] = source.randbytes(16)

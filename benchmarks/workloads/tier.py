@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
-import os
+import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import clients, tier_rates
-from benchmarks.cases import Case, CaseSkipped, Setup, Turn
+from benchmarks.cases import Case, CaseFailed, CaseSkipped, Setup, Turn
 from benchmarks.clients import Push
 from benchmarks.content.ci_builds import ci_builds
 from benchmarks.disk import Place, occupied_bytes
@@ -24,6 +26,14 @@ from benchmarks.results import Sample, Unit
 
 _REPOSITORY = "ci/built"
 _BUILD_SIZE = 64 << 20
+# Go, a replay and a conversion take so many turns, and so many layers are pulled.
+_TURNS = 8
+_PULLS = 5
+
+_MANIFESTS = (
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+)
 
 
 def cases() -> Iterator[Case]:
@@ -77,16 +87,16 @@ def _measure_builds(client: Callable[[Path], AbstractContextManager[Push]], turn
     figures = {"builds": float(len(tars)), "before_bytes": float(occupied_bytes(data))}
     began = time.monotonic()
     if isinstance(turn.server.peer, Dtrfast):
-        _tier(data, "convert", "--all")
-        _tier(data, "evict", "--all")
-    figures["tier_seconds"] = time.monotonic() - began
+        _convert_and_evict(data, len(tars))
+        figures["tier_seconds"] = time.monotonic() - began
+        _check_image(turn.server.address, str(len(tars) - 1))
     return Sample(work=occupied_bytes(data), seconds=1.0, figures=figures)
 
 
 def _measure_replay(kind: str, turn: Turn) -> Sample:
     if not isinstance(turn.stage.peer, Dtrfast):
         raise CaseSkipped("it has no replay")
-    rates = tier_rates.measure(kind, turn.stage.start.home, turn.effort.rounds + 2)
+    rates = tier_rates.measure(kind, turn.stage.start.home, _TURNS)
     figures = {
         "go_mb_per_second": rates.go / 1e6,
         "replay_per_go": rates.replay / rates.go,
@@ -99,38 +109,59 @@ def _measure_replay(kind: str, turn: Turn) -> Sample:
 def _measure_pull(turn: Turn) -> Sample:
     if not isinstance(turn.server.peer, Dtrfast):
         raise CaseSkipped("it evicts no layers")
-    best, first = 0.0, float("inf")
     with tempfile.TemporaryDirectory(prefix="dtrfast-layer-") as folder:
         # A new layer for each pull: a server keeps some segments for clients that come at once.
         layers = [
-            tier_rates.make_layer("binaries", Path(folder), number)
-            for number in range(turn.effort.rounds)
+            tier_rates.make_layer("binaries", Path(folder), number) for number in range(_PULLS)
         ]
         turn.server.fill([layer.holding(_REPOSITORY) for layer in layers])
-        one_core = max(tier_rates.replay_rate(layer) for layer in layers)
-        _tier(turn.server.data, "convert", "--all")
-        _tier(turn.server.data, "evict", "--all")
-        for layer in layers:
-            seconds, first_byte = _pull(turn.server.address, layer)
-            best, first = max(best, layer.plain_size / seconds), min(first, first_byte)
+        one_core = statistics.median(tier_rates.replay_rate(layer) for layer in layers)
+        _convert_and_evict(turn.server.data, len(layers))
+        pulls = [_pull(turn.server.address, layer) for layer in layers]
+    rate = statistics.median(rate for rate, _ in pulls)
     figures = {
         "one_core_mb_per_second": one_core / 1e6,
-        "pull_per_core": best / one_core,
-        "first_byte_seconds": first,
+        "pull_per_core": rate / one_core,
+        "first_byte_seconds": statistics.median(first for _, first in pulls),
+        "worst_first_byte_seconds": max(first for _, first in pulls),
         "replay_of_4_mib_seconds": (4 << 20) / one_core,
     }
-    return Sample(work=best, seconds=1.0, figures=figures)
+    return Sample(work=rate, seconds=1.0, figures=figures)
 
 
-def _tier(data: Path, *arguments: str) -> None:
-    command = [sys.executable, "-m", "dtrfast", "tier", *arguments, "--data", str(data)]
-    done = subprocess.run(command, env=os.environ, capture_output=True, text=True)
-    if done.returncode:
-        raise CaseSkipped(f"dtrfast tier {arguments[0]} failed: {done.stderr[-300:]}")
+def _convert_and_evict(data: Path, layers: int) -> None:
+    """Convert and evict all layers. Raises `CaseFailed` if there are not so many."""
+    for verb in ("convert", "evict"):
+        command = [sys.executable, "-m", "dtrfast", "tier", verb, "--all", "--json"]
+        done = subprocess.run([*command, "--data", str(data)], capture_output=True, text=True)
+        if done.returncode:
+            raise CaseFailed(f"dtrfast tier {verb} failed: {done.stderr[-300:]}")
+        if json.loads(done.stdout)["layers"] != layers:
+            raise CaseFailed(f"dtrfast tier {verb} did not take all layers: {done.stdout}")
+
+
+def _check_image(address: tuple[str, int], tag: str) -> None:
+    """Pull an image. Raises `CaseFailed` if a layer has other bytes than were pushed."""
+    manifest = json.loads(_get(address, f"manifests/{tag}", {"Accept": ", ".join(_MANIFESTS)}))
+    for layer in manifest["layers"]:
+        got = hashlib.sha256(_get(address, f"blobs/{layer['digest']}", {})).hexdigest()
+        if layer["digest"] != f"sha256:{got}":
+            raise CaseFailed(f"{layer['digest']} has other bytes than were pushed")
+
+
+def _get(address: tuple[str, int], path: str, headers: dict[str, str]) -> bytes:
+    connection = http.client.HTTPConnection(*address)
+    connection.request("GET", f"/v2/{_REPOSITORY}/{path}", headers=headers)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    if answer.status != http.client.OK:
+        raise CaseFailed(f"GET {path} answered {answer.status}: {body[:300]!r}")
+    return body
 
 
 def _pull(address: tuple[str, int], layer: tier_rates.Layer) -> tuple[float, float]:
-    """Pull a layer; return the seconds in all, and those until the first byte."""
+    """Pull a layer; return its plain bytes a second, and the seconds until the first byte."""
     connection = http.client.HTTPConnection(*address)
     began = time.monotonic()
     connection.request("GET", f"/v2/{_REPOSITORY}/blobs/{layer.digest}")
@@ -141,5 +172,6 @@ def _pull(address: tuple[str, int], layer: tier_rates.Layer) -> tuple[float, flo
         got.append(piece)
     seconds = time.monotonic() - began
     connection.close()
-    assert b"".join(got) == layer.packed.read_bytes(), "other bytes were pulled"
-    return seconds, first
+    if b"".join(got) != layer.packed.read_bytes():
+        raise CaseFailed(f"the pull of {layer.digest} has other bytes than were pushed")
+    return layer.plain_size / seconds, first
