@@ -35,7 +35,7 @@ from dtrfast.store.records import decode_content
 from dtrfast.store.tier import encoding, layers, recipe_copy, replays
 from dtrfast.store.tier.encoding import Encoder, ReplayFailed
 from dtrfast.store.tier.layers import Layer
-from dtrfast.store.tier.plain_reader import PlainReader
+from dtrfast.store.tier.plain_reader import OverlapReader, PlainReader
 from dtrfast.store.tier.plain_source import Framed, LayerKept, PlainSource
 from dtrfast.store.tier.recognition import UNKNOWN_ENCODER
 from dtrfast.store.tier.replays import Replay, SegmentRow
@@ -146,7 +146,7 @@ class Conversion:
 
     def _replay_whole(self, encoder: Encoder) -> Iterator[int]:
         """Replay all segments with one encoder. Yields plain offsets. Raises `ReplayFailed`."""
-        read = PlainReader(self._context, self._recipe).read
+        read = OverlapReader(PlainReader(self._context, self._recipe)).read
         begin, end = self._framed.body
         hasher = _core.Sha256()
         hasher.update(self._framed.header)

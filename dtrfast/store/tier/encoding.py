@@ -108,7 +108,8 @@ def encode_segment(
 ) -> bytes:
     """Encode the segment with the plain bytes `bounds`, which has `size` bytes.
 
-    Raises `ReplayFailed`, and what `read` does.
+    Reads no more plain bytes than the encoder is known to need. If it asks for more, the segment is
+    encoded as the conversion did it. Raises `ReplayFailed`, and what `read` does.
     """
     position, stop = bounds
     if encoder.id == IDENTITY:
@@ -125,7 +126,10 @@ def encode_segment(
             stop=stop,
             size_max=size,
         )
-    except (EOFError, OverflowError, ValueError) as error:
+    except (EOFError, OverflowError):
+        made = encode_next(encoder, read, total, position, state, stop - position)
+        data, reached = made.data, made.position
+    except ValueError as error:
         raise ReplayFailed(str(error)) from error
     if reached != stop or len(data) != size:
         raise ReplayFailed("it ends at another place")

@@ -15,7 +15,7 @@ from dtrfast.store.recipe_rows import SliceRow
 from dtrfast.store.records import Chunk
 
 # A chunk of headers belongs to many rows. So the content of recent chunks is kept.
-_KEPT_BYTES_MAX = 8 << 20
+_KEPT_BYTES_MAX = 1 << 20
 _ROWS_READ = 8
 
 
@@ -85,6 +85,8 @@ class PlainReader:
     def _contents(self, chunks: list[int]) -> dict[int, bytes]:
         with self._lock:
             found = {chunk: self._kept[chunk] for chunk in chunks if chunk in self._kept}
+            for chunk in found:
+                self._kept.move_to_end(chunk)
         missing = [chunk for chunk in chunks if chunk not in found]
         if missing:
             new = self._read_chunks(missing)
@@ -120,6 +122,29 @@ class PlainReader:
                     self._kept_bytes += len(content)
             while self._kept_bytes > _KEPT_BYTES_MAX:
                 self._kept_bytes -= len(self._kept.popitem(last=False)[1])
+
+
+class OverlapReader:
+    """Reads ranges that overlap, in order, and their common bytes once. One thread at a time."""
+
+    def __init__(self, reader: PlainReader) -> None:
+        self._reader = reader
+        self._begin = 0
+        self._held = bytearray()
+
+    def read(self, begin: int, end: int) -> bytearray:
+        """Return the plain bytes from `begin` to `end`, valid until the next call.
+
+        Raises `Corrupt`, `StorageFailed`.
+        """
+        held_end = self._begin + len(self._held)
+        if self._begin <= begin <= held_end <= end:
+            del self._held[: begin - self._begin]
+            self._held += self._reader.read(held_end, end)
+        else:
+            self._held = self._reader.read(begin, end)
+        self._begin = begin
+        return self._held
 
 
 def _places(transaction: ReadTransaction, chunks: list[int]) -> dict[int, Chunk]:

@@ -12,7 +12,7 @@ from dtrfast.store.tier.gzip_frame import TRAILER_SIZE
 from dtrfast.store.tier.original import Original
 from dtrfast.store.tier.recognition import BROKEN
 from dtrfast.store.tier.replays import IDENTITY
-from dtrfast.store.tier.tar_splitter import INPUT_SIZE_MIN, Batch, TarSplitter
+from dtrfast.store.tier.tar_splitter import Batch, TarSplitter
 
 TOO_LARGE = "more plain bytes than the limit"
 TOO_COMPRESSIBLE = "compressed more than the limit"
@@ -23,9 +23,10 @@ PLAIN_SIZE_MAX = 100 << 30
 RATIO_MAX = 200
 _RATIO_FREE_SIZE = 16 << 20
 
-# Plain bytes of a batch, which are in memory, and those inflated at a time.
+# Plain bytes of a batch, which are in memory, and those inflated at a time: they stay in a core's
+# cache until they are in the batch.
 _BATCH_SIZE = 32 << 20
-_READ_SIZE = 1 << 20
+_READ_SIZE = 256 << 10
 
 
 class LayerKept(Exception):
@@ -66,17 +67,20 @@ class PlainSource:
         Raises `LayerKept`, `Corrupt`, `StorageFailed`.
         """
         splitter = TarSplitter()
-        held = bytearray()
+        # One buffer for all batches: new memory for each costs as much as the split itself.
+        held = memoryview(bytearray(_BATCH_SIZE + _READ_SIZE))
+        size = 0
         for piece, is_last in self._pieces():
-            held += piece
-            while len(held) >= _BATCH_SIZE or (is_last and held):
-                with memoryview(held) as view:
-                    part = view[: _BATCH_SIZE + INPUT_SIZE_MIN]
-                    batch = splitter.split(part, final=is_last and len(part) == len(view))
+            held[size : size + len(piece)] = piece
+            size += len(piece)
+            while size >= _BATCH_SIZE or (is_last and size):
+                with held[:size] as part:
+                    batch = splitter.split(part, final=is_last)
                     yield batch
-                    for chunk in (*batch.chunks, part):
+                    for chunk in batch.chunks:
                         chunk.release()
-                del held[: batch.size]
+                held[: size - batch.size] = held[batch.size : size]
+                size -= batch.size
 
     def _pieces(self) -> Iterator[tuple[bytes, bool]]:
         """Plain bytes, and True for the last piece."""

@@ -75,7 +75,6 @@ def test_a_conversion_may_be_left_after_any_step(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plain_source, "_BATCH_SIZE", 1 << 18)
-    monkeypatch.setattr(plain_source, "INPUT_SIZE_MIN", 1 << 17)
     digest = push(store.blobs, layer())
     steps = 0
     for count in itertools.count(1):
