@@ -60,7 +60,8 @@ class BlobReader(Protocol):
     """The bytes of a range, in order, as segments. Iterate once, then close.
 
     The iteration may stop early. It may block, and it may raise `Corrupt` or `StorageFailed` after
-    some segments.
+    some segments. An empty segment means that the next one takes its time: the thread may do other
+    work before it asks for it.
     """
 
     stat: BlobStat

@@ -171,6 +171,8 @@ class BlobSender:
         deadline = time.monotonic() + _TURN_SECONDS
         try:
             while self._next():
+                if self._skip_empty():
+                    return False
                 if not self._insist(self._send_once) or time.monotonic() >= deadline:
                     return False
             return self._insist(self.connection.flush)
@@ -187,6 +189,13 @@ class BlobSender:
             return True
         self._segment, self._position = next(self._segments, None), 0
         return self._segment is not None
+
+    def _skip_empty(self) -> bool:
+        """Pass an empty segment over; return True if there was one: the next takes its time."""
+        if self._head or isinstance(self._segment, Extent) or self._segment:
+            return False
+        self._segment = None
+        return True
 
     def _insist(self, step: Callable[[], None]) -> bool:
         """Repeat `step` until it succeeds; return False if the socket stays full for a poll."""

@@ -1,8 +1,9 @@
 """Threads that re-create segments, and the bounds on them.
 
 A process replays as many segments at a time as it has cores, in the order in which they were
-requested. Readers of one content share a segment: its bytes are kept for a moment. So clients that
-pull the same layer at once cause one replay.
+requested. While few wait, readers also ask for the segments that they will need next. Readers of
+one content share a segment, and recent segments are kept for a moment. So clients that pull the
+same layer at once cause one replay.
 """
 
 from __future__ import annotations
@@ -14,24 +15,25 @@ from collections.abc import Callable, Hashable
 from dtrfast.errors import ServerBusy
 from dtrfast.machine import limits
 
-# Contents that are being read at a time in one process. Each has up to one finished segment for
-# each core, of about 1 MiB.
-_READERS_MAX = 64
-# Readers that wait, and the time that they wait. A waiting reader holds a thread of the server.
-_WAITING_MAX = 8
-_WAIT_SECONDS = 5.0
-# Finished segments that no reader needs any more.
-_KEPT_BYTES_MAX = 8 << 20
+# Threads of one process. A replay has some 7 MiB. A machine with many cores has as many processes.
+_THREADS_MAX = 8
+# Segments that wait for each thread, before new readers are refused: less than 2 s of work.
+_WAITING_MAX = 32
+# Open readers of one process. A reader whose client takes nothing holds up to 3 MiB.
+_READERS_MAX = 256
+# Finished segments that no reader holds: recent ones, and those that readers will need next.
+_KEPT_BYTES_MAX = 32 << 20
 
 
 class SegmentJob:
     """The re-creation of one segment, which several readers may wait for."""
 
-    __slots__ = ("_done", "_error", "_result", "users", "work")
+    __slots__ = ("_done", "_error", "_result", "expected", "users", "work")
 
     def __init__(self, work: Callable[[], bytes]) -> None:
         self.work = work
-        self.users = 0  # the pool's: readers that still want it
+        self.users = 0  # the pool's: readers that hold it
+        self.expected = 0  # the pool's: readers that will need it
         self._done = threading.Event()
         self._result = b""
         self._error: BaseException | None = None
@@ -48,6 +50,10 @@ class SegmentJob:
     def has_failed(self) -> bool:
         return self._error is not None
 
+    @property
+    def is_wanted(self) -> bool:
+        return self.users + self.expected > 0
+
     def run(self) -> None:
         try:
             self._result = self.work()
@@ -55,9 +61,10 @@ class SegmentJob:
             self._error = error
         self._done.set()
 
-    def wait(self) -> bytes:
-        """Wait for the segment. Raises what the work raised."""
-        self._done.wait()
+    def wait(self, seconds: float | None = None) -> bytes | None:
+        """Wait for the segment; return None if it takes longer. Raises what the work raised."""
+        if not self._done.wait(seconds):
+            return None
         if self._error is not None:
             raise self._error
         return self._result
@@ -67,43 +74,32 @@ class ReplayPool:
     """The threads of one process, and its recent segments. Safe from many threads."""
 
     def __init__(self) -> None:
-        self._cores = limits.count_cores()
+        self._threads_max = min(limits.count_cores(), _THREADS_MAX)
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._jobs: OrderedDict[Hashable, SegmentJob] = OrderedDict()
         self._queue: deque[SegmentJob] = deque()
         self._threads: list[threading.Thread] = []
-        self._free = threading.Condition()
-        self._readers = self._waiting = 0
+        self._readers = 0
         self._is_closed = False
 
     @property
     def ahead(self) -> int:
-        """The number of segments that a reader requests before it needs them."""
-        return self._cores
+        """The number of segments that a reader expects, beside the one that it needs."""
+        return self._threads_max
 
     def enter(self) -> None:
-        """Count a reader, until `leave`. May wait. Raises `ServerBusy`."""
-        with self._free:
-            if self._readers >= _READERS_MAX:
-                if self._waiting >= _WAITING_MAX:
-                    raise _busy()
-                self._waiting += 1
-                try:
-                    is_free = self._free.wait_for(
-                        lambda: self._readers < _READERS_MAX, _WAIT_SECONDS
-                    )
-                finally:
-                    self._waiting -= 1
-                if not is_free:
-                    raise _busy()
+        """Count a reader, until `leave`. Raises `ServerBusy`."""
+        with self._lock:
+            waiting = sum(job.users > 0 for job in self._queue)
+            if waiting >= _WAITING_MAX * self._threads_max or self._readers >= _READERS_MAX:
+                raise ServerBusy("too many evicted layers are being read: try again in a moment")
             self._readers += 1
 
     def leave(self) -> None:
         """End a reader that `enter` counted."""
-        with self._free:
+        with self._lock:
             self._readers -= 1
-            self._free.notify()
 
     def request(self, key: Hashable, work: Callable[[], bytes]) -> SegmentJob:
         """Return the job of the segment `key`, which runs `work` unless another reader began it.
@@ -111,20 +107,32 @@ class ReplayPool:
         The caller must pass it to `drop`.
         """
         with self._lock:
-            job = self._jobs.get(key)
-            if job is None or job.has_failed:
-                job = self._jobs[key] = SegmentJob(work)
-                self._queue.append(job)
-                self._start_thread()
-                self._wake.notify()
-            self._jobs.move_to_end(key)
+            job = self._begin(key, work)
             job.users += 1
             return job
 
     def drop(self, job: SegmentJob) -> None:
-        """End a reader's interest in a job. It need not be done."""
+        """End a reader's use of a job. It need not be done."""
         with self._lock:
             job.users -= 1
+            self._forget_old()
+
+    def expect(self, key: Hashable, work: Callable[[], bytes]) -> SegmentJob | None:
+        """Return the job of a segment that the reader will need; None if others need the threads.
+
+        Its result may be lost before it is requested. The caller must pass it to `expect_no_more`.
+        """
+        with self._lock:
+            if key not in self._jobs and len(self._queue) >= 2 * self._threads_max:
+                return None
+            job = self._begin(key, work)
+            job.expected += 1
+            return job
+
+    def expect_no_more(self, job: SegmentJob) -> None:
+        """End what `expect` began."""
+        with self._lock:
+            job.expected -= 1
             self._forget_old()
 
     def close(self) -> None:
@@ -135,19 +143,30 @@ class ReplayPool:
         for thread in self._threads:
             thread.join()
 
+    def _begin(self, key: Hashable, work: Callable[[], bytes]) -> SegmentJob:
+        job = self._jobs.get(key)
+        if job is None or job.has_failed:
+            job = self._jobs[key] = SegmentJob(work)
+            self._queue.append(job)
+            self._start_thread()
+            self._wake.notify()
+        self._jobs.move_to_end(key)
+        return job
+
     def _start_thread(self) -> None:
-        if len(self._threads) < self._cores:
+        if len(self._threads) < self._threads_max:
             name = f"dtrfast-replay-{len(self._threads)}"
             thread = threading.Thread(target=self._run, name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def _forget_old(self) -> None:
-        """Drop jobs that no reader wants: those not done, and old ones beyond the bound."""
+        """Drop jobs that no reader holds: those that none wants, and old ones beyond the bound."""
         idle = [(key, job) for key, job in self._jobs.items() if not job.users]
         kept = sum(job.size for _, job in idle)
         for key, job in idle:
-            if not job.is_done or job.has_failed or kept > _KEPT_BYTES_MAX:
+            is_left = job.is_done and not job.has_failed and kept <= _KEPT_BYTES_MAX
+            if not is_left and (job.is_done or not job.expected):
                 kept -= job.size
                 del self._jobs[key]
 
@@ -159,11 +178,7 @@ class ReplayPool:
                 if self._is_closed:
                     return
                 job = self._queue.popleft()
-                is_wanted = job.users > 0
+                is_wanted = job.is_wanted
             if is_wanted:
                 job.run()
             del job
-
-
-def _busy() -> ServerBusy:
-    return ServerBusy("too many evicted layers are being read: try again in a moment")

@@ -7,8 +7,9 @@ mismatch marks the content as damaged, so that it is not served any more and a p
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -29,6 +30,8 @@ from dtrfast.store.tier.replays import Replay, Segment
 
 # Bytes of a segment that are handed out at a time.
 _PIECE_SIZE = 256 * 1024
+# After this time without a segment, an empty piece is handed out: the thread may do other work.
+_WAIT_SECONDS = 0.05
 
 
 class ReplayReader:
@@ -50,7 +53,8 @@ class ReplayReader:
         self._begin, self._end = bounds
         self._encoder = encoding.encoder_of(replay.encoder)
         self._plain = PlainReader(context, replay.recipe)
-        self._jobs: deque[tuple[Segment, SegmentJob]] = deque()
+        self._expected: list[SegmentJob] = []
+        self._needed: SegmentJob | None = None
         context.replay_pool.enter()
         self._is_open = True
 
@@ -60,33 +64,50 @@ class ReplayReader:
         if not self._replay.has_its_frame:
             raise self._damaged("its gzip header or trailer has changed", None)
         is_whole = (self._begin, self._end) == (0, self.stat.size)
+        has_begun = False  # an answer begins with its first piece, and has its status then
+        for piece in self._whole() if is_whole else self._part():
+            has_begun = has_begun or bool(piece)
+            if has_begun:
+                yield piece
+
+    def _whole(self) -> Iterator[bytes]:
+        """The pieces of the content. The last one waits for the digest."""
         hasher = _core.Sha256()
-        held = b""  # the last piece of a whole content waits for the digest
-        at = 0
-        for piece, offset in self._pieces():
-            low, high = max(self._begin - offset, 0), min(self._end - offset, len(piece))
-            if low >= high:
-                continue
-            if is_whole:
-                hasher.update(piece)
-                if held:
-                    yield held
+        held = b""
+        size = 0
+        for piece, _ in self._pieces():
+            hasher.update(piece)
+            size += len(piece)
+            if piece:
+                yield held
                 held = piece
             else:
-                yield piece if high - low == len(piece) else piece[low:high]
-            at = offset + high
+                yield b""
+        self._require_end(size)
+        if hasher.digest() != self._found.content.sha256:
+            raise self._damaged("the re-created bytes have another digest", None)
+        yield held
+
+    def _part(self) -> Iterator[bytes]:
+        """The pieces of the range, cut to it."""
+        at = self._begin
+        for piece, offset in self._pieces():
+            cut = piece[max(self._begin - offset, 0) : max(self._end - offset, 0)]
+            at += len(cut)
+            if cut or not piece:
+                yield cut
+        self._require_end(at)
+
+    def _require_end(self, at: int) -> None:
         if at != self._end:
             raise self._damaged("its replay recipe is too short", None)
-        if is_whole:
-            if hasher.digest() != self._found.content.sha256:
-                raise self._damaged("the re-created bytes have another digest", None)
-            yield held
 
     def close(self) -> None:
         if self._is_open:
             self._is_open = False
-            while self._jobs:
-                self._context.replay_pool.drop(self._jobs.popleft()[1])
+            self._expect(())
+            if self._needed is not None:
+                self._context.replay_pool.drop(self._needed)
             self._context.replay_pool.leave()
 
     def __enter__(self) -> Self:
@@ -101,13 +122,18 @@ class ReplayReader:
         self.close()
 
     def _pieces(self) -> Iterator[tuple[bytes, int]]:
-        """The pieces of the blob that the range needs, and the offset of each."""
+        """The pieces of the blob that the range needs, and the offset of each.
+
+        A piece is empty if the next one takes its time.
+        """
         header, trailer = self._replay.header, self._replay.trailer
         body_end = self.stat.size - len(trailer)
         if self._begin < len(header):
             yield header, 0
         if self._begin < body_end and self._end > len(header):
             for segment, data in self._segments(max(self._begin - len(header), 0)):
+                if not data:
+                    yield b"", 0
                 for first in range(0, len(data), _PIECE_SIZE):
                     piece = data[first : first + _PIECE_SIZE]
                     yield piece, len(header) + segment.begin + first
@@ -115,36 +141,60 @@ class ReplayReader:
             yield trailer, body_end
 
     def _segments(self, offset: int) -> Iterator[tuple[Segment, bytes]]:
-        """The segments from the one that has the byte `offset` on, and their bytes."""
+        """The segments from the one that has the byte `offset` on, and their bytes.
+
+        A segment comes without bytes while it is not done.
+        """
         pool = self._context.replay_pool
-        end = self._end - len(self._replay.header)
-        coming = replays.segments(self._context.engine, self.stat.size, self._replay, offset)
-        is_over = False
-        while not is_over or self._jobs:
-            while not is_over and len(self._jobs) < pool.ahead:
-                try:
-                    segment = next(coming, None)
-                except Corrupt as error:
-                    raise self._damaged(str(error), None) from error
-                is_over = segment is None or segment.begin >= end
-                if segment is not None and not is_over:
-                    key = (self._replay.recipe, segment.begin)
-                    work = partial(self._recreate, segment)
-                    self._jobs.append((segment, pool.request(key, work)))
-            if not self._jobs:
+        coming = self._wanted(offset)
+        ahead: deque[Segment] = deque()
+        while True:
+            ahead.extend(itertools.islice(coming, pool.ahead + 1 - len(ahead)))
+            if not ahead:
                 return
-            segment, job = self._jobs[0]
-            try:
-                data = job.wait()
-            except ReplayFailed as error:
-                raise self._damaged(str(error), segment) from error
-            except DtrfastError as error:
-                if not is_damage(error):
-                    raise
-                raise self._damaged(str(error), segment) from error
-            self._jobs.popleft()
-            pool.drop(job)
+            segment = ahead.popleft()
+            self._needed = pool.request(*self._job_of(segment))
+            self._expect(ahead)
+            while (data := self._wait(self._needed, segment)) is None:
+                yield segment, b""
+            pool.drop(self._needed)
+            self._needed = None
             yield segment, data
+
+    def _wanted(self, offset: int) -> Iterator[Segment]:
+        """The segments from the one that has the byte `offset` on, up to the end of the range."""
+        end = self._end - len(self._replay.header)
+        try:
+            for segment in replays.segments(
+                self._context.engine, self.stat.size, self._replay, offset
+            ):
+                if segment.begin >= end:
+                    return
+                yield segment
+        except Corrupt as error:
+            raise self._damaged(str(error), None) from error
+
+    def _job_of(self, segment: Segment) -> tuple[Hashable, Callable[[], bytes]]:
+        return (self._replay.recipe, segment.begin), partial(self._recreate, segment)
+
+    def _expect(self, segments: Iterable[Segment]) -> None:
+        """Let the pool begin with the segments that follow, and with no others."""
+        pool = self._context.replay_pool
+        former = self._expected
+        self._expected = [job for one in segments if (job := pool.expect(*self._job_of(one)))]
+        for job in former:
+            pool.expect_no_more(job)
+
+    def _wait(self, job: SegmentJob, segment: Segment) -> bytes | None:
+        """Return the bytes of a segment, or None if it is not done soon."""
+        try:
+            return job.wait(_WAIT_SECONDS)
+        except ReplayFailed as error:
+            raise self._damaged(str(error), segment) from error
+        except DtrfastError as error:
+            if not is_damage(error):
+                raise
+            raise self._damaged(str(error), segment) from error
 
     def _recreate(self, segment: Segment) -> bytes:
         """Re-create a segment. Raises `Corrupt` or `ReplayFailed` if it is not as it was."""

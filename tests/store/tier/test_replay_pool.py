@@ -122,29 +122,99 @@ def test_finished_segments_are_kept_up_to_a_bound(
     assert len(pool._jobs) == 2
 
 
-def test_readers_beyond_the_bounds_are_refused(
+def test_an_expected_job_is_run_but_not_held(
     pool: ReplayPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replay_pool, "_READERS_MAX", 2)
-    monkeypatch.setattr(replay_pool, "_WAITING_MAX", 1)
-    monkeypatch.setattr(replay_pool, "_WAIT_SECONDS", 0.01)
+    runs: list[int] = []
+
+    def work(number: int) -> bytes:
+        runs.append(number)
+        return bytes(1000)
+
+    expected = [pool.expect(number, partial(work, number)) for number in range(2)]
+    for job in expected:
+        assert job is not None
+        assert job.wait(10) == bytes(1000)
+    assert pool.request(0, partial(work, 0)) is expected[0]
+    assert runs == [0, 1]
+    monkeypatch.setattr(replay_pool, "_KEPT_BYTES_MAX", 0)
+    for job in expected:
+        assert job is not None
+        pool.expect_no_more(job)
+    again = pool.request(1, partial(work, 1))
+    assert again is not expected[1], "its bytes were over the bound"
+    assert again.wait() == bytes(1000)
+    assert runs == [0, 1, 1]
+
+
+def test_nothing_is_expected_while_others_wait(pool: ReplayPool) -> None:
+    gate = Gate()
+    jobs = [pool.request("gate", gate)]
+    assert gate.began.wait(10)
+    jobs += [pool.request(number, gate) for number in range(2)]
+    assert pool.expect("more", gate) is None
+    shared = pool.expect(1, gate)
+    assert shared is jobs[2], "what another reader needs costs nothing"
+    gate.open.set()
+    pool.expect_no_more(shared)
+    for job in jobs:
+        job.wait()
+        pool.drop(job)
+
+
+def test_an_expectation_that_ends_is_not_run(pool: ReplayPool) -> None:
+    gate, unwanted = Gate(), Gate()
+    first = pool.request("gate", gate)
+    assert gate.began.wait(10)
+    job = pool.expect("unwanted", unwanted)
+    assert job is not None
+    pool.expect_no_more(job)
+    gate.open.set()
+    last = pool.request("last", lambda: b"last")
+    assert last.wait() == b"last"
+    assert unwanted.runs == 0
+    pool.drop(first)
+    pool.drop(last)
+
+
+def test_a_wait_may_end_before_the_job(pool: ReplayPool) -> None:
+    gate = Gate()
+    job = pool.request("gate", gate)
+    assert job.wait(0.01) is None
+    gate.open.set()
+    assert job.wait(10) == b"done"
+    pool.drop(job)
+
+
+def test_readers_are_refused_while_too_many_segments_are_needed(
+    pool: ReplayPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay_pool, "_WAITING_MAX", 2)
+    gate = Gate()
+    jobs = [pool.request("gate", gate)]
+    assert gate.began.wait(10)
     pool.enter()
-    pool.enter()
+    jobs += [pool.request(number, gate) for number in range(2)]
     with pytest.raises(ServerBusy) as refused:
         pool.enter()
     assert refused.value.retry_seconds == 1
-    monkeypatch.setattr(replay_pool, "_WAITING_MAX", 0)
+    gate.open.set()
+    for job in jobs:
+        job.wait()
+        pool.drop(job)
+    pool.enter()
+    pool.leave()
+    pool.leave()
+
+
+def test_open_readers_have_a_bound(pool: ReplayPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay_pool, "_READERS_MAX", 1)
+    pool.enter()
     with pytest.raises(ServerBusy):
         pool.enter()
-    monkeypatch.setattr(replay_pool, "_WAITING_MAX", 1)
-    monkeypatch.setattr(replay_pool, "_WAIT_SECONDS", 10.0)
-    with ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(pool.enter)
-        pool.leave()
-        waiting.result(10)
     pool.leave()
+    pool.enter()
     pool.leave()
-    assert pool._readers == 0
 
 
 def test_threads_end_when_a_pool_is_closed() -> None:
@@ -212,7 +282,6 @@ def test_a_store_refuses_readers_beyond_the_bound(
     store = evicted
     digest = push(store.blobs, layer())
     monkeypatch.setattr(replay_pool, "_READERS_MAX", 1)
-    monkeypatch.setattr(replay_pool, "_WAITING_MAX", 0)
     with store.blobs.open_range(digest) as reader:
         with pytest.raises(ServerBusy):
             store.blobs.open_range(digest)

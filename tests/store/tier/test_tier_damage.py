@@ -330,7 +330,7 @@ def test_a_chunk_that_moves_while_it_is_read_is_no_damage(
 ) -> None:
     """Compaction moves it twice."""
     evict(store)
-    monkeypatch.setattr(store._context.replay_pool, "_cores", 1)
+    monkeypatch.setattr(store._context.replay_pool, "_threads_max", 1)
     read = store._context.chunk_files.read
     moves = 2
     number, place = chunks_of(store)[0]
