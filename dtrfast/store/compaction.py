@@ -14,7 +14,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from dtrfast.errors import Corrupt, StorageFull, UploadBusy, UploadUnknown
+from dtrfast.errors import Corrupt, FormatUnknown, StorageFull, UploadBusy, UploadUnknown
 from dtrfast.index.tables import COMMITS, PACKS, PACKS_SPARSE, number_key, number_of
 from dtrfast.machine import disk
 from dtrfast.store import parts, recipes, unowned
@@ -133,7 +133,7 @@ class Compaction:
         if pack is not None:
             try:
                 at = relocation.take(number, pack, self._resume.get(number))
-            except Corrupt as error:
+            except (Corrupt, FormatUnknown) as error:
                 _logger.error("pack %s cannot be compacted: %s", pack.file_id.hex(), error)
                 self._drop_rows([number])  # until the pack loses another chunk
         if at is None:

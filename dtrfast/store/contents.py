@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import msgspec
 
-from dtrfast.errors import BlobUnknown, Corrupt
+from dtrfast.errors import BlobUnknown, Corrupt, FormatUnknown
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     BLOBS,
@@ -28,7 +28,7 @@ class NumberedContent(msgspec.Struct, frozen=True, gc=False):
 
 
 def find(transaction: ReadTransaction, digest: Digest) -> NumberedContent | None:
-    """Return the content with this digest, or None. Raises `Corrupt`."""
+    """Return the content with this digest, or None. Raises `Corrupt`, `FormatUnknown`."""
     number = transaction.get(BLOBS, digest.key())
     if number is None:
         return None
@@ -42,8 +42,8 @@ def sizes(transaction: ReadTransaction, digests: Iterable[Digest]) -> dict[Diges
     """Return the sizes of the contents that exist, damaged or not."""
     found = {}
     for digest in digests:
-        # A content whose record is gone counts as missing.
-        with suppress(Corrupt):
+        # A content whose record is gone or cannot be read counts as missing.
+        with suppress(Corrupt, FormatUnknown):
             one = find(transaction, digest)
             if one is not None:
                 found[digest] = one.content.size

@@ -18,7 +18,7 @@ from typing import Self
 
 import msgspec
 
-from dtrfast.errors import Corrupt
+from dtrfast.errors import Corrupt, FormatUnknown
 from dtrfast.index.engine import ReadTransaction
 from dtrfast.index.tables import CHUNKS, RECIPES, number_key
 from dtrfast.machine import disk
@@ -149,7 +149,7 @@ class LocalReader:
             yield payload[start : start + length]
             return
         if kind != records.FILE:
-            raise Corrupt("a recipe row has an unknown type: run a newer dtrfast")
+            raise FormatUnknown("a recipe row has an unknown type: run a newer dtrfast")
         try:
             self._file = disk.open_existing(self._context.layout.blob(payload))
         except FileNotFoundError as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import zstandard
 
-from dtrfast.errors import Corrupt
+from dtrfast.errors import Corrupt, FormatUnknown
 from dtrfast.store import records
 
 # Plain bytes, slices and chunks of a row. A replay reads the rows of about 2 MiB at a time, and a
@@ -79,7 +79,7 @@ class SliceRow:
 
 
 def decode(row: bytes) -> SliceRow:
-    """Return a row of RECIPES. Raises `Corrupt`."""
+    """Return a row of RECIPES. Raises `Corrupt`, `FormatUnknown`."""
     payload = records.row_payload(row)
     body = _body(payload)
     chunk_count, slice_count = _COUNTS.unpack_from(body)
@@ -110,7 +110,9 @@ def _body(payload: bytes) -> bytes:
                 return zstandard.ZstdDecompressor().decompress(payload[1:])
     except zstandard.ZstdError as error:
         raise Corrupt(f"a recipe row does not decompress ({error})") from error
-    raise Corrupt("a recipe row has an unknown codec or size: run a newer dtrfast")
+    if payload and payload[0] > _ZSTD:
+        raise FormatUnknown("a recipe row has an unknown codec: run a newer dtrfast")
+    raise Corrupt("a recipe row has a size that no row has")
 
 
 @dataclass(slots=True)
@@ -150,16 +152,30 @@ def rows_of(slices: Sequence[Slice], parts: Sequence[tuple[int, int]]) -> Iterat
 
 
 def chunk_ids(row: bytes) -> list[int]:
-    """Return the chunks to which a row refers, once for each reference. Raises `Corrupt`."""
-    if row[0] == records.CHUNKS:
+    """Return the chunks to which a row refers, once for each reference.
+
+    Raises `Corrupt`, `FormatUnknown`.
+    """
+    kind = _kind_of(row)
+    if kind == records.CHUNKS:
         return [identifier for identifier, _ in records.row_parts(row)]
-    if row[0] == records.SLICES:
-        return [use.id for use in decode(row).chunks]
-    return []
+    return [use.id for use in decode(row).chunks] if kind == records.SLICES else []
+
+
+def _kind_of(row: bytes) -> int:
+    if not row or row[0] == 0:
+        raise Corrupt("a recipe row has no type")
+    if row[0] > records.SLICES:
+        raise FormatUnknown("a recipe row has an unknown type: run a newer dtrfast")
+    return row[0]
 
 
 def row_length(row: bytes) -> int:
-    """Return the bytes of content that a row of chunks or slices describes; 0 for other rows."""
-    if row[0] == records.CHUNKS:
+    """Return the bytes of content that a row of chunks or slices describes; 0 for other rows.
+
+    Raises `Corrupt`, `FormatUnknown`.
+    """
+    kind = _kind_of(row)
+    if kind == records.CHUNKS:
         return sum(length for _, length in records.row_parts(row))
-    return decode(row).length if row[0] == records.SLICES else 0
+    return decode(row).length if kind == records.SLICES else 0

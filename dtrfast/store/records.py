@@ -10,7 +10,7 @@ from typing import Literal, Self, TypeVar
 
 import msgspec
 
-from dtrfast.errors import Corrupt
+from dtrfast.errors import Corrupt, FormatUnknown
 from dtrfast.index.tables import NUMBER_SIZE, digest_key_size, number_key, number_of
 from dtrfast.oci.digests import Digest
 
@@ -60,7 +60,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def decode(cls, data: bytes) -> Self:
         if len(data) < _CHUNK.size or data[0] != _VERSION:
-            raise Corrupt("a chunk record has an unknown version: run a newer dtrfast")
+            raise unreadable("a chunk record", data[0] if data else 0)
         _, codec, flags, references, pack, offset, stored, length, digest = _CHUNK.unpack_from(data)
         return cls(codec, references, pack, offset, stored, length, digest, flags)
 
@@ -144,8 +144,18 @@ def _decoded(decoder: msgspec.msgpack.Decoder[R], data: bytes, noun: str) -> R:
     except ValueError as error:
         raise Corrupt(f"a {noun} record cannot be read ({error})") from error
     if record.version != _VERSION:
-        raise Corrupt(f"a {noun} record has version {record.version}: run a newer dtrfast")
+        raise unreadable(f"a {noun} record", record.version)
     return record
+
+
+def unreadable(what: str, version: int) -> Corrupt | FormatUnknown:
+    """Return the error for a row with this version, 0 if it is too short to have one.
+
+    A version greater than the known one is no damage: a newer dtrfast reads the row.
+    """
+    if version > _VERSION:
+        return FormatUnknown(f"{what} has version {version}: run a newer dtrfast")
+    return Corrupt(f"{what} cannot be read")
 
 
 # ---- RECIPES: content number + offset of the row's first byte → type, version, payload ---------
@@ -185,14 +195,17 @@ def chunks_row(parts: list[tuple[int, int]]) -> bytes:
 
 
 def row_parts(row: bytes) -> list[tuple[int, int]]:
-    """Return the (chunk id, length) pairs of a CHUNKS row."""
-    return list(_PART.iter_unpack(row_payload(row)))
+    """Return the (chunk id, length) pairs of a CHUNKS row. Raises `Corrupt`, `FormatUnknown`."""
+    payload = row_payload(row)
+    if len(payload) % _PART.size:
+        raise Corrupt("a recipe row has half a chunk")
+    return list(_PART.iter_unpack(payload))
 
 
 def row_payload(row: bytes) -> bytes:
-    """Return the bytes after type and version. Raises `Corrupt` for an unknown version."""
+    """Return the bytes after type and version. Raises `Corrupt`, `FormatUnknown`."""
     if len(row) < 2 or row[1] != _VERSION:
-        raise Corrupt("a recipe row has an unknown version: run a newer dtrfast")
+        raise unreadable("a recipe row", row[1] if len(row) > 1 else 0)
     return row[2:]
 
 

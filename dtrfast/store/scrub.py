@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from dtrfast.errors import Corrupt, FormatUnknown
 from dtrfast.index.engine import ReadTransaction, Table
 from dtrfast.index.tables import CONTENTS, PACKS, STORE, number_key, number_of
 from dtrfast.store import checking
@@ -40,7 +41,8 @@ class Round(msgspec.Struct, frozen=True, array_like=True):
     bytes: int = 0
 
 
-_PHASES: tuple[tuple[Table, Callable[[StoreContext, int], Iterator[int]]], ...] = (
+_Check = Callable[[StoreContext, int], Iterator[int]]
+_PHASES: tuple[tuple[Table, _Check], ...] = (
     (PACKS, checking.check_pack),
     (CONTENTS, checking.check_content),
 )
@@ -59,8 +61,16 @@ def everything(context: StoreContext) -> Iterator[int]:
     for table, check in _PHASES:
         at = 0
         while (number := _next(context, table, at)) is not None:
-            yield from check(context, number)
+            yield from _checked(context, check, number)
             at = number
+
+
+def _checked(context: StoreContext, check: _Check, number: int) -> Iterator[int]:
+    """Check a pack or a content. One whose rows cannot be read does not end the round."""
+    try:
+        yield from check(context, number)
+    except (Corrupt, FormatUnknown) as error:
+        _logger.error("pack or content %d cannot be checked: %s", number, error)
 
 
 def _next(context: StoreContext, table: Table, after: int) -> int | None:
@@ -125,7 +135,7 @@ class Scrub:
             at = self._round.at if phase == self._round.phase else 0
             while (number := _next(self._context, table, at)) is not None:
                 yield 0  # so that a step can stop before each pack or content
-                yield from check(self._context, number)
+                yield from _checked(self._context, check, number)
                 at = number
                 self._round = msgspec.structs.replace(self._round, phase=phase, at=at)
             self._round = msgspec.structs.replace(self._round, phase=phase + 1, at=0)

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dtrfast.errors import BlobUnknown, Corrupt
+from dtrfast.errors import BlobUnknown, Corrupt, FormatUnknown
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import CHUNKS, CONTENTS, PACKS, RECIPES, number_of
 from dtrfast.machine import disk
@@ -195,6 +195,16 @@ def lose_pack(transaction: WriteTransaction) -> None:
     transaction.delete(PACKS, next(iter(transaction.scan(PACKS)))[0])
 
 
+def cut_row(transaction: WriteTransaction) -> None:
+    key, row = next(iter(transaction.scan(RECIPES)))
+    transaction.put(RECIPES, key, row[:-1])
+
+
+def use_older_row_version(transaction: WriteTransaction) -> None:
+    key, row = next(iter(transaction.scan(RECIPES)))
+    transaction.put(RECIPES, key, row[:1] + b"\0" + row[2:])
+
+
 def use_newer_row_version(transaction: WriteTransaction) -> None:
     key, row = next(iter(transaction.scan(RECIPES)))
     transaction.put(RECIPES, key, row[:1] + b"\x02" + row[2:])
@@ -232,10 +242,8 @@ def lose_content(transaction: WriteTransaction) -> None:
         (tear_recipe, "the recipe of .* has a hole at"),
         (lose_chunk, "a chunk of .* is not in the index"),
         (lose_pack, "a pack of .* is not on the disk: restore it"),
-        (use_newer_row_version, "a recipe row has an unknown version: run a newer dtrfast"),
-        (use_newer_row_type, "a recipe row has an unknown type: run a newer dtrfast"),
-        (use_newer_chunk_version, "a chunk record has an unknown version: run a newer dtrfast"),
-        (use_newer_content_version, "a content record has version 2: run a newer dtrfast"),
+        (cut_row, "a recipe row has half a chunk"),
+        (use_older_row_version, "a recipe row cannot be read"),
         (garble_content, "a content record cannot be read"),
         (lose_content, "the index has .* without its content: run `dtrfast repair`"),
     ],
@@ -248,6 +256,27 @@ def test_a_blob_that_cannot_be_put_together_is_corrupt_and_says_why(
     store.engine.write(change)
     with pytest.raises(Corrupt, match=message):
         pull(store.blobs, digest)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (use_newer_row_version, "a recipe row has version 2: run a newer dtrfast"),
+        (use_newer_row_type, "a recipe row has an unknown type: run a newer dtrfast"),
+        (use_newer_chunk_version, "a chunk record has version 2: run a newer dtrfast"),
+        (use_newer_content_version, "a content record has version 2: run a newer dtrfast"),
+    ],
+)
+def test_a_row_of_a_newer_version_is_no_damage(
+    store: Store, change: Callable[[WriteTransaction], None], message: str
+) -> None:
+    digest = push(store.blobs, BODY)
+    store.engine.write(change)
+    with pytest.raises(FormatUnknown, match=message):
+        pull(store.blobs, digest)
+    sum(store.check_contents())
+    assert store.blobs.sizes([digest]) is not None
+    assert store.statistics().damaged_blobs == 0
 
 
 def test_a_loose_blob_whose_file_is_gone_is_to_be_pushed_again(store: Store, data: Path) -> None:

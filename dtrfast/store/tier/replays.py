@@ -97,7 +97,7 @@ class SegmentRow(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def decode(cls, data: bytes) -> Self:
         if len(data) < _SEGMENT.size or data[0] != _VERSION:
-            raise Corrupt("a segment has an unknown version: run a newer dtrfast")
+            raise records.unreadable("a segment", data[0] if len(data) >= _SEGMENT.size else 0)
         _, plain_begin, digest = _SEGMENT.unpack_from(data)
         return cls(plain_begin, digest, data[_SEGMENT.size :])
 
@@ -111,18 +111,18 @@ def encode(replay: Replay) -> bytes:
 
 
 def decode(data: bytes) -> Replay:
-    """Return a record of REPLAYS. Raises `Corrupt`."""
+    """Return a record of REPLAYS. Raises `Corrupt`, `FormatUnknown`."""
     try:
         replay = _decoder.decode(data)
     except ValueError as error:
         raise Corrupt(f"a replay recipe cannot be read ({error})") from error
     if replay.version != _VERSION:
-        raise Corrupt(f"a replay recipe has version {replay.version}: run a newer dtrfast")
+        raise records.unreadable("a replay recipe", replay.version)
     return replay
 
 
 def find(transaction: ReadTransaction, content: int) -> Replay | None:
-    """Return the replay recipe of a content, or None."""
+    """Return the replay recipe of a content, or None. Raises `Corrupt`, `FormatUnknown`."""
     data = transaction.get(REPLAYS, number_key(content))
     return None if data is None else decode(data)
 

@@ -13,7 +13,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtrfast.errors import Corrupt
+from dtrfast.errors import Corrupt, FormatUnknown
 from dtrfast.store import packs, recipe_rows, records
 from dtrfast.store.packs import ReplayPiece
 from dtrfast.store.recipe_rows import ChunkUse, Slice, SliceRow
@@ -65,9 +65,8 @@ def test_hostile_rows_are_corrupt() -> None:
     rows = {
         "nothing": b"",
         "a type alone": bytes((records.SLICES,)),
-        "another version": bytes((records.SLICES, 2, 0)) + body,
+        "an older version": bytes((records.SLICES, 0, 0)) + body,
         "no codec": bytes((records.SLICES, 1)),
-        "an unknown codec": slices_row(body, 2),
         "no counts": slices_row(b""),
         "half of the counts": slices_row(body[:5]),
         "a missing slice": slices_row(body[:-2]),
@@ -88,6 +87,19 @@ def test_hostile_rows_are_corrupt() -> None:
         raise AssertionError(what)
 
 
+def test_rows_of_a_newer_version_are_not_corrupt() -> None:
+    body = struct.pack("<IIQIIIIHH", 1, 2, 5, 100, 0, 60, 40, 0, 0)
+    for row in (bytes((records.SLICES, 2, 0)) + body, slices_row(body, 2)):
+        with pytest.raises(FormatUnknown, match="run a newer dtrfast"):
+            recipe_rows.decode(row)
+    for read in (recipe_rows.chunk_ids, recipe_rows.row_length):
+        with pytest.raises(FormatUnknown, match="run a newer dtrfast"):
+            read(b"\5\1")
+        for row in (b"", b"\0\1"):
+            with pytest.raises(Corrupt):
+                read(row)
+
+
 def test_replays_and_segments_of_other_versions_are_refused() -> None:
     replay = Replay(1, 9, b"h", b"t", 5, 6, 7, 8, 9, replays.hash_frame(b"h", b"t"))
     assert replays.decode(replays.encode(replay)) == replay
@@ -98,9 +110,11 @@ def test_replays_and_segments_of_other_versions_are_refused() -> None:
         with pytest.raises(Corrupt):
             replays.decode(data)
     newer = bytes([0x9A, 2]) + replays.encode(replay)[2:]
-    with pytest.raises(Corrupt, match="version 2"):
+    with pytest.raises(FormatUnknown, match="version 2"):
         replays.decode(newer)
-    for data in (b"", b"\x02" + row.encode()[1:], row.encode()[:24]):
+    with pytest.raises(FormatUnknown, match="version 2"):
+        SegmentRow.decode(b"\x02" + row.encode()[1:])
+    for data in (b"", b"\0" + row.encode()[1:], row.encode()[:24]):
         with pytest.raises(Corrupt):
             SegmentRow.decode(data)
 
