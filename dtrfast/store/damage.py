@@ -12,7 +12,6 @@ import logging
 import sys
 from collections.abc import Iterator
 from functools import partial
-from itertools import chain
 
 import msgspec
 import xxhash
@@ -83,33 +82,41 @@ def mark_chunks_of(
 ) -> None:
     """Mark the chunks of a recipe that cannot be read or have another hash.
 
-    `bounds`: look only at the rows that begin before the second offset and end behind the first.
+    `bounds`: look only at the rows of these bytes of the recipe. Skips rows that cannot be read.
     """
     begin, end = (0, sys.maxsize) if bounds is None else bounds
+    for _, row in recipe_rows.read(context.engine, recipe, begin, end):
+        for identifier in recipe_rows.known_chunk_ids(row):
+            reason = _fault_of_chunk(context, identifier)
+            if reason:
+                mark_chunk(context, identifier, reason)
+
+
+def _fault_of_chunk(context: StoreContext, identifier: int) -> str:
+    """Return the reason why a chunk is damaged, or nothing."""
+    data = _chunk_record(context, identifier)
+    while data is not None:
+        reason = _fault_at(context, data)
+        now = _chunk_record(context, identifier) if reason else data
+        if now == data:
+            return reason
+        data = now  # compaction may have moved it: look at its new place
+    return ""
+
+
+def _chunk_record(context: StoreContext, identifier: int) -> bytes | None:
     with context.engine.read() as transaction:
-        found = [
-            (records.recipe_offset(key), row)
-            for key, row in transaction.scan(RECIPES, number_key(recipe))
-        ]
-    rows = [
-        row
-        for offset, row in found
-        if offset < end and offset + recipe_rows.row_length(row) > begin
-    ]
-    for identifier in chain.from_iterable(map(recipe_rows.chunk_ids, rows)):
-        with context.engine.read() as transaction:
-            data = transaction.get(CHUNKS, number_key(identifier))
-        if data is None:
-            continue
-        place = Chunk.decode(data)
-        try:
-            content = context.chunk_files.read(place)
-        except DtrfastError as error:
-            if is_damage(error):
-                mark_chunk(context, identifier, str(error))
-            continue
-        if xxhash.xxh3_128_digest(content) != place.hash:
-            mark_chunk(context, identifier, "its bytes have changed")
+        return transaction.get(CHUNKS, number_key(identifier))
+
+
+def _fault_at(context: StoreContext, record: bytes) -> str:
+    """Return the reason why the bytes at a chunk's place are damaged, or nothing."""
+    try:
+        place = Chunk.decode(record)
+        content = context.chunk_files.read(place)
+    except DtrfastError as error:
+        return str(error) if is_damage(error) else ""
+    return "" if xxhash.xxh3_128_digest(content) == place.hash else "its bytes have changed"
 
 
 def clear_chunk(context: StoreContext, identifier: int) -> None:
@@ -246,7 +253,7 @@ def _recipes_with(context: StoreContext, chunks: set[int]) -> Iterator[int]:
         with context.engine.read() as transaction:
             rows = list(transaction.scan(RECIPES, after=after, limit=_ROWS_MAX))
         for key, row in rows:
-            if not chunks.isdisjoint(recipe_rows.chunk_ids(row)):
+            if not chunks.isdisjoint(recipe_rows.known_chunk_ids(row)):
                 yield number_of(key)
         if len(rows) < _ROWS_MAX:
             return

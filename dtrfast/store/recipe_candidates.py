@@ -97,9 +97,7 @@ class RecipeCandidates:
     def _choose(self, sha256: bytes, candidate: RecipeCandidate) -> None:
         """Count the references of the recipe's chunks, then name the content."""
         engine = self._context.engine
-        with engine.read() as transaction:
-            rows = [row for _, row in transaction.scan(RECIPES, number_key(candidate.content))]
-        for some in batches(rows, _ROWS_REFERRED):
+        for some in batches(recipes.rows(engine, candidate.content), _ROWS_REFERRED):
             engine.write(partial(_refer_rows, rows=some))
         now = self._context.clock()
         engine.write(partial(_put_content, sha256=sha256, chosen=candidate, now=now))

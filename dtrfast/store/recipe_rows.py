@@ -7,6 +7,7 @@ slices in columns, which zstd makes small. docs/format.md has the bytes.
 from __future__ import annotations
 
 import struct
+import sys
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from dataclasses import dataclass, field
 import zstandard
 
 from dtrfast.errors import Corrupt, FormatUnknown
+from dtrfast.index.engine import Engine
+from dtrfast.index.tables import RECIPES, number_key
 from dtrfast.store import records
 
 # Plain bytes, slices and chunks of a row. A replay reads the rows of about 2 MiB at a time, and a
@@ -26,6 +29,7 @@ _COUNTS = struct.Struct("<II")
 _RAW, _ZSTD = 0, 1
 _BODY_SIZE_MAX = _COUNTS.size + CHUNKS_MAX * 16 + SLICES_MAX * 6
 _LEVEL = 3
+_ROWS_READ = 8  # rows that one transaction reads: they describe up to 8 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,38 @@ def _kind_of(row: bytes) -> int:
     if row[0] > records.SLICES:
         raise FormatUnknown("a recipe row has an unknown type: run a newer dtrfast")
     return row[0]
+
+
+def known_chunk_ids(row: bytes) -> list[int]:
+    """Return the chunks to which a row refers; none if the row cannot be read."""
+    try:
+        return chunk_ids(row)
+    except (Corrupt, FormatUnknown):
+        return []
+
+
+def read(
+    engine: Engine, recipe: int, begin: int = 0, end: int = sys.maxsize
+) -> Iterator[tuple[int, bytes]]:
+    """The rows that describe the bytes `begin` to `end` of a recipe, each with its offset.
+
+    Each transaction reads some of them.
+    """
+    prefix = number_key(recipe)
+    behind = records.recipe_key(recipe, begin + 1)
+    with engine.read() as transaction:
+        rows = list(transaction.scan(RECIPES, prefix, after=behind, limit=1, reverse=True))
+    after: bytes | None = None
+    while True:
+        for key, row in rows:
+            after = key
+            if records.recipe_offset(key) >= end:
+                return
+            yield records.recipe_offset(key), row
+        with engine.read() as transaction:
+            rows = list(transaction.scan(RECIPES, prefix, after=after, limit=_ROWS_READ))
+        if not rows:
+            return
 
 
 def row_length(row: bytes) -> int:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
 
 from dtrfast.errors import Corrupt
 from dtrfast.index.engine import ReadTransaction
-from dtrfast.index.tables import CHUNKS, RECIPES, number_key, number_of
-from dtrfast.store import recipe_rows, records
+from dtrfast.index.tables import CHUNKS, number_key, number_of
+from dtrfast.store import recipe_rows
 from dtrfast.store.context import StoreContext
 from dtrfast.store.recipe_rows import SliceRow
 from dtrfast.store.records import Chunk
 
 # A chunk of headers belongs to many rows. So the content of recent chunks is kept.
 _KEPT_BYTES_MAX = 1 << 20
-_ROWS_READ = 8
 
 
 class PlainReader:
@@ -33,32 +31,21 @@ class PlainReader:
         self._kept_bytes = 0
 
     def read(self, begin: int, end: int) -> bytearray:
-        """Return the plain bytes from `begin` to `end`. Raises `Corrupt`, `StorageFailed`."""
+        """Return the plain bytes from `begin` to `end`.
+
+        Raises `Corrupt`, `StorageFailed`, `FormatUnknown`.
+        """
         into = bytearray(end - begin)
         at = begin
-        for offset, row in self._rows(begin, end):
+        for offset, row in recipe_rows.read(self._context.engine, self._recipe, begin, end):
             if offset > at:
                 raise Corrupt(f"a plain recipe has a hole at {at}")
-            at = offset + self._copy(row, offset, begin, into)
+            at = offset + self._copy(recipe_rows.decode(row), offset, begin, into)
             if at >= end:
                 return into
         if begin == end:
             return into
         raise Corrupt(f"a plain recipe ends at {at}, before {end}")
-
-    def _rows(self, begin: int, end: int) -> Iterator[tuple[int, SliceRow]]:
-        prefix = number_key(self._recipe)
-        behind = records.recipe_key(self._recipe, begin + 1)
-        with self._context.engine.read() as transaction:
-            rows = list(transaction.scan(RECIPES, prefix, after=behind, limit=1, reverse=True))
-        while rows:
-            for key, row in rows:
-                if records.recipe_offset(key) >= end:
-                    return
-                yield records.recipe_offset(key), recipe_rows.decode(row)
-            with self._context.engine.read() as transaction:
-                after = rows[-1][0]
-                rows = list(transaction.scan(RECIPES, prefix, after=after, limit=_ROWS_READ))
 
     def _copy(self, row: SliceRow, offset: int, begin: int, into: bytearray) -> int:
         """Copy the bytes of a row that lie in the range; return the row's length."""

@@ -21,6 +21,8 @@ from dtrfast.store import contents, recipe_rows, recipes, records
 from dtrfast.store.context import StoreContext
 from dtrfast.store.packs import ReplayPiece
 from dtrfast.store.parts import UploadPart
+from dtrfast.store.recipe_candidates import STEP_MAX, batches
+from dtrfast.store.recipe_rows import SliceRow
 from dtrfast.store.records import Chunk, Content
 from dtrfast.store.tier import recipe_copy, replays
 from dtrfast.store.tier.replays import Replay
@@ -89,29 +91,30 @@ class ReplayCandidates:
         if candidate.replay is None:
             return False
         end = 0
+        for offset, row in recipe_rows.read(self._context.engine, candidate.recipe):
+            try:
+                decoded = recipe_rows.decode(row)
+            except Corrupt:
+                return False
+            if offset != end or not self._has_chunks(decoded):
+                return False
+            end += decoded.length
         with self._context.engine.read() as transaction:
-            for key, row in transaction.scan(RECIPES, number_key(candidate.recipe)):
-                try:
-                    decoded = recipe_rows.decode(row)
-                except Corrupt:
-                    return False
-                keys = [number_key(use.id) for use in decoded.chunks]
-                found = transaction.get_many(CHUNKS, keys)
-                lengths = {key: Chunk.decode(data).length for key, data in found.items()}
-                if records.recipe_offset(key) != end or any(
-                    lengths.get(number_key(use.id)) != use.length for use in decoded.chunks
-                ):
-                    return False
-                end += decoded.length
             first = transaction.get(REPLAY_SEGMENTS, records.recipe_key(candidate.recipe, 0))
         return end == candidate.replay.plain_size and first is not None
+
+    def _has_chunks(self, row: SliceRow) -> bool:
+        keys = [number_key(use.id) for use in row.chunks]
+        with self._context.engine.read() as transaction:
+            found = transaction.get_many(CHUNKS, keys)
+        lengths = {key: Chunk.decode(data).length for key, data in found.items()}
+        return all(lengths.get(number_key(use.id)) == use.length for use in row.chunks)
 
     def _choose(self, sha256: bytes, candidate: ReplayCandidate) -> None:
         """Count the references of the recipe's chunks, then give it to the content."""
         engine = self._context.engine
-        rows = list(recipes.rows(engine, candidate.recipe))
-        for first in range(0, len(rows), _ROWS_REFERRED):
-            engine.write(partial(_refer_rows, rows=rows[first : first + _ROWS_REFERRED]))
+        for rows in batches(recipes.rows(engine, candidate.recipe), _ROWS_REFERRED):
+            engine.write(partial(_refer_rows, rows=rows))
         with engine.read() as transaction:
             found = contents.find(transaction, Digest("sha256", sha256))
         number = self._context.numbers.take() if found is None else found.number
@@ -138,10 +141,11 @@ class ReplayCandidates:
 
     def _delete(self, candidate: ReplayCandidate) -> None:
         """Delete rows whose chunks have no references yet."""
+        engine = self._context.engine
         for table in (RECIPES, REPLAY_SEGMENTS):
-            with self._context.engine.read() as transaction:
-                keys = [key for key, _ in transaction.scan(table, number_key(candidate.recipe))]
-            self._context.engine.write(partial(_delete_rows, table=table, keys=keys))
+            change = partial(_delete_rows, table=table, recipe=candidate.recipe)
+            while engine.write(change) == STEP_MAX:
+                pass
 
 
 def _put_rows(transaction: WriteTransaction, recipe: int, piece: ReplayPiece) -> None:
@@ -151,8 +155,12 @@ def _put_rows(transaction: WriteTransaction, recipe: int, piece: ReplayPiece) ->
             transaction.put(tables[kind], records.recipe_key(recipe, offset), value)
 
 
-def _delete_rows(transaction: WriteTransaction, table: Table, keys: list[bytes]) -> None:
+def _delete_rows(transaction: WriteTransaction, table: Table, recipe: int) -> int:
+    """Delete up to `STEP_MAX` rows; return their number."""
+    rows = transaction.scan(table, number_key(recipe), limit=STEP_MAX)
+    keys = [key for key, _ in rows]
     transaction.delete_all(table, keys)
+    return len(keys)
 
 
 def _refer_rows(transaction: WriteTransaction, rows: list[bytes]) -> None:

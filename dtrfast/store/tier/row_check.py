@@ -19,7 +19,7 @@ from dtrfast.index.tables import (
 from dtrfast.oci.digests import Digest
 from dtrfast.store.records import Content
 from dtrfast.store.tier import replays
-from dtrfast.store.tier.replays import Replay
+from dtrfast.store.tier.replays import Replay, Segment
 
 # The rows of a table, with progress for the user. The second argument is the table's name for it.
 Scan = Callable[[Table, str], Iterator[tuple[bytes, bytes]]]
@@ -30,12 +30,14 @@ def check_segments(
     transaction: ReadTransaction, name: Digest, content: Content, replay: Replay
 ) -> Iterator[str]:
     """Segments must follow each other, from the first byte to the last."""
+    first: Segment | None = None
     try:
-        found = list(replays.segments_in(transaction, content.size, replay))
+        for one in replays.segments_in(transaction, content.size, replay):
+            first = first or one
     except Corrupt as error:
         yield f"the segments of {name} cannot be used: {error}"
         return
-    if not found or (found[0].begin, found[0].plain_begin) != (0, 0):
+    if first is None or (first.begin, first.plain_begin) != (0, 0):
         yield f"the segments of {name} are gone"
 
 

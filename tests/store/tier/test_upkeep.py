@@ -23,6 +23,7 @@ from dtrfast.store import data_directory, packs
 from dtrfast.store.records import decode_pack
 from dtrfast.store.relocation import Relocation
 from dtrfast.store.store import Store
+from dtrfast.store.tier import replay_candidates
 from tests.fakes.clock import Clock
 from tests.store.conftest import files_below, pull, push
 from tests.store.holders import drop, holders
@@ -194,8 +195,11 @@ def test_a_repair_makes_recipes_again(repair: Repair, state: str) -> None:
     assert left_over(store) == {}
 
 
-def test_a_repair_after_compaction_and_with_two_copies(repair: Repair) -> None:
+def test_a_repair_after_compaction_and_with_two_copies(
+    repair: Repair, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A copy whose recipe was dropped lies in its pack until that is freed."""
+    monkeypatch.setattr(replay_candidates, "STEP_MAX", 2)  # rows of the other copy are more
     (digest,) = evicted(repair.store, layer())
     expand(repair.store)
     convert(repair.store)
