@@ -12,7 +12,7 @@ from functools import partial
 import msgspec
 
 from dtrfast.errors import StorageFailed
-from dtrfast.index.engine import Engine, WriteTransaction
+from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     CHUNK_HASHES,
     CHUNKS,
@@ -30,8 +30,10 @@ from dtrfast.store.records import Chunk, Pack, decode_pack, encode
 # if it is shared. So a slice stays below the thousand keys that a group of commits may have, and
 # takes 3 ms.
 SLICE_PARTS_MAX = 896
-# Rows whose references one transaction removes: 512 chunks, some of which share a page.
-_ROWS_MAX = 4
+# Chunks and rows whose references one transaction removes. Rows of slices have up to 256 chunks,
+# others 128, and some chunks share a page.
+_CHUNKS_REMOVED = 512
+_ROWS_REMOVED = 64
 _ROWS_READ = 64  # rows that one transaction reads
 # A pack is sparse if less than two thirds are live: at most two bytes are copied to free one.
 _SPARSE_FACTOR, _SPARSE_DIVISOR = 2, 3
@@ -158,14 +160,32 @@ def _refer(transaction: WriteTransaction, part: UploadPart, live: LiveBytes) -> 
 
 def remove_slice(transaction: WriteTransaction, content: int) -> bool:
     """Delete some rows of a recipe and their references; return False if none is left."""
-    rows = list(transaction.scan(RECIPES, number_key(content), limit=_ROWS_MAX))
+    rows, is_last = _removable(transaction, content)
     live = LiveBytes(transaction)
-    for key, row in rows:
-        for identifier in recipe_rows.chunk_ids(row):
+    for key, chunks in rows:
+        for identifier in chunks:
             _dereference(transaction, identifier, live)
         transaction.delete(RECIPES, key)
     live.write()
-    return len(rows) == _ROWS_MAX
+    return not is_last
+
+
+def _removable(
+    transaction: ReadTransaction, content: int
+) -> tuple[list[tuple[bytes, list[int]]], bool]:
+    """Return the keys of the first rows of a recipe, with their chunks; True if no row is left.
+
+    Returns at least one row of a recipe that has rows. Raises `FormatUnknown`.
+    """
+    rows: list[tuple[bytes, list[int]]] = []
+    left = _CHUNKS_REMOVED
+    for key, row in transaction.scan(RECIPES, number_key(content)):
+        chunks = recipe_rows.chunk_ids(row)
+        left -= len(chunks)
+        if rows and (left < 0 or len(rows) == _ROWS_REMOVED):
+            return rows, False
+        rows.append((key, chunks))
+    return rows, True
 
 
 def _dereference(transaction: WriteTransaction, identifier: int, live: LiveBytes) -> None:

@@ -10,12 +10,13 @@ from dtrfast.index.tables import (
     number_key,
 )
 from dtrfast.oci.digests import Digest
-from dtrfast.store import damage, recipe_rows
+from dtrfast.store import damage, recipe_rows, recipes
 from dtrfast.store.recipe_rows import ChunkUse, Slice, SliceRow
 from dtrfast.store.store import Store
 from tests.store.conftest import push
 from tests.store.tier.layers import (
     convert,
+    keys,
     layer,
     replay_of,
 )
@@ -67,3 +68,18 @@ def test_a_look_at_a_segment_reads_its_rows_alone(
     damage.mark_chunks_of(store._context, 99, (50, 70))
     assert len(decoded) == 2
     assert store.statistics().damaged_chunks == 0
+
+
+@pytest.mark.parametrize(("chunks", "rows"), [(256, 2), (200, 2), (128, 4), (1, 64)])
+def test_a_transaction_removes_rows_of_few_chunks(store: Store, chunks: int, rows: int) -> None:
+    def write(transaction: WriteTransaction) -> None:
+        uses = [ChunkUse(number, 1, 0) for number in range(1, chunks + 1)]
+        row = SliceRow(uses, [Slice(index, 1) for index in range(chunks)]).encode()
+        for number in range(70):
+            transaction.put(RECIPES, number_key(7) + number_key(number), row)
+
+    store.engine.write(write)
+    assert store.engine.write(lambda transaction: recipes.remove_slice(transaction, 7))
+    assert len(keys(store, RECIPES)) == 70 - rows
+    recipes.remove(store.engine, [7])
+    assert keys(store, RECIPES) == []
