@@ -10,13 +10,13 @@ from __future__ import annotations
 import errno
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import msgspec
 import xxhash
 
-from dtrfast.errors import Corrupt, DtrfastError, StorageFailed
+from dtrfast.errors import Corrupt, DtrfastError, FormatUnknown, StorageFailed
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     CHUNKS,
@@ -28,15 +28,18 @@ from dtrfast.index.tables import (
     number_of,
 )
 from dtrfast.oci.digests import Digest
-from dtrfast.store import recipe_rows, records, statistics
+from dtrfast.store import contents, recipe_rows, records, statistics
 from dtrfast.store.context import StoreContext
-from dtrfast.store.records import Chunk, decode_content, encode
+from dtrfast.store.records import Chunk, Content, decode_content, encode
 
 _logger = logging.getLogger("dtrfast.damage")
 
 _CHUNK = b"c"
 _BLOB = b"b"
 _ROWS_MAX = 2000  # recipe rows of one transaction: some milliseconds
+
+# Returns True if a content still needs the bytes that were found damaged.
+IsCurrent = Callable[[ReadTransaction, Content], bool]
 
 
 class Damage(msgspec.Struct, frozen=True, array_like=True):
@@ -68,9 +71,20 @@ def mark_chunk(context: StoreContext, identifier: int, reason: str) -> None:
         _logger.error("chunk %d is damaged: %s", identifier, reason)
 
 
-def mark_content(context: StoreContext, number: int, reason: str) -> bool:
-    """Mark a content as damaged, so that it is not served; return False if it was marked before."""
-    mark = partial(_mark_content, key=number_key(number), now=context.clock(), why=reason)
+def mark_content(
+    context: StoreContext, number: int, reason: str, is_current: IsCurrent | None = None
+) -> bool:
+    """Mark a content as damaged, so that it is not served; return True if it is marked now.
+
+    False: it was marked before, it is being freed, or it is not current any more.
+    """
+    mark = partial(
+        _mark_content,
+        key=number_key(number),
+        now=context.clock(),
+        why=reason,
+        is_current=is_current,
+    )
     digest = context.engine.write(mark)
     if digest is not None:
         _logger.error("the blob %s is damaged: %s; a push of it heals it", digest, reason)
@@ -141,10 +155,9 @@ def trace(context: StoreContext) -> int:
     new = {number_of(key[1:]) for key, damage in rows if not damage.is_traced}
     if not new:
         return 0
-    found = sorted(_affected(context, set(_recipes_with(context, new))))
-    marked = [mark_content(context, number, "a chunk of it is damaged") for number in found]
+    marked = sum(_mark_owner(context, one) for one in sorted(set(_recipes_with(context, new))))
     context.engine.write(partial(_set_traced, numbers=new))
-    return sum(marked)
+    return marked
 
 
 def forget_chunk(transaction: WriteTransaction, identifier: int) -> None:
@@ -215,10 +228,16 @@ def _mark_chunk(
     return True
 
 
-def _mark_content(transaction: WriteTransaction, key: bytes, now: int, why: str) -> Digest | None:
+def _mark_content(
+    transaction: WriteTransaction, key: bytes, now: int, why: str, is_current: IsCurrent | None
+) -> Digest | None:
     data = transaction.get(CONTENTS, key)
     content = None if data is None else decode_content(data)
     if content is None or content.damaged_at:
+        return None
+    if not contents.own_names(transaction, key):
+        return None  # it is being freed: its rows and files go one after the other
+    if is_current is not None and not is_current(transaction, content):
         return None
     transaction.put(CONTENTS, key, encode(msgspec.structs.replace(content, damaged_at=max(1, now))))
     digest = Digest("sha256", content.sha256)
@@ -228,22 +247,38 @@ def _mark_content(transaction: WriteTransaction, key: bytes, now: int, why: str)
     return digest
 
 
-def _affected(context: StoreContext, recipes: set[int]) -> set[int]:
-    """Return the contents that cannot be read without these recipes.
-
-    A converted content that has its original can.
-    """
-    affected = set()
+def _mark_owner(context: StoreContext, recipe: int) -> bool:
+    """Mark the content that cannot be read without a recipe; return True if it is marked now."""
     with context.engine.read() as transaction:
-        for recipe in recipes:
-            converted = transaction.get(REPLAY_CONTENTS, number_key(recipe))
-            key = number_key(recipe) if converted is None else converted
-            data = transaction.get(CONTENTS, key)
-            if data is None:
-                continue
-            if converted is None or decode_content(data).kind == "recreated":
-                affected.add(number_of(key))
-    return affected
+        owner = _owner(transaction, recipe)
+    if owner is None:
+        return False
+    # It may be evicted or expanded before it is marked.
+    return mark_content(
+        context,
+        owner,
+        "a chunk of it is damaged",
+        lambda transaction, _: _owner(transaction, recipe) == owner,
+    )
+
+
+def _owner(transaction: ReadTransaction, recipe: int) -> int | None:
+    """Return the content that cannot be read without a recipe, or None.
+
+    A converted content that has its original can be read. So can an evicted one of which the rows
+    of the original are not deleted yet.
+    """
+    converted = transaction.get(REPLAY_CONTENTS, number_key(recipe))
+    key = number_key(recipe) if converted is None else converted
+    data = transaction.get(CONTENTS, key)
+    if data is None:
+        return None
+    try:
+        kind = decode_content(data).kind
+    except (Corrupt, FormatUnknown):
+        return None
+    needed = "chunked" if converted is None else "recreated"
+    return number_of(key) if kind == needed else None
 
 
 def _recipes_with(context: StoreContext, chunks: set[int]) -> Iterator[int]:

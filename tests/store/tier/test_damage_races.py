@@ -5,17 +5,26 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from dtrfast.errors import Corrupt
+from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import (
+    BLOBS,
     CHUNKS,
+    CONTENTS_UNLINKED,
+    REPLAYS,
     number_key,
 )
 from dtrfast.oci.digests import Digest
-from dtrfast.store import damage
+from dtrfast.store import damage, recipes
+from dtrfast.store.blobs import BlobStat
+from dtrfast.store.content_reader import open_content
 from dtrfast.store.records import Chunk
 from dtrfast.store.store import Store
 from tests.store.conftest import push
 from tests.store.tier.layers import (
+    content_of,
     convert,
+    evict,
     layer,
     replay_of,
 )
@@ -46,3 +55,33 @@ def test_a_chunk_that_moves_during_the_look_at_it_is_no_damage(
     monkeypatch.setattr(store._context.chunk_files, "read", move)
     damage.mark_chunks_of(store._context, replay_of(store, digest).recipe)
     assert store.statistics().damaged_chunks == 0
+
+
+@pytest.mark.parametrize("has_record", [True, False])
+def test_a_pull_of_a_layer_that_is_being_freed_marks_no_damage(
+    store: Store, digest: Digest, caplog: pytest.LogCaptureFixture, has_record: bool
+) -> None:
+    """Its names are gone, and its rows go one after the other."""
+    evict(store)
+    found = content_of(store, digest)
+    reader = store.blobs.open_range(digest)
+    replay, key = replay_of(store, digest), number_key(found.number)
+
+    def take_names(transaction: WriteTransaction) -> None:
+        transaction.delete(BLOBS, digest.key())
+        transaction.put(CONTENTS_UNLINKED, key, number_key(0))
+        if not has_record:
+            transaction.delete(REPLAYS, key)
+        recipes.remove_slice(transaction, replay.recipe)
+
+    store.engine.write(take_names)
+    with reader, pytest.raises(Corrupt):
+        for _ in reader:
+            pass
+    stat = BlobStat(digest, found.content.size)
+    if not has_record:
+        with pytest.raises(Corrupt):
+            open_content(store._context, stat, found, (0, stat.size))
+    assert damage.mark_content(store._context, found.number, "a test") is False
+    assert store.statistics().damaged_blobs == 0
+    assert "is damaged" not in caplog.text
