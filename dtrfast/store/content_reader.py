@@ -12,15 +12,15 @@ from typing import Self
 
 from dtrfast.errors import Corrupt
 from dtrfast.index.tables import CONTENTS, number_key
-from dtrfast.store import damage
 from dtrfast.store.blobs import BlobReader, BlobStat, Extent, Segment
 from dtrfast.store.contents import NumberedContent
 from dtrfast.store.context import StoreContext
 from dtrfast.store.local_reader import LocalReader
 from dtrfast.store.read_ahead import ReadAhead
 from dtrfast.store.records import decode_content
-from dtrfast.store.tier import replays
+from dtrfast.store.tier import quarantine, replays
 from dtrfast.store.tier.replay_reader import ReplayReader
+from dtrfast.store.tier.replays import Replay
 
 
 def open_content(
@@ -39,17 +39,24 @@ def open_content(
     if found.content.kind != "recreated":
         inner = LocalReader(context, stat, found.number, bounds[0], bounds[1] - bounds[0], ahead)
         return _FollowingReader(context, found, inner, bounds)
-    with context.engine.read() as transaction:
-        replay = replays.find(transaction, found.number)
+    replay, reason = _replay_of(context, found.number)
     if replay is not None:
         inner = ReplayReader(context, stat, found, replay, bounds)
         return _FollowingReader(context, found, inner, bounds)
     now = _moved(context, found)
     if now is None:
-        reason = "its replay recipe is gone"
-        damage.mark_content(context, found.number, reason)
+        quarantine.quarantine(context, found, None, None, reason)
         raise Corrupt(f"{stat.digest} cannot be re-created ({reason}): push it again")
     return open_content(context, stat, now, bounds, ahead)
+
+
+def _replay_of(context: StoreContext, number: int) -> tuple[Replay | None, str]:
+    """Return the replay recipe of a content; None and the reason if there is none."""
+    try:
+        with context.engine.read() as transaction:
+            return replays.find(transaction, number), "its replay recipe is gone"
+    except Corrupt as error:
+        return None, str(error)
 
 
 def _moved(context: StoreContext, found: NumberedContent) -> NumberedContent | None:

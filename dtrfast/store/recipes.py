@@ -5,13 +5,14 @@ A slice is one transaction, so small that other commits do not wait for a large 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import msgspec
 
-from dtrfast.errors import StorageFailed
+from dtrfast.errors import Corrupt, StorageFailed
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     CHUNK_HASHES,
@@ -25,6 +26,8 @@ from dtrfast.store import damage, packs, recipe_rows, records, statistics
 from dtrfast.store.packs import RecipePiece
 from dtrfast.store.parts import UploadPart
 from dtrfast.store.records import Chunk, Pack, decode_pack, encode
+
+_logger = logging.getLogger("dtrfast.damage")
 
 # A chunk costs one random key: its hash if it is new, since new ids are consecutive, or its own row
 # if it is shared. So a slice stays below the thousand keys that a group of commits may have, and
@@ -180,7 +183,12 @@ def _removable(
     rows: list[tuple[bytes, list[int]]] = []
     left = _CHUNKS_REMOVED
     for key, row in transaction.scan(RECIPES, number_key(content)):
-        chunks = recipe_rows.chunk_ids(row)
+        try:
+            chunks = recipe_rows.chunk_ids(row)
+        except Corrupt as error:
+            # Without its row the content can be freed. Its chunks keep a reference too many.
+            _logger.error("recipe %d: %s, and is deleted: run `dtrfast repair`", content, error)
+            chunks = []
         left -= len(chunks)
         if rows and (left < 0 or len(rows) == _ROWS_REMOVED):
             return rows, False

@@ -96,7 +96,7 @@ class _Count:
         if content.kind == "chunked":
             self._add_recipe(found.number, goes=goes)
         with self._context.engine.read() as transaction:
-            replay = replays.find(transaction, found.number)
+            replay = replays.find_readable(transaction, found.number)
         if replay is not None:
             self._stored += replay.pack_size
             self._unique += replay.pack_size if goes else 0
@@ -104,7 +104,7 @@ class _Count:
 
     def _add_recipe(self, recipe: int, *, goes: bool) -> None:
         for row in recipes.rows(self._context.engine, recipe, _ROWS_READ):
-            for chunk in recipe_rows.chunk_ids(row):
+            for chunk in recipe_rows.known_chunk_ids(row):
                 self._steps.left -= 1
                 if self._steps.left < 0:
                     return

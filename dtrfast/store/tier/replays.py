@@ -7,6 +7,7 @@ REPLAY_SEGMENTS for each segment. docs/format.md has the bytes.
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Self
 import msgspec
 import xxhash
 
-from dtrfast.errors import Conflict, Corrupt
+from dtrfast.errors import Conflict, Corrupt, FormatUnknown
 from dtrfast.index.engine import Engine, ReadTransaction, WriteTransaction
 from dtrfast.index.tables import (
     REPLAY_CONTENTS,
@@ -27,6 +28,8 @@ from dtrfast.index.tables import (
     number_of,
 )
 from dtrfast.store import recipes, records, statistics
+
+_logger = logging.getLogger("dtrfast.damage")
 
 # Plain bytes and bytes that a segment may have: far more than encoders make.
 _SEGMENT_SIZE_MAX = 64 << 20
@@ -127,6 +130,14 @@ def find(transaction: ReadTransaction, content: int) -> Replay | None:
     return None if data is None else decode(data)
 
 
+def find_readable(transaction: ReadTransaction, content: int) -> Replay | None:
+    """Return the replay recipe of a content; None if it has none or it cannot be read."""
+    try:
+        return find(transaction, content)
+    except (Corrupt, FormatUnknown):
+        return None
+
+
 def is_converted(transaction: ReadTransaction, content: int) -> bool:
     """Return True if a content has a replay recipe."""
     return transaction.get(REPLAYS, number_key(content)) is not None
@@ -165,18 +176,36 @@ def give_up(transaction: WriteTransaction, content: int) -> int | None:
     """Take the replay recipe from a content; return the number of its plain recipe, or None.
 
     The caller passes the number to `remove` after the transaction. A crash before that leaves it
-    listed.
+    listed. Raises `FormatUnknown`.
     """
     data = transaction.pop(REPLAYS, number_key(content))
     if data is None:
         return None
-    replay = decode(data)
+    try:
+        replay = decode(data)
+    except Corrupt as error:
+        _logger.error("content %d: %s, and is deleted: run `dtrfast repair`", content, error)
+        return _give_up_unreadable(transaction, content)
     transaction.delete(REPLAY_CONTENTS, number_key(replay.recipe))
     begin(transaction, replay.recipe, content)
     if replay.pack:
         recipes.add_live(transaction, replay.pack, -replay.pack_size)
     statistics.add(transaction, converted_blobs=-1, plain_bytes=-replay.plain_size)
     return replay.recipe
+
+
+def _give_up_unreadable(transaction: WriteTransaction, content: int) -> int | None:
+    """Give up a recipe whose record was damaged. Its number is found by a scan of all recipes.
+
+    Sizes of damaged records are unknown, so statistics and the pack of its copy keep them.
+    """
+    statistics.add(transaction, converted_blobs=-1)
+    for key, owner in list(transaction.scan(REPLAY_CONTENTS)):
+        if owner == number_key(content):
+            transaction.delete(REPLAY_CONTENTS, key)
+            begin(transaction, number_of(key), content)
+            return number_of(key)
+    return None
 
 
 def drop(engine: Engine, content: int) -> None:

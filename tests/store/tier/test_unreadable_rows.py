@@ -1,0 +1,119 @@
+"""Rows of the tier that cannot be read: damaged ones, and those of a newer version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from dtrfast.errors import BlobUnknown, Corrupt
+from dtrfast.index.engine import Table, WriteTransaction
+from dtrfast.index.tables import (
+    RECIPES,
+    REPLAY_SEGMENTS,
+    REPLAYS,
+    number_key,
+)
+from dtrfast.oci.digests import Digest
+from dtrfast.store import damage, recipe_rows
+from dtrfast.store.store import Store
+from tests.store.conftest import pull, push
+from tests.store.tier.layers import (
+    content_of,
+    convert,
+    evict,
+    keys,
+    layer,
+    left_over,
+    replay_of,
+    small_layer,
+    tidy,
+)
+from tests.store.tier.test_tier_damage import chunks_of, received, spoil_chunk
+
+TABLES = {"a replay recipe": REPLAYS, "a segment": REPLAY_SEGMENTS, "slices": RECIPES}
+
+
+@pytest.fixture(autouse=True)
+def _several_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe_rows, "PLAIN_SIZE_MAX", 1 << 17)
+
+
+@pytest.fixture
+def digest(store: Store) -> Digest:
+    """A layer that is converted, not evicted."""
+    digest = push(store.blobs, layer())
+    convert(store)
+    return digest
+
+
+def change_row(
+    store: Store, digest: Digest, table: Table, change: Callable[[bytes], bytes]
+) -> None:
+    """Replace the last row that the layer's replay recipe has in a table."""
+    number = content_of(store, digest).number
+    prefix = number_key(number if table is REPLAYS else replay_of(store, digest).recipe)
+
+    def write(transaction: WriteTransaction) -> None:
+        key, value = next(iter(transaction.scan(table, prefix, limit=1, reverse=True)))
+        transaction.put(table, key, change(value))
+
+    store.engine.write(write)
+
+
+def tear(row: bytes) -> bytes:
+    """Cut the second half off, so that the row cannot be read."""
+    return row[: min(len(row) // 2, 20)]
+
+
+def make_newer(row: bytes) -> bytes:
+    """Give a row the version 2, as a newer dtrfast would."""
+    return row[:1] + b"\2" + row[2:] if row[:1] != b"\1" else b"\2" + row[1:]
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_pull_marks_a_layer_with_a_damaged_row_and_a_push_heals_it(
+    store: Store, digest: Digest, kind: str
+) -> None:
+    evict(store)
+    tidy(store)
+    change_row(store, digest, TABLES[kind], tear)
+    if kind == "a replay recipe":
+        with pytest.raises(Corrupt, match="push it again"):
+            store.blobs.open_range(digest)
+    else:
+        assert len(received(store, digest)) < len(layer())
+    with pytest.raises(BlobUnknown, match="damaged"):
+        store.blobs.stat(digest)
+    assert store.statistics().damaged_blobs == 1
+    assert push(store.blobs, layer()) == digest
+    assert pull(store.blobs, digest) == layer()
+    tidy(store)
+    counts = store.statistics()
+    assert (counts.damaged_blobs, counts.converted_blobs) == (0, 0)
+    rest = left_over(store)
+    rest = {name: rest.get(name, 0) for name in ("contents", "damages", "replays")}
+    assert rest == {"contents": 1, "damages": 0, "replays": 0}, "the damaged content is freed"
+    assert keys(store, REPLAY_SEGMENTS) == []
+    assert len(keys(store, RECIPES)) == 1
+
+
+def test_the_chunks_of_other_rows_are_looked_at(store: Store, digest: Digest) -> None:
+    evict(store)
+    change_row(store, digest, RECIPES, tear)
+    _, place = chunks_of(store)[0]
+    spoil_chunk(store, place)
+    damage.mark_chunks_of(store._context, replay_of(store, digest).recipe)
+    assert store.statistics().damaged_chunks == 1
+
+
+def test_trace_skips_damaged_rows(store: Store, digest: Digest) -> None:
+    evict(store)
+    other = push(store.blobs, small_layer())
+    convert(store, [other])
+    change_row(store, other, RECIPES, tear)
+    number, _ = chunks_of(store)[0]
+    damage.mark_chunk(store._context, number, "a test")
+    assert store.trace_damage() == 1
+    with pytest.raises(BlobUnknown):
+        store.blobs.stat(digest)
