@@ -12,7 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
+from dtrfast.errors import Corrupt, FormatUnknown
 from dtrfast.index.engine import ReadTransaction
 from dtrfast.index.tables import (
     BLOBS,
@@ -26,6 +28,7 @@ from dtrfast.index.tables import (
     PACKS,
     RECIPES,
     REPLAY_CONTENTS,
+    REPLAYS,
     REPLAYS_UNFINISHED,
     STORE,
     number_key,
@@ -48,10 +51,16 @@ from dtrfast.store.records import (
 from dtrfast.store.statistics import StoreStatistics
 from dtrfast.store.tier import replays, row_check
 from dtrfast.store.tier.encoding import ENCODERS
+from dtrfast.store.tier.replays import Replay
 
 _PAGE = 1000
 # Counts of files that are gone, and those of versions before 1.4.
 _UNCHECKED = frozenset({"freed_bytes", "old_links", "old_linked_bytes"})
+
+T = TypeVar("T")
+
+# A row that this version cannot read: it is damaged, or a newer version wrote it.
+_UNREADABLE = (Corrupt, FormatUnknown)
 
 # Gets the subject of the check, the rows done, and the rows in total, 0 if unknown.
 Progress = Callable[[str, int, int], None]
@@ -111,11 +120,20 @@ def _names_of(context: StoreContext, number: bytes) -> list[Digest]:
 
 
 def _names_in(transaction: ReadTransaction, number: bytes) -> list[Digest]:
-    """Return the names of a content; none if it waits to be reclaimed."""
-    data = transaction.get(CONTENTS, number)
-    if data is None or transaction.get(CONTENTS_UNLINKED, number) is not None:
+    """Return the names of a content; none if it waits to be reclaimed, or cannot be read."""
+    content = _content_in(transaction, number)
+    if content is None or transaction.get(CONTENTS_UNLINKED, number) is not None:
         return []
-    return contents.digests(decode_content(data))
+    return contents.digests(content)
+
+
+def _content_in(transaction: ReadTransaction, number: bytes) -> Content | None:
+    """Return a content; None if it is not there or cannot be read."""
+    data = transaction.get(CONTENTS, number)
+    try:
+        return None if data is None else decode_content(data)
+    except _UNREADABLE:
+        return None
 
 
 class _Check:
@@ -129,22 +147,48 @@ class _Check:
         self._progress = progress
         self._counts: Counter[str] = Counter()
         self._live: Counter[int] = Counter()
+        self._unfinished: set[int] = set()  # contents whose commits are not complete
+        self._unreadable: list[str] = []  # findings about rows, since the last step
         self.ownerless: list[bytes] = []  # files that nothing in this snapshot owns
         last = transaction.get(STORE, b"chunk_id")
         # Four bytes a chunk, so that a store of any size can be checked.
         self._references = array("I", bytes(4 * (number_of(last) if last else 1)))
 
     def run(self, found: list[str]) -> Iterator[str]:
-        commits = [decode_commit(value) for _, value in self._transaction.scan(COMMITS)]
-        self._unfinished = {commit.content for commit in commits}
-        yield from self._recipes()
-        yield from self._chunks()
-        yield from self._contents()
-        yield from self._packs()
-        yield from self._files(found)
-        yield from self._names()
-        yield from row_check.check_owners(self._scan, self._transaction.get)
-        yield from self._statistics()
+        self._read_commits()
+        steps = (
+            self._recipes(),
+            self._chunks(),
+            self._contents(),
+            self._packs(),
+            self._files(found),
+            self._names(),
+            row_check.check_owners(self._scan, self._transaction.get),
+            self._statistics(),
+        )
+        for step in steps:
+            for finding in step:
+                yield from self._take_unreadable()
+                yield finding
+            yield from self._take_unreadable()
+
+    def _decoded(self, decode: Callable[[bytes], T], data: bytes, subject: str) -> T | None:
+        """Return a decoded row; None and a finding if it cannot be read."""
+        try:
+            return decode(data)
+        except _UNREADABLE as error:
+            self._unreadable.append(f"{subject} cannot be read: {error}")
+            return None
+
+    def _take_unreadable(self) -> list[str]:
+        found, self._unreadable = self._unreadable, []
+        return found
+
+    def _read_commits(self) -> None:
+        for key, value in self._transaction.scan(COMMITS):
+            commit = self._decoded(decode_commit, value, f"the commit of upload {key.hex()}")
+            if commit is not None:
+                self._unfinished.add(commit.content)
 
     def _scan(self, table: object, what: str) -> Iterator[tuple[bytes, bytes]]:
         count = 0
@@ -157,16 +201,19 @@ class _Check:
 
     def _recipes(self) -> Iterator[str]:
         """Rows must be contiguous, and belong to a content or an unfinished commit."""
-        content, end = -1, 0
+        content = -1
+        end: int | None = 0  # None: not known, behind a row that cannot be read
         for key, row in self._scan(RECIPES, "recipes"):
             number, offset = number_of(key), records.recipe_offset(key)
             if number != content:
                 content, end = number, 0
                 if not self._has_owner(number):
                     yield f"there is a recipe of content {number}, which is not there"
-            if offset != end and not self._is_leaving(number):
+            if end not in (offset, None) and not self._is_leaving(number):
                 yield f"the recipe of content {number} has a hole at {end}"
-            end = offset + self._row_length(row)
+            subject = f"the recipe row of content {number} at {offset}"
+            length = self._decoded(self._row_length, row, subject)
+            end = None if length is None else offset + length
 
     def _has_owner(self, recipe: int) -> bool:
         """Return True if a content, a replay recipe or unfinished work has the recipe."""
@@ -189,15 +236,18 @@ class _Check:
 
     def _chunks(self) -> Iterator[str]:
         for key, value in self._scan(CHUNKS, "chunks"):
-            chunk, number = Chunk.decode(value), number_of(key)
+            number = number_of(key)
+            named = self._references[number] if number < len(self._references) else 0
+            if named:
+                self._references[number] = 0
+            chunk = self._decoded(Chunk.decode, value, f"chunk {number}")
+            if chunk is None:
+                continue
             self._counts["chunks"] += 1
             self._counts["chunk_bytes"] += chunk.length
             self._counts["damaged_chunks"] += chunk.is_damaged and chunk.references > 0
-            named = self._references[number] if number < len(self._references) else 0
             if named != chunk.references:
                 yield f"chunk {number} has {named} references, and counts {chunk.references}"
-            if number < len(self._references):
-                self._references[number] = 0
             if chunk.references:
                 self._live[chunk.pack] += chunk.stored
             if (
@@ -211,7 +261,9 @@ class _Check:
 
     def _contents(self) -> Iterator[str]:
         for key, value in self._scan(CONTENTS, "blobs"):
-            content = decode_content(value)
+            content = self._decoded(decode_content, value, f"content {number_of(key)}")
+            if content is None:
+                continue
             self._counts[f"{content.kind}_blobs"] += 1
             self._counts[f"{content.kind}_bytes"] += content.size
             self._counts["damaged_blobs"] += bool(content.damaged_at)
@@ -227,7 +279,10 @@ class _Check:
                 yield f"{one} cannot be found, though its content is there"
         rows = list(self._transaction.scan(RECIPES, key, limit=1, reverse=True))
         if rows and not is_leaving:
-            yield from self._last_row(name, content, *rows[0])
+            try:
+                yield from self._last_row(name, content, *rows[0])
+            except _UNREADABLE as error:
+                yield f"the recipe of {name} cannot be read: {error}"
         elif not rows and not is_leaving and content.kind != "recreated":
             yield f"the recipe of {name} is gone"
 
@@ -245,34 +300,49 @@ class _Check:
     def _replay(self, key: bytes, content: Content) -> Iterator[str]:
         """A replay recipe must be whole, and an evicted content must have one."""
         name = Digest("sha256", content.sha256)
-        replay = replays.find(self._transaction, number_of(key))
-        if replay is None:
+        data = self._transaction.get(REPLAYS, key)
+        if data is None:
             if content.kind == "recreated" and not self._is_leaving(number_of(key)):
                 yield f"the replay recipe of {name} is gone"
             return
         self._counts["converted_blobs"] += 1
+        replay = self._decoded(replays.decode, data, f"the replay recipe of {name}")
+        if replay is not None:
+            yield from self._readable_replay(key, name, content, replay)
+
+    def _readable_replay(
+        self, key: bytes, name: Digest, content: Content, replay: Replay
+    ) -> Iterator[str]:
         self._counts["plain_bytes"] += replay.plain_size
         self._live[replay.pack] += replay.pack_size
         if replay.encoder not in ENCODERS:
             yield f"{name} needs encoder {replay.encoder}: run a newer dtrfast"
         if replays.content_of(self._transaction, number_key(replay.recipe)) != number_of(key):
             yield f"the plain recipe of {name} belongs to another blob"
-        rows = list(
-            self._transaction.scan(RECIPES, number_key(replay.recipe), limit=1, reverse=True)
-        )
-        length = sum(records.recipe_offset(k) + recipe_rows.row_length(row) for k, row in rows)
-        if length != replay.plain_size:
-            yield f"the plain recipe of {name} is not as long as its plain bytes"
+        try:
+            if self._plain_size(replay.recipe) != replay.plain_size:
+                yield f"the plain recipe of {name} is not as long as its plain bytes"
+        except _UNREADABLE as error:
+            yield f"the plain recipe of {name} cannot be read: {error}"
         if not replay.has_its_frame:
             yield f"the gzip header or trailer of {name} has changed"
         yield from row_check.check_segments(self._transaction, name, content, replay)
 
+    def _plain_size(self, recipe: int) -> int:
+        prefix = number_key(recipe)
+        rows = self._transaction.scan(RECIPES, prefix, limit=1, reverse=True)
+        return sum(records.recipe_offset(k) + recipe_rows.row_length(row) for k, row in rows)
+
     def _packs(self) -> Iterator[str]:
         for key, value in self._scan(PACKS, "packs"):
-            pack, number = decode_pack(value), number_of(key)
+            number = number_of(key)
+            live = self._live.pop(number, 0)
+            pack = self._decoded(decode_pack, value, f"pack {number}")
+            if pack is None:
+                continue
             self._counts["packs"] += 1
             self._counts["pack_bytes"] += pack.size
-            if pack.live != self._live.pop(number, 0):
+            if pack.live != live:
                 yield f"pack {number} counts its live bytes wrong"
             if disk.size_of(self._context.layout.pack(pack.file_id)) < pack.size:
                 yield f"the file of pack {number} ({pack.file_id.hex()}) is missing or too short"
@@ -298,11 +368,11 @@ class _Check:
                 yield from self._loose_file(file_id, owner.key)
 
     def _loose_file(self, file_id: bytes, key: bytes) -> Iterator[str]:
-        data = self._transaction.get(CONTENTS, key)
-        if data is None:
-            yield f"the file {file_id.hex()} is of a content that is not there"
+        content = _content_in(self._transaction, key)
+        if content is None:
+            if self._transaction.get(CONTENTS, key) is None:
+                yield f"the file {file_id.hex()} is of a content that is not there"
             return
-        content = decode_content(data)
         size = disk.size_of(self._context.layout.blob(file_id))
         if size != content.size and not content.damaged_at:
             name = Digest("sha256", content.sha256)
@@ -310,11 +380,12 @@ class _Check:
 
     def _names(self) -> Iterator[str]:
         for key, number in self._scan(BLOBS, "digests"):
-            data = self._transaction.get(CONTENTS, number)
             digest = Digest.from_key(key)
-            if data is None:
-                yield f"{digest} names a content that is not there"
-            elif digest not in contents.digests(decode_content(data)):
+            content = _content_in(self._transaction, number)
+            if content is None:
+                if self._transaction.get(CONTENTS, number) is None:
+                    yield f"{digest} names a content that is not there"
+            elif digest not in contents.digests(content):
                 yield f"{digest} names another content"
 
     def _statistics(self) -> Iterator[str]:

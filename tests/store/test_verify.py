@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.engine import ReadTransaction, Table, WriteTransaction
 from dtrfast.index.tables import (
     BLOBS,
     CHUNK_HASHES,
     CHUNKS,
+    COMMITS,
     CONTENTS,
     CONTENTS_UNLINKED,
     PACKS,
@@ -160,6 +161,23 @@ def test_a_row_that_does_not_fit_is_told_in_a_sentence(
     told = findings(full)
     for sentence in sentences:
         assert any(sentence.format(**names) in one for one in told), told
+
+
+@pytest.mark.parametrize("table", [CONTENTS, CHUNKS, PACKS, RECIPES, COMMITS], ids=str)
+@pytest.mark.parametrize("value", [b"\xc1", b"\x03\x01\0"], ids=["type", "length"])
+def test_a_row_that_cannot_be_read_is_a_finding(full: Store, table: Table, value: bytes) -> None:
+    with full.engine.read() as transaction:
+        rows = [
+            key
+            for key, row in transaction.scan(table)
+            if table is not RECIPES or row[0] == records.CHUNKS
+        ]
+    key = rows[0] if rows else bytes(16)
+    full.engine.write(lambda transaction: transaction.put(table, key, value))
+    found = findings(full)
+    assert any("cannot be read" in one for one in found), found
+    sum(full.check_contents())
+    full.trace_damage()
 
 
 def test_content_that_nobody_holds_is_told(full: Store) -> None:

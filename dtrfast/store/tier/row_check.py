@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from dtrfast.errors import Corrupt
+from dtrfast.errors import Corrupt, FormatUnknown
 from dtrfast.index.engine import ReadTransaction, Table
 from dtrfast.index.tables import (
     CONTENTS,
@@ -34,7 +34,7 @@ def check_segments(
     try:
         for one in replays.segments_in(transaction, content.size, replay):
             first = first or one
-    except Corrupt as error:
+    except (Corrupt, FormatUnknown) as error:
         yield f"the segments of {name} cannot be used: {error}"
         return
     if first is None or (first.begin, first.plain_begin) != (0, 0):
@@ -42,15 +42,18 @@ def check_segments(
 
 
 def check_owners(scan: Scan, get: Get) -> Iterator[str]:
-    """Rows of the tier must belong to a content, or to unfinished work."""
+    """Rows of the tier must belong to a content, or to unfinished work.
+
+    Skips replay recipes that cannot be read: the check of their contents finds these.
+    """
     for key, value in scan(REPLAYS, "replay recipes"):
         if get(CONTENTS, key) is None:
             yield f"there is a replay recipe of content {number_of(key)}, which is not there"
-        elif get(REPLAY_CONTENTS, _recipe_key(value)) != key:
+        elif (recipe := _recipe_key(value)) and get(REPLAY_CONTENTS, recipe) != key:
             yield f"the plain recipe of content {number_of(key)} cannot be found"
     for key, content in scan(REPLAY_CONTENTS, "plain recipes"):
         replay = get(REPLAYS, content)
-        if replay is None or _recipe_key(replay) != key:
+        if replay is None or _recipe_key(replay) not in (key, b""):
             yield f"content {number_of(content)} does not have its plain recipe {number_of(key)}"
     yield from _check_owners_of_segments(scan, get)
     for key, _ in scan(LAYERS, "layers"):
@@ -72,4 +75,8 @@ def _check_owners_of_segments(scan: Scan, get: Get) -> Iterator[str]:
 
 
 def _recipe_key(replay: bytes) -> bytes:
-    return number_key(replays.decode(replay).recipe)
+    """Return the key of the plain recipe; empty if the replay recipe cannot be read."""
+    try:
+        return number_key(replays.decode(replay).recipe)
+    except (Corrupt, FormatUnknown):
+        return b""

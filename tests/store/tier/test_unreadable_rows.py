@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dtrfast.errors import BlobUnknown, Corrupt
+from dtrfast.errors import BlobUnknown, Corrupt, FormatUnknown
 from dtrfast.index.engine import Table, WriteTransaction
 from dtrfast.index.tables import (
     RECIPES,
@@ -18,6 +18,7 @@ from dtrfast.oci.digests import Digest
 from dtrfast.store import damage, recipe_rows
 from dtrfast.store.store import Store
 from tests.store.conftest import pull, push
+from tests.store.test_scrub import findings
 from tests.store.tier.layers import (
     content_of,
     convert,
@@ -107,6 +108,24 @@ def test_the_chunks_of_other_rows_are_looked_at(store: Store, digest: Digest) ->
     assert store.statistics().damaged_chunks == 1
 
 
+@pytest.mark.parametrize("kind", TABLES)
+def test_verify_and_scrub_go_on_behind_a_damaged_row(
+    store: Store, digest: Digest, kind: str
+) -> None:
+    other = push(store.blobs, layer(1))
+    convert(store)
+    evict(store)
+    tidy(store)
+    change_row(store, digest, TABLES[kind], tear)
+    number = number_key(content_of(store, other).number)
+    store.engine.write(lambda transaction: transaction.delete(REPLAYS, number))
+    found = findings(store)
+    assert any("cannot be" in one for one in found), found
+    assert f"the replay recipe of {other} is gone" in found, "it goes on"
+    sum(store.check_contents())
+    assert store.statistics().damaged_blobs == 2
+
+
 def test_trace_skips_damaged_rows(store: Store, digest: Digest) -> None:
     evict(store)
     other = push(store.blobs, small_layer())
@@ -117,3 +136,30 @@ def test_trace_skips_damaged_rows(store: Store, digest: Digest) -> None:
     assert store.trace_damage() == 1
     with pytest.raises(BlobUnknown):
         store.blobs.stat(digest)
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_row_of_a_newer_version_is_no_damage(store: Store, digest: Digest, kind: str) -> None:
+    evict(store)
+    old: list[bytes] = []
+
+    def change(row: bytes) -> bytes:
+        old.append(row)
+        return make_newer(row)
+
+    change_row(store, digest, TABLES[kind], change)
+    with pytest.raises(FormatUnknown, match="run a newer dtrfast"):
+        pull(store.blobs, digest)
+    sum(store.check_contents())
+    assert any("run a newer dtrfast" in one for one in findings(store))
+    assert store.statistics().damaged_blobs == 0
+    # The newer version reads the row.
+    with store.engine.read() as transaction:
+        table = TABLES[kind]
+        (newer,) = (key for key, row in transaction.scan(table) if row == make_newer(old[0]))
+
+    def put(transaction: WriteTransaction) -> None:
+        transaction.put(table, newer, old[0])
+
+    store.engine.write(put)
+    assert pull(store.blobs, digest) == layer()
