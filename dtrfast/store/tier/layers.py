@@ -9,7 +9,6 @@ from typing import Self
 
 import msgspec
 
-from dtrfast.errors import Corrupt
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import CONTENTS, LAYERS, number_key
 from dtrfast.store.tier.encoding import ENCODERS
@@ -77,19 +76,19 @@ _decoder = msgspec.msgpack.Decoder(Layer)
 
 
 def find(transaction: ReadTransaction, content: int) -> Layer | None:
-    """Return the verdict on a content, or None if the tier did not look at it yet."""
+    """Return the verdict on a content, or None if the tier did not look at it yet.
+
+    Verdicts are a cache: one that cannot be read counts as missing, so the tier looks again.
+    """
     data = transaction.get(LAYERS, number_key(content))
-    return None if data is None else decode(data)
-
-
-def decode(data: bytes) -> Layer:
-    """Return a record of LAYERS. Raises `Corrupt`."""
+    if data is None:
+        return None
     try:
         layer = _decoder.decode(data)
-    except ValueError as error:
-        raise Corrupt(f"a verdict on a layer cannot be read ({error})") from error
-    if layer.version != _VERSION:
-        raise Corrupt(f"a verdict on a layer has version {layer.version}: run a newer dtrfast")
+    except ValueError:
+        return None
+    if layer.version != _VERSION or len(layer.sample) % _SAMPLED.size:
+        return None
     return layer
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from dtrfast.errors import BlobUnknown, Corrupt, FormatUnknown
 from dtrfast.index.engine import Table, WriteTransaction
 from dtrfast.index.tables import (
+    LAYERS,
     RECIPES,
     REPLAY_SEGMENTS,
     REPLAYS,
@@ -23,6 +25,7 @@ from tests.store.tier.layers import (
     content_of,
     convert,
     evict,
+    expand,
     keys,
     layer,
     left_over,
@@ -136,6 +139,26 @@ def test_trace_skips_damaged_rows(store: Store, digest: Digest) -> None:
     assert store.trace_damage() == 1
     with pytest.raises(BlobUnknown):
         store.blobs.stat(digest)
+
+
+def put_layer(transaction: WriteTransaction, key: bytes, value: bytes) -> None:
+    transaction.put(LAYERS, key, value)
+
+
+@pytest.mark.parametrize("value", [b"\xc1", b"\x95\2\1\xa0\1\1", b"", None])
+def test_a_verdict_that_cannot_be_read_counts_as_missing(
+    store: Store, digest: Digest, value: bytes | None
+) -> None:
+    other = push(store.blobs, layer(1))
+    for one in (digest, other):
+        key = number_key(content_of(store, one).number)
+        with store.engine.read() as transaction:
+            good = transaction.get(LAYERS, key) or b""
+        bad = good[:-16] + b"\xa0" if value is None else value
+        store.engine.write(partial(put_layer, key=key, value=bad))
+    assert convert(store, with_first=False).layers + convert(store).layers == 1
+    assert evict(store).layers == 2
+    assert expand(store).layers == 2
 
 
 @pytest.mark.parametrize("kind", TABLES)
