@@ -24,6 +24,7 @@ from dtrfast.index.tables import (
     DAMAGES,
     RECIPES,
     REPLAY_CONTENTS,
+    STORE,
     number_key,
     number_of,
 )
@@ -36,6 +37,7 @@ _logger = logging.getLogger("dtrfast.damage")
 
 _CHUNK = b"c"
 _BLOB = b"b"
+_MARKS = b"chunk_marks"
 _ROWS_MAX = 2000  # recipe rows of one transaction: some milliseconds
 
 # Returns True if a content still needs the bytes that were found damaged.
@@ -69,6 +71,11 @@ def mark_chunk(context: StoreContext, identifier: int, reason: str) -> None:
     """Mark a chunk as damaged, so that it is not read any more. `trace` marks its blobs later."""
     if context.engine.write(partial(_mark_chunk, number=identifier, context=context, why=reason)):
         _logger.error("chunk %d is damaged: %s", identifier, reason)
+
+
+def chunk_marks(transaction: ReadTransaction) -> bytes | None:
+    """Return a value that changes whenever a chunk is marked as damaged."""
+    return transaction.get(STORE, _MARKS)
 
 
 def mark_content(
@@ -220,6 +227,7 @@ def _mark_chunk(
         return False
     marked = msgspec.structs.replace(chunk, flags=chunk.flags | records.DAMAGED)
     transaction.put(CHUNKS, key, marked.encode())
+    transaction.take(STORE, _MARKS)
     if not chunk.references:
         return False  # no blob needs it
     damage = Damage(1, f"chunk {number}", context.clock(), why, is_traced=False)

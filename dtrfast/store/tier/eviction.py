@@ -12,12 +12,13 @@ from functools import partial
 
 import msgspec
 
+from dtrfast.errors import Corrupt, FormatUnknown
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import CHUNKS, CONTENTS, FILES, RECIPES, number_key
 from dtrfast.machine import disk
 from dtrfast.machine.write_back import WriteBack
 from dtrfast.oci.digests import Digest
-from dtrfast.store import pins, recipe_rows, recipes, records, statistics, unowned
+from dtrfast.store import damage, pins, recipe_rows, recipes, records, statistics, unowned
 from dtrfast.store.blobs import BlobStat
 from dtrfast.store.contents import NumberedContent
 from dtrfast.store.context import StoreContext
@@ -32,17 +33,32 @@ from dtrfast.store.upload_state import new_file_id
 def evict(context: StoreContext, number: int) -> int:
     """Drop the original of a converted content; return the bytes of it that are not needed now.
 
-    0: there is nothing to drop. If a chunk of the replay recipe is damaged, the recipe is dropped.
+    0: there is nothing to drop. If the replay recipe or a chunk of it is damaged, the recipe is
+    dropped.
     """
+    while (freed := _try_to_evict(context, number)) is None:
+        pass
+    return freed
+
+
+def _try_to_evict(context: StoreContext, number: int) -> int | None:
+    """See `evict`. None: a chunk was marked as damaged meanwhile, perhaps one of the recipe."""
     with context.engine.read() as transaction:
         content = _content(transaction, number)
-        replay = replays.find(transaction, number)
-    if content is None or replay is None or content.kind == "recreated":
+        marks = damage.chunk_marks(transaction)
+    if content is None or content.kind == "recreated":
         return 0
-    if not _is_intact(context, replay):
-        replays.drop(context.engine, number)
+    try:
+        recipe = _intact_recipe(context, number)
+    except FormatUnknown:
         return 0
-    freed = context.engine.write(partial(_evict, number=number, recipe=replay.recipe))
+    except Corrupt:
+        _drop(context, number)
+        return 0
+    if recipe is None:
+        return 0
+    change = partial(_evict, number=number, recipe=recipe, marks=marks)
+    freed = context.engine.write(change)
     if freed and content.kind == "chunked":
         replays.remove(context.engine, number)
     return freed
@@ -51,13 +67,15 @@ def evict(context: StoreContext, number: int) -> int:
 def restore_original(context: StoreContext, number: int) -> int:
     """Write the original of an evicted content again; return its bytes, 0 if it is not evicted.
 
-    Raises `Corrupt`, `StorageFull`, `StorageFailed`.
+    Raises `Corrupt`, `FormatUnknown`, `StorageFull`, `StorageFailed`.
     """
     with context.engine.read() as transaction:
         content = _content(transaction, number)
+        if content is None or content.kind != "recreated" or content.damaged_at:
+            return 0
         replay = replays.find(transaction, number)
         has_old_rows = replays.is_listed(transaction, number)
-    if content is None or replay is None or content.kind != "recreated" or content.damaged_at:
+    if replay is None:
         return 0
     context.space.check(content.size)
     if has_old_rows:  # of an eviction that was interrupted
@@ -72,18 +90,43 @@ def restore_original(context: StoreContext, number: int) -> int:
     return content.size
 
 
-def _is_intact(context: StoreContext, replay: Replay) -> bool:
-    """Return True if no chunk of a replay recipe is known to be damaged."""
+def _intact_recipe(context: StoreContext, number: int) -> int | None:
+    """Return the number of a content's plain recipe, None if it is not converted.
+
+    Raises `FormatUnknown`, and `Corrupt` if the recipe or a chunk of it is known to be damaged.
+    """
+    with context.engine.read() as transaction:
+        replay = replays.find(transaction, number)
+    if replay is None:
+        return None
     for row in recipes.rows(context.engine, replay.recipe):
         keys = [number_key(chunk) for chunk in recipe_rows.chunk_ids(row)]
         with context.engine.read() as transaction:
             found = transaction.get_many(CHUNKS, keys)
         if len(found) < len(set(keys)) or any(Chunk.decode(c).is_damaged for c in found.values()):
-            return False
-    return True
+            raise Corrupt("a chunk of a replay recipe is gone or damaged")
+    return replay.recipe
 
 
-def _evict(transaction: WriteTransaction, number: int, recipe: int) -> int:
+def _drop(context: StoreContext, number: int) -> None:
+    """Drop the replay recipe of a content, unless another program has evicted it meanwhile."""
+    recipe = context.engine.write(partial(_give_up, number=number))
+    if recipe is not None:
+        replays.remove(context.engine, recipe)
+
+
+def _give_up(transaction: WriteTransaction, number: int) -> int | None:
+    content = _content(transaction, number)
+    if content is None or content.kind == "recreated":
+        return None
+    return replays.give_up(transaction, number)
+
+
+def _evict(
+    transaction: WriteTransaction, number: int, recipe: int, marks: bytes | None
+) -> int | None:
+    if damage.chunk_marks(transaction) != marks:
+        return None
     content = _content(transaction, number)
     replay = replays.find(transaction, number)
     if content is None or content.damaged_at or replay is None or replay.recipe != recipe:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import msgspec
 import pytest
 
-from dtrfast.errors import Corrupt
+from dtrfast.errors import BlobUnknown, Corrupt
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import (
     BLOBS,
@@ -20,11 +23,12 @@ from dtrfast.store.blobs import BlobStat
 from dtrfast.store.content_reader import open_content
 from dtrfast.store.records import Chunk
 from dtrfast.store.store import Store
-from tests.store.conftest import push
+from tests.store.conftest import pull, push
 from tests.store.tier.layers import (
     content_of,
     convert,
     evict,
+    keys,
     layer,
     replay_of,
 )
@@ -37,6 +41,65 @@ def digest(store: Store) -> Digest:
     digest = push(store.blobs, layer())
     convert(store)
     return digest
+
+
+def test_a_chunk_that_is_damaged_during_an_eviction_keeps_the_original(
+    store: Store, digest: Digest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scrub marks a chunk, and traces it, after the eviction has looked at it."""
+    number, _ = chunks_of(store)[0]
+    rows = recipes.rows
+
+    def mark_behind(*arguments: Any) -> Iterator[bytes]:
+        yield from rows(*arguments)
+        monkeypatch.setattr(recipes, "rows", rows)
+        damage.mark_chunk(store._context, number, "a test")
+        assert store.trace_damage() == 0
+
+    monkeypatch.setattr(recipes, "rows", mark_behind)
+    assert evict(store).layers == 0
+    assert content_of(store, digest).content.kind == "loose"
+    assert pull(store.blobs, digest) == layer()
+    assert store.statistics().converted_blobs == 0, "its recipe is dropped"
+
+
+def test_an_eviction_goes_on_after_a_mark_on_another_chunk(
+    store: Store, digest: Digest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = push(store.blobs, b"the same again and again " * 20_000)
+    number = max(number for number, _ in chunks_of(store))
+    rows = recipes.rows
+
+    def mark_behind(*arguments: Any) -> Iterator[bytes]:
+        yield from rows(*arguments)
+        monkeypatch.setattr(recipes, "rows", rows)
+        damage.mark_chunk(store._context, number, "a test")
+
+    monkeypatch.setattr(recipes, "rows", mark_behind)
+    assert evict(store).layers == 1
+    assert pull(store.blobs, digest) == layer()
+    assert store.trace_damage() == 1
+    with pytest.raises(BlobUnknown):
+        store.blobs.stat(other)
+
+
+def test_a_recipe_is_not_dropped_if_another_program_evicts_meanwhile(
+    store: Store, digest: Digest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number, _ = chunks_of(store)[0]
+    rows = recipes.rows
+
+    def evict_first(*arguments: Any) -> Iterator[bytes]:
+        monkeypatch.setattr(recipes, "rows", rows)
+        assert evict(store).layers == 1
+        damage.mark_chunk(store._context, number, "a test")
+        return rows(*arguments)
+
+    monkeypatch.setattr(recipes, "rows", evict_first)
+    assert evict(store).layers == 0
+    assert len(keys(store, REPLAYS)) == 1
+    damage.clear_chunk(store._context, number)
+    assert pull(store.blobs, digest) == layer()
 
 
 def test_a_chunk_that_moves_during_the_look_at_it_is_no_damage(

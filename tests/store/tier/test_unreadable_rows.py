@@ -141,6 +141,20 @@ def test_trace_skips_damaged_rows(store: Store, digest: Digest) -> None:
         store.blobs.stat(digest)
 
 
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_converted_layer_with_a_damaged_row_is_not_evicted(
+    store: Store, digest: Digest, kind: str
+) -> None:
+    change_row(store, digest, TABLES[kind], tear)
+    if kind != "a segment":
+        assert evict(store).layers == 0
+        assert store.statistics().converted_blobs == 0
+    assert expand(store).failed == []
+    assert pull(store.blobs, digest) == layer()
+    assert not Store.read_features(store.layout.data).has_tier
+    assert store.statistics().damaged_blobs == 0
+
+
 def put_layer(transaction: WriteTransaction, key: bytes, value: bytes) -> None:
     transaction.put(LAYERS, key, value)
 
@@ -185,4 +199,11 @@ def test_a_row_of_a_newer_version_is_no_damage(store: Store, digest: Digest, kin
         transaction.put(table, newer, old[0])
 
     store.engine.write(put)
+    assert pull(store.blobs, digest) == layer()
+
+
+def test_a_converted_layer_of_a_newer_version_is_not_evicted(store: Store, digest: Digest) -> None:
+    change_row(store, digest, REPLAYS, make_newer)
+    assert evict(store).layers == 0
+    assert len(keys(store, REPLAYS)) == 1
     assert pull(store.blobs, digest) == layer()
