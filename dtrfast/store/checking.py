@@ -90,30 +90,40 @@ def _fault_of(descriptor: int, entry: PackEntry) -> str | None:
 # ---- contents --------------------------------------------------------------------------------
 def check_content(context: StoreContext, number: int) -> Iterator[int]:
     """Check a content by its digest. Yields the size of each read in bytes."""
-    content = _content(context, number)
+    seen = content = _content(context, number)
     try:
-        reason = yield from _fault(context, number)
+        reason = yield from _fault(context, number, marks_damage=False)
         if reason is not None:
-            # Checked again: it may have been freed or moved during the first look.
-            reason = yield from _fault(context, number)
+            # Checked again: it may have been freed or moved during the first look, or the error
+            # has passed. The second look marks an evicted content, with the chunks at fault.
+            seen = _content(context, number)
+            reason = yield from _fault(context, number, marks_damage=True)
     except FormatUnknown as error:
         _logger.error("content %d cannot be checked: %s", number, error)
         return
     if reason is None and content is not None and content.damaged_at:
         damage.clear_content(context, number)
     if reason is not None:
+        # It may have been evicted or expanded since the second look.
+        damage.mark_content(context, number, reason, lambda _, now: _is_at(now, seen))
         damage.mark_chunks_of(context, number)
-        damage.mark_content(context, number, reason)
 
 
-def _fault(context: StoreContext, number: int) -> Generator[int, None, str | None]:
+def _is_at(now: Content, seen: Content | None) -> bool:
+    """Return True if the bytes of a content are still where they were seen."""
+    return seen is not None and (now.kind, now.file_id) == (seen.kind, seen.file_id)
+
+
+def _fault(
+    context: StoreContext, number: int, *, marks_damage: bool
+) -> Generator[int, None, str | None]:
     """Return the reason why a content is damaged, or None; also None if it is gone."""
     content = _content(context, number)
     if content is None:
         return None
     hasher = _core.Sha256()
     try:
-        for data in bytes_of(context, number, content):
+        for data in bytes_of(context, number, content, marks_damage=marks_damage):
             hasher.update(data)
             yield len(data)
     except DtrfastError as error:
@@ -125,11 +135,14 @@ def _fault(context: StoreContext, number: int) -> Generator[int, None, str | Non
     return "its bytes have another digest"
 
 
-def bytes_of(context: StoreContext, number: int, content: Content) -> Iterator[bytes]:
-    """The bytes of a content, from the disk. Raises what its reader raises."""
+def bytes_of(
+    context: StoreContext, number: int, content: Content, *, marks_damage: bool = True
+) -> Iterator[bytes]:
+    """The bytes of a content, from the disk. Raises the errors of `open_content`."""
     stat = BlobStat(Digest("sha256", content.sha256), content.size)
     found = NumberedContent(number, content)
-    with open_content(context, stat, found, (0, content.size)) as reader:
+    bounds = 0, content.size
+    with open_content(context, stat, found, bounds, marks_damage=marks_damage) as reader:
         for segment in reader:
             if isinstance(segment, bytes):
                 yield segment

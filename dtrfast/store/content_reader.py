@@ -29,25 +29,28 @@ def open_content(
     found: NumberedContent,
     bounds: tuple[int, int],
     ahead: ReadAhead | None = None,
+    *,
+    marks_damage: bool = True,
 ) -> BlobReader:
     """Open the bytes of a content from `bounds[0]` to `bounds[1]`.
 
-    `ahead` paces reads of files. Raises `Corrupt`, and `ServerBusy` and `FormatUnknown` for an
-    evicted content.
+    `ahead` paces reads of files. `marks_damage`: mark an evicted content that cannot be re-created.
+    Raises `Corrupt`, and `ServerBusy` and `FormatUnknown` for an evicted content.
     """
     inner: BlobReader
     if found.content.kind != "recreated":
         inner = LocalReader(context, stat, found.number, bounds[0], bounds[1] - bounds[0], ahead)
-        return _FollowingReader(context, found, inner, bounds)
+        return _FollowingReader(context, found, inner, bounds, marks_damage=marks_damage)
     replay, reason = _replay_of(context, found.number)
     if replay is not None:
-        inner = ReplayReader(context, stat, found, replay, bounds)
-        return _FollowingReader(context, found, inner, bounds)
+        inner = ReplayReader(context, stat, found, replay, bounds, marks_damage=marks_damage)
+        return _FollowingReader(context, found, inner, bounds, marks_damage=marks_damage)
     now = _moved(context, found)
     if now is None:
-        quarantine.quarantine(context, found, None, None, reason)
+        if marks_damage:
+            quarantine.quarantine(context, found, None, None, reason)
         raise Corrupt(f"{stat.digest} cannot be re-created ({reason}): push it again")
-    return open_content(context, stat, now, bounds, ahead)
+    return open_content(context, stat, now, bounds, ahead, marks_damage=marks_damage)
 
 
 def _replay_of(context: StoreContext, number: int) -> tuple[Replay | None, str]:
@@ -72,7 +75,7 @@ def _moved(context: StoreContext, found: NumberedContent) -> NumberedContent | N
 class _FollowingReader:
     """`BlobReader` that goes on at the content's new place if `inner` loses its bytes."""
 
-    __slots__ = ("_at", "_context", "_end", "_found", "_inner", "_next", "stat")
+    __slots__ = ("_at", "_context", "_end", "_found", "_inner", "_marks", "_next", "stat")
 
     def __init__(
         self,
@@ -80,8 +83,11 @@ class _FollowingReader:
         found: NumberedContent,
         inner: BlobReader,
         bounds: tuple[int, int],
+        *,
+        marks_damage: bool,
     ) -> None:
         self.stat = inner.stat
+        self._marks = marks_damage
         self._context = context
         self._found = found
         self._inner = inner
@@ -98,7 +104,9 @@ class _FollowingReader:
             if now is None:
                 raise
             bounds = self._at, self._end
-            self._next = open_content(self._context, self.stat, now, bounds)
+            self._next = open_content(
+                self._context, self.stat, now, bounds, marks_damage=self._marks
+            )
             yield from self._next
 
     def close(self) -> None:

@@ -44,13 +44,19 @@ class ReplayReader:
         found: NumberedContent,
         replay: Replay,
         bounds: tuple[int, int],
+        *,
+        marks_damage: bool = True,
     ) -> None:
-        """`bounds`: the range of the blob in bytes. Raises `ServerBusy`, `FormatUnknown`."""
+        """`bounds`: the range of the blob in bytes. `marks_damage`: mark the content on a mismatch.
+
+        Raises `ServerBusy`, `FormatUnknown`.
+        """
         self.stat = stat
         self._context = context
         self._found = found
         self._replay = replay
         self._begin, self._end = bounds
+        self._marks_damage = marks_damage
         self._encoder = encoding.encoder_of(replay.encoder)
         self._plain = PlainReader(context, replay.recipe)
         self._expected: list[SegmentJob] = []
@@ -212,5 +218,6 @@ class ReplayReader:
 
     def _damaged(self, reason: str, segment: Segment | None) -> Corrupt:
         """Mark the content as damaged, unless it was freed or moved meanwhile."""
-        quarantine.quarantine(self._context, self._found, self._replay, segment, reason)
+        if self._marks_damage:
+            quarantine.quarantine(self._context, self._found, self._replay, segment, reason)
         return Corrupt(f"{self.stat.digest} cannot be re-created ({reason}): push it again")

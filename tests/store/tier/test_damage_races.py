@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from dtrfast.index.tables import (
     number_key,
 )
 from dtrfast.oci.digests import Digest
-from dtrfast.store import damage, recipes
+from dtrfast.store import checking, damage, recipes
 from dtrfast.store.blobs import BlobStat
 from dtrfast.store.content_reader import open_content
 from dtrfast.store.records import Chunk
@@ -28,6 +29,7 @@ from tests.store.tier.layers import (
     content_of,
     convert,
     evict,
+    expand,
     keys,
     layer,
     replay_of,
@@ -102,6 +104,33 @@ def test_a_recipe_is_not_dropped_if_another_program_evicts_meanwhile(
     assert pull(store.blobs, digest) == layer()
 
 
+def test_an_error_of_the_disk_that_passes_is_no_damage(
+    store: Store,
+    digest: Digest,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The first look of a scrub at an evicted layer fails, the second does not."""
+    evict(store)
+    read = store._context.chunk_files.read
+    failures = 1
+
+    def fail(place: Chunk) -> bytes:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise Corrupt("a test")
+        return read(place)
+
+    monkeypatch.setattr(store._context.chunk_files, "read", fail)
+    with caplog.at_level(logging.ERROR):
+        sum(store.check_contents())
+    assert failures < 0
+    assert store.statistics().damaged_blobs == 0
+    assert caplog.messages == []
+    assert pull(store.blobs, digest) == layer()
+
+
 def test_a_chunk_that_moves_during_the_look_at_it_is_no_damage(
     store: Store, digest: Digest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,3 +177,22 @@ def test_a_pull_of_a_layer_that_is_being_freed_marks_no_damage(
     assert damage.mark_content(store._context, found.number, "a test") is False
     assert store.statistics().damaged_blobs == 0
     assert "is damaged" not in caplog.text
+
+
+def test_a_layer_that_is_expanded_after_a_look_at_it_is_not_marked(
+    store: Store, digest: Digest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evict(store)
+    number = content_of(store, digest).number
+    look = checking._fault
+
+    def expand_behind(*arguments: Any, **options: Any) -> Generator[int, None, str]:
+        yield from look(*arguments, **options)
+        if options["marks_damage"]:
+            expand(store)
+        return "a test"
+
+    monkeypatch.setattr(checking, "_fault", expand_behind)
+    sum(checking.check_content(store._context, number))
+    assert store.statistics().damaged_blobs == 0
+    assert pull(store.blobs, digest) == layer()
