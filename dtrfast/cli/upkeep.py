@@ -54,7 +54,6 @@ _WHOLE = {
     "disk free": "diskFreeBytes",
     "reserved, not for pushes": "reserveBytes",
 }
-_POLL_SECONDS = 0.5
 
 
 # ---- verify ----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import logging
 from functools import partial
 
 from dtrfast.errors import StorageFailed
-from dtrfast.index.engine import ReadTransaction, WriteTransaction
+from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import FILES, FILES_UNOWNED
 from dtrfast.machine import disk
 from dtrfast.store import pins, statistics
@@ -61,12 +61,6 @@ def unlink(context: StoreContext) -> int:
             context.engine.write(partial(_forget, keys=list(freed), freed=sum(freed.values())))
             return sum(freed.values())
         after = rows[-1][0]  # none of these can be unlinked now: go on after them
-
-
-def _is_owned(transaction: ReadTransaction, file_id: bytes) -> bool:
-    """Return True if the index owns a file that was listed, or the file is not listed any more."""
-    owner = transaction.get(FILES, file_id)
-    return owner is not None or transaction.get(FILES_UNOWNED, file_id) is None
 
 
 def _unlink(context: StoreContext, file_id: bytes, kind: bytes) -> int | None:
