@@ -30,7 +30,7 @@ tier = App(
 )
 
 _FAILED_SHOWN_MAX = 100
-_COLUMNS = ("state", "producer", "reason", "layers", "bytes")
+_COLUMNS = ("state", "encoder", "clients", "reason", "layers", "bytes")
 # Without --all, layers stay whole for this time: they are pulled most on their first day.
 _FRESH_SECONDS = 24 * 3600
 
@@ -44,7 +44,7 @@ Names = Annotated[str, Parameter(help="Repositories or namespaces. Without any: 
 def status(
     *, config: ConfigFile = None, data: Data = None, json: Json = False, wide: Wide = False
 ) -> None:
-    """Show the layers by the program that made them: whole, converted or evicted, and why."""
+    """Show the layers by encoder, with its clients: whole, converted or evicted, and why."""
     settings = load(config, os.environ, {"store.data": data})
     with opened(settings) as store:
         figures = store.tier_figures()
@@ -52,7 +52,8 @@ def status(
     rows = [
         {
             "state": one.state,
-            "producer": one.producer,
+            "encoder": one.encoder,
+            "clients": one.clients,
             "reason": one.reason,
             "layers": one.layers,
             "bytes": one.bytes,

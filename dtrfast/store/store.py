@@ -278,7 +278,7 @@ class Store:
 
     # ---- the gzip tier -----------------------------------------------------------------------
     def tier_figures(self) -> list[TierFigure]:
-        """Return the layers and their bytes by producer and state."""
+        """Return the layers and their bytes by encoder and state."""
         return status.measure(self._context)
 
     def convert_layers(

@@ -74,9 +74,9 @@ def evict(registry: Registry, *names: str) -> Conversion:
 
 
 def states(registry: Registry) -> dict[str, str]:
-    """Return the state of each producer's layers that are not too small for the tier."""
+    """Return the state of each encoder's layers that are not too small for the tier."""
     return {
-        one["producer"]: one["state"] for one in figures(registry) if "smaller" not in one["reason"]
+        one["encoder"]: one["state"] for one in figures(registry) if "smaller" not in one["reason"]
     }
 
 

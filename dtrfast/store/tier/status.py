@@ -1,4 +1,4 @@
-"""The state of the tier: layers and bytes by producer, state and reason."""
+"""The state of the tier: layers and bytes by encoder, state and reason."""
 
 from __future__ import annotations
 
@@ -17,19 +17,32 @@ TOO_SMALL = "smaller than 256 KiB"
 NOT_LOOKED_AT = "not looked at yet"
 DAMAGED = "damaged"
 
+# Clients that use an encoder, by its id (docs/encoders.md).
+CLIENTS = {
+    1: "docker, buildkit, containerd",
+    2: "crane, ko, kaniko",
+    3: "podman, buildah, skopeo",
+    4: "older podman, buildah, skopeo",
+    5: "newer podman, buildah, skopeo",
+    6: "programs built with Go 1.27",
+    9: "jib, Python, bsdtar, Bazel's rules",
+    10: "tar czf",
+}
+
 LayerState = Literal["whole", "converted", "evicted"]
 
 
 @dataclass(frozen=True, slots=True)
 class TierFigure:
-    """Layers of one producer in one state.
+    """Layers of one encoder in one state.
 
-    `producer`: the name of the encoder, empty if it is not known. `reason`: why layers stay whole,
-    or nothing. `bytes`: as they were pushed.
+    `encoder`: its name, empty if it is not known. `clients`: the clients that use it, as far as
+    they are known. `reason`: why layers stay whole, or nothing. `bytes`: as they were pushed.
     """
 
     state: LayerState
-    producer: str
+    encoder: str
+    clients: str
     reason: str
     layers: int
     bytes: int
@@ -37,7 +50,7 @@ class TierFigure:
 
 def measure(context: StoreContext) -> list[TierFigure]:
     """Return the figures of all layers, the largest first."""
-    counts: defaultdict[tuple[LayerState, str, str], list[int]] = defaultdict(lambda: [0, 0])
+    counts: defaultdict[tuple[LayerState, str, str, str], list[int]] = defaultdict(lambda: [0, 0])
     for one in candidates.scan(context):
         count = counts[_kind(one)]
         count[0] += 1
@@ -53,15 +66,21 @@ def is_unused(engine: Engine) -> bool:
         return not any(list(transaction.scan(table, limit=1)) for table in tables)
 
 
-def _kind(one: Candidate) -> tuple[LayerState, str, str]:
+def _kind(one: Candidate) -> tuple[LayerState, str, str, str]:
     layer = one.layer
-    producer = ""
+    encoder = clients = ""
     if layer is not None and layer.encoder in ENCODERS:
-        producer = ENCODERS[layer.encoder].name
+        encoder = ENCODERS[layer.encoder].name
+        clients = CLIENTS.get(layer.encoder, "")
     if one.is_converted:
-        return "evicted" if one.is_evicted else "converted", producer, ""
+        return "evicted" if one.is_evicted else "converted", encoder, clients, ""
+    return "whole", encoder, clients, _reason(one)
+
+
+def _reason(one: Candidate) -> str:
+    """Return the reason why a layer is whole, or nothing."""
     if one.found.content.damaged_at:
-        return "whole", producer, DAMAGED
+        return DAMAGED
     if one.size < candidates.SIZE_MIN:
-        return "whole", producer, TOO_SMALL
-    return "whole", producer, NOT_LOOKED_AT if layer is None else layer.reason
+        return TOO_SMALL
+    return NOT_LOOKED_AT if one.layer is None else one.layer.reason

@@ -231,7 +231,7 @@ def test_a_first_version_waits_for_the_second(store: Store) -> None:
     assert convert(store, with_first=False).kept == {"first version": 1}
     lonely = push(store.blobs, gzip.compress(tar([("x", text("x", 500_000))]), 6, mtime=0))
     assert convert(store, with_first=False).kept == {"first version": 2}
-    reasons = {(one.reason, one.producer): one.layers for one in store.tier_figures()}
+    reasons = {(one.reason, one.encoder): one.layers for one in store.tier_figures()}
     assert reasons == {("first version", "zlib"): 2}
     push(store.blobs, layer(1, 9))
     result = convert(store, with_first=False)

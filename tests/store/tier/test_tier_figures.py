@@ -271,7 +271,7 @@ def test_the_figures_of_the_tier(store: Store) -> None:
     digests = prepared(store, "converted")
     assert eviction.evict(store._context, 12345) == 0
     evict(store, digests[:1])
-    found = {(one.state, one.producer): (one.layers, one.bytes) for one in store.tier_figures()}
+    found = {(one.state, one.encoder): (one.layers, one.bytes) for one in store.tier_figures()}
     assert found == {
         ("evicted", "zlib"): (1, len(layer())),
         ("converted", "zlib"): (1, len(layer(1, 9))),
