@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 from dtrfast.cli.progress import Meter
@@ -39,6 +40,14 @@ def reclaim(
             if not tasks:
                 time.sleep(_POLL_SECONDS)
         return {name: count for name, count in _pending(store, registry).items() if count}
+
+
+def waiting(pending: Mapping[str, int]) -> list[str]:
+    """Return a line for each kind of thing that `reclaim` left."""
+    return [
+        f"{count} {name} wait, since uploads or a backup may still need them"
+        for name, count in pending.items()
+    ]
 
 
 def _pending(store: Store, registry: Registry) -> dict[str, int]:

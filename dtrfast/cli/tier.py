@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
@@ -18,7 +19,7 @@ from dtrfast.cli.opening import opened
 from dtrfast.cli.options import ConfigFile, Data, Json, Wide
 from dtrfast.cli.output import finish, remark, show_json, show_rows
 from dtrfast.cli.progress import Meter
-from dtrfast.cli.reclaiming import reclaim
+from dtrfast.cli.reclaiming import reclaim, waiting
 from dtrfast.config import Config, load
 from dtrfast.oci.digests import Digest
 from dtrfast.registry.registry import Registry
@@ -110,12 +111,14 @@ def evict(
     pushed_before = None if all else int(time.time()) - _FRESH_SECONDS
     with opened(settings) as store, progress.shown("evict layers") as meter:
         only = _blobs_of(store, settings, names)
+        before = store.statistics().freed_bytes
         run = store.tier_run()
         _follow(run.evict(only, pushed_before=pushed_before), meter)
-        reclaim(
-            store, Registry(store.engine, store.blobs, settings), settings, _WAIT_SECONDS, meter
-        )
-    return _end(settings, "tier.evict", run.result, "evicted", is_json=json)
+        registry = Registry(store.engine, store.blobs, settings)
+        pending = reclaim(store, registry, settings, _WAIT_SECONDS, meter)
+        freed = store.statistics().freed_bytes - before
+    space = _Space(freed, pending)
+    return _end(settings, "tier.evict", run.result, "evicted", space, is_json=json)
 
 
 @tier.command
@@ -141,7 +144,31 @@ def _follow(steps: Iterator[TierStep], meter: Meter) -> None:
         meter.part(step.part, step.done, step.total)
 
 
-def _end(settings: Config, kind: str, result: TierResult, verb: str, *, is_json: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class _Space:
+    """Bytes that a command freed, and the numbers of things that still wait to be freed."""
+
+    freed: int
+    pending: dict[str, int]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        return {"freedBytes": self.freed, "pending": self.pending}
+
+    @property
+    def lines(self) -> list[str]:
+        return [f"freed {_size(self.freed)}", *waiting(self.pending)]
+
+
+def _end(
+    settings: Config,
+    kind: str,
+    result: TierResult,
+    verb: str,
+    space: _Space | None = None,
+    *,
+    is_json: bool,
+) -> int:
     """Print the result, and write an audit event."""
     note(settings, kind, {"layers": result.layers, "bytes": result.bytes})
     document: dict[str, Any] = {
@@ -150,11 +177,20 @@ def _end(settings: Config, kind: str, result: TierResult, verb: str, *, is_json:
         "newChunksBytes": result.stored,
         "kept": dict(result.kept),
         "failed": [{"digest": str(digest), "reason": why} for digest, why in result.failed],
+        **(space.document if space else {}),
     }
-    size = human(result.bytes) if sys.stdout.isatty() else f"{result.bytes} bytes"
-    lines = [f"{verb} {result.layers} layers of {size}"]
+    lines = [
+        f"{verb} {result.layers} layers of {_size(result.bytes)}",
+        *(space.lines if space else []),
+    ]
     lines += [f"not {verb}: {count} layers, {reason}" for reason, count in result.kept.items()]
+    if result.failed:
+        lines.append(f"failed: {len(result.failed)} layers")
     finish(document, lines, is_json=is_json)
     for digest, reason in result.failed[:_FAILED_SHOWN_MAX]:
         remark(f"{digest}: {reason}")
     return DAMAGED if result.failed else OK
+
+
+def _size(size: int) -> str:
+    return human(size) if sys.stdout.isatty() else f"{size} bytes"

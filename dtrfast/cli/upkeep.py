@@ -20,7 +20,7 @@ from dtrfast.cli.opening import opened
 from dtrfast.cli.options import AMOUNT, HERE, ConfigFile, Data, Json
 from dtrfast.cli.output import finish, remark, show_json, show_rows
 from dtrfast.cli.progress import Meter
-from dtrfast.cli.reclaiming import reclaim
+from dtrfast.cli.reclaiming import reclaim, waiting
 from dtrfast.cli.tables import write_figures
 from dtrfast.config import Config, load
 from dtrfast.jobs.tasks import empty_trash
@@ -148,25 +148,21 @@ def gc(
             _empty_trash(store, registry, settings, meter)
         pending = reclaim(store, registry, settings, wait, meter)
         freed = store.statistics().freed_bytes - before
-        waiting, ends_at = registry.in_grace()
-    until = rfc3339(ends_at) if waiting else ""
+        in_grace, ends_at = registry.in_grace()
+    until = rfc3339(ends_at) if in_grace else ""
     document = {
         "freedBytes": freed,
-        "inGrace": waiting,
+        "inGrace": in_grace,
         "firstGraceEndsAt": until,
         "pending": pending,
     }
     lines = [f"freed {human(freed) if sys.stdout.isatty() else f'{freed} bytes'}"]
-    if waiting:
+    if in_grace:
         lines.append(
-            f"{waiting} unreferenced blobs are in their grace; the first grace ends at"
+            f"{in_grace} unreferenced blobs are in their grace; the first grace ends at"
             f" {whole_seconds(until)}"
         )
-    lines += [
-        f"{count} {name} wait, since uploads or a backup may still need them"
-        for name, count in pending.items()
-    ]
-    finish(document, lines, is_json=json)
+    finish(document, [*lines, *waiting(pending)], is_json=json)
 
 
 def _empty_trash(store: Store, registry: Registry, config: Config, meter: Meter) -> None:
