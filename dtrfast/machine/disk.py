@@ -54,7 +54,7 @@ class _ErrorTranslation:
     ) -> None:
         if isinstance(error, OSError):
             if error.errno in _FULL:
-                raise StorageFull("the disk is full: free some space, then push again") from error
+                raise StorageFull("the disk is full: free some space, then try again") from error
             raise StorageFailed(
                 f"disk operation failed: {error.strerror} ({error.filename or 'data file'})"
             ) from error

@@ -15,6 +15,7 @@ from dtrfast.store.limits import CurrentLimits
 _SECONDS = 0.5
 # The least number of free inodes: each upload creates some files.
 _INODES_MIN = 1000
+_MIB = 1 << 20
 
 
 class Space:
@@ -27,18 +28,18 @@ class Space:
         self._looked_at = float("-inf")
         self._room = 0
 
-    def check(self, size: int = 0) -> None:
-        """Raise `StorageFull` unless `size` bytes, and at least one, may be written."""
+    def check(self, size: int = 0, work: str = "") -> None:
+        """Raise `StorageFull` unless `size` bytes, and at least one, may be written.
+
+        `work`: the work for the message, if it is not a push.
+        """
         with self._lock:
             if time.monotonic() - self._looked_at > _SECONDS:
                 self._room = self._look()
                 self._looked_at = time.monotonic()
             room = self._room
         if room < max(size, 1):
-            raise StorageFull(
-                "the disk is full: delete something and empty the trash, or make it larger, then"
-                " push again"
-            )
+            raise StorageFull(_message(size, room, work))
 
     def _look(self) -> int:
         """Return the bytes that may be written before the reserve is reached."""
@@ -48,3 +49,16 @@ class Space:
         if found.files_free is not None and found.files_free < _INODES_MIN:
             return 0
         return found.free_bytes - found.reserve_bytes(wanted)
+
+
+def _message(size: int, room: int, work: str) -> str:
+    if not work:
+        return (
+            "the disk is full: delete something and empty the trash, or make it larger, then push"
+            " again"
+        )
+    needed, free = -(-size // _MIB), max(0, room) // _MIB
+    return (
+        f"{work} needs {needed:,} MiB, and {free:,} MiB are free besides the reserve: delete"
+        " something and empty the trash, or make the disk larger, then run it again"
+    )

@@ -42,8 +42,8 @@ def test_a_file_that_ends_early_is_corrupt(descriptor: int) -> None:
 @pytest.mark.parametrize(
     ("number", "kind", "message"),
     [
-        (errno.ENOSPC, StorageFull, "the disk is full: free some space, then push again"),
-        (errno.EDQUOT, StorageFull, "the disk is full: free some space, then push again"),
+        (errno.ENOSPC, StorageFull, "the disk is full: free some space, then try again"),
+        (errno.EDQUOT, StorageFull, "the disk is full: free some space, then try again"),
         (errno.EIO, StorageFailed, r"disk operation failed: Input/output error \(data file\)"),
     ],
 )

@@ -86,7 +86,7 @@ class Conversion:
 
     # ---- plain bytes -----------------------------------------------------------------------
     def _store(self, batch: Batch) -> None:
-        self._context.space.check(batch.size)
+        self._context.space.check(batch.size, "`dtrfast tier convert`")
         # The pin keeps reclaim from unlinking the pack before the index owns it.
         with pins.hold(self._context.layout.data):
             try:

@@ -29,6 +29,8 @@ from dtrfast.store.tier.replay_reader import ReplayReader
 from dtrfast.store.tier.replays import Replay
 from dtrfast.store.upload_state import new_file_id
 
+EXPANSION = "`dtrfast tier expand`"  # in the message of a full disk
+
 
 def evict(context: StoreContext, number: int) -> int:
     """Drop the original of a converted content; return the bytes of it that are not needed now.
@@ -77,7 +79,7 @@ def restore_original(context: StoreContext, number: int) -> int:
         has_old_rows = replays.is_listed(transaction, number)
     if replay is None:
         return 0
-    context.space.check(content.size)
+    context.space.check(content.size, EXPANSION)
     if has_old_rows:  # of an eviction that was interrupted
         replays.remove(context.engine, number)
     # The pin keeps reclaim from unlinking the file before the index owns it.

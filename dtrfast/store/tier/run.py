@@ -221,7 +221,8 @@ class TierRun:
         """
         found = [one for one in candidates.scan(self._context) if one.is_converted]
         total = sum(one.size for one in found if one.is_evicted)
-        self._context.space.check(total)
+        if total:  # else it only frees space
+            self._context.space.check(total, eviction.EXPANSION)
         done = 0
         for one in found:
             yield TierStep("re-create layers", done, total)

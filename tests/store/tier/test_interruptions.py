@@ -212,7 +212,7 @@ def test_a_full_disk_at_any_write(store: Store, monkeypatch: pytest.MonkeyPatch)
 def test_too_little_space(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = push(store.blobs, layer())
 
-    def check(size: int = 0) -> None:
+    def check(size: int = 0, work: str = "") -> None:
         raise StorageFull("the disk is full")
 
     with monkeypatch.context() as patch:
