@@ -5,13 +5,15 @@ Nothing is stored. It reads and inflates the whole layer, which costs a fifth of
 
 from __future__ import annotations
 
+from functools import partial
+
 import xxhash
 
 from dtrfast.store import codec
 from dtrfast.store.chunk_writer import encode_chunk
-from dtrfast.store.tier import layers, recognition
+from dtrfast.store.tier import recognition
 from dtrfast.store.tier.encoding import IDENTITY_ENCODER
-from dtrfast.store.tier.layers import Layer
+from dtrfast.store.tier.layers import Layer, Sample
 from dtrfast.store.tier.original import Original
 from dtrfast.store.tier.plain_source import Framed, LayerKept, PlainSource
 from dtrfast.store.tier.recognition import Recognition
@@ -34,25 +36,19 @@ def analyze(original: Original) -> Layer:
     found = recognize(original)
     if not found.encoders:
         return Layer.kept(found.reason)
-    chunks: list[tuple[bytes, int, int]] = []
+    sample = Sample()
     size = 0
     try:
         for batch in PlainSource(Framed(original, found.encoders, found.header)).batches():
             size += batch.size
             for chunk in batch.chunks:
-                chunks.append(_chunk(chunk, is_sampled=len(chunks) < layers.FEW_CHUNKS))
+                digest = xxhash.xxh3_128_digest(chunk)
+                sample.add(digest, len(chunk), partial(_stored_size, chunk))
     except LayerKept as kept:
         return Layer.kept(str(kept))
-    return Layer.made_by(found.encoders[0].id, size, layers.sampled_of(chunks))
+    return Layer.made_by(found.encoders[0].id, size, sample)
 
 
-def _chunk(chunk: memoryview, *, is_sampled: bool) -> tuple[bytes, int, int]:
-    """The hash of a chunk, its length, and the bytes that it would take if it is sampled.
-
-    `is_sampled`: it may be, whatever its hash is.
-    """
-    digest = xxhash.xxh3_128_digest(chunk)
-    stored = len(chunk)
-    if is_sampled or layers.is_sampled(digest):
-        stored = len(encode_chunk(chunk, codec.TIER_LEVEL)[1])
-    return digest, len(chunk), stored
+def _stored_size(chunk: memoryview) -> int:
+    """Return the bytes that a chunk would take in a pack."""
+    return len(encode_chunk(chunk, codec.TIER_LEVEL)[1])

@@ -23,7 +23,7 @@ import xxhash
 from dtrfast import _core
 from dtrfast.errors import Conflict, Corrupt
 from dtrfast.index.engine import WriteTransaction
-from dtrfast.index.tables import CONTENTS, RECIPES, number_key
+from dtrfast.index.tables import CHUNKS, CONTENTS, RECIPES, number_key
 from dtrfast.store import codec, contents, pins, recipe_rows, recipes, records
 from dtrfast.store.chunk_writer import ChunkWriter
 from dtrfast.store.context import StoreContext
@@ -31,10 +31,10 @@ from dtrfast.store.new_pack import NewPack
 from dtrfast.store.parts import UploadPart
 from dtrfast.store.recipe_rows import SliceRow
 from dtrfast.store.recipes import ChunkLost
-from dtrfast.store.records import decode_content
+from dtrfast.store.records import Chunk, decode_content
 from dtrfast.store.tier import encoding, layers, recipe_copy, replays
 from dtrfast.store.tier.encoding import Encoder, ReplayFailed
-from dtrfast.store.tier.layers import Layer
+from dtrfast.store.tier.layers import Layer, Sample
 from dtrfast.store.tier.plain_reader import OverlapReader, PlainReader
 from dtrfast.store.tier.plain_source import Framed, LayerKept, PlainSource
 from dtrfast.store.tier.recognition import UNKNOWN_ENCODER
@@ -60,7 +60,7 @@ class Conversion:
         self._plain_size = 0
         self._encoder = framed.encoders[0]
         self._trailer = b""
-        self._chunks: list[tuple[bytes, int, int]] = []
+        self._sample = Sample()
         self.stored = 0  # bytes of new chunks in packs
 
     def steps(self) -> Generator[float, None, None]:
@@ -110,7 +110,16 @@ class Conversion:
         finally:
             pack.close()
         self.stored += sum(part.stored for part in parts if part.is_new)
-        self._chunks += [(part.hash, part.length, part.stored) for part in parts]
+        for part in parts:
+            self._sample.add(part.hash, part.length, partial(self._stored_size, part))
+
+    def _stored_size(self, part: UploadPart) -> int:
+        """Return the bytes that a chunk takes in its pack, which may be an older one."""
+        if part.stored:
+            return part.stored
+        with self._context.engine.read() as transaction:
+            data = transaction.get(CHUNKS, number_key(part.id))
+        return part.length if data is None else Chunk.decode(data).stored
 
     def _index(self, pack: NewPack, batch: Batch, parts: list[UploadPart]) -> None:
         """Write the rows of a batch, some in each transaction."""
@@ -213,8 +222,7 @@ class Conversion:
         layers.put(transaction, self._content, self._layer())
 
     def _layer(self) -> Layer:
-        chunks = layers.sampled_of(self._chunks)
-        return Layer.made_by(self._encoder.id, self._plain_size, chunks)
+        return Layer.made_by(self._encoder.id, self._plain_size, self._sample)
 
 
 @dataclass(slots=True)
