@@ -53,5 +53,7 @@ def work(store: Store, chance: random.Random) -> int:
             if chance.random() < 0.05:
                 break
     steps.close()  # type: ignore[attr-defined]
-    assert one.result.failed == [], one.result.failed
+    # A test of faults lets reads of the disk fail.
+    wrong = [why for _, why in one.result.failed if "disk operation failed" not in why]
+    assert wrong == []
     return one.result.layers

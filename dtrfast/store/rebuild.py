@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dtrfast import _core
-from dtrfast.errors import Corrupt, DtrfastError
+from dtrfast.errors import Corrupt, DtrfastError, FormatUnknown
 from dtrfast.index.engine import WriteTransaction
 from dtrfast.index.tables import (
     BLOBS,
@@ -180,7 +180,8 @@ def add_inline(context: StoreContext, body: bytes, now: int) -> None:
 def add_sha512_names(context: StoreContext, wanted: set[bytes]) -> None:
     """Name the contents with these SHA-512 digests. Reads all contents.
 
-    Skips contents that cannot be read: a later check marks them as damaged.
+    Skips contents that cannot be read: damaged ones, which a later check marks, and evicted layers
+    of an encoder that this version does not have.
     """
     with context.engine.read() as transaction:
         rows = list(transaction.scan(CONTENTS))
@@ -198,7 +199,7 @@ def _sha512_of(context: StoreContext, number: int, content: Content) -> Digest |
         for part in bytes_of(context, number, content):
             hasher.update(part)
     except DtrfastError as error:
-        if not damage.is_damage(error):
+        if not damage.is_damage(error) and not isinstance(error, FormatUnknown):
             raise
         return None
     return Digest("sha512", hasher.digest())

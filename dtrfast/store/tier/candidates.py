@@ -65,12 +65,10 @@ def scan(context: StoreContext, only: Collection[Digest] | None = None) -> Itera
         after = keys[-1]
 
 
-def reload(context: StoreContext, one: Candidate) -> Candidate | None:
+def load(context: StoreContext, number: int) -> Candidate | None:
     """Return the present state of a candidate; None if it is gone, or is being freed."""
     with context.engine.read() as transaction:
-        if not contents.own_names(transaction, number_key(one.number)):
-            return None
-        return _candidate(transaction, number_key(one.number))
+        return _candidate(transaction, number_key(number))
 
 
 def _is_among(one: Candidate, only: Collection[Digest]) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dtrfast import _core
-from dtrfast.errors import Corrupt
+from dtrfast.errors import Corrupt, StorageFailed
 from dtrfast.machine import disk
 from dtrfast.oci.digests import Digest
 from dtrfast.store.blobs import BlobStat
 from dtrfast.store.contents import NumberedContent
 from dtrfast.store.context import StoreContext
+from dtrfast.store.damage import is_damage
 from dtrfast.store.local_reader import LocalReader
 
 _READ_SIZE = 1 << 20
@@ -28,8 +29,21 @@ class Original:
         return self.found.content.kind == "chunked"
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return `length` bytes, or fewer at the end. Raises `Corrupt`, `StorageFailed`."""
+        """Return `length` bytes, or fewer at the end. Raises `StorageFailed`, and `Corrupt` also
+        for a bad sector.
+        """
         length = min(length, self.size - offset)
+        try:
+            data = self._read(offset, length)
+        except StorageFailed as error:
+            if not is_damage(error):
+                raise
+            raise Corrupt(f"{self.digest} cannot be read: {error}") from error
+        if len(data) != length:
+            raise Corrupt(f"{self.digest} is shorter on disk than the index says")
+        return data
+
+    def _read(self, offset: int, length: int) -> bytes:
         stat = BlobStat(self.digest, self.size)
         parts: list[bytes] = []
         with LocalReader(self._context, stat, self.found.number, offset, length) as reader:
@@ -37,10 +51,7 @@ class Original:
                 if not isinstance(segment, bytes):
                     segment = disk.read_at(segment.descriptor, segment.length, segment.offset)
                 parts.append(segment)
-        data = b"".join(parts)
-        if len(data) != length:
-            raise Corrupt(f"{self.digest} is shorter on disk than the index says")
-        return data
+        return b"".join(parts)
 
     def check_digest(self) -> None:
         """Read all bytes. Raises `Corrupt` if they have another digest, `StorageFailed`."""

@@ -27,6 +27,7 @@ from dtrfast.store.store import Store
 from dtrfast.store.tier import replays
 from dtrfast.store.tier.encoding import ENCODERS
 from dtrfast.store.tier.replays import SegmentRow
+from dtrfast.store.tier.run import RECIPE_DROPPED
 from tests.store.conftest import pull, push
 from tests.store.holders import drop
 from tests.store.test_scrub import findings
@@ -236,7 +237,7 @@ def test_a_converted_layer_with_a_damaged_chunk_is_served_and_not_evicted(
     assert (counts.damaged_blobs, counts.damaged_chunks) == (0, 1)
     assert pull(store.blobs, digest) == layer()
     result = evict(store)
-    assert (result.layers, dict(result.kept)) == (0, {"damaged or freed": 1})
+    assert (result.layers, dict(result.kept)) == (0, {RECIPE_DROPPED: 1})
     tidy(store)
     assert pull(store.blobs, digest) == layer()
     assert store.statistics().damaged_chunks == 0
