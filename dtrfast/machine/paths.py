@@ -11,6 +11,7 @@
       packs/x/ID        packs of chunks
       uploads/ID.*      state, tail and parts of uncommitted uploads
       locks/claims      ranges are locked while content of a digest is committed or freed
+      locks/conversions  ranges are locked while a run of the tier works on a layer of a digest
       locks/recalls     changes when a request wants an upload that another request holds
       locks/uploads/X   the open uploads of one owner
       pins/ID           locked while a backup reads files by name
@@ -148,6 +149,11 @@ class Layout:
     def claims(self) -> Path:
         """See `dtrfast.store.claims`."""
         return self.locks / "claims"
+
+    @cached_property
+    def conversions(self) -> Path:
+        """Claims of the tier's runs. See `dtrfast.store.tier.run`."""
+        return self.locks / "conversions"
 
     @cached_property
     def recalls(self) -> Path:

@@ -119,11 +119,20 @@ class TierRun:
 
     @contextmanager
     def _taken(self, number: int) -> Iterator[Candidate | None]:
-        """Load a layer for the block. None if there is nothing to do. Then it is counted."""
-        one = candidates.load(self._context, number)
-        if one is None:
-            self.result.kept[FREED] += 1
-        yield one if one is not None and self._is_open(one) else None
+        """Take a layer, so that no other run looks at it or converts it during the block. None if
+        that cannot be, or if there is nothing to do. Then it is counted.
+        """
+        with ContentClaim(self._context.layout.conversions) as claim:
+            one = candidates.load(self._context, number)
+            if one is not None and not claim.add(one.digest):
+                self.result.kept[BUSY] += 1
+                yield None
+                return
+            # A run that had it may have changed it.
+            one = candidates.load(self._context, number)
+            if one is None:
+                self.result.kept[FREED] += 1
+            yield one if one is not None and self._is_open(one) else None
 
     def _judge(self, found: _Sized) -> Generator[TierStep, None, _Sized]:
         """Look at the layers, and return those whose groups gain enough."""

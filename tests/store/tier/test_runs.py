@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ from dtrfast.store.claims import ContentClaim
 from dtrfast.store.local_reader import LocalReader
 from dtrfast.store.new_pack import NewPack
 from dtrfast.store.store import Store
-from dtrfast.store.tier import candidates, groups
+from dtrfast.store.tier import analysis, candidates, groups
 from dtrfast.store.tier import run as runs
+from dtrfast.store.tier.original import Original
 from tests.store.conftest import digest_of, pull, push
 from tests.store.holders import drop, release
 from tests.store.tier.layers import (
@@ -203,6 +205,44 @@ def users_of(store: Store, chunk: int) -> set[int]:
             for key, row in transaction.scan(RECIPES)
             if chunk in recipe_rows.chunk_ids(row)
         }
+
+
+# ---- several runs --------------------------------------------------------------------------------
+@pytest.mark.parametrize("with_first", [True, False])
+def test_a_second_run_does_not_repeat_the_work_of_the_first(
+    store: Store, monkeypatch: pytest.MonkeyPatch, with_first: bool
+) -> None:
+    digests = [push(store.blobs, layer(number)) for number in range(3)]
+    looked: list[Digest] = []
+    recognize = analysis.recognize
+
+    def count(original: Original) -> Any:
+        looked.append(original.digest)
+        return recognize(original)
+
+    monkeypatch.setattr(analysis, "recognize", count)
+    first, second = store.tier_run(), store.tier_run()
+    steps = store.convert_layers(first, None, with_first=with_first)
+    next(one for one in steps if one.part == "convert layers")
+    looked.clear()
+    list(store.convert_layers(second, None, with_first=with_first))
+    assert len(looked) == 2
+    assert (second.result.layers, second.result.kept) == (2, {runs.BUSY: 1})
+    list(steps)
+    assert (first.result.layers, first.result.kept) == (1, {runs.CONVERTED: 2})
+    assert len(looked) == 2
+    assert first.result.stored + second.result.stored > 0
+    for number, digest in enumerate(digests):
+        assert pull(store.blobs, digest) == layer(number)
+
+
+def test_a_run_that_ended_holds_nothing(store: Store) -> None:
+    push(store.blobs, layer())
+    steps = store.convert_layers(store.tier_run(), None, with_first=True)
+    list(itertools.islice(steps, 2))
+    assert convert(store).kept == {runs.BUSY: 1}
+    steps.close()  # type: ignore[attr-defined]
+    assert convert(store).layers == 1
 
 
 # ---- space ---------------------------------------------------------------------------------------
