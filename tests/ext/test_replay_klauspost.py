@@ -11,6 +11,7 @@ import pytest
 
 from dtrfast import _core
 from tests.ext.klauspost_streams import GOLDEN, MIB, names, stream
+from tests.ext.sanitized import thin_out
 
 SEED = 31_337
 
@@ -27,6 +28,7 @@ CHUNK = 65535
 STEPS = dict.fromkeys((3, 4, 5, 8), MIB) | {6: CHUNK, 7: CHUNK}
 ENCODERS = [encoder for row in _core.encoders() if (encoder := Encoder(*row)).number in STEPS]
 EVERYTHING = 1 << 62
+SEGMENTED = ("mixed-3145733", "records-3145733", f"mixed-{MIB}", "return-200003", "text-0")
 
 each_encoder = pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder.name)
 
@@ -103,16 +105,16 @@ def again(encoder: Encoder, segment: Segment, state: bytes, **changes: int) -> b
 @each_encoder
 def test_streams_are_those_of_the_real_encoder(encoder: Encoder) -> None:
     assert list(golden()) == list(names())
-    for name, digests in golden().items():
+    for name in thin_out(list(golden())):
         found = hashlib.sha256(whole(encoder, stream(name))).hexdigest()
-        assert found == digests[str(encoder.number)], name
+        assert found == golden()[name][str(encoder.number)], name
 
 
 @pytest.mark.slow
 @each_encoder
 @pytest.mark.parametrize("stop_every", [1, MIB, 2 * MIB, 4 * MIB])
 def test_segments_are_the_stream(encoder: Encoder, stop_every: int) -> None:
-    for name in ("mixed-3145733", "records-3145733", f"mixed-{MIB}", "return-200003", "text-0"):
+    for name in thin_out(SEGMENTED):
         plain = stream(name)
         parts = list(segments(encoder, plain, stop_every))
         joined = b"".join(part.data for part in parts)

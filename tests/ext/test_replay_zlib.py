@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import os
 import random
 from typing import TypedDict
 
@@ -20,12 +19,12 @@ from tests.ext.replay_segments import (
     size_bound,
 )
 from tests.ext.replay_streams import mixture
+from tests.ext.sanitized import thin_out
 from tests.ext.zlib_streams import GOLDEN, streams
 
 NAMES = ("zlib", "gnu-gzip", "pigz")
 # Streams at least this long are run in segments too, one for each block.
 SEGMENTED_SIZE = 139_000
-SANITIZED = os.environ.get("CORE_SANITIZE") == "1"
 STATE_SIZE = 24
 
 
@@ -48,15 +47,18 @@ def sha256(data: bytes) -> str:
 @pytest.mark.slow
 def test_streams_are_those_of_the_real_encoders() -> None:
     rows = golden_rows()
+    chosen_names = set(thin_out(list(rows)))
     wrong: list[str] = []
     for name, plain in streams():
         row = rows.pop(name)
+        if name not in chosen_names:
+            continue
         assert sha256(plain) == row["plain_sha256"], name
         for chosen in map(encoder, NAMES):
             golden = row["sha256"][chosen.name]
             if sha256(run_whole(chosen, plain)) != golden:
                 wrong.append(f"{chosen.name} {name}")
-            if len(plain) >= SEGMENTED_SIZE and not SANITIZED:
+            if len(plain) >= SEGMENTED_SIZE:
                 parts = [segment.data for segment in run_segments(chosen, plain, 1)]
                 if sha256(b"".join(parts)) != golden:
                     wrong.append(f"{chosen.name} {name} in segments")
