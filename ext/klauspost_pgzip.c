@@ -111,20 +111,22 @@ static int run_pgzip(dtr_replay *run, uint32_t encoder, dtr_kp_rules rules)
 
 int dtr_pgzip_run_k2(dtr_replay *run)
 {
-    return run_pgzip(run, 3, (dtr_kp_rules){0});
+    return run_pgzip(run, DTR_ID_PGZIP_K2, (dtr_kp_rules){0});
 }
 
 int dtr_pgzip_run_k1(dtr_replay *run)
 {
-    return run_pgzip(run, 4, (dtr_kp_rules){.has_full_headers = 1, .ignores_end_cost = 1});
+    return run_pgzip(run, DTR_ID_PGZIP_K1,
+                     (dtr_kp_rules){.has_full_headers = 1, .ignores_end_cost = 1});
 }
 
 int dtr_pgzip_run_k3(dtr_replay *run)
 {
-    return run_pgzip(run, 5, (dtr_kp_rules){.prefers_leaves = 1, .searches_short = 1});
+    return run_pgzip(run, DTR_ID_PGZIP_K3,
+                     (dtr_kp_rules){.prefers_leaves = 1, .searches_short = 1});
 }
 
 int dtr_pgzip_run_k2a(dtr_replay *run)
 {
-    return run_pgzip(run, 8, (dtr_kp_rules){.ignores_end_cost = 1});
+    return run_pgzip(run, DTR_ID_PGZIP_K2A, (dtr_kp_rules){.ignores_end_cost = 1});
 }

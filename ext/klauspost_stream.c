@@ -130,14 +130,16 @@ static int run_stream(dtr_replay *run, const stream_encoder *encoder)
 
 int dtr_go127_run_default(dtr_replay *run)
 {
-    static const stream_encoder encoder = {6, DTR_KP_MAPS_LEVEL6, dtr_kp_search_level6};
+    static const stream_encoder encoder = {DTR_ID_GO127_DEFAULT, DTR_KP_MAPS_LEVEL6,
+                                           dtr_kp_search_level6};
 
     return run_stream(run, &encoder);
 }
 
 int dtr_go127_run_best_speed(dtr_replay *run)
 {
-    static const stream_encoder encoder = {7, DTR_KP_MAPS_LEVEL1, dtr_kp_search_level1};
+    static const stream_encoder encoder = {DTR_ID_GO127_BEST_SPEED, DTR_KP_MAPS_LEVEL1,
+                                           dtr_kp_search_level1};
 
     return run_stream(run, &encoder);
 }

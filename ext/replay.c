@@ -1,4 +1,4 @@
-/* The list of encoders. Ids are never reused and never removed. */
+/* The list of encoders. */
 #include "replay.h"
 
 #include "go_best_speed.h"
@@ -7,18 +7,19 @@
 #include "zlib_encoders.h"
 
 static const dtr_encoder encoders[] = {
-    {1, "go-default", DTR_GO_DEFAULT_HISTORY, DTR_GO_DEFAULT_LOOKAHEAD, dtr_go_default_run},
-    {2, "go-best-speed", DTR_GO_BEST_SPEED_HISTORY, DTR_GO_BEST_SPEED_LOOKAHEAD,
+    {DTR_ID_GO_DEFAULT, "go-default", DTR_GO_DEFAULT_HISTORY, DTR_GO_DEFAULT_LOOKAHEAD,
+     dtr_go_default_run},
+    {DTR_ID_GO_BEST_SPEED, "go-best-speed", DTR_GO_BEST_SPEED_HISTORY, DTR_GO_BEST_SPEED_LOOKAHEAD,
      dtr_go_best_speed_run},
-    {3, "pgzip-k2", DTR_PGZIP_HISTORY, 0, dtr_pgzip_run_k2},
-    {4, "pgzip-k1", DTR_PGZIP_HISTORY, 0, dtr_pgzip_run_k1},
-    {5, "pgzip-k3", DTR_PGZIP_HISTORY, 0, dtr_pgzip_run_k3},
-    {6, "go127-default", DTR_GO127_HISTORY, 0, dtr_go127_run_default},
-    {7, "go127-best-speed", DTR_GO127_HISTORY, 0, dtr_go127_run_best_speed},
-    {8, "pgzip-k2a", DTR_PGZIP_HISTORY, 0, dtr_pgzip_run_k2a},
-    {9, "zlib", DTR_ZLIB_HISTORY, DTR_ZLIB_LOOKAHEAD, dtr_zlib_run},
-    {10, "gnu-gzip", DTR_GNU_GZIP_HISTORY, DTR_ZLIB_LOOKAHEAD, dtr_gnu_gzip_run},
-    {11, "pigz", DTR_ZLIB_HISTORY, 0, dtr_pigz_run},
+    {DTR_ID_PGZIP_K2, "pgzip-k2", DTR_PGZIP_HISTORY, 0, dtr_pgzip_run_k2},
+    {DTR_ID_PGZIP_K1, "pgzip-k1", DTR_PGZIP_HISTORY, 0, dtr_pgzip_run_k1},
+    {DTR_ID_PGZIP_K3, "pgzip-k3", DTR_PGZIP_HISTORY, 0, dtr_pgzip_run_k3},
+    {DTR_ID_GO127_DEFAULT, "go127-default", DTR_GO127_HISTORY, 0, dtr_go127_run_default},
+    {DTR_ID_GO127_BEST_SPEED, "go127-best-speed", DTR_GO127_HISTORY, 0, dtr_go127_run_best_speed},
+    {DTR_ID_PGZIP_K2A, "pgzip-k2a", DTR_PGZIP_HISTORY, 0, dtr_pgzip_run_k2a},
+    {DTR_ID_ZLIB, "zlib", DTR_ZLIB_HISTORY, DTR_ZLIB_LOOKAHEAD, dtr_zlib_run},
+    {DTR_ID_GNU_GZIP, "gnu-gzip", DTR_GNU_GZIP_HISTORY, DTR_ZLIB_LOOKAHEAD, dtr_gnu_gzip_run},
+    {DTR_ID_PIGZ, "pigz", DTR_ZLIB_HISTORY, 0, dtr_pigz_run},
     {0, "", 0, 0, NULL},
 };
 

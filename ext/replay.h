@@ -25,6 +25,21 @@ enum {
     DTR_REPLAY_MEMORY,  /* no memory */
 };
 
+/* The ids of encoders. They are in recipes on disk: none is ever changed, reused or removed. */
+enum {
+    DTR_ID_GO_DEFAULT = 1,
+    DTR_ID_GO_BEST_SPEED = 2,
+    DTR_ID_PGZIP_K2 = 3,
+    DTR_ID_PGZIP_K1 = 4,
+    DTR_ID_PGZIP_K3 = 5,
+    DTR_ID_GO127_DEFAULT = 6,
+    DTR_ID_GO127_BEST_SPEED = 7,
+    DTR_ID_PGZIP_K2A = 8,
+    DTR_ID_ZLIB = 9,
+    DTR_ID_GNU_GZIP = 10,
+    DTR_ID_PIGZ = 11,
+};
+
 /* One run. Offsets are absolute positions in the stream of plain bytes. After any result but
  * STOPPED and ENDED, the caller must start the run anew from its own copy of the state. */
 typedef struct {

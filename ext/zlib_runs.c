@@ -27,13 +27,15 @@ typedef struct {
     uint32_t part_size; /* 0: a stream is one part */
 } zlib_variant;
 
-static const zlib_variant zlib = {9, DTR_ZLIB_HISTORY, {.tokens_max = 16383}, 0};
+static const zlib_variant zlib = {
+    DTR_ID_ZLIB, DTR_ZLIB_HISTORY, {.tokens_max = 16383}, 0};
 
 static const zlib_variant gnu_gzip = {
-    10, DTR_GNU_GZIP_HISTORY,
+    DTR_ID_GNU_GZIP, DTR_GNU_GZIP_HISTORY,
     {.tokens_max = DTR_ZLIB_TOKENS_MAX, .tokens_check = 4096, .passes_end = 1}, 0};
 
-static const zlib_variant pigz = {11, DTR_ZLIB_HISTORY, {.tokens_max = 16383}, PIGZ_PART_SIZE};
+static const zlib_variant pigz = {
+    DTR_ID_PIGZ, DTR_ZLIB_HISTORY, {.tokens_max = 16383}, PIGZ_PART_SIZE};
 
 /* Returns whether the match is there, as far as the plain bytes are there too. */
 static int has_match(const dtr_replay *run, const zlib_state *state)
