@@ -44,12 +44,6 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def test_encoders_keep_their_ids() -> None:
-    """Stored layers name an encoder by its id, and cut its windows by these numbers."""
-    assert encoder("go-default") == (1, "go-default", 32768, 258)
-    assert encoder("go-best-speed") == (2, "go-best-speed", 32768, 0)
-
-
 @pytest.mark.slow
 def test_streams_are_those_of_go() -> None:
     rows = golden_rows()
