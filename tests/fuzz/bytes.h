@@ -1,4 +1,4 @@
-/* Functions on bytes for both fuzzers. */
+/* Functions on bytes for all fuzzers. */
 #ifndef DTR_FUZZ_BYTES_H
 #define DTR_FUZZ_BYTES_H
 

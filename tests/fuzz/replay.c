@@ -6,14 +6,21 @@
 #include "bytes.h"
 #include "replay.h"
 
-/* The plan: the encoder, the distance of the stops, and what happens to the state. */
+/* The plan: the encoder; the flags; and two octets that are the distance of the stops, or the number
+ * of damaged octets of the state and the bounds of the run from it. */
 #define PLAN_SIZE 4
+#define DAMAGED 1  /* goes on from a damaged state */
+#define REPEATED 2 /* repeats the plain bytes until they have checkpoints of parts */
 
 /* The octets of one step: its kind, its size, and its argument. */
 #define STEP_SIZE 4
 
 /* Several blocks of each encoder, and a few runs in a millisecond. */
 #define PLAIN_SIZE_MAX (1 << 17)
+
+/* The parts of pgzip and pigz, whose ends are their only checkpoints. */
+#define PGZIP_PART_SIZE (1 << 20)
+#define PIGZ_PART_SIZE (1 << 17)
 
 typedef struct {
     uint8_t *data;
@@ -57,6 +64,38 @@ static bytes make_plain(const uint8_t *steps, size_t size)
     for (; size >= STEP_SIZE; size -= STEP_SIZE, steps += STEP_SIZE)
         append_step(&plain, steps);
     return plain;
+}
+
+/* Repeats the bytes, so that the stream has two checkpoints and ends at any place of a part. */
+static void repeat(bytes *plain, size_t part_size)
+{
+    const size_t size = plain->size + 2 * part_size, once = plain->size;
+
+    if (part_size == 0 || once == 0)
+        return;
+    plain->data = realloc(plain->data, size);
+    assert(plain->data != NULL);
+    while (plain->size < size) {
+        const size_t rest = size - plain->size;
+
+        memcpy(plain->data + plain->size, plain->data, once < rest ? once : rest);
+        plain->size += once < rest ? once : rest;
+    }
+}
+
+static size_t part_size_of(const dtr_encoder *encoder)
+{
+    switch (encoder->id) {
+    case DTR_ID_PGZIP_K1:
+    case DTR_ID_PGZIP_K2:
+    case DTR_ID_PGZIP_K2A:
+    case DTR_ID_PGZIP_K3:
+        return PGZIP_PART_SIZE;
+    case DTR_ID_PIGZ:
+        return PIGZ_PART_SIZE;
+    default:
+        return 0; /* has checkpoints in short streams */
+    }
 }
 
 /* Runs from the state in `run` up to a stop, on a copy of the bytes from `begin` to `end`. Appends
@@ -149,9 +188,22 @@ static void damage_state(dtr_replay *run, const uint8_t *damage, size_t size)
     }
 }
 
+/* Sets the stop and the total from an octet of the plan, and returns the end of the window. The total
+ * may be anything that a recipe says; the end may be before the checkpoint. */
+static uint64_t choose_bounds(dtr_replay *run, const bytes *plain, uint64_t begin, uint8_t octet)
+{
+    const uint64_t end = plain->size - (plain->size - begin) * (octet & 15) / 15;
+    const uint64_t totals[] = {plain->size, end, UINT64_C(1) << 62, run->position};
+    const uint64_t stops[] = {0, end, run->position + 1, UINT64_MAX};
+
+    run->total = totals[octet >> 4 & 3];
+    run->stop = stops[octet >> 6];
+    return end;
+}
+
 /* Goes on from a damaged state: any result is right, if the run stays in its bounds. */
-static void check_damaged(const dtr_encoder *encoder, const bytes *plain, const uint8_t *damage,
-                          size_t size)
+static void check_damaged(const dtr_encoder *encoder, const bytes *plain, uint8_t bounds,
+                          const uint8_t *damage, size_t size)
 {
     dtr_replay *run = new_run(plain, 0);
     bytes out = make_out(plain->size);
@@ -163,8 +215,8 @@ static void check_damaged(const dtr_encoder *encoder, const bytes *plain, const 
 
         damage_state(run, damage, size);
         out.size = 0;
-        const int result =
-            run_segment(encoder, run, plain, begin, plain->size, plain->size, &out);
+        const uint64_t end = choose_bounds(run, plain, begin, bounds);
+        const int result = run_segment(encoder, run, plain, begin, end, plain->size, &out);
         assert(result >= DTR_REPLAY_STOPPED && result <= DTR_REPLAY_INVALID);
     }
     free(out.data);
@@ -196,8 +248,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const size_t steps_size = size - PLAN_SIZE, damage_size = 3 * (size_t)data[2];
     bytes plain = make_plain(steps, steps_size);
 
-    if (data[1] & 1)
-        check_damaged(encoder, &plain, steps, damage_size < steps_size ? damage_size : steps_size);
+    if (data[1] & REPEATED)
+        repeat(&plain, part_size_of(encoder));
+    if (data[1] & DAMAGED)
+        check_damaged(encoder, &plain, data[3], steps,
+                      damage_size < steps_size ? damage_size : steps_size);
     else
         check_whole(encoder, &plain, 1 + ((uint64_t)data[2] << 8 | data[3]));
     free(plain.data);
