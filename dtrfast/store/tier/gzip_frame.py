@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 
 _MAGIC = b"\x1f\x8b\x08"
-_FIXED = struct.Struct("<3sBIBB")  # magic and method, flags, MTIME, XFL, OS
+_FIXED = struct.Struct("<3sB4xBB")  # magic and method, flags, MTIME (which says nothing), XFL, OS
 TRAILER_SIZE = 8  # CRC-32 and size modulo 2^32
 # The longest header that is recognized. A file name in it has some bytes, if any.
 HEADER_SIZE_MAX = 64 * 1024
@@ -17,10 +17,9 @@ _RESERVED = 0xE0
 
 @dataclass(frozen=True, slots=True)
 class GzipHeader:
-    """A header of `size` bytes, and its fields MTIME, XFL and OS."""
+    """A header of `size` bytes, and its fields XFL and OS."""
 
     size: int
-    mtime: int
     extra_flags: int
     system: int
 
@@ -29,7 +28,7 @@ def parse_header(data: bytes) -> GzipHeader | None:
     """Return the gzip header at the beginning of `data`; None if there is no whole header."""
     if len(data) < _FIXED.size:
         return None
-    magic, flags, mtime, extra_flags, system = _FIXED.unpack_from(data)
+    magic, flags, extra_flags, system = _FIXED.unpack_from(data)
     if magic != _MAGIC or flags & _RESERVED:
         return None
     end = _FIXED.size
@@ -43,4 +42,4 @@ def parse_header(data: bytes) -> GzipHeader | None:
             if end == 0:
                 return None
     end += 2 if flags & _HAS_CHECKSUM else 0
-    return GzipHeader(end, mtime, extra_flags, system) if end <= len(data) else None
+    return GzipHeader(end, extra_flags, system) if end <= len(data) else None

@@ -37,8 +37,6 @@ _REPLAYED_SIZE = 2 << 20
 _PLAIN_SIZES = (5 << 19, 8 << 20)
 _PROBE_SIZE = 32 * 1024
 _READ_SIZE = 1 << 20
-# The zero time of Go, cut to 32 bits: pgzip before klauspost/compress 1.20.4 writes it as MTIME.
-_GO_ZERO_TIME = 0x886E0900
 _NONE, _SPEED = 0, 4  # XFL
 _BEST = 2
 _FAT, _UNIX, _UNKNOWN_SYSTEM = 0, 3, 255  # OS
@@ -101,8 +99,7 @@ def candidates(header: GzipHeader, tail: bytes) -> Iterator[int]:
     signs = (header.extra_flags, header.system)
     if signs == (_NONE, _UNKNOWN_SYSTEM):
         if tail.endswith(_PGZIP_END):
-            is_old = header.mtime == _GO_ZERO_TIME
-            yield from (PGZIP_K2, PGZIP_K1, PGZIP_K2A, PGZIP_K3) if is_old else (PGZIP_K3, PGZIP_K2)
+            yield from (PGZIP_K2, PGZIP_K1, PGZIP_K2A, PGZIP_K3)
         elif tail.endswith(_EMPTY_STORED):
             yield GO_DEFAULT
         yield from (ZLIB, GO127_DEFAULT)
