@@ -32,9 +32,9 @@ UNKNOWN_ENCODER = "unknown encoder"
 MAYBE_DAMAGE = frozenset({SEVERAL_MEMBERS, TRAILING_BYTES, BROKEN, UNKNOWN_ENCODER})
 
 # Plain bytes that a candidate must reproduce, and those that are inflated for it. The segment ends
-# with a block, most of which are small; a block of very compressible bytes may have 4 MiB.
+# with a block, most of which are small. The longest may begin just before the replayed size.
 _REPLAYED_SIZE = 2 << 20
-_PLAIN_SIZES = (5 << 19, 8 << 20)
+_PLAIN_SIZES = (5 << 19, 11 << 20)
 _PROBE_SIZE = 32 * 1024
 _READ_SIZE = 1 << 20
 _NONE, _SPEED = 0, 4  # XFL

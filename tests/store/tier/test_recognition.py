@@ -14,7 +14,7 @@ from dtrfast.index.tables import LAYERS, RECIPES, REPLAYS_UNFINISHED
 from dtrfast.oci.digests import Digest
 from dtrfast.store.store import Store
 from dtrfast.store.tier import candidates, gzip_frame, plain_source, recognition, status
-from dtrfast.store.tier.encoding import ENCODERS
+from dtrfast.store.tier.encoding import ENCODERS, encode_next
 from dtrfast.store.tier.gzip_frame import GzipHeader, parse_header
 from tests.store.conftest import files_below, pull, push
 from tests.store.test_scrub import findings
@@ -148,6 +148,24 @@ def test_a_new_encoder_looks_at_a_layer_again(
     monkeypatch.delitem(ENCODERS, 9)
     assert evict(store).layers == 0, "a version without the encoder keeps the file"
     assert pull(store.blobs, digest) == layer()
+
+
+def test_the_longest_block_of_gzip_is_recognized(store: Store) -> None:
+    """32767 matches of 258 bytes are one block, behind others with nearly 2 MiB."""
+    plain = text("before", 2_050_000) + bytes(32767 * 258) + text("behind", 50_000)
+    made = encode_next(
+        ENCODERS[recognition.GNU_GZIP],
+        lambda first, last: plain[first:last],
+        len(plain),
+        0,
+        b"",
+        len(plain),
+    )
+    trailer = zlib.crc32(plain).to_bytes(4, "little") + len(plain).to_bytes(4, "little")
+    body = b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + made.data + trailer
+    push(store.blobs, body)
+    assert convert(store).layers == 1
+    assert [one.producer for one in store.tier_figures()] == ["gnu-gzip"]
 
 
 # ---- bad input -----------------------------------------------------------------------------------
