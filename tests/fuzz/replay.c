@@ -66,10 +66,10 @@ static bytes make_plain(const uint8_t *steps, size_t size)
     return plain;
 }
 
-/* Repeats the bytes, so that the stream has two checkpoints and ends at any place of a part. */
+/* Repeats the bytes, so that the stream has a checkpoint and ends at any place of the next part. */
 static void repeat(bytes *plain, size_t part_size)
 {
-    const size_t size = plain->size + 2 * part_size, once = plain->size;
+    const size_t size = plain->size + part_size, once = plain->size;
 
     if (part_size == 0 || once == 0)
         return;

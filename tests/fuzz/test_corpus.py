@@ -88,7 +88,7 @@ def make_plain(encoder: Encoder, plan: bytes, steps: bytes) -> bytes:
     part_size = PART_SIZES.get(encoder.number, 0)
     if plan[1] & REPEATED == 0 or part_size == 0 or not plain:
         return bytes(plain)
-    size = len(plain) + 2 * part_size
+    size = len(plain) + part_size
     return bytes((plain * (size // len(plain) + 1))[:size])
 
 
