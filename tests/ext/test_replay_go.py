@@ -169,13 +169,23 @@ def test_state_must_fit_the_stream(chosen: Encoder, plain: bytes, checkpoint: Se
 
 def test_map_of_best_speed_must_fit_the_bytes(plain: bytes) -> None:
     chosen = encoder("go-best-speed")
-    state = run_segment(chosen, plain, Segment(b"", b"", 0), 1).state
+    found = run_segment(chosen, plain, Segment(b"", b"", 0), 1)
+    state = found.state
     assert state
-    for name, wrong in {
-        "a position that is never inserted": state[:-1] + b"\x80",
-        "two positions in one slot": state[:10] + b"\xff" * 4094 + b"\x01\x00",
-    }.items():
-        assert is_refused(chosen, bytes(65535) + plain, wrong), name
+    assert not is_refused(chosen, plain, state)
+
+    def with_bits(*bits: int) -> bytes:
+        number = sum(1 << bit for bit in bits)
+        return state[:10] + number.to_bytes(4096, "little")
+
+    # A scan never inserts the last 15 positions.
+    assert not is_refused(chosen, plain, with_bits(32768 - 16))
+    for bit in range(32768 - 15, 32768):
+        assert is_refused(chosen, plain, with_bits(bit)), bit
+    # Equal bytes have one slot.
+    zeros = bytes(found.position) + plain[found.position :]
+    assert not is_refused(chosen, zeros, with_bits(1))
+    assert is_refused(chosen, zeros, with_bits(0, 1))
 
 
 def mutate(state: bytes, chance: random.Random) -> bytes:
