@@ -11,6 +11,8 @@ def encode_answer(
     status_line: bytes, headers: dict[str, str], lines: bytes, body: bytes
 ) -> bytes: ...
 def encoders() -> tuple[tuple[int, str, int, int], ...]: ...
+
+# No thread may change the bytes of `plain` during the call.
 def replay(
     encoder: int,
     plain: ReadableBuffer,

@@ -17,6 +17,10 @@ from replay cimport (
 )
 
 
+# The largest `size_max`. A segment has some MiB.
+cdef Py_ssize_t SEGMENT_SIZE_MAX = 1 << 32
+
+
 def encoders() -> tuple:
     """Return the encoders as tuples of id, name, history and lookahead, in order of ids.
 
@@ -47,16 +51,19 @@ def replay(
     segment ends at the first checkpoint at or behind the offset `stop`, or with the stream: then
     the next state is None. The position is the plain offset at which the segment ends.
 
+    The caller must not change the bytes of `plain` during the call, from another thread either:
+    encoders read them several times, and may leave their memory if they differ.
+
     Raises EOFError if more plain bytes are needed, OverflowError if the segment has more than
     `size_max` bytes, and ValueError for an unknown encoder, a state that is not one of its states,
-    or a window of plain bytes that does not fit the state. Releases the GIL.
+    a window of plain bytes that does not fit the state, or a `size_max` above 4 GiB. Releases the GIL.
     """
     cdef const dtr_encoder *chosen = dtr_encoder_find(encoder)
     cdef Py_buffer view
     cdef dtr_replay *run
     if chosen == NULL:
         raise ValueError(f"there is no encoder {encoder}")
-    if len(state) > DTR_REPLAY_STATE_MAX or size_max < 0:
+    if len(state) > DTR_REPLAY_STATE_MAX or not 0 <= size_max <= SEGMENT_SIZE_MAX:
         raise ValueError("the state or the size is out of range")
     run = <dtr_replay *>malloc(sizeof(dtr_replay))
     if run == NULL:
@@ -67,7 +74,7 @@ def replay(
         try:
             if begin > total or <uint64_t>view.len > total - begin:
                 raise ValueError("the plain bytes reach behind the end of the stream")
-            run.out = <uint8_t *>malloc(size_max + 8)
+            run.out = <uint8_t *>malloc(size_max or 1)
             if run.out == NULL:
                 raise MemoryError
             run.plain = <const uint8_t *>view.buf

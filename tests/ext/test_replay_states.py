@@ -1,10 +1,11 @@
 """Ids, windows and checkpoint states of encoders stay: recipes on disk have them."""
 
 import base64
+import sys
 
 import pytest
 
-from dtrfast._core import encoders
+from dtrfast._core import encoders, replay
 from tests.ext.replay_segments import Encoder
 from tests.ext.replay_states import golden_rows, segment_sha256, states_sha256
 
@@ -46,3 +47,9 @@ def test_a_stored_state_leads_to_the_same_bytes(chosen: Encoder) -> None:
     row = golden_rows()[chosen.name]
     state = base64.b64decode(row["state"])
     assert segment_sha256(chosen, row["position"], state) == row["segment_sha256"]
+
+
+@pytest.mark.parametrize("size_max", [-1, (1 << 32) + 1, sys.maxsize - 7, sys.maxsize])
+def test_sizes_out_of_range_are_refused(size_max: int) -> None:
+    with pytest.raises(ValueError, match="size is out of range"):
+        replay(1, b"", begin=0, total=0, state=b"", stop=0, size_max=size_max)
