@@ -1,13 +1,12 @@
 #include "zlib_match.h"
 
-static void count_hashes(dtr_zlib_index *index, const uint8_t *bytes, uint32_t count,
-                         uint16_t *counts)
+static void count_hashes(uint16_t *hashes, const uint8_t *bytes, uint32_t count, uint16_t *counts)
 {
     for (uint32_t i = 0; i < count; i++)
-        index->hashes[i] = (uint16_t)dtr_zlib_hash(bytes + i);
+        hashes[i] = (uint16_t)dtr_zlib_hash(bytes + i);
     memset(counts, 0, DTR_ZLIB_HASHES * sizeof counts[0]);
     for (uint32_t i = 0; i < count; i++)
-        counts[index->hashes[i]]++;
+        counts[hashes[i]]++;
 }
 
 void dtr_zlib_index_block(dtr_zlib_index *index, const uint8_t *bytes, uint32_t first,
@@ -19,7 +18,7 @@ void dtr_zlib_index_block(dtr_zlib_index *index, const uint8_t *bytes, uint32_t 
     uint16_t sum = 0;
 
     index->current = 1 - index->current;
-    count_hashes(index, bytes, count, places);
+    count_hashes(index->hashes + first, bytes, count, places);
     for (uint32_t i = 0; i < DTR_ZLIB_HASHES; i++) {
         const uint16_t hash_count = places[i];
 
@@ -28,7 +27,7 @@ void dtr_zlib_index_block(dtr_zlib_index *index, const uint8_t *bytes, uint32_t 
     }
     sorted->starts[0] = 0;
     for (uint32_t i = 0; i < count; i++) {
-        const uint16_t place = places[index->hashes[i]]++;
+        const uint16_t place = places[index->hashes[first + i]]++;
 
         index->entries[first + i] = place;
         sorted->positions[place] = (uint16_t)(first + i);

@@ -35,7 +35,7 @@ typedef struct {
     dtr_zlib_sorted sorted[2];
     int current;                            /* the block of the step; the other is before it */
     uint16_t entries[DTR_ZLIB_WINDOW_STEP]; /* the entry of each position of the current block */
-    uint16_t hashes[DTR_ZLIB_WINDOW_STEP];  /* scratch */
+    uint16_t hashes[DTR_ZLIB_WINDOW_STEP];  /* and its hash */
 } dtr_zlib_index;
 
 /* Makes the block before the current one, and sorts another as current. `bytes` has the positions
@@ -110,12 +110,14 @@ static inline int dtr_zlib_walk_to(dtr_zlib_walk *walk, const uint8_t *place, un
 }
 
 /* Lists the candidates of the position `at` of the current block. */
-static inline dtr_zlib_walk dtr_zlib_candidates(const dtr_zlib_index *index, const uint8_t *here,
-                                                uint32_t at, uint32_t tries)
+static inline dtr_zlib_walk dtr_zlib_candidates(const dtr_zlib_index *index, uint32_t at,
+                                                uint32_t tries)
 {
     const dtr_zlib_sorted *current = &index->sorted[index->current];
     const dtr_zlib_sorted *before = &index->sorted[1 - index->current];
-    const uint32_t hash = dtr_zlib_hash(here), entry = index->entries[at];
+    /* Not the hash of the bytes that are there now: should they have changed, the candidates would be
+     * outside of the arrays. */
+    const uint32_t hash = index->hashes[at], entry = index->entries[at];
     const uint32_t start = current->starts[hash], older_end = before->starts[hash + 1];
     const uint32_t count = entry - start < tries ? entry - start : tries;
     const uint32_t older = older_end - before->starts[hash];

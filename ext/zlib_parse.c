@@ -213,8 +213,7 @@ static inline dtr_zlib_match find_match(const dtr_zlib_parser *parser,
 
     if (previous >= DTR_ZLIB_LAZY || cursor->left < DTR_DEFLATE_LENGTH_MIN)
         return DTR_ZLIB_NO_MATCH;
-    walk = dtr_zlib_candidates(&parser->index, cursor->here, cursor->at % DTR_ZLIB_WINDOW_STEP,
-                               tries);
+    walk = dtr_zlib_candidates(&parser->index, cursor->at % DTR_ZLIB_WINDOW_STEP, tries);
     walk.reach = cursor->at - 1 < cursor->distance_max ? cursor->at - 1 : cursor->distance_max;
     /* Only the nearest candidate may have the largest distance. */
     if (walk.reach == DTR_ZLIB_DISTANCE_MAX && nearest_distance(&walk) != DTR_ZLIB_DISTANCE_MAX)
