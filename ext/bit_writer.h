@@ -6,11 +6,16 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Words are read and written as they are in memory. */
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the encoders need a little-endian machine"
+#endif
+
 typedef struct {
     uint8_t *at, *end;  /* the next byte, and the end of the room */
     uint64_t bits;      /* bits that are not in a byte yet; those above `count` are zero */
     unsigned count;     /* below 8 after dtr_bits_flush */
-    int is_full;        /* a byte had no room; nothing is written any more */
+    int is_full;        /* a byte had no room, so the bytes that were written are void */
 } dtr_bits;
 
 /* Moves whole bytes out, so that fewer than 8 bits are pending. */
