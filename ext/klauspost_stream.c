@@ -9,8 +9,8 @@
 /* The number is never used for another layout. */
 #define STATE_MAGIC UINT32_C(0x31706b67) /* "gkp1" */
 
-/* From here on, positions in the tables are moved down. */
-#define POSITION_MAX (1 << 29)
+/* Positions in the tables have 32 bits, and empty entries are far below them. */
+#define WINDOW_SIZE_MAX (1 << 29)
 
 _Static_assert(sizeof(dtr_kp_state) <= DTR_REPLAY_STATE_MAX, "a state fits");
 
@@ -33,46 +33,27 @@ static int load_position(dtr_replay *run, const stream_encoder *encoder, const d
             return DTR_REPLAY_INVALID;
     }
     const uint64_t history = run->position == 0 ? 0 : DTR_KP_WINDOW;
-    if (run->begin > run->end || run->end > run->total || run->begin > run->position - history)
+    if (run->begin > run->end || run->end > run->total || run->begin > run->position - history ||
+        run->end - run->begin > WINDOW_SIZE_MAX)
         return DTR_REPLAY_INVALID;
     return run->position > run->end ? DTR_REPLAY_SHORT : DTR_REPLAY_STOPPED;
 }
 
-/* Moves the positions of the tables down by `by`. The bytes before the new position 0 are out of
- * reach, so the start of the history decides nothing any more. */
-static void move_down(dtr_kp_tables *tables, int32_t by)
-{
-    for (size_t i = 0; i < DTR_KP_TABLE_SIZE; i++) {
-        const int32_t recent = dtr_kp_recent(tables->by_seven[i]);
-        const int32_t older = dtr_kp_older(tables->by_seven[i]);
-        const int32_t moved = recent < by ? DTR_KP_NONE : recent - by;
-
-        tables->by_four[i] = tables->by_four[i] < by ? DTR_KP_NONE : tables->by_four[i] - by;
-        tables->by_seven[i] = dtr_kp_pair_with(
-            (uint32_t)(older < by ? DTR_KP_NONE : older - by), moved);
-    }
-}
-
 /* Writes chunks up to a checkpoint or the end. `origin` is the offset of position 0. */
 static int write_segment(dtr_kp_work *work, dtr_replay *run, dtr_kp_search *search,
-                         uint64_t *origin)
+                         uint64_t origin)
 {
     while (run->position < run->total) {
         const uint64_t rest = run->total - run->position;
         const int is_last = rest <= DTR_KP_CHUNK_SIZE;
         const int32_t size = is_last ? (int32_t)rest : DTR_KP_CHUNK_SIZE;
-        int32_t start = (int32_t)(run->position - *origin);
+        const int32_t start = (int32_t)(run->position - origin);
 
         if (run->end - run->position < (uint64_t)size)
             return DTR_REPLAY_SHORT;
         if (work->writer.bits.is_full)
             return DTR_REPLAY_FULL;
-        if (start >= POSITION_MAX) {
-            move_down(&work->tables, start - DTR_KP_WINDOW);
-            *origin += (uint64_t)start - DTR_KP_WINDOW;
-            start = DTR_KP_WINDOW;
-        }
-        dtr_kp_encode_chunk(work, search, run->plain + (*origin - run->begin), start, start + size,
+        dtr_kp_encode_chunk(work, search, run->plain + (origin - run->begin), start, start + size,
                             is_last);
         run->position += (uint64_t)size;
         if (run->position >= run->stop && !is_last)
@@ -85,7 +66,7 @@ static int write_segment(dtr_kp_work *work, dtr_replay *run, dtr_kp_search *sear
 static int run_loaded(dtr_kp_work *work, dtr_replay *run, const stream_encoder *encoder,
                       dtr_kp_state *state)
 {
-    uint64_t origin = run->position == 0 ? 0 : run->position - DTR_KP_WINDOW;
+    const uint64_t origin = run->position == 0 ? 0 : run->position - DTR_KP_WINDOW;
     int result;
 
     if (run->position == 0)
@@ -93,7 +74,7 @@ static int run_loaded(dtr_kp_work *work, dtr_replay *run, const stream_encoder *
     else if (!dtr_kp_state_load(state, encoder->map_count, &work->writer, &work->tables,
                                 run->plain + (origin - run->begin), DTR_KP_WINDOW))
         return DTR_REPLAY_INVALID;
-    result = write_segment(work, run, encoder->search, &origin);
+    result = write_segment(work, run, encoder->search, origin);
     if (result <= DTR_REPLAY_ENDED && work->writer.bits.is_full)
         return DTR_REPLAY_FULL;
     run->out_size = (size_t)(work->writer.bits.at - run->out);

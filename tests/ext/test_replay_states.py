@@ -1,6 +1,7 @@
 """Ids, windows and checkpoint states of encoders stay: recipes on disk have them."""
 
 import base64
+import mmap
 import sys
 
 import pytest
@@ -53,3 +54,11 @@ def test_a_stored_state_leads_to_the_same_bytes(chosen: Encoder) -> None:
 def test_sizes_out_of_range_are_refused(size_max: int) -> None:
     with pytest.raises(ValueError, match="size is out of range"):
         replay(1, b"", begin=0, total=0, state=b"", stop=0, size_max=size_max)
+
+
+@pytest.mark.parametrize("number", [6, 7])
+def test_windows_above_512_mib_are_refused(number: int) -> None:
+    """Positions of these encoders have 32 bits. The memory is never touched."""
+    size = (1 << 29) + 1
+    with mmap.mmap(-1, size) as plain, pytest.raises(ValueError, match="state"):
+        replay(number, plain, begin=0, total=size, state=b"", stop=0, size_max=1 << 20)
