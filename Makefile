@@ -97,7 +97,8 @@ MORE_CLIENTS := $(patsubst %,tests/e2e/test_%.py,buildkit ctr notation oci_clien
 
 test-clients: dev ## run tests with clients compiled from Go modules
 	@$(INSTALL) all
-	programs=$$(.ci/go_programs crane oras regctl helm cosign dockerd-next) && PATH="$$programs:$$PATH" \
+	programs=$$(.ci/go_programs crane oras regctl helm cosign dockerd-next) && \
+		programs="$$programs:$$(.ci/go)" && PATH="$$programs:$$PATH" \
 		$(STEP) --show "compiled clients" $(PYTEST) -m client \
 		$(addprefix --ignore=,$(MORE_CLIENTS)) $(ARGS)
 

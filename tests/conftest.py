@@ -36,6 +36,7 @@ LONG = {
     "e2e": True,
     "e2e/test_small_image.py": False,
     "ext/test_arm64.py": True,
+    "ext/test_real_encoders.py": True,
     "ext/test_replay_arm64.py": True,
     "ext/test_replay_klauspost.py": True,
     "ext/test_replay_zlib.py": True,

@@ -1,7 +1,12 @@
-"""Writes tests/golden/encoders_go.json: python -m tests.ext.encoders_go.golden, with Go <= 1.26."""
+"""Write golden/encoders_go.json with the real encoders.
+
+Run it as `python -m tests.ext.encoders_go.golden`. It needs Go 1.21 or newer, which gets the
+toolchain below. Go 1.27 writes other bytes.
+"""
 
 import hashlib
 import json
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -10,14 +15,20 @@ from tests.ext.replay_streams import streams
 
 SOURCE = Path(__file__).parent
 GOLDEN = Path(__file__).parents[2] / "golden" / "encoders_go.json"
+TOOLCHAIN = "go1.26.8"
 LEVELS = {"go-default": "-1", "go-best-speed": "1"}
 
 
-def main() -> None:
+def build(program: str) -> None:
+    environment = {**os.environ, "GOTOOLCHAIN": TOOLCHAIN}
+    subprocess.run(["go", "build", "-o", program, "."], cwd=SOURCE, env=environment, check=True)
+
+
+def make_rows() -> dict[str, object]:
     rows: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
         program = f"{folder}/encoders_go"
-        subprocess.run(["go", "build", "-o", program, "."], cwd=SOURCE, check=True)
+        build(program)
         for name, plain in streams():
             digests: dict[str, str] = {}
             for encoder, level in LEVELS.items():
@@ -27,6 +38,11 @@ def main() -> None:
                 digests[encoder] = hashlib.sha256(done.stdout).hexdigest()
             plain_digest = hashlib.sha256(plain).hexdigest()
             rows[name] = {"plain_sha256": plain_digest, "sha256": digests}
+    return rows
+
+
+def main() -> None:
+    rows = make_rows()
     lines = (f"{json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items())
     GOLDEN.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
