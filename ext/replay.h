@@ -44,7 +44,8 @@ enum {
  * STOPPED and ENDED, the caller must start the run anew from its own copy of the state. */
 typedef struct {
     /* The bytes from `begin` to `end`. At least the encoder's `history` bytes before the position of
-     * the checkpoint must be there, or all from offset 0. */
+     * the checkpoint must be there, or all from offset 0. They must not change during the run:
+     * encoders read them several times. */
     const uint8_t *plain;
     uint64_t begin, end;
     uint64_t total; /* the length of the whole stream; end <= total */

@@ -115,7 +115,7 @@ static inline dtr_zlib_walk dtr_zlib_candidates(const dtr_zlib_index *index, uin
 {
     const dtr_zlib_sorted *current = &index->sorted[index->current];
     const dtr_zlib_sorted *before = &index->sorted[1 - index->current];
-    /* Not the hash of the bytes that are there now: should they have changed, the candidates would be
+    /* Not the hash of the bytes that are there now: if they have changed, the candidates would be
      * outside of the arrays. */
     const uint32_t hash = index->hashes[at], entry = index->entries[at];
     const uint32_t start = current->starts[hash], older_end = before->starts[hash + 1];

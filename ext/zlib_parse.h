@@ -71,8 +71,8 @@ enum {
     DTR_ZLIB_SHORT,     /* more plain bytes are needed */
 };
 
-/* Begins a part at `position`, or goes on there, in the middle of it. The first block starts with the
- * byte that `is_pending`, or at the position. */
+/* Begins a part at `position`, or goes on there, in the middle of it. The first block starts with
+ * the byte that `is_pending`, or at the position. */
 void dtr_zlib_parse_start(dtr_zlib_parser *parser, uint64_t position, uint64_t part_end,
                           int is_pending, dtr_zlib_match previous);
 

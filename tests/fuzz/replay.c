@@ -6,8 +6,8 @@
 #include "bytes.h"
 #include "replay.h"
 
-/* The plan: the encoder; the flags; and two octets that are the distance of the stops, or the number
- * of damaged octets of the state and the bounds of the run from it. */
+/* The plan: the encoder; the flags; and two octets that are the distance of the stops, or the
+ * number of damaged octets of the state and the bounds of the run from it. */
 #define PLAN_SIZE 4
 #define DAMAGED 1  /* goes on from a damaged state */
 #define REPEATED 2 /* repeats the plain bytes until they have checkpoints of parts */
@@ -188,8 +188,8 @@ static void damage_state(dtr_replay *run, const uint8_t *damage, size_t size)
     }
 }
 
-/* Sets the stop and the total from an octet of the plan, and returns the end of the window. The total
- * may be anything that a recipe says; the end may be before the checkpoint. */
+/* Sets the stop and the total from an octet of the plan, and returns the end of the window. The
+ * total may be anything that a recipe says; the end may be before the checkpoint. */
 static uint64_t choose_bounds(dtr_replay *run, const bytes *plain, uint64_t begin, uint8_t octet)
 {
     const uint64_t end = plain->size - (plain->size - begin) * (octet & 15) / 15;
