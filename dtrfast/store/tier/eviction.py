@@ -12,7 +12,7 @@ from functools import partial
 
 import msgspec
 
-from dtrfast.errors import Corrupt, FormatUnknown
+from dtrfast.errors import Corrupt
 from dtrfast.index.engine import ReadTransaction, WriteTransaction
 from dtrfast.index.tables import CHUNKS, CONTENTS, FILES, RECIPES, number_key
 from dtrfast.machine import disk
@@ -36,7 +36,7 @@ def evict(context: StoreContext, number: int) -> int:
     """Drop the original of a converted content; return the bytes of it that are not needed now.
 
     0: there is nothing to drop. If the replay recipe or a chunk of it is damaged, the recipe is
-    dropped.
+    dropped. Raises `FormatUnknown` for a recipe of a newer version.
     """
     while (freed := _try_to_evict(context, number)) is None:
         pass
@@ -52,8 +52,6 @@ def _try_to_evict(context: StoreContext, number: int) -> int | None:
         return 0
     try:
         recipe = _intact_recipe(context, number)
-    except FormatUnknown:
-        return 0
     except Corrupt:
         _drop(context, number)
         return 0

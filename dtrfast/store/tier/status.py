@@ -25,7 +25,7 @@ CLIENTS = {
     4: "older podman, buildah, skopeo",
     5: "newer podman, buildah, skopeo",
     6: "programs built with Go 1.27",
-    9: "jib, Python, bsdtar, Bazel's rules",
+    9: "jib, bsdtar, Bazel's rules, Python if asked for level 6",
     10: "tar czf",
 }
 

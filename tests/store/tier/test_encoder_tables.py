@@ -11,8 +11,8 @@ from dtrfast.store.tier.gzip_frame import parse_header
 from dtrfast.store.tier.status import CLIENTS
 
 TEXT = (Path(__file__).parents[3] / "docs" / "encoders.md").read_text(encoding="utf-8")
-# Fields of the tables that stand for any other bytes.
-OTHER_TIME, OTHER_END = "01 02 03 04", "11 22 33 44 55 66"
+# The last bytes of a stream for which the table has no row of its own.
+OTHER_END = "11 22 33 44 55 66"
 
 
 def rows(first: str) -> list[list[str]]:
@@ -34,15 +34,14 @@ def test_the_clients_of_each_encoder() -> None:
 
 
 def test_the_candidates_of_each_header() -> None:
-    table = rows("MTIME")
-    assert len(table) == 8
-    for time, systems, end, listed in table:
+    table = rows("XFL, OS")
+    assert len(table) == 7
+    for systems, end, listed in table:
         if "level 9" in listed:
             continue  # no candidate is looked for
         for system in systems.split(", "):
-            mtime = bytes.fromhex(OTHER_TIME if time in ("any", "other") else time)
             tail = bytes.fromhex(OTHER_END if end in ("any", "other") else end)
-            header = parse_header(b"\x1f\x8b\x08\0" + mtime + bytes.fromhex(system) + bytes(20))
+            header = parse_header(b"\x1f\x8b\x08\0" + bytes(4) + bytes.fromhex(system) + bytes(20))
             assert header is not None
             found = list(recognition.candidates(header, tail))
-            assert found == [int(one) for one in re.findall(r"\d+", listed)], (time, system, end)
+            assert found == [int(one) for one in re.findall(r"\d+", listed)], (system, end)

@@ -165,7 +165,7 @@ def test_the_longest_block_of_gzip_is_recognized(store: Store) -> None:
     body = b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + made.data + trailer
     push(store.blobs, body)
     assert convert(store).layers == 1
-    assert [one.producer for one in store.tier_figures()] == ["gnu-gzip"]
+    assert [one.encoder for one in store.tier_figures()] == ["gnu-gzip"]
 
 
 # ---- bad input -----------------------------------------------------------------------------------
