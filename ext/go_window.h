@@ -24,8 +24,8 @@
  * of the window. */
 typedef struct {
     uint32_t entries[DTR_GO_HALF_SIZE];
-    uint32_t low_ends[DTR_GO_LOW_COUNT]; /* where the entries with each low digit end */
-    uint32_t high_counts[DTR_GO_HIGH_COUNT];
+    uint16_t low_ends[DTR_GO_LOW_COUNT]; /* where the entries with each low digit end */
+    uint16_t high_counts[DTR_GO_HIGH_COUNT];
 } dtr_go_half;
 
 /* Up to 64 KiB. Positions are relative to the first byte of the older half. The newer half begins
