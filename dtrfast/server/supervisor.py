@@ -74,7 +74,7 @@ class _Child:
             [sys.executable, "-P", "-m", self.module],
             stdin=subprocess.PIPE,
             pass_fds=inherited,
-            env={**memory.ARENAS, **os.environ},
+            env={**memory.ENVIRONMENT, **os.environ},
         )
         self.started_at = time.monotonic()
         assert self.process.stdin is not None
