@@ -103,3 +103,14 @@ class ChunkedDecoder:
     def decode(self, data: ReadableBuffer, into: WriteableBuffer) -> tuple[int, int]: ...
 
 def tar_header(data: ReadableBuffer, offset: int) -> tuple[int, int] | None: ...
+def sliced_chunks(
+    lengths: bytes, indexes: bytes, chunk_count: int, begin: int, end: int
+) -> list[int]: ...
+def copy_slices(
+    into: WriteableBuffer,
+    offset: int,
+    contents: list[bytes],
+    starts: bytes,
+    lengths: bytes,
+    indexes: bytes,
+) -> None: ...

@@ -11,6 +11,7 @@ import sys
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 
 import zstandard
 
@@ -82,7 +83,27 @@ class SliceRow:
         return bytes((records.SLICES, 1, codec)) + stored
 
 
-def decode(row: bytes) -> SliceRow:
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """A row as it is stored: the columns of its chunks and of its slices, as little-endian bytes.
+
+    `starts` has 4 octets for each chunk, `lengths` 4 and `indexes` 2 for each slice. An index may
+    be too high for the chunks.
+    """
+
+    ids: list[int]
+    chunk_lengths: bytes
+    starts: bytes
+    lengths: bytes
+    indexes: bytes
+
+    @property
+    def length(self) -> int:
+        """The plain bytes of the row."""
+        return sum(memoryview(self.lengths).cast("I"))
+
+
+def decode_columns(row: bytes) -> Columns:
     """Return a row of RECIPES. Raises `Corrupt`, `FormatUnknown`."""
     payload = records.row_payload(row)
     body = _body(payload)
@@ -90,18 +111,23 @@ def decode(row: bytes) -> SliceRow:
     sizes = (8 * chunk_count, 4 * chunk_count, 4 * chunk_count, 4 * slice_count, 2 * slice_count)
     if len(body) != _COUNTS.size + sum(sizes):
         raise Corrupt("a recipe row has another length than it states")
-    columns: list[array[int]] = []
-    at = _COUNTS.size
-    for code, size in zip("QIIIH", sizes, strict=True):
-        column = array(code)
-        column.frombytes(body[at : at + size])
-        columns.append(column)
-        at += size
-    ids, lengths, starts, slice_lengths, indexes = columns
-    if slice_count and max(indexes) >= chunk_count:
+    ends = list(accumulate(sizes, initial=_COUNTS.size))
+    ids, *others = (body[begin:end] for begin, end in pairwise(ends))
+    return Columns(list(memoryview(ids).cast("Q")), *others)
+
+
+def decode(row: bytes) -> SliceRow:
+    """Return a row of RECIPES. Raises `Corrupt`, `FormatUnknown`."""
+    columns = decode_columns(row)
+    chunk_lengths, starts, lengths = (
+        memoryview(column).cast("I")
+        for column in (columns.chunk_lengths, columns.starts, columns.lengths)
+    )
+    indexes = memoryview(columns.indexes).cast("H")
+    if indexes and max(indexes) >= len(columns.ids):
         raise Corrupt("a recipe row names a chunk that it does not have")
-    uses = [ChunkUse(*use) for use in zip(ids, lengths, starts, strict=True)]
-    return SliceRow(uses, list(map(Slice, indexes, slice_lengths)))
+    uses = [ChunkUse(*use) for use in zip(columns.ids, chunk_lengths, starts, strict=True)]
+    return SliceRow(uses, list(map(Slice, indexes, lengths)))
 
 
 def _body(payload: bytes) -> bytes:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
+from dtrfast import _core
 from dtrfast.errors import Corrupt
 from dtrfast.index.engine import ReadTransaction
 from dtrfast.index.tables import CHUNKS, number_key, number_of
 from dtrfast.store import recipe_rows
 from dtrfast.store.context import StoreContext
-from dtrfast.store.recipe_rows import SliceRow
+from dtrfast.store.recipe_rows import Columns
 from dtrfast.store.records import Chunk
 
 # A chunk of headers belongs to many rows. So the content of recent chunks is kept.
@@ -40,34 +41,27 @@ class PlainReader:
         for offset, row in recipe_rows.read(self._context.engine, self._recipe, begin, end):
             if offset > at:
                 raise Corrupt(f"a plain recipe has a hole at {at}")
-            at = offset + self._copy(recipe_rows.decode(row), offset, begin, into)
+            at = offset + self._copy(recipe_rows.decode_columns(row), offset - begin, into)
             if at >= end:
                 return into
         if begin == end:
             return into
         raise Corrupt(f"a plain recipe ends at {at}, before {end}")
 
-    def _copy(self, row: SliceRow, offset: int, begin: int, into: bytearray) -> int:
-        """Copy the bytes of a row that lie in the range; return the row's length."""
-        end = begin + len(into)
-        places = [use.start for use in row.chunks]
-        copies: list[tuple[int, int, int, int]] = []  # chunk, its offset, place in `into`, size
-        at = offset
-        for one in row.slices:
-            start = places[one.chunk]
-            places[one.chunk] = start + one.length
-            low, high = max(at, begin), min(at + one.length, end)
-            if low < high:
-                copies.append((one.chunk, start + low - at, low - begin, high - low))
-            at += one.length
-        wanted = {row.chunks[index].id for index, _, _, _ in copies}
-        contents = self._contents(sorted(wanted))
-        views = [memoryview(contents.get(use.id, b"")) for use in row.chunks]
-        for index, start, place, size in copies:
-            into[place : place + size] = views[index][start : start + size]
-        if len(into) != end - begin:
-            raise Corrupt("a chunk is shorter than the slices of it")
-        return at - offset
+    def _copy(self, row: Columns, offset: int, into: bytearray) -> int:
+        """Copy a row, which begins at `offset` of `into`, as far as it lies there.
+
+        Return the row's length.
+        """
+        slices = row.lengths, row.indexes
+        try:
+            wanted = _core.sliced_chunks(*slices, len(row.ids), -offset, len(into) - offset)
+            found = self._contents(sorted({row.ids[index] for index in wanted}))
+            contents = [found.get(chunk, b"") for chunk in row.ids]
+            _core.copy_slices(into, offset, contents, row.starts, *slices)
+        except ValueError as error:
+            raise Corrupt(f"a row of a plain recipe is wrong: {error}") from error
+        return row.length
 
     def _contents(self, chunks: list[int]) -> dict[int, bytes]:
         with self._lock:
