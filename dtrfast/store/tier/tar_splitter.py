@@ -12,7 +12,7 @@ it only finds fewer duplicates.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -73,6 +73,10 @@ class TarSplitter:
         """
         pieces = _Pieces(data)
         while pieces.at < len(data):
+            if not (self.is_odd or self.left or self.padding) and self.size is None:
+                pieces.take_files(*_core.tar_files(data, pieces.at, LARGE_SIZE_MIN - 1))
+            if pieces.at == len(data):
+                break
             if self.is_odd:
                 is_done = pieces.cut(self.chunker, len(data) - pieces.at, final=final)
             elif self.left or self.padding:
@@ -154,7 +158,6 @@ class _Pieces:
     def __init__(self, data: memoryview) -> None:
         self.data = data
         self.at = 0
-        self._headers: list[memoryview] = []
         self._small: list[memoryview] = []
         self._group_ends: list[int] = []  # numbers of small files
         self._group_size = 0
@@ -168,13 +171,21 @@ class _Pieces:
     def take_header(self, size: int) -> None:
         """Take bytes that describe files, or lie between them."""
         if size:
-            self._headers.append(self._take("header", size))
+            self._take("header", size)
+
+    def take_files(self, files: list[tuple[int, int]], end: int) -> None:
+        """Take small files, which begin and have sizes as given, and what lies around them."""
+        for begin, size in files:
+            self.take_header(begin - self.at)
+            self.take_small(size)
+        self.take_header(end - self.at)
 
     def take_small(self, size: int) -> None:
         """Take the content of a small file."""
         if self._group_size + size > _GROUP_SIZE_MAX:
             self._end_group()
-        content = self._take("small", size)
+        content = self.data[self.at : self.at + size]
+        self._take("small", size)
         self._small.append(content)
         self._group_size += size
         is_end = xxhash.xxh3_64_intdigest(content) % _GROUP_SPACING < size
@@ -186,12 +197,13 @@ class _Pieces:
         begin = self.at
         cuts = chunker.cut(self.data[begin : begin + size], final)
         for start, end in pairwise([0, *cuts]):
-            self._large.append(self._take("large", end - start))
+            self._large.append(self.data[self.at : self.at + end - start])
+            self._take("large", end - start)
         return bool(cuts)
 
     def batch(self, chunker: _core.Chunker) -> Batch:
         self._end_group()
-        headers = memoryview(b"".join(self._headers))
+        headers = memoryview(b"".join(self._headers()))
         header_chunks = _slices_at(headers, chunker.cut(headers, True))
         groups = [
             memoryview(b"".join(self._small[first:end]))
@@ -203,14 +215,19 @@ class _Pieces:
             list(_slices(self._runs, (header_chunks, groups, self._large))),
         )
 
-    def _take(self, kind: _Kind, size: int) -> memoryview:
-        piece = self.data[self.at : self.at + size]
+    def _take(self, kind: _Kind, size: int) -> None:
         self.at += size
         if kind != "large" and self._runs and self._runs[-1][0] == kind:
             self._runs[-1] = (kind, self._runs[-1][1] + size)
         else:
             self._runs.append((kind, size))
-        return piece
+
+    def _headers(self) -> Iterator[memoryview]:
+        at = 0
+        for kind, size in self._runs:
+            if kind == "header":
+                yield self.data[at : at + size]
+            at += size
 
     def _end_group(self) -> None:
         if self._group_size:

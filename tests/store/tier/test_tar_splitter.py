@@ -8,6 +8,7 @@ import struct
 import tarfile
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -89,6 +90,35 @@ streams = st.lists(st.one_of(blocks, padded, bodies), min_size=1, max_size=12).m
 @given(streams)
 def test_slices_are_the_input_whatever_it_is(data: bytes) -> None:
     assert b"".join(plain for plain, _ in split(data)) == data
+
+
+@settings(max_examples=60, deadline=None)
+@given(streams)
+def test_files_that_are_taken_at_once_are_cut_as_one_by_one(data: bytes) -> None:
+    at_once = split(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_core, "tar_files", lambda data, offset, size_max: ([], offset))
+        assert split(data) == at_once
+
+
+def test_small_files_of_a_tar() -> None:
+    bodies = [b"a" * 511, b"", b"b" * 512, b"c" * 513]
+    data = tar([(str(number), body) for number, body in enumerate(bodies)])
+    begins = (512, 2048, 3072)
+    files = list(zip(begins, (511, 512, 513), strict=True))
+    assert _core.tar_files(data, 0, 513) == (files, 4096)
+    assert _core.tar_files(data, 0, 512) == (files[:2], 2560), "a larger file"
+    assert _core.tar_files(data[:4095], 0, 513) == (files[:2], 2560), "not all of it is here"
+    assert _core.tar_files(data, 2560, 513) == (files[2:], 4096)
+    assert _core.tar_files(data, 4096, 513) == ([], 4096), "the end of the archive"
+    assert _core.tar_files(data, len(data), 513) == ([], len(data))
+    links = header(b"1", b"%011o\0" % 5000) + header(b"5", bytes(12))
+    assert _core.tar_files(links + data, 0, 511) == ([(512 + 1024, 511)], 2048 + 512)
+    extension = header(b"x", b"%011o\0" % 20)
+    assert _core.tar_files(extension + data, 0, 513) == ([], 0)
+    for offset in (-1, len(data) + 1):
+        with pytest.raises(ValueError, match="outside"):
+            _core.tar_files(data, offset, 513)
 
 
 def archive(form: int) -> bytes:
