@@ -73,6 +73,12 @@ def evict(registry: Registry, *names: str) -> Conversion:
     return Conversion(converted["layers"], converted["bytes"], converted["newChunksBytes"])
 
 
+def expand(registry: Registry) -> None:
+    """Make all layers files again. Fails if a layer cannot be re-created."""
+    expanded = _tier(registry, "expand")
+    assert not expanded["failed"], expanded
+
+
 def states(registry: Registry) -> dict[str, str]:
     """Return the state of each encoder's layers that are not too small for the tier."""
     return {
