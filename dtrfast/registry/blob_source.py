@@ -52,11 +52,16 @@ class BlobSource:
         self._first = next(self._segments, None)
 
     def read(self) -> bytes:
-        """Return the next piece; empty after the last. Raises `Corrupt`, `StorageFailed`."""
+        """Return the next piece; empty after the last. Raises `Corrupt`, `StorageFailed`.
+
+        It is shorter if the next bytes take their time.
+        """
         gathered: list[bytes] = []
         size = 0
         while size < self._piece_size and size < self.left:
             data = next(self._bytes)
+            if not data and size:
+                break
             gathered.append(data)
             size += len(data)
         self.left -= size

@@ -26,6 +26,7 @@ from dtrfast.store.contents import NumberedContent
 from dtrfast.store.context import StoreContext
 from dtrfast.store.packs import PackEntry
 from dtrfast.store.records import Chunk, Content, decode_content, decode_pack
+from dtrfast.store.tier.replay_reader import ReadUse
 
 _logger = logging.getLogger("dtrfast.damage")
 
@@ -142,7 +143,8 @@ def bytes_of(
     stat = BlobStat(Digest("sha256", content.sha256), content.size)
     found = NumberedContent(number, content)
     bounds = 0, content.size
-    with open_content(context, stat, found, bounds, marks_damage=marks_damage) as reader:
+    use = ReadUse(marks_damage=marks_damage)
+    with open_content(context, stat, found, bounds, use=use) as reader:
         for segment in reader:
             if isinstance(segment, bytes):
                 yield segment

@@ -7,6 +7,7 @@ new place.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -19,8 +20,10 @@ from dtrfast.store.local_reader import LocalReader
 from dtrfast.store.read_ahead import ReadAhead
 from dtrfast.store.records import decode_content
 from dtrfast.store.tier import quarantine, replays
-from dtrfast.store.tier.replay_reader import ReplayReader
+from dtrfast.store.tier.replay_reader import ReadUse, ReplayReader
 from dtrfast.store.tier.replays import Replay
+
+_ANSWER = ReadUse()
 
 
 def open_content(
@@ -29,28 +32,27 @@ def open_content(
     found: NumberedContent,
     bounds: tuple[int, int],
     ahead: ReadAhead | None = None,
-    *,
-    marks_damage: bool = True,
+    use: ReadUse = _ANSWER,
 ) -> BlobReader:
     """Open the bytes of a content from `bounds[0]` to `bounds[1]`.
 
-    `ahead` paces reads of files. `marks_damage`: mark an evicted content that cannot be re-created.
-    Raises `Corrupt`, and `ServerBusy` and `FormatUnknown` for an evicted content.
+    `ahead` paces reads of files. Raises `Corrupt`, `FormatUnknown`, and `ServerBusy` for an evicted
+    content, unless it continues.
     """
     inner: BlobReader
     if found.content.kind != "recreated":
         inner = LocalReader(context, stat, found.number, bounds[0], bounds[1] - bounds[0], ahead)
-        return _FollowingReader(context, found, inner, bounds, marks_damage=marks_damage)
+        return _FollowingReader(context, found, inner, bounds, use)
     replay, reason = _replay_of(context, found.number)
     if replay is not None:
-        inner = ReplayReader(context, stat, found, replay, bounds, marks_damage=marks_damage)
-        return _FollowingReader(context, found, inner, bounds, marks_damage=marks_damage)
+        inner = ReplayReader(context, stat, found, replay, bounds, use)
+        return _FollowingReader(context, found, inner, bounds, use)
     now = _moved(context, found)
     if now is None:
-        if marks_damage:
+        if use.marks_damage:
             quarantine.quarantine(context, found, None, None, reason)
         raise Corrupt(f"{stat.digest} cannot be re-created ({reason}): push it again")
-    return open_content(context, stat, now, bounds, ahead, marks_damage=marks_damage)
+    return open_content(context, stat, now, bounds, ahead, use)
 
 
 def _replay_of(context: StoreContext, number: int) -> tuple[Replay | None, str]:
@@ -75,7 +77,7 @@ def _moved(context: StoreContext, found: NumberedContent) -> NumberedContent | N
 class _FollowingReader:
     """`BlobReader` that goes on at the content's new place if `inner` loses its bytes."""
 
-    __slots__ = ("_at", "_context", "_end", "_found", "_inner", "_marks", "_next", "stat")
+    __slots__ = ("_at", "_context", "_end", "_found", "_inner", "_next", "_use", "stat")
 
     def __init__(
         self,
@@ -83,11 +85,10 @@ class _FollowingReader:
         found: NumberedContent,
         inner: BlobReader,
         bounds: tuple[int, int],
-        *,
-        marks_damage: bool,
+        use: ReadUse,
     ) -> None:
         self.stat = inner.stat
-        self._marks = marks_damage
+        self._use = use
         self._context = context
         self._found = found
         self._inner = inner
@@ -105,7 +106,11 @@ class _FollowingReader:
                 raise
             bounds = self._at, self._end
             self._next = open_content(
-                self._context, self.stat, now, bounds, marks_damage=self._marks
+                self._context,
+                self.stat,
+                now,
+                bounds,
+                use=replace(self._use, continues=True),
             )
             yield from self._next
 

@@ -152,12 +152,14 @@ class BlobSender:
         "_segments",
         "connection",
         "is_gone",
+        "is_waiting",
         "sent",
     )
 
     def __init__(self, connection: PlainSocket, head: bytes, segments: Iterator[Segment]) -> None:
         self.connection = connection
         self.is_gone = False  # the client takes nothing more
+        self.is_waiting = False  # the next segment takes its time
         self.sent = 0  # bytes of segments, since its owner set it to 0
         self._head = head
         self._segments = segments
@@ -171,7 +173,9 @@ class BlobSender:
         deadline = time.monotonic() + _TURN_SECONDS
         try:
             while self._next():
-                if self._skip_empty():
+                self.is_waiting = self._skip_empty()
+                if self.is_waiting:
+                    self._insist(self.connection.flush)
                     return False
                 if not self._insist(self._send_once) or time.monotonic() >= deadline:
                     return False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -31,7 +32,22 @@ from dtrfast.store.tier.replays import Replay, Segment
 # Bytes of a segment that are handed out at a time.
 _PIECE_SIZE = 256 * 1024
 # After this time without a segment, an empty piece is handed out: the thread may do other work.
-_WAIT_SECONDS = 0.05
+_WAIT_SECONDS = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class ReadUse:
+    """The use of bytes that are read.
+
+    `marks_damage`: mark an evicted content that cannot be re-created. `continues`: an answer with
+    the bytes before has begun.
+    """
+
+    marks_damage: bool = True
+    continues: bool = False
+
+
+_ANSWER = ReadUse()
 
 
 class ReplayReader:
@@ -44,24 +60,23 @@ class ReplayReader:
         found: NumberedContent,
         replay: Replay,
         bounds: tuple[int, int],
-        *,
-        marks_damage: bool = True,
+        use: ReadUse = _ANSWER,
     ) -> None:
-        """`bounds`: the range of the blob in bytes. `marks_damage`: mark the content on a mismatch.
+        """`bounds`: the range of the blob in bytes.
 
-        Raises `ServerBusy`, `FormatUnknown`.
+        Raises `FormatUnknown`, and `ServerBusy` unless it continues.
         """
         self.stat = stat
         self._context = context
         self._found = found
         self._replay = replay
         self._begin, self._end = bounds
-        self._marks_damage = marks_damage
+        self._use = use
         self._encoder = encoding.encoder_of(replay.encoder)
         self._plain = PlainReader(context, replay.recipe)
-        self._expected: list[SegmentJob] = []
+        self._expected: list[Hashable] = []  # keys of segments
         self._needed: SegmentJob | None = None
-        context.replay_pool.enter()
+        context.replay_pool.enter(continues=use.continues)
         self._is_open = True
 
     def __iter__(self) -> Iterator[bytes]:
@@ -186,10 +201,13 @@ class ReplayReader:
     def _expect(self, segments: Iterable[Segment]) -> None:
         """Let the pool begin with the segments that follow, and with no others."""
         pool = self._context.replay_pool
-        former = self._expected
-        self._expected = [job for one in segments if (job := pool.expect(*self._job_of(one)))]
-        for job in former:
-            pool.expect_no_more(job)
+        former, self._expected = self._expected, []
+        for one in segments:
+            key, work = self._job_of(one)
+            if pool.expect(key, work):
+                self._expected.append(key)
+        for key in former:
+            pool.expect_no_more(key)
 
     def _wait(self, job: SegmentJob, segment: Segment) -> bytes | None:
         """Return the bytes of a segment, or None if it is not done soon."""
@@ -218,6 +236,6 @@ class ReplayReader:
 
     def _damaged(self, reason: str, segment: Segment | None) -> Corrupt:
         """Mark the content as damaged, unless it was freed or moved meanwhile."""
-        if self._marks_damage:
+        if self._use.marks_damage:
             quarantine.quarantine(self._context, self._found, self._replay, segment, reason)
         return Corrupt(f"{self.stat.digest} cannot be re-created ({reason}): push it again")

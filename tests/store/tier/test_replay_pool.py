@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -122,29 +124,63 @@ def test_finished_segments_are_kept_up_to_a_bound(
     assert len(pool._jobs) == 2
 
 
-def test_an_expected_job_is_run_but_not_held(
+def test_an_expected_job_is_run_and_kept_for_its_reader(
     pool: ReplayPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(replay_pool, "_KEPT_BYTES_MAX", 2500)
+    monkeypatch.setattr(replay_pool, "_EXPECTED_BYTES", 1000)
     runs: list[int] = []
 
     def work(number: int) -> bytes:
         runs.append(number)
         return bytes(1000)
 
-    expected = [pool.expect(number, partial(work, number)) for number in range(2)]
-    for job in expected:
-        assert job is not None
-        assert job.wait(10) == bytes(1000)
-    assert pool.request(0, partial(work, 0)) is expected[0]
-    assert runs == [0, 1]
-    monkeypatch.setattr(replay_pool, "_KEPT_BYTES_MAX", 0)
-    for job in expected:
-        assert job is not None
-        pool.expect_no_more(job)
-    again = pool.request(1, partial(work, 1))
-    assert again is not expected[1], "its bytes were over the bound"
-    assert again.wait() == bytes(1000)
-    assert runs == [0, 1, 1]
+    assert [pool.expect(number, partial(work, number)) for number in range(3)] == [1, 1, 0]
+    for number in range(10, 13):
+        other = pool.request(number, partial(work, number))
+        other.wait()
+        pool.drop(other)
+    jobs = [pool.request(number, partial(work, number)) for number in range(2)]
+    assert [job.wait() for job in jobs] == [bytes(1000)] * 2
+    assert runs == [0, 1, 10, 11, 12], "the others went, and not those that are expected"
+    for number, job in enumerate(jobs):
+        pool.expect_no_more(number)
+        pool.drop(job)
+    assert pool.expect(2, partial(work, 2))
+    pool.expect_no_more(2)
+
+
+def test_a_reader_that_does_not_come_loses_what_it_expects(
+    pool: ReplayPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pool.expect("segment", lambda: bytes(1000))
+    job = pool.request("segment", bytes)
+    job.wait()
+    pool.drop(job)
+    assert list(pool._jobs) == ["segment"]
+    monkeypatch.setattr(replay_pool, "_KEPT_SECONDS", 0.01)
+    other = pool.request("other", lambda: b"")  # wakes the thread, which waits for shorter now
+    other.wait()
+    pool.drop(other)
+    deadline = time.monotonic() + 10
+    while pool._jobs and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not pool._jobs, "the thread forgets what is old"
+    pool.expect_no_more("segment")
+
+
+def test_a_finished_job_does_not_keep_what_its_work_refers_to(pool: ReplayPool) -> None:
+    class Chunks:
+        """What a reader has."""
+
+    chunks = Chunks()
+    gone = weakref.ref(chunks)
+    job = pool.request("segment", partial(lambda _: b"done", chunks))
+    assert job.wait() == b"done"
+    del chunks
+    pool.drop(job)
+    assert gone() is None
+    assert list(pool._jobs) == ["segment"]
 
 
 def test_nothing_is_expected_while_others_wait(pool: ReplayPool) -> None:
@@ -152,11 +188,10 @@ def test_nothing_is_expected_while_others_wait(pool: ReplayPool) -> None:
     jobs = [pool.request("gate", gate)]
     assert gate.began.wait(10)
     jobs += [pool.request(number, gate) for number in range(2)]
-    assert pool.expect("more", gate) is None
-    shared = pool.expect(1, gate)
-    assert shared is jobs[2], "what another reader needs costs nothing"
+    assert not pool.expect("more", gate)
+    assert pool.expect(1, gate), "what another reader needs costs nothing"
     gate.open.set()
-    pool.expect_no_more(shared)
+    pool.expect_no_more(1)
     for job in jobs:
         job.wait()
         pool.drop(job)
@@ -166,9 +201,8 @@ def test_an_expectation_that_ends_is_not_run(pool: ReplayPool) -> None:
     gate, unwanted = Gate(), Gate()
     first = pool.request("gate", gate)
     assert gate.began.wait(10)
-    job = pool.expect("unwanted", unwanted)
-    assert job is not None
-    pool.expect_no_more(job)
+    assert pool.expect("unwanted", unwanted)
+    pool.expect_no_more("unwanted")
     gate.open.set()
     last = pool.request("last", lambda: b"last")
     assert last.wait() == b"last"
@@ -198,6 +232,8 @@ def test_readers_are_refused_while_too_many_segments_are_needed(
     with pytest.raises(ServerBusy) as refused:
         pool.enter()
     assert refused.value.retry_seconds == 1
+    pool.enter(continues=True)
+    pool.leave()
     gate.open.set()
     for job in jobs:
         job.wait()
