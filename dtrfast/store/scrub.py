@@ -113,12 +113,17 @@ class Scrub:
     def _read(self, budget: int) -> int:
         assert self._work is not None
         done = 0
-        for count in self._work:
-            done += count
-            if done >= budget:
-                break
-        else:
-            self._work = None
+        try:
+            for count in self._work:
+                done += count
+                if done >= budget:
+                    break
+            else:
+                self._work = None
+        except BaseException:
+            self._work = None  # the next step goes on behind the last content
+            raise
+        if self._work is None:
             ended_at = self._context.clock()
             self._round = msgspec.structs.replace(self._round, ended_at=ended_at, phase=2)
             _logger.info("scrub has read the whole store: %d bytes", self._round.bytes + done)

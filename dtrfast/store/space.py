@@ -26,7 +26,7 @@ class Space:
         self._path = layout.data
         self._lock = threading.Lock()
         self._looked_at = float("-inf")
-        self._room = 0
+        self._room: int | None = 0
 
     def check(self, size: int = 0, work: str = "") -> None:
         """Raise `StorageFull` unless `size` bytes, and at least one, may be written.
@@ -38,16 +38,24 @@ class Space:
                 self._room = self._look()
                 self._looked_at = time.monotonic()
             room = self._room
+        if room is None:
+            raise StorageFull(
+                "the file system has no room for more files: delete some, or make one with more"
+                " inodes, then try again"
+            )
         if room < max(size, 1):
             raise StorageFull(_message(size, room, work))
 
-    def _look(self) -> int:
-        """Return the bytes that may be written before the reserve is reached."""
+    def _look(self) -> int | None:
+        """Return the bytes that may be written before the reserve is reached.
+
+        None: the file system has nearly no inodes left.
+        """
         with disk.reported():
             found = space.measure(self._path)
         wanted = self._limits.read().reserve_bytes
         if found.files_free is not None and found.files_free < _INODES_MIN:
-            return 0
+            return None
         return found.free_bytes - found.reserve_bytes(wanted)
 
 

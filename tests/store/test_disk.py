@@ -66,12 +66,16 @@ def test_a_file_that_is_not_there_is_told_from_one_that_cannot_be_opened(tmp_pat
 
 # ---- space -------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("free", "files_free", "is_room"),
-    [(1 << 30, 100_000, True), (1 << 20, 100_000, False), (1 << 30, 999, False)],
+    ("free", "files_free", "refusal"),
+    [
+        (1 << 30, 100_000, ""),
+        (1 << 20, 100_000, "delete something and empty the trash"),
+        (1 << 30, 999, "more inodes"),
+    ],
     ids=["enough", "less than the reserve", "few files"],
 )
 def test_a_push_needs_room_beyond_the_reserve(
-    store: Store, monkeypatch: pytest.MonkeyPatch, free: int, files_free: int, is_room: bool
+    store: Store, monkeypatch: pytest.MonkeyPatch, free: int, files_free: int, refusal: str
 ) -> None:
     status = SimpleNamespace(
         f_blocks=1 << 40,
@@ -83,10 +87,10 @@ def test_a_push_needs_room_beyond_the_reserve(
     )
     store.set_limits(lambda: StoreLimits(reserve_bytes=2_097_152))
     monkeypatch.setattr(os, "statvfs", lambda path: status)
-    if is_room:
+    if not refusal:
         store.blobs.begin("some/name").cancel()
         return
-    with pytest.raises(StorageFull, match="delete something and empty the trash"):
+    with pytest.raises(StorageFull, match=refusal):
         store.blobs.begin("some/name")
 
 

@@ -176,6 +176,33 @@ def test_scrub_keeps_its_rate_and_goes_on_after_a_restart(tmp_path: Path, clock:
     store.close()
 
 
+def test_a_round_goes_on_after_an_error(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(4):
+        push(store.blobs, b"\x1f\x8b" + random.Random(n).randbytes(400_000))
+    time = Clock(0)
+    one = Scrub(store._context, time)
+    failing = iter((False, True))
+    opened = disk.open_existing
+
+    def fail(path: Path, **options: bool) -> int:
+        if next(failing, False):
+            with disk.reported():
+                raise OSError(errno.EMFILE, "Too many open files")
+        return opened(path, **options)
+
+    monkeypatch.setattr(disk, "open_existing", fail)
+    time.advance(1)
+    with pytest.raises(Exception, match="Too many open files"):
+        one.step()
+    for _ in range(3):
+        time.advance(1)
+        one.step()
+    with store.engine.read() as transaction:
+        assert scrub.read(transaction).bytes >= 1_600_008, "all of them were read"
+
+
 # ---- verify ------------------------------------------------------------------------------------
 @pytest.fixture
 def full(store: Store) -> Store:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from dtrfast.errors import Corrupt, FormatUnknown
 from dtrfast.index.engine import ReadTransaction
 from dtrfast.index.tables import CONTENTS, REPLAYS, number_key, number_of
 from dtrfast.oci.digests import Digest
@@ -77,7 +78,10 @@ def _is_among(one: Candidate, only: Collection[Digest]) -> bool:
 
 def _candidate(transaction: ReadTransaction, key: bytes) -> Candidate | None:
     data = transaction.get(CONTENTS, key)
-    content = None if data is None else decode_content(data)
+    try:
+        content = None if data is None else decode_content(data)
+    except (Corrupt, FormatUnknown):
+        return None  # `verify` names it
     if content is None or content.kind == "inline":
         return None
     if not contents.own_names(transaction, key):

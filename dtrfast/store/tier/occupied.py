@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from dtrfast.errors import Corrupt
+from dtrfast.errors import Corrupt, FormatUnknown
 from dtrfast.index.tables import CHUNKS, number_key
 from dtrfast.store import recipes, records
 from dtrfast.store.context import StoreContext
@@ -45,6 +45,6 @@ def _size_of_chunks(context: StoreContext, one: Candidate) -> int:
                     chunk = Chunk.decode(data)
                     taken += chunk.stored / max(1, chunk.references)
                     length += size
-    except Corrupt:
+    except (Corrupt, FormatUnknown):
         return one.size  # the conversion will report the damage
     return round(taken * one.size / length) if length else one.size

@@ -146,6 +146,8 @@ class TierRun:
             if one is not None and layer is not None:
                 taken = occupied.size_of(self._context, one, layer)
                 groups.add(number, taken, layer, is_converted=False)
+            elif one is None:
+                self._add_known(groups, number)
         for one in candidates.scan(self._context):
             if one.is_converted and one.layer is not None and groups.may_share(one.layer):
                 taken = occupied.size_of(self._context, one, one.layer)
@@ -158,13 +160,20 @@ class TierRun:
                 chosen.append((number, sizes[number]))
         return chosen
 
+    def _add_known(self, groups: Groups, number: int) -> None:
+        """Let a layer that another run works on count for its group, if there is a verdict."""
+        one = candidates.load(self._context, number)
+        if one is not None and one.layer is not None and one.layer.chunks:
+            taken = occupied.size_of(self._context, one, one.layer)
+            groups.add(number, taken, one.layer, is_converted=True)
+
     def _look_at(self, one: Candidate) -> Layer | None:
         """Return the verdict on a layer whose encoder is known; None if it stays whole."""
         layer = one.layer
         if layer is None or layer.encoder == NO_ENCODER or not layer.chunks:
             try:
                 layer = analysis.analyze(Original(self._context, one.found))
-            except Corrupt as error:
+            except (Corrupt, FormatUnknown) as error:
                 self._fail(one, error)
                 return None
             if layer.encoder == NO_ENCODER:
@@ -184,7 +193,7 @@ class TierRun:
         self.result.kept[reason] += 1
         self._put_layer(one.number, Layer.kept(reason))
 
-    def _fail(self, one: Candidate, error: Corrupt) -> None:
+    def _fail(self, one: Candidate, error: Corrupt | FormatUnknown) -> None:
         """Count a layer that cannot be read."""
         now = candidates.load(self._context, one.number)
         if now is None:
@@ -224,7 +233,7 @@ class TierRun:
                 self._keep(one, str(kept))
             except Conflict:
                 self.result.kept[BUSY] += 1
-            except Corrupt as error:
+            except (Corrupt, FormatUnknown) as error:
                 self._fail(one, error)
 
     def _convert_claimed(self, one: Candidate) -> Iterator[float]:

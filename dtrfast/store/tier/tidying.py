@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dtrfast.errors import Corrupt, FormatUnknown
 from dtrfast.index.tables import CONTENTS, REPLAYS_UNFINISHED, number_of
 from dtrfast.oci.digests import Digest
 from dtrfast.store.claims import ContentClaim
@@ -32,7 +33,11 @@ def remove_unfinished(context: StoreContext) -> int:
     return removed
 
 
-def _claim(context: StoreContext, content: bytes, claim: ContentClaim) -> bool:
+def _claim(context: StoreContext, key: bytes, claim: ContentClaim) -> bool:
     with context.engine.read() as transaction:
-        data = transaction.get(CONTENTS, content)
-    return data is None or claim.add(Digest("sha256", decode_content(data).sha256))
+        data = transaction.get(CONTENTS, key)
+    try:
+        content = None if data is None else decode_content(data)
+    except (Corrupt, FormatUnknown):
+        return False  # `verify` names it
+    return content is None or claim.add(Digest("sha256", content.sha256))

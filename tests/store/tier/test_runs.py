@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dtrfast.errors import StorageFailed, StorageFull
-from dtrfast.index.tables import RECIPES
+from dtrfast.index.tables import CONTENTS, RECIPES, number_key
 from dtrfast.machine.space import DiskSpace
 from dtrfast.oci.digests import Digest
 from dtrfast.store import damage, rebuild, recipe_rows, space
@@ -234,6 +234,29 @@ def test_a_second_run_does_not_repeat_the_work_of_the_first(
     assert first.result.stored + second.result.stored > 0
     for number, digest in enumerate(digests):
         assert pull(store.blobs, digest) == layer(number)
+
+
+def test_a_layer_of_another_run_counts_for_its_group(store: Store) -> None:
+    convert(store)
+    digests = [push(store.blobs, layer(number)) for number in range(2)]
+    steps = store.convert_layers(store.tier_run(), None, with_first=False)
+    next(one for one in steps if one.part == "convert layers")
+    del steps  # it has looked at both
+    with ContentClaim(store._context.layout.conversions) as claim:
+        assert claim.add(digests[0])
+        other = store.tier_run()
+        list(store.convert_layers(other, None, with_first=False))
+    assert (other.result.layers, other.result.kept) == (1, {runs.BUSY: 1})
+
+
+def test_content_whose_row_cannot_be_read_stops_no_run(store: Store) -> None:
+    digests = [push(store.blobs, layer(number)) for number in range(2)]
+    key = number_key(content_of(store, digests[0]).number)
+    store.engine.write(lambda transaction: transaction.put(CONTENTS, key, b"\xff"))
+    result = convert(store)
+    assert (result.layers, result.failed) == (1, [])
+    assert evict(store).layers == 1
+    assert expand(store).layers == 1
 
 
 def test_a_run_that_ended_holds_nothing(store: Store) -> None:
