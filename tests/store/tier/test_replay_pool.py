@@ -171,7 +171,7 @@ def test_a_reader_that_does_not_come_loses_what_it_expects(
 
 def test_a_finished_job_does_not_keep_what_its_work_refers_to(pool: ReplayPool) -> None:
     class Chunks:
-        """What a reader has."""
+        """Bytes of a reader."""
 
     chunks = Chunks()
     gone = weakref.ref(chunks)
