@@ -1,7 +1,7 @@
 """The work of threads on a socket: turns that receive a body or send a response.
 
 One thread at a time works on a transfer. Nothing here waits for longer than a poll of a few
-milliseconds, but for the disk.
+milliseconds, but for the disk, and up to 50 ms for a segment of an evicted blob.
 """
 
 from __future__ import annotations
