@@ -33,7 +33,7 @@ from dtrfast.store.store import Store
 from dtrfast.store.tier import replays
 from dtrfast.store.tier.replays import Replay
 from dtrfast.store.tier.run import TierResult
-from tests.store.conftest import run
+from tests.store.conftest import push, run
 from tests.store.holders import release
 
 # The tables of a store that has no content any more are empty.
@@ -146,3 +146,12 @@ def tidy(store: Store, rounds: int = 3) -> None:
         release(store.blobs)
         for name in ("unlinked contents", "unfinished conversions", "sparse packs"):
             run(store, name)
+
+
+def evicted(store: Store, *bodies: bytes) -> list[Digest]:
+    """Push layers, convert and evict them; return their digests."""
+    digests = [push(store.blobs, body) for body in bodies]
+    assert convert(store).layers == len(bodies)
+    assert evict(store).layers == len(bodies)
+    tidy(store)
+    return digests

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from dtrfast.index.tables import REPLAY_SEGMENTS, REPLAYS
-from dtrfast.oci.digests import Digest
 from dtrfast.store import records
 from dtrfast.store.store import Store
 from dtrfast.store.tier import replays
@@ -21,6 +20,7 @@ from tests.store.tier.layers import (
     content_of,
     convert,
     evict,
+    evicted,
     expand,
     keys,
     layer,
@@ -31,15 +31,6 @@ from tests.store.tier.layers import (
     text,
     tidy,
 )
-
-
-def evicted(store: Store, *bodies: bytes) -> list[Digest]:
-    """Push layers, convert and evict them."""
-    digests = [push(store.blobs, body) for body in bodies]
-    assert convert(store).layers == len(bodies)
-    assert evict(store).layers == len(bodies)
-    tidy(store)
-    return digests
 
 
 def test_a_layer_is_converted_evicted_and_pulled(store: Store, data: Path) -> None:

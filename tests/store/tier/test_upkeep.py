@@ -18,7 +18,6 @@ from dtrfast.cli import rollback
 from dtrfast.config import StoreConfig
 from dtrfast.errors import StartRefused
 from dtrfast.index.tables import CONTENTS_UNLINKED, PACKS, PACKS_SPARSE, REPLAY_SEGMENTS, number_key
-from dtrfast.oci.digests import Digest
 from dtrfast.store import data_directory, packs
 from dtrfast.store.records import decode_pack
 from dtrfast.store.relocation import Relocation
@@ -33,6 +32,7 @@ from tests.store.tier.layers import (
     content_of,
     convert,
     evict,
+    evicted,
     expand,
     keys,
     layer,
@@ -42,14 +42,6 @@ from tests.store.tier.layers import (
     small_layer,
     tidy,
 )
-
-
-def evicted(store: Store, *bodies: bytes) -> list[Digest]:
-    digests = [push(store.blobs, body) for body in bodies]
-    assert convert(store).layers == len(bodies)
-    assert evict(store).layers == len(bodies)
-    tidy(store)
-    return digests
 
 
 # ---- compaction ----------------------------------------------------------------------------------
