@@ -1,39 +1,4 @@
-#include "deflate_tokens.h"
-
-#define FIRST_LENGTH_SYMBOL 257
-#define LENGTH_SYMBOLS (DTR_DEFLATE_LITERALS - FIRST_LENGTH_SYMBOL)
-
-/* The symbol of the length 258, which RFC 1951 lists on its own, though 227 + 31 would fit. */
-#define LONGEST_SYMBOL (LENGTH_SYMBOLS - 1)
-
-/* A symbol's bits below, their number from bit 24 on: code and extra bits of a length have at most
- * 20 bits. */
-typedef struct {
-    uint32_t literals[DTR_DEFLATE_END + 1];
-    uint32_t lengths[DTR_DEFLATE_LENGTH_MAX + 1];
-    uint32_t distances[DTR_DEFLATE_DISTANCES];
-} packed_code;
-
-#define PACKED_SIZE_SHIFT 24
-#define PACKED_BITS 0xffffffu
-
-/* Counts from the first symbol of a length. */
-static unsigned length_symbol(unsigned length)
-{
-    const unsigned value = length - DTR_DEFLATE_LENGTH_MIN;
-
-    if (value < 8)
-        return value;
-    if (length == DTR_DEFLATE_LENGTH_MAX)
-        return LONGEST_SYMBOL;
-    const unsigned exponent = 31 - (unsigned)__builtin_clz(value);
-    return 4 * (exponent - 1) + (value >> (exponent - 2) & 3);
-}
-
-static unsigned length_extra(unsigned symbol)
-{
-    return symbol < 8 || symbol == LONGEST_SYMBOL ? 0 : symbol / 4 - 1;
-}
+#include "deflate_bits.h"
 
 void dtr_deflate_count(dtr_deflate_counts *counts, const dtr_deflate_tokens *tokens)
 {
@@ -53,7 +18,8 @@ void dtr_deflate_count(dtr_deflate_counts *counts, const dtr_deflate_tokens *tok
     for (; at < bytes_end; at++)
         counts->literals[*at]++;
     for (unsigned length = DTR_DEFLATE_LENGTH_MIN; length <= DTR_DEFLATE_LENGTH_MAX; length++)
-        counts->literals[FIRST_LENGTH_SYMBOL + length_symbol(length)] += lengths[length];
+        counts->literals[DTR_DEFLATE_FIRST_LENGTH + dtr_deflate_length_symbol(length)] +=
+            lengths[length];
     counts->literals[DTR_DEFLATE_END] = 1;
 }
 
@@ -66,13 +32,13 @@ void dtr_deflate_fixed(dtr_deflate_lengths *lengths)
 
 uint64_t dtr_deflate_cost(const dtr_deflate_lengths *lengths, const dtr_deflate_counts *counts)
 {
-    const uint32_t *length_counts = counts->literals + FIRST_LENGTH_SYMBOL;
+    const uint32_t *length_counts = counts->literals + DTR_DEFLATE_FIRST_LENGTH;
     uint64_t cost = 0;
 
     for (unsigned i = 0; i < DTR_DEFLATE_LITERALS; i++)
         cost += (uint64_t)counts->literals[i] * lengths->literal_lengths[i];
-    for (unsigned i = 0; i < LENGTH_SYMBOLS; i++)
-        cost += (uint64_t)length_counts[i] * length_extra(i);
+    for (unsigned i = 0; i < (DTR_DEFLATE_LITERALS - DTR_DEFLATE_FIRST_LENGTH); i++)
+        cost += (uint64_t)length_counts[i] * dtr_deflate_length_extra(i);
     for (unsigned i = 0; i < DTR_DEFLATE_DISTANCES; i++)
         cost += (uint64_t)counts->distances[i] *
                 (lengths->distance_lengths[i] + dtr_deflate_distance_extra(i));
@@ -101,83 +67,32 @@ void dtr_deflate_codes(const uint8_t *lengths, unsigned count, uint16_t *codes)
         codes[i] = lengths[i] == 0 ? 0 : reverse(next[lengths[i]]++, lengths[i]);
 }
 
-static uint32_t pack(uint32_t bits, unsigned size)
-{
-    return bits | (uint32_t)size << PACKED_SIZE_SHIFT;
-}
-
-static void pack_code(const dtr_deflate_lengths *lengths, packed_code *packed)
+static void pack_code(const dtr_deflate_lengths *lengths, dtr_packed_code *packed)
 {
     uint16_t literals[sizeof lengths->literal_lengths], distances[DTR_DEFLATE_DISTANCES];
 
     dtr_deflate_codes(lengths->literal_lengths, sizeof lengths->literal_lengths, literals);
     dtr_deflate_codes(lengths->distance_lengths, DTR_DEFLATE_DISTANCES, distances);
-    for (unsigned i = 0; i <= DTR_DEFLATE_END; i++)
-        packed->literals[i] = pack(literals[i], lengths->literal_lengths[i]);
-    for (unsigned length = DTR_DEFLATE_LENGTH_MIN; length <= DTR_DEFLATE_LENGTH_MAX; length++) {
-        const unsigned symbol = length_symbol(length), extra_size = length_extra(symbol);
-        const unsigned size = lengths->literal_lengths[FIRST_LENGTH_SYMBOL + symbol];
-        const uint32_t extra = (length - DTR_DEFLATE_LENGTH_MIN) & ((1u << extra_size) - 1);
-        packed->lengths[length] =
-            pack(literals[FIRST_LENGTH_SYMBOL + symbol] | extra << size, size + extra_size);
-    }
-    for (unsigned i = 0; i < DTR_DEFLATE_DISTANCES; i++)
-        packed->distances[i] = pack(distances[i], lengths->distance_lengths[i]);
-}
-
-static inline void put(dtr_bits *bits, uint32_t packed)
-{
-    dtr_bits_put(bits, packed & PACKED_BITS, packed >> PACKED_SIZE_SHIFT);
-}
-
-/* Three literals and the 7 pending bits fit into the writer. */
-static inline void put_literals(dtr_bits *bits, const packed_code *packed, const uint8_t *at,
-                                const uint8_t *end)
-{
-    for (; end - at >= 3; at += 3) {
-        put(bits, packed->literals[at[0]]);
-        put(bits, packed->literals[at[1]]);
-        put(bits, packed->literals[at[2]]);
-        dtr_bits_flush(bits);
-    }
-    if (at == end)
-        return;
-    put(bits, packed->literals[at[0]]);
-    if (end - at == 2)
-        put(bits, packed->literals[at[1]]);
-    dtr_bits_flush(bits);
-}
-
-/* A match has at most 48 bits. */
-static inline void put_match(dtr_bits *bits, const packed_code *packed,
-                             const dtr_sequence *sequence)
-{
-    const unsigned symbol = dtr_deflate_distance_symbol(sequence->distance);
-    const unsigned extra_size = dtr_deflate_distance_extra(symbol);
-
-    put(bits, packed->lengths[sequence->length]);
-    put(bits, packed->distances[symbol]);
-    dtr_bits_put(bits, (sequence->distance - 1u) & ((1u << extra_size) - 1), extra_size);
-    dtr_bits_flush(bits);
+    dtr_pack_code(packed, literals, lengths->literal_lengths, distances, lengths->distance_lengths);
 }
 
 void dtr_deflate_write(dtr_bits *bits, const dtr_deflate_lengths *lengths,
                        const dtr_deflate_tokens *tokens)
 {
     const uint8_t *at = tokens->bytes;
-    packed_code packed;
+    dtr_packed_code packed;
     dtr_bits writer = *bits; /* a copy can stay in registers */
 
     pack_code(lengths, &packed);
     for (size_t i = 0; i < tokens->sequence_count; i++) {
         const dtr_sequence *sequence = &tokens->sequences[i];
 
-        put_literals(&writer, &packed, at, at + sequence->literal_count);
-        put_match(&writer, &packed, sequence);
+        dtr_put_literals(&writer, &packed, at, at + sequence->literal_count);
+        dtr_put_match(&writer, &packed, sequence->length, sequence->distance);
         at += sequence->literal_count + sequence->length;
     }
-    put_literals(&writer, &packed, at, tokens->bytes + tokens->size);
-    put(&writer, packed.literals[DTR_DEFLATE_END]);
+    dtr_put_literals(&writer, &packed, at, tokens->bytes + tokens->size);
+    dtr_put(&writer, packed.literals[DTR_DEFLATE_END]);
     dtr_bits_flush(&writer);
     *bits = writer;
 }

@@ -1,6 +1,7 @@
 /* The choice between stored, fixed and dynamic blocks. */
 #include "klauspost_blocks.h"
 
+#include "deflate_tokens.h"
 #include "klauspost_code.h"
 #include "klauspost_header.h"
 #include "klauspost_tokens.h"
@@ -71,8 +72,8 @@ static void write_fixed(dtr_kp_writer *writer, const dtr_kp_chunk *chunk,
 
 static void set_codes(dtr_kp_code *code)
 {
-    dtr_kp_codes(code->literal_lengths, DTR_KP_LITERAL_CODES, code->literals);
-    dtr_kp_codes(code->distance_lengths, DTR_KP_DISTANCE_CODES, code->distances);
+    dtr_deflate_codes(code->literal_lengths, DTR_KP_LITERAL_CODES, code->literals);
+    dtr_deflate_codes(code->distance_lengths, DTR_KP_DISTANCE_CODES, code->distances);
 }
 
 /* Writes a header and opens its block. The code's lengths are set. */

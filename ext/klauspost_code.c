@@ -156,25 +156,3 @@ void dtr_kp_code_lengths(const uint32_t *counts, unsigned size, unsigned limit, 
         for (unsigned i = 0; i < per_length[length]; i++)
             lengths[sorted.symbols[next++]] = (uint8_t)length;
 }
-
-static uint16_t reverse(uint16_t code, unsigned length)
-{
-    uint16_t reversed = 0;
-
-    for (unsigned i = 0; i < length; i++)
-        reversed |= (uint16_t)((code >> i & 1) << (length - 1 - i));
-    return reversed;
-}
-
-void dtr_kp_codes(const uint8_t *lengths, unsigned size, uint16_t *codes)
-{
-    uint16_t next[CODE_LENGTH_MAX + 1] = {0};
-    uint16_t counts[CODE_LENGTH_MAX + 1] = {0};
-
-    for (unsigned i = 0; i < size; i++)
-        counts[lengths[i]]++;
-    for (unsigned length = 2; length <= CODE_LENGTH_MAX; length++)
-        next[length] = (uint16_t)((next[length - 1] + counts[length - 1]) << 1);
-    for (unsigned i = 0; i < size; i++)
-        codes[i] = lengths[i] == 0 ? 0 : reverse(next[lengths[i]]++, lengths[i]);
-}

@@ -12,7 +12,4 @@
 void dtr_kp_code_lengths(const uint32_t *counts, unsigned size, unsigned limit, int leaf_first,
                          uint8_t *lengths);
 
-/* Sets the codes of RFC 1951, section 3.2.2, with the first bit lowest. */
-void dtr_kp_codes(const uint8_t *lengths, unsigned size, uint16_t *codes);
-
 #endif

@@ -1,5 +1,6 @@
 #include "klauspost_header.h"
 
+#include "deflate_tokens.h"
 #include "klauspost_code.h"
 
 #define LENGTHS_LIMIT 7
@@ -91,7 +92,7 @@ void dtr_kp_header_write(const dtr_kp_header *header, dtr_bits *bits)
 {
     uint16_t codes[DTR_KP_HEADER_SYMBOLS];
 
-    dtr_kp_codes(header->lengths, DTR_KP_HEADER_SYMBOLS, codes);
+    dtr_deflate_codes(header->lengths, DTR_KP_HEADER_SYMBOLS, codes);
     dtr_bits_put(bits, BLOCK_DYNAMIC << 1, 3);
     dtr_bits_put(bits, header->literal_count - 257, 5);
     dtr_bits_put(bits, header->distance_count - 1, 5);

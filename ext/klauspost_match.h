@@ -3,6 +3,8 @@
 #ifndef DTR_KLAUSPOST_MATCH_H
 #define DTR_KLAUSPOST_MATCH_H
 
+#include "deflate_tokens.h"
+
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -26,16 +28,11 @@
 /* An empty entry of a table. It is so low that it is out of reach of every position. */
 #define DTR_KP_NONE (-(1 << 30))
 
-/* Literals, and the match behind them. */
-typedef struct {
-    uint16_t literal_count, length, distance;
-} dtr_kp_sequence;
-
 /* Literals behind the last match are not listed. */
 typedef struct {
     uint32_t count;
     uint32_t matched; /* bytes that the matches cover */
-    dtr_kp_sequence list[DTR_KP_CHUNK_SIZE / DTR_KP_LENGTH_MIN + 1];
+    dtr_sequence list[DTR_KP_CHUNK_SIZE / DTR_KP_LENGTH_MIN + 1];
 } dtr_kp_matches;
 
 /* The last two positions with one hash, the recent one below. One word is faster to update. */
@@ -146,7 +143,7 @@ static inline void dtr_kp_append(dtr_kp_matches *matches, int32_t literal_count,
                                                           : DTR_KP_LENGTH_MAX - rest_min;
         }
         matches->list[matches->count++] =
-            (dtr_kp_sequence){(uint16_t)literal_count, (uint16_t)piece, (uint16_t)distance};
+            (dtr_sequence){(uint16_t)literal_count, (uint16_t)piece, (uint16_t)distance};
         literal_count = 0;
         length -= piece;
     }

@@ -1,55 +1,11 @@
 #include "klauspost_tokens.h"
 
+#include "deflate_bits.h"
 #include "klauspost_code.h"
-
-#define FIRST_LENGTH_SYMBOL 257
 
 /* The cost of a symbol is guessed from 1 to 15 bits. */
 #define GUESS_MIN 1.0f
 #define GUESS_MAX 15.0f
-
-/* A symbol's bits below, their number from bit 24 on. */
-typedef struct {
-    uint32_t literals[256];
-    uint32_t lengths[DTR_KP_LENGTH_MAX + 1]; /* with the extra bits */
-    uint32_t distances[DTR_KP_DISTANCE_CODES];
-} packed_code;
-
-#define PACKED_SIZE_SHIFT 24
-#define PACKED_BITS 0xffffffu
-
-/* The symbol of a length is 257 more. RFC 1951 lists 258 on its own, though 227 + 31 would fit. */
-static inline unsigned length_symbol(unsigned length)
-{
-    const unsigned value = length - 3;
-
-    if (value < 8)
-        return value;
-    if (length == DTR_KP_LENGTH_MAX)
-        return 28;
-    const unsigned exponent = 31 - (unsigned)__builtin_clz(value);
-    return 4 * (exponent - 1) + (value >> (exponent - 2) & 3);
-}
-
-static inline unsigned length_extra_size(unsigned symbol)
-{
-    return symbol < 8 || symbol == 28 ? 0 : symbol / 4 - 1;
-}
-
-static inline unsigned distance_symbol(unsigned distance)
-{
-    const unsigned value = distance - 1;
-
-    if (value < 2)
-        return value;
-    const unsigned exponent = 31 - (unsigned)__builtin_clz(value);
-    return 2 * exponent + (value >> (exponent - 1) & 1);
-}
-
-static inline unsigned distance_extra_size(unsigned symbol)
-{
-    return symbol < 4 ? 0 : symbol / 2 - 1;
-}
 
 void dtr_kp_count_bytes(dtr_kp_counts *counts, const dtr_kp_chunk *chunk)
 {
@@ -61,11 +17,11 @@ void dtr_kp_count_bytes(dtr_kp_counts *counts, const dtr_kp_chunk *chunk)
 
 static void count_extras(dtr_kp_counts *counts)
 {
-    for (unsigned i = 0; i < DTR_KP_LITERAL_CODES - FIRST_LENGTH_SYMBOL; i++)
+    for (unsigned i = 0; i < DTR_KP_LITERAL_CODES - DTR_DEFLATE_FIRST_LENGTH; i++)
         counts->extra_size +=
-            (uint64_t)counts->literals[FIRST_LENGTH_SYMBOL + i] * length_extra_size(i);
+            (uint64_t)counts->literals[DTR_DEFLATE_FIRST_LENGTH + i] * dtr_deflate_length_extra(i);
     for (unsigned i = 0; i < DTR_KP_DISTANCE_CODES; i++)
-        counts->extra_size += (uint64_t)counts->distances[i] * distance_extra_size(i);
+        counts->extra_size += (uint64_t)counts->distances[i] * dtr_deflate_distance_extra(i);
 }
 
 /* Counts the literals before a match, which has at least 4 bytes. The number of literals is hard to
@@ -90,16 +46,17 @@ void dtr_kp_count_tokens(dtr_kp_counts *counts, const dtr_kp_chunk *chunk,
 
     memset(counts, 0, sizeof *counts);
     for (uint32_t i = 0; i < matches->count; i++) {
-        const dtr_kp_sequence sequence = matches->list[i];
+        const dtr_sequence sequence = matches->list[i];
         at = count_run(counts, at, sequence.literal_count);
         lengths[sequence.length]++;
-        counts->distances[distance_symbol(sequence.distance)]++;
+        counts->distances[dtr_deflate_distance_symbol(sequence.distance)]++;
         at += sequence.length;
     }
     for (const uint8_t *end = chunk->bytes + chunk->size; at < end; at++)
         counts->literals[*at]++;
     for (unsigned length = DTR_KP_LENGTH_MIN; length <= DTR_KP_LENGTH_MAX; length++)
-        counts->literals[FIRST_LENGTH_SYMBOL + length_symbol(length)] += lengths[length];
+        counts->literals[DTR_DEFLATE_FIRST_LENGTH + dtr_deflate_length_symbol(length)] +=
+            lengths[length];
     counts->match_count = matches->count;
     counts->token_count = matches->count + chunk->size - matches->matched;
     count_extras(counts);
@@ -158,7 +115,7 @@ uint64_t dtr_kp_guess(const dtr_kp_counts *counts, int counts_end)
     for (unsigned i = 0; i < DTR_KP_END; i++)
         sum = add_guess(sum, counts->literals[i], token_inverse);
     sum = rounded(sum + GUESS_MAX); /* the end of the block */
-    for (unsigned i = FIRST_LENGTH_SYMBOL; i < DTR_KP_LITERAL_CODES; i++)
+    for (unsigned i = DTR_DEFLATE_FIRST_LENGTH; i < DTR_KP_LITERAL_CODES; i++)
         sum = add_guess(sum, counts->literals[i], token_inverse);
     for (unsigned i = 0; i < DTR_KP_DISTANCE_CODES; i++)
         sum = add_guess(sum, counts->distances[i], match_inverse);
@@ -172,87 +129,37 @@ void dtr_kp_code_fixed(dtr_kp_code *code)
     for (unsigned i = 0; i < count; i++) /* RFC 1951, section 3.2.6 */
         code->literal_lengths[i] = i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8;
     memset(code->distance_lengths, 5, DTR_KP_DISTANCE_CODES);
-    dtr_kp_codes(code->literal_lengths, count, code->literals);
-    dtr_kp_codes(code->distance_lengths, DTR_KP_DISTANCE_CODES, code->distances);
+    dtr_deflate_codes(code->literal_lengths, count, code->literals);
+    dtr_deflate_codes(code->distance_lengths, DTR_KP_DISTANCE_CODES, code->distances);
 }
 
-static uint32_t pack(uint32_t bits, unsigned size)
+static void pack_code(const dtr_kp_code *code, dtr_packed_code *packed)
 {
-    return bits | (uint32_t)size << PACKED_SIZE_SHIFT;
-}
-
-static void pack_code(const dtr_kp_code *code, packed_code *packed)
-{
-    for (unsigned i = 0; i < 256; i++)
-        packed->literals[i] = pack(code->literals[i], code->literal_lengths[i]);
-    for (unsigned length = DTR_KP_LENGTH_MIN; length <= DTR_KP_LENGTH_MAX; length++) {
-        const unsigned symbol = length_symbol(length), extra_size = length_extra_size(symbol);
-        const unsigned size = code->literal_lengths[FIRST_LENGTH_SYMBOL + symbol];
-        const uint32_t extra = (length - 3) & ((1u << extra_size) - 1);
-        packed->lengths[length] =
-            pack(code->literals[FIRST_LENGTH_SYMBOL + symbol] | extra << size, size + extra_size);
-    }
-    for (unsigned i = 0; i < DTR_KP_DISTANCE_CODES; i++)
-        packed->distances[i] = pack(code->distances[i], code->distance_lengths[i]);
-}
-
-static inline void put(dtr_bits *bits, uint32_t packed)
-{
-    dtr_bits_put(bits, packed & PACKED_BITS, packed >> PACKED_SIZE_SHIFT);
-}
-
-/* Three literals and the 7 pending bits fit into the writer. */
-static inline void put_literals(dtr_bits *bits, const packed_code *packed, const uint8_t *at,
-                                const uint8_t *end)
-{
-    for (; end - at >= 3; at += 3) {
-        put(bits, packed->literals[at[0]]);
-        put(bits, packed->literals[at[1]]);
-        put(bits, packed->literals[at[2]]);
-        dtr_bits_flush(bits);
-    }
-    if (at == end)
-        return;
-    put(bits, packed->literals[at[0]]);
-    if (end - at == 2)
-        put(bits, packed->literals[at[1]]);
-    dtr_bits_flush(bits);
+    dtr_pack_code(packed, code->literals, code->literal_lengths, code->distances,
+                  code->distance_lengths);
 }
 
 /* Puts the literals before a match, like count_run. A literal that is none has no bits. */
-static inline void put_run(dtr_bits *bits, const packed_code *packed, const uint8_t *at,
+static inline void put_run(dtr_bits *bits, const dtr_packed_code *packed, const uint8_t *at,
                            uint32_t count)
 {
     if (count > 3) {
-        put_literals(bits, packed, at, at + count);
+        dtr_put_literals(bits, packed, at, at + count);
         return;
     }
-    put(bits, packed->literals[at[0]] & -(uint32_t)(count > 0));
-    put(bits, packed->literals[at[1]] & -(uint32_t)(count > 1));
-    put(bits, packed->literals[at[2]] & -(uint32_t)(count > 2));
-    dtr_bits_flush(bits);
-}
-
-/* A match has at most 48 bits. */
-static inline void put_match(dtr_bits *bits, const packed_code *packed,
-                             const dtr_kp_sequence *sequence)
-{
-    const unsigned symbol = distance_symbol(sequence->distance);
-    const unsigned extra_size = distance_extra_size(symbol);
-
-    put(bits, packed->lengths[sequence->length]);
-    put(bits, packed->distances[symbol]);
-    dtr_bits_put(bits, (sequence->distance - 1u) & ((1u << extra_size) - 1), extra_size);
+    dtr_put(bits, packed->literals[at[0]] & -(uint32_t)(count > 0));
+    dtr_put(bits, packed->literals[at[1]] & -(uint32_t)(count > 1));
+    dtr_put(bits, packed->literals[at[2]] & -(uint32_t)(count > 2));
     dtr_bits_flush(bits);
 }
 
 void dtr_kp_write_bytes(dtr_bits *bits, const dtr_kp_code *code, const dtr_kp_chunk *chunk)
 {
-    packed_code packed;
+    dtr_packed_code packed;
     dtr_bits writer = *bits;
 
     pack_code(code, &packed);
-    put_literals(&writer, &packed, chunk->bytes, chunk->bytes + chunk->size);
+    dtr_put_literals(&writer, &packed, chunk->bytes, chunk->bytes + chunk->size);
     *bits = writer;
 }
 
@@ -260,16 +167,16 @@ void dtr_kp_write_tokens(dtr_bits *bits, const dtr_kp_code *code, const dtr_kp_c
                          const dtr_kp_matches *matches)
 {
     const uint8_t *at = chunk->bytes;
-    packed_code packed;
+    dtr_packed_code packed;
     dtr_bits writer = *bits;
 
     pack_code(code, &packed);
     for (uint32_t i = 0; i < matches->count; i++) {
-        const dtr_kp_sequence *sequence = &matches->list[i];
+        const dtr_sequence *sequence = &matches->list[i];
         put_run(&writer, &packed, at, sequence->literal_count);
-        put_match(&writer, &packed, sequence);
+        dtr_put_match(&writer, &packed, sequence->length, sequence->distance);
         at += sequence->literal_count + sequence->length;
     }
-    put_literals(&writer, &packed, at, chunk->bytes + chunk->size);
+    dtr_put_literals(&writer, &packed, at, chunk->bytes + chunk->size);
     *bits = writer;
 }
